@@ -1,0 +1,100 @@
+"""Names to things, without importing the things: registries, lazy exports, and errors that name the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+class UnknownName(ValueError):
+    """A name that is not known; the message lists what is, nearest first."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
+    """The one error for a name that is not in a list.
+
+    >>> raise unknown("method", "clpi", ["clip", "slip"])
+    Traceback (most recent call last):
+    ...
+    counterpoint.registry.UnknownName: unknown method 'clpi': did you mean 'clip'? (known: clip, slip)
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f": did you mean {near[0]!r}?" if near else "."
+    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {', '.join(names)})")
+
+
+class MissingPackage(ImportError):
+    """An optional package is not installed; the message is the command that installs it."""
+
+
+def require(package: str, extra: str) -> Any:
+    """Import an optional package, or say in one line how to install it."""
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingPackage(
+            f"{package} is not installed; run: pip install 'counterpoint[{extra}]'"
+        ) from error
+
+
+def load(reference: str) -> Any:
+    """Import ``"package.module:Symbol"``."""
+    module, _, symbol = reference.partition(":")
+    return getattr(import_module(module), symbol)
+
+
+class Registry:
+    """Names of one kind of thing, each with the place it is imported from when first asked for.
+
+    >>> codecs = Registry("codec", {"json": "json:JSONEncoder"})
+    >>> codecs.names()
+    ('json',)
+    >>> codecs.get("json").__name__
+    'JSONEncoder'
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._entries: dict[str, str] = dict(entries)
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._entries))
+
+    def reference(self, name: str) -> str:
+        """``package.module:Symbol`` of a name, for documentation."""
+        if name not in self._entries:
+            raise unknown(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def get(self, name: str) -> Any:
+        return load(self.reference(name))
+
+    def create(self, name: str, *args: Any, **options: Any) -> Any:
+        return self.get(name)(*args, **options)
+
+
+def lazy_exports(
+    package: str, exports: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` for a package whose names are imported when first used.
+
+    ``exports`` maps a public name to the submodule that defines it (``""`` for a submodule itself).
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name not in exports:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if not exports[name]:
+            return import_module(f"{package}.{name}")
+        return getattr(import_module(f"{package}.{exports[name]}"), name)
+
+    def __dir__() -> list[str]:
+        return sorted(exports)
+
+    return __getattr__, __dir__

@@ -1,0 +1,138 @@
+"""The vocabulary below everything else: batches, views, embeddings, the clock, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from jaxtyping import Int
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Embeddings = dict[str, Tensor]
+"""What a method computed per sample: a name (``"image"``, ``"image.local_1"``) to a tensor whose first axis is the batch."""
+
+
+class NonFiniteLoss(FloatingPointError):
+    """A loss is NaN or infinite; the message names the step, the term and the batch's ids."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One look at one modality of an example.
+
+    Attributes:
+        modality: ``"image"`` or ``"text"``.
+        augmentation: a name known to ``counterpoint.data.views`` (``"plain"``, ``"weak"``, ``"strong"``, ``"simclr"``).
+    """
+
+    modality: str
+    augmentation: str = "plain"
+
+
+ViewSpec = Mapping[str, View]
+"""Which views a batch holds, by name. ``{"image": View("image", "weak"), "text": View("text")}``"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some examples, seen through some views.
+
+    Attributes:
+        ids: stable integers, the same on every rank and in every epoch.
+        views: a view's name to its tensor: images ``(B, 3, H, W)`` in [0, 1], token ids ``(B, L)``.
+    """
+
+    ids: Int[Tensor, " B"]
+    views: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, view: str) -> Tensor:
+        return self.views[view]
+
+    def to(self, device: Any) -> Batch:
+        return Batch(
+            self.ids.to(device, non_blocking=True),
+            {k: v.to(device, non_blocking=True) for k, v in self.views.items()},
+        )
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Consecutive parts of at most ``size`` examples."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield Batch(self.ids[part], {k: v[part] for k, v in self.views.items()})
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where a run stands: ``step`` of ``steps`` (from 0), in ``epoch`` (from 0)."""
+
+    step: int
+    steps: int
+    epoch: int = 0
+
+    @property
+    def progress(self) -> float:
+        return self.step / max(self.steps, 1)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a number is made from the outcomes of examples.
+
+    Attributes:
+        outcome: the column of the examples table it reads.
+        statistic: from outcomes ``(n,)`` to one number; the mean unless stated. Recomputed on every bootstrap resample.
+        higher_is_better: the direction of better.
+        chance: what guessing scores, where that is known.
+    """
+
+    outcome: str
+    statistic: Callable[[np.ndarray], float] = field(default=lambda values: float(np.mean(values)))
+    higher_is_better: bool = True
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a task found: the outcome of every example, and what follows from it.
+
+    Attributes:
+        task: the task's name.
+        examples: a row per example; ``example`` (id), ``subset``, and one column per outcome.
+        metrics: a metric's name to how it is made from ``examples``.
+    """
+
+    task: str
+    examples: pl.DataFrame
+    metrics: Mapping[str, Metric]
+
+    def value(self, metric: str, subset: str = "all") -> float:
+        """The metric over all examples, or over those of one subset; NaN where there is none."""
+        definition = self.metrics[metric]
+        rows = self.examples if subset == "all" else self.examples.filter(subset=subset)
+        outcomes = rows[definition.outcome].drop_nulls().to_numpy()
+        return definition.statistic(outcomes) if len(outcomes) else float("nan")
+
+    def subsets(self) -> tuple[str, ...]:
+        """``"all"`` first, then each subset that occurs, if there is more than one."""
+        found = sorted(self.examples["subset"].unique().to_list())
+        return ("all", *found) if len(found) > 1 else ("all",)
+
+
+class Embedder(Protocol):
+    """What tasks, diagnostics and users need of a model."""
+
+    heads: tuple[str, ...]
+
+    def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
+        """Unit-norm embeddings ``(N, d)`` of raw inputs: uint8 images ``(N, 3, H, W)`` or a list of strings."""
+        ...
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor: ...
