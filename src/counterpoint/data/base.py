@@ -1,0 +1,81 @@
+"""The one form in which every data set reaches training and evaluation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+Rows = Int[np.ndarray, " n"]
+"""Row numbers of a data set."""
+
+
+ImageSource = Callable[[Rows], Tensor]
+"""Row numbers ``(n,)`` to uint8 pictures ``(n, 3, H, W)``."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One way to classify the examples, with what zero-shot classification needs to name the classes.
+
+    Attributes:
+        names: readable class names; a class is its position here.
+        values: the class of every row, −1 where the row has none.
+        templates: sentences with one ``{}`` for the class name.
+    """
+
+    names: tuple[str, ...]
+    values: Int[np.ndarray, " N"]
+    templates: tuple[str, ...] = ("{}",)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Row numbers for training, and named sets for validation and for test (kept apart in every report)."""
+
+    train: Rows
+    validation: Mapping[str, Rows]
+    test: Mapping[str, Rows]
+
+
+class PairedData(ABC):
+    """Examples with a picture and one or more captions.
+
+    Attributes:
+        name: how the user names it (``emoji``, ``emoji:artist``, a path).
+        ids: a stable integer per row.
+        splits: which rows train, validate and test.
+        subsets: the name of the subset each row is reported under (``"tone variants"``, ``"rest"``).
+        labels: the ways to classify the examples, by name.
+        attribution: the licence line that must stand wherever the pictures are shown; empty if there is none.
+    """
+
+    name: str
+    ids: Int[np.ndarray, " N"]
+    splits: Splits
+    subsets: np.ndarray
+    labels: Mapping[str, Labels]
+    attribution: str = ""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @abstractmethod
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        """The pictures of some rows, all of one size."""
+
+    @abstractmethod
+    def captions(self, row: int) -> Sequence[str]:
+        """Every caption of a row; the first is the one evaluation uses unless the data says otherwise."""
+
+    def evaluation_captions(self, row: int) -> Sequence[str]:
+        """The captions that count as correct for a row in evaluation."""
+        return self.captions(row)[:1]
+
+    def shifts(self) -> Mapping[str, ImageSource]:
+        """Other pictures of the same rows, by name (``{"artist": the other artist's}``)."""
+        return {}

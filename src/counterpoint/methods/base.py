@@ -1,0 +1,116 @@
+"""The method contract: how one batch becomes losses."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..networks.base import ImageTower, TextTower
+from ..registry import unknown
+from ..types import Batch, Clock, Embeddings, ViewSpec
+
+
+class Method(nn.Module, ABC):
+    """How one batch becomes losses.
+
+    ``encode`` works sample by sample and ``losses`` looks across samples, so that gradient caching, evaluation and
+    use come for free. Heads with batch statistics belong in ``losses``.
+
+    Attributes:
+        views: which views of which modality a batch holds.
+        heads: the embeddings a user can ask for; the first is the default.
+        papers: the slugs of the papers it implements.
+    """
+
+    views: ViewSpec
+    heads: tuple[str, ...] = ("global",)
+    papers: tuple[str, ...] = ()
+
+    def targets(self, batch: Batch) -> Embeddings:
+        """Outputs of frozen and momentum copies: once a step, without gradient, never replayed."""
+        return {}
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> Embeddings:
+        """Features of every view, sample by sample."""
+
+    @abstractmethod
+    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        """The named terms whose sum is minimised. ``z`` holds what ``targets`` and ``encode`` returned."""
+
+    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+        """State that moves once per optimiser step: scale clamps, momentum copies, queues. ``z`` is detached."""
+        for module in self.modules():
+            clamp = getattr(module, "clamp_", None)
+            if callable(clamp):
+                clamp()
+
+    @abstractmethod
+    def embed(self, modality: str, inputs: Tensor | Sequence[str], head: str = "default") -> Tensor:
+        """Unit-norm embeddings of raw inputs, for evaluation and for users."""
+
+    def similarity(self, a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+        """How well each of ``a`` goes with each of ``b``: the cosine, unless the method scores otherwise."""
+        return a @ b.T
+
+    def passes(self) -> dict[str, int]:
+        """How often each tower runs per example and step: the honest unit of what a method costs."""
+        counts: dict[str, int] = {}
+        for view in self.views.values():
+            counts[view.modality] = counts.get(view.modality, 0) + 1
+        return counts
+
+
+class TwoTower(Method):
+    """A method with one tower per modality and linear heads into a shared space: the base of most methods here."""
+
+    def __init__(self, image: ImageTower, text: TextTower) -> None:
+        super().__init__()
+        self.towers = nn.ModuleDict({"image": image, "text": text})
+
+    @property
+    def image_tower(self) -> ImageTower:
+        tower = self.towers["image"]
+        assert isinstance(tower, ImageTower)
+        return tower
+
+    @property
+    def text_tower(self) -> TextTower:
+        tower = self.towers["text"]
+        assert isinstance(tower, TextTower)
+        return tower
+
+    def encode(self, batch: Batch) -> Embeddings:
+        return {name: self.towers[view.modality](batch[name]) for name, view in self.views.items()}
+
+    @abstractmethod
+    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+        """One head's embedding of tower features (``losses`` uses the same heads), not yet normalised."""
+
+    @torch.no_grad()
+    def embed(self, modality: str, inputs: Tensor | Sequence[str], head: str = "default") -> Tensor:
+        """Unit-norm embeddings ``(n, d)`` of uint8 pictures ``(n, 3, H, W)`` or of a list of captions.
+
+        Raises:
+            UnknownName: for a modality or a head the method does not have.
+        """
+        if modality not in self.towers:
+            raise unknown("modality", modality, self.towers)
+        head = self.heads[0] if head == "default" else head
+        if head not in self.heads:
+            raise unknown("head", head, self.heads)
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        try:
+            if isinstance(inputs, Tensor):
+                prepared = self.image_tower.prepare(inputs.to(device))
+            else:
+                prepared = self.text_tower.tokenizer(list(inputs)).to(device)
+            return F.normalize(self.project(modality, self.towers[modality](prepared), head), dim=-1)
+        finally:
+            self.train(was_training)

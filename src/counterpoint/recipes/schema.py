@@ -1,0 +1,90 @@
+"""The recipe: the hyper-parameters of a training run, one frozen type that YAML, the command line and Python build."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ..registry import unknown
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, and a key it does not know is an error that names the nearest one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key in values:
+                if key not in cls.model_fields:
+                    raise unknown(f"key in {cls.__name__.lower()}", str(key), cls.model_fields)
+        return values
+
+
+class Towers(Section):
+    """Which encoders: built-in names, ``timm:NAME``, ``transformers:NAME``, ``open_clip:NAME``, each with ``@WEIGHTS`` if pretrained."""
+
+    image: str = "cnn"
+    text: str = "transformer"
+    image_size: Count = 48
+    context: Count = 24
+    vocabulary: Count = 2048
+
+
+class Widths(Section):
+    """Sizes of the heads. CPU sizes by default; the papers' sizes are in the GPU recipes."""
+
+    embedding: Count = 256
+    local_hidden: Count = 512
+    ssl_hidden: Count = 512
+    ssl_output: Count = 256
+    siamlip_hidden: Count = 512
+    siamlip_output: Count = 128
+    barlip: Count = 512
+    swalip_prototypes: Count = 256
+
+
+class Optimizer(Section):
+    """AdamW; parameters with fewer than two axes are not decayed."""
+
+    lr: Positive = 2e-3
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.98
+    eps: Positive = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    warmup: Fraction = 0.1
+    final_lr: Fraction = 0.01
+    clip_norm: Annotated[float, Field(ge=0)] = 1.0
+
+
+class Augmentation(Section):
+    """Text and picture augmentation that the views read."""
+
+    stop_words: Fraction = 0.8
+    clean_text: bool = False
+    local_text_dropout: Fraction = 0.0
+    label_smoothing: Fraction = 0.1
+
+
+class Recipe(Section):
+    """Everything a training run needs besides the method, the data and the seed."""
+
+    towers: Towers = Towers()
+    widths: Widths = Widths()
+    optimizer: Optimizer = Optimizer()
+    augmentation: Augmentation = Augmentation()
+    batch_size: Count = 256
+    steps: Count = 400
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
+    checkpoint_every: Count = 100
+    log_every: Count = 10
+    validate_every: Count = 100
+    workers: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=0)] = 0
