@@ -22,7 +22,7 @@ _EXPORTS = {
     "types": "",
     "compare": "study",
     "load": "training",
-    "train": "training",
+    "train": "study",
 }
 __all__ = [*_EXPORTS, "__version__"]
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

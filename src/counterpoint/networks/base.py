@@ -4,33 +4,61 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol, Self
 
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
+Pooling = Literal["end", "first", "mean", "max"]
+"""From the states of all tokens to one vector: the end token's, the first token's, the mean or the maximum (padding left out)."""
+
 
 class Tokenizer(Protocol):
-    """Captions to token ids."""
+    """Captions to token ids.
+
+    Attributes:
+        context: the most tokens a caption may have, start and end tokens included.
+        vocabulary: ids are below this number.
+        end: the id of the end token.
+    """
 
     context: int
     vocabulary: int
+    end: int
 
     def __call__(self, captions: Sequence[str]) -> Int[Tensor, "B L"]:
-        """Token ids, zero-padded on the right; a caption that is too long is cut and still ends in the end token."""
+        """Token ids, padded on the right to the longest caption; one that is too long is cut and still ends in ``end``."""
         ...
 
 
-class ImageTower(nn.Module, ABC):
-    """Pictures to features.
+class Tower(nn.Module, ABC):
+    """One modality's encoder.
 
     Attributes:
         width: the size of a feature vector.
-        size: height and width in pixels of the pictures it takes.
+        frozen: no weight moves, and the tower stays in evaluation mode (dropout, batch statistics) whatever its
+            parent does; set by ``tune``.
+        weights_set: the weights are already as the run should start; ``initialise`` leaves them alone.
+        projected: features lie in a space that both towers of a pretrained pair share.
     """
 
     width: int
+    frozen: bool = False
+    weights_set: bool = False
+    projected: bool = False
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(mode and not self.frozen)
+
+
+class ImageTower(Tower, ABC):
+    """Pictures to features.
+
+    Attributes:
+        size: height and width in pixels of the pictures it takes.
+    """
+
     size: int
 
     @abstractmethod
@@ -43,17 +71,17 @@ class ImageTower(nn.Module, ABC):
         return F.to_dtype(F.center_crop(resized, [self.size, self.size]), scale=True)
 
 
-class TextTower(nn.Module, ABC):
+class TextTower(Tower, ABC):
     """Token ids to features.
 
     Attributes:
-        width: the size of a feature vector.
         tokenizer: the tokenizer whose ids it takes.
+        pooling: how the states of the tokens become one vector; None where the model has its own way. A method may set it.
     """
 
-    width: int
     tokenizer: Tokenizer
+    pooling: Pooling | None = "end"
 
     @abstractmethod
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
-        """Features at the end token; ``dropout`` acts on the input of every residual block while training."""
+        """Features of captions; ``dropout`` acts on the input of every residual block while training."""

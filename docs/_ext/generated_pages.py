@@ -1,0 +1,147 @@
+"""Pages that are made, not written: one per implemented paper, the index of all, and the API of each room.
+
+They are written to docs/papers/ and docs/api/ when a build starts, and only where they changed.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterpoint import catalog
+from counterpoint.catalog.evidence import Evidence
+from counterpoint.catalog.render import expectation, number
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+ROOMS = (
+    "methods",
+    "objectives",
+    "pairwise",
+    "networks",
+    "training",
+    "data",
+    "evaluation",
+    "statistics",
+    "study",
+    "diagnostics",
+    "recipes",
+    "catalog",
+    "claims",
+    "types",
+    "registry",
+)
+
+
+def paper_page(paper: catalog.Paper) -> str:
+    """What one paper is, where it lives here, and what was measured."""
+    lines = [f"# {paper.slug}", "", f"*[{paper.title}]({paper.url})* ({paper.year})", "", paper.summary, ""]
+    facts = {
+        "Family": f"{paper.family}, {paper.kind}; {', '.join(paper.modalities)}",
+        "Public code": paper.reference_code,
+        "Status": paper.status,
+        "Here": ", ".join(f"`{symbol.replace(':', '.')}`" for symbol in paper.symbols) or None,
+        "Recipe": paper.recipe and f"`{paper.recipe}`",
+        "Claim": paper.claim and f"`{paper.claim.replace(':', '.')}`",
+        "Run it": paper.claim and f"`counterpoint reproduce {paper.slug}`",
+    }
+    for name, value in facts.items():
+        if value:
+            lines += [name, f": {value}", ""]
+    if paper.evidence is not None:
+        lines += evidence_section(Evidence.read(paper.evidence))
+    return "\n".join(lines)
+
+
+def evidence_section(evidence: Evidence) -> list[str]:
+    machine = evidence.machine
+    lines = [
+        "## Evidence",
+        "",
+        f"Claim: {evidence.claim}",
+        "",
+        f"Verdict: **{evidence.verdict}** (`{evidence.command}`, {evidence.date}, "
+        f"{evidence.seconds:,.0f} s on {machine.cores} cores, {machine.device})",
+        "",
+        "| measured | metric | expected | estimate | 95 % interval | seeds | verdict |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for result in evidence.results:
+        cells = (
+            result.name if result.decides else f"({result.name})",
+            result.metric,
+            expectation(result),
+            number(result.estimate),
+            f"{number(result.low)} … {number(result.high)}",
+            "–" if result.n_seeds is None else str(result.n_seeds),
+            result.verdict,
+        )
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    lines += ["", "A result in brackets is reported but does not decide the verdict.", ""]
+    return [*lines, evidence.notes, ""]
+
+
+def paper_index(papers: tuple[catalog.Paper, ...]) -> str:
+    """All papers in one table, and a hidden table of contents of those that have a page."""
+    counts = {status: len(catalog.find(status=status)) for status in catalog.STATUSES}
+    lines = [
+        "# Papers",
+        "",
+        f"The catalog holds {len(papers)} papers: {counts['planned']} planned, "
+        f"{counts['implemented']} implemented, {counts['verified']} verified. *Verified* means that an experiment "
+        "of ours, run from this repository, reproduced the paper's claim at a small scale; *implemented* that the "
+        "code is there and tested, and the claim is untested, inconclusive or not reproduced (its page says which).",
+        "",
+        "| paper | title | year | family | kind | status |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for paper in papers:
+        name = f"[{paper.slug}]({paper.slug}.md)" if paper.symbols else paper.slug
+        title = f"[{paper.title.replace('|', '&#124;')}]({paper.url})"
+        lines.append(f"| {name} | {title} | {paper.year} | {paper.family} | {paper.kind} | {paper.status} |")
+    with_page = [paper.slug for paper in papers if paper.symbols]
+    if with_page:
+        lines += ["", "```{toctree}", ":hidden:", "", *with_page, "```"]
+    return "\n".join([*lines, ""])
+
+
+def api_page(room: str) -> str:
+    return f"# counterpoint.{room}\n\n```{{eval-rst}}\n.. automodule:: counterpoint.{room}\n```\n"
+
+
+def api_index(rooms: list[str]) -> str:
+    return "\n".join(
+        ["# API", "", "What each room of the package offers.", "", "```{toctree}", "", *rooms, "```", ""]
+    )
+
+
+def write(folder: Path, pages: dict[str, str]) -> None:
+    """Make a folder hold exactly these pages, leaving alone those that are as they should be."""
+    folder.mkdir(exist_ok=True)
+    for stale in set(folder.glob("*.md")) - {folder / f"{name}.md" for name in pages}:
+        stale.unlink()
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def generate(app: Sphinx) -> None:
+    source = Path(app.srcdir)
+    papers = catalog.papers()
+    implemented = {paper.slug: paper_page(paper) for paper in papers if paper.symbols}
+    write(source / "papers", {"index": paper_index(papers)} | implemented)
+    package = files("counterpoint")
+    rooms = [
+        room
+        for room in ROOMS
+        if (package / room / "__init__.py").is_file() or (package / f"{room}.py").is_file()
+    ]
+    write(source / "api", {"index": api_index(rooms)} | {room: api_page(room) for room in rooms})
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("builder-inited", generate)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,196 @@
+"""The entries of the catalog, and how to find one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..registry import unknown
+
+FAMILIES = (
+    "adaptation",
+    "analysis",
+    "captioning",
+    "clustering",
+    "data",
+    "decoding",
+    "dense",
+    "evaluation",
+    "experts",
+    "fusion",
+    "generation",
+    "lmm",
+    "masked",
+    "noncontrastive",
+    "pairwise",
+    "preference",
+    "supervised",
+)
+KINDS = (
+    "adaptation",
+    "analysis",
+    "architecture",
+    "benchmark",
+    "data",
+    "decoding",
+    "objective",
+    "preference",
+    "theory",
+    "training-method",
+)
+STATUSES = ("planned", "implemented", "verified")
+
+_HERE = Path(__file__).resolve().parent
+_CHECKOUT = _HERE.parents[2]
+
+
+def evidence_folder() -> Path:
+    """Where evidence is: ``evidence/`` of a checkout, or its copy inside an installed package."""
+    if (_CHECKOUT / "pyproject.toml").is_file() and _HERE.parent.parent == _CHECKOUT / "src":
+        return _CHECKOUT / "evidence"
+    return _HERE / "measured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """One paper, and what this project has made of it.
+
+    Attributes:
+        slug: its name here, in file names and on the command line.
+        title, year, arxiv: the publication; ``arxiv`` is the identifier without a version.
+        family: what it is about, one of ``FAMILIES``.
+        kind: what it contributes, one of ``KINDS``.
+        modalities: the kinds of input it works on.
+        summary: its contribution in one or two sentences.
+        reference_code: public code of the paper and its licence, if known.
+        symbols: what implements it, each ``"package.module:Symbol"``.
+        recipe: the recipe that trains it, a file ``recipes/NAME.yaml``.
+        claim: the experiment that tests it, ``"package.module:Symbol"``.
+    """
+
+    slug: str
+    title: str
+    year: int
+    arxiv: str
+    family: str
+    kind: str
+    modalities: tuple[str, ...]
+    summary: str
+    reference_code: str | None = None
+    symbols: tuple[str, ...] = ()
+    recipe: str | None = None
+    claim: str | None = None
+
+    @property
+    def url(self) -> str:
+        """The paper's page.
+
+        >>> paper("siglip").url
+        'https://arxiv.org/abs/2303.15343'
+        """
+        return f"https://arxiv.org/abs/{self.arxiv}"
+
+    @property
+    def evidence(self) -> Path | None:
+        """The file with what was measured, or None if nothing was."""
+        path = evidence_folder() / f"{self.slug}.json"
+        return path if path.is_file() else None
+
+    @property
+    def status(self) -> str:
+        """``planned`` without symbols, ``verified`` if evidence reproduces it, else ``implemented``."""
+        if not self.symbols:
+            return "planned"
+        return "verified" if self._verdict() == "reproduced" else "implemented"
+
+    def _verdict(self) -> str | None:
+        path = self.evidence
+        if path is None:
+            return None
+        from .evidence import Evidence  # pydantic is needed only where there is something to read
+
+        return Evidence.read(path).verdict
+
+
+@cache
+def _papers() -> dict[str, Paper]:
+    described = _read("papers.yaml")
+    implemented = _read("implemented.yaml")
+    for slug in implemented:
+        if slug not in described:
+            raise unknown("paper in implemented.yaml", slug, described)
+    found = {}
+    for slug in sorted(described):
+        facts = described[slug] | implemented.get(slug, {})
+        for key in ("modalities", "symbols"):
+            facts[key] = tuple(facts.get(key, ()))
+        found[slug] = Paper(slug=slug, **facts)
+    return found
+
+
+def _read(name: str) -> dict[str, dict[str, Any]]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader reads the file ten times as fast
+    content: dict[str, dict[str, Any]] = yaml.load((_HERE / name).read_text(encoding="utf-8"), Loader=loader)
+    return content
+
+
+def papers() -> tuple[Paper, ...]:
+    """All papers, by slug."""
+    return tuple(_papers().values())
+
+
+def paper(slug: str) -> Paper:
+    """One paper.
+
+    Raises:
+        UnknownName: for a slug that is not in the catalog; names the nearest.
+
+    >>> paper("clip-rocket").year
+    2023
+    """
+    known = _papers()
+    if slug not in known:
+        raise unknown("paper", slug, known)
+    return known[slug]
+
+
+def find(
+    *, family: str | None = None, kind: str | None = None, status: str | None = None, text: str | None = None
+) -> tuple[Paper, ...]:
+    """The papers that fit every condition given.
+
+    Args:
+        family: one of ``FAMILIES``.
+        kind: one of ``KINDS``.
+        status: one of ``STATUSES``.
+        text: words that all occur in the slug, the title or the summary, in any case and order.
+
+    Raises:
+        UnknownName: for a family, kind or status that does not exist.
+
+    >>> [found.slug for found in find(family="pairwise", text="sigmoid pair")]
+    ['siglip']
+    """
+    for name, value, known in (
+        ("family", family, FAMILIES),
+        ("kind", kind, KINDS),
+        ("status", status, STATUSES),
+    ):
+        if value is not None and value not in known:
+            raise unknown(name, value, known)
+    words = (text or "").lower().split()
+
+    def fits(candidate: Paper) -> bool:
+        haystack = f"{candidate.slug} {candidate.title} {candidate.summary}".lower()
+        return (
+            (family is None or candidate.family == family)
+            and (kind is None or candidate.kind == kind)
+            and (status is None or candidate.status == status)
+            and all(word in haystack for word in words)
+        )
+
+    return tuple(filter(fits, papers()))

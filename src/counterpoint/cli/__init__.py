@@ -1,0 +1,75 @@
+"""The command line: one file per command, imported when it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from ..registry import unknown
+
+COMMANDS = {
+    "compare": "Train several methods under one recipe and say which differences are real.",
+    "train": "Train and evaluate one method.",
+    "evaluate": "Evaluate a trained run on a data set.",
+    "report": "Write a study's table and report again.",
+    "data": "Show or describe a data set.",
+    "list": "List methods, objectives, tasks, recipes or towers.",
+    "papers": "The papers: what each is, where it lives, what was measured.",
+    "reproduce": "Run the experiment that tests a paper's claim.",
+    "doctor": "What is installed, what is missing, and the command that mends it.",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the return value is the process's exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in {"-h", "--help"}:
+        print(_help())
+        return 0
+    if words[0] == "--version":
+        from .. import __version__
+
+        print(f"counterpoint {__version__}")
+        return 0
+    command, rest = words[0], words[1:]
+    try:
+        if command not in COMMANDS:
+            raise unknown("command", command, COMMANDS)
+        run: Callable[[Sequence[str]], int] = import_module(f"{__name__}.{command}").main
+        return run(rest)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        # One clear line for what a user can mend; the traceback is one variable away for everyone else.
+        import os
+
+        if os.environ.get("COUNTERPOINT_TRACEBACK"):
+            raise
+        print(f"counterpoint {command}: {_reason(error)}", file=sys.stderr)
+        return 1
+
+
+def _reason(error: Exception) -> str:
+    expected = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)
+    text = str(error) or type(error).__name__
+    if isinstance(error, expected):
+        return text
+    return f"{type(error).__name__}: {text} (set COUNTERPOINT_TRACEBACK=1 to see where)"
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [
+        "counterpoint: which pre-training method really helps on your paired data",
+        "",
+        "usage: counterpoint COMMAND [OPTIONS]     (counterpoint COMMAND --help for its options)",
+        "",
+        *(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()),
+        "",
+        "start here: counterpoint compare clip slip siglip --data emoji --seeds 3",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,148 @@
+"""counterpoint compare."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from ..recipes import Recipe
+from .arguments import parse
+
+if TYPE_CHECKING:
+    from ..study.cost import ArmCost
+    from ..study.design import Design
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Train several methods under one recipe, evaluate them on the same examples, and say which differences are real."""
+
+    arms: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
+    open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
+    data: str = "emoji"
+    """emoji, emoji:artist, a folder, or a CSV, TSV, JSONL or Parquet file of pairs."""
+    seeds: int = 3
+    """How many seeds each arm is run with. From 5 on, verdicts can be more than suggestive."""
+    recipe: str = "cpu"
+    """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
+    budget: Literal["steps", "images", "time"] = "steps"
+    """What every arm gets the same of: optimiser steps, passes through the image tower, or training time."""
+    tune: int = 0
+    """Trials per arm of a random search on validation (learning rate, temperature, loss weight)."""
+    margin: float = 0.01
+    """Differences within ± this are called equivalent."""
+    tasks: tuple[str, ...] = ("retrieval", "zero_shot", "probe", "shift")
+    """Evaluation tasks."""
+    out: Path | None = None
+    """The study's folder; the same command with the same folder goes on where it stopped. runs/… unless given."""
+    jobs: int = 1
+    """Runs at a time; each has a process of its own and its share of the cores."""
+    dry_run: bool = False
+    """Print what it will cost, and stop."""
+    json: bool = False
+    """Print the summary as JSON instead of tables."""
+    options: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(Compare, arguments, "compare")
+    # Names are checked before torch is loaded, so that a typo is answered at once.
+    from ..methods.arm import Arm
+
+    for arm in given.arms:
+        Arm.parse(arm)
+    from rich.console import Console
+
+    console = Console(stderr=given.json)
+    with console.status("loading torch"):
+        from ..study.compare import DryRun, compare
+    from .progress import StudyProgress
+
+    def on_cost(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str, int]) -> bool:
+        console.print(cost_table(design, costs, steps, given.jobs))
+        return not given.dry_run
+
+    with console.status(f"preparing {given.data} and measuring each arm's step"):
+        pass
+    with StudyProgress(console) as progress:
+        try:
+            study = compare(
+                *given.arms,
+                data=given.data,
+                seeds=given.seeds,
+                recipe=given.options,
+                budget=given.budget,
+                tune=given.tune,
+                margin=given.margin,
+                tasks=given.tasks,
+                folder=given.out,
+                jobs=given.jobs,
+                listener=progress,
+                on_cost=on_cost,
+            )
+        except DryRun:
+            return 0
+    if given.json:
+        json.dump(study.summary, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return 0
+    show(console, study)
+    return 0
+
+
+def cost_table(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str, int], jobs: int) -> Any:
+    """What the study will cost: measured seconds per step, times what is to be done."""
+    from rich.table import Table
+
+    seeds, trials = len(design.seeds), design.tune
+    total = sum(costs[arm].seconds_per_step * steps[arm] for arm in costs) * (seeds + trials)
+    table = Table(
+        title=f"{len(costs)} arms × {seeds} seeds on {design.data}: about {total / 60:.1f} min of training"
+        + (f" ({trials} tuning trials per arm included)" if trials else ""),
+        title_justify="left",
+        caption=f"budget: equal {design.budget}; measured on this machine over a few steps; evaluation comes on top",
+        caption_justify="left",
+    )
+    for heading in (
+        "arm",
+        "steps",
+        "seconds a run",
+        "image passes a step",
+        "image passes a run",
+        "parameters",
+        "peak memory",
+    ):
+        table.add_column(heading, justify="left" if heading == "arm" else "right")
+    for arm, cost in costs.items():
+        passes = cost.image_passes * steps[arm] * design.recipe.batch_size
+        table.add_row(
+            arm,
+            f"{steps[arm]:,}",
+            f"{cost.seconds_per_step * steps[arm]:.0f}",
+            f"{cost.image_passes} × {design.recipe.batch_size}",
+            f"{passes:,}",
+            f"{cost.parameters / 1e6:.1f} M",
+            f"{cost.peak_memory_bytes / 2**30:.1f} GB",
+        )
+    return table
+
+
+def show(console: Any, study: Any) -> None:
+    """The table, a sentence per pair, and what to do next."""
+    from ..study.tables import leaderboard
+
+    console.print(leaderboard(study.summary))
+    for sentence in study.sentences:
+        console.print(f"• {sentence}", highlight=False)
+    for warning in study.summary["warnings"]:
+        console.print(f"! {warning}", style="yellow", highlight=False)
+    console.print(f"\nreport: {study.report}", highlight=False, soft_wrap=True)
+    winner = study.summary["winner"]
+    console.print(f"use it: {winner['command']}", highlight=False, soft_wrap=True)

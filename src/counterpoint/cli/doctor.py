@@ -1,0 +1,128 @@
+"""counterpoint doctor."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+from .arguments import parse
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What is installed, which devices and threads there are, what is missing and the command that mends it."""
+
+    json: bool = False
+    """Print JSON instead of text."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(Doctor, arguments, "doctor")
+    found = examine()
+    if given.json:
+        print(json.dumps(found, indent=2))
+    else:
+        show(found)
+    return 0 if not found["broken"] else 1
+
+
+def examine() -> dict[str, Any]:
+    """What there is. ``broken`` holds what keeps the main job from running; ``missing`` what only some parts need."""
+    core, optional = _requirements()
+    packages, broken, missing = {}, {}, {}
+    for name in core:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            broken[name] = f"pip install {name}"
+    for name, extra in optional.items():
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            missing[name] = f"pip install 'counterpoint[{extra}]'"
+    return {
+        "python": platform.python_version(),
+        "packages": packages,
+        "devices": _devices(broken),
+        **_words(missing),
+        **_cache(broken),
+        "broken": broken,
+        "missing": missing,
+    }
+
+
+def _requirements() -> tuple[list[str], dict[str, str]]:
+    core, optional = [], {}
+    for line in requires("counterpoint") or []:
+        name = line.split(";")[0].strip()
+        for mark in "<>=!~[ (":
+            name = name.split(mark)[0]
+        if "extra ==" in line:
+            optional[name] = line.split("extra ==")[1].strip().strip("'\"")
+        else:
+            core.append(name)
+    return core, optional
+
+
+def _devices(broken: dict[str, str]) -> dict[str, Any]:
+    try:
+        import torch
+    except Exception as error:
+        broken["torch"] = (
+            f"it does not import ({error}): reinstall it with pip install --force-reinstall torch"
+        )
+        return {}
+    return {
+        "cores": os.cpu_count(),
+        "torch threads": torch.get_num_threads(),
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "mps": torch.backends.mps.is_available(),
+    }
+
+
+def _words(missing: dict[str, str]) -> dict[str, Any]:
+    from ..data.views import wordnet
+
+    place = wordnet.find()
+    if place is None:
+        missing["WordNet"] = wordnet.INSTALL
+    return {"wordnet": str(place) if place else None}
+
+
+def _cache(broken: dict[str, str]) -> dict[str, Any]:
+    from ..data.cache import cache_folder
+
+    folder = cache_folder()
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    if not os.access(existing, os.W_OK):
+        broken["cache"] = f"{folder} cannot be written: set COUNTERPOINT_CACHE to a folder that can"
+    return {"cache": str(folder), "free disk (GB)": round(shutil.disk_usage(existing).free / 1e9, 1)}
+
+
+def show(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(show_header=False, title="counterpoint doctor", title_justify="left")
+    table.add_row("python", found["python"])
+    for name, value in found["devices"].items():
+        table.add_row(name, str(value))
+    table.add_row("WordNet", str(found["wordnet"]))
+    table.add_row("cache", found["cache"])
+    table.add_row("free disk", f"{found['free disk (GB)']} GB")
+    for name, value in sorted(found["packages"].items()):
+        table.add_row(name, value)
+    console.print(table)
+    for name, mend in found["missing"].items():
+        console.print(f"not installed (optional): {name}  →  {mend}", markup=False, highlight=False)
+    for name, mend in found["broken"].items():
+        console.print(f"BROKEN: {name}  →  {mend}", style="red", markup=False, highlight=False)
+    if not found["broken"]:
+        console.print("everything the main job needs is here", style="green")

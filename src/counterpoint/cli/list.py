@@ -1,0 +1,58 @@
+"""counterpoint list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+from .arguments import parse
+
+Kind = Literal["objectives", "methods", "tasks", "recipes", "towers"]
+
+
+@dataclass(frozen=True)
+class List:
+    """List what can be named on the command line."""
+
+    kind: tyro.conf.Positional[Kind]
+    """Which kind of thing."""
+    json: bool = False
+    """Print a JSON list of names."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(List, arguments, "list")
+    names = known(given.kind)
+    if given.json:
+        print(json.dumps(list(names)))
+        return 0
+    for name in names:
+        print(name)
+    return 0
+
+
+def known(kind: Kind) -> tuple[str, ...]:
+    """The names of a kind, without loading torch."""
+    if kind == "recipes":
+        from .. import recipes
+
+        return recipes.names()
+    if kind == "methods":
+        from .. import methods
+
+        return methods.METHODS.names()
+    if kind == "objectives":
+        from .. import objectives
+
+        return objectives.names()
+    if kind == "tasks":
+        from .. import evaluation
+
+        return evaluation.TASKS.names()
+    from .. import networks
+
+    return networks.TOWERS

@@ -1,0 +1,42 @@
+"""counterpoint report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from .arguments import parse
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write a study's summary, tables and report again from its runs, and show them."""
+
+    study: tyro.conf.Positional[Path]
+    """A study folder."""
+    json: bool = False
+    """Print the summary as JSON instead of tables."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(Report, arguments, "report")
+    from rich.console import Console
+
+    console = Console(stderr=given.json)
+    with console.status("reading the runs"):
+        from ..study.compare import again
+
+        study = again(given.study)
+    if given.json:
+        json.dump(study.summary, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return 0
+    from .compare import show
+
+    show(console, study)
+    return 0

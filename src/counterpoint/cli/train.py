@@ -1,0 +1,78 @@
+"""counterpoint train."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ..recipes import Recipe
+from .arguments import parse
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train and evaluate one method; the same command goes on where it stopped."""
+
+    method: tyro.conf.Positional[str]
+    """A method, with options after commas (see: counterpoint list methods)."""
+    data: str = "emoji"
+    """emoji, emoji:artist, a folder, or a CSV, TSV, JSONL or Parquet file of pairs."""
+    seed: int = 0
+    """Of the initial weights, the order of the data and every view."""
+    recipe: str = "cpu"
+    """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
+    tasks: tuple[str, ...] = ("retrieval", "zero_shot", "probe", "shift")
+    """Evaluation tasks."""
+    out: Path | None = None
+    """The run's folder; runs/DATA-METHOD-SEED unless given."""
+    resume: bool = True
+    """Go on from the folder's last checkpoint. With --no-resume a folder that holds a run is an error."""
+    json: bool = False
+    """Print the scores as JSON instead of a table."""
+    options: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(Train, arguments, "train", method=tyro.MISSING)
+    from ..methods.arm import Arm
+
+    slug = Arm.parse(given.method).slug
+    from rich.console import Console
+
+    console = Console(stderr=given.json)
+    with console.status("loading torch"):
+        from ..study.execute import Job, execute
+        from ..training.run import OtherRun, Run
+    from .progress import StudyProgress
+
+    data = Path(given.data).stem if Path(given.data).exists() else given.data.replace(":", "-")
+    folder = given.out or Path("runs") / f"{data}-{slug}-{given.seed}"
+    if not given.resume and (folder / "recipe.yaml").exists():
+        raise OtherRun(
+            f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
+        )
+    job = Job(Run(given.method, given.data, given.options, given.seed), folder, given.tasks)
+    with StudyProgress(console) as progress:
+        progress.begin("training", [job])
+        (state,) = execute([job], listen=progress)
+    if state.status == "failed":
+        raise RuntimeError(state.reason)
+    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    if given.json:
+        json.dump({"folder": str(folder), "state": asdict(state), "scores": scores}, sys.stdout, indent=2)
+        print()
+        return 0
+    from ..study.tables import score_table
+
+    console.print(score_table(scores))
+    console.print(f"run: {folder}", highlight=False, soft_wrap=True)
+    console.print(
+        f"use it: python -c \"import counterpoint as cp; model = cp.load('{folder}')\"", highlight=False
+    )
+    return 0

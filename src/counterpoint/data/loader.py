@@ -1,0 +1,124 @@
+"""From a data set to batches: the order, the views and their randomness follow from the seed and the step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch.utils.data import DataLoader, Dataset
+
+from ..networks.base import Tokenizer
+from ..recipes.schema import Augmentation
+from ..types import Batch, Clock, ViewSpec
+from . import views as view_room
+from .base import PairedData, Rows
+
+
+class Loader:
+    """Batches of a data set for training.
+
+    The batch of a step is a function of ``(seed, step)``: a run can start anywhere, with any number of workers, and
+    see the same examples, crops and words. An epoch is a fresh permutation; its last, incomplete batch is left out.
+
+    Args:
+        data: where examples come from.
+        rows: the rows to train on.
+        views: what a batch holds.
+        augmentation: options of the text views.
+        tokenizer: turns captions into token ids.
+        image_size: height and width of the image views, in pixels.
+        batch_size: examples per step over all ranks; at most ``len(rows)``.
+        seed: of the order and of every view.
+        workers: processes that prepare batches; 0 prepares them in this process.
+        rank, world: this process's share of every batch.
+
+    Raises:
+        ValueError: if there are fewer than two rows to train on.
+    """
+
+    def __init__(
+        self,
+        data: PairedData,
+        rows: Rows,
+        views: ViewSpec,
+        *,
+        augmentation: Augmentation,
+        tokenizer: Tokenizer,
+        image_size: int,
+        batch_size: int,
+        seed: int,
+        workers: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if len(rows) < 2:
+            raise ValueError(
+                f"the training split of {data.name!r} has {len(rows)} example(s); contrast needs at least 2"
+            )
+        view_room.check(views, augmentation)
+        self.data, self.rows, self.views, self.tokenizer = data, rows, views, tokenizer
+        self.image_size, self.seed, self.workers = image_size, seed, workers
+        self.batch_size = min(batch_size, len(rows))
+        self.rank, self.world = rank, world
+        self._augment = {
+            name: view_room.image(view.augmentation)
+            if view.modality == "image"
+            else view_room.text(view.augmentation, augmentation)
+            for name, view in views.items()
+        }
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.rows) // self.batch_size
+
+    def rows_at(self, step: int) -> tuple[Rows, int]:
+        """The rows of a step's global batch, and its epoch."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
+        return self.rows[order[position * self.batch_size : (position + 1) * self.batch_size]], epoch
+
+    def batch(self, step: int) -> Batch:
+        """This rank's part of the batch of a step."""
+        rows, epoch = self.rows_at(step)
+        rows = rows[self.rank :: self.world]
+        ids: Int[np.ndarray, " B"] = self.data.ids[rows]
+        pictures = self.data.images(rows)
+        captions = [list(self.data.captions(int(row))) for row in rows]
+        tensors = {}
+        for name, view in self.views.items():
+            keys = view_room.key(self.seed, epoch, ids, name)
+            if view.modality == "image":
+                tensors[name] = self._augment[name].apply(pictures, keys, self.image_size)
+            else:
+                tensors[name] = self.tokenizer(self._augment[name].apply(captions, keys))
+        return Batch(torch.from_numpy(ids), tensors)
+
+    def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
+        """The batches of steps ``start`` to ``steps - 1``."""
+        source: Iterator[Batch] | DataLoader[Batch]
+        if self.workers:
+            source = DataLoader(
+                _Steps(self, start, steps),
+                batch_size=None,
+                num_workers=self.workers,
+                multiprocessing_context="spawn",
+            )
+        else:
+            source = (self.batch(step) for step in range(start, steps))
+        for step, batch in zip(range(start, steps), source, strict=True):
+            yield batch, Clock(step, steps, step // self.steps_per_epoch)
+
+
+class _Steps(Dataset[Batch]):
+    """Steps as items, for worker processes."""
+
+    def __init__(self, loader: Loader, start: int, steps: int) -> None:
+        self.loader, self.start, self.length = loader, start, steps - start
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.loader.batch(self.start + index)

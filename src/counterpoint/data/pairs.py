@@ -1,0 +1,288 @@
+"""A user's own pairs: a folder, or a CSV, TSV, JSONL or Parquet table of pictures and captions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from .base import Labels, PairedData, Rows, Splits
+from .cache import cache_folder, writing
+
+PICTURE_COLUMNS = ("file_name", "image", "image_path", "filepath", "path", "file")
+CAPTION_COLUMNS = ("text", "caption", "captions", "title")
+_SPLITS = {"train": "train", "training": "train", "validation": "validation", "val": "validation", "valid": "validation", "dev": "validation", "test": "test"}  # fmt: skip
+_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+_TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
+_MOST_CLASSES = 200
+_BROKEN_ALLOWED = 0.01
+
+
+@dataclass(frozen=True)
+class Record:
+    """One picture with its captions: the schema every source is read into."""
+
+    id: int
+    picture: Path
+    captions: tuple[str, ...]
+    split: str | None
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is worth knowing before training on somebody's files."""
+
+    examples: Mapping[str, int]
+    broken: tuple[str, ...]
+    duplicate_pictures: int
+    duplicate_captions: int
+    leaked_pictures: int
+    leaked_captions: int
+    caption_words: tuple[float, int, int]
+
+    def lines(self) -> list[str]:
+        mean, least, most = self.caption_words
+        leak = f"{self.leaked_pictures} picture(s) and {self.leaked_captions} caption(s) of the training split stand in a held-out split too"
+        return [
+            "examples: " + ", ".join(f"{name} {count}" for name, count in self.examples.items()),
+            f"captions: {mean:.1f} words on average, {least} to {most}",
+            f"duplicates: {self.duplicate_pictures} picture(s), {self.duplicate_captions} caption(s)",
+            f"leakage: {leak}" if self.leaked_pictures or self.leaked_captions else "leakage: none",
+            f"broken pictures left out: {len(self.broken)}" + (f" ({', '.join(self.broken[:3])}…)" if self.broken else ""),
+        ]
+
+
+class Pairs(PairedData):
+    """Pictures and captions from files.
+
+    A table has a column for the picture (``file_name`` or ``image``; relative to the table) and one for the caption
+    (``text``); ``split`` (train, validation, test) and ``id`` are optional, and any other column of text with at
+    least two and at most 200 values becomes a way to classify. Rows with the same picture are one example with
+    several captions. A folder holds such a table (``metadata.csv``, …), or pictures with a ``.txt`` beside each.
+    Without a ``split`` column, a hash of the picture's bytes puts 80 % into train and 10 % each into validation and
+    test, so that identical pictures never part.
+
+    Pictures are decoded once, to squares of ``size`` pixels (shorter side, centre crop), into the cache folder.
+
+    Args:
+        source: the folder or the table.
+        size: side of the stored pictures.
+
+    Raises:
+        ValueError: if there is no usable table, a split is empty, or more than 1 % of the pictures are unreadable.
+    """
+
+    def __init__(self, source: str | Path, size: int = 64) -> None:
+        self.name = str(source)
+        records = list(read_records(Path(source)))
+        if not records:
+            raise ValueError(f"{source} holds no pairs")
+        pictures, digests, broken = _pictures(records, size)
+        if len(broken) > _BROKEN_ALLOWED * len(records):
+            named = "; ".join(f"{records[i].picture}: {reason}" for i, reason in list(broken.items())[:3])
+            raise ValueError(
+                f"{len(broken)} of {len(records)} pictures cannot be read ({named}): mend or remove these rows"
+            )
+        kept = [i for i in range(len(records)) if i not in broken]
+        self._pictures = torch.from_numpy(pictures)
+        self._row_of = np.asarray(kept)
+        self._records = [records[i] for i in kept]
+        self.ids = np.asarray([r.id for r in self._records], dtype=np.int64)
+        sides = [r.split or _hashed_split(digests[i]) for r, i in zip(self._records, kept, strict=True)]
+        self.splits = _splits(self.name, sides)
+        self.subsets = np.full(len(self._records), "all")
+        self.labels = _labels(self._records)
+        self.report = _report(self._records, [digests[i] for i in kept], sides, [str(records[i].picture) for i in broken])
+
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        return self._pictures[torch.from_numpy(self._row_of[np.asarray(rows)])]
+
+    def captions(self, row: int) -> Sequence[str]:
+        return self._records[row].captions
+
+    def evaluation_captions(self, row: int) -> Sequence[str]:
+        return self._records[row].captions
+
+
+def read_records(source: Path) -> Iterable[Record]:
+    """The records of a folder or a table, rows with one picture joined."""
+    if source.is_dir():
+        tables = sorted(p for p in source.iterdir() if p.suffix in _TABLES and p.stem in {"metadata", "captions", "data"})
+        if tables:
+            return _from_table(tables[0])
+        return _from_sidecars(source)
+    if source.suffix not in _TABLES:
+        raise ValueError(f"{source}: expected a folder or one of {', '.join(sorted(_TABLES))}")
+    return _from_table(source)
+
+
+def _from_sidecars(folder: Path) -> Iterable[Record]:
+    pictures = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _PICTURES)
+    texts = [(p, p.with_suffix(".txt")) for p in pictures]
+    found = [(p, t) for p, t in texts if t.exists()]
+    if not found:
+        raise ValueError(
+            f"{folder}: expected a metadata.csv (or .jsonl, .parquet) with columns file_name and text, "
+            "or pictures with a .txt caption beside each"
+        )
+    for number, (picture, text) in enumerate(found):
+        captions = tuple(line.strip() for line in text.read_text(encoding="utf-8").splitlines() if line.strip())
+        if not captions:
+            raise ValueError(f"{text} is empty: every picture needs a caption")
+        yield Record(number, picture, captions, None, {})
+
+
+def _from_table(path: Path) -> Iterable[Record]:
+    try:
+        frame = _read(path)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
+    picture = _column(frame, PICTURE_COLUMNS, path, "picture")
+    caption = _column(frame, CAPTION_COLUMNS, path, "caption")
+    extra = [
+        name
+        for name, kind in frame.schema.items()
+        if name not in {picture, caption, "split", "id"} and kind in (pl.String, pl.Categorical)
+    ]
+    merged: dict[Path, Record] = {}
+    for number, row in enumerate(frame.iter_rows(named=True)):
+        texts = row[caption] if isinstance(row[caption], list) else [row[caption]]
+        captions = tuple(str(t).strip() for t in texts if t is not None and str(t).strip())
+        if not captions or row[picture] is None:
+            raise ValueError(f"{path}, row {number + 1}: an empty {caption if row[picture] else picture}")
+        side = row.get("split")
+        if side is not None and str(side).lower() not in _SPLITS:
+            raise ValueError(f"{path}, row {number + 1}: split {side!r} is none of train, validation, test")
+        place = Path(str(row[picture]))
+        place = place if place.is_absolute() else path.parent / place
+        labels = {name: str(row[name]) for name in extra if row[name] is not None}
+        identity = int(row["id"]) if isinstance(row.get("id"), int) else len(merged)
+        record = Record(identity, place, captions, _SPLITS[str(side).lower()] if side is not None else None, labels)
+        if place in merged:
+            before = merged[place]
+            record = Record(before.id, place, (*before.captions, *captions), before.split, before.labels)
+        merged[place] = record
+    if len({r.id for r in merged.values()}) != len(merged):
+        raise ValueError(f"{path}: the column id holds a value twice")
+    return merged.values()
+
+
+def _read(path: Path) -> pl.DataFrame:
+    if path.suffix == ".parquet":
+        return pl.read_parquet(path)
+    if path.suffix in {".jsonl", ".ndjson"}:
+        return pl.read_ndjson(path)
+    return pl.read_csv(path, separator="\t" if path.suffix == ".tsv" else ",")
+
+
+def _column(frame: pl.DataFrame, names: Sequence[str], path: Path, what: str) -> str:
+    for name in names:
+        if name in frame.columns:
+            return name
+    raise ValueError(f"{path}: no column for the {what}; expected one of {', '.join(names)}, found {frame.columns}")
+
+
+def _pictures(records: Sequence[Record], size: int) -> tuple[np.ndarray, list[str], dict[int, str]]:
+    """All pictures as one array (memory-mapped from the cache), their digests, and why some could not be read."""
+    digests: list[str] = [""] * len(records)
+    broken: dict[int, str] = {}
+
+    def digest(index: int) -> None:
+        try:
+            digests[index] = hashlib.blake2b(records[index].picture.read_bytes(), digest_size=16).hexdigest()
+        except OSError as error:
+            broken[index] = error.strerror or str(error)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(digest, range(len(records))))
+    key = hashlib.blake2b("".join([str(size), *digests]).encode(), digest_size=12).hexdigest()
+    path = cache_folder() / "pairs" / f"{key}.npy"
+    if path.exists() and not broken:
+        return np.load(path, mmap_mode="r+"), digests, broken
+    pictures = np.zeros((len(records), 3, size, size), dtype=np.uint8)
+
+    def decode(index: int) -> None:
+        if index in broken:
+            return
+        try:
+            pictures[index] = decode_picture(records[index].picture, size)
+        except Exception as error:
+            broken[index] = str(error)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(decode, range(len(records))))
+    if not broken:
+        with writing(path) as part, part.open("wb") as file:
+            np.save(file, pictures)
+    return pictures, digests, broken
+
+
+def decode_picture(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
+    """A file as a square RGB picture: upright, transparent parts on white, shorter side to ``size``, centre crop."""
+    with Image.open(path) as opened:
+        upright = ImageOps.exif_transpose(opened).convert("RGBA")
+    white = Image.new("RGBA", upright.size, "white")
+    white.alpha_composite(upright)
+    square = ImageOps.fit(white.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(square).transpose(2, 0, 1)
+
+
+def _hashed_split(digest: str) -> str:
+    unit = int(digest[:8], 16) / 16**8
+    return "train" if unit < 0.8 else "validation" if unit < 0.9 else "test"
+
+
+def _splits(name: str, sides: Sequence[str]) -> Splits:
+    rows = {side: np.flatnonzero(np.asarray(sides) == side) for side in ("train", "validation", "test")}
+    empty = [side for side, found in rows.items() if not len(found)]
+    if empty:
+        counts = {side: len(found) for side, found in rows.items()}
+        raise ValueError(
+            f"{name}: the split {empty[0]!r} is empty ({counts}); give a 'split' column with train, validation and test"
+        )
+    return Splits(rows["train"], {"held out": rows["validation"]}, {"held out": rows["test"]})
+
+
+def _labels(records: Sequence[Record]) -> dict[str, Labels]:
+    found = {}
+    for name in sorted({name for r in records for name in r.labels}):
+        values = [r.labels.get(name) for r in records]
+        names = sorted({v for v in values if v is not None})
+        if 2 <= len(names) <= _MOST_CLASSES:
+            number = {value: k for k, value in enumerate(names)}
+            found[name] = Labels(
+                tuple(names),
+                np.asarray([-1 if v is None else number[v] for v in values], dtype=np.int64),
+                ("{}", "a photo of {}", "a picture of {}"),
+            )
+    return found
+
+
+def _report(
+    records: Sequence[Record], digests: Sequence[str], sides: Sequence[str], broken: Sequence[str]
+) -> Report:
+    said_by_all = [c for r in records for c in r.captions]
+    words = [len(c.split()) for c in said_by_all]
+    training = {d for d, s in zip(digests, sides, strict=True) if s == "train"}
+    said = {c for r, s in zip(records, sides, strict=True) if s == "train" for c in r.captions}
+    held_out = [(d, r) for d, r, s in zip(digests, records, sides, strict=True) if s != "train"]
+    return Report(
+        examples=dict(Counter(sides)),
+        broken=tuple(broken),
+        duplicate_pictures=len(digests) - len(set(digests)),
+        duplicate_captions=len(said_by_all) - len(set(said_by_all)),
+        leaked_pictures=sum(d in training for d, _ in held_out),
+        leaked_captions=sum(any(c in said for c in r.captions) for _, r in held_out),
+        caption_words=(sum(words) / len(words), min(words), max(words)),
+    )

@@ -1,0 +1,218 @@
+"""Image views: crops, colour, blur, by name; drawn per example first (:meth:`ImageView.draw`), then computed on the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int, UInt8, UInt64
+from torch import Tensor
+
+from ...registry import unknown
+from . import colours, resampling
+from .keys import uniform
+
+_CHUNK = 32  # pictures at once: what one step writes is still in the core's own cache when the next reads it
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What was drawn for each of n examples.
+
+    Attributes:
+        box: the crop, ``(top, left, height, width)`` in pixels.
+        flip: whether it is mirrored.
+        angle, shift, zoom: degrees clockwise, pixels (right, down), factor.
+        factors: of brightness, contrast, saturation, and hue's turn; NaN where left out.
+        order: the order of those four, a permutation of 0…3.
+        gray: whether colour is taken away.
+        sigma: of the blur, in pixels of the output; 0 for none.
+        solarize: whether bright parts are inverted.
+    """
+
+    box: Int[np.ndarray, "n 4"]
+    flip: Bool[np.ndarray, " n"]
+    angle: Float64[np.ndarray, " n"]
+    shift: Float64[np.ndarray, "n 2"]
+    zoom: Float64[np.ndarray, " n"]
+    factors: Float64[np.ndarray, "n 4"]
+    order: Int[np.ndarray, "n 4"]
+    gray: Bool[np.ndarray, " n"]
+    sigma: Float64[np.ndarray, " n"]
+    solarize: Bool[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.box)
+
+    def part(self, chosen: slice) -> Draw:
+        return Draw(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
+
+@final
+@dataclass(frozen=True)
+class ImageView:
+    """A chain of random changes: crop and resize, mirror, affine, colour jitter, grayscale, blur, solarise, in this order.
+
+    Resizing is bicubic with anti-aliasing; everything after it happens at the output size. The blur's kernel is a
+    tenth of the output size, so at 48 px (5 taps) a σ of 2 blurs less than its value says.
+
+    Attributes:
+        crop: the range of the crop's share of the area; ``None`` for the central square.
+        mirror: probability of a horizontal flip.
+        rotate, translate, zoom: the affine change: at most so many degrees either way, at most such a share of the
+            size, a range of factors. ``rotate=0`` for none of the three.
+        jitter: strength of brightness, contrast, saturation (factors U(1 − s, 1 + s)) and hue (turn U(−s, s)).
+        jitter_p, gray_p, blur_p, solarize_p: probabilities.
+        sigma: the range of the blur's σ in output pixels.
+    """
+
+    crop: tuple[float, float] | None = None
+    mirror: float = 0.0
+    rotate: float = 0.0
+    translate: float = 0.0
+    zoom: tuple[float, float] = (1.0, 1.0)
+    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    jitter_p: float = 0.0
+    gray_p: float = 0.0
+    sigma: tuple[float, float] = (0.1, 2.0)
+    blur_p: float = 0.0
+    solarize_p: float = 0.0
+
+    def draw(self, keys: UInt64[np.ndarray, " n"], height: int, width: int, size: int) -> Draw:
+        """The parameters of each example, from its key alone."""
+        n = len(keys)
+
+        def happens(purpose: str, probability: float) -> Bool[np.ndarray, " n"]:
+            result: Bool[np.ndarray, " n"] = uniform(keys, purpose)[:, 0] < probability
+            return result
+
+        def between(
+            purpose: str, low: float | np.ndarray, high: float | np.ndarray, count: int = 1
+        ) -> Float64[np.ndarray, "n count"]:
+            return low + (high - low) * uniform(keys, purpose, count)
+
+        strength = np.asarray(self.jitter)
+        middle = np.asarray([1.0, 1.0, 1.0, 0.0])
+        factors = between("jitter factors", middle - strength, middle + strength, 4)
+        factors[:, strength == 0] = np.nan
+        factors[~happens("jitter", self.jitter_p)] = np.nan
+        return Draw(
+            box=resampling.central_boxes(n, height, width)
+            if self.crop is None
+            else resampling.crop_boxes(keys, height, width, self.crop),
+            flip=happens("flip", self.mirror),
+            angle=between("angle", -self.rotate, self.rotate)[:, 0],
+            shift=np.rint(between("shift", -self.translate * size, self.translate * size, 2)),
+            zoom=between("zoom", *self.zoom)[:, 0],
+            factors=factors,
+            order=uniform(keys, "jitter order", 4).argsort(1, kind="stable"),
+            gray=happens("gray", self.gray_p),
+            sigma=np.where(happens("blur", self.blur_p), between("sigma", *self.sigma)[:, 0], 0.0),
+            solarize=happens("solarize", self.solarize_p),
+        )
+
+    def render(self, pictures: UInt8[Tensor, "n 3 H W"], draw: Draw, size: int) -> Float[Tensor, "n 3 size size"]:
+        """The pictures under given parameters."""
+        result = torch.empty(len(draw), 3, size, size)
+        for start in range(0, len(draw), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            result[part] = self._render(pictures[part], draw.part(part), size)
+        return result
+
+    def apply(
+        self, pictures: UInt8[Tensor, "n 3 H W"], keys: UInt64[np.ndarray, " n"], size: int
+    ) -> Float[Tensor, "n 3 size size"]:
+        """The view of a batch: uint8 pictures of one size to float pictures ``(n, 3, size, size)`` in [0, 1].
+
+        >>> from counterpoint.data import views
+        >>> pictures = torch.zeros(2, 3, 72, 72, dtype=torch.uint8)
+        >>> views.image("strong").apply(pictures, views.key(0, 0, np.arange(2), "image"), 48).shape
+        torch.Size([2, 3, 48, 48])
+
+        Raises:
+            ValueError: if the pictures are not uint8 ``(n, 3, H, W)``, or the keys are not one per picture.
+        """
+        if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[1] != 3:
+            raise ValueError(
+                f"pictures must be uint8 of shape (n, 3, H, W), got {pictures.dtype} of shape {tuple(pictures.shape)}"
+            )
+        if len(keys) != len(pictures):
+            raise ValueError(f"keys must be one per picture: got {len(keys)} for {len(pictures)} pictures")
+        height, width = pictures.shape[-2:]
+        return self.render(pictures, self.draw(keys, height, width, size), size)
+
+    def _render(self, pictures: Tensor, draw: Draw, size: int) -> Tensor:
+        top, left, height, width = draw.box.T
+        rows = resampling.crop_matrices(top, height, pictures.shape[-2], size) / 255
+        columns = resampling.crop_matrices(left, width, pictures.shape[-1], size)
+        result = resampling.resample(pictures.float(), rows, resampling.flip(columns, draw.flip)).clamp_(0, 1)
+        if self.rotate:
+            result = resampling.affine(result, draw.angle, draw.shift, draw.zoom)
+        if self.jitter_p:
+            result = colours.jitter(
+                result, torch.from_numpy(draw.factors).float(), torch.from_numpy(draw.order)
+            )
+        for chosen, change in (
+            (draw.gray, colours.grayscale),
+            (draw.sigma > 0, lambda part: resampling.blur(part, draw.sigma[draw.sigma > 0])),
+            (draw.solarize, colours.solarize),
+        ):
+            if chosen.any():
+                index = torch.from_numpy(np.flatnonzero(chosen))
+                result.index_copy_(0, index, change(result.index_select(0, index)))
+        return result
+
+
+_SIMCLR = ImageView(
+    crop=(0.08, 1.0), mirror=0.5, jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, gray_p=0.2, blur_p=0.5
+)
+_BYOL_JITTER = (0.4, 0.4, 0.2, 0.1)
+
+IMAGE_VIEWS: Mapping[str, ImageView] = {
+    "plain": ImageView(),
+    "weak": ImageView(crop=(0.5, 1.0)),
+    "strong": _SIMCLR,  # CLIP-rocket's strong view and SLIP's self-supervised one are the same chain
+    "simclr": _SIMCLR,
+    "byol_1": ImageView(
+        crop=(0.08, 1.0), mirror=0.5, jitter=_BYOL_JITTER, jitter_p=0.8, gray_p=0.2, blur_p=1.0
+    ),
+    "byol_2": ImageView(
+        crop=(0.08, 1.0), mirror=0.5, jitter=_BYOL_JITTER, jitter_p=0.8, gray_p=0.2, blur_p=0.1, solarize_p=0.2
+    ),
+    "convirt": ImageView(
+        crop=(0.6, 1.0),
+        mirror=0.5,
+        rotate=20.0,
+        translate=0.1,
+        zoom=(0.95, 1.05),
+        jitter=(0.4, 0.4, 0.0, 0.0),
+        jitter_p=1.0,
+        sigma=(0.1, 3.0),
+        blur_p=1.0,
+    ),
+}
+
+
+def image(name: str) -> ImageView:
+    """An image view by its name.
+
+    - ``plain``: the central square, resized. For evaluation and for basic recipes without augmentation.
+    - ``weak``: a crop of 50–100 % of the area; no mirroring, no colour change. Source: Fini et al., 2023 (CLIP-rocket).
+    - ``strong``, ``simclr``: a crop of 8–100 %, mirroring, colour jitter, grayscale, blur. Source: the same, and
+      Mu et al., 2021 (SLIP), after Chen et al., 2020 (SimCLR).
+    - ``byol_1``, ``byol_2``: the asymmetric pair of Grill et al., 2020 (blur always, or rarely but with solarising).
+    - ``convirt``: crop, mirroring, a slight affine change, brightness, contrast, blur; no hue, for grey medical
+      pictures. Source: Zhang et al., 2020.
+
+    >>> image("weak").crop
+    (0.5, 1.0)
+
+    Raises:
+        UnknownName: for any other name.
+    """
+    if name not in IMAGE_VIEWS:
+        raise unknown("image view", name, IMAGE_VIEWS)
+    return IMAGE_VIEWS[name]

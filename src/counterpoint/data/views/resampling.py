@@ -1,0 +1,148 @@
+"""Crops, flips, resizing and blur of a batch as products with a matrix per example: ``rows @ picture @ columns.T``.
+
+A separable filter that differs from example to example (its own crop box, its own σ) is a dense ``out × in`` matrix per
+axis. For pictures up to some hundred pixels two batched matrix products are faster than a loop over examples, and the
+result is the exact filter: bicubic with anti-aliasing inside the crop box, not an approximation by grid sampling.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+
+from .keys import uniform
+
+_ATTEMPTS = 10  # draws of a crop before the whole picture is taken, as in torchvision
+_ASPECT = (3 / 4, 4 / 3)
+
+
+def crop_boxes(
+    keys: np.ndarray, height: int, width: int, scale: tuple[float, float]
+) -> Int[np.ndarray, "n 4"]:
+    """A random crop per key: ``(top, left, height, width)``, of area ``U(scale)`` and log-uniform aspect in [3/4, 4/3].
+
+    The distribution of ``torchvision.transforms.v2.RandomResizedCrop``: up to ten draws, the first that fits the
+    picture is taken, else the largest central box of an allowed aspect.
+
+    >>> from counterpoint.data.views import key
+    >>> crop_boxes(key(0, 0, np.arange(2), "image"), 8, 8, (1.0, 1.0)).shape
+    (2, 4)
+    """
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * uniform(keys, "crop area", _ATTEMPTS))
+    low, high = np.log(_ASPECT)
+    aspect = np.exp(low + (high - low) * uniform(keys, "crop aspect", _ATTEMPTS))
+    heights = np.rint(np.sqrt(area / aspect)).astype(np.int64)
+    widths = np.rint(np.sqrt(area * aspect)).astype(np.int64)
+    fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
+    first = fits.argmax(1)
+    example = np.arange(len(keys))
+    h, w = heights[example, first], widths[example, first]
+    place = uniform(keys, "crop place", 2)
+    top = np.floor(place[:, 0] * (height - h + 1)).astype(np.int64)
+    left = np.floor(place[:, 1] * (width - w + 1)).astype(np.int64)
+    boxes = np.stack([top, left, h, w], axis=1)
+    boxes[~fits.any(1)] = _central(height, width, _ASPECT[1])
+    return boxes
+
+
+def central_boxes(n: int, height: int, width: int) -> Int[np.ndarray, "n 4"]:
+    """The central square, for every example."""
+    return np.tile(np.asarray(_central(height, width, 1.0)), (n, 1))
+
+
+def _central(height: int, width: int, longest: float) -> tuple[int, int, int, int]:
+    h, w = min(height, round(width * longest)), min(width, round(height * longest))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def crop_matrices(
+    start: Int[np.ndarray, " n"], length: Int[np.ndarray, " n"], extent: int, size: int
+) -> Float[Tensor, "n size extent"]:
+    """Per example, the matrix that resizes pixels ``start … start + length - 1`` of a line of ``extent`` pixels to ``size``.
+
+    Catmull–Rom bicubic (a = −1/2), widened by the scale when shrinking (anti-aliasing), cut off at the box and
+    normalised: what Pillow and ``torch.nn.functional.interpolate(..., mode="bicubic", antialias=True)`` compute.
+    """
+    scale = length[:, None, None] / size
+    widen = np.maximum(scale, 1.0)
+    centre = (np.arange(size)[None, :, None] + 0.5) * scale
+    taps = 2 * int(np.ceil(2 * widen.max(initial=1.0))) + 1
+    source = np.floor(centre - 2 * widen).astype(np.int64) + np.arange(taps + 1)
+    weight = _cubic((source + 0.5 - centre) / widen) * ((source >= 0) & (source < length[:, None, None]))
+    weight /= weight.sum(2, keepdims=True)
+    column = np.clip(source + start[:, None, None], 0, extent - 1)  # those outside the box weigh nothing
+    matrices = torch.zeros(len(start), size, extent)
+    return matrices.scatter_add_(2, torch.from_numpy(column), torch.from_numpy(weight).float())
+
+
+def _cubic(x: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1.0
+    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
+
+
+def blur_kernel_size(size: int) -> int:
+    """SimCLR's rule: a tenth of the picture, made odd; at least 3. (23 at 224 px, 5 at 48 px.)
+
+    >>> blur_kernel_size(224), blur_kernel_size(48)
+    (23, 5)
+    """
+    return max(3, int(0.1 * size) | 1)
+
+
+def blur_matrices(sigma: Float64[np.ndarray, " n"], size: int) -> Float[Tensor, "n size size"]:
+    """Per example, the matrix that blurs a line of ``size`` pixels by a Gaussian, reflected at the ends.
+
+    The kernel of ``torchvision.transforms.v2.functional.gaussian_blur`` with :func:`blur_kernel_size`.
+    """
+    radius = blur_kernel_size(size) // 2
+    offset = np.arange(-radius, radius + 1)
+    weight = np.exp(-0.5 * (offset / sigma[:, None]) ** 2)
+    weight /= weight.sum(1, keepdims=True)
+    place = np.abs(np.arange(size)[:, None] + offset)
+    place = np.where(place >= size, 2 * (size - 1) - place, place)
+    index = torch.from_numpy(place).expand(len(sigma), -1, -1)
+    matrices = torch.zeros(len(sigma), size, size)
+    return matrices.scatter_add_(2, index, torch.from_numpy(weight).float()[:, None].expand_as(index))
+
+
+def resample(
+    pictures: Float[Tensor, "n c H W"], rows: Float[Tensor, "n h H"], columns: Float[Tensor, "n w W"]
+) -> Float[Tensor, "n c h w"]:
+    """``rows @ picture @ columns.T`` for every channel of every example."""
+    n, c, height, width = pictures.shape
+    wide = torch.bmm(pictures.reshape(n, c * height, width), columns.transpose(1, 2))
+    return torch.matmul(rows[:, None], wide.view(n, c, height, -1))
+
+
+def blur(pictures: Float[Tensor, "n c s s"], sigma: Float64[np.ndarray, " n"]) -> Float[Tensor, "n c s s"]:
+    """A Gaussian blur of square pictures, each with its own σ in pixels."""
+    matrices = blur_matrices(sigma, pictures.shape[-1])
+    return resample(pictures, matrices, matrices)
+
+
+def flip(matrices: Float[Tensor, "n out in"], chosen: Bool[np.ndarray, " n"]) -> Float[Tensor, "n out in"]:
+    """Reverse the order of the outputs for the chosen examples."""
+    return torch.where(torch.from_numpy(chosen)[:, None, None], matrices.flip(1), matrices)
+
+
+def affine(
+    pictures: Float[Tensor, "n c s s"],
+    angle: Float64[np.ndarray, " n"],
+    shift: Float64[np.ndarray, "n 2"],
+    zoom: Float64[np.ndarray, " n"],
+) -> Float[Tensor, "n c s s"]:
+    """Rotate clockwise by ``angle`` degrees, enlarge by ``zoom`` and move by ``shift`` = (right, down) pixels; square pictures.
+
+    Bilinear, black outside, about the centre, as ``torchvision.transforms.v2.functional.affine``.
+    """
+    size = pictures.shape[-1]
+    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    back = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 1) / zoom[:, None, None]
+    move = -(back @ shift[:, :, None]) * 2 / size
+    theta = torch.from_numpy(np.concatenate([back, move], axis=2)).to(pictures)
+    grid = torch.nn.functional.affine_grid(theta, list(pictures.shape), align_corners=False)
+    return torch.nn.functional.grid_sample(pictures, grid, mode="bilinear", align_corners=False)

@@ -1,0 +1,68 @@
+"""What a simple classifier reads from frozen embeddings of pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data.base import PairedData, Rows
+from ..diagnostics.features import Features
+from ..types import Embedder, Metric, Scores
+from .classifiers import CLASSIFIERS
+from .statistic import mean
+from .task import check_labels, check_rows, chosen, scores, spread
+
+
+class Probe:
+    """Logistic regression, naive Bayes and k-NN on the first head's embeddings of pictures.
+
+    Trained on at most ``limit`` of the training rows (a fixed choice by the hash of their ids, the same for
+    every model and seed), tested on the test rows. Features of the first two are scaled to [0, 1] by the
+    training rows; see `counterpoint.evaluation.classifiers` for each. A test row whose class does not occur
+    in training counts as wrong.
+
+    Metrics: ``logistic_LABEL_top1``, ``naive_bayes_LABEL_top1``, ``knn_LABEL_top1``; chance is 1/classes.
+    Rows without the label have no outcome; where training has fewer than two classes, no row has one (NaN).
+
+    Args:
+        labels: which labels, as far as the data has them.
+        limit: training rows at most.
+
+    Raises:
+        NotApplicable: if the data has none of the labels.
+        ValueError: if there are no rows, or no training rows.
+
+    Source: naive-bayes-linear-eval (Zheng et al. 2023).
+    """
+
+    name = "probe"
+    primary = "logistic_group_top1"
+
+    def __init__(self, labels: tuple[str, ...] = ("group", "tone"), limit: int = 1000) -> None:
+        self.labels, self.limit = labels, limit
+
+    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+        check_rows(data, rows, self.name)
+        labels = check_labels(data, self.labels, self.name)
+        if not len(data.splits.train):
+            raise ValueError(f"probe learns from the training split of {data.name!r}, which is empty")
+        features = Features.of(model, data)
+        train_rows = data.splits.train[chosen(data, data.splits.train, self.limit, "probe")]
+        outcomes: dict[str, np.ndarray] = {}
+        metrics: dict[str, Metric] = {}
+        for label in labels:
+            names, values = data.labels[label].names, data.labels[label].values
+            train, test = train_rows[values[train_rows] >= 0], np.flatnonzero(values[rows] >= 0)
+            defined = len(np.unique(values[train])) > 1 and len(test) > 0
+            for classifier, predict in CLASSIFIERS.items():
+                name = f"{classifier}_{label}_top1"
+                metrics[name] = Metric(name, mean, chance=1 / max(len(names), 1))
+                outcomes[name] = np.full(len(rows), np.nan)
+                if defined:
+                    predicted = predict(
+                        features.images(train).numpy(),
+                        values[train],
+                        features.images(rows[test]).numpy(),
+                        len(names),
+                    )
+                    outcomes[name] = spread(predicted == values[rows[test]], test, len(rows))
+        return scores(self.name, data, rows, outcomes, metrics)

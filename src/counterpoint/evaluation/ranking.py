@@ -1,0 +1,94 @@
+"""Where the correct answers stand among all answers, with ties broken fairly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..types import Embedder
+from .task import panels, similarity
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """For each query, how its best correct answer stands.
+
+    Attributes:
+        above: wrong answers that score higher.
+        tied: wrong answers that score the same.
+        correct: correct answers that share the best correct score.
+        right: correct answers in all.
+        answers: answers in all.
+        top: the position of the highest-scoring answer (the first of several).
+    """
+
+    above: Int[np.ndarray, " n"]
+    tied: Int[np.ndarray, " n"]
+    correct: Int[np.ndarray, " n"]
+    right: Int[np.ndarray, " n"]
+    answers: int
+    top: Int[np.ndarray, " n"]
+
+    def rank(self) -> Float[np.ndarray, " n"]:
+        """The expected rank of the first correct answer, ties in random order: ``1 + above + tied / (correct + 1)``."""
+        expected: np.ndarray = 1 + self.above + self.tied / (self.correct + 1)
+        return expected
+
+    def hit(self, k: int) -> Float[np.ndarray, " n"]:
+        """The probability that a correct answer is among the first k, ties in random order: 0 or 1 where nothing ties."""
+        return _hit(k, self.above, self.tied, self.correct)
+
+    def chance_hit(self, k: int) -> Float[np.ndarray, " n"]:
+        """`hit` where every answer ties."""
+        return _hit(k, np.zeros_like(self.right), self.answers - self.right, self.right)
+
+    def chance_rank(self) -> Float[np.ndarray, " n"]:
+        """`rank` where every answer ties."""
+        expected: np.ndarray = 1 + (self.answers - self.right) / (self.right + 1)
+        return expected
+
+
+def rank(
+    model: Embedder,
+    queries: Float[Tensor, "n d"],
+    gallery: Float[Tensor, "m d"],
+    correct: Sequence[Sequence[int]],
+) -> Ranking:
+    """Rank the gallery for every query, exactly, a panel of queries at a time.
+
+    Args:
+        model: whose similarity ranks; cosines may be negative.
+        queries, gallery: embeddings.
+        correct: for each query, the positions in the gallery that answer it; at least one.
+    """
+    above, tied, equal, top = [], [], [], []
+    for part in panels(len(queries), len(gallery)):
+        scores = similarity(model, queries[part], gallery)
+        lists = correct[part]
+        row = torch.repeat_interleave(torch.arange(len(lists)), torch.tensor([len(c) for c in lists]))
+        is_correct = torch.zeros(scores.shape, dtype=torch.bool)
+        is_correct[row, torch.tensor([position for positions in lists for position in positions])] = True
+        best = scores.masked_fill(~is_correct, -torch.inf).amax(1, keepdim=True)
+        above.append(((scores > best) & ~is_correct).sum(1))
+        same = scores == best
+        tied.append((same & ~is_correct).sum(1))
+        equal.append((same & is_correct).sum(1))
+        top.append(scores.argmax(1))
+    a, t, e, first = (torch.cat(parts).numpy() for parts in (above, tied, equal, top))
+    return Ranking(a, t, e, np.array([len(set(c)) for c in correct]), len(gallery), first)
+
+
+def _hit(k: int, above: np.ndarray, tied: np.ndarray, correct: np.ndarray) -> Float[np.ndarray, " n"]:
+    """One minus the hypergeometric probability that the places left after ``above`` all go to wrong answers of the tie."""
+    places = np.clip(k - above, 0, tied + correct)
+    missed = np.ones(len(above))
+    for j in range(int(correct.max(initial=0))):
+        left = np.clip(tied + correct - places - j, 0, None)
+        missed *= np.where(j < correct, left / np.maximum(tied + correct - j, 1), 1.0)
+    hit: np.ndarray = 1 - missed
+    return hit

@@ -1,0 +1,128 @@
+"""Running tasks on test sets, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from ..data.base import PairedData, Rows
+from ..diagnostics.features import Features
+from ..types import Embedder, Scores
+from . import DEFAULT_TASKS, create
+from .statistic import name_of
+from .task import NotApplicable, Task
+
+
+@dataclass(frozen=True)
+class Results:
+    """The scores of tasks on test sets.
+
+    Attributes:
+        by_test: for each test set, the scores of each task.
+    """
+
+    by_test: Mapping[str, tuple[Scores, ...]]
+
+    def scores(self) -> list[dict[str, Any]]:
+        """A row per task, test set, subset (``"all"`` first) and metric.
+
+        Keys: ``task``, ``test``, ``subset``, ``metric``, ``value`` (NaN where undefined), ``n`` (examples
+            with an outcome),
+        ``chance`` (None where unknown), ``higher_is_better``, and how to recompute the value from `examples`:
+            ``outcome`` and
+        ``statistic`` (a key of `counterpoint.evaluation.STATISTICS`).
+        """
+        return [
+            {
+                "task": scores.task,
+                "test": test,
+                "subset": subset,
+                "metric": name,
+                "value": scores.value(name, subset),
+                "n": _count(scores, metric.outcome, subset),
+                "chance": metric.chance,
+                "higher_is_better": metric.higher_is_better,
+                "outcome": metric.outcome,
+                "statistic": name_of(metric.statistic),
+            }
+            for test, tasks in self.by_test.items()
+            for scores in tasks
+            for subset in scores.subsets()
+            for name, metric in scores.metrics.items()
+        ]
+
+    def examples(self) -> pl.DataFrame:
+        """Every outcome in long form: ``task``, ``test``, ``example`` (id), ``subset``, ``outcome``, ``value``."""
+        parts = [
+            scores.examples.unpivot(index=["example", "subset"], variable_name="outcome", value_name="value")
+            .drop_nulls("value")
+            .select(
+                pl.lit(scores.task).alias("task"),
+                pl.lit(test).alias("test"),
+                pl.col("example").cast(pl.Int64),
+                pl.col("subset").cast(pl.String),
+                pl.col("outcome").cast(pl.String),
+                pl.col("value").cast(pl.Float64),
+            )
+            for test, tasks in self.by_test.items()
+            for scores in tasks
+        ]
+        return pl.concat(parts)
+
+    def value(self, task: str, test: str, metric: str, subset: str = "all") -> float:
+        """One number.
+
+        Raises:
+            KeyError: if there is no such task, test set or metric.
+        """
+        return next(scores for scores in self.by_test[test] if scores.task == task).value(metric, subset)
+
+
+def evaluate(
+    model: Embedder,
+    data: PairedData,
+    tasks: Sequence[str | Task] | None = None,
+    tests: Mapping[str, Rows] | None = None,
+) -> Results:
+    """Score a model on every test set with every task. Pictures and captions are embedded once for all of them.
+
+    Args:
+        model: anything that embeds pictures and strings.
+        data: what to score it on.
+        tasks: names or task objects; unless given, the default tasks, less those that ask for labels the data
+            does not have.
+        tests: named rows; the test sets of the data unless given.
+
+    Raises:
+        UnknownName: for a task that does not exist.
+        NotApplicable: for a task asked for by name whose labels the data does not have.
+        ValueError: if there is no test set, one is too small for a task, or an embedding is not finite.
+    """
+    tests = data.splits.test if tests is None else tests
+    if not tests:
+        raise ValueError(f"{data.name!r} has no test set to evaluate on: its splits.test is empty")
+    for name, rows in tests.items():
+        if not len(rows):
+            raise ValueError(
+                f"the test set {name!r} of {data.name!r} is empty: leave it out, or put rows in it"
+            )
+    features = Features.of(model, data)
+    by_test: dict[str, tuple[Scores, ...]] = {}
+    for name, rows in tests.items():
+        found = []
+        for task in DEFAULT_TASKS if tasks is None else tasks:
+            try:
+                found.append((create(task) if isinstance(task, str) else task)(features, data, rows))
+            except NotApplicable:
+                if tasks is not None:
+                    raise
+        by_test[name] = tuple(found)
+    return Results(by_test)
+
+
+def _count(scores: Scores, outcome: str, subset: str) -> int:
+    rows = scores.examples if subset == "all" else scores.examples.filter(subset=subset)
+    return len(rows) - rows[outcome].null_count()

@@ -1,0 +1,81 @@
+"""Finding the caption of a picture, and the picture of a caption."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data.base import PairedData, Rows
+from ..diagnostics.features import Features
+from ..types import Embedder, Metric, Scores
+from .ranking import rank
+from .statistic import mean, median
+from .task import check_rows, scores
+
+KS = (1, 5, 10)
+
+
+class Retrieval:
+    """Image-to-text and text-to-image retrieval among the pictures and captions of the test set.
+
+    Image to text (``i2t``): a picture ranks the distinct captions of the test set; its own are correct. Text
+    to image (``t2i``): a caption ranks the pictures; every picture that has this very caption is correct. So
+    two rows with the same caption are correct for each other, and the best-ranked correct answer counts. A
+    row with several captions scores their mean. Answers of equal similarity are taken in random order, and an
+    outcome is its expectation over that order: a model that maps everything to one point scores chance. The
+    ranks are exact; no N × N matrix is formed.
+
+    Metrics for each direction: ``R@1``, ``R@5``, ``R@10`` (the fraction of queries with a correct answer
+    among the first K) and ``median_rank`` (1 is best). Outcomes besides: ``i2t_top`` and ``t2i_top``, the id
+    of the example whose caption or picture came first. Heads after the first are scored too:
+    ``i2t_R@1[local]``.
+
+    Raises:
+        ValueError: for fewer than two rows, among which there is nothing to find.
+    """
+
+    name = "retrieval"
+    primary = "i2t_R@1"
+
+    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+        check_rows(data, rows, self.name, least=2)
+        features = Features.of(model, data)
+        captions = [list(dict.fromkeys(data.evaluation_captions(int(row)))) for row in rows]
+        texts = list(dict.fromkeys(caption for own in captions for caption in own))
+        position = {text: i for i, text in enumerate(texts)}
+        own = [[position[caption] for caption in mine] for mine in captions]
+        has: list[list[int]] = [[] for _ in texts]
+        for i, mine in enumerate(own):
+            for caption in mine:
+                has[caption].append(i)
+        ids = data.ids[rows]
+        owner = np.array([ids[pictures[0]] for pictures in has])
+
+        def unchanged(values: np.ndarray) -> np.ndarray:
+            return values
+
+        def per_row(values: np.ndarray) -> np.ndarray:
+            return np.array([values[mine].mean() for mine in own])
+
+        outcomes: dict[str, np.ndarray] = {}
+        metrics: dict[str, Metric] = {}
+        for number, head in enumerate(features.heads):
+            suffix = "" if number == 0 else f"[{head}]"
+            images, sentences = features.images(rows, head), features.texts(texts, head)
+            i2t = rank(features, images, sentences, own)
+            t2i = rank(features, sentences, images, has)
+            for direction, ranking, to_rows in (("i2t", i2t, unchanged), ("t2i", t2i, per_row)):
+                for k in KS:
+                    name = f"{direction}_R@{k}{suffix}"
+                    outcomes[name] = to_rows(ranking.hit(k))
+                    metrics[name] = Metric(name, mean, chance=mean(to_rows(ranking.chance_hit(k))))
+                outcomes[f"{direction}_rank{suffix}"] = to_rows(ranking.rank())
+                metrics[f"{direction}_median_rank{suffix}"] = Metric(
+                    f"{direction}_rank{suffix}",
+                    median,
+                    higher_is_better=False,
+                    chance=median(to_rows(ranking.chance_rank())),
+                )
+            if number == 0:
+                outcomes["i2t_top"] = owner[i2t.top]
+                outcomes["t2i_top"] = ids[t2i.top[[mine[0] for mine in own]]]
+        return scores(self.name, data, rows, outcomes, metrics)

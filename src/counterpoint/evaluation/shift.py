@@ -1,0 +1,136 @@
+"""How well a model holds up on other pictures of the same things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from ..data.base import PairedData, Rows
+from ..data.views import key
+from ..diagnostics.features import Features
+from ..types import Embedder, Metric, Scores
+from .corruptions import CORRUPTIONS, STRENGTHS
+from .statistic import mean
+from .task import check_rows, chosen, panels, scores, similarity, spread, top1
+
+WAYS = 100
+
+
+class Shift:
+    """Graded scores under distribution shift: corruptions, and whatever other pictures the data has.
+
+    Over a whole gallery, R@1 across artists is near 0 for every small model, so two easier questions are
+    asked of each picture. ``100way``: which of 100 captions is its own? The others are distinct captions of
+    the test set, drawn by the hash of the example's id: the same for every model and seed (all of them, where
+    there are fewer than 100). ``group_top1``: zero-shot classification by the label ``group``, where the data
+    has it. Ties share the hit.
+
+    Asked of the pictures as they are (``clean_100way``), of every shift of the data (``artist_100way``), and
+    of blur, noise, contrast and JPEG (``blur_100way``: the mean over its three strengths, which are outcomes
+    ``blur_1_100way`` …; see `counterpoint.evaluation.corruptions`). ``corruption_100way`` and
+    ``corruption_group_top1`` are the means over all twelve. Only the first head is used. At most ``limit``
+    pictures are asked, chosen by the hash of their ids; the others have no outcome.
+
+    Args:
+        limit: pictures at most.
+
+    Raises:
+        ValueError: if there are fewer than two distinct captions to choose from.
+    """
+
+    name = "shift"
+    primary = "corruption_100way"
+
+    def __init__(self, limit: int = 300) -> None:
+        self.limit = limit
+
+    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+        check_rows(data, rows, self.name, least=2)
+        features = Features.of(model, data)
+        asked = chosen(data, rows, self.limit, self.name)
+        candidates, gallery = _candidates(data, rows, asked)
+        captions = features.texts(gallery)
+        group = data.labels.get("group")
+        classes = features.classes(group) if group is not None and len(group.names) > 1 else None
+        conditions = ["clean", *data.shifts(), *CORRUPTIONS, "corruption"]
+        outcomes: dict[str, np.ndarray] = {}
+        metrics: dict[str, Metric] = {}
+
+        def add(question: str, hits: Mapping[str, np.ndarray], chance: float) -> None:
+            means = {
+                kind: np.mean([hits[f"{kind}_{s + 1}"] for s in STRENGTHS], axis=0) for kind in CORRUPTIONS
+            }
+            everything = {**hits, **means, "corruption": np.mean(list(means.values()), axis=0)}
+            for condition, values in everything.items():
+                outcomes[f"{condition}_{question}"] = spread(values, asked, len(rows))
+            for condition in conditions:
+                metrics[f"{condition}_{question}"] = Metric(f"{condition}_{question}", mean, chance=chance)
+
+        embedded = {
+            condition: features.images(rows[asked]) if pictures is None else features.pictures(pictures)
+            for condition, pictures in _conditions(data, rows[asked])
+        }
+        captions = features.texts(gallery)
+        own = {c: _hits(features, z, captions, candidates) for c, z in embedded.items()}
+        add("100way", own, 1 / candidates.shape[1])
+        group = data.labels.get("group")
+        if group is not None and len(group.names) > 1:
+            classes, values = features.classes(group), group.values[rows[asked]]
+            truth = torch.from_numpy(np.maximum(values, 0))
+            named = {c: top1(similarity(features, z, classes), truth) for c, z in embedded.items()}
+            add(
+                "group_top1",
+                {c: np.where(values >= 0, h, np.nan) for c, h in named.items()},
+                1 / len(classes),
+            )
+        return scores(self.name, data, rows, outcomes, metrics)
+
+
+def _conditions(data: PairedData, rows: Rows) -> Iterator[tuple[str, UInt8[Tensor, "n 3 H W"] | None]]:
+    """Names and pictures; None for the pictures as they are."""
+    yield "clean", None
+    for name, source in data.shifts().items():
+        yield name, source(rows)
+    pictures, ids = data.images(rows), torch.from_numpy(data.ids[rows])
+    for kind, corrupt in CORRUPTIONS.items():
+        for strength in STRENGTHS:
+            yield f"{kind}_{strength + 1}", corrupt(pictures, ids, strength)
+
+
+def _candidates(
+    data: PairedData, rows: Rows, asked: Int[np.ndarray, " k"]
+) -> tuple[Int[np.ndarray, "k ways"], list[str]]:
+    """For each asked row its own caption (first) and the others to choose from, as positions in the list of captions."""
+    own = [list(data.evaluation_captions(int(row))) for row in rows]
+    gallery = list(dict.fromkeys(caption for captions in own for caption in captions))
+    position = {caption: i for i, caption in enumerate(gallery)}
+    correct = [[position[caption] for caption in own[i]] for i in asked]
+    ways = min(WAYS, len(gallery) - max(len(set(c)) for c in correct) + 1)
+    if ways < 2:
+        raise ValueError(
+            f"shift asks for the right one of several captions, and the test set of {data.name!r} has one"
+        )
+    candidates = np.zeros((len(asked), ways), dtype=np.int64)
+    for i, hashed in enumerate(key(0, 0, data.ids[rows[asked]], "evaluation.shift.captions").tolist()):
+        order = np.random.default_rng(hashed).permutation(len(gallery))
+        others = order[~np.isin(order, correct[i])]
+        candidates[i] = [correct[i][0], *others[: ways - 1]]
+    return candidates, gallery
+
+
+def _hits(
+    features: Features,
+    images: Float[Tensor, "k d"],
+    captions: Float[Tensor, "m d"],
+    candidates: Int[np.ndarray, "k ways"],
+) -> Float[np.ndarray, " k"]:
+    parts = []
+    for part in panels(len(images), len(captions)):
+        panel = similarity(features, images[part], captions)
+        among = panel.gather(1, torch.from_numpy(candidates[part]))
+        parts.append(top1(among, torch.zeros(len(among), dtype=torch.long)))
+    return np.concatenate(parts)

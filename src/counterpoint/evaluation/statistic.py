@@ -1,0 +1,52 @@
+"""From the outcomes of examples to one number: functions of an array that a bootstrap can call on every resample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Statistic = Callable[[np.ndarray], float]
+
+
+def mean(values: Float[np.ndarray, " n"]) -> float:
+    return float(np.mean(values))
+
+
+def median(values: Float[np.ndarray, " n"]) -> float:
+    return float(np.median(values))
+
+
+def class_and_hit(classes: Int[np.ndarray, " n"], hits: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """An example's class and its hit in [0, 1] as one outcome, ``class + hit / 2``, so that `mean_per_class` is a function of it.
+
+    >>> class_and_hit(np.array([0, 3]), np.array([1.0, 0.0])).tolist()
+    [0.5, 3.0]
+    """
+    return classes + hits / 2
+
+
+def mean_per_class(values: Float[np.ndarray, " n"]) -> float:
+    """The mean over classes of the mean hit within the class; classes without an example do not count.
+
+    Args:
+        values: outcomes made by `class_and_hit`.
+
+    >>> mean_per_class(class_and_hit(np.array([0, 0, 0, 1]), np.array([1.0, 1.0, 1.0, 0.0])))
+    0.5
+    """
+    classes = np.floor(values).astype(np.int64)
+    counts = np.bincount(classes)
+    sums = np.bincount(classes, weights=2 * (values - classes))
+    return float(np.mean(sums[counts > 0] / counts[counts > 0]))
+
+
+STATISTICS: Mapping[str, Statistic] = {"mean": mean, "median": median, "mean_per_class": mean_per_class}
+"""Every statistic that a metric here uses, by the name that results and run folders carry."""
+
+
+def name_of(statistic: Statistic) -> str:
+    """The name of a statistic; a user's own goes by the function's name."""
+    known = {function: name for name, function in STATISTICS.items()}
+    return known.get(statistic, getattr(statistic, "__name__", "mean").replace("<lambda>", "mean"))

@@ -1,0 +1,110 @@
+"""What a task is, and what all tasks share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..data.base import PairedData, Rows
+from ..data.views import key
+from ..types import Embedder, Metric, Scores
+
+PANEL = 1 << 22
+"""Similarities held at once."""
+
+
+class NotApplicable(ValueError):
+    """The data lacks what a task asks about."""
+
+
+class Task(Protocol):
+    """Scores an embedder on some rows of a data set.
+
+    Attributes:
+        name: how users name it.
+        primary: its main metric.
+    """
+
+    name: str
+    primary: str
+
+    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores: ...
+
+
+def check_rows(data: PairedData, rows: Rows, task: str, least: int = 1) -> None:
+    """Raise ValueError for a test set too small for a task."""
+    if len(rows) < least:
+        raise ValueError(
+            f"{task} needs at least {least} example(s), and the test set of {data.name!r} has {len(rows)}: "
+            f"make the split larger, or leave it or the task out"
+        )
+
+
+def check_labels(data: PairedData, wanted: tuple[str, ...], task: str) -> tuple[str, ...]:
+    """Those of the wanted labels (all, if none are named) that the data has; `NotApplicable` if there are none."""
+    found = tuple(name for name in wanted or data.labels if name in data.labels)
+    if not found:
+        raise NotApplicable(
+            f"{task} needs {'one of the labels ' + ', '.join(wanted) if wanted else 'labels'}, and {data.name!r} has "
+            f"{', '.join(data.labels) or 'none'}: leave the task out"
+        )
+    return found
+
+
+def scores(
+    task: str, data: PairedData, rows: Rows, outcomes: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
+) -> Scores:
+    """Outcomes ``(n,)`` per row as `Scores`; NaN (not applicable) becomes null."""
+    columns = {
+        name: pl.Series(values, dtype=pl.Float64, nan_to_null=True) for name, values in outcomes.items()
+    }
+    ids = {
+        "example": pl.Series(data.ids[rows], dtype=pl.Int64),
+        "subset": pl.Series([str(s) for s in data.subsets[rows]], dtype=pl.String),
+    }
+    return Scores(task, pl.DataFrame(ids | columns), metrics)
+
+
+def spread(values: np.ndarray, positions: Int[np.ndarray, " k"], n: int) -> Float[np.ndarray, " n"]:
+    """Outcomes of some positions as outcomes of all ``n``, NaN elsewhere."""
+    whole = np.full(n, np.nan)
+    whole[positions] = values
+    return whole
+
+
+def chosen(data: PairedData, rows: Rows, limit: int, purpose: str) -> Int[np.ndarray, " k"]:
+    """Positions of at most ``limit`` of the rows: those whose ids have the smallest hashes, whatever the model or seed."""
+    hashes = key(0, 0, data.ids[rows], f"evaluation.{purpose}")
+    return np.sort(np.argsort(hashes, kind="stable")[:limit])
+
+
+def top1(scores: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[np.ndarray, " n"]:
+    """Whether the target has the highest score; where several tie for it, the probability that a fair draw among them picks it.
+
+    >>> top1(torch.tensor([[0.1, 0.9], [-0.5, -0.5]]), torch.tensor([1, 0])).tolist()
+    [1.0, 0.5]
+    """
+    best: Bool[Tensor, "n k"] = scores == scores.amax(1, keepdim=True)
+    hit = best.gather(1, target[:, None])[:, 0].double() / best.sum(1)
+    result: np.ndarray = hit.numpy()
+    return result
+
+
+def panels(rows: int, columns: int) -> list[slice]:
+    """Slices of consecutive rows such that no panel of rows × columns holds more than `PANEL` numbers."""
+    size = max(1, PANEL // max(columns, 1))
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def similarity(model: Embedder, a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+    """The model's similarity, checked: NaN would count as neither above nor below anything, and give a perfect rank."""
+    panel = model.similarity(a, b)
+    if torch.isnan(panel).any():
+        raise ValueError("the model's similarity returned NaN, so no rank means anything")
+    return panel

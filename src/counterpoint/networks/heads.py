@@ -1,0 +1,103 @@
+"""From tower features to the space of a loss: linear heads, projectors and predictors, prototypes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+LastNorm = Literal["affine", "plain"] | None
+
+
+class Linear(nn.Linear):
+    """A linear layer that starts from N(0, std²), the bias at zero; without bias and with std = width^−½ unless told otherwise.
+
+    CLIP's head and, with other deviations, the layers of its transformer.
+
+    >>> Linear(512, 256).weight.shape
+    torch.Size([256, 512])
+
+    Source: CLIP (arXiv 2103.00020).
+    """
+
+    def __init__(self, width: int, out: int, *, std: float | None = None, bias: bool = False) -> None:
+        self.std = width**-0.5 if std is None else std
+        super().__init__(width, out, bias=bias)
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=self.std)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+def mlp(
+    width: int,
+    hidden: int,
+    out: int,
+    *,
+    layers: int = 3,
+    last_norm: LastNorm = None,
+    bias: bool = True,
+    norm: bool = True,
+) -> nn.Sequential:
+    """Linear–BatchNorm–ReLU, ``layers − 1`` times, then a linear layer: the projectors and predictors of the papers.
+
+    - CLIP-rocket's local head: ``mlp(W, 4096, 256)``.
+    - SiamLIP's projector: ``mlp(W, 2048, 128, layers=2, last_norm="plain", bias=False)``, its predictor:
+      ``mlp(128, 2048, 128, layers=2)`` (the paper's first layer has no bias, which the BatchNorm after it cancels anyway).
+    - BarLIP's projector: ``mlp(W, 3000, 8192, last_norm="affine")``.
+    - ConVIRT's head: ``mlp(W, 512, 512, layers=2, norm=False)``.
+
+    >>> [type(layer).__name__ for layer in mlp(8, 16, 4, layers=2, last_norm="plain")]
+    ['Linear', 'BatchNorm1d', 'ReLU', 'Linear', 'BatchNorm1d']
+
+    Args:
+        width: size of the input.
+        hidden: size of the hidden layers.
+        out: size of the output.
+        layers: number of linear layers, at least 1.
+        last_norm: a BatchNorm after the last layer, with (``"affine"``) or without (``"plain"``) scale and shift.
+        bias: whether the linear layers have biases.
+        norm: whether a BatchNorm follows each hidden layer.
+
+    Raises:
+        ValueError: for ``layers`` below 1.
+    """
+    if layers < 1:
+        raise ValueError(f"layers={layers}: a perceptron has at least one layer")
+    modules: list[nn.Module] = []
+    sizes = [width] + [hidden] * (layers - 1)
+    for a, b in zip(sizes, sizes[1:], strict=False):
+        modules += [nn.Linear(a, b, bias=bias)]
+        modules += [nn.BatchNorm1d(b)] if norm else []
+        modules += [nn.ReLU(inplace=True)]
+    modules.append(nn.Linear(sizes[-1], out, bias=bias))
+    if last_norm is not None:
+        modules.append(nn.BatchNorm1d(out, affine=last_norm == "affine"))
+    return nn.Sequential(*modules)
+
+
+class Prototypes(nn.Module):
+    """Scores of features against learned unit vectors: s = v̂ ĉᵀ, with v̂ = v/‖v‖ and ĉ_k = c_k/‖c_k‖.
+
+    A linear layer without bias under weight normalisation, the norm frozen at 1.
+
+    >>> Prototypes(8, 30)(torch.randn(5, 8)).shape
+    torch.Size([5, 30])
+
+    Source: SwAV (arXiv 2006.09882); CLIP-rocket's SwALIP with prototypes (arXiv 2305.08675).
+    """
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(count, width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
+
+    def forward(self, features: Float[Tensor, "B width"]) -> Float[Tensor, "B count"]:
+        return F.linear(F.normalize(features, dim=-1), F.normalize(self.weight, dim=-1))

@@ -1,0 +1,51 @@
+"""A copy of a network that follows it slowly."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class MomentumCopy(nn.Module):
+    """A copy of ``module`` whose parameters are an exponential moving average of the module's.
+
+    It starts as an exact copy, and ``update()``, called once after each optimiser step, moves its parameters:
+    θ_m ← m θ_m + (1 − m) θ. Parameters only: batch-norm statistics come from the copy's own forward passes, since it
+    follows ``train()`` and ``eval()`` like any other module. It never has gradients, so no optimiser trains it.
+
+    >>> online = nn.Linear(2, 2)
+    >>> slow = MomentumCopy(online, m=0.9)
+    >>> torch.equal(slow(torch.eye(2)), online(torch.eye(2)))
+    True
+
+    Args:
+        module: the network to follow. The copy keeps a reference to it, but does not own it.
+        m: the momentum, in [0, 1].
+
+    Source: BYOL (arXiv 2006.07733); CLIP-rocket's BYOLIP (arXiv 2305.08675) with m = 0.99.
+    """
+
+    def __init__(self, module: nn.Module, m: float = 0.99) -> None:
+        super().__init__()
+        if not 0 <= m <= 1:
+            raise ValueError(f"m={m} is no momentum; give a number from 0 to 1")
+        self.m = m
+        self._followed = (module,)  # in a tuple, so that it is not a submodule: it has its own place
+        self.module = copy.deepcopy(module).requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """One step towards the module followed."""
+        slow, fast = list(self.module.parameters()), list(self._followed[0].parameters())
+        torch._foreach_lerp_(slow, fast, 1 - self.m)
+
+    def restart(self) -> None:
+        """Be an exact copy again, buffers included."""
+        self.module.load_state_dict(self._followed[0].state_dict())

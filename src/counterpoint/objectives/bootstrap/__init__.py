@@ -1,0 +1,1 @@
+"""Losses that predict a target without negatives."""

@@ -1,0 +1,1 @@
+"""Losses that tell pairs that belong together from pairs that do not."""

@@ -1,0 +1,73 @@
+"""The pairwise sigmoid loss."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ...pairwise.inputs import dot, paired
+from ...pairwise.objective import PairwiseObjective
+from ...pairwise.reductions import Sum
+from ...pairwise.temperature import Temperature
+from ...pairwise.tile import Tile
+
+
+class SigLIP(PairwiseObjective):
+    """Every pair of the batch is classified on its own: does this text belong to this image?
+
+        loss = (1/B) Σ_i Σ_j softplus(−z_ij (<x_i, y_j>/τ + b)),   z_ij = +1 for a positive pair, else −1
+
+    The divisor is B, not B². With ``ids`` all pairs of equal id are positive, so that a caption that occurs
+    twice is no false negative. A batch of one is well defined (it has one positive and no negatives).
+
+    Args:
+        temperature: τ; a number is fixed. The default is learned from 1/10, unbounded.
+        bias: the start of the learned b. −10 keeps the first loss small in the face of B − 1 negatives per
+            positive; −log(B − 1) is the balanced prior.
+
+    Raises:
+        ValueError: for embeddings that do not pair up, or ids that are not one integer per row.
+
+    Source: Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), arXiv 2303.15343.
+
+    >>> loss = SigLIP()
+    >>> x = torch.nn.functional.normalize(torch.ones(1, 4), dim=-1)
+    >>> round(loss(x, x).item(), 4)                   # softplus(-(10 - 10)) = log 2
+    0.6931
+    """
+
+    symmetric = True
+    papers = ("siglip",)
+
+    def __init__(self, temperature: float | Temperature | None = None, *, bias: float = -10.0) -> None:
+        super().__init__()
+        self.temperature = Temperature.of(temperature, Temperature(0.1))
+        self.bias = nn.Parameter(torch.tensor(float(bias)))
+
+    def forward(
+        self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], ids: Int[Tensor, " B"] | None = None
+    ) -> Float[Tensor, ""]:
+        """The loss of unit-norm ``x`` and ``y``; positive is the diagonal, or wherever ``ids`` are equal."""
+        x, y = paired(x=x, y=y)
+        if ids is not None and (ids.shape != x.shape[:1] or ids.is_floating_point()):
+            raise ValueError(
+                f"ids must be one integer per row, ({len(x)},), got {tuple(ids.shape)} {ids.dtype}"
+            )
+        x = self.temperature.scale(x)
+        bias = self.bias.to(x.dtype)
+        side = {} if ids is None else {"id": ids}
+
+        def terms(tile: Tile) -> dict[str, dict[str, Sum]]:
+            logits = tile.dot() + tile.bias
+            if ids is not None:
+                same = tile.row.id[:, None] == tile.column.id[None]
+                logits = torch.where(same, -logits, logits)
+            return {"total": {"all": Sum(F.softplus(logits))}}
+
+        r = self.reduce(terms, rows={"z": x, **side}, columns={"z": y, **side}, shared={"bias": bias})
+        loss: Tensor = r.total.all / self.count(x)
+        if ids is None:  # as negatives so far: softplus(−s) = softplus(s) − s
+            loss = loss - self.mean(dot(x, y) + bias)
+        return loss

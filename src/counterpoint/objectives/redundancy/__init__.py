@@ -1,0 +1,1 @@
+"""Losses that decorrelate the features of a batch."""

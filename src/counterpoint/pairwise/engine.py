@@ -1,0 +1,373 @@
+"""Tiled evaluation, on one process or many: running states forward, each tile computed again backward.
+
+Kept for the backward pass: the inputs and the reduced vectors, nothing of the size of the matrix. Three
+shortcuts do not change the result: where row and column log-sum-exp read the same logits one exponential
+serves both; a single total `Sum` takes its gradients in the forward sweep (its cotangent is one number);
+complete rows are computed in panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from . import fused, guard
+from .ranks import Ranks
+from .reductions import DIMS, Reduction, State, Sum, TopK, WholeRow
+from .tile import Tile
+
+Declared: TypeAlias = list[tuple[str, str, Reduction]]
+Key: TypeAlias = tuple[str, str]
+
+
+def run(
+    terms: Callable[[Tile], Any],
+    rows: Mapping[str, Tensor],
+    columns: Mapping[str, Tensor],
+    shared: Mapping[str, Tensor],
+    tile: tuple[int, int],
+    ranks: Ranks,
+) -> dict[str, dict[str, Any]]:
+    """The results by direction and name."""
+    tensors = [*rows.values(), *columns.values(), *shared.values()]
+    row, column = next(iter(rows.values())), next(iter(columns.values()))
+    problem = Problem(
+        terms,
+        (tuple(rows), tuple(columns), tuple(shared)),
+        ranks.counts(len(row), row.device),
+        ranks.counts(len(column), column.device),
+        tile,
+        ranks,
+        torch.is_grad_enabled() and any(t.requires_grad for t in tensors),
+    )
+    flat: Sequence[Tensor] = _Reduce.apply(problem, *tensors)  # type: ignore[no-untyped-call]
+    results: dict[str, dict[str, Any]] = {}
+    outputs = iter(flat)
+    for (per, name), (kind, size) in problem.layout.items():
+        out = [next(outputs) for _ in range(size)]
+        results.setdefault(per, {})[name] = kind.wrap(out)
+    return results
+
+
+def declared(terms: Mapping[str, Mapping[str, Reduction]]) -> Declared:
+    """The reductions of a tile in a flat list, checked."""
+    found: Declared = []
+    for per, named in terms.items():
+        if per not in DIMS:
+            raise ValueError(f"terms are reduced per 'row', per 'column' or in 'total', got {per!r}")
+        for name, reduction in named.items():
+            if isinstance(reduction, WholeRow) and per != "row":
+                raise ValueError(f"{name!r} is a WholeRow, which is only defined per row, not per {per}")
+            if isinstance(reduction, TopK) and per == "total":
+                raise ValueError(f"{name!r} is a TopK, which is defined per row or per column, not in total")
+            found.append((per, name, reduction))
+    if not found:
+        raise ValueError("the terms of a tile declare no reduction")
+    return found
+
+
+def check_sizes(found: Declared, n: int, m: int) -> None:
+    """``k`` can be no larger than what there is to choose from."""
+    for per, name, reduction in found:
+        available = m if per == "row" else n
+        if isinstance(reduction, TopK) and reduction.k > available:
+            raise ValueError(f"{name!r} takes the top k={reduction.k} of only {available}; lower k")
+
+
+@dataclass
+class Block:
+    """A tile with the leaves its terms are computed from, in the order of the inputs."""
+
+    tile: Tile
+    leaves: list[Tensor]
+    rows: slice
+    columns: slice
+
+    def within(self, per: str) -> slice:
+        return {"row": self.rows, "column": self.columns, "total": slice(None)}[per]
+
+    def start(self, per: str) -> int:
+        """The global index of the first element along the reduced direction."""
+        return self.tile.row_start if per == "column" else self.tile.column_start
+
+
+@dataclass
+class Problem:
+    """One declaration with its sizes; rows are this rank's, columns everyone's."""
+
+    terms: Callable[[Tile], Any]
+    names: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+    row_counts: list[int]
+    column_counts: list[int]
+    tile: tuple[int, int]
+    ranks: Ranks
+    differentiable: bool
+    layout: dict[Key, tuple[type[Reduction], int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rank = self.ranks.rank
+        self.n, self.m = self.row_counts[rank], sum(self.column_counts)
+        self.row_start, self.column_start = sum(self.row_counts[:rank]), sum(self.column_counts[:rank])
+        self.own_columns = slice(self.column_start, self.column_start + self.column_counts[rank])
+        self.first_column = len(self.names[0])
+        self.first_shared = self.first_column + len(self.names[1])
+
+    def everyone(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The inputs with the columns of all ranks."""
+        a, b = self.first_column, self.first_shared
+        gathered = [self.ranks.gather(t, self.column_counts) for t in tensors[a:b]]
+        return [*tensors[:a], *gathered, *tensors[b:]]
+
+    def blocks(self, tensors: Sequence[Tensor], need: Sequence[bool]) -> Iterator[Block]:
+        """All tiles, row by row; pieces of tensors that ``need`` a gradient are fresh leaves."""
+        a, b = self.first_column, self.first_shared
+        height, width = self.tile
+        shared = [t.detach().requires_grad_(g) for t, g in zip(tensors[b:], need[b:], strict=True)]
+        for i in range(0, self.n, height):
+            rows = slice(i, min(i + height, self.n))
+            row = [t[rows].detach().requires_grad_(g) for t, g in zip(tensors[:a], need[:a], strict=True)]
+            for j in range(0, self.m, width):
+                columns = slice(j, min(j + width, self.m))
+                column = [
+                    t[columns].detach().requires_grad_(g)
+                    for t, g in zip(tensors[a:b], need[a:b], strict=True)
+                ]
+                tile = Tile(
+                    dict(zip(self.names[0], row, strict=True)),
+                    dict(zip(self.names[1], column, strict=True)),
+                    dict(zip(self.names[2], shared, strict=True)),
+                    i + self.row_start,
+                    j,
+                )
+                yield Block(tile, [*row, *column, *shared], rows, columns)
+
+    def whole_rows(self) -> None:
+        """From tiles to panels of the same area that hold complete rows."""
+        height, width = self.tile
+        self.tile = (max(1, min(height, height * width // self.m)), self.m)
+
+    def accumulate(
+        self,
+        gradients: list[Tensor | None],
+        block: Block,
+        outputs: Sequence[Tensor],
+        cotangents: Sequence[Tensor | None],
+    ) -> None:
+        """Add one tile's vector-Jacobian product to the gradients of the inputs."""
+        wanted = [(p, leaf) for p, leaf in enumerate(block.leaves) if leaf.requires_grad]
+        found = torch.autograd.grad(outputs, [leaf for _, leaf in wanted], cotangents, allow_unused=True)
+        for (p, _), gradient in zip(wanted, found, strict=True):
+            total = gradients[p]
+            if gradient is None or total is None:
+                continue
+            if p < self.first_column:
+                total[block.rows] += gradient
+            elif p < self.first_shared:
+                total[block.columns] += gradient
+            else:
+                total += gradient
+
+    def own(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """The gradients, those of columns summed over ranks and cut to this rank's own."""
+        result = list(gradients)
+        for p in range(self.first_column, self.first_shared):
+            gradient = result[p]
+            if gradient is not None and self.ranks.size > 1:
+                result[p] = self.ranks.total(gradient)[self.own_columns]
+        return result
+
+    def reduced_size(self, per: str) -> int:
+        return {"row": self.n, "column": self.m, "total": 1}[per]
+
+
+class _Reduce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, problem: Problem, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.problem = problem
+        ctx.set_materialize_grads(False)
+        everyone = problem.everyone(tensors)
+        need = [bool(g) and problem.differentiable for g in ctx.needs_input_grad[1:]]
+        tiles = _declared_tiles(problem, everyone, need)
+        first = next(tiles)
+        tiles = chain([first], tiles)
+        ctx.one_sweep = any(need) and _is_one_sum(first[1])
+        if ctx.one_sweep:
+            total, gradients = _one_sweep(problem, tiles, everyone, need)
+            ctx.save_for_backward(*gradients)
+            return (total,)
+        results = _sweep(problem, tiles)
+        ctx.inputs = len(tensors)
+        ctx.save_for_backward(*everyone, *(t for result in results for t in result))
+        out: list[Tensor] = []
+        for (per, _), result in zip(problem.layout, results, strict=True):
+            for t in result:
+                own = t.reshape(()) if per == "total" else t[problem.own_columns] if per == "column" else t
+                out.append(own if own is t else own.clone())
+        ctx.mark_non_differentiable(*(t for t in out if not t.is_floating_point()))
+        return tuple(out)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        problem: Problem = ctx.problem
+        need = [bool(g) for g in ctx.needs_input_grad[1:]]
+        if ctx.one_sweep:
+            (grad,) = grads
+            saved = iter(ctx.saved_tensors)
+            if grad is None:
+                return (None,) * (len(need) + 1)
+            grad = problem.ranks.total(grad)
+            return (None, *(next(saved) * grad if g else None for g in need))
+        tensors, flat = list(ctx.saved_tensors[: ctx.inputs]), iter(ctx.saved_tensors[ctx.inputs :])
+        incoming = iter(grads)
+        results: dict[Key, list[Tensor]] = {}
+        cotangents: dict[Key, list[Tensor | None]] = {}
+        for key, (_, size) in problem.layout.items():
+            results[key] = [next(flat) for _ in range(size)]
+            cotangents[key] = [_everyones(problem, key[0], next(incoming)) for _ in range(size)]
+        gradients = [torch.zeros_like(t) if g else None for t, g in zip(tensors, need, strict=True)]
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            for block in problem.blocks(tensors, need):
+                with torch.enable_grad():
+                    found = declared(problem.terms(block.tile))
+                outputs = _tile_cotangents(found, block, results, cotangents)
+                if outputs:
+                    problem.accumulate(gradients, block, *zip(*outputs.values(), strict=True))
+        return (None, *problem.own(gradients))
+
+
+def _declared_tiles(
+    problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]
+) -> Iterator[tuple[Block, Declared]]:
+    """All tiles with their declarations, the first one checked; with a graph only where one is used."""
+    blocks = problem.blocks(tensors, need)
+    with torch.set_grad_enabled(any(need)):
+        block = next(blocks)
+        found = declared(problem.terms(block.tile))
+        if any(isinstance(reduction, WholeRow) for _, _, reduction in found):
+            problem.whole_rows()
+            blocks = problem.blocks(tensors, need)
+            block = next(blocks)
+            found = declared(problem.terms(block.tile))
+        if any(need):
+            used = [t for _, _, reduction in found for t in reduction.used()]
+            guard.check(problem.terms, used, block.leaves)
+    check_sizes(found, sum(problem.row_counts), problem.m)
+    graph = any(need) and _is_one_sum(found)
+    yield block, found
+    del found
+    for block in blocks:
+        with torch.set_grad_enabled(graph):
+            found = declared(problem.terms(block.tile))
+        yield block, found
+        del found  # frees the tile before the next one
+
+
+def _is_one_sum(found: Declared) -> bool:
+    """Whether gradients can be taken in the forward sweep: the cotangent of a total is one number."""
+    return len(found) == 1 and found[0][0] == "total" and type(found[0][2]) is Sum
+
+
+@torch.no_grad()
+def _sweep(problem: Problem, tiles: Iterator[tuple[Block, Declared]]) -> list[tuple[Tensor, ...]]:
+    """The results over all tiles and ranks, in the order of the layout; of rows, this rank's."""
+    states: dict[Key, State] = {}
+    last: dict[Key, Reduction] = {}
+    for block, found in tiles:
+        shared_exponential = fused.parts(found)
+        for per, name, reduction in found:
+            key = (per, name)
+            if key not in states:
+                states[key] = reduction.init(problem.reduced_size(per))
+            last[key] = reduction
+            part = shared_exponential.get(key) or reduction.part(DIMS[per], block.start(per))
+            if per == "total":
+                part = [t.reshape(1) for t in part]
+            within = block.within(per)
+            merged = reduction.merge([t[within] for t in states[key]], part)
+            for t, new in zip(states[key], merged, strict=True):
+                t[within] = new
+    results: list[tuple[Tensor, ...]] = []
+    for (per, name), state in states.items():
+        reduction = last[per, name]
+        if per != "row" and problem.ranks.size > 1:
+            # Merged in rank order, so that every rank has the same bits.
+            parts = list(zip(*(problem.ranks.stack(t) for t in state), strict=True))
+            state = list(parts[0])
+            for other in parts[1:]:
+                state = reduction.merge(state, list(other))
+        result = reduction.finish(state)
+        problem.layout[per, name] = (type(reduction), len(result))
+        results.append(result)
+    return results
+
+
+def _one_sweep(
+    problem: Problem,
+    tiles: Iterator[tuple[Block, Declared]],
+    tensors: Sequence[Tensor],
+    need: Sequence[bool],
+) -> tuple[Tensor, list[Tensor]]:
+    """A single total sum over all tiles and ranks, and the gradients of the inputs that need one."""
+    gradients = [torch.zeros_like(t) if g else None for t, g in zip(tensors, need, strict=True)]
+    total: Tensor | None = None
+    for block, ((per, name, reduction),) in tiles:
+        (values,) = reduction.tensors
+        part = values.detach().sum()
+        total = part if total is None else total + part
+        if values.requires_grad:
+            one = torch.ones((), dtype=values.dtype, device=values.device).expand_as(values)
+            problem.accumulate(gradients, block, [values], [one])
+        problem.layout[per, name] = (Sum, 1)
+    assert total is not None
+    return problem.ranks.total(total), [g for g in problem.own(gradients) if g is not None]
+
+
+def _tile_cotangents(
+    found: Declared,
+    block: Block,
+    results: Mapping[Key, Sequence[Tensor]],
+    cotangents: Mapping[Key, Sequence[Tensor | None]],
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """For each of a tile's tensors: itself and its gradient, summed over the reductions that read it."""
+    outputs: dict[int, tuple[Tensor, Tensor]] = {}
+    local: dict[Key, tuple[list[Tensor], list[Tensor | None]]] = {}
+    for per, name, _ in found:
+        within = block.within(per)
+        out = [t.reshape(()) if per == "total" else t[within] for t in results[per, name]]
+        grad = [
+            None if g is None else g.reshape(()) if per == "total" else g[within]
+            for g in cotangents[per, name]
+        ]
+        if grad[0] is not None:
+            local[per, name] = (out, grad)
+    with torch.no_grad():
+        shared_exponential = fused.cotangents(found, local)
+        for per, name, reduction in found:
+            if (per, name) not in local:
+                continue
+            if (per, name) in shared_exponential:
+                pairs = shared_exponential[per, name]
+            else:
+                given = reduction.cotangents(*local[per, name], DIMS[per], block.start(per))
+                pairs = list(zip(reduction.tensors, given, strict=True))
+            for tensor, cotangent in pairs:
+                if not tensor.requires_grad:
+                    continue
+                held = outputs.get(id(tensor))
+                outputs[id(tensor)] = (tensor, cotangent if held is None else held[1] + cotangent)
+    return outputs
+
+
+def _everyones(problem: Problem, per: str, grad: Tensor | None) -> Tensor | None:
+    """The gradient of a result as all ranks' losses see it."""
+    if grad is None or problem.ranks.size == 1:
+        return grad
+    if per == "column":
+        return problem.ranks.gather(grad, problem.column_counts)
+    return problem.ranks.total(grad) if per == "total" else grad

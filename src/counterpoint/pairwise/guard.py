@@ -1,0 +1,61 @@
+"""The trap that loses a gradient in silence, made an error.
+
+Tiles are recomputed on detached pieces of the named tensors, so a parameter that a tile's terms merely
+capture from outside would receive no gradient. A walk over the graph of the first tile finds every such
+tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def check(terms: Callable[..., Any], tensors: Iterable[Tensor], inputs: Collection[Tensor]) -> None:
+    """Refuse tensors of a tile that depend on anything differentiable but the tile's inputs.
+
+    Raises:
+        ValueError: naming what was captured.
+    """
+    nodes = {t.grad_fn for t in inputs if t.grad_fn is not None}
+    leaves = {id(t) for t in inputs}
+    todo: list[Any] = [t.grad_fn for t in tensors if t.grad_fn is not None]
+    todo += [_Leaf(t) for t in tensors if t.grad_fn is None and t.requires_grad]
+    seen: set[Any] = set()
+    while todo:
+        node: Any = todo.pop()
+        if node in seen or node in nodes:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if variable is not None and id(variable) not in leaves:
+            raise ValueError(
+                f"the terms of a tile use {_name(terms, variable)}, which requires grad but is not named "
+                "in rows, columns or shared: its gradient would be lost. Name it there and read it from the tile."
+            )
+        todo += [following for following, _ in node.next_functions if following is not None]
+
+
+class _Leaf:
+    """A leaf that is itself a tile's tensor, in the shape of a graph node."""
+
+    next_functions = ()
+
+    def __init__(self, variable: Tensor) -> None:
+        self.variable = variable
+
+
+def _name(terms: Callable[..., Any], variable: Tensor) -> str:
+    """How the terms call a tensor that they captured, as far as their closure tells."""
+    code, cells = getattr(terms, "__code__", None), getattr(terms, "__closure__", None) or ()
+    for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
+        held = cell.cell_contents
+        if held is variable:
+            return f"{name!r}"
+        if isinstance(held, nn.Module):
+            for parameter_name, parameter in held.named_parameters():
+                if parameter is variable:
+                    return f"'{name}.{parameter_name}'"
+    return f"a tensor of shape {tuple(variable.shape)}"

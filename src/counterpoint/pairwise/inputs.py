@@ -1,0 +1,97 @@
+"""What objectives accept: checks of shape always, of values on request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from . import recording
+
+_VALIDATING: ContextVar[bool] = ContextVar("validating", default=False)
+
+
+def paired(**named: Tensor) -> tuple[Tensor, ...]:
+    """Matching embeddings, checked, with half precision raised to float32.
+
+    Args:
+        named: tensors ``(B, d)`` under the names that an error shall use.
+
+    Raises:
+        ValueError: if one is not a floating ``(B, d)`` with B, d ≥ 1, or their shapes or devices differ;
+            inside `validating` also for NaN, infinities and zero rows.
+
+    >>> paired(image=torch.ones(3, 2), text=torch.ones(2, 2))
+    Traceback (most recent call last):
+    ...
+    ValueError: image is (3, 2) but text is (2, 2): row i of one must belong to row i of the other
+    """
+    first, *_ = named
+    for name, tensor in named.items():
+        if tensor.ndim != 2 or 0 in tensor.shape:
+            raise ValueError(f"{name} must be (B, d) with B, d >= 1, got {tuple(tensor.shape)}")
+        if not tensor.is_floating_point():
+            raise ValueError(f"{name} must be a floating-point tensor, got {tensor.dtype}")
+        if tensor.shape != named[first].shape:
+            raise ValueError(
+                f"{first} is {tuple(named[first].shape)} but {name} is {tuple(tensor.shape)}: "
+                "row i of one must belong to row i of the other"
+            )
+        if tensor.device != named[first].device:
+            raise ValueError(f"{first} is on {named[first].device} but {name} is on {tensor.device}")
+    if _VALIDATING.get():
+        check_values(**named)
+    return tuple(full(tensor) for tensor in named.values())
+
+
+def full(tensor: Tensor) -> Tensor:
+    """float16 and bfloat16 as float32; anything else as it is."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def check_values(**named: Tensor) -> None:
+    """Refuse embeddings with NaN, infinite or all-zero rows (a zero vector has no direction).
+
+    Waits for the device.
+
+    Raises:
+        ValueError: naming the tensor and its first bad rows.
+
+    >>> check_values(text=torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+    Traceback (most recent call last):
+    ...
+    ValueError: text has 1 all-zero row(s), first at [1]: a zero vector has no direction
+    """
+    for name, tensor in named.items():
+        values = tensor.detach()
+        for bad, what in (
+            (~values.isfinite().all(-1), "row(s) with NaN or infinity, first at {}"),
+            ((values == 0).all(-1), "all-zero row(s), first at {}: a zero vector has no direction"),
+        ):
+            rows = bad.nonzero()[:, 0].tolist()
+            if rows:
+                raise ValueError(f"{name} has {len(rows)} " + what.format(rows[:5]))
+
+
+@contextmanager
+def validating() -> Iterator[None]:
+    """Objectives called inside check the values of their inputs too (slow: for finding a fault)."""
+    token = _VALIDATING.set(True)
+    try:
+        yield
+    finally:
+        _VALIDATING.reset(token)
+
+
+def dot(x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
+    """``<x_i, y_i>``, the score of each matched pair."""
+    return recording.diagonal((x * y).sum(-1), x, y)
+
+
+def squared_distance(x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
+    """``‖x_i − y_i‖²`` of each matched pair."""
+    return recording.diagonal((x - y).square().sum(-1), x, y, -1)

@@ -1,0 +1,43 @@
+"""Lets `explain` see the scores that an objective forms: matrices of a tile, and scores of matched pairs."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of rows of ``left`` with rows of ``right``, all or one to one; ``sign`` is −1 for distances."""
+
+    values: Tensor
+    left: Tensor
+    right: Tensor
+    sign: int
+
+
+@dataclass
+class Recorder:
+    matrices: list[Scores] = field(default_factory=list)
+    diagonals: list[Scores] = field(default_factory=list)
+
+
+ACTIVE: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+
+
+def matrix(values: Tensor, left: Tensor, right: Tensor, sign: int = 1) -> Tensor:
+    """Note ``values (r, c)`` and return them."""
+    recorder = ACTIVE.get()
+    if recorder is not None and values.requires_grad:
+        recorder.matrices.append(Scores(values, left, right, sign))
+    return values
+
+
+def diagonal(values: Tensor, left: Tensor, right: Tensor, sign: int = 1) -> Tensor:
+    """Note ``values (B,)`` and return them."""
+    recorder = ACTIVE.get()
+    if recorder is not None and values.requires_grad:
+        recorder.diagonals.append(Scores(values, left, right, sign))
+    return values

@@ -1,0 +1,161 @@
+"""`reduce`: from a declaration of tiles to reduced vectors, by the evaluator that fits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+
+from . import engine, guard
+from .inputs import full
+from .ranks import Ranks
+from .reductions import DIMS, Reduction
+from .tile import Tile
+
+Evaluator: TypeAlias = Literal["auto", "dense", "tiled", "distributed"]
+TileSize: TypeAlias = int | tuple[int, int]
+Terms: TypeAlias = Callable[[Tile], Mapping[str, Mapping[str, Reduction]]]
+
+DENSE_PAIRS = 1024 * 1024
+"""``auto`` forms the whole matrix up to this many pairs, and tiles above it."""
+DEFAULT_TILE = (1024, 1024)
+
+_FORCED: ContextVar[tuple[Evaluator, TileSize | None] | None] = ContextVar("evaluator", default=None)
+_said: set[str] = set()
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """The results by name: ``r.row.NAME`` (B,), ``r.column.NAME`` (columns,), ``r.total.NAME`` ()."""
+
+    row: SimpleNamespace = field(default_factory=SimpleNamespace)
+    column: SimpleNamespace = field(default_factory=SimpleNamespace)
+    total: SimpleNamespace = field(default_factory=SimpleNamespace)
+
+
+@contextmanager
+def evaluate_with(evaluator: Evaluator, *, tile: TileSize | None = None) -> Iterator[None]:
+    """Everything reduced inside uses this evaluator (and tile), whatever the objectives say.
+
+    >>> from counterpoint.objectives import NTXent
+    >>> x, y = torch.eye(4), torch.eye(4)
+    >>> with evaluate_with("tiled", tile=3):
+    ...     print(round(NTXent()(x, y).item(), 5))
+    0.00027
+    """
+    token = _FORCED.set((known(evaluator), tile))
+    try:
+        yield
+    finally:
+        _FORCED.reset(token)
+
+
+def known(evaluator: Evaluator) -> Evaluator:
+    if evaluator not in get_args(Evaluator):
+        raise ValueError(f"evaluator must be one of {', '.join(get_args(Evaluator))}, got {evaluator!r}")
+    return evaluator
+
+
+def in_force(evaluator: Evaluator, tile: TileSize | None) -> tuple[Evaluator, TileSize | None]:
+    """The forced evaluator and tile, else those given."""
+    forced = _FORCED.get()
+    return forced if forced is not None else (evaluator, tile)
+
+
+def ranks_of(evaluator: Evaluator) -> Ranks:
+    """The ranks that take part: all there are, or this process alone under ``dense`` and ``tiled``."""
+    return Ranks.present() if evaluator in ("auto", "distributed") else Ranks()
+
+
+def reduce(
+    terms: Terms,
+    *,
+    rows: Mapping[str, Tensor],
+    columns: Mapping[str, Tensor],
+    shared: Mapping[str, Tensor] | None = None,
+    evaluator: Evaluator = "auto",
+    tile: TileSize | None = None,
+) -> Reduced:
+    """Reduce a similarity matrix that need never exist.
+
+    Args:
+        terms: from a `Tile` to ``{"row" | "column" | "total": {name: Reduction}}``; called once or twice per
+            tile, and so a pure function of the tile.
+        rows: tensors ``(B, ...)`` sliced with the rows.
+        columns: tensors ``(M, ...)`` sliced with the columns.
+        shared: tensors that every tile sees whole.
+        evaluator: ``dense`` forms the matrix in one piece and keeps it for the backward pass; ``tiled`` keeps
+            vectors, and computes each tile again for the exact gradient; ``distributed`` is tiled with the
+            columns of all ranks; ``auto`` is distributed where there are several ranks, else dense up to
+            `DENSE_PAIRS` pairs, else tiled. ``dense`` and ``tiled`` always mean this process alone.
+        tile: rows and columns of a tile, 1,024 each unless stated.
+
+    Returns:
+        The results, differentiable (once, where tiled) in every tensor named.
+
+    Raises:
+        ValueError: for mismatched lengths, and for terms that use a differentiable tensor that is not named.
+    """
+    shared = shared or {}
+    evaluator, tile = in_force(known(evaluator), tile)
+    n, m = _length("rows", rows), _length("columns", columns)
+    rows, columns, shared = ({k: full(t) for k, t in side.items()} for side in (rows, columns, shared))
+    ranks = ranks_of(evaluator)
+    if evaluator == "auto":
+        evaluator = "distributed" if ranks.size > 1 else "dense" if n * m <= DENSE_PAIRS else "tiled"
+        _say_once(evaluator, n, m)
+    device = next(iter(rows.values())).device
+    with torch.autocast(device.type, enabled=False):
+        if evaluator == "dense":
+            return _dense(terms, rows, columns, shared)
+        results = engine.run(terms, rows, columns, shared, _tile(tile), ranks)
+    return Reduced(**{per: SimpleNamespace(**found) for per, found in results.items()})
+
+
+def _dense(
+    terms: Terms, rows: Mapping[str, Tensor], columns: Mapping[str, Tensor], shared: Mapping[str, Tensor]
+) -> Reduced:
+    # Views of the inputs mark where the tile's graph ends and the caller's begins.
+    rows, columns, shared = ({k: t.view_as(t) for k, t in side.items()} for side in (rows, columns, shared))
+    declared = engine.declared(terms(Tile(rows, columns, shared)))
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        inputs = [t for side in (rows, columns, shared) for t in side.values()]
+        guard.check(terms, [t for _, _, reduction in declared for t in reduction.used()], inputs)
+    engine.check_sizes(declared, _length("rows", rows), _length("columns", columns))
+    found: dict[str, dict[str, Any]] = {}
+    for per, name, reduction in declared:
+        found.setdefault(per, {})[name] = reduction.dense(DIMS[per])
+    return Reduced(**{per: SimpleNamespace(**named) for per, named in found.items()})
+
+
+def _length(side: str, named: Mapping[str, Tensor]) -> int:
+    if not named:
+        raise ValueError(f"{side} must name at least one tensor")
+    lengths = {name: len(tensor) for name, tensor in named.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"all {side} must have the same length, got {lengths}")
+    length = next(iter(lengths.values()))
+    if length == 0:
+        raise ValueError(f"{side} must not be empty")
+    return length
+
+
+def _tile(tile: TileSize | None) -> tuple[int, int]:
+    height, width = (tile, tile) if isinstance(tile, int) else tile or DEFAULT_TILE
+    if height < 1 or width < 1:
+        raise ValueError(f"tile must be at least 1 × 1, got {height} × {width}")
+    return height, width
+
+
+def _say_once(evaluator: str, n: int, m: int) -> None:
+    if evaluator not in _said:
+        _said.add(evaluator)
+        _log.info("pairwise: %d x %d pairs are evaluated %s", n, m, evaluator)

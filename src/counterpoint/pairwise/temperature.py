@@ -1,0 +1,99 @@
+"""The temperature of a softmax or a sigmoid: one object for every objective."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Temperature(nn.Module):
+    """τ, by which similarities are divided.
+
+    ``form`` says what is learned: ``"log"`` the logarithm of the scale 1/τ (CLIP, SigLIP), ``"scale"`` the
+    scale itself.
+
+    Args:
+        init: the starting τ, > 0.
+        learnable: whether it is a parameter; a fixed one is an exact constant.
+        form: ``"log"`` or ``"scale"``.
+        bounds: the lowest and highest τ that `clamp_` allows; None on a side (or in all) leaves it free.
+
+    Raises:
+        ValueError: if ``init`` is not positive or lies outside the bounds.
+
+    Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021),
+    for the learned log scale between ln 1 and ln 100.
+
+    >>> temperature = Temperature(0.07, bounds=(0.01, 1.0))
+    >>> round(temperature.value.item(), 4)
+    0.07
+    >>> temperature.scale(torch.tensor([0.7])).item()
+    10.0
+    """
+
+    def __init__(
+        self,
+        init: float = 0.07,
+        *,
+        learnable: bool = True,
+        form: Literal["log", "scale"] = "log",
+        bounds: tuple[float | None, float | None] | None = None,
+    ) -> None:
+        super().__init__()
+        if not (math.isfinite(init) and init > 0):
+            raise ValueError(f"temperature init must be positive, got {init}")
+        if form not in ("log", "scale"):
+            raise ValueError(f"temperature form must be 'log' or 'scale', got {form!r}")
+        low, high = bounds or (None, None)
+        if (low is not None and not 0 < low <= init) or (high is not None and init > high):
+            raise ValueError(f"temperature bounds {bounds} must be positive and hold init={init}")
+        self.form = form
+        self.bounds = (low, high)
+        self.init = init
+        start = torch.tensor(math.log(1 / init) if form == "log" else 1 / init)
+        self.parameter = nn.Parameter(start) if learnable else None
+
+    @classmethod
+    def of(cls, given: float | Temperature | None, default: Temperature) -> Temperature:
+        """What objectives accept: a number is fixed, a `Temperature` used as it is, None the default."""
+        if given is None:
+            return default
+        return given if isinstance(given, Temperature) else cls(given, learnable=False)
+
+    def inverse(self, dtype: torch.dtype | None = None) -> Float[Tensor, ""]:
+        """1/τ, computed in ``dtype``."""
+        if self.parameter is None:
+            return torch.tensor(1 / self.init, dtype=dtype)
+        parameter = self.parameter if dtype is None else self.parameter.to(dtype)
+        return parameter.exp() if self.form == "log" else parameter
+
+    @property
+    def value(self) -> Float[Tensor, ""]:
+        """τ, without gradient."""
+        return 1 / self.inverse().detach()
+
+    def scale(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """``x / τ``."""
+        return x / self.init if self.parameter is None else x * self.inverse(x.dtype)
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Bring τ back between its bounds; to be called after an optimiser step."""
+        if self.parameter is None:
+            return
+        low, high = self.bounds
+        largest = None if low is None else 1 / low
+        smallest = None if high is None else 1 / high
+        if self.form == "log":
+            largest = None if largest is None else math.log(largest)
+            smallest = None if smallest is None else math.log(smallest)
+        if largest is not None or smallest is not None:
+            self.parameter.clamp_(min=smallest, max=largest)
+
+    def extra_repr(self) -> str:
+        kind = "fixed" if self.parameter is None else "learnable"
+        return f"{float(self.value):.4g}, {kind}, form={self.form!r}, bounds={self.bounds}"

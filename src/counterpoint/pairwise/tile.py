@@ -1,0 +1,86 @@
+"""One tile of the similarity matrix, as an objective sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from . import recording
+
+NEG = float("-inf")
+"""The logit of a pair that takes no part."""
+
+
+class Tile:
+    """A block of rows × columns, with whatever was named beside them.
+
+    Attributes:
+        row: the row tensors by name, each ``(r, ...)``: ``tile.row.z``.
+        column: the column tensors by name, each ``(c, ...)``.
+        shape: ``(r, c)``.
+        row_start: the global index of the first row.
+        column_start: the global index of the first column.
+
+    Shared tensors are attributes of the tile itself: ``tile.bias``.
+    """
+
+    row: SimpleNamespace
+    column: SimpleNamespace
+
+    def __init__(
+        self,
+        rows: Mapping[str, Tensor],
+        columns: Mapping[str, Tensor],
+        shared: Mapping[str, Tensor],
+        row_start: int = 0,
+        column_start: int = 0,
+    ) -> None:
+        self.row = SimpleNamespace(**rows)
+        self.column = SimpleNamespace(**columns)
+        self._shared = shared
+        self._device = next(iter(rows.values())).device
+        self.row_start = row_start
+        self.column_start = column_start
+        self.shape = (len(next(iter(rows.values()))), len(next(iter(columns.values()))))
+
+    def __getattr__(self, name: str) -> Tensor:
+        shared: Mapping[str, Tensor] = self.__dict__.get("_shared", {})
+        if name in shared:
+            return shared[name]
+        raise AttributeError(f"this tile has no {name!r}; shared tensors: {', '.join(shared) or 'none'}")
+
+    @property
+    def i(self) -> Tensor:
+        """Global row indices, ``(r, 1)``."""
+        return torch.arange(self.row_start, self.row_start + self.shape[0], device=self._device)[:, None]
+
+    @property
+    def j(self) -> Tensor:
+        """Global column indices, ``(1, c)``."""
+        return torch.arange(self.column_start, self.column_start + self.shape[1], device=self._device)[None]
+
+    def dot(self, row: str = "z", column: str | None = None) -> Tensor:
+        """Inner products ``(r, c)`` of a row tensor with a column tensor (of the same name unless stated)."""
+        left: Tensor = getattr(self.row, row)
+        right: Tensor = getattr(self.column, column or row)
+        return recording.matrix(left @ right.T, left, right)
+
+    def squared_distance(self, row: str = "z", column: str | None = None) -> Tensor:
+        """Squared Euclidean distances ``(r, c)``."""
+        left: Tensor = getattr(self.row, row)
+        right: Tensor = getattr(self.column, column or row)
+        inner = torch.addmm(right.square().sum(1)[None], left, right.T, alpha=-2)
+        return recording.matrix(inner + left.square().sum(1)[:, None], left, right, -1)
+
+    @property
+    def on_diagonal(self) -> bool:
+        """Whether some pair of this tile has equal row and column index."""
+        r, c = self.shape
+        return self.row_start < self.column_start + c and self.column_start < self.row_start + r
+
+    def off_diagonal(self, values: Tensor, fill: float = NEG) -> Tensor:
+        """``values`` with ``fill`` where row and column are the same item."""
+        return values.masked_fill(self.i == self.j, fill) if self.on_diagonal else values

@@ -1,0 +1,228 @@
+"""The main job: from a design to a verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..data.source import load as load_data
+from ..methods.arm import Arm
+from ..recipes import Recipe
+from ..recipes import load as load_recipe
+from ..training.files import write_json
+from .cost import ArmCost, measure, steps_under
+from .design import ArmPlan, Budget, Design
+from .execute import Event, Job, execute
+from .summary import summarise
+from .tables import write_tables
+from .tuning import Trial, choose, trials
+
+
+class Listener(Protocol):
+    """Who is told how a study goes."""
+
+    def begin(self, title: str, jobs: Sequence[Job]) -> None: ...
+    def __call__(self, event: Event) -> None: ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def begin(self, title: str, jobs: Sequence[Job]) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished study: its folder and what it found.
+
+    Attributes:
+        folder: where it is.
+        summary: the content of ``summary.json``.
+    """
+
+    folder: Path
+    summary: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> Study:
+        """A study from its folder.
+
+        Raises:
+            ValueError: if the folder holds no finished study.
+        """
+        path = Path(folder)
+        if not (path / "summary.json").exists():
+            raise ValueError(f"{path} holds no finished study: it has no summary.json")
+        return cls(path, json.loads((path / "summary.json").read_text(encoding="utf-8")))
+
+    @property
+    def report(self) -> Path:
+        """The report page."""
+        return self.folder / "report.html"
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the primary metric says about each pair of arms, in words."""
+        primary = self.summary["primary"]
+        return [
+            d["sentence"] for d in self.summary["differences"] if all(d[k] == v for k, v in primary.items())
+        ]
+
+    def write(self) -> None:
+        """Write the summary, the tables and the report."""
+        from .report import write_report
+
+        write_json(self.folder / "summary.json", dict(self.summary))
+        write_tables(self.summary, self.folder)
+        write_report(self.folder, self.summary)
+
+
+def compare(
+    *arms: str,
+    data: str = "emoji",
+    seeds: int | Sequence[int] = 3,
+    recipe: str | Recipe = "cpu",
+    budget: Budget = "steps",
+    tune: int = 0,
+    margin: float = 0.01,
+    tasks: Sequence[str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    jobs: int = 1,
+    listener: Listener | None = None,
+    on_cost: Callable[[Design, Mapping[str, ArmCost], Mapping[str, int]], bool] | None = None,
+) -> Study:
+    """Train several methods under one recipe, evaluate them on the same examples, and say which differences are real.
+
+    Args:
+        arms: methods by name, with options after commas; pretrained towers; a user's own loss.
+        data: a data set's name or a path.
+        seeds: how many, or which.
+        recipe: a recipe or its name.
+        budget: what every arm gets the same of: ``"steps"``, ``"images"`` (passes) or ``"time"``.
+        tune: trials per arm of a random search on validation.
+        margin: differences within ± this count as equivalent.
+        tasks: evaluation tasks; all unless given.
+        folder: the study's folder; finished runs in it are not repeated. ``runs/DATA-ARMS`` unless given.
+        jobs: runs at a time, each in a process with its share of the cores.
+        listener: told of every event.
+        on_cost: told what the study will cost before it starts; a False stops it there.
+
+    Raises:
+        ValueError: for an unknown arm, data set or task, before anything is trained.
+        OtherStudy: if the folder holds another study.
+    """
+    chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    design = Design(
+        arms=tuple(arms),
+        data=data,
+        seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
+        recipe=chosen,
+        budget=budget,
+        tune=tune,
+        margin=margin,
+        **({"tasks": tuple(tasks)} if tasks else {}),
+    )
+    check(design)
+    place = Path(folder) if folder is not None else default_folder(design)
+    listener = listener or Silent()
+    plans_path = place / "plan.json"
+    known = _read_plans(plans_path) if Design.read(place) is not None else {}
+    if on_cost is not None or any(arm not in known for arm in design.arms):
+        costs = measure(design)
+        steps = steps_under(design, costs)
+        if on_cost is not None and not on_cost(design, costs, steps):
+            raise DryRun
+    else:
+        steps = {}
+    design = design.claim(place)
+    plans = {
+        arm: known.get(arm) or ArmPlan(steps=steps[arm])
+        for arm in design.arms
+        if arm in known or arm in steps
+    }
+    if design.tune:
+        plans |= _tune(design, {a: p for a, p in plans.items() if a not in known}, place, jobs, listener)
+    write_json(plans_path, {arm: asdict(plan) for arm, plan in plans.items()})
+    work = [
+        Job(design.run(arm, seed, plans[arm]), run_folder(place, arm, seed), design.tasks)
+        for seed in design.seeds
+        for arm in design.arms
+    ]
+    listener.begin("training", work)
+    execute(work, jobs, listener)
+    study = Study(place, summarise(place, design, plans))
+    study.write()
+    return study
+
+
+class DryRun(Exception):
+    """The study was only to be planned."""
+
+
+def again(folder: str | os.PathLike[str]) -> Study:
+    """Summarise a study's finished runs anew and write its tables and report."""
+    place = Path(folder)
+    design = Design.read(place)
+    if design is None:
+        raise ValueError(f"{place} is not a study folder: it has no study.yaml")
+    study = Study(place, summarise(place, design, _read_plans(place / "plan.json")))
+    study.write()
+    return study
+
+
+def check(design: Design) -> None:
+    """Everything that can be known to be wrong before the first step."""
+    from .. import evaluation
+
+    for arm in design.arms:
+        Arm.parse(arm)
+    for task in design.tasks:
+        evaluation.TASKS.reference(task)
+    load_data(design.data)
+
+
+def default_folder(design: Design) -> Path:
+    data = Path(design.data).stem if Path(design.data).exists() else design.data.replace(":", "-")
+    return Path("runs") / "-".join([data, *(Arm.parse(arm).slug for arm in design.arms)])[:80]
+
+
+def run_folder(place: Path, arm: str, seed: int) -> Path:
+    return place / "runs" / Arm.parse(arm).slug / f"seed-{seed}"
+
+
+def _read_plans(path: Path) -> dict[str, ArmPlan]:
+    if not path.exists():
+        return {}
+    return {arm: ArmPlan(**plan) for arm, plan in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def _tune(
+    design: Design, plans: Mapping[str, ArmPlan], place: Path, jobs: int, listener: Listener
+) -> dict[str, ArmPlan]:
+    """The same number of trials for every arm; the best on validation becomes its plan."""
+    searches: dict[str, list[Trial]] = {arm: trials(design, arm, plan) for arm, plan in plans.items()}
+    work = [
+        Job(
+            design.run(arm, trial.seed, trial.plan),
+            place / "tuning" / Arm.parse(arm).slug / f"trial-{k}",
+            test=False,
+        )
+        for arm, search in searches.items()
+        for k, trial in enumerate(search)
+    ]
+    listener.begin("tuning", work)
+    execute(work, jobs, listener)
+    return {
+        arm: choose(
+            search, [place / "tuning" / Arm.parse(arm).slug / f"trial-{k}" for k in range(len(search))]
+        )
+        for arm, search in searches.items()
+    }

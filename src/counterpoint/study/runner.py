@@ -1,0 +1,178 @@
+"""One run from nothing to scores: build, train, evaluate, write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from ..data.base import PairedData, Rows
+from ..data.loader import Loader
+from ..data.source import load as load_data
+from ..diagnostics import describe
+from ..evaluation import evaluate
+from ..methods.base import Method
+from ..recipes import Recipe
+from ..recipes import load as load_recipe
+from ..training.checkpoint import latest
+from ..training.files import write_json, write_whole
+from ..training.loop import Progress, fit
+from ..training.run import PeakMemory, Run, RunState, build, load
+from ..types import NonFiniteLoss
+
+OnStep = Callable[[Progress], None]
+
+
+def run(
+    what: Run,
+    folder: Path,
+    *,
+    tasks: Sequence[str] | None = None,
+    on_step: OnStep | None = None,
+    test: bool = True,
+) -> RunState:
+    """Train and evaluate one run in its folder; a finished run is returned as it is, a stopped one goes on.
+
+    A run whose loss stops being finite ends as ``failed`` with the reason; that is an outcome, not an exception.
+
+    Args:
+        what: the run.
+        folder: its folder, created if need be.
+        tasks: names of evaluation tasks; all of them unless given.
+        on_step: called after every training step.
+        test: evaluate on the test sets; tuning uses False and reads only the validation numbers.
+
+    Raises:
+        OtherRun: if the folder holds another run.
+    """
+    if (state := RunState.read(folder)) is not None and state.status != "running":
+        what.claim(folder)
+        return state
+    what.claim(folder)
+    data = load_data(what.data, what.recipe.towers.image_size)
+    train_rows = data.splits.train
+    method = build(what, _captions(data, train_rows), folder / "tokenizer.json")
+    method.text_tower.tokenizer.save(folder / "tokenizer.json")
+    loader = Loader(
+        data,
+        train_rows,
+        method.views,
+        augmentation=what.recipe.augmentation,
+        tokenizer=method.text_tower.tokenizer,
+        image_size=method.image_tower.size,
+        batch_size=what.recipe.batch_size,
+        seed=what.seed,
+        workers=what.recipe.workers,
+    )
+    state = RunState(
+        parameters=sum(p.numel() for p in method.parameters()),
+        trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
+    )
+    memory = PeakMemory()
+    earlier = RunState.read(folder)
+    spent = earlier.seconds if earlier and latest(folder / "checkpoint") else 0.0
+    progress = [Progress(0, what.recipe.steps, float("nan"), 0.0, 0.0)]
+
+    def step_done(now: Progress) -> None:
+        progress[0] = now
+        if now.step % what.recipe.checkpoint_every == 0:
+            account().write(folder)
+        if on_step is not None:
+            on_step(now)
+
+    def account() -> RunState:
+        now, passes = progress[0], method.passes()
+        seen = now.step * loader.batch_size
+        return RunState(
+            parameters=state.parameters,
+            trained_parameters=state.trained_parameters,
+            steps=now.step,
+            images_seen=seen,
+            image_passes=seen * passes.get("image", 0),
+            text_passes=seen * passes.get("text", 0),
+            seconds=spent + now.seconds,
+            peak_memory_bytes=memory.read(),
+        )
+
+    account().write(folder)
+    try:
+        fit(
+            method,
+            loader,
+            what.recipe,
+            folder,
+            seed=what.seed,
+            validate=lambda m: validation_numbers(m, data),
+            on_step=step_done,
+        )
+    except NonFiniteLoss as error:
+        failed = account().failed(str(error))
+        failed.write(folder)
+        return failed
+    except BaseException:
+        account().write(folder)
+        raise
+    method.eval()
+    if test:
+        score(method, data, folder, tasks)
+    done = RunState(**{**account().__dict__, "status": "finished"})
+    done.write(folder)
+    return done
+
+
+def train(
+    method: str,
+    data: str = "emoji",
+    *,
+    recipe: str | Recipe = "cpu",
+    seed: int = 0,
+    folder: str | os.PathLike[str],
+    tasks: Sequence[str] | None = None,
+    on_step: OnStep | None = None,
+) -> Method:
+    """Train and evaluate one method in a folder and return the model; the same call goes on where it stopped.
+
+    Args:
+        method: a method's name, with options after commas.
+        data: a data set's name or a path.
+        recipe: a recipe or its name.
+        seed: of the initial weights, the order of the data and every view.
+        folder: the run's folder.
+        tasks: evaluation tasks; all of them unless given.
+        on_step: called after every training step.
+
+    Raises:
+        NonFiniteLoss: if the loss stops being finite.
+    """
+    chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    state = run(Run(method, data, chosen, seed), Path(folder), tasks=tasks, on_step=on_step)
+    if state.status == "failed":
+        raise NonFiniteLoss(state.reason)
+    return load(folder)
+
+
+def score(method: Method, data: PairedData, folder: Path, tasks: Sequence[str] | None = None) -> None:
+    """Evaluate a model on every test set and write ``scores.json``, ``examples.parquet`` and ``diagnostics.json``."""
+    with torch.inference_mode():
+        results = evaluate(method, data, tasks=tasks)
+        inside = {name: describe(method, data, rows) for name, rows in data.splits.test.items()}
+    write_json(folder / "scores.json", results.scores())
+    write_whole(folder / "examples.parquet", lambda part: results.examples().write_parquet(part))
+    write_json(folder / "diagnostics.json", inside)
+
+
+def validation_numbers(method: Method, data: PairedData) -> dict[str, float]:
+    """Retrieval on the validation sets: what learning curves show and tuning selects by."""
+    numbers = {}
+    with torch.inference_mode():
+        results = evaluate(method, data, tasks=("retrieval",), tests=data.splits.validation)
+    for row in results.scores():
+        if row["subset"] == "all":
+            numbers[f"{row['test']}/{row['task']}/{row['metric']}"] = row["value"]
+    return numbers
+
+
+def _captions(data: PairedData, rows: Rows) -> list[str]:
+    return [caption for row in rows for caption in data.captions(int(row))]

