@@ -2,7 +2,7 @@
 
 python benchmarks/views.py [threads]
 
-Measured on 2 cores (Xeon with AVX-512), 256 pictures, 72 → 48 px: see docs; only the ratio of one run is comparable.
+Only the ratio of one run means something: both are timed on the same machine, one after the other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def torchvision_chain(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
     """The same view as torchvision's users write it, for one uint8 picture."""
     bicubic = InterpolationMode.BICUBIC
     if name == "plain":
-        return v2.Compose([v2.Resize(SIZE, bicubic), v2.CenterCrop(SIZE), v2.ToDtype(torch.float32, scale=True)])
+        return v2.Compose(
+            [v2.Resize(SIZE, bicubic), v2.CenterCrop(SIZE), v2.ToDtype(torch.float32, scale=True)]
+        )
     if name == "weak":
         crop = v2.RandomResizedCrop(SIZE, scale=(0.5, 1.0), interpolation=bicubic)
         return v2.Compose([crop, v2.ToDtype(torch.float32, scale=True)])
@@ -60,7 +62,7 @@ def main(threads: int) -> None:
         view, chain = views.image(name), torchvision_chain(name)
         ours = BATCH / seconds(lambda view=view: view.apply(pictures, keys, SIZE))
         theirs = BATCH / seconds(lambda chain=chain: torch.stack([chain(p) for p in pictures]), repeats=3)
-        print(f"{name:7s} {ours:8,.0f} images/s; torchvision per picture {theirs:7,.0f}; {ours / theirs:4.1f} times")
+        print(f"{name:7s} {ours:8,.0f} images/s; torchvision {theirs:7,.0f}; {ours / theirs:4.1f} times")
     for name in ("convirt", "byol_2"):
         ours = BATCH / seconds(lambda name=name: views.image(name).apply(pictures, keys, SIZE))
         print(f"{name:7s} {ours:8,.0f} images/s")

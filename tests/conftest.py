@@ -9,8 +9,12 @@ from typing import Any
 import hypothesis
 import jaxtyping
 
+# To beartype as to mypy an int may stand for a float; Self it only knows in classes that it decorates itself.
+_BEARTYPE = """beartype.beartype(conf=beartype.BeartypeConf(
+    is_pep484_tower=True, hint_overrides=beartype.FrozenDict({beartype.typing.Self: beartype.typing.Any})
+))"""
 # Before the package is first imported: its annotations, tensor shapes too, are then checked at run time.
-_hook = jaxtyping.install_import_hook("counterpoint", "beartype.beartype")
+_hook = jaxtyping.install_import_hook("counterpoint", _BEARTYPE)
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("repeatable")

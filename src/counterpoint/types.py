@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -126,6 +126,7 @@ class Scores:
         return ("all", *found) if len(found) > 1 else ("all",)
 
 
+@runtime_checkable
 class Embedder(Protocol):
     """What tasks, diagnostics and users need of a model."""
 

@@ -34,9 +34,14 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
 def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, interruption: type[BaseException]) -> None:
     target = tmp_path / "table"
     target.write_bytes(b"old")
-    with pytest.raises(interruption), writing(target) as part:
-        part.write_bytes(b"new, but")
-        raise interruption
+
+    def interrupted() -> None:
+        with writing(target) as part:
+            part.write_bytes(b"new, but")
+            raise interruption
+
+    with pytest.raises(interruption):
+        interrupted()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -64,10 +69,15 @@ def test_unwritable_folder_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_is_one_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "table"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        with pytest.raises(CacheError, match="cannot write"), writing(target) as part:
+
+    def fill() -> None:
+        with writing(target) as part:
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # the kernel refuses to write more
             part.write_bytes(bytes(2000))
+
+    try:
+        with pytest.raises(CacheError, match="cannot write"):
+            fill()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())

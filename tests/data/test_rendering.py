@@ -148,7 +148,9 @@ class Killed(Painter):
         return super().draw(file)
 Killed(Path({str(tmp_path / "files")!r})).pictures(CODES)
 """
-    done = subprocess.run([sys.executable, "-c", script], env={**os.environ}, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ}, capture_output=True, check=False
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     assert [file.suffix for file in (own_cache / "emoji").iterdir()] == [".part"]
     artist = Painter(tmp_path / "files")
@@ -183,8 +185,8 @@ def test_errors_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     artist = Painter(tmp_path / "files")
     with pytest.raises(MissingPicture, match=r"has no picture of 2 emoji \(first: 1F601\); run: pip install"):
         artist.pictures(["1F600", "1F601", "1F602"])
+    monkeypatch.setattr(artist, "draw", lambda file: Twemoji().draw(b"no PNG"))
     with pytest.raises(MissingPicture, match="cannot be drawn"):
-        monkeypatch.setattr(artist, "draw", lambda file: Twemoji().draw(b"no PNG"))
         artist.pictures(CODES)
     assert not list((cache_folder() / "emoji").iterdir())
     with pytest.raises(ValueError, match="must have one viewBox"):

@@ -74,7 +74,7 @@ class Emoji(PairedData):
         LookupError: when asked for pictures or names that the installed packages are too old to have.
 
     >>> emoji = Emoji()
-    >>> emoji.captions(1017)
+    >>> emoji.captions(932)
     ['woman farmer: medium skin tone']
     >>> {name: len(rows) for name, rows in emoji.splits.test.items()}
     {'compositions': 500, 'concepts': 575}

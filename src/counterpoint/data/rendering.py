@@ -142,7 +142,7 @@ def _load(path: Path, shape: tuple[int, ...]) -> Pictures | None:
     """The pictures in a file; None where there is no file, or not a whole one."""
     try:
         pictures = np.load(path, mmap_mode="r")
-    except (FileNotFoundError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError):  # writing it anew says what is wrong, if anything still is
         return None
     return pictures if pictures.shape == shape and pictures.dtype == np.uint8 else None
 

@@ -67,11 +67,13 @@ class Features:
         """
         prompts = [template.format(name) for name in labels.names for template in labels.templates]
         z = F.normalize(self.texts(prompts, head), dim=-1)
-        return F.normalize(z.unflatten(0, (len(labels.names), len(labels.templates))).mean(1), dim=-1)
+        return F.normalize(z.reshape(len(labels.names), len(labels.templates), -1).mean(1), dim=-1)
 
     def pictures(self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default") -> Float[Tensor, "n d"]:
         """Embeddings of any pictures; nothing is kept."""
-        return torch.cat([self._embed("image", part, self._head(head)) for part in pictures.split(BATCH)])
+        return torch.cat(
+            [self._embed("image", part, self._head(head)) for part in torch.split(pictures, BATCH)]
+        )
 
     def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
         return self.model.embed(modality, inputs, head)
@@ -93,8 +95,8 @@ class Features:
         if not torch.isfinite(z).all():
             bad = int((~torch.isfinite(z)).any(1).sum())
             raise ValueError(
-                f"{bad} of {len(z)} {modality} embeddings (head {head!r}) are NaN or infinite, so no score means "
-                f"anything: the model has diverged, or an input is broken"
+                f"{bad} of {len(z)} {modality} embeddings (head {head!r}) are NaN or infinite, so no score "
+                f"means anything: the model has diverged, or an input is broken"
             )
         return z.detach().float().cpu()
 

@@ -65,7 +65,7 @@ def uniformity(z: Float[Tensor, "n d"], t: float = 2.0) -> float:
 
 
 def effective_rank(z: Float[Tensor, "n d"]) -> float:
-    """In how many directions embeddings spread: ``exp(H(p))``, ``p`` the singular values divided by their sum.
+    """In how many directions embeddings spread: ``exp(H(p))``, ``p`` the singular values over their sum.
 
     Between 1 (all on one line through the origin) and min(n, d). The embeddings are taken as they are, not
     centred. NaN without rows or where all are zero.
@@ -91,7 +91,8 @@ def explained_variance(z: Float[Tensor, "n d"]) -> Float[Tensor, " k"]:
     [0.8, 1.0]
     """
     variances = torch.linalg.svdvals(z.double() - z.double().mean(0)).square()
-    return variances.cumsum(0) / variances.sum()
+    explained: Tensor = variances.cumsum(0) / variances.sum()
+    return explained
 
 
 def components(z: Float[Tensor, "n d"], fraction: float = 0.99) -> float:
@@ -106,7 +107,7 @@ def components(z: Float[Tensor, "n d"], fraction: float = 0.99) -> float:
 
 
 def std_per_dimension(z: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
-    """The standard deviation of each coordinate of the unit-norm embeddings; about 1/√d where they are well spread."""
+    """The standard deviation of each coordinate of the unit-norm embeddings; about 1/√d if well spread."""
     return F.normalize(z.double(), dim=-1).std(0, correction=0)
 
 

@@ -20,7 +20,10 @@ TEMPERATURE = 0.07
 def logistic(
     train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"], test: Float[np.ndarray, "m d"], k: int
 ) -> Int[np.ndarray, " m"]:
-    """Softmax regression, L2 with C = 1, L-BFGS, at most 1,000 iterations; features scaled to [0, 1] by the training rows."""
+    """Softmax regression, L2 with C = 1, L-BFGS, at most 1,000 iterations.
+
+    Features are scaled to [0, 1] by the training rows; test features may leave that range.
+    """
     from sklearn.linear_model import LogisticRegression
 
     scaler = _scaler(train)
@@ -40,7 +43,9 @@ def naive_bayes(
 def knn(
     train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"], test: Float[np.ndarray, "m d"], k: int
 ) -> Int[np.ndarray, " m"]:
-    """The 20 training rows of highest cosine vote with weight ``exp(cosine / 0.07)``, which is positive for negative cosines too.
+    """The 20 training rows of highest cosine vote with weight ``exp(cosine / 0.07)``.
+
+    The weight is positive for negative cosines too. With fewer than 20 training rows all of them vote.
 
     Source: weighted k-NN of Wu et al. 2018 (instance discrimination), its temperature.
     """

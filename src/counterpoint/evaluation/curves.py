@@ -35,7 +35,9 @@ class LearningCurve:
 
 
 def class_complete(y: Int[np.ndarray, " n"], size: int, rng: np.random.Generator) -> Int[np.ndarray, " size"]:
-    """Positions of a random subset in which every class occurs: one of each class first, the rest drawn from all others.
+    """Positions of a random subset in which every class occurs.
+
+    One example of each class is drawn first, the rest from all others.
 
     Raises:
         ValueError: if ``size`` is smaller than the number of classes or larger than ``n``.
@@ -43,7 +45,7 @@ def class_complete(y: Int[np.ndarray, " n"], size: int, rng: np.random.Generator
     classes = np.unique(y)
     if not len(classes) <= size <= len(y):
         raise ValueError(
-            f"a subset of size={size} must hold all {len(classes)} classes and be drawn from {len(y)} examples"
+            f"size={size}: a subset must hold all {len(classes)} classes and be drawn from {len(y)} examples"
         )
     order = rng.permutation(len(y))
     first = order[np.unique(y[order], return_index=True)[1]]

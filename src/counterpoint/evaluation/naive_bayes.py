@@ -25,7 +25,8 @@ class PooledNaiveBayes:
     Source: naive-bayes-linear-eval (Zheng et al. 2023).
 
     >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [4.0, 1.0], [5.0, 0.0]])
-    >>> PooledNaiveBayes(2).update(x, np.array([0, 0, 1, 1])).predict(np.array([[2.0, 0.0], [3.0, 0.0]])).tolist()
+    >>> classifier = PooledNaiveBayes(2).update(x, np.array([0, 0, 1, 1]))
+    >>> classifier.predict(np.array([[2.0, 0.0], [3.0, 0.0]])).tolist()
     [0, 1]
     """
 
@@ -45,7 +46,8 @@ class PooledNaiveBayes:
         """
         if len(y) and not (y.min() >= 0 and y.max() < self.classes):
             raise ValueError(
-                f"y holds classes {y.min()} to {y.max()}; with classes={self.classes} they are 0 to {self.classes - 1}"
+                f"y holds classes {y.min()} to {y.max()}; with classes={self.classes} "
+                f"they are 0 to {self.classes - 1}"
             )
         x = np.asarray(x, dtype=np.float64)
         if not self.means.shape[1]:

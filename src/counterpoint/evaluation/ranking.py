@@ -35,12 +35,12 @@ class Ranking:
     top: Int[np.ndarray, " n"]
 
     def rank(self) -> Float[np.ndarray, " n"]:
-        """The expected rank of the first correct answer, ties in random order: ``1 + above + tied / (correct + 1)``."""
+        """The expected rank of the first correct answer: ``1 + above + tied / (correct + 1)``."""
         expected: np.ndarray = 1 + self.above + self.tied / (self.correct + 1)
         return expected
 
     def hit(self, k: int) -> Float[np.ndarray, " n"]:
-        """The probability that a correct answer is among the first k, ties in random order: 0 or 1 where nothing ties."""
+        """The probability that a correct answer is among the first k: 0 or 1 where nothing ties."""
         return _hit(k, self.above, self.tied, self.correct)
 
     def chance_hit(self, k: int) -> Float[np.ndarray, " n"]:
@@ -84,7 +84,7 @@ def rank(
 
 
 def _hit(k: int, above: np.ndarray, tied: np.ndarray, correct: np.ndarray) -> Float[np.ndarray, " n"]:
-    """One minus the hypergeometric probability that the places left after ``above`` all go to wrong answers of the tie."""
+    """One minus the hypergeometric probability that the places after ``above`` all go to wrong answers."""
     places = np.clip(k - above, 0, tied + correct)
     missed = np.ones(len(above))
     for j in range(int(correct.max(initial=0))):

@@ -10,6 +10,7 @@ import polars as pl
 
 from ..data.base import PairedData, Rows
 from ..diagnostics.features import Features
+from ..registry import unknown
 from ..types import Embedder, Scores
 from . import DEFAULT_TASKS, create
 from .statistic import name_of
@@ -29,11 +30,12 @@ class Results:
     def scores(self) -> list[dict[str, Any]]:
         """A row per task, test set, subset (``"all"`` first) and metric.
 
-        Keys: ``task``, ``test``, ``subset``, ``metric``, ``value`` (NaN where undefined), ``n`` (examples
+        Keys: ``task``, ``test``, ``subset``, ``metric``, ``value``, ``n`` (examples
             with an outcome),
         ``chance`` (None where unknown), ``higher_is_better``, and how to recompute the value from `examples`:
             ``outcome`` and
-        ``statistic`` (a key of `counterpoint.evaluation.STATISTICS`).
+        ``statistic`` (a key of `counterpoint.evaluation.STATISTICS`). What no example has an outcome for (a
+        label that a subset does not have) is undefined and has no row here; `value` says NaN.
         """
         return [
             {
@@ -52,10 +54,11 @@ class Results:
             for scores in tasks
             for subset in scores.subsets()
             for name, metric in scores.metrics.items()
+            if _count(scores, metric.outcome, subset)
         ]
 
     def examples(self) -> pl.DataFrame:
-        """Every outcome in long form: ``task``, ``test``, ``example`` (id), ``subset``, ``outcome``, ``value``."""
+        """Every outcome in long form: ``task``, ``test``, ``example``, ``subset``, ``outcome``, ``value``."""
         parts = [
             scores.examples.unpivot(index=["example", "subset"], variable_name="outcome", value_name="value")
             .drop_nulls("value")
@@ -76,9 +79,16 @@ class Results:
         """One number.
 
         Raises:
-            KeyError: if there is no such task, test set or metric.
+            UnknownName: if there is no such test set, task or metric.
         """
-        return next(scores for scores in self.by_test[test] if scores.task == task).value(metric, subset)
+        if test not in self.by_test:
+            raise unknown("test set", test, self.by_test)
+        tasks = {scores.task: scores for scores in self.by_test[test]}
+        if task not in tasks:
+            raise unknown("task", task, tasks)
+        if metric not in tasks[task].metrics:
+            raise unknown("metric", metric, tasks[task].metrics)
+        return tasks[task].value(metric, subset)
 
 
 def evaluate(
@@ -87,7 +97,7 @@ def evaluate(
     tasks: Sequence[str | Task] | None = None,
     tests: Mapping[str, Rows] | None = None,
 ) -> Results:
-    """Score a model on every test set with every task. Pictures and captions are embedded once for all of them.
+    """Score a model on every test set with every task. Each input is embedded once.
 
     Args:
         model: anything that embeds pictures and strings.

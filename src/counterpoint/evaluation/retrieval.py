@@ -9,7 +9,7 @@ from ..diagnostics.features import Features
 from ..types import Embedder, Metric, Scores
 from .ranking import rank
 from .statistic import mean, median
-from .task import check_rows, scores
+from .task import captions_of, check_rows, scores
 
 KS = (1, 5, 10)
 
@@ -30,7 +30,7 @@ class Retrieval:
     ``i2t_R@1[local]``.
 
     Raises:
-        ValueError: for fewer than two rows, among which there is nothing to find.
+        ValueError: for fewer than two rows, among which there is nothing to find, or a row without caption.
     """
 
     name = "retrieval"
@@ -39,7 +39,7 @@ class Retrieval:
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, least=2)
         features = Features.of(model, data)
-        captions = [list(dict.fromkeys(data.evaluation_captions(int(row)))) for row in rows]
+        captions = captions_of(data, rows)
         texts = list(dict.fromkeys(caption for own in captions for caption in own))
         position = {text: i for i, text in enumerate(texts)}
         own = [[position[caption] for caption in mine] for mine in captions]

@@ -15,7 +15,7 @@ from ..diagnostics.features import Features
 from ..types import Embedder, Metric, Scores
 from .corruptions import CORRUPTIONS, STRENGTHS
 from .statistic import mean
-from .task import check_rows, chosen, panels, scores, similarity, spread, top1
+from .task import captions_of, check_rows, chosen, panels, scores, similarity, spread, top1
 
 WAYS = 100
 
@@ -36,7 +36,7 @@ class Shift:
     pictures are asked, chosen by the hash of their ids; the others have no outcome.
 
     Args:
-        limit: pictures at most.
+        limit: pictures of a test set at most; 150 keeps the fourteen passes of a demo within seconds.
 
     Raises:
         ValueError: if there are fewer than two distinct captions to choose from.
@@ -45,7 +45,7 @@ class Shift:
     name = "shift"
     primary = "corruption_100way"
 
-    def __init__(self, limit: int = 300) -> None:
+    def __init__(self, limit: int = 150) -> None:
         self.limit = limit
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
@@ -104,8 +104,8 @@ def _conditions(data: PairedData, rows: Rows) -> Iterator[tuple[str, UInt8[Tenso
 def _candidates(
     data: PairedData, rows: Rows, asked: Int[np.ndarray, " k"]
 ) -> tuple[Int[np.ndarray, "k ways"], list[str]]:
-    """For each asked row its own caption (first) and the others to choose from, as positions in the list of captions."""
-    own = [list(data.evaluation_captions(int(row))) for row in rows]
+    """For each asked row its own caption (first) and others to choose from, as positions in the captions."""
+    own = captions_of(data, rows)
     gallery = list(dict.fromkeys(caption for captions in own for caption in captions))
     position = {caption: i for i, caption in enumerate(gallery)}
     correct = [[position[caption] for caption in own[i]] for i in asked]

@@ -1,4 +1,4 @@
-"""Gaussian classes whose best possible error is known: how many examples does a classifier need to come near it?"""
+"""Gaussian classes with a known best error: how many examples does a classifier need to come near it?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the outcomes of examples to one number: functions of an array that a bootstrap can call on every resample."""
+"""From the outcomes of examples to one number: array functions that a bootstrap calls on every resample."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def median(values: Float[np.ndarray, " n"]) -> float:
 
 
 def class_and_hit(classes: Int[np.ndarray, " n"], hits: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """An example's class and its hit in [0, 1] as one outcome, ``class + hit / 2``, so that `mean_per_class` is a function of it.
+    """An example's class and its hit in [0, 1] as one outcome, ``class + hit / 2``, for `mean_per_class`.
 
     >>> class_and_hit(np.array([0, 3]), np.array([1.0, 0.0])).tolist()
     [0.5, 3.0]

@@ -46,13 +46,22 @@ def check_rows(data: PairedData, rows: Rows, task: str, least: int = 1) -> None:
         )
 
 
+def captions_of(data: PairedData, rows: Rows) -> list[list[str]]:
+    """The distinct evaluation captions of every row; ValueError if a row has none."""
+    captions = [list(dict.fromkeys(data.evaluation_captions(int(row)))) for row in rows]
+    for row, own in zip(rows, captions, strict=True):
+        if not own:
+            raise ValueError(f"example {data.ids[row]} of {data.name!r} has no caption to be found by")
+    return captions
+
+
 def check_labels(data: PairedData, wanted: tuple[str, ...], task: str) -> tuple[str, ...]:
-    """Those of the wanted labels (all, if none are named) that the data has; `NotApplicable` if there are none."""
+    """Those of the wanted labels (all, if none are named) that the data has; else `NotApplicable`."""
     found = tuple(name for name in wanted or data.labels if name in data.labels)
     if not found:
         raise NotApplicable(
-            f"{task} needs {'one of the labels ' + ', '.join(wanted) if wanted else 'labels'}, and {data.name!r} has "
-            f"{', '.join(data.labels) or 'none'}: leave the task out"
+            f"{task} needs {'one of the labels ' + ', '.join(wanted) if wanted else 'labels'}, and "
+            f"{data.name!r} has {', '.join(data.labels) or 'none'}: leave the task out"
         )
     return found
 
@@ -79,13 +88,13 @@ def spread(values: np.ndarray, positions: Int[np.ndarray, " k"], n: int) -> Floa
 
 
 def chosen(data: PairedData, rows: Rows, limit: int, purpose: str) -> Int[np.ndarray, " k"]:
-    """Positions of at most ``limit`` of the rows: those whose ids have the smallest hashes, whatever the model or seed."""
+    """Positions of at most ``limit`` rows: those whose ids have the smallest hashes, whatever the model."""
     hashes = key(0, 0, data.ids[rows], f"evaluation.{purpose}")
     return np.sort(np.argsort(hashes, kind="stable")[:limit])
 
 
 def top1(scores: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[np.ndarray, " n"]:
-    """Whether the target has the highest score; where several tie for it, the probability that a fair draw among them picks it.
+    """Whether the target has the highest score; the probability of a fair draw where several tie for it.
 
     >>> top1(torch.tensor([[0.1, 0.9], [-0.5, -0.5]]), torch.tensor([1, 0])).tolist()
     [1.0, 0.5]
@@ -103,7 +112,7 @@ def panels(rows: int, columns: int) -> list[slice]:
 
 
 def similarity(model: Embedder, a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """The model's similarity, checked: NaN would count as neither above nor below anything, and give a perfect rank."""
+    """The model's similarity, checked: NaN is neither above nor below anything, and would rank first."""
     panel = model.similarity(a, b)
     if torch.isnan(panel).any():
         raise ValueError("the model's similarity returned NaN, so no rank means anything")

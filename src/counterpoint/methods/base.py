@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,22 +15,27 @@ from ..networks.base import ImageTower, TextTower
 from ..registry import unknown
 from ..types import Batch, Clock, Embeddings, ViewSpec
 
+Ranges = Mapping[str, tuple[float, float]]
+"""Options by name, each with the lowest and the highest value that a search may draw."""
+
 
 class Method(nn.Module, ABC):
     """How one batch becomes losses.
 
-    ``encode`` works sample by sample and ``losses`` looks across samples, so that gradient caching, evaluation and
-    use come for free. Heads with batch statistics belong in ``losses``.
+    ``encode`` works sample by sample and ``losses`` looks across samples, so that gradient caching,
+    evaluation and use come for free. Heads with batch statistics belong in ``losses``.
 
     Attributes:
         views: which views of which modality a batch holds.
         heads: the embeddings a user can ask for; the first is the default.
         papers: the slugs of the papers it implements.
+        tunable: the options that a search draws, log-uniformly.
     """
 
     views: ViewSpec
     heads: tuple[str, ...] = ("global",)
-    papers: tuple[str, ...] = ()
+    papers: ClassVar[tuple[str, ...]] = ()
+    tunable: ClassVar[Ranges] = {}
 
     def targets(self, batch: Batch) -> Embeddings:
         """Outputs of frozen and momentum copies: once a step, without gradient, never replayed."""
@@ -44,7 +50,7 @@ class Method(nn.Module, ABC):
         """The named terms whose sum is minimised. ``z`` holds what ``targets`` and ``encode`` returned."""
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
-        """State that moves once per optimiser step: scale clamps, momentum copies, queues. ``z`` is detached."""
+        """State that moves once per optimiser step: clamps, momentum copies, queues. ``z`` is detached."""
         for module in self.modules():
             clamp = getattr(module, "clamp_", None)
             if callable(clamp):
@@ -67,7 +73,7 @@ class Method(nn.Module, ABC):
 
 
 class TwoTower(Method):
-    """A method with one tower per modality and linear heads into a shared space: the base of most methods here."""
+    """A method with one tower per modality and heads into a shared space: the base of most methods here."""
 
     def __init__(self, image: ImageTower, text: TextTower) -> None:
         super().__init__()
@@ -98,12 +104,18 @@ class TwoTower(Method):
 
         Raises:
             UnknownName: for a modality or a head the method does not have.
+            ValueError: for inputs that are not of the modality.
         """
         if modality not in self.towers:
             raise unknown("modality", modality, self.towers)
         head = self.heads[0] if head == "default" else head
         if head not in self.heads:
             raise unknown("head", head, self.heads)
+        if isinstance(inputs, Tensor) != (modality == "image"):
+            expected = (
+                "a uint8 tensor of pictures (n, 3, H, W)" if modality == "image" else "a list of captions"
+            )
+            raise ValueError(f"embed({modality!r}, ...) takes {expected}, got {type(inputs).__name__}")
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ Pooling = Literal["end", "first", "mean", "max"]
 """From the states of all tokens to one vector: the end token's, the first token's, the mean or the maximum (padding left out)."""
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Captions to token ids.
 

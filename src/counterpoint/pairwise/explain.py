@@ -56,8 +56,8 @@ class Explanation:
 def explain(objective: Objective, *args: Any, **kwargs: Any) -> Explanation:
     """Evaluate densely on this process, and ask the loss for its gradient at every score.
 
-    Scores of matched pairs that the objective forms apart are added where they belong in the matrix. What acts
-    on a whole batch at once (label smoothing, cross-correlations) is not a force on pairs and not shown.
+    Scores of matched pairs that the objective forms apart are added where they belong in the matrix. What
+    acts on a whole batch at once (label smoothing, cross-correlations) is no force on pairs and not shown.
 
     >>> from counterpoint.objectives import InfoNCE
     >>> print(InfoNCE(temperature=1.0).explain(torch.eye(3), torch.eye(3)))

@@ -32,8 +32,8 @@ def check(terms: Callable[..., Any], tensors: Iterable[Tensor], inputs: Collecti
         variable = getattr(node, "variable", None)
         if variable is not None and id(variable) not in leaves:
             raise ValueError(
-                f"the terms of a tile use {_name(terms, variable)}, which requires grad but is not named "
-                "in rows, columns or shared: its gradient would be lost. Name it there and read it from the tile."
+                f"the terms of a tile use {_name(terms, variable)}, which requires grad but is not named in "
+                "rows, columns or shared, so its gradient would be lost: name it there and read it off the tile"
             )
         todo += [following for following, _ in node.next_functions if following is not None]
 

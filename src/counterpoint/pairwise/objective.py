@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,8 @@ from .explain import Explanation, explain
 from .ranks import Ranks
 from .reduce import Evaluator, Reduced, Terms, TileSize, in_force, known, ranks_of, reduce
 from .temperature import Temperature
+
+Self = TypeVar("Self", bound="Objective")
 
 
 class Objective(nn.Module, ABC):
@@ -48,7 +50,7 @@ class Objective(nn.Module, ABC):
     def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
         """The loss."""
 
-    def evaluated(self, evaluator: Evaluator = "auto", tile: TileSize | None = None) -> Self:
+    def evaluated(self: Self, evaluator: Evaluator = "auto", tile: TileSize | None = None) -> Self:
         """Itself, with the evaluator and tile of this and all nested objectives set."""
         known(evaluator)
         for module in self.modules():

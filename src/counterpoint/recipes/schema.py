@@ -47,6 +47,7 @@ class Widths(Section):
     ssl_output: Count = 256
     siamlip_hidden: Count = 512
     siamlip_output: Count = 128
+    barlip_hidden: Count = 512
     barlip: Count = 512
     swalip_prototypes: Count = 256
 

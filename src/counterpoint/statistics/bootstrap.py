@@ -141,7 +141,7 @@ def resample(
     n_boot: int,
     statistic: Statistic = "mean",
     labels: np.ndarray | None = None,
-) -> list[Float[np.ndarray, "replicates seeds"]]:
+) -> list[Float[np.ndarray, "replicates _"]]:
     """Scores of all sides on the same resamples of the examples."""
     parts = [
         [seed_scores(side, draws, statistic, labels) for side in sides]

@@ -289,7 +289,7 @@ def _differences(
     arms = {name: parse_runs(runs, f"arm {name!r} on {metric!r}") for name, runs in o.arms.items()}
     check_same_examples(arms)
     finished = {name: runs for name, runs in arms.items() if runs.seeds}
-    example_seed, seed_seed = np.random.SeedSequence(seed).spawn(2)
+    seed_seed, example_seed = np.random.SeedSequence(seed).spawn(2)
     scores: dict[str, np.ndarray] = {}
     if finished:
         example_rng = np.random.default_rng(example_seed)

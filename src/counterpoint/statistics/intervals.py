@@ -220,8 +220,8 @@ def _between_seeds(covariance: Float[np.ndarray, "seeds seeds"]) -> float:
 def interval_of_difference(
     a: Runs,
     b: Runs | None,
-    scores: Sequence[Float[np.ndarray, "replicates seeds"]],
-    plug_in: Sequence[Float[np.ndarray, " seeds"]],
+    scores: Sequence[Float[np.ndarray, "replicates _"]],
+    plug_in: Sequence[Float[np.ndarray, " _"]],
     *,
     paired: bool,
     confidence: float,

@@ -22,10 +22,11 @@ def sentence(difference: Difference) -> str:
     n_seeds = f"{d.n_seeds} seed{'s' * (d.n_seeds != 1)}"
     level = f"{100 * d.interval.confidence:g} % interval"
     notes = "; ".join(d.notes)
+    unit = f" {d.unit}" if d.unit else ""
     if d.verdict in (Verdict.EQUIVALENT, Verdict.SUGGESTIVE_EQUIVALENT) and d.margin is not None:
         text = (
             f"{d.a} and {d.b} are equivalent on {d.metric} within ±{_amount(d.margin, d.unit)}: "
-            f"the {level} is {_range(d.low, d.high, d.unit)}, {n_seeds}"
+            f"the {level} is {_range(d.low, d.high, d.unit)}{unit}, {n_seeds}"
         )
         if d.low > 0 or d.high < 0:
             text += ", a difference too small to matter"
@@ -48,7 +49,7 @@ def sentence(difference: Difference) -> str:
     excluded = d.low > 0 or d.high < 0  # the notes say what held the verdict back
     text = (
         f"No difference shown between {d.a} and {d.b} on {d.metric}: "
-        f"the {level} of {d.a} − {d.b} is {_range(d.low, d.high, d.unit)} ({n_seeds})"
+        f"the {level} of {d.a} − {d.b} is {_range(d.low, d.high, d.unit)}{unit} ({n_seeds})"
         f"{'' if excluded else ' and includes zero'}"
     )
     parts = [text, *d.notes]

@@ -82,10 +82,18 @@ REGIMES: Mapping[str, World] = {
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often each interval contained the truth, over ``n_worlds`` worlds."""
+    """How often each interval contained the truth, over ``n_worlds`` worlds.
+
+    Attributes:
+        bootstrap: the Multi-Bootstrap's.
+        over_seeds: t over seeds.
+        wider: the hull of those two.
+        verdict: the interval that verdicts rest on.
+    """
 
     bootstrap: float
     over_seeds: float
+    wider: float
     verdict: float
     n_worlds: int
 
@@ -105,7 +113,7 @@ def coverage(
     True
     """
     rng = np.random.default_rng(seed)
-    hits = np.zeros(3)
+    hits = np.zeros(4)
     for _ in range(n_worlds):
         a, b = (parse_runs(outcomes, "arm") for outcomes in world.draw(rng))
         interval = interval_of_difference(
@@ -118,14 +126,12 @@ def coverage(
             rng=rng,
         )
         t = interval.over_seeds
-        ends = [
-            interval.bootstrap,
-            (t.low, t.high) if t else (-np.inf, np.inf),
-            (interval.low, interval.high),
-        ]
+        over_seeds = (t.low, t.high) if t else interval.bootstrap
+        wider = (min(interval.bootstrap[0], over_seeds[0]), max(interval.bootstrap[1], over_seeds[1]))
+        ends = [interval.bootstrap, over_seeds, wider, (interval.low, interval.high)]
         hits += [low <= 0 <= high for low, high in ends]
-    bootstrap, over_seeds, verdict = (float(h) for h in hits / n_worlds)
-    return Coverage(bootstrap, over_seeds, verdict, n_worlds)
+    bootstrap, t_only, both, verdict = (float(h) for h in hits / n_worlds)
+    return Coverage(bootstrap, t_only, both, verdict, n_worlds)
 
 
 @dataclass(frozen=True)

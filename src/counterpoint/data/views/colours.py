@@ -1,6 +1,6 @@
 """Colour changes of a batch of float pictures in [0, 1], each example by its own factor.
 
-They compute what the functions of the same names in ``torchvision.transforms.v2.functional`` compute on one picture.
+They compute what ``torchvision.transforms.v2.functional`` computes on one picture under the same names.
 Those that take ``factor`` work in place and return the pictures.
 """
 
@@ -18,8 +18,9 @@ Factor = Float[Tensor, " n"]
 
 def luminance(pictures: Pictures) -> Float[Tensor, "n 1 h w"]:
     """ITU-R 601 luma, with the four-digit weights of torchvision."""
-    red, green, blue = pictures.split(1, dim=1)
-    return (red * 0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
+    red, green, blue = pictures[:, 0:1], pictures[:, 1:2], pictures[:, 2:3]
+    luma: Tensor = (red * 0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
+    return luma
 
 
 def grayscale(pictures: Pictures) -> Pictures:
@@ -43,15 +44,15 @@ def saturation(pictures: Pictures, factor: Factor) -> Pictures:
 def hue(pictures: Pictures, factor: Factor) -> Pictures:
     """Turn the hue by ``factor`` of a full circle.
 
-    In HSV, with V the largest and m the smallest channel, each new channel is m plus (V − m) times a trapezoid in
-    the hue, so saturation and value need never be formed.
+    In HSV, with V the largest and m the smallest channel, each new channel is m plus (V − m) times a
+    trapezoid in the hue, so saturation and value need never be formed.
     """
     red, green, blue = pictures.unbind(1)
     largest = torch.maximum(torch.maximum(red, green), blue)
     smallest = torch.minimum(torch.minimum(red, green), blue)
     chroma = largest - smallest
-    scale = chroma.clamp_min(1e-12).reciprocal_()  # a grey pixel's differences are 0 whatever they are scaled by
-    # Which channel is the largest decides the formula; weights of exactly 0 or 1 are three times as fast as a `where`.
+    scale = chroma.clamp_min(1e-12).reciprocal_()  # where chroma is 0, so is what it scales
+    # The largest channel decides the formula; mixing by 0 or 1 is three times as fast as `torch.where`.
     from_red = (green - blue).mul_(scale)
     from_green = (blue - red).mul_(scale).add_(2)
     from_blue = (red - green).mul_(scale).add_(4)
@@ -73,9 +74,7 @@ def solarize(pictures: Pictures) -> Pictures:
 JITTER: tuple[Callable[[Pictures, Factor], Pictures], ...] = (brightness, contrast, saturation, hue)
 
 
-def jitter(
-    pictures: Pictures, factors: Float[Tensor, "n 4"], order: Int[Tensor, "n 4"]
-) -> Pictures:
+def jitter(pictures: Pictures, factors: Float[Tensor, "n 4"], order: Int[Tensor, "n 4"]) -> Pictures:
     """Brightness, contrast, saturation and hue, in each example's own order.
 
     Args:
@@ -92,7 +91,7 @@ def jitter(
         sort = change.argsort(stable=True)
         pictures, place, factor = pictures.index_select(0, sort), place[sort], factor[sort]
         counts = change.bincount(minlength=len(JITTER) + 1).tolist()
-        parts = zip(JITTER, pictures.split(counts), factor.split(counts), strict=False)
+        parts = zip(JITTER, torch.split(pictures, counts), torch.split(factor, counts), strict=False)
         for function, part, strengths in parts:
             if len(part):
                 function(part, strengths)

@@ -1,4 +1,4 @@
-"""Randomness by counter: every draw is a hash of what it is for, so its value does not depend on who asks, or when."""
+"""Randomness by counter: every draw is a hash of what it is for, whoever asks, and whenever."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ Words = UInt64[np.ndarray, "*shape"]
 
 
 def _mix(x: Words) -> Words:
-    """The output function of SplitMix64: a bijection of 64-bit words in which every input bit moves every output bit."""
+    """The output function of SplitMix64: a bijection of 64-bit words that scatters neighbouring ones."""
     x = x + _GOLDEN
     x = (x ^ (x >> np.uint64(30))) * _FIRST
     x = (x ^ (x >> np.uint64(27))) * _SECOND
-    return x ^ (x >> np.uint64(31))
+    mixed: Words = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 @lru_cache(maxsize=1024)
@@ -41,7 +42,7 @@ def key(seed: int, epoch: int, ids: Int[np.ndarray, " n"], view: str) -> UInt64[
         ids: the examples' stable ids, ``(n,)``.
         view: the view's name in the batch (``"image.1"``); two views of one example draw independently.
 
-    Source: SplitMix64, G. L. Steele, D. Lea and C. H. Flood, "Fast splittable pseudorandom number generators", 2014.
+    Source: SplitMix64, Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
 
     >>> a = key(0, 3, np.array([10, 11, 12]), "image")
     >>> b = key(0, 3, np.array([12, 10]), "image")
@@ -57,8 +58,8 @@ def key(seed: int, epoch: int, ids: Int[np.ndarray, " n"], view: str) -> UInt64[
 def uniform(keys: UInt64[np.ndarray, " n"], purpose: str, count: int = 1) -> Float64[np.ndarray, "n count"]:
     """Numbers uniform on [0, 1), a row per key.
 
-    Number ``j`` of a row is a function of ``(key, purpose, j)``: asking for more of them leaves the first ones as
-    they were, and two purposes are independent.
+    Number ``j`` of a row is a function of ``(key, purpose, j)``: asking for more of them leaves the first
+    ones as they were, and two purposes are independent.
 
     >>> keys = key(0, 0, np.arange(4), "image")
     >>> uniform(keys, "flip").shape

@@ -1,4 +1,4 @@
-"""Image views: crops, colour, blur, by name; drawn per example first (:meth:`ImageView.draw`), then computed on the batch."""
+"""Image views by name: parameters are drawn per example, then the whole batch is computed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...registry import unknown
 from . import colours, resampling
 from .keys import uniform
 
-_CHUNK = 32  # pictures at once: what one step writes is still in the core's own cache when the next reads it
+_PIXELS = 5 * 2**15  # worked on at once: few enough to stay in a core's own cache from one change to the next
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,18 @@ class Draw:
 @final
 @dataclass(frozen=True)
 class ImageView:
-    """A chain of random changes: crop and resize, mirror, affine, colour jitter, grayscale, blur, solarise, in this order.
+    """Random changes, in this order: crop, mirror, affine, colour jitter, grayscale, blur, solarise.
 
-    Resizing is bicubic with anti-aliasing; everything after it happens at the output size. The blur's kernel is a
-    tenth of the output size, so at 48 px (5 taps) a σ of 2 blurs less than its value says.
+    Resizing is bicubic with anti-aliasing; everything after it happens at the output size. As in SimCLR the
+    blur's kernel is a tenth of that size, while σ is in its pixels: at 48 px (5 taps) a σ of 2 is cut short.
 
     Attributes:
         crop: the range of the crop's share of the area; ``None`` for the central square.
         mirror: probability of a horizontal flip.
-        rotate, translate, zoom: the affine change: at most so many degrees either way, at most such a share of the
-            size, a range of factors. ``rotate=0`` for none of the three.
-        jitter: strength of brightness, contrast, saturation (factors U(1 − s, 1 + s)) and hue (turn U(−s, s)).
+        rotate, translate, zoom: the affine change: at most so many degrees either way, at most such a share
+            of the size, a range of factors. ``rotate=0`` for none of the three.
+        jitter: strength of brightness, contrast, saturation (factors U(1 − s, 1 + s)) and
+            hue (turn U(−s, s)).
         jitter_p, gray_p, blur_p, solarize_p: probabilities.
         sigma: the range of the blur's σ in output pixels.
     """
@@ -114,11 +115,14 @@ class ImageView:
             solarize=happens("solarize", self.solarize_p),
         )
 
-    def render(self, pictures: UInt8[Tensor, "n 3 H W"], draw: Draw, size: int) -> Float[Tensor, "n 3 size size"]:
+    def render(
+        self, pictures: UInt8[Tensor, "n 3 H W"], draw: Draw, size: int
+    ) -> Float[Tensor, "n 3 size size"]:
         """The pictures under given parameters."""
         result = torch.empty(len(draw), 3, size, size)
-        for start in range(0, len(draw), _CHUNK):
-            part = slice(start, start + _CHUNK)
+        step = max(1, _PIXELS // max(size**2, pictures.shape[-2] * pictures.shape[-1]))
+        for start in range(0, len(draw), step):
+            part = slice(start, start + step)
             result[part] = self._render(pictures[part], draw.part(part), size)
         return result
 
@@ -137,7 +141,8 @@ class ImageView:
         """
         if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[1] != 3:
             raise ValueError(
-                f"pictures must be uint8 of shape (n, 3, H, W), got {pictures.dtype} of shape {tuple(pictures.shape)}"
+                f"pictures must be uint8 of shape (n, 3, H, W), "
+                f"got {pictures.dtype} of shape {tuple(pictures.shape)}"
             )
         if len(keys) != len(pictures):
             raise ValueError(f"keys must be one per picture: got {len(keys)} for {len(pictures)} pictures")
@@ -180,7 +185,13 @@ IMAGE_VIEWS: Mapping[str, ImageView] = {
         crop=(0.08, 1.0), mirror=0.5, jitter=_BYOL_JITTER, jitter_p=0.8, gray_p=0.2, blur_p=1.0
     ),
     "byol_2": ImageView(
-        crop=(0.08, 1.0), mirror=0.5, jitter=_BYOL_JITTER, jitter_p=0.8, gray_p=0.2, blur_p=0.1, solarize_p=0.2
+        crop=(0.08, 1.0),
+        mirror=0.5,
+        jitter=_BYOL_JITTER,
+        jitter_p=0.8,
+        gray_p=0.2,
+        blur_p=0.1,
+        solarize_p=0.2,
     ),
     "convirt": ImageView(
         crop=(0.6, 1.0),
@@ -200,12 +211,14 @@ def image(name: str) -> ImageView:
     """An image view by its name.
 
     - ``plain``: the central square, resized. For evaluation and for basic recipes without augmentation.
-    - ``weak``: a crop of 50–100 % of the area; no mirroring, no colour change. Source: Fini et al., 2023 (CLIP-rocket).
-    - ``strong``, ``simclr``: a crop of 8–100 %, mirroring, colour jitter, grayscale, blur. Source: the same, and
-      Mu et al., 2021 (SLIP), after Chen et al., 2020 (SimCLR).
-    - ``byol_1``, ``byol_2``: the asymmetric pair of Grill et al., 2020 (blur always, or rarely but with solarising).
-    - ``convirt``: crop, mirroring, a slight affine change, brightness, contrast, blur; no hue, for grey medical
-      pictures. Source: Zhang et al., 2020.
+    - ``weak``: a crop of 50–100 % of the area; no mirroring, no colour change. Source: Fini et al., 2023
+      (CLIP-rocket).
+    - ``strong``, ``simclr``: a crop of 8–100 %, mirroring, colour jitter, grayscale, blur. Source: the same,
+      and Mu et al., 2021 (SLIP), after Chen et al., 2020 (SimCLR).
+    - ``byol_1``, ``byol_2``: the asymmetric pair of Grill et al., 2020 (blur always, or rarely but with
+      solarising).
+    - ``convirt``: crop, mirroring, a slight affine change, brightness, contrast, blur; no hue, for grey
+      medical pictures. Source: Zhang et al., 2020.
 
     >>> image("weak").crop
     (0.5, 1.0)

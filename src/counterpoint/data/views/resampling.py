@@ -1,8 +1,8 @@
-"""Crops, flips, resizing and blur of a batch as products with a matrix per example: ``rows @ picture @ columns.T``.
+"""Crops, mirroring, resizing and blur of a batch, as ``rows @ picture @ columns.T`` per example.
 
-A separable filter that differs from example to example (its own crop box, its own σ) is a dense ``out × in`` matrix per
-axis. For pictures up to some hundred pixels two batched matrix products are faster than a loop over examples, and the
-result is the exact filter: bicubic with anti-aliasing inside the crop box, not an approximation by grid sampling.
+A separable filter that differs from example to example (its own crop box, its own σ) is a dense ``out × in``
+matrix per axis. For pictures up to some hundred pixels two batched matrix products are faster than a loop
+over examples, and they compute the filter itself: bicubic with anti-aliasing inside the crop box.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ _ASPECT = (3 / 4, 4 / 3)
 def crop_boxes(
     keys: np.ndarray, height: int, width: int, scale: tuple[float, float]
 ) -> Int[np.ndarray, "n 4"]:
-    """A random crop per key: ``(top, left, height, width)``, of area ``U(scale)`` and log-uniform aspect in [3/4, 4/3].
+    """A random crop per key: ``(top, left, height, width)``.
 
-    The distribution of ``torchvision.transforms.v2.RandomResizedCrop``: up to ten draws, the first that fits the
-    picture is taken, else the largest central box of an allowed aspect.
+    Its share of the area is uniform on ``scale``, its aspect log-uniform on [3/4, 4/3]. As in
+    ``torchvision.transforms.v2.RandomResizedCrop`` the first of ten draws that fits the picture is taken, or
+    if none does the largest central box of an allowed aspect.
 
     >>> from counterpoint.data.views import key
     >>> crop_boxes(key(0, 0, np.arange(2), "image"), 8, 8, (1.0, 1.0)).shape
@@ -60,10 +61,10 @@ def _central(height: int, width: int, longest: float) -> tuple[int, int, int, in
 def crop_matrices(
     start: Int[np.ndarray, " n"], length: Int[np.ndarray, " n"], extent: int, size: int
 ) -> Float[Tensor, "n size extent"]:
-    """Per example, the matrix that resizes pixels ``start … start + length - 1`` of a line of ``extent`` pixels to ``size``.
+    """Per example, the matrix that resizes ``length`` pixels of a line, from ``start`` on, to ``size``.
 
-    Catmull–Rom bicubic (a = −1/2), widened by the scale when shrinking (anti-aliasing), cut off at the box and
-    normalised: what Pillow and ``torch.nn.functional.interpolate(..., mode="bicubic", antialias=True)`` compute.
+    Bicubic (a = −1/2), widened by the scale when shrinking (anti-aliasing), cut off at the box, normalised:
+    what Pillow and ``torch.nn.functional.interpolate(..., mode="bicubic", antialias=True)`` compute.
     """
     scale = length[:, None, None] / size
     widen = np.maximum(scale, 1.0)
@@ -90,7 +91,7 @@ def blur_kernel_size(size: int) -> int:
     >>> blur_kernel_size(224), blur_kernel_size(48)
     (23, 5)
     """
-    return max(3, int(0.1 * size) | 1)
+    return max(3, size // 10 | 1)
 
 
 def blur_matrices(sigma: Float64[np.ndarray, " n"], size: int) -> Float[Tensor, "n size size"]:
@@ -135,7 +136,7 @@ def affine(
     shift: Float64[np.ndarray, "n 2"],
     zoom: Float64[np.ndarray, " n"],
 ) -> Float[Tensor, "n c s s"]:
-    """Rotate clockwise by ``angle`` degrees, enlarge by ``zoom`` and move by ``shift`` = (right, down) pixels; square pictures.
+    """Rotate square pictures clockwise by degrees, enlarge them, and move them by pixels (right, down).
 
     Bilinear, black outside, about the centre, as ``torchvision.transforms.v2.functional.affine``.
     """

@@ -22,7 +22,7 @@ class InfoNCE(PairwiseObjective):
 
     =======  ==========  ===  =====================================================
     CLIP     (0.5, 0.5)  0    ``InfoNCE()``: learned τ from 0.07, within [0.01, 1]
-    ALIGN    (1, 1)      0.1  ``InfoNCE(Temperature(1.0), weights=(1, 1), label_smoothing=0.1)``
+    ALIGN    (1, 1)      0.1  ``InfoNCE(Temperature(1.0), weights=(1.0, 1.0), label_smoothing=0.1)``
     ConVIRT  (¾, ¼)      0    ``InfoNCE(0.1, weights=(0.75, 0.25))``, x being the images
     =======  ==========  ===  =====================================================
 

@@ -1,0 +1,203 @@
+"""Text views: which caption of an example is used, and what is done to it."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, final, runtime_checkable
+
+import ftfy
+import numpy as np
+from jaxtyping import UInt64
+
+from ...registry import unknown
+from . import wordnet
+from .keys import uniform
+from .stopwords import STOP_WORDS
+
+Synonyms = Callable[[str], Sequence[str]]
+
+TEXT_VIEWS = ("plain", "strong", "weak")
+
+_SYNONYM, _SWAP, _DELETE = 0.4, 0.4, 0.2  # how often each edit is drawn
+_DELETE_WORD = 0.1  # each word's chance to go
+_TOKEN = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:['’-]\w+)*|[^\w\s]+")
+
+
+@runtime_checkable
+class Options(Protocol):
+    """The keys of a recipe's ``augmentation`` section that the text views read."""
+
+    @property
+    def stop_words(self) -> float: ...
+    @property
+    def clean_text(self) -> bool: ...
+    @property
+    def synonyms(self) -> bool: ...
+
+
+@final
+@dataclass(frozen=True)
+class TextView:
+    """One caption of each example, drawn at random; perhaps without its stop words; perhaps with one edit.
+
+    The edit is one of: a word replaced by a synonym (0.4), two words swapped (0.4), each word deleted with
+    probability 0.1 (0.2). Without a dictionary only the last two are drawn, in their proportion. A caption
+    of one word is neither swapped nor cut, and no caption becomes empty.
+
+    Attributes:
+        stop_words: probability that every English stop word is dropped (kept if nothing else is there).
+        edit: whether one edit is made.
+        clean: whether captions are cleaned first.
+        synonyms: a word's synonyms; ``None`` to do without replacement.
+    """
+
+    stop_words: float = 0.0
+    edit: bool = False
+    clean: bool = False
+    synonyms: Synonyms | None = None
+
+    def apply(self, captions: Sequence[Sequence[str]], keys: UInt64[np.ndarray, " n"]) -> list[str]:
+        """One text per example.
+
+        Args:
+            captions: the captions of each example.
+            keys: one per example, from ``views.key``; views with other keys draw another caption.
+
+        >>> from counterpoint.data import views
+        >>> view = TextView(stop_words=1.0)
+        >>> view.apply([["a dog on the beach"]], views.key(0, 0, np.array([7]), "text"))
+        ['dog beach']
+
+        Raises:
+            ValueError: if an example has no caption, or the keys are not one per example.
+        """
+        if len(keys) != len(captions):
+            raise ValueError(f"keys must be one per example: got {len(keys)} for {len(captions)} examples")
+        for number, choice in enumerate(captions):
+            if not choice:
+                raise ValueError(f"captions[{number}] is empty: every example needs at least one caption")
+        which = uniform(keys, "caption")[:, 0]
+        texts = [choice[int(u * len(choice))] for choice, u in zip(captions, which, strict=True)]
+        if self.clean:
+            texts = [clean(text) for text in texts]
+        if self.stop_words:
+            drop = uniform(keys, "stop words")[:, 0] < self.stop_words
+            texts = [without_stop_words(t) if d else t for t, d in zip(texts, drop, strict=True)]
+        if self.edit:
+            texts = self._edit(texts, keys)
+        return texts
+
+    def _edit(self, texts: list[str], keys: UInt64[np.ndarray, " n"]) -> list[str]:
+        sentences = [text.split() for text in texts]
+        longest = max(map(len, sentences), default=0)
+        kinds = uniform(keys, "edit")[:, 0].tolist()
+        per_word = uniform(keys, "words", longest).tolist()
+        extra = uniform(keys, "choice").tolist()
+        replace = 0.0 if self.synonyms is None else _SYNONYM
+        result = []
+        for text, words, kind, draws, (choice,) in zip(texts, sentences, kinds, per_word, extra, strict=True):
+            kind *= replace + _SWAP + _DELETE
+            if self.synonyms is not None and kind < replace:
+                edited = replace_word(words, self.synonyms, draws, choice)
+            elif kind < replace + _SWAP:
+                edited = swap_words(words, choice)
+            else:
+                edited = delete_words(words, draws, choice)
+            result.append(" ".join(edited) or text)
+        return result
+
+
+@lru_cache(maxsize=2**16)
+def clean(text: str) -> str:
+    """Mend wrong encodings, resolve HTML entities, make every run of white space one space, lower the case.
+
+    >>> clean("  Caf\\u00c3\\u00a9 &amp;amp; Bar\\n")
+    'café & bar'
+    """
+    return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
+
+
+def without_stop_words(text: str) -> str:
+    """The caption without its stop words, punctuation set apart; the caption itself if nothing is left.
+
+    >>> without_stop_words("A man, and his dog")
+    'man , dog'
+    >>> without_stop_words("all of them")
+    'all of them'
+    """
+    words = [w for w in _TOKEN.findall(text) if w.lower().replace("’", "'") not in STOP_WORDS]
+    return " ".join(words) or text
+
+
+def replace_word(
+    words: Sequence[str], synonyms: Synonyms, draws: Sequence[float], choice: float
+) -> list[str]:
+    """Put a synonym in place of one word, everywhere it stands; stop words, and words without synonyms, stay.
+
+    Args:
+        draws: the candidates (different words, in alphabetical order) are tried by increasing draw.
+        choice: picks among the synonyms.
+    """
+    candidates = sorted({word for word in words if word not in STOP_WORDS})
+    for _, word in sorted(zip(draws, candidates, strict=False)):
+        names = synonyms(word)
+        if names:
+            new = names[int(choice * len(names))]
+            return [new if w == word else w for w in words]
+    return list(words)
+
+
+def swap_words(words: Sequence[str], choice: float) -> list[str]:
+    """Exchange one of the ordered pairs of places, all equally likely.
+
+    >>> swap_words(["red", "car"], 0.3)
+    ['car', 'red']
+    """
+    n, result = len(words), list(words)
+    if n > 1:
+        first, step = divmod(int(choice * n * (n - 1)), n - 1)
+        second = (first + 1 + step) % n
+        result[first], result[second] = result[second], result[first]
+    return result
+
+
+def delete_words(words: Sequence[str], draws: Sequence[float], choice: float) -> list[str]:
+    """Drop each word whose draw is below 0.1; if none would be left, keep one, picked by ``choice``.
+
+    >>> delete_words(["a", "red", "car"], [0.5, 0.05, 0.9], 0.0)
+    ['a', 'car']
+    """
+    if len(words) < 2:
+        return list(words)
+    kept = [word for word, draw in zip(words, draws, strict=False) if draw >= _DELETE_WORD]
+    return kept or [words[int(choice * len(words))]]
+
+
+def text(name: str, augmentation: Options) -> TextView:
+    """A text view by its name.
+
+    - ``plain``: one of the example's captions.
+    - ``weak``: and its stop words dropped with probability ``augmentation.stop_words``.
+    - ``strong``: and one edit of Easy Data Augmentation: synonym, swap or deletion.
+      ``augmentation.synonyms=False`` leaves the synonyms out; they need WordNet.
+
+    ``augmentation.clean_text`` cleans every caption first. Source: Fini et al., 2023 (CLIP-rocket), with its
+    reference code's settings of Wei and Zou, 2019 (EDA): one word or pair per caption.
+
+    Raises:
+        UnknownName: for any other name.
+        MissingPackage: for ``strong`` with synonyms where WordNet is not installed.
+    """
+    if name not in TEXT_VIEWS:
+        raise unknown("text view", name, TEXT_VIEWS)
+    strong = name == "strong"
+    return TextView(
+        stop_words=0.0 if name == "plain" else augmentation.stop_words,
+        edit=strong,
+        clean=augmentation.clean_text,
+        synonyms=wordnet.load() if strong and augmentation.synonyms else None,
+    )

