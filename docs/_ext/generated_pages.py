@@ -5,6 +5,7 @@ They are written to docs/papers/ and docs/api/ when a build starts, and only whe
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,9 +91,10 @@ def paper_index(papers: tuple[catalog.Paper, ...]) -> str:
         "# Papers",
         "",
         f"The catalog holds {len(papers)} papers: {counts['planned']} planned, "
-        f"{counts['implemented']} implemented, {counts['verified']} verified. *Verified* means that an experiment "
-        "of ours, run from this repository, reproduced the paper's claim at a small scale; *implemented* that the "
-        "code is there and tested, and the claim is untested, inconclusive or not reproduced (its page says which).",
+        f"{counts['implemented']} implemented, {counts['verified']} verified. *Verified* means that an "
+        "experiment of ours, run from this repository, reproduced the paper's claim at a small scale; "
+        "*implemented* that the code is there and tested, and the claim is untested, inconclusive or not "
+        "reproduced (its page says which).",
         "",
         "| paper | title | year | family | kind | status |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -142,6 +144,15 @@ def generate(app: Sphinx) -> None:
     write(source / "api", {"index": api_index(rooms)} | {room: api_page(room) for room in rooms})
 
 
+def keep_formulas(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    """Outside literals, ``x_`` and ``|x|`` in a docstring are a formula's, not reStructuredText's."""
+    for at, line in enumerate(lines):
+        parts = re.split(r"(``.*?``|`.*?`_*)", line)
+        parts[::2] = [re.sub(r"(?<=\w)_(?!\w)|(?<!\\)\|", r"\\\g<0>", part) for part in parts[::2]]
+        lines[at] = "".join(parts)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", generate)
+    app.connect("autodoc-process-docstring", keep_formulas)
     return {"parallel_read_safe": True}

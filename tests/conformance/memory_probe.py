@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -25,23 +26,33 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
+class _Held:
+    """What autograd holds in place of a tensor; lives as long as it is held."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
 class Kept:
+    """Everything that autograd has been given to keep and has not let go of yet."""
+
     def __init__(self) -> None:
-        self.storages: dict[int, Any] = {}
+        self._held: WeakSet[_Held] = WeakSet()
+
+    def hold(self, tensor: Tensor) -> _Held:
+        held = _Held(tensor)
+        self._held.add(held)
+        return held
 
     @property
     def bytes(self) -> int:
-        return sum(storage.nbytes() for storage in self.storages.values())
+        """Each storage counted once, however often it is kept."""
+        storages = {h.tensor.untyped_storage().data_ptr(): h.tensor.untyped_storage() for h in self._held}
+        return sum(storage.nbytes() for storage in storages.values())
 
 
 @contextmanager
 def kept_bytes() -> Iterator[Kept]:
-    """Counts each storage that autograd keeps once, however often it is saved."""
     kept = Kept()
-
-    def note(t: Tensor) -> Tensor:
-        kept.storages[t.untyped_storage().data_ptr()] = t.untyped_storage()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(kept.hold, lambda held: held.tensor):
         yield kept

@@ -55,8 +55,9 @@ class RankPool:
         return [answer for _, answer in answers]
 
     def close(self) -> None:
-        for connection in self._connections:
-            connection.send(None)
+        for connection, process in zip(self._connections, self._processes, strict=True):
+            if process.is_alive():
+                connection.send(None)
         for process in self._processes:
             process.join(10)
             if process.is_alive():

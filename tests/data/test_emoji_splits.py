@@ -120,6 +120,22 @@ def test_every_factor_of_a_held_out_composition_trains(
     assert all(len(found) == 1 for found in by_composition.values())
 
 
+def test_at_least_half_of_every_factor_s_bundles_train(
+    emoji: Emoji, columns: dict[str, list[object]]
+) -> None:
+    keys = compositions(columns)
+    where = side_of(emoji.splits)
+    first = {}  # the first row of each composition, to tie its rows together
+    ties = [(first.setdefault(key, row), row) for row, key in enumerate(keys)]
+    bundles = components(3944, [*ties, *enumerate(columns["same"])])
+    trained: dict[tuple[int, object], dict[int, bool]] = {}
+    for row, key in enumerate(keys):
+        if "concepts" not in where[row]:
+            for factor in enumerate(key):
+                trained.setdefault(factor, {})[bundles[row]] = where[row] == "train"
+    assert all(2 * sum(each.values()) >= len(each) for each in trained.values())
+
+
 def test_nearly_the_same_pictures_never_cross_held_out_concepts(emoji: Emoji, near: np.ndarray) -> None:
     where = side_of(emoji.splits)
     left, right = where[near[:, 0]], where[near[:, 1]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from counterpoint.data import views
 from counterpoint.data.views import colours, pictures, resampling
 
 NAMES = tuple(pictures.IMAGE_VIEWS)
+ROUNDING = 0.01 / 255  # a hundredth of a grey level: float32 through a chain of seven changes
 
 
 def _pictures(n: int = 40, size: int = 72, seed: int = 0) -> torch.Tensor:
@@ -73,18 +75,19 @@ def test_each_view_is_torchvisions_chain_with_the_same_parameters(name: str, siz
     difference = (ours - theirs).abs().flatten(1).max(1).values
     # Solarising jumps at one half: a pixel within rounding of it may fall on either side.
     plain = torch.from_numpy(~draw.solarize)
-    torch.testing.assert_close(difference[plain], torch.zeros_like(difference[plain]), atol=2e-5, rtol=0)
+    torch.testing.assert_close(difference[plain], torch.zeros_like(difference[plain]), atol=ROUNDING, rtol=0)
     if not plain.all():
-        jumped = (ours - theirs)[~plain].abs() > 2e-5
+        jumped = (ours - theirs)[~plain].abs() > ROUNDING
         assert jumped.float().mean() < 1e-4
 
 
-def test_uint8_pipelines_differ_by_rounding_only() -> None:
-    batch = _pictures(8)
+def test_a_byte_pipeline_differs_by_rounding_only() -> None:
+    batch = _pictures(8) // 2 + 64  # far enough from black and white for no pass to clip
     ours = views.image("plain").apply(batch, views.key(0, 0, np.arange(8), "image"), 48)
     theirs = F.resize(batch, [48, 48], interpolation=InterpolationMode.BICUBIC, antialias=True)
-    # Half a level from rounding to bytes, and half more from the fixed-point weights of the byte kernel.
-    assert ((ours * 255) - theirs).abs().max() <= 1.0
+    # Half a level from rounding the result, and half a level after the first pass, which the weights of the
+    # second carry on (their magnitudes add up to less than 1.4); a byte's weights have a fixed point.
+    assert ((ours * 255) - theirs).abs().max() <= 0.5 + 0.5 * 1.4 + 0.1
 
 
 def test_plain_is_the_picture_itself_at_its_own_size() -> None:
@@ -94,9 +97,9 @@ def test_plain_is_the_picture_itself_at_its_own_size() -> None:
 
 
 def test_plain_takes_the_central_square() -> None:
-    batch = _pictures(4)
+    batch = _pictures(8)
     wide = torch.nn.functional.pad(batch, (10, 14))
-    keys = views.key(0, 0, np.arange(4), "image")
+    keys = views.key(0, 0, np.arange(8), "image")
     torch.testing.assert_close(
         views.image("plain").apply(wide, keys, 48),
         views.image("plain").apply(wide[..., 12:84], keys, 48),
@@ -112,7 +115,7 @@ def test_a_view_does_not_depend_on_the_batch(name: str) -> None:
     order = np.random.default_rng(0).permutation(50)
     for part in np.array_split(order, [1, 18, 40]):
         again = view.apply(batch[part], views.key(5, 2, ids[part], "image"), 48)
-        torch.testing.assert_close(again, whole[part], atol=1e-5, rtol=0)
+        torch.testing.assert_close(again, whole[part], atol=ROUNDING, rtol=0)
 
 
 def test_the_pictures_given_are_not_changed() -> None:
@@ -264,10 +267,17 @@ def test_hue_by_thirds_moves_the_channels_round() -> None:
 
 
 def test_bad_input_names_the_argument() -> None:
+    apply = inspect.unwrap(
+        pictures.ImageView.apply
+    )  # as users call it: without the checks of the annotations
     view = views.image("weak")
     keys = views.key(0, 0, np.arange(2), "image")
     with pytest.raises(ValueError, match=r"keys must be one per picture: got 2 for 3"):
-        view.apply(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), keys, 8)
+        apply(view, torch.zeros(3, 3, 8, 8, dtype=torch.uint8), keys, 8)
+    with pytest.raises(
+        ValueError, match=r"pictures must be uint8 of shape \(n, 3, H, W\), got torch.float32"
+    ):
+        apply(view, torch.zeros(2, 3, 8, 8), keys, 8)
     with pytest.raises(ValueError, match=r"unknown image view 'strnog': did you mean 'strong'"):
         views.image("strnog")
 

@@ -5,18 +5,20 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from counterpoint.evaluation import task
-from counterpoint.evaluation.ranking import Ranking, rank
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.functional.retrieval import retrieval_hit_rate
 
+from counterpoint.evaluation import task
+from counterpoint.evaluation.ranking import Ranking, rank
+from counterpoint.types import Embedder
 
-class Given:
-    """An embedder whose similarities are a given table: a query is a row of the table, an answer a unit vector."""
 
-    heads = ("global",)
+class Given(Embedder):
+    """Similarities are a given table: a query is a row of the table, an answer a unit vector."""
+
+    heads: tuple[str, ...] = ("global",)
 
     def __init__(self) -> None:
         self.largest = 0

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from counterpoint.evaluation import create
-from fixtures.tiny import Oracle, Pixels, TinyData
 from torch import Tensor
+
+from counterpoint.evaluation import create
+from counterpoint.types import Scores
+from fixtures.tiny import Oracle, Pixels, TinyData
 
 
 class Named(TinyData):
@@ -27,14 +29,16 @@ def oracle(data: TinyData, images: Sequence[Sequence[float]], texts: dict[str, S
     return Oracle(data, table, {name: torch.tensor(v) for name, v in texts.items()})
 
 
-def outcome(scores: object, name: str) -> list[float]:
-    return scores.examples[name].to_list()  # type: ignore[attr-defined]
+def outcome(scores: Scores, name: str) -> list[float]:
+    return list(scores.examples[name])
 
 
 def test_known_cosines_give_the_ranks_computed_by_hand() -> None:
     data = Named({0: ("a",), 1: ("b",), 2: ("c",)})
     model = oracle(
-        data, [[1, 0, 0], [0, 1, 0], [0, 0, 1]], {"a": [-0.5, 0, 0.2], "b": [-0.6, -0.1, 0.1], "c": [-0.7, 0.3, 0]}
+        data,
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        {"a": [-0.5, 0, 0.2], "b": [-0.6, -0.1, 0.1], "c": [-0.7, 0.3, 0]},
     )
     # Similarity of picture (row) and caption (column): [-.5 -.6 -.7], [0 -.1 .3], [.2 .1 0].
     scores = create("retrieval")(model, data, np.array([0, 1, 2]))

@@ -70,8 +70,9 @@ def test_not_shown(difference: Difference) -> None:
     needed = SeedsNeeded(9, 0.01, 0.8, 0.002, 1.0)
     text = told(difference, 0.004, -0.010, 0.021, verdict=Verdict.NOT_SHOWN, seeds_needed=needed)
     assert text == (
-        "No difference shown between slip and clip on R@1: the 95 % interval of slip − clip is −1.0 to 2.1 points "
-        "(5 seeds) and includes zero; about 9 seeds would show a difference of 1 point."
+        "No difference shown between slip and clip on R@1: "
+        "the 95 % interval of slip − clip is −1.0 to 2.1 points (5 seeds) and includes zero; "
+        "about 9 seeds would show a difference of 1 point."
     )
 
 
@@ -88,6 +89,7 @@ def test_withheld_after_correction(difference: Difference) -> None:
     notes = ("it excludes zero, but",)
     text = told(difference, 0.02, 0.001, 0.039, verdict=Verdict.NOT_SHOWN, notes=notes)
     assert "includes zero" not in text
+    assert text.startswith("No difference is claimed between slip and clip")
     assert text.endswith("(5 seeds); it excludes zero, but.")
 
 

@@ -37,9 +37,9 @@ class Labels:
 class Splits:
     """Row numbers for training, and named sets for validation and for test (kept apart in every report)."""
 
-    train: Rows
-    validation: Mapping[str, Rows]
-    test: Mapping[str, Rows]
+    train: Int[np.ndarray, " _"]
+    validation: Mapping[str, Int[np.ndarray, " _"]]
+    test: Mapping[str, Int[np.ndarray, " _"]]
 
 
 class PairedData(ABC):

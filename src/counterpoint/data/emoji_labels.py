@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -143,7 +144,7 @@ _SKIN = (
 )
 
 
-def label_sets(columns: Mapping[str, Sequence[str]], copies: int) -> dict[str, Labels]:
+def label_sets(columns: Mapping[str, Sequence[Any]], copies: int) -> dict[str, Labels]:
     """The label sets of every row, the table repeated ``copies`` times.
 
     Every emoji has a group and a subgroup. ``tone`` leaves out emoji without a skin tone and those with two;

@@ -2,7 +2,7 @@
 
 **Near-duplicates.** The difference of two pictures is the root mean square over colour channels and pixels,
 in [0, 1], after 3 × 3 block averages (24 × 24 pixels, on white). Within :data:`NEAR` two pictures are nearly
-the same (``1:00`` and ``2:00``, the flags of Chad and Romania, a face and the same face with another mouth),
+the same (one o'clock and two o'clock, the flags of Chad and Romania, the neutral and the confused face),
 within :data:`SAME` they are the same (Norway's flag serves two more territories; OpenMoji draws many neutral
 people like men). Every pair of pictures is compared, both artists' and across artists.
 
@@ -14,8 +14,8 @@ within each of the nine groups.
 **Held-out compositions.** A composition is a concept × tone × gender; all its examples (hair differs) go to
 one side. By design it resembles training examples of another tone or gender, so there a near-duplicate means
 the same picture: compositions with an example that is drawn the same by either artist go to one side
-together. Every concept, tone and gender of a held-out composition occurs in training, and at least half of
-each concept's compositions train.
+together, as one bundle. Of every concept, tone and gender that is held out, at least half of the bundles
+train.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -110,13 +111,13 @@ def _shuffled(
     return [components[first] for first in sorted(components, key=place)]
 
 
-def families(columns: Mapping[str, Sequence[object]]) -> list[int]:
+def families(columns: Mapping[str, Sequence[Any]]) -> list[int]:
     """The first row of each row's family of concepts."""
     concepts = [str(concept).removesuffix(" facing right") for concept in columns["concept"]]
     return components(len(concepts), [*_sharing(concepts), *_sharing(list(columns["near"]))])
 
 
-def _hold_out_concepts(columns: Mapping[str, Sequence[object]]) -> dict[str, list[int]]:
+def _hold_out_concepts(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[int]]:
     """Rows of the held-out concepts by side, drawn family by family within each group."""
     codepoints = [str(each) for each in columns["codepoints"]]
     family_of = families(columns)
@@ -137,9 +138,7 @@ def _hold_out_concepts(columns: Mapping[str, Sequence[object]]) -> dict[str, lis
     return held
 
 
-def _hold_out_compositions(
-    columns: Mapping[str, Sequence[object]], rows: Sequence[int]
-) -> dict[str, list[int]]:
+def _hold_out_compositions(columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> dict[str, list[int]]:
     """Rows of the held-out compositions by side, out of ``rows``; the rest holds their every factor."""
     keys = compositions(columns)
     tied = components(len(keys), [*_sharing(keys), *_sharing(list(columns["same"]))])
@@ -157,12 +156,12 @@ def _hold_out_compositions(
     return held
 
 
-def compositions(columns: Mapping[str, Sequence[object]]) -> list[tuple[object, ...]]:
+def compositions(columns: Mapping[str, Sequence[Any]]) -> list[tuple[object, ...]]:
     """Concept, tone and gender of each row."""
     return list(zip(columns["concept"], columns["tone"], columns["gender"], strict=True))
 
 
-def default(columns: Mapping[str, Sequence[object]]) -> Splits:
+def default(columns: Mapping[str, Sequence[Any]]) -> Splits:
     """Held-out compositions and held-out concepts, apart, for validation and for test."""
     concepts = _hold_out_concepts(columns)
     rest = _without(len(columns["concept"]), concepts["test"], concepts["validation"])
@@ -175,7 +174,7 @@ def default(columns: Mapping[str, Sequence[object]]) -> Splits:
     return Splits(train, both("validation"), both("test"))
 
 
-def artist(columns: Mapping[str, Sequence[object]]) -> Splits:
+def artist(columns: Mapping[str, Sequence[Any]]) -> Splits:
     """Train on the first artist's pictures, validate and test on the second's, whose rows follow the first's.
 
     The held-out concepts are those of :func:`default`; ``seen`` holds the second artist's pictures of all

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def centroid_gap(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> float:
+def centroid_gap(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     """The distance of the means of two clouds of unit-norm embeddings, in [0, 2]; 0 is no gap.
 
     It can be small while the clouds are still separable: read it beside `separability`.
@@ -26,7 +26,7 @@ def centroid_gap(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"]) -> float:
     return float((F.normalize(x.double(), dim=-1).mean(0) - F.normalize(y.double(), dim=-1).mean(0)).norm())
 
 
-def separability(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], seed: int = 0) -> float:
+def separability(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], seed: int = 0) -> float:
     """How well a linear classifier tells two modalities apart: 0.5 not at all, 1 always.
 
     Held-out accuracy of a logistic regression (L2, C = 1, on unit-norm embeddings times √d, so that

@@ -12,7 +12,7 @@ from torch import Tensor
 BLOCK = 1024
 
 
-def alignment(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], alpha: float = 2.0) -> float:
+def alignment(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], alpha: float = 2.0) -> float:
     """How far matched embeddings are apart: ``mean_i ||x_i − y_i||^alpha``, in [0, 2^alpha]; 0 is best.
 
     Args:
@@ -24,7 +24,7 @@ def alignment(x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], alpha: float = 2
 
     Source: align-uniform (Wang & Isola 2020).
 
-    >>> alignment(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
+    >>> round(alignment(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 2.0]])), 6)
     2.0
     """
     if x.shape != y.shape or not len(x):

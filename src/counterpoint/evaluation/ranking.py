@@ -90,5 +90,5 @@ def _hit(k: int, above: np.ndarray, tied: np.ndarray, correct: np.ndarray) -> Fl
     for j in range(int(correct.max(initial=0))):
         left = np.clip(tied + correct - places - j, 0, None)
         missed *= np.where(j < correct, left / np.maximum(tied + correct - j, 1), 1.0)
-    hit: np.ndarray = 1 - missed
+    hit: np.ndarray = np.round(1 - missed, 12)
     return hit

@@ -30,12 +30,10 @@ class Results:
     def scores(self) -> list[dict[str, Any]]:
         """A row per task, test set, subset (``"all"`` first) and metric.
 
-        Keys: ``task``, ``test``, ``subset``, ``metric``, ``value``, ``n`` (examples
-            with an outcome),
+        Keys: ``task``, ``test``, ``subset``, ``metric``, ``value``, ``n`` (examples with an outcome),
         ``chance`` (None where unknown), ``higher_is_better``, and how to recompute the value from `examples`:
-            ``outcome`` and
-        ``statistic`` (a key of `counterpoint.evaluation.STATISTICS`). What no example has an outcome for (a
-        label that a subset does not have) is undefined and has no row here; `value` says NaN.
+        ``outcome`` and ``statistic`` (a key of `counterpoint.evaluation.STATISTICS`). What no example has an
+        outcome for (a label that a subset does not have) is undefined and has no row; `value` says NaN.
         """
         return [
             {

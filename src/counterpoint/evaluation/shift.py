@@ -36,7 +36,7 @@ class Shift:
     pictures are asked, chosen by the hash of their ids; the others have no outcome.
 
     Args:
-        limit: pictures of a test set at most; 150 keeps the fourteen passes of a demo within seconds.
+        limit: pictures of a test set at most; 100 keeps the fourteen passes of a demo within seconds.
 
     Raises:
         ValueError: if there are fewer than two distinct captions to choose from.
@@ -45,7 +45,7 @@ class Shift:
     name = "shift"
     primary = "corruption_100way"
 
-    def __init__(self, limit: int = 150) -> None:
+    def __init__(self, limit: int = 100) -> None:
         self.limit = limit
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:

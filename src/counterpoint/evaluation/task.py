@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,7 @@ class NotApplicable(ValueError):
     """The data lacks what a task asks about."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """Scores an embedder on some rows of a data set.
 

@@ -141,7 +141,7 @@ class Arm:
         from torch import nn
 
         from ..networks import build_towers
-        from ..networks.initialise import initialise
+        from ..networks.start import initialise
         from . import create
         from .options import read
         from .user_loss import UserLoss
@@ -152,14 +152,15 @@ class Arm:
         towers = recipe.towers.model_copy(update=dict(self.towers))
         pretrained = self._pretrained(towers)
         image, text = build_towers(towers, captions, seed, tokenizer)
-        pair = towers.image == towers.text and image.projected and text.projected
+        pair = len(pretrained) == 2 and towers.image == towers.text and image.projected and text.projected
         widths = recipe.widths.model_copy(update={"embedding": image.width}) if pair else recipe.widths
         recipe = recipe.model_copy(update={"towers": towers, "widths": widths})
         if self.tune is not None:
             from ..networks import tune
 
             for modality in pretrained:
-                tune(image if modality == "image" else text, "frozen" if self.tune == "none" else self.tune)
+                tower = image if modality == "image" else text
+                tune(tower, "frozen" if self.tune == "none" else self.tune, seed=seed)
         method: Method
         if self.loss is None:
             method = create(self.method, image, text, recipe, **options)

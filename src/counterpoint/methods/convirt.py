@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ..networks import freeze_layers
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
 from ..objectives import InfoNCE
@@ -25,6 +26,8 @@ class ConVIRT(DualEncoder):
         recipe: gives the width of the embedding and of the heads' hidden layer.
         temperature: τ; not learned.
         image_weight: λ.
+        frozen_text_layers: how many residual blocks of the text tower, and its embeddings, do not move (the
+            paper: 6 of BERT's 12); 0 leaves all of it trained.
 
     Raises:
         ValueError: for λ outside [0, 1].
@@ -44,11 +47,14 @@ class ConVIRT(DualEncoder):
         *,
         temperature: float = 0.1,
         image_weight: float = 0.75,
+        frozen_text_layers: int = 0,
     ) -> None:
         if not 0 <= image_weight <= 1:
             raise ValueError(f"image_weight={image_weight} must lie in [0, 1]")
         if text.pooling is not None:
             text.pooling = "max"
+        if frozen_text_layers:
+            freeze_layers(text, frozen_text_layers)
         width = recipe.widths.embedding
         super().__init__(
             image,

@@ -192,4 +192,5 @@ class SwALIPRocket(GlobalLocal):
         if options.get("views", 2) != 2:
             raise ValueError(f"views={options['views']}: SwALIP swaps exactly two local views; leave it out")
         super().__init__(image, text, recipe, ssl_weight=ssl_weight, **improved(recipe, options))
+        # Last, since it shares the temperature that the local stream has got by now.
         self.term = SwALIPTerm(SwALIPObjective(self.objective.local.temperature))

@@ -1,4 +1,4 @@
-"""Networks: towers, tokenizers, heads, momentum copies, and how their weights start and which of them move."""
+"""Networks: towers, tokenizers, heads, momentum copies, how their weights start and which of them move."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     from . import heads
     from .base import ImageTower, TextTower, Tokenizer, Tower
     from .convnet import ConvNet
-    from .initialise import initialise
     from .momentum import MomentumCopy
+    from .start import initialise
     from .tokenizer import BytePairTokenizer
-    from .towers import build_towers, list_towers
+    from .towers import build_towers
     from .transformer import TextTransformer, VisionTransformer
     from .tuning import freeze_layers, tune
+
+TOWERS = ("cnn", "vit", "transformer", "timm:NAME", "transformers:NAME", "open_clip:NAME")
+"""What a recipe can name as a tower; ``@WEIGHTS`` after those of other libraries reads pretrained weights."""
 
 _EXPORTS = {
     "BytePairTokenizer": "tokenizer",
@@ -30,11 +33,11 @@ _EXPORTS = {
     "build_towers": "towers",
     "freeze_layers": "tuning",
     "heads": "",
-    "initialise": "initialise",
-    "list_towers": "towers",
+    "initialise": "start",
     "tune": "tuning",
 }
-__all__ = [  # noqa: PLE0604
+__all__ = [
+    "TOWERS",
     "BytePairTokenizer",
     "ConvNet",
     "ImageTower",
@@ -48,7 +51,6 @@ __all__ = [  # noqa: PLE0604
     "freeze_layers",
     "heads",
     "initialise",
-    "list_towers",
     "tune",
 ]
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
 Pooling = Literal["end", "first", "mean", "max"]
-"""From the states of all tokens to one vector: the end token's, the first token's, the mean or the maximum (padding left out)."""
+"""From the states of a caption's tokens to one vector: the last's, the first's, their mean, their maximum."""
 
 
 @runtime_checkable
@@ -29,7 +29,7 @@ class Tokenizer(Protocol):
     end: int
 
     def __call__(self, captions: Sequence[str]) -> Int[Tensor, "B L"]:
-        """Token ids, padded on the right to the longest caption; one that is too long is cut and still ends in ``end``."""
+        """Token ids, padded on the right; a caption that is too long is cut and still ends in ``end``."""
         ...
 
 
@@ -38,8 +38,8 @@ class Tower(nn.Module, ABC):
 
     Attributes:
         width: the size of a feature vector.
-        frozen: no weight moves, and the tower stays in evaluation mode (dropout, batch statistics) whatever its
-            parent does; set by ``tune``.
+        frozen: no weight moves, and the tower stays in evaluation mode (dropout, batch statistics) whatever
+            its parent does; set by ``tune``.
         weights_set: the weights are already as the run should start; ``initialise`` leaves them alone.
         projected: features lie in a space that both towers of a pretrained pair share.
     """
@@ -64,12 +64,13 @@ class ImageTower(Tower, ABC):
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
-        """Features of pictures in [0, 1]; normalisation with the tower's own mean and deviation happens here."""
+        """Features of pictures in [0, 1]; the tower's own normalisation happens here."""
 
     def prepare(self, pictures: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 size size"]:
         """Evaluation preprocessing: shorter side to ``size``, centre crop, to [0, 1]."""
         resized = F.resize(pictures, [self.size], interpolation=F.InterpolationMode.BICUBIC, antialias=True)
-        return F.to_dtype(F.center_crop(resized, [self.size, self.size]), scale=True)
+        prepared: Tensor = F.to_dtype(F.center_crop(resized, [self.size, self.size]), scale=True)
+        return prepared
 
 
 class TextTower(Tower, ABC):
@@ -77,7 +78,8 @@ class TextTower(Tower, ABC):
 
     Attributes:
         tokenizer: the tokenizer whose ids it takes.
-        pooling: how the states of the tokens become one vector; None where the model has its own way. A method may set it.
+        pooling: how the states of the tokens become one vector; None where the model has its own way. A
+            method may set it.
     """
 
     tokenizer: Tokenizer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from .pixels import Normalise
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each pixel: no statistics of the batch, and fast in channels-last memory."""
+    """Layer normalisation over the channels of each pixel; fast in channels-last memory."""
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -31,7 +32,10 @@ class Convolution(nn.Conv2d):
 
 
 class Residual(nn.Module):
-    """x ← skip(x) + conv(relu(norm(conv(relu(norm(x)))))), the skip an average pool and a 1×1 convolution where sizes change."""
+    """x ← skip(x) + conv(relu(norm(conv(relu(norm(x)))))).
+
+    The skip is an average pool and a 1×1 convolution where sizes change.
+    """
 
     def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__()
@@ -43,18 +47,20 @@ class Residual(nn.Module):
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         h = F.relu(self.norm_1(x))
         if self.skip is not None:
-            x = self.skip(F.avg_pool2d(h, self.stride) if self.stride > 1 else h)
-        return x + self.conv_2(F.relu(self.norm_2(self.conv_1(h))))
+            x = self.skip(F.avg_pool2d(h, self.stride, ceil_mode=True) if self.stride > 1 else h)
+        branch: Tensor = self.conv_2(F.relu(self.norm_2(self.conv_1(h))))
+        return x + branch
 
 
 class ConvNet(ImageTower):
-    """A pre-activation residual network on 4×4 patches, in channels-last memory, its norms over channels only.
+    """A pre-activation residual network on 4×4 patches, its norms over the channels of each pixel.
 
     It works sample by sample (no batch statistics), so gradient caching and small batches change nothing.
 
     Args:
         size: pixels of a side; the network itself takes any size from 16.
-        widths: channels of the stages; each further stage halves the resolution. The last is the feature width.
+        widths: channels of the stages; each further stage halves the resolution. The last is the feature
+            width.
 
     Raises:
         ValueError: for pictures too small for the stages.
@@ -71,7 +77,7 @@ class ConvNet(ImageTower):
         self.normalise = Normalise()
         self.stem = Convolution(3, widths[0], kernel=4, stride=4)
         stages = [Residual(widths[0], widths[0], stride=1)]
-        stages += [Residual(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False)]
+        stages += [Residual(a, b, stride=2) for a, b in pairwise(widths)]
         self.stages = nn.Sequential(*stages)
         self.norm = ChannelNorm(widths[-1])
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -13,9 +14,9 @@ LastNorm = Literal["affine", "plain"] | None
 
 
 class Linear(nn.Linear):
-    """A linear layer that starts from N(0, std²), the bias at zero; without bias and with std = width^−½ unless told otherwise.
+    """A linear layer that starts from N(0, std²), its bias, if any, from zero.
 
-    CLIP's head and, with other deviations, the layers of its transformer.
+    With std = width^−½ and no bias, the default, CLIP's head; else the layers of its transformer.
 
     >>> Linear(512, 256).weight.shape
     torch.Size([256, 512])
@@ -40,14 +41,14 @@ def mlp(
     *,
     layers: int = 3,
     last_norm: LastNorm = None,
-    bias: bool = True,
+    bias: bool | Literal["last"] = True,
     norm: bool = True,
 ) -> nn.Sequential:
-    """Linear–BatchNorm–ReLU, ``layers − 1`` times, then a linear layer: the projectors and predictors of the papers.
+    """Linear–BatchNorm–ReLU, ``layers − 1`` times, then a linear layer: projectors and predictors.
 
     - CLIP-rocket's local head: ``mlp(W, 4096, 256)``.
-    - SiamLIP's projector: ``mlp(W, 2048, 128, layers=2, last_norm="plain", bias=False)``, its predictor:
-      ``mlp(128, 2048, 128, layers=2)`` (the paper's first layer has no bias, which the BatchNorm after it cancels anyway).
+    - SiamLIP's projector: ``mlp(W, 2048, 128, layers=2, last_norm="plain", bias=False)``; its predictor:
+      ``mlp(128, 2048, 128, layers=2, bias="last")``.
     - BarLIP's projector: ``mlp(W, 3000, 8192, last_norm="affine")``.
     - ConVIRT's head: ``mlp(W, 512, 512, layers=2, norm=False)``.
 
@@ -59,8 +60,9 @@ def mlp(
         hidden: size of the hidden layers.
         out: size of the output.
         layers: number of linear layers, at least 1.
-        last_norm: a BatchNorm after the last layer, with (``"affine"``) or without (``"plain"``) scale and shift.
-        bias: whether the linear layers have biases.
+        last_norm: a BatchNorm after the last layer, with (``"affine"``) or without (``"plain"``) scale and
+            shift.
+        bias: whether the linear layers have biases; ``"last"``: only the last one.
         norm: whether a BatchNorm follows each hidden layer.
 
     Raises:
@@ -70,11 +72,11 @@ def mlp(
         raise ValueError(f"layers={layers}: a perceptron has at least one layer")
     modules: list[nn.Module] = []
     sizes = [width] + [hidden] * (layers - 1)
-    for a, b in zip(sizes, sizes[1:], strict=False):
-        modules += [nn.Linear(a, b, bias=bias)]
+    for a, b in pairwise(sizes):
+        modules += [nn.Linear(a, b, bias=bias is True)]
         modules += [nn.BatchNorm1d(b)] if norm else []
         modules += [nn.ReLU(inplace=True)]
-    modules.append(nn.Linear(sizes[-1], out, bias=bias))
+    modules.append(nn.Linear(sizes[-1], out, bias=bool(bias)))
     if last_norm is not None:
         modules.append(nn.BatchNorm1d(out, affine=last_norm == "affine"))
     return nn.Sequential(*modules)

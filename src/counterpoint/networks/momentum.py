@@ -13,8 +13,9 @@ class MomentumCopy(nn.Module):
     """A copy of ``module`` whose parameters are an exponential moving average of the module's.
 
     It starts as an exact copy, and ``update()``, called once after each optimiser step, moves its parameters:
-    θ_m ← m θ_m + (1 − m) θ. Parameters only: batch-norm statistics come from the copy's own forward passes, since it
-    follows ``train()`` and ``eval()`` like any other module. It never has gradients, so no optimiser trains it.
+    θ_m ← m θ_m + (1 − m) θ. Parameters only: batch-norm statistics come from the copy's own forward passes,
+    since it follows ``train()`` and ``eval()`` like any other module. It never has gradients, so no optimiser
+    trains it.
 
     >>> online = nn.Linear(2, 2)
     >>> slow = MomentumCopy(online, m=0.9)
@@ -43,8 +44,8 @@ class MomentumCopy(nn.Module):
     @torch.no_grad()
     def update(self) -> None:
         """One step towards the module followed."""
-        slow, fast = list(self.module.parameters()), list(self._followed[0].parameters())
-        torch._foreach_lerp_(slow, fast, 1 - self.m)
+        for slow, fast in zip(self.module.parameters(), self._followed[0].parameters(), strict=True):
+            slow.lerp_(fast, 1 - self.m)
 
     def restart(self) -> None:
         """Be an exact copy again, buffers included."""

@@ -19,6 +19,9 @@ class Normalise(nn.Module):
     tensor([1.])
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)

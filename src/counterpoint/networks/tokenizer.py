@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from jaxtyping import Int
@@ -20,8 +20,8 @@ PAD, START, END = "<pad>", "<start>", "<end>"
 class BytePairTokenizer:
     """Byte-level byte-pair encoding, lower-cased, with start and end tokens.
 
-    Every string can be encoded: the vocabulary holds all 256 bytes. Ids 0, 1 and 2 are padding, start and end; a
-    caption that happens to contain their names is text like any other.
+    Every string can be encoded: the vocabulary holds all 256 bytes. Ids 0, 1 and 2 are padding, start and
+    end; a caption that happens to contain their names is text like any other.
 
     >>> tokenizer = BytePairTokenizer.train(["a red car", "a blue car"], vocabulary=300, context=6)
     >>> tokenizer(["A car", "a red car in a blue garage"]).shape
@@ -44,7 +44,7 @@ class BytePairTokenizer:
 
     @classmethod
     def train(cls, captions: Iterable[str], vocabulary: int = 2048, context: int = 24) -> Self:
-        """Learn at most ``vocabulary`` tokens from captions; the result depends on their counts, not their order."""
+        """Learn at most ``vocabulary`` tokens from captions, whatever their order."""
         from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
         if vocabulary < 259:

@@ -2,32 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ..recipes.schema import Towers
+import torch
+
 from ..registry import unknown
 from .base import ImageTower, TextTower, Tokenizer
 from .convnet import ConvNet
-from .initialise import initialise
+from .start import initialise
 from .tokenizer import BytePairTokenizer
 from .transformer import TextTransformer, VisionTransformer
+from .weights import Source
+
+if TYPE_CHECKING:
+    from ..recipes.schema import Towers
+
+Whole = tuple[torch.nn.Module, Any]
+"""An ``open_clip`` model and its tokenizer, read once for both towers."""
+
+IMAGE = ("cnn", "vit", "timm:NAME", "open_clip:NAME")
+TEXT = ("transformer", "transformers:NAME", "open_clip:NAME")
 
 
 def build_towers(
     towers: Towers, captions: Sequence[str], seed: int, tokenizer: Tokenizer | None = None
 ) -> tuple[ImageTower, TextTower]:
-    image: ImageTower
-    if towers.image == "cnn":
-        image = ConvNet(towers.image_size)
-    elif towers.image == "vit":
-        image = VisionTransformer(towers.image_size)
-    else:
-        raise unknown("image tower", towers.image, ["cnn", "vit"])
-    if towers.text != "transformer":
-        raise unknown("text tower", towers.text, ["transformer"])
-    tokenizer = tokenizer or BytePairTokenizer.train(captions, towers.vocabulary, towers.context)
-    text = TextTransformer(tokenizer)
-    for modality, tower in (("image", image), ("text", text)):
-        initialise(tower, seed, modality)
-        tower.weights_set = True
+    """The image and the text tower that a recipe names, at the start of a run.
+
+    A random tower's weights depend on the seed and the tower's name, not on what else is built; the global
+    generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
+
+    - images: ``cnn``, ``vit``, ``timm:NAME[@hub|@PATH]``, ``open_clip:NAME[@TAG|@PATH]``
+    - text: ``transformer``, ``transformers:NAME[@hub|@PATH]``, ``open_clip:NAME[@TAG|@PATH]``
+
+    >>> from counterpoint.recipes.schema import Towers
+    >>> image, text = build_towers(Towers(), ["a red car", "a blue car"], seed=0)
+    >>> image.width, text(text.tokenizer(["a red car"])).shape
+    (192, torch.Size([1, 192]))
+
+    Args:
+        towers: the names and sizes. ``open_clip`` towers keep the size and context they were made for.
+        captions: what a byte-pair vocabulary is trained on, where the text tower has none of its own.
+        seed: of the initial weights.
+        tokenizer: one trained before, in place of that.
+
+    Raises:
+        UnknownName: for a name that is not known; the message gives the nearest one.
+        ValueError: for weights that are missing, broken or do not fit.
+    """
+
+    def vocabulary() -> Tokenizer:
+        return tokenizer or BytePairTokenizer.train(captions, towers.vocabulary, towers.context)
+
+    image_source, text_source = Source.parse(towers.image), Source.parse(towers.text)
+    for source, modality, known in ((image_source, "image", IMAGE), (text_source, "text", TEXT)):
+        if (f"{source.library}:NAME" if source.library else source.name) not in known:
+            raise unknown(f"{modality} tower", str(source), known)
+    both: Whole | None = None
+    if image_source == text_source:
+        from .open_clip_tower import open_clip_model
+
+        both = open_clip_model(image_source, seed)
+    with torch.random.fork_rng(devices=[]):  # constructors draw weights, which are then drawn anew by name
+        image = _image_tower(image_source, towers.image_size, seed, both)
+        text = _text_tower(text_source, towers.context, seed, both, vocabulary)
     return image, text
+
+
+def _image_tower(source: Source, size: int, seed: int, both: Whole | None) -> ImageTower:
+    if source.library == "timm":
+        from .timm_tower import timm_tower
+
+        return timm_tower(source, size, seed)
+    if source.library == "open_clip":
+        from .open_clip_tower import OpenClipImage, open_clip_model
+
+        model, _ = both or open_clip_model(source, seed)
+        with source.reading():
+            return OpenClipImage(model)
+    tower: ImageTower = VisionTransformer(size) if source.name == "vit" else ConvNet(size)
+    initialise(tower, seed, "image")
+    tower.weights_set = True
+    return tower
+
+
+def _text_tower(
+    source: Source, context: int, seed: int, both: Whole | None, vocabulary: Callable[[], Tokenizer]
+) -> TextTower:
+    if source.library == "transformers":
+        from .transformers_tower import transformers_tower
+
+        return transformers_tower(source, context, seed, vocabulary)
+    if source.library == "open_clip":
+        from .open_clip_tower import OpenClipText, open_clip_model
+
+        model, tokenizer = both or open_clip_model(source, seed)
+        with source.reading():
+            return OpenClipText(model, tokenizer)
+    tower = TextTransformer(vocabulary())
+    initialise(tower, seed, "text")
+    tower.weights_set = True
+    return tower

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .base import ImageTower, Pooling, TextTower, Tokenizer
+from .base import ImageTower, TextTower, Tokenizer
 from .heads import Linear
 from .pixels import Normalise
+from .pooling import inside, pool
 
 
 class Embedding(nn.Embedding):
@@ -40,40 +40,14 @@ class Block(nn.Module):
         q, k, v = self.qkv(self.norm_1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         x = x + self.out(attended.transpose(1, 2).flatten(2))
-        return x + self.down(F.gelu(self.up(self.norm_2(x))))
-
-
-def pool(
-    states: Float[Tensor, "B L W"], tokens: Int[Tensor, "B L"], end: int, how: Pooling
-) -> Float[Tensor, "B W"]:
-    """One vector per caption; a caption reaches to its first ``end`` token (to the last column if it has none).
-
-    Args:
-        states: the state of every token.
-        tokens: their ids.
-        end: the id of the end token.
-        how: ``"end"``, ``"first"``, ``"mean"`` or ``"max"``.
-    """
-    if how == "first":
-        return states[:, 0]
-    inside = text_mask(tokens, end)
-    if how == "end":
-        return states[torch.arange(len(states), device=states.device), inside.sum(1) - 1]
-    if how == "mean":
-        return (states * inside[..., None]).sum(1) / inside.sum(1, keepdim=True)
-    return states.masked_fill(~inside[..., None], -torch.inf).amax(1)
-
-
-def text_mask(tokens: Int[Tensor, "B L"], end: int) -> Tensor:
-    """True up to and including the first ``end`` token of each row."""
-    is_end = tokens == end
-    return is_end.cumsum(1) - is_end.long() == 0
+        fed: Tensor = self.down(F.gelu(self.up(self.norm_2(x))))
+        return x + fed
 
 
 class TextTransformer(TextTower):
     """A causal pre-norm transformer over token ids, read at the end token.
 
-    While training, ``dropout`` acts on the input of every residual block (both on the branch and on the skip path).
+    While training, ``dropout`` acts on the input of every residual block: on the branch and on the skip path.
 
     Args:
         tokenizer: whose ids it takes; gives vocabulary and context.
@@ -87,17 +61,17 @@ class TextTransformer(TextTower):
     def __init__(self, tokenizer: Tokenizer, width: int = 192, depth: int = 2, heads: int = 4) -> None:
         super().__init__()
         self.tokenizer, self.width = tokenizer, width
-        self.tokens = Embedding(tokenizer.vocabulary, width, std=0.02)
-        self.positions = Embedding(tokenizer.context, width, std=0.01)
+        self.token_embedding = Embedding(tokenizer.vocabulary, width, std=0.02)
+        self.position_embedding = Embedding(tokenizer.context, width, std=0.01)
         self.blocks = nn.ModuleList(Block(width, heads, depth, causal=True) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
         assert self.pooling is not None
-        x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
+        x = self.token_embedding(tokens) + self.position_embedding.weight[: tokens.shape[1]]
         for block in self.blocks:
             x = block(F.dropout(x, dropout, self.training and dropout > 0))
-        return pool(self.norm(x), tokens, self.tokenizer.end, self.pooling)
+        return pool(self.norm(x), inside(tokens, self.tokenizer.end), self.pooling)
 
 
 class VisionTransformer(ImageTower):
@@ -124,14 +98,15 @@ class VisionTransformer(ImageTower):
             raise ValueError(f"image size {size} is not a multiple of the patch size {patch}")
         self.size, self.patch, self.width = size, patch, width
         self.normalise = Normalise()
-        self.patches = Linear(3 * patch * patch, width, bias=True)
-        self.positions = Embedding((size // patch) ** 2, width, std=0.02)
+        self.patch_embedding = Linear(3 * patch * patch, width, bias=True)
+        self.position_embedding = Embedding((size // patch) ** 2, width, std=0.02)
         self.blocks = nn.ModuleList(Block(width, heads, depth, causal=False) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         patches = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
-        x = self.patches(patches) + self.positions.weight
+        x = self.patch_embedding(patches) + self.position_embedding.weight
         for block in self.blocks:
             x = block(x)
-        return self.norm(x).mean(1)
+        features: Tensor = self.norm(x).mean(1)
+        return features

@@ -25,6 +25,7 @@ Declared: TypeAlias = list[tuple[str, str, Reduction]]
 Key: TypeAlias = tuple[str, str]
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def run(
     terms: Callable[[Tile], Any],
     rows: Mapping[str, Tensor],
@@ -194,8 +195,9 @@ class _Reduce(torch.autograd.Function):
         need = [bool(g) and problem.differentiable for g in ctx.needs_input_grad[1:]]
         tiles = _declared_tiles(problem, everyone, need)
         first = next(tiles)
-        tiles = chain([first], tiles)
         ctx.one_sweep = any(need) and _is_one_sum(first[1])
+        tiles = chain([first], tiles)
+        del first  # with its graph
         if ctx.one_sweep:
             total, gradients = _one_sweep(problem, tiles, everyone, need)
             ctx.save_for_backward(*gradients)

@@ -31,9 +31,10 @@ def check(terms: Callable[..., Any], tensors: Iterable[Tensor], inputs: Collecti
         seen.add(node)
         variable = getattr(node, "variable", None)
         if variable is not None and id(variable) not in leaves:
+            name = _name(terms, variable)
             raise ValueError(
-                f"the terms of a tile use {_name(terms, variable)}, which requires grad but is not named in "
-                "rows, columns or shared, so its gradient would be lost: name it there and read it off the tile"
+                f"the terms of a tile use {name}, which requires grad but is not named in rows, columns or "
+                "shared, so its gradient would be lost: name it there and read it from the tile"
             )
         todo += [following for following, _ in node.next_functions if following is not None]
 

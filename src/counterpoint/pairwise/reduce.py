@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor
@@ -58,10 +58,11 @@ def evaluate_with(evaluator: Evaluator, *, tile: TileSize | None = None) -> Iter
         _FORCED.reset(token)
 
 
-def known(evaluator: Evaluator) -> Evaluator:
+def known(evaluator: str) -> Evaluator:
+    """The evaluator, or an error that lists those there are."""
     if evaluator not in get_args(Evaluator):
         raise ValueError(f"evaluator must be one of {', '.join(get_args(Evaluator))}, got {evaluator!r}")
-    return evaluator
+    return cast(Evaluator, evaluator)
 
 
 def in_force(evaluator: Evaluator, tile: TileSize | None) -> tuple[Evaluator, TileSize | None]:

@@ -168,11 +168,11 @@ def decide(
     if flattered.get(verdict, 0):
         return (
             Verdict.NOT_SHOWN,
-            "failed runs: the scores are of the runs that finished, which flatters the arm",
+            "the scores are of the runs that finished, which flatters an arm with failed runs",
         )
     if interval.n_seeds < FEW_SEEDS and verdict in _SUGGESTIVE:
         why = (
-            "one seed: only the test examples vary, so nothing is known about another run"
+            "with one seed only the test examples vary, and nothing is known about another run"
             if interval.n_seeds == 1
             else f"{interval.n_seeds} seeds, fewer than {FEW_SEEDS}"
         )

@@ -48,7 +48,7 @@ def sentence(difference: Difference) -> str:
         return f"{text}; only suggestive: {notes}."
     excluded = d.low > 0 or d.high < 0  # the notes say what held the verdict back
     text = (
-        f"No difference shown between {d.a} and {d.b} on {d.metric}: "
+        f"No difference {'is claimed' if excluded else 'shown'} between {d.a} and {d.b} on {d.metric}: "
         f"the {level} of {d.a} − {d.b} is {_range(d.low, d.high, d.unit)}{unit} ({n_seeds})"
         f"{'' if excluded else ' and includes zero'}"
     )

@@ -13,7 +13,8 @@ from ..data.loader import Loader
 from ..data.source import load as load_data
 from ..diagnostics import describe
 from ..evaluation import evaluate
-from ..methods.base import Method
+from ..methods.base import Method, TwoTower
+from ..networks.tokenizer import BytePairTokenizer
 from ..recipes import Recipe
 from ..recipes import load as load_recipe
 from ..training.checkpoint import latest
@@ -54,13 +55,15 @@ def run(
     data = load_data(what.data, what.recipe.towers.image_size)
     train_rows = data.splits.train
     method = build(what, _captions(data, train_rows), folder / "tokenizer.json")
-    method.text_tower.tokenizer.save(folder / "tokenizer.json")
+    tokenizer = method.text_tower.tokenizer
+    if isinstance(tokenizer, BytePairTokenizer):
+        tokenizer.save(folder / "tokenizer.json")
     loader = Loader(
         data,
         train_rows,
         method.views,
         augmentation=what.recipe.augmentation,
-        tokenizer=method.text_tower.tokenizer,
+        tokenizer=tokenizer,
         image_size=method.image_tower.size,
         batch_size=what.recipe.batch_size,
         seed=what.seed,
@@ -131,7 +134,7 @@ def train(
     folder: str | os.PathLike[str],
     tasks: Sequence[str] | None = None,
     on_step: OnStep | None = None,
-) -> Method:
+) -> TwoTower:
     """Train and evaluate one method in a folder and return the model; the same call goes on where it stopped.
 
     Args:

@@ -19,7 +19,7 @@ import yaml
 
 from ..methods.arm import Arm
 from ..methods.base import Method
-from ..networks.tokenizer import load_tokenizer
+from ..networks.tokenizer import BytePairTokenizer
 from ..recipes import Recipe, parse
 from . import checkpoint as checkpoints
 from .files import write_json, write_text
@@ -139,7 +139,7 @@ def load(folder: str | os.PathLike[str]) -> Method:
 
 def build(run: Run, captions: Sequence[str], tokenizer_file: Path | None = None) -> Method:
     """The run's method at its start, with the tokenizer of an earlier start if there is one."""
-    tokenizer = load_tokenizer(tokenizer_file) if tokenizer_file and tokenizer_file.exists() else None
+    tokenizer = BytePairTokenizer.load(tokenizer_file) if tokenizer_file and tokenizer_file.exists() else None
     return Arm.parse(run.arm).build(run.recipe, captions, run.seed, tokenizer=tokenizer)
 
 

@@ -43,7 +43,11 @@ def sheet(
         for name in TEXT_VIEWS
     }
     n = len(pictures)
-    figure = Figure(figsize=(1.35 * len(columns), 2.1 * n), layout="constrained")
+    height = 2.0 * n
+    figure = Figure(figsize=(1.35 * len(columns), height))
+    figure.set_layout_engine(
+        "constrained", rect=(0, 0.5 / height, 1, 1 - 0.5 / height)
+    )  # room for the last texts
     axes = figure.subplots(n, len(columns), squeeze=False)
     for row in range(n):
         for axis, (name, shown) in zip(axes[row], columns.items(), strict=True):
@@ -51,9 +55,10 @@ def sheet(
             axis.set_axis_off()
             axis.set_title(name if row == 0 else "", fontsize=9)
         lines = "\n".join(f"{name:<7}{texts[name][row]}" for name in ("plain", "weak", "strong"))
-        axes[row, 0].text(
+        below = axes[row, 0].text(
             0.0, -0.08, lines, transform=axes[row, 0].transAxes, va="top", family="monospace", fontsize=8
         )
+        below.set_in_layout(False)  # it runs on under the other columns
     path = Path(path)
     with writing(path) as part:
         figure.savefig(part, format="png", dpi=120)

@@ -12,7 +12,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 
-Words = UInt64[np.ndarray, "*shape"]
+Words = UInt64[np.ndarray, "..."]
 
 
 def _mix(x: Words) -> Words:

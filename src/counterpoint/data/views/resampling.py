@@ -120,9 +120,9 @@ def resample(
 
 
 def blur(pictures: Float[Tensor, "n c s s"], sigma: Float64[np.ndarray, " n"]) -> Float[Tensor, "n c s s"]:
-    """A Gaussian blur of square pictures, each with its own σ in pixels."""
+    """A Gaussian blur of square pictures in [0, 1], each with its own σ in pixels."""
     matrices = blur_matrices(sigma, pictures.shape[-1])
-    return resample(pictures, matrices, matrices)
+    return resample(pictures, matrices, matrices).clamp_(0, 1)  # an average of ones may round to above one
 
 
 def flip(matrices: Float[Tensor, "n out in"], chosen: Bool[np.ndarray, " n"]) -> Float[Tensor, "n out in"]:

@@ -209,7 +209,7 @@ def load() -> Table:
         checksum = zlib.crc32(file.read_bytes() if file.is_file() else b"", checksum)
     version = f"{checksum:08x}"
     path = cache_folder() / f"wordnet-{version}-{_FORMAT}.json"
-    with suppress(FileNotFoundError, ValueError):  # not there yet, or damaged: made again
+    with suppress(OSError, ValueError):  # not there yet, or damaged: made again
         stored = json.loads(path.read_text(encoding="utf-8"))
         return Table(version, stored["synonyms"], stored["exceptions"])
     table = parse(folder, version)

@@ -79,7 +79,8 @@ class InfoNCE(PairwiseObjective):
         total = (forth + back) * (1 - self.label_smoothing) * dot(x, y)
         if self.label_smoothing:
             # The mean of a row of logits is x_i · mean(y): no matrix is needed for it.
-            total = total + self.label_smoothing * (forth * (x @ self.mean(y)) + back * (y @ self.mean(x)))
+            means = forth * (x * self.mean(y)) + back * (y * self.mean(x))
+            total = total + self.label_smoothing * means.sum(-1)
         if forth:
             total = total - forth * r.row.all
         if back:

@@ -8,6 +8,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from ...pairwise.inputs import full, paired
 from ...pairwise.objective import Objective
 from ...pairwise.temperature import Temperature
 from .infonce import InfoNCE
@@ -46,6 +47,7 @@ class Rocket(Objective):
     1.274
     """
 
+    symmetric = True
     pairwise = True
     papers = ("clip-rocket",)
 
@@ -81,6 +83,9 @@ class Rocket(Objective):
             raise ValueError(
                 f"local_images has {views} views but local_texts {len(local_texts)}: they must agree"
             )
+        # Half precision is raised once, so that a view's gradients add up in float32 too.
+        image, text = paired(image=image, text=text)
+        local_images, local_texts = [*map(full, local_images)], [*map(full, local_texts)]
         loss: Tensor = self.global_(image, text)
         for local_image in local_images:
             for local_text in local_texts:

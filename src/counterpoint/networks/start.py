@@ -18,16 +18,16 @@ def seeded(seed: int, name: str) -> Iterator[None]:
     """Draw from a generator keyed by ``(seed, name)`` inside; the global one is as before afterwards."""
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(int.from_bytes(digest, "big") >> 1)
+        torch.default_generator.manual_seed(int.from_bytes(digest, "big") >> 1)
         yield
 
 
 def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:
     """Draw the initial weights of every submodule from a generator keyed by ``(seed, prefix + its name)``.
 
-    The start of a module depends on its name alone: adding, removing or reordering others does not change it, and the
-    global generator is not touched. Each module draws through its ``reset_parameters``. Towers whose weights are
-    already set are left alone, and momentum copies follow their module.
+    The start of a module depends on its name alone: adding, removing or reordering others does not change it,
+    and the global generator is not touched. Each module draws through its ``reset_parameters``. Towers whose
+    weights are already set are left alone, and momentum copies follow their module.
 
     >>> one, two = nn.Sequential(nn.Linear(3, 3)), nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     >>> initialise(one, seed=0), initialise(two, seed=0)
@@ -36,7 +36,8 @@ def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:
     True
 
     Raises:
-        TypeError: for a module that owns a matrix but has no ``reset_parameters``: its start could not be reproduced.
+        TypeError: for a module that owns a matrix but has no ``reset_parameters``: a seed could not fix its
+            start.
     """
     copies: list[MomentumCopy] = []
     _draw(module, seed, prefix, copies)

@@ -1,0 +1,37 @@
+"""The residual blocks of any transformer, whoever wrote it: to drop out their inputs, to freeze some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch.nn.functional as F
+from torch import nn
+
+
+def residual_blocks(module: nn.Module) -> Sequence[nn.Module]:
+    """The longest list of modules of one class inside ``module``, the outermost of equals; empty if none."""
+    lists = [m for m in module.modules() if isinstance(m, nn.ModuleList | nn.Sequential)]
+    alike = [tuple(m) for m in lists if len({type(child) for child in m}) == 1]
+    return max(alike, key=len, default=())
+
+
+@contextmanager
+def dropped_inputs(blocks: Sequence[nn.Module], p: float) -> Iterator[None]:
+    """Inside, each block sees its input after dropout with probability ``p``."""
+    handles = [b.register_forward_pre_hook(partial(_drop, p), with_kwargs=True) for b in blocks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _drop(
+    p: float, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if args:
+        return (F.dropout(args[0], p), *args[1:]), kwargs
+    return args, {**kwargs, "hidden_states": F.dropout(kwargs["hidden_states"], p)}

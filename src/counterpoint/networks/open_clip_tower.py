@@ -1,0 +1,146 @@
+"""Either or both towers of an ``open_clip`` model."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..registry import unknown
+from .base import ImageTower, TextTower, Tokenizer
+from .blocks import dropped_inputs, residual_blocks
+from .pixels import Normalise
+from .start import seeded
+from .weights import Source
+
+_IMAGE = ("visual",)
+_TEXT = ("text", "transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
+_NEITHER = ("text_decoder", "logit_scale", "logit_bias")
+
+
+class OpenClipTokenizer:
+    """An ``open_clip`` tokenizer, padded to the model's full context, which its text tower needs."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.context: int = tokenizer.context_length
+        inner = getattr(tokenizer, "tokenizer", tokenizer)
+        self.vocabulary: int = getattr(tokenizer, "vocab_size", None) or len(inner)
+        ends = (getattr(inner, name, None) for name in ("eot_token_id", "sep_token_id", "eos_token_id"))
+        self.end: int = next((end for end in ends if end is not None), -1)
+
+    def __call__(self, captions: Sequence[str]) -> Int[Tensor, "B L"]:
+        if not captions:
+            return torch.zeros(0, self.context, dtype=torch.long)
+        ids: Tensor = self._tokenizer(list(captions)).long()
+        return ids
+
+
+class OpenClipImage(ImageTower):
+    """The image half of an ``open_clip`` model with its projection: ``encode_image`` before normalisation."""
+
+    projected = True
+
+    def __init__(self, model: nn.Module) -> None:
+        from open_clip.factory import get_model_preprocess_cfg
+
+        super().__init__()
+        preprocessing = get_model_preprocess_cfg(model)
+        size = preprocessing["size"]
+        height, width = size if isinstance(size, tuple | list) else (size, size)
+        if height != width:
+            raise ValueError(f"it takes pictures of {height}×{width} pixels; only square ones are supported")
+        self.size = height
+        self.normalise = Normalise(preprocessing["mean"], preprocessing["std"])
+        self.model = _without(model, (*_TEXT, *_NEITHER))
+        self.weights_set = True
+        was_training = self.training
+        with torch.no_grad():
+            self.width = self.eval()(torch.zeros(1, 3, self.size, self.size)).shape[1]
+        self.train(was_training)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
+        features: Tensor = self.model.encode_image(self.normalise(images), normalize=False)  # type: ignore[operator]
+        return features
+
+
+class OpenClipText(TextTower):
+    """The text half of an ``open_clip`` model with its projection: ``encode_text`` before normalisation."""
+
+    projected = True
+    pooling = None
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.model = _without(model, (*_IMAGE, *_NEITHER))
+        self.weights_set = True
+        was_training = self.training
+        with torch.no_grad():
+            self.width = self.eval()(tokenizer([""])).shape[1]
+        self.train(was_training)
+
+    def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
+        p = dropout if self.training else 0.0
+        with dropped_inputs(residual_blocks(self.model) if p > 0 else (), p):
+            features: Tensor = self.model.encode_text(tokens, normalize=False)  # type: ignore[operator]
+        return features
+
+
+def open_clip_model(source: Source, seed: int) -> tuple[nn.Module, OpenClipTokenizer]:
+    """The whole model and its tokenizer: random weights, ``@PATH`` or ``@TAG``.
+
+    A path may be a file of weights for a model that ``open_clip`` knows, or a folder with
+    ``open_clip_config.json`` and weights, whatever the model is called.
+
+    Raises:
+        UnknownName: for a model or a tag that ``open_clip`` does not have.
+        ValueError: for weights that are missing, broken or do not fit.
+    """
+    import open_clip
+
+    path, tag = source.path, None
+    folder = path is not None and path.is_dir()
+    if not folder and not source.name.startswith("hf-hub:") and source.name not in open_clip.list_models():
+        raise unknown("open_clip model", source.name, open_clip.list_models())
+    if source.weights is not None and path is None and not source.name.startswith("hf-hub:"):
+        tag = source.weights
+        tags = open_clip.list_pretrained_tags_by_model(source.name)
+        if tag not in tags:
+            raise unknown(f"weights of open_clip:{source.name}", tag, tags)
+    name = f"local-dir:{path}" if folder else source.name
+    with source.reading(), _quiet(), seeded(seed, f"open_clip:{source.name}"):
+        model = open_clip.create_model(
+            name,
+            pretrained=tag or (str(path) if path and not folder else None),
+            require_pretrained=source.weights is not None,
+            pretrained_text=False,  # never half of a model: all weights or none
+        )
+        return model, OpenClipTokenizer(open_clip.get_tokenizer(name))
+
+
+def _without(model: nn.Module, parts: Sequence[str]) -> nn.Module:
+    """A copy of the model that lacks some of its parts."""
+    model = copy.copy(model)
+    model._parameters, model._modules = dict(model._parameters), dict(model._modules)
+    for part in parts:
+        if part in model._parameters or part in model._modules:
+            delattr(model, part)
+    return copy.deepcopy(model)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without ``open_clip``'s warning that a model that was asked to be random is random."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,173 @@
+"""Any text encoder of ``transformers``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..registry import unknown
+from .base import Pooling, TextTower, Tokenizer
+from .blocks import dropped_inputs, residual_blocks
+from .pooling import inside, pool
+from .start import seeded
+from .weights import Source
+
+
+class TransformersTokenizer:
+    """A ``transformers`` tokenizer whose captions all end in one end token and are padded on the right.
+
+    A caption that holds the name of a special token is text like any other.
+    """
+
+    def __init__(self, tokenizer: Any, context: int) -> None:
+        ends = (tokenizer.sep_token_id, tokenizer.eos_token_id)
+        end = next((i for i in ends if i is not None), None)
+        if end is None:
+            raise ValueError("its tokenizer has neither a separator nor an end token to end captions with")
+        self._tokenizer = tokenizer
+        self.context, self.vocabulary, self.end = context, len(tokenizer), int(end)
+        self._pad = int(self.end if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+
+    def __call__(self, captions: Sequence[str]) -> Int[Tensor, "B L"]:
+        if not captions:
+            return torch.zeros(0, self.context, dtype=torch.long)
+        rows = self._tokenizer(
+            list(captions), truncation=True, max_length=self.context, split_special_tokens=True
+        )["input_ids"]
+        rows = [r if r and r[-1] == self.end else [*r[: self.context - 1], self.end] for r in rows]
+        longest = max(map(len, rows))
+        return torch.tensor([r + [self._pad] * (longest - len(r)) for r in rows])
+
+
+class TransformersTower(TextTower):
+    """A ``transformers`` encoder, its token states pooled to one vector.
+
+    Args:
+        model: maps ``input_ids`` and ``attention_mask`` to ``last_hidden_state``.
+        tokenizer: whose ids it takes.
+        pooling: how states become one vector.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, pooling: Pooling) -> None:
+        super().__init__()
+        self.model, self.tokenizer, self.pooling = model, tokenizer, pooling
+        self.width: int = model.config.hidden_size  # type: ignore[union-attr, assignment]
+        self.weights_set = True
+
+    def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
+        assert self.pooling is not None
+        p = dropout if self.training else 0.0
+        mask = inside(tokens, self.tokenizer.end)
+        with dropped_inputs(residual_blocks(self.model) if p > 0 else (), p):
+            states = self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+        return pool(states, mask, self.pooling)
+
+
+def transformers_tower(
+    source: Source,
+    context: int,
+    seed: int,
+    train_tokenizer: Callable[[], Tokenizer],
+    pooling: Pooling | None = None,
+) -> TransformersTower:
+    """``transformers:NAME``: random; ``@PATH``: weights of a folder; ``@hub``: weights of the hub's NAME.
+
+    Without weights, NAME is a kind of model (``bert``: its default sizes, and a byte-pair vocabulary of the
+    captions), or a folder or hub name whose configuration and tokenizer are taken.
+
+    Args:
+        source: the tower's name.
+        context: the most tokens a caption may have.
+        seed: of random weights.
+        train_tokenizer: makes the tokenizer of a model that comes without one.
+        pooling: how states become one vector. Unless given: what a sentence encoder's folder says; else the
+            end token for causal models, the first for masked language models, the mean for others.
+
+    Raises:
+        UnknownName: for a kind of model that ``transformers`` does not have.
+        ValueError: for weights that are missing, broken or incomplete, or a context longer than the model's.
+    """
+    import transformers
+
+    name, path, weights = source.name, source.path, source.weights
+    if weights not in (None, "hub") and path is None:
+        raise ValueError(f"tower {source}: the weights are neither a folder that exists nor 'hub'")
+    kinds = transformers.CONFIG_MAPPING.keys()
+    place = str(path) if path is not None else name
+    bare = weights is None and name in kinds
+    if weights is None and not bare and "/" not in name and not Path(name).is_dir():
+        raise unknown("transformers model", name, kinds)
+    with source.reading():
+        tokenizer: Tokenizer
+        if bare:
+            tokenizer = train_tokenizer()
+            special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": tokenizer.end}
+            config = transformers.AutoConfig.for_model(name, vocab_size=tokenizer.vocabulary, **special)
+        else:
+            tokenizer = TransformersTokenizer(transformers.AutoTokenizer.from_pretrained(place), context)
+            config = transformers.AutoConfig.from_pretrained(place)
+        config = getattr(config, "text_config", config)
+        limit = getattr(config, "max_position_embeddings", None)
+        if isinstance(limit, int) and 0 < limit < context:
+            raise ValueError(f"context={context} is more than the {limit} tokens this model takes")
+        with seeded(seed, f"transformers:{name}"):
+            if weights is None:
+                model = transformers.AutoModel.from_config(config)
+            else:
+                model = _read(transformers.AutoModel, place)
+        pooling = (
+            pooling or (None if bare else _sentence_pooling(place)) or _default_pooling(config.model_type)
+        )
+        return TransformersTower(_encoder(model).float(), tokenizer, pooling)
+
+
+def _read(auto: Any, place: str) -> Any:
+    model, report = auto.from_pretrained(place, output_loading_info=True)
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise ValueError(f"the weights lack {', '.join(missing[:5])} ({len(missing)} in all)")
+    return model
+
+
+def _encoder(model: Any) -> nn.Module:
+    """The part that reads text: a dual model's text half, a translation model's encoder; no unused pooler."""
+    model = getattr(model, "text_model", model)
+    if getattr(model.config, "is_encoder_decoder", False):
+        model = model.get_encoder()
+    if isinstance(getattr(model, "pooler", None), nn.Module):
+        model.pooler = None
+    encoder: nn.Module = model
+    return encoder
+
+
+def _sentence_pooling(place: str) -> Pooling | None:
+    """What a ``sentence-transformers`` folder says about pooling, if it is one."""
+    from transformers.utils import cached_file
+
+    file = cached_file(
+        place,
+        "1_Pooling/config.json",
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if file is None:
+        return None
+    settings = json.loads(Path(file).read_text(encoding="utf-8"))
+    names: dict[str, Pooling] = {"cls_token": "first", "mean_tokens": "mean", "max_tokens": "max"}
+    found = [p for key, p in names.items() if settings.get(f"pooling_mode_{key}")]
+    return found[0] if len(found) == 1 else None
+
+
+def _default_pooling(kind: str) -> Pooling:
+    from transformers.models.auto import modeling_auto
+
+    if kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return "mean" if kind == "t5" else "first"
+    causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind.endswith("clip_text_model")
+    return "end" if causal else "mean"

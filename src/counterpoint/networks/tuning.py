@@ -1,0 +1,88 @@
+"""Which weights of a pretrained tower move."""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+from ..registry import require, unknown
+from .base import Tower
+from .blocks import residual_blocks
+from .start import seeded
+
+MODES = ("frozen", "full", "lora")
+
+
+def tune(tower: Tower, mode: str, *, rank: int = 8, seed: int = 0) -> None:
+    """Set which weights of a tower move, in place.
+
+    - ``"full"``: all of them.
+    - ``"frozen"``: none; and the tower stays in evaluation mode, dropout and batch statistics too, whatever
+      its parent is told.
+    - ``"lora"``: W + 2·B A in place of W in every linear layer (every convolution, if there is none), A and B
+      of rank ``rank``, and B zero at the start, so that features start as they were.
+
+    Args:
+        tower: the tower to change.
+        mode: one of the three.
+        rank: of the low-rank updates.
+        seed: of their start.
+
+    Raises:
+        UnknownName: for another mode.
+        MissingPackage: for ``"lora"`` without the package ``peft``.
+        ValueError: for ``"lora"`` on a tower that has it already.
+
+    Source: LiT (arXiv 2111.07991) for locking; LoRA (arXiv 2106.09685).
+    """
+    if mode not in MODES:
+        raise unknown("tuning mode", mode, MODES)
+    if mode == "lora":
+        _add_lora(tower, rank, seed)
+    else:
+        tower.requires_grad_(mode == "full")
+    tower.frozen = mode == "frozen"
+    tower.train(tower.training)
+    tower.weights_set = True
+
+
+def _add_lora(tower: Tower, rank: int, seed: int) -> None:
+    peft = require("peft", "peft")
+    if any("lora_" in name for name, _ in tower.named_parameters()):
+        raise ValueError("this tower has low-rank updates already; tune it once")
+    # An attention layer reads its output layer's weight without calling it: adapt the whole, not that part.
+    attention = [name for name, m in tower.named_modules() if isinstance(m, nn.MultiheadAttention)]
+    linear = [
+        name
+        for name, m in tower.named_modules()
+        if (isinstance(m, nn.Linear) or type(m).__name__ == "Conv1D")
+        and not any(name.startswith(f"{a}.") for a in attention)
+    ]
+    convolutions = [name for name, m in tower.named_modules() if isinstance(m, nn.Conv2d) and m.groups == 1]
+    targets = "|".join(map(re.escape, attention + linear or convolutions))
+    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets)
+    with seeded(seed, "lora"):
+        peft.inject_adapter_in_model(config, tower)
+    for name, parameter in tower.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+
+
+def freeze_layers(tower: Tower, count: int) -> None:
+    """Freeze the embeddings and the first ``count`` residual blocks of a transformer tower, in place.
+
+    Raises:
+        ValueError: where the tower has fewer blocks.
+
+    Source: ConVIRT (arXiv 2010.00747) freezes the embeddings and 6 of BERT's 12 layers.
+    """
+    blocks = residual_blocks(tower)
+    if not 0 <= count <= len(blocks):
+        raise ValueError(f"cannot freeze {count} layers: this tower has {len(blocks)} residual blocks")
+    for block in blocks[:count]:
+        block.requires_grad_(False)
+    inside = {id(p) for block in blocks for p in block.parameters()}
+    tables = {id(p) for m in tower.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    for name, parameter in tower.named_parameters():
+        if id(parameter) not in inside and (id(parameter) in tables or "embed" in name):
+            parameter.requires_grad_(False)

@@ -1,0 +1,84 @@
+"""Where pretrained weights come from, and the one way in which reading them fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..registry import UnknownName
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tower's name taken apart: ``library:name@weights``, the weights a path or a hub's name, or none.
+
+    >>> Source.parse("timm:resnet18@weights/r18.safetensors")
+    Source(library='timm', name='resnet18', weights='weights/r18.safetensors')
+    >>> Source.parse("cnn")
+    Source(library='', name='cnn', weights=None)
+    """
+
+    library: str
+    name: str
+    weights: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        model, at, weights = text.partition("@")
+        library, colon, name = model.partition(":")
+        if not colon:
+            library, name = "", model
+        if at and not weights:
+            raise ValueError(
+                f"tower {text!r} ends in @ without weights; give a path or 'hub', or leave @ out"
+            )
+        if at and not library:
+            raise ValueError(f"tower {text!r}: a built-in tower has no pretrained weights; leave @… out")
+        return cls(library, name, weights or None)
+
+    def __str__(self) -> str:
+        model = f"{self.library}:{self.name}" if self.library else self.name
+        return model if self.weights is None else f"{model}@{self.weights}"
+
+    @property
+    def path(self) -> Path | None:
+        """The weights as an existing file or folder; None where they are a name for a hub.
+
+        Raises:
+            ValueError: for what is written like a path but does not exist.
+        """
+        if self.weights is None:
+            return None
+        path = Path(self.weights).expanduser()
+        if path.exists():
+            return path
+        if (
+            path.is_absolute()
+            or path.suffix in {".pt", ".pth", ".bin", ".safetensors"}
+            or "\\" in self.weights
+        ):
+            raise ValueError(f"tower {self}: there is no file or folder {self.weights}")
+        if self.weights.startswith((".", "~")):
+            raise ValueError(f"tower {self}: there is no file or folder {self.weights}")
+        return None
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turn whatever a library raises into one ``ValueError`` that names the tower and what went wrong."""
+        try:
+            yield
+        except UnknownName:
+            raise
+        except Exception as error:
+            what = "could not be built" if self.weights is None else "could not be read, and nothing was kept"
+            raise ValueError(f"tower {self} {what}: {_first_lines(error)}") from error
+
+
+def _first_lines(error: Exception, lines: int = 4) -> str:
+    text = str(error).strip() or type(error).__name__
+    shown = text.splitlines()
+    return "\n".join(
+        [*shown[:lines], f"… and {len(shown) - lines} more lines"] if len(shown) > lines else shown
+    )

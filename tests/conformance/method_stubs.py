@@ -1,0 +1,158 @@
+"""Towers of a few numbers, and batches for them: what the tests of methods run on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from counterpoint import methods
+from counterpoint.methods.base import TwoTower
+from counterpoint.networks.base import ImageTower, TextTower
+from counterpoint.networks.start import initialise
+from counterpoint.recipes.schema import Recipe, Towers, Widths
+from counterpoint.types import Batch, Clock
+
+SIZE = 8
+LATE = Clock(1000, 2000)
+"""A moment when nothing is held back any more."""
+RECIPE = Recipe(
+    widths=Widths(
+        embedding=8,
+        local_hidden=16,
+        ssl_hidden=16,
+        ssl_output=8,
+        siamlip_hidden=16,
+        siamlip_output=8,
+        barlip_hidden=16,
+        barlip=8,
+        swalip_prototypes=10,
+    ),
+    towers=Towers(image_size=SIZE),
+)
+LOCKED = RECIPE.model_copy(update={"towers": Towers(image="cnn@weights", image_size=SIZE)})
+"""A recipe with a pretrained image tower, for LiT."""
+RECIPES = {"lit": LOCKED}
+
+
+class Words:
+    """A tokenizer: a word's id is the sum of its letters; no two of the words in use here share one."""
+
+    context, vocabulary, end = 6, 64, 63
+
+    def __call__(self, captions: Sequence[str]) -> Tensor:
+        ids = [
+            [*(1 + sum(map(ord, word)) % 61 for word in caption.split()[: self.context - 1]), self.end]
+            for caption in captions
+        ]
+        longest = max(map(len, ids), default=0)
+        return torch.tensor([i + [0] * (longest - len(i)) for i in ids])
+
+
+class StubImage(ImageTower):
+    """A linear layer on the pixels."""
+
+    def __init__(self, width: int = 12) -> None:
+        super().__init__()
+        self.width, self.size = width, SIZE
+        self.linear = nn.Linear(3 * SIZE * SIZE, width)
+        self.calls: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls.append(len(images))
+        return torch.tanh(self.linear(images.flatten(1)))
+
+
+class StubText(TextTower):
+    """The mean of word vectors, and a linear layer."""
+
+    def __init__(self, width: int = 10) -> None:
+        super().__init__()
+        self.width, self.tokenizer = width, Words()
+        self.words = nn.Embedding(Words.vocabulary, width)
+        self.linear = nn.Linear(width, width)
+        self.dropouts: list[float] = []
+
+    def forward(self, tokens: Tensor, dropout: float = 0.0) -> Tensor:
+        self.dropouts.append(dropout)
+        mean = F.dropout(self.words(tokens), dropout, self.training).mean(1)
+        return torch.tanh(self.linear(mean))
+
+
+class ThroughImage(ImageTower):
+    """Its input is its output, so that a test can choose the features."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width, self.size = width, SIZE
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+class ThroughText(TextTower):
+    """Its input is its output."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width, self.tokenizer = width, Words()
+
+    def forward(self, tokens: Tensor, dropout: float = 0.0) -> Tensor:
+        return tokens
+
+
+def build(name: str, seed: int = 0, recipe: Recipe | None = None, **options: Any) -> Any:
+    """A method on the stub towers, started from a seed as a run starts it."""
+    image, text = StubImage(), StubText()
+    initialise(image, seed, "image")
+    initialise(text, seed, "text")
+    image.weights_set = text.weights_set = True
+    method = methods.create(name, image, text, recipe or RECIPES.get(name, RECIPE), **options)
+    initialise(method, seed)
+    return method
+
+
+def through(name: str, width: int = 8, recipe: Recipe = RECIPE, **options: Any) -> Any:
+    """A method in float64 whose features a test chooses, and whose contrastive heads are the identity."""
+    method = methods.create(name, ThroughImage(width), ThroughText(width), recipe, **options)
+    initialise(method, 0)
+    identities = nn.ModuleDict({"image": nn.Identity(), "text": nn.Identity()})
+    method.projections = identities
+    if getattr(method, "local_projections", None) is not None:
+        method.local_projections = identities
+    return method.double()
+
+
+def batch(method: TwoTower, size: int = 16, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
+    """Random pictures and random captions for every view of a method."""
+    generator = torch.Generator().manual_seed(seed)
+    views: dict[str, Tensor] = {}
+    for name, view in method.views.items():
+        if isinstance(method.image_tower, ThroughImage):
+            views[name] = torch.randn(size, method.image_tower.width, generator=generator, dtype=dtype)
+        elif view.modality == "image":
+            views[name] = torch.rand(size, 3, SIZE, SIZE, generator=generator, dtype=dtype)
+        else:
+            views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
+    return Batch(torch.arange(size), views)
+
+
+def features(**views: Tensor) -> Batch:
+    """A batch for `through`, given its features; ``image_1`` stands for ``image.1``."""
+    return Batch(
+        torch.arange(len(next(iter(views.values())))), {k.replace("_", "."): v for k, v in views.items()}
+    )
+
+
+def run(method: TwoTower, given: Batch, clock: Clock = LATE) -> dict[str, Tensor]:
+    """The losses of a batch, by the calls that the training loop makes."""
+    with torch.no_grad():
+        z = method.targets(given)
+    return method.losses(z | method.encode(given), given, clock)
+
+
+def total(method: TwoTower, given: Batch, clock: Clock = LATE) -> Any:
+    return torch.stack(list(run(method, given, clock).values())).sum()

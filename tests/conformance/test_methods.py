@@ -1,0 +1,162 @@
+"""What must hold of every registered method, whatever it is."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from method_stubs import LATE, Words, batch, build, run, total
+
+from counterpoint import methods
+from counterpoint.types import Batch
+
+every = pytest.mark.parametrize("name", methods.names())
+WORDS = ["a", "small", "red", "cat", "runs", "over", "the", "old", "green", "hill"]
+CAPTIONS = [" ".join(WORDS[k : k + 4]) for k in range(6)]
+PICTURES = torch.randint(
+    0, 256, (6, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+)
+
+
+@every
+def test_declares_its_views_heads_and_papers(name: str) -> None:
+    method = build(name)
+    assert {"image", "text"} <= set(method.views)
+    assert {view.modality for view in method.views.values()} == {"image", "text"}
+    assert method.heads[0] == "global"
+    assert method.papers
+    assert set(method.passes()) == {"image", "text"}
+    assert inspect.getdoc(methods.METHODS.get(name)) not in (None, inspect.getdoc(type(method).__base__))
+
+
+@every
+def test_every_tunable_option_is_an_option(name: str) -> None:
+    for option, (low, high) in methods.METHODS.get(name).tunable.items():
+        assert 0 < low < high
+        for value in (low, high):
+            build(name, **{option: value})
+
+
+@every
+def test_encodes_every_view_sample_by_sample(name: str) -> None:
+    method = build(name)
+    whole = batch(method)
+    z = method.encode(whole)
+    assert set(z) == set(method.views)
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(3))
+    shuffled = method.encode(Batch(whole.ids[order], {k: v[order] for k, v in whole.views.items()}))
+    parts = [method.encode(part) for part in whole.split(5)]
+    for view in method.views:
+        torch.testing.assert_close(shuffled[view], z[view][order])
+        torch.testing.assert_close(torch.cat([part[view] for part in parts]), z[view])
+
+
+@every
+def test_losses_are_finite_and_do_not_depend_on_the_order_of_the_batch(name: str) -> None:
+    method = build(name).double()
+    whole = batch(method, dtype=torch.float64)
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(3))
+    losses = run(method, whole)
+    shuffled = run(method, Batch(whole.ids[order], {k: v[order] for k, v in whole.views.items()}))
+    assert losses.keys() == shuffled.keys()
+    for term, loss in losses.items():
+        assert loss.shape == ()
+        assert loss.isfinite()
+        torch.testing.assert_close(shuffled[term], loss)
+
+
+@every
+def test_gradients_reach_every_trained_parameter_and_no_other(name: str) -> None:
+    method = build(name)
+    total(method, batch(method)).backward()
+    for parameter_name, parameter in method.named_parameters():
+        if not parameter.requires_grad:
+            assert parameter.grad is None, parameter_name
+            continue
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+        if parameter.ndim > 1:
+            assert parameter.grad.abs().sum() > 0, parameter_name
+
+
+@every
+def test_a_step_lowers_the_loss_of_its_batch(name: str) -> None:
+    method = build(name)
+    given = batch(method)
+    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=1e-3)
+    before = total(method, given)
+    before.backward()
+    optimizer.step()
+    assert total(method, given) < before
+
+
+@every
+def test_starts_from_the_seed_alone(name: str) -> None:
+    torch.manual_seed(1)
+    one = build(name, seed=0).state_dict()
+    torch.manual_seed(2)
+    again, other = build(name, seed=0).state_dict(), build(name, seed=1).state_dict()
+    assert all(torch.equal(one[k], again[k]) for k in one)
+    drawn = [k for k, v in one.items() if v.ndim > 1]
+    assert drawn
+    assert not any(torch.equal(one[k], other[k]) for k in drawn)
+
+
+@every
+def test_state_survives_saving(name: str) -> None:
+    method = build(name)
+    given = batch(method)
+    total(method, given)  # moves the statistics of batch norms
+    other = build(name, seed=1)
+    other.load_state_dict(method.state_dict())
+    torch.testing.assert_close(total(other, given), total(method, given), rtol=0, atol=0)
+
+
+@every
+def test_embeddings_have_unit_norm_and_no_memory_of_the_batch(name: str) -> None:
+    method = build(name)
+    total(method, batch(method))
+    for head in ("default", *method.heads):
+        for modality, inputs in (("image", PICTURES), ("text", CAPTIONS)):
+            z = method.embed(modality, inputs, head)
+            torch.testing.assert_close(z.norm(dim=-1), torch.ones(6))
+            torch.testing.assert_close(method.embed(modality, inputs[2:4], head), z[2:4])
+            assert not z.requires_grad
+    assert method.similarity(method.embed("image", PICTURES), method.embed("text", CAPTIONS)).shape == (6, 6)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@every
+def test_embedding_leaves_the_mode_as_it_was(name: str, training: bool) -> None:
+    method = build(name).train(training)
+    modes = [module.training for module in method.modules()]
+    state = {k: v.clone() for k, v in method.state_dict().items()}
+    method.embed("image", PICTURES)
+    assert [module.training for module in method.modules()] == modes
+    assert all(torch.equal(v, state[k]) for k, v in method.state_dict().items())
+
+
+@every
+def test_embedding_refuses_what_it_does_not_know(name: str) -> None:
+    method = build(name)
+    with pytest.raises(ValueError, match="unknown modality 'imag': did you mean 'image'"):
+        method.embed("imag", PICTURES)
+    with pytest.raises(ValueError, match="unknown head 'globl': did you mean 'global'"):
+        method.embed("image", PICTURES, "globl")
+    with pytest.raises(ValueError, match="takes a list of captions, got Tensor"):
+        method.embed("text", Words()(CAPTIONS))
+    with pytest.raises(ValueError, match="takes a uint8 tensor of pictures"):
+        method.embed("image", CAPTIONS)
+
+
+@every
+def test_scales_stay_within_their_bounds(name: str) -> None:
+    method = build(name)
+    bounded = [m for m in method.modules() if hasattr(m, "clamp_") and m.bounds[0] is not None]
+    for value, clamped in ((100.0, 0.01), (-100.0, 1.0)):
+        for temperature in bounded:
+            temperature.parameter.data.fill_(value)
+        method.after_step({}, batch(method), LATE)
+        for temperature in bounded:
+            torch.testing.assert_close(temperature.value.detach(), torch.tensor(clamped))

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+
+from counterpoint.data import Labels, Splits
+from counterpoint.evaluation import create
+from counterpoint.evaluation.classifiers import knn, logistic, naive_bayes
+from fixtures.tiny import Oracle, Pixels, TinyData
+
+
+def oracle(data: TinyData, seed: int = 0) -> Oracle:
+    images = torch.randn(len(data), 8, generator=torch.Generator().manual_seed(seed))
+    return Oracle(data, F.normalize(images, dim=-1), {})
+
+
+def test_it_learns_from_training_rows_only_and_keeps_every_outcome(tiny_data: TinyData) -> None:
+    model = oracle(tiny_data)
+    rows = tiny_data.splits.test["compositions"]
+    scores = create("probe")(model, tiny_data, rows)
+    train, truth = tiny_data.splits.train, tiny_data.labels["group"].values
+    x = model._answers["global"][0].numpy()
+    for name, classify in (("logistic", logistic), ("naive_bayes", naive_bayes), ("knn", knn)):
+        expected = classify(x[train], truth[train], x[rows], 2) == truth[rows]
+        assert scores.examples[f"{name}_group_top1"].to_list() == expected.tolist()
+    assert model.seen == {("image", "global"): len(train) + len(rows)}
+    assert scores.examples["knn_tone_top1"].null_count() == np.sum(tiny_data.labels["tone"].values[rows] < 0)
+    assert scores.metrics["logistic_tone_top1"].chance == 1 / 4
+
+
+def test_the_training_subsample_is_fixed_and_within_its_limit(tiny_data: TinyData) -> None:
+    rows = tiny_data.splits.test["concepts"]
+    asked = []
+    for seed in (0, 1):
+        model = oracle(tiny_data, seed)
+        create("probe", labels=("group",), limit=12)(model, tiny_data, rows)
+        asked.append(model.seen["image", "global"])
+    assert asked == [12 + len(rows)] * 2
+
+
+def test_knn_equals_loops_where_all_cosines_are_negative() -> None:
+    rng = np.random.default_rng(0)
+    train = rng.normal(size=(60, 5)) * 0.4 + np.array([3, 0, 0, 0, 0])
+    test = rng.normal(size=(15, 5)) * 0.4 - np.array([3, 0, 0, 0, 0])
+    y = rng.integers(0, 4, 60)
+    expected = []
+    for row in test:
+        cosines = [row @ t / np.linalg.norm(row) / np.linalg.norm(t) for t in train]
+        assert max(cosines) < 0
+        votes = [0.0] * 4
+        for i in sorted(range(60), key=lambda i: -cosines[i])[:20]:
+            votes[y[i]] += math.exp(cosines[i] / 0.07)
+        expected.append(int(np.argmax(votes)))
+    assert knn(train, y, test, 4).tolist() == expected
+    assert len(set(expected)) > 1
+
+
+def test_logistic_scales_by_the_training_rows_alone() -> None:
+    rng = np.random.default_rng(1)
+    train, y = rng.normal(size=(80, 4)) * [1, 10, 0.1, 3], rng.integers(0, 3, 80)
+    test = 2 * rng.normal(size=(40, 4)) * [1, 10, 0.1, 3]
+    low, high = train.min(0), train.max(0)
+    expected = LogisticRegression(C=1.0, max_iter=1000).fit((train - low) / (high - low), y)
+    assert logistic(train, y, test, 3).tolist() == expected.predict((test - low) / (high - low)).tolist()
+
+
+def test_one_class_in_training_is_undefined_and_an_absent_label_an_error(tiny_data: TinyData) -> None:
+    data = TinyData()
+    data.labels = {"group": Labels(("a", "b"), np.zeros(70, dtype=int))}
+    scores = create("probe")(Pixels(), data, np.arange(5))
+    assert all(math.isnan(scores.value(name)) for name in scores.metrics)
+    with pytest.raises(ValueError, match="labels hair, and 'tiny' has group, subgroup, tone, gender"):
+        create("probe", labels=("hair",))(Pixels(), tiny_data, np.arange(5))
+
+
+def test_an_empty_training_split_is_an_error() -> None:
+    data = TinyData()
+    data.splits = Splits(np.array([], dtype=int), {}, {"all": np.arange(5)})
+    with pytest.raises(ValueError, match="training split of 'tiny', which is empty"):
+        create("probe")(Pixels(), data, np.arange(5))

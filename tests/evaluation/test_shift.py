@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from counterpoint.data.base import ImageSource
+from counterpoint.evaluation import create
+from counterpoint.evaluation.corruptions import CORRUPTIONS, STRENGTHS
+from counterpoint.evaluation.shift import _candidates
+from fixtures.tiny import Oracle, Pixels, TinyData
+
+ROWS = np.arange(60)
+
+
+class Sure(Pixels):
+    """Knows every caption and every picture by heart; what it does not know it takes for the first row's."""
+
+    def __init__(self, data: TinyData) -> None:
+        super().__init__()
+        self._row = {p.numpy().tobytes(): row for row, p in enumerate(data.images(np.arange(70)))}
+        self._text = {data.captions(row)[0]: row for row in range(70)}
+        self.asked = 0
+
+    def embed(self, modality: str, inputs: Sequence[str] | Tensor, head: str = "default") -> Tensor:
+        if modality == "text":
+            return torch.eye(70)[[self._text.get(str(text), 0) for text in inputs]]
+        self.asked += len(inputs)
+        return torch.eye(70)[[self._row.get(p.numpy().tobytes(), 0) for p in inputs]]  # type: ignore[union-attr]
+
+
+def test_clean_pictures_are_found_and_others_only_as_far_as_they_are_recognised(tiny_data: TinyData) -> None:
+    scores = create("shift")(Sure(tiny_data), tiny_data, ROWS)
+    assert scores.value("clean_100way") == 1
+    # Every corrupted picture is taken for row 0, whose caption some of the rows have among their candidates.
+    assert scores.value("blur_100way") < 0.2
+    assert scores.metrics["clean_100way"].chance == 1 / 60
+    assert scores.metrics["clean_group_top1"].chance == 1 / 2
+
+
+def test_the_main_number_is_the_mean_over_all_corruptions(tiny_data: TinyData) -> None:
+    scores = create("shift")(Pixels(), tiny_data, ROWS)
+    for question in ("100way", "group_top1"):
+        parts = [
+            scores.examples[f"{k}_{s + 1}_{question}"].to_numpy() for k in CORRUPTIONS for s in STRENGTHS
+        ]
+        assert len(parts) == 12
+        np.testing.assert_allclose(scores.examples[f"corruption_{question}"], np.mean(parts, axis=0))
+        blurred = [scores.examples[f"blur_{s + 1}_{question}"].to_numpy() for s in STRENGTHS]
+        assert scores.value(f"blur_{question}") == pytest.approx(np.mean(blurred))
+
+
+def test_the_other_artist_is_asked_about_the_same_rows(tiny_data: TinyData) -> None:
+    class Swapped(TinyData):
+        def shifts(self) -> Mapping[str, ImageSource]:
+            return {"same": self.images, "shuffled": lambda rows: self.images(rows[::-1].copy())}
+
+    data = Swapped()
+    scores = create("shift")(Sure(data), data, ROWS)
+    assert scores.value("same_100way") == 1
+    assert scores.value("shuffled_100way") == 0
+
+
+@pytest.mark.parametrize("ways", [5, 100])
+def test_candidates_hold_the_own_caption_once_and_are_fixed(
+    ways: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Alike(TinyData):
+        def evaluation_captions(self, row: int) -> Sequence[str]:
+            return [f"caption {row // 2}", f"other {row % 7}"]
+
+    data = Alike()
+    monkeypatch.setattr("counterpoint.evaluation.shift.WAYS", ways)
+    candidates, gallery = _candidates(data, ROWS, np.arange(60))
+    assert candidates.shape == (60, min(ways, 37 - 2 + 1))
+    for row, chosen in zip(ROWS, candidates, strict=True):
+        names = [gallery[i] for i in chosen]
+        assert names[0] == f"caption {row // 2}"
+        assert len(set(names)) == len(names)
+        assert f"other {row % 7}" not in names
+    again, _ = _candidates(data, ROWS, np.array([4, 50]))
+    np.testing.assert_array_equal(again, candidates[[4, 50]])
+    assert len({tuple(sorted(row)) for row in candidates.tolist()}) > 1
+
+
+def test_at_most_limit_pictures_are_asked_always_the_same(tiny_data: TinyData) -> None:
+    asked = []
+    for seed in (0, 1):
+        scores = create("shift", limit=8)(Pixels(seed=seed), tiny_data, ROWS)
+        has = scores.examples.filter(scores.examples["corruption_100way"].is_not_null())
+        assert len(scores.examples) == 60
+        asked.append(has["example"].to_list())
+    assert asked[0] == asked[1]
+    assert len(asked[0]) == 8
+    model = Sure(tiny_data)
+    create("shift", limit=8)(model, tiny_data, ROWS)
+    assert model.asked == 8 * (1 + 1 + 12)
+
+
+def test_without_knowledge_it_scores_chance(tiny_data: TinyData) -> None:
+    class Collapsed(Pixels):
+        def embed(self, modality: str, inputs: object, head: str = "default") -> Tensor:
+            return torch.ones(len(inputs), 4) / 2  # type: ignore[arg-type]
+
+    scores = create("shift")(Collapsed(), tiny_data, ROWS)
+    for name, metric in scores.metrics.items():
+        assert scores.value(name) == pytest.approx(metric.chance), name
+
+
+def test_negative_cosines_choose_the_largest(tiny_data: TinyData) -> None:
+    images = -torch.eye(70)[:, :2].abs() - 0.5
+    texts = {tiny_data.captions(row)[0]: torch.rand(2) * 0.1 + 0.2 for row in range(70)}
+    images[3], texts[tiny_data.captions(3)[0]] = torch.tensor([-0.1, -0.1]), torch.tensor([0.01, 0.01])
+    data = TinyData()
+    data.labels = {}
+    data.shifts = dict  # type: ignore[method-assign]
+
+    class Blind(Oracle):
+        def embed(self, modality: str, inputs: object, head: str = "default") -> Tensor:
+            try:
+                return super().embed(modality, inputs, head)
+            except KeyError:
+                return torch.full((len(inputs), 2), -1.0)  # type: ignore[arg-type]
+
+    scores = create("shift")(Blind(data, images, texts), data, ROWS)
+    assert scores.examples["clean_100way"][3] == 1
+    assert scores.value("clean_100way") == pytest.approx(1 / 60)
+
+
+def test_a_single_caption_is_an_error() -> None:
+    class Same(TinyData):
+        def evaluation_captions(self, row: int) -> Sequence[str]:
+            return ["a shape"]
+
+    with pytest.raises(ValueError, match="the test set of 'tiny' has one"):
+        create("shift")(Pixels(), Same(), ROWS)

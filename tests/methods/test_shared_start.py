@@ -1,0 +1,41 @@
+"""Arms that share a module start it alike, so that a comparison on one seed is paired."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from method_stubs import build
+
+from counterpoint import methods
+
+LINEAR_HEADS = [n for n in methods.names() if n not in {"align", "convirt", "lit"}]
+
+
+@pytest.mark.parametrize("name", [n for n in methods.names() if n != "clip"])
+def test_towers_start_alike(name: str) -> None:
+    clip, other = build("clip").towers.state_dict(), build(name).towers.state_dict()
+    assert clip.keys() == other.keys()
+    assert all(torch.equal(clip[k], other[k]) for k in clip)
+
+
+@pytest.mark.parametrize("name", LINEAR_HEADS)
+def test_global_heads_start_alike(name: str) -> None:
+    clip, other = build("clip"), build(name)
+    for modality in ("image", "text"):
+        assert torch.equal(clip.projections[modality].weight, other.projections[modality].weight)
+
+
+@pytest.mark.parametrize("name", ["siamlip", "barlip", "byolip"])
+def test_heads_of_a_term_start_alike_under_both_recipes(name: str) -> None:
+    basic, improved = build(name).term.state_dict(), build(f"{name}-rocket").term.state_dict()
+    assert all(torch.equal(basic[k], improved[k]) for k in basic)
+
+
+def test_siamlip_and_byolip_start_alike() -> None:
+    siamlip, byolip = build("siamlip").term.state_dict(), build("byolip").term.state_dict()
+    assert all(torch.equal(siamlip[k], byolip[k]) for k in siamlip)
+
+
+def test_images_and_texts_do_not_start_alike() -> None:
+    heads = build("clip").projections
+    assert not torch.equal(heads["image"].weight[:, :10], heads["text"].weight)

@@ -1,0 +1,86 @@
+"""Names to towers: the built-in ones, their shared start, and names that are none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from counterpoint.networks import (
+    BytePairTokenizer,
+    ConvNet,
+    TextTransformer,
+    VisionTransformer,
+    build_towers,
+    initialise,
+)
+from counterpoint.networks.weights import Source
+from counterpoint.recipes.schema import Towers
+from counterpoint.registry import UnknownName
+
+CAPTIONS = ["a red car", "a blue car on a red road"]
+
+
+def equal(a: nn.Module, b: nn.Module) -> bool:
+    x, y = a.state_dict(), b.state_dict()
+    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+
+
+def test_sizes_come_from_the_recipe() -> None:
+    image, text = build_towers(Towers(image_size=64, context=9, vocabulary=270), CAPTIONS, 0)
+    assert isinstance(image, ConvNet)
+    assert isinstance(text, TextTransformer)
+    assert image.size == 64
+    assert (text.tokenizer.context, text.tokenizer.vocabulary) == (9, 270)
+    assert isinstance(build_towers(Towers(image="vit"), CAPTIONS, 0)[0], VisionTransformer)
+
+
+def test_arms_share_their_towers_start() -> None:
+    before = torch.random.get_rng_state()
+    image, text = build_towers(Towers(), CAPTIONS, 4)
+    assert torch.equal(before, torch.random.get_rng_state())
+    torch.randn(7)
+    other_image, other_text = build_towers(Towers(), CAPTIONS, 4)
+    assert equal(image, other_image)
+    assert equal(text, other_text)
+    initialise(nn.ModuleDict({"somewhere": image, "head": nn.Linear(3, 3)}), 99)
+    assert equal(image, other_image), "a method's own start does not redraw its towers"
+    assert equal(build_towers(Towers(image="vit"), CAPTIONS, 4)[1], text)
+    assert not equal(build_towers(Towers(), CAPTIONS, 5)[1], text)
+
+
+def test_a_given_tokenizer_is_used_and_captions_are_not_needed() -> None:
+    tokenizer = BytePairTokenizer.train(CAPTIONS, 280, 8)
+    assert build_towers(Towers(), [], 0, tokenizer)[1].tokenizer is tokenizer
+
+
+@pytest.mark.parametrize(
+    ("towers", "message"),
+    [
+        ({"image": "cn"}, "unknown image tower 'cn': did you mean 'cnn'"),
+        ({"text": "transfromer"}, "unknown text tower 'transfromer': did you mean 'transformer'"),
+        ({"image": "transformers:bert"}, "unknown image tower"),
+        ({"text": "timm:resnet18"}, "unknown text tower"),
+        ({"image": "tim:resnet18"}, "unknown image tower 'tim:resnet18'"),
+    ],
+)
+def test_unknown_names(towers: dict[str, str], message: str) -> None:
+    with pytest.raises(UnknownName, match=message):
+        build_towers(Towers(**towers), CAPTIONS, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("cnn@w.pt", "built-in"), ("timm:resnet18@", "without weights")]
+)
+def test_weights_where_there_are_none(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Source.parse(name)
+
+
+def test_names_cost_no_torch() -> None:
+    code = "import sys; from counterpoint import networks; networks.TOWERS, dir(networks); print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"

@@ -1,0 +1,155 @@
+"""open_clip towers equal encode_image and encode_text, half by half."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+
+from counterpoint.networks import build_towers, tune
+from counterpoint.recipes.schema import Towers
+from counterpoint.registry import UnknownName
+
+CONFIG = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "patch_size": 16, "head_width": 16},
+    "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+MEAN = [0.4, 0.5, 0.6]
+CAPTIONS = ["a red car", "two blue cars on a road that is far too long for this context of twelve", ""]
+
+
+@pytest.fixture(scope="module", params=["CLIP", "CustomTextCLIP"])
+def saved(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, torch.nn.Module]:
+    """A random small model in a folder, and the same model as open_clip made it."""
+    folder = tmp_path_factory.mktemp(request.param)
+    config = {**CONFIG, "custom_text": request.param == "CustomTextCLIP"}
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": {"mean": MEAN}})
+    )
+    torch.manual_seed(0)
+    model = open_clip.create_model(f"local-dir:{folder}")
+    assert type(model).__name__ == request.param
+    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    return folder, model.eval()
+
+
+def spec(folder: Path) -> str:
+    return f"open_clip:tiny@{folder}"
+
+
+def test_both_towers_are_exactly_the_model(saved: tuple[Path, torch.nn.Module]) -> None:
+    folder, model = saved
+    image, text = build_towers(Towers(image=spec(folder), text=spec(folder)), [], 0)
+    tune(image, "frozen")
+    tune(text, "frozen")
+    x = torch.rand(3, 3, 32, 32)
+    std = torch.tensor(open_clip.constants.OPENAI_DATASET_STD)[:, None, None]
+    pixels = (x - torch.tensor(MEAN)[:, None, None]) / std
+    assert torch.equal(image(x), model.encode_image(pixels))
+    assert torch.equal(F.normalize(image(x), dim=-1), model.encode_image(pixels, normalize=True))
+    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(CAPTIONS)
+    assert torch.equal(text.tokenizer(CAPTIONS), tokens)
+    assert torch.equal(text(tokens), model.encode_text(tokens))
+    assert image.width == text.width == 16
+    assert image.size == 32
+    assert image.projected
+    assert text.projected
+
+
+def test_each_half_holds_its_own_weights_only(saved: tuple[Path, torch.nn.Module]) -> None:
+    folder, model = saved
+    image, text = build_towers(Towers(image=spec(folder), text=spec(folder)), [], 0)
+    count = lambda *modules: sum(p.numel() for m in modules for p in m.parameters())  # noqa: E731
+    assert count(image) == count(model.visual)
+    assert count(image, text) + 1 == count(model), "all but the logit scale"
+    assert all(p.requires_grad for p in [*image.parameters(), *text.parameters()])
+    pointers = [p.data_ptr() for p in [*image.parameters(), *text.parameters()]]
+    assert len(set(pointers)) == len(pointers)
+
+
+def test_every_weight_of_a_half_is_trained(saved: tuple[Path, torch.nn.Module]) -> None:
+    image, text = build_towers(Towers(image=spec(saved[0]), text=spec(saved[0])), [], 0)
+    (
+        image(torch.rand(4, 3, 32, 32)).square().sum() + text(text.tokenizer(CAPTIONS)).square().sum()
+    ).backward()
+    assert all(p.grad is not None for p in [*image.parameters(), *text.parameters()])
+
+
+def test_one_tower_beside_a_built_in_one(saved: tuple[Path, torch.nn.Module]) -> None:
+    image, text = build_towers(Towers(text=spec(saved[0])), ["a car"], 0)
+    assert image(torch.rand(2, 3, 48, 48)).shape == (2, image.width)
+    assert text(text.tokenizer(CAPTIONS)).shape == (3, 16)
+
+
+def test_text_dropout_while_training_only(saved: tuple[Path, torch.nn.Module]) -> None:
+    _, text = build_towers(Towers(text=spec(saved[0])), ["a car"], 0)
+    tokens = text.tokenizer(CAPTIONS)
+    plain = text.eval()(tokens)
+    assert torch.equal(text(tokens, dropout=0.5), plain)
+    dropped = text.train()(tokens, dropout=0.5)
+    assert not torch.allclose(dropped, plain)
+    assert torch.equal(text(tokens), plain), "no hook stays behind"
+
+
+def test_copies(saved: tuple[Path, torch.nn.Module]) -> None:
+    towers = build_towers(Towers(image=spec(saved[0]), text=spec(saved[0])), [], 0)
+    for image, text in (copy.deepcopy(towers), pickle.loads(pickle.dumps(towers))):
+        x = torch.rand(1, 3, 32, 32)
+        assert torch.equal(image.eval()(x), towers[0].eval()(x))
+        assert torch.equal(text.tokenizer(CAPTIONS), towers[1].tokenizer(CAPTIONS))
+
+
+def test_random_start_by_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "tiny-model.json").write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(tmp_path)
+    name = "open_clip:tiny-model"
+    before = torch.random.get_rng_state()
+    a = build_towers(Towers(image=name, text=name), [], 1)
+    b = build_towers(Towers(image=name, text="transformer"), ["a car"], 1)
+    c = build_towers(Towers(image=name, text=name), [], 2)
+    assert torch.equal(before, torch.random.get_rng_state())
+    x = torch.rand(1, 3, 32, 32)
+    assert torch.equal(a[0](x), b[0](x))
+    assert not torch.allclose(a[0](x), c[0](x))
+
+
+def test_a_file_of_weights_must_fit(tmp_path: Path, saved: tuple[Path, torch.nn.Module]) -> None:
+    (tmp_path / "tiny-file.json").write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(tmp_path)
+    state = open_clip.create_model("tiny-file").state_dict()
+    file, name = tmp_path / "w.pt", f"open_clip:tiny-file@{tmp_path / 'w.pt'}"
+    torch.save(state, file)
+    build_towers(Towers(image=name, text=name), [], 0)
+    del state["visual.proj"]
+    torch.save(state, file)
+    with pytest.raises(ValueError, match=r"(?s)could not be read, and nothing was kept.*visual\.proj"):
+        build_towers(Towers(image=name, text=name), [], 0)
+    file.write_bytes(b"junk")
+    with pytest.raises(ValueError, match="could not be read"):
+        build_towers(Towers(image=name, text=name), [], 0)
+
+
+def test_a_folder_without_weights_or_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="config file missing"):
+        build_towers(Towers(image=spec(tmp_path)), ["a"], 0)
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
+    with pytest.raises(ValueError, match="pretrained weights"):
+        build_towers(Towers(image=spec(tmp_path)), ["a"], 0)
+
+
+def test_names() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'ViT-B-32'"):
+        build_towers(Towers(image="open_clip:VitB-32"), ["a"], 0)
+    with pytest.raises(UnknownName, match="did you mean 'openai'"):
+        build_towers(Towers(image="open_clip:ViT-B-32@openia"), ["a"], 0)
+    with pytest.raises(ValueError, match=r"no file or folder .*w\.pt"):
+        build_towers(Towers(image="open_clip:ViT-B-32@/nowhere/w.pt"), ["a"], 0)

@@ -1,0 +1,103 @@
+"""The built-in transformers: causal, padding-proof, dropout where the paper has it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer, initialise
+from counterpoint.networks.transformer import Block
+
+CAPTIONS = ["a red car", "a blue car on a red road", "woman", "grinning face"]
+
+
+def text(depth: int = 2) -> TextTransformer:
+    tower = TextTransformer(BytePairTokenizer.train(CAPTIONS, 300, 16), width=32, depth=depth, heads=4)
+    initialise(tower, 0)
+    return tower.double()
+
+
+def test_padding_and_the_rest_of_the_batch_change_nothing() -> None:
+    tower = text()
+    together = tower(tower.tokenizer(CAPTIONS))
+    for caption, features in zip(CAPTIONS, together, strict=True):
+        assert torch.allclose(tower(tower.tokenizer([caption]))[0], features, rtol=1e-10)
+    padded = F.pad(tower.tokenizer(CAPTIONS), (0, 3))
+    assert torch.allclose(tower(padded), together, rtol=1e-10)
+
+
+def test_what_follows_the_end_is_not_seen() -> None:
+    tower = text()
+    tokens = tower.tokenizer(CAPTIONS)
+    after = (tokens == 2).cumsum(1) - (tokens == 2).long() > 0
+    assert torch.allclose(tower(tokens.masked_fill(after, 7)), tower(tokens), rtol=1e-10)
+
+
+@pytest.mark.parametrize("how", ["mean", "max", "first"])
+def test_other_poolings_ignore_padding(how: str) -> None:
+    tower = text()
+    tower.pooling = how  # type: ignore[assignment]
+    tokens = tower.tokenizer(CAPTIONS)
+    assert torch.allclose(tower(F.pad(tokens, (0, 3))), tower(tokens), rtol=1e-10)
+
+
+def test_block_is_the_formula() -> None:
+    torch.manual_seed(0)
+    block, x = Block(8, heads=2, depth=1, causal=True).double(), torch.randn(1, 3, 8, dtype=torch.float64)
+    n = block.norm_1(x[0])
+    q, k, v = (n @ w.T + b for w, b in zip(block.qkv.weight.split(8), block.qkv.bias.split(8), strict=True))
+    attended = torch.zeros(3, 8, dtype=torch.float64)
+    for h in range(2):
+        part = slice(4 * h, 4 * h + 4)
+        for i in range(3):
+            weights = torch.softmax((q[i, part] * k[: i + 1, part]).sum(1) / 4**0.5, 0)
+            attended[i, part] = weights @ v[: i + 1, part]
+    y = x[0] + block.out(attended)
+    y = y + block.down(F.gelu(block.up(block.norm_2(y))))
+    assert torch.allclose(block(x)[0], y, rtol=1e-10)
+
+
+def test_dropout_acts_on_the_input_of_every_block_and_only_while_training() -> None:
+    tower = text()
+    tokens = tower.tokenizer(CAPTIONS)
+    plain = tower(tokens)
+    assert torch.equal(tower.eval()(tokens, dropout=0.5), plain)
+    tower.train()
+    assert torch.equal(tower(tokens, dropout=0.0), plain)
+    torch.manual_seed(1)
+    dropped = tower(tokens, dropout=0.5)
+    torch.manual_seed(
+        1
+    )  # the same masks, drawn by hand: one before each block, on branch and skip path alike
+    x = tower.token_embedding(tokens) + tower.position_embedding.weight[: tokens.shape[1]]
+    for block in tower.blocks:
+        x = block(x * torch.empty_like(x).bernoulli_(0.5) / 0.5)
+    ends = (tokens == 2).long().argmax(1)
+    assert torch.allclose(dropped, tower.norm(x)[torch.arange(4), ends], rtol=1e-10)
+    assert not torch.allclose(dropped, plain)
+
+
+def test_a_dropped_out_input_of_everything_is_only_biases() -> None:
+    tower = text().train()
+    tokens = tower.tokenizer(CAPTIONS)
+    features = tower(tokens, dropout=1.0)
+    assert torch.allclose(features[0], features[1]), "nothing of the caption is left"
+
+
+def test_picture_transformer_sees_patches_of_all_channels() -> None:
+    tower = VisionTransformer(32, patch=8, width=16, depth=1, heads=2).double()
+    initialise(tower, 0)
+    images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
+    out = tower(images)
+    assert out.shape == (2, 16)
+    assert torch.allclose(tower(images[1:]), out[1:])
+    for c in range(3):
+        other = images.clone()
+        other[0, c, 31, 31] += 0.5
+        assert not torch.allclose(tower(other)[0], out[0])
+
+
+def test_patch_must_divide_size() -> None:
+    with pytest.raises(ValueError, match="50 is not a multiple of the patch size 8"):
+        VisionTransformer(50)

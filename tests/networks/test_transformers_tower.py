@@ -1,0 +1,178 @@
+"""transformers encoders: states as theirs, pooled by their kind, weights whole or a clear error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from counterpoint.networks import BytePairTokenizer, build_towers
+from counterpoint.networks.base import TextTower
+from counterpoint.recipes.schema import Towers
+from counterpoint.registry import UnknownName
+
+CAPTIONS = ["a red car", "a blue car on a red road", "car"]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "blue", "car", "on", "road", "[", "]", "sep"]
+SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def save(folder: Path, kind: str) -> torch.nn.Module:
+    """A random small model of a kind, with a tokenizer, as its makers would save it."""
+    torch.manual_seed(0)
+    if kind in ("bert", "bert-lm"):
+        (folder / "vocab.txt").write_text("\n".join(WORDS))
+        transformers.BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+        config = transformers.BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, **SIZES)
+        cls = transformers.BertModel if kind == "bert" else transformers.BertForMaskedLM
+        model = cls(config)
+    else:
+        backend = BytePairTokenizer.train(CAPTIONS, 300, 16)._backend
+        backend.no_truncation()
+        transformers.PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>").save_pretrained(
+            folder
+        )
+        if kind == "gpt2":
+            model = transformers.GPT2Model(
+                transformers.GPT2Config(vocab_size=300, n_embd=16, n_layer=2, n_head=2, n_positions=32)
+            )
+        elif kind == "t5":
+            model = transformers.T5Model(
+                transformers.T5Config(vocab_size=300, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+            )
+        else:
+            text = {**SIZES, "vocab_size": 300, "max_position_embeddings": 32, "eos_token_id": 2}
+            vision = {**SIZES, "image_size": 32, "patch_size": 16}
+            model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision))
+    model.save_pretrained(folder)
+    return model.eval()
+
+
+def tower(name: str, seed: int = 0, context: int = 16) -> TextTower:
+    return build_towers(Towers(text=name, context=context), CAPTIONS, seed)[1]
+
+
+def test_bert_is_read_at_its_first_token_with_padding_masked(tmp_path: Path) -> None:
+    model = save(tmp_path, "bert")
+    text = tower(f"transformers:bert@{tmp_path}").eval()
+    assert text.pooling == "first"
+    assert text.width == 16
+    features = text(text.tokenizer(CAPTIONS))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for caption, own in zip(CAPTIONS, features, strict=True):
+        alone = model(**tokenizer([caption], return_tensors="pt")).last_hidden_state
+        assert torch.allclose(alone[0, 0], own, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pooling"), [("gpt2", "end"), ("t5", "mean"), ("clip", "end"), ("bert-lm", "first")]
+)
+def test_kinds_and_their_poolings(tmp_path: Path, kind: str, pooling: str) -> None:
+    save(tmp_path, kind)
+    text = tower(f"transformers:{kind.removesuffix('-lm')}@{tmp_path}").eval()
+    assert text.pooling == pooling
+    together = text(text.tokenizer(CAPTIONS))
+    assert together.shape == (3, text.width)
+    for caption, own in zip(CAPTIONS, together, strict=True):
+        assert torch.allclose(text(text.tokenizer([caption]))[0], own, atol=1e-5)
+    text.train()
+    text(text.tokenizer(CAPTIONS)).square().sum().backward()
+    assert all(p.grad is not None for p in text.parameters()), "no part is left that nothing trains"
+
+
+def test_maximum_over_the_captions_own_tokens(tmp_path: Path) -> None:
+    model = save(tmp_path, "bert")
+    text = tower(f"transformers:bert@{tmp_path}").eval()
+    text.pooling = "max"
+    features = text(text.tokenizer(CAPTIONS))
+    alone = model(input_ids=text.tokenizer(CAPTIONS[2:])).last_hidden_state
+    assert torch.allclose(features[2], alone[0].max(0).values, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mode", "pooling"), [("mean_tokens", "mean"), ("max_tokens", "max"), ("cls_token", "first")]
+)
+def test_a_sentence_encoders_folder_says_how_to_pool(tmp_path: Path, mode: str, pooling: str) -> None:
+    save(tmp_path, "bert")
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({f"pooling_mode_{mode}": True}))
+    assert tower(f"transformers:bert@{tmp_path}").pooling == pooling
+
+
+def test_captions_end_are_cut_and_special_names_are_text(tmp_path: Path) -> None:
+    save(tmp_path, "bert")
+    tokenizer = tower(f"transformers:bert@{tmp_path}", context=6).tokenizer
+    ids = tokenizer([*CAPTIONS, "[SEP] car", "a red " * 20])
+    assert ids.shape == (5, 6)
+    for row in ids.tolist():
+        assert row.count(3) == 1
+        assert set(row[row.index(3) + 1 :]) <= {0}
+    assert tokenizer([]).shape == (0, 6)
+
+
+def test_a_tokenizer_without_ends_gets_them(tmp_path: Path) -> None:
+    save(tmp_path, "gpt2")
+    tokenizer = tower(f"transformers:gpt2@{tmp_path}", context=5).tokenizer
+    ids = tokenizer(CAPTIONS)
+    assert all(row[-1] == tokenizer.end for row in ids.tolist())
+
+
+def test_dropout_on_block_inputs_while_training_only(tmp_path: Path) -> None:
+    save(tmp_path, "bert")
+    text = tower(f"transformers:bert@{tmp_path}").eval()
+    for module in text.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    tokens = text.tokenizer(CAPTIONS)
+    plain = text(tokens)
+    assert torch.equal(text(tokens, dropout=0.5), plain)
+    assert not torch.allclose(text.train()(tokens, dropout=0.5), plain)
+    assert torch.allclose(text(tokens), plain, atol=1e-6)
+
+
+def test_a_kind_by_name_is_random_by_seed_with_our_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = transformers.BertConfig.__init__
+    monkeypatch.setattr(
+        transformers.BertConfig, "__init__", lambda self, **options: default(self, **{**options, **SIZES})
+    )
+    before = torch.random.get_rng_state()
+    one = tower("transformers:bert", seed=1)
+    assert torch.equal(before, torch.random.get_rng_state())
+    two, three = tower("transformers:bert", seed=1), tower("transformers:bert", seed=2)
+    assert isinstance(one.tokenizer, BytePairTokenizer)
+    tokens = one.tokenizer(CAPTIONS)
+    assert torch.equal(one.eval()(tokens), two.eval()(tokens))
+    assert not torch.allclose(one(tokens), three.eval()(tokens))
+
+
+def test_incomplete_and_broken_weights(tmp_path: Path) -> None:
+    save(tmp_path, "bert")
+    file = tmp_path / "model.safetensors"
+    state = load_file(file)
+    del state["encoder.layer.1.attention.self.query.weight"]
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"lack encoder\.layer\.1\.attention\.self\.query\.weight"):
+        tower(f"transformers:bert@{tmp_path}")
+    state["encoder.layer.1.attention.self.query.weight"] = torch.ones(3, 3)
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="could not be read"):
+        tower(f"transformers:bert@{tmp_path}")
+    file.write_bytes(b"junk")
+    with pytest.raises(ValueError, match="could not be read"):
+        tower(f"transformers:bert@{tmp_path}")
+    with pytest.raises(ValueError, match="no file or folder"):
+        tower("transformers:bert@/nowhere/at/all")
+
+
+def test_a_context_longer_than_the_models(tmp_path: Path) -> None:
+    save(tmp_path, "bert")
+    with pytest.raises(ValueError, match="context=64 is more than the 32 tokens"):
+        tower(f"transformers:bert@{tmp_path}", context=64)
+
+
+def test_nearest_kind() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'distilbert'"):
+        tower("transformers:distillbert")

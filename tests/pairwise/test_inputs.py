@@ -1,0 +1,61 @@
+"""What objectives accept, and how they refuse."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from counterpoint import objectives
+from counterpoint.pairwise import check_values, paired, validating
+
+
+def test_half_precision_is_raised_and_the_rest_left_alone() -> None:
+    for dtype, expected in (
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ):
+        (x,) = paired(x=torch.ones(2, 3, dtype=dtype))
+        assert x.dtype == expected
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (torch.ones(3), r"text must be \(B, d\)"),
+        (torch.ones(3, 0), "with B, d >= 1"),
+        (torch.ones(4, 2, dtype=torch.long), "text must be a floating-point tensor, got torch.int64"),
+        (torch.ones(3, 2), r"image is \(4, 2\) but text is \(3, 2\)"),
+        (torch.ones(4, 3), r"image is \(4, 2\) but text is \(4, 3\)"),
+        (torch.ones(4, 2, device="meta"), "image is on cpu but text is on meta"),
+    ],
+)
+def test_shapes_are_always_checked(bad: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        paired(image=torch.ones(4, 2), text=bad)
+
+
+def test_values_are_checked_on_request() -> None:
+    good, bad = torch.eye(3), torch.eye(3)
+    bad[1] = float("nan")
+    loss = objectives.create("infonce")
+    assert loss(good, bad).isnan()
+    with (
+        validating(),
+        pytest.raises(ValueError, match=r"y has 1 row\(s\) with NaN or infinity, first at \[1\]"),
+    ):
+        loss(good, bad)
+    with pytest.raises(ValueError, match=r"image has 2 all-zero row\(s\), first at \[0, 2\]"):
+        check_values(image=torch.tensor([[0.0], [1.0], [0.0]]))
+
+
+def test_a_zero_vector_has_a_finite_loss_and_gradient() -> None:
+    x = torch.eye(4)
+    x[2] = 0
+    x.requires_grad_()
+    loss = objectives.create("infonce")(x, torch.eye(4))
+    loss.backward()
+    assert loss.isfinite()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()

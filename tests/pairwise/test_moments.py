@@ -1,0 +1,75 @@
+"""Means, cross-moments and Sinkhorn assignments."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counterpoint.pairwise import moments
+
+F64 = torch.float64
+
+
+def scores(n: int, k: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(n, k, generator=torch.Generator().manual_seed(seed), dtype=F64) * 2 - 1
+
+
+def test_a_weighted_mean_ignores_rows_of_weight_zero_even_infinite_ones() -> None:
+    values = torch.tensor([1.0, float("inf"), 4.0], requires_grad=True)
+    mean = moments.mean(values, torch.tensor([1.0, 0.0, 2.0]))
+    assert mean.item() == 3.0
+    mean.backward()
+    assert values.grad is not None
+    torch.testing.assert_close(values.grad, torch.tensor([1 / 3, 0.0, 2 / 3]))
+
+
+def test_the_mean_of_nothing_is_zero() -> None:
+    values = torch.tensor([1.0, 2.0], requires_grad=True)
+    mean = moments.mean(values, torch.zeros(2))
+    mean.backward()
+    assert mean.item() == 0.0
+    assert values.grad is not None
+    assert not values.grad.any()
+
+
+@given(n=st.integers(1, 9), k=st.integers(1, 9), iterations=st.integers(1, 4), seed=st.integers(0, 99))
+def test_every_sample_is_assigned_exactly_once(n: int, k: int, iterations: int, seed: int) -> None:
+    q = moments.sinkhorn(scores(n, k, seed), epsilon=0.3, iterations=iterations)
+    torch.testing.assert_close(q.sum(1), torch.ones(n, dtype=F64))
+
+
+def test_centres_approach_equal_shares_with_more_iterations() -> None:
+    s = scores(40, 5)
+    errors = []
+    for iterations in (1, 3, 10, 60):
+        q = moments.sinkhorn(s, epsilon=0.3, iterations=iterations)
+        errors.append(float((q.sum(0) - 40 / 5).abs().max()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-6
+
+
+def test_a_sharp_diagonal_is_assigned_to_itself() -> None:
+    # exp(I / eps) is doubly stochastic up to one factor: Q_ii = 1 / (1 + 5 exp(-1 / eps)).
+    q = moments.sinkhorn(torch.eye(6, dtype=F64), epsilon=0.05)
+    own = 1 / (1 + 5 * math.exp(-20))
+    torch.testing.assert_close(q.diagonal(), torch.full((6,), own, dtype=F64), rtol=1e-12, atol=0)
+
+
+def test_cosines_over_a_small_epsilon_do_not_overflow() -> None:
+    assert moments.sinkhorn(torch.eye(6), epsilon=1e-3).isfinite().all()
+
+
+def test_assignments_carry_no_gradient() -> None:
+    assert not moments.sinkhorn(scores(4, 3).requires_grad_()).requires_grad
+
+
+def test_cross_moment_is_the_mean_outer_product() -> None:
+    x, y = scores(7, 3), scores(7, 5, 1)
+    expected = sum(torch.outer(a, b) for a, b in zip(x, y, strict=True)) / 7
+    torch.testing.assert_close(moments.cross_moment(x, y), expected)
+    with pytest.raises(Exception, match="B"):
+        moments.cross_moment(x, y[:3])

@@ -1,0 +1,230 @@
+"""Reductions: tiled equals dense equals plain PyTorch, in value and gradient, masks and all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from counterpoint.pairwise import NEG, LogSumExp, Sum, Tile, TopK, WeightedMean, WholeRow
+from counterpoint.pairwise.reduce import Reduced, reduce
+
+F64 = torch.float64
+Terms = Callable[[Tile], dict[str, dict[str, Any]]]
+
+
+def problem(n: int = 9, m: int = 13, d: int = 4, seed: int = 0, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    x, y = (torch.randn(k, d, generator=g, dtype=F64) * scale for k in (n, m))
+    return x.requires_grad_(), y.requires_grad_()
+
+
+def gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    """Of a fixed random functional of the result, so that every entry counts differently."""
+    g = torch.Generator().manual_seed(7)
+    weights = torch.randn(out.shape, generator=g, dtype=out.dtype)
+    return list(torch.autograd.grad((out.masked_fill(out == NEG, 0.0) * weights).sum(), inputs))
+
+
+def assert_all_agree(
+    terms: Terms, pick: Callable[[Reduced], Tensor], plain: Callable[[Tensor, Tensor], Tensor], **sizes: Any
+) -> None:
+    x, y = problem(**sizes)
+    expected = plain(x, y)
+    results = {"plain": (expected.detach(), gradients(expected, [x, y]))}
+    for evaluator, tile in (
+        ("dense", None),
+        ("tiled", 1),
+        ("tiled", (4, 3)),
+        ("tiled", (2, 13)),
+        ("tiled", 50),
+    ):
+        out = pick(reduce(terms, rows={"z": x}, columns={"z": y}, evaluator=evaluator, tile=tile))  # type: ignore[arg-type]
+        results[f"{evaluator} {tile}"] = (out.detach(), gradients(out, [x, y]))
+    for value, grads in results.values():
+        torch.testing.assert_close(value, expected.detach(), rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(grads, results["plain"][1], rtol=1e-10, atol=1e-12)
+
+
+def positive(tile: Tile) -> Tensor:
+    """A mask under which row 2 and column 2 are empty."""
+    return ((tile.i + tile.j) % 3 == 0) & (tile.i != 2) & (tile.j != 2)
+
+
+def mask(n: int, m: int) -> Tensor:
+    i, j = torch.arange(n)[:, None], torch.arange(m)[None]
+    return ((i + j) % 3 == 0) & (i != 2) & (j != 2)
+
+
+@pytest.mark.parametrize(("per", "dim"), [("row", 1), ("column", 0), ("total", (0, 1))])
+def test_log_sum_exp(per: str, dim: Any) -> None:
+    assert_all_agree(
+        lambda tile: {per: {"a": LogSumExp(3 * tile.dot())}},
+        lambda r: getattr(r, per).a,
+        lambda x, y: (3 * x @ y.T).logsumexp(dim),
+    )
+
+
+@pytest.mark.parametrize(("per", "dim"), [("row", 1), ("column", 0)])
+def test_log_sum_exp_of_nothing_is_minus_infinity_without_gradient(per: str, dim: int) -> None:
+    def plain(x: Tensor, y: Tensor) -> Tensor:
+        s = (x @ y.T).masked_fill(~mask(9, 13), NEG)
+        empty = (s == NEG).all(dim)
+        # PyTorch's own gradient at an empty row is NaN.
+        safe = s.movedim(dim, 1).masked_fill(empty[:, None], 0.0).logsumexp(1)
+        return torch.where(empty, NEG, safe)
+
+    def terms(tile: Tile) -> dict[str, dict[str, Any]]:
+        return {per: {"a": LogSumExp(tile.dot().masked_fill(~positive(tile), NEG))}}
+
+    assert_all_agree(terms, lambda r: getattr(r, per).a, plain)
+
+
+@pytest.mark.parametrize("scale", [1.0, 8.0, 30.0])
+def test_row_and_column_from_shared_logits_at_any_range(scale: float) -> None:
+    # At scale 30 logits span thousands: one exponential cannot serve both directions there.
+    def terms(tile: Tile) -> dict[str, dict[str, Any]]:
+        everything = LogSumExp(tile.dot())
+        return {"row": {"a": everything}, "column": {"a": everything}}
+
+    def plain(x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([(x @ y.T).logsumexp(1), (x @ y.T).logsumexp(0)])
+
+    assert_all_agree(terms, lambda r: torch.cat([r.row.a, r.column.a]), plain, scale=scale)
+
+
+def test_extreme_logits_in_float32_do_not_underflow() -> None:
+    # Row 1 lies 180 below row 0 in the same tile: exp(-180) is 0 in float32.
+    x = torch.tensor([[100.0], [-80.0]]).requires_grad_()
+    y = torch.ones(3, 1)
+
+    def terms(tile: Tile) -> dict[str, dict[str, Any]]:
+        everything = LogSumExp(tile.dot())
+        return {"row": {"a": everything}, "column": {"a": everything}}
+
+    r = reduce(terms, rows={"z": x}, columns={"z": y}, evaluator="tiled")
+    torch.testing.assert_close(r.row.a, torch.tensor([100.0, -80.0]) + math.log(3))
+    (grad,) = torch.autograd.grad(r.row.a[1], x)
+    torch.testing.assert_close(grad, torch.tensor([[0.0], [1.0]]))
+
+
+@pytest.mark.parametrize(("per", "dim"), [("row", 1), ("column", 0), ("total", (0, 1))])
+def test_sum(per: str, dim: Any) -> None:
+    assert_all_agree(
+        lambda tile: {per: {"a": Sum(tile.dot().tanh())}},
+        lambda r: getattr(r, per).a,
+        lambda x, y: (x @ y.T).tanh().sum(dim),
+    )
+
+
+@pytest.mark.parametrize(("per", "dim"), [("row", 1), ("column", 0)])
+def test_weighted_mean_is_zero_where_there_is_no_weight(per: str, dim: int) -> None:
+    def terms(tile: Tile) -> dict[str, dict[str, Any]]:
+        s = tile.dot()
+        weights = (2 * s).masked_fill(~positive(tile), NEG)
+        return {per: {"a": WeightedMean(weights, s.square())}}
+
+    def plain(x: Tensor, y: Tensor) -> Tensor:
+        s = x @ y.T
+        weights = (2 * s).exp() * mask(9, 13)
+        return (weights * s.square()).sum(dim) / weights.sum(dim).clamp_min(1e-300)
+
+    assert_all_agree(terms, lambda r: getattr(r, per).a, plain)
+
+
+@pytest.mark.parametrize(("per", "dim"), [("row", 1), ("column", 0)])
+def test_top_k_values_and_their_gradients(per: str, dim: int) -> None:
+    def plain(x: Tensor, y: Tensor) -> Tensor:
+        s = (x @ y.T).movedim(dim, 1)
+        return s.square().gather(1, s.topk(3, 1).indices)
+
+    assert_all_agree(
+        lambda tile: {per: {"a": TopK(tile.dot(), 3, tile.dot().square())}},
+        lambda r: getattr(r, per).a.values,
+        plain,
+    )
+
+
+def test_top_k_indices_are_global() -> None:
+    x, y = problem()
+    for tile in (1, 4, (3, 7)):
+        r = reduce(
+            lambda t: {"row": {"a": TopK(t.dot(), 2)}, "column": {"a": TopK(t.dot(), 2)}},
+            rows={"z": x},
+            columns={"z": y},
+            evaluator="tiled",
+            tile=tile,
+        )
+        assert torch.equal(r.row.a.indices, (x @ y.T).topk(2, 1).indices)
+        assert torch.equal(r.column.a.indices, (y @ x.T).topk(2, 1).indices)
+
+
+def test_whole_rows_are_complete_whatever_the_tile() -> None:
+    assert_all_agree(
+        lambda tile: {"row": {"a": WholeRow(lambda s: s.sort(1).values[:, ::2].prod(1), tile.dot())}},
+        lambda r: r.row.a,
+        lambda x, y: (x @ y.T).sort(1).values[:, ::2].prod(1),
+    )
+
+
+def test_several_reductions_of_one_tensor_add_their_gradients() -> None:
+    def terms(tile: Tile) -> dict[str, dict[str, Any]]:
+        s = tile.dot()
+        return {
+            "row": {"lse": LogSumExp(s), "sum": Sum(s), "mean": WeightedMean(s, s)},
+            "column": {"sum": Sum(s * s)},
+            "total": {"lse": LogSumExp(2 * s)},
+        }
+
+    def pick(r: Reduced) -> Tensor:
+        return torch.cat([r.row.lse, r.row.sum, r.row.mean, r.column.sum, r.total.lse[None]])
+
+    def plain(x: Tensor, y: Tensor) -> Tensor:
+        s = x @ y.T
+        mean = (s.softmax(1) * s).sum(1)
+        return torch.cat([s.logsumexp(1), s.sum(1), mean, (s * s).sum(0), (2 * s).logsumexp((0, 1))[None]])
+
+    assert_all_agree(terms, pick, plain)
+
+
+@given(
+    n=st.integers(1, 12),
+    m=st.integers(1, 12),
+    tile=st.tuples(st.integers(1, 14), st.integers(1, 14)),
+    seed=st.integers(0, 1000),
+)
+def test_any_sizes_and_any_tile(n: int, m: int, tile: tuple[int, int], seed: int) -> None:
+    x, y = problem(n, m, seed=seed)
+
+    def terms(t: Tile) -> dict[str, dict[str, Any]]:
+        s = t.dot()
+        return {"row": {"a": LogSumExp(t.off_diagonal(s))}, "column": {"a": LogSumExp(s), "b": Sum(s.sin())}}
+
+    results = []
+    for evaluator in ("dense", "tiled"):
+        r = reduce(terms, rows={"z": x}, columns={"z": y}, evaluator=evaluator, tile=tile)  # type: ignore[arg-type]
+        out = torch.cat([r.row.a, r.column.a, r.column.b])
+        results.append([out.detach(), *gradients(out, [x, y])])
+    torch.testing.assert_close(results[0], results[1], rtol=1e-10, atol=1e-12)
+
+
+def test_nan_is_passed_on_not_hidden() -> None:
+    x, y = problem()
+    bad = x.detach().clone()
+    bad[3, 0] = float("nan")
+    for evaluator in ("dense", "tiled"):
+        r = reduce(
+            lambda t: {"row": {"a": LogSumExp(t.dot())}, "column": {"a": LogSumExp(t.dot())}},
+            rows={"z": bad},
+            columns={"z": y},
+            evaluator=evaluator,  # type: ignore[arg-type]
+            tile=4,
+        )
+        assert r.row.a.isnan().nonzero().flatten().tolist() == [3]
+        assert r.column.a.isnan().all()
