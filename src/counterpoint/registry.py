@@ -21,9 +21,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     counterpoint.registry.UnknownName: unknown method 'clpi': did you mean 'clip'? (known: clip, slip)
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=8, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else "."
-    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {', '.join(names)})")
+    listed = ", ".join(names if len(names) <= 30 else [*(near or names[:8]), f"… {len(names)} in all"])
+    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {listed})")
 
 
 class MissingPackage(ImportError):

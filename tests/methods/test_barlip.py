@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def by_hand(u: Tensor, v: Tensor) -> float:
     return 0.025 * total
 
 
-def bare(name: str, width: int = 8, **options: object) -> nn.Module:
+def bare(name: str, width: int = 8, **options: Any) -> nn.Module:
     """The method with its projectors reduced to the last batch norm."""
     method = through(name, width, **options)
     for stream in method.term.projector.values():

@@ -46,6 +46,7 @@ def spec(folder: Path) -> str:
     return f"open_clip:tiny@{folder}"
 
 
+@torch.no_grad()
 def test_both_towers_are_exactly_the_model(saved: tuple[Path, torch.nn.Module]) -> None:
     folder, model = saved
     image, text = build_towers(Towers(image=spec(folder), text=spec(folder)), [], 0)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import tokenizers
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
@@ -32,6 +33,9 @@ def save(folder: Path, kind: str) -> torch.nn.Module:
     else:
         backend = BytePairTokenizer.train(CAPTIONS, 300, 16)._backend
         backend.no_truncation()
+        backend.no_padding()
+        if kind == "gpt2":  # adds no special tokens of its own
+            backend.post_processor = tokenizers.processors.ByteLevel()
         transformers.PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<end>").save_pretrained(
             folder
         )
@@ -116,8 +120,11 @@ def test_captions_end_are_cut_and_special_names_are_text(tmp_path: Path) -> None
 def test_a_tokenizer_without_ends_gets_them(tmp_path: Path) -> None:
     save(tmp_path, "gpt2")
     tokenizer = tower(f"transformers:gpt2@{tmp_path}", context=5).tokenizer
-    ids = tokenizer(CAPTIONS)
-    assert all(row[-1] == tokenizer.end for row in ids.tolist())
+    rows = tokenizer(CAPTIONS).tolist()
+    assert all(row[-1] == tokenizer.end for row in rows), (
+        "cut, or padded with the end token for want of another"
+    )
+    assert rows[2][0] != tokenizer.end == rows[2][1]
 
 
 def test_dropout_on_block_inputs_while_training_only(tmp_path: Path) -> None:

@@ -23,7 +23,10 @@ def parse(form: type[T], arguments: Sequence[str], command: str, **defaults: Any
     if {"recipe", "options"} <= fields:
         defaults["options"] = load_recipe(_value(arguments, "--recipe") or "cpu")
     default = form(**defaults) if defaults else None
-    return tyro.cli(form, args=list(arguments), prog=f"counterpoint {command}", default=default)
+    prog = f"counterpoint {command}"
+    if default is None:
+        return tyro.cli(form, args=list(arguments), prog=prog)
+    return tyro.cli(form, args=list(arguments), prog=prog, default=default)
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:

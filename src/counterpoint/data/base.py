@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -75,6 +78,30 @@ class PairedData(ABC):
     def evaluation_captions(self, row: int) -> Sequence[str]:
         """The captions that count as correct for a row in evaluation."""
         return self.captions(row)[:1]
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """What there is, as titled tables: a title to rows, a row's name to a number or a text."""
+        words = [len(self.captions(row)[0].split()) for row in range(len(self))]
+        sides = {"train": self.splits.train}
+        sides |= {f"validation: {name}": rows for name, rows in self.splits.validation.items()}
+        sides |= {f"test: {name}": rows for name, rows in self.splits.test.items()}
+        return {
+            "data": {"name": self.name, "rows": len(self)},
+            "splits": {side: len(rows) for side, rows in sides.items()},
+            "subsets": dict(Counter(map(str, self.subsets))),
+            "labels": {name: f"{len(labels.names)} classes" for name, labels in self.labels.items()},
+            "captions": {
+                "words, median": int(np.median(words)),
+                "words, fewest": min(words),
+                "words, most": max(words),
+            },
+        }
+
+    def show(self, path: str | Path) -> Path:
+        """Draw some training and test examples with their captions as a PNG."""
+        from .sheet import contact_sheet
+
+        return contact_sheet(self, Path(path))
 
     def shifts(self) -> Mapping[str, ImageSource]:
         """Other pictures of the same rows, by name (``{"artist": the other artist's}``)."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-_ABANDONED = 3600.0  # seconds after which an unfinished file can belong to no live writer
+from .. import files
 
 
 class CacheError(OSError):
@@ -25,28 +24,14 @@ def cache_folder() -> Path:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the place of ``path`` when the block ends well, and goes when it does not.
-
-    The last step is one rename, so a reader finds a whole file or none, and two processes that write the same
-    file at once do no harm.
+    """`counterpoint.files.writing` for a file of the cache.
 
     Raises:
         CacheError: the folder cannot be made or written, or the disk is full.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(".*.part"):
-            with suppress(OSError):  # another process may have removed it first
-                if time.time() - left.stat().st_mtime > _ABANDONED:
-                    left.unlink()
-        part = path.parent / f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.part"
-        try:
+        with files.writing(path) as part:
             yield part
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
     except CacheError:
         raise
     except OSError as error:

@@ -62,11 +62,11 @@ class Loader:
         self.image_size, self.seed, self.workers = image_size, seed, workers
         self.batch_size = min(batch_size, len(rows))
         self.rank, self.world = rank, world
-        self._augment = {
-            name: view_room.image(view.augmentation)
-            if view.modality == "image"
-            else view_room.text(view.augmentation, augmentation)
-            for name, view in views.items()
+        self._pictures = {
+            n: view_room.image(v.augmentation) for n, v in views.items() if v.modality == "image"
+        }
+        self._texts = {
+            n: view_room.text(v.augmentation, augmentation) for n, v in views.items() if v.modality == "text"
         }
 
     @property
@@ -87,12 +87,12 @@ class Loader:
         pictures = self.data.images(rows)
         captions = [list(self.data.captions(int(row))) for row in rows]
         tensors = {}
-        for name, view in self.views.items():
+        for name in self.views:
             keys = view_room.key(self.seed, epoch, ids, name)
-            if view.modality == "image":
-                tensors[name] = self._augment[name].apply(pictures, keys, self.image_size)
+            if name in self._pictures:
+                tensors[name] = self._pictures[name].apply(pictures, keys, self.image_size)
             else:
-                tensors[name] = self.tokenizer(self._augment[name].apply(captions, keys))
+                tensors[name] = self.tokenizer(self._texts[name].apply(captions, keys))
         return Batch(torch.from_numpy(ids), tensors)
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,11 @@ from .cache import cache_folder, writing
 
 PICTURE_COLUMNS = ("file_name", "image", "image_path", "filepath", "path", "file")
 CAPTION_COLUMNS = ("text", "caption", "captions", "title")
-_SPLITS = {"train": "train", "training": "train", "validation": "validation", "val": "validation", "valid": "validation", "dev": "validation", "test": "test"}  # fmt: skip
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
+    "test": "test",
+}
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 _TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
 _MOST_CLASSES = 200
@@ -51,16 +56,18 @@ class Report:
     leaked_captions: int
     caption_words: tuple[float, int, int]
 
-    def lines(self) -> list[str]:
+    def lines(self) -> dict[str, str]:
         mean, least, most = self.caption_words
-        leak = f"{self.leaked_pictures} picture(s) and {self.leaked_captions} caption(s) of the training split stand in a held-out split too"
-        return [
-            "examples: " + ", ".join(f"{name} {count}" for name, count in self.examples.items()),
-            f"captions: {mean:.1f} words on average, {least} to {most}",
-            f"duplicates: {self.duplicate_pictures} picture(s), {self.duplicate_captions} caption(s)",
-            f"leakage: {leak}" if self.leaked_pictures or self.leaked_captions else "leakage: none",
-            f"broken pictures left out: {len(self.broken)}" + (f" ({', '.join(self.broken[:3])}…)" if self.broken else ""),
-        ]
+        leaks = self.leaked_pictures or self.leaked_captions
+        return {
+            "examples": ", ".join(f"{name} {count}" for name, count in self.examples.items()),
+            "caption words": f"{mean:.1f} on average, {least} to {most}",
+            "duplicates": f"{self.duplicate_pictures} picture(s), {self.duplicate_captions} caption(s)",
+            "leakage from training to held-out splits": (
+                f"{self.leaked_pictures} picture(s), {self.leaked_captions} caption(s)" if leaks else "none"
+            ),
+            "broken pictures left out": ", ".join(self.broken[:5]) or "none",
+        }
 
 
 class Pairs(PairedData):
@@ -103,13 +110,18 @@ class Pairs(PairedData):
         self.splits = _splits(self.name, sides)
         self.subsets = np.full(len(self._records), "all")
         self.labels = _labels(self._records)
-        self.report = _report(self._records, [digests[i] for i in kept], sides, [str(records[i].picture) for i in broken])
+        self.report = _report(
+            self._records, [digests[i] for i in kept], sides, [str(records[i].picture) for i in broken]
+        )
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         return self._pictures[torch.from_numpy(self._row_of[np.asarray(rows)])]
 
     def captions(self, row: int) -> Sequence[str]:
         return self._records[row].captions
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        return super().describe() | {"report": self.report.lines()}
 
     def evaluation_captions(self, row: int) -> Sequence[str]:
         return self._records[row].captions
@@ -118,7 +130,9 @@ class Pairs(PairedData):
 def read_records(source: Path) -> Iterable[Record]:
     """The records of a folder or a table, rows with one picture joined."""
     if source.is_dir():
-        tables = sorted(p for p in source.iterdir() if p.suffix in _TABLES and p.stem in {"metadata", "captions", "data"})
+        tables = sorted(
+            p for p in source.iterdir() if p.suffix in _TABLES and p.stem in {"metadata", "captions", "data"}
+        )
         if tables:
             return _from_table(tables[0])
         return _from_sidecars(source)
@@ -137,7 +151,9 @@ def _from_sidecars(folder: Path) -> Iterable[Record]:
             "or pictures with a .txt caption beside each"
         )
     for number, (picture, text) in enumerate(found):
-        captions = tuple(line.strip() for line in text.read_text(encoding="utf-8").splitlines() if line.strip())
+        captions = tuple(
+            line.strip() for line in text.read_text(encoding="utf-8").splitlines() if line.strip()
+        )
         if not captions:
             raise ValueError(f"{text} is empty: every picture needs a caption")
         yield Record(number, picture, captions, None, {})
@@ -168,7 +184,9 @@ def _from_table(path: Path) -> Iterable[Record]:
         place = place if place.is_absolute() else path.parent / place
         labels = {name: str(row[name]) for name in extra if row[name] is not None}
         identity = int(row["id"]) if isinstance(row.get("id"), int) else len(merged)
-        record = Record(identity, place, captions, _SPLITS[str(side).lower()] if side is not None else None, labels)
+        record = Record(
+            identity, place, captions, _SPLITS[str(side).lower()] if side is not None else None, labels
+        )
         if place in merged:
             before = merged[place]
             record = Record(before.id, place, (*before.captions, *captions), before.split, before.labels)
@@ -190,7 +208,9 @@ def _column(frame: pl.DataFrame, names: Sequence[str], path: Path, what: str) ->
     for name in names:
         if name in frame.columns:
             return name
-    raise ValueError(f"{path}: no column for the {what}; expected one of {', '.join(names)}, found {frame.columns}")
+    raise ValueError(
+        f"{path}: no column for the {what}; expected one of {', '.join(names)}, found {frame.columns}"
+    )
 
 
 def _pictures(records: Sequence[Record], size: int) -> tuple[np.ndarray, list[str], dict[int, str]]:

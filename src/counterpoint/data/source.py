@@ -34,5 +34,7 @@ def load(source: str, image_size: int = 48) -> PairedData:
 
         return Pairs(source, round(image_size * 4 / 3))
     if any(mark in source for mark in "/\\."):
-        raise FileNotFoundError(f"no data at {source!r}: expected a folder or a CSV, TSV, JSONL or Parquet file")
+        raise FileNotFoundError(
+            f"no data at {source!r}: expected a folder or a CSV, TSV, JSONL or Parquet file"
+        )
     raise unknown("data set", source, NAMES)

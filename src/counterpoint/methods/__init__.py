@@ -69,7 +69,7 @@ def names() -> tuple[str, ...]:
     return METHODS.names()
 
 
-def create(name: str, image: ImageTower, text: TextTower, recipe: Recipe, **options: Any) -> Method:
+def create(name: str, image: ImageTower, text: TextTower, recipe: Recipe, **options: Any) -> TwoTower:
     """A method by name.
 
     Args:
@@ -86,7 +86,7 @@ def create(name: str, image: ImageTower, text: TextTower, recipe: Recipe, **opti
 
     constructor = METHODS.get(name)
     check(name, constructor, options)
-    method: Method = constructor(image, text, recipe, **options)
+    method: TwoTower = constructor(image, text, recipe, **options)
     return method
 
 

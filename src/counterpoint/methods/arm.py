@@ -15,7 +15,7 @@ from . import METHODS
 if TYPE_CHECKING:
     from ..networks.base import Tokenizer
     from ..recipes.schema import Recipe, Towers
-    from .base import Method
+    from .base import TwoTower
 
 TUNE = ("full", "lora", "frozen", "none")
 """What moves in pretrained towers: all, low-rank adapters, nothing; ``none``: nothing in the whole model."""
@@ -121,7 +121,7 @@ class Arm:
 
     def build(
         self, recipe: Recipe, captions: Sequence[str], seed: int, tokenizer: Tokenizer | None = None
-    ) -> Method:
+    ) -> TwoTower:
         """The method at the start of a run.
 
         Initial weights depend on the seed and each module's name, so that arms start alike in what they
@@ -161,7 +161,7 @@ class Arm:
             for modality in pretrained:
                 tower = image if modality == "image" else text
                 tune(tower, "frozen" if self.tune == "none" else self.tune, seed=seed)
-        method: Method
+        method: TwoTower
         if self.loss is None:
             method = create(self.method, image, text, recipe, **options)
         else:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..networks.base import ImageTower, TextTower
+from ..pairwise import Objective, Temperature
 from ..registry import unknown
 from ..types import Batch, Clock, Embeddings, ViewSpec
 
@@ -50,11 +51,11 @@ class Method(nn.Module, ABC):
         """The named terms whose sum is minimised. ``z`` holds what ``targets`` and ``encode`` returned."""
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
-        """State that moves once per optimiser step: clamps, momentum copies, queues. ``z`` is detached."""
-        for module in self.modules():
-            clamp = getattr(module, "clamp_", None)
-            if callable(clamp):
-                clamp()
+        """State that moves once per optimiser step: objectives commit theirs; momentum copies, queues.
+
+        ``z`` is detached.
+        """
+        _commit(self)
 
     @abstractmethod
     def embed(self, modality: str, inputs: Tensor | Sequence[str], head: str = "default") -> Tensor:
@@ -70,6 +71,17 @@ class Method(nn.Module, ABC):
         for view in self.views.values():
             counts[view.modality] = counts.get(view.modality, 0) + 1
         return counts
+
+
+def _commit(module: nn.Module) -> None:
+    """Each outermost objective once: one inside another is the outer one's business."""
+    for child in module.children():
+        if isinstance(child, Objective):
+            child.commit()
+        elif isinstance(child, Temperature):
+            child.clamp_()
+        else:
+            _commit(child)
 
 
 class TwoTower(Method):

@@ -22,10 +22,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Convolution(nn.Conv2d):
-    """A convolution that starts from N(0, 2/fan-in), without bias."""
-
-    def __init__(self, channels: int, out: int, kernel: int, stride: int = 1) -> None:
-        super().__init__(channels, out, kernel, stride, padding=(kernel - stride + 1) // 2, bias=False)
+    """A convolution that starts from N(0, 2/fan-in)."""
 
     def reset_parameters(self) -> None:
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
@@ -41,8 +38,9 @@ class Residual(nn.Module):
         super().__init__()
         self.stride = stride
         self.norm_1, self.norm_2 = ChannelNorm(channels), ChannelNorm(out)
-        self.conv_1, self.conv_2 = Convolution(channels, out, 3, stride), Convolution(out, out, 3)
-        self.skip = Convolution(channels, out, 1) if channels != out else None
+        self.conv_1 = Convolution(channels, out, 3, stride, padding=1, bias=False)
+        self.conv_2 = Convolution(out, out, 3, padding=1, bias=False)
+        self.skip = Convolution(channels, out, 1, bias=False) if channels != out else None
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         h = F.relu(self.norm_1(x))
@@ -75,7 +73,7 @@ class ConvNet(ImageTower):
             raise ValueError(f"image size {size} is too small for this network; give at least {least}")
         self.size, self.width = size, widths[-1]
         self.normalise = Normalise()
-        self.stem = Convolution(3, widths[0], kernel=4, stride=4)
+        self.stem = Convolution(3, widths[0], 4, stride=4, bias=False)
         stages = [Residual(widths[0], widths[0], stride=1)]
         stages += [Residual(a, b, stride=2) for a, b in pairwise(widths)]
         self.stages = nn.Sequential(*stages)

@@ -48,7 +48,7 @@ class OpenClipImage(ImageTower):
     projected = True
 
     def __init__(self, model: nn.Module) -> None:
-        from open_clip.factory import get_model_preprocess_cfg
+        from open_clip.model import get_model_preprocess_cfg
 
         super().__init__()
         preprocessing = get_model_preprocess_cfg(model)

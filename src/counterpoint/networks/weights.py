@@ -69,7 +69,7 @@ class Source:
         """Turn whatever a library raises into one ``ValueError`` that names the tower and what went wrong."""
         try:
             yield
-        except UnknownName:
+        except (UnknownName, ImportError):
             raise
         except Exception as error:
             what = "could not be built" if self.weights is None else "could not be read, and nothing was kept"

@@ -37,7 +37,10 @@ def load(source: str | os.PathLike[str] = "cpu") -> Recipe:
     if path.suffix in {".yaml", ".yml"}:
         text, origin = path.read_text(encoding="utf-8"), str(path)
     elif str(source) in names():
-        text, origin = files(__package__).joinpath(f"{source}.yaml").read_text(encoding="utf-8"), f"recipe {source}"
+        text, origin = (
+            files(__package__).joinpath(f"{source}.yaml").read_text(encoding="utf-8"),
+            f"recipe {source}",
+        )
     else:
         raise unknown("recipe", str(source), names())
     return parse(yaml.safe_load(text) or {}, origin)

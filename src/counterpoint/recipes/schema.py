@@ -70,6 +70,7 @@ class Augmentation(Section):
 
     stop_words: Fraction = 0.8
     clean_text: bool = False
+    synonyms: bool = True
     local_text_dropout: Fraction = 0.0
     label_smoothing: Fraction = 0.1
 

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..data.source import load as load_data
+from ..files import write_json
 from ..methods.arm import Arm
 from ..recipes import Recipe
 from ..recipes import load as load_recipe
-from ..training.files import write_json
 from .cost import ArmCost, measure, steps_under
 from .design import ArmPlan, Budget, Design
 from .execute import Event, Job, execute
@@ -22,6 +22,7 @@ from .tables import write_tables
 from .tuning import Trial, choose, trials
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Who is told how a study goes."""
 

@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from ..files import write_text
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
-from ..training.files import write_text
 from ..training.run import Run
 
 T = TypeVar("T")

@@ -13,12 +13,12 @@ from ..data.loader import Loader
 from ..data.source import load as load_data
 from ..diagnostics import describe
 from ..evaluation import evaluate
+from ..files import write_json, writing
 from ..methods.base import Method, TwoTower
 from ..networks.tokenizer import BytePairTokenizer
 from ..recipes import Recipe
 from ..recipes import load as load_recipe
 from ..training.checkpoint import latest
-from ..training.files import write_json, write_whole
 from ..training.loop import Progress, fit
 from ..training.run import PeakMemory, Run, RunState, build, load
 from ..types import NonFiniteLoss
@@ -162,7 +162,8 @@ def score(method: Method, data: PairedData, folder: Path, tasks: Sequence[str] |
         results = evaluate(method, data, tasks=tasks)
         inside = {name: describe(method, data, rows) for name, rows in data.splits.test.items()}
     write_json(folder / "scores.json", results.scores())
-    write_whole(folder / "examples.parquet", lambda part: results.examples().write_parquet(part))
+    with writing(folder / "examples.parquet") as part:
+        results.examples().write_parquet(part)
     write_json(folder / "diagnostics.json", inside)
 
 

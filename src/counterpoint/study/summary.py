@@ -18,6 +18,7 @@ from ..methods.arm import Arm
 from ..statistics import Outcomes, compare_arms, interval_of_mean, sentence
 from ..training.run import RunState
 from .design import ArmPlan, Design
+from .tables import ranked
 
 Key = tuple[str, str, str, str]
 """Task, test set, subset, metric."""
@@ -172,7 +173,8 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
     }
     summary["winner"] = _winner(results, arms, headline)
     summary["cannot_show"] = _cannot_show(results, plans)
-    return finite(summary)
+    cleaned: dict[str, Any] = finite(summary)
+    return cleaned
 
 
 def _arm(results: Results, arm: str, plan: ArmPlan) -> dict[str, Any]:
@@ -202,14 +204,16 @@ def _arm(results: Results, arm: str, plan: ArmPlan) -> dict[str, Any]:
 def _metric(results: Results, arm: str, key: Key, definition: Definition) -> dict[str, Any]:
     runs = {seed: run.outcome(key) for seed, run in results.runs[arm].items() if not run.failed}
     statistic = STATISTICS[definition.statistic]
+    fraction = definition.statistic == "mean" and all(((v >= 0) & (v <= 1)).all() for v in runs.values())
     interval = interval_of_mean(
         runs, statistic="mean" if definition.statistic == "mean" else statistic, n_boot=500
     )
     return {
         **dict(zip(("task", "test", "subset", "metric"), key, strict=True)),
         "mean": interval.estimate,
-        "low": interval.low,
-        "high": interval.high,
+        # The mean of outcomes in [0, 1] lies there too, whatever a t interval of few seeds says.
+        "low": max(interval.low, 0.0) if fraction else interval.low,
+        "high": min(interval.high, 1.0) if fraction else interval.high,
         "seeds": {str(seed): statistic(values) for seed, values in runs.items()},
         "n": len(next(iter(runs.values()))),
         "chance": definition.chance,
@@ -263,14 +267,9 @@ def name_of(key: Key) -> str:
 
 
 def _winner(results: Results, arms: list[dict[str, Any]], headline: Key) -> dict[str, Any]:
-    sign = 1 if results.definitions[headline].higher_is_better else -1
-    means = {}
-    for arm in arms:
-        for m in arm["metrics"]:
-            if (m["task"], m["test"], m["subset"], m["metric"]) == headline:
-                # An arm that failed on a seed is not recommended over one that did not.
-                means[arm["name"]] = (-len(arm["failed"]), sign * m["mean"])
-    best = max(means, key=lambda name: means[name])
+    primary = dict(zip(("task", "test", "subset", "metric"), headline, strict=True))
+    # An arm that failed on a seed is not recommended over one that did not.
+    best = min(ranked({"arms": arms, "primary": primary}), key=lambda arm: len(arm["failed"]))["name"]
     seed = next(seed for seed, run in results.runs[best].items() if not run.failed)
     folder = results.runs[best][seed].folder
     return {

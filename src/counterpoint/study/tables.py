@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ..training.files import write_text
+from ..files import write_text
 
 
 def columns(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -48,33 +48,45 @@ def heading(key: tuple[str, str, str, str]) -> str:
 
 
 def leaderboard(summary: Mapping[str, Any]) -> Table:
-    """Arms by the main metric, each number with its interval."""
-    keys = columns(summary)
-    primary = tuple(summary["primary"].values())
+    """A row per main metric, a column per arm (best first), each number with its interval."""
+    arms = ranked(summary)
     seeds = len(summary["seeds"])
     table = Table(
-        title=f"{summary['data']}: {len(summary['arms'])} arms, {seeds} seed{'s' * (seeds != 1)} (percent, 95 % interval)",
+        title=f"{summary['data']}: {len(arms)} arms, {seeds} seed{'s' * (seeds != 1)} (percent, 95 % interval)",
         title_justify="left",
     )
-    table.add_column("arm")
-    for key in keys:
-        table.add_column(heading(key), justify="right")
-    table.add_column("s/run", justify="right")
+    table.add_column("metric (test set)")
+    for arm in arms:
+        table.add_column(arm["name"], justify="right")
+    for key in columns(summary):
+        task, test, subset, metric = key
+        cells = []
+        for arm in arms:
+            m = cell(arm, key)
+            interval = "" if m is None else f"\n[dim]{number(m['low'])} – {number(m['high'])}[/]"
+            cells.append(f"{number(m['mean'] if m else None)}{interval}")
+        table.add_row(f"{task} {metric}\n[dim]{test}{'' if subset == 'all' else f', {subset}'}[/]", *cells)
+    table.add_section()
+    table.add_row("training seconds a run", *(f"{arm['cost']['seconds']:.0f}" for arm in arms))
+    table.add_row("image passes a run", *(f"{arm['cost']['image_passes']:,}" for arm in arms))
+    if any(arm["failed"] for arm in arms):
+        table.add_row(
+            "failed seeds", *(f"[red]{len(arm['failed'])}[/]" if arm["failed"] else "0" for arm in arms)
+        )
+    return table
+
+
+def ranked(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The arms, best first by the study's first metric; arms without a number come last."""
+    primary = tuple(summary["primary"][k] for k in ("task", "test", "subset", "metric"))
 
     def rank(arm: Mapping[str, Any]) -> float:
-        found = cell(arm, primary)  # type: ignore[arg-type]
-        return -(found["mean"] or 0.0) if found else 1.0
+        found = cell(arm, primary)
+        if found is None or found["mean"] is None:
+            return float("inf")
+        return -found["mean"] if found["higher_is_better"] else float(found["mean"])
 
-    for arm in sorted(summary["arms"], key=rank):
-        cells = []
-        for key in keys:
-            m = cell(arm, key)
-            cells.append(
-                "–" if m is None else f"{number(m['mean'])}\n[dim]{number(m['low'])} – {number(m['high'])}[/]"
-            )
-        name = arm["name"] + (f"\n[red]failed {len(arm['failed'])}×[/]" if arm["failed"] else "")
-        table.add_row(name, *cells, f"{arm['cost']['seconds']:.0f}")
-    return table
+    return sorted(summary["arms"], key=rank)
 
 
 def score_table(scores: Sequence[Mapping[str, Any]]) -> Table:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from ..methods.arm import Arm
@@ -67,7 +68,7 @@ def validation_score(folder: Path) -> float:
         pl.col("name").str.starts_with("validation/") & pl.col("name").str.ends_with("_R@1")
     )
     last = metrics.filter(pl.col("step") == pl.col("step").max())
-    return float(last["value"].mean()) if len(last) else -math.inf  # type: ignore[arg-type]
+    return float(np.mean(last["value"].to_numpy())) if len(last) else -math.inf
 
 
 def _draw(key: str, low: float, high: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from .files import write_whole
+from ..files import writing
 
 _SCHEMA = {"step": pl.Int64, "name": pl.String, "value": pl.Float64}
 
@@ -29,7 +29,7 @@ class MetricLog:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 return
-            self._board = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(str(folder / "tensorboard"))
 
     def read(self, until: int) -> None:
         """Take up the numbers of an earlier part of the run, up to a step."""
@@ -48,7 +48,8 @@ class MetricLog:
 
     def write(self) -> None:
         if self.path is not None:
-            write_whole(self.path, lambda part: self.frame().write_parquet(part))
+            with writing(self.path) as part:
+                self.frame().write_parquet(part)
         if self._board is not None:
             self._board.flush()
 

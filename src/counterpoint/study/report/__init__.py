@@ -1,1 +1,2 @@
-def write_report(folder, summary): pass
+def write_report(folder, summary):
+    pass

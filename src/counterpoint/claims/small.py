@@ -1,0 +1,144 @@
+"""A two-tower model small enough for a claim of minutes: two-layer networks on pixels and on bags of words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from ..data.base import PairedData
+from ..data.source import load
+from ..networks.heads import mlp
+from ..networks.start import initialise
+from ..objectives import REGISTRY
+from ..pairwise.objective import Objective
+from ..registry import unknown
+
+SIDE = 16
+"""Pictures are shrunk to this many pixels a side."""
+BUCKETS = 2048
+"""Words and their three-letter parts are hashed into this many columns."""
+
+
+def pixels(pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n p"]:
+    """Pictures as vectors: shrunk to ``SIDE`` pixels, in [−1, 1]."""
+    return F.interpolate(pictures.float() / 127.5 - 1, size=SIDE, mode="area").flatten(1)
+
+
+def words(captions: Sequence[str]) -> Float[Tensor, "n w"]:
+    """Captions as bags of words and of three-letter parts of words, hashed, of unit norm."""
+    return torch.stack([_bag(caption) for caption in captions])
+
+
+@lru_cache(maxsize=2**15)
+def _bag(caption: str) -> Float[Tensor, " w"]:
+    bag = torch.zeros(BUCKETS)
+    for word in caption.lower().replace(":", " ").split():
+        padded = f"<{word}>"
+        for part in (padded, *(padded[i : i + 3] for i in range(len(padded) - 2))):
+            bag[hash_of(part)] += 1
+    return F.normalize(bag, dim=0)
+
+
+def hash_of(text: str) -> int:
+    """A column for a text, the same in every process (Python's own hash is not)."""
+    value = 2166136261
+    for byte in text.encode():
+        value = (value ^ byte) * 16777619 % 2**32
+    return value % BUCKETS
+
+
+@final
+class SmallTwoTower(nn.Module):
+    """An embedder of pictures and captions, each by a network with one hidden layer.
+
+    Args:
+        seed: of the initial weights.
+        width: of the embedding.
+        hidden: of the hidden layers.
+    """
+
+    heads = ("global",)
+
+    def __init__(self, seed: int, width: int = 64, hidden: int = 256) -> None:
+        super().__init__()
+        self.image = mlp(3 * SIDE * SIDE, hidden, width, layers=2, norm=False)
+        self.text = mlp(BUCKETS, hidden, width, layers=2, norm=False)
+        initialise(self, seed)
+
+    def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
+        if modality == "image":
+            return F.normalize(self.image(pixels(inputs)), dim=-1)
+        if modality == "text":
+            return F.normalize(self.text(words(inputs)), dim=-1)
+        raise unknown("modality", modality, ("image", "text"))
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        return a @ b.T
+
+
+Draw = Callable[[np.random.Generator], tuple[Tensor, Tensor]]
+"""A batch: the inputs of the first and of the second encoder, row by row of the same examples."""
+
+
+def train(
+    encoders: tuple[nn.Module, nn.Module], loss: Objective, draw: Draw, *, steps: int, lr: float, seed: int
+) -> list[float]:
+    """Train two encoders (or one, given twice) with a loss on their unit-norm outputs, by Adam.
+
+    Returns:
+        The loss of every step.
+    """
+    parameters = dict.fromkeys([p for e in encoders for p in e.parameters()] + list(loss.parameters()))
+    optimizer = torch.optim.Adam([p for p in parameters if p.requires_grad], lr)
+    rng = np.random.default_rng(seed)
+    losses = []
+    for _ in range(steps):
+        x, y = draw(rng)
+        value = loss(F.normalize(encoders[0](x), dim=-1), F.normalize(encoders[1](y), dim=-1))
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+        loss.commit()
+        losses.append(float(value.detach()))
+    return losses
+
+
+def create_loss(name: str, **options: Any) -> Objective:
+    """An objective by name."""
+    objective: Objective = REGISTRY.create(name, **options)
+    return objective
+
+
+@lru_cache(maxsize=2)
+def emoji_inputs() -> tuple[PairedData, Float[Tensor, "N p"], Float[Tensor, "N w"]]:
+    """The emoji, and what the small towers see of every row: pixels and words of its name."""
+    data = load("emoji")
+    rows = np.arange(len(data))
+    pictures = torch.cat([pixels(data.images(part)) for part in np.array_split(rows, 8)])
+    return data, pictures, words([data.evaluation_captions(int(row))[0] for row in rows])
+
+
+def pairs_of(first: Float[Tensor, "N p"], second: Float[Tensor, "N q"], rows: np.ndarray, batch: int) -> Draw:
+    """Batches of different rows, drawn at random."""
+
+    def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        chosen = torch.from_numpy(rng.choice(rows, min(batch, len(rows)), replace=False))
+        return first[chosen], second[chosen]
+
+    return draw
+
+
+def names(
+    model: SmallTwoTower, loss: Objective, *, batch: int, steps: int, lr: float, seed: int
+) -> list[float]:
+    """Train a small two-tower model on the emoji's pictures and names."""
+    data, pictures, captions = emoji_inputs()
+    draw = pairs_of(pictures, captions, data.splits.train, batch)
+    return train((model.image, model.text), loss, draw, steps=steps, lr=lr, seed=seed)
