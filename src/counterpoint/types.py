@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Embeddings = dict[str, Tensor]
-"""What a method computed per sample: a name (``"image"``, ``"image.local_1"``) to a tensor whose first axis is the batch."""
+"""What a method computed per sample: a name (``"image"``, ``"text.1"``) to a tensor whose first axis is the batch."""
 
 
 class NonFiniteLoss(FloatingPointError):

@@ -21,7 +21,7 @@ import torch
 
 from ..catalog import paper
 from ..catalog.evidence import Evidence, Machine, Result
-from ..files import write_whole
+from ..files import writing
 from ..study.compare import Listener, Silent, run_folder
 from ..study.design import ArmPlan, Design
 from ..study.execute import Job, execute
@@ -149,12 +149,8 @@ def _compute(compute: Callable[..., Arrays], place: Path, settings: Mapping[str,
     arrays = compute(**settings)
     arrays["seconds"] = np.array(time.perf_counter() - began)
 
-    def save(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type] # its stub takes allow_pickle for one of the arrays
-
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(place, save)
+    with writing(place) as part, part.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type] # its stub takes allow_pickle for one of the arrays
     return arrays
 
 

@@ -16,7 +16,6 @@ from ..data.base import PairedData
 from ..data.source import load
 from ..networks.heads import mlp
 from ..networks.start import initialise
-from ..objectives import REGISTRY
 from ..pairwise.objective import Objective
 from ..registry import unknown
 
@@ -110,12 +109,6 @@ def train(
     return losses
 
 
-def create_loss(name: str, **options: Any) -> Objective:
-    """An objective by name."""
-    objective: Objective = REGISTRY.create(name, **options)
-    return objective
-
-
 @lru_cache(maxsize=2)
 def emoji_inputs() -> tuple[PairedData, Float[Tensor, "N p"], Float[Tensor, "N w"]]:
     """The emoji, and what the small towers see of every row: pixels and words of its name."""
@@ -135,7 +128,7 @@ def pairs_of(first: Float[Tensor, "N p"], second: Float[Tensor, "N q"], rows: np
     return draw
 
 
-def names(
+def train_on_names(
     model: SmallTwoTower, loss: Objective, *, batch: int, steps: int, lr: float, seed: int
 ) -> list[float]:
     """Train a small two-tower model on the emoji's pictures and names."""

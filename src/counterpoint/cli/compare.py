@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compare:
-    """Train several methods under one recipe, evaluate them on the same examples, and say which differences are real."""
+    """Train several methods under one recipe, evaluate them on the same examples, say which differences are real."""
 
     arms: tyro.conf.Positional[tuple[str, ...]] = ()
     """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:

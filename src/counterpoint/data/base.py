@@ -75,6 +75,10 @@ class PairedData(ABC):
     def captions(self, row: int) -> Sequence[str]:
         """Every caption of a row; the first is the one evaluation uses unless the data says otherwise."""
 
+    def training_captions(self, row: int) -> Sequence[str]:
+        """The captions that a text view draws from in training."""
+        return self.captions(row)
+
     def evaluation_captions(self, row: int) -> Sequence[str]:
         """The captions that count as correct for a row in evaluation."""
         return self.captions(row)[:1]

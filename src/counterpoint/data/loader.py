@@ -85,7 +85,7 @@ class Loader:
         rows = rows[self.rank :: self.world]
         ids: Int[np.ndarray, " B"] = self.data.ids[rows]
         pictures = self.data.images(rows)
-        captions = [list(self.data.captions(int(row))) for row in rows]
+        captions = [list(self.data.training_captions(int(row))) for row in rows]
         tensors = {}
         for name in self.views:
             keys = view_room.key(self.seed, epoch, ids, name)

@@ -40,4 +40,5 @@ def contact_sheet(data: PairedData, path: Path) -> Path:
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]
+    chosen: np.ndarray = rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]
+    return chosen

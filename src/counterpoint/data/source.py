@@ -14,7 +14,7 @@ NAMES = ("emoji", "emoji:artist")
 
 @lru_cache(maxsize=4)
 def load(source: str, image_size: int = 48) -> PairedData:
-    """A data set by its name (``emoji``, ``emoji:artist``), or from a folder or a CSV, TSV, JSONL or Parquet file of pairs.
+    """A data set by its name (``emoji``, ``emoji:artist``), or from a folder or a table of pairs.
 
     Args:
         source: the name or the path.

@@ -66,7 +66,7 @@ class ConvNet(ImageTower):
     Source: residual networks with pre-activation (arXiv 1603.05027).
     """
 
-    def __init__(self, size: int = 48, widths: Sequence[int] = (48, 96, 192)) -> None:
+    def __init__(self, size: int = 48, widths: Sequence[int] = (32, 64, 128)) -> None:
         super().__init__()
         least = 4 * 2 ** (len(widths) - 1)
         if size < least:

@@ -58,7 +58,7 @@ class TextTransformer(TextTower):
     Source: CLIP (arXiv 2103.00020); dropout as in CLIP-rocket (arXiv 2305.08675).
     """
 
-    def __init__(self, tokenizer: Tokenizer, width: int = 192, depth: int = 2, heads: int = 4) -> None:
+    def __init__(self, tokenizer: Tokenizer, width: int = 128, depth: int = 2, heads: int = 4) -> None:
         super().__init__()
         self.tokenizer, self.width = tokenizer, width
         self.token_embedding = Embedding(tokenizer.vocabulary, width, std=0.02)

@@ -29,7 +29,7 @@ class Section(BaseModel):
 
 
 class Towers(Section):
-    """Which encoders: built-in names, ``timm:NAME``, ``transformers:NAME``, ``open_clip:NAME``, each with ``@WEIGHTS`` if pretrained."""
+    """Which encoders: built-in names, ``timm:NAME``, ``transformers:NAME``, ``open_clip:NAME``; ``@WEIGHTS`` if pretrained."""
 
     image: str = "cnn"
     text: str = "transformer"

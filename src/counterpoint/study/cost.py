@@ -44,7 +44,7 @@ def _measure(design: Design, arm: str) -> ArmCost:
     recipe = override(design.recipe, {"steps": _WARM_UP + _TIMED, "workers": 0})
     data = load_data(design.data, design.recipe.towers.image_size)
     rows = data.splits.train
-    captions = [caption for row in rows for caption in data.captions(int(row))]
+    captions = [caption for row in rows for caption in data.training_captions(int(row))]
     method = build(Run(arm, design.data, recipe), captions)
     loader = Loader(
         data,
@@ -70,7 +70,7 @@ def _measure(design: Design, arm: str) -> ArmCost:
 
 
 def steps_under(design: Design, costs: Mapping[str, ArmCost]) -> dict[str, int]:
-    """Every arm's number of steps: the same, or as many as give it the same image passes or time as the cheapest arm."""
+    """Every arm's number of steps: the same, or as many as give it the image passes or the time of the cheapest arm."""
     steps = design.recipe.steps
     if design.budget == "steps":
         return dict.fromkeys(costs, steps)

@@ -179,4 +179,4 @@ def validation_numbers(method: Method, data: PairedData) -> dict[str, float]:
 
 
 def _captions(data: PairedData, rows: Rows) -> list[str]:
-    return [caption for row in rows for caption in data.captions(int(row))]
+    return [caption for row in rows for caption in data.training_captions(int(row))]

@@ -68,7 +68,8 @@ def validation_score(folder: Path) -> float:
         pl.col("name").str.starts_with("validation/") & pl.col("name").str.ends_with("_R@1")
     )
     last = metrics.filter(pl.col("step") == pl.col("step").max())
-    return float(np.mean(last["value"].to_numpy())) if len(last) else -math.inf
+    score: float = np.mean(last["value"].to_numpy()).item() if len(last) else -math.inf
+    return score
 
 
 def _draw(key: str, low: float, high: float) -> float:

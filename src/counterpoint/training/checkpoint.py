@@ -108,7 +108,8 @@ def _load_exactly(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     wrong = [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
     if missing or extra or wrong:
         raise CheckpointError(
-            f"the weights do not fit the model: missing {missing[:3]}, unexpected {extra[:3]}, other shapes {wrong[:3]}. "
+            f"the weights do not fit the model: missing {missing[:3]}, unexpected {extra[:3]}, "
+            f"other shapes {wrong[:3]}. "
             "Was the run made with another recipe or version?"
         )
     module.load_state_dict(tensors)

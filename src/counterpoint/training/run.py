@@ -177,7 +177,7 @@ def environment() -> dict[str, Any]:
 
 
 class PeakMemory:
-    """Peak resident memory of this process from now on, in bytes (since its start, where the system cannot reset it)."""
+    """Peak resident memory of this process in bytes, from now on where the system can reset it, else from its start."""
 
     def __init__(self) -> None:
         with suppress(OSError):

@@ -1,2 +1,7 @@
-def write_report(folder, summary):
-    pass
+"""The report: a study on one page that opens anywhere."""
+
+from __future__ import annotations
+
+from .page import write_report
+
+__all__ = ["write_report"]

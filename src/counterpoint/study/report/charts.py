@@ -1,0 +1,235 @@
+"""Where things go in the report's charts: positions in percent of a chart's width or height.
+
+The template draws them. Percentages let one drawing fit a phone, a desk and paper, with text at its own size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..tables import cell
+from .words import count, duration, is_fraction, number, verdict
+
+Key = tuple[str, str, str, str]
+"""Task, test set, subset, metric."""
+
+_LABEL_GAP = 15.0  # pixels between the names at the ends of curves
+HEIGHT = 200.0
+"""Of a plot of curves, in pixels."""
+_MOST_POINTS = 120  # of a curve; more cannot be seen
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear axis.
+
+    >>> scale = Scale.over([0.0, 0.031], least=0.0)
+    >>> scale.ticks, scale.at(0.0)
+    ((0.0, 0.01, 0.02, 0.03), 0.0)
+    """
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+
+    @classmethod
+    def over(cls, values: Sequence[float | None], least: float | None = None, intervals: int = 4) -> Scale:
+        """An axis that holds all values with a little room, but none below ``least`` unless a value is there."""
+        finite = [v for v in values if v is not None and math.isfinite(v)] or [0.0]
+        low, high = min(finite), max(finite)
+        room = 0.06 * (high - low) or 0.05 * abs(high) or 1e-3
+        if least is None or low < least:
+            low -= room
+        else:
+            low = max(low - room, least)
+        high += room
+        step = _round_step((high - low) / intervals)
+        first = math.ceil(low / step - 1e-9)
+        ticks = [round(k * step, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+        return cls(low, high, tuple(ticks))
+
+    def at(self, value: float) -> float:
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+    def marks(self, percent: bool, signed: bool = False) -> list[dict[str, Any]]:
+        """The ticks with their texts."""
+        factor = 100 if percent else 1
+        span = factor * (self.ticks[1] - self.ticks[0]) if len(self.ticks) > 1 else 1.0
+        digits = max(0, -math.floor(math.log10(span) + 1e-9))
+        texts = (f"{factor * t:{'+' if signed else ''},.{digits}f}" for t in self.ticks)
+        return [
+            {"at": self.at(tick), "text": "0" if tick == 0 else text.replace("-", "−")}
+            for tick, text in zip(self.ticks, texts, strict=True)
+        ]
+
+
+def _round_step(step: float) -> float:
+    """The smallest of 1, 2, 5 × 10^k that is at least a step."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= step * (1 - 1e-9))
+
+
+def intervals(arms: Sequence[Mapping[str, Any]], key: Key) -> dict[str, Any]:
+    """One metric of every arm: mean, interval, a dot per seed, chance."""
+    metric = key[3]
+    found = [(arm["name"], cell(arm, key)) for arm in arms]
+    present = [m for _, m in found if m is not None and m["mean"] is not None]
+    chance = next((m["chance"] for m in present if m["chance"] is not None), None)
+    values = [v for m in present for v in (m["low"], m["mean"], m["high"], *m["seeds"].values())]
+    scale = Scale.over(values, least=0.0 if is_fraction(metric) else None)
+    rows = []
+    for name, m in found:
+        if m is None or m["mean"] is None:
+            rows.append({"arm": name, "text": "–", "detail": "no finished run"})
+            continue
+        ends = [m["mean"] if m[end] is None else m[end] for end in ("low", "high")]
+        rows.append(
+            {
+                "arm": name,
+                "mean": scale.at(m["mean"]),
+                "low": scale.at(ends[0]),
+                "high": scale.at(ends[1]),
+                "seeds": [scale.at(v) for v in m["seeds"].values() if v is not None],
+                "text": number(m["mean"], metric),
+                "detail": f"{number(ends[0], metric)} to {number(ends[1], metric)}",
+            }
+        )
+    return {
+        "rows": rows,
+        "ticks": scale.marks(is_fraction(metric)),
+        "chance": scale.at(chance) if chance is not None and scale.low <= chance <= scale.high else None,
+        "chance_text": None if chance is None else number(chance, metric),
+        "n": present[0]["n"] if present else 0,
+        "higher_is_better": present[0]["higher_is_better"] if present else True,
+    }
+
+
+def forest(differences: Sequence[Mapping[str, Any]], margin: float) -> dict[str, Any]:
+    """The differences of one metric around zero, with the band within which they count as equivalent."""
+    metric = differences[0]["metric"]
+    band = margin if is_fraction(metric) else None
+    values = [d[k] for d in differences for k in ("low", "estimate", "high")]
+    scale = Scale.over([*values, 0.0, *([-band, band] if band is not None else [])], intervals=5)
+    rows = []
+    for d in differences:
+        known = d["estimate"] is not None
+        low, high = (d[k] if d[k] is not None else d["estimate"] for k in ("low", "high"))
+        rows.append(
+            {
+                "a": d["a"],
+                "b": d["b"],
+                "verdict": verdict(d),
+                "sentence": d["sentence"],
+                "text": number(d["estimate"], metric, signed=True),
+                "range": f"{number(low, metric)} to {number(high, metric)}" if known else "no shared seed",
+            }
+            | ({"at": scale.at(d["estimate"]), "low": scale.at(low), "high": scale.at(high)} if known else {})
+        )
+    return {
+        "rows": rows,
+        "ticks": scale.marks(is_fraction(metric), signed=True),
+        "zero": scale.at(0.0),
+        "band": None if band is None else (scale.at(-band), round(scale.at(band) - scale.at(-band), 2)),
+        "points": is_fraction(metric),
+    }
+
+
+def curves(arms: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], percent: bool) -> dict[str, Any]:
+    """Curves over training steps, a thin one per seed and their mean.
+
+    Args:
+        arms: steps and values of every seed's run, by arm.
+        percent: whether the values are fractions.
+    """
+    runs = {arm: [_thinned(*run) for run in found] for arm, found in arms.items()}
+    steps = np.concatenate([x for found in runs.values() for x, _ in found])
+    values = np.concatenate([y for found in runs.values() for _, y in found])
+    across = Scale.over([0.0, float(steps.max())], least=0.0)
+    up = Scale.over([*values.tolist(), *([0.0] if percent else [])], least=0.0 if percent else None)
+
+    def line(x: np.ndarray, y: np.ndarray) -> str:
+        keep = np.isfinite(y)
+        points = zip(x[keep].tolist(), y[keep].tolist(), strict=True)
+        return " ".join(f"{across.at(a):g},{100 - up.at(b):g}" for a, b in points)
+
+    lines = []
+    for arm, found in runs.items():
+        x, mean = _mean(found)
+        lines.append(
+            {
+                "arm": arm,
+                "seeds": [line(*run) for run in found] if len(found) > 1 else [],
+                "mean": line(x, mean),
+                "end": number(float(mean[-1])) if percent else f"{mean[-1]:.2f}",
+                "y": HEIGHT * (1 - up.at(float(mean[-1])) / 100) if np.isfinite(mean[-1]) else HEIGHT,
+            }
+        )
+    for entry, y in zip(lines, spread([entry["y"] for entry in lines]), strict=True):
+        entry["label"] = y
+    return {"lines": lines, "x": across.marks(False), "y": up.marks(percent)}
+
+
+def spread(positions: Sequence[float], gap: float = _LABEL_GAP, end: float = HEIGHT) -> list[float]:
+    """Positions moved apart so that labels there do not overlap, in the same order.
+
+    >>> spread([100.0, 101.0, 20.0], gap=10, end=200)
+    [100.0, 110.0, 20.0]
+    """
+    order = sorted(range(len(positions)), key=lambda k: positions[k])
+    placed = list(positions)
+    for before, k in zip(order, order[1:], strict=False):
+        placed[k] = max(placed[k], placed[before] + gap)
+    limit = end
+    for k in reversed(order):
+        placed[k] = round(min(placed[k], limit), 1)
+        limit = placed[k] - gap
+    return placed
+
+
+def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means of neighbours where there are more points than can be seen."""
+    width = math.ceil(len(steps) / _MOST_POINTS)
+    if width == 1:
+        return steps, values
+    cuts = np.arange(0, len(steps), width)
+    sizes = np.diff([*cuts, len(steps)])
+    return np.add.reduceat(steps, cuts) / sizes, np.add.reduceat(values, cuts) / sizes
+
+
+def _mean(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of runs over the steps that all of them reached."""
+    last = min(float(x[-1]) for x, _ in runs)
+    grid = max((x[x <= last] for x, _ in runs), key=len)
+    return grid, np.mean([np.interp(grid, x, y) for x, y in runs], axis=0)
+
+
+def costs(arms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A set of bars for each kind of cost."""
+
+    def memory(value: float) -> str:
+        return f"{value / 2**30:.2f} GB"
+
+    kinds = (
+        ("seconds", "training time of a run", duration),
+        ("image_passes", "pictures through the image tower", count),
+        ("peak_memory_bytes", "peak memory", memory),
+        ("trained_parameters", "trained parameters", count),
+    )
+    found = []
+    for name, title, wording in kinds:
+        most = max(arm["cost"][name] for arm in arms) or 1
+        rows = [
+            {
+                "arm": arm["name"],
+                "width": round(100 * arm["cost"][name] / most, 2),
+                "text": wording(arm["cost"][name]),
+            }
+            for arm in arms
+        ]
+        found.append({"title": title, "rows": rows})
+    return found

@@ -1,0 +1,228 @@
+"""The page: what the template is given, and the file it becomes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+import yaml
+
+from ...files import write_text
+from ...recipes import load as load_recipe
+from ...recipes import names as recipe_names
+from ...training.run import Run, RunState
+from ..tables import cell, columns, ranked
+from ..tuning import validation_score
+from . import charts, words
+from .examples import gallery
+
+_COLOURS = 8
+"""Arms have a colour each; later ones repeat the colours with a dashed line."""
+
+Key = charts.Key
+
+
+def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
+    """Write a study's ``report.html``: one file without scripts that needs no network.
+
+    Args:
+        folder: the study's folder, whose runs give curves and examples; runs that are gone leave theirs out.
+        summary: the content of its ``summary.json``.
+
+    Returns:
+        The path of the page.
+    """
+    here = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(here),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": words.number, "p_value": words.p_value, "count": words.count}
+    page = environment.get_template("template.html.j2").render(
+        **content(Path(folder), summary),
+        style=(here / "style.css").read_text(encoding="utf-8"),
+        plot_height=charts.HEIGHT,
+    )
+    path = Path(folder) / "report.html"
+    write_text(path, page)
+    return path
+
+
+def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything the template shows."""
+    order = ranked(summary)
+    names = [arm["name"] for arm in summary["arms"]]
+    keys = columns(summary)
+    primary: Key = tuple(summary["primary"][k] for k in ("task", "test", "subset", "metric"))
+    main = [d for d in summary["differences"] if d["family"] == "main"]
+    first = [d for d in main if _key(d) == primary]
+    return {
+        "summary": summary,
+        "title": words.question(names, summary["data"]),
+        "facts": words.facts(summary),
+        "looks": {
+            name: f"arm-{k % _COLOURS}{' again' if k >= _COLOURS else ''}" for k, name in enumerate(names)
+        },
+        "primary": primary,
+        "primary_n": next((m["n"] for arm in order if (m := cell(arm, primary))), 0),
+        "metrics": words.METRICS,
+        "answers": [{"verdict": words.verdict(d), "sentence": d["sentence"]} for d in first],
+        "boards": [{"key": key, **charts.intervals(order, key)} for key in keys],
+        "main_table": _table(order, keys),
+        "subset_tables": _subset_tables(order, keys),
+        "forests": [
+            {"key": key, **charts.forest(group, summary["margin"])}
+            for key in keys
+            if (group := [d for d in main if _key(d) == key])
+        ],
+        "differences": {
+            family: [{**d, "words": words.verdict(d)} for d in summary["differences"] if d["family"] == family]
+            for family in dict.fromkeys(d["family"] for d in summary["differences"])
+        },
+        "page_curves": _curves(folder, summary),
+        "page_costs": charts.costs(summary["arms"]),
+        "gallery": gallery(folder, summary),
+        "diagnostics": _diagnostics(summary["arms"]),
+        "failed": [{"arm": arm["name"], **f} for arm in summary["arms"] for f in arm["failed"]],
+        "margin": words.points(summary["margin"]),
+        "needed": words.needed(first),
+        "trials": _trials(folder, summary),
+        "recipe": yaml.safe_dump(summary["recipe"], sort_keys=False),
+        "plans": yaml.safe_dump(summary["plans"], sort_keys=False),
+        "commands": commands(folder, summary),
+    }
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return row["task"], row["test"], row["subset"], row["metric"]
+
+
+def _table(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, Any]:
+    """Arms by metrics, the metrics grouped by test set, with the best mean of each marked."""
+    tests = dict.fromkeys(key[1] for key in keys)
+    keys = [key for test in tests for key in keys if key[1] == test]
+    rows = [(arm["name"], [cell(arm, key) for key in keys]) for arm in arms]
+    best: list[float | None] = []
+    for column in zip(*(cells for _, cells in rows), strict=True):
+        found = [m for m in column if m is not None and m["mean"] is not None]
+        pick = max if found and found[0]["higher_is_better"] else min
+        # Where all are the same, none is best.
+        several = len({m["mean"] for m in found}) > 1
+        best.append(pick(m["mean"] for m in found) if several else None)
+    return {
+        "tests": {test: sum(key[1] == test for key in keys) for test in tests},
+        "keys": keys,
+        "rows": rows,
+        "best": best,
+    }
+
+
+def _subset_tables(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
+    """The main metrics on each subset (tone variants, the rest) by itself."""
+    wanted = {(task, test, metric) for task, test, _, metric in keys}
+    found: dict[str, dict[Key, None]] = {}
+    for arm in arms:
+        for m in arm["metrics"]:
+            if m["subset"] != "all" and (m["task"], m["test"], m["metric"]) in wanted:
+                found.setdefault(m["subset"], {})[_key(m)] = None
+    return {subset: _table(arms, list(those)) for subset, those in found.items()}
+
+
+def _curves(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The loss, and R@1 of pictures on every validation set."""
+    series: dict[str, dict[str, list[Any]]] = {}
+    for arm in summary["arms"]:
+        failed = {f["seed"] for f in arm["failed"]}
+        for seed in summary["seeds"]:
+            path = folder / "runs" / arm["slug"] / f"seed-{seed}" / "metrics.parquet"
+            if seed in failed or not path.exists():
+                continue
+            frame = pl.read_parquet(path).filter(
+                (pl.col("name") == "loss")
+                | (
+                    pl.col("name").str.starts_with("validation/")
+                    & pl.col("name").str.ends_with("/retrieval/i2t_R@1")
+                )
+            )
+            for (name,), part in frame.partition_by("name", as_dict=True, maintain_order=True).items():
+                part = part.sort("step")
+                run = (part["step"].to_numpy().astype(float), part["value"].to_numpy())
+                series.setdefault(str(name), {}).setdefault(arm["name"], []).append(run)
+    found = []
+    for name in sorted(series):
+        validation = name.startswith("validation/")
+        chart = charts.curves(series[name], percent=validation)
+        title = f"R@1 on validation: {name.split('/')[1]}" if validation else "training loss"
+        found.append({"title": title, "loss": not validation, **chart})
+    return found
+
+
+def _diagnostics(arms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A table per test set: a row per diagnostic with what it says, a column per arm."""
+    tests = dict.fromkeys(test for arm in arms for test in arm["diagnostics"])
+    present = {name for arm in arms for numbers in arm["diagnostics"].values() for name in numbers}
+    ordered = [name for name in words.DIAGNOSTICS if name in present]
+    ordered += sorted(present - set(ordered))
+    found: dict[str, Any] = {}
+    for test in tests:
+        rows = [(name, [arm["diagnostics"].get(test, {}).get(name) for arm in arms]) for name in ordered]
+        found[test] = [
+            (name, words.DIAGNOSTICS.get(name, ""), values)
+            for name, values in rows
+            if any(v is not None for v in values)
+        ]
+    return found
+
+
+def _trials(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What tuning tried."""
+    if not summary["tune"]:
+        return []
+    found = []
+    for arm in summary["arms"]:
+        for number in range(summary["tune"]):
+            place = folder / "tuning" / arm["slug"] / f"trial-{number}"
+            state = RunState.read(place)
+            if state is None:
+                continue
+            run = Run.read(place)
+            found.append(
+                {
+                    "arm": arm["name"],
+                    "number": number,
+                    "spec": run.arm,
+                    "lr": run.recipe.optimizer.lr,
+                    "status": state.status,
+                    "score": validation_score(place),
+                }
+            )
+    return found
+
+
+def commands(folder: Path, summary: Mapping[str, Any]) -> dict[str, str]:
+    """How the study is made again, and how this page is."""
+    shipped = next(
+        (
+            name
+            for name in recipe_names()
+            if load_recipe(name).model_dump() | {"steps": summary["recipe"]["steps"]} == summary["recipe"]
+        ),
+        None,
+    )
+    again = ["counterpoint", "compare", *(arm["name"] for arm in summary["arms"]), "--data", summary["data"]]
+    again += ["--seeds", str(max(summary["seeds"]) + 1), "--recipe", shipped or "recipe.yaml"]
+    again += ["--steps", str(summary["recipe"]["steps"])] if shipped else []
+    again += ["--budget", summary["budget"], "--margin", f"{summary['margin']:g}"]
+    again += ["--tune", str(summary["tune"])] if summary["tune"] else []
+    return {
+        "compare": shlex.join(again),
+        "report": shlex.join(["counterpoint", "report", str(folder)]),
+        "note": "" if shipped else "Save the recipe below as recipe.yaml first.",
+    }

@@ -1,0 +1,157 @@
+"""How the report words numbers, metrics and verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+METRICS = {
+    "i2t_R@1": "pictures whose own caption comes first among all captions of the test set",
+    "t2i_R@1": "captions whose own picture comes first among all pictures of the test set",
+    "group_top1": "pictures put into their group by the name of the group alone, without training on it",
+    "logistic_group_top1": "pictures put into their group by logistic regression on the frozen embeddings",
+    "corruption_100way": "pictures whose own caption is found among 100, averaged over blur, noise, contrast and "
+    "JPEG at three strengths",
+}
+"""What the main metrics count."""
+
+DIAGNOSTICS = {
+    "alignment": "Mean squared distance between a picture and its caption. Lower: pairs lie closer.",
+    "uniformity_image": "How evenly pictures cover the sphere. Lower: more even; 0: all in one point.",
+    "uniformity_text": "How evenly captions cover the sphere. Lower: more even; 0: all in one point.",
+    "gap_centroid": "Distance between the mean picture and the mean caption: the gap between the modalities.",
+    "gap_separability": "How well a line tells pictures from captions. 0.5: mixed; 1: two separate clouds.",
+    "effective_rank_image": "How many directions the pictures really use. Near 1: collapsed.",
+    "effective_rank_text": "How many directions the captions really use. Near 1: collapsed.",
+    "components_99_image": "Principal components that hold 99 % of the variance of the pictures.",
+    "components_99_text": "Principal components that hold 99 % of the variance of the captions.",
+    "std_image": "Spread of the pictures per dimension. 1: well spread; 0: collapsed.",
+    "std_text": "Spread of the captions per dimension. 1: well spread; 0: collapsed.",
+    "arithmetic_tone": "Analogies that hold: a picture, minus one skin tone's name, plus another's.",
+    "arithmetic_gender": "Analogies that hold: a picture, minus one gender's name, plus another's.",
+}
+"""What each diagnostic says, in one line."""
+
+
+def is_fraction(metric: str) -> bool:
+    """Whether a metric is a fraction, which is shown in percent; ranks are not.
+
+    >>> is_fraction("i2t_R@1"), is_fraction("i2t_median_rank[local]")
+    (True, False)
+    """
+    return not metric.partition("[")[0].endswith("rank")
+
+
+def number(value: float | None, metric: str = "", signed: bool = False) -> str:
+    """A metric's value, or a difference of two with its sign.
+
+    >>> number(0.1234, "i2t_R@1"), number(-0.02, "i2t_R@1", signed=True), number(105.0, "i2t_median_rank")
+    ('12.3', '−2.0', '105.0')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{100 * value if is_fraction(metric) else value:{'+' if signed else ''}.1f}"
+    return "0.0" if text in {"-0.0", "+0.0"} else text.replace("-", "−")
+
+
+def p_value(p: float | None) -> str:
+    """A p value with as many digits as it deserves.
+
+    >>> p_value(0.0004), p_value(0.0321), p_value(1.0)
+    ('< 0.001', '0.032', '1')
+    """
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(14.97), duration(754.0), duration(7300.0)
+    ('15 s', '12.6 min', '2.0 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def count(value: float) -> str:
+    """
+    >>> count(15360), count(2076577)
+    ('15,360', '2.08 M')
+    """
+    return f"{value:,.0f}" if value < 1e6 else f"{value / 1e6:.2f} M" if value < 1e9 else f"{value / 1e9:.2f} G"
+
+
+def listing(names: list[str], last: str = "and") -> str:
+    """
+    >>> listing(["clip", "siglip", "slip"], "or")
+    'clip, siglip or slip'
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def question(arms: list[str], data: str) -> str:
+    """The page's title; a path is called by its last part.
+
+    >>> question(["clip", "slip"], "~/photos/pairs.csv")
+    'Which is better on pairs.csv: clip or slip?'
+    """
+    data = PurePath(data).name
+    if len(arms) == 1:
+        return f"{arms[0]} on {data}"
+    if len(arms) > 4:
+        return f"Which of {len(arms)} methods is best on {data}?"
+    return f"Which is {'better' if len(arms) == 2 else 'best'} on {data}: {listing(arms, 'or')}?"
+
+
+def facts(summary: Mapping[str, Any]) -> list[str]:
+    """What the study was, in a few words each."""
+    arms, seeds, towers = len(summary["arms"]), len(summary["seeds"]), summary["recipe"]["towers"]
+    found = [
+        f"{arms} arm{'s' * (arms != 1)}",
+        f"{seeds} seed{'s' * (seeds != 1)} each",
+        f"equal {summary['budget']}",
+        f"{summary['tune']} tuning trials each" if summary["tune"] else "not tuned",
+        f"{towers['image']} and {towers['text']}",
+    ]
+    return found + [str(summary["environment"][k]) for k in ("device", "date") if k in summary["environment"]]
+
+
+def verdict(difference: Mapping[str, Any]) -> dict[str, Any]:
+    """A verdict as a mark and a few words: ``kind`` (ahead, equal, open), ``firm``, ``arm`` (who is ahead), ``text``.
+
+    >>> verdict({"a": "clip", "b": "slip", "verdict": "suggestive: worse"})["text"]
+    'slip seems better'
+    """
+    strength, _, name = str(difference["verdict"]).rpartition(": ")
+    firm = not strength
+    if name in {"better", "worse"}:
+        arm = difference["a" if name == "better" else "b"]
+        return {"kind": "ahead", "firm": firm, "arm": arm, "text": f"{arm} {'is' if firm else 'seems'} better"}
+    if name == "equivalent":
+        return {"kind": "equal", "firm": firm, "arm": None, "text": "equivalent" if firm else "seem equivalent"}
+    return {"kind": "open", "firm": True, "arm": None, "text": "no difference shown"}
+
+
+def points(margin: float) -> str:
+    """
+    >>> points(0.01), points(0.005)
+    ('1 point', '0.5 points')
+    """
+    return f"{100 * margin:g} point{'s' * (margin != 0.01)}"
+
+
+def needed(differences: list[Mapping[str, Any]]) -> list[str]:
+    """How many seeds would show a difference of the margin, in words, for every pair."""
+    found = []
+    for d in differences:
+        seeds = d["seeds_needed"]
+        pair = f"{d['a']} and {d['b']}"
+        if seeds is None:
+            found.append(f"{pair}: unknown, since it takes two seeds on which both finished")
+        elif seeds["n"] is None:
+            found.append(f"{pair}: more seeds alone cannot show it on this test set")
+        else:
+            found.append(f"{pair}: about {seeds['n']} seeds")
+    return found
