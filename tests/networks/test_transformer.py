@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer, initialise
+from counterpoint.networks.pooling import Packing, inside
 from counterpoint.networks.transformer import Block
 
 CAPTIONS = ["a red car", "a blue car on a red road", "woman", "grinning face"]
@@ -25,6 +26,16 @@ def test_padding_and_the_rest_of_the_batch_change_nothing() -> None:
         assert torch.allclose(tower(tower.tokenizer([caption]))[0], features, rtol=1e-10)
     padded = F.pad(tower.tokenizer(CAPTIONS), (0, 3))
     assert torch.allclose(tower(padded), together, rtol=1e-10)
+
+
+def test_packed_states_are_those_of_the_padded_grid() -> None:
+    tower = text()
+    tokens = tower.tokenizer(CAPTIONS)
+    x = tower.token_embedding(tokens) + tower.position_embedding.weight[: tokens.shape[1]]
+    for block in tower.blocks:
+        x = block(x)
+    ends = (tokens == 2).long().argmax(1)
+    assert torch.allclose(tower(tokens), tower.norm(x)[torch.arange(4), ends], rtol=1e-10)
 
 
 def test_what_follows_the_end_is_not_seen() -> None:
@@ -70,11 +81,12 @@ def test_dropout_acts_on_the_input_of_every_block_and_only_while_training() -> N
     torch.manual_seed(
         1
     )  # the same masks, drawn by hand: one before each block, on branch and skip path alike
-    x = tower.token_embedding(tokens) + tower.position_embedding.weight[: tokens.shape[1]]
+    own = inside(tokens, 2)
+    x = (tower.token_embedding(tokens) + tower.position_embedding.weight[: tokens.shape[1]])[own]
     for block in tower.blocks:
-        x = block(x * torch.empty_like(x).bernoulli_(0.5) / 0.5)
-    ends = (tokens == 2).long().argmax(1)
-    assert torch.allclose(dropped, tower.norm(x)[torch.arange(4), ends], rtol=1e-10)
+        x = block(x * torch.empty_like(x).bernoulli_(0.5) / 0.5, Packing(own))
+    ends = own.sum(1).cumsum(0) - 1
+    assert torch.allclose(dropped, tower.norm(x)[ends], rtol=1e-10)
     assert not torch.allclose(dropped, plain)
 
 

@@ -115,7 +115,7 @@ def run(lab: Lab) -> Sequence[Result]:
     ]
     results = [
         measure.difference(
-            f"{treatment} minus {baseline}",
+            f"{treatment} − {baseline}",
             metric,
             arm(treatment),
             arm(baseline),
@@ -129,7 +129,7 @@ def run(lab: Lab) -> Sequence[Result]:
     exchanges = arm(full, "arithmetic")
     results.append(
         measure.difference(
-            "embedding arithmetic: picture plus the name of another skin tone, minus the picture alone",
+            "embedding arithmetic: picture plus the name of another skin tone, − the picture alone",
             "share of exchanges whose nearest picture is the same emoji in that tone",
             {seed: outcome[:, 0] for seed, outcome in exchanges.items()},
             {seed: outcome[:, 1] for seed, outcome in exchanges.items()},

@@ -139,7 +139,7 @@ def run(lab: Lab) -> Sequence[Result]:
     both = [setting for setting in SETTINGS if setting not in ONE_TERM]
     return [
         measure.of_arms(
-            "1: best weight of align+unif minus best temperature of InfoNCE",
+            "1: best weight of align+unif − best temperature of InfoNCE",
             metric,
             {s: arms[s] for s in both},
             lambda scores: max(scores[s] for s in WEIGHTS) - max(scores[s] for s in TEMPERATURES),
@@ -157,7 +157,7 @@ def run(lab: Lab) -> Sequence[Result]:
         ),
         *(
             measure.difference(
-                f"2: {setting} minus align+unif 1",
+                f"2: {setting} − align+unif 1",
                 metric,
                 arms[setting],
                 arms["align+unif 1"],

@@ -154,6 +154,9 @@ def _compute(compute: Callable[..., Arrays], place: Path, settings: Mapping[str,
     return arrays
 
 
+_QUICK_NOTE = ("A smoke run of tiny sizes, which shows nothing; what follows describes the whole experiment.",)
+
+
 @dataclass(frozen=True)
 class Claim:
     """The experiment that tests a paper.
@@ -215,6 +218,6 @@ def reproduce(
         ),
         seconds=round(time.perf_counter() - began + lab.reused, 1),
         results=tuple(results),
-        notes=" ".join(lab.notes),
+        notes=" ".join([*_QUICK_NOTE * quick, *lab.notes]),
         quick=quick,
     )

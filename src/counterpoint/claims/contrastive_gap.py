@@ -118,7 +118,7 @@ def run(lab: Lab) -> Sequence[Result]:
     for loss in ("CUA", "CUAXU"):
         results.append(
             measure.over_seeds(
-                f"1: separability on identical inputs, {loss} minus CLIP",
+                f"1: separability on identical inputs, {loss} − CLIP",
                 held_out,
                 column(same, loss, "after separability") - column(same, "CLIP", "after separability"),
                 expected="below",
@@ -128,7 +128,7 @@ def run(lab: Lab) -> Sequence[Result]:
         for key, metric in (("separability", held_out), ("centroids", distance)):
             results.append(
                 measure.over_seeds(
-                    f"2: {key} of pictures and names, {loss} minus CLIP",
+                    f"2: {key} of pictures and names, {loss} − CLIP",
                     metric,
                     column(named, loss, key) - column(named, "CLIP", key),
                     expected="below",
@@ -136,7 +136,7 @@ def run(lab: Lab) -> Sequence[Result]:
             )
         results.append(
             measure.difference(
-                f"2: R@1, {loss} minus CLIP",
+                f"2: R@1, {loss} − CLIP",
                 "retrieval i2t_R@1 on held-out compositions",
                 column(named, loss, "R@1"),
                 column(named, "CLIP", "R@1"),
@@ -146,7 +146,7 @@ def run(lab: Lab) -> Sequence[Result]:
         )
         results.append(
             measure.difference(
-                f"2: zero-shot group, {loss} minus CLIP",
+                f"2: zero-shot group, {loss} − CLIP",
                 "zero_shot group_top1 on held-out concepts",
                 column(named, loss, "group"),
                 column(named, "CLIP", "group"),
@@ -156,7 +156,7 @@ def run(lab: Lab) -> Sequence[Result]:
         )
         results.append(
             measure.over_seeds(
-                f"2: arithmetic that exchanges the skin tone, {loss} minus CLIP",
+                f"2: arithmetic that exchanges the skin tone, {loss} − CLIP",
                 "share of exchanges that find the right picture",
                 column(named, loss, "arithmetic") - column(named, "CLIP", "arithmetic"),
                 expected="above",

@@ -80,7 +80,7 @@ def run(lab: Lab) -> Sequence[Result]:
     metric = "accuracy on woman or man, held-out pictures"
     results = [
         measure.difference(
-            f"ConVIRT minus SimCLR, linear probe on {fraction:.0%} of the labels",
+            f"ConVIRT − SimCLR, linear probe on {fraction:.0%} of the labels",
             metric,
             correct("convirt", fraction),
             correct("simclr", fraction),
@@ -93,7 +93,7 @@ def run(lab: Lab) -> Sequence[Result]:
     ]
     results.append(
         measure.difference(
-            "ConVIRT's probe on 10% of the labels minus training from scratch on all",
+            "ConVIRT's probe on 10% of the labels − training from scratch on all",
             metric,
             correct("convirt", 0.1),
             correct("scratch", 1.0),
@@ -104,7 +104,7 @@ def run(lab: Lab) -> Sequence[Result]:
     )
     results += [
         measure.difference(
-            f"ConVIRT minus {arm}, linear probe on 10% of the labels",
+            f"ConVIRT − {arm}, linear probe on 10% of the labels",
             metric,
             correct("convirt", 0.1),
             correct(arm, 0.1),

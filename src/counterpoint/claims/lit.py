@@ -93,7 +93,7 @@ def run(lab: Lab) -> Sequence[Result]:
         for better, worse in (("Lu", "uu"), ("Lu", "Uu"), ("Uu", "uu")):
             results.append(
                 measure.difference(
-                    f"{better} minus {worse}, {FEW:.0%} of the captions, {artist}",
+                    f"{better} − {worse}, {FEW:.0%} of the captions, {artist}",
                     metric,
                     arm(better, FEW, condition),
                     arm(worse, FEW, condition),
@@ -104,7 +104,7 @@ def run(lab: Lab) -> Sequence[Result]:
         arms = {f"{m} {f:g}": arm(m, f, condition) for m in ("Lu", "uu") for f in (FEW, ALL)}
         results += [
             measure.of_arms(
-                f"advantage of Lu over uu, {FEW:.0%} minus all captions, {artist}",
+                f"advantage of Lu over uu, {FEW:.0%} − all captions, {artist}",
                 metric,
                 arms,
                 lambda s: (s[f"Lu {FEW:g}"] - s[f"uu {FEW:g}"]) - (s[f"Lu {ALL:g}"] - s[f"uu {ALL:g}"]),
@@ -112,7 +112,7 @@ def run(lab: Lab) -> Sequence[Result]:
                 decides=False,
             ),
             measure.difference(
-                f"Lu pretrained on 98 classes minus on 2, {FEW:.0%} of the captions, {artist}",
+                f"Lu pretrained on 98 classes − on 2, {FEW:.0%} of the captions, {artist}",
                 metric,
                 arm("Lu", FEW, condition),
                 arm("Lu", FEW, condition, "narrow"),

@@ -89,7 +89,7 @@ def run(lab: Lab) -> Sequence[Result]:
             bound=1.0,
         ).model_copy(update={"n_seeds": len(seeds)}),
         measure.difference(
-            f"B: temperature {TEMPERATURES[0]} minus {TEMPERATURES[1]}",
+            f"B: temperature {TEMPERATURES[0]} − {TEMPERATURES[1]}",
             metric,
             low,
             high,

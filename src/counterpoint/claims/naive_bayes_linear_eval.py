@@ -107,7 +107,7 @@ def _simulation(lab: Lab) -> list[Result]:
     ratios = {n: np.log10(examples("logistic", n) / examples("naive_bayes", n)) for n in dimensions}
     results = [
         measure.over_seeds(
-            f"1: naive Bayes, examples needed at {most} dimensions minus at {least}",
+            f"1: naive Bayes, examples needed at {most} dimensions − at {least}",
             "examples until error < Bayes error + 0.01",
             examples("naive_bayes", most) - examples("naive_bayes", least),
             expected="below",
@@ -158,7 +158,7 @@ def _features(lab: Lab) -> list[Result]:
         gap = errors["naive_bayes"] - errors["logistic"]
         few = [i for i, n in enumerate(per_class) if n <= 4]
         decides = name == "trained"
-        metric = "test error on the group, naive Bayes minus logistic regression"
+        metric = "test error on the group, naive Bayes − logistic regression"
         results += [
             measure.over_seeds(
                 f"2: {name} features, 2 and 4 labels per class on average",

@@ -148,14 +148,14 @@ def _small_batches(lab: Lab) -> list[Result]:
     metric = "retrieval i2t_R@1 on held-out compositions"
     results = [
         measure.of_arms(
-            f"1: sigmoid minus softmax, mean over batches of {', '.join(map(str, small))}",
+            f"1: sigmoid − softmax, mean over batches of {', '.join(map(str, small))}",
             metric,
             outcomes,
             lambda scores: gap(scores, small),
             expected="above",
         ),
         measure.of_arms(
-            f"1: that gap at {small[0]} minus the gap at {batches[-1]}",
+            f"1: that gap at {small[0]} − the gap at {batches[-1]}",
             metric,
             outcomes,
             lambda scores: gap(scores, small[:1]) - gap(scores, batches[-1:]),
@@ -165,7 +165,7 @@ def _small_batches(lab: Lab) -> list[Result]:
     ]
     results += [
         measure.difference(
-            f"1: sigmoid minus softmax at batch {b}",
+            f"1: sigmoid − softmax at batch {b}",
             metric,
             outcomes[f"sigmoid {b}"],
             outcomes[f"softmax {b}"],
@@ -214,7 +214,7 @@ def _bias(lab: Lab) -> list[Result]:
     )
     return [
         measure.difference(
-            "3: R@1 with b learned from −10 minus b fixed at 0",
+            "3: R@1 with b learned from −10 − b fixed at 0",
             "retrieval i2t_R@1 on held-out compositions",
             {s: found[f"seed{s}"]["learned"] for s in seeds},
             {s: found[f"seed{s}"]["zero"] for s in seeds},

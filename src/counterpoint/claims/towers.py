@@ -30,7 +30,8 @@ def recipe(quick: bool, **changes: Any) -> Recipe:
 
     ``__`` stands for the dot: ``recipe(False, optimizer__clip_norm=0.0)``.
     """
-    small = {"steps": 2, "batch_size": 16, "towers.image_size": 16, "augmentation.synonyms": False}
+    small: dict[str, Any] = {"steps": 2, "batch_size": 16, "towers.image_size": 16, "towers.context": 8}
+    small |= {"augmentation.synonyms": False}
     given = {key.replace("__", "."): value for key, value in changes.items()}
     return override(load("cpu"), {**given, **(small if quick else {})})
 

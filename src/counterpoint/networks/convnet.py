@@ -29,7 +29,7 @@ class Convolution(nn.Conv2d):
 
 
 class Residual(nn.Module):
-    """x ← skip(x) + conv(relu(norm(conv(relu(norm(x)))))).
+    """x ← skip(x) + conv(gelu(norm(conv(gelu(norm(x)))))).
 
     The skip is an average pool and a 1×1 convolution where sizes change.
     """
@@ -43,10 +43,10 @@ class Residual(nn.Module):
         self.skip = Convolution(channels, out, 1, bias=False) if channels != out else None
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        h = F.relu(self.norm_1(x))
+        h = F.gelu(self.norm_1(x))
         if self.skip is not None:
             x = self.skip(F.avg_pool2d(h, self.stride, ceil_mode=True) if self.stride > 1 else h)
-        branch: Tensor = self.conv_2(F.relu(self.norm_2(self.conv_1(h))))
+        branch: Tensor = self.conv_2(F.gelu(self.norm_2(self.conv_1(h))))
         return x + branch
 
 
@@ -82,4 +82,4 @@ class ConvNet(ImageTower):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         x = self.normalise(images).contiguous(memory_format=torch.channels_last)
-        return F.relu(self.norm(self.stages(self.stem(x)))).mean((2, 3))
+        return F.gelu(self.norm(self.stages(self.stem(x)))).mean((2, 3))

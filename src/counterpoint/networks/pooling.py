@@ -1,4 +1,4 @@
-"""From the states of all tokens of a caption to one vector."""
+"""Which tokens are a caption's own, and from their states to one vector."""
 
 from __future__ import annotations
 
@@ -17,6 +17,29 @@ def inside(tokens: Int[Tensor, "B L"], end: int) -> Bool[Tensor, "B L"]:
     """
     ends = (tokens == end).long()
     return ends.cumsum(1) - ends == 0
+
+
+class Packing:
+    """The way between a padded grid of token states and the states of the captions' own tokens alone.
+
+    >>> packing = Packing(torch.tensor([[True, True], [True, False]]))
+    >>> packed = packing.pack(torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]))
+    >>> packed.squeeze(1).tolist(), packing.unpack(packed).squeeze(2).tolist()
+    ([1.0, 2.0, 3.0], [[1.0, 2.0], [3.0, 0.0]])
+    """
+
+    def __init__(self, mask: Bool[Tensor, "B L"]) -> None:
+        self.mask = mask
+        self._places = mask.flatten().nonzero().squeeze(1)
+
+    def pack(self, grid: Float[Tensor, "B L W"]) -> Float[Tensor, "n W"]:
+        """The states of the captions' own tokens, caption after caption."""
+        return grid.flatten(0, 1)[self._places]
+
+    def unpack(self, packed: Float[Tensor, "n W"]) -> Float[Tensor, "B L W"]:
+        """The grid again, with zeros for padding."""
+        grid = packed.new_zeros(self.mask.numel(), packed.shape[1])
+        return grid.index_copy(0, self._places, packed).view(*self.mask.shape, -1)
 
 
 def pool(states: Float[Tensor, "B L W"], mask: Bool[Tensor, "B L"], how: Pooling) -> Float[Tensor, "B W"]:

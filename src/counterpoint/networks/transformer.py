@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .base import ImageTower, TextTower, Tokenizer
 from .heads import Linear
 from .pixels import Normalise
-from .pooling import inside, pool
+from .pooling import Packing, inside, pool
 
 
 class Embedding(nn.Embedding):
@@ -36,10 +36,17 @@ class Block(nn.Module):
         self.up = Linear(width, 4 * width, std=(2 * width) ** -0.5, bias=True)
         self.down = Linear(4 * width, width, std=residual, bias=True)
 
-    def forward(self, x: Float[Tensor, "B L W"]) -> Float[Tensor, "B L W"]:
-        q, k, v = self.qkv(self.norm_1(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+    def forward(
+        self, x: Float[Tensor, "*batch n W"], packing: Packing | None = None
+    ) -> Float[Tensor, "*batch n W"]:
+        """States after the block: ``(B, L, W)``, or those of the tokens of a ``packing`` alone, ``(n, W)``."""
+        qkv = self.qkv(self.norm_1(x))
+        if packing is not None:
+            qkv = packing.unpack(qkv)
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        attended = attended.transpose(1, 2).flatten(2)
+        x = x + self.out(attended if packing is None else packing.pack(attended))
         fed: Tensor = self.down(F.gelu(self.up(self.norm_2(x))))
         return x + fed
 
@@ -68,10 +75,12 @@ class TextTransformer(TextTower):
 
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
         assert self.pooling is not None
+        packing = Packing(inside(tokens, self.tokenizer.end))  # half of a batch of short captions is padding
         x = self.token_embedding(tokens) + self.position_embedding.weight[: tokens.shape[1]]
+        x = packing.pack(x)
         for block in self.blocks:
-            x = block(F.dropout(x, dropout, self.training and dropout > 0))
-        return pool(self.norm(x), inside(tokens, self.tokenizer.end), self.pooling)
+            x = block(F.dropout(x, dropout, self.training and dropout > 0), packing)
+        return pool(packing.unpack(self.norm(x)), packing.mask, self.pooling)
 
 
 class VisionTransformer(ImageTower):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,7 @@ def curves(arms: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], percent:
         points = zip(x[keep].tolist(), y[keep].tolist(), strict=True)
         return " ".join(f"{across.at(a):g},{100 - up.at(b):g}" for a, b in points)
 
-    lines = []
+    lines: list[dict[str, Any]] = []
     for arm, found in runs.items():
         x, mean = _mean(found)
         lines.append(
@@ -182,7 +183,7 @@ def spread(positions: Sequence[float], gap: float = _LABEL_GAP, end: float = HEI
     """
     order = sorted(range(len(positions)), key=lambda k: positions[k])
     placed = list(positions)
-    for before, k in zip(order, order[1:], strict=False):
+    for before, k in pairwise(order):
         placed[k] = max(placed[k], placed[before] + gap)
     limit = end
     for k in reversed(order):

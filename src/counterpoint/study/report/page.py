@@ -83,7 +83,9 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
             if (group := [d for d in main if _key(d) == key])
         ],
         "differences": {
-            family: [{**d, "words": words.verdict(d)} for d in summary["differences"] if d["family"] == family]
+            family: [
+                {**d, "words": words.verdict(d)} for d in summary["differences"] if d["family"] == family
+            ]
             for family in dict.fromkeys(d["family"] for d in summary["differences"])
         },
         "page_curves": _curves(folder, summary),

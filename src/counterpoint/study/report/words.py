@@ -80,7 +80,9 @@ def count(value: float) -> str:
     >>> count(15360), count(2076577)
     ('15,360', '2.08 M')
     """
-    return f"{value:,.0f}" if value < 1e6 else f"{value / 1e6:.2f} M" if value < 1e9 else f"{value / 1e9:.2f} G"
+    return (
+        f"{value:,.0f}" if value < 1e6 else f"{value / 1e6:.2f} M" if value < 1e9 else f"{value / 1e9:.2f} G"
+    )
 
 
 def listing(names: list[str], last: str = "and") -> str:
@@ -128,9 +130,19 @@ def verdict(difference: Mapping[str, Any]) -> dict[str, Any]:
     firm = not strength
     if name in {"better", "worse"}:
         arm = difference["a" if name == "better" else "b"]
-        return {"kind": "ahead", "firm": firm, "arm": arm, "text": f"{arm} {'is' if firm else 'seems'} better"}
+        return {
+            "kind": "ahead",
+            "firm": firm,
+            "arm": arm,
+            "text": f"{arm} {'is' if firm else 'seems'} better",
+        }
     if name == "equivalent":
-        return {"kind": "equal", "firm": firm, "arm": None, "text": "equivalent" if firm else "seem equivalent"}
+        return {
+            "kind": "equal",
+            "firm": firm,
+            "arm": None,
+            "text": "equivalent" if firm else "seem equivalent",
+        }
     return {"kind": "open", "firm": True, "arm": None, "text": "no difference shown"}
 
 

@@ -1,0 +1,77 @@
+"""counterpoint papers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import tyro
+
+from .arguments import parse
+
+Status = Literal["planned", "implemented", "verified"]
+
+
+@dataclass(frozen=True)
+class ListPapers:
+    """List the papers."""
+
+    status: Status | None = None
+    """Only papers of this status: verified ones have evidence here that reproduces their claim."""
+    family: str | None = None
+    """Only papers of this family, such as pairwise."""
+    text: str | None = None
+    """Only papers whose name, title or summary holds these words."""
+    json: bool = False
+    """Print a JSON list instead of a table."""
+
+
+@dataclass(frozen=True)
+class ShowPaper:
+    """Show one paper: what it is, where it lives, what was measured."""
+
+    slug: tyro.conf.Positional[str]
+    """The paper's name here (see: counterpoint papers list)."""
+    json: bool = False
+    """Print JSON instead of a page."""
+
+
+FORMS: dict[str, type[ListPapers] | type[ShowPaper]] = {"list": ListPapers, "show": ShowPaper}
+
+
+@dataclass(frozen=True)
+class Papers:
+    """The papers: what each is, where it lives, what was measured."""
+
+    action: tyro.conf.Positional[Literal["list", "show"]] = "list"
+    """list: all papers, or those of a --status; show SLUG: one of them. Each has its own --help."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    words = list(arguments)
+    if not words or (words[0].startswith("-") and words[0] not in {"-h", "--help"}):
+        words.insert(0, "list")
+    if words[0] not in FORMS:
+        parse(Papers, words, "papers")  # answers --help, and a wrong word with what is right
+        return 2
+    given = parse(FORMS[words[0]], words[1:], f"papers {words[0]}")
+    from rich.console import Console
+
+    from .. import catalog
+    from ..catalog.render import as_dict, page, table
+
+    if isinstance(given, ShowPaper):
+        paper = catalog.paper(given.slug)
+        if given.json:
+            print(json.dumps(as_dict(paper), indent=2, ensure_ascii=False))
+        else:
+            Console().print(page(paper))
+        return 0
+    papers = catalog.find(status=given.status, family=given.family, text=given.text)
+    if given.json:
+        print(json.dumps([as_dict(paper) for paper in papers], indent=2, ensure_ascii=False))
+    else:
+        Console().print(table(papers))
+    return 0

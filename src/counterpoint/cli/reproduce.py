@@ -1,0 +1,112 @@
+"""counterpoint reproduce."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from .arguments import parse
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..catalog.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Run the experiment that tests a paper's claim; the same command goes on where it stopped."""
+
+    slug: tyro.conf.Positional[str]
+    """The paper (see: counterpoint papers list)."""
+    quick: bool = False
+    """A smoke run of seconds, whose numbers show nothing."""
+    jobs: int = 1
+    """Training runs at a time, each in a process of its own."""
+    out: Path | None = None
+    """Where the evidence is written; evidence/SLUG.json unless given, and nowhere with --quick."""
+    json: bool = False
+    """Print the evidence as JSON instead of a table."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(Reproduce, arguments, "reproduce")
+    # The name is checked before torch is loaded, so that a typo is answered at once.
+    from ..catalog import paper
+    from ..claims import CLAIMS
+
+    title = paper(given.slug).title
+    if given.slug not in CLAIMS:
+        raise ValueError(
+            f"{given.slug} ({title}) has no claim that can be run here; those that have: {', '.join(CLAIMS.names())}"
+        )
+    from rich.console import Console
+
+    console = Console(stderr=given.json)
+    with console.status("loading torch"):
+        from ..claims import reproduce
+    from .progress import StudyProgress
+
+    with StudyProgress(console) as progress:
+        doing = progress.bars.add_task(given.slug, total=None, note="")
+        evidence = reproduce(
+            given.slug,
+            given.quick,
+            jobs=given.jobs,
+            listener=progress,
+            tell=lambda text: progress.bars.update(doing, note=text),
+        )
+    place = given.out or (None if given.quick else destination(given.slug))
+    if place is not None:
+        evidence.write(place)
+    if given.json:
+        print(evidence.model_dump_json(indent=2))
+        return 0
+    console.print(title, style="bold underline", highlight=False)
+    console.print(evidence.claim, highlight=False)
+    if evidence.quick:
+        console.print("A smoke run: these numbers show nothing.", style="yellow")
+    console.print(table(evidence))
+    console.print(evidence.notes, style="dim", highlight=False)
+    console.print(f"verdict: {evidence.verdict}", style="bold", highlight=False)
+    if place is not None:
+        console.print(f"evidence: {place}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def table(evidence: Evidence) -> Table:
+    """What was measured: first what the verdict rests on, then what is reported beside it."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ..catalog.render import expectation, number
+
+    styles = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
+    found = Table(caption=f"{evidence.seconds:,.0f} s on {evidence.machine.cores} cores", caption_justify="left")
+    found.add_column("measured", overflow="fold")
+    for column in ("expected", "95 % interval", "verdict"):
+        found.add_column(column, no_wrap=True)
+    for decides in (True, False):
+        found.add_section()
+        for result in evidence.results:
+            if result.decides == decides:
+                style = styles[result.verdict]
+                found.add_row(
+                    f"{escape(result.name)}\n[dim]{escape(result.metric)}[/]",
+                    expectation(result),
+                    f"{number(result.estimate)}\n[dim]{number(result.low)} … {number(result.high)}[/]",
+                    f"[{style}]{result.verdict}[/]" + ("" if decides else "\n[dim](beside it)[/]"),
+                )
+    return found
+
+
+def destination(slug: str) -> Path:
+    """The checkout's evidence folder; of an installed package, one here."""
+    from ..catalog.entries import evidence_folder
+
+    folder = evidence_folder()
+    return (folder if folder.name == "evidence" else Path("evidence")) / f"{slug}.json"

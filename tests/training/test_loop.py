@@ -1,0 +1,159 @@
+"""The loop does what a hand-written one does, and stops loudly when the loss does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from fixtures.tiny import TinyData
+
+from counterpoint.data.loader import Loader
+from counterpoint.methods.arm import Arm
+from counterpoint.recipes import Optimizer, Recipe, override
+from counterpoint.study.runner import run
+from counterpoint.training.checkpoint import CheckpointError
+from counterpoint.training import checkpoint as checkpoints
+from counterpoint.training.loop import fit
+from counterpoint.training.optim import adamw, learning_rate
+from counterpoint.training.run import OtherRun, Run
+from counterpoint.types import Clock
+
+CAPTIONS = [TinyData().captions(row)[0] for row in range(70)]
+
+
+def loader_of(method: object, recipe: Recipe, rank: int = 0, world: int = 1) -> Loader:
+    data = TinyData()
+    return Loader(
+        data,
+        data.splits.train,
+        method.views,  # type: ignore[attr-defined]
+        augmentation=recipe.augmentation,
+        tokenizer=method.text_tower.tokenizer,  # type: ignore[attr-defined]
+        image_size=recipe.towers.image_size,
+        batch_size=recipe.batch_size,
+        seed=3,
+        rank=rank,
+        world=world,
+    )
+
+
+def test_equals_a_plain_pytorch_loop(recipe: Recipe) -> None:
+    # Clipping sums the gradients' squares in the optimiser's order; without it the two are equal to the last bit.
+    recipe = override(recipe, {"optimizer.clip_norm": 0})
+    ours, plain = (Arm.parse("clip").build(recipe, CAPTIONS, seed=0) for _ in range(2))
+    fit(ours, loader_of(ours, recipe), recipe, seed=0)
+    o = recipe.optimizer
+    decayed = [p for p in plain.parameters() if p.ndim >= 2]
+    rest = [p for p in plain.parameters() if p.ndim < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": o.weight_decay}, {"params": rest, "weight_decay": 0.0}],
+        lr=o.lr,
+        betas=(o.beta1, o.beta2),
+        eps=o.eps,
+    )
+    plain.train()
+    batches = loader_of(plain, recipe)
+    for step in range(recipe.steps):
+        batch = batches.batch(step)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, recipe.steps, o)
+        z = plain.encode(batch)
+        loss = torch.stack(list(plain.losses(z, batch, Clock(step, recipe.steps)).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            plain.after_step({}, batch, Clock(step, recipe.steps))
+    for (name, a), b in zip(ours.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_vectors_and_scalars_are_not_decayed() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3))
+    decayed, rest = adamw(module, Optimizer(weight_decay=0.3)).param_groups
+    assert [p.ndim for p in decayed["params"]] == [2]
+    assert decayed["weight_decay"] == 0.3
+    assert [p.ndim for p in rest["params"]] == [1, 1, 1]
+    assert rest["weight_decay"] == 0.0
+
+
+def test_batches_follow_from_seed_and_step(recipe: Recipe) -> None:
+    method = Arm.parse("slip").build(recipe, CAPTIONS, seed=0)
+    one, two = loader_of(method, recipe), loader_of(method, recipe)
+    started_late = dict(enumerate((batch for batch, _ in two.batches(2, 4)), start=2))
+    for step, (batch, clock) in enumerate(one.batches(0, 4)):
+        assert clock.step == step
+        if step in started_late:
+            assert torch.equal(batch.ids, started_late[step].ids)
+            for view in batch.views:
+                assert torch.equal(batch[view], started_late[step][view]), view
+
+
+def test_an_epoch_shows_every_example_once(recipe: Recipe) -> None:
+    method = Arm.parse("clip").build(recipe, CAPTIONS, seed=0)
+    loader = loader_of(method, override(recipe, {"batch_size": 5}))
+    seen = torch.cat([loader.batch(step).ids for step in range(loader.steps_per_epoch)])
+    assert len(seen.unique()) == len(seen) == 30
+    assert not torch.equal(loader.batch(0).ids, loader.batch(loader.steps_per_epoch).ids)
+
+
+def test_ranks_share_a_batch(recipe: Recipe) -> None:
+    method = Arm.parse("clip").build(recipe, CAPTIONS, seed=0)
+    whole = loader_of(method, recipe).batch(1)
+    parts = [loader_of(method, recipe, rank, 3).batch(1) for rank in range(3)]
+    assert sorted(whole.ids.tolist()) == sorted(i for part in parts for i in part.ids.tolist())
+    for part in parts:
+        for position, identity in enumerate(part.ids.tolist()):
+            there = whole.ids.tolist().index(identity)
+            assert torch.equal(part["image"][position], whole["image"][there])
+
+
+def test_training_needs_two_examples(recipe: Recipe) -> None:
+    method = Arm.parse("clip").build(recipe, CAPTIONS, seed=0)
+    with pytest.raises(ValueError, match="has 1 example"):
+        Loader(
+            TinyData(),
+            TinyData().splits.train[:1],
+            method.views,
+            augmentation=recipe.augmentation,
+            tokenizer=method.text_tower.tokenizer,
+            image_size=24,
+            batch_size=4,
+            seed=0,
+        )
+
+
+def test_a_non_finite_loss_names_step_term_and_ids(pairs: Path, recipe: Recipe, tmp_path: Path) -> None:
+    loss = tmp_path / "my_loss.py"
+    loss.write_text(
+        "import torch\n"
+        "class Breaks(torch.nn.Module):\n"
+        "    def __init__(self, after: int = 2):\n"
+        "        super().__init__()\n"
+        "        self.after, self.calls = after, 0\n"
+        "    def forward(self, image, text):\n"
+        "        self.calls += 1\n"
+        "        return (image - text).square().sum() * (float('nan') if self.calls > self.after else 1.0)\n"
+    )
+    state = run(Run(f"{loss}:Breaks,after=4", str(pairs), recipe, 0), tmp_path / "run", tasks=("retrieval",))
+    assert state.status == "failed"
+    assert state.steps == 4
+    for part in ("not finite at step 4", "inputs are finite", "Ids of the batch: ["):
+        assert part in state.reason
+
+
+def test_another_run_in_the_folder(what: Run, tmp_path: Path) -> None:
+    what.claim(tmp_path)
+    with pytest.raises(OtherRun, match="holds another run"):
+        Run("siglip", what.data, what.recipe, 0).claim(tmp_path)
+
+
+def test_weights_that_do_not_fit(recipe: Recipe, tmp_path: Path) -> None:
+    small = Arm.parse("clip").build(recipe, CAPTIONS, seed=0)
+    wide = Arm.parse("clip").build(override(recipe, {"widths.embedding": 32}), CAPTIONS, seed=0)
+    checkpoints.save(tmp_path, 1, small, None)
+    saved = checkpoints.load(tmp_path)
+    assert saved is not None
+    with pytest.raises(CheckpointError, match="do not fit the model"):
+        checkpoints.restore(saved, wide, None)
