@@ -21,7 +21,7 @@ from counterpoint.study.report import examples as report_examples
 from counterpoint.study.report import write_report
 from fixtures.synthetic_study import ARMS, FAILED, write_data, write_study
 
-_VOID = {"meta", "link", "img", "br", "hr", "input"}
+_VOID = {"meta", "link", "img", "br", "wbr"}
 _REFERENCES = {"src", "href", "srcset", "poster", "data", "action", "formaction", "background", "xlink:href"}
 
 
@@ -211,6 +211,22 @@ def test_an_arm_without_a_finished_run(data: Path, tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, summary).read_text(encoding="utf-8"))
     assert "no finished run" in page.text
     assert "the loss was NaN" in page.text
+
+
+def test_tuning_trials_are_listed(study: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(study[0], folder)
+    shutil.copytree(folder / "runs" / "clip" / "seed-0", folder / "tuning" / "clip" / "trial-0")
+    arm, seed, _ = FAILED
+    shutil.copytree(folder / "runs" / arm / f"seed-{seed}", folder / "tuning" / arm / "trial-1")
+    source = write_report(folder, {**study[1], "tune": 2}).read_text(encoding="utf-8")
+    section = re.search(r'<section id="tuning".*?</section>', source, flags=re.DOTALL)
+    assert section is not None
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in section[0].split("<tr>")[2:]]
+    assert [[re.sub("<.*?>", "", c) for c in row[:2]] for row in cells] == [["clip", "0"], [arm, "1"]]
+    assert re.fullmatch(r"\d+\.\d", cells[0][4])
+    assert cells[1][4] == "failed"
+    assert 'id="tuning"' not in (study[0] / "report.html").read_text(encoding="utf-8")
 
 
 def test_without_the_data_set_the_rest_is_written(study: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

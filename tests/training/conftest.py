@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fixtures.files import write_pairs
 
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.training.run import Run
+from fixtures.files import write_pairs
 
 
 @pytest.fixture(scope="session")

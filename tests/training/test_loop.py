@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from fixtures.tiny import TinyData
 
 from counterpoint.data.loader import Loader
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Optimizer, Recipe, override
 from counterpoint.study.runner import run
-from counterpoint.training.checkpoint import CheckpointError
 from counterpoint.training import checkpoint as checkpoints
+from counterpoint.training.checkpoint import CheckpointError
 from counterpoint.training.loop import fit
 from counterpoint.training.optim import adamw, learning_rate
 from counterpoint.training.run import OtherRun, Run
 from counterpoint.types import Clock
+from fixtures.tiny import TinyData
 
 CAPTIONS = [TinyData().captions(row)[0] for row in range(70)]
 

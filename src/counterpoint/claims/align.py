@@ -139,18 +139,22 @@ def run(lab: Lab) -> Sequence[Result]:
     )
     kept = {name: int(arm(name, "pairs")[seeds[0]]) for name in names if name.endswith("filtered")}
     lab.note(
-        f"Emoji has 2,324 training pairs: a tenth of the card's sizes, in its proportions; {STEPS} steps at batch {BATCH} for",
-        "every condition. Noise gives a picture another picture's name; the pairs are drawn anew for every seed.",
-        f"Filtering drops captions that several pictures share ({', '.join(f'{k}: {v:,} left' for k, v in kept.items())});",
-        "captions of rare words are not dropped, as most names of emoji have one. σ starts at 0.07 except where stated:",
-        "from the paper's 1 it hardly moves in so few steps.",
+        f"Emoji has 2,324 training pairs, of which an eighth, a half and all are taken; {STEPS} steps at",
+        f"batch {BATCH} for every condition. Noise gives a picture another picture's name; the pairs are",
+        "drawn anew for every seed. Filtering drops captions that several pictures share",
+        f"({', '.join(f'{k}: {v:,} left' for k, v in kept.items())}); captions of rare words are not",
+        "dropped, as most names of emoji have one. σ starts at 0.07 except where stated: from the",
+        "paper's 1 it hardly moves in so few steps.",
     )
     return results
 
 
 CLAIM = Claim(
     slug="align",
-    statement="Trained for equal steps, four times as many pairs of which 30 % have a wrong caption retrieve better than the clean pairs.",
+    statement=(
+        "Trained for equal steps, four times as many pairs of which 30 % have a wrong caption retrieve better "
+        "than the clean pairs."
+    ),
     refuted="the clean pairs win over four times as many with 30 % noise",
     run=run,
 )

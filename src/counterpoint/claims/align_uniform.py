@@ -1,4 +1,5 @@
-"""Alignment and uniformity: what InfoNCE tends to with many negatives, as numbers and as a loss of their own."""
+"""Alignment and uniformity: what InfoNCE tends to with many negatives, as numbers and as a loss of their "
+"own."""
 
 from __future__ import annotations
 
@@ -73,14 +74,20 @@ def encoder(setting: str, seed: int, steps: int, batch: int = BATCH) -> Arrays:
         return view(chosen, rng), view(chosen, rng)
 
     options = SETTINGS[setting]
-    loss: Objective = AlignUniform(**options) if "alignment" in options else InfoNCE(**options)
+    loss: Objective
+    loss = AlignUniform(**options) if "alignment" in options else InfoNCE(options["temperature"])
     train((network, network), loss, draw, steps=steps, lr=3e-3, seed=seed)
     return _probe(network, x, classes, train_rows, test_rows, seed)
 
 
 @torch.no_grad()
 def _probe(
-    network: nn.Module, x: Tensor, classes: np.ndarray, train_rows: np.ndarray, test_rows: np.ndarray, seed: int
+    network: nn.Module,
+    x: Tensor,
+    classes: np.ndarray,
+    train_rows: np.ndarray,
+    test_rows: np.ndarray,
+    seed: int,
 ) -> Arrays:
     from sklearn.linear_model import LogisticRegression
 
@@ -98,13 +105,11 @@ def _probe(
 
 
 def limit(negatives: Sequence[int], anchors: int, seed: int) -> Arrays:
-    """How far −log softmax of each anchor's positive is from its limit, less log M, on random unit vectors.
-
-    For x' uniform on the sphere in d dimensions, E exp(κ x·x') = Γ(d/2) (2/κ)^(d/2−1) I_{d/2−1}(κ).
-    """
+    """How far −log softmax of each anchor's positive is from its limit, less log M, on random unit "
+    "vectors."""
     rng = np.random.default_rng(seed)
-    kappa, half = 1 / TAU, DIMENSIONS / 2
-    expected = math.lgamma(half) + (half - 1) * math.log(2 / kappa) + math.log(special.iv(half - 1, kappa))
+    kappa = 1 / TAU
+    expected = log_mean_exp(kappa, DIMENSIONS)
     positive = _unit(rng, anchors)[:, 0] * kappa  # by symmetry the anchor may be the first axis
     found = []
     for m in negatives:
@@ -118,9 +123,17 @@ def limit(negatives: Sequence[int], anchors: int, seed: int) -> Arrays:
     return {"deviation": np.abs(deviations).mean(1), "mean deviation": np.abs(deviations.mean(1))}
 
 
+def log_mean_exp(kappa: float, d: int) -> float:
+    """``log E exp(κ x·x')`` for x' uniform on the sphere in d dimensions: ``Γ(d/2) (2/κ)^(d/2−1) "
+    "I_{d/2−1}(κ)``."""
+    half = d / 2
+    return math.lgamma(half) + (half - 1) * math.log(2 / kappa) + math.log(special.iv(half - 1, kappa))
+
+
 def _unit(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n d"]:
     z = rng.standard_normal((n, DIMENSIONS))
-    return z / np.linalg.norm(z, axis=1, keepdims=True)
+    unit: np.ndarray = z / np.linalg.norm(z, axis=1, keepdims=True)
+    return unit
 
 
 def run(lab: Lab) -> Sequence[Result]:
@@ -188,8 +201,8 @@ def _correlation(lab: Lab, steps: int) -> list[Result]:
     z, spread = math.atanh(spearman), math.sqrt((1 + spearman**2 / 2) / max(len(runs) - 3, 1))
     low, high = math.tanh(z - 1.96 * spread), math.tanh(z + 1.96 * spread)
     lab.note(
-        f"2: the correlation is over {len(runs)} runs of one seed with different losses, temperatures and batches, which",
-        "are its 'seeds'; without either term included.",
+        f"2: the correlation is over {len(runs)} runs of one seed with different losses, temperatures and",
+        "batches, which are its 'seeds'; without either term included.",
     )
     return [
         Result(
@@ -209,20 +222,18 @@ def _limit(lab: Lab) -> list[Result]:
     negatives, anchors = (NEGATIVES[:4], 256) if lab.quick else (NEGATIVES, ANCHORS)
     found = lab.cells(
         limit,
-        {
-            f"seed{seed}": {"negatives": list(negatives), "anchors": anchors, "seed": seed}
-            for seed in seeds
-        },
+        {f"seed{seed}": {"negatives": list(negatives), "anchors": anchors, "seed": seed} for seed in seeds},
     )
     slopes = {
         key: [float(np.polyfit(np.log(negatives), np.log(found[f"seed{seed}"][key]), 1)[0]) for seed in seeds]
         for key in ("deviation", "mean deviation")
     }
     lab.note(
-        f"1 and 2: two-layer networks on views (shift, noise, masking) of scikit-learn's digits, batch {BATCH}, a probe on",
-        f"{LABELLED} labels. The best setting of each family is chosen again in every resample.",
-        f"3: random unit vectors in {DIMENSIONS} dimensions, τ = {TAU}; the limit in closed form. The deviation of a",
-        "single anchor falls like M^−½; that of the mean over anchors, where the fluctuations cancel, falls faster.",
+        "1 and 2: two-layer networks on views (shift, noise, masking) of scikit-learn's digits, batch",
+        f"{BATCH}, a probe on {LABELLED} labels. The best setting of each family is chosen again in every",
+        f"resample. 3: random unit vectors in {DIMENSIONS} dimensions, τ = {TAU}; the limit in closed",
+        "form. The deviation of a single anchor falls like M^−½; that of the mean over anchors, where",
+        "the fluctuations cancel, falls faster.",
     )
     return [
         measure.over_seeds(
@@ -246,11 +257,13 @@ def _limit(lab: Lab) -> list[Result]:
 CLAIM = Claim(
     slug="align-uniform",
     statement=(
-        "InfoNCE less log M tends to an alignment and a uniformity term as the negatives M grow; optimising the two "
+        "InfoNCE less log M tends to an alignment and a uniformity term as the negatives M grow; "
+        "optimising the two "
         "directly is as good as InfoNCE, both are needed, and low values of both go with good features."
     ),
     refuted=(
-        "the deviation does not fall like M^−½, the two terms are clearly worse than InfoNCE at every weight, leaving "
+        "the deviation does not fall like M^−½, the two terms are clearly worse than InfoNCE at every "
+        "weight, leaving "
         "uniformity out does not collapse the features, or accuracy does not correlate with the pair"
     ),
     run=run,

@@ -22,7 +22,7 @@ import torch
 from ..catalog import paper
 from ..catalog.evidence import Evidence, Machine, Result
 from ..files import writing
-from ..study.compare import Listener, Silent, run_folder
+from ..study.study import Listener, Silent, run_folder
 from ..study.design import ArmPlan, Design
 from ..study.execute import Job, execute
 from ..study.summary import Results
@@ -154,7 +154,9 @@ def _compute(compute: Callable[..., Arrays], place: Path, settings: Mapping[str,
     return arrays
 
 
-_QUICK_NOTE = ("A smoke run of tiny sizes, which shows nothing; what follows describes the whole experiment.",)
+_QUICK_NOTE = (
+    "A smoke run of tiny sizes, which shows nothing; what follows describes the whole experiment.",
+)
 
 
 @dataclass(frozen=True)

@@ -173,12 +173,11 @@ def run(lab: Lab) -> Sequence[Result]:
             decides=False,
         )
     )
-    spread = {loss: float(column(named, loss, "components").mean()) for loss in LOSSES}
+    spread = ", ".join(f"{loss} {column(named, loss, 'components').mean():.0f}" for loss in LOSSES)
     lab.note(
-        f"Two-layer networks into {WIDTH} dimensions, fixed temperature {TEMPERATURE}, batch {BATCH}, {steps} steps, the",
-        "same for all losses; 1 on 16 × 16 pixels of the emoji, 2 on those and hashed words of their names.",
-        "Principal components for 99 % of the variance:",
-        ", ".join(f"{loss} {value:.0f}" for loss, value in spread.items()) + ".",
+        f"Two-layer networks into {WIDTH} dimensions, fixed temperature {TEMPERATURE}, batch {BATCH},",
+        f"{steps} steps, the same for all losses; 1 on 16 × 16 pixels of the emoji, 2 on those and hashed",
+        f"words of their names. Principal components for 99 % of the variance: {spread}.",
     )
     return results
 
@@ -186,11 +185,13 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="contrastive-gap",
     statement=(
-        "At a low temperature the CLIP loss keeps two encoders linearly separable although they see identical inputs; "
+        "At a low temperature the CLIP loss keeps two encoders linearly separable although they see "
+        "identical inputs; "
         "alignment and uniformity terms narrow the gap between pictures and names without costing retrieval."
     ),
     refuted=(
-        "the CLIP loss removes the gap by itself, or the gap does not fall with the terms, or R@1 falls by more than 2 "
+        "the CLIP loss removes the gap by itself, or the gap does not fall with the terms, or R@1 falls "
+        "by more than 2 "
         "points"
     ),
     run=run,

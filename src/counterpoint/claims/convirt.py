@@ -20,7 +20,14 @@ LANGUAGES = ("en", "de", "fr", "es", "pt", "it")
 ATTRIBUTE = "gender"
 """Men and women of one profession differ in a few pixels."""
 FRACTIONS = (0.01, 0.1, 1.0)
-ARMS = ("convirt", "convirt,image_weight=0.5", "convirt,image_weight=0.25", "whole caption", "simclr", "scratch")
+ARMS = (
+    "convirt",
+    "convirt,image_weight=0.5",
+    "convirt,image_weight=0.25",
+    "whole caption",
+    "simclr",
+    "scratch",
+)
 
 
 def pretrained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
@@ -57,9 +64,10 @@ def pretrained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
 
 
 def _probe(train: np.ndarray, classes: np.ndarray, test: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    if len(np.unique(classes)) < 2:  # so few labels that only one class is among them
-        return (truth == classes[0]).astype(float)
-    return (logistic(train, classes, test, 2) == truth).astype(float)
+    one = len(np.unique(classes)) < 2  # so few labels that only one class is among them
+    predicted = np.full(len(truth), classes[0]) if one else logistic(train, classes, test, 2)
+    correct: np.ndarray = (predicted == truth).astype(float)
+    return correct
 
 
 def run(lab: Lab) -> Sequence[Result]:
@@ -68,7 +76,12 @@ def run(lab: Lab) -> Sequence[Result]:
     found = lab.cells(
         pretrained,
         {
-            f"{arm.replace(' ', '-')}-seed{seed}": {"arm": arm, "seed": seed, "steps": STEPS, "quick": lab.quick}
+            f"{arm.replace(' ', '-')}-seed{seed}": {
+                "arm": arm,
+                "seed": seed,
+                "steps": STEPS,
+                "quick": lab.quick,
+            }
             for arm in arms
             for seed in seeds
         },
@@ -115,10 +128,11 @@ def run(lab: Lab) -> Sequence[Result]:
         if arm not in ("convirt", "simclr")
     ]
     lab.note(
-        f"The sentences of a picture are its names in {len(LANGUAGES)} languages, of which one is drawn per epoch ('whole",
-        f"caption': all of them in one text); {STEPS} steps at batch {BATCH}, from random weights. Names say whether a woman or",
-        "a man is drawn, as a report says what a picture shows. Labels of training are drawn anew for every seed.",
-        "Reports of several sentences, as in the paper card, need another data set.",
+        f"The sentences of a picture are its names in {len(LANGUAGES)} languages, of which one is drawn",
+        f"per epoch ('whole caption': all of them in one text); {STEPS} steps at batch {BATCH}, from",
+        "random weights. Names say whether a woman or a man is drawn, as a report says what a picture",
+        "shows. Labels of training are drawn anew for every seed. Reports of several sentences need",
+        "another data set.",
     )
     return results
 
@@ -126,7 +140,8 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="convirt",
     statement=(
-        "Contrast with one sentence of several teaches an image tower a fine attribute: with a tenth of the labels a linear "
+        "Contrast with one sentence of several teaches an image tower a fine attribute: with a tenth of "
+        "the labels a linear "
         "probe is more than 5 points better on it than on SimCLR's features."
     ),
     refuted="SimCLR's features are as good",

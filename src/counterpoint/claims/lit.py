@@ -38,7 +38,9 @@ def modes(labels: str, seed: int, steps: int, quick: bool) -> Arrays:
     rows = data.splits.train
     classes = data.labels["subgroup"].values
     if labels == "narrow":
-        classes = (data.labels["group"].values == data.labels["group"].names.index("people and body parts")) * 1
+        classes = (
+            data.labels["group"].values == data.labels["group"].names.index("people and body parts")
+        ) * 1
     image, _ = build_towers(settings.towers, captions_of(data, rows), seed)
     trained(Supervised(image, classes, seed), data, rows, settings, seed)
     image.requires_grad_(True)
@@ -65,11 +67,13 @@ def _tune(mode: str, image: object, data: PairedData, rows: Rows, settings: Reci
 
 
 def _named(model: Embedder, data: PairedData, quick: bool) -> Arrays:
-    """Which of 100 held-out names is the picture's, for pictures of the artist of training and of the other."""
+    """Which of 100 held-out names is the picture's, for pictures of the artist of training and of the "
+    "other."""
     rows = np.concatenate(list(data.splits.test.values()))
     examples = create("shift", limit=20 if quick else 400)(model, data, rows).examples
     return {
-        condition: examples[f"{condition}_100way"].drop_nulls().to_numpy() for condition in ("clean", "artist")
+        condition: examples[f"{condition}_100way"].drop_nulls().to_numpy()
+        for condition in ("clean", "artist")
     }
 
 
@@ -121,10 +125,11 @@ def run(lab: Lab) -> Sequence[Result]:
             ),
         ]
     lab.note(
-        f"The image tower is the built-in one, trained for {STEPS} steps on labels of the Twemoji pictures; contrastive",
-        f"tuning takes {STEPS} steps more at batch {BATCH} (uu has only those). Text towers start from random weights:",
-        "no pretrained one ships with the package, so LL and UU are not tried. Half of the held-out names differ in",
-        "skin tone or gender alone, which the labels of the pretraining do not tell.",
+        f"The image tower is the built-in one, trained for {STEPS} steps on labels of the Twemoji",
+        f"pictures; contrastive tuning takes {STEPS} steps more at batch {BATCH} (uu has only those).",
+        "Text towers start from random weights: no pretrained one ships with the package, so LL and UU",
+        "are not tried. Half of the held-out names differ in skin tone or gender alone, which the labels",
+        "of the pretraining do not tell.",
     )
     return results
 
@@ -132,7 +137,8 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="lit",
     statement=(
-        "With captions for a tenth of the pictures, a text tower tuned to a pretrained, locked image tower names held-out "
+        "With captions for a tenth of the pictures, a text tower tuned to a pretrained, locked image "
+        "tower names held-out "
         "pictures better than two towers trained from scratch, on the artist of training and on another."
     ),
     refuted="training both towers from scratch wins at a tenth of the captions",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict, Unpack
 
 import numpy as np
+from jaxtyping import Float
 from scipy import stats
 
 from ..catalog.evidence import Direction, Result
@@ -72,7 +73,9 @@ def difference(
     return of_arms(name, metric, arms, linear({"treatment": 1, "baseline": -1}), **rule)
 
 
-def over_seeds(name: str, metric: str, values: Sequence[float], **rule: Unpack[Rule]) -> Result:
+def over_seeds(
+    name: str, metric: str, values: Sequence[float] | Float[np.ndarray, " seeds"], **rule: Unpack[Rule]
+) -> Result:
     """The mean of one number per seed, with the t interval over seeds; not measured if a number is not finite.
 
     >>> over_seeds("slope", "log-log slope", [0.01, -0.02, 0.0, 0.01, 0.02], expected="within", bound=0.1).verdict

@@ -41,9 +41,9 @@ def two_tower(temperature: float, seed: int, steps: int) -> Arrays:
 
 def run(lab: Lab) -> Sequence[Result]:
     worlds = 20 if lab.quick else WORLDS
-    simulated = lab.cells(
-        simulate, {"worlds": {"worlds": worlds, "n_boot": 200 if lab.quick else 1000}}
-    )["worlds"]
+    simulated = lab.cells(simulate, {"worlds": {"worlds": worlds, "n_boot": 200 if lab.quick else 1000}})[
+        "worlds"
+    ]
     share = "share of worlds with p < 0.05, one-sided"
     results = [
         measure.rate(
@@ -99,12 +99,12 @@ def run(lab: Lab) -> Sequence[Result]:
     ]
     results += _coverage(20 if lab.quick else 1000)
     lab.note(
-        f"A: {worlds} worlds of 10 seeds × 500 examples; its number of seeds is the number of worlds, which are",
-        "independent.",
-        f"B: two-layer networks on 16 × 16 pixels and on hashed words of the names, InfoNCE at a fixed temperature,",
-        f"batch {BATCH}, {steps} steps; all seeds share the test set of {len(low[seeds[0]])} emoji.",
-        "Coverage: equal arms under 5 seeds in the two regimes where the bootstrap alone does worst and best;",
-        "95 % is nominal, and the interval is the binomial one over simulated worlds.",
+        f"A: {worlds} worlds of 10 seeds × 500 examples; its number of seeds is the number of worlds,",
+        "which are independent. B: two-layer networks on 16 × 16 pixels and on hashed words of the",
+        f"names, InfoNCE at a fixed temperature, batch {BATCH}, {steps} steps; all seeds share the test",
+        f"set of {len(low[seeds[0]])} emoji. Coverage: equal arms under 5 seeds in the two regimes where",
+        "the bootstrap alone does worst and best; 95 % is nominal, and the interval is the binomial one",
+        "over simulated worlds.",
     )
     return results
 
@@ -113,7 +113,10 @@ def _coverage(worlds: int) -> list[Result]:
     found = []
     for regime in ("seeds dominate", "examples dominate"):
         measured = coverage(REGIMES[regime], n_worlds=worlds)
-        for name, value in (("Multi-Bootstrap alone", measured.bootstrap), ("verdict interval", measured.verdict)):
+        for name, value in (
+            ("Multi-Bootstrap alone", measured.bootstrap),
+            ("verdict interval", measured.verdict),
+        ):
             found.append(
                 measure.rate(
                     f"coverage of the {name}, 5 seeds, {regime}",
@@ -130,11 +133,13 @@ def _coverage(worlds: int) -> list[Result]:
 CLAIM = Claim(
     slug="multiberts",
     statement=(
-        "A test that resamples seeds and examples together keeps its false-positive rate; the usual test on one "
+        "A test that resamples seeds and examples together keeps its false-positive rate; the usual test "
+        "on one "
         "checkpoint does not, and its interval is too narrow on real runs too."
     ),
     refuted=(
-        "the single-checkpoint rate stays below 10 %, the Multi-Bootstrap's exceeds 10 %, or the paired interval is no "
+        "the single-checkpoint rate stays below 10 %, the Multi-Bootstrap's exceeds 10 %, or the paired "
+        "interval is no "
         "wider than the one over examples"
     ),
     run=run,

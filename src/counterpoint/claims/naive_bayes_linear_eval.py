@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ..catalog.evidence import Result
+from ..catalog.evidence import Direction, Result
 from ..data.source import load
-from ..evaluation import create, learning_curve
+from ..evaluation import learning_curve
 from ..evaluation.classifiers import CLASSIFIERS
 from ..evaluation.simulation import GaussianClasses, examples_needed
 from ..networks import ConvNet, initialise
@@ -123,14 +123,15 @@ def _simulation(lab: Lab) -> list[Result]:
         ),
     ]
     for n in dimensions:
-        for classifier, expected, bound in (("naive_bayes", "below", 100.0), ("logistic", "above", 100.0)):
+        sides: tuple[tuple[str, Direction], ...] = (("naive_bayes", "below"), ("logistic", "above"))
+        for classifier, expected in sides:
             results.append(
                 measure.over_seeds(
                     f"1: {classifier.replace('_', ' ')}, {n} dimensions",
                     "examples until error < Bayes error + 0.01",
                     examples(classifier, n),
                     expected=expected,
-                    bound=bound,
+                    bound=100.0,
                     decides=False,
                 )
             )
@@ -180,11 +181,11 @@ def _features(lab: Lab) -> list[Result]:
         where = " and ".join(f"between {per_class[i]} and {per_class[i + 1]}" for i in signs) or "nowhere"
         lab.note(f"With {name} features the mean errors cross {where} (labels per class).")
     lab.note(
-        f"1: covariance 'easy', {CLASSES} classes, {REPEATS} repeats a seed; logistic regression sees features scaled to",
-        "[0, 1].",
-        "2: the groups (9) of the emoji, two held-out test sets together; the number of seeds is the number of random",
-        "training subsets, so the interval does not cover the choice of test examples. Sentence embeddings of emoji",
-        "names, which the paper card offers as well, are not tried: no such model ships with the package.",
+        f"1: covariance 'easy', {CLASSES} classes, {REPEATS} repeats a seed; logistic regression sees",
+        "features scaled to [0, 1]. 2: the groups (9) of the emoji, two held-out test sets together; the",
+        "number of seeds is the number of random training subsets, so the interval does not cover the",
+        "choice of test examples. Sentence embeddings of emoji names are not tried: no such model ships",
+        "with the package.",
     )
     return results
 
@@ -192,11 +193,14 @@ def _features(lab: Lab) -> list[Result]:
 CLAIM = Claim(
     slug="naive-bayes-linear-eval",
     statement=(
-        "Naive Bayes with pooled variances comes near its best error with few examples whatever the dimension, where "
-        "logistic regression needs ten times as many; on features of a trained network it wins while labels are few."
+        "Naive Bayes with pooled variances comes near its best error with few examples whatever the "
+        "dimension, where "
+        "logistic regression needs ten times as many; on features of a trained network it wins while "
+        "labels are few."
     ),
     refuted=(
-        "naive Bayes needs more examples as the dimension grows, logistic regression is there first, or logistic "
+        "naive Bayes needs more examples as the dimension grows, logistic regression is there first, or "
+        "logistic "
         "regression is better even at 2 to 4 labels per class"
     ),
     run=run,

@@ -63,7 +63,7 @@ def biases(seed: int, steps: int, batch: int) -> Arrays:
     return found
 
 
-class Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves it untyped
     """Notes the largest tensor that any operation gives, in elements."""
 
     elements = 0
@@ -77,14 +77,15 @@ class Largest(TorchDispatchMode):
 
 
 def tiles(size: int, width: int, tile_sizes: Sequence[int]) -> tuple[float, list[int]]:
-    """Claim 2: the largest relative error of tiled loss and gradients in float64, and the largest tensor per tile."""
+    """Claim 2: the largest relative error of tiled loss and gradients in float64, and the largest tensor "
+    "per tile."""
     generator = torch.Generator().manual_seed(0)
     z = [torch.randn(size, width, generator=generator, dtype=torch.float64) for _ in range(2)]
 
     def evaluate(evaluator: str, tile: Any) -> tuple[list[Tensor], int]:
         loss = SigLIP().double().evaluated(evaluator, tile)  # type: ignore[arg-type] # a name from a fixed list
         x, y = (F.normalize(part, dim=-1).requires_grad_() for part in z)
-        with Largest() as largest:
+        with Largest() as largest:  # type: ignore[no-untyped-call] # as above
             value = loss(x, y)
             value.backward()
         gradients = [p.grad for p in (x, y, *loss.parameters())]
@@ -137,7 +138,9 @@ def _small_batches(lab: Lab) -> list[Result]:
     seeds = lab.seeds(SEEDS)
     found = cells(seeds, {arm: [lr] for arm, lr in best.items()})
     outcomes = {
-        f"{loss} {b}": {seed: found[f"{loss}-batch{b}-lr{best[loss, b]:g}-seed{seed}"]["test"] for seed in seeds}
+        f"{loss} {b}": {
+            seed: found[f"{loss}-batch{b}-lr{best[loss, b]:g}-seed{seed}"]["test"] for seed in seeds
+        }
         for loss, b in arms
     }
     small = [b for b in batches if b in SMALL]
@@ -176,9 +179,9 @@ def _small_batches(lab: Lab) -> list[Result]:
     ]
     rates_chosen = ", ".join(f"{loss} {b}: {lr:g}" for (loss, b), lr in best.items())
     lab.note(
-        f"1: two-layer networks on 16 × 16 pixels of the emoji and hashed words of their names, {steps} steps of Adam at",
-        f"every batch size; learning rate from {', '.join(f'{r:g}' for r in rates)} by validation R@1 of a seed that is not",
-        f"among the tested ones ({rates_chosen}).",
+        f"1: two-layer networks on 16 × 16 pixels of the emoji and hashed words of their names, {steps}",
+        f"steps of Adam at every batch size; learning rate from {', '.join(f'{r:g}' for r in rates)} by",
+        f"validation R@1 of a seed that is not among the tested ones ({rates_chosen}).",
     )
     return results
 
@@ -209,8 +212,9 @@ def _bias(lab: Lab) -> list[Result]:
     seeds, steps = lab.seeds(SEEDS), 20 if lab.quick else STEPS
     found = lab.cells(biases, {f"seed{s}": {"seed": s, "steps": steps, "batch": 64} for s in seeds})
     lab.note(
-        "3: the image network was trained by InfoNCE with another text network before; batch 64, a learned bias from",
-        "−10 against one fixed at 0. The paper card names no refutation for 3, so it does not decide.",
+        "3: the image network was trained by InfoNCE with another text network before; batch 64, a",
+        "learned bias from −10 against one fixed at 0. Nothing is named that would refute 3, so it does",
+        "not decide.",
     )
     return [
         measure.difference(
@@ -225,7 +229,9 @@ def _bias(lab: Lab) -> list[Result]:
             "3: first loss with b = 0 over that with b = −10, log10",
             "log10 of a ratio of losses",
             [
-                float(np.log10(found[f"seed{s}"]["zero first loss"] / found[f"seed{s}"]["learned first loss"]))
+                float(
+                    np.log10(found[f"seed{s}"]["zero first loss"] / found[f"seed{s}"]["learned first loss"])
+                )
                 for s in seeds
             ],
             expected="above",
@@ -237,11 +243,13 @@ def _bias(lab: Lab) -> list[Result]:
 CLAIM = Claim(
     slug="siglip",
     statement=(
-        "With batches of 8 to 32 pairs the sigmoid loss retrieves at least as well as the tuned softmax loss, and "
+        "With batches of 8 to 32 pairs the sigmoid loss retrieves at least as well as the tuned softmax "
+        "loss, and "
         "evaluated in tiles it gives the same loss and gradients in memory that grows with the tile."
     ),
     refuted=(
-        "the softmax loss wins at small batches beyond the spread of seeds with both learning rates tuned, or tiles "
+        "the softmax loss wins at small batches beyond the spread of seeds with both learning rates "
+        "tuned, or tiles "
         "change the loss or its gradients"
     ),
     run=run,

@@ -1,4 +1,5 @@
-"""A two-tower model small enough for a claim of minutes: two-layer networks on pixels and on bags of words."""
+"""A two-tower model small enough for a claim of minutes: two-layer networks on pixels and on bags of "
+"words."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ class SmallTwoTower(nn.Module):
         hidden: of the hidden layers.
     """
 
-    heads = ("global",)
+    heads: tuple[str, ...] = ("global",)
 
     def __init__(self, seed: int, width: int = 64, hidden: int = 256) -> None:
         super().__init__()

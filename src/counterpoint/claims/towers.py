@@ -1,4 +1,5 @@
-"""What claims need to train the package's own towers outside a study: other rows, other captions, other losses."""
+"""What claims need to train the package's own towers outside a study: other rows, other captions, other "
+"losses."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the process's exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    # Not list(…): the command of that name is a module of this package, and so the name here.
+    words = [*(sys.argv[1:] if arguments is None else arguments)]
     if not words or words[0] in {"-h", "--help"}:
         print(_help())
         return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import tyro
 
@@ -13,20 +13,17 @@ from ..recipes import load as load_recipe
 T = TypeVar("T")
 
 
-def parse(form: type[T], arguments: Sequence[str], command: str, **defaults: Any) -> T:
+def parse(form: type[T], arguments: Sequence[str], command: str) -> T:
     """Fill a dataclass from the command line.
 
     Where the dataclass has a ``recipe`` (a name or a file) and ``options`` (a Recipe), the named recipe gives the
     defaults of the options, so that ``--recipe gpu --optimizer.lr 1e-3`` changes one number of that recipe.
     """
-    fields = {field.name for field in dataclasses.fields(form)}  # type: ignore[arg-type]
-    if {"recipe", "options"} <= fields:
-        defaults["options"] = load_recipe(_value(arguments, "--recipe") or "cpu")
-    default = form(**defaults) if defaults else None
-    prog = f"counterpoint {command}"
-    if default is None:
-        return tyro.cli(form, args=list(arguments), prog=prog)
-    return tyro.cli(form, args=list(arguments), prog=prog, default=default)
+    words, program = [*arguments], f"counterpoint {command}"
+    if not {"recipe", "options"} <= {field.name for field in dataclasses.fields(form)}:  # type: ignore[arg-type]
+        return tyro.cli(form, args=words, prog=program)
+    default = form(options=load_recipe(_value(arguments, "--recipe") or "cpu"))  # type: ignore[call-arg]
+    return tyro.cli(form, args=words, prog=program, default=default)
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:

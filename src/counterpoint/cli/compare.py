@@ -62,15 +62,14 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Console(stderr=given.json)
     with console.status("loading torch"):
-        from ..study.compare import DryRun, compare
+        from ..study.study import DryRun, compare
     from .progress import StudyProgress
 
     def on_cost(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str, int]) -> bool:
         console.print(cost_table(design, costs, steps, given.jobs))
         return not given.dry_run
 
-    with console.status(f"preparing {given.data} and measuring each arm's step"):
-        pass
+    console.print(f"preparing {given.data} and timing a few steps of each arm …", highlight=False)
     with StudyProgress(console) as progress:
         try:
             study = compare(

@@ -27,7 +27,7 @@ class Data:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(Data, arguments, "data", action=tyro.MISSING)
+    given = parse(Data, arguments, "data")
     import json
 
     from rich.console import Console

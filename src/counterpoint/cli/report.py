@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Console(stderr=given.json)
     with console.status("reading the runs"):
-        from ..study.compare import again
+        from ..study.study import again
 
         study = again(given.study)
     if given.json:

@@ -86,7 +86,9 @@ def table(evidence: Evidence) -> Table:
     from ..catalog.render import expectation, number
 
     styles = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
-    found = Table(caption=f"{evidence.seconds:,.0f} s on {evidence.machine.cores} cores", caption_justify="left")
+    found = Table(
+        caption=f"{evidence.seconds:,.0f} s on {evidence.machine.cores} cores", caption_justify="left"
+    )
     found.add_column("measured", overflow="fold")
     for column in ("expected", "95 % interval", "verdict"):
         found.add_column(column, no_wrap=True)

@@ -19,7 +19,7 @@ from .arguments import parse
 class Train:
     """Train and evaluate one method; the same command goes on where it stopped."""
 
-    method: tyro.conf.Positional[str]
+    method: tyro.conf.Positional[str] = ""
     """A method, with options after commas (see: counterpoint list methods)."""
     data: str = "emoji"
     """emoji, emoji:artist, a folder, or a CSV, TSV, JSONL or Parquet file of pairs."""
@@ -39,7 +39,11 @@ class Train:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(Train, arguments, "train", method=tyro.MISSING)
+    given = parse(Train, arguments, "train")
+    if not given.method:
+        raise ValueError(
+            "which method? For example: counterpoint train clip (see: counterpoint list methods)"
+        )
     from ..methods.arm import Arm
 
     slug = Arm.parse(given.method).slug

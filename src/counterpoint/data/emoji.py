@@ -131,7 +131,9 @@ class Emoji(PairedData):
     def training_captions(self, row: int) -> list[str]:
         """The captions, and one that says what kind of thing it is, as tags do: ``"animal mammal, animals & nature"``."""
         emoji = row % len(self.table)
-        kind = f"{self._columns['subgroup'][emoji].replace('-', ' ')}, {self._columns['group'][emoji].lower()}"
+        kind = (
+            f"{self._columns['subgroup'][emoji].replace('-', ' ')}, {self._columns['group'][emoji].lower()}"
+        )
         return [*self.captions(row), kind]
 
     def shifts(self) -> Mapping[str, ImageSource]:

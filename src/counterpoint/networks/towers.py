@@ -39,7 +39,7 @@ def build_towers(
     >>> from counterpoint.recipes.schema import Towers
     >>> image, text = build_towers(Towers(), ["a red car", "a blue car"], seed=0)
     >>> image.width, text(text.tokenizer(["a red car"])).shape
-    (128, torch.Size([1, 192]))
+    (128, torch.Size([1, 128]))
 
     Args:
         towers: the names and sizes. ``open_clip`` towers keep the size and context they were made for.

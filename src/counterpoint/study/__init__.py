@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from ..registry import lazy_exports
 
 if TYPE_CHECKING:
-    from .compare import Study, compare
+    from .study import Study, compare
     from .design import Design
     from .runner import run, train
 
 __all__ = ["Design", "Study", "compare", "run", "train"]
 __getattr__, __dir__ = lazy_exports(
     __name__,
-    {"Design": "design", "Study": "compare", "compare": "compare", "run": "runner", "train": "runner"},
+    {"Design": "design", "Study": "study", "compare": "study", "run": "runner", "train": "runner"},
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..data.loader import Loader
@@ -11,6 +12,7 @@ from ..data.source import load as load_data
 from ..recipes import override
 from ..training.loop import fit
 from ..training.run import PeakMemory, Run, build
+from ..types import NonFiniteLoss
 from .design import Design
 
 _WARM_UP, _TIMED = 2, 5
@@ -57,7 +59,8 @@ def _measure(design: Design, arm: str) -> ArmCost:
         seed=0,
     )
     memory, ends = PeakMemory(), [time.perf_counter()]
-    fit(method, loader, recipe, on_step=lambda progress: ends.append(time.perf_counter()))
+    with suppress(NonFiniteLoss):  # such an arm is an outcome of the study, not a reason to have none
+        fit(method, loader, recipe, on_step=lambda progress: ends.append(time.perf_counter()))
     times = [b - a for a, b in zip(ends[_WARM_UP:], ends[_WARM_UP + 1 :], strict=False)]
     passes = method.passes()
     return ArmCost(

@@ -94,7 +94,7 @@ class Results:
     """All runs of a study, by arm and seed."""
 
     def __init__(self, design: Design, folder: Path) -> None:
-        from .compare import run_folder
+        from .study import run_folder
 
         self.design = design
         self.runs: dict[str, dict[int, FinishedRun]] = {}
@@ -167,8 +167,9 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
         "primary": dict(zip(("task", "test", "subset", "metric"), headline, strict=True)),
         "arms": arms,
         "differences": differences,
-        "multiplicity": multiplicity
+        "multiplicity": f"{multiplicity}."
         + (f" Differences by subset are a family of their own: {also}." if also else ""),
+        "tuning": _tuning(folder, plans) if design.tune else [],
         "warnings": _warnings(results),
     }
     summary["winner"] = _winner(results, arms, headline)
@@ -264,6 +265,25 @@ def name_of(key: Key) -> str:
     """
     task, test, subset, metric = key
     return f"{task} {metric} ({test}{'' if subset == 'all' else f', {subset}'})"
+
+
+def _tuning(folder: Path, plans: Mapping[str, ArmPlan]) -> list[dict[str, Any]]:
+    """What the search cost each arm, and what it chose."""
+    found = []
+    for arm, plan in plans.items():
+        places = sorted((folder / "tuning" / Arm.parse(arm).slug).glob("trial-*"))
+        states = [state for place in places if (state := RunState.read(place)) is not None]
+        found.append(
+            {
+                "arm": arm,
+                "trials": len(states),
+                "failed": sum(state.status == "failed" for state in states),
+                "seconds": sum(state.seconds for state in states),
+                "image_passes": sum(state.image_passes for state in states),
+                "chosen": {**plan.changes, **plan.options},
+            }
+        )
+    return found
 
 
 def _winner(results: Results, arms: list[dict[str, Any]], headline: Key) -> dict[str, Any]:

@@ -148,7 +148,9 @@ def _markdown(summary: Mapping[str, Any]) -> str:
     lines = [f"| {' | '.join(row)} |" for row in [head, ["---"] + ["---:"] * (len(head) - 1), *body]]
     sentences = [f"- {d['sentence']}" for d in summary["differences"] if d["family"] == "main"]
     seeds = len(summary["seeds"])
-    note = f"Percent, mean of {seeds} seed{'s' * (seeds != 1)} with its 95 % interval. {summary['multiplicity']}."
+    note = (
+        f"Percent, mean of {seeds} seed{'s' * (seeds != 1)} with its 95 % interval. {summary['multiplicity']}"
+    )
     return "\n".join([*lines, "", note, "", *sentences]) + "\n"
 
 

@@ -22,6 +22,8 @@ from .examples import gallery
 
 _COLOURS = 8
 """Arms have a colour each; later ones repeat the colours with a dashed line."""
+_FEW = 6
+"""Pairs of arms up to which every one is put into words at once."""
 
 Key = charts.Key
 
@@ -44,7 +46,7 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": words.number, "p_value": words.p_value, "count": words.count}
+    environment.filters |= {"number": words.number, "p_value": words.p_value, "breakable": words.breakable}
     page = environment.get_template("template.html.j2").render(
         **content(Path(folder), summary),
         style=(here / "style.css").read_text(encoding="utf-8"),
@@ -63,6 +65,8 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     primary: Key = tuple(summary["primary"][k] for k in ("task", "test", "subset", "metric"))
     main = [d for d in summary["differences"] if d["family"] == "main"]
     first = [d for d in main if _key(d) == primary]
+    if len(first) > _FEW:  # those with the arm that the page recommends are read first
+        first = sorted(first, key=lambda d: summary["winner"]["name"] not in (d["a"], d["b"]))
     return {
         "summary": summary,
         "title": words.question(names, summary["data"]),
@@ -94,7 +98,8 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "diagnostics": _diagnostics(summary["arms"]),
         "failed": [{"arm": arm["name"], **f} for arm in summary["arms"] for f in arm["failed"]],
         "margin": words.points(summary["margin"]),
-        "needed": words.needed(first),
+        "needed": words.needed(first) if len(first) <= _FEW else [],
+        "few": _FEW,
         "trials": _trials(folder, summary),
         "recipe": yaml.safe_dump(summary["recipe"], sort_keys=False),
         "plans": yaml.safe_dump(summary["plans"], sort_keys=False),

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from markupsafe import Markup
+
 METRICS = {
     "i2t_R@1": "pictures whose own caption comes first among all captions of the test set",
     "t2i_R@1": "captions whose own picture comes first among all pictures of the test set",
@@ -105,6 +107,15 @@ def question(arms: list[str], data: str) -> str:
     if len(arms) > 4:
         return f"Which of {len(arms)} methods is best on {data}?"
     return f"Which is {'better' if len(arms) == 2 else 'best'} on {data}: {listing(arms, 'or')}?"
+
+
+def breakable(arm: str) -> Markup:
+    """An arm's name that may be broken between its options.
+
+    >>> breakable("slip,ssl_weight=0.5")
+    Markup('slip,<wbr>ssl_weight=0.5')
+    """
+    return Markup(",<wbr>").join(arm.split(","))
 
 
 def facts(summary: Mapping[str, Any]) -> list[str]:

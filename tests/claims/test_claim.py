@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from counterpoint import catalog
+from counterpoint.catalog.evidence import Evidence, Result
+from counterpoint.claims import CLAIMS, multiberts
+from counterpoint.claims.claim import Arrays, Claim, Lab, reproduce
+from counterpoint.registry import UnknownName
+from counterpoint.study.design import Design
+from counterpoint.study.execute import Event, Job
+from counterpoint.training.run import RunState
+
+CALLS: list[int] = []
+
+
+def squares(n: int) -> Arrays:
+    CALLS.append(n)
+    return {"squares": np.arange(n) ** 2}
+
+
+@pytest.fixture(autouse=True)
+def _no_calls() -> None:
+    CALLS.clear()
+
+
+@pytest.mark.parametrize("slug", CLAIMS.names())
+def test_the_catalog_and_the_claims_agree(slug: str) -> None:
+    found: Claim = CLAIMS.get(slug)
+    assert found.slug == slug
+    assert catalog.paper(slug).claim == CLAIMS.reference(slug)
+    assert found.statement.endswith(".")
+    assert not found.refuted.endswith(".")
+
+
+def test_every_claim_of_the_catalog_is_known() -> None:
+    assert {paper.slug for paper in catalog.papers() if paper.claim} == set(CLAIMS.names())
+
+
+def test_a_finished_cell_is_read_and_not_computed_again(tmp_path: Path) -> None:
+    first = Lab(tmp_path).cells(squares, {"a": {"n": 3}, "b": {"n": 4}})
+    lab = Lab(tmp_path)
+    second = lab.cells(squares, {"b": {"n": 4}, "a": {"n": 3}})
+    assert CALLS == [3, 4]
+    assert list(second) == ["b", "a"]
+    assert second["a"]["squares"].tolist() == first["a"]["squares"].tolist() == [0, 1, 4]
+    assert lab.reused == float(first["a"]["seconds"] + first["b"]["seconds"])
+
+
+def test_a_cell_with_other_settings_is_another_cell(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    lab.cells(squares, {"a": {"n": 3}})
+    assert len(lab.cells(squares, {"a": {"n": 5}})["a"]["squares"]) == 5
+    assert len(lab.cells(squares, {"a": {"n": 3}})["a"]["squares"]) == 3
+    assert CALLS == [3, 5]
+
+
+def test_what_was_finished_before_an_interruption_stays(tmp_path: Path) -> None:
+    def tell(text: str) -> None:
+        if text.startswith("b"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Lab(tmp_path, tell=tell).cells(squares, {"a": {"n": 3}, "b": {"n": 4}})
+    Lab(tmp_path).cells(squares, {"a": {"n": 3}, "b": {"n": 4}})
+    assert CALLS == [3, 4]
+
+
+def test_several_jobs_compute_in_processes_of_their_own(tmp_path: Path) -> None:
+    settings = {"x": {"worlds": 2, "n_boot": 10}, "y": {"worlds": 3, "n_boot": 10}}
+    parallel = Lab(tmp_path / "two", jobs=2).cells(multiberts.simulate, settings)
+    serial = Lab(tmp_path / "one").cells(multiberts.simulate, settings)
+    assert list(parallel) == list(serial)
+    for name in settings:
+        assert parallel[name]["multi"].tolist() == serial[name]["multi"].tolist()
+        assert parallel[name]["single"].tolist() == serial[name]["single"].tolist()
+
+
+class Watcher:
+    """Counts what is trained."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.steps = 0
+
+    def begin(self, title: str, jobs: Any) -> None:
+        self.jobs += jobs
+
+    def __call__(self, event: Event) -> None:
+        self.steps += event.progress is not None
+
+
+def test_a_study_trains_what_is_missing_for_as_long_as_it_is_told(tmp_path: Path) -> None:
+    from counterpoint.claims.towers import recipe
+
+    design = Design(("clip", "siglip"), seeds=(0,), recipe=recipe(True), tasks=("retrieval",))
+    first = Watcher()
+    Lab(tmp_path, listener=first).study("pair", design, {"siglip": 3})
+    assert {job.what.arm: job.what.recipe.steps for job in first.jobs} == {"clip": 2, "siglip": 3}
+    assert first.steps == 5
+    second = Watcher()
+    lab = Lab(tmp_path, listener=second)
+    results = lab.study("pair", design, {"siglip": 3})
+    assert second.steps == 0
+    spent = [RunState.read(job.folder) for job in first.jobs]
+    assert lab.reused == sum(state.seconds for state in spent if state is not None) > 0
+    assert set(results.runs) == {"clip", "siglip"}
+
+
+def _measured(low: float) -> Result:
+    return Result(name="gain", metric="R@1", expected="above", estimate=0.2, low=low, high=0.3, n_seeds=5)
+
+
+def test_evidence_says_what_was_tested_and_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(lab: Lab) -> list[Result]:
+        lab.note("One.", "Two.")
+        lab.reused = 100.0
+        return [_measured(0.1)]
+
+    monkeypatch.setattr(multiberts, "CLAIM", Claim("multiberts", "A helps.", "it does not", run))
+    full = reproduce("multiberts", folder=tmp_path)
+    assert full.verdict == "reproduced"
+    assert full.claim == "A helps. Refuted if it does not."
+    assert full.command == "counterpoint reproduce multiberts"
+    assert full.notes == "One. Two."
+    assert full.seconds >= 100
+    smoke = reproduce("multiberts", quick=True)
+    assert smoke.verdict == "inconclusive"
+    assert smoke.quick
+    assert smoke.notes.startswith("A smoke run")
+    full.write(tmp_path / "multiberts.json")
+    assert Evidence.read(tmp_path / "multiberts.json") == full
+
+
+def test_a_smoke_run_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders: list[Path] = []
+
+    def run(lab: Lab) -> list[Result]:
+        lab.cells(squares, {"a": {"n": 3}})
+        folders.append(lab.folder)
+        assert lab.seeds(8) == ((0, 1) if lab.quick else tuple(range(8)))
+        return [_measured(0.1)]
+
+    monkeypatch.setattr(multiberts, "CLAIM", Claim("multiberts", "A helps.", "it does not", run))
+    reproduce("multiberts", quick=True)
+    assert not folders[0].exists()
+    assert not list(tmp_path.iterdir())
+    reproduce("multiberts")
+    assert folders[1] == Path("runs/claims/multiberts")
+    assert len(list((tmp_path / "runs/claims/multiberts/cells").iterdir())) == 1
+
+
+def test_an_unknown_paper_and_one_without_a_claim() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'siglip'"):
+        reproduce("sigllip")
+    with pytest.raises(UnknownName, match=r"unknown claim 'vcd'.*clip-rocket"):
+        reproduce("vcd")

@@ -1,0 +1,153 @@
+"""What single experiments are made of."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from counterpoint.claims import align, align_uniform, clip_rocket, naive_bayes_linear_eval, siglip
+from counterpoint.claims.claim import Lab
+from counterpoint.claims.towers import recipe
+from counterpoint.data.base import Labels
+from counterpoint.diagnostics.features import Features
+from counterpoint.methods.arm import Arm
+from fixtures.tiny import Oracle, TinyData
+
+CAPTIONS = ["a hand", "a person with a dog"]
+
+
+@pytest.fixture(scope="module")
+def passes() -> dict[str, dict[str, int]]:
+    arms = {*clip_rocket.BASIC.values(), *clip_rocket.IMPROVED.values(), *clip_rocket.ABLATION.values()}
+    return {
+        arm: Arm.parse(arm).build(recipe(True), CAPTIONS, 0).passes() for arm in (*arms, clip_rocket.PLAIN)
+    }
+
+
+def test_all_arms_of_clip_rocket_make_equal_passes_but_byolip_twice(
+    passes: dict[str, dict[str, int]],
+) -> None:
+    plain = passes.pop(clip_rocket.PLAIN)
+    assert plain == {"image": 1, "text": 1}
+    for arm, counts in passes.items():
+        copies = 2 if arm.startswith("byolip") else 1
+        assert counts == {"image": 3 * copies, "text": 3 * copies}, arm
+
+
+def test_the_ablation_adds_one_part_at_a_time() -> None:
+    views, heads, smoothing = [], [], []
+    for arm in clip_rocket.ABLATION.values():
+        method = Arm.parse(arm).build(recipe(True), CAPTIONS, 0)
+        views.append(tuple(view.augmentation for view in method.views.values()))
+        heads.append(method.heads)
+        smoothing.append(method.objective.local.label_smoothing)  # type: ignore[union-attr, operator]
+    weak, plain, strong = "weak", "plain", "strong"
+    assert views[0] == (weak, plain, weak, weak, plain, plain)
+    assert views[1] == (weak, plain, strong, strong, plain, plain)
+    assert views[2] == views[3] == views[4] == (weak, weak, strong, strong, strong, strong)
+    assert heads == [("global",)] * 3 + [("global", "local")] * 2
+    assert smoothing == [0.0, 0.0, 0.0, 0.0, 0.1]
+
+
+def test_the_advantage_is_that_of_the_best_extra_loss() -> None:
+    scores = {"basic/clip": 0.5, "basic/siamlip": 0.55, "basic/barlip": 0.6, "improved/clip": 0.9}
+    scores |= {"improved/siamlip": 0.8, "improved/barlip": 0.7}
+    assert clip_rocket.advantage(scores, "basic") == pytest.approx(0.1)
+    assert clip_rocket.advantage(scores, "improved") == pytest.approx(-0.1)
+    assert clip_rocket.gain(scores) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("kappa", [0.5, 2.0, 10.0])
+def test_the_limit_on_the_sphere_in_three_dimensions(kappa: float) -> None:
+    assert align_uniform.log_mean_exp(kappa, 3) == pytest.approx(math.log(math.sinh(kappa) / kappa))
+
+
+def test_the_limit_is_the_mean_over_random_unit_vectors() -> None:
+    z = align_uniform._unit(np.random.default_rng(0), 400_000)
+    assert np.linalg.norm(z, axis=1) == pytest.approx(1.0)
+    mean = math.log(np.exp(2 * z[:, 0]).mean())
+    assert mean == pytest.approx(align_uniform.log_mean_exp(2.0, align_uniform.DIMENSIONS), abs=5e-3)
+
+
+def test_many_negatives_come_near_the_limit() -> None:
+    few, many = align_uniform.limit([16, 1024], 512, seed=0)["deviation"]
+    assert many < 0.2 * few  # 64 times as many: an eighth
+
+
+def test_views_of_a_digit_are_small_shifts_of_it() -> None:
+    x = torch.zeros(500, 64)
+    x[:, 27] = 100.0  # row 3, column 3: nothing else can be as bright
+    seen = align_uniform.view(x, np.random.default_rng(0)).argmax(1)
+    found = Counter((int(place) // 8 - 3, int(place) % 8 - 3) for place in seen)
+    near = {(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)}
+    assert sum(found[place] for place in near) > 350  # masked in a fifth of the views
+    assert all(found[place] > 20 for place in near)
+
+
+def test_without_the_uniformity_term_an_encoder_collapses() -> None:
+    spread = {
+        setting: float(align_uniform.encoder(setting, 0, 60)["uniformity"])
+        for setting in ("without uniformity", "align+unif 1")
+    }
+    assert spread["without uniformity"] > -0.5 > -2 > spread["align+unif 1"]
+
+
+def test_tiles_change_nothing_and_bound_the_largest_tensor() -> None:
+    error, largest = siglip.tiles(256, 8, [32, 64, 128])
+    assert error < 1e-13
+    assert largest == [32 * 256, 64 * 256, 128 * 256]
+
+
+def test_naive_bayes_needs_few_examples_where_its_assumption_holds() -> None:
+    few = naive_bayes_linear_eval.needed("naive_bayes", 20, 1, 0)["examples"]
+    many = naive_bayes_linear_eval.needed("logistic", 20, 1, 0)["examples"]
+    assert few < 100
+    assert many > few
+
+
+class Toned(TinyData):
+    """Names like those of emoji: what it is, a colon, the tone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        tone = self.labels["tone"]
+        self.labels = {"tone": Labels(tone.names, tone.values)}
+
+    def captions(self, row: int) -> list[str]:
+        shape, colour, size = self._combinations[row]
+        return [f"{size} {shape}: {colour}"]
+
+
+def test_adding_the_name_of_a_tone_finds_the_picture_in_that_tone() -> None:
+    data = Toned()
+    tones = data.labels["tone"]
+    bases = sorted({data.captions(row)[0].split(":")[0] for row in range(len(data))})
+    what = np.array([bases.index(data.captions(row)[0].split(":")[0]) for row in range(len(data))])
+    axes = torch.eye(len(bases) + len(tones.names))
+    toned = tones.values >= 0
+    images = axes[what] + 0.5 * torch.where(
+        torch.from_numpy(toned)[:, None], axes[len(bases) + np.maximum(tones.values, 0)], torch.zeros(1)
+    )
+    texts = {name: axes[len(bases) + k] for k, name in enumerate(tones.names)}
+    rows = np.flatnonzero(toned)
+    model = Oracle(data, F.normalize(images, dim=1), texts)
+    found = align.added_tone(Features(model, data), data, rows)
+    assert len(found) == len(rows) * (len(tones.names) - 1)
+    assert found[:, 0].mean() == 1.0
+    # Alone, the picture is as near to each of the three other tones: one of them is right.
+    assert found[:, 1].mean() == pytest.approx(1 / 3)
+
+
+def test_a_smoke_run_of_the_curves_covers_every_kind_of_features(tmp_path: Path) -> None:
+    found = Lab(tmp_path, quick=True).cells(
+        naive_bayes_linear_eval.curves,
+        {"raw": {"features": "untrained network", "whiten": True, "per_class": [2], "subsets": 2}},
+    )
+    assert found["raw"]["naive_bayes"].shape == (1, 2)
+    assert ((found["raw"]["logistic"] > 0) & (found["raw"]["logistic"] < 1)).all()

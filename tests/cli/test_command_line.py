@@ -1,0 +1,111 @@
+"""The command line answers at once, and says what is wrong in one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from counterpoint.cli import COMMANDS, main
+from fixtures.files import write_pairs
+
+_WITHOUT_TORCH = """
+import sys
+from counterpoint.cli import main
+status = main(sys.argv[1:])
+heavy = {"torch", "polars", "datasets", "sklearn", "matplotlib", "transformers"} & set(sys.modules)
+assert not heavy, heavy
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["list", "methods"],
+        ["list", "objectives"],
+        ["list", "tasks"],
+        ["list", "recipes"],
+        ["list", "towers"],
+        ["papers", "list", "--json"],
+    ],
+)
+def test_answers_without_torch(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", _WITHOUT_TORCH, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert "usage: counterpoint" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["comapre"], "unknown command 'comapre': did you mean 'compare'"),
+        (["compare", "clpi"], "unknown method 'clpi': did you mean 'clip'"),
+        (["compare", "clip", "--recipe", "cpuu"], "unknown recipe 'cpuu': did you mean 'cpu'"),
+        (["compare", "clip", "--data", "emojy"], "unknown data set 'emojy'"),
+        (["compare", "./gone.py:Loss"], "there is no file"),
+        (["train", "clip,nonsense"], "'nonsense' is no option"),
+        (["evaluate", "nowhere"], "not a run folder"),
+        (["report", "nowhere"], "not a study folder"),
+        (["data", "describe", "nowhere.csv"], "no data at"),
+        (["papers", "show", "clip-rockt"], "clip-rocket"),
+    ],
+)
+def test_one_line_says_what_is_wrong(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in error
+
+
+def test_an_unknown_key_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["compare", "clip", "--optimizer.lrr", "1"])
+    assert end.value.code == 2
+    assert "--optimizer.lr" in "".join(capsys.readouterr())
+
+
+def test_compare_train_evaluate_and_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = write_pairs(tmp_path / "pairs")
+    common = ["--data", str(table), "--steps", "2", "--batch-size", "16", "--towers.image-size", "24"]
+    common += ["--towers.vocabulary", "300", "--tasks", "retrieval", "--json"]
+    assert main(["compare", "clip", "siglip", "--seeds", "1", "--out", "study", *common]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [arm["name"] for arm in summary["arms"]] == ["clip", "siglip"]
+    assert main(["report", "study", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["differences"] == summary["differences"]
+    assert main(summary["winner"]["command"].split()[1:] + ["--tasks", "retrieval", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["task"] == "retrieval"
+    assert main(["train", "clip", "--out", "run", *common]) == 0
+    assert json.loads(capsys.readouterr().out)["state"]["status"] == "finished"
+    assert main(["train", "clip", "--out", "run", "--no-resume", *common]) == 1
+    assert "holds a run already" in capsys.readouterr().err
+    assert main(["data", "show", str(table), "--out", "sheet.png"]) == 0
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    assert main(["data", "describe", str(table), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["rows"] == 70
+
+
+def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["broken"] == {}
+    assert "torch" in found["packages"]

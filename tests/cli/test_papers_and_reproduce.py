@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from counterpoint.catalog.evidence import Evidence
+from counterpoint.claims import multiberts
+from counterpoint.claims.claim import Claim, Lab
+from counterpoint.claims.measure import exact
+from counterpoint.cli import main, reproduce
+
+
+@pytest.fixture
+def _short_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def run(lab: Lab) -> list[object]:
+        lab.tell("working")
+        lab.note("A note.")
+        main_result = exact("the main [thing]", "a number", 2.0, expected="above", bound=1.0)
+        return [exact("beside", "another", 0.0, expected="above", decides=False), main_result]
+
+    monkeypatch.setattr(multiberts, "CLAIM", Claim("multiberts", "A helps.", "it does not", run))  # type: ignore[arg-type]
+    monkeypatch.chdir(tmp_path)
+
+
+def test_papers_are_listed_by_status_and_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["papers", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 189
+    assert main(["papers", "list", "--status", "planned", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert planned
+    assert {paper["status"] for paper in planned} == {"planned"}
+    assert main(["papers", "list", "--text", "sigmoid pair", "--family", "pairwise"]) == 0
+    assert "siglip" in capsys.readouterr().out
+
+
+def test_a_paper_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["papers", "show", "clip-rocket"]) == 0
+    assert "counterpoint reproduce clip-rocket" in capsys.readouterr().out
+    assert main(["papers", "show", "clip-rocket", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["claim"] == "counterpoint.claims.clip_rocket:CLAIM"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["papers", "show", "sigllip"], "did you mean 'siglip'"),
+        (["papers", "list", "--family", "pairwize"], "did you mean 'pairwise'"),
+        (["reproduce", "sigllip", "--quick"], "did you mean 'siglip'"),
+        (["reproduce", "vcd"], "has no claim that can be run here; those that have: align, "),
+    ],
+)
+def test_a_wrong_name_is_one_clear_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("_short_claim")
+def test_a_smoke_run_is_shown_and_written_nowhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduce, "destination", lambda slug: tmp_path / f"{slug}.json")
+    assert main(["reproduce", "multiberts", "--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert "these numbers show nothing" in shown
+    assert "verdict: inconclusive" in shown
+    assert shown.index("the main [thing]") < shown.index("beside")
+    assert not list(tmp_path.iterdir())
+    assert main(["reproduce", "multiberts", "--quick", "--json", "--out", "smoke.json"]) == 0
+    assert json.loads(capsys.readouterr().out)["quick"] is True
+    assert Evidence.read(tmp_path / "smoke.json").quick
+
+
+@pytest.mark.usefixtures("_short_claim")
+def test_a_full_run_is_written_where_the_catalog_looks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("counterpoint.catalog.entries.evidence_folder", lambda: tmp_path / "evidence")
+    assert main(["reproduce", "multiberts"]) == 0
+    assert "verdict: reproduced" in capsys.readouterr().out
+    assert Evidence.read(tmp_path / "evidence" / "multiberts.json").verdict == "reproduced"
+
+
+def test_an_installed_package_writes_beside_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("counterpoint.catalog.entries.evidence_folder", lambda: tmp_path / "measured")
+    assert reproduce.destination("siglip") == Path("evidence/siglip.json")

@@ -1,0 +1,218 @@
+"""A study from its arms to its verdicts: resumable, extensible, honest about what failed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import counterpoint as cp
+from counterpoint.recipes import Recipe, override
+from counterpoint.study.study import DryRun, again, compare, default_folder
+from counterpoint.study.cost import ArmCost, steps_under
+from counterpoint.study.design import ArmPlan, Design, OtherStudy
+from counterpoint.study.execute import Event, Job
+from counterpoint.study.tuning import TUNING_SEED, trials
+
+BREAKS = """
+import torch
+class Breaks(torch.nn.Module):
+    def forward(self, image, text):
+        return (image - text).sum() * float("nan")
+"""
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.titles: list[tuple[str, int]] = []
+        self.ends: list[str] = []
+
+    def begin(self, title: str, jobs: list[Job]) -> None:
+        self.titles.append((title, len(jobs)))
+        self.jobs = jobs
+
+    def __call__(self, event: Event) -> None:
+        if event.state is not None:
+            job = self.jobs[event.job]
+            self.ends.append(f"{job.what.arm}/{job.what.seed}/{event.state.status}")
+
+
+@pytest.fixture
+def quick(pairs: Path, recipe: Recipe, tmp_path: Path) -> dict[str, Any]:
+    short = override(recipe, {"steps": 3})
+    return {
+        "data": str(pairs),
+        "recipe": short,
+        "tasks": ("retrieval", "zero_shot"),
+        "folder": tmp_path / "study",
+    }
+
+
+def test_a_study_ends_with_numbers_verdicts_tables_and_a_page(quick: dict[str, Any]) -> None:
+    study = cp.compare("clip", "siglip", seeds=2, **quick)
+    summary = json.loads((study.folder / "summary.json").read_text())
+    assert [arm["name"] for arm in summary["arms"]] == ["clip", "siglip"]
+    assert summary["primary"] == {
+        "task": "retrieval",
+        "test": "held out",
+        "subset": "all",
+        "metric": "i2t_R@1",
+    }
+    for arm in summary["arms"]:
+        metric = next(m for m in arm["metrics"] if m["metric"] == "i2t_R@1")
+        assert 0 <= metric["low"] <= metric["mean"] <= metric["high"] <= 1
+        assert metric["mean"] == pytest.approx(sum(metric["seeds"].values()) / 2)
+        assert arm["cost"]["image_passes"] == 3 * 16
+    main = [d for d in summary["differences"] if d["family"] == "main"]
+    assert {(d["a"], d["b"]) for d in main} == {("clip", "siglip")}
+    assert {d["metric"] for d in main} == {"i2t_R@1", "group_top1"}
+    for d in main:
+        assert (
+            not d["verdict"] or d["verdict"].startswith("suggestive") or d["verdict"] == "no difference shown"
+        )
+        a, b = (
+            next(m["mean"] for m in arm["metrics"] if m["metric"] == d["metric"]) for arm in summary["arms"]
+        )
+        assert d["estimate"] == pytest.approx(a - b)
+    assert any("2 seed(s)" in line for line in summary["cannot_show"])
+    rows = list(csv.DictReader((study.folder / "table.csv").open()))
+    assert {row["arm"] for row in rows} == {"clip", "siglip"}
+    assert (study.folder / "table.md").read_text().startswith("| arm |")
+    assert r"i2t\_R@1" in (study.folder / "table.tex").read_text()
+    assert study.report.exists()
+    assert len(study.sentences) == 1
+
+
+def test_finished_runs_are_not_repeated_and_a_study_can_grow(quick: dict[str, Any]) -> None:
+    first, second, third = Heard(), Heard(), Heard()
+    compare("clip", seeds=1, listener=first, **quick)
+    assert first.ends == ["clip/0/finished"]
+    before = (quick["folder"] / "runs" / "clip" / "seed-0" / "run.json").stat().st_mtime_ns
+    grown = compare("clip", "align", seeds=2, listener=second, **quick)
+    assert [a["name"] for a in grown.summary["arms"]] == ["clip", "align"]
+    assert (quick["folder"] / "runs" / "clip" / "seed-0" / "run.json").stat().st_mtime_ns == before
+    same = compare("clip", seeds=1, listener=third, **quick)
+    assert [a["name"] for a in same.summary["arms"]] == ["clip", "align"]
+    assert same.summary["differences"] == again(quick["folder"]).summary["differences"]
+
+
+def test_another_study_in_the_folder(quick: dict[str, Any]) -> None:
+    compare("clip", seeds=1, **quick)
+    with pytest.raises(OtherStudy, match=r"it differs in margin.*another folder"):
+        compare("clip", seeds=1, margin=0.2, **quick)
+
+
+def test_an_arm_that_fails_is_reported_and_counted(quick: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "my_loss.py").write_text(BREAKS)
+    arm = f"{tmp_path / 'my_loss.py'}:Breaks"
+    study = compare("clip", arm, seeds=2, **quick)
+    broken = study.summary["arms"][1]
+    assert [f["seed"] for f in broken["failed"]] == [0, 1]
+    assert "not finite at step 0" in broken["failed"][0]["reason"]
+    assert any("failed on 2 of 2 seeds" in w for w in study.summary["warnings"])
+    assert study.summary["winner"]["name"] == "clip"
+    assert all(d["verdict"] == "no difference shown" for d in study.summary["differences"])
+
+
+def test_every_arm_failed(quick: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "my_loss.py").write_text(BREAKS)
+    with pytest.raises(RuntimeError, match="every run failed; the first reason: the loss is not finite"):
+        compare(f"{tmp_path / 'my_loss.py'}:Breaks", seeds=1, **quick)
+
+
+def test_a_dry_run_tells_the_cost_and_writes_nothing(quick: dict[str, Any]) -> None:
+    told: dict[str, ArmCost] = {}
+
+    def on_cost(design: Design, costs: Any, steps: Any) -> bool:
+        told.update(costs)
+        return False
+
+    with pytest.raises(DryRun):
+        compare("clip", "slip", seeds=1, on_cost=on_cost, **quick)
+    assert told["slip"].image_passes == 3 * told["clip"].image_passes == 3
+    assert not quick["folder"].exists()
+
+
+def test_what_each_budget_makes_equal(recipe: Recipe) -> None:
+    costs = {"clip": ArmCost(0.1, 1, 1, 0, 0), "slip": ArmCost(0.25, 3, 1, 0, 0)}
+    design = Design(("clip", "slip"), recipe=override(recipe, {"steps": 300}))
+    assert steps_under(design, costs) == {"clip": 300, "slip": 300}
+    assert steps_under(replace(design, budget="images"), costs) == {"clip": 300, "slip": 100}
+    assert steps_under(replace(design, budget="time"), costs) == {"clip": 300, "slip": 120}
+
+
+def test_every_arm_gets_the_same_trials_and_the_study_uses_the_best(quick: dict[str, Any]) -> None:
+    heard = Heard()
+    study = compare("clip", "slip", seeds=1, tune=3, listener=heard, **quick)
+    assert heard.titles == [("tuning", 6), ("training", 2)]
+    assert all(str(TUNING_SEED) in end for end in heard.ends[:6])
+    assert {a["arm"] for a in study.summary["tuning"]} == {"clip", "slip"}
+    assert all(a["trials"] == 3 and a["seconds"] > 0 for a in study.summary["tuning"])
+    assert not (
+        study.folder / "tuning" / "clip" / "trial-0" / "scores.json"
+    ).exists()  # test sets stay unseen
+
+
+def test_trials_begin_with_the_recipe_and_draw_alike(recipe: Recipe) -> None:
+    design = Design(("clip", "slip"), recipe=recipe, tune=4)
+    clip, slip = (trials(design, arm, ArmPlan(9)) for arm in design.arms)
+    assert len(clip) == len(slip) == 4
+    assert clip[0].plan == ArmPlan(9)
+    rates = [t.plan.changes["optimizer.lr"] for t in clip[1:]]
+    assert rates == [t.plan.changes["optimizer.lr"] for t in slip[1:]]
+    assert all(recipe.optimizer.lr / 4 <= rate <= 4 * recipe.optimizer.lr for rate in rates)
+    assert "ssl_weight" in slip[1].plan.options
+    assert "ssl_weight" not in clip[1].plan.options
+
+
+def test_two_at_a_time_give_the_same_numbers(quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        one = compare("clip", "siglip", seeds=1, **quick)
+    finally:
+        torch.set_num_threads(threads)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    two = compare("clip", "siglip", seeds=1, jobs=2, **{**quick, "folder": quick["folder"].with_name("two")})
+    for a, b in zip(one.summary["arms"], two.summary["arms"], strict=True):
+        assert [m["mean"] for m in a["metrics"]] == [m["mean"] for m in b["metrics"]]
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        (("clpi",), "did you mean 'clip'"),
+        (("clip", "clip"), "arm given twice"),
+        ((), "at least one arm"),
+        (("clip,ssl_wieght=3",), "option of clip"),
+    ],
+)
+def test_arms_that_cannot_be(arms: tuple[str, ...], message: str, quick: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare(*arms, seeds=1, **quick)
+    assert not quick["folder"].exists()
+
+
+def test_an_unknown_task(quick: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="did you mean 'retrieval'"):
+        compare("clip", seeds=1, **{**quick, "tasks": ("retrival",)})
+
+
+def test_an_unfinished_study_cannot_be_summarised(quick: dict[str, Any]) -> None:
+    study = compare("clip", seeds=1, **quick)
+    design = Design.read(study.folder)
+    assert design is not None
+    replace(design, seeds=(0, 1)).claim(study.folder)
+    with pytest.raises(ValueError, match="is not finished"):
+        again(study.folder)
+    with pytest.raises(ValueError, match="not a study folder"):
+        again(study.folder / "runs")
+    assert default_folder(design).parts[0] == "runs"
