@@ -147,7 +147,15 @@ def test_adding_the_name_of_a_tone_finds_the_picture_in_that_tone() -> None:
 def test_a_smoke_run_of_the_curves_covers_every_kind_of_features(tmp_path: Path) -> None:
     found = Lab(tmp_path, quick=True).cells(
         naive_bayes_linear_eval.curves,
-        {"raw": {"features": "untrained network", "whiten": True, "per_class": [2], "subsets": 2}},
+        {
+            "raw": {
+                "features": "untrained network",
+                "whiten": True,
+                "per_class": [2],
+                "subsets": 2,
+                "steps": 0,
+            }
+        },
     )
     assert found["raw"]["naive_bayes"].shape == (1, 2)
     assert ((found["raw"]["logistic"] > 0) & (found["raw"]["logistic"] < 1)).all()

@@ -91,7 +91,7 @@ def test_compare_train_evaluate_and_report(
     assert [arm["name"] for arm in summary["arms"]] == ["clip", "siglip"]
     assert main(["report", "study", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["differences"] == summary["differences"]
-    assert main(summary["winner"]["command"].split()[1:] + ["--tasks", "retrieval", "--json"]) == 0
+    assert main([*summary["winner"]["command"].split()[1:], "--tasks", "retrieval", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["task"] == "retrieval"
     assert main(["train", "clip", "--out", "run", *common]) == 0
     assert json.loads(capsys.readouterr().out)["state"]["status"] == "finished"

@@ -12,10 +12,10 @@ import pytest
 
 import counterpoint as cp
 from counterpoint.recipes import Recipe, override
-from counterpoint.study.study import DryRun, again, compare, default_folder
 from counterpoint.study.cost import ArmCost, steps_under
 from counterpoint.study.design import ArmPlan, Design, OtherStudy
 from counterpoint.study.execute import Event, Job
+from counterpoint.study.study import DryRun, again, compare, default_folder
 from counterpoint.study.tuning import TUNING_SEED, trials
 
 BREAKS = """

@@ -22,9 +22,9 @@ import torch
 from ..catalog import paper
 from ..catalog.evidence import Evidence, Machine, Result
 from ..files import writing
-from ..study.study import Listener, Silent, run_folder
 from ..study.design import ArmPlan, Design
 from ..study.execute import Job, execute
+from ..study.study import Listener, Silent, run_folder
 from ..study.summary import Results
 from ..training.run import RunState
 from . import CLAIMS

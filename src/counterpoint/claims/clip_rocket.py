@@ -35,6 +35,8 @@ ABLATION = {
     "+ smoothing and sum": "clip-rocket",
 }
 """From the basic to the improved recipe, each step on top of the ones before."""
+AUGMENTED = "+ text augmentation"
+"""What of it has all the augmentations and nothing else."""
 PLAIN = "clip"
 """CLIP with one view a side."""
 TASKS = ("retrieval", "zero_shot")
@@ -83,8 +85,9 @@ def run(lab: Lab) -> Sequence[Result]:
     )
     losses = ("clip", "byolip") if lab.quick else ("clip", *LOSSES)
     rows = {"basic": BASIC, "improved": IMPROVED}
+    ablation = [ABLATION[name] for name in _parts(lab.quick)]
     compared = {f"{kind}/{loss}": row[loss] for kind, row in rows.items() for loss in losses}
-    arms = dict.fromkeys([*compared.values(), *ABLATION.values()])
+    arms = dict.fromkeys([*compared.values(), *ablation])
     equal_steps = lab.study("equal-steps", Design(tuple(arms), seeds=seeds, recipe=settings, tasks=TASKS))
     # BYOLIP's momentum copy doubles its passes, one view takes a third: these make the image passes equal.
     other = {PLAIN: 3 * steps, BASIC["byolip"]: max(steps // 2, 1), IMPROVED["byolip"]: max(steps // 2, 1)}
@@ -96,12 +99,12 @@ def run(lab: Lab) -> Sequence[Result]:
         name: (equal_passes if arm in other else results, arm) for name, (results, arm) in grid.items()
     }
     results = _interaction(PRIMARY, Table.of(PRIMARY, grid), "equal steps", decides=True)
-    results += _ablation(PRIMARY, equal_steps, decides=True)
+    results += _ablation(PRIMARY, equal_steps, _parts(lab.quick), decides=True)
     results += _interaction(PRIMARY, Table.of(PRIMARY, matched), "equal image passes", decides=False)
     results += _plain(PRIMARY, grid, equal_passes)
     for key in () if lab.quick else SECONDARY:
         results += _interaction(key, Table.of(key, grid), "equal steps", decides=False)
-        results += _ablation(key, equal_steps, decides=False)
+        results += _ablation(key, equal_steps, _parts(lab.quick), decides=False)
     results += _tone(Table.of(TONE, grid))
     _notes(lab, steps, equal_steps, equal_passes)
     return results
@@ -154,11 +157,16 @@ def _interaction(key: Key, table: Table, budget: str, *, decides: bool) -> list[
     return found
 
 
-def _ablation(key: Key, results: Results, *, decides: bool) -> list[Result]:
-    outcomes = results.outcomes(key)
-    arms = {name: outcomes[arm] for name, arm in ABLATION.items()}
+def _parts(quick: bool) -> list[str]:
+    """The steps of the ablation; a smoke run has only those that the contrast needs."""
     names = list(ABLATION)
-    basic, augmented, full = names[0], names[2], names[-1]
+    return [names[0], AUGMENTED, names[-1]] if quick else names
+
+
+def _ablation(key: Key, results: Results, names: Sequence[str], *, decides: bool) -> list[Result]:
+    outcomes = results.outcomes(key)
+    arms = {name: outcomes[ABLATION[name]] for name in names}
+    basic, augmented, full = names[0], AUGMENTED, names[-1]
     found = [
         measure.of_arms(
             "2: gain of the augmentations − gain of heads, temperature and smoothing",

@@ -35,28 +35,28 @@ def needed(classifier: str, dimensions: int, repeats: int, seed: int) -> Arrays:
     return {"examples": np.array(np.nan if size is None else float(size))}
 
 
-def random_network(data_rows: np.ndarray) -> Float[np.ndarray, "n d"]:
-    """Features of an untrained convolutional network."""
+def random_network(data_rows: np.ndarray, steps: int) -> Float[np.ndarray, "n d"]:
+    """Features of an untrained convolutional network; no steps are taken."""
     tower = ConvNet(48)
     initialise(tower, 0, "image")
     return _in_parts(data_rows, lambda pictures: tower.eval()(tower.prepare(pictures)))
 
 
-def trained_network(data_rows: np.ndarray) -> Float[np.ndarray, "n d"]:
+def trained_network(data_rows: np.ndarray, steps: int) -> Float[np.ndarray, "n d"]:
     """Features of a small image encoder that has learned the training pictures' names by contrast."""
     model = SmallTwoTower(0)
-    train_on_names(model, InfoNCE(), batch=64, steps=STEPS, lr=1e-3, seed=0)
+    train_on_names(model, InfoNCE(), batch=64, steps=steps, lr=1e-3, seed=0)
     return _in_parts(data_rows, lambda pictures: model.embed("image", pictures))
 
 
 FEATURES = {"untrained network": random_network, "trained network": trained_network}
 
 
-def curves(features: str, whiten: bool, per_class: Sequence[int], subsets: int) -> Arrays:
+def curves(features: str, whiten: bool, per_class: Sequence[int], subsets: int, steps: int) -> Arrays:
     """Claim 2: test errors by training size, on the groups of the emoji."""
     data, _, _ = emoji_inputs()
     train, test = data.splits.train, np.concatenate(list(data.splits.test.values()))
-    z = FEATURES[features](np.concatenate([train, test]))
+    z = FEATURES[features](np.concatenate([train, test]), steps)
     x, held_out = z[: len(train)], z[len(train) :]
     if whiten:
         mean = x.mean(0)
@@ -149,6 +149,7 @@ def _features(lab: Lab) -> list[Result]:
                 "whiten": whiten,
                 "per_class": list(per_class),
                 "subsets": subsets,
+                "steps": 20 if lab.quick else STEPS,
             }
             for features in FEATURES
             for whiten in (False, True)

@@ -42,8 +42,8 @@ class Compare:
     """Evaluation tasks."""
     out: Path | None = None
     """The study's folder; the same command with the same folder goes on where it stopped. runs/… unless given."""
-    jobs: int = 1
-    """Runs at a time; each has a process of its own and its share of the cores."""
+    jobs: int | None = None
+    """Runs at a time, each with its share of the cores; unless given, one on a GPU, up to four on a CPU."""
     dry_run: bool = False
     """Print what it will cost, and stop."""
     json: bool = False
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     from .progress import StudyProgress
 
     def on_cost(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str, int]) -> bool:
-        console.print(cost_table(design, costs, steps, given.jobs))
+        console.print(cost_table(design, costs, steps))
         return not given.dry_run
 
     console.print(f"preparing {given.data} and timing a few steps of each arm …", highlight=False)
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def cost_table(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str, int], jobs: int) -> Any:
+def cost_table(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str, int]) -> Any:
     """What the study will cost: measured seconds per step, times what is to be done."""
     from rich.table import Table
 

