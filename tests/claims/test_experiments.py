@@ -105,10 +105,19 @@ def test_tiles_change_nothing_and_bound_the_largest_tensor() -> None:
 
 
 def test_naive_bayes_needs_few_examples_where_its_assumption_holds() -> None:
-    few = naive_bayes_linear_eval.needed("naive_bayes", 20, 1, 0)["examples"]
-    many = naive_bayes_linear_eval.needed("logistic", 20, 1, 0)["examples"]
+    few = naive_bayes_linear_eval.needed("naive Bayes", 20, 1, 0)["examples"]
+    many = naive_bayes_linear_eval.needed("logistic regression", 20, 1, 0)["examples"]
     assert few < 100
     assert many > few
+
+
+def test_a_balanced_choice_has_as_many_of_each_class_as_the_rarest_and_is_fixed() -> None:
+    classes = np.array([0] * 50 + [1] * 7 + [2] * 20)
+    chosen = naive_bayes_linear_eval.balanced(np.arange(5, 77), classes)
+    assert Counter(classes[chosen].tolist()) == {0: 7, 1: 7, 2: 7}
+    assert len(set(chosen.tolist())) == 21
+    assert min(chosen) >= 5
+    assert chosen.tolist() == naive_bayes_linear_eval.balanced(np.arange(5, 77), classes).tolist()
 
 
 class Toned(TinyData):

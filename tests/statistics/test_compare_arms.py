@@ -246,3 +246,15 @@ def test_the_room_needs_no_torch() -> None:
     code = "import sys; from counterpoint.statistics import *; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(("seeds", "verdict"), [(3, Verdict.SUGGESTIVE_BETTER), (5, Verdict.NOT_SHOWN)])
+def test_what_correction_takes_away_stays_suggestive_below_five_seeds(seeds: int, verdict: Verdict) -> None:
+    rng = np.random.default_rng(0)
+    arms = {"a": rng.random((seeds, 400)) < 0.8, "b": rng.random((seeds, 400)) < 0.5}
+    interval = compare_arms({"R@1": Outcomes(arms)}).differences[0].interval
+    assert interval is not None
+    assert interval.low > 0
+    found, why = decide(interval, p_holm=0.5)
+    assert found is verdict
+    assert "not after correction" in why

@@ -106,14 +106,6 @@ def run(lab: Lab) -> Sequence[Result]:
             bound=-0.05,
             decides=False,
         ),
-        measure.over_seeds(
-            "1: centroid distance after training",
-            distance,
-            column(same, "CLIP", "after centroids"),
-            expected="above",
-            bound=0.1,
-            decides=False,
-        ),
     ]
     for loss in ("CUA", "CUAXU"):
         results.append(
@@ -165,19 +157,20 @@ def run(lab: Lab) -> Sequence[Result]:
         )
     results.append(
         measure.over_seeds(
-            "2: control, centroid distance under CLIP with each modality's mean subtracted",
+            "2: control, the CLIP loss with each modality's mean subtracted − as it is",
             distance,
-            column(named, "CLIP", "moved"),
+            column(named, "CLIP", "moved") - column(named, "CLIP", "centroids"),
             expected="below",
-            bound=0.1,
             decides=False,
         )
     )
     spread = ", ".join(f"{loss} {column(named, loss, 'components').mean():.0f}" for loss in LOSSES)
+    before, after = (column(same, "CLIP", f"{when} centroids").mean() for when in ("before", "after"))
     lab.note(
-        f"Two-layer networks into {WIDTH} dimensions, fixed temperature {TEMPERATURE}, batch {BATCH},",
-        f"{steps} steps, the same for all losses; 1 on 16 × 16 pixels of the emoji, 2 on those and hashed",
-        f"words of their names. Principal components for 99 % of the variance: {spread}.",
+        f"Centroid distance on identical inputs under the CLIP loss: {before:.3f} before, {after:.3f}",
+        f"after. Two-layer networks into {WIDTH} dimensions, fixed temperature {TEMPERATURE}, batch",
+        f"{BATCH}, {steps} steps, the same for all losses; 1 on 16 × 16 pixels of the emoji, 2 on those",
+        f"and hashed words of their names. Principal components for 99 % of the variance: {spread}.",
     )
     return results
 

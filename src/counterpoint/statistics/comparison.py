@@ -149,7 +149,8 @@ def decide(
     2. ``better`` or ``worse``: the interval excludes zero.
     3. ``no difference shown`` otherwise.
 
-    For 1 and 2 the Holm-corrected p must be at most 1 − confidence as well. Scores of an arm with failed runs
+    For 1 and 2 the Holm-corrected p must be at most 1 − confidence as well, except that a difference which is
+    only suggestive for want of seeds is told without it, and with the remark. Scores of an arm with failed runs
     are those of the runs that went well, so they flatter it: a verdict in its favour (better, equivalent) is
     withheld; one against it stands. Below 5 seeds what remains is ``suggestive``.
     """
@@ -160,10 +161,10 @@ def decide(
     if margin is not None and -margin <= interval.low and interval.high <= margin and p_equivalent <= alpha:
         verdict = Verdict.EQUIVALENT
     elif interval.low > 0 or interval.high < 0:
-        if p_holm <= alpha:
-            verdict = Verdict.BETTER if (interval.low > 0) == higher_is_better else Verdict.WORSE
-        else:
+        if p_holm > alpha:
             held_back = "the interval excludes zero, but not after correction for the number of comparisons"
+        if p_holm <= alpha or interval.n_seeds < FEW_SEEDS:
+            verdict = Verdict.BETTER if (interval.low > 0) == higher_is_better else Verdict.WORSE
     flattered = {Verdict.BETTER: failed_a, Verdict.WORSE: failed_b, Verdict.EQUIVALENT: failed_a + failed_b}
     if flattered.get(verdict, 0):
         return (
@@ -176,7 +177,7 @@ def decide(
             if interval.n_seeds == 1
             else f"{interval.n_seeds} seeds, fewer than {FEW_SEEDS}"
         )
-        return _SUGGESTIVE[verdict], why
+        return _SUGGESTIVE[verdict], f"{why}; {held_back}" if held_back else why
     return verdict, held_back
 
 

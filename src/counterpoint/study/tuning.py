@@ -74,4 +74,5 @@ def validation_score(folder: Path) -> float:
 def _draw(key: str, low: float, high: float) -> float:
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     unit = int.from_bytes(digest, "big") / 2**64
-    return low * (high / low) ** unit
+    drawn: float = low * (high / low) ** unit
+    return drawn
