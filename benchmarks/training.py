@@ -1,0 +1,96 @@
+"""What the loop costs over a hand-written one: the same towers, views, loss and optimiser, in alternation.
+
+    python benchmarks/training.py [PAIRS] [STEPS] [THREADS]
+
+Prints the ratio of the loop's time to the plain loop's, pair by pair: lowest, median, highest.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from counterpoint.data.loader import Loader
+from counterpoint.data.source import load
+from counterpoint.methods.base import TwoTower
+from counterpoint.recipes import Recipe, override
+from counterpoint.recipes import load as load_recipe
+from counterpoint.training.loop import fit
+from counterpoint.training.optim import learning_rate
+from counterpoint.training.run import Run, build
+from counterpoint.types import Clock
+
+
+def prepare(recipe: Recipe) -> tuple[TwoTower, Loader]:
+    data = load("emoji")
+    rows = data.splits.train
+    captions = [caption for row in rows for caption in data.training_captions(int(row))]
+    method = build(Run("clip", "emoji", recipe), captions)
+    loader = Loader(
+        data,
+        rows,
+        method.views,
+        augmentation=recipe.augmentation,
+        tokenizer=method.text_tower.tokenizer,
+        image_size=method.image_tower.size,
+        batch_size=recipe.batch_size,
+        seed=0,
+    )
+    return method, loader
+
+
+def ours(recipe: Recipe) -> float:
+    method, loader = prepare(recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        fit(method, loader, recipe, Path(folder))
+        return time.perf_counter() - began
+
+
+def plain(recipe: Recipe) -> float:
+    method, loader = prepare(recipe)
+    o = recipe.optimizer
+    groups = [
+        {"params": [p for p in method.parameters() if p.ndim >= 2], "weight_decay": o.weight_decay},
+        {"params": [p for p in method.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps)
+    method.train()
+    began = time.perf_counter()
+    for step in range(recipe.steps):
+        batch = loader.batch(step)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, recipe.steps, o)
+        losses = method.losses(method.encode(batch), batch, Clock(step, recipe.steps))
+        optimizer.zero_grad()
+        losses["clip"].backward()
+        torch.nn.utils.clip_grad_norm_(method.parameters(), o.clip_norm)
+        optimizer.step()
+        with torch.no_grad():
+            method.objective.commit()  # type: ignore[operator]
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    pairs, steps, threads = (int(x) for x in [*sys.argv[1:], "5", "30", "1"][:3])
+    torch.set_num_threads(threads)
+    recipe = override(load_recipe("cpu"), {"steps": steps})
+    ours(override(recipe, {"steps": 2}))
+    ratios, pace = [], []
+    for pair in range(pairs):
+        first, second = (ours, plain) if pair % 2 else (plain, ours)
+        times = {first: first(recipe), second: second(recipe)}
+        ratios.append(times[ours] / times[plain])
+        pace.append(steps * recipe.batch_size / times[ours])
+    print(f"torch {torch.__version__}, {threads} thread(s), {pairs} pairs of {steps} steps, batch {recipe.batch_size}")
+    print(f"time of the loop / plain loop: {min(ratios):.3f} … {statistics.median(ratios):.3f} … {max(ratios):.3f}")
+    print(f"pairs a second: {statistics.median(pace):.0f}")
+
+
+if __name__ == "__main__":
+    main()
