@@ -87,8 +87,12 @@ def main() -> None:
         times = {first: first(recipe), second: second(recipe)}
         ratios.append(times[ours] / times[plain])
         pace.append(steps * recipe.batch_size / times[ours])
-    print(f"torch {torch.__version__}, {threads} thread(s), {pairs} pairs of {steps} steps, batch {recipe.batch_size}")
-    print(f"time of the loop / plain loop: {min(ratios):.3f} … {statistics.median(ratios):.3f} … {max(ratios):.3f}")
+    print(
+        f"torch {torch.__version__}, {threads} thread(s), {pairs} pairs of {steps} steps, batch {recipe.batch_size}"
+    )
+    print(
+        f"time of the loop / plain loop: {min(ratios):.3f} … {statistics.median(ratios):.3f} … {max(ratios):.3f}"
+    )
     print(f"pairs a second: {statistics.median(pace):.0f}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint.claims import align, align_uniform, clip_rocket, naive_bayes_linear_eval, siglip
-from counterpoint.claims.claim import Lab
 from counterpoint.claims.towers import recipe
 from counterpoint.data.base import Labels
 from counterpoint.diagnostics.features import Features
@@ -153,18 +151,9 @@ def test_adding_the_name_of_a_tone_finds_the_picture_in_that_tone() -> None:
     assert found[:, 1].mean() == pytest.approx(1 / 3)
 
 
-def test_a_smoke_run_of_the_curves_covers_every_kind_of_features(tmp_path: Path) -> None:
-    found = Lab(tmp_path, quick=True).cells(
-        naive_bayes_linear_eval.curves,
-        {
-            "raw": {
-                "features": "untrained network",
-                "whiten": True,
-                "per_class": [2],
-                "subsets": 2,
-                "steps": 0,
-            }
-        },
-    )
-    assert found["raw"]["naive_bayes"].shape == (1, 2)
-    assert ((found["raw"]["logistic"] > 0) & (found["raw"]["logistic"] < 1)).all()
+@pytest.mark.parametrize("kind", ["equal", "whitened", "natural"])
+def test_errors_of_both_classifiers_by_training_size(kind: str) -> None:
+    found = naive_bayes_linear_eval.curves("untrained network", kind, [2, 4], subsets=2, steps=0)
+    for classifier in ("naive_bayes", "logistic"):
+        assert found[classifier].shape == (2, 2)
+        assert ((found[classifier] > 0) & (found[classifier] < 1)).all()

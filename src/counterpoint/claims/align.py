@@ -152,8 +152,8 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="align",
     statement=(
-        "Trained for equal steps, four times as many pairs of which 30 % have a wrong caption retrieve better "
-        "than the clean pairs."
+        "Trained for equal steps, four times as many pairs of which 30 % have a wrong caption retrieve "
+        "better than the clean pairs."
     ),
     refuted="the clean pairs win over four times as many with 30 % noise",
     run=run,

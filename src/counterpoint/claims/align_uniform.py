@@ -267,13 +267,13 @@ CLAIM = Claim(
     slug="align-uniform",
     statement=(
         "InfoNCE less log M tends to an alignment and a uniformity term as the negatives M grow; "
-        "optimising the two "
-        "directly is as good as InfoNCE, both are needed, and low values of both go with good features."
+        "optimising the two directly is as good as InfoNCE, both are needed, and low values of both go "
+        "with good features."
     ),
     refuted=(
         "the deviation does not fall like M^−½, the two terms are clearly worse than InfoNCE at every "
-        "weight, leaving "
-        "uniformity out does not collapse the features, or accuracy does not correlate with the pair"
+        "weight, leaving uniformity out does not collapse the features, or accuracy does not correlate "
+        "with the pair"
     ),
     run=run,
 )

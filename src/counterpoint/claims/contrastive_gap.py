@@ -179,13 +179,12 @@ CLAIM = Claim(
     slug="contrastive-gap",
     statement=(
         "At a low temperature the CLIP loss keeps two encoders linearly separable although they see "
-        "identical inputs; "
-        "alignment and uniformity terms narrow the gap between pictures and names without costing retrieval."
+        "identical inputs; alignment and uniformity terms narrow the gap between pictures and names "
+        "without costing retrieval."
     ),
     refuted=(
-        "the CLIP loss removes the gap by itself, or the gap does not fall with the terms, or R@1 falls "
-        "by more than 2 "
-        "points"
+        "the CLIP loss removes the gap by itself, or the gap does not fall with the terms, or R@1 falls by "
+        "more than 2 points"
     ),
     run=run,
 )

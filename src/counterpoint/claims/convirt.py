@@ -141,8 +141,7 @@ CLAIM = Claim(
     slug="convirt",
     statement=(
         "Contrast with one sentence of several teaches an image tower a fine attribute: with a tenth of "
-        "the labels a linear "
-        "probe is more than 5 points better on it than on SimCLR's features."
+        "the labels a linear probe is more than 5 points better on it than on SimCLR's features."
     ),
     refuted="SimCLR's features are as good",
     run=run,

@@ -137,9 +137,9 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="lit",
     statement=(
-        "With captions for a tenth of the pictures, a text tower tuned to a pretrained, locked image "
-        "tower names held-out "
-        "pictures better than two towers trained from scratch, on the artist of training and on another."
+        "With captions for a tenth of the pictures, a text tower tuned to a pretrained, locked image tower "
+        "names held-out pictures better than two towers trained from scratch, on the artist of training "
+        "and on another."
     ),
     refuted="training both towers from scratch wins at a tenth of the captions",
     run=run,

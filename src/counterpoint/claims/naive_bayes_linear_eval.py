@@ -69,24 +69,30 @@ def trained_network(pictures: Pictures, steps: int) -> Float[np.ndarray, "n d"]:
 FEATURES = {"untrained network": random_network, "trained network": trained_network}
 
 
-def curves(features: str, whiten: bool, per_class: Sequence[int], subsets: int, steps: int) -> Arrays:
-    """Claim 2: test errors by training size, on the groups of the emoji, as many pictures of each.
+def curves(features: str, kind: str, per_class: Sequence[int], subsets: int, steps: int) -> Arrays:
+    """Claim 2: test errors by training size, on the groups of the emoji.
 
     Both artists' pictures serve, those of the training rows to learn from and those of the held-out concepts
     to test.
+
+    Args:
+        features: a key of ``FEATURES``.
+        kind: ``"equal"``: as many pictures of every group; ``"whitened"``: those, decorrelated; ``"natural"``:
+            groups as frequent as they are.
+        per_class: training sizes, over the number of groups.
+        subsets: random training sets of each size.
+        steps: of training the network.
     """
     data, _, _ = emoji_inputs()
     classes = data.labels["group"].values
-    train = balanced(data.splits.train, classes)
-    test = balanced(data.splits.test["concepts"], classes)
+    train, test = data.splits.train, data.splits.test["concepts"]
+    if kind != "natural":
+        train, test = balanced(train, classes), balanced(test, classes)
     rows = np.concatenate([train, test])
-    by_artist = [
-        FEATURES[features](pictures(rows), steps) for pictures in (data.images, data.shifts()["artist"])
-    ]
-    x, held_out = (
-        np.concatenate([z[part] for z in by_artist]) for part in (slice(len(train)), slice(len(train), None))
-    )
-    if whiten:
+    pictures = torch.cat([data.images(rows), data.shifts()["artist"](rows)])
+    z = FEATURES[features](pictures, steps).reshape(2, len(rows), -1)
+    x, held_out = np.concatenate(z[:, : len(train)]), np.concatenate(z[:, len(train) :])
+    if kind == "whitened":
         mean = x.mean(0)
         _, scales, axes = np.linalg.svd(x - mean, full_matrices=False)
         kept = scales > 1e-3 * scales[0]
@@ -188,22 +194,22 @@ def _features(lab: Lab) -> list[Result]:
     found = lab.cells(
         curves,
         {
-            f"{features.split()[0]}{'-whitened' if whiten else ''}": {
+            f"{features.split()[0]}-{kind}": {
                 "features": features,
-                "whiten": whiten,
+                "kind": kind,
                 "per_class": list(per_class),
                 "subsets": subsets,
                 "steps": 20 if lab.quick else STEPS,
             }
             for features in FEATURES
-            for whiten in (False, True)
+            for kind in ("equal", "whitened", "natural")
         },
     )
     results = []
     for name, errors in found.items():
         gap = errors["naive_bayes"] - errors["logistic"]
         few = [i for i, n in enumerate(per_class) if n <= 4]
-        decides = name == "trained"
+        decides = name == "trained-equal"
         metric = "test error on the group, naive Bayes − logistic regression"
         results += [
             measure.over_seeds(
@@ -234,10 +240,14 @@ def _features(lab: Lab) -> list[Result]:
             f"class like this: {levels}; they cross {where}.",
         )
     lab.note(
-        "2: the nine groups of the emoji, as many pictures of each, both artists', in training and test;",
-        "the number of seeds is the number of random training subsets, so the interval does not cover",
-        "the choice of test examples. Sentence embeddings of emoji names are not tried: no such model",
-        "ships with the package.",
+        "This design was settled after a first run, which refuted the claim: there the groups were as",
+        "frequent as they are (the rows 'natural'), on both test sets together, and features were scaled",
+        "in 1 (the row 'scaled'). Equal numbers per class and unscaled features in the simulation are",
+        "what the authors used; that the verdict hangs on them is part of the finding. 2: the nine",
+        "groups of the emoji, as many pictures of each but in 'natural', both artists', in training and",
+        "test; the number of seeds is the number of random training subsets, so the interval does not",
+        "cover the choice of test examples. Sentence embeddings of emoji names are not tried: no such",
+        "model ships with the package.",
     )
     return results
 
@@ -246,14 +256,12 @@ CLAIM = Claim(
     slug="naive-bayes-linear-eval",
     statement=(
         "Naive Bayes with pooled variances comes near its best error with few examples whatever the "
-        "dimension, where "
-        "logistic regression needs ten times as many; on features of a trained network it wins while "
-        "labels are few."
+        "dimension, where logistic regression needs ten times as many; on features of a trained network it "
+        "wins while labels are few."
     ),
     refuted=(
         "naive Bayes needs more examples as the dimension grows, logistic regression is there first, or "
-        "logistic "
-        "regression is better even at 2 to 4 labels per class"
+        "logistic regression is better even at 2 to 4 labels per class"
     ),
     run=run,
 )

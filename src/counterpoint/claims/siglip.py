@@ -244,13 +244,12 @@ CLAIM = Claim(
     slug="siglip",
     statement=(
         "With batches of 8 to 32 pairs the sigmoid loss retrieves at least as well as the tuned softmax "
-        "loss, and "
-        "evaluated in tiles it gives the same loss and gradients in memory that grows with the tile."
+        "loss, and evaluated in tiles it gives the same loss and gradients in memory that grows with the "
+        "tile."
     ),
     refuted=(
-        "the softmax loss wins at small batches beyond the spread of seeds with both learning rates "
-        "tuned, or tiles "
-        "change the loss or its gradients"
+        "the softmax loss wins at small batches beyond the spread of seeds with both learning rates tuned, "
+        "or tiles change the loss or its gradients"
     ),
     run=run,
 )
