@@ -1,115 +1,113 @@
-"""Time and memory of pairwise losses, beside open_clip's.
+"""Time and memory of tiled InfoNCE and SigLIP beside open_clip's losses, against B.
 
-``python benchmarks/pairwise.py 1024 2048 --d 512`` runs each pair of losses alternately in one process, so
-that whatever else the machine does falls on both. Printed are the median of the paired ratios with the middle
-half of them, the same against four bare matrix products, and the peak of extra memory.
+    python benchmarks/pairwise.py 4096 8192 16384 --plot pairwise.png
+    python benchmarks/pairwise.py 131072 --d 256 --alone
+
+Each pair of losses runs alternately in one process. Printed are the median of the paired ratios with the middle
+half of them, the same against four bare matrix products (the arithmetic that cannot be avoided), and the peak of
+extra memory. ``--alone`` runs ours only, for batches that no dense loss can hold, and prints the process's peak.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
+from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+from _timing import Comparison, compare, embeddings, floor, spread, step
 from open_clip.loss import ClipLoss, SigLipLoss
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from counterpoint.objectives import InfoNCE, SigLIP
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-def embeddings(n: int, d: int) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(0)
-    x, y = (F.normalize(torch.randn(n, d, generator=g), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
+from counterpoint.training.run import PeakMemory
 
 
-def step(loss: Loss, x: Tensor, y: Tensor) -> float:
-    """Seconds of one forward and backward pass."""
-    x.grad = y.grad = None
-    start = time.perf_counter()
-    loss(x, y).backward()
-    return time.perf_counter() - start
+def infonce(x: Tensor, y: Tensor, tile: int, repeats: int) -> Comparison:
+    ours, theirs = InfoNCE().evaluated("tiled", tile), ClipLoss()
 
-
-def peak(loss: Loss, x: Tensor, y: Tensor) -> float:
-    """The highest sum of live allocations during one pass, in MiB."""
-    x.grad = y.grad = None
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        loss(x, y).backward()
-    live = highest = 0
-    events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
-    for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
-        live += event.nbytes()
-        highest = max(highest, live)
-    return highest / 2**20
-
-
-def floor(x: Tensor, y: Tensor, tile: int = 1024) -> float:
-    """Seconds of the four matrix products per tile that a row and column log-sum-exp cannot do without."""
-    start = time.perf_counter()
-    with torch.no_grad():
-        for a in x.split(tile):
-            for b in y.split(tile):
-                s = a @ b.T
-                s = a @ b.T
-                s @ b
-                s.T @ a
-    return time.perf_counter() - start
-
-
-def spread(ratios: list[float]) -> str:
-    """The median, and the middle half."""
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    return f"{middle:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def compare(name: str, ours: Loss, theirs: Loss, x: Tensor, y: Tensor, tile: int, repeats: int) -> None:
-    for loss in (ours, theirs):  # warm up
-        step(loss, x, y)
-    times = [(step(ours, x, y), step(theirs, x, y), floor(x, y, tile)) for _ in range(repeats)]
-    memory = peak(ours, x, y), peak(theirs, x, y)
-    print(
-        f"B {len(x):6d} tile {tile:5d} {name:20s} time {spread([a / b for a, b, _ in times])}"
-        f" ({statistics.median(a for a, _, _ in times) * 1e3:.0f} ms,"
-        f" {spread([a / c for a, _, c in times])} of four products)"
-        f"  memory {memory[0]:.1f} / {memory[1]:.1f} MiB = {memory[0] / memory[1]:.1%}"
-    )
-
-
-def run(x: Tensor, y: Tensor, tile: int, repeats: int) -> None:
-    infonce, clip = InfoNCE().evaluated("tiled", tile), ClipLoss()
-    siglip, sigmoid = SigLIP().evaluated("tiled", tile), SigLipLoss()
-
-    def clip_loss(x: Tensor, y: Tensor) -> Tensor:
-        loss: Tensor = clip(x, y, infonce.temperature.inverse())
+    def dense(x: Tensor, y: Tensor) -> Tensor:
+        loss: Tensor = theirs(x, y, ours.temperature.inverse())
         return loss
 
-    def sigmoid_loss(x: Tensor, y: Tensor) -> Tensor:
-        loss: Tensor = sigmoid(x, y, siglip.temperature.inverse(), siglip.bias)
+    return compare(ours, dense, (x, y), repeats)
+
+
+def siglip(x: Tensor, y: Tensor, tile: int, repeats: int) -> Comparison:
+    ours, theirs = SigLIP().evaluated("tiled", tile), SigLipLoss()
+
+    def dense(x: Tensor, y: Tensor) -> Tensor:
+        loss: Tensor = theirs(x, y, ours.temperature.inverse(), ours.bias)
         return loss
 
-    compare("InfoNCE / ClipLoss", infonce, clip_loss, x, y, tile, repeats)
-    compare("SigLIP / SigLipLoss", siglip, sigmoid_loss, x, y, tile, repeats)
+    return compare(ours, dense, (x, y), repeats)
+
+
+PAIRS = {"InfoNCE / ClipLoss": infonce, "SigLIP / SigLipLoss": siglip}
+
+
+def alone(n: int, d: int, tile: int) -> None:
+    for loss in (InfoNCE(), SigLIP()):
+        memory = PeakMemory()
+        seconds = step(loss.evaluated("tiled", tile), embeddings(n, d))
+        print(
+            f"B {n:7d} {type(loss).__name__:8s} {seconds:8.1f} s, "
+            f"process at most {memory.read() / 1e9:.2f} GB, embeddings and their gradients included"
+        )
+
+
+def plot(path: Path, found: dict[str, dict[int, Comparison]]) -> None:
+    """Seconds and MiB against B, ours and theirs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    for name, by_size in found.items():
+        for side, style in ((0, "o-"), (1, "s--")):
+            label = name.split(" / ")[side]
+            sizes = list(by_size)
+            time.plot(
+                sizes,
+                [statistics.median(t[side] for t in c.seconds) for c in by_size.values()],
+                style,
+                label=label,
+            )
+            memory.plot(sizes, [c.memory[side] for c in by_size.values()], style, label=label)
+    for axis, title in ((time, "seconds of a forward and backward pass"), (memory, "peak extra memory, MiB")):
+        axis.set(xscale="log", yscale="log", xlabel="batch size B", title=title)
+        axis.legend()
+    figure.savefig(path, dpi=150)
+    print(path)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sizes", type=int, nargs="+", help="batch sizes B")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sizes", type=int, nargs="*", default=[1024, 2048], help="batch sizes B")
     parser.add_argument("--d", type=int, default=512)
-    parser.add_argument("--tile", type=int, nargs="+", default=[1024])
+    parser.add_argument("--tile", type=int, default=1024)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--alone", action="store_true", help="ours only")
+    parser.add_argument("--plot", type=Path, help="a file for the curves")
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, d = {options.d}")
+    found: dict[str, dict[int, Comparison]] = {name: {} for name in PAIRS}
     for n in options.sizes:
+        if options.alone:
+            alone(n, options.d, options.tile)
+            continue
         x, y = embeddings(n, options.d)
-        for tile in options.tile:
-            run(x, y, tile, options.repeats)
+        bare = statistics.median(floor(x, y, options.tile) for _ in range(3))
+        for name, pair in PAIRS.items():
+            result = found[name][n] = pair(x, y, options.tile, options.repeats)
+            print(
+                f"B {n:6d} {name:20s} time {result.time}"
+                f" ({spread([ours / bare for ours, _ in result.seconds])} of four products, {bare:.2f} s)"
+                f"  memory {result.memory[0]:.1f} / {result.memory[1]:.1f} MiB = {result.share:.1%}"
+            )
+    if options.plot and not options.alone:
+        plot(options.plot, found)
 
 
 if __name__ == "__main__":

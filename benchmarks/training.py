@@ -18,30 +18,17 @@ import torch
 from counterpoint.data.loader import Loader
 from counterpoint.data.source import load
 from counterpoint.methods.base import TwoTower
+from counterpoint.pairwise import Objective
 from counterpoint.recipes import Recipe, override
 from counterpoint.recipes import load as load_recipe
 from counterpoint.training.loop import fit
 from counterpoint.training.optim import learning_rate
-from counterpoint.training.run import Run, build
+from counterpoint.training.run import Run, start
 from counterpoint.types import Clock
 
 
 def prepare(recipe: Recipe) -> tuple[TwoTower, Loader]:
-    data = load("emoji")
-    rows = data.splits.train
-    captions = [caption for row in rows for caption in data.training_captions(int(row))]
-    method = build(Run("clip", "emoji", recipe), captions)
-    loader = Loader(
-        data,
-        rows,
-        method.views,
-        augmentation=recipe.augmentation,
-        tokenizer=method.text_tower.tokenizer,
-        image_size=method.image_tower.size,
-        batch_size=recipe.batch_size,
-        seed=0,
-    )
-    return method, loader
+    return start(Run("clip", "emoji", recipe), load("emoji"))
 
 
 def ours(recipe: Recipe) -> float:
@@ -72,7 +59,9 @@ def plain(recipe: Recipe) -> float:
         torch.nn.utils.clip_grad_norm_(method.parameters(), o.clip_norm)
         optimizer.step()
         with torch.no_grad():
-            method.objective.commit()  # type: ignore[operator]
+            objective = method.get_submodule("objective")
+            assert isinstance(objective, Objective)
+            objective.commit()
     return time.perf_counter() - began
 
 

@@ -1,6 +1,6 @@
-"""Pages that are made, not written: one per implemented paper, the index of all, and the API of each room.
+"""Pages that are made, not written: one per implemented paper, the index of all, all evidence, the API of each room.
 
-They are written to docs/papers/ and docs/api/ when a build starts, and only where they changed.
+They are written to docs/papers/, docs/evidence/ and docs/api/ when a build starts, and only where they changed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import re
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from evidence_page import evidence_page
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
@@ -135,6 +137,7 @@ def generate(app: Sphinx) -> None:
     papers = catalog.papers()
     implemented = {paper.slug: paper_page(paper) for paper in papers if paper.symbols}
     write(source / "papers", {"index": paper_index(papers)} | implemented)
+    write(source / "evidence", {"index": evidence_page(papers)})
     package = files("counterpoint")
     rooms = [
         room

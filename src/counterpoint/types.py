@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -45,10 +46,12 @@ class Batch:
     Attributes:
         ids: stable integers, the same on every rank and in every epoch.
         views: a view's name to its tensor: images ``(B, 3, H, W)`` in [0, 1], token ids ``(B, L)``.
+        labels: the data's labels by name, the class of each example ``(B,)``, −1 where it has none.
     """
 
     ids: Int[Tensor, " B"]
     views: Mapping[str, Tensor]
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,16 +60,16 @@ class Batch:
         return self.views[view]
 
     def to(self, device: Any) -> Batch:
-        return Batch(
-            self.ids.to(device, non_blocking=True),
-            {k: v.to(device, non_blocking=True) for k, v in self.views.items()},
-        )
+        return self._map(lambda t: t.to(device, non_blocking=True))
 
     def split(self, size: int) -> Iterator[Batch]:
         """Consecutive parts of at most ``size`` examples."""
         for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            yield Batch(self.ids[part], {k: v[part] for k, v in self.views.items()})
+            yield self._map(itemgetter(slice(start, start + size)))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        views, labels = ({k: function(v) for k, v in m.items()} for m in (self.views, self.labels))
+        return Batch(function(self.ids), views, labels)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.claims import align, align_uniform, clip_rocket, naive_bayes_linear_eval, siglip
+from counterpoint.claims import align, align_uniform, clip_rocket, digits, naive_bayes_linear_eval, siglip
 from counterpoint.claims.towers import recipe
 from counterpoint.data.base import Labels
 from counterpoint.diagnostics.features import Features
@@ -81,7 +81,7 @@ def test_many_negatives_come_near_the_limit() -> None:
 def test_views_of_a_digit_are_small_shifts_of_it() -> None:
     x = torch.zeros(500, 64)
     x[:, 27] = 100.0  # row 3, column 3: nothing else can be as bright
-    seen = align_uniform.view(x, np.random.default_rng(0)).argmax(1)
+    seen = digits.view(x, np.random.default_rng(0)).argmax(1)
     found = Counter((int(place) // 8 - 3, int(place) % 8 - 3) for place in seen)
     near = {(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)}
     assert sum(found[place] for place in near) > 350  # masked in a fifth of the views

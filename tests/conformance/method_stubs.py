@@ -35,7 +35,11 @@ RECIPE = Recipe(
 )
 LOCKED = RECIPE.model_copy(update={"towers": Towers(image="cnn@weights", image_size=SIZE)})
 """A recipe with a pretrained image tower, for LiT."""
-RECIPES = {"lit": LOCKED}
+READ = RECIPE.model_copy(
+    update={"towers": Towers(image="cnn@weights", text="transformer@weights", image_size=SIZE)}
+)
+"""A recipe with two pretrained towers."""
+RECIPES = {"cwcl": READ, "fusemix": READ, "lit": LOCKED}
 
 
 class Words:
@@ -104,12 +108,17 @@ class ThroughText(TextTower):
         return tokens
 
 
+OPTIONS: dict[str, dict[str, Any]] = {"whitened-cse": {"dropout": 0.0}}
+"""Options that keep encoding free of chance."""
+
+
 def build(name: str, seed: int = 0, recipe: Recipe | None = None, **options: Any) -> Any:
     """A method on the stub towers, started from a seed as a run starts it."""
     image, text = StubImage(), StubText()
     initialise(image, seed, "image")
     initialise(text, seed, "text")
     image.weights_set = text.weights_set = True
+    options = {**OPTIONS.get(name, {}), **options}
     method = methods.create(name, image, text, recipe or RECIPES.get(name, RECIPE), **options)
     initialise(method, seed)
     return method
@@ -137,7 +146,7 @@ def batch(method: TwoTower, size: int = 16, seed: int = 0, dtype: torch.dtype = 
             views[name] = torch.rand(size, 3, SIZE, SIZE, generator=generator, dtype=dtype)
         else:
             views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
-    return Batch(torch.arange(size), views)
+    return Batch(torch.arange(size), views, {"group": torch.arange(size) % 5})
 
 
 def features(**views: Tensor) -> Batch:
@@ -148,7 +157,8 @@ def features(**views: Tensor) -> Batch:
 
 
 def run(method: TwoTower, given: Batch, clock: Clock = LATE) -> dict[str, Tensor]:
-    """The losses of a batch, by the calls that the training loop makes."""
+    """The losses of a batch, by the calls that the training loop makes, seeded as it seeds them."""
+    torch.manual_seed(0)
     with torch.no_grad():
         z = method.targets(given)
     return method.losses(z | method.encode(given), given, clock)

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from objective_cases import CASES, Case, Inputs, apply, flatten, leaves
+from case_tools import Case, Inputs, call, flatten
+from objective_cases import CASES
 from torch import Tensor
 
 from counterpoint.pairwise import (
@@ -34,20 +35,32 @@ def gradients(loss: Tensor, objective: Objective, inputs: Inputs) -> tuple[Tenso
     ]
 
 
-def value_and_gradients(objective: Objective, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
-    inputs = leaves(inputs)
-    return gradients(objective(*inputs), objective, inputs)
+def value_and_gradients(case: Case, objective: Objective, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
+    inputs = case.leaves(inputs)
+    return gradients(call(objective, inputs), objective, inputs)
 
 
 def job_on_ranks(rank: int, size: int, case_index: int) -> tuple[Tensor, ...]:
     """Loss and rank-averaged gradients of a linear encoder and of the objective, on this rank's rows."""
     case = CASES[case_index]
     cuts = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}[size]
-    inputs = apply(case.example(n=11), lambda t: t[cuts[rank] : cuts[rank + 1]])
+    inputs = case.each(case.example(n=11), lambda t: t[cuts[rank] : cuts[rank + 1]])
     loss, grads = encoded(case, inputs, tile=3)
     for grad in grads:
         dist.all_reduce(grad)
     return loss, *(grad / size for grad in grads)
+
+
+def job_state(rank: int, size: int, case_index: int) -> dict[str, Tensor]:
+    """What an objective remembers after three steps on this rank's rows."""
+    case = CASES[case_index]
+    objective = case.build()
+    cuts = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}[size]
+    for seed in (0, 1, 0):
+        whole = case.example(n=11, seed=seed)
+        call(objective, case.each(whole, lambda t: t[cuts[rank] : cuts[rank + 1]]))
+        objective.commit()
+    return {name: value.clone() for name, value in objective.state_dict().items()}
 
 
 def encoded(case: Case, inputs: Inputs, tile: int | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -58,16 +71,16 @@ def encoded(case: Case, inputs: Inputs, tile: int | None = None) -> tuple[Tensor
     weights: dict[int, Tensor] = {}
 
     def encode(t: Tensor) -> Tensor:
-        if not t.is_floating_point():
+        if not t.is_floating_point() or t.ndim < 2:
             return t
-        d = t.shape[1]
+        d = t.shape[-1]
         if d not in weights:
             g = torch.Generator().manual_seed(d)
             weights[d] = torch.randn(d, d, generator=g, dtype=torch.float64).requires_grad_()
         z = t @ weights[d]
         return torch.nn.functional.normalize(z, dim=-1) if case.unit else z.tanh()
 
-    loss = objective(*apply(inputs, encode))
+    loss = call(objective, case.each(inputs, encode))
     wanted = [*weights.values(), *objective.parameters()]
     found = torch.autograd.grad(loss, wanted, allow_unused=True)
     return loss.detach(), [
@@ -77,13 +90,14 @@ def encoded(case: Case, inputs: Inputs, tile: int | None = None) -> tuple[Tensor
 
 def job_compiled(rank: int, size: int, case_index: int) -> list[tuple[Tensor, list[Tensor]]]:
     """Plain, and compiled with either evaluator (here, since run-time type checks cannot be compiled)."""
-    objective, inputs = CASES[case_index].build(), CASES[case_index].example()
-    results = [value_and_gradients(objective, inputs)]
+    case = CASES[case_index]
+    objective, inputs = case.build(), case.example()
+    results = [value_and_gradients(case, objective, inputs)]
     for evaluator in ("dense", "tiled"):
         torch._dynamo.reset()
         compiled: Any = torch.compile(objective.evaluated(evaluator, tile=3), backend="eager")
-        given = leaves(inputs)
-        results.append(gradients(compiled(*given), objective, given))
+        given = case.leaves(inputs)
+        results.append(gradients(call(compiled, given), objective, given))
     return results
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from inspect import unwrap
 from typing import Any
 
 import pytest
 import torch
+from case_tools import Case, apply, call, flatten
 from memory_probe import LargestTensor, kept_bytes
-from objective_cases import CASES, Case, apply, flatten, leaves
-from rank_jobs import encoded, gradients, job_compiled, job_every_reduction, job_on_ranks, value_and_gradients
+from objective_cases import CASES
+from rank_jobs import (
+    encoded,
+    gradients,
+    job_compiled,
+    job_every_reduction,
+    job_on_ranks,
+    job_state,
+    value_and_gradients,
+)
 from rank_pool import RankPool
 from torch import Tensor
 
@@ -35,9 +45,9 @@ def assert_same(a: tuple[Tensor, list[Tensor]], b: tuple[Tensor, list[Tensor]], 
 @every
 def test_is_the_formula_of_its_card(case: Case) -> None:
     objective, inputs = case.build(), case.example()
-    given = leaves(inputs)
-    loops = gradients(case.loops(objective, *given), objective, given)
-    assert_same(value_and_gradients(objective, inputs), loops)
+    given = case.leaves(inputs)
+    loops = gradients(call(partial(case.loops, objective), given), objective, given)
+    assert_same(value_and_gradients(case, objective, inputs), loops)
 
 
 @every_pairwise
@@ -45,9 +55,9 @@ def test_is_the_formula_of_its_card(case: Case) -> None:
 def test_tiles_do_not_change_value_or_gradients(case: Case, tile: Any) -> None:
     objective, inputs = case.build(), case.example()
     with evaluate_with("dense"):
-        dense = value_and_gradients(objective, inputs)
+        dense = value_and_gradients(case, objective, inputs)
     with evaluate_with("tiled", tile=tile):
-        assert_same(value_and_gradients(objective, inputs), dense)
+        assert_same(value_and_gradients(case, objective, inputs), dense)
 
 
 @every
@@ -60,12 +70,24 @@ def test_ranks_do_not_change_value_or_gradients(
         assert_same((loss, grads), alone)
 
 
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("case", [case for case in CASES if case.build().stateful], ids=str)
+def test_ranks_end_with_the_state_of_one_process(
+    case: Case, size: int, rank_pool: Callable[[int], RankPool]
+) -> None:
+    alone = job_state(0, 1, CASES.index(case))
+    fresh = case.build().state_dict()
+    assert any(alone[k].shape != v.shape or not torch.equal(alone[k], v) for k, v in fresh.items())
+    for state in rank_pool(size).run(job_state, CASES.index(case)):
+        for name, value in alone.items():
+            torch.testing.assert_close(state[name], value, rtol=1e-10, atol=1e-12)
+
+
 def swapped_gap(case: Case) -> float:
     """How much value and gradients change when the two sides change places."""
-    objective, inputs = case.build(), leaves(case.example())
-    sides = [inputs[k ^ 1] if case.name != "siglip" or k < 2 else inputs[k] for k in range(len(inputs))]
-    plain, grads = gradients(objective(*inputs), objective, inputs)
-    other, swapped = gradients(objective(*sides), objective, inputs)
+    objective, inputs = case.build(), case.leaves(case.example())
+    plain, grads = gradients(call(objective, inputs), objective, inputs)
+    other, swapped = gradients(call(objective, case.swap(inputs)), objective, inputs)
     pairs = zip([plain, *grads], [other, *swapped], strict=True)
     return max(float((p - q).norm() / p.norm().clamp_min(1e-3)) for p, q in pairs)
 
@@ -88,22 +110,26 @@ def test_is_symmetric_exactly_where_it_says_so(name: str) -> None:
 
 
 @every
-def test_order_of_the_batch_does_not_matter(case: Case) -> None:
+def test_order_of_the_batch_matters_exactly_where_it_says_so(case: Case) -> None:
     objective, inputs = case.build(), case.example()
     order = torch.randperm(7, generator=torch.Generator().manual_seed(1))
-    shuffled = apply(inputs, lambda t: t[order])
-    torch.testing.assert_close(objective(*shuffled), objective(*inputs), rtol=1e-12, atol=1e-12)
+    shuffled = case.each(inputs, lambda t: t[order])
+    loss, other = call(objective, inputs), call(objective, shuffled)
+    if type(objective).ordered:
+        assert abs(loss - other) > 1e-3
+    else:
+        torch.testing.assert_close(other, loss, rtol=1e-12, atol=1e-12)
 
 
 @every
 def test_gradients_are_those_of_finite_differences(case: Case) -> None:
-    objective, inputs = case.build(), leaves(case.example(n=3, d=2))
+    objective, inputs = case.build(), case.leaves(case.example(n=3, d=2))
     differentiable = [t for t in flatten(inputs) if t.requires_grad]
-    if case.name in ("negative_cosine", "swalip", "swalip_prototypes"):
+    if case.stop_gradient:
         pytest.skip("has stop-gradients: its gradient is not that of its value")
 
     def loss(*_: Tensor) -> Tensor:
-        return objective(*inputs)
+        return call(objective, inputs)
 
     with evaluate_with("tiled", tile=2):
         assert torch.autograd.gradcheck(loss, (*differentiable, *objective.parameters()))
@@ -114,11 +140,11 @@ def test_gradients_are_those_of_finite_differences(case: Case) -> None:
 @pytest.mark.parametrize("evaluator", ["dense", "tiled"])
 def test_half_precision_is_reduced_in_float32(case: Case, dtype: torch.dtype, evaluator: Any) -> None:
     objective = case.build().float()
-    inputs = apply(case.example(), lambda t: t.to(dtype) if t.is_floating_point() else t)
-    raised = apply(inputs, lambda t: t.float() if t.is_floating_point() else t)
+    inputs = case.each(case.example(), lambda t: t.to(dtype) if t.is_floating_point() else t)
+    raised = case.each(inputs, lambda t: t.float() if t.is_floating_point() else t)
     with evaluate_with(evaluator, tile=3):
-        half, half_grads = value_and_gradients(objective, inputs)
-        single, grads = value_and_gradients(objective, raised)
+        half, half_grads = value_and_gradients(case, objective, inputs)
+        single, grads = value_and_gradients(case, objective, raised)
     assert half.dtype == torch.float32
     assert torch.equal(half, single)
     for g, h in zip(grads, half_grads, strict=True):
@@ -129,12 +155,12 @@ def test_half_precision_is_reduced_in_float32(case: Case, dtype: torch.dtype, ev
 @pytest.mark.parametrize("evaluator", ["dense", "tiled"])
 def test_autocast_changes_nothing(case: Case, evaluator: Any) -> None:
     objective = case.build().float()
-    inputs = apply(case.example(), lambda t: t.float() if t.is_floating_point() else t)
+    inputs = case.each(case.example(), lambda t: t.float() if t.is_floating_point() else t)
     with evaluate_with(evaluator, tile=3):
-        plain = value_and_gradients(objective, inputs)
-        given = leaves(inputs)
+        plain = value_and_gradients(case, objective, inputs)
+        given = case.leaves(inputs)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = objective(*given)
+            loss = call(objective, given)
         cast = gradients(loss, objective, given)
     assert torch.equal(plain[0], cast[0])
     assert all(torch.equal(p, q) for p, q in zip(plain[1], cast[1], strict=True))
@@ -144,20 +170,20 @@ def test_autocast_changes_nothing(case: Case, evaluator: Any) -> None:
 def test_a_batch_of_one_is_finite(case: Case) -> None:
     objective = case.build()
     inputs = case.example(n=1)
-    if case.name in ("align_uniform", "contrastive_gap"):
-        with pytest.warns(UserWarning, match="fewer than 2"):
-            loss, grads = value_and_gradients(objective, inputs)
+    if case.alone:
+        with pytest.warns(UserWarning, match=case.alone):
+            loss, grads = value_and_gradients(case, objective, inputs)
     else:
-        loss, grads = value_and_gradients(objective, inputs)
+        loss, grads = value_and_gradients(case, objective, inputs)
     assert loss.isfinite()
     assert all(g.isfinite().all() for g in grads)
 
 
 @every
 def test_duplicates_are_ordinary(case: Case) -> None:
-    inputs = apply(case.example(), lambda t: t[torch.tensor([0, 1, 2, 3, 4, 4, 4])])
+    inputs = case.each(case.example(), lambda t: t[torch.tensor([0, 1, 2, 3, 4, 4, 4])])
     objective = case.build()
-    torch.testing.assert_close(objective(*inputs), case.loops(objective, *inputs))
+    torch.testing.assert_close(call(objective, inputs), call(partial(case.loops, objective), inputs))
 
 
 @every
@@ -168,29 +194,31 @@ def test_mismatched_batches_are_refused(case: Case) -> None:
     shorter = apply(first, lambda t: t[:-1])
     with pytest.raises(ValueError, match="row i of one must belong to row i of the other"):
         # Past the shape annotations, which tests enforce and users' processes do not.
-        unwrap(type(objective).forward)(objective, shorter, *rest)
+        call(partial(unwrap(type(objective).forward), objective), (shorter, *rest))
 
 
 @every
 def test_an_empty_batch_is_refused(case: Case) -> None:
     with pytest.raises(ValueError, match="must be"):
-        case.build()(*apply(case.example(), lambda t: t[:0]))
+        call(case.build(), case.each(case.example(), lambda t: t[:0]))
 
 
 @every_pairwise
 def test_no_matrix_and_little_memory_under_tiles(case: Case) -> None:
+    if not case.tileable:
+        pytest.skip("forms a matrix of B × B, as its docstring says")
     n, d, tile = 256, 8, 32
-    objective, inputs = case.build(), leaves(case.example(n=n, d=d))
+    objective, inputs = case.build(), case.leaves(case.example(n=n, d=d))
     largest = LargestTensor()
     with evaluate_with("tiled", tile=tile), largest:
         with kept_bytes() as kept:
-            loss = objective(*inputs)
+            loss = call(objective, inputs)
         loss.backward()
-    rows = 2 * n if case.name == "ntxent" else n
+    matrices, stacked = case.matrices
+    rows = stacked * n
     assert largest.numel <= rows * (d + 2)
-    calls = {"rocket": 5, "swalip": 4, "align_uniform": 2, "contrastive_gap": 4}.get(case.name, 1)
     # Per similarity matrix: a few copies of both sides and a few vectors, and never a tile.
-    assert kept.bytes <= calls * 8 * rows * (6 * d + 16)
+    assert kept.bytes <= matrices * 8 * rows * (6 * d + 16)
 
 
 @pytest.mark.parametrize("label", ["infonce-clip", "siglip", "align_uniform", "barlow_twins"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from inspect import unwrap
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from counterpoint.diagnostics import (
     explained_variance,
     geometry,
     std_per_dimension,
+    tolerance,
     uniformity,
 )
 
@@ -64,6 +66,35 @@ def test_alignment_equals_loops_and_ignores_lengths(alpha: float) -> None:
     assert alignment(x, -x, alpha) == pytest.approx(2**alpha)
     with pytest.raises(ValueError, match="matched rows"):
         alignment(x, y[:3])
+
+
+@given(st.integers(2, 12), st.integers(1, 5), st.integers(1, 4), st.integers(0, 9))
+def test_tolerance_is_the_mean_cosine_of_distinct_items_of_a_class(n: int, d: int, k: int, seed: int) -> None:
+    z = cloud(n, d, seed)
+    labels = torch.randint(-1, k, (n,), generator=torch.Generator().manual_seed(seed))
+    pairs = [(i, j) for i in range(n) for j in range(n) if i != j and labels[i] == labels[j] >= 0]
+    cosines = [float(z[i] @ z[j] / (z[i].norm() * z[j].norm())) for i, j in pairs]
+    found = tolerance(z, labels)
+    assert math.isnan(found) if not pairs else found == pytest.approx(sum(cosines) / len(pairs), abs=1e-9)
+
+
+def test_tolerance_rises_to_one_under_collapse_where_uniformity_falls() -> None:
+    labels = torch.arange(40) % 4
+    spread = cloud(40, 16)
+    for z in (spread, spread + 3, spread + 1e4):
+        assert tolerance(z, labels) == pytest.approx(tolerance(5 * z, labels))
+    assert abs(tolerance(spread, labels)) < 0.1
+    assert tolerance(spread + 1e4, labels) == pytest.approx(1, abs=1e-6)
+    assert uniformity(spread + 1e4) == pytest.approx(0, abs=1e-6)
+    # Items of one class may be the same point while the classes are spread.
+    assert tolerance(torch.eye(4)[labels], labels) == pytest.approx(1)
+    assert uniformity(torch.eye(4)[labels]) < -1
+
+
+def test_tolerance_wants_one_label_for_each_row() -> None:
+    with pytest.raises(ValueError, match="one for each of 5 rows"):
+        unwrap(tolerance)(cloud(5, 3), torch.zeros(4, dtype=torch.long))
+    assert math.isnan(tolerance(cloud(3, 2), torch.arange(3)))
 
 
 def test_effective_rank_counts_equal_directions() -> None:

@@ -77,7 +77,7 @@ def test_each_input_is_embedded_once_for_all_tasks_and_test_sets() -> None:
 
 def test_a_user_task_and_chosen_rows() -> None:
     class Colour:
-        name, primary = "colour", "red"
+        name, primary, modalities = "colour", "red", ("image",)
 
         def __call__(self, model: Embedder, data: PairedData, rows: np.ndarray) -> Scores:
             red = data.images(rows)[:, 0].float().mean((1, 2)).double().numpy()
@@ -133,3 +133,18 @@ def test_a_diverged_model_is_an_error_and_no_perfect_score(tiny_data: TinyData) 
 def test_the_same_call_gives_the_same_numbers(tiny_data: TinyData) -> None:
     first, second = (evaluate(Pixels(), tiny_data) for _ in range(2))
     assert first.examples().equals(second.examples())
+
+
+def test_a_model_of_pictures_alone_is_asked_what_it_can_answer(tiny_data: TinyData) -> None:
+    class Blind(Pixels):
+        embeds = ("image",)
+
+        def embed(self, modality: str, inputs: object, head: str = "default") -> Tensor:
+            assert modality == "image"
+            return super().embed(modality, inputs, head)
+
+    results = evaluate(Blind(), tiny_data)
+    assert {row["task"] for row in results.scores()} == {"probe"}
+    numbers = describe(Blind(), tiny_data, tiny_data.splits.test["concepts"])
+    assert "uniformity_image" in numbers
+    assert not any("text" in name or "gap" in name for name in numbers)

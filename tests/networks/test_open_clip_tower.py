@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
 from pathlib import Path
 
 import open_clip
@@ -121,6 +122,17 @@ def test_random_start_by_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     x = torch.rand(1, 3, 32, 32)
     assert torch.equal(a[0](x), b[0](x))
     assert not torch.allclose(a[0](x), c[0](x))
+
+
+def test_the_depth_of_the_text_tower_can_be_set() -> None:
+    towers = Towers(image="cnn", text="open_clip:RN50", text_layers=1)
+    _, text = build_towers(towers, [], 0)
+    blocks = [name for name, _ in text.named_modules() if re.fullmatch(r".*resblocks\.\d+", name)]
+    assert len(blocks) == 1
+    _, built_in = build_towers(Towers(text_layers=3), CAPTIONS, 0)
+    assert len(built_in.blocks) == 3  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="text_layers=1: transformers:bert is as deep as its own"):
+        build_towers(Towers(text="transformers:bert", text_layers=1), CAPTIONS, 0)
 
 
 def test_a_file_of_weights_must_fit(tmp_path: Path, saved: tuple[Path, torch.nn.Module]) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from counterpoint.pairwise import Temperature
 
 
-@pytest.mark.parametrize("form", ["log", "scale"])
+@pytest.mark.parametrize("form", ["log", "scale", "direct"])
 @pytest.mark.parametrize("learnable", [True, False])
 def test_divides_by_tau(form: Any, learnable: bool) -> None:
     temperature = Temperature(0.25, form=form, learnable=learnable)
@@ -31,13 +31,25 @@ def test_the_log_form_learns_the_logarithm_of_the_scale() -> None:
     assert temperature.parameter.grad.item() == pytest.approx(2 / 0.07)
 
 
-@pytest.mark.parametrize("form", ["log", "scale"])
+def test_the_direct_form_learns_tau_itself() -> None:
+    temperature = Temperature(0.07, form="direct")
+    assert temperature.parameter is not None
+    assert temperature.parameter.item() == pytest.approx(0.07)
+    temperature.scale(torch.tensor(2.0)).backward()
+    # d(x / t)/dt = -x / t²
+    assert temperature.parameter.grad is not None
+    assert temperature.parameter.grad.item() == pytest.approx(-2 / 0.07**2)
+
+
+@pytest.mark.parametrize("form", ["log", "scale", "direct"])
 @pytest.mark.parametrize(("moved_to", "expected"), [(1e-4, 0.01), (0.5, 0.5), (7.0, 1.0)])
 def test_clamping_brings_tau_back_between_its_bounds(form: Any, moved_to: float, expected: float) -> None:
     temperature = Temperature(0.07, form=form, bounds=(0.01, 1.0))
     assert temperature.parameter is not None
     with torch.no_grad():
-        temperature.parameter.fill_(math.log(1 / moved_to) if form == "log" else 1 / moved_to)
+        temperature.parameter.fill_(
+            {"log": math.log(1 / moved_to), "scale": 1 / moved_to, "direct": moved_to}[form]
+        )
     temperature.clamp_()
     assert temperature.value.item() == pytest.approx(expected)
 

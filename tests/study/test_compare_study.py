@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import counterpoint as cp
 from counterpoint.recipes import Recipe, override
@@ -216,3 +221,56 @@ def test_an_unfinished_study_cannot_be_summarised(quick: dict[str, Any]) -> None
     with pytest.raises(ValueError, match="not a study folder"):
         again(study.folder / "runs")
     assert default_folder(design).parts[0] == "runs"
+
+
+def test_arms_of_pictures_alone_are_compared_where_that_makes_sense(quick: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"'dcl,on=images' learns from images alone.*choose --tasks probe"):
+        compare("clip", "dcl,on=images", seeds=1, **quick)
+    study = compare("clip", "dcl,on=images", seeds=2, **{**quick, "tasks": ("probe",)})
+    assert {arm["name"] for arm in study.summary["arms"]} == {"clip", "dcl,on=images"}
+    assert study.report.exists()
+
+
+_STUDY = """
+import sys
+from counterpoint.study import compare
+if __name__ == "__main__":
+    compare("clip", "siglip", data=sys.argv[1], folder=sys.argv[2], recipe=sys.argv[3], seeds=1, jobs=2)
+"""
+
+
+def test_runs_end_with_the_study_that_began_them(pairs: Path, recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "long.yaml").write_text(
+        yaml.safe_dump({**recipe.model_dump(), "steps": 100_000, "checkpoint_every": 1_000})
+    )
+    (tmp_path / "study.py").write_text(_STUDY)
+    folder = tmp_path / "study"
+    command = [sys.executable, tmp_path / "study.py", pairs, folder, tmp_path / "long.yaml"]
+    study = subprocess.Popen([str(word) for word in command], stderr=subprocess.DEVNULL)
+
+    def wait_for(happened: Callable[[], bool], what: str) -> None:
+        for _ in range(1200):
+            if happened():
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"waited two minutes for {what}")
+
+    try:
+        wait_for(lambda: len(list(folder.glob("runs/*/*/run.json"))) == 2, "both runs to begin")
+        children = _children(study.pid)
+        assert len(children) >= 2
+    finally:
+        study.kill()
+        study.wait()
+    wait_for(lambda: not any(_alive(child) for child in children), "the children to end")
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] not in {"Z", "X"}
+    except FileNotFoundError:
+        return False

@@ -9,14 +9,14 @@ import torch
 
 from counterpoint.data.loader import Loader
 from counterpoint.methods.arm import Arm
-from counterpoint.recipes import Optimizer, Recipe, override
+from counterpoint.recipes import Augmentation, Optimizer, Recipe, override
 from counterpoint.study.runner import run
 from counterpoint.training import checkpoint as checkpoints
 from counterpoint.training.checkpoint import CheckpointError
 from counterpoint.training.loop import fit
 from counterpoint.training.optim import adamw, learning_rate
 from counterpoint.training.run import OtherRun, Run
-from counterpoint.types import Clock
+from counterpoint.types import Clock, View
 from fixtures.tiny import TinyData
 
 CAPTIONS = [TinyData().captions(row)[0] for row in range(70)]
@@ -107,6 +107,42 @@ def test_ranks_share_a_batch(recipe: Recipe) -> None:
         for position, identity in enumerate(part.ids.tolist()):
             there = whole.ids.tolist().index(identity)
             assert torch.equal(part["image"][position], whole["image"][there])
+
+
+def test_views_draw_a_caption_each_or_share_one(recipe: Recipe) -> None:
+    class Several(TinyData):
+        def training_captions(self, row: int) -> list[str]:
+            return [f"{word} {row}" for word in ("one", "two", "three", "four", "five")]
+
+    def texts(captions: str) -> list[list[str]]:
+        seen: list[list[str]] = []
+
+        class Listening:
+            context, vocabulary, end = 8, 10, 9
+
+            def __call__(self, given: list[str]) -> torch.Tensor:
+                seen.append(list(given))
+                return torch.zeros(len(given), 1, dtype=torch.long)
+
+        data = Several()
+        loader = Loader(
+            data,
+            data.splits.train,
+            {"text": View("text"), "text.1": View("text")},
+            augmentation=Augmentation(captions=captions),  # type: ignore[arg-type] # one of the two
+            tokenizer=Listening(),
+            image_size=24,
+            batch_size=16,
+            seed=0,
+        )
+        loader.batch(0)
+        return seen
+
+    first, second = texts("shared")
+    assert first == second
+    assert len({text.split()[0] for text in first}) > 1
+    first, second = texts("each")
+    assert first != second
 
 
 def test_training_needs_two_examples(recipe: Recipe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -124,3 +125,20 @@ def test_unreadable_checkpoint_says_which(whole: Path) -> None:
     (path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(CheckpointError, match=r"step-0000009 cannot be read.*Delete that folder"):
         load(whole)
+
+
+def test_going_on_under_another_version_is_told(what: Run, tmp_path: Path) -> None:
+    what.claim(tmp_path)
+    RunState(status="running").write(tmp_path)
+    path = tmp_path / "environment.json"
+    written = json.loads(path.read_text())
+    written["packages"]["torch"] = "1.0.0"
+    path.write_text(json.dumps(written))
+    with pytest.warns(UserWarning, match=r"begun under torch 1\.0\.0 and goes on under"):
+        what.claim(tmp_path)
+    what.claim(tmp_path)  # the environment is now the present one
+
+
+def test_the_environment_names_the_dictionary(what: Run, tmp_path: Path) -> None:
+    what.claim(tmp_path)
+    assert len(json.loads((tmp_path / "environment.json").read_text())["wordnet"]) == 8

@@ -18,7 +18,7 @@ from . import measure
 from .claim import Arrays, Claim, Lab
 from .towers import Recaptioned, build, recipe, trained
 
-SEEDS, STEPS, BATCH = 5, 200, 128
+SEEDS, STEPS, BATCH, SIZE = 5, 120, 128, 32
 PLAIN = "align,temperature=0.07"
 CONDITIONS: dict[str, tuple[str, int, float, bool]] = {
     "290 clean": (PLAIN, 290, 0.0, False),
@@ -36,7 +36,7 @@ CONDITIONS: dict[str, tuple[str, int, float, bool]] = {
 def condition(name: str, seed: int, steps: int, quick: bool) -> Arrays:
     """Train on one kind of data, test on clean held-out pairs."""
     arm, size, noise, filtered = CONDITIONS[name]
-    data, settings = load("emoji"), recipe(quick, steps=steps, batch_size=BATCH)
+    data, settings = load("emoji"), recipe(quick, steps=steps, batch_size=BATCH, towers__image_size=SIZE)
     rng = np.random.default_rng([seed, 11])
     rows = rng.permutation(data.splits.train)[:size]
     swapped = rows[: round(noise * len(rows))]
@@ -140,7 +140,7 @@ def run(lab: Lab) -> Sequence[Result]:
     kept = {name: int(arm(name, "pairs")[seeds[0]]) for name in names if name.endswith("filtered")}
     lab.note(
         f"Emoji has 2,324 training pairs, of which an eighth, a half and all are taken; {STEPS} steps at",
-        f"batch {BATCH} for every condition. Noise gives a picture another picture's name; the pairs are",
+        f"batch {BATCH} and {SIZE} px for every condition. Noise gives a picture another picture's name; the pairs are",
         "drawn anew for every seed. Filtering drops captions that several pictures share",
         f"({', '.join(f'{k}: {v:,} left' for k, v in kept.items())}); captions of rare words are not",
         "dropped, as most names of emoji have one. σ starts at 0.07 except where stated: from the",

@@ -5,26 +5,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy import special, stats
-from torch import Tensor, nn
 
 from ..catalog.evidence import Result
-from ..diagnostics import alignment, uniformity
-from ..networks import initialise
-from ..networks.heads import mlp
 from ..objectives import AlignUniform, InfoNCE
 from ..pairwise.objective import Objective
-from . import measure
+from . import digits, measure
 from .claim import Arrays, Claim, Lab
-from .small import train
 
-SEEDS, STEPS, BATCH, LABELLED = 5, 400, 64, 100
+SEEDS, STEPS, BATCH = 5, 400, 64
 NEGATIVES = (32, 64, 128, 256, 512, 1024, 2048)
 ANCHORS = 4096
 DIMENSIONS = 16
@@ -39,69 +31,13 @@ ONE_TERM = {
 SETTINGS: Mapping[str, Mapping[str, float]] = {**WEIGHTS, **TEMPERATURES, **ONE_TERM}
 
 
-@lru_cache(maxsize=1)
-def digits() -> tuple[Float[Tensor, "N 64"], Int[np.ndarray, " N"]]:
-    """The 1,797 handwritten digits of scikit-learn, 8 × 8 pixels in [0, 1], and what they are."""
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    return torch.from_numpy(found.data).float() / 16, found.target
-
-
-def view(x: Float[Tensor, "n 64"], rng: np.random.Generator) -> Float[Tensor, "n 64"]:
-    """Pictures shifted by up to a pixel a side, with noise and a fifth of the pixels blank."""
-    pictures = F.pad(x.reshape(-1, 8, 8), (1, 1, 1, 1))
-    down, right = rng.integers(0, 3, (2, len(x)))
-    rows = torch.from_numpy(down)[:, None, None] + torch.arange(8)[None, :, None]
-    columns = torch.from_numpy(right)[:, None, None] + torch.arange(8)[None, None, :]
-    moved = pictures[torch.arange(len(x))[:, None, None], rows, columns].flatten(1)
-    noise = torch.from_numpy(rng.standard_normal(moved.shape)).float()
-    kept = torch.from_numpy(rng.random(moved.shape) > 0.2)
-    seen: Tensor = (moved + 0.1 * noise) * kept
-    return seen
-
-
 def encoder(setting: str, seed: int, steps: int, batch: int = BATCH) -> Arrays:
     """Train one encoder on two views of each digit; test it with a probe on 100 labels."""
-    x, classes = digits()
-    order = np.random.default_rng(0).permutation(len(x))
-    train_rows, test_rows = order[:1200], order[1200:]
-    network = mlp(64, 128, 32, layers=2, norm=False)
-    initialise(network, seed)
-
-    def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        chosen = x[torch.from_numpy(rng.choice(train_rows, batch, replace=False))]
-        return view(chosen, rng), view(chosen, rng)
-
-    options = SETTINGS[setting]
+    network, options = digits.encoder(seed), SETTINGS[setting]
     loss: Objective
     loss = AlignUniform(**options) if "alignment" in options else InfoNCE(options["temperature"])
-    train((network, network), loss, draw, steps=steps, lr=3e-3, seed=seed)
-    return _probe(network, x, classes, train_rows, test_rows, seed)
-
-
-@torch.no_grad()
-def _probe(
-    network: nn.Module,
-    x: Tensor,
-    classes: np.ndarray,
-    train_rows: np.ndarray,
-    test_rows: np.ndarray,
-    seed: int,
-) -> Arrays:
-    from sklearn.linear_model import LogisticRegression
-
-    z = F.normalize(network(x), dim=-1)
-    # On the unit sphere as it is: scaling each feature to [0, 1] would blow a collapsed representation up again.
-    labelled = np.random.default_rng([seed, 1]).choice(train_rows, LABELLED, replace=False)
-    probe = LogisticRegression(C=10.0, max_iter=1000).fit(z[labelled].numpy(), classes[labelled])
-    rng = np.random.default_rng([seed, 2])
-    two = [F.normalize(network(view(x[test_rows], rng)), dim=-1) for _ in range(2)]
-    return {
-        "correct": (probe.predict(z[test_rows].numpy()) == classes[test_rows]).astype(float),
-        "alignment": np.array(alignment(two[0], two[1])),
-        "uniformity": np.array(uniformity(two[0])),
-    }
+    digits.train(network, loss, steps=steps, batch=batch, lr=3e-3, seed=seed)
+    return digits.probe(network, seed)
 
 
 def limit(negatives: Sequence[int], anchors: int, seed: int) -> Arrays:
@@ -148,7 +84,7 @@ def run(lab: Lab) -> Sequence[Result]:
     )
     runs = {(s, seed): found[f"{s.replace(' ', '-')}-seed{seed}"] for s in SETTINGS for seed in seeds}
     arms = {s: {seed: runs[s, seed]["correct"] for seed in seeds} for s in SETTINGS}
-    metric = f"accuracy of a probe on {LABELLED} labels, digits"
+    metric = f"accuracy of a probe on {digits.LABELLED} labels, digits"
     both = [setting for setting in SETTINGS if setting not in ONE_TERM]
     return [
         measure.of_arms(
@@ -239,7 +175,7 @@ def _limit(lab: Lab) -> list[Result]:
     }
     lab.note(
         "1 and 2: two-layer networks on views (shift, noise, masking) of scikit-learn's digits, batch",
-        f"{BATCH}, a probe on {LABELLED} labels. The best setting of each family is chosen again in every",
+        f"{BATCH}, a probe on {digits.LABELLED} labels. The best setting of each family is chosen again in every",
         f"resample. 3: random unit vectors in {DIMENSIONS} dimensions, τ = {TAU}; the limit in closed",
         "form. The deviation of a single anchor falls like M^−½; that of the mean over anchors, where",
         "the fluctuations cancel, falls faster.",

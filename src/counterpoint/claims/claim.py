@@ -23,7 +23,7 @@ from ..catalog import paper
 from ..catalog.evidence import Evidence, Machine, Result
 from ..files import writing
 from ..study.design import ArmPlan, Design
-from ..study.execute import Job, execute
+from ..study.execute import Job, execute, start_child
 from ..study.study import Listener, Silent, run_folder
 from ..study.summary import Results
 from ..training.run import RunState
@@ -86,7 +86,7 @@ class Lab:
         if self.jobs > 1 and len(missing) > 1:
             context = mp.get_context("spawn")
             with ProcessPoolExecutor(
-                self.jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+                self.jobs, mp_context=context, initializer=start_child, initargs=(1,)
             ) as pool:
                 futures = {
                     pool.submit(_compute, compute, self._place(compute, name, settings), settings): name

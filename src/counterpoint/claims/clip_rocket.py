@@ -15,7 +15,7 @@ from . import measure
 from .claim import Claim, Lab
 from .towers import recipe
 
-SEEDS, STEPS, BATCH = 5, 150, 128
+SEEDS, STEPS, BATCH, SIZE = 5, 120, 128, 32
 LOSSES = ("siamlip", "byolip", "barlip", "swalip")
 BASIC = {
     "clip": "clip,views=2",
@@ -81,7 +81,12 @@ def gain(scores: Scores) -> float:
 def run(lab: Lab) -> Sequence[Result]:
     steps, seeds = 2 if lab.quick else STEPS, lab.seeds(SEEDS)
     settings = recipe(
-        lab.quick, steps=steps, batch_size=BATCH, validate_every=STEPS, optimizer__clip_norm=0.0
+        lab.quick,
+        steps=steps,
+        batch_size=BATCH,
+        validate_every=STEPS,
+        optimizer__clip_norm=0.0,
+        towers__image_size=SIZE,
     )
     losses = ("clip", "siamlip") if lab.quick else ("clip", *LOSSES)
     rows = {"basic": BASIC, "improved": IMPROVED}
@@ -233,7 +238,7 @@ def _notes(lab: Lab, steps: int, *studies: Results) -> None:
         if one.failed
     ]
     lab.note(
-        f"Built-in towers at 48 px, {steps} steps at batch {BATCH}, one learning rate for all arms, no",
+        f"Built-in towers at {SIZE} px, {steps} steps at batch {BATCH}, one learning rate for all arms, no",
         "gradient clipping. Basic has three weak views a side, so that the extra losses see as many",
         "pairs; with equal steps all arms make three image passes a step, BYOLIP six. The prototypes of",
         f"basic SwALIP are frozen for the first {STEPS // 15} steps (the paper's 100 would be most of",

@@ -14,7 +14,7 @@ from . import measure
 from .claim import Arrays, Claim, Lab
 from .towers import Recaptioned, SimCLR, Supervised, build, captions_of, features, recipe, trained
 
-SEEDS, STEPS, BATCH = 5, 200, 128
+SEEDS, STEPS, BATCH, SIZE = 5, 120, 128, 32
 LANGUAGES = ("en", "de", "fr", "es", "pt", "it")
 """An emoji's 'sentences': its name in each language."""
 ATTRIBUTE = "gender"
@@ -34,7 +34,7 @@ def pretrained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     """Train one arm without labels (``scratch``: with them, for each fraction); is the attribute read off?"""
     data = Emoji(languages=LANGUAGES[:2] if quick else LANGUAGES)
     context = 64 if arm == "whole caption" else 24
-    settings = recipe(quick, steps=steps, batch_size=BATCH, towers__context=context)
+    settings = recipe(quick, steps=steps, batch_size=BATCH, towers__context=context, towers__image_size=SIZE)
     classes = data.labels[ATTRIBUTE].values
     train, test = data.splits.train, np.concatenate(list(data.splits.test.values()))
     labelled, test = train[classes[train] >= 0], test[classes[test] >= 0]
@@ -129,7 +129,7 @@ def run(lab: Lab) -> Sequence[Result]:
     ]
     lab.note(
         f"The sentences of a picture are its names in {len(LANGUAGES)} languages, of which one is drawn",
-        f"per epoch ('whole caption': all of them in one text); {STEPS} steps at batch {BATCH}, from",
+        f"per epoch ('whole caption': all of them in one text); {STEPS} steps at batch {BATCH} and {SIZE} px, from",
         "random weights. Names say whether a woman or a man is drawn, as a report says what a picture",
         "shows. Labels of training are drawn anew for every seed. Reports of several sentences need",
         "another data set.",

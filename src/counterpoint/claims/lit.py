@@ -19,7 +19,7 @@ from . import measure
 from .claim import Arrays, Claim, Lab
 from .towers import Supervised, captions_of, recipe, trained
 
-SEEDS, STEPS, BATCH = 5, 150, 128
+SEEDS, STEPS, BATCH, SIZE = 5, 100, 128, 32
 FEW, ALL = 0.1, 1.0
 PRETRAINED = "cnn@supervised"
 """What the recipe calls an image tower that comes trained; `LiT` wants L and U towers named with weights."""
@@ -34,7 +34,7 @@ def modes(labels: str, seed: int, steps: int, quick: bool) -> Arrays:
         steps: of each training.
         quick: tiny.
     """
-    data, settings = load("emoji"), recipe(quick, steps=steps, batch_size=BATCH)
+    data, settings = load("emoji"), recipe(quick, steps=steps, batch_size=BATCH, towers__image_size=SIZE)
     rows = data.splits.train
     classes = data.labels["subgroup"].values
     if labels == "narrow":
@@ -125,7 +125,7 @@ def run(lab: Lab) -> Sequence[Result]:
             ),
         ]
     lab.note(
-        f"The image tower is the built-in one, trained for {STEPS} steps on labels of the Twemoji",
+        f"The image tower is the built-in one at {SIZE} px, trained for {STEPS} steps on labels of the Twemoji",
         f"pictures; contrastive tuning takes {STEPS} steps more at batch {BATCH} (uu has only those).",
         "Text towers start from random weights: no pretrained one ships with the package, so LL and UU",
         "are not tried. Half of the held-out names differ in skin tone or gender alone, which the labels",

@@ -110,6 +110,30 @@ def train(
     return losses
 
 
+def jitter(
+    pictures: Float[Tensor, "n c H W"], rng: np.random.Generator, reach: int
+) -> Float[Tensor, "n c H W"]:
+    """Pictures on a ground of 0, shifted by up to ``reach`` pixels a side, with noise and a fifth of the pixels 0."""
+    n, _, height, width = pictures.shape
+    wide = F.pad(pictures, (reach,) * 4)
+    down, right = torch.from_numpy(rng.integers(0, 2 * reach + 1, (2, n)))
+    rows = (down[:, None] + torch.arange(height))[:, None, :, None]
+    columns = (right[:, None] + torch.arange(width))[:, None, None, :]
+    moved = wide[
+        torch.arange(n)[:, None, None, None], torch.arange(wide.shape[1])[:, None, None], rows, columns
+    ]
+    noise = torch.from_numpy(rng.standard_normal(moved.shape)).float()
+    kept = torch.from_numpy(rng.random((n, 1, height, width)) > 0.2)
+    seen: Tensor = (moved + 0.1 * noise) * kept
+    return seen
+
+
+def view(x: Float[Tensor, "n p"], rng: np.random.Generator) -> Float[Tensor, "n p"]:
+    """Pixels, as `pixels` gives them, shifted by up to two a side, with noise and a fifth of them white."""
+    ink = (1 - x).reshape(len(x), 3, SIDE, SIDE)  # white is 1
+    return 1 - jitter(ink, rng, reach=2).flatten(1)
+
+
 @lru_cache(maxsize=2)
 def emoji_inputs() -> tuple[PairedData, Float[Tensor, "N p"], Float[Tensor, "N w"]]:
     """The emoji, and what the small towers see of every row: pixels and words of its name."""
@@ -136,3 +160,29 @@ def train_on_names(
     data, pictures, captions = emoji_inputs()
     draw = pairs_of(pictures, captions, data.splits.train, batch)
     return train((model.image, model.text), loss, draw, steps=steps, lr=lr, seed=seed)
+
+
+def train_on_views(
+    network: nn.Module,
+    loss: Callable[[Tensor, Tensor, np.ndarray], Tensor],
+    *,
+    batch: int,
+    steps: int,
+    lr: float,
+    seed: int,
+) -> None:
+    """Train a network of pixels on two views of the emoji's training pictures, by Adam.
+
+    Args:
+        network: whose parameters move.
+        loss: of the pixels of both views, and of the rows they show.
+    """
+    data, pictures, _ = emoji_inputs()
+    optimizer = torch.optim.Adam(network.parameters(), lr)
+    rng = np.random.default_rng(seed)
+    for _ in range(steps):
+        chosen = rng.choice(data.splits.train, batch, replace=False)
+        first, second = (view(pictures[chosen], rng) for _ in range(2))
+        optimizer.zero_grad(set_to_none=True)
+        loss(first, second, chosen).backward()
+        optimizer.step()

@@ -69,6 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         console.print(cost_table(design, costs, steps))
         return not given.dry_run
 
+    show_data_report(console, given.data, given.options.towers.image_size)
     console.print(f"preparing {given.data} and timing a few steps of each arm …", highlight=False)
     with StudyProgress(console) as progress:
         try:
@@ -94,6 +95,16 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     show(console, study)
     return 0
+
+
+def show_data_report(console: Any, source: str, image_size: int) -> None:
+    """What is worth knowing before training on a user's own files."""
+    from .. import data
+
+    with console.status(f"reading {source}"):
+        found = data.load(source, image_size).findings()
+    for title, line in found.items():
+        console.print(f"{title}: {line}", highlight=False, soft_wrap=True)
 
 
 def cost_table(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str, int]) -> Any:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from ..recipes import Recipe
 from .arguments import parse
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..training.run import Run
 
 
 @dataclass(frozen=True)
@@ -53,15 +59,19 @@ def main(arguments: Sequence[str]) -> int:
     with console.status("loading torch"):
         from ..study.execute import Job, execute
         from ..training.run import OtherRun, Run
+    from .compare import show_data_report
     from .progress import StudyProgress
 
+    show_data_report(console, given.data, given.options.towers.image_size)
     data = Path(given.data).stem if Path(given.data).exists() else given.data.replace(":", "-")
     folder = given.out or Path("runs") / f"{data}-{slug}-{given.seed}"
     if not given.resume and (folder / "recipe.yaml").exists():
         raise OtherRun(
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
         )
-    job = Job(Run(given.method, given.data, given.options, given.seed), folder, given.tasks)
+    what = Run(given.method, given.data, given.options, given.seed)
+    show_memory(console, what)
+    job = Job(what, folder, given.tasks)
     with StudyProgress(console) as progress:
         progress.begin("training", [job])
         (state,) = execute([job], listen=progress)
@@ -80,3 +90,25 @@ def main(arguments: Sequence[str]) -> int:
         f"use it: python -c \"import counterpoint as cp; model = cp.load('{folder}')\"", highlight=False
     )
     return 0
+
+
+def show_memory(console: Console, run: Run) -> None:
+    """What a step will hold, and the largest batch that would fit."""
+    from ..data import load
+    from ..training.memory import available, measure
+    from ..training.run import start
+
+    recipe = run.recipe
+    method, loader = start(run, load(run.data, recipe.towers.image_size))
+    report = measure(method, loader, recipe.microbatch)
+    parts = report.at(loader.batch_size, recipe.microbatch)
+    held = ", ".join(f"{name} {_size(count)}" for name, count in parts.items())
+    console.print(f"memory of a step, measured on a few examples: {held}", highlight=False)
+    with suppress(OSError):
+        free = available()
+        largest = report.largest(free, recipe.microbatch)
+        console.print(f"largest batch that fits into the {_size(free)} free: {largest:,}", highlight=False)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"

@@ -101,6 +101,10 @@ class PairedData(ABC):
             },
         }
 
+    def findings(self) -> Mapping[str, str]:
+        """What is worth knowing before training on it: a title to a line; nothing for data that ships with us."""
+        return {}
+
     def show(self, path: str | Path) -> Path:
         """Draw some training and test examples with their captions as a PNG."""
         from .sheet import contact_sheet

@@ -26,7 +26,7 @@ class Loader:
         data: where examples come from.
         rows: the rows to train on.
         views: what a batch holds.
-        augmentation: options of the text views.
+        augmentation: options of the text views, and whether they share a caption.
         tokenizer: turns captions into token ids.
         image_size: height and width of the image views, in pixels.
         batch_size: examples per step over all ranks; at most ``len(rows)``.
@@ -62,6 +62,7 @@ class Loader:
         self.image_size, self.seed, self.workers = image_size, seed, workers
         self.batch_size = min(batch_size, len(rows))
         self.rank, self.world = rank, world
+        self.shared_caption = augmentation.captions == "shared"
         self._pictures = {
             n: view_room.image(v.augmentation) for n, v in views.items() if v.modality == "image"
         }
@@ -86,6 +87,9 @@ class Loader:
         ids: Int[np.ndarray, " B"] = self.data.ids[rows]
         pictures = self.data.images(rows)
         captions = [list(self.data.training_captions(int(row))) for row in rows]
+        if self.shared_caption:
+            draws = view_room.uniform(view_room.key(self.seed, epoch, ids, "shared caption"), "caption")[:, 0]
+            captions = [[own[int(u * len(own))]] for own, u in zip(captions, draws.tolist(), strict=True)]
         tensors = {}
         for name in self.views:
             keys = view_room.key(self.seed, epoch, ids, name)
@@ -93,7 +97,8 @@ class Loader:
                 tensors[name] = self._pictures[name].apply(pictures, keys, self.image_size)
             else:
                 tensors[name] = self.tokenizer(self._texts[name].apply(captions, keys))
-        return Batch(torch.from_numpy(ids), tensors)
+        labels = {name: torch.from_numpy(one.values[rows]) for name, one in self.data.labels.items()}
+        return Batch(torch.from_numpy(ids), tensors, labels)
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
         """The batches of steps ``start`` to ``steps - 1``."""

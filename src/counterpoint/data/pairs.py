@@ -121,7 +121,10 @@ class Pairs(PairedData):
         return self._records[row].captions
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        return super().describe() | {"report": self.report.lines()}
+        return super().describe() | {"report": self.findings()}
+
+    def findings(self) -> dict[str, str]:
+        return self.report.lines()
 
     def evaluation_captions(self, row: int) -> Sequence[str]:
         return self._records[row].captions

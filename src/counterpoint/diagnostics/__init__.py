@@ -8,6 +8,7 @@ from ..registry import lazy_exports
 
 if TYPE_CHECKING:
     from .analogies import arithmetic
+    from .cooccurrence import induced_positives, normalised, principal_angles
     from .features import Features
     from .gap import centroid_gap, separability
     from .geometry import (
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         effective_rank,
         explained_variance,
         std_per_dimension,
+        tolerance,
         uniformity,
     )
     from .overview import describe
@@ -29,8 +31,12 @@ _EXPORTS = {
     "describe": "overview",
     "effective_rank": "geometry",
     "explained_variance": "geometry",
+    "induced_positives": "cooccurrence",
+    "normalised": "cooccurrence",
+    "principal_angles": "cooccurrence",
     "separability": "gap",
     "std_per_dimension": "geometry",
+    "tolerance": "geometry",
     "uniformity": "geometry",
 }
 __all__ = [
@@ -42,8 +48,12 @@ __all__ = [
     "describe",
     "effective_rank",
     "explained_variance",
+    "induced_positives",
+    "normalised",
+    "principal_angles",
     "separability",
     "std_per_dimension",
+    "tolerance",
     "uniformity",
 ]
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

@@ -38,6 +38,7 @@ class Features:
     def __init__(self, model: Embedder, data: PairedData) -> None:
         self.model, self.data = model, data
         self.heads = model.heads
+        self.embeds: tuple[str, ...] = getattr(model, "embeds", ("image", "text"))
         self._images: dict[str, _Memo[int]] = {}
         self._texts: dict[str, _Memo[str]] = {}
 

@@ -6,7 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 BLOCK = 1024
@@ -62,6 +62,40 @@ def uniformity(z: Float[Tensor, "n d"], t: float = 2.0) -> float:
         exponents.diagonal(start).fill_(-math.inf)
         parts.append(exponents.logsumexp(dim=(0, 1)))
     return float(torch.stack(parts).logsumexp(0)) - math.log(n * (n - 1))
+
+
+def tolerance(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> float:
+    """How close items of one class are: the mean cosine over pairs i ≠ j of equal label, in [−1, 1].
+
+    Uniformity and tolerance pull apart: a collapsed model has the best tolerance, 1, and the worst uniformity,
+    so show both. The paper's formula also multiplies by the share of pairs that are of one class; the mean
+    over those pairs alone compares across data sets. Computed from the sum of each class, without a matrix.
+    NaN where no two items share a class.
+
+    Args:
+        z: embeddings; made unit-norm here.
+        labels: the class of each; items below 0 have none and are left out.
+
+    Raises:
+        ValueError: if there is not one label for each row.
+
+    Source: contrastive-loss-behaviour (Wang & Liu 2021).
+
+    >>> z = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [2.0, 0.0]])
+    >>> tolerance(z, torch.tensor([0, 0, 1, 1]))
+    0.5
+    """
+    if labels.shape != z.shape[:1]:
+        raise ValueError(f"labels must be one for each of {len(z)} rows, got shape {tuple(labels.shape)}")
+    z, labels = z[labels >= 0], labels[labels >= 0]
+    classes, which, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    pairs = int((counts * (counts - 1)).sum())
+    if not pairs:
+        return math.nan
+    sums = z.new_zeros(len(classes), z.shape[1], dtype=torch.float64)
+    sums.index_add_(0, which, F.normalize(z.double(), dim=-1))
+    # ‖Σ z_i‖² is the sum of all cosines within a class, n of which are of an item with itself.
+    return float((sums.square().sum(1) - counts)[counts > 1].sum()) / pairs
 
 
 def effective_rank(z: Float[Tensor, "n d"]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ..data.base import PairedData, Rows
 from ..types import Embedder
@@ -22,7 +23,8 @@ def describe(model: Embedder, data: PairedData, rows: Rows) -> dict[str, float]:
     ``effective_rank_image``/``_text``, ``components_99_image``/``_text`` (principal components for 99 % of
     the variance), ``std_image``/``_text`` (mean deviation per dimension times √d; 1 is well spread, 0
     collapsed), and ``arithmetic_tone``/``arithmetic_gender`` where the data has these labels. A row's text is
-    its first evaluation caption. NaN where a number is undefined for so few rows.
+    its first evaluation caption. A model of one modality has only the numbers of that one. NaN where a number
+    is undefined for so few rows.
 
     Args:
         model: an embedder, or its `Features`; the default head is described.
@@ -35,19 +37,25 @@ def describe(model: Embedder, data: PairedData, rows: Rows) -> dict[str, float]:
     if not len(rows):
         raise ValueError(f"there are no rows of {data.name!r} to describe: the split is empty")
     features = Features.of(model, data)
-    image = features.images(rows)
-    text = features.texts([data.evaluation_captions(int(row))[0] for row in rows])
-    numbers = {
-        "alignment": alignment(image, text),
-        "gap_centroid": centroid_gap(image, text),
-        "gap_separability": separability(image, text),
-    }
-    for name, z in (("image", image), ("text", text)):
+    embedded: dict[str, Tensor] = {}
+    if "image" in features.embeds:
+        embedded["image"] = features.images(rows)
+    if "text" in features.embeds:
+        embedded["text"] = features.texts([data.evaluation_captions(int(row))[0] for row in rows])
+    numbers = {}
+    if len(embedded) == 2:
+        image, text = embedded["image"], embedded["text"]
+        numbers = {
+            "alignment": alignment(image, text),
+            "gap_centroid": centroid_gap(image, text),
+            "gap_separability": separability(image, text),
+        }
+    for name, z in embedded.items():
         numbers[f"uniformity_{name}"] = uniformity(z)
         numbers[f"effective_rank_{name}"] = effective_rank(z)
         numbers[f"components_99_{name}"] = components(z)
         numbers[f"std_{name}"] = float(std_per_dimension(z).mean()) * z.shape[1] ** 0.5
     for attribute in ATTRIBUTES:
-        if attribute in data.labels:
+        if attribute in data.labels and len(embedded) == 2:
             numbers[f"arithmetic_{attribute}"] = arithmetic(features, data, rows, attribute)
     return numbers

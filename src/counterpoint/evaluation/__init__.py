@@ -1,7 +1,7 @@
 """Tasks: what a model is good for, with the outcome of every example.
 
-`evaluate` runs tasks on test sets; a task is any object with ``name``, ``primary`` and ``task(model, data,
-rows) -> Scores``.
+`evaluate` runs tasks on test sets; a task is any object with ``name``, ``primary``, ``modalities`` and
+``task(model, data, rows) -> Scores``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .results import Results, evaluate
     from .statistic import STATISTICS
     from .task import Task
+    from .verification import equal_error_rate, min_dcf
 
 TASKS = Registry(
     "task",
@@ -50,8 +51,12 @@ _EXPORTS = {
     "STATISTICS": "statistic",
     "Task": "task",
     "corruptions": "",
+    "equal_error_rate": "verification",
     "evaluate": "results",
+    "grounding": "",
     "learning_curve": "curves",
+    "min_dcf": "verification",
+    "multilabel": "",
     "simulation": "",
 }
 __all__ = [
@@ -64,8 +69,12 @@ __all__ = [
     "Task",
     "corruptions",
     "create",
+    "equal_error_rate",
     "evaluate",
+    "grounding",
     "learning_curve",
+    "min_dcf",
+    "multilabel",
     "simulation",
 ]
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

@@ -40,6 +40,7 @@ class LabelRetrieval:
 
     name = "label_retrieval"
     primary = "t2i_group_P@10"
+    modalities = ("image", "text")
 
     def __init__(self, labels: tuple[str, ...] = ("group",)) -> None:
         self.labels = labels

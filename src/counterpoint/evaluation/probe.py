@@ -36,6 +36,7 @@ class Probe:
 
     name = "probe"
     primary = "logistic_group_top1"
+    modalities = ("image",)
 
     def __init__(self, labels: tuple[str, ...] = ("group", "tone"), limit: int = 1000) -> None:
         self.labels, self.limit = labels, limit

@@ -101,7 +101,7 @@ def evaluate(
         model: anything that embeds pictures and strings.
         data: what to score it on.
         tasks: names or task objects; unless given, the default tasks, less those that ask for labels the data
-            does not have.
+            does not have or for embeddings the model does not have.
         tests: named rows; the test sets of the data unless given.
 
     Raises:
@@ -121,9 +121,12 @@ def evaluate(
     by_test: dict[str, tuple[Scores, ...]] = {}
     for name, rows in tests.items():
         found = []
-        for task in DEFAULT_TASKS if tasks is None else tasks:
+        for given in DEFAULT_TASKS if tasks is None else tasks:
+            task = create(given) if isinstance(given, str) else given
+            if tasks is None and not set(task.modalities) <= set(features.embeds):
+                continue
             try:
-                found.append((create(task) if isinstance(task, str) else task)(features, data, rows))
+                found.append(task(features, data, rows))
             except NotApplicable:
                 if tasks is not None:
                     raise

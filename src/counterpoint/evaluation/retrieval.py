@@ -35,6 +35,7 @@ class Retrieval:
 
     name = "retrieval"
     primary = "i2t_R@1"
+    modalities = ("image", "text")
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, least=2)

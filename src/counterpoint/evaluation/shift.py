@@ -44,6 +44,7 @@ class Shift:
 
     name = "shift"
     primary = "corruption_100way"
+    modalities = ("image", "text")
 
     def __init__(self, limit: int = 100) -> None:
         self.limit = limit
@@ -53,9 +54,6 @@ class Shift:
         features = Features.of(model, data)
         asked = chosen(data, rows, self.limit, self.name)
         candidates, gallery = _candidates(data, rows, asked)
-        captions = features.texts(gallery)
-        group = data.labels.get("group")
-        classes = features.classes(group) if group is not None and len(group.names) > 1 else None
         conditions = ["clean", *data.shifts(), *CORRUPTIONS, "corruption"]
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}

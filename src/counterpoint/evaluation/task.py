@@ -30,10 +30,12 @@ class Task(Protocol):
     Attributes:
         name: how users name it.
         primary: its main metric.
+        modalities: what it needs embeddings of.
     """
 
     name: str
     primary: str
+    modalities: tuple[str, ...]
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores: ...
 

@@ -44,6 +44,7 @@ class ZeroShot:
 
     name = "zero_shot"
     primary = "group_top1"
+    modalities = ("image", "text")
 
     def __init__(self, labels: tuple[str, ...] = ()) -> None:
         self.labels = labels

@@ -35,13 +35,15 @@ class Arm:
     ``slip,ssl_weight=0.5``                   options after commas
     ``lit,image=timm:resnet18@FILE``          ``image=`` and ``text=`` name other towers than the recipe's
     ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``
-    ``./my_loss.py:MyLoss,margin=0.2``        CLIP with a loss from a file: an ``nn.Module`` called with
-                                              unit-norm image and text embeddings that returns a number
+    ``dcl,temperature=0.1``                   a loss, on CLIP's towers and heads (see `Contrast`)
+    ``dcl,on=images``                         the same loss on two views of each picture
+    ``./my_loss.py:MyLoss,margin=0.2``        a loss from a file: an ``nn.Module`` called with unit-norm image
+                                              and text embeddings that returns a number
     ========================================  ==============================================================
 
     Attributes:
         spec: the arm as it was written; ``Arm.parse(arm.spec)`` is the arm again.
-        method: the method's name.
+        method: the name of the method, or of the loss that is made one.
         options: of the method, or of the loss; still text.
         towers: ``image`` and ``text`` where they differ from the recipe.
         tune: one of `TUNE`, or None where it was not given.
@@ -113,9 +115,23 @@ class Arm:
         readable = re.sub(r"[^A-Za-z0-9._=,-]+", "-", self.label).strip("-.")[:80]
         return f"{readable}-{hashlib.blake2b(self.spec.encode(), digest_size=3).hexdigest()}"
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What its model will have embeddings of, without building it.
+
+        >>> Arm.parse("dcl,on=images").modalities
+        ('image',)
+        >>> Arm.parse("moco").modalities
+        ('image',)
+        """
+        stated: tuple[str, ...] | None
+        stated = {"images": ("image",), "texts": ("text",)}.get(self.options.get("on", ""))
+        of_class: tuple[str, ...] = getattr(METHODS.get(self.method), "embeds", ("image", "text"))
+        return stated or of_class
+
     def tunable(self) -> dict[str, tuple[float, float]]:
         """The options a search may draw, with their ranges; what the arm states itself is not among them."""
-        constructor = METHODS.get(self.method) if self.loss is None else _load_loss(*self.loss)
+        constructor = self._constructor()
         ranges: Mapping[str, tuple[float, float]] = getattr(constructor, "tunable", {})
         return {name: bounds for name, bounds in ranges.items() if name not in self.options}
 
@@ -142,11 +158,10 @@ class Arm:
 
         from ..networks import build_towers
         from ..networks.start import initialise
-        from . import create
+        from . import assemble
         from .options import read
-        from .user_loss import UserLoss
 
-        constructor = METHODS.get(self.method) if self.loss is None else _load_loss(*self.loss)
+        constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
         options = read(kind, constructor, self.options)
         towers = recipe.towers.model_copy(update=dict(self.towers))
@@ -161,11 +176,7 @@ class Arm:
             for modality in pretrained:
                 tower = image if modality == "image" else text
                 tune(tower, "frozen" if self.tune == "none" else self.tune, seed=seed)
-        method: TwoTower
-        if self.loss is None:
-            method = create(self.method, image, text, recipe, **options)
-        else:
-            method = UserLoss(image, text, recipe, constructor(**options))
+        method = assemble(kind, constructor, image, text, recipe, **options)
         initialise(method, seed)
         if pair:
             for head in getattr(method, "projections", {}).values():
@@ -179,6 +190,9 @@ class Arm:
                 )
             method.requires_grad_(False)
         return method
+
+    def _constructor(self) -> Any:
+        return METHODS.get(self.method) if self.loss is None else _load_loss(*self.loss)
 
     def _pretrained(self, towers: Towers) -> list[str]:
         found = [m for m in ("image", "text") if "@" in getattr(towers, m)]

@@ -29,14 +29,18 @@ class Method(nn.Module, ABC):
     Attributes:
         views: which views of which modality a batch holds.
         heads: the embeddings a user can ask for; the first is the default.
+        embeds: the modalities it has embeddings of.
         papers: the slugs of the papers it implements.
         tunable: the options that a search draws, log-uniformly.
+        draws: ``losses`` draws from torch's generator, which the loop seeds at every step.
     """
 
     views: ViewSpec
     heads: tuple[str, ...] = ("global",)
-    papers: ClassVar[tuple[str, ...]] = ()
+    embeds: tuple[str, ...] = ("image", "text")
+    papers: tuple[str, ...] = ()
     tunable: ClassVar[Ranges] = {}
+    draws: ClassVar[bool] = False
 
     def targets(self, batch: Batch) -> Embeddings:
         """Outputs of frozen and momentum copies: once a step, without gradient, never replayed."""
@@ -120,6 +124,10 @@ class TwoTower(Method):
         """
         if modality not in self.towers:
             raise unknown("modality", modality, self.towers)
+        if modality not in self.embeds:
+            raise ValueError(
+                f"this model was trained on {self.embeds[0]}s alone: it has no {modality} embeddings"
+            )
         head = self.heads[0] if head == "default" else head
         if head not in self.heads:
             raise unknown("head", head, self.heads)

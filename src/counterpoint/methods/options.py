@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from types import NoneType
-from typing import Annotated, Any, Unpack, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
+from torch import nn
 
 from ..registry import unknown
 
-_GIVEN = {"self", "image", "text", "recipe"}
+_GIVEN = {"self", "image", "text", "recipe", "objective", "name"}
 """Arguments that the builder of a method passes itself."""
 _PLAIN = Annotated[int | float | bool | str, Field(union_mode="left_to_right")]
 """Where nothing says what an option is: a number if it reads as one."""
@@ -40,9 +41,29 @@ def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
     return found
 
 
+def options_of_arm(constructor: Callable[..., Any]) -> dict[str, Any]:
+    """The options of a method; of a loss, its own and those of `Contrast`, which makes a method of it.
+
+    Raises:
+        ValueError: if a loss has an option that `Contrast` has too.
+    """
+    from .base import Method
+    from .contrast import Contrast
+
+    found = options_of(constructor)
+    if not inspect.isclass(constructor) or issubclass(constructor, Method):
+        return found
+    around = options_of(Contrast)
+    for name in found.keys() & around.keys():
+        raise ValueError(
+            f"{constructor.__name__} must call its option {name!r} otherwise: every loss has one"
+        )
+    return found | around
+
+
 def check(kind: str, constructor: Callable[..., Any], given: Iterable[str]) -> None:
     """Refuse a name that is not an option, naming the nearest one that is."""
-    known = options_of(constructor)
+    known = options_of_arm(constructor)
     for name in given:
         if name not in known:
             raise unknown(f"option of {kind}", name, known)
@@ -60,14 +81,23 @@ def read(kind: str, constructor: Callable[..., Any], given: Mapping[str, str]) -
         ValueError: for a value of another type.
     """
     check(kind, constructor, given)
-    types = options_of(constructor)
+    types = options_of_arm(constructor)
     return {name: _value(kind, name, text, types[name]) for name, text in given.items()}
+
+
+def _adapter(type_: Any) -> Any:
+    """Of what can be written as text: a `Temperature` object cannot, the number beside it can."""
+    if isinstance(type_, UnionType) or get_origin(type_) is Union:
+        plain = [t for t in get_args(type_) if not (inspect.isclass(t) and issubclass(t, nn.Module))]
+        type_ = Union[tuple(plain)]  # noqa: UP007 # made at run time
+    adapter: Any = TypeAdapter(type_)
+    return adapter
 
 
 def _value(kind: str, name: str, text: str, type_: Any) -> Any:
     if text.lower() == "none" and NoneType in get_args(type_):
         return None
     try:
-        return TypeAdapter(type_).validate_python(text)
+        return _adapter(type_).validate_python(text)
     except ValidationError as error:
         raise ValueError(f"option {name}={text} of {kind}: {error.errors()[0]['msg']}") from None

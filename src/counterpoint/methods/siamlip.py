@@ -52,7 +52,7 @@ class SiamLIPTerm(CrossModalTerm):
         self.norm = per_modality(
             ("global", "local"), lambda m: nn.BatchNorm1d(out, affine=False) if last_norm else nn.Identity()
         )
-        self.predictor = per_modality(own, lambda m: mlp(out, hidden, out, layers=2))
+        self.predictor = per_modality(own, lambda m: mlp(out, hidden, out, layers=2, bias="last"))
         self.distance = NegativeCosine()
 
     def _of(self, heads: nn.ModuleDict, view: str) -> nn.Module:

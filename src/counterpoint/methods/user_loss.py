@@ -1,4 +1,4 @@
-"""A loss of the user's own, from a file, on CLIP's model."""
+"""A loss of the user's own, from a file."""
 
 from __future__ import annotations
 
@@ -8,29 +8,9 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
-from ..networks.base import ImageTower, TextTower
-from ..recipes.schema import Recipe
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings
-from .dual import DualEncoder, linear_heads
-
-
-class UserLoss(DualEncoder):
-    """CLIP's towers, views and heads, with another loss of unit-norm images and texts ``(B, d)``."""
-
-    def __init__(self, image: ImageTower, text: TextTower, recipe: Recipe, objective: nn.Module) -> None:
-        heads = linear_heads(image, text, recipe.widths.embedding)
-        super().__init__(image, text, heads, objective, type(objective).__name__)
-
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        losses = super().losses(z, batch, clock)
-        loss = losses[self.name]
-        if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
-            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise ValueError(f"{self.name} must return one number that depends on the embeddings, got {got}")
-        return losses
 
 
 def load_loss(file: Path, symbol: str) -> type[nn.Module]:

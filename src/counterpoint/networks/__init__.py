@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from .base import ImageTower, TextTower, Tokenizer, Tower
     from .convnet import ConvNet
     from .momentum import MomentumCopy
+    from .non_local import NonLocal
+    from .queue import KeyQueue
     from .start import initialise
     from .tokenizer import BytePairTokenizer
     from .towers import build_towers
     from .transformer import TextTransformer, VisionTransformer
     from .tuning import freeze_layers, tune
+    from .whitening import GroupWhitening
 
 TOWERS = ("cnn", "vit", "transformer", "timm:NAME", "transformers:NAME", "open_clip:NAME")
 """What a recipe can name as a tower; ``@WEIGHTS`` after those of other libraries reads pretrained weights."""
@@ -23,8 +26,11 @@ TOWERS = ("cnn", "vit", "transformer", "timm:NAME", "transformers:NAME", "open_c
 _EXPORTS = {
     "BytePairTokenizer": "tokenizer",
     "ConvNet": "convnet",
+    "GroupWhitening": "whitening",
     "ImageTower": "base",
+    "KeyQueue": "queue",
     "MomentumCopy": "momentum",
+    "NonLocal": "non_local",
     "TextTower": "base",
     "TextTransformer": "transformer",
     "Tokenizer": "base",
@@ -40,8 +46,11 @@ __all__ = [
     "TOWERS",
     "BytePairTokenizer",
     "ConvNet",
+    "GroupWhitening",
     "ImageTower",
+    "KeyQueue",
     "MomentumCopy",
+    "NonLocal",
     "TextTower",
     "TextTransformer",
     "Tokenizer",

@@ -93,8 +93,12 @@ class OpenClipText(TextTower):
         return features
 
 
-def open_clip_model(source: Source, seed: int) -> tuple[nn.Module, OpenClipTokenizer]:
+def open_clip_model(
+    source: Source, seed: int, text_layers: int | None = None
+) -> tuple[nn.Module, OpenClipTokenizer]:
     """The whole model and its tokenizer: random weights, ``@PATH`` or ``@TAG``.
+
+    With ``text_layers`` the text tower has so many layers, where the model's configuration says how many.
 
     A path may be a file of weights for a model that ``open_clip`` knows, or a folder with
     ``open_clip_config.json`` and weights, whatever the model is called.
@@ -115,12 +119,21 @@ def open_clip_model(source: Source, seed: int) -> tuple[nn.Module, OpenClipToken
         if tag not in tags:
             raise unknown(f"weights of open_clip:{source.name}", tag, tags)
     name = f"local-dir:{path}" if folder else source.name
+    changes: dict[str, Any] = {}
+    if text_layers is not None:
+        text = (open_clip.get_model_config(source.name) or {}).get("text_cfg", {})
+        if "layers" not in text:
+            raise ValueError(
+                f"towers.text_layers={text_layers}: {source} does not say how deep its text tower is"
+            )
+        changes["text_cfg"] = {**text, "layers": text_layers}
     with source.reading(), _quiet(), seeded(seed, f"open_clip:{source.name}"):
         model = open_clip.create_model(
             name,
             pretrained=tag or (str(path) if path and not folder else None),
             require_pretrained=source.weights is not None,
             pretrained_text=False,  # never half of a model: all weights or none
+            **changes,
         )
         return model, OpenClipTokenizer(open_clip.get_tokenizer(name))
 

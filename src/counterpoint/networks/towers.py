@@ -49,7 +49,8 @@ def build_towers(
 
     Raises:
         UnknownName: for a name that is not known; the message gives the nearest one.
-        ValueError: for weights that are missing, broken or do not fit.
+        ValueError: for weights that are missing, broken or do not fit, and for ``text_layers`` with a text
+            tower whose depth is its own.
     """
 
     def vocabulary() -> Tokenizer:
@@ -63,10 +64,10 @@ def build_towers(
     if image_source == text_source:
         from .open_clip_tower import open_clip_model
 
-        both = open_clip_model(image_source, seed)
+        both = open_clip_model(image_source, seed, towers.text_layers)
     with torch.random.fork_rng(devices=[]):  # constructors draw weights, which are then drawn anew by name
         image = _image_tower(image_source, towers.image_size, seed, both)
-        text = _text_tower(text_source, towers.context, seed, both, vocabulary)
+        text = _text_tower(text_source, towers, seed, both, vocabulary)
     return image, text
 
 
@@ -88,19 +89,24 @@ def _image_tower(source: Source, size: int, seed: int, both: Whole | None) -> Im
 
 
 def _text_tower(
-    source: Source, context: int, seed: int, both: Whole | None, vocabulary: Callable[[], Tokenizer]
+    source: Source, towers: Towers, seed: int, both: Whole | None, vocabulary: Callable[[], Tokenizer]
 ) -> TextTower:
+    layers = towers.text_layers
     if source.library == "transformers":
         from .transformers_tower import transformers_tower
 
-        return transformers_tower(source, context, seed, vocabulary)
+        if layers is not None:
+            raise ValueError(
+                f"towers.text_layers={layers}: {source} is as deep as its own configuration says"
+            )
+        return transformers_tower(source, towers.context, seed, vocabulary)
     if source.library == "open_clip":
         from .open_clip_tower import OpenClipText, open_clip_model
 
-        model, tokenizer = both or open_clip_model(source, seed)
+        model, tokenizer = both or open_clip_model(source, seed, layers)
         with source.reading():
             return OpenClipText(model, tokenizer)
-    tower = TextTransformer(vocabulary())
+    tower = TextTransformer(vocabulary(), depth=layers) if layers else TextTransformer(vocabulary())
     initialise(tower, seed, "text")
     tower.weights_set = True
     return tower

@@ -13,7 +13,7 @@ from ..registry import lazy_exports
 
 if TYPE_CHECKING:
     from .explain import Explanation, Force
-    from .inputs import check_values, dot, paired, validating
+    from .inputs import check_values, dot, paired, paired_views, validating
     from .objective import Objective, PairwiseObjective
     from .reduce import Reduced, evaluate_with
     from .reductions import LogSumExp, Sum, Top, TopK, WeightedMean, WholeRow
@@ -40,6 +40,7 @@ _EXPORTS = {
     "evaluate_with": "reduce",
     "moments": "",
     "paired": "inputs",
+    "paired_views": "inputs",
     "validating": "inputs",
 }
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "evaluate_with",
     "moments",
     "paired",
+    "paired_views",
     "validating",
 ]
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -46,6 +46,22 @@ def paired(**named: Tensor) -> tuple[Tensor, ...]:
     if _VALIDATING.get():
         check_values(**named)
     return tuple(full(tensor) for tensor in named.values())
+
+
+def paired_views(views: Sequence[Tensor], least: int = 2) -> tuple[Tensor, ...]:
+    """Several views of the same examples, checked as `paired` does, under the names "view 1", "view 2", ….
+
+    Raises:
+        ValueError: for fewer than ``least`` views, and as `paired`.
+
+    >>> paired_views([torch.ones(3, 2)])
+    Traceback (most recent call last):
+    ...
+    ValueError: an example needs at least 2 view(s), got 1
+    """
+    if len(views) < least:
+        raise ValueError(f"an example needs at least {least} view(s), got {len(views)}")
+    return paired(**{f"view {v}": view for v, view in enumerate(views, 1)})
 
 
 def full(tensor: Tensor) -> Tensor:

@@ -27,7 +27,11 @@ class Objective(nn.Module, ABC):
 
     Class attributes are facts, checked by the conformance suite:
         symmetric: swapping the two inputs does not change the loss.
-        needs_labels: takes more than embeddings.
+        needs_ids: takes ``ids``, a stable integer per example.
+        needs_labels: takes ``labels``, the class of each example.
+        many_views: takes two or more views ``(B, d)`` of each example, not just two.
+        ordered: the order of the batch decides which examples meet.
+        tunable: the options that a search draws, log-uniformly, each with its lowest and highest value.
         pairwise: built on similarities of all pairs.
         stateful: has state that `commit` changes (temperatures apart).
         tileable: needs no matrix of B × B anywhere.
@@ -36,7 +40,11 @@ class Objective(nn.Module, ABC):
     """
 
     symmetric: ClassVar[bool] = False
+    needs_ids: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
+    many_views: ClassVar[bool] = False
+    ordered: ClassVar[bool] = False
+    tunable: ClassVar[Mapping[str, tuple[float, float]]] = {}
     pairwise: ClassVar[bool] = False
     stateful: ClassVar[bool] = False
     tileable: ClassVar[bool] = True
@@ -105,8 +113,15 @@ class PairwiseObjective(Objective):
         rows: Mapping[str, Tensor],
         columns: Mapping[str, Tensor],
         shared: Mapping[str, Tensor] | None = None,
+        same_columns: bool = False,
     ) -> Reduced:
         """`counterpoint.pairwise.reduce.reduce` with this objective's evaluator."""
         return reduce(
-            terms, rows=rows, columns=columns, shared=shared, evaluator=self.evaluator, tile=self.tile
+            terms,
+            rows=rows,
+            columns=columns,
+            shared=shared,
+            evaluator=self.evaluator,
+            tile=self.tile,
+            same_columns=same_columns,
         )

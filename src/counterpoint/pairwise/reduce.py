@@ -84,6 +84,7 @@ def reduce(
     shared: Mapping[str, Tensor] | None = None,
     evaluator: Evaluator = "auto",
     tile: TileSize | None = None,
+    same_columns: bool = False,
 ) -> Reduced:
     """Reduce a similarity matrix that need never exist.
 
@@ -98,27 +99,34 @@ def reduce(
             columns of all ranks; ``auto`` is distributed where there are several ranks, else dense up to
             `DENSE_PAIRS` pairs, else tiled. ``dense`` and ``tiled`` always mean this process alone.
         tile: rows and columns of a tile, 1,024 each unless stated.
+        same_columns: every rank holds the same columns (a queue of keys, the vectors of classes) rather than
+            its share of them; only rows can be reduced then, and row numbers are this rank's own.
 
     Returns:
         The results, differentiable (once, where tiled) in every tensor named.
 
     Raises:
-        ValueError: for mismatched lengths, and for terms that use a differentiable tensor that is not named.
+        ValueError: for mismatched lengths, for terms that use a differentiable tensor that is not named, and
+            for anything but rows to reduce where columns are the same on every rank.
     """
     shared = shared or {}
     evaluator, tile = in_force(known(evaluator), tile)
     n, m = _length("rows", rows), _length("columns", columns)
     rows, columns, shared = ({k: full(t) for k, t in side.items()} for side in (rows, columns, shared))
-    ranks = ranks_of(evaluator)
+    ranks = Ranks() if same_columns else ranks_of(evaluator)
     if evaluator == "auto":
         evaluator = "distributed" if ranks.size > 1 else "dense" if n * m <= DENSE_PAIRS else "tiled"
         _say_once(evaluator, n, m)
     device = next(iter(rows.values())).device
     with torch.autocast(device.type, enabled=False):
         if evaluator == "dense":
-            return _dense(terms, rows, columns, shared)
-        results = engine.run(terms, rows, columns, shared, _tile(tile), ranks)
-    return Reduced(**{per: SimpleNamespace(**found) for per, found in results.items()})
+            reduced = _dense(terms, rows, columns, shared)
+        else:
+            results = engine.run(terms, rows, columns, shared, _tile(tile), ranks)
+            reduced = Reduced(**{per: SimpleNamespace(**found) for per, found in results.items()})
+    if same_columns and (vars(reduced.column) or vars(reduced.total)):
+        raise ValueError("with the same columns on every rank only rows can be reduced")
+    return reduced
 
 
 def _dense(

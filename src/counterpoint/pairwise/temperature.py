@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+Form = Literal["log", "scale", "direct"]
 
 
 class Temperature(nn.Module):
     """τ, by which similarities are divided.
 
     ``form`` says what is learned: ``"log"`` the logarithm of the scale 1/τ (CLIP, SigLIP), ``"scale"`` the
-    scale itself.
+    scale itself, ``"direct"`` τ (FuseMix).
 
     Args:
         init: the starting τ, > 0.
         learnable: whether it is a parameter; a fixed one is an exact constant.
-        form: ``"log"`` or ``"scale"``.
+        form: ``"log"``, ``"scale"`` or ``"direct"``.
         bounds: the lowest and highest τ that `clamp_` allows; None on a side (or in all) leaves it free.
 
     Raises:
@@ -40,22 +42,21 @@ class Temperature(nn.Module):
         init: float = 0.07,
         *,
         learnable: bool = True,
-        form: Literal["log", "scale"] = "log",
+        form: Form = "log",
         bounds: tuple[float | None, float | None] | None = None,
     ) -> None:
         super().__init__()
         if not (math.isfinite(init) and init > 0):
             raise ValueError(f"temperature init must be positive, got {init}")
-        if form not in ("log", "scale"):
-            raise ValueError(f"temperature form must be 'log' or 'scale', got {form!r}")
+        if form not in get_args(Form):
+            raise ValueError(f"temperature form must be one of {', '.join(get_args(Form))}, got {form!r}")
         low, high = bounds or (None, None)
         if (low is not None and not 0 < low <= init) or (high is not None and init > high):
             raise ValueError(f"temperature bounds {bounds} must be positive and hold init={init}")
         self.form = form
         self.bounds = (low, high)
         self.init = init
-        start = torch.tensor(math.log(1 / init) if form == "log" else 1 / init)
-        self.parameter = nn.Parameter(start) if learnable else None
+        self.parameter = nn.Parameter(torch.tensor(self._learned(init))) if learnable else None
 
     @classmethod
     def of(cls, given: float | Temperature | None, default: Temperature) -> Temperature:
@@ -69,6 +70,8 @@ class Temperature(nn.Module):
         if self.parameter is None:
             return torch.tensor(1 / self.init, dtype=dtype)
         parameter = self.parameter if dtype is None else self.parameter.to(dtype)
+        if self.form == "direct":
+            return 1 / parameter
         return parameter.exp() if self.form == "log" else parameter
 
     @property
@@ -85,14 +88,15 @@ class Temperature(nn.Module):
         """Bring τ back between its bounds; to be called after an optimiser step."""
         if self.parameter is None:
             return
-        low, high = self.bounds
-        largest = None if low is None else 1 / low
-        smallest = None if high is None else 1 / high
-        if self.form == "log":
-            largest = None if largest is None else math.log(largest)
-            smallest = None if smallest is None else math.log(smallest)
-        if largest is not None or smallest is not None:
-            self.parameter.clamp_(min=smallest, max=largest)
+        low, high = (None if tau is None else self._learned(tau) for tau in self.bounds)
+        if self.form != "direct":
+            low, high = high, low
+        if low is not None or high is not None:
+            self.parameter.clamp_(min=low, max=high)
+
+    def _learned(self, tau: float) -> float:
+        """The parameter at which τ is ``tau``."""
+        return {"log": math.log(1 / tau), "scale": 1 / tau, "direct": tau}[self.form]
 
     def extra_repr(self) -> str:
         kind = "fixed" if self.parameter is None else "learnable"

@@ -29,13 +29,17 @@ class Section(BaseModel):
 
 
 class Towers(Section):
-    """Which encoders: ``cnn``, ``vit``, ``transformer``, ``timm:NAME``, ``transformers:NAME``, ``open_clip:NAME``."""
+    """Which encoders: ``cnn``, ``vit``, ``transformer``, ``timm:NAME``, ``transformers:NAME``, ``open_clip:NAME``.
+
+    ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower another number of layers deep.
+    """
 
     image: str = "cnn"
     text: str = "transformer"
     image_size: Count = 48
     context: Count = 24
     vocabulary: Count = 2048
+    text_layers: Count | None = None
 
 
 class Widths(Section):
@@ -66,8 +70,12 @@ class Optimizer(Section):
 
 
 class Augmentation(Section):
-    """Text and picture augmentation that the views read."""
+    """Text and picture augmentation that the views read.
 
+    ``captions``: whether each text view of an example draws a caption of its own, or all share one.
+    """
+
+    captions: Literal["each", "shared"] = "each"
     stop_words: Fraction = 0.8
     clean_text: bool = False
     synonyms: bool = True
@@ -76,13 +84,18 @@ class Augmentation(Section):
 
 
 class Recipe(Section):
-    """Everything a training run needs besides the method, the data and the seed."""
+    """Everything a training run needs besides the method, the data and the seed.
+
+    With ``microbatch`` N > 0 encoders see N examples at a time (gradient caching): the same gradient in less
+    memory, for one more forward pass.
+    """
 
     towers: Towers = Towers()
     widths: Widths = Widths()
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation = Augmentation()
     batch_size: Count = 256
+    microbatch: Annotated[int, Field(ge=0)] = 0
     steps: Count = 400
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     checkpoint_every: Count = 100

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..data.loader import Loader
 from ..data.source import load as load_data
 from ..recipes import override
 from ..training.loop import fit
-from ..training.run import PeakMemory, Run, build
+from ..training.run import PeakMemory, Run, start
 from ..types import NonFiniteLoss
 from .design import Design
 
@@ -45,19 +44,7 @@ def measure(design: Design) -> dict[str, ArmCost]:
 def _measure(design: Design, arm: str) -> ArmCost:
     recipe = override(design.recipe, {"steps": _WARM_UP + _TIMED, "workers": 0})
     data = load_data(design.data, design.recipe.towers.image_size)
-    rows = data.splits.train
-    captions = [caption for row in rows for caption in data.training_captions(int(row))]
-    method = build(Run(arm, design.data, recipe), captions)
-    loader = Loader(
-        data,
-        rows,
-        method.views,
-        augmentation=recipe.augmentation,
-        tokenizer=method.text_tower.tokenizer,
-        image_size=method.image_tower.size,
-        batch_size=recipe.batch_size,
-        seed=0,
-    )
+    method, loader = start(Run(arm, design.data, recipe), data)
     memory, ends = PeakMemory(), [time.perf_counter()]
     with suppress(NonFiniteLoss):  # such an arm is an outcome of the study, not a reason to have none
         fit(method, loader, recipe, on_step=lambda progress: ends.append(time.perf_counter()))

@@ -5,16 +5,22 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import queue
+import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import Any
 
 from ..training.loop import Progress
 from ..training.run import Run, RunState
 from .runner import run
+
+_GRACE = 30.0
+"""Seconds that a child has for its last checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,12 @@ def _one(job: Job, on_step: Callable[[Progress], None]) -> RunState:
 
 def _in_processes(jobs: Sequence[Job], at_once: int, listen: Listener) -> list[RunState]:
     context = mp.get_context("spawn")
-    with context.Manager() as manager:
+    manager = SyncManager(ctx=context)
+    manager.start(_follow_parent)
+    with manager:
         events: Any = manager.Queue()
         threads = max((os.cpu_count() or 1) // at_once, 1)
-        pool = ProcessPoolExecutor(at_once, mp_context=context, initializer=_start, initargs=(threads,))
+        pool = ProcessPoolExecutor(at_once, mp_context=context, initializer=start_child, initargs=(threads,))
         futures = {pool.submit(_in_child, index, job, events): index for index, job in enumerate(jobs)}
         ends: dict[int, RunState] = {}
         try:
@@ -96,10 +104,26 @@ def _drain(events: Any, listen: Listener) -> None:
         listen(Event(index, progress=progress))
 
 
-def _start(threads: int) -> None:
+def start_child(threads: int) -> None:
+    """What a process of a pool does first: take its share of the cores, and end when the study does."""
     import torch
 
     torch.set_num_threads(threads)
+    _follow_parent()
+
+
+def _follow_parent() -> None:
+    """End this process when the study's is gone, at a checkpoint: another study may go on in the same folder."""
+    parent = mp.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(_GRACE)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _in_child(index: int, job: Job, events: Any) -> RunState:

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import torch
 
-from ..data.base import PairedData, Rows
-from ..data.loader import Loader
+from ..data.base import PairedData
 from ..data.source import load as load_data
 from ..diagnostics import describe
-from ..evaluation import evaluate
+from ..evaluation import DEFAULT_TASKS, create, evaluate
 from ..files import write_json, writing
+from ..methods.arm import Arm
 from ..methods.base import Method, TwoTower
 from ..networks.tokenizer import BytePairTokenizer
 from ..recipes import Recipe
 from ..recipes import load as load_recipe
 from ..training.checkpoint import latest
 from ..training.loop import Progress, fit
-from ..training.run import PeakMemory, Run, RunState, build, load
+from ..training.run import PeakMemory, Run, RunState, load, start
 from ..types import NonFiniteLoss
 
 OnStep = Callable[[Progress], None]
@@ -41,7 +41,7 @@ def run(
     Args:
         what: the run.
         folder: its folder, created if need be.
-        tasks: names of evaluation tasks; all of them unless given.
+        tasks: names of evaluation tasks; unless given, all that the arm's model can be asked.
         on_step: called after every training step.
         test: evaluate on the test sets; tuning uses False and reads only the validation numbers.
 
@@ -51,24 +51,14 @@ def run(
     if (state := RunState.read(folder)) is not None and state.status != "running":
         what.claim(folder)
         return state
+    if tasks is not None and test:
+        check_tasks(what.arm, tasks)
     what.claim(folder)
     data = load_data(what.data, what.recipe.towers.image_size)
-    train_rows = data.splits.train
-    method = build(what, _captions(data, train_rows), folder / "tokenizer.json")
+    method, loader = start(what, data, folder / "tokenizer.json")
     tokenizer = method.text_tower.tokenizer
     if isinstance(tokenizer, BytePairTokenizer):
         tokenizer.save(folder / "tokenizer.json")
-    loader = Loader(
-        data,
-        train_rows,
-        method.views,
-        augmentation=what.recipe.augmentation,
-        tokenizer=tokenizer,
-        image_size=method.image_tower.size,
-        batch_size=what.recipe.batch_size,
-        seed=what.seed,
-        workers=what.recipe.workers,
-    )
     state = RunState(
         parameters=sum(p.numel() for p in method.parameters()),
         trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
@@ -167,16 +157,31 @@ def score(method: Method, data: PairedData, folder: Path, tasks: Sequence[str] |
     write_json(folder / "diagnostics.json", inside)
 
 
+def check_tasks(arm: str, tasks: Sequence[str]) -> None:
+    """Refuse tasks that ask for embeddings which the arm's model will not have."""
+    modalities = Arm.parse(arm).modalities
+    possible = [name for name in DEFAULT_TASKS if set(create(name).modalities) <= set(modalities)]
+    for task in tasks:
+        if not set(create(task).modalities) <= set(modalities):
+            advice = f"choose --tasks {' '.join(possible)}" if possible else "no task asks for texts alone"
+            raise ValueError(
+                f"arm {arm!r} learns from {modalities[0]}s alone, and {task} needs "
+                f"{' and '.join(create(task).modalities)} embeddings: {advice}"
+            )
+
+
 def validation_numbers(method: Method, data: PairedData) -> dict[str, float]:
-    """Retrieval on the validation sets: what learning curves show and tuning selects by."""
+    """What learning curves show and tuning selects by: retrieval on the validation sets, else the probe.
+
+    Empty for a model of texts alone.
+    """
+    task = "retrieval" if len(method.embeds) > 1 else "probe"
+    if "image" not in method.embeds:
+        return {}
     numbers = {}
     with torch.inference_mode():
-        results = evaluate(method, data, tasks=("retrieval",), tests=data.splits.validation)
+        results = evaluate(method, data, tasks=(task,), tests=data.splits.validation)
     for row in results.scores():
         if row["subset"] == "all":
             numbers[f"{row['test']}/{row['task']}/{row['metric']}"] = row["value"]
     return numbers
-
-
-def _captions(data: PairedData, rows: Rows) -> list[str]:
-    return [caption for row in rows for caption in data.training_captions(int(row))]

@@ -17,6 +17,7 @@ from ..recipes import load as load_recipe
 from .cost import ArmCost, measure, steps_under
 from .design import ArmPlan, Budget, Design
 from .execute import Event, Job, execute
+from .runner import check_tasks
 from .summary import summarise
 from .tables import write_tables
 from .tuning import Trial, choose, trials
@@ -185,11 +186,11 @@ def check(design: Design) -> None:
     """Everything that can be known to be wrong before the first step."""
     from .. import evaluation
 
-    for arm in design.arms:
-        Arm.parse(arm)
     for task in design.tasks:
         evaluation.TASKS.reference(task)
-    load_data(design.data)
+    for arm in design.arms:
+        check_tasks(arm, design.tasks)
+    load_data(design.data, design.recipe.towers.image_size)
 
 
 def default_folder(design: Design) -> Path:

@@ -60,12 +60,15 @@ def choose(search: Sequence[Trial], folders: Sequence[Path]) -> ArmPlan:
 
 
 def validation_score(folder: Path) -> float:
-    """Mean R@1 of both directions over the validation sets at the end of a run; −inf for a failed run."""
+    """How well a run did on the validation sets at its end; −inf for a failed run.
+
+    The mean R@1 of both directions; of a model without texts, the mean accuracy of the probes.
+    """
     state = RunState.read(folder)
     if state is None or state.status != "finished":
         return -math.inf
     metrics = pl.read_parquet(folder / "metrics.parquet").filter(
-        pl.col("name").str.starts_with("validation/") & pl.col("name").str.ends_with("_R@1")
+        pl.col("name").str.starts_with("validation/") & pl.col("name").str.contains(r"_R@1$|/probe/.*_top1$")
     )
     last = metrics.filter(pl.col("step") == pl.col("step").max())
     return fmean(last["value"].to_list()) if len(last) else -math.inf

@@ -106,13 +106,14 @@ def _load_exactly(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     own = module.state_dict()
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     wrong = [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
-    if missing or extra or wrong:
+    try:
+        module.load_state_dict(tensors)  # state that grows takes another shape, anything else refuses it
+    except RuntimeError as error:
         raise CheckpointError(
             f"the weights do not fit the model: missing {missing[:3]}, unexpected {extra[:3]}, "
             f"other shapes {wrong[:3]}. "
             "Was the run made with another recipe or version?"
-        )
-    module.load_state_dict(tensors)
+        ) from error
 
 
 def _trainable_names(module: nn.Module) -> dict[str, int]:

@@ -20,6 +20,7 @@ from ..data.views import key as view_key
 from ..methods.base import Method
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, NonFiniteLoss
+from . import caching
 from . import checkpoint as checkpoints
 from .metrics import MetricLog
 from .optim import adamw, learning_rate
@@ -113,14 +114,28 @@ def fit(
             rate = learning_rate(clock.step, clock.steps, recipe.optimizer)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            losses, z = step_module(batch, clock)
-            total = torch.stack(list(losses.values())).sum()
-            value = float(total.detach())
-            if not np.isfinite(value):
-                log.close()
-                raise _non_finite(losses, batch, clock)
             wrapped.zero_grad(set_to_none=True)
-            fabric.backward(total)
+
+            def check(losses: dict[str, Tensor], batch: Batch = batch, clock: Clock = clock) -> None:
+                if not all(np.isfinite(float(term.detach())) for term in losses.values()):
+                    log.close()
+                    raise _non_finite(losses, batch, clock)
+
+            if 0 < recipe.microbatch < len(batch):
+                losses, z = caching.backward(
+                    method,
+                    batch,
+                    clock,
+                    recipe.microbatch,
+                    check=check,
+                    propagate=fabric.backward,
+                    autocast=fabric.autocast,
+                )
+            else:
+                losses, z = step_module(batch, clock)
+                check(losses)
+                fabric.backward(torch.stack(list(losses.values())).sum())
+            value = float(torch.stack([term.detach() for term in losses.values()]).sum())
             if recipe.optimizer.clip_norm:
                 fabric.clip_gradients(
                     step_module, wrapped, max_norm=recipe.optimizer.clip_norm, error_if_nonfinite=False

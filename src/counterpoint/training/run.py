@@ -8,6 +8,7 @@ import platform
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -18,11 +19,15 @@ from typing import Any, Literal
 import torch
 import yaml
 
+from ..data.base import PairedData
+from ..data.loader import Loader
+from ..data.views import wordnet
 from ..files import write_json, write_text
 from ..methods.arm import Arm
 from ..methods.base import TwoTower
 from ..networks.tokenizer import BytePairTokenizer
 from ..recipes import Recipe, parse
+from ..registry import MissingPackage
 from . import checkpoint as checkpoints
 
 FORMAT = 1
@@ -85,6 +90,9 @@ class Run:
     def claim(self, folder: Path) -> None:
         """Make a folder this run's, or check that it already is.
 
+        Warns:
+            UserWarning: if the run began under another version of counterpoint or torch.
+
         Raises:
             OtherRun: if it holds another run.
         """
@@ -95,6 +103,7 @@ class Run:
                     f"{folder} holds another run ({there.arm}, data {there.data}, seed {there.seed}, "
                     f"or another recipe): choose another folder, or delete this one"
                 )
+            _check_versions(folder)
         try:
             write_text(folder / "recipe.yaml", yaml.safe_dump(self.plain(), sort_keys=False))
             write_json(folder / "environment.json", environment())
@@ -150,10 +159,52 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
     return method.eval()
 
 
+def start(run: Run, data: PairedData, tokenizer_file: Path | None = None) -> tuple[TwoTower, Loader]:
+    """The run's method at its start and its batches, with the tokenizer of an earlier start if there is one.
+
+    Args:
+        run: what is to be trained.
+        data: what on: the run's data, loaded.
+        tokenizer_file: where an earlier start may have left its tokenizer.
+    """
+    rows, recipe = data.splits.train, run.recipe
+    captions = [caption for row in rows for caption in data.training_captions(int(row))]
+    method = build(run, captions, tokenizer_file)
+    loader = Loader(
+        data,
+        rows,
+        method.views,
+        augmentation=recipe.augmentation,
+        tokenizer=method.text_tower.tokenizer,
+        image_size=method.image_tower.size,
+        batch_size=recipe.batch_size,
+        seed=run.seed,
+        workers=recipe.workers,
+    )
+    return method, loader
+
+
 def build(run: Run, captions: Sequence[str], tokenizer_file: Path | None = None) -> TwoTower:
     """The run's method at its start, with the tokenizer of an earlier start if there is one."""
     tokenizer = BytePairTokenizer.load(tokenizer_file) if tokenizer_file and tokenizer_file.exists() else None
     return Arm.parse(run.arm).build(run.recipe, captions, run.seed, tokenizer=tokenizer)
+
+
+def _check_versions(folder: Path) -> None:
+    """Warn where an unfinished run would go on under another version than it began with."""
+    state = RunState.read(folder)
+    path = folder / "environment.json"
+    if state is None or state.status != "running" or not path.exists():
+        return
+    began = json.loads(path.read_text(encoding="utf-8"))["packages"]
+    for package in ("counterpoint", "torch"):
+        now = version(package)
+        if began.get(package, now) != now:
+            warnings.warn(
+                f"{folder} was begun under {package} {began[package]} and goes on under {now}: the result "
+                "may differ from an uninterrupted run's",
+                stacklevel=3,
+            )
 
 
 def environment() -> dict[str, Any]:
@@ -172,8 +223,17 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "packages": packages,
+        "wordnet": _wordnet(),
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def _wordnet() -> str | None:
+    """The version of the WordNet that synonyms come from; None where there is none."""
+    try:
+        return wordnet.version_of(wordnet.find())
+    except MissingPackage:
+        return None
 
 
 class PeakMemory:

@@ -171,16 +171,38 @@ class ImageView:
         return result
 
 
+@final
+@dataclass(frozen=True)
+class EitherView:
+    """One of two views for each example, with equal probability."""
+
+    first: ImageView
+    second: ImageView
+
+    def apply(
+        self, pictures: UInt8[Tensor, "n 3 H W"], keys: UInt64[np.ndarray, " n"], size: int
+    ) -> Float[Tensor, "n 3 size size"]:
+        """See `ImageView.apply`."""
+        second = uniform(keys, "either")[:, 0] < 0.5
+        result = torch.empty(len(pictures), 3, size, size)
+        for view, chosen in ((self.first, ~second), (self.second, second)):
+            index = torch.from_numpy(np.flatnonzero(chosen))
+            result.index_copy_(0, index, view.apply(pictures.index_select(0, index), keys[chosen], size))
+        return result
+
+
+_WEAK = ImageView(crop=(0.5, 1.0))
 _SIMCLR = ImageView(
     crop=(0.08, 1.0), mirror=0.5, jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, gray_p=0.2, blur_p=0.5
 )
 _BYOL_JITTER = (0.4, 0.4, 0.2, 0.1)
 
-IMAGE_VIEWS: Mapping[str, ImageView] = {
+IMAGE_VIEWS: Mapping[str, ImageView | EitherView] = {
     "plain": ImageView(),
-    "weak": ImageView(crop=(0.5, 1.0)),
+    "weak": _WEAK,
     "strong": _SIMCLR,  # CLIP-rocket's strong view and SLIP's self-supervised one are the same chain
     "simclr": _SIMCLR,
+    "weak_or_strong": EitherView(_WEAK, _SIMCLR),
     "byol_1": ImageView(
         crop=(0.08, 1.0), mirror=0.5, jitter=_BYOL_JITTER, jitter_p=0.8, gray_p=0.2, blur_p=1.0
     ),
@@ -207,7 +229,7 @@ IMAGE_VIEWS: Mapping[str, ImageView] = {
 }
 
 
-def image(name: str) -> ImageView:
+def image(name: str) -> ImageView | EitherView:
     """An image view by its name.
 
     - ``plain``: the central square, resized. For evaluation and for basic recipes without augmentation.
@@ -215,6 +237,8 @@ def image(name: str) -> ImageView:
       (CLIP-rocket).
     - ``strong``, ``simclr``: a crop of 8–100 %, mirroring, colour jitter, grayscale, blur. Source: the same,
       and Mu et al., 2021 (SLIP), after Chen et al., 2020 (SimCLR).
+    - ``weak_or_strong``: one of the two, drawn for each example. Source: CLIP-rocket's option for its global
+      view.
     - ``byol_1``, ``byol_2``: the asymmetric pair of Grill et al., 2020 (blur always, or rarely but with
       solarising).
     - ``convirt``: crop, mirroring, a slight affine change, brightness, contrast, blur; no hue, for grey

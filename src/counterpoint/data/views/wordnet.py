@@ -194,6 +194,15 @@ def _readable(word: str) -> str:
     return " ".join("".join(c for c in spaced if c == " " or ("a" <= c <= "z")).split())
 
 
+def version_of(folder: Traversable) -> str:
+    """A checksum of the database's files."""
+    checksum = 0
+    for name in [f"data.{part}" for part in _PARTS.values()] + [f"{part}.exc" for part in _PARTS.values()]:
+        file = folder / name
+        checksum = zlib.crc32(file.read_bytes() if file.is_file() else b"", checksum)
+    return f"{checksum:08x}"
+
+
 @cache
 def load() -> Table:
     """The table of the WordNet that is installed: from the cache folder, or parsed and put there.
@@ -203,11 +212,7 @@ def load() -> Table:
         CacheError: if the cache folder cannot be written.
     """
     folder = find()
-    checksum = 0
-    for name in [f"data.{part}" for part in _PARTS.values()] + [f"{part}.exc" for part in _PARTS.values()]:
-        file = folder / name
-        checksum = zlib.crc32(file.read_bytes() if file.is_file() else b"", checksum)
-    version = f"{checksum:08x}"
+    version = version_of(folder)
     path = cache_folder() / f"wordnet-{version}-{_FORMAT}.json"
     with suppress(OSError, ValueError):  # not there yet, or damaged: made again
         stored = json.loads(path.read_text(encoding="utf-8"))

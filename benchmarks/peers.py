@@ -1,0 +1,97 @@
+"""Our losses beside the same losses of other libraries: equal values, then time and memory.
+
+    pip install lightly pytorch-metric-learning
+    python benchmarks/peers.py 2048 8192
+
+Peers that are not installed are left out, and said so.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from _timing import compare, embeddings
+from torch import Tensor
+
+from counterpoint.objectives import DCL, InfoNCE, NTXent, SupCon
+from counterpoint.pairwise import Objective
+
+Peer = Callable[..., Tensor]
+
+
+def lightly_ntxent() -> tuple[Objective, Peer, float]:
+    return NTXent(0.1), import_module("lightly.loss").NTXentLoss(temperature=0.1), 1.0
+
+
+def lightly_dcl() -> tuple[Objective, Peer, float]:
+    # Theirs is the mean of the two one-way losses, ours (as the paper) the sum.
+    return DCL(0.1), import_module("lightly.loss").DCLLoss(temperature=0.1), 2.0
+
+
+def metric_learning_ntxent() -> tuple[Objective, Peer, float]:
+    loss: Any = import_module("pytorch_metric_learning.losses").NTXentLoss(temperature=0.1)
+
+    def peer(x: Tensor, y: Tensor) -> Tensor:
+        value: Tensor = loss(torch.cat([x, y]), torch.arange(len(x)).repeat(2))
+        return value
+
+    return NTXent(0.1), peer, 1.0
+
+
+def metric_learning_supcon() -> tuple[Objective, Peer, float]:
+    loss: Any = import_module("pytorch_metric_learning.losses").SupConLoss(temperature=0.1)
+
+    def peer(x: Tensor, y: Tensor) -> Tensor:
+        value: Tensor = loss(torch.cat([x, y]), torch.arange(len(x)).repeat(2))
+        return value
+
+    return SupCon(0.1), peer, 1.0
+
+
+def dense_one_way() -> tuple[Objective, Peer, float]:
+    """The in-batch negatives loss as sentence-transformers and most training scripts write it."""
+
+    def peer(x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(20 * x @ y.T, torch.arange(len(x)))
+
+    return InfoNCE(0.05, weights=(1.0, 0.0)), peer, 1.0
+
+
+PEERS = {
+    "NT-Xent / lightly": lightly_ntxent,
+    "DCL / lightly": lightly_dcl,
+    "NT-Xent / pytorch-metric-learning": metric_learning_ntxent,
+    "SupCon / pytorch-metric-learning": metric_learning_supcon,
+    "one-way InfoNCE / dense": dense_one_way,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sizes", type=int, nargs="*", default=[1024], help="batch sizes B")
+    parser.add_argument("--d", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, d = {options.d}")
+    for name, make in PEERS.items():
+        try:
+            ours, theirs, factor = make()
+        except ModuleNotFoundError as error:
+            print(f"{name}: {error.name} is not installed")
+            continue
+        views = embeddings(64, options.d)
+        torch.testing.assert_close(ours(*views), factor * theirs(*views), rtol=1e-4, atol=1e-4)
+        for n in options.sizes:
+            result = compare(ours.evaluated("tiled"), theirs, embeddings(n, options.d), options.repeats)
+            print(f"B {n:6d} {name:34s} time {result.time}  memory {result.share:.1%}")
+
+
+if __name__ == "__main__":
+    main()

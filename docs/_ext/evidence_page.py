@@ -1,0 +1,99 @@
+"""One page with every verdict: what was measured for each paper, its interval, and a picture of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from html import escape
+
+from counterpoint import catalog
+from counterpoint.catalog.evidence import Evidence, Result
+from counterpoint.catalog.render import expectation, number
+
+_COLOURS = {"reproduced": "#2a7f4f", "not reproduced": "#b3392f", "inconclusive": "#9a7b1f"}
+_WIDTH, _ROW, _MIDDLE, _REACH = 360, 22, 180, 160
+
+
+def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
+    """All evidence: the counts of verdicts, and for each paper its claim, a plot and a table."""
+    found = [(paper, Evidence.read(paper.evidence)) for paper in papers if paper.evidence is not None]
+    counts = Counter(evidence.verdict for _, evidence in found)
+    lines = [
+        "# Evidence",
+        "",
+        "What our own small experiments say about the papers' claims. A verdict follows from an interval, from "
+        "the direction that the paper leads one to expect, and from a rule of refutation stated with the claim; "
+        "it speaks about this code at a small scale, not about the paper's own experiment.",
+        "",
+        f"{len(found)} claims were run: "
+        + ", ".join(f"{counts[verdict]} {verdict}" for verdict in _COLOURS)
+        + ". In the plots each interval is drawn around the bound that it is judged by (the line), on a scale of "
+        "its own; green is reproduced, red not reproduced, yellow inconclusive. Pale rows are reported but do "
+        "not decide.",
+        "",
+        "| paper | verdict | run it |",
+        "| --- | --- | --- |",
+    ]
+    lines += [
+        f"| [{paper.slug}](#{paper.slug}) | {evidence.verdict} | `{evidence.command}` |"
+        for paper, evidence in found
+    ]
+    for paper, evidence in found:
+        lines += [
+            "",
+            f"## {paper.slug}",
+            "",
+            f"[{paper.title}](../papers/{paper.slug}.md): {evidence.claim}",
+            "",
+        ]
+        lines += [f"Verdict: **{evidence.verdict}**.", "", "```{raw} html", plot(evidence.results), "```", ""]
+        lines += [
+            "| measured | expected | estimate | 95 % interval | verdict |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for result in evidence.results:
+            name = result.name if result.decides else f"({result.name})"
+            cells = (
+                f"{name}: {result.metric}",
+                expectation(result),
+                number(result.estimate),
+                f"{number(result.low)} … {number(result.high)}",
+                result.verdict,
+            )
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def plot(results: tuple[Result, ...] | list[Result]) -> str:
+    """A row per result: its interval around the bound, in units of what lies farthest from the bound."""
+    drawn = [r for r in results if r.estimate is not None and r.low is not None and r.high is not None]
+    height = _ROW * len(drawn) + 8
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH * 2 + 40} {height}" role="img" style="max-width:100%;height:auto" '
+        'font-size="11" font-family="sans-serif" fill="currentColor">',
+        f'<line x1="{_MIDDLE}" x2="{_MIDDLE}" y1="0" y2="{height}" stroke="currentColor" stroke-opacity="0.5"/>',
+    ]
+    for k, result in enumerate(drawn):
+        y = _ROW * k + _ROW / 2 + 4
+        low, middle, high = (_place(result, value) for value in (result.low, result.estimate, result.high))
+        colour = _COLOURS[result.verdict]
+        parts.append(
+            f'<g opacity="{1 if result.decides else 0.45}"><title>{escape(result.metric)}</title>'
+            f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3"/>'
+            f'<circle cx="{middle:.1f}" cy="{y}" r="4.5" fill="{colour}"/>'
+            f'<text x="{_WIDTH + 10}" y="{y + 4}">{escape(_short(result.name))}</text></g>'
+        )
+    return "".join([*parts, "</svg>"])
+
+
+def _place(result: Result, value: float | None) -> float:
+    """Where a value lies: the bound in the middle (0 where a value is to lie within ± the bound)."""
+    centre = 0.0 if result.expected == "within" else result.bound
+    assert result.low is not None
+    assert result.high is not None
+    assert value is not None
+    far = max(abs(result.low - centre), abs(result.high - centre), abs(result.bound - centre), 1e-300)
+    return _MIDDLE + _REACH * (value - centre) / far
+
+
+def _short(text: str, most: int = 64) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,43 @@
+"""Gradients on random unit vectors in float64: what the exact parts of claims about losses compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def random_views(
+    size: int, width: int, noise: float = 0.5
+) -> tuple[Float[Tensor, "B d"], Float[Tensor, "B d"]]:
+    """Unit vectors and noisy copies of them, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(size, width, generator=generator, dtype=torch.float64)
+    y = x + noise * torch.randn(size, width, generator=generator, dtype=torch.float64)
+    return F.normalize(x, dim=-1), F.normalize(y, dim=-1)
+
+
+def gradients(
+    loss: Callable[[Tensor, Tensor], Tensor], x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]
+) -> Float[Tensor, "2 B d"]:
+    """What a loss sends back to ``x`` and to ``y``."""
+    x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
+    return torch.stack(torch.autograd.grad(loss(x, y), (x, y)))
+
+
+def of_similarities(
+    loss: Callable[[Tensor, Tensor], Tensor], similarities: Float[Tensor, "B B"]
+) -> Float[Tensor, "B B"]:
+    """What a loss of two sets of embeddings sends back to their matrix of similarities.
+
+    The rows of the matrix and those of the identity have just these similarities.
+    """
+    return gradients(loss, similarities, torch.eye(len(similarities), dtype=similarities.dtype))[0]
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """``‖found − expected‖ / ‖expected‖``."""
+    return float((found - expected).norm() / expected.norm())

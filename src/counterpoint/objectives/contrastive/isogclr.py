@@ -1,0 +1,225 @@
+"""A global contrastive loss in which every item has a temperature of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ...pairwise.inputs import dot, paired
+from ...pairwise.objective import PairwiseObjective
+from ...pairwise.reductions import LogSumExp, WeightedMean
+from ...pairwise.tile import NEG, Tile
+
+GRADIENT_BOUND = 5.0
+"""The gradient of a temperature is clipped to ± this."""
+
+
+class ItemState(nn.Module):
+    """Numbers that belong to items, found by id, and saved with the model.
+
+    Ids are any integers of 64 bits; the table grows with those that are stored, and takes the length of a
+    state that is loaded. It starts with one entry, of the largest id there is, so that a search always ends
+    within it.
+
+    Args:
+        start: by name, the number of an item that was never stored.
+
+    >>> state = ItemState(tau=0.5)
+    >>> state.store(torch.tensor([7, -2]), tau=torch.tensor([0.25, 0.125]))
+    >>> [v.tolist() for v in state.recall(torch.tensor([-2, 3, 7]))]
+    [[0.125, 0.5, 0.25]]
+    """
+
+    ids: Tensor
+
+    def __init__(self, **start: float) -> None:
+        super().__init__()
+        self.start = start
+        self.register_buffer("ids", torch.tensor([torch.iinfo(torch.int64).max]))
+        for name, value in start.items():
+            self.register_buffer(name, torch.tensor([value]))
+
+    def recall(self, ids: Int[Tensor, " B"]) -> list[Float[Tensor, " B"]]:
+        """Each of the numbers of these items, in the order of the arguments."""
+        slot, known = self._find(ids)
+        return [torch.where(known, self.get_buffer(k)[slot], value) for k, value in self.start.items()]
+
+    @torch.no_grad()
+    def store(self, ids: Int[Tensor, " B"], **values: Float[Tensor, " B"]) -> None:
+        """New numbers for these items; of an id that occurs twice, the first occurrence counts."""
+        ids, order = ids.sort(stable=True)
+        first = torch.cat([ids.new_ones(1, dtype=torch.bool), ids[1:] != ids[:-1]])
+        ids, order = ids[first], order[first]
+        unseen = ids[~self._find(ids)[1]]
+        if len(unseen):
+            grown = torch.cat([self.ids, unseen]).sort().values
+            old = torch.searchsorted(grown, self.ids)
+            for name, value in self.start.items():
+                numbers = self.get_buffer(name)
+                setattr(self, name, numbers.new_full((len(grown),), value).index_copy(0, old, numbers))
+            self.ids = grown
+        slot, _ = self._find(ids)
+        for name, new in values.items():
+            numbers = self.get_buffer(name)
+            numbers[slot] = new[order].to(numbers.dtype)
+
+    def _find(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        slot = torch.searchsorted(self.ids, ids)
+        return slot, self.ids[slot] == ids
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name, buffer in list(self.named_buffers(recurse=False)):
+            if prefix + name in state_dict:
+                setattr(self, name, buffer.new_empty(state_dict[prefix + name].shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class ISogCLR(PairwiseObjective):
+    """Contrast against all data, with moving averages in place of a large batch, and a temperature per item.
+
+    Of an anchor i with the score s_ii of its positive, ``h_ij = s_ij − s_ii`` and j among the negatives, it
+    minimises the robust loss
+
+        min_τ  τ log mean_j exp(h_ij/τ) + τ ρ,   τ within its bounds,
+
+    whose best τ has KL(softmax_j(h_ij/τ) ‖ uniform) = ρ: a larger ρ gives smaller temperatures, frequent
+    semantics get larger ones than rare ones. Each item keeps s_i, τ_i and u_i per modality. In a step
+
+        g_i = mean_j exp(h_ij/τ_i),           s_i ← (1 − γ) s_i + γ g_i        (g_i where i is new)
+        p_ij = exp(h_ij/τ_i) / s_i,           loss = mean_i mean_j p_ij h_ij   (p constant)
+        G_i = log s_i + ρ − mean_j p_ij h_ij/τ_i,   clipped to ±5
+        u_i ← (1 − β) u_i + β G_i,            τ_i ← clip(τ_i − η u_i)
+
+    for x against y and for y against x, whose losses are added. s is kept as its logarithm. Without adaptation
+    the temperatures stay, and this is SogCLR; with γ = 1 too, its gradient is τ times that of the decoupled
+    loss (`DCL`).
+
+    The number returned has the gradient of the objective but is not its value: choose no model by it. The KL
+    divergence cannot exceed log(B − 1) within a batch, so that in small ones a ρ above that drives every
+    temperature to its lower bound; ρ near 0 drives it to the upper one.
+
+    State moves in `commit`, by what the last call in training mode saw, and is the same on every rank. The
+    temperatures are no parameters: neither an optimiser nor weight decay touches them. A batch of one has no
+    negatives: the loss is 0 and nothing moves.
+
+    Args:
+        temperature: the τ that an item starts from.
+        lowest, highest: the bounds of τ.
+        gamma: γ in (0, 1].
+        rho: ρ ≥ 0.
+        eta: η ≥ 0, the step of τ.
+        beta_u: β in (0, 1].
+        adapt: whether temperatures move.
+
+    Raises:
+        ValueError: for an option out of its range, embeddings that do not pair up, or ids that are not one
+            integer per row.
+
+    Source: Qiu et al., "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic
+    Temperature Individualization" (2023), arXiv 2305.11965; SogCLR: Yuan et al., "Provable Stochastic
+    Optimization for Global Contrastive Learning: Small Batch Does Not Harm Performance" (2022), arXiv
+    2202.12387.
+
+    >>> x = torch.eye(4)                              # every negative at a cosine 1 below the positive
+    >>> ISogCLR()(x, x, torch.arange(4)).item()
+    -2.0
+    """
+
+    symmetric = True
+    needs_ids = True
+    stateful = True
+    tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.005, 0.05), "rho": (0.1, 10.0)}
+    papers = ("isogclr",)
+
+    def __init__(
+        self,
+        temperature: float = 0.01,
+        *,
+        lowest: float = 0.005,
+        highest: float = 0.05,
+        gamma: float = 0.8,
+        rho: float = 8.0,
+        eta: float = 0.001,
+        beta_u: float = 0.5,
+        adapt: bool = True,
+    ) -> None:
+        super().__init__()
+        if not 0 < lowest <= temperature <= highest:
+            raise ValueError(
+                f"temperature={temperature} must lie within its bounds, 0 < lowest={lowest} <= highest={highest}"
+            )
+        for name, value in (("gamma", gamma), ("beta_u", beta_u)):
+            if not 0 < value <= 1:
+                raise ValueError(f"{name} must lie in (0, 1], got {value}")
+        for name, value in (("rho", rho), ("eta", eta)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {value}")
+        self.lowest, self.highest = lowest, highest
+        self.gamma, self.rho, self.eta, self.beta_u, self.adapt = gamma, rho, eta, beta_u, adapt
+        self.x_items = ItemState(log_s=NEG, tau=temperature, u=0.0)
+        self.y_items = ItemState(log_s=NEG, tau=temperature, u=0.0)
+        self._seen: tuple[Tensor, list[dict[str, Tensor]]] | None = None
+
+    def forward(
+        self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], ids: Int[Tensor, " B"]
+    ) -> Float[Tensor, ""]:
+        """The loss of unit-norm ``x`` and ``y``, of which row i of both is of the item ``ids[i]``."""
+        x, y = paired(x=x, y=y)
+        if ids.shape != x.shape[:1] or ids.is_floating_point():
+            raise ValueError(
+                f"ids must be one integer per row, ({len(x)},), got {tuple(ids.shape)} {ids.dtype}"
+            )
+        n, matched = self.count(x), dot(x, y)
+        if n == 1:
+            self._seen = None
+            return 0.0 * self.mean(matched)
+        items = [[v.to(x.dtype) for v in state.recall(ids)] for state in (self.x_items, self.y_items)]
+
+        def terms(tile: Tile) -> dict[str, dict[str, Any]]:
+            s = tile.dot()
+            found = {}
+            for per, tau in (("row", tile.row.tau[:, None]), ("column", tile.column.tau[None])):
+                logits = tile.off_diagonal(s / tau)
+                found[per] = {"all": LogSumExp(logits), "mean": WeightedMean(logits.detach(), s.detach())}
+            return found
+
+        r = self.reduce(terms, rows={"z": x, "tau": items[0][1]}, columns={"z": y, "tau": items[1][1]})
+        loss, updates = matched.new_zeros(()), []
+        for side, (old, tau, u) in zip((r.row, r.column), items, strict=True):
+            log_g = side.all - matched / tau - math.log(n - 1)
+            moved = torch.logaddexp(_log(1 - self.gamma) + old, _log(self.gamma) + log_g)
+            log_s = torch.where(old == NEG, log_g, moved).detach()
+            p = (log_g - log_s).exp()  # mean_j p_ij
+            h = (p * (side.mean - matched)).detach()  # mean_j p_ij h_ij
+            # The gradient of τ p is mean_j p_ij ∇h_ij.
+            loss = loss + self.mean(tau * p - (tau * p).detach() + h)
+            update = {"log_s": log_s}
+            if self.adapt:
+                gradient = (log_s + self.rho - h / tau).clamp(-GRADIENT_BOUND, GRADIENT_BOUND)
+                update["u"] = (1 - self.beta_u) * u + self.beta_u * gradient
+                update["tau"] = (tau - self.eta * update["u"]).clamp(self.lowest, self.highest)
+            updates.append(update)
+        if self.training:
+            self._seen = ids, updates
+        return loss
+
+    def commit(self) -> None:
+        super().commit()
+        if self._seen is None:
+            return
+        ids, updates = self._seen
+        ranks = self.ranks
+        counts = ranks.counts(len(ids), ids.device)
+        everyone = ranks.gather(ids, counts)
+        for state, update in zip((self.x_items, self.y_items), updates, strict=True):
+            state.store(everyone, **{name: ranks.gather(value, counts) for name, value in update.items()})
+        self._seen = None
+
+
+def _log(share: float) -> float:
+    return math.log(share) if share > 0 else NEG

@@ -1,0 +1,157 @@
+"""Multiple instance learning: a bag of regions against a bag of sentences, of which only the bags are matched."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ...pairwise.inputs import full
+from ...pairwise.objective import PairwiseObjective
+from ...pairwise.reductions import LogSumExp, Reduction
+from ...pairwise.temperature import Temperature
+from ...pairwise.tile import NEG, Tile
+
+Pooling = Literal["mean", "max", "lse", "attention", "noisy_or"]
+"""From the similarities of a sentence with all regions to one score."""
+
+
+class MIL(PairwiseObjective):
+    """InfoNCE between images and documents, scored by a permutation-invariant pooling over regions.
+
+        h_nm = <x_n, y_m>,   F(X, Y) = mean over the sentences m of Y of ρ_n h_nm
+        loss = ½ mean_i [CE(F(X_i, ·)/τ, i) + CE(F(·, Y_i)/τ, i)]
+
+    ===============  ====================================================================================
+    ``"mean"``       mean_n h_nm, which is also the similarity with the mean region
+    ``"max"``        max_n h_nm; only one region has a gradient
+    ``"lse"``        (1/γ) log mean_n exp(γ h_nm): the mean for γ → 0, the maximum for γ → ∞
+    ``"attention"``  Σ_n a_n h_nm with a = softmax_n(γ h_nm), the similarity with the region attended to
+    ``"noisy_or"``   1 − Π_n (1 − max(h_nm, 0)): some region matches
+    ===============  ====================================================================================
+
+    Sentences of other documents are negatives, those of the own document never. Padding of either side is
+    masked and changes nothing. γ says how evenly regions share a gradient (as softmax_n(γ h_nm), for LSE), τ
+    how large it is: choose them together. A batch of one costs nothing.
+
+    The paper's LSE+NL adds a global score, of the mean of regions that have seen each other, to the local
+    one: ``MIL()(x, y) + MIL()(g, y)`` with ``g = normalize(NonLocal(d)(x).mean(1, keepdim=True), dim=-1)``, a
+    single region, for which all poolings but noisy-or are the identity.
+
+    A tile of r images and c documents holds r · N · c · M similarities: set ``tile`` accordingly. On several
+    ranks N and M must be the same everywhere.
+
+    Args:
+        pooling: ρ.
+        gamma: γ > 0, of ``"lse"`` and ``"attention"``.
+        temperature: τ; a number is fixed. The default is learned from 0.07 within [0.01, 1].
+
+    Raises:
+        ValueError: for another pooling, γ ≤ 0, inputs or masks whose shapes do not fit, or an example all of
+            whose regions or sentences are masked.
+
+    Source: Wang et al., "Using Multiple Instance Learning to Build Multimodal Representations" (2022), arXiv
+    2212.05561.
+
+    >>> x = torch.eye(8)[:, None]                     # one region, one sentence: log(1 + 7 / e)
+    >>> round(MIL(temperature=1.0)(x, x).item(), 4)
+    1.274
+    """
+
+    papers = ("mil-multimodal",)
+
+    def __init__(
+        self,
+        pooling: Pooling = "lse",
+        *,
+        gamma: float = 5.0,
+        temperature: float | Temperature | None = None,
+    ) -> None:
+        super().__init__()
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}, got {pooling!r}")
+        if gamma <= 0:
+            raise ValueError(f"gamma must be positive, got {gamma}")
+        self.pooling, self.gamma = pooling, gamma
+        self.temperature = Temperature.of(temperature, Temperature(0.07, bounds=(0.01, 1.0)))
+
+    def forward(
+        self,
+        x: Float[Tensor, "B N d"],
+        y: Float[Tensor, "B M d"],
+        *,
+        x_mask: Bool[Tensor, "B N"] | None = None,
+        y_mask: Bool[Tensor, "B M"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """The loss of unit-norm regions ``x`` and sentences ``y``; masks are True where there is one."""
+        x_mask, y_mask = bags(x, y, x_mask, y_mask)
+        x, y = full(x), full(y)
+
+        def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
+            h = torch.einsum("rnd,cmd->rcnm", tile.row.z, tile.column.z)
+            logits = self.score(h, tile.row.mask[:, None], tile.column.mask[None]) * tile.scale
+            everything = LogSumExp(logits)
+            return {"row": {"all": everything}, "column": {"all": everything}}
+
+        scale = self.temperature.inverse(x.dtype).to(x.device)
+        r = self.reduce(
+            terms,
+            rows={"z": x, "mask": x_mask},
+            columns={"z": y, "mask": y_mask},
+            shared={"scale": scale},
+        )
+        with torch.autocast(x.device.type, enabled=False):
+            own = self.score(torch.einsum("bnd,bmd->bnm", x, y), x_mask, y_mask) * scale
+        return self.mean(r.row.all + r.column.all - 2 * own) / 2
+
+    def score(
+        self, h: Float[Tensor, "*B N M"], x_mask: Bool[Tensor, "*#B N"], y_mask: Bool[Tensor, "*#B M"]
+    ) -> Float[Tensor, "*B"]:
+        """F, from the similarities of regions with sentences."""
+        regions, sentences = x_mask[..., None], y_mask.to(h.dtype)
+        pooled = self.pool(h, regions)
+        return (pooled * sentences).sum(-1) / sentences.sum(-1)
+
+    def pool(self, h: Float[Tensor, "*B N M"], regions: Bool[Tensor, "*#B N 1"]) -> Float[Tensor, "*B M"]:
+        """ρ over the regions that are there."""
+        count = regions.sum(-2).to(h.dtype)
+        if self.pooling == "mean":
+            return (h * regions).sum(-2) / count
+        if self.pooling == "max":
+            return h.masked_fill(~regions, NEG).amax(-2)
+        if self.pooling == "noisy_or":
+            return 1 - (1 - h.clamp_min(0) * regions).prod(-2)
+        sharp = (self.gamma * h).masked_fill(~regions, NEG)
+        if self.pooling == "attention":
+            return (sharp.softmax(-2) * h).sum(-2)
+        return (sharp.logsumexp(-2) - count.log()) / self.gamma
+
+
+def bags(x: Tensor, y: Tensor, x_mask: Tensor | None, y_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The masks, all True where none is given; ValueError for what does not fit."""
+    for name, bag in (("x", x), ("y", y)):
+        if bag.ndim != 3 or 0 in bag.shape or not bag.is_floating_point():
+            raise ValueError(
+                f"{name} must be floating (B, n, d) of no size 0, got {bag.dtype} {tuple(bag.shape)}"
+            )
+    if len(x) != len(y) or x.shape[2] != y.shape[2]:
+        raise ValueError(
+            f"x is {tuple(x.shape)} but y is {tuple(y.shape)}: row i of one must belong to row i of the other, "
+            "in the same dimensions"
+        )
+    masks = []
+    for name, bag, mask in (("x", x, x_mask), ("y", y, y_mask)):
+        if mask is None:
+            masks.append(torch.ones(bag.shape[:2], dtype=torch.bool, device=bag.device))
+            continue
+        if mask.shape != bag.shape[:2] or mask.dtype != torch.bool:
+            raise ValueError(
+                f"{name}_mask must be boolean {tuple(bag.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}"
+            )
+        empty = (~mask.any(1)).nonzero()[:, 0].tolist()
+        if empty:
+            raise ValueError(f"{name}_mask leaves nothing of the example(s) at {empty[:5]}")
+        masks.append(mask)
+    return masks[0], masks[1]

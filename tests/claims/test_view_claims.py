@@ -1,0 +1,173 @@
+"""The mathematics of the claims about losses of views of pictures."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from counterpoint.claims import amcl, cacr, descent, digits, pictures, poly_view, supcon
+from counterpoint.claims.small import SIDE
+from counterpoint.objectives import AlignUniform, NTXent
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1)
+
+
+def noise_pictures(n: int) -> torch.Tensor:
+    return torch.rand(n, 3 * SIDE * SIDE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_descent_finds_a_minimum_and_draws_dropout_from_its_seed() -> None:
+    def run(seed: int) -> tuple[list[float], float]:
+        at = torch.zeros(1, requires_grad=True)
+        masked = lambda rng: ((at - 3) * F.dropout(torch.ones(1), 0.5)).square().sum()  # noqa: E731
+        return descent.minimise(masked, [at], steps=200, lr=0.1, seed=seed), at.item()
+
+    losses, found = run(0)
+    assert found == pytest.approx(3.0, abs=1e-2)
+    torch.rand(5)  # the global generator plays no part
+    assert run(0) == (losses, found)
+    assert run(1)[0] != losses
+
+
+def test_a_long_tail_and_a_balanced_subset_are_of_the_same_size() -> None:
+    classes = np.repeat(np.arange(10), 120)
+    rows = np.arange(1200) + 7
+    tail, even = (cacr.subset(rows, classes, ratio, seed=0) for ratio in (cacr.RATIO, 1))
+    sizes = np.sort(np.bincount(classes[tail - 7], minlength=10))
+    assert sizes[-1] / sizes[0] == pytest.approx(cacr.RATIO, rel=0.25)  # 120 / 2.4, in whole digits
+    assert np.allclose(np.diff(np.log(sizes[3:])), np.log(50) / 9, atol=0.1)
+    assert len(set(np.bincount(classes[even - 7], minlength=10))) == 1
+    assert 0 <= len(tail) - len(even) < 10
+    other = cacr.subset(rows, classes, cacr.RATIO, seed=1)
+    assert np.bincount(classes[other - 7]).argmax() != np.bincount(classes[tail - 7]).argmax()
+
+
+def test_weighted_outcomes_average_to_balanced_accuracy() -> None:
+    classes = digits.digits()[1][digits.split()[1]]
+    correct = (np.random.default_rng(0).random(len(classes)) < 0.1 * classes).astype(float)
+    expected = np.mean([correct[classes == k].mean() for k in range(10)])
+    assert cacr.balanced(correct).mean() == pytest.approx(expected)
+
+
+def test_many_views_of_alignment_and_uniformity_are_the_mean_over_pairs() -> None:
+    z, pair = list(unit(4, 12, 6)), AlignUniform(2.0)
+    expected = torch.stack([pair(x, y) for x, y in combinations(z, 2)]).mean()
+    assert cacr.many_views(pair, z).item() == pytest.approx(expected.item())
+
+
+def test_repulsion_tends_to_the_mean_and_to_the_nearest() -> None:
+    assert max(cacr.limits()) < 1e-6
+
+
+def test_multi_crop_is_the_mean_of_ntxent_over_pairs_of_views() -> None:
+    z = list(unit(4, 10, 6))
+    expected = torch.stack([NTXent(poly_view.TAU)(x, y) for x, y in combinations(z, 2)]).mean()
+    assert poly_view.multi_crop(z).item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("views", [2, 3, 8])
+def test_the_information_between_a_view_and_the_rest(views: int) -> None:
+    covariance = np.ones((views, views)) + poly_view.NOISE**2 * np.eye(views)
+    parts = [covariance[:1, :1], covariance[1:, 1:], covariance]
+    one, rest, joint = (np.linalg.slogdet(part)[1] for part in parts)
+    assert poly_view.information(views) == pytest.approx(poly_view.DIMENSIONS / 2 * (one + rest - joint))
+
+
+def test_a_critic_that_says_nothing_bounds_by_zero() -> None:
+    found = float(poly_view.bound("geometric", 2, seed=0, steps=0, batches=20)["bound"])
+    assert abs(found) < 1.0 < poly_view.information(2)
+    learned = float(poly_view.bound("geometric", 2, seed=0, steps=60, batches=20)["bound"])
+    assert found < learned < poly_view.information(2)
+
+
+def test_the_arithmetic_loss_never_exceeds_the_geometric() -> None:
+    assert poly_view.excess() < 1e-12
+
+
+def test_changes_are_drawn_for_each_picture_and_only_those_asked_for() -> None:
+    x = noise_pictures(200)
+    square = x.reshape(-1, 3, SIDE, SIDE)
+    assert torch.equal(pictures.changed(x, np.random.default_rng(0), ()), x)
+    flipped = pictures.changed(x, np.random.default_rng(0), ("flip",))
+    as_is = (flipped == x).all(1)
+    assert torch.equal(flipped[~as_is], square.flip(-1).flatten(1)[~as_is])
+    assert 60 < as_is.sum() < 140
+    grey = pictures.changed(x, np.random.default_rng(0), ("grayscale",)).reshape_as(square)
+    without = (grey[:, :1] == grey).flatten(1).all(1)
+    assert 20 < without.sum() < 65
+    assert torch.allclose(grey[without], square[without].mean(1, keepdim=True).expand(-1, 3, -1, -1))
+    jittered = pictures.changed(x, np.random.default_rng(0), ("colour jitter",)).reshape_as(square)
+    slope = (jittered - jittered.mean((2, 3), keepdim=True)) / (square - square.mean((2, 3), keepdim=True))
+    assert torch.allclose(slope, slope[:, :1, :1, :1].expand_as(slope), atol=1e-2)
+    assert ((slope[:, 0, 0, 0] > 0.59) & (slope[:, 0, 0, 0] < 1.41)).all()
+
+
+def test_a_crop_is_a_window_of_the_picture() -> None:
+    column = torch.linspace(-1, 1, SIDE).expand(3, SIDE, SIDE).flatten()
+    seen = pictures.changed(column.repeat(300, 1), np.random.default_rng(0), ("crop",)).reshape(
+        -1, 3, SIDE, SIDE
+    )
+    inner = seen[:, 0, 0, 1:-1].double()
+    steps = inner.diff(dim=1)
+    assert torch.allclose(steps, steps[:, :1].expand_as(steps), atol=1e-5)  # a straight line stays one
+    sides = steps[:, 0] * (SIDE - 1) / 2
+    assert sides.min() == pytest.approx(0.4**0.5, abs=0.02)
+    assert sides.max() == pytest.approx(1.0, abs=0.02)
+    assert seen.abs().max() <= 1 + 1e-6
+
+
+def test_corruptions_grow_from_level_to_level() -> None:
+    x = noise_pictures(20)
+    found = supcon.corrupted(x)
+    assert len(found) == 15
+    noise, blur, hidden = (found[k::3] for k in range(3))
+    assert [(part - x).std().item() for part in noise] == pytest.approx(
+        [0.15 * k for k in supcon.LEVELS], rel=0.05
+    )
+    spreads = [part.std().item() for part in [x, *blur]]
+    assert spreads == sorted(spreads, reverse=True)
+    assert [int((part == 0).sum()) for part in hidden] == [20 * 3 * (2 * k) ** 2 for k in supcon.LEVELS]
+    assert all(torch.equal(part[part != 0], x[part != 0]) for part in hidden)
+
+
+def test_supcon_without_labels_is_ntxent() -> None:
+    assert supcon.without_labels() < 1e-12
+
+
+def test_histograms_overlap_where_scores_do() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(400, 400, generator=generator)
+    assert amcl.overlap(scores) > 0.8
+    assert amcl.overlap(scores + 5 * torch.eye(400)) == 0.0
+    half = scores + 0.5 * torch.eye(400)
+    assert amcl.overlap(half) == pytest.approx(0.5, abs=0.1)
+
+
+def test_amcl_with_one_head_and_constant_temperatures_is_decoupled_infonce() -> None:
+    assert amcl.reduced() < 1e-12
+
+
+def test_scores_of_pairs_are_what_the_loss_is_made_of() -> None:
+    x, y = noise_pictures(6), noise_pictures(12)[6:]
+    for loss, option in (("one head", 0.2), ("three heads", 0.5), ("AMCL", 0.0)):
+        model = amcl.Contrast(loss, option, seed=0)
+        assert len(model.heads) == (1 if loss == "one head" else amcl.HEADS)
+        with torch.no_grad():
+            scores = model.scores(x, y)
+            one, two = model.views(x), model.views(y)
+            if loss == "AMCL":
+                key = [
+                    (model.objective.phi(a), model.objective.phi(b)) for a, b in zip(one, two, strict=True)
+                ]
+                tau = [model.objective.adapted(a @ b.T) for a, b in key]
+            else:
+                tau = [torch.tensor(option)] * len(one)
+            cosines = torch.stack([a @ b.T / t for a, b, t in zip(one, two, tau, strict=True)])
+        assert torch.allclose(scores, cosines.mean(0), atol=1e-6)

@@ -1,0 +1,351 @@
+"""Objectives with targets of their own: soft, mixed, counterfactual, several per query, bags of instances."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from case_tools import (
+    Case,
+    Inputs,
+    average,
+    cross_entropy,
+    infonce,
+    inverse,
+    scores,
+    total,
+    transposed,
+    two,
+    unit,
+    warm,
+)
+from torch import Tensor
+
+from counterpoint import objectives
+
+
+def soft_cross_entropy(row: list[Tensor], target: list[Tensor]) -> Tensor:
+    """``target`` need not sum to 1."""
+    log_z = total([s.exp() for s in row]).log()
+    return -total([t * (s - log_z) for s, t in zip(row, target, strict=True)])
+
+
+def softmax(row: list[Tensor]) -> list[Tensor]:
+    z = total([s.exp() for s in row])
+    return [s.exp() / z for s in row]
+
+
+# CWCL
+
+
+def cwcl_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
+    s = scores(x, y, inverse(objective.temperature))
+    weights = [[(0.5 + 0.5 * c) ** objective.gamma for c in row] for row in scores(x.detach(), x.detach())]
+    directions = {"frozen": (True, False), "trained": (False, True), "both": (True, True)}
+    losses = []
+    for weighted, logits in zip(directions[objective.weighted_anchor], (s, transposed(s)), strict=True):
+        for i, row in enumerate(logits):
+            target = [w / total(weights[i]) for w in weights[i]]
+            losses.append(soft_cross_entropy(row, target) if weighted else cross_entropy(row, i))
+    return total(losses) / len(x)
+
+
+# M3CoL
+
+
+def mixed(g: torch.Generator, n: int, d: int) -> Inputs:
+    ids = 10 + 3 * torch.arange(n)
+    mixing: dict[str, Tensor] = {}
+    for side in "xy":
+        mixing[f"mixed_{side}"] = unit(g, n, d)
+        mixing[f"partners_{side}"] = ids[torch.randperm(n, generator=g)]
+        mixing[f"shares_{side}"] = torch.rand(n, generator=g, dtype=torch.float64)
+    return unit(g, n, d), unit(g, n, d), ids, mixing
+
+
+def other_side(inputs: Inputs) -> Inputs:
+    x, y, ids, mixing = inputs
+    return y, x, ids, {name[:-1] + ("y" if name[-1] == "x" else "x"): t for name, t in mixing.items()}
+
+
+def m3co_loops(objective: Any, x: Tensor, y: Tensor, ids: Tensor, **mixing: Tensor) -> Tensor:
+    losses = []
+    for side, fixed in (("x", y), ("y", x)):
+        s = scores(mixing[f"mixed_{side}"], fixed, inverse(objective.temperature))
+        shares, partners = mixing[f"shares_{side}"], mixing[f"partners_{side}"]
+        p = [
+            [b * bool(i == j) + (1 - b) * bool(q == j) for j in ids]
+            for i, b, q in zip(ids, shares, partners, strict=True)
+        ]
+        rows = average([soft_cross_entropy(row, target) for row, target in zip(s, p, strict=True)])
+        columns = zip(transposed(s), transposed(p), strict=True)
+        losses.append((rows + average([soft_cross_entropy(*column) for column in columns])) / 2)
+    return total(losses)
+
+
+def multi_sclip_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
+    scale = inverse(objective.temperature)
+    losses = []
+    for a, c in ((x, y), (y, x)):
+        kept = c.detach() if objective.detach_targets else c
+        targets = [softmax(row) for row in scores(kept, kept, scale)]
+        s = scores(a, c, scale)
+        for logits in (s, transposed(s)):
+            losses.append(
+                average([soft_cross_entropy(*pair) for pair in zip(logits, targets, strict=True)]) / 2
+            )
+    return total(losses)
+
+
+# Counting
+
+
+def counterfactuals(g: torch.Generator, n: int, d: int, masked: bool = False) -> Inputs:
+    three = tuple(unit(g, n, d) for _ in range(3))
+    return (*three, {"counting": torch.arange(n) % 3 == 0}) if masked else three
+
+
+def count_loops(
+    objective: Any, image: Tensor, text: Tensor, wrong: Tensor, counting: Tensor | None = None
+) -> Tensor:
+    scale = inverse(objective.infonce.temperature)
+    choices = [
+        cross_entropy([scale * total(list(e * t)), scale * total(list(e * c))], 0)
+        for k, (e, t, c) in enumerate(zip(image, text, wrong, strict=True))
+        if counting is None or counting[k]
+    ]
+    return infonce(image, text, scale) + objective.weight * average(choices)
+
+
+# Several true labels
+
+
+def labelled(g: torch.Generator, n: int, d: int, masked: bool = False) -> Inputs:
+    """The last query has no true label, the one before only true ones (or ignored ones)."""
+    targets = torch.rand(n, 9, generator=g) < 0.4
+    if n > 2:
+        targets[-1], targets[-2] = False, True
+    given = {"targets": targets}
+    if masked:
+        given["ignored"] = torch.rand(n, 9, generator=g) < 0.3
+    return unit(g, n, d), unit(g, 9, d), given
+
+
+def turned(inputs: Inputs) -> Inputs:
+    queries, labels_z, given = inputs
+    return labels_z, queries, {name: mask.T for name, mask in given.items()}
+
+
+def parts(
+    objective: Any, q: Tensor, z: Tensor, targets: Tensor, ignored: Tensor | None = None
+) -> list[tuple[list[Tensor], list[Tensor]]]:
+    """The logits of each query's true labels and of its false ones."""
+    found = []
+    for i, row in enumerate(scores(q, z, inverse(objective.temperature))):
+        there = [j for j in range(len(z)) if ignored is None or not ignored[i, j]]
+        found.append(([row[j] for j in there if targets[i, j]], [row[j] for j in there if not targets[i, j]]))
+    return found
+
+
+def job_label_vectors(rank: int, size: int, name: str) -> tuple[Tensor, Tensor]:
+    """The loss, and the rank-averaged gradient of the encoder of the label vectors."""
+    q, labels, given = labelled(torch.Generator().manual_seed(0), 7, 5)
+    own = slice(*{1: (0, 7), 2: ((0, 3), (3, 7))[rank]}[size])
+    encoder = torch.eye(5, dtype=torch.float64).requires_grad_()
+    z = torch.nn.functional.normalize(labels @ encoder, dim=-1)
+    objective = objectives.create(name, temperature=0.3, **({"k": 2} if name == "soft_top_k" else {}))
+    loss = objective(q[own], z, targets=given["targets"][own])
+    (gradient,) = torch.autograd.grad(loss, encoder)
+    if size > 1:
+        dist.all_reduce(gradient)
+    return loss.detach(), gradient / size
+
+
+def decoupled_loops(objective: Any, q: Tensor, z: Tensor, **masks: Tensor) -> Tensor:
+    nothing = q.sum() * 0
+    losses = []
+    for true, false in parts(objective, q, z, **masks):
+        terms = [cross_entropy([s, *false], 0) for s in true]
+        losses.append(average(terms) if terms else nothing)
+    return average(losses)
+
+
+def multi_label_loops(objective: Any, q: Tensor, z: Tensor, **masks: Tensor) -> Tensor:
+    nothing = q.sum() * 0
+    losses = []
+    for true, false in parts(objective, q, z, **masks):
+        terms = [cross_entropy([*true, *false], k) for k in range(len(true))]
+        reduce = total if objective.reduction == "sum" else average
+        losses.append(reduce(terms) if terms else nothing)
+    return average(losses)
+
+
+def one_vs_all_loops(objective: Any, q: Tensor, z: Tensor, **masks: Tensor) -> Tensor:
+    losses = []
+    for true, false in parts(objective, q, z, **masks):
+        yes = [-(1 / (1 + (-s).exp())).log() for s in true]
+        no = [-(1 / (1 + s.exp())).log() for s in false]
+        losses.append(average([*yes, *no]))
+    return average(losses)
+
+
+def soft_top_k_loops(objective: Any, q: Tensor, z: Tensor, **masks: Tensor) -> Tensor:
+    nothing, alpha = q.sum() * 0, objective.alpha
+    losses = []
+    for true, false in parts(objective, q, z, **masks):
+        k = len(true) if objective.k is None else objective.k
+        everything = [*true, *false]
+        if not true or k >= len(everything):
+            losses.append(nothing)
+            continue
+
+        def found(t: Tensor, logits: list[Tensor] = everything) -> Tensor:
+            return total([1 / (1 + (-alpha * (s + t)).exp()) for s in logits])
+
+        low, high = nothing.detach() - 100, nothing.detach() + 100
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (low, middle) if found(middle) > k else (middle, high)
+        with torch.enable_grad():
+            t = low.clone().requires_grad_()
+            (slope,) = torch.autograd.grad(found(t), t)
+        # The root moves against what the sum would gain, by the slope of the sum: dt = −d(sum) / slope.
+        t = low - (found(low) - k) / slope.detach()
+        losses.append(average([-(1 / (1 + (-alpha * (s + t)).exp())).log() for s in true]))
+    return average(losses)
+
+
+# Bags
+
+
+def bags(g: torch.Generator, n: int, d: int, masked: bool = False) -> Inputs:
+    x, y = unit(g, 3 * n, d).view(n, 3, d), unit(g, 2 * n, d).view(n, 2, d)
+    if not masked:
+        return x, y
+    x_mask, y_mask = torch.rand(n, 3, generator=g) < 0.6, torch.rand(n, 2, generator=g) < 0.6
+    x_mask[:, 0] = y_mask[:, 1] = True
+    return x, y, {"x_mask": x_mask, "y_mask": y_mask}
+
+
+def other_bag(inputs: Inputs) -> Inputs:
+    x, y, *masks = inputs
+    return y, x, *({"x_mask": m["y_mask"], "y_mask": m["x_mask"]} for m in masks)
+
+
+def pooled(objective: Any, h: list[Tensor]) -> Tensor:
+    gamma = objective.gamma
+    if objective.pooling == "mean":
+        return average(h)
+    if objective.pooling == "max":
+        return max(h)
+    if objective.pooling == "lse":
+        return average([(gamma * s).exp() for s in h]).log() / gamma
+    if objective.pooling == "attention":
+        return total([a * s for a, s in zip(softmax([gamma * s for s in h]), h, strict=True)])
+    none = h[0] * 0 + 1
+    for s in h:
+        none = none * (1 - s if s > 0 else 1)
+    return 1 - none
+
+
+def mil_loops(
+    objective: Any, x: Tensor, y: Tensor, x_mask: Tensor | None = None, y_mask: Tensor | None = None
+) -> Tensor:
+    scale = inverse(objective.temperature)
+
+    def score(i: int, j: int) -> Tensor:
+        regions = [v for n, v in enumerate(x[i]) if x_mask is None or x_mask[i, n]]
+        sentences = [v for m, v in enumerate(y[j]) if y_mask is None or y_mask[j, m]]
+        return average([pooled(objective, [total(list(r * t)) for r in regions]) for t in sentences])
+
+    s = [[scale * score(i, j) for j in range(len(y))] for i in range(len(x))]
+    both = [cross_entropy(row, i) for logits in (s, transposed(s)) for i, row in enumerate(logits)]
+    return average(both)
+
+
+CASES = (
+    Case("cwcl", cwcl_loops, two, {"temperature": warm}, stop_gradient=True, matrices=(2, 1)),
+    Case(
+        "cwcl",
+        cwcl_loops,
+        two,
+        {"temperature": warm, "gamma": 4.0, "weighted_anchor": "trained"},
+        "trained",
+        stop_gradient=True,
+        matrices=(2, 1),
+    ),
+    Case(
+        "cwcl",
+        cwcl_loops,
+        two,
+        {"temperature": 0.5, "gamma": 0.5, "weighted_anchor": "both"},
+        "both",
+        stop_gradient=True,
+        matrices=(2, 1),
+    ),
+    Case("m3co", m3co_loops, mixed, {"temperature": warm}, matrices=(2, 1), swap=other_side),
+    Case("multi_sclip", multi_sclip_loops, two, {"temperature": warm}, matrices=(3, 1)),
+    Case(
+        "multi_sclip",
+        multi_sclip_loops,
+        two,
+        {"temperature": 0.3, "detach_targets": True},
+        "detached",
+        stop_gradient=True,
+        matrices=(3, 1),
+    ),
+    Case("count_to_ten", count_loops, counterfactuals, {"temperature": warm}),
+    Case(
+        "count_to_ten",
+        count_loops,
+        partial(counterfactuals, masked=True),
+        {"temperature": warm, "weight": 0.3},
+        "masked",
+    ),
+    Case("decoupled_softmax", decoupled_loops, labelled, {"temperature": warm}, fixed=(1,), swap=turned),
+    Case(
+        "decoupled_softmax",
+        decoupled_loops,
+        partial(labelled, masked=True),
+        {"temperature": 0.3},
+        "ignored",
+        fixed=(1,),
+        swap=turned,
+    ),
+    Case("multi_label_softmax", multi_label_loops, labelled, {"temperature": warm}, fixed=(1,), swap=turned),
+    Case(
+        "multi_label_softmax",
+        multi_label_loops,
+        labelled,
+        {"temperature": 0.3, "reduction": "mean"},
+        "mean",
+        fixed=(1,),
+        swap=turned,
+    ),
+    Case("one_vs_all", one_vs_all_loops, labelled, {"temperature": warm}, fixed=(1,), swap=turned),
+    Case("soft_top_k", soft_top_k_loops, labelled, {"temperature": warm, "k": 2}, fixed=(1,), swap=turned),
+    Case(
+        "soft_top_k",
+        soft_top_k_loops,
+        partial(labelled, masked=True),
+        {"temperature": 0.5, "k": None, "alpha": 1.5},
+        "own_count",
+        fixed=(1,),
+        swap=turned,
+    ),
+    *(
+        Case(
+            "mil",
+            mil_loops,
+            partial(bags, masked=masked),
+            {"temperature": warm, "pooling": pooling},
+            f"{pooling}_masked" if masked else pooling,
+            matrices=(1, 3),
+            swap=other_bag,
+        )
+        for pooling in ("mean", "max", "lse", "attention", "noisy_or")
+        for masked in (False, True)
+    ),
+)

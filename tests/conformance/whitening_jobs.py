@@ -1,0 +1,43 @@
+"""What a rank does to find out whether whitening sees the batch of all ranks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from method_stubs import batch, run, through
+from torch import Tensor
+
+from counterpoint.types import Batch
+
+CUTS = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}
+
+
+class Encoded(torch.nn.Module):
+    """A tower of one linear layer in place of the stub that passes its input through."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+        g = torch.Generator().manual_seed(3)
+        self.weight = torch.nn.Parameter(torch.randn(8, 8, generator=g, dtype=torch.float64))
+
+    def forward(self, x: Tensor, dropout: float = 0.0) -> Tensor:
+        return (self.inner(x) @ self.weight).tanh()
+
+
+def job_whitened_cse(rank: int, size: int, detach: bool) -> tuple[Tensor, list[Tensor]]:
+    """The method's loss and rank-averaged gradients, on this rank's rows, its generator elsewhere."""
+    method = through("whitened-cse", groups=2, temperature=0.2, detach_whitening=detach)
+    method.towers["text"] = Encoded(method.towers["text"])
+    whole = batch(method, size=11, dtype=torch.float64)
+    own = slice(*CUTS[size][rank : rank + 2])
+    torch.manual_seed(rank)
+    loss = run(method, Batch(whole.ids[own], {k: v[own] for k, v in whole.views.items()}))["whitened-cse"]
+    wanted = [method.towers["text"].weight, *method.head.parameters()]
+    grads = list(torch.autograd.grad(loss, wanted))
+    if dist.is_initialized():
+        for grad in grads:
+            dist.all_reduce(grad)
+    return loss.detach(), [grad / size for grad in grads]
