@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from method_stubs import LATE, Words, batch, build, run, total
+from method_stubs import LATE, Words, batch, build
+from method_stubs import run as run_unseeded
+from torch import Tensor
 
 from counterpoint import methods
+from counterpoint.methods.base import TwoTower
 from counterpoint.methods.global_local import MOMENTUM
 from counterpoint.types import Batch
 
@@ -20,6 +23,16 @@ PICTURES = torch.randint(
     0, 256, (6, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
 )
 INPUTS: dict[str, Any] = {"image": PICTURES, "text": CAPTIONS}
+
+
+def run(method: TwoTower, given: Batch) -> dict[str, Tensor]:
+    """The losses of a batch, seeded as the training loop seeds every step."""
+    torch.manual_seed(0)
+    return run_unseeded(method, given)
+
+
+def total(method: TwoTower, given: Batch) -> Tensor:
+    return torch.stack(list(run(method, given).values())).sum()
 
 
 @every

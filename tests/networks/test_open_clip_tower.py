@@ -56,11 +56,13 @@ def test_both_towers_are_exactly_the_model(saved: tuple[Path, torch.nn.Module]) 
     x = torch.rand(3, 3, 32, 32)
     std = torch.tensor(open_clip.constants.OPENAI_DATASET_STD)[:, None, None]
     pixels = (x - torch.tensor(MEAN)[:, None, None]) / std
-    assert torch.equal(image(x), model.encode_image(pixels))
-    assert torch.equal(F.normalize(image(x), dim=-1), model.encode_image(pixels, normalize=True))
+    # To rounding: which kernel multiplies may depend on where in memory a weight lies.
+    torch.testing.assert_close(image(x), model.encode_image(pixels), rtol=1e-5, atol=1e-6)
+    unit = F.normalize(image(x), dim=-1)
+    torch.testing.assert_close(unit, model.encode_image(pixels, normalize=True), rtol=1e-5, atol=1e-6)
     tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(CAPTIONS)
     assert torch.equal(text.tokenizer(CAPTIONS), tokens)
-    assert torch.equal(text(tokens), model.encode_text(tokens))
+    torch.testing.assert_close(text(tokens), model.encode_text(tokens), rtol=1e-5, atol=1e-6)
     assert image.width == text.width == 16
     assert image.size == 32
     assert image.projected

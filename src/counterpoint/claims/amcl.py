@@ -158,8 +158,8 @@ def run(lab: Lab) -> Sequence[Result]:
     lab.note(
         "Two-layer networks on 16 × 16 pixels of the emoji that are not people, by both artists; views by the",
         f"first 1, 3 or 5 of: {', '.join(pictures.CHANGES)}; batch {BATCH}, {steps} steps of Adam at 0.001; heads of",
-        f"two layers, {WIDTH} wide; τ_min = 0.05, for with the released 1e-5 and the mean over the hardest negatives",
-        "the card saw collapse. For each number of changes β of AMCL and τ of one head were chosen by held-out",
+        f"two layers, {WIDTH} wide; the log-sum-exp form of the loss with τ_min = 0.05, as the form of the released",
+        "code is known to collapse. For each number of changes β of AMCL and τ of one head were chosen by held-out",
         "concepts for validation and a seed that is not among the tested ones",
         f"({', '.join(f'{loss}, {kinds}: {option:g}' for (loss, kinds), option in best.items())}); three heads have",
         "the τ of one. Nothing is named that would refute 2, so it does not decide. MoCo, SimSiam and Barlow Twins",

@@ -38,7 +38,7 @@ ABLATION: Mapping[str, tuple[str, ...]] = {
 
 def trained(loss: str, option: float, data: str, seed: int, steps: int) -> Arrays:
     """Train one encoder on five views of equally many or of long-tailed digits, and test it on all classes."""
-    x, classes = digits.digits()
+    _, classes = digits.digits()
     train = digits.split()[0]
     rows = subset(train, classes[train], RATIO if data == "long-tailed" else 1, seed)
     objective: Objective

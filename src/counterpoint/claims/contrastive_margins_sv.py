@@ -62,7 +62,7 @@ class World:
     ) -> tuple[Float[np.ndarray, "n 16"], Int[np.ndarray, " n"]]:
         speaker = np.repeat(np.arange(speakers), each)
         voices = rng.standard_normal((speakers, VOICE))[speaker]
-        return voices + 0.3 * rng.standard_normal(voices.shape), speaker
+        return voices + 0.5 * rng.standard_normal(voices.shape), speaker
 
 
 def verified(arm: str, seed: int, steps: int) -> Arrays:

@@ -36,7 +36,7 @@ def minimise(
         for _ in range(steps):
             value = loss(rng)
             optimizer.zero_grad(set_to_none=True)
-            value.backward()
+            torch.autograd.backward(value)
             optimizer.step()
             losses.append(float(value.detach()))
     return losses

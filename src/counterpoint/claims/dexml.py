@@ -139,7 +139,8 @@ def run(lab: Lab) -> Sequence[Result]:
         return np.array([float(cells[f"{loss.replace(' ', '-')}-seed{seed}"][key]) for seed in seeds])
 
     def better_softmax(key: str) -> np.ndarray:
-        return np.maximum(*(column(loss, key) for loss in SOFTMAX))
+        best: np.ndarray = np.maximum(*(column(loss, key) for loss in SOFTMAX))
+        return best
 
     results = [
         measure.over_seeds(

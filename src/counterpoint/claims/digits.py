@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..diagnostics import alignment, uniformity
+from ..evaluation.classifiers import knn
 from ..networks import initialise
 from ..networks.heads import mlp
 from ..pairwise.objective import Objective
@@ -22,6 +23,8 @@ TRAINED, LABELLED = 1200, 100
 
 Step = Callable[[Sequence[Tensor], Int[np.ndarray, " B"]], Tensor]
 """The loss of the unit-norm views of a batch, and of the rows it is made of."""
+Look = Callable[[Float[Tensor, "n 64"], np.random.Generator], Float[Tensor, "n 64"]]
+"""From digits to views of them."""
 
 
 @lru_cache(maxsize=1)
@@ -63,6 +66,7 @@ def train(
     sgd: bool = False,
     step: Step | None = None,
     rows: Int[np.ndarray, " n"] | None = None,
+    look: Look = view,
 ) -> list[float]:
     """Train a network with a loss on views of the training digits.
 
@@ -73,6 +77,7 @@ def train(
         views: how many views of each digit.
         step: how the loss is called; with the views, unless given.
         rows: what to draw batches from; the training rows unless given.
+        look: what makes a view.
 
     Returns:
         The loss of every step.
@@ -86,7 +91,7 @@ def train(
     for _ in range(steps):
         chosen = rng.choice(rows, min(batch, len(rows)), replace=False)
         pictures = x[torch.from_numpy(chosen)]
-        z = [F.normalize(network(view(pictures, rng)), dim=-1) for _ in range(views)]
+        z = [F.normalize(network(look(pictures, rng)), dim=-1) for _ in range(views)]
         value = loss(*z) if step is None else step(z, chosen)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
@@ -121,3 +126,14 @@ def probe(network: nn.Module, seed: int, labelled: int = LABELLED) -> Arrays:
         "uniformity": np.array(uniformity(two[0])),
         "validation": np.array(classifier.score(z[spare].numpy(), classes[spare])),
     }
+
+
+@torch.no_grad()
+def neighbours(network: nn.Module) -> Float[np.ndarray, " test"]:
+    """Whether the most similar training digits, all with their labels, name each test digit: 0 or 1."""
+    x, classes = digits()
+    train_rows, test_rows = split()
+    z = F.normalize(network(x), dim=-1).double().numpy()
+    found = knn(z[train_rows], classes[train_rows], z[test_rows], 10)
+    right: np.ndarray = (found == classes[test_rows]).astype(float)
+    return right

@@ -20,7 +20,7 @@ from .claim import Arrays, Claim, Lab
 from .towers import recipe
 from .vectors import FirstTower, SecondTower, train
 
-SEEDS, STEPS, BATCH = 5, 500, 128
+SEEDS, STEPS, BATCH = 5, 300, 128
 PAIRS = (250, 1000)
 HELD_OUT = 500
 SHARED, PRIVATE = 16, 48
@@ -37,7 +37,8 @@ ARMS: dict[str, tuple[Mixing, int, float]] = {
 POOL, CHOSEN, TOPICS = 2000, 250, 30
 CHOICES = ("diverse", "random", "redundant")
 
-Latents = tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]
+Latents = tuple[Tensor, Tensor]
+"""Pairs of latents, each ``(n, p)``, row by row."""
 
 
 def latents(shared: Float[np.ndarray, "n s"], rng: np.random.Generator) -> Latents:
@@ -62,15 +63,16 @@ def fitted(arm: str, pairs: Latents, held_out: Latents, seed: int, steps: int) -
         False, towers__image="cnn@latents", towers__text="transformer@latents", widths__embedding=width
     )
     towers = FirstTower(nn.Identity(), width), SecondTower(nn.Identity(), width)
-    method = FuseMix(*towers, named, mixing=mixing, layers=2)
+    method = FuseMix(*towers, named, mixing=mixing, layers=1)
     initialise(method, seed)
 
     def draw(rng: np.random.Generator) -> Batch:
         chosen = torch.from_numpy(rng.choice(len(pairs[0]), min(size, len(pairs[0])), replace=False))
-        views = {}
-        for name, side in zip(("image", "text"), pairs, strict=True):
-            shift = torch.from_numpy(rng.standard_normal((len(chosen), width))).float()
-            views[name] = side[chosen] + noise * side.std() * shift
+        views = {name: side[chosen] for name, side in zip(("image", "text"), pairs, strict=True)}
+        if noise:
+            for name, side in views.items():
+                shift = torch.from_numpy(rng.standard_normal(side.shape)).float()
+                views[name] = side + noise * side.std() * shift
         return Batch(chosen, views)
 
     train(method, draw, steps=steps, lr=1e-3, seed=seed)
@@ -97,11 +99,13 @@ def choose(choice: str, pool: Float[np.ndarray, "n d"], n: int, seed: int) -> In
     if choice == "random":
         return rng.permutation(len(pool))[:n]
     if choice == "redundant":
-        return np.linalg.norm(pool - pool[rng.integers(len(pool))], axis=1).argsort()[:n]
+        nearest: np.ndarray = np.linalg.norm(pool - pool[rng.integers(len(pool))], axis=1).argsort()[:n]
+        return nearest
     means = KMeans(n, n_init=1, max_iter=20, random_state=seed).fit(pool)
     distance = means.transform(pool)[np.arange(len(pool)), means.labels_]
     order = distance.argsort()
-    return order[np.unique(means.labels_[order], return_index=True)[1]]
+    central: np.ndarray = order[np.unique(means.labels_[order], return_index=True)[1]]
+    return central
 
 
 def selected(choice: str, pool: int, seed: int, steps: int) -> Arrays:
@@ -188,7 +192,7 @@ def run(lab: Lab) -> Sequence[Result]:
     levels = ", ".join(f"{arm} " + "/".join(f"{column(arm, n).mean():.3f}" for n in pairs) for arm in ARMS)
     lab.note(
         f"Synthetic latents, drawn anew for every seed: {SHARED} factors that both modalities share and {PRIVATE}",
-        f"private ones, through a layer of tanh; {HELD_OUT} held-out pairs. Adapters of two blocks with dropout 0.6,",
+        f"private ones, through a layer of tanh; {HELD_OUT} held-out pairs. Adapters of one block with dropout 0.6,",
         f"{steps} steps of Adam at 0.001. Batches of {BATCH} pairs give {BATCH // 2} mixtures; half batches have as",
         f"many terms in the loss. R@1 with {sizes} pairs: {levels}. Nothing is named that would refute a gain over no",
         "mixing, so it does not decide; at the full batch, whose negatives are twice as many, none was expected. 2: a",

@@ -75,8 +75,8 @@ def glosses() -> Glosses:
     texts, hypernyms = {}, {}
     for line in wordnet.find().joinpath("data.noun").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith(" "):
-            synset, above, gloss = parse(line)
-            texts[synset], hypernyms[synset] = re.findall("[a-z]+", gloss.lower()), above
+            synset, parents, gloss = parse(line)
+            texts[synset], hypernyms[synset] = re.findall("[a-z]+", gloss.lower()), parents
     counts = Counter(word for text in texts.values() for word in text)
     ids = {word: number + 1 for number, (word, _) in enumerate(counts.most_common(WORDS))}
     known = {synset: [ids[word] for word in text if word in ids] for synset, text in texts.items()}

@@ -46,7 +46,7 @@ def error(n: int, tile: int) -> float:
     theirs = torch.autograd.grad(expected, (x, y, parameter))
     worst = 0.0
     for a, b in zip((found, *ours), (expected, *theirs), strict=True):
-        worst = max(worst, float((a - b).detach().norm() / b.norm().clamp_min(1e-3)))
+        worst = max(worst, float((a - b).detach().norm() / b.detach().norm().clamp_min(1e-3)))
     return worst
 
 

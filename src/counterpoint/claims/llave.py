@@ -18,7 +18,7 @@ from .small import emoji_inputs
 SCALE = 50.0
 """1/τ."""
 ALPHAS = (1.0, 3.0, 9.0)
-SEEDS, STEPS = 5, 300
+SEEDS, STEPS = 5, 250
 SHARED = 0.5
 """The share of captions without their tone in 2."""
 

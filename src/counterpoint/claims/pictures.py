@@ -44,7 +44,7 @@ class Emoji(NamedTuple):
 def emoji(label: str, least: int) -> Emoji:
     """The emoji whose class has at least ``least`` of them to train on; classes are numbered from 0."""
     data, first, _ = emoji_inputs()
-    people = data.labels["group"].names.index("People & Body")
+    people = data.labels["group"].names.index("people and body parts")
     values = data.labels[label].values
     parts = {"train": data.splits.train}
     parts |= {"validation": data.splits.validation["concepts"], "test": data.splits.test["concepts"]}

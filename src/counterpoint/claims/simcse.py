@@ -54,9 +54,8 @@ def run(lab: Lab) -> Sequence[Result]:
     found = glosses.compare(lab, trained, list(ARMS), SEEDS)
     correlation = "Spearman's coefficient of cosine and WordNet path similarity, held-out glosses"
     lab.note(
-        "'Before' is the pretrained encoder, in the place of the card's untrained mean. Next sentences as",
-        "positives were not tried, since glosses do not follow each other, nor were hard negatives, which need",
-        "captions that differ in one thing.",
+        "'Before' is the pretrained encoder. Next sentences as positives were not tried, since glosses do not",
+        "follow each other, nor were hard negatives (2), which need captions that differ in one thing.",
     )
     return [
         *(

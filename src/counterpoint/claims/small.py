@@ -184,5 +184,5 @@ def train_on_views(
         chosen = rng.choice(data.splits.train, batch, replace=False)
         first, second = (view(pictures[chosen], rng) for _ in range(2))
         optimizer.zero_grad(set_to_none=True)
-        loss(first, second, chosen).backward()
+        torch.autograd.backward(loss(first, second, chosen))
         optimizer.step()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..data.base import Rows
@@ -19,10 +20,11 @@ from .small import Draw, SmallTwoTower, emoji_inputs, train, words
 BATCH, LR = 64, 1e-3
 
 
-def toned(rows: Rows) -> Rows:
+def toned(rows: Rows) -> Int[np.ndarray, " toned"]:
     """Those of the rows that have a skin tone."""
     tones = emoji_inputs()[0].labels["tone"].values
-    return rows[tones[rows] >= 0]
+    found: np.ndarray = rows[tones[rows] >= 0]
+    return found
 
 
 def in_every_tone(row: int) -> list[str]:
@@ -46,6 +48,8 @@ def without_tone(captions: Float[Tensor, "N w"], share: float, seed: int) -> Flo
     rows = toned(emoji_inputs()[0].splits.train)
     chosen = np.random.default_rng([seed, 17]).permutation(rows)[: round(share * len(rows))]
     changed = captions.clone()
+    if not len(chosen):
+        return changed
     changed[torch.from_numpy(chosen)] = words([toneless(int(row)) for row in chosen])
     return changed
 
@@ -90,7 +94,7 @@ def trained(
 
 
 @torch.no_grad()
-def outcomes(model: SmallTwoTower, side: dict[str, Rows]) -> Arrays:
+def outcomes(model: SmallTwoTower, side: Mapping[str, Rows]) -> Arrays:
     """What a model gets right of the held-out compositions with a skin tone.
 
     Returns:

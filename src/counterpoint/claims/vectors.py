@@ -70,7 +70,7 @@ def train(
             batch, clock = draw(rng), Clock(step, steps)
             z = method.encode(batch)
             optimizer.zero_grad(set_to_none=True)
-            torch.stack(list(losses(z, batch, clock).values())).sum().backward()
+            torch.autograd.backward(torch.stack(list(losses(z, batch, clock).values())).sum())
             optimizer.step()
             method.after_step({name: features.detach() for name, features in z.items()}, batch, clock)
     method.eval()

@@ -69,9 +69,11 @@ def properties() -> dict[str, float]:
     alone = GroupWhitening(size, size)  # one channel a group: which is where does not matter
     exact = GroupWhitening(size, groups, eps=1e-12)
     mapped = torch.einsum(
-        "ngi,gij->ngj", x.unflatten(1, (groups, -1)), normal(groups, *identity.shape)
+        "ngi,gij->ngj", x.reshape(len(x), groups, -1), normal(groups, *identity.shape)
     ).flatten(1)
-    one, two = (exact(part).unflatten(1, (groups, -1)).transpose(0, 1) for part in (x, mapped + normal(size)))
+    one, two = (
+        exact(part).reshape(len(x), groups, -1).transpose(0, 1) for part in (x, mapped + normal(size))
+    )
     return {
         "covariance of a group against I": float((covariance - identity).abs().max()),
         "order of channels after a shuffle": float((alone(x, shuffle) - alone(x)).abs().max()),

@@ -26,8 +26,8 @@ def names() -> tuple[str, ...]:
 def load(source: str | os.PathLike[str] = "cpu") -> Recipe:
     """A recipe by its name, or from a YAML file.
 
-    >>> load("cpu").batch_size
-    256
+    >>> load("cpu").towers.image
+    'cnn'
 
     Raises:
         UnknownName: for an unknown recipe or an unknown key, with the nearest known one.

@@ -24,6 +24,7 @@ class SyCon(PairwiseObjective):
 
         L(A) = −log [ e(q_A, k_B) / ( e(q_A, k_B) + Σ_n e(q_A, n) ) ]             plasticity, e(a, b) = exp(<a, b>/τ)
                −log [ e'(p_A, f_A) / ( e'(p_A, f_A) + Σ_n e'(p_A, n) ) ]          stability, e' with τ'
+
         loss = ½ mean [ L(A) + L(B) ],   n in Q_B and Q'_B for A, in Q_A and Q'_A for B
 
     Both denominators hold the same negatives, and no weight stands between the two terms. Keys, previous

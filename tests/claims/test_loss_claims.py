@@ -1,0 +1,161 @@
+"""The mathematics of the claims about single contrastive losses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from counterpoint.claims import (
+    contrastive_loss_behaviour,
+    contrastive_margins_sv,
+    dcl,
+    digits,
+    diht,
+    gradients,
+    llave,
+    macl,
+    small,
+    tones,
+)
+from counterpoint.objectives import InfoNCE, NTXent
+
+
+def test_gradients_of_similarities_are_those_of_the_matrix() -> None:
+    x, y = gradients.random_views(6, 4)
+    s = x @ y.T
+    expected = s.clone().requires_grad_()
+    F.cross_entropy(expected / 0.1, torch.arange(6)).backward()
+    found = gradients.of_similarities(InfoNCE(0.1, weights=(1.0, 0.0)).double(), s)
+    assert expected.grad is not None
+    assert torch.allclose(found, expected.grad)
+    assert gradients.relative_error(1.5 * s, s) == pytest.approx(0.5)
+
+
+def test_coupling_is_one_minus_the_probability_of_the_positive() -> None:
+    x, y = gradients.random_views(8, 4)
+    # NT-Xent is the mean of −log P.
+    positive, negatives = dcl.anchors(x, y)
+    q = dcl.coupling(positive, negatives)
+    assert float(-(1 - q).log().mean()) == pytest.approx(float(NTXent(dcl.TAU).double()(x, y)))
+    assert dcl.coupled() < 1e-12
+
+
+def test_more_negatives_bring_coupling_near_one() -> None:
+    z = F.normalize(torch.randn(256, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    few, many = (float(dcl.coupling(*dcl.anchors(z[:n], z[:n])).mean()) for n in (4, 256))
+    assert few < 0.2 < many
+
+
+def test_views_without_a_shift_leave_pixels_where_they_are_and_hard_ones_lose_more() -> None:
+    x = torch.full((400, 64), 10.0)
+    share = {
+        look: float((look(x, np.random.default_rng(0)) > 5).double().mean())
+        for look in (dcl.unshifted, dcl.hard)
+    }
+    assert share[dcl.unshifted] == pytest.approx(0.8, abs=0.01)
+    assert share[dcl.hard] == pytest.approx(0.8 * (1 - dcl.HARD / 2), abs=0.02)
+    one = torch.zeros(50, 64)
+    one[:, 27] = 10.0
+    brightest = dcl.unshifted(one, np.random.default_rng(0)).max(1)
+    assert set(brightest.indices[brightest.values > 5].tolist()) == {27}
+
+
+def test_training_sees_the_views_it_is_told_to() -> None:
+    network = digits.encoder(0)
+    seen: list[torch.Tensor] = []
+
+    def nothing(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        seen.append(x)
+        return torch.ones_like(x)
+
+    losses = digits.train(network, InfoNCE(0.1), steps=1, batch=8, lr=1e-3, seed=0, look=nothing)
+    assert len(seen) == 2
+    assert losses[0] == pytest.approx(np.log(8))
+
+
+def test_macl_has_the_gradient_of_dcl() -> None:
+    assert macl.decoupled() < 1e-12
+
+
+def test_llave_has_the_gradient_of_a_weighted_softmax() -> None:
+    assert llave.weighted_softmax() < 1e-12
+
+
+def test_overlap_is_the_common_area_of_two_histograms() -> None:
+    similarities = np.full((4, 4), 0.5)
+    np.fill_diagonal(similarities, [0.5, 0.9, 0.9, 0.9])
+    assert llave.overlap(similarities) == pytest.approx(0.25)
+    assert llave.overlap(np.eye(5)) == 0.0
+
+
+def test_names_in_every_tone_differ_in_the_tone_alone() -> None:
+    data, _, captions = small.emoji_inputs()
+    names = data.labels["tone"].names
+    rows = tones.toned(data.splits.train)
+    for row in rows[::50]:
+        every = tones.in_every_tone(int(row))
+        assert every[data.labels["tone"].values[row]] == data.captions(int(row))[0]
+        assert len(set(every)) == 5
+        assert {name.replace(tone, "") for name, tone in zip(every, names, strict=True)} == {
+            tones.toneless(int(row))
+        }
+    changed = tones.without_tone(captions, 0.5, seed=0)
+    differ = np.flatnonzero((changed != captions).any(1).numpy())
+    assert len(differ) == len(rows) // 2
+    assert set(differ) <= set(rows.tolist())
+
+
+def test_batches_hold_whole_families() -> None:
+    data, _, _ = small.emoji_inputs()
+    rows = tones.toned(data.splits.train)
+    index = torch.arange(len(data))[:, None].float()
+    _, chosen = tones.batches(index, rows)(np.random.default_rng(0))
+    batch = [int(row) for row in chosen[:, 0]]
+    assert len(set(batch)) == tones.BATCH
+    families = [tones.toneless(row) for row in batch]
+    everything = [tones.toneless(int(row)) for row in rows]
+    # The last one may be cut.
+    assert all(families.count(name) == everything.count(name) for name in set(families) - {families[-1]})
+
+
+def test_a_filter_keeps_captions_that_say_something_of_their_object() -> None:
+    data, _, _ = small.emoji_inputs()
+    for row in tones.toned(data.splits.train)[::50]:
+        assert diht.complexity(data.captions(int(row))[0]) >= 1
+        assert diht.complexity(data.training_captions(int(row))[-1]) == 0
+
+
+def test_a_classifier_learns_from_a_few_examples_and_starts_where_it_is_told() -> None:
+    z, classes = torch.eye(4), torch.arange(4)
+    start = F.normalize(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
+    assert torch.equal(diht.fine_tuned(start, z, classes, steps=0), start)
+    tuned = diht.fine_tuned(start, z, classes, steps=200)
+    assert torch.equal((z @ tuned.T).argmax(1), classes)
+
+
+def test_what_is_exact_about_temperature() -> None:
+    assert contrastive_loss_behaviour.identities(16) < 1e-10
+    entropies = contrastive_loss_behaviour.entropies(16)
+    assert (np.diff(entropies) > 0).all()
+    assert entropies[-1] < np.log(15)
+    triplet, simple = contrastive_loss_behaviour.limits(16)
+    assert 0 <= triplet < 1e-4 * np.log(16)
+    assert simple < 1e-3
+
+
+def test_segments_of_a_speaker_are_alike_and_all_differ() -> None:
+    world, again, other = (contrastive_margins_sv.World(seed) for seed in (0, 0, 1))
+    assert torch.equal(world.test_segments, again.test_segments)
+    assert not torch.equal(world.test_segments, other.test_segments)
+    rng = np.random.default_rng(0)
+    first, second = world.pairs(rng)
+    assert first.shape == second.shape == (contrastive_margins_sv.BATCH, 64)
+    assert not torch.equal(first, second)
+    distances = torch.cdist(first, second)
+    assert float(distances.diagonal().mean()) < float(distances.mean())
+    assert (
+        np.bincount(world.speaker).tolist()
+        == [contrastive_margins_sv.TEST[1]] * contrastive_margins_sv.TEST[0]
+    )

@@ -1,0 +1,149 @@
+"""The worlds of claims about frozen spaces, mixtures of pairs, and bags of regions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from counterpoint.claims import cwcl, fusemix, m3col, mil_multimodal, vectors
+from counterpoint.claims.digits import digits
+from counterpoint.claims.towers import recipe
+from counterpoint.methods.m3col import M3Col
+from counterpoint.types import Batch, Clock, Embeddings
+
+
+def test_items_of_a_class_are_nearest_to_their_prompt_and_near_their_group_in_the_frozen_space() -> None:
+    w = cwcl.world(0)
+    cosines = (w.frozen @ w.prompts.T).numpy()
+    assert (cosines.argmax(1) == w.classes).mean() > 0.8
+    group = np.arange(cwcl.CLASSES) // (cwcl.CLASSES // cwcl.GROUPS)
+    own = w.classes[:, None] == np.arange(cwcl.CLASSES)
+    sibling = (group[w.classes][:, None] == group) & ~own
+    assert cosines[own].mean() > cosines[sibling].mean() > cosines[~own & ~sibling].mean() + 0.3
+
+
+def test_one_hot_weights_make_cwcl_infonce_and_full_shares_make_m3co_infonce() -> None:
+    assert cwcl.one_hot() < 1e-12
+    assert m3col.unmixed() < 1e-12
+
+
+def test_both_latents_tell_the_shared_factors_and_not_each_other_s_private_ones() -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.standard_normal((4000, fusemix.SHARED))
+    a, b = (side.double().numpy() for side in fusemix.latents(shared, rng))
+    a, b = a - a.mean(0), b - b.mean(0)
+    q, r = np.linalg.qr(a)[0], np.linalg.qr(b)[0]
+    canonical = np.linalg.svd(q.T @ r, compute_uv=False)
+    assert canonical[fusemix.SHARED - 1] > 0.5
+    assert canonical[fusemix.SHARED] < 0.3
+
+
+def test_a_diverse_choice_covers_what_a_random_one_misses() -> None:
+    rng = np.random.default_rng(0)
+    centres = 10 * rng.standard_normal((12, 4))
+    cluster = np.repeat(np.arange(12), [180, *[2] * 11])
+    pool = centres[cluster] + 0.1 * rng.standard_normal((len(cluster), 4))
+    covered = {}
+    for choice in fusemix.CHOICES:
+        rows = fusemix.choose(choice, pool, 24, 0)
+        assert len(set(rows.tolist())) == len(rows) <= 24
+        covered[choice] = len(set(cluster[rows]))
+    assert covered["diverse"] > covered["random"] > covered["redundant"] == 1
+
+
+def test_patches_at_the_cell_of_a_digit_show_it_and_their_neighbours_show_half() -> None:
+    pictures, classes = digits()
+    one_each = [np.flatnonzero(classes == c)[:1] for c in range(10)]
+    sets = np.array([[0, 3, 7], [9, 4, 1]])
+    regions, sentences, inside = mil_multimodal.scenes(sets, one_each, np.random.default_rng(0))
+    assert sentences.argmax(2).tolist() == sets.tolist()
+    side = 2 * mil_multimodal.GRID - 1
+    for scene, chosen in enumerate(sets):
+        for digit, c in enumerate(chosen):
+            mask = inside[scene, digit]
+            centre = [
+                (i, j)
+                for i in range(0, side, 2)
+                for j in range(0, side, 2)
+                if F.cosine_similarity(regions[scene, side * i + j], pictures[one_each[c][0]], dim=0) > 0.9
+            ]
+            assert len(centre) == 1
+            (i, j) = centre[0]
+            near = {(i, j), (i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)}
+            expected = {(a, b) for a, b in near if 0 <= a < side and 0 <= b < side}
+            assert {(int(a), int(b)) for a, b in mask.nonzero()} == expected
+
+
+@pytest.mark.parametrize("arm", ["mean", "lse 5", "lse 5 + NL"])
+def test_the_loss_of_bags_is_infonce_of_their_scores(arm: str) -> None:
+    model = mil_multimodal.Bags(arm, 6, 4, seed=0).double()
+    regions, sentences = torch.randn(5, 7, 6).double(), torch.randn(5, 3, 4).double()
+    x, y = model.embed(regions, sentences)
+    tau, own = float(model.objective.temperature.value), torch.arange(5)
+    expected = torch.zeros((), dtype=torch.float64)
+    for part in model.scored(x):
+        h = torch.einsum("rnd,cmd->rcnm", part, y)
+        pooled = h.mean(2) if arm == "mean" else ((5 * h).exp().mean(2)).log() / 5
+        logits = pooled.mean(2) / tau
+        expected = expected + (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    torch.testing.assert_close(model(regions, sentences), expected)
+    assert len(model.scored(x)) == (2 if arm.endswith("NL") else 1)
+    both = sum(part.mean(1) @ y.mean(1).T for part in model.scored(x))
+    if arm == "mean":
+        torch.testing.assert_close(model.scores(x, y), both)
+
+
+def test_the_limits_of_log_sum_exp() -> None:
+    assert mil_multimodal.limits() < 1e-5
+
+
+def test_a_name_loses_words_but_never_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    words = m3col.words
+
+    def note(captions: list[str]) -> torch.Tensor:
+        seen.extend(captions)
+        return words(captions[:1])
+
+    monkeypatch.setattr(m3col, "words", note)
+    m3col.inputs.__wrapped__(0.7)
+    data = m3col.emoji_inputs()[0]
+    full = [data.evaluation_captions(row)[0].split() for row in range(len(data))]
+    kept = [name.split() for name in seen]
+    assert all(len(k) >= 1 and set(k) <= set(f) for k, f in zip(kept, full, strict=True))
+    long = [(len(k) - 1) / (len(f) - 1) for k, f in zip(kept, full, strict=True) if len(f) >= 4]
+    assert np.mean(long) == pytest.approx(0.3, abs=0.03)  # one word is certain
+
+
+def test_a_method_learns_from_vectors_alone() -> None:
+    g = torch.Generator().manual_seed(0)
+    classes = torch.arange(60) % 3
+    x, y = (torch.eye(3)[classes] + 0.1 * torch.randn(60, 3, generator=g) for _ in range(2))
+    towers = vectors.FirstTower(nn.Linear(3, 8), 8), vectors.SecondTower(nn.Linear(3, 8), 8)
+    method = M3Col(*towers, recipe(False), labels="kind", classes=3)
+    clocks: list[Clock] = []
+
+    def batch_of(rows: np.ndarray) -> Batch:
+        ids = torch.from_numpy(rows)
+        return Batch(ids, {"image": x[ids], "text": y[ids]}, {"kind": classes[ids]})
+
+    def losses(z: Embeddings, batch: Batch, clock: Clock) -> dict[str, torch.Tensor]:
+        clocks.append(clock)
+        return method.losses(z, batch, clock)
+
+    vectors.train(
+        method,
+        lambda rng: batch_of(rng.choice(60, 16, replace=False)),
+        steps=60,
+        lr=1e-2,
+        seed=0,
+        losses=losses,
+    )
+    assert [clock.step for clock in clocks] == list(range(60))
+    assert not method.training
+    with torch.no_grad():
+        found = method.classify(method.encode(batch_of(np.arange(60)))).argmax(1)
+    assert (found == classes).double().mean() > 0.95

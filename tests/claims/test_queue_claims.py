@@ -1,0 +1,184 @@
+"""The mathematics of the claims about queues of keys."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from counterpoint.claims import brivl, digits, keys, mochi, moco, moco_dual_view, sy_con
+from counterpoint.objectives import MoCo
+from counterpoint.objectives.contrastive.mochi import draw
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1)
+
+
+def contrast(momentum: float = 0.9, size: int = 24) -> keys.MomentumContrast:
+    return keys.MomentumContrast(digits.encoder(0), 32, size=size, momentum=momentum, seed=0)
+
+
+def test_keys_come_from_the_copy_as_it_was_before_the_step_and_are_queued_after_it() -> None:
+    model = contrast()
+    seen, given = [], []
+
+    def loss(q: torch.Tensor, k: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        seen.append((k, model.queue.keys.clone(), ids))
+        return (q - k).square().sum()
+
+    def draw_views(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        given.append(views(rng))
+        return given[-1]
+
+    views = keys.digit_views(8)
+    start = {name: value.clone() for name, value in model.network.state_dict().items()}
+    keys.train(model, loss, draw_views, steps=1, lr=1e-3, seed=0)
+    k, queue, ids = seen[0]
+    model_then = contrast()
+    assert torch.equal(k, model_then.keys(given[0][1]))
+    assert not k.requires_grad
+    assert not (queue @ k.T > 0.999).any()  # the positives are not among the negatives
+    assert torch.equal(model.queue.keys[:8], k)
+    assert torch.equal(model.queue.ids[:9], torch.tensor([*ids.tolist(), -1]))
+    for name, slow in model.copy.module.named_parameters():
+        moved = 0.9 * start[name] + 0.1 * model.network.get_parameter(name)
+        assert torch.allclose(slow, moved, atol=1e-6)
+
+
+def test_symmetric_training_has_each_view_as_query_once_and_queues_the_keys_of_both() -> None:
+    model, seen = contrast(), []
+
+    def loss(q: torch.Tensor, k: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        seen.append((q.detach(), k))
+        return q.sum()
+
+    keys.train(model, loss, keys.digit_views(8), steps=1, lr=0.0, seed=0, symmetric=True)
+    (q_first, k_second), (q_second, k_first) = seen
+    assert torch.allclose(q_first, k_first, atol=1e-6)  # the copy is still equal
+    assert torch.allclose(q_second, k_second, atol=1e-6)
+    assert not torch.allclose(q_first, q_second, atol=1e-2)
+    assert torch.equal(model.queue.keys[:16], torch.cat([k_second, k_first]))
+
+
+def test_neighbours_of_an_untrained_network_name_most_digits() -> None:
+    right = digits.neighbours(torch.nn.Identity())
+    assert right.shape == digits.split()[1].shape
+    assert 0.9 < right.mean() < 1.0
+    assert digits.neighbours(torch.nn.Linear(64, 1)).mean() < 0.3  # one number: a sign
+
+
+def test_a_copy_that_never_moves_keeps_all_its_keys() -> None:
+    still = moco.momentum_contrast(1.0, 64, 0, 6)["kept"]
+    moving = moco.momentum_contrast(0.0, 64, 0, 6)["kept"]
+    assert still == pytest.approx(1.0, abs=1e-6)
+    assert moving < 0.999
+
+
+def test_a_queue_that_takes_batches_of_any_size_keeps_the_last_keys_in_order() -> None:
+    assert moco.misplaced(7, [3, 3, 3, 5, 7, 2, 9]) == 0
+
+
+def test_moco_is_the_cross_entropy_of_one_and_k_logits_with_gradient_in_the_queries_alone() -> None:
+    error, reached = moco.gradient_error()
+    assert error < 1e-13
+    assert reached == 0.0
+
+
+def test_mixtures_lie_between_what_they_are_mixed_of() -> None:
+    q, hardest = unit(3, 5), unit(3, 4, 5, seed=1)
+    drawn = draw(q, 4, 6, 6, torch.Generator().manual_seed(0))
+    of_keys, with_query = mochi.mixtures(q, hardest, drawn)
+    for b in range(3):
+        for m in range(6):
+            i, j = drawn["pairs"][b, m].tolist()
+            share = drawn["shares"][b, m]
+            expected = share * hardest[b, i] + (1 - share) * hardest[b, j]
+            assert torch.allclose(of_keys[b, m], expected / expected.norm())
+            share, j = drawn["query_shares"][b, m], int(drawn["partners"][b, m])
+            expected = share * q[b] + (1 - share) * hardest[b, j]
+            assert torch.allclose(with_query[b, m], expected / expected.norm())
+
+
+def test_mixtures_with_the_query_never_lose_similarity_and_are_what_the_loss_counts() -> None:
+    lost, difference = mochi.exactness()
+    assert lost == 0.0
+    assert difference < 1e-12
+
+
+def test_hardness_of_a_queue_of_one_key_over_and_over() -> None:
+    key = unit(1, 5)
+    of_keys, with_query = mochi.hardness(unit(20, 5, seed=1), key.expand(mochi.HARDEST, 5), seed=0)
+    assert with_query > 0.9  # every step towards the query is harder
+    assert of_keys < 0.6  # the same point up to rounding
+
+
+def test_dual_view_without_its_parts_is_moco_and_a_frozen_anchor_only_attracts() -> None:
+    reduced, added = moco_dual_view.exactness()
+    assert reduced < 1e-13
+    assert added < 1e-10
+
+
+@pytest.mark.parametrize(("arm", "digits_a_step"), [("MoCo", 64), ("both", 32)])
+def test_arms_of_dual_view_queue_as_many_keys_a_step(
+    arm: str, digits_a_step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = []
+
+    def train(model: keys.MomentumContrast, *args: object, **options: object) -> None:
+        models.append(model)
+        original(model, *args, **options)  # type: ignore[arg-type] # as they came
+
+    original = keys.train
+    monkeypatch.setattr(keys, "train", train)
+    found = moco_dual_view.contrast(arm, 0, 2)
+    ids = models[0].queue.ids
+    assert int(models[0].queue.filled) == 2 * moco_dual_view.QUERIES
+    assert len(set(ids[: moco_dual_view.QUERIES].tolist())) == digits_a_step
+    assert 0 <= found["same class"] < 0.9
+
+
+def test_pictures_meet_the_queue_of_texts_and_texts_that_of_pictures() -> None:
+    error, reached = brivl.exactness()
+    assert error < 1e-13
+    assert reached == 0.0
+    q, k, queue = (brivl.Pair(*unit(2, n, 6, seed=n)) for n in (4, 5, 9))
+    k = brivl.Pair(*(part[:4] for part in k))
+    ids, queue_ids = torch.arange(4), brivl.Pair(torch.full((9,), -1), torch.arange(9))
+    found = brivl.cross_modal(MoCo(0.1), q, k, queue, ids, queue_ids)
+    to_text = MoCo(0.1)(q.image, k.text, queue.text, ids, torch.arange(9))  # own texts are masked here alone
+    to_image = MoCo(0.1)(q.text, k.image, queue.image)
+    assert found.item() == pytest.approx(((to_text + to_image) / 2).item())
+
+
+def test_sy_con_is_two_losses_of_moco_on_both_queues() -> None:
+    assert sy_con.exactness() < 1e-13
+
+
+def test_tasks_part_the_training_digits() -> None:
+    tasks = sy_con.stream(3)
+    classes = digits.digits()[1]
+    assert sorted(np.concatenate(tasks).tolist()) == sorted(digits.split()[0].tolist())
+    assert sorted(c for rows in tasks for c in set(classes[rows].tolist())) == list(range(10))
+    assert [len(set(classes[rows].tolist())) for rows in tasks] == [2] * 5
+    assert set(classes[tasks[0]]) != set(classes[sy_con.stream(0)[0]])
+
+
+def test_all_arms_are_the_same_through_the_first_task_and_no_other() -> None:
+    learners, weights = [sy_con.Learner(arm, 0) for arm in sy_con.ARMS], []
+    for learner in learners:
+        rng = np.random.default_rng(0)
+        learner.learn(sy_con.stream(0)[0], 2, rng)
+        first = learner.network[0].weight.clone()  # type: ignore[index, operator, union-attr] # a Sequential
+        learner.begin()
+        before = {name: value.clone() for name, value in learner.previous.state_dict().items()}  # type: ignore[union-attr] # there is one
+        learner.learn(sy_con.stream(0)[1], 3, rng)
+        after = learner.previous.state_dict()  # type: ignore[union-attr] # as above
+        assert all(torch.equal(after[name], value) for name, value in before.items())
+        weights.append((first, learner.network[0].weight))  # type: ignore[index, operator, union-attr] # as above
+    assert all(torch.equal(first, weights[0][0]) for first, _ in weights)
+    for one in range(len(weights)):
+        for two in range(one):
+            assert not torch.equal(weights[one][1], weights[two][1])
