@@ -23,7 +23,7 @@ from .claim import Arrays, Claim, Lab
 from .gradients import random_views
 from .small import SIDE
 
-SEEDS, STEPS, BATCH = 5, 1000, 32
+SEEDS, STEPS, BATCH = 5, 800, 32
 RATE, TAU, MOMENTUM, WIDTH = 1e-3, 0.2, 0.99, 32
 SIZE = 512
 HARDEST = PAIRS = SIZE // 16

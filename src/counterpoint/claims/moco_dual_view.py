@@ -16,7 +16,7 @@ from . import digits, keys, measure
 from .claim import Arrays, Claim, Lab
 from .gradients import random_views, relative_error
 
-SEEDS, STEPS, QUERIES = 5, 800, 64
+SEEDS, STEPS, QUERIES = 5, 600, 64
 RATE, TAU, MOMENTUM, SIZE = 3e-3, 0.2, 0.99, 512
 FILTERED = 0.125
 """The share of the queue that is kept: m = K/8."""
