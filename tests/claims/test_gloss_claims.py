@@ -34,28 +34,32 @@ def test_a_line_of_wordnet_gives_hypernyms_and_the_gloss_without_examples() -> N
     assert gloss == "a member of the genus Canis; domesticated"
 
 
-def test_distance_is_the_shortest_way_over_something_above_both() -> None:
+def test_similarity_is_that_of_wu_and_palmer() -> None:
     names = list(HYPERNYMS)
-    found = glosses.distances([glosses.above(name, HYPERNYMS) for name in names])
-    distance = {(a, b): int(found[i, j]) for i, a in enumerate(names) for j, b in enumerate(names)}
-    assert distance["dog", "dog"] == 0
-    assert distance["puppy", "dog"] == 1
-    assert distance["dog", "cat"] == 2
-    assert distance["puppy", "cat"] == 3
-    assert distance["puppy", "robot dog"] == 2  # over dog
-    assert distance["tool", "robot dog"] == 1
-    assert distance["cat", "tool"] == 3
+    found = glosses.similarities(names, HYPERNYMS)
+    similarity = {(a, b): found[i, j] for i, a in enumerate(names) for j, b in enumerate(names)}
+    assert similarity["dog", "dog"] == 1
+    assert similarity["dog", "puppy"] == pytest.approx(2 * 3 / (1 + 2 * 3))
+    assert similarity["dog", "cat"] == pytest.approx(
+        2 * 2 / (2 + 2 * 2)
+    )  # under animal, the second from the top
+    assert similarity["puppy", "cat"] == pytest.approx(2 * 2 / (3 + 2 * 2))
+    assert similarity["cat", "tool"] == pytest.approx(2 * 1 / (3 + 2 * 1))
+    # Two ways up: over dog, which is deep, and over tool.
+    assert similarity["puppy", "robot dog"] == pytest.approx(2 * 3 / (2 + 2 * 3))
+    assert similarity["tool", "robot dog"] == pytest.approx(2 * 2 / (1 + 2 * 2))
     assert np.array_equal(found, found.T)
 
 
-def test_pairs_are_drawn_from_every_distance() -> None:
-    distance = np.full((60, 60), 9)
-    distance[:3, :3] = 1
-    first, second, steps = glosses.some_of_each(distance)
-    assert sorted(zip(first[steps == 1], second[steps == 1], strict=True)) == [(0, 1), (0, 2), (1, 2)]
-    assert (steps == 9).sum() == glosses.PER_DISTANCE
+def test_pairs_are_drawn_from_every_tenth_of_similarity() -> None:
+    similarity = np.full((60, 60), 0.15)
+    similarity[:3, :3] = 0.95
+    first, second, alike = glosses.some_of_each(similarity)
+    near = alike == 0.95
+    assert sorted(zip(first[near], second[near], strict=True)) == [(0, 1), (0, 2), (1, 2)]
+    assert (~near).sum() == glosses.PER_TENTH
     assert (first < second).all()
-    assert (distance[first, second] == steps).all()
+    assert (similarity[first, second] == alike).all()
 
 
 def test_dropout_makes_the_views_differ_and_nothing_else_does() -> None:
@@ -78,7 +82,7 @@ def test_an_encoder_takes_the_words_of_a_gloss_in_any_order_and_no_padding() -> 
     assert torch.allclose(z, z[:1].expand_as(z), atol=1e-6)
 
 
-def test_a_ranking_that_follows_the_distance_is_perfect() -> None:
+def test_a_ranking_that_follows_the_similarity_is_perfect() -> None:
     encoder = Encoder(0)
     with torch.no_grad():
         for layer in (encoder.down, encoder.up):
@@ -88,12 +92,12 @@ def test_a_ranking_that_follows_the_distance_is_perfect() -> None:
             encoder.words.weight[word + 1] = 0.0
             encoder.words.weight[word + 1, :2] = torch.tensor([math.cos(angle), math.sin(angle)])
     tokens = torch.arange(1, 5)[:, None]
-    pairs = Pairs(tokens, np.array([0, 0, 0]), np.array([1, 2, 3]), np.array([2, 4, 9]))
+    pairs = Pairs(tokens, np.array([0, 0, 0]), np.array([1, 2, 3]), np.array([0.95, 0.5, 0.2]))
     found = glosses.judged(encoder, pairs)
     assert found["rank correlation"] == pytest.approx(1.0)
     assert found["alignment"] == pytest.approx(2 - 2 * math.cos(0.1), abs=1e-6)
     assert 0.5 < found["first singular value"] < 1.0
-    backwards = Pairs(tokens, pairs.first, pairs.second, pairs.distance[::-1].copy())
+    backwards = Pairs(tokens, pairs.first, pairs.second, pairs.similarity[::-1].copy())
     assert glosses.judged(encoder, backwards)["rank correlation"] == pytest.approx(-1.0)
 
 

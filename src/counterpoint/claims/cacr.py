@@ -18,7 +18,7 @@ from ..statistics import linear
 from . import digits, measure
 from .claim import Arrays, Claim, Lab
 
-SEEDS, STEPS, BATCH, VIEWS = 5, 300, 64, 5
+SEEDS, STEPS, BATCH, VIEWS = 5, 200, 64, 5
 TUNING_SEED = 1000
 RATIO = 50
 """How many times as many digits the most frequent class has as the rarest."""

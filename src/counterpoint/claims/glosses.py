@@ -1,4 +1,4 @@
-"""WordNet's glosses, a small encoder of them, and how well it ranks pairs by the distance of what they explain."""
+"""WordNet's glosses, a small encoder of them, and how well it ranks pairs by how alike their synsets are."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from .descent import minimise
 WORDS, LENGTH, WIDTH = 4000, 16, 64
 TRAINED, SPARE, TESTED = 20000, 500, 1500
 """Glosses to learn from, for validation and for the test."""
-PER_DISTANCE = 200
-"""Pairs of each distance, at most."""
-NEAR = 2
-"""Pairs at most this far apart are those that should lie together: parents, grandparents and siblings."""
+PER_TENTH = 400
+"""Pairs of each tenth of similarity, at most."""
+NEAR = 0.9
+"""Pairs at least this similar are those that should lie together: most are siblings, or parent and child."""
 DROPOUT = 0.1
 TEMPERATURE = 0.05
 RATES = (3e-4, 1e-3, 3e-3)
+STEPS, PRETRAINING = 250, 700
 TUNING_SEED = 1000
 TESTS = ("validation", "test")
 
@@ -43,18 +44,18 @@ Views = Callable[["Encoder", Tokens], list[Float[Tensor, "n d"]]]
 
 
 class Pairs(NamedTuple):
-    """Glosses, and pairs of them with the distance of their synsets.
+    """Glosses, and pairs of them with the similarity of their synsets.
 
     Attributes:
         tokens: of every gloss.
         first, second: a pair's glosses.
-        distance: steps from one synset to the other over hypernyms; the path similarity is 1 / (1 + steps).
+        similarity: Wu and Palmer's, in [0, 1].
     """
 
     tokens: Tokens
     first: Int[np.ndarray, " p"]
     second: Int[np.ndarray, " p"]
-    distance: Int[np.ndarray, " p"]
+    similarity: Float[np.ndarray, " p"]
 
 
 class Glosses(NamedTuple):
@@ -88,7 +89,7 @@ def glosses() -> Glosses:
         return torch.tensor([(known[usable[i]] + [0] * LENGTH)[:LENGTH] for i in rows])
 
     def pairs(rows: Int[np.ndarray, " n"]) -> Pairs:
-        return Pairs(tokens(rows), *some_of_each(distances([above(usable[i], hypernyms) for i in rows])))
+        return Pairs(tokens(rows), *some_of_each(similarities([usable[i] for i in rows], hypernyms)))
 
     return Glosses(tokens(train), pairs(spare), pairs(test))
 
@@ -112,29 +113,37 @@ def above(synset: str, hypernyms: Mapping[str, Sequence[str]]) -> dict[str, int]
     return found
 
 
-def distances(ancestors: Sequence[Mapping[str, int]]) -> Int[np.ndarray, "n n"]:
-    """The fewest steps between any two: up to something that is above both, and down."""
-    names = {name: column for column, name in enumerate(dict.fromkeys(n for each in ancestors for n in each))}
-    steps = np.full((len(ancestors), len(names)), 100, dtype=np.int16)  # far, where there is no way
+def similarities(synsets: Sequence[str], hypernyms: Mapping[str, Sequence[str]]) -> Float[np.ndarray, "n n"]:
+    """Wu and Palmer's similarity of any two: ``2 D / (a + b + 2 D)``, the largest over what is above both.
+
+    a and b are the steps up to it, and D the steps from there to the top, plus one. 0 where nothing is above both.
+    """
+    ancestors = [above(synset, hypernyms) for synset in synsets]
+    names = list(dict.fromkeys(name for each in ancestors for name in each))
+    column = {name: place for place, name in enumerate(names)}
+    depth = np.array(
+        [1 + min(n for s, n in above(name, hypernyms).items() if not hypernyms[s]) for name in names]
+    )
+    steps = np.full((len(ancestors), len(names)), np.inf)
     for row, each in enumerate(ancestors):
-        steps[row, [names[name] for name in each]] = list(each.values())
+        steps[row, [column[name] for name in each]] = list(each.values())
     found = []
     for each in ancestors:
-        shared = [names[name] for name in each]
-        found.append((steps[:, shared] + np.array(list(each.values()), dtype=np.int16)).min(1))
+        shared = [column[name] for name in each]
+        way = steps[:, shared] + np.array(list(each.values()))
+        found.append((2 * depth[shared] / (way + 2 * depth[shared])).max(1))
     return np.stack(found)
 
 
 def some_of_each(
-    distance: Int[np.ndarray, "n n"],
-) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"], Int[np.ndarray, " p"]]:
-    """Pairs of all distances: at most ``PER_DISTANCE`` of each, since nearly all pairs are far apart."""
-    first, second = np.triu_indices(len(distance), 1)
-    steps, rng = distance[first, second], np.random.default_rng(0)
-    kept = np.concatenate(
-        [rng.permutation(np.flatnonzero(steps == k))[:PER_DISTANCE] for k in np.unique(steps)]
-    )
-    return first[kept], second[kept], steps[kept]
+    similarity: Float[np.ndarray, "n n"],
+) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
+    """Pairs of all similarities: at most ``PER_TENTH`` of each tenth, since nearly all pairs have little."""
+    first, second = np.triu_indices(len(similarity), 1)
+    alike, rng = similarity[first, second], np.random.default_rng(0)
+    tenth = np.floor(10 * alike).astype(int)
+    kept = np.concatenate([rng.permutation(np.flatnonzero(tenth == k))[:PER_TENTH] for k in np.unique(tenth)])
+    return first[kept], second[kept], alike[kept]
 
 
 @final
@@ -191,15 +200,15 @@ def judged(encoder: Encoder, pairs: Pairs) -> dict[str, float]:
     """What the encoder makes of glosses, without dropout and head.
 
     Returns:
-        ``rank correlation`` (Spearman's) of the cosines of pairs with their path similarity; ``alignment`` of
-        pairs at most ``NEAR`` steps apart; ``uniformity``; ``first singular value``, as a share of the sum.
+        ``rank correlation`` (Spearman's) of the cosines of pairs with their similarity; ``alignment`` of pairs
+        at least ``NEAR`` similar; ``uniformity``; ``first singular value``, as a share of the sum.
     """
     z = F.normalize(encoder(pairs.tokens), dim=-1)
     one, two = z[torch.from_numpy(pairs.first)], z[torch.from_numpy(pairs.second)]
-    near = torch.from_numpy(pairs.distance <= NEAR)
+    near = torch.from_numpy(pairs.similarity >= NEAR)
     values = torch.linalg.svdvals(z)
     return {
-        "rank correlation": float(stats.spearmanr((one * two).sum(1).numpy(), -pairs.distance).statistic),
+        "rank correlation": float(stats.spearmanr((one * two).sum(1).numpy(), pairs.similarity).statistic),
         "alignment": alignment(one[near], two[near]),
         "uniformity": uniformity(z),
         "first singular value": float(values[0] / values.sum()),
@@ -259,7 +268,7 @@ def compare(lab: Lab, cell: Callable[..., Arrays], arms: Sequence[str], seeds: i
         arms: their names.
         seeds: how many.
     """
-    steps, pretraining = (5, 5) if lab.quick else (400, 1000)
+    steps, pretraining = (5, 5) if lab.quick else (STEPS, PRETRAINING)
     candidates = RATES[1:2] if lab.quick else RATES
 
     def cells(rates: Mapping[str, Sequence[float]], seeds: Sequence[int]) -> list[Arrays]:
@@ -287,9 +296,9 @@ def compare(lab: Lab, cell: Callable[..., Arrays], arms: Sequence[str], seeds: i
         f"of word vectors and a network with one hidden layer, {WIDTH} wide, dropout {DROPOUT:g}, pretrained for",
         f"{pretraining} steps to name a missing word (no transformer, and no order of words). All arms go on from",
         f"there for {steps} steps of Adam, batch 64, τ = {TEMPERATURE:g}, and are judged without the head on pairs of",
-        f"{TESTED:,} other glosses, at most {PER_DISTANCE} of each distance in WordNet; the intervals are over seeds,",
-        "which share these pairs. Learning rates were chosen by other glosses and a seed that is not among the",
-        f"tested ones ({', '.join(f'{arm}: {lr:g}' for arm, lr in best.items())}).",
+        f"{TESTED:,} other glosses, at most {PER_TENTH} of each tenth of Wu and Palmer's similarity; the intervals are",
+        "over seeds, which share these pairs. Learning rates were chosen by other glosses and a seed that is not",
+        f"among the tested ones ({', '.join(f'{arm}: {lr:g}' for arm, lr in best.items())}).",
         "Rank correlations: "
         + ", ".join(f"{arm} {values[arm, 'rank correlation'].mean():.3f}" for arm in ("before", *arms))
         + ".",

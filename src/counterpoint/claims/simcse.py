@@ -52,7 +52,7 @@ def trained(rates: Mapping[str, Sequence[float]], seed: int, steps: int, pretrai
 
 def run(lab: Lab) -> Sequence[Result]:
     found = glosses.compare(lab, trained, list(ARMS), SEEDS)
-    correlation = "Spearman's coefficient of cosine and WordNet path similarity, held-out glosses"
+    correlation = "Spearman's coefficient of cosine and Wu–Palmer similarity, held-out glosses"
     lab.note(
         "'Before' is the pretrained encoder. Next sentences as positives were not tried, since glosses do not",
         "follow each other, nor were hard negatives (2), which need captions that differ in one thing.",
@@ -77,7 +77,7 @@ def run(lab: Lab) -> Sequence[Result]:
         *(
             measure.over_seeds(
                 f"1: alignment, dropout − {baseline}",
-                f"mean squared distance of pairs at most {glosses.NEAR} steps apart (lower is better)",
+                f"mean squared distance of pairs at least {glosses.NEAR:g} similar (lower is better)",
                 found.less("alignment", "dropout", baseline),
                 expected="below",
                 decides=False,

@@ -25,7 +25,7 @@ CLASSES, PER_CLASS = 8, 8
 """Of a batch: subgroups, and emoji of each, in two pictures."""
 TAU = 0.1
 RATES = (3e-4, 1e-3, 3e-3)
-SEEDS, STEPS = 5, 300
+SEEDS, STEPS = 5, 600
 TUNING_SEED = 1000
 CHANGES = ("crop", "colour jitter")
 LEVELS = (1, 2, 3, 4, 5)

@@ -85,9 +85,9 @@ def properties() -> dict[str, float]:
 
 def run(lab: Lab) -> Sequence[Result]:
     found = glosses.compare(lab, trained, list(ARMS), SEEDS)
-    correlation = "Spearman's coefficient of cosine and WordNet path similarity, held-out glosses"
+    correlation = "Spearman's coefficient of cosine and Wu–Palmer similarity, held-out glosses"
     spread = "uniformity, t = 2, held-out glosses (lower is better)"
-    near = f"mean squared distance of pairs at most {glosses.NEAR} steps apart (lower is better)"
+    near = f"mean squared distance of pairs at least {glosses.NEAR:g} similar (lower is better)"
     lab.note(
         f"{VIEWS} views but for SimCSE's two, {GROUPS} groups of {WIDTH // GROUPS} channels; the whitening matrix",
         "carries no gradient, as in the released code. 'At least as good' is less than 0.01 worse.",
