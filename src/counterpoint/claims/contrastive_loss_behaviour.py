@@ -108,7 +108,7 @@ def run(lab: Lab) -> Sequence[Result]:
 
 
 def _trade_off(lab: Lab) -> list[Result]:
-    seeds, steps = lab.seeds(SEEDS), 20 if lab.quick else STEPS
+    seeds, steps = lab.seeds(SEEDS), 10 if lab.quick else STEPS
     taus = (*ENDS, *INTERIOR)
     found = lab.cells(
         temperature,
@@ -160,7 +160,7 @@ def _trade_off(lab: Lab) -> list[Result]:
 
 def _selection(lab: Lab) -> list[Result]:
     seeds = lab.seeds(SEEDS)
-    steps, warm_up = (20, 5) if lab.quick else (HARD_STEPS, WARM_UP)
+    steps, warm_up = (10, 3) if lab.quick else (HARD_STEPS, WARM_UP)
     found = lab.cells(
         selection,
         {

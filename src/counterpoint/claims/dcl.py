@@ -100,8 +100,9 @@ def with_hard_positives(loss: str, seed: int, steps: int) -> Arrays:
 
 
 def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 20 if lab.quick else STEPS
+    seeds, steps = lab.seeds(SEEDS), 10 if lab.quick else STEPS
     batches, rates = (BATCHES[::3], RATES[1:2]) if lab.quick else (BATCHES, RATES)
+    tuning = TUNING_SEEDS[:1] if lab.quick else TUNING_SEEDS
     arms = [(loss, batch) for loss in LOSSES for batch in batches]
 
     def cells(
@@ -129,10 +130,10 @@ def run(lab: Lab) -> Sequence[Result]:
             for seed in seeds
         }
 
-    tuned = cells(TUNING_SEEDS, dict.fromkeys(arms, rates))
+    tuned = cells(tuning, dict.fromkeys(arms, rates))
 
     def validation(arm: tuple[str, int], lr: float) -> float:
-        return float(np.mean([tuned[*arm, lr, seed]["validation"] for seed in TUNING_SEEDS]))
+        return float(np.mean([tuned[*arm, lr, seed]["validation"] for seed in tuning]))
 
     best = {arm: max(rates, key=lambda lr: validation(arm, lr)) for arm in arms}
     found = cells(seeds, {arm: [lr] for arm, lr in best.items()})
@@ -148,10 +149,14 @@ def run(lab: Lab) -> Sequence[Result]:
     metric = f"accuracy of a probe on {digits.LABELLED} labels, digits"
     few = [b for b in batches if b in SMALL]
     lab.note(
+        "The views were not chosen blind: with shifts q is not small and one-seed pilots did not favour DCL, with",
+        "noise alone they did at low rates; noise and masking were then chosen by NT-Xent's q and accuracy alone.",
+    )
+    lab.note(
         "Two-layer networks on views of scikit-learn's digits with noise and masking but no shift, a probe on",
         f"{digits.LABELLED} labels, τ = {TAU}. 1 and 2: {steps} steps of SGD with momentum at every batch size, so",
         "that larger batches see more. The learning rate of each loss and batch is one of",
-        f"{', '.join(f'{lr:g}' for lr in rates)}, by validation with {len(TUNING_SEEDS)} seeds that are not among the",
+        f"{', '.join(f'{lr:g}' for lr in rates)}, by validation with {len(tuning)} seeds that are not among the",
         f"tested ones: {', '.join(f'{loss} {b}: {lr:g}' for (loss, b), lr in best.items())}. A gap under {LEAST:g}",
         "counts as none. Where q is not small at small batches there is nothing to decouple, and nothing is shown.",
     )
