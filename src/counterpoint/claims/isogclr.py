@@ -210,7 +210,7 @@ def run(lab: Lab) -> Sequence[Result]:
         "every resample. The probe's labels and the test digits are balanced. 3: 64 unit vectors in 8 dimensions and",
         f"noisy copies, or unrelated vectors, η = {ETA}. The larger ρ, the smaller is the best temperature; a step is",
         "too large beside the cube of a very small one: s lags behind τ, the weights no longer sum to 1, and τ goes",
-        "back and forth about its root. These cases were not chosen blind: a first design, 16 unrelated pairs at ρ = 1,",
+        "back and forth about its root. The cases were not chosen blind: a first design, 16 unrelated pairs at ρ = 1,",
         "missed the root, and 64 pairs were seen to reach it at ρ = 1 and to miss it at ρ = 2. So all three decide.",
     )
     return results
