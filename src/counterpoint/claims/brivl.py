@@ -16,6 +16,7 @@ from ..evaluation import create
 from ..objectives import InfoNCE, MoCo
 from . import keys, measure
 from .claim import Arrays, Claim, Lab
+from .descent import minimise
 from .gradients import relative_error
 from .small import SmallTwoTower, emoji_inputs, train_on_names
 
@@ -56,20 +57,24 @@ def train_with_queues(model: SmallTwoTower, *, batch: int, steps: int, lr: float
         keys.MomentumContrast(tower, 64, size=SIZE, momentum=MOMENTUM, seed=seed + offset)
         for tower, offset in ((model.image, 0), (model.text, 1))
     )
-    objective, optimizer = MoCo(TAU), torch.optim.Adam(model.parameters(), lr)
-    rng = np.random.default_rng(seed)
-    for _ in range(steps):
+    objective = MoCo(TAU)
+    made: list[tuple[Pair, Tensor]] = []
+
+    def step(rng: np.random.Generator) -> Tensor:
         ids = torch.from_numpy(rng.choice(data.splits.train, batch, replace=False))
         x, y = pictures[ids], captions[ids]
         k = Pair(image.keys(x), text.keys(y))
+        made[:] = [(k, ids)]
         queue = Pair(image.queue.keys, text.queue.keys)
         q = Pair(image.queries(x), text.queries(y))
-        loss = cross_modal(objective, q, k, queue, ids, Pair(image.queue.ids, text.queue.ids))
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        optimizer.step()
+        return cross_modal(objective, q, k, queue, ids, Pair(image.queue.ids, text.queue.ids))
+
+    def after() -> None:
+        ((k, ids),) = made
         image.after_step(k.image, ids)
         text.after_step(k.text, ids)
+
+    minimise(step, model.parameters(), steps=steps, lr=lr, seed=seed, after=after)
 
 
 ARMS: Mapping[str, tuple[bool, int]] = {

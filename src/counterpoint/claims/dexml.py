@@ -18,6 +18,7 @@ from ..objectives import DecoupledSoftmax, InfoNCE, MultiLabelSoftmax, OneVsAll
 from ..pairwise.objective import Objective
 from . import measure
 from .claim import Arrays, Claim, Lab
+from .descent import minimise
 
 SEEDS, STEPS = 5, 300
 QUERIES, LABELS, WIDTH = 1500, 300, 64
@@ -53,17 +54,17 @@ def fitted(loss: str, seed: int, steps: int, queries: int, labels: int) -> Array
     towers = [mlp(WIDTH, 256, WIDTH, layers=2, norm=False) for _ in range(2)]
     for number, tower in enumerate(towers):
         initialise(tower, seed, f"tower {number}")
-    optimizer = torch.optim.Adam([p for tower in towers for p in tower.parameters()], 3e-3)
     objective = LOSSES[loss]()
     seen = slice(0, queries)
 
     def embed(part: slice) -> tuple[Tensor, Tensor]:
         return F.normalize(towers[0](features[part]), dim=-1), F.normalize(towers[1](label_features), dim=-1)
 
-    for _ in range(steps):
-        optimizer.zero_grad(set_to_none=True)
-        objective(*embed(seen), targets=targets[seen]).backward()
-        optimizer.step()
+    def step(rng: np.random.Generator) -> Tensor:
+        value: Tensor = objective(*embed(seen), targets=targets[seen])
+        return value
+
+    minimise(step, [p for tower in towers for p in tower.parameters()], steps=steps, lr=3e-3, seed=seed)
     found: Arrays = {}
     for name, part in (("training", seen), ("held out", slice(queries, None))):
         with torch.no_grad():

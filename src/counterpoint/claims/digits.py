@@ -17,6 +17,7 @@ from ..networks import initialise
 from ..networks.heads import mlp
 from ..pairwise.objective import Objective
 from .claim import Arrays
+from .descent import minimise
 from .small import jitter
 
 TRAINED, LABELLED = 1200, 100
@@ -84,21 +85,16 @@ def train(
     """
     x, _ = digits()
     rows = split()[0] if rows is None else rows
-    parameters = [p for p in [*network.parameters(), *loss.parameters()] if p.requires_grad]
-    optimizer: torch.optim.Optimizer
-    optimizer = torch.optim.SGD(parameters, lr, momentum=0.9) if sgd else torch.optim.Adam(parameters, lr)
-    rng, losses = np.random.default_rng(seed), []
-    for _ in range(steps):
+
+    def descend(rng: np.random.Generator) -> Tensor:
         chosen = rng.choice(rows, min(batch, len(rows)), replace=False)
         pictures = x[torch.from_numpy(chosen)]
         z = [F.normalize(network(look(pictures, rng)), dim=-1) for _ in range(views)]
-        value = loss(*z) if step is None else step(z, chosen)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-        loss.commit()
-        losses.append(float(value.detach()))
-    return losses
+        value: Tensor = loss(*z) if step is None else step(z, chosen)
+        return value
+
+    parameters = [*network.parameters(), *loss.parameters()]
+    return minimise(descend, parameters, steps=steps, lr=lr, seed=seed, sgd=sgd, after=loss.commit)
 
 
 @torch.no_grad()

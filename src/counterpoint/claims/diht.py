@@ -14,6 +14,7 @@ from ..catalog.evidence import Result
 from ..objectives import DiHT
 from . import measure, tones
 from .claim import Arrays, Claim, Lab
+from .descent import minimise
 from .small import SmallTwoTower, emoji_inputs, words
 
 TAU = 0.05
@@ -92,11 +93,9 @@ def fine_tuned(
 ) -> Float[Tensor, "c d"]:
     """The weights of a linear classifier at temperature ``TAU`` after some steps of Adam on a few examples."""
     weights = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([weights], lr=0.01)
-    for _ in range(steps):
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(F.cross_entropy(z @ weights.T / TAU, classes))
-        optimizer.step()
+    minimise(
+        lambda rng: F.cross_entropy(z @ weights.T / TAU, classes), [weights], steps=steps, lr=0.01, seed=0
+    )
     return weights.detach()
 
 

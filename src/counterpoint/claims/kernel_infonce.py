@@ -15,6 +15,7 @@ from ..catalog.evidence import Result
 from ..objectives import KernelInfoNCE
 from . import digits, measure
 from .claim import Arrays, Claim, Lab
+from .descent import minimise
 
 SEEDS, STEPS, BATCH = 5, 400, 64
 RATE = 3e-3
@@ -110,13 +111,14 @@ def recovery(seed: int, steps: int, batch: int = 128) -> Arrays:
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(len(graph), BLOCKS, generator=generator).requires_grad_()
     loss = KernelInfoNCE(2.0, temperature=2 * TAU)
-    optimizer = torch.optim.Adam([z], 0.05)
-    for _ in range(steps):
-        chosen = edges[torch.randint(len(edges), (batch,), generator=generator)]
+
+    def step(rng: np.random.Generator) -> Tensor:
+        chosen = edges[torch.from_numpy(rng.integers(len(edges), size=batch))]
         unit = F.normalize(z, dim=-1)
-        optimizer.zero_grad(set_to_none=True)
-        loss(unit[chosen[:, 0]], unit[chosen[:, 1]]).backward()
-        optimizer.step()
+        value: Tensor = loss(unit[chosen[:, 0]], unit[chosen[:, 1]])
+        return value
+
+    minimise(step, [z], steps=steps, lr=0.05, seed=seed)
     features = F.normalize(z.detach(), dim=-1).double().numpy()
     found = {
         "trained": KMeans(BLOCKS, n_init=10, random_state=seed).fit_predict(features),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..networks import KeyQueue, MomentumCopy, initialise
 from . import digits
+from .descent import minimise
 
 Draw = Callable[[np.random.Generator], tuple[Tensor, Tensor, Tensor]]
 """A batch: two views of some items, and the items."""
@@ -79,14 +80,17 @@ def train(
         steps, lr, seed: of the run.
         symmetric: whether each view gives queries and keys in turn; the loss is their mean.
     """
-    optimizer = torch.optim.Adam(model.network.parameters(), lr)
-    rng = np.random.default_rng(seed)
-    for _ in range(steps):
+    made: list[tuple[Tensor, Tensor]] = []
+
+    def step(rng: np.random.Generator) -> Tensor:
         first, second, ids = draw(rng)
         both = [(first, second), (second, first)][: 1 + symmetric]
         keys = [model.keys(other) for _, other in both]
+        made[:] = [(torch.cat(keys), ids.repeat(len(keys)))]
         losses = [loss(model.queries(one), k, ids) for (one, _), k in zip(both, keys, strict=True)]
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(torch.stack(losses).mean())
-        optimizer.step()
-        model.after_step(torch.cat(keys), ids.repeat(len(keys)))
+        return torch.stack(losses).mean()
+
+    def after() -> None:
+        model.after_step(*made[0])
+
+    minimise(step, model.network.parameters(), steps=steps, lr=lr, seed=seed, after=after)

@@ -19,6 +19,7 @@ from ..networks.heads import mlp
 from ..networks.start import initialise
 from ..pairwise.objective import Objective
 from ..registry import unknown
+from .descent import minimise
 
 SIDE = 16
 """Pictures are shrunk to this many pixels a side."""
@@ -95,19 +96,14 @@ def train(
     Returns:
         The loss of every step.
     """
-    parameters = dict.fromkeys([p for e in encoders for p in e.parameters()] + list(loss.parameters()))
-    optimizer = torch.optim.Adam([p for p in parameters if p.requires_grad], lr)
-    rng = np.random.default_rng(seed)
-    losses = []
-    for _ in range(steps):
+
+    def step(rng: np.random.Generator) -> Tensor:
         x, y = draw(rng)
-        value = loss(F.normalize(encoders[0](x), dim=-1), F.normalize(encoders[1](y), dim=-1))
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-        loss.commit()
-        losses.append(float(value.detach()))
-    return losses
+        value: Tensor = loss(F.normalize(encoders[0](x), dim=-1), F.normalize(encoders[1](y), dim=-1))
+        return value
+
+    parameters = [p for part in (*encoders, loss) for p in part.parameters()]
+    return minimise(step, parameters, steps=steps, lr=lr, seed=seed, after=loss.commit)
 
 
 def jitter(
@@ -178,11 +174,10 @@ def train_on_views(
         loss: of the pixels of both views, and of the rows they show.
     """
     data, pictures, _ = emoji_inputs()
-    optimizer = torch.optim.Adam(network.parameters(), lr)
-    rng = np.random.default_rng(seed)
-    for _ in range(steps):
+
+    def step(rng: np.random.Generator) -> Tensor:
         chosen = rng.choice(data.splits.train, batch, replace=False)
         first, second = (view(pictures[chosen], rng) for _ in range(2))
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss(first, second, chosen))
-        optimizer.step()
+        return loss(first, second, chosen)
+
+    minimise(step, network.parameters(), steps=steps, lr=lr, seed=seed)

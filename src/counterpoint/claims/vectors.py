@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ..methods.base import TwoTower
 from ..networks import ImageTower, TextTower
-from ..networks.start import seeded
 from ..types import Batch, Clock, Embeddings
+from .descent import minimise
 
 Draw = Callable[[np.random.Generator], Batch]
 Losses = Callable[[Embeddings, Batch, Clock], Mapping[str, Tensor]]
@@ -61,16 +61,17 @@ def train(
         steps, lr, seed: of the run; the seed also starts torch's own generator, which dropout and mixing draw from.
         losses: what is minimised; the method's own losses unless given.
     """
-    losses = losses or method.losses
-    optimizer = torch.optim.Adam([p for p in method.parameters() if p.requires_grad], lr)
-    rng = np.random.default_rng(seed)
+    losses, clocks = losses or method.losses, (Clock(step, steps) for step in range(steps))
+    seen: list[tuple[Embeddings, Batch, Clock]] = []
+
+    def step(rng: np.random.Generator) -> Tensor:
+        batch, clock = draw(rng), next(clocks)
+        z = method.encode(batch)
+        seen[:] = [({name: features.detach() for name, features in z.items()}, batch, clock)]
+        return torch.stack(list(losses(z, batch, clock).values())).sum()
+
     method.train()
-    with seeded(seed, "vectors"):
-        for step in range(steps):
-            batch, clock = draw(rng), Clock(step, steps)
-            z = method.encode(batch)
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(torch.stack(list(losses(z, batch, clock).values())).sum())
-            optimizer.step()
-            method.after_step({name: features.detach() for name, features in z.items()}, batch, clock)
+    minimise(
+        step, method.parameters(), steps=steps, lr=lr, seed=seed, after=lambda: method.after_step(*seen[0])
+    )
     method.eval()

@@ -75,6 +75,12 @@ class Tile:
         inner = torch.addmm(right.square().sum(1)[None], left, right.T, alpha=-2)
         return recording.matrix(inner + left.square().sum(1)[:, None], left, right, -1)
 
+    def same(self, name: str) -> Tensor:
+        """Whether a row and a column agree in the tensor of this name, ``(r, c)``: ids, labels, groups."""
+        row: Tensor = getattr(self.row, name)
+        column: Tensor = getattr(self.column, name)
+        return row[:, None] == column[None]
+
     @property
     def on_diagonal(self) -> bool:
         """Whether some pair of this tile has equal row and column index."""

@@ -106,7 +106,7 @@ class AMCL(PairwiseObjective):
         k = None if self.top_k is None else min(self.top_k, others)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
-            own = tile.row.item[:, None] == tile.column.item[None]
+            own = tile.same("item")
             s, tau = tile.dot(), self.adapted(tile.dot("key"))
             if k is None:
                 likelihood = s / tau - self.beta * self.normaliser(tau)

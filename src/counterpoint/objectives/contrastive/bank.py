@@ -42,7 +42,7 @@ def others(tile: Tile, scores: Tensor) -> Tensor:
     """The scores of a tile, −inf where the key is one of the anchor's own item."""
     if not hasattr(tile.row, "id"):
         return scores
-    return scores.masked_fill(tile.row.id[:, None] == tile.column.id[None], NEG)
+    return scores.masked_fill(tile.same("id"), NEG)
 
 
 def no_other(top: Top, rows: Mapping[str, Tensor], columns: Mapping[str, Tensor]) -> Tensor:

@@ -76,7 +76,7 @@ class DCL(PairwiseObjective):
         item = self.index(x).repeat(2)
 
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            same = tile.row.item[:, None] == tile.column.item[None]
+            same = tile.same("item")
             return {"row": {"negatives": LogSumExp(tile.dot().masked_fill(same, NEG))}}
 
         r = self.reduce(terms, rows={"z": scaled, "item": item}, columns={"z": z, "item": item})

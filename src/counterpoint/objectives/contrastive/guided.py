@@ -119,7 +119,7 @@ class GuidedNTXent(PairwiseObjective):
             if not add_positive and not drop:
                 return {"row": {"others": LogSumExp(logits)}}
             similarity = sign * tile.dot("c")
-            negative = tile.row.item[:, None] != tile.column.item[None]
+            negative = ~tile.same("item")
             if drop:
                 return {"row": {"others": WholeRow(kept, logits, similarity, negative)}}
             new = TopK(similarity.masked_fill(~negative, NEG), 1, scores)

@@ -96,7 +96,7 @@ class M3Co(PairwiseObjective):
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits, share = tile.dot(), tile.row.share[:, None]
-            own = tile.row.id[:, None] == tile.column.id[None]
+            own = tile.same("id")
             partner = tile.row.partner[:, None] == tile.column.id[None]
             target = own * share + partner * (1 - share)
             everything, mass, pull = LogSumExp(logits), Sum(target), Sum(target * logits)

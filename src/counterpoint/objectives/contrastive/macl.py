@@ -78,7 +78,7 @@ class MACL(PairwiseObjective):
         item = self.index(x).repeat(2)
 
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            same = tile.row.item[:, None] == tile.column.item[None]
+            same = tile.same("item")
             return {"row": {"negatives": LogSumExp(tile.dot().masked_fill(same, NEG))}}
 
         scaled = z / self.adapted(x, y)

@@ -89,7 +89,7 @@ class MarginNTXent(PairwiseObjective):
         positive = scale * self.with_margin(dot(scaled, partner) / scale)
 
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            same = tile.row.item[:, None] == tile.column.item[None]
+            same = tile.same("item")
             return {"row": {"negatives": LogSumExp(tile.dot().masked_fill(same, NEG))}}
 
         r = self.reduce(terms, rows={"z": scaled, "item": item}, columns={"z": others, "item": item})

@@ -91,7 +91,7 @@ class PolyView(PairwiseObjective):
             positive = torch.stack([dot(anchor, z.roll(k * n, 0)) for k in range(1, count)])
 
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            own = tile.row.item[:, None] == tile.column.item[None]
+            own = tile.same("item")
             return {"row": {"negatives": LogSumExp(tile.dot().masked_fill(own, NEG))}}
 
         r = self.reduce(terms, rows={"z": anchor, "item": item}, columns={"z": z, "item": item})

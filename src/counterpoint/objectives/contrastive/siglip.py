@@ -62,7 +62,7 @@ class SigLIP(PairwiseObjective):
         def terms(tile: Tile) -> dict[str, dict[str, Sum]]:
             logits = tile.dot() + tile.bias
             if ids is not None:
-                same = tile.row.id[:, None] == tile.column.id[None]
+                same = tile.same("id")
                 logits = torch.where(same, -logits, logits)
             return {"total": {"all": Sum(F.softplus(logits))}}
 

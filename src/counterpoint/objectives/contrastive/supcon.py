@@ -87,8 +87,8 @@ class SupCon(PairwiseObjective):
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits = tile.dot()
-            itself = tile.row.place[:, None] == tile.column.place[None]
-            positive = (tile.row.group[:, None] == tile.column.group[None]) & ~itself
+            itself = tile.same("place")
+            positive = tile.same("group") & ~itself
             return {
                 "row": {
                     "others": LogSumExp(logits.masked_fill(itself, NEG)),

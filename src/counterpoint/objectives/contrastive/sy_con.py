@@ -16,7 +16,20 @@ from ...pairwise.tile import NEG, Tile
 from .bank import against, others
 
 
-class SyCon(PairwiseObjective):
+class _TwoTerms(PairwiseObjective):
+    """What both forms share: a temperature for plasticity and one for stability."""
+
+    papers = ("sy-con",)
+
+    def __init__(
+        self, temperature: float | Temperature = 0.2, *, stability_temperature: float | Temperature = 0.2
+    ) -> None:
+        super().__init__()
+        self.temperature = Temperature.of(temperature, Temperature(0.2))
+        self.stability_temperature = Temperature.of(stability_temperature, Temperature(0.2))
+
+
+class SyCon(_TwoTerms):
     """Continual contrast with queues: learn the new task, keep the old representation.
 
     For views A and B, q the projections, k the momentum keys, p = g(q) the predicted outputs of the previous
@@ -47,15 +60,6 @@ class SyCon(PairwiseObjective):
     >>> round(loss(views, views, views, views, queues, queues).item(), 4)
     1.8097
     """
-
-    papers = ("sy-con",)
-
-    def __init__(
-        self, temperature: float | Temperature = 0.2, *, stability_temperature: float | Temperature = 0.2
-    ) -> None:
-        super().__init__()
-        self.temperature = Temperature.of(temperature, Temperature(0.2))
-        self.stability_temperature = Temperature.of(stability_temperature, Temperature(0.2))
 
     def forward(
         self,
@@ -120,7 +124,7 @@ class SyCon(PairwiseObjective):
         return plasticity + torch.logaddexp(old, r.row.stability) - old
 
 
-class SyConBatch(PairwiseObjective):
+class SyConBatch(_TwoTerms):
     """Sy-CON with the batch as the negatives, on SimCLR's terms.
 
     With z = [z_A; z_B] the projections, f the outputs of the previous model and p = g(z) their prediction,
@@ -149,15 +153,6 @@ class SyConBatch(PairwiseObjective):
     3.862
     """
 
-    papers = ("sy-con",)
-
-    def __init__(
-        self, temperature: float | Temperature = 0.2, *, stability_temperature: float | Temperature = 0.2
-    ) -> None:
-        super().__init__()
-        self.temperature = Temperature.of(temperature, Temperature(0.2))
-        self.stability_temperature = Temperature.of(stability_temperature, Temperature(0.2))
-
     def forward(
         self,
         z: Sequence[Float[Tensor, "B d"]],
@@ -172,7 +167,7 @@ class SyConBatch(PairwiseObjective):
         new, old = self.temperature.scale(present), self.stability_temperature.scale(torch.cat([*p]))
 
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            own = tile.row.me[:, None] == tile.column.me[None]
+            own = tile.same("me")
             plasticity = tile.dot("z").masked_fill(own, NEG)
             stability = tile.dot("p", "z").masked_fill(own & ~tile.column.previous[None], NEG)
             return {"row": {"plasticity": LogSumExp(plasticity), "stability": LogSumExp(stability)}}

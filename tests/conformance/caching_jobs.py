@@ -1,0 +1,23 @@
+"""Gradient caching on the ranks of a pool: each encodes its own rows, in microbatches."""
+
+from __future__ import annotations
+
+import torch
+from method_stubs import LATE, batch, build
+from torch import Tensor
+
+from counterpoint.pairwise.ranks import Ranks
+from counterpoint.training import caching
+from counterpoint.types import Batch
+
+
+def job_cached(rank: int, size: int, name: str, microbatch: int) -> dict[str, Tensor]:
+    """The rank-averaged gradients of a method on this rank's part of 11 examples."""
+    method = build(name).double().train()
+    whole = batch(method, size=11, dtype=torch.float64)
+    cuts = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}[size]
+    own = slice(cuts[rank], cuts[rank + 1])
+    part = Batch(whole.ids[own], {name: view[own] for name, view in whole.views.items()})
+    caching.backward(method, part, LATE, microbatch)
+    caching.average_gradients(method, Ranks.present())
+    return {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
