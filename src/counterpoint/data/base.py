@@ -7,15 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from .items import Items
+
 Rows = Int[np.ndarray, " n"]
 """Row numbers of a data set."""
 
+
+SomeItems = TypeVar("SomeItems", bound=Items)
 
 ImageSource = Callable[[Rows], Tensor]
 """Row numbers ``(n,)`` to uint8 pictures ``(n, 3, H, W)``."""
@@ -114,3 +118,11 @@ class PairedData(ABC):
     def shifts(self) -> Mapping[str, ImageSource]:
         """Other pictures of the same rows, by name (``{"artist": the other artist's}``)."""
         return {}
+
+    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
+        """What can be asked about some rows besides plain pairs: `Squares`, `Choices`, `Regions` or `Questions`.
+
+        Raises:
+            LookupError: if the data has no items of this form.
+        """
+        raise LookupError(f"{self.name!r} has no {form.__name__.lower()}")
