@@ -9,6 +9,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+_PATIENCE = 600
+"""Seconds before a rank counts as hanging: on a busy machine a healthy one has taken more than a minute."""
+
 
 def _serve(rank: int, size: int, store: str, orders: Connection) -> None:
     import torch
@@ -46,8 +49,8 @@ class RankPool:
             connection.send((function, arguments))
         answers = []
         for connection in self._connections:
-            if not connection.poll(60):
-                raise TimeoutError("a rank did not answer within 60 seconds")
+            if not connection.poll(_PATIENCE):
+                raise TimeoutError(f"a rank did not answer within {_PATIENCE} seconds")
             answers.append(connection.recv())
         for good, answer in answers:
             if not good:

@@ -124,8 +124,16 @@ class Problem:
         gathered = [self.ranks.gather(t, self.column_counts) for t in tensors[a:b]]
         return [*tensors[:a], *gathered, *tensors[b:]]
 
-    def blocks(self, tensors: Sequence[Tensor], need: Sequence[bool]) -> Iterator[Block]:
-        """All tiles, row by row; pieces of tensors that ``need`` a gradient are fresh leaves."""
+    def blocks(
+        self,
+        tensors: Sequence[Tensor],
+        need: Sequence[bool],
+        gradients: Sequence[Tensor | None] | None = None,
+    ) -> Iterator[Block]:
+        """All tiles, row by row; pieces of tensors that ``need`` a gradient are fresh leaves.
+
+        Products add what they find straight to ``gradients`` where these are given.
+        """
         a, b = self.first_column, self.first_shared
         height, width = self.tile
         shared = [t.detach().requires_grad_(g) for t, g in zip(tensors[b:], need[b:], strict=True)]
@@ -138,14 +146,22 @@ class Problem:
                     t[columns].detach().requires_grad_(g)
                     for t, g in zip(tensors[a:b], need[a:b], strict=True)
                 ]
+                leaves = [*row, *column, *shared]
+                places = [rows] * a + [columns] * (b - a)
+                sums = {
+                    id(leaf): total[place]
+                    for leaf, place, total in zip(leaves, places, gradients or (), strict=False)
+                    if total is not None
+                }
                 tile = Tile(
                     dict(zip(self.names[0], row, strict=True)),
                     dict(zip(self.names[1], column, strict=True)),
                     dict(zip(self.names[2], shared, strict=True)),
                     i + self.row_start,
                     j,
+                    sums,
                 )
-                yield Block(tile, [*row, *column, *shared], rows, columns)
+                yield Block(tile, leaves, rows, columns)
 
     def whole_rows(self) -> None:
         """From tiles to panels of the same area that hold complete rows."""
@@ -234,7 +250,7 @@ class _Reduce(torch.autograd.Function):
             cotangents[key] = [_everyones(problem, key[0], next(incoming)) for _ in range(size)]
         gradients = [torch.zeros_like(t) if g else None for t, g in zip(tensors, need, strict=True)]
         with torch.autocast(tensors[0].device.type, enabled=False):
-            for block in problem.blocks(tensors, need):
+            for block in problem.blocks(tensors, need, gradients):
                 with torch.enable_grad():
                     found = declared(problem.terms(block.tile))
                 outputs = _tile_cotangents(found, block, results, cotangents)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,9 @@ class Tile:
         shared: Mapping[str, Tensor],
         row_start: int = 0,
         column_start: int = 0,
+        sums: Mapping[int, Tensor] | None = None,
     ) -> None:
+        self._sums = sums or {}
         self.row = SimpleNamespace(**rows)
         self.column = SimpleNamespace(**columns)
         self._shared = shared
@@ -66,7 +69,11 @@ class Tile:
         """Inner products ``(r, c)`` of a row tensor with a column tensor (of the same name unless stated)."""
         left: Tensor = getattr(self.row, row)
         right: Tensor = getattr(self.column, column or row)
-        return recording.matrix(left @ right.T, left, right)
+        sums = self._sums.get(id(left)), self._sums.get(id(right))
+        product = (
+            left @ right.T if sums[0] is None and sums[1] is None else _Product.apply(left, right, *sums)
+        )
+        return recording.matrix(product, left, right)
 
     def squared_distance(self, row: str = "z", column: str | None = None) -> Tensor:
         """Squared Euclidean distances ``(r, c)``."""
@@ -90,3 +97,33 @@ class Tile:
     def off_diagonal(self, values: Tensor, fill: float = NEG) -> Tensor:
         """``values`` with ``fill`` where row and column are the same item."""
         return values.masked_fill(self.i == self.j, fill) if self.on_diagonal else values
+
+
+class _Product(torch.autograd.Function):
+    """``left @ right.T``, whose backward pass adds straight to the sums of gradients over all tiles.
+
+    A tile's gradient would else be a new ``(r, d)`` tensor, read once to be added: more memory and more time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, left: Tensor, right: Tensor, left_sum: Tensor | None, right_sum: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(left, right)
+        ctx.sums = left_sum, right_sum
+        return left @ right.T
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        left, right = ctx.saved_tensors
+        found: list[Tensor | None] = [None, None]
+        for side, (factor, other) in enumerate(((grad, right), (grad.T, left))):
+            if not ctx.needs_input_grad[side]:
+                continue
+            total = ctx.sums[side]
+            if total is None:
+                found[side] = factor @ other
+            else:
+                total.addmm_(factor, other)
+        return found[0], found[1], None, None
