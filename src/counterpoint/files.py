@@ -38,6 +38,12 @@ def writing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest of a folder's checkpoints, each a folder ``step-N`` that is complete if it is there."""
+    found = [p for p in folder.glob("step-*") if p.is_dir()] if folder.is_dir() else []
+    return max(found, key=lambda p: int(p.name.removeprefix("step-")), default=None)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a text file as a whole."""
     with writing(path) as part:

@@ -74,11 +74,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Clock:
-    """Where a run stands: ``step`` of ``steps`` (from 0), in ``epoch`` (from 0)."""
+    """Where a run stands: ``step`` of ``steps`` (from 0), in ``epoch`` (from 0).
+
+    ``ends_task``: after this step another task begins (see `counterpoint.data.stream.Stream`).
+    """
 
     step: int
     steps: int
     epoch: int = 0
+    ends_task: bool = False
 
     @property
     def progress(self) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from counterpoint import __version__
 from counterpoint.cli import COMMANDS, main
 from fixtures.files import write_pairs
 
@@ -39,6 +40,17 @@ def test_answers_without_torch(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", _WITHOUT_TORCH, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_runs_as_a_module_and_fails_as_one() -> None:
+    command = [sys.executable, "-m", "counterpoint"]
+    good, bad = (
+        subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+        for words in (["--version"], ["comapre"])
+    )
+    assert (good.returncode, good.stdout) == (0, f"counterpoint {__version__}\n")
+    assert bad.returncode == 1
+    assert bad.stderr.startswith("counterpoint comapre: unknown command")
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

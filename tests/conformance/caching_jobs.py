@@ -8,6 +8,7 @@ from torch import Tensor
 
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.training import caching
+from counterpoint.training.distributed import average_gradients
 from counterpoint.types import Batch
 
 
@@ -19,5 +20,5 @@ def job_cached(rank: int, size: int, name: str, microbatch: int) -> dict[str, Te
     own = slice(cuts[rank], cuts[rank + 1])
     part = Batch(whole.ids[own], {name: view[own] for name, view in whole.views.items()})
     caching.backward(method, part, LATE, microbatch)
-    caching.average_gradients(method, Ranks.present())
+    average_gradients(method, Ranks.present())
     return {name: p.grad for name, p in method.named_parameters() if p.grad is not None}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from counterpoint import methods
 from counterpoint.methods.base import TwoTower
 from counterpoint.networks.base import ImageTower, TextTower
 from counterpoint.networks.start import initialise
+from counterpoint.networks.transformer import VisionTransformer
 from counterpoint.recipes.schema import Recipe, Towers, Widths
 from counterpoint.types import Batch, Clock
 
@@ -69,6 +74,12 @@ class StubImage(ImageTower):
         self.calls.append(len(images))
         return torch.tanh(self.linear(images.flatten(1)))
 
+    def patches(self, images: Tensor) -> Tensor:
+        """Two places: the features of each half of the picture, the other half black."""
+        lower = torch.arange(SIZE)[:, None] >= SIZE // 2
+        halves = [torch.tanh(self.linear((images * half).flatten(1))) for half in (~lower, lower)]
+        return torch.stack(halves, -1)[..., None]
+
 
 class StubText(TextTower):
     """The mean of word vectors, and a linear layer."""
@@ -112,6 +123,16 @@ OPTIONS: dict[str, dict[str, Any]] = {"whitened-cse": {"dropout": 0.0}}
 """Options that keep encoding free of chance."""
 
 
+@cache
+def teacher(seed: int = 0) -> str:
+    """A frozen image tower to learn from, its weights in a file."""
+    tower = VisionTransformer(SIZE)
+    initialise(tower, seed, "teacher")
+    path = Path(tempfile.mkdtemp()) / "teacher.safetensors"
+    save_file(tower.state_dict(), path)
+    return f"vit@{path}"
+
+
 def build(name: str, seed: int = 0, recipe: Recipe | None = None, **options: Any) -> Any:
     """A method on the stub towers, started from a seed as a run starts it."""
     image, text = StubImage(), StubText()
@@ -119,8 +140,12 @@ def build(name: str, seed: int = 0, recipe: Recipe | None = None, **options: Any
     initialise(text, seed, "text")
     image.weights_set = text.weights_set = True
     options = {**OPTIONS.get(name, {}), **options}
+    if name == "diht-distilled":
+        options = {"teacher": teacher(seed), "top": 3, **options}
     method = methods.create(name, image, text, recipe or RECIPES.get(name, RECIPE), **options)
     initialise(method, seed)
+    if name == "sy-con":
+        method.begin_task()  # in the first there is no previous model, and nothing for its predictor to learn
     return method
 
 

@@ -55,6 +55,13 @@ class Painter(Artist):
         self.drawn += 1
         return np.full((3, 72, 72), file[0], np.uint8)
 
+    def vectors(self) -> Path:
+        return self.files
+
+    def sprite(self, svg: bytes, side: int) -> np.ndarray:
+        self.drawn += 1
+        return np.full((side, side, 4), svg[0], np.uint8)
+
 
 def test_key_drops_selectors_and_leading_zeros() -> None:
     assert picture_key("0023-FE0F-20E3") == picture_key("23 20e3") == "23-20e3"
@@ -97,6 +104,30 @@ def test_openmoji_is_never_cut(x: int, y: int) -> None:
 
 def test_an_empty_drawing_is_white_paper() -> None:
     assert (OpenMoji().draw(svg("")) == 255).all()
+
+
+@pytest.mark.parametrize("artist", ARTISTS, ids=lambda artist: artist.name)
+def test_sprites_are_the_pictures_without_their_paper(artist: Artist) -> None:
+    codes = ["1F408", "1F34E", "2B55"]
+    pictures, sprites = artist.pictures(codes), artist.sprites(codes, 72)
+    assert sprites.shape == (3, 72, 72, 4)
+    alpha = sprites[..., 3:].astype(float) / 255
+    laid = (sprites[..., :3] * alpha + 255 * (1 - alpha)).transpose(0, 3, 1, 2)
+    # Twemoji's pictures come from its own renderer, which differs at edges.
+    assert np.abs(laid - pictures).mean() < {"Twemoji": 3, "OpenMoji": 0.5}[artist.name]
+    assert (alpha[:, 0, 0] == 0).all()
+    large = artist.sprites(codes, 144)
+    assert np.abs(large[..., 3].mean((1, 2)) - sprites[..., 3].mean((1, 2))).max() < 1
+
+
+def test_pictures_and_sprites_of_each_size_are_kept_apart(tmp_path: Path, own_cache: Path) -> None:
+    artist = Painter(tmp_path / "files")
+    artist.pictures(CODES)
+    assert artist.sprites(CODES, 10)[3, 0, 0].tolist() == [3, 3, 3, 3]
+    assert artist.sprites(CODES, 12).shape == (5, 12, 12, 4)
+    artist.sprites(CODES, 12)
+    assert artist.drawn == 15
+    assert len(list((own_cache / "emoji").iterdir())) == 3
 
 
 def test_drawn_once_then_read(tmp_path: Path) -> None:

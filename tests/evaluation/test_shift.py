@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.base import ImageSource
+from counterpoint.data.corruptions import CORRUPTIONS, STRENGTHS
 from counterpoint.evaluation import create
-from counterpoint.evaluation.corruptions import CORRUPTIONS, STRENGTHS
 from counterpoint.evaluation.shift import _candidates
 from fixtures.tiny import Oracle, Pixels, TinyData
 

@@ -129,6 +129,7 @@ def test_reads_options_towers_and_tuning_apart() -> None:
         (PAIR, {"image": PAIR, "text": PAIR}),
         ("timm:resnet18@hub", {"image": "timm:resnet18@hub"}),
         ("transformers:bert@hub", {"text": "transformers:bert@hub"}),
+        ("cnn@runs/first", {"image": "cnn@runs/first"}),
         (f"{PAIR},text=transformer", {"image": PAIR, "text": "transformer"}),
     ],
 )
@@ -167,10 +168,12 @@ def test_labels_leave_folders_out_and_slugs_are_file_names() -> None:
         "open_clip:tiny@/other/tiny.pt",
         f"{PAIR},tune=lora",
         "open_clip:hf-hub:a/b",
+        "cnn@runs/first/",
     ]
     arms = [Arm.parse(text) for text in texts]
     assert arms[2].label == arms[3].label == "open_clip:tiny@tiny.pt"
     assert arms[4].label == "open_clip:tiny@tiny.pt,tune=lora"
+    assert arms[6].label == "cnn@first/"
     slugs = [arm.slug for arm in arms]
     assert len(set(slugs)) == len(slugs)
     assert not any(set(slug) & set('/\\:*?"<>| ') for slug in slugs)

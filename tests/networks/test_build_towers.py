@@ -72,11 +72,9 @@ def test_unknown_names(towers: dict[str, str], message: str) -> None:
         build_towers(Towers(**towers), CAPTIONS, 0)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"), [("cnn@w.pt", "built-in"), ("timm:resnet18@", "without weights")]
-)
-def test_weights_where_there_are_none(name: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize("name", ["cnn@", "timm:resnet18@"])
+def test_an_at_sign_without_weights(name: str) -> None:
+    with pytest.raises(ValueError, match="without weights"):
         Source.parse(name)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 import counterpoint as cp
@@ -20,7 +21,7 @@ from counterpoint.recipes import Recipe, override
 from counterpoint.study.cost import ArmCost, steps_under
 from counterpoint.study.design import ArmPlan, Design, OtherStudy
 from counterpoint.study.execute import Event, Job
-from counterpoint.study.study import DryRun, again, compare, default_folder
+from counterpoint.study.study import DryRun, again, compare, default_folder, run_folder
 from counterpoint.study.tuning import TUNING_SEED, trials
 
 BREAKS = """
@@ -177,8 +178,6 @@ def test_trials_begin_with_the_recipe_and_draw_alike(recipe: Recipe) -> None:
 
 
 def test_two_at_a_time_give_the_same_numbers(quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -229,6 +228,18 @@ def test_arms_of_pictures_alone_are_compared_where_that_makes_sense(quick: dict[
     study = compare("clip", "dcl,on=images", seeds=2, **{**quick, "tasks": ("probe",)})
     assert {arm["name"] for arm in study.summary["arms"]} == {"clip", "dcl,on=images"}
     assert study.report.exists()
+
+
+def test_lit_locks_or_trains_the_image_tower_of_an_earlier_run(quick: dict[str, Any], tmp_path: Path) -> None:
+    first = cp.train(
+        "clip", quick["data"], recipe=quick["recipe"], folder=tmp_path / "first", tasks=("retrieval",)
+    )
+    named = override(quick["recipe"], {"towers.image": f"cnn@{tmp_path / 'first'}"})
+    study = compare("lit", "lit,mode=Uu", "lit,mode=uu,image=cnn", seeds=1, **{**quick, "recipe": named})
+    pretrained = first.image_tower.state_dict()
+    for arm, locked in (("lit", True), ("lit,mode=Uu", False), ("lit,mode=uu,image=cnn", False)):
+        tower = cp.load(run_folder(study.folder, arm, 0)).image_tower.state_dict()
+        assert all(torch.equal(v, pretrained[k]) for k, v in tower.items()) == locked, arm
 
 
 _STUDY = """

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from safetensors.torch import load_file
 
+from counterpoint.files import latest_checkpoint
 from counterpoint.study.runner import run
 from counterpoint.training import checkpoint as checkpoints
 from counterpoint.training.checkpoint import CheckpointError
@@ -34,7 +35,7 @@ run(Run.read(Path(sys.argv[1])), Path(sys.argv[1]), on_step=at, tasks=("retrieva
 
 def same(a: Path, b: Path) -> None:
     """Weights and numbers over time are equal to the last bit."""
-    left, right = (load_file(checkpoints.latest(p / "checkpoint") / "model.safetensors") for p in (a, b))  # type: ignore[operator]
+    left, right = (load_file(latest_checkpoint(p / "checkpoint") / "model.safetensors") for p in (a, b))  # type: ignore[operator]
     assert left.keys() == right.keys()
     for name in left:
         assert (left[name] == right[name]).all(), name
@@ -120,7 +121,7 @@ def test_the_model_of_a_run_folder_embeds(whole: Path) -> None:
 
 
 def test_unreadable_checkpoint_says_which(whole: Path) -> None:
-    path = checkpoints.latest(whole / "checkpoint")
+    path = latest_checkpoint(whole / "checkpoint")
     assert path is not None
     (path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(CheckpointError, match=r"step-0000009 cannot be read.*Delete that folder"):

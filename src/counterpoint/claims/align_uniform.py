@@ -1,5 +1,4 @@
-"""Alignment and uniformity: what InfoNCE tends to with many negatives, as numbers and as a loss of their "
-"own."""
+"""Alignment and uniformity: what InfoNCE tends to with many negatives, as numbers and as a loss of their own."""
 
 from __future__ import annotations
 
@@ -41,8 +40,7 @@ def encoder(setting: str, seed: int, steps: int, batch: int = BATCH) -> Arrays:
 
 
 def limit(negatives: Sequence[int], anchors: int, seed: int) -> Arrays:
-    """How far −log softmax of each anchor's positive is from its limit, less log M, on random unit "
-    "vectors."""
+    """How far −log softmax of each anchor's positive is from its limit, less log M, on random unit vectors."""
     rng = np.random.default_rng(seed)
     kappa = 1 / TAU
     expected = log_mean_exp(kappa, DIMENSIONS)
@@ -60,8 +58,7 @@ def limit(negatives: Sequence[int], anchors: int, seed: int) -> Arrays:
 
 
 def log_mean_exp(kappa: float, d: int) -> float:
-    """``log E exp(κ x·x')`` for x' uniform on the sphere in d dimensions: ``Γ(d/2) (2/κ)^(d/2−1) "
-    "I_{d/2−1}(κ)``."""
+    """``log E exp(κ x·x')`` for x' uniform on the sphere in d dimensions: ``Γ(d/2) (2/κ)^(d/2−1) I_{d/2−1}(κ)``."""
     half = d / 2
     return math.lgamma(half) + (half - 1) * math.log(2 / kappa) + math.log(special.iv(half - 1, kappa))
 

@@ -195,8 +195,7 @@ def _ablation(key: Key, results: Results, names: Sequence[str], *, decides: bool
 
 
 def _plain(key: Key, grid: Mapping[str, tuple[Results, str]], equal_passes: Results) -> list[Result]:
-    """Against CLIP with one view a side, trained three times as long: as many passes as the improved "
-    "recipe."""
+    """Against CLIP with one view a side, trained three times as long: as many passes as the improved recipe."""
     table = Table.of(key, {**grid, "plain": (equal_passes, PLAIN)})
     return [
         measure.difference(

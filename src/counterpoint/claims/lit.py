@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import copy
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from safetensors.torch import save_model
 
 from ..catalog.evidence import Result
-from ..data.base import PairedData, Rows
+from ..data.base import PairedData
 from ..data.source import load
 from ..evaluation import create
-from ..methods import create as create_method
-from ..networks import build_towers, initialise
-from ..recipes import Recipe
+from ..networks import build_towers
 from ..types import Embedder
 from . import measure
 from .claim import Arrays, Claim, Lab
-from .towers import Supervised, captions_of, recipe, trained
+from .towers import Supervised, build, captions_of, recipe, trained
 
 SEEDS, STEPS, BATCH, SIZE = 5, 100, 128, 32
 FEW, ALL = 0.1, 1.0
-PRETRAINED = "cnn@supervised"
-"""What the recipe calls an image tower that comes trained; `LiT` wants L and U towers named with weights."""
 
 
 def modes(labels: str, seed: int, steps: int, quick: bool) -> Arrays:
@@ -43,32 +41,26 @@ def modes(labels: str, seed: int, steps: int, quick: bool) -> Arrays:
         ) * 1
     image, _ = build_towers(settings.towers, captions_of(data, rows), seed)
     trained(Supervised(image, classes, seed), data, rows, settings, seed)
-    image.requires_grad_(True)
     found: Arrays = {}
     plan = [("Lu", FEW), ("Uu", FEW)]
     if labels == "broad":
         plan += [("uu", FEW), ("Lu", ALL), ("Uu", ALL), ("uu", ALL)]
-    for mode, fraction in plan:
-        chosen = np.random.default_rng([seed, 7]).permutation(rows)[: max(round(fraction * len(rows)), 2)]
-        model = _tune(mode, copy.deepcopy(image), data, np.sort(chosen), settings, seed)
-        for key, hits in _named(model, data, quick).items():
-            found[f"{mode} {fraction:g} {key}"] = hits
+    with tempfile.TemporaryDirectory() as folder:
+        pretrained = Path(folder) / "tower.safetensors"
+        save_model(image, str(pretrained))
+        for mode, fraction in plan:
+            order = np.random.default_rng([seed, 7]).permutation(rows)
+            chosen = np.sort(order[: max(round(fraction * len(rows)), 2)])
+            tower = "cnn" if mode[0] == "u" else f"cnn@{pretrained}"
+            method = build(f"lit,mode={mode},image={tower}", settings, data, chosen, seed)
+            model = trained(method, data, chosen, settings, seed)
+            for key, hits in _named(model, data, quick).items():
+                found[f"{mode} {fraction:g} {key}"] = hits
     return found
 
 
-def _tune(mode: str, image: object, data: PairedData, rows: Rows, settings: Recipe, seed: int) -> Embedder:
-    fresh, text = build_towers(settings.towers, captions_of(data, rows), seed)
-    tower = image if mode[0] in "LU" else fresh
-    name = PRETRAINED if mode[0] in "LU" else "cnn"
-    named = settings.model_copy(update={"towers": settings.towers.model_copy(update={"image": name})})
-    method = create_method("lit", tower, text, named, mode=mode)  # type: ignore[arg-type] # a copy of an ImageTower
-    initialise(method, seed)
-    return trained(method, data, rows, settings, seed)
-
-
 def _named(model: Embedder, data: PairedData, quick: bool) -> Arrays:
-    """Which of 100 held-out names is the picture's, for pictures of the artist of training and of the "
-    "other."""
+    """Which of 100 held-out names is the picture's, for pictures of the artist of training and of the other."""
     rows = np.concatenate(list(data.splits.test.values()))
     examples = create("shift", limit=20 if quick else 400)(model, data, rows).examples
     return {

@@ -77,8 +77,7 @@ class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leave
 
 
 def tiles(size: int, width: int, tile_sizes: Sequence[int]) -> tuple[float, list[int]]:
-    """Claim 2: the largest relative error of tiled loss and gradients in float64, and the largest tensor "
-    "per tile."""
+    """Claim 2: the largest relative error of tiled loss and gradients in float64, and the largest tensor per tile."""
     generator = torch.Generator().manual_seed(0)
     z = [torch.randn(size, width, generator=generator, dtype=torch.float64) for _ in range(2)]
 

@@ -1,5 +1,4 @@
-"""A two-tower model small enough for a claim of minutes: two-layer networks on pixels and on bags of "
-"words."""
+"""A two-tower model small enough for a claim of minutes: two-layer networks on pixels and on bags of words."""
 
 from __future__ import annotations
 

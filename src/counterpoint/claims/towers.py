@@ -1,5 +1,4 @@
-"""What claims need to train the package's own towers outside a study: other rows, other captions, other "
-"losses."""
+"""What claims need to train the package's own towers outside a study: other rows, other captions, other losses."""
 
 from __future__ import annotations
 

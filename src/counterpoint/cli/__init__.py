@@ -12,6 +12,7 @@ COMMANDS = {
     "compare": "Train several methods under one recipe and say which differences are real.",
     "train": "Train and evaluate one method.",
     "evaluate": "Evaluate a trained run on a data set.",
+    "diagnose": "Look inside a trained run: spread, gap, attention, frequencies, curvature.",
     "report": "Write a study's table and report again.",
     "data": "Show or describe a data set.",
     "list": "List methods, objectives, tasks, recipes or towers.",

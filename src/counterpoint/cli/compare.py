@@ -27,7 +27,7 @@ class Compare:
     """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
     open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
     data: str = "emoji"
-    """emoji, emoji:artist, a folder, or a CSV, TSV, JSONL or Parquet file of pairs."""
+    """emoji, emoji:artist, emoji:stream, a folder, or a CSV, TSV, JSONL or Parquet file of pairs."""
     seeds: int = 3
     """How many seeds each arm is run with. From 5 on, verdicts can be more than suggestive."""
     recipe: str = "cpu"

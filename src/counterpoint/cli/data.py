@@ -5,34 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from .arguments import parse
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 @dataclass(frozen=True)
 class Data:
-    """Show a data set as a picture, or describe it in a table."""
+    """Show a data set as a picture, describe it in a table, or make scenes."""
 
-    action: tyro.conf.Positional[Literal["show", "describe"]]
-    """show writes a picture; describe prints a table."""
+    action: tyro.conf.Positional[Literal["show", "describe", "make"]]
+    """show writes a picture; describe prints a table; make writes shards, and goes on where it was stopped."""
     source: tyro.conf.Positional[str] = "emoji"
-    """emoji, emoji:artist, a folder, or a CSV, TSV, JSONL or Parquet file of pairs."""
+    """emoji, emoji:artist, emoji:stream, scenes:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file of pairs."""
     out: Path | None = None
-    """Where show writes its PNG; DATA.png unless given."""
+    """Where show writes its PNG (DATA.png unless given), and make its shards."""
     json: bool = False
     """describe: print JSON instead of a table."""
+    preset: str = ""
+    """make scenes: which, with options after commas; basic unless given."""
+    count: int | None = None
+    """make scenes: how many to train on; validation and test are the preset's."""
+    format: Literal["webdataset", "parquet"] = "webdataset"
+    """make scenes: of the shards."""
 
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(Data, arguments, "data")
-    import json
-
     from rich.console import Console
 
     console = Console(stderr=given.json)
+    if given.action == "make":
+        return _make(given, console)
     with console.status(f"loading {given.source}"):
         from .. import data
 
@@ -44,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     description = source.describe()
     if given.json:
+        import json
+
         print(json.dumps(description, indent=2, ensure_ascii=False))
         return 0
     from rich.table import Table
@@ -56,4 +67,33 @@ def main(arguments: Sequence[str]) -> int:
             console.print(table)
         else:
             console.print(f"{title}: {values}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _make(given: Data, console: Console) -> int:
+    kind, _, named = given.source.partition(":")
+    if kind != "scenes":
+        raise ValueError(
+            f"make makes scenes, not {given.source!r}: counterpoint data make scenes --preset basic"
+        )
+    if named and given.preset:
+        raise ValueError(f"which preset, {named!r} or {given.preset!r}? Give one of them")
+    if given.out is None:
+        raise ValueError("where to? For example: --out shards")
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with console.status("loading"):
+        from ..data.scenes.shards import write
+        from ..data.scenes.world import Scenes
+
+        spec = f"scenes:{named or given.preset or 'basic'}"
+        world = Scenes.parse(spec if given.count is None else f"{spec},train={given.count}")
+        written = write(world, given.out, given.format)
+    columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=len(world))
+        for done in written:
+            progress.update(bar, completed=done)
+    console.print(f"{given.out}: {len(world):,} scenes of {world.name}", highlight=False, soft_wrap=True)
+    console.print(f"use it: counterpoint train clip --data {given.out}", highlight=False, soft_wrap=True)
     return 0

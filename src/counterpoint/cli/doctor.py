@@ -52,6 +52,7 @@ def examine() -> dict[str, Any]:
         "packages": packages,
         "devices": _devices(broken),
         **_words(missing),
+        **_sentences(missing),
         **_cache(broken),
         "broken": broken,
         "missing": missing,
@@ -97,6 +98,20 @@ def _words(missing: dict[str, str]) -> dict[str, Any]:
         return {"wordnet": None}
 
 
+def _sentences(missing: dict[str, str]) -> dict[str, Any]:
+    """The sentence encoders whose weights are in installed packages, as towers."""
+    from ..networks.packaged import PACKAGE, PACKAGES, packaged
+
+    found = []
+    for name in PACKAGES:
+        try:
+            packaged(name)
+            found.append(f"transformers:{name}@{PACKAGE}")
+        except MissingPackage:
+            missing[name] = "pip install 'counterpoint[sentences]'"
+    return {"sentence encoders": found}
+
+
 def _cache(broken: dict[str, str]) -> dict[str, Any]:
     from ..data.cache import cache_folder
 
@@ -117,6 +132,7 @@ def show(found: dict[str, Any]) -> None:
     for name, value in found["devices"].items():
         table.add_row(name, str(value))
     table.add_row("WordNet", str(found["wordnet"]))
+    table.add_row("sentence encoders", ", ".join(found["sentence encoders"]) or "none")
     table.add_row("cache", found["cache"])
     table.add_row("free disk", f"{found['free disk (GB)']} GB")
     for name, value in sorted(found["packages"].items()):

@@ -20,9 +20,11 @@ class Evaluate:
     run: tyro.conf.Positional[Path]
     """A run folder."""
     data: str | None = None
-    """Another data set; the run's own unless given."""
+    """Another data set, or a copy of a benchmark (winoground:PATH, …); the run's own unless given."""
     tasks: tuple[str, ...] = ("retrieval", "zero_shot", "probe", "shift")
     """Evaluation tasks."""
+    failures: Path | None = None
+    """A folder for pictures of what the model got most wrong, one per test set and task."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
 
@@ -42,12 +44,21 @@ def main(arguments: Sequence[str]) -> int:
     run = Run.read(given.run)
     with console.status("evaluating"), torch.inference_mode():
         source = data.load(given.data or run.data, run.recipe.towers.image_size)
-        scores = evaluation.evaluate(load(given.run), source, tasks=given.tasks).scores()
+        model = load(given.run)
+        results = evaluation.evaluate(model, source, tasks=given.tasks)
+        if given.failures is not None:
+            for test, tasks in results.by_test.items():
+                for found in tasks:
+                    place = given.failures / f"{test} {found.task}.png".replace(" ", "-")
+                    evaluation.failures(found, model, source, source.splits.test[test], place)
+                    console.print(f"wrote {place}", highlight=False, soft_wrap=True)
+    scores = results.scores()
     if given.json:
         json.dump(scores, sys.stdout, indent=2)
         print()
         return 0
-    from ..study.tables import score_table
+    from ..study.tables import score_tables
 
-    console.print(score_table(scores))
+    for table in score_tables(scores):
+        console.print(table)
     return 0

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Train:
-    """Train and evaluate one method; the same command goes on where it stopped."""
+    """Train and evaluate one method; the same command goes on where it stopped.
+
+    On several processes: torchrun --nproc-per-node N -m counterpoint train METHOD …; the batch is that of all.
+    """
 
     method: tyro.conf.Positional[str] = ""
     """A method, with options after commas (see: counterpoint list methods)."""
     data: str = "emoji"
-    """emoji, emoji:artist, a folder, or a CSV, TSV, JSONL or Parquet file of pairs."""
+    """emoji, emoji:artist, emoji:stream, a folder, or a CSV, TSV, JSONL or Parquet file of pairs."""
     seed: int = 0
     """Of the initial weights, the order of the data and every view."""
     recipe: str = "cpu"
@@ -58,11 +61,11 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(stderr=given.json)
     with console.status("loading torch"):
         from ..study.execute import Job, execute
+        from ..training.distributed import joined
         from ..training.run import OtherRun, Run
     from .compare import show_data_report
     from .progress import StudyProgress
 
-    show_data_report(console, given.data, given.options.towers.image_size)
     data = Path(given.data).stem if Path(given.data).exists() else given.data.replace(":", "-")
     folder = given.out or Path("runs") / f"{data}-{slug}-{given.seed}"
     if not given.resume and (folder / "recipe.yaml").exists():
@@ -70,21 +73,27 @@ def main(arguments: Sequence[str]) -> int:
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
         )
     what = Run(given.method, given.data, given.options, given.seed)
-    show_memory(console, what)
     job = Job(what, folder, given.tasks)
-    with StudyProgress(console) as progress:
-        progress.begin("training", [job])
-        (state,) = execute([job], listen=progress)
+    with joined() as ranks:
+        console.quiet = ranks.rank > 0
+        show_data_report(console, given.data, given.options.towers.image_size)
+        show_memory(console, what)
+        with StudyProgress(console) as progress:
+            progress.begin("training", [job])
+            (state,) = execute([job], listen=progress)
     if state.status == "failed":
         raise RuntimeError(state.reason)
+    if console.quiet:
+        return 0
     scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
     if given.json:
         json.dump({"folder": str(folder), "state": asdict(state), "scores": scores}, sys.stdout, indent=2)
         print()
         return 0
-    from ..study.tables import score_table
+    from ..study.tables import score_tables
 
-    console.print(score_table(scores))
+    for table in score_tables(scores):
+        console.print(table)
     console.print(f"run: {folder}", highlight=False, soft_wrap=True)
     console.print(
         f"use it: python -c \"import counterpoint as cp; model = cp.load('{folder}')\"", highlight=False
@@ -94,19 +103,25 @@ def main(arguments: Sequence[str]) -> int:
 
 def show_memory(console: Console, run: Run) -> None:
     """What a step will hold, and the largest batch that would fit."""
+    import torch
+
     from ..data import load
+    from ..training.distributed import first_alone
     from ..training.memory import available, measure
     from ..training.run import start
 
     recipe = run.recipe
-    method, loader = start(run, load(run.data, recipe.towers.image_size))
-    report = measure(method, loader, recipe.microbatch)
-    parts = report.at(loader.batch_size, recipe.microbatch)
+    with first_alone():
+        method, loader = start(run, load(run.data, recipe.towers.image_size))
+    report, ranks = measure(method, loader, recipe.microbatch), loader.world
+    parts = report.at(-(-loader.batch_size // ranks), recipe.microbatch)
     held = ", ".join(f"{name} {_size(count)}" for name, count in parts.items())
-    console.print(f"memory of a step, measured on a few examples: {held}", highlight=False)
+    each = f" of each of {ranks} processes" if ranks > 1 else ""
+    console.print(f"memory of a step{each}, measured on a few examples: {held}", highlight=False)
     with suppress(OSError):
-        free = available()
-        largest = report.largest(free, recipe.microbatch)
+        gpu = torch.cuda.is_available()
+        free = available("cuda") if gpu else available() // ranks
+        largest = ranks * report.largest(free, recipe.microbatch)
         console.print(f"largest batch that fits into the {_size(free)} free: {largest:,}", highlight=False)
 
 

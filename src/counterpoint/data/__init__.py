@@ -20,6 +20,8 @@ __getattr__, __dir__ = lazy_exports(
         "PairedData": "base",
         "Splits": "base",
         "load": "source",
+        "corruptions": "",
+        "scenes": "",
         "views": "",
         "emoji": "",
     },

@@ -42,11 +42,15 @@ class Labels:
 
 @dataclass(frozen=True)
 class Splits:
-    """Row numbers for training, and named sets for validation and for test (kept apart in every report)."""
+    """Row numbers for training, and named sets for validation and for test (kept apart in every report).
+
+    With ``tasks`` the rows to train on come in turns: those of the first task, then those of the second.
+    """
 
     train: Int[np.ndarray, " _"]
     validation: Mapping[str, Int[np.ndarray, " _"]]
     test: Mapping[str, Int[np.ndarray, " _"]]
+    tasks: Sequence[Int[np.ndarray, " _"]] = ()
 
 
 class PairedData(ABC):

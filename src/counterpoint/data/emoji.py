@@ -23,7 +23,7 @@ from .rendering import SIZE, Artist, OpenMoji, Pictures, Twemoji
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_SPLITS = {"default": emoji_splits.default, "artist": emoji_splits.artist}
+_SPLITS = {"default": emoji_splits.default, "artist": emoji_splits.artist, "stream": emoji_splits.stream}
 
 _SHORT_WORDS = {"of", "in", "on", "up", "to", "no", "ok", "at", "a", "tv", "cd", "dj", "&"}
 _NO_WORDS = {
@@ -62,11 +62,12 @@ class Emoji(PairedData):
 
     With ``split="default"`` a row is an emoji with its Twemoji picture, and ``shifts()["artist"]`` gives the
     OpenMoji pictures. With ``split="artist"`` the OpenMoji pictures follow as further rows: train on one
-    artist, test on the other. Pictures are 72 × 72, on white (:mod:`counterpoint.data.rendering`), and drawn
+    artist, test on the other. With ``split="stream"`` it is the default, its training rows in four tasks of
+    whole groups that come in turn. Pictures are 72 × 72, on white (:mod:`counterpoint.data.rendering`), and drawn
     when first asked for.
 
     Args:
-        split: ``"default"`` or ``"artist"``.
+        split: ``"default"``, ``"artist"`` or ``"stream"``.
         languages: whose names are captions, the one for evaluation first; see :attr:`all_languages`.
 
     Raises:
@@ -96,7 +97,7 @@ class Emoji(PairedData):
             raise ValueError(f"languages is empty; give at least one of {', '.join(self.all_languages)}")
         self.languages = tuple(languages)
         self.splits = _SPLITS[split](self._columns)
-        copies = 1 if split == "default" else len(self.artists)
+        copies = len(self.artists) if split == "artist" else 1
         self.ids = np.arange(copies * len(self.table))
         toned = np.tile(self._columns["is_tone_variant"], copies)
         self.subsets = np.where(toned, "tone variants", "rest")
@@ -148,6 +149,7 @@ class Emoji(PairedData):
         words = [len(self.captions(row)[0].split()) for row in range(len(self.table))]
         several = Counter(Counter(columns["same"]).values())
         sides = {"train": self.splits.train}
+        sides |= {f"train: task {number}": rows for number, rows in enumerate(self.splits.tasks, start=1)}
         sides |= {f"validation: {name}": rows for name, rows in self.splits.validation.items()}
         sides |= {f"test: {name}": rows for name, rows in self.splits.test.items()}
         attributes = {

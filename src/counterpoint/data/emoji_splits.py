@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
@@ -37,6 +38,7 @@ SAME = 0.01
 CONCEPT_SHARE = {"test": 0.14, "validation": 0.07}
 COMPOSITIONS = {"test": 500, "validation": 250}
 """Examples to hold out at least."""
+TASKS = 4
 LARGEST_FAMILY = 40
 """A larger family always trains: held out, it would be most of its group's test."""
 
@@ -188,6 +190,20 @@ def artist(columns: Mapping[str, Sequence[Any]]) -> Splits:
         {"unseen": count + np.sort(concepts["validation"])},
         {"seen": count + train, "unseen": count + np.sort(concepts["test"])},
     )
+
+
+def stream(columns: Mapping[str, Sequence[Any]]) -> Splits:
+    """The splits of :func:`default`, the training rows in :data:`TASKS` tasks of whole groups.
+
+    Groups go to the tasks by their number of rows, the largest first, each to the task that has fewest.
+    """
+    splits = default(columns)
+    groups = Counter(columns["group"][row] for row in splits.train)
+    tasks: list[list[object]] = [[] for _ in range(TASKS)]
+    for group, _ in sorted(groups.items(), key=lambda item: (-item[1], str(item[0]))):
+        min(tasks, key=lambda task: sum(groups[each] for each in task)).append(group)
+    group_of = np.array(columns["group"])[splits.train]
+    return replace(splits, tasks=tuple(splits.train[np.isin(group_of, task)] for task in tasks))
 
 
 def _without(count: int, *sides: Sequence[int]) -> Rows:

@@ -53,6 +53,18 @@ class Choices(Items):
         """The pictures of some items."""
 
 
+class Associations(Choices):
+    """What can be said of one thing in a picture of one or two: the options are attributes, its own is right.
+
+    Attributes:
+        others: the option that is the other thing's attribute; −1 where the thing is alone.
+        things: what the picture shows, the thing in question first.
+    """
+
+    others: Int[np.ndarray, " n"]
+    things: Sequence[tuple[str, ...]]
+
+
 class Regions(Items):
     """A phrase and the part of the picture that it speaks of."""
 

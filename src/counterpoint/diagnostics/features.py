@@ -18,6 +18,7 @@ BATCH = 256
 """Inputs per call of a model."""
 
 Key = TypeVar("Key", bound=Hashable)
+T = TypeVar("T")
 
 
 class Features:
@@ -39,6 +40,7 @@ class Features:
         self.model, self.data = model, data
         self.heads = model.heads
         self.embeds: tuple[str, ...] = getattr(model, "embeds", ("image", "text"))
+        self._known: dict[Hashable, Any] = {}
         self._images: dict[str, _Memo[int]] = {}
         self._texts: dict[str, _Memo[str]] = {}
 
@@ -75,6 +77,13 @@ class Features:
         return torch.cat(
             [self._embed("image", part, self._head(head)) for part in torch.split(pictures, BATCH)]
         )
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What ``compute`` returns, computed for the first who asks under this key."""
+        if key not in self._known:
+            self._known[key] = compute()
+        known: T = self._known[key]
+        return known
 
     def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
         return self.model.embed(modality, inputs, head)

@@ -12,6 +12,7 @@ from ..registry import Registry, lazy_exports
 
 if TYPE_CHECKING:
     from .curves import LearningCurve, learning_curve
+    from .inspection import breakdown, failures
     from .naive_bayes import PooledNaiveBayes
     from .results import Results, evaluate
     from .statistic import STATISTICS
@@ -26,6 +27,17 @@ TASKS = Registry(
         "probe": "counterpoint.evaluation.probe:Probe",
         "shift": "counterpoint.evaluation.shift:Shift",
         "label_retrieval": "counterpoint.evaluation.label_retrieval:LabelRetrieval",
+        "winoground": "counterpoint.evaluation.compositional.squares:Winoground",
+        "bivlc": "counterpoint.evaluation.compositional.squares:BiVLC",
+        "mmvp": "counterpoint.evaluation.compositional.squares:MMVP",
+        "inpaintcoco": "counterpoint.evaluation.compositional.squares:InpaintCOCO",
+        "sugarcrepe": "counterpoint.evaluation.compositional.choices:SugarCrepe",
+        "aro": "counterpoint.evaluation.compositional.choices:ARO",
+        "count_to_ten": "counterpoint.evaluation.compositional.counting:CountToTen",
+        "concept_association_bias": "counterpoint.evaluation.compositional.association:ConceptAssociationBias",
+        "pointing": "counterpoint.evaluation.compositional.regions:Pointing",
+        "segmentation": "counterpoint.evaluation.compositional.regions:Segmentation",
+        "localisation": "counterpoint.evaluation.compositional.regions:Localisation",
     },
 )
 DEFAULT_TASKS = ("retrieval", "zero_shot", "probe", "shift")
@@ -50,9 +62,11 @@ _EXPORTS = {
     "Results": "results",
     "STATISTICS": "statistic",
     "Task": "task",
-    "corruptions": "",
+    "breakdown": "inspection",
+    "compositional": "",
     "equal_error_rate": "verification",
     "evaluate": "results",
+    "failures": "inspection",
     "grounding": "",
     "learning_curve": "curves",
     "min_dcf": "verification",
@@ -67,10 +81,12 @@ __all__ = [
     "PooledNaiveBayes",
     "Results",
     "Task",
-    "corruptions",
+    "breakdown",
+    "compositional",
     "create",
     "equal_error_rate",
     "evaluate",
+    "failures",
     "grounding",
     "learning_curve",
     "min_dcf",

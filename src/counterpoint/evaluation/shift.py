@@ -10,10 +10,10 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ..data.base import PairedData, Rows
+from ..data.corruptions import CORRUPTIONS, STRENGTHS
 from ..data.views import key
 from ..diagnostics.features import Features
 from ..types import Embedder, Metric, Scores
-from .corruptions import CORRUPTIONS, STRENGTHS
 from .statistic import mean
 from .task import captions_of, check_rows, chosen, panels, scores, similarity, spread, top1
 
@@ -31,7 +31,7 @@ class Shift:
 
     Asked of the pictures as they are (``clean_100way``), of every shift of the data (``artist_100way``), and
     of blur, noise, contrast and JPEG (``blur_100way``: the mean over its three strengths, which are outcomes
-    ``blur_1_100way`` …; see `counterpoint.evaluation.corruptions`). ``corruption_100way`` and
+    ``blur_1_100way`` …; see `counterpoint.data.corruptions`). ``corruption_100way`` and
     ``corruption_group_top1`` are the means over all twelve. Only the first head is used. At most ``limit``
     pictures are asked, chosen by the hash of their ids; the others have no outcome.
 

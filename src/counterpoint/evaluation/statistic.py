@@ -18,6 +18,11 @@ def median(values: Float[np.ndarray, " n"]) -> float:
     return float(np.median(values))
 
 
+def magnitude(values: Float[np.ndarray, " n"]) -> float:
+    """How far the mean is from 0, whichever way: for signed outcomes whose ideal is 0 on average."""
+    return abs(float(np.mean(values)))
+
+
 def class_and_hit(classes: Int[np.ndarray, " n"], hits: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """An example's class and its hit in [0, 1] as one outcome, ``class + hit / 2``, for `mean_per_class`.
 
@@ -42,7 +47,12 @@ def mean_per_class(values: Float[np.ndarray, " n"]) -> float:
     return float(np.mean(sums[counts > 0] / counts[counts > 0]))
 
 
-STATISTICS: Mapping[str, Statistic] = {"mean": mean, "median": median, "mean_per_class": mean_per_class}
+STATISTICS: Mapping[str, Statistic] = {
+    "mean": mean,
+    "median": median,
+    "magnitude": magnitude,
+    "mean_per_class": mean_per_class,
+}
 """Every statistic that a metric here uses, by the name that results and run folders carry."""
 
 

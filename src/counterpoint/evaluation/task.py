@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -73,14 +73,25 @@ def scores(
     task: str, data: PairedData, rows: Rows, outcomes: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
 ) -> Scores:
     """Outcomes ``(n,)`` per row as `Scores`; NaN (not applicable) becomes null."""
+    return table(task, data.ids[rows], [str(s) for s in data.subsets[rows]], outcomes, metrics)
+
+
+def table(
+    task: str,
+    ids: Int[np.ndarray, " n"],
+    subsets: Sequence[str],
+    outcomes: Mapping[str, np.ndarray],
+    metrics: Mapping[str, Metric],
+) -> Scores:
+    """Outcomes ``(n,)`` of the examples of these ids and subsets as `Scores`; NaN becomes null."""
     columns = {
         name: pl.Series(values, dtype=pl.Float64, nan_to_null=True) for name, values in outcomes.items()
     }
-    ids = {
-        "example": pl.Series(data.ids[rows], dtype=pl.Int64),
-        "subset": pl.Series([str(s) for s in data.subsets[rows]], dtype=pl.String),
+    named = {
+        "example": pl.Series(ids, dtype=pl.Int64),
+        "subset": pl.Series(list(subsets), dtype=pl.String),
     }
-    return Scores(task, pl.DataFrame(ids | columns), metrics)
+    return Scores(task, pl.DataFrame(named | columns), metrics)
 
 
 def spread(values: np.ndarray, positions: Int[np.ndarray, " k"], n: int) -> Float[np.ndarray, " n"]:

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from .contrast import Contrast
     from .convirt import ConVIRT
     from .cwcl import CWCL
+    from .diht import DistilledDiHT
     from .dual import DualEncoder
     from .fusemix import FuseMix
     from .global_local import CrossModalTerm, GlobalLocal
     from .lit import LiT
     from .m3col import M3Col
+    from .mil import MIL
     from .mochi import MoCHi
     from .moco import MoCo
     from .moco_dual_view import MoCoDualView
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from .siglip import SigLIP
     from .slip import SLIP
     from .swalip import SwALIP, SwALIPRocket
+    from .sy_con import SyCon
     from .whitened_cse import WhitenedCSE
 
 _CLASSES = {
@@ -49,9 +52,11 @@ _CLASSES = {
     "CLIPRocket": "rocket",
     "CWCL": "cwcl",
     "ConVIRT": "convirt",
+    "DistilledDiHT": "diht",
     "FuseMix": "fusemix",
     "LiT": "lit",
     "M3Col": "m3col",
+    "MIL": "mil",
     "MoCHi": "mochi",
     "MoCo": "moco",
     "MoCoDualView": "moco_dual_view",
@@ -61,6 +66,7 @@ _CLASSES = {
     "SigLIP": "siglip",
     "SwALIP": "swalip",
     "SwALIPRocket": "swalip",
+    "SyCon": "sy_con",
     "WhitenedCSE": "whitened_cse",
 }
 _NAMES = {
@@ -75,9 +81,11 @@ _NAMES = {
     "clip-rocket": "CLIPRocket",
     "convirt": "ConVIRT",
     "cwcl": "CWCL",
+    "diht-distilled": "DistilledDiHT",
     "fusemix": "FuseMix",
     "lit": "LiT",
     "m3col": "M3Col",
+    "mil": "MIL",
     "mochi": "MoCHi",
     "moco": "MoCo",
     "moco-dual-view": "MoCoDualView",
@@ -87,6 +95,7 @@ _NAMES = {
     "slip": "SLIP",
     "swalip": "SwALIP",
     "swalip-rocket": "SwALIPRocket",
+    "sy-con": "SyCon",
     "whitened-cse": "WhitenedCSE",
 }
 _LOSSES: tuple[str, ...] = (
@@ -178,6 +187,7 @@ __all__ = [
     "CLIP",
     "CWCL",
     "METHODS",
+    "MIL",
     "SLIP",
     "Arm",
     "BYOLIPRocket",
@@ -188,6 +198,7 @@ __all__ = [
     "ConVIRT",
     "Contrast",
     "CrossModalTerm",
+    "DistilledDiHT",
     "DualEncoder",
     "FuseMix",
     "GlobalLocal",
@@ -202,6 +213,7 @@ __all__ = [
     "SigLIP",
     "SwALIP",
     "SwALIPRocket",
+    "SyCon",
     "TwoTower",
     "WhitenedCSE",
     "create",

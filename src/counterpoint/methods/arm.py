@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TUNE = ("full", "lora", "frozen", "none")
 """What moves in pretrained towers: all, low-rank adapters, nothing; ``none``: nothing in the whole model."""
 _PRETRAINED: dict[str, tuple[str, ...]] = {
+    "cnn@": ("image",),
+    "vit@": ("image",),
     "open_clip:": ("image", "text"),
     "timm:": ("image",),
     "transformers:": ("text",),
@@ -35,6 +37,7 @@ class Arm:
     ``slip,ssl_weight=0.5``                   options after commas
     ``lit,image=timm:resnet18@FILE``          ``image=`` and ``text=`` name other towers than the recipe's
     ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``
+    ``cnn@RUN``                               CLIP from the image tower of a run of your own
     ``dcl,temperature=0.1``                   a loss, on CLIP's towers and heads (see `Contrast`)
     ``dcl,on=images``                         the same loss on two views of each picture
     ``./my_loss.py:MyLoss,margin=0.2``        a loss from a file: an ``nn.Module`` called with unit-norm image
@@ -101,7 +104,7 @@ class Arm:
         >>> Arm.parse("open_clip:ViT-B-32@/models/vit.pt,tune=lora").label
         'open_clip:ViT-B-32@vit.pt,tune=lora'
         """
-        return re.sub(r"(?:[^@=,/\\]*[/\\])+(?=[^,]*)", "", self.spec)
+        return re.sub(r"(?:[^@=,/\\]*[/\\])+(?=[^,]+)", "", self.spec)
 
     @property
     def slug(self) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ..networks.base import ImageTower, TextTower
@@ -108,7 +108,12 @@ class TwoTower(Method):
         return tower
 
     def encode(self, batch: Batch) -> Embeddings:
-        return {name: self.towers[view.modality](batch[name]) for name, view in self.views.items()}
+        return {name: self.features(view.modality, batch[name]) for name, view in self.views.items()}
+
+    def features(self, modality: str, inputs: Tensor) -> Tensor:
+        """What the heads read of prepared pictures or token ids: the tower's feature vector of each."""
+        found: Tensor = self.towers[modality](inputs)
+        return found
 
     @abstractmethod
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
@@ -143,6 +148,31 @@ class TwoTower(Method):
                 prepared = self.image_tower.prepare(inputs.to(device))
             else:
                 prepared = self.text_tower.tokenizer(list(inputs)).to(device)
-            return F.normalize(self.project(modality, self.towers[modality](prepared), head), dim=-1)
+            return F.normalize(self.project(modality, self.features(modality, prepared), head), dim=-1)
+        finally:
+            self.train(was_training)
+
+    @torch.no_grad()
+    def embed_patches(
+        self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default"
+    ) -> Float[Tensor, "n d h w"]:
+        """Unit-norm embeddings of the places of pictures, to be compared with embeddings of phrases.
+
+        The head is applied to the features of each place of the prepared (resized, centre-cropped) picture.
+
+        Raises:
+            UnknownName: for a head the method does not have.
+            LookupError: if the image tower has no features of single places.
+        """
+        head = self.heads[0] if head == "default" else head
+        if head not in self.heads:
+            raise unknown("head", head, self.heads)
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        try:
+            maps = self.image_tower.patches(self.image_tower.prepare(pictures.to(device)))
+            places = self.project("image", maps.permute(0, 2, 3, 1).flatten(0, 2), head)
+            grid = F.normalize(places, dim=-1).view(len(maps), *maps.shape[2:], -1)
+            return grid.permute(0, 3, 1, 2)
         finally:
             self.train(was_training)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..networks import KeyQueue, MomentumCopy
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
+from ..networks.regions import RegionTower
 from ..objectives import MoCo
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
@@ -30,13 +31,20 @@ class BriVL(TwoTower):
     copies start equal and move after every step, which is before the next keys: the paper's order. In the
     first K/B steps the queues still hold random vectors, and the loss says little.
 
+    With ``regions`` the picture's embedding is that of its regions (`RegionTower`), as in the paper, whose
+    regions are the boxes of a detector. Of its text encoder's self-attention above a language model there is
+    nothing here: name a deeper text tower instead.
+
     Args:
-        image, text: the towers. Of the paper's, with region features and self-attention above them, only the
-            contrast is here.
+        image, text: the towers; with ``regions`` the image tower must have features of places.
         recipe: gives the width of the embedding and of the heads' hidden layer.
         temperature: τ; fixed.
         momentum: m.
         queue: K of each queue (the paper: 9,600 for 30 million pairs).
+        regions: whether pictures are read by their regions.
+
+    Raises:
+        LookupError: for ``regions`` on an image tower without features of places.
 
     Source: Huo et al., "WenLan: Bridging Vision and Language by Large-Scale Multi-Modal Pre-Training" (2021),
     arXiv 2103.06561.
@@ -54,7 +62,9 @@ class BriVL(TwoTower):
         temperature: float = 0.07,
         momentum: float = 0.99,
         queue: int = 1024,
+        regions: bool = False,
     ) -> None:
+        image = RegionTower(image) if regions else image
         super().__init__(image, text)
         self.views = {"image": View("image", "weak"), "text": View("text")}
         width = recipe.widths.embedding

@@ -25,7 +25,8 @@ class LiT(DualEncoder):
 
     The two letters of ``mode`` are for the image and the text tower: L pretrained and locked (no gradient,
     and batch norm and dropout in evaluation mode), U pretrained and trained, u random and trained. Lu is LiT,
-    uu trains from scratch. Weights are named in the recipe or the arm: ``lit,image=timm:resnet18@FILE``.
+    uu trains from scratch. Weights are named in the recipe or the arm: ``lit,image=timm:resnet18@FILE``,
+    or ``lit,image=cnn@RUN`` with a run of one's own.
 
     Args:
         image, text: the towers.

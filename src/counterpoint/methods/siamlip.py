@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..networks.base import ImageTower, TextTower
+from ..networks.batch_norm import BatchNorm1d
 from ..networks.heads import mlp
 from ..objectives import NegativeCosine
 from ..recipes.schema import Recipe
@@ -50,7 +51,7 @@ class SiamLIPTerm(CrossModalTerm):
 
         self.projector = per_modality(own, lambda m: mlp(widths[m], hidden, out, layers=2, bias=False))
         self.norm = per_modality(
-            ("global", "local"), lambda m: nn.BatchNorm1d(out, affine=False) if last_norm else nn.Identity()
+            ("global", "local"), lambda m: BatchNorm1d(out, affine=False) if last_norm else nn.Identity()
         )
         self.predictor = per_modality(own, lambda m: mlp(out, hidden, out, layers=2, bias="last"))
         self.distance = NegativeCosine()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .momentum import MomentumCopy
     from .non_local import NonLocal
     from .queue import KeyQueue
+    from .regions import RegionTower
     from .start import initialise
     from .tokenizer import BytePairTokenizer
     from .towers import build_towers
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from .tuning import freeze_layers, tune
     from .whitening import GroupWhitening
 
-TOWERS = ("cnn", "vit", "transformer", "timm:NAME", "transformers:NAME", "open_clip:NAME")
-"""What a recipe can name as a tower; ``@WEIGHTS`` after those of other libraries reads pretrained weights."""
+TOWERS = (
+    *("cnn", "vit", "transformer", "timm:NAME", "transformers:NAME", "open_clip:NAME"),
+    "transformers:all-MiniLM-L6-v2@package",
+)
+"""What a recipe can name as a tower; ``@WEIGHTS`` after it reads pretrained ones (``cnn``, ``vit``: of a run)."""
 
 _EXPORTS = {
     "BytePairTokenizer": "tokenizer",
@@ -31,6 +35,7 @@ _EXPORTS = {
     "KeyQueue": "queue",
     "MomentumCopy": "momentum",
     "NonLocal": "non_local",
+    "RegionTower": "regions",
     "TextTower": "base",
     "TextTransformer": "transformer",
     "Tokenizer": "base",
@@ -51,6 +56,7 @@ __all__ = [
     "KeyQueue",
     "MomentumCopy",
     "NonLocal",
+    "RegionTower",
     "TextTower",
     "TextTransformer",
     "Tokenizer",

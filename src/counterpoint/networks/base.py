@@ -66,6 +66,14 @@ class ImageTower(Tower, ABC):
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         """Features of pictures in [0, 1]; the tower's own normalisation happens here."""
 
+    def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
+        """Features of the places of pictures, in the space of `forward`'s, before places are pooled.
+
+        Raises:
+            LookupError: for a tower that mixes places before its features are what `forward` returns.
+        """
+        raise LookupError(f"{type(self).__name__} has no features of single places of a picture")
+
     def prepare(self, pictures: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 size size"]:
         """Evaluation preprocessing: shorter side to ``size``, centre crop, to [0, 1]."""
         resized = F.resize(pictures, [self.size], interpolation=F.InterpolationMode.BICUBIC, antialias=True)

@@ -81,5 +81,8 @@ class ConvNet(ImageTower):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
+        return self.patches(images).mean((2, 3))
+
+    def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         x = self.normalise(images).contiguous(memory_format=torch.channels_last)
-        return F.gelu(self.norm(self.stages(self.stem(x)))).mean((2, 3))
+        return F.gelu(self.norm(self.stages(self.stem(x))))

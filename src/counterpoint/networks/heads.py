@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .batch_norm import BatchNorm1d
+
 LastNorm = Literal["affine", "plain"] | None
 
 
@@ -74,11 +76,11 @@ def mlp(
     sizes = [width] + [hidden] * (layers - 1)
     for a, b in pairwise(sizes):
         modules += [nn.Linear(a, b, bias=bias is True)]
-        modules += [nn.BatchNorm1d(b)] if norm else []
+        modules += [BatchNorm1d(b)] if norm else []
         modules += [nn.ReLU(inplace=True)]
     modules.append(nn.Linear(sizes[-1], out, bias=bool(bias)))
     if last_norm is not None:
-        modules.append(nn.BatchNorm1d(out, affine=last_norm == "affine"))
+        modules.append(BatchNorm1d(out, affine=last_norm == "affine"))
     return nn.Sequential(*modules)
 
 

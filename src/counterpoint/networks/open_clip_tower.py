@@ -17,6 +17,7 @@ from .base import ImageTower, TextTower, Tokenizer
 from .blocks import dropped_inputs, residual_blocks
 from .pixels import Normalise
 from .start import seeded
+from .timm_tower import place_features
 from .weights import Source
 
 _IMAGE = ("visual",)
@@ -68,6 +69,25 @@ class OpenClipImage(ImageTower):
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         features: Tensor = self.model.encode_image(self.normalise(images), normalize=False)  # type: ignore[operator]
         return features
+
+    def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
+        """The last states of patches in place of the class token's, or places of a ``timm`` trunk.
+
+        Where the class token is what was trained, patches need not say what they show.
+        """
+        visual: Any = self.model.visual
+        x = self.normalise(images)
+        if hasattr(visual, "trunk") and not hasattr(visual.head, "pool"):
+            maps = place_features(visual.trunk, x)
+            places: Tensor = visual.head(maps.permute(0, 2, 3, 1).flatten(0, 2))
+            return places.view(len(x), *maps.shape[2:], -1).permute(0, 3, 1, 2)
+        if not hasattr(visual, "ln_post") or visual.attn_pool is not None:
+            return super().patches(images)
+        found = visual.forward_intermediates(
+            x, indices=1, normalize_intermediates=True, intermediates_only=True
+        )
+        maps = found["image_intermediates"][0]
+        return maps if visual.proj is None else torch.einsum("bchw,cd->bdhw", maps, visual.proj)
 
 
 class OpenClipText(TextTower):

@@ -41,6 +41,36 @@ class TimmTower(ImageTower):
         features: Tensor = self.model(self.normalise(images).contiguous(memory_format=torch.channels_last))
         return features
 
+    def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
+        return place_features(self.model, self.normalise(images))
+
+
+def place_features(model: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
+    """What a ``timm`` encoder returns for each place of its last map, as if the place were all there is.
+
+    Every place goes through the model's own head by itself, as a map of one place or as the only token, which
+    also stands for the class token. So where the head averages places and is otherwise linear, the mean of what
+    comes out is what the model returns.
+
+    Raises:
+        LookupError: if the model's last states are no map.
+    """
+    states = model.forward_features(x)
+    prefix = getattr(model, "num_prefix_tokens", 0)
+    if states.ndim == 4:
+        channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        maps = states if channels_last else states.permute(0, 2, 3, 1)
+        grid = maps.shape[1:3]
+        places = maps.flatten(0, 2)[:, None, None, :]
+        places = places if channels_last else places.permute(0, 3, 1, 2)
+    else:
+        grid = getattr(getattr(model, "patch_embed", None), "grid_size", (0, 0))
+        if states.ndim != 3 or states.shape[1] != prefix + grid[0] * grid[1]:
+            raise LookupError(f"timm's {type(model).__name__} has no features of single places of a picture")
+        places = states[:, prefix:].flatten(0, 1)[:, None].expand(-1, 1 + prefix, -1)
+    features: Tensor = model.forward_head(places)
+    return features.view(len(x), *grid, -1).permute(0, 3, 1, 2)
+
 
 def timm_tower(source: Source, size: int, seed: int) -> TimmTower:
     """``timm:NAME``: random weights; ``@hub``: timm's pretrained ones; ``@PATH``: a file or its folder.

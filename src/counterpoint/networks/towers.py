@@ -12,6 +12,7 @@ from .base import ImageTower, TextTower, Tokenizer
 from .convnet import ConvNet
 from .start import initialise
 from .tokenizer import BytePairTokenizer
+from .trained import load_trained
 from .transformer import TextTransformer, VisionTransformer
 from .weights import Source
 
@@ -33,8 +34,11 @@ def build_towers(
     A random tower's weights depend on the seed and the tower's name, not on what else is built; the global
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
-    - images: ``cnn``, ``vit``, ``timm:NAME[@hub|@PATH]``, ``open_clip:NAME[@TAG|@PATH]``
+    - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``timm:NAME[@hub|@PATH]``, ``open_clip:NAME[@TAG|@PATH]``
     - text: ``transformer``, ``transformers:NAME[@hub|@PATH]``, ``open_clip:NAME[@TAG|@PATH]``
+
+    The PATH of a built-in image tower is the folder of a finished run or a ``safetensors`` file (see
+    `load_trained`).
 
     >>> from counterpoint.recipes.schema import Towers
     >>> image, text = build_towers(Towers(), ["a red car", "a blue car"], seed=0)
@@ -60,6 +64,10 @@ def build_towers(
     for source, modality, known in ((image_source, "image", IMAGE), (text_source, "text", TEXT)):
         if (f"{source.library}:NAME" if source.library else source.name) not in known:
             raise unknown(f"{modality} tower", str(source), known)
+    if text_source.name == "transformer" and text_source.weights is not None:
+        raise ValueError(
+            f"tower {text_source}: only an image tower can start from a run's weights; leave @… out"
+        )
     both: Whole | None = None
     if image_source == text_source:
         from .open_clip_tower import open_clip_model
@@ -69,6 +77,20 @@ def build_towers(
         image = _image_tower(image_source, towers.image_size, seed, both)
         text = _text_tower(text_source, towers, seed, both, vocabulary)
     return image, text
+
+
+def build_image_tower(name: str, size: int, seed: int = 0) -> ImageTower:
+    """One image tower by its name, as `build_towers` makes it.
+
+    Raises:
+        UnknownName: for a name that is not known; the message gives the nearest one.
+        ValueError: for weights that are missing, broken or do not fit.
+    """
+    source = Source.parse(name)
+    if (f"{source.library}:NAME" if source.library else source.name) not in IMAGE:
+        raise unknown("image tower", name, IMAGE)
+    with torch.random.fork_rng(devices=[]):
+        return _image_tower(source, size, seed, None)
 
 
 def _image_tower(source: Source, size: int, seed: int, both: Whole | None) -> ImageTower:
@@ -83,7 +105,10 @@ def _image_tower(source: Source, size: int, seed: int, both: Whole | None) -> Im
         with source.reading():
             return OpenClipImage(model)
     tower: ImageTower = VisionTransformer(size) if source.name == "vit" else ConvNet(size)
-    initialise(tower, seed, "image")
+    if source.weights is None:
+        initialise(tower, seed, "image")
+    else:
+        load_trained(tower, source)
     tower.weights_set = True
     return tower
 

@@ -113,9 +113,16 @@ class VisionTransformer(ImageTower):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
+        return self._states(images).mean(1)
+
+    def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
+        rows, columns = (length // self.patch for length in images.shape[2:])
+        return self._states(images).mT.reshape(len(images), self.width, rows, columns)
+
+    def _states(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n width"]:
         patches = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
         x = self.patch_embedding(patches) + self.position_embedding.weight
         for block in self.blocks:
             x = block(x)
-        features: Tensor = self.norm(x).mean(1)
-        return features
+        states: Tensor = self.norm(x)
+        return states

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..registry import unknown
 from .base import Pooling, TextTower, Tokenizer
 from .blocks import dropped_inputs, residual_blocks
+from .packaged import PACKAGE, packaged
 from .pooling import inside, pool
 from .start import seeded
 from .weights import Source
@@ -78,6 +79,8 @@ def transformers_tower(
 ) -> TransformersTower:
     """``transformers:NAME``: random; ``@PATH``: weights of a folder; ``@hub``: weights of the hub's NAME.
 
+    ``@package``: weights of a Python package that is installed (`counterpoint.networks.packaged`).
+
     Without weights, NAME is a kind of model (``bert``: its default sizes, and a byte-pair vocabulary of the
     captions), or a folder or hub name whose configuration and tokenizer are taken.
 
@@ -91,11 +94,14 @@ def transformers_tower(
 
     Raises:
         UnknownName: for a kind of model that ``transformers`` does not have.
+        MissingPackage: for weights in a package that is not installed.
         ValueError: for weights that are missing, broken or incomplete, or a context longer than the model's.
     """
     import transformers
 
     name, path, weights = source.name, source.path, source.weights
+    if weights == PACKAGE:
+        path = packaged(name)
     if weights not in (None, "hub") and path is None:
         raise ValueError(f"tower {source}: the weights are neither a folder that exists nor 'hub'")
     kinds = transformers.CONFIG_MAPPING.keys()

@@ -34,8 +34,6 @@ class Source:
             raise ValueError(
                 f"tower {text!r} ends in @ without weights; give a path or 'hub', or leave @ out"
             )
-        if at and not library:
-            raise ValueError(f"tower {text!r}: a built-in tower has no pretrained weights; leave @… out")
         return cls(library, name, weights or None)
 
     def __str__(self) -> str:

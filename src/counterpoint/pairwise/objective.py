@@ -114,6 +114,7 @@ class PairwiseObjective(Objective):
         columns: Mapping[str, Tensor],
         shared: Mapping[str, Tensor] | None = None,
         same_columns: bool = False,
+        ranks: Ranks | None = None,
     ) -> Reduced:
         """`counterpoint.pairwise.reduce.reduce` with this objective's evaluator."""
         return reduce(
@@ -124,4 +125,5 @@ class PairwiseObjective(Objective):
             evaluator=self.evaluator,
             tile=self.tile,
             same_columns=same_columns,
+            ranks=ranks,
         )

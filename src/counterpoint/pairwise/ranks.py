@@ -6,7 +6,10 @@ ranks' losses; a data-parallel average over ranks then gives exactly the gradien
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -16,10 +19,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ranks:
-    """``size`` processes, of which this is number ``rank``; one process is an ordinary case."""
+    """``size`` processes, of which this is number ``rank``; one process is an ordinary case.
+
+    ``group`` is what they are to ``torch.distributed``; None stands for all there are.
+    """
 
     rank: int = 0
     size: int = 1
+    group: Any = None
 
     @classmethod
     def present(cls) -> Ranks:
@@ -27,6 +34,19 @@ class Ranks:
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
+
+    def part(self, sizes: Sequence[int]) -> Ranks:
+        """This rank among those of its part, when all are cut into consecutive parts of so many ranks.
+
+        Every rank must call it, as all take part in forming the parts' groups. Parts of parts are not for it.
+        """
+        ends = list(accumulate(sizes))
+        groups = [
+            _group(dist.group.WORLD, tuple(range(end - size, end)))
+            for size, end in zip(sizes, ends, strict=True)
+        ]
+        mine = next(number for number, end in enumerate(ends) if self.rank < end)
+        return Ranks(self.rank - ends[mine] + sizes[mine], sizes[mine], groups[mine])
 
     def counts(self, n: int, device: torch.device) -> list[int]:
         """How many rows each rank holds, given that this one holds ``n``."""
@@ -39,7 +59,7 @@ class Ranks:
         if self.size == 1:
             return [tensor]
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        dist.all_gather(parts, tensor.contiguous())
+        dist.all_gather(parts, tensor.contiguous(), group=self.group)
         return parts
 
     def gather(self, tensor: Tensor, counts: list[int]) -> Tensor:
@@ -57,7 +77,7 @@ class Ranks:
         if self.size == 1:
             return tensor
         tensor = tensor.detach().clone()
-        dist.all_reduce(tensor)
+        dist.all_reduce(tensor, group=self.group)
         return tensor
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -78,3 +98,9 @@ class _Sum(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return ctx.ranks.total(grad), None
+
+
+@lru_cache(maxsize=64)
+def _group(world: Any, members: tuple[int, ...]) -> Any:
+    """The group of some ranks of a world, formed once."""
+    return dist.new_group(list(members))

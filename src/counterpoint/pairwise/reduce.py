@@ -85,6 +85,7 @@ def reduce(
     evaluator: Evaluator = "auto",
     tile: TileSize | None = None,
     same_columns: bool = False,
+    ranks: Ranks | None = None,
 ) -> Reduced:
     """Reduce a similarity matrix that need never exist.
 
@@ -101,6 +102,7 @@ def reduce(
         tile: rows and columns of a tile, 1,024 each unless stated.
         same_columns: every rank holds the same columns (a queue of keys, the vectors of classes) rather than
             its share of them; only rows can be reduced then, and row numbers are this rank's own.
+        ranks: those whose columns meet, where it is not all (see `Ranks.part`).
 
     Returns:
         The results, differentiable (once, where tiled) in every tensor named.
@@ -113,7 +115,7 @@ def reduce(
     evaluator, tile = in_force(known(evaluator), tile)
     n, m = _length("rows", rows), _length("columns", columns)
     rows, columns, shared = ({k: full(t) for k, t in side.items()} for side in (rows, columns, shared))
-    ranks = Ranks() if same_columns else ranks_of(evaluator)
+    ranks = Ranks() if same_columns else ranks or ranks_of(evaluator)
     if evaluator == "auto":
         evaluator = "distributed" if ranks.size > 1 else "dense" if n * m <= DENSE_PAIRS else "tiled"
         _say_once(evaluator, n, m)

@@ -12,13 +12,13 @@ from ..data.base import PairedData
 from ..data.source import load as load_data
 from ..diagnostics import describe
 from ..evaluation import DEFAULT_TASKS, create, evaluate
-from ..files import write_json, writing
+from ..files import latest_checkpoint, write_json, writing
 from ..methods.arm import Arm
 from ..methods.base import Method, TwoTower
 from ..networks.tokenizer import BytePairTokenizer
 from ..recipes import Recipe
 from ..recipes import load as load_recipe
-from ..training.checkpoint import latest
+from ..training.distributed import first_alone, joined
 from ..training.loop import Progress, fit
 from ..training.run import PeakMemory, Run, RunState, load, start
 from ..types import NonFiniteLoss
@@ -37,6 +37,7 @@ def run(
     """Train and evaluate one run in its folder; a finished run is returned as it is, a stopped one goes on.
 
     A run whose loss stops being finite ends as ``failed`` with the reason; that is an outcome, not an exception.
+    Under ``torchrun`` all its processes train the run together, and the first alone writes and evaluates.
 
     Args:
         what: the run.
@@ -48,30 +49,39 @@ def run(
     Raises:
         OtherRun: if the folder holds another run.
     """
-    if (state := RunState.read(folder)) is not None and state.status != "running":
-        what.claim(folder)
-        return state
-    if tasks is not None and test:
-        check_tasks(what.arm, tasks)
-    what.claim(folder)
-    data = load_data(what.data, what.recipe.towers.image_size)
-    method, loader = start(what, data, folder / "tokenizer.json")
-    tokenizer = method.text_tower.tokenizer
-    if isinstance(tokenizer, BytePairTokenizer):
-        tokenizer.save(folder / "tokenizer.json")
+    with joined():
+        return _run(what, folder, tasks, on_step, test)
+
+
+def _run(
+    what: Run, folder: Path, tasks: Sequence[str] | None, on_step: OnStep | None, test: bool
+) -> RunState:
+    with first_alone() as first:
+        if (state := RunState.read(folder)) is not None and state.status != "running":
+            what.claim(folder)
+            return state
+        if tasks is not None and test:
+            check_tasks(what.arm, tasks)
+        if first:
+            what.claim(folder)
+        data = load_data(what.data, what.recipe.towers.image_size)
+        method, loader = start(what, data, folder / "tokenizer.json")
+        tokenizer = method.text_tower.tokenizer
+        if first and isinstance(tokenizer, BytePairTokenizer):
+            tokenizer.save(folder / "tokenizer.json")
     state = RunState(
         parameters=sum(p.numel() for p in method.parameters()),
         trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
     )
     memory = PeakMemory()
     earlier = RunState.read(folder)
-    spent = earlier.seconds if earlier and latest(folder / "checkpoint") else 0.0
+    spent = earlier.seconds if earlier and latest_checkpoint(folder / "checkpoint") else 0.0
     progress = [Progress(0, what.recipe.steps, float("nan"), 0.0, 0.0)]
 
     def step_done(now: Progress) -> None:
         progress[0] = now
         if now.step % what.recipe.checkpoint_every == 0:
-            account().write(folder)
+            write(account())
         if on_step is not None:
             on_step(now)
 
@@ -89,7 +99,12 @@ def run(
             peak_memory_bytes=memory.read(),
         )
 
-    account().write(folder)
+    def write(state: RunState) -> RunState:
+        if first:
+            state.write(folder)
+        return state
+
+    write(account())
     try:
         fit(
             method,
@@ -101,18 +116,14 @@ def run(
             on_step=step_done,
         )
     except NonFiniteLoss as error:
-        failed = account().failed(str(error))
-        failed.write(folder)
-        return failed
+        return write(account().failed(str(error)))
     except BaseException:
-        account().write(folder)
+        write(account())
         raise
     method.eval()
-    if test:
+    if test and first:
         score(method, data, folder, tasks)
-    done = RunState(**{**account().__dict__, "status": "finished"})
-    done.write(folder)
-    return done
+    return write(RunState(**{**account().__dict__, "status": "finished"}))
 
 
 def train(

@@ -12,6 +12,9 @@ from rich.table import Table
 
 from ..files import write_text
 
+_SUBSETS = 6
+"""Columns of subsets that a terminal has room for."""
+
 
 def columns(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """What the main table shows: every metric that a verdict of the main family is about."""
@@ -105,6 +108,36 @@ def score_table(scores: Sequence[Mapping[str, Any]]) -> Table:
         first = next(iter(by_subset.values()))
         values = [f"{by_subset[s]['value']:.3f}" if s in by_subset else "–" for s in subsets]
         table.add_row(*key, *values, "–" if first["chance"] is None else f"{first['chance']:.3f}")
+    return table
+
+
+def score_tables(scores: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """The scores of one run: one table, and one by type for each task and test set with many subsets."""
+    parts: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in scores:
+        parts.setdefault((row["task"], row["test"]), []).append(row)
+    many = {key for key, rows in parts.items() if len({row["subset"] for row in rows}) > _SUBSETS}
+    few = [row for key, rows in parts.items() if key not in many for row in rows]
+    return [
+        *([score_table(few)] if few else []),
+        *(_by_type(*key, parts[key]) for key in parts if key in many),
+    ]
+
+
+def _by_type(task: str, test: str, scores: Sequence[Mapping[str, Any]]) -> Table:
+    """A row per subset, ``"all"`` first and chance last; a column per metric."""
+    metrics = list(dict.fromkeys(row["metric"] for row in scores))
+    table = Table(title=f"{task} ({test})", title_justify="left")
+    for name in ("type", "n", *metrics):
+        table.add_column(name, justify="left" if name == "type" else "right")
+    by_subset: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in scores:
+        by_subset.setdefault(row["subset"], {})[row["metric"]] = row
+    for subset, found in by_subset.items():
+        values = [f"{found[m]['value']:.3f}" if m in found else "–" for m in metrics]
+        table.add_row(subset, str(max(row["n"] for row in found.values())), *values)
+    chances = [by_subset["all"][m]["chance"] if m in by_subset["all"] else None for m in metrics]
+    table.add_row("chance", "", *("–" if c is None else f"{c:.3f}" for c in chances))
     return table
 
 

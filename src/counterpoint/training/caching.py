@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from ..methods.base import Method
 from ..networks.base import Tower
-from ..pairwise.ranks import Ranks
 from ..types import Batch, Clock, Embeddings
 
 Losses = dict[str, Tensor]
@@ -104,20 +103,6 @@ def refuse_batch_norms(method: nn.Module) -> None:
                 "and a microbatch would change the result: take a tower with layer or group norms, freeze it "
                 "(tune=frozen), or leave --microbatch out"
             )
-
-
-@torch.no_grad()
-def average_gradients(module: nn.Module, ranks: Ranks) -> None:
-    """Every parameter's gradient averaged over ranks, once a step: what data parallelism does as it goes.
-
-    A parameter without a gradient on this rank counts as 0.
-    """
-    if ranks.size == 1:
-        return
-    for parameter in module.parameters():
-        if parameter.requires_grad:
-            own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            parameter.grad = ranks.total(own) / ranks.size
 
 
 def _generators() -> tuple[Tensor, list[Tensor]]:

@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..files import latest_checkpoint
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written or read; the message says what is still safe and what to do."""
@@ -27,12 +29,6 @@ class Checkpoint:
     optimizer: dict[str, Tensor]
 
 
-def latest(folder: Path) -> Path | None:
-    """The newest complete checkpoint in a folder."""
-    found = [p for p in folder.glob("step-*") if p.is_dir()] if folder.is_dir() else []
-    return max(found, key=lambda p: int(p.name.removeprefix("step-")), default=None)
-
-
 def save(folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> Path:
     """Write ``folder/step-N``, then delete older ones. A failure leaves the older ones as they were.
 
@@ -40,7 +36,7 @@ def save(folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Opti
         CheckpointError: if it cannot be written (a full disk, no permission).
     """
     target, part = folder / f"step-{step:07d}", folder / f".step-{step:07d}.part"
-    previous = latest(folder)
+    previous = latest_checkpoint(folder)
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -71,7 +67,7 @@ def load(folder: Path) -> Checkpoint | None:
     Raises:
         CheckpointError: if it is there but cannot be read.
     """
-    path = latest(folder)
+    path = latest_checkpoint(folder)
     if path is None:
         return None
     try:

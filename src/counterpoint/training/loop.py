@@ -16,12 +16,15 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from ..data.loader import Loader
+from ..data.stream import Stream
 from ..data.views import key as view_key
 from ..methods.base import Method
+from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, NonFiniteLoss
 from . import caching
 from . import checkpoint as checkpoints
+from .distributed import agreed, average_gradients, local_rank
 from .metrics import MetricLog
 from .optim import adamw, learning_rate
 
@@ -41,7 +44,7 @@ Validate = Callable[[Method], dict[str, float]]
 
 
 class Step(nn.Module):
-    """A step's forward in one call, so that autocast and DDP see it whole."""
+    """A step's forward in one call, so that autocast sees it whole."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class Step(nn.Module):
 
 def fit(
     method: Method,
-    loader: Loader,
+    loader: Loader | Stream,
     recipe: Recipe,
     folder: Path | None = None,
     *,
@@ -71,9 +74,12 @@ def fit(
     the dropout of a step follow from the seed and the step), and writes ``metrics.parquet`` and ``checkpoint/``.
     Ctrl-C finishes the step, writes a checkpoint and then raises ``KeyboardInterrupt``.
 
+    In a process group (see `counterpoint.training.distributed`) each rank trains on its part of every batch, and all
+    make the same step, that of one process. The first alone writes and validates.
+
     Args:
         method: what to train, in place.
-        loader: its batches.
+        loader: its batches; on several ranks, of this rank's ``rank`` and ``world``.
         recipe: how.
         folder: the run folder; without one nothing is written.
         seed: of dropout and whatever else draws from torch's generator.
@@ -82,13 +88,24 @@ def fit(
         accelerator: as Fabric names it (``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``).
 
     Raises:
+        ValueError: if the loader is of another number of ranks than there are.
         NonFiniteLoss: if a loss is NaN or infinite.
         CheckpointError: if a checkpoint cannot be written or read.
     """
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=recipe.precision)
+    ranks = Ranks.present()
+    if (loader.rank, loader.world) != (ranks.rank, ranks.size):
+        raise ValueError(
+            f"the loader is of rank {loader.rank} of {loader.world}, but this process is rank {ranks.rank} of "
+            f"{ranks.size}: give it rank={ranks.rank}, world={ranks.size}"
+        )
+    on_gpu = ranks.size > 1 and accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+    fabric = Fabric(
+        accelerator=accelerator, devices=[local_rank()] if on_gpu else 1, precision=recipe.precision
+    )
     optimizer = adamw(method, recipe.optimizer)
     trains = any(group["params"] for group in optimizer.param_groups)
-    start, log = 0, MetricLog(folder)
+    first = ranks.rank == 0
+    start, log = 0, MetricLog(folder if first else None)
     if folder is not None and (saved := checkpoints.load(folder / "checkpoint")) is not None:
         checkpoints.restore(saved, method, optimizer)
         start = saved.step
@@ -98,7 +115,7 @@ def fit(
     began, data_seconds = time.perf_counter(), 0.0
 
     def save(step: int) -> None:
-        if folder is not None:
+        if folder is not None and first:
             log.write()
             checkpoints.save(folder / "checkpoint", step, method, optimizer)
 
@@ -109,7 +126,7 @@ def fit(
             data_seconds += time.perf_counter() - waited
             # The step's own seed makes dropout a function of (seed, step), which is what makes resuming exact.
             torch.manual_seed(
-                int(view_key(seed, clock.step, np.zeros(1, np.int64), "step")[0] >> np.uint64(1))
+                int(view_key(seed, clock.step, np.array([ranks.rank]), "step")[0] >> np.uint64(1))
             )
             rate = learning_rate(clock.step, clock.steps, recipe.optimizer)
             for group in optimizer.param_groups:
@@ -135,6 +152,7 @@ def fit(
                 losses, z = step_module(batch, clock)
                 check(losses)
                 fabric.backward(torch.stack(list(losses.values())).sum())
+            average_gradients(method, ranks)
             value = float(torch.stack([term.detach() for term in losses.values()]).sum())
             if recipe.optimizer.clip_norm:
                 fabric.clip_gradients(
@@ -148,14 +166,15 @@ def fit(
             if done % recipe.log_every == 0 or done == clock.steps:
                 log.add(done, {"loss": value, "lr": rate, "seconds": seconds})
                 log.add(done, {f"loss/{name}": float(term.detach()) for name, term in losses.items()})
-            if validate is not None and (done % recipe.validate_every == 0 or done == clock.steps):
+            if first and validate is not None and (done % recipe.validate_every == 0 or done == clock.steps):
                 log.add(done, {f"validation/{k}": v for k, v in validate(method).items()})
                 method.train()
             if on_step is not None:
                 on_step(Progress(done, clock.steps, value, seconds, data_seconds))
-            if done % recipe.checkpoint_every == 0 or done == clock.steps or stopped.is_set():
+            stop = agreed(stopped.is_set(), ranks, fabric.device)
+            if done % recipe.checkpoint_every == 0 or done == clock.steps or stop:
                 save(done)
-            if stopped.is_set():
+            if stop:
                 raise KeyboardInterrupt
             waited = time.perf_counter()
     if not trains:

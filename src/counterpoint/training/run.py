@@ -19,13 +19,15 @@ from typing import Any, Literal
 import torch
 import yaml
 
-from ..data.base import PairedData
+from ..data.base import PairedData, Rows
 from ..data.loader import Loader
+from ..data.stream import Stream
 from ..data.views import wordnet
 from ..files import write_json, write_text
 from ..methods.arm import Arm
 from ..methods.base import TwoTower
 from ..networks.tokenizer import BytePairTokenizer
+from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, parse
 from ..registry import MissingPackage
 from . import checkpoint as checkpoints
@@ -159,29 +161,40 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
     return method.eval()
 
 
-def start(run: Run, data: PairedData, tokenizer_file: Path | None = None) -> tuple[TwoTower, Loader]:
+def start(
+    run: Run, data: PairedData, tokenizer_file: Path | None = None
+) -> tuple[TwoTower, Loader | Stream]:
     """The run's method at its start and its batches, with the tokenizer of an earlier start if there is one.
+
+    In a process group the batches are this rank's parts.
 
     Args:
         run: what is to be trained.
         data: what on: the run's data, loaded.
         tokenizer_file: where an earlier start may have left its tokenizer.
     """
-    rows, recipe = data.splits.train, run.recipe
+    rows, recipe, ranks = data.splits.train, run.recipe, Ranks.present()
     captions = [caption for row in rows for caption in data.training_captions(int(row))]
     method = build(run, captions, tokenizer_file)
-    loader = Loader(
-        data,
-        rows,
-        method.views,
-        augmentation=recipe.augmentation,
-        tokenizer=method.text_tower.tokenizer,
-        image_size=method.image_tower.size,
-        batch_size=recipe.batch_size,
-        seed=run.seed,
-        workers=recipe.workers,
-    )
-    return method, loader
+
+    def loader(rows: Rows) -> Loader:
+        return Loader(
+            data,
+            rows,
+            method.views,
+            augmentation=recipe.augmentation,
+            tokenizer=method.text_tower.tokenizer,
+            image_size=method.image_tower.size,
+            batch_size=recipe.batch_size,
+            seed=run.seed,
+            workers=recipe.workers,
+            rank=ranks.rank,
+            world=ranks.size,
+        )
+
+    if data.splits.tasks:
+        return method, Stream([loader(task) for task in data.splits.tasks])
+    return method, loader(rows)
 
 
 def build(run: Run, captions: Sequence[str], tokenizer_file: Path | None = None) -> TwoTower:

@@ -132,3 +132,9 @@ CONCEPTS: dict[str, Concept] = {
     for name, codepoints in named.items()
 }
 """Every concept by its name."""
+
+FACED = frozenset(
+    {"cat", "dog", "horse", "cow", "pig", "sheep", "rabbit", "tiger"}
+    | {"elephant", "duck", "turtle", "monkey", "mouse", "whale"}
+)
+"""Concepts that both artists draw from the side, looking left: only of these do words say which way they face."""

@@ -42,6 +42,7 @@ class Thing:
         x, y: of the centre of that square, in thousandths.
         artist: index into :data:`counterpoint.data.rendering.ARTISTS`.
         facing: ``"right"`` shows the emoji mirrored; as most animals are drawn looking left, ``"left"`` is as it is.
+        clutter: whether it is there, and true of the picture, but captions do not speak of it.
     """
 
     concept: str
@@ -52,6 +53,7 @@ class Thing:
     y: int
     artist: int = 0
     facing: Facing = "left"
+    clutter: bool = False
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -90,6 +92,11 @@ class Scene:
     def __iter__(self) -> Iterator[Thing]:
         return iter(self.things)
 
+    @property
+    def subjects(self) -> tuple[Thing, ...]:
+        """The things that captions speak of: all but the clutter."""
+        return tuple(thing for thing in self.things if not thing.clutter)
+
     def counts(self) -> dict[str, int]:
         """How many things of each concept there are, in order of first appearance.
 
@@ -107,10 +114,11 @@ def relation_holds(kind: RelationKind, subject: Thing, object: Thing, hidden: bo
     """Whether a relation is plainly visible between two things.
 
     One thing is left of another if its whole square is: squares overlap in neither direction of the relation, and
-    the offset across it is smaller than along it. ``inside``: its square lies within the other's.
+    the offset across it is smaller than along it. ``inside``: its square lies within the other's. ``behind``: the
+    squares overlap, and neither is inside the other.
 
     Args:
-        hidden: whether the subject lies further back than the object; ``behind`` needs it and an overlap.
+        hidden: whether the subject lies further back than the object; ``behind`` needs it.
 
     >>> cat, dog = Thing("cat", None, "small", 200, 200, 500), Thing("dog", None, "small", 200, 700, 520)
     >>> relation_holds("left of", cat, dog), relation_holds("above", cat, dog)
@@ -129,4 +137,5 @@ def relation_holds(kind: RelationKind, subject: Thing, object: Thing, hidden: bo
     if kind == "inside":
         return not hidden and left_ <= left and top_ <= top and right <= right_ and bottom <= bottom_
     overlap = left < right_ and left_ < right and top < bottom_ and top_ < bottom
-    return hidden and overlap
+    around = left <= left_ and top <= top_ and right_ <= right and bottom_ <= bottom
+    return hidden and overlap and not around

@@ -140,6 +140,10 @@ class Table:
             self._known[word] = tuple(sorted(found - {lower}))
         return self._known[word]
 
+    def bases(self, word: str, part: str) -> set[str]:
+        """The dictionary forms that a word may be of, as a noun (``"n"``), verb (``"v"``), ``"a"`` or ``"r"``."""
+        return self._bases(word.lower(), part)
+
     def _bases(self, word: str, part: str) -> set[str]:
         """The dictionary forms of a word (Morphy): from the exceptions, or else by detaching endings."""
         words = self._synonyms[part]

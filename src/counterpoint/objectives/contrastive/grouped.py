@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,8 +28,9 @@ class GroupedInfoNCE(PairwiseObjective):
 
     An anchor meets B/g − 1 negatives. Time and memory of the similarities fall with g; the learning rate and
     the temperature that suit them move as well. On several ranks groups are cut from the batch of all ranks,
-    and the loss is that of one process: each rank computes its own anchors against their groups alone, but the
-    embeddings of all are exchanged. (The paper's groups are of ranks, which saves that exchange too.)
+    and the loss is that of one process: each rank computes its own anchors against their groups alone. Where
+    every group is made of whole ranks, as the paper's are (g divides their number, and all hold as many rows),
+    embeddings are exchanged inside the groups alone; else those of all ranks are.
 
     As the order of the batch decides who meets whom, it must change from epoch to epoch.
 
@@ -60,7 +64,16 @@ class GroupedInfoNCE(PairwiseObjective):
         """The loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
         x, y = paired(x=x, y=y)
         x = self.temperature.scale(x)
-        n, index = self.count(x), self.index(x)
+        counts = self.ranks.counts(len(x), x.device)
+        n, index = sum(counts), self.index(x)
+        if self.ranks.size > 1 and (sizes := whole_ranks(counts, self.groups)):
+            r = self.reduce(
+                lambda tile: {"row": {"all": (e := LogSumExp(tile.dot()))}, "column": {"all": e}},
+                rows={"z": x},
+                columns={"z": y},
+                ranks=self.ranks.part(sizes),
+            )
+            return self.mean((r.row.all + r.column.all) / 2 - dot(x, y))
         start = int(index[0])
         # The rows of all ranks, differentiable.
         all_x, all_y = (self.ranks.sum(z.new_zeros(n, z.shape[1]).index_copy(0, index, z)) for z in (x, y))
@@ -83,3 +96,16 @@ class GroupedInfoNCE(PairwiseObjective):
         )
         loss: Tensor = r.row.group - dot(anchors, partners)
         return loss
+
+
+def whole_ranks(counts: Sequence[int], groups: int) -> list[int]:
+    """How many ranks each group is made of; nothing where a group begins or ends within a rank's rows.
+
+    >>> whole_ranks([4, 4, 4, 4], 2), whole_ranks([4, 4, 4], 2), whole_ranks([2, 4, 6], 2)
+    ([2, 2], [], [2, 1])
+    """
+    n, ends = sum(counts), [0, *accumulate(counts)]
+    borders = [n * k // groups for k in range(groups + 1)]
+    if len(set(borders)) < len(borders) or not set(borders) <= set(ends):
+        return []
+    return [ends.index(last) - ends.index(first) for first, last in pairwise(borders)]

@@ -20,6 +20,7 @@ from ..tuning import validation_score
 from . import charts, words
 from .examples import gallery
 
+_HERE = Path(__file__).parent
 _COLOURS = 8
 """Arms have a colour each; later ones repeat the colours with a dashed line."""
 _FEW = 6
@@ -38,23 +39,31 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
     Returns:
         The path of the page.
     """
-    here = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here),
+    page = (
+        environment()
+        .get_template("template.html.j2")
+        .render(
+            **content(Path(folder), summary),
+            style=(_HERE / "style.css").read_text(encoding="utf-8"),
+            plot_height=charts.HEIGHT,
+        )
+    )
+    path = Path(folder) / "report.html"
+    write_text(path, page)
+    return path
+
+
+def environment() -> jinja2.Environment:
+    """How the pages' templates are filled."""
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": words.number, "p_value": words.p_value, "breakable": words.breakable}
-    page = environment.get_template("template.html.j2").render(
-        **content(Path(folder), summary),
-        style=(here / "style.css").read_text(encoding="utf-8"),
-        plot_height=charts.HEIGHT,
-    )
-    path = Path(folder) / "report.html"
-    write_text(path, page)
-    return path
+    found.filters |= {"number": words.number, "p_value": words.p_value, "breakable": words.breakable}
+    return found
 
 
 def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.evaluation.corruptions import (
+from counterpoint.data.corruptions import (
     BLUR,
     CONTRAST,
     CORRUPTIONS,

@@ -1,0 +1,49 @@
+"""counterpoint diagnose."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from .arguments import parse
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """Look inside a trained run: spread, gap, attention, frequencies, layers, curvature, on one page."""
+
+    run: tyro.conf.Positional[Path]
+    """A run folder."""
+    data: str | None = None
+    """Another data set to look at it with; the run's own unless given."""
+    out: Path | None = None
+    """The folder for diagnosis.html and diagnosis.json; the run's own unless given."""
+    json: bool = False
+    """Print the numbers as JSON instead of sentences."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(Diagnose, arguments, "diagnose")
+    from rich.console import Console
+
+    console = Console(stderr=given.json)
+    with console.status("loading torch") as status:
+        from ..study.report.diagnosis import PAGE, diagnose_run
+
+        status.update("looking inside")
+        found = diagnose_run(
+            given.run, given.data, given.out, tell=lambda title: status.update(f"looking inside: {title}")
+        )
+    if given.json:
+        json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return 0
+    for section in found["sections"].values():
+        console.print(f"• {section['sentence']}", highlight=False)
+    console.print(f"\npage: {(given.out or given.run) / PAGE}", highlight=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,212 @@
+"""What the readers share: a data set of test rows with items, and files with clear errors."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from ..base import PairedData, Rows, SomeItems, Splits
+from ..items import Choices, Squares
+from .pictures import Pictures
+
+
+class Benchmark(PairedData):
+    """A benchmark: a row is an item's picture with its right captions, and all rows are for test.
+
+    Rows are reported by their kind, up to a colon in it. The items of some rows have the rows' ids, so an example of
+    ``retrieval`` and one of a task on items are the same thing.
+
+    Args:
+        name: as the user names it.
+        pictures: the picture of each row.
+        captions: what is true of each picture.
+        kinds: of the rows.
+        size: side of the pictures in pixels.
+        ids: of the rows; their numbers unless given.
+        note: what is worth knowing about this copy.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pictures: Pictures,
+        captions: Sequence[Sequence[str]],
+        kinds: Sequence[str],
+        size: int,
+        ids: Int[np.ndarray, " n"] | None = None,
+        note: Mapping[str, str] | None = None,
+    ) -> None:
+        if not captions:
+            raise ValueError(f"{name} holds no items")
+        self.name, self.size = name, size
+        self._pictures, self._captions, self._note = pictures, captions, dict(note or {})
+        self.ids = np.arange(len(captions)) if ids is None else ids
+        self.kinds = list(kinds)
+        self.subsets = np.array([kind.partition(":")[0] for kind in self.kinds], dtype=str)
+        self.labels = {}
+        self.splits = Splits(np.arange(0), {}, {"all": np.arange(len(captions))})
+
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        return self._pictures.squares(np.asarray(rows, dtype=np.int64), self.size)
+
+    def captions(self, row: int) -> Sequence[str]:
+        return self._captions[row]
+
+    def evaluation_captions(self, row: int) -> Sequence[str]:
+        return self._captions[row]
+
+    def findings(self) -> Mapping[str, str]:
+        return self._note
+
+
+@final
+class SquareBenchmark(Benchmark):
+    """A benchmark of squares; the rows are pictures and captions 0."""
+
+    def __init__(
+        self,
+        name: str,
+        pictures: tuple[Pictures, Pictures],
+        captions: Sequence[tuple[str, str]],
+        kinds: Sequence[str],
+        size: int,
+        note: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, pictures[0], [pair[:1] for pair in captions], kinds, size, note=note)
+        self._both, self._pairs = pictures, captions
+
+    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
+        found = _SquaresOfRows(self, rows)
+        return found if isinstance(found, form) else super().items(form, rows)
+
+
+class _SquaresOfRows(Squares):
+    def __init__(self, data: SquareBenchmark, rows: Rows) -> None:
+        self._data, self._rows = data, rows
+        self.ids, self.kinds = data.ids[rows], [data.kinds[row] for row in rows]
+        self.captions = [data._pairs[row] for row in rows]
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
+        rows = self._rows[positions]
+        return torch.stack([side.squares(rows, self._data.size) for side in self._data._both], 1)
+
+
+@final
+class ChoiceBenchmark(Benchmark):
+    """A benchmark of choices; the rows are pictures and their right captions."""
+
+    def __init__(
+        self,
+        name: str,
+        pictures: Pictures,
+        options: Sequence[Sequence[str]],
+        answers: Sequence[int],
+        kinds: Sequence[str],
+        size: int,
+        note: Mapping[str, str] | None = None,
+    ) -> None:
+        right = [(own[answer],) for own, answer in zip(options, answers, strict=True)]
+        super().__init__(name, pictures, right, kinds, size, note=note)
+        self._options, self._answers = options, np.asarray(answers)
+
+    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
+        found = _ChoicesOfRows(self, rows)
+        return found if isinstance(found, form) else super().items(form, rows)
+
+
+class _ChoicesOfRows(Choices):
+    def __init__(self, data: ChoiceBenchmark, rows: Rows) -> None:
+        self._data, self._rows = data, rows
+        self.ids, self.kinds = data.ids[rows], [data.kinds[row] for row in rows]
+        self.options, self.answers = [data._options[row] for row in rows], data._answers[rows]
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        return self._data.images(self._rows[positions])
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, or of a JSONL file as a list.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        if path.suffix == ".jsonl":
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from error
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    """The rows of a CSV file, its header first."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+
+
+def fields(record: Any, names: Sequence[str], where: str) -> list[Any]:
+    """Some fields of a record.
+
+    Raises:
+        ValueError: if one is missing; the message says which there are.
+    """
+    if not isinstance(record, Mapping):
+        raise ValueError(
+            f"{where}: expected an object with {', '.join(names)}, found {type(record).__name__}"
+        )
+    missing = [name for name in names if name not in record]
+    if missing:
+        raise ValueError(
+            f"{where}: no {' and no '.join(missing)}; expected {', '.join(names)}, found {', '.join(record)}"
+        )
+    return [record[name] for name in names]
+
+
+def shards(folder: Path, expected: Sequence[str], benchmark: str) -> tuple[list[Path], pl.DataFrame]:
+    """The Parquet files in a folder or its ``data``, and their columns without the pictures.
+
+    Raises:
+        FileNotFoundError: if there are none.
+        ValueError: if a column is missing.
+    """
+    files = [folder] if folder.suffix == ".parquet" else []
+    files = files or sorted(folder.glob("data/*.parquet")) or sorted(folder.glob("*.parquet"))
+    if not files:
+        raise FileNotFoundError(
+            f"{benchmark}: no Parquet files in {folder} or its folder 'data': give a copy of the published data "
+            f"set, with the columns {', '.join(expected)}"
+        )
+    schema = pl.read_parquet_schema(files[0])
+    missing = [name for name in expected if name not in schema]
+    if missing:
+        raise ValueError(
+            f"{benchmark}: {files[0]} has no column {', '.join(missing)}; expected {', '.join(expected)}, "
+            f"found {', '.join(schema)}"
+        )
+    plain = [name for name in expected if not isinstance(schema[name], pl.Struct)]
+    return files, pl.concat([pl.read_parquet(file, columns=plain) for file in files])
+
+
+def folder_of_pictures(folder: Path, names: Sequence[str], benchmark: str) -> Path:
+    """The first folder of these names inside or beside ``folder``.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    places = [base / name for base in (folder, folder.parent) for name in names]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(
+        f"{benchmark}: no pictures; expected one of the folders {', '.join(map(str, places))}"
+    )

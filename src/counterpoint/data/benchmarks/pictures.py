@@ -1,0 +1,141 @@
+"""Pictures of a benchmark, decoded when they are asked for: files, or a column of Parquet files."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Int, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels."""
+
+_BLOCK = 64  # rows of a Parquet file that are read together
+
+
+class Pictures(ABC):
+    """Numbered pictures."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def name(self, number: int) -> str:
+        """What an error calls a picture."""
+
+    @abstractmethod
+    def open(self, number: int) -> Image.Image:
+        """One picture, as it is stored."""
+
+    def squares(self, numbers: Int[np.ndarray, " k"], size: int) -> UInt8[Tensor, "k 3 size size"]:
+        """Some pictures as RGB squares: transparent parts on white, shorter side to ``size``, centre crop.
+
+        Raises:
+            ValueError: for a picture that cannot be read; the message names it.
+        """
+
+        def decode(number: int) -> np.ndarray:
+            try:
+                return _square(self.open(number), size)
+            except Exception as error:
+                raise ValueError(f"{self.name(number)} cannot be read as a picture: {error}") from error
+
+        found = np.zeros((len(numbers), 3, size, size), dtype=np.uint8)
+        with ThreadPoolExecutor() as pool:
+            for place, square in enumerate(pool.map(decode, numbers.tolist())):
+                found[place] = square
+        return torch.from_numpy(found)
+
+
+@final
+class Files(Pictures):
+    """Picture files, or parts of them.
+
+    Args:
+        paths: the files; all must exist.
+        crops: the part of each that is meant; the whole where it is None.
+        advice: where an error says the pictures belong.
+
+    Raises:
+        FileNotFoundError: if some are not there.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], crops: Sequence[Box | None] | None = None, advice: str = ""
+    ) -> None:
+        missing = [path for path in dict.fromkeys(paths) if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{len(missing)} of {len(set(paths))} pictures are not there, first {missing[0]}"
+                + (f": {advice}" if advice else "")
+            )
+        self._paths, self._crops = paths, crops
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def name(self, number: int) -> str:
+        return str(self._paths[number])
+
+    def open(self, number: int) -> Image.Image:
+        with Image.open(self._paths[number]) as opened:
+            picture = opened.convert("RGBA")
+        crop = None if self._crops is None else self._crops[number]
+        return picture if crop is None else picture.crop(crop)
+
+
+@final
+class Column(Pictures):
+    """A column of Parquet files in the layout of Hugging Face datasets: structs with ``bytes``.
+
+    Args:
+        files: the shards, in order.
+        column: its name.
+        rows: rows of all shards together that are meant; all unless given.
+    """
+
+    def __init__(self, files: Sequence[Path], column: str, rows: Int[np.ndarray, " n"] | None = None) -> None:
+        lengths = [pl.scan_parquet(file).select(pl.len()).collect().item() for file in files]
+        self._files, self._column = list(files), column
+        self._starts = np.cumsum([0, *lengths])
+        self._rows = np.arange(self._starts[-1]) if rows is None else rows
+        self._block = lru_cache(maxsize=4)(self._read)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def name(self, number: int) -> str:
+        file, row = self._place(number)
+        return f"{self._files[file]}, row {row + 1}, {self._column}"
+
+    def open(self, number: int) -> Image.Image:
+        file, row = self._place(number)
+        stored = self._block(file, row // _BLOCK)[row % _BLOCK]
+        return Image.open(io.BytesIO(stored["bytes"])).convert("RGBA")
+
+    def _place(self, number: int) -> tuple[int, int]:
+        row = int(self._rows[number])
+        file = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return file, row - int(self._starts[file])
+
+    def _read(self, file: int, block: int) -> list[dict[str, bytes]]:
+        part = pl.scan_parquet(self._files[file]).select(self._column).slice(block * _BLOCK, _BLOCK)
+        stored: list[dict[str, bytes]] = part.collect()[self._column].to_list()
+        return stored
+
+
+def _square(picture: Image.Image, size: int) -> UInt8[np.ndarray, "3 size size"]:
+    white = Image.new("RGBA", picture.size, "white")
+    white.alpha_composite(picture)
+    square = ImageOps.fit(white.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(square).transpose(2, 0, 1)

@@ -1,0 +1,265 @@
+"""``scenes``: pictures composed of emoji, of which everything is known, as a data set."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from typing import Any, Protocol, final, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+from torch import Tensor
+
+from ..base import ImageSource, Labels, PairedData, Rows, SomeItems, Splits
+from ..rendering import ARTISTS
+from . import captions
+from .backgrounds import BACKGROUNDS
+from .compose import compose
+from .dials import Dials
+from .draws import Draws
+from .labels import label_sets, subset_of
+from .presets import Preset, Side, find
+from .render import Drawing, draw
+from .scene import Scene
+
+PIXELS = 96
+GREY = 128
+"""What a picture that is not there looks like, all over."""
+_SPLIT = 10**9  # ids of a split start at a multiple, so that they stay when another split grows
+_OTHERS = 5 * 10**8  # from here on are the scenes whose captions are given to others by mistake
+_DESCRIBED = 1000
+
+
+@runtime_checkable
+class StoredPictures(Protocol):
+    """Pictures that were drawn before."""
+
+    pixels: int
+
+    def __call__(self, rows: Rows) -> Tensor: ...
+
+
+@final
+class Scenes(PairedData):
+    """Scenes of a preset, made when they are asked for: a scene is a function of its row's id and split.
+
+    The first caption of a row says plainly what there is, in the first language; others follow in further
+    languages. Training also draws from other ways to say it.
+
+    Args:
+        preset: what the scenes are like, and how many there are.
+        image_size: of the views that will be cut from the pictures, in pixels.
+        name: how the user named it.
+        stored: the pictures, where they are read and not drawn.
+
+    Attributes:
+        preset: what the scenes are like.
+        pixels: side of a picture.
+        sides: every split (side and name), with its rows' number and dials.
+
+    >>> world = Scenes(find("basic"))
+    >>> world.captions(0)[0] == captions.short(world.scene(0)).text
+    True
+    >>> world.images(np.array([0, 1])).shape
+    torch.Size([2, 3, 96, 96])
+    """
+
+    def __init__(
+        self, preset: Preset, image_size: int = 48, name: str = "", stored: StoredPictures | None = None
+    ) -> None:
+        self.preset, self.image_size, self.stored = preset, image_size, stored
+        self.name = name or f"scenes:{preset.name}"
+        self.pixels = preset.pixels or max(PIXELS, round(image_size * 4 / 3))
+        if stored is not None:
+            self.pixels = stored.pixels
+        self.sides = list(preset.splits.items())
+        counts = [count for _, (count, _) in self.sides]
+        self._starts = [0, *accumulate(counts)]
+        self.ids = np.concatenate([_SPLIT * k + np.arange(count) for k, count in enumerate(counts)])
+        self.splits = self._splits()
+        drawn = {artist for _, (_, dials) in self.sides for artist in dials.artists}
+        self.attribution = "; ".join(a.attribution for a in ARTISTS if a.name.lower() in drawn)
+        self.scene = lru_cache(maxsize=2**16)(self._scene)
+
+    def __reduce__(self) -> tuple[Callable[..., Scenes], tuple[Any, ...]]:
+        return Scenes, (self.preset, self.image_size, self.name, self.stored)
+
+    @classmethod
+    def parse(cls, source: str, image_size: int = 48) -> Scenes:
+        """A world as it is written: ``scenes:PRESET``, then options after commas.
+
+        >>> len(Scenes.parse("scenes:basic,train=300").splits.train)
+        300
+
+        Raises:
+            UnknownName: for an unknown preset or option.
+            ValueError: for a value that an option cannot have, or an option without one.
+        """
+        head, *rest = (part.strip() for part in source.split(","))
+        options: dict[str, str] = {}
+        for part in rest:
+            name, equals, value = part.partition("=")
+            if not (name and equals and value):
+                raise ValueError(f"{source!r}: {part!r} is no option; write name=value")
+            if name in options:
+                raise ValueError(f"{source!r}: option {name!r} is given twice")
+            options[name] = value
+        preset = find(head.partition(":")[2] or "basic").changed(options)
+        return cls(preset, image_size, ",".join([head, *rest]))
+
+    def _splits(self) -> Splits:
+        rows: dict[Side, dict[str, Rows]] = {"train": {}, "validation": {}, "test": {}}
+        for k, ((side, name), _) in enumerate(self.sides):
+            rows[side][name] = np.arange(self._starts[k], self._starts[k + 1])
+        return Splits(rows["train"][""], rows["validation"], rows["test"])
+
+    def split_rows(self) -> dict[str, Rows]:
+        """The rows of every split by what it is called: ``train``, ``test: broken``."""
+        return {
+            f"{side}: {name}" if name else side: np.arange(self._starts[k], self._starts[k + 1])
+            for k, ((side, name), _) in enumerate(self.sides)
+        }
+
+    def _scene(self, row: int) -> Scene:
+        return compose(self.dials(row), self.preset.seed, int(self.ids[row]), self._stream(row))
+
+    def dials(self, row: int) -> Dials:
+        """The dials of a row's split."""
+        return self.sides[self._side(row)][1][1]
+
+    def draws(self, row: int) -> Draws:
+        """A row's own random choices."""
+        return Draws(self.preset.seed, int(self.ids[row]), self._stream(row))
+
+    def _side(self, row: int) -> int:
+        return bisect_right(self._starts, row) - 1
+
+    def _stream(self, row: int) -> str:
+        side, name = self.sides[self._side(row)][0]
+        return f"{self.preset.name} {self.preset.version} {side} {name}"
+
+    def told(self, row: int) -> Scene:
+        """What the captions of a row speak of: its own scene, or under label noise another one."""
+        dials = self.dials(row)
+        if not (dials.label_noise and self.draws(row).happens("label noise", dials.label_noise)):
+            return self.scene(row)
+        return compose(dials, self.preset.seed, int(self.ids[row]) + _OTHERS, self._stream(row))
+
+    def missing(self, row: int) -> tuple[bool, bool]:
+        """Whether a row's picture is not there, and whether its caption is not."""
+        dials, draws = self.dials(row), self.draws(row)
+        return (
+            draws.happens("missing picture", dials.missing_pictures),
+            draws.happens("missing caption", dials.missing_captions),
+        )
+
+    def draw(self, rows: Rows) -> Drawing:
+        """The pictures of some rows, with the mask and the box of every thing, whether a row lacks it or not."""
+        return draw([self.scene(int(row)) for row in rows], self.pixels)
+
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        """The pictures of some rows, grey where they are missing."""
+        if self.stored is not None:
+            return self.stored(rows)
+        return self._drawn(rows, lambda scene: scene)
+
+    def _drawn(self, rows: Rows, change: Callable[[Scene], Scene]) -> UInt8[Tensor, "n 3 H W"]:
+        pictures = draw([change(self.scene(int(row))) for row in rows], self.pixels).pictures
+        for place, row in enumerate(rows):
+            if self.dials(int(row)).missing_pictures and self.missing(int(row))[0]:
+                pictures[place] = GREY
+        return pictures
+
+    def captions(self, row: int) -> Sequence[str]:
+        """The plainest caption in each language; empty if it is missing."""
+        if self.dials(row).missing_captions and self.missing(row)[1]:
+            return [""]
+        scene = self.told(row)
+        return [captions.short(scene, language).text for language in self.preset.languages]
+
+    def training_captions(self, row: int) -> Sequence[str]:
+        """The captions, and for each language another way to say it."""
+        plain = self.captions(row)
+        if not plain[0]:
+            return plain
+        scene, draws = self.told(row), self.draws(row)
+        other = [captions.short(scene, language, draws).text for language in self.preset.languages]
+        return list(dict.fromkeys([*plain, *other]))
+
+    @cached_property
+    def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
+        """How many things there are that words speak of."""
+        return np.array([subset_of(self.scene(row)) for row in range(len(self))])
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
+        """The ways to classify scenes (:mod:`counterpoint.data.scenes.labels`)."""
+        return label_sets(self)
+
+    def shifts(self) -> Mapping[str, ImageSource]:
+        """The same scenes by the other artist, and on another background."""
+
+        def artist(scene: Scene) -> Scene:
+            things = (replace(thing, artist=1 - thing.artist) for thing in scene.things)
+            return replace(scene, things=tuple(things))
+
+        def background(scene: Scene) -> Scene:
+            others = [name for name in BACKGROUNDS if name != scene.background]
+            return replace(scene, background=others[scene.index % len(others)])
+
+        return {
+            "artist": lambda rows: self._drawn(rows, artist),
+            "background": lambda rows: self._drawn(rows, background),
+        }
+
+    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
+        """Squares, choices, regions or questions about some rows."""
+        from .items import items_of
+
+        return items_of(self, form, rows)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """What there is; frequencies are those of the first training rows."""
+        plain, turned = Dials(), self.preset.dials
+        own = {name: getattr(turned, name) for name in Dials.model_fields}
+        rows = self.splits.train[:_DESCRIBED]
+        scenes = [self.scene(int(row)) for row in rows]
+        words = [len(self.captions(int(row))[0].split()) for row in rows]
+        things = [thing for scene in scenes for thing in scene.things]
+        counted = Counter(thing.concept for thing in things)
+        return {
+            "data": {
+                "name": self.name,
+                "about": self.preset.about,
+                "version": self.preset.version,
+                "seed": self.preset.seed,
+                "rows": len(self),
+                "pixels": f"{self.pixels} × {self.pixels}",
+            },
+            "splits": {split: len(rows) for split, rows in self.split_rows().items()},
+            "dials that are turned": {
+                name: _shown(value) for name, value in own.items() if value != getattr(plain, name)
+            },
+            f"the first {len(rows):,} training scenes": {
+                "things, mean": round(len(things) / len(rows), 2),
+                "coloured things": f"{sum(t.colour is not None for t in things) / max(len(things), 1):.0%}",
+                "scenes with a relation": f"{sum(bool(s.relations) for s in scenes) / len(rows):.0%}",
+                "concepts": len(counted),
+                "most common": ", ".join(f"{name} {count}" for name, count in counted.most_common(5)),
+                "words in a caption, median": int(np.median(words)),
+                "words in a caption, most": max(words),
+            },
+            "attribution": {a.name: a.attribution for a in ARTISTS if a.attribution in self.attribution},
+        }
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    if value and isinstance(value[0], int):
+        return "-".join(map(str, value))
+    return ", ".join(" and ".join(v) if isinstance(v, tuple) else str(v) for v in value)

@@ -1,0 +1,135 @@
+"""What a decoding method is: branches beside the user's own input, their weights, and a plausibility rule."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Never, final
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .branch import Branch
+from .combine import Weights, plausible
+
+if TYPE_CHECKING:
+    from .generate import Bound
+
+Logits = Float[Tensor, "b v"]
+
+
+class Decoding(ABC):
+    """A way to choose the next token from several branches; used as ``model.generate(**inputs, custom_generate=…)``.
+
+    At every step the model runs once on the user's own input, which gives logits ``l``, and once on each further
+    branch, which gives ``l_i`` after the same generated tokens. ``weights`` says how they add up, ``keep`` which
+    tokens may be chosen; the user's own processors and warpers act on the result.
+
+    Attributes:
+        papers: slugs of the papers it comes from.
+        beams: whether it can be used with beam search.
+    """
+
+    papers: ClassVar[tuple[str, ...]] = ()
+    beams: ClassVar[bool] = True
+
+    @abstractmethod
+    def branches(self) -> tuple[Branch, ...]:
+        """The further branches, in the order in which ``weights`` and ``keep`` see their logits."""
+
+    @abstractmethod
+    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+        """How the branches' logits add up at one step."""
+
+    @abstractmethod
+    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        """Which tokens may be chosen at one step."""
+
+    @final
+    def on(self, inputs: Mapping[str, Any], *, model: Any = None, **given: Any) -> Bound:
+        """Bind the method to the inputs that ``generate`` is called with.
+
+        Args:
+            inputs: what the processor made, pictures as pixels.
+            model: needed only where the model's ``generate`` hands over to its language model (BLIP-2,
+                InstructBLIP) and a branch holds a picture.
+            given: what the method needs beside: the inputs of further branches, or a description.
+
+        Returns:
+            what ``custom_generate=`` takes; after a call its ``cost`` says how many passes each branch took.
+
+        Raises:
+            ValueError: where something that the method needs is missing, or not known to it.
+            ImportError: for a version of transformers in which ``custom_generate`` takes no callable.
+        """
+        from .generate import Bound  # which takes a method
+
+        return Bound(self, inputs, model, given)
+
+    def __add__(self, other: Decoding) -> Decoding:
+        """Both at once: ``l + (what one adds to l) + (what the other adds)``, over what both find plausible."""
+        return Together((self, other))
+
+    @final
+    def __call__(self, *args: Any, **options: Any) -> Never:
+        """transformers would pass over what it cannot call, and decode plainly without a word."""
+        name = type(self).__name__
+        raise ValueError(f"{name} is not bound to inputs; pass custom_generate={name}(…).on(inputs)")
+
+
+class Contrastive(Decoding):
+    """A method whose plausibility is ``p(y) ≥ β·max_w p(w)`` on the user's own input; it has a field ``beta``."""
+
+    beta: float
+
+    @final
+    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        return plausible(own, self.beta)
+
+
+@final
+@dataclass(frozen=True)
+class Together(Decoding):
+    """Several methods at once, as ``a + b`` makes it."""
+
+    methods: tuple[Decoding, ...]
+
+    @property
+    def beams(self) -> bool:  # type: ignore[override] # a fact about its methods
+        return all(method.beams for method in self.methods)
+
+    def branches(self) -> tuple[Branch, ...]:
+        return tuple(branch for method in self.methods for branch in method.branches())
+
+    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+        parts = [method.weights(own, theirs) for method, theirs in self._each(others)]
+        total = 1.0 + sum(part.total - 1.0 for part in parts)
+        return Weights([weight for part in parts for weight in part.others], total)
+
+    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        first, *rest = (method.keep(own, theirs) for method, theirs in self._each(others))
+        for mask in rest:
+            first = first & mask
+        return first
+
+    def _each(self, others: Sequence[Logits]) -> list[tuple[Decoding, Sequence[Logits]]]:
+        pairs, start = [], 0
+        for method in self.methods:
+            end = start + len(method.branches())
+            pairs.append((method, others[start:end]))
+            start = end
+        return pairs
+
+
+def check_weight(name: str, value: float) -> None:
+    """Raise unless a weight is a finite number that is not negative."""
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name}={value}: must be a finite number of at least 0")
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise unless a number lies between 0 and 1."""
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name}={value}: must lie between 0 (keeps every token) and 1 (only the likeliest)")

@@ -1,0 +1,42 @@
+"""MVCD: keep what in-context examples add to a model's answer, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from .branch import Given
+from .combine import Weights
+from .method import Contrastive, Logits, check_share
+
+
+@final
+@dataclass(frozen=True)
+class ExampleContrastive(Contrastive):
+    """``l − l_zero``: l with in-context examples in the prompt, l_zero without; weights 1 and −1, no 1 + α.
+
+    ``generate`` gets the prompt with the examples, ``.on(inputs, without_examples=zero_shot)`` both, examples and
+    query in one format. No picture need enter the model: in the paper vision modules have put it into words. Where
+    both prompts give the same logits the difference says nothing, and the step is plain decoding. It ends when
+    the chosen token is the end token.
+
+    Attributes:
+        beta: of the plausibility rule (the paper's relative top), without which the difference degenerates.
+
+    Source: contrastive-example decoding of MVCD (arXiv 2502.11751).
+    """
+
+    papers: ClassVar[tuple[str, ...]] = ("mvcd",)
+
+    beta: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_share("beta", self.beta)
+
+    def branches(self) -> tuple[Given]:
+        return (Given("without_examples"),)
+
+    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+        same = (own == others[0]).all(-1).float()
+        return Weights([same - 1.0], total=same)

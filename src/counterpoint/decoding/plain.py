@@ -1,0 +1,31 @@
+"""Plain decoding, and what the plausibility rule does to it alone: the baselines of every method here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from .combine import Weights
+from .method import Contrastive, Logits, check_share
+
+
+@final
+@dataclass(frozen=True)
+class Plain(Contrastive):
+    """``l``, under the plausibility rule: a method's mask without its contrast, at the cost of plain decoding.
+
+    Attributes:
+        beta: of the plausibility rule; 0 keeps every token, which is plain decoding.
+    """
+
+    beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_share("beta", self.beta)
+
+    def branches(self) -> tuple[()]:
+        return ()
+
+    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+        return Weights([])

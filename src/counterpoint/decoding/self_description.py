@@ -1,0 +1,56 @@
+"""CODE: contrast the picture with the model's own description of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .branch import Described
+from .combine import Weights, bounded_divergence, plausible
+from .method import Decoding, Logits
+
+
+@final
+@dataclass(frozen=True)
+class DescriptionContrastive(Decoding):
+    """``(1 + α_t)·l − α_t·l_d``, l_d with the description's words in the picture's place.
+
+    Each step sets both the weight and the plausibility rule from the bounded divergence D of the two
+    distributions: ``α_t = 1 − D`` and ``β_t = D``. Where both agree the contrast is full and nothing is left out;
+    where they differ there is none, and only what the picture makes likeliest stays.
+
+    The description is made once a picture: ``.on(inputs, description=describe(model, description_inputs))``.
+    What it omits is promoted and what it makes up is suppressed, so it should be complete.
+
+    Attributes:
+        exponent: k of the divergence, not a weight; at 1 the rule almost never acts.
+
+    Raises:
+        ValueError: for an exponent that is not positive.
+
+    Source: CODE (arXiv 2406.01920).
+    """
+
+    papers: ClassVar[tuple[str, ...]] = ("code-decoding",)
+
+    exponent: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not self.exponent > 0:
+            raise ValueError(f"exponent={self.exponent}: must be positive")
+
+    def branches(self) -> tuple[Described]:
+        return (Described(),)
+
+    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+        return Weights([self._divergence(own, others[0]) - 1.0])
+
+    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        return plausible(own, self._divergence(own, others[0]))
+
+    def _divergence(self, own: Logits, other: Logits) -> Float[Tensor, " b"]:
+        return bounded_divergence(own.softmax(-1), other.softmax(-1), self.exponent)

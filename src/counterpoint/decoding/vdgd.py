@@ -1,0 +1,79 @@
+"""VDGD: among likely tokens prefer those that the model's own description supports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from ..registry import unknown
+from .branch import Support
+from .combine import Weights, nucleus
+from .method import Decoding, Logits
+
+_REDUCTIONS: dict[str, Literal["max", "mean", "sum"]] = {"min": "max", "avg": "mean", "sum": "sum"}
+
+
+@final
+@dataclass(frozen=True)
+class DescriptionGrounded(Decoding):
+    """Scores ``−K(v)`` in place of the logits, ``K(v) = min_j KL(onehot(v) ‖ q_j) = min_j −log q_j(v)``.
+
+    q_j is the model's distribution at place j of its description, at temperature 1. Candidates are a nucleus of
+    the answer's own distribution; among them the model's preference is lost, which is intended. An answer that
+    needs words the description lacks (yes, no, sums) is penalised. With an empty description it is plain decoding.
+
+    The prompt must hold the description, in the paper's words *"The input image is described as follows:
+    {description} {question}"*: describe first, write the prompt with the text, then
+    ``.on(inputs, description=description)``.
+
+    Attributes:
+        top_p: of the nucleus.
+        temperature: of the distribution that the nucleus is of.
+        reduction: over the places of the description: ``"min"``, ``"avg"`` or ``"sum"``.
+        divided: divide K by the size of the vocabulary. The released code does, by the default reduction of its
+            KL function, and then chooses all but uniformly in the nucleus; for comparison only.
+
+    Raises:
+        UnknownName: for another reduction.
+        ValueError: for a share outside (0, 1] or a temperature that is not positive.
+
+    Source: VDGD (arXiv 2405.15683).
+    """
+
+    papers: ClassVar[tuple[str, ...]] = ("vdgd",)
+    beams: ClassVar[bool] = False
+
+    top_p: float = 0.5
+    temperature: float = 0.5
+    reduction: str = "min"
+    divided: bool = False
+
+    def __post_init__(self) -> None:
+        if self.reduction not in _REDUCTIONS:
+            raise unknown("reduction", self.reduction, _REDUCTIONS)
+        if not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top_p={self.top_p}: must lie above 0 and not above 1")
+        if not self.temperature > 0.0:
+            raise ValueError(f"temperature={self.temperature}: must be positive")
+
+    def branches(self) -> tuple[Support]:
+        return (Support(_REDUCTIONS[self.reduction]),)
+
+    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+        if not self.divided:
+            return Weights([1.0])
+        described = (~self._empty(own, others[0])).float()
+        share = described / own.shape[-1]
+        return Weights([share], total=1.0 - described + share)
+
+    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        return nucleus(own, self.top_p, self.temperature) | self._empty(own, others[0])[:, None]
+
+    def _empty(self, own: Logits, support: Logits) -> Bool[Tensor, " b"]:
+        """A branch that knows no token is the user's own."""
+        return torch.eq(own, support).all(-1)

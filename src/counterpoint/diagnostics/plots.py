@@ -1,0 +1,181 @@
+"""The few kinds of plots that diagnostics are drawn with, as matplotlib figures in the colours of the reports."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, SOFT, GRID, PAGE = "#1a1d21", "#565d66", "#e6e9ed", "#ffffff"
+COLOURS = ("#1668b0", "#b65200", "#00806a", "#a3307e", "#73641a", "#5a48b5", "#7a4a2b", "#4c5661")
+
+_VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--grid", PAGE: "--page"}
+_VARIABLES |= {colour: f"--c{k}" for k, colour in enumerate(COLOURS)}
+_STYLE = {
+    "axes.edgecolor": GRID,
+    "axes.grid": True,
+    "axes.labelcolor": SOFT,
+    "axes.axisbelow": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "grid.color": GRID,
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+    "savefig.transparent": True,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+}
+
+Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
+"""x and y."""
+
+
+def lines(
+    curves: Mapping[str, Curve], *, x: str, y: str, log: bool = False, ticks: Sequence[str] = ()
+) -> Figure:
+    """A curve for each name.
+
+    Args:
+        curves: up to eight; a name that ends in ``"at the start"`` is drawn dashed, in the last curve's colour.
+        x, y: what the axes are.
+        log: whether x is logarithmic.
+        ticks: names of the positions 0, 1, … on x.
+    """
+    figure, axes = _empty(x, y)
+    with mpl.rc_context(_STYLE):
+        colour = -1
+        for name, (across, up) in curves.items():
+            dashed = name.endswith("at the start")
+            colour += not dashed or colour < 0
+            axes.plot(
+                across, up, "o--" if dashed else "o-", color=COLOURS[colour % 8], markersize=4, label=name
+            )
+        if log:
+            axes.set_xscale("log")
+        if ticks:
+            axes.set_xticks(
+                range(len(ticks)),
+                ticks,
+                rotation=45 if len(ticks) > 6 else 0,
+                ha="right" if len(ticks) > 6 else "center",
+            )
+        if len(curves) > 1:
+            axes.legend()
+    return figure
+
+
+def bars(values: Mapping[str, float], *, x: str) -> Figure:
+    """A bar for each name, from top to bottom, with its value."""
+    figure, axes = _empty(x, "", height=0.8 + 0.32 * len(values))
+    with mpl.rc_context(_STYLE):
+        names = list(values)
+        found = axes.barh(names, list(values.values()), color=COLOURS[0], height=0.6)
+        axes.bar_label(found, fmt="%.3g", padding=3, color=INK)
+        axes.invert_yaxis()
+        axes.margins(x=0.15)
+        axes.grid(axis="y", visible=False)
+        axes.axvline(0, color=SOFT, linewidth=1)
+    return figure
+
+
+def histograms(groups: Mapping[str, Float[np.ndarray, " _"]], *, x: str) -> Figure:
+    """How the values of each group are spread, on the same bins."""
+    figure, axes = _empty(x, "share")
+    with mpl.rc_context(_STYLE):
+        finite = np.concatenate([np.ravel(v)[np.isfinite(np.ravel(v))] for v in groups.values()])
+        edges = np.histogram_bin_edges(finite, bins=40)
+        for k, (name, values) in enumerate(groups.items()):
+            weights = np.full(np.size(values), 1 / max(np.size(values), 1))
+            axes.hist(
+                np.ravel(values), edges.tolist(), weights=weights, color=COLOURS[k], alpha=0.55, label=name
+            )
+        if len(groups) > 1:
+            axes.legend()
+    return figure
+
+
+def scatter(groups: Mapping[str, Float[np.ndarray, "_ 2"]], *, x: str, y: str, equal: bool = False) -> Figure:
+    """A dot for each row of each group; ``equal``: both axes on one scale around a cross at 0."""
+    figure, axes = _empty(x, y, height=3.4 if equal else 2.8)
+    with mpl.rc_context(_STYLE):
+        for k, (name, points) in enumerate(groups.items()):
+            axes.scatter(
+                *points.T, s=22 if equal else 9, color=COLOURS[k % 8], alpha=0.75, linewidths=0, label=name
+            )
+        if equal:
+            reach = 1.1 * max((float(np.abs(p).max()) for p in groups.values() if p.size), default=1.0) or 1.0
+            axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+            axes.axhline(0, color=SOFT, linewidth=1)
+            axes.axvline(0, color=SOFT, linewidth=1)
+        if len(groups) > 1:
+            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def heat(matrix: Float[np.ndarray, "rows columns"], rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """A matrix of values in [0, 1], dark for 1, each written into its cell."""
+    side = 0.9 + 0.42 * len(columns)
+    figure, axes = _empty("", "", width=side + 1.2, height=0.9 + 0.36 * len(rows))
+    with mpl.rc_context(_STYLE):
+        axes.imshow(
+            matrix,
+            cmap=mpl.colors.LinearSegmentedColormap.from_list("", ["#eef3f8", COLOURS[0]]),
+            vmin=0,
+            vmax=1,
+            aspect="auto",
+        )
+        axes.grid(visible=False)
+        axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+        axes.set_yticks(range(len(rows)), rows)
+        for i, j in np.ndindex(matrix.shape):
+            if np.isfinite(matrix[i, j]):
+                dark = matrix[i, j] > 0.55
+                # Not INK: the cells keep their colours on a dark page, and so must what is written in them.
+                axes.text(
+                    j,
+                    i,
+                    f"{matrix[i, j]:.2f}"[-3:] if matrix[i, j] < 0.995 else "1",
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color="white" if dark else "black",
+                )
+    return figure
+
+
+def svg(figure: Figure, name: str) -> str:
+    """A figure as SVG to stand in a page: its colours are the page's variables, its ids begin with ``name``.
+
+    >>> "var(--c0)" in svg(bars({"a": 1.0}, x="count"), "example")
+    True
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    for colour, variable in _VARIABLES.items():
+        text = re.sub(re.escape(colour), f"var({variable})", text, flags=re.IGNORECASE)
+    return text
+
+
+def _empty(x: str, y: str, width: float = 5.6, height: float = 2.8) -> tuple[Figure, Axes]:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set(xlabel=x, ylabel=y)
+        axes.tick_params(length=0)
+    return figure, axes

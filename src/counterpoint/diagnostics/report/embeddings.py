@@ -1,0 +1,234 @@
+"""Sections about the embeddings of a test set."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ...data import views as view_room
+from .. import plots
+from ..augmentation import centres, concentration
+from ..gap import centroid_gap, separability
+from ..geometry import (
+    alignment,
+    collapse_warning,
+    components,
+    effective_rank,
+    explained_variance,
+    tolerance,
+    uniformity,
+)
+from ..inversion import average_precision, to_image, to_text
+from ..negatives import hardness
+from .subject import Section, Subject
+
+INVERTED = {"image": 128, "text": 24}
+"""How many samples are inverted."""
+STEPS = {"image": 150, "text": 100}
+"""Of optimisation for each: the paper's 150 for pictures, a tenth of its 1,000 for texts, which cost most."""
+AUGMENTED, VIEWS, SIDE = 200, 16, 16
+
+
+def spread(subject: Subject) -> Section:
+    images = subject.images
+    numbers = {"uniformity of pictures": uniformity(images)}
+    groups = {"any two pictures": _cosines(images, images.roll(1, 0))}
+    if subject.data.labels:
+        numbers["tolerance of pictures"] = tolerance(images, subject.labels(subject.seen))
+    sentence = "Pictures cover the sphere as evenly as uniformity says (0: one point, −4: as even as can be)"
+    if subject.both:
+        numbers |= {
+            "alignment": alignment(images, subject.texts),
+            "uniformity of texts": uniformity(subject.texts),
+        }
+        groups = {
+            "a picture and its text": _cosines(images, subject.texts),
+            "a picture and another's text": _cosines(images, subject.texts.roll(1, 0)),
+            **groups,
+        }
+        apart = float(groups["a picture and its text"].mean() - groups["a picture and another's text"].mean())
+        numbers["pairs closer by"] = apart
+        sentence = (
+            f"A picture is closer to its own text than to another's by a cosine of {apart:.2f} on average"
+        )
+    sentence += (
+        ". Tolerance, the cosine within a class, rises by itself under collapse: read it beside uniformity."
+    )
+    figure = plots.histograms(groups, x="cosine")
+    return Section("spread", "Alignment, uniformity, tolerance", sentence, numbers, figure)
+
+
+def _cosines(x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+    found: np.ndarray = (F.normalize(x, dim=-1) * F.normalize(y, dim=-1)).sum(1).numpy()
+    return found
+
+
+def rank(subject: Subject) -> Section:
+    clouds = {"pictures": subject.images} | ({"texts": subject.texts} if subject.both else {})
+    numbers: dict[str, float] = {}
+    curves: dict[str, plots.Curve] = {}
+    warnings = []
+    for name, z in clouds.items():
+        numbers[f"effective rank of {name}"] = effective_rank(z)
+        numbers[f"components for 99 % of {name}"] = components(z)
+        explained = explained_variance(z).numpy()
+        curves[name] = (np.arange(1, len(explained) + 1), explained)
+        warning = collapse_warning(z)
+        warnings += [f"{name} are {warning}"] if warning else []
+    d = subject.images.shape[1]
+    used = numbers["effective rank of pictures"]
+    sentence = f"Of {d} directions pictures use about {used:.0f} (effective rank, RankMe)"
+    sentence += f"; {'; '.join(warnings)}." if warnings else "; nothing has collapsed."
+    figure = plots.lines(curves, x="principal components", y="variance explained", log=True)
+    return Section("rank", "Directions in use", sentence, numbers, figure)
+
+
+def gap(subject: Subject) -> Section:
+    _needs_both(subject)
+    images, texts = (F.normalize(z, dim=-1) for z in (subject.images, subject.texts))
+    numbers = {
+        "distance of the centres": centroid_gap(images, texts),
+        "separability": separability(images, texts),
+        # The cheap control: what is left of the gap when each modality's mean is taken away.
+        "separability, means removed": separability(images - images.mean(0), texts - texts.mean(0)),
+    }
+    both = torch.cat([images, texts]).double()
+    axes = torch.linalg.svd(both - both.mean(0), full_matrices=False).Vh[:2]
+    found = numbers["separability"]
+    sentence = (
+        f"A linear classifier tells pictures from texts in {found:.0%} of cases (50 %: mixed, 100 %: two clouds), and "
+        f"their centres are {numbers['distance of the centres']:.2f} apart."
+    )
+    figure = plots.scatter(
+        {"pictures": (images.double() @ axes.T).numpy(), "texts": (texts.double() @ axes.T).numpy()},
+        x="first principal component of both",
+        y="second",
+    )
+    return Section("gap", "The gap between pictures and texts", sentence, numbers, figure)
+
+
+def hard_negatives(subject: Subject) -> Section:
+    _needs_both(subject)
+    found = hardness(subject.images, subject.texts)
+    n = len(subject.images) - 1
+    share = np.array(found.effective) / n
+    middle = found.temperatures.index(0.1)
+    sentence = (
+        f"At a temperature of 0.1 the push of InfoNCE falls on about {found.effective[middle]:.0f} of {n} "
+        f"negatives, and the hardest 1 % of them get {found.hardest[middle]:.0%} of it."
+    )
+    numbers = {}
+    for tau, effective, hardest in zip(found.temperatures, found.effective, found.hardest, strict=True):
+        numbers[f"negatives that count at τ = {tau:g}"] = effective
+        numbers[f"share of the hardest 1 % at τ = {tau:g}"] = hardest
+    figure = plots.lines(
+        {
+            "negatives that count, share": (found.temperatures, share),
+            "push on the hardest 1 %": (found.temperatures, found.hardest),
+        },
+        x="temperature",
+        y="share",
+        log=True,
+    )
+    return Section("hardness", "Which negatives are pushed", sentence, numbers, figure)
+
+
+def inversion(subject: Subject) -> Section:
+    """Retrieval of pictures, and of texts, of the same class: within the modality, across by inversion, the control."""
+    _needs_both(subject)
+    classes = subject.labels(subject.seen)
+    kept = torch.arange(len(classes))[classes >= 0]
+    numbers: dict[str, float] = {}
+    for kind, gallery in (("image", subject.images), ("text", subject.texts)):
+        own = kept[torch.linspace(0, len(kept) - 1, min(INVERTED[kind], len(kept))).long()]
+        rows = subject.seen[own.numpy()]
+        try:
+            inverted = (
+                to_text(subject.model, subject.data.images(rows), steps=STEPS[kind])
+                if kind == "image"
+                else to_image(subject.model, subject.captions(rows), steps=STEPS[kind])
+            )
+        except ValueError:
+            if kind == "image":
+                raise
+            continue  # convolutions have no tokens to put anything in the place of
+        crossed = inverted.features.cpu()
+
+        def same(part: slice, own: torch.Tensor = own) -> torch.Tensor:
+            return classes[own[part], None] == classes
+
+        def control(part: slice, own: torch.Tensor = own) -> torch.Tensor:
+            return classes[own[part], None] == classes[own]
+
+        place = torch.arange(len(own))
+        things = {"image": "pictures", "text": "texts"}[kind]
+        numbers[f"{things}, within"] = _mean(average_precision(gallery[own], gallery, same, own))
+        numbers[f"{things}, query inverted"] = _mean(average_precision(crossed, gallery, same, own))
+        numbers[f"{things}, control: within, queries alone"] = _mean(
+            average_precision(gallery[own], gallery[own], control, place)
+        )
+        numbers[f"{things}, control: both inverted"] = _mean(
+            average_precision(crossed, crossed, control, place)
+        )
+        numbers[f"cosine of inverted {things} with their target"] = float(inverted.cosine.mean())
+    difference = numbers["pictures, query inverted"] - numbers["pictures, within"]
+    sentence = (
+        f"Looking for pictures of the same class with a query taken to the text side is "
+        f"{'better' if difference > 0 else 'worse'} by {abs(difference):.3f} in mean average precision than with the "
+        f"picture itself. Better means that similarities within a modality are misaligned."
+    )
+    shown = {name: value for name, value in numbers.items() if not name.startswith("cosine")}
+    figure = plots.bars(shown, x="mean average precision")
+    return Section("inversion", "Within a modality or across", sentence, numbers, figure)
+
+
+def _mean(values: torch.Tensor) -> float:
+    found = values[~values.isnan()]
+    return float(found.mean()) if len(found) else math.nan
+
+
+def views(subject: Subject) -> Section:
+    """(σ, δ) of the augmentation that the method trains with, and how its features gather."""
+    name = next((v.augmentation for v in subject.model.views.values() if v.modality == "image"), None)
+    if name is None:
+        raise ValueError("the method sees no pictures")
+    rows = subject.seen[:: max(len(subject.seen) // AUGMENTED, 1)][:AUGMENTED]
+    labels = subject.labels(rows)
+    view, ids, pictures = view_room.image(name), subject.data.ids[rows], subject.data.images(rows)
+    size = subject.model.image_tower.size
+    pixels, features = [], []
+    for k in range(VIEWS):
+        seen = view.apply(pictures, view_room.key(0, k, ids, "diagnostics"), size)
+        pixels.append(F.interpolate(seen, size=SIDE, mode="area").flatten(1))
+        if k < 4:
+            features.append(subject.features.pictures((255 * seen).round().byte()))
+    found = concentration(torch.stack(pixels, 1), labels)
+    gathered = centres(torch.stack(features, 1), labels)
+    sentence = (
+        f"Under the view “{name}” two pictures of a class come within {found.distance:.2f} of each other on average; "
+        f"the nearest class centre is wrong for {gathered.error:.0%} of the views. Compare it with other "
+        f"augmentations at the same {VIEWS} views of {SIDE} × {SIDE} pixels."
+    )
+    numbers = {
+        "mean distance within classes": found.distance,
+        **{f"σ at δ = {d:.3g}, at least": s for d, s in zip(found.deltas, found.sigma, strict=True)},
+        "alignment of views": gathered.alignment,
+        "spread of classes": gathered.spread,
+        "largest product of two centres": gathered.divergence,
+        "views of an example further apart than 0.5": gathered.scattered,
+        "error of the nearest centre": gathered.error,
+    }
+    figure = plots.lines(
+        {"σ, at least": (found.deltas, found.sigma), "σ, at most": (found.deltas, found.star)},
+        x="δ, distance of the nearest views",
+        y="share of a class",
+    )
+    return Section("augmentation", "Concentration under augmentation", sentence, numbers, figure)
+
+
+def _needs_both(subject: Subject) -> None:
+    if not subject.both:
+        raise ValueError("it takes embeddings of pictures and of texts, and this model has those of one")

@@ -1,0 +1,39 @@
+"""The order of the examination, and how it is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from . import embeddings, network
+from .subject import Section, Subject
+
+SECTIONS: dict[str, tuple[str, Callable[[Subject], Section]]] = {
+    "spread": ("Alignment, uniformity, tolerance", embeddings.spread),
+    "rank": ("Directions in use", embeddings.rank),
+    "gap": ("The gap between pictures and texts", embeddings.gap),
+    "hardness": ("Which negatives are pushed", embeddings.hard_negatives),
+    "inversion": ("Within a modality or across", embeddings.inversion),
+    "augmentation": ("Concentration under augmentation", embeddings.views),
+    "dense": ("Alignment and uniformity of patches", network.dense_features),
+    "fourier": ("Frequencies by depth", network.frequencies),
+    "attention": ("How far heads look", network.attention_distance),
+    "offsets": ("Heads that look aside", network.offset_heads),
+    "cka": ("Layers that agree", network.layers),
+    "lesions": ("What each step is worth", network.lesion_study),
+    "hessian": ("Curvature of the loss", network.curvature),
+}
+"""A diagnostic's name to its title and what carries it out."""
+
+
+def diagnose(subject: Subject) -> Iterator[Section]:
+    """Carry out every diagnostic, one after the other.
+
+    One that does not apply (attention of convolutions, a gap between modalities of which there is one) is a
+    section that says why.
+    """
+    for name, (title, examine) in SECTIONS.items():
+        try:
+            yield examine(subject)
+        # What some tower cannot do must not cost the other sections.
+        except (ValueError, RuntimeError) as error:
+            yield Section(name, title, f"Not measured: {error}.", {}, None)

@@ -1,0 +1,121 @@
+"""Who is examined, and what an examination ends in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ...data.base import PairedData, Rows
+from ...data.loader import Loader
+from ...methods.base import TwoTower
+from ..capture import Captured, captured
+from ..features import Features
+
+EMBEDDED = 2000
+"""Rows whose embeddings are looked at, at most."""
+INSIDE = 128
+"""Rows with which a look inside the network is taken, at most."""
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Section:
+    """One diagnostic.
+
+    Attributes:
+        name: short, for programs; title: for people.
+        sentence: what the numbers say.
+        numbers: by name; NaN where undefined.
+        figure: the plot; None, with no numbers, where the diagnostic does not apply, which ``sentence`` explains.
+    """
+
+    name: str
+    title: str
+    sentence: str
+    numbers: Mapping[str, float]
+    figure: Figure | None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model with what it is examined on.
+
+    Attributes:
+        model: the model.
+        start: the same model before training, as a control.
+        data: pictures and captions.
+        rows: of the test set it is examined on.
+        loader: batches as in training, for the loss.
+        weight_decay: of the training.
+    """
+
+    model: TwoTower
+    start: TwoTower
+    data: PairedData
+    rows: Rows
+    loader: Loader
+    weight_decay: float
+
+    @cached_property
+    def features(self) -> Features:
+        return Features(self.model, self.data)
+
+    @cached_property
+    def seen(self) -> Rows:
+        """The rows whose embeddings are looked at, evenly spaced."""
+        return _spaced(self.rows, EMBEDDED)
+
+    @cached_property
+    def images(self) -> Float[Tensor, "n d"]:
+        return self.features.images(self.seen)
+
+    @cached_property
+    def texts(self) -> Float[Tensor, "n d"]:
+        return self.features.texts(self.captions(self.seen))
+
+    def captions(self, rows: Rows) -> list[str]:
+        return [self.data.evaluation_captions(int(row))[0] for row in rows]
+
+    @property
+    def both(self) -> bool:
+        """Whether there are embeddings of pictures and of texts."""
+        return {"image", "text"} <= set(self.model.embeds)
+
+    def labels(self, rows: Rows) -> Int[Tensor, " n"]:
+        """The classes of rows, by the data's first way to classify them.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        if not self.data.labels:
+            raise ValueError(f"the data {self.data.name!r} has no labels")
+        return torch.from_numpy(next(iter(self.data.labels.values())).values[rows])
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def prepared(self, rows: Rows) -> Float[Tensor, "n 3 size size"]:
+        tower = self.model.image_tower
+        return tower.prepare(self.data.images(rows)).to(self.device)
+
+    @cached_property
+    def inside(self) -> Rows:
+        return _spaced(self.rows, INSIDE)
+
+    def looks(self, model: TwoTower) -> Iterator[Captured]:
+        """What happens inside a model's image tower, a batch at a time."""
+        model.to(self.device)
+        for start in range(0, len(self.inside), BATCH):
+            yield captured(model.image_tower, self.prepared(self.inside[start : start + BATCH]))
+
+
+def _spaced(rows: Rows, most: int) -> Rows:
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]

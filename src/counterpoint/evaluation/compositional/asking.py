@@ -1,0 +1,137 @@
+"""What the tasks on items share: getting the items, similarities within an item, what counts as right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ...data.base import Rows, SomeItems
+from ...data.items import Choices, Items, Squares
+from ...diagnostics.features import Features
+from ...types import Metric, Scores
+from ..task import NotApplicable, similarity, table
+
+BATCH = 64
+"""Items whose pictures are held at once."""
+
+ROUNDING = 1e-6
+"""Cosines of unit vectors in float32 that are closer than this are equal."""
+
+
+def items_of(features: Features, form: type[SomeItems], rows: Rows, task: str) -> SomeItems:
+    """The items of some rows of the features' data, the same for every task that asks.
+
+    Raises:
+        NotApplicable: if the data has none of this form.
+        ValueError: if these rows have none, or two items have the same id.
+    """
+    data, wanted = features.data, form.__name__.lower()
+    try:
+        items = features.once(("items", form, rows.tobytes()), lambda: data.items(form, rows))
+    except LookupError as error:
+        reason = error.args[0] if error.args else error
+        raise NotApplicable(f"{task} asks about {wanted}, and there are none: {reason}") from error
+    if not len(items):
+        raise ValueError(f"{task}: the test set of {data.name!r} has no {wanted} in its rows")
+    if len(np.unique(items.ids)) < len(items):
+        raise ValueError(f"{task}: two {wanted} of {data.name!r} have the same id")
+    return items
+
+
+def item_scores(
+    task: str,
+    items: Items,
+    outcomes: Mapping[str, np.ndarray],
+    metrics: Mapping[str, Metric],
+    subsets: Sequence[str] | None = None,
+) -> Scores:
+    """Outcomes per item as `Scores`: an example is an item, its subset the item's kind unless given."""
+    return table(task, items.ids, items.kinds if subsets is None else subsets, outcomes, metrics)
+
+
+def batches(count: int, size: int = BATCH) -> Iterator[Int[np.ndarray, " k"]]:
+    """Consecutive positions, ``size`` at a time."""
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+def square_similarities(features: Features, items: Squares) -> Float[Tensor, "n 2 2"]:
+    """``[k, i, c]``: how well picture i of item k goes with its caption c. Nothing else is compared."""
+    return features.once(("similarities", items), lambda: _square_similarities(features, items))
+
+
+def _square_similarities(features: Features, items: Squares) -> Float[Tensor, "n 2 2"]:
+    texts = _in_pairs(features.texts([caption for pair in items.captions for caption in pair]))
+    found = []
+    for positions in batches(len(items)):
+        pictures = _in_pairs(features.pictures(items.pictures(positions).flatten(0, 1)))
+        pairs = zip(pictures, texts[torch.from_numpy(positions)], strict=True)
+        found += [similarity(features, a, b) for a, b in pairs]
+    return torch.stack(found)
+
+
+def _in_pairs(z: Float[Tensor, "m d"]) -> Float[Tensor, "n 2 d"]:
+    return z.view(len(z) // 2, 2, -1)
+
+
+def option_similarities(features: Features, items: Choices) -> list[Float[Tensor, " _"]]:
+    """How well each item's picture goes with each of its options.
+
+    Raises:
+        ValueError: if an item has fewer than two options, or its answer is none of them.
+    """
+    for k, (options, answer) in enumerate(zip(items.options, items.answers, strict=True)):
+        if len(options) < 2 or not 0 <= answer < len(options):
+            raise ValueError(
+                f"item {items.ids[k]} offers {len(options)} option(s) and says that number {answer} is right: "
+                "a choice is between two at least, one of which is right"
+            )
+    return features.once(("similarities", items), lambda: _option_similarities(features, items))
+
+
+def _option_similarities(features: Features, items: Choices) -> list[Float[Tensor, " _"]]:
+    found = []
+    for positions in batches(len(items)):
+        pictures = features.pictures(items.pictures(positions))
+        found += [
+            similarity(features, picture[None], features.texts(items.options[k]))[0]
+            for k, picture in zip(positions, pictures, strict=True)
+        ]
+    return found
+
+
+def beats(right: Float[Tensor, "*n"], wrong: Float[Tensor, "*n"]) -> Bool[Tensor, "*n"]:
+    """Whether the right answer is truly more similar than a wrong one; equal up to rounding is not.
+
+    So a model that cannot tell two captions apart gets none of them right, rather than what chance gives.
+
+    >>> beats(torch.tensor([0.5, 0.5]), torch.tensor([0.4, 0.5])).tolist()
+    [True, False]
+    """
+    scale = torch.maximum(right.abs(), wrong.abs()).clamp(min=1)
+    return right - wrong > ROUNDING * scale
+
+
+def right_and_margin(
+    similarities: Sequence[Float[Tensor, " _"]], answers: Int[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Whether the right option beats all others, and by how much it leads the best of them."""
+    own = torch.stack([s[a] for s, a in zip(similarities, answers, strict=True)])
+    best = torch.stack(
+        [torch.cat([s[:a], s[a + 1 :]]).max() for s, a in zip(similarities, answers.tolist(), strict=True)]
+    )
+    return beats(own, best).double().numpy(), (own - best).double().numpy()
+
+
+def classes(kinds: Sequence[str]) -> Int[np.ndarray, " n"]:
+    """The number of each kind among all that occur, in alphabetical order.
+
+    >>> classes(["swap", "add", "swap"]).tolist()
+    [1, 0, 1]
+    """
+    numbers: np.ndarray = np.unique(np.asarray(kinds, dtype=str), return_inverse=True)[1]
+    return numbers.astype(np.int64)

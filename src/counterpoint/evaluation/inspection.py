@@ -1,0 +1,195 @@
+"""What a score is made of: a table by type, and a picture of typical failures."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Bool, Float
+
+from ..data.base import PairedData, Rows
+from ..data.items import Choices, Items, Regions, Squares
+from ..diagnostics.features import Features
+from ..files import writing
+from ..types import Embedder, Scores
+from . import create
+from .task import NotApplicable
+
+_COLUMNS = 4
+
+
+def breakdown(scores: Scores) -> pl.DataFrame:
+    """The metrics of a task by subset: a row for each, ``"all"`` first, with the number ``n`` of its examples.
+
+    For tasks on items a subset is a kind of item, so this is the table by type. The last row, ``chance``, is what
+    guessing scores on all of them.
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            "subset": subset,
+            "n": len(scores.examples if subset == "all" else scores.examples.filter(subset=subset)),
+            **{name: scores.value(name, subset) for name in scores.metrics},
+        }
+        for subset in scores.subsets()
+    ]
+    chance = {name: metric.chance for name, metric in scores.metrics.items()}
+    return pl.DataFrame([*rows, {"subset": "chance", "n": None, **chance}]).fill_nan(None)
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One example as it is shown: a picture or several side by side, what lies over them, and lines of text."""
+
+    picture: np.ndarray
+    lines: tuple[str, ...]
+    outline: Bool[np.ndarray, "H W"] | None = None
+    heat: Float[np.ndarray, "H W"] | None = None
+
+
+def failures(
+    scores: Scores, model: Embedder, data: PairedData, rows: Rows, path: str | Path, most: int = 12
+) -> Path:
+    """Draw what a model got most wrong in a task, as a PNG.
+
+    Of each subset in turn the worst example by the task's main metric, then the next; of equally bad ones that
+    with the most negative ``margin`` first, where the task has one: what the model was surest about.
+
+    Args:
+        scores: what a task returned for the model on these rows.
+        model: draws maps, where the task is about regions.
+        data, rows: as they were given to the task.
+        path: of the picture.
+        most: examples that are shown.
+
+    Raises:
+        UnknownName: for scores of a task that is not registered.
+    """
+    task = create(scores.task)
+    metric = scores.metrics.get(task.primary) or next(iter(scores.metrics.values()))
+    chosen = _worst(scores, metric.outcome, metric.higher_is_better, most)
+    form: type[Items] | None = getattr(task, "form", None)
+    show = _of_rows(data) if form is None else _of_items(data.items(form, rows), model, data)
+    exhibits = [show(example["example"], example) for example in chosen]
+    title = f"{scores.task} on {data.name}: " + (
+        f"{len(chosen)} failures, the surest first" if chosen else "no failures"
+    )
+    _draw(title, exhibits, data.attribution, Path(path))
+    return Path(path)
+
+
+def _worst(scores: Scores, outcome: str, higher_is_better: bool, most: int) -> list[dict[str, Any]]:
+    """Examples that fell short of the best possible outcome, one of each subset in turn."""
+    sign, best = (1, 1.0) if higher_is_better else (-1, 0.0)
+    frame = scores.examples.drop_nulls(outcome).filter(sign * pl.col(outcome) < sign * best)
+    margin = ("margin",) if "margin" in frame.columns else ()
+    ranked = frame.sort(sign * pl.col(outcome), *margin, "example")
+    turn = ranked.with_columns(turn=pl.int_range(pl.len()).over("subset"))
+    return turn.sort("turn", maintain_order=True).head(most).to_dicts()
+
+
+def _of_rows(data: PairedData) -> Callable[[int, dict[str, Any]], Exhibit]:
+    position = {int(key): row for row, key in enumerate(data.ids)}
+
+    def show(example: int, outcomes: dict[str, Any]) -> Exhibit:
+        row = position[example]
+        lines = [f"[{outcomes['subset']}] {data.captions(row)[0]}"]
+        if outcomes.get("i2t_top") is not None:
+            lines.append(f"✗ {data.captions(position[int(outcomes['i2t_top'])])[0]}")
+        return Exhibit(_pixels(data.images(np.array([row]))[0]), tuple(lines))
+
+    return show
+
+
+def _of_items(items: Items, model: Embedder, data: PairedData) -> Callable[[int, dict[str, Any]], Exhibit]:
+    position = {int(key): k for k, key in enumerate(items.ids)}
+
+    def show(example: int, outcomes: dict[str, Any]) -> Exhibit:
+        k = position[example]
+        at, kind = np.array([k]), f"[{items.kinds[k]}]"
+        if isinstance(items, Squares):
+            pictures = [_pixels(picture) for picture in items.pictures(at)[0]]
+            said = (f"{side}: {caption}" for side, caption in zip("01", items.captions[k], strict=True))
+            answered = " ".join(
+                f"{name} {'✓' if outcomes[name] == 1 else '✗'}"
+                for name in outcomes
+                if name not in ("example", "subset", "turn") and outcomes[name] in (0, 1)
+            )
+            return Exhibit(_side_by_side(pictures), (kind, *said, answered))
+        if isinstance(items, Choices):
+            options, answer = items.options[k], int(items.answers[k])
+            lines = [f"✓ {options[answer]}", *_said(model, data, items, k)]
+            return Exhibit(_pixels(items.pictures(at)[0]), (kind, *lines))
+        assert isinstance(items, Regions)
+        return _map(items, k, model, data)
+
+    return show
+
+
+def _said(model: Embedder, data: PairedData, items: Choices, k: int) -> list[str]:
+    """The best of the wrong options."""
+    features = Features.of(model, data)
+    picture = features.pictures(items.pictures(np.array([k])))
+    near = features.similarity(picture, features.texts(items.options[k]))[0].clone()
+    near[int(items.answers[k])] = -torch.inf
+    return [f"✗ {items.options[k][int(near.argmax())]}"]
+
+
+def _map(items: Regions, k: int, model: Embedder, data: PairedData) -> Exhibit:
+    from .compositional.maps import centre_square, phrase_maps, place_embeddings
+
+    features, at = Features.of(model, data), np.array([k])
+    mask = centre_square(items.masks(at))
+    pictures = items.pictures(at)
+    side, lines = mask.shape[1], (f"[{items.kinds[k]}]", items.phrases[k])
+    top, left = ((length - side) // 2 for length in pictures.shape[2:])
+    square = pictures[0, :, top : top + side, left : left + side]
+    try:
+        places = place_embeddings(features, pictures, "a picture of failures")
+    except NotApplicable:
+        return Exhibit(_pixels(square), lines, mask[0].numpy())
+    heat = phrase_maps(features, places, features.texts([items.phrases[k]]), (side, side))[0]
+    return Exhibit(_pixels(square), lines, mask[0].numpy(), heat.numpy())
+
+
+def _pixels(picture: torch.Tensor) -> np.ndarray:
+    pixels: np.ndarray = picture.permute(1, 2, 0).numpy()
+    return pixels
+
+
+def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    gap = np.full((pictures[0].shape[0], max(pictures[0].shape[1] // 16, 1), 3), 255, np.uint8)
+    return np.concatenate([pictures[0], gap, pictures[1]], axis=1)
+
+
+def _draw(title: str, exhibits: Sequence[Exhibit], attribution: str, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    columns = min(_COLUMNS, max(1, len(exhibits)))
+    lines = max(1, -(-len(exhibits) // columns))
+    figure = Figure(figsize=(3.0 * columns, 3.2 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, exhibit in zip(axes, exhibits, strict=False):
+        axis.imshow(exhibit.picture)
+        if exhibit.heat is not None:
+            axis.imshow(exhibit.heat, cmap="inferno", alpha=0.5)
+        if exhibit.outline is not None and 0 < exhibit.outline.sum() < exhibit.outline.size:
+            axis.contour(exhibit.outline, levels=[0.5], colors="cyan", linewidths=1)
+        text = "\n".join(textwrap.fill(textwrap.shorten(line, 120), 44) for line in exhibit.lines)
+        axis.set_title(_without_mathematics(text), fontsize=7, loc="left")
+    figure.suptitle(_without_mathematics(title), fontsize=9)
+    if attribution:
+        figure.supxlabel(attribution, fontsize=6)
+    with writing(path) as part:
+        figure.savefig(part, format="png", dpi=110)
+
+
+def _without_mathematics(text: str) -> str:
+    return text.replace("$", r"\$")  # else matplotlib would typeset what lies between two of them

@@ -1,0 +1,99 @@
+"""The page of one run's diagnostics: what its representation looks like inside."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...data.source import load as load_data
+from ...diagnostics.plots import svg
+from ...diagnostics.report import Section, Subject, diagnose
+from ...files import write_json, write_text
+from ...training.run import Run, load, start
+from ..summary import finite
+from .page import environment
+
+FILE = "diagnosis.json"
+PAGE = "diagnosis.html"
+
+
+def diagnose_run(
+    folder: Path,
+    data: str | None = None,
+    out: Path | None = None,
+    tell: Callable[[str], None] = lambda title: None,
+) -> dict[str, Any]:
+    """Examine a trained run and write ``diagnosis.html``, which opens offline, and ``diagnosis.json``.
+
+    Args:
+        folder: a run folder with a checkpoint.
+        data: another data set to examine it on; the run's own unless given.
+        out: the folder to write into; the run's own unless given.
+        tell: told the title of each section when it is done.
+
+    Returns:
+        What the JSON file holds: the run, the test set and every section's sentence and numbers.
+
+    Raises:
+        ValueError: if the folder is no run folder, or holds no checkpoint yet.
+    """
+    run = Run.read(folder)
+    model = load(folder)
+    # On a GPU where there is one; the control goes with it.
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    own = load_data(run.data, run.recipe.towers.image_size)
+    control, loader = start(run, own, folder / "tokenizer.json")
+    examined = own if data is None else load_data(data, run.recipe.towers.image_size)
+    test = next(name for name, rows in examined.splits.test.items() if len(rows))
+    subject = Subject(
+        model, control.eval(), examined, examined.splits.test[test], loader, run.recipe.optimizer.weight_decay
+    )
+    sections = []
+    for section in diagnose(subject):
+        tell(section.title)
+        sections.append(section)
+    found = {
+        "format": 1,
+        "run": str(folder),
+        "arm": run.arm,
+        "seed": run.seed,
+        "data": examined.name,
+        "test": test,
+        "rows": len(subject.rows),
+        "sections": {s.name: {"sentence": s.sentence, "numbers": dict(s.numbers)} for s in sections},
+    }
+    place = out or folder
+    cleaned: dict[str, Any] = finite(found)
+    write_json(place / FILE, cleaned)
+    command = ["counterpoint", "diagnose", str(folder), *(["--data", data] if data else [])]
+    write_text(place / PAGE, page(cleaned, sections, shlex.join(command), examined.attribution))
+    return cleaned
+
+
+def page(found: Mapping[str, Any], sections: list[Section], command: str, attribution: str = "") -> str:
+    """The page as text."""
+    here = Path(__file__).parent
+    return (
+        environment()
+        .get_template("diagnosis.html.j2")
+        .render(
+            found=found,
+            sections=[
+                {
+                    "name": s.name,
+                    "title": s.title,
+                    "sentence": s.sentence,
+                    "numbers": found["sections"][s.name]["numbers"],
+                    "plot": svg(s.figure, s.name) if s.figure is not None else "",
+                }
+                for s in sections
+            ],
+            command=command,
+            attribution=attribution,
+            style=(here / "style.css").read_text(encoding="utf-8"),
+        )
+    )

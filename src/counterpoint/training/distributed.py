@@ -1,0 +1,97 @@
+"""Several processes that train one model: each sees its part of every batch, and their gradients are averaged.
+
+``torchrun --nproc-per-node 8 -m counterpoint train clip`` starts them. Losses are those of the whole batch whatever
+the number of processes (see `counterpoint.pairwise.ranks`), so the run is the one that a single process would do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ..pairwise.ranks import Ranks
+
+BUCKET = 2**23
+"""How many numbers are exchanged at a time: enough to hide a message's delay, few beside a model's gradients."""
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """The processes that ``torchrun`` started, as one group until the end; this process alone without it.
+
+    >>> with joined() as ranks:
+    ...     ranks
+    Ranks(rank=0, size=1)
+    """
+    if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Ranks.present()
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank())
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Ranks.present()
+    finally:
+        dist.destroy_process_group()
+
+
+def local_rank() -> int:
+    """The number of this process on its machine, which is that of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+@contextmanager
+def first_alone() -> Iterator[bool]:
+    """The first rank goes through the block before the others, who find what it wrote; True on the first."""
+    ranks = Ranks.present()
+    first = ranks.rank == 0
+    if not first:
+        dist.barrier()
+    yield first
+    if first and ranks.size > 1:
+        dist.barrier()
+
+
+def agreed(here: bool, ranks: Ranks, device: torch.device) -> bool:
+    """Whether any rank says so."""
+    return bool(ranks.total(torch.tensor(int(here), device=device)))
+
+
+@torch.no_grad()
+def average_gradients(module: nn.Module, ranks: Ranks) -> None:
+    """Every parameter's gradient averaged over ranks, once a step, after the backward pass.
+
+    A parameter without a gradient on this rank counts as 0, and has none afterwards if no rank has. Unlike
+    ``DistributedDataParallel`` this does not mind how a gradient came about: in one backward pass or in many
+    (gradient caching), in all parameters or in some.
+    """
+    if ranks.size == 1:
+        return
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        return
+    having = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device)
+    used = [p for p, n in zip(parameters, ranks.total(having.int()).tolist(), strict=True) if n]
+    for bucket in _buckets(used):
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
+        mean = ranks.total(torch.cat([g.flatten() for g in gradients])) / ranks.size
+        for p, g, averaged in zip(bucket, gradients, mean.split([g.numel() for g in gradients]), strict=True):
+            p.grad = averaged.view_as(g).to(g)
+
+
+def _buckets(parameters: list[nn.Parameter]) -> Iterator[list[Tensor]]:
+    """Consecutive parameters of one type, as many as a bucket holds and at least one."""
+    bucket: list[Tensor] = []
+    for parameter in parameters:
+        full = bucket and sum(p.numel() for p in bucket) + parameter.numel() > BUCKET
+        if full or (bucket and bucket[0].dtype != parameter.dtype):
+            yield bucket
+            bucket = []
+        bucket.append(parameter)
+    if bucket:
+        yield bucket

@@ -1,0 +1,321 @@
+"""The engine: many branches in step with transformers' own loops."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from slow import beam, greedy, sampled
+from torch import Tensor
+
+from counterpoint.decoding import (
+    Bound,
+    DescriptionContrastive,
+    LanguageContrastive,
+    LeadingQueryContrastive,
+    Plain,
+    Ritual,
+    VisualContrastive,
+    VisualDebias,
+    describe,
+)
+from fixtures.tiny_vlms import END, IMAGE, KINDS, Inputs, Kind, tiny
+
+NAMES = list(KINDS)
+ALPHA, BETA = 1.5, 0.1
+SEEDS = [(5, 5), (6, 5), (7, 5), (8, 3)]
+
+
+def contrast(logits: Sequence[Tensor], alpha: float = ALPHA) -> Tensor:
+    """VCD's formula, over probabilities."""
+    own, other = logits
+    p = own.softmax(-1)
+    scores = (1 + alpha) * own - alpha * other
+    return scores.masked_fill(p < BETA * p.max(), -torch.inf)
+
+
+def without_picture(kind: Kind, row: Inputs) -> Inputs:
+    ids = torch.tensor([[token for token in row["input_ids"][0].tolist() if token not in kind.slot]])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def generate(name: str, inputs: Inputs, bound: Any = None, steps: int = 6, **options: Any) -> list[list[int]]:
+    """The generated tokens, of the model's own loop or with a method."""
+    model = tiny(name)
+    options = {"do_sample": False, "max_new_tokens": steps} | options
+    out = model.generate(**inputs, **options, custom_generate=bound)
+    start = out.shape[1] - steps if KINDS[name].name.endswith("T5") else inputs["input_ids"].shape[1]
+    tokens: list[list[int]] = out[:, start:].tolist()
+    return tokens
+
+
+def leading(name: str, inputs: Inputs, other: Inputs, alpha: float = ALPHA) -> Bound:
+    return LeadingQueryContrastive(alpha=alpha, beta=BETA).on(inputs, model=tiny(name), leading=other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_greedy_equals_the_slow_loop(name: str) -> None:
+    kind, model = KINDS[name], tiny(name)
+    rows = [kind.row(1, length=5), kind.row(2, length=3)]
+    others = [kind.row(3, length=4), kind.row(4, length=7)]
+    expected = [
+        greedy(kind, model, [row, other], contrast, 6) for row, other in zip(rows, others, strict=True)
+    ]
+    inputs, given = kind.batch(rows), kind.batch(others)
+    assert generate(name, inputs, leading(name, inputs, given)) == expected
+    assert generate(name, inputs, leading(name, inputs, given), use_cache=False) == expected
+    for row, other, tokens in zip(rows, others, expected, strict=True):
+        assert generate(name, row, leading(name, row, other)) == [tokens]
+    assert generate(name, inputs) != expected, "the contrast must change something for this to be a test"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_branch_without_the_picture_equals_the_slow_loop(name: str) -> None:
+    kind, model = KINDS[name], tiny(name)
+    rows = [kind.row(1, length=5), kind.row(2, length=3)]
+    inputs = kind.batch(rows)
+    expected = [greedy(kind, model, [row, without_picture(kind, row)], contrast, 6) for row in rows]
+    method = VisualDebias(alpha=ALPHA, beta=BETA)
+    assert generate(name, inputs, method.on(inputs, model=model)) == expected
+    assert generate(name, inputs, method.on(inputs, model=model), use_cache=False) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_beams_equal_the_slow_loop(name: str) -> None:
+    kind, model = KINDS[name], tiny(name)
+    soft = partial(contrast, alpha=0.3)
+    pairs = [(kind.row(seed, length=length), kind.row(seed + 20, length=4)) for seed, length in SEEDS]
+    expected = [beam(kind, model, pair, soft, 5, 3) for pair in pairs]
+    assert expected != [greedy(kind, model, pair, soft, 5) for pair in pairs], "else this tests nothing"
+    inputs, given = (kind.batch(rows) for rows in zip(*pairs, strict=True))
+    for use_cache in (True, False):
+        bound = leading(name, inputs, given, alpha=0.3)
+        assert generate(name, inputs, bound, 5, num_beams=3, use_cache=use_cache) == expected
+
+
+@pytest.mark.parametrize("name", ["Llava", "Qwen2_5_VL", "Blip2", "InstructBlipT5"])
+def test_sampling_equals_the_slow_loop(name: str) -> None:
+    kind, model = KINDS[name], tiny(name)
+    rows = [kind.row(1, length=5), kind.row(2, length=3)]
+    pairs = [[row, without_picture(kind, row)] for row in rows]
+    inputs = kind.batch(rows)
+    bound = VisualDebias(alpha=ALPHA, beta=BETA).on(inputs, model=model)
+    torch.manual_seed(5)
+    expected = sampled(kind, model, pairs, contrast, 6, temperature=1.2)
+    torch.manual_seed(5)
+    assert generate(name, inputs, bound, do_sample=True, temperature=1.2, top_k=0) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weight_zero_is_plain_decoding_token_for_token(name: str) -> None:
+    kind, model = KINDS[name], tiny(name)
+    inputs = kind.batch([kind.row(1, length=5), kind.row(2, length=3)])
+    modes: list[dict[str, Any]] = [
+        {"repetition_penalty": 1.3},
+        {"do_sample": True, "temperature": 2.0, "top_p": 0.9},
+        {"num_beams": 3, "eos_token_id": 9, "length_penalty": 0.5},
+        {"do_sample": True, "temperature": 2.0, "num_return_sequences": 3},
+        {"num_beams": 4, "num_return_sequences": 2, "use_cache": False},
+    ]
+    methods = [VisualContrastive(alpha=0, beta=0), LanguageContrastive(alpha=0, beta=0), Plain()]
+    for mode in modes:
+        torch.manual_seed(3)
+        plain = model.generate(**inputs, max_new_tokens=6, **{"do_sample": False} | mode)
+        for method in methods:
+            torch.manual_seed(3)
+            bound = method.on(inputs, model=model)
+            out = model.generate(
+                **inputs, max_new_tokens=6, **{"do_sample": False} | mode, custom_generate=bound
+            )
+            assert out.tolist() == plain.tolist(), (mode, method)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_identical_branches_are_plain_decoding_where_weights_sum_to_one(name: str) -> None:
+    kind, model = KINDS[name], tiny(name)
+    inputs = kind.batch([kind.row(1, length=5), kind.row(2, length=3)])
+    for mode in ({}, {"num_beams": 3}, {"do_sample": True, "temperature": 2.0}):
+        torch.manual_seed(3)
+        plain = generate(name, inputs, **mode)
+        torch.manual_seed(3)
+        bound = LeadingQueryContrastive(alpha=7.3, beta=0).on(inputs, model=model, leading=inputs)
+        assert generate(name, inputs, bound, **mode) == plain
+    greedy_again = Ritual(beta=0.3).on(inputs, model=model, transformed=inputs)
+    assert generate(name, inputs, greedy_again) == generate(name, inputs), "a scale leaves the argmax alone"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_constant_picture_does_not_leak_between_caches(name: str) -> None:
+    """In published code both branches shared a cache from the second token on, and the contrast vanished."""
+    kind, model = KINDS[name], tiny(name)
+    inputs = kind.batch([kind.row(1, length=5), kind.row(2, length=3)])
+    method = VisualDebias(("zeros",), alpha=ALPHA, beta=0)
+    cached = generate(name, inputs, method.on(inputs, model=model), 10)
+    assert cached == generate(name, inputs, method.on(inputs, model=model), 10, use_cache=False)
+    assert cached != generate(name, inputs, steps=10)
+    constant = {**inputs, "pixel_values": torch.full_like(inputs["pixel_values"], 1e-30)}
+    given = LeadingQueryContrastive(alpha=ALPHA, beta=0).on(inputs, model=model, leading=constant)
+    assert cached == generate(name, inputs, given, 10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cost_is_that_of_the_forward_passes_taken(name: str) -> None:
+    kind, model = KINDS[name], tiny(name)
+    inputs = kind.batch([kind.row(1, length=5), kind.row(2, length=3)])
+    decoder = model.language_model if kind.hands_over else model.model.get_decoder()
+    calls: list[int] = []
+    hook = decoder.register_forward_pre_hook(lambda *_: calls.append(1))
+    try:
+        generate(name, inputs)
+        plain = len(calls)
+        calls.clear()
+        bound = (VisualContrastive() + VisualDebias(("none", "noise"))).on(inputs, model=model)
+        generate(name, inputs, bound)
+    finally:
+        hook.remove()
+    assert bound.cost is not None
+    assert bound.cost.passes == {"own": plain, "noise": plain, "none": plain, "noise#2": plain}
+    assert sum(bound.cost.passes.values()) == len(calls)
+    assert bound.cost.relative_passes == 4.0
+    assert bound.cost.relative_positions <= 4 * 1.05
+
+
+def test_positions_count_what_enters_the_decoder() -> None:
+    kind, model = KINDS["Llava"], tiny("Llava")
+    inputs = kind.row(1, length=5)
+    seen: list[int] = []
+    hook = model.model.language_model.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(kwargs["inputs_embeds"].shape[:2].numel()), with_kwargs=True
+    )
+    try:
+        for use_cache in (True, False):
+            seen.clear()
+            bound = LanguageContrastive().on(inputs)
+            generate("Llava", inputs, bound, use_cache=use_cache)
+            assert bound.cost is not None
+            assert sum(seen) == sum(bound.cost.positions.values())
+    finally:
+        hook.remove()
+
+
+def test_users_processors_act_on_the_combination() -> None:
+    from transformers import LogitsProcessorList
+
+    kind = KINDS["Llava"]
+    inputs, other = kind.row(1), kind.row(3)
+    seen: list[Tensor] = []
+
+    def ban(ids: Tensor, scores: Tensor) -> Tensor:
+        seen.append(scores.clone())
+        return scores.index_fill(1, torch.tensor([chosen]), -torch.inf)
+
+    ((chosen, *_),) = generate("Llava", inputs, leading("Llava", inputs, other))
+    bound = leading("Llava", inputs, other)
+    ((instead, *_),) = generate("Llava", inputs, bound, logits_processor=LogitsProcessorList([ban]))
+    expected = contrast([tiny("Llava")(**row).logits[0, -1].double() for row in (inputs, other)])
+    torch.testing.assert_close(seen[0][0].double(), expected, rtol=1e-4, atol=1e-4)
+    assert instead == int(expected.index_fill(0, torch.tensor([chosen]), -torch.inf).argmax())
+
+
+def test_outputs_are_those_of_transformers() -> None:
+    kind = KINDS["Llava"]
+    inputs = kind.row(1)
+    out = tiny("Llava").generate(
+        **inputs,
+        max_new_tokens=4,
+        do_sample=False,
+        custom_generate=VisualContrastive().on(inputs),
+        return_dict_in_generate=True,
+        output_scores=True,
+        output_logits=True,
+    )
+    assert len(out.scores) == len(out.logits) == 4
+    assert out.scores[0].isneginf().any(), "scores are those of the combination"
+    assert not out.logits[0].isneginf().any(), "logits those of the user's own input"
+
+
+def test_it_ends_at_the_end_token_row_by_row() -> None:
+    kind = KINDS["Llava"]
+    inputs = kind.batch([kind.row(1, length=5), kind.row(2, length=3)])
+    bound = LanguageContrastive(alpha=0.5).on(inputs)
+    free = generate("Llava", inputs, bound, 8)
+    end = free[0][2]
+    out = generate("Llava", inputs, LanguageContrastive(alpha=0.5).on(inputs), 8, eos_token_id=end)
+    for row, tokens in zip(out, free, strict=True):
+        stop = tokens.index(end) + 1 if end in tokens else len(tokens)
+        assert row[:stop] == tokens[:stop]
+        assert not any(row[stop:])
+
+
+def test_random_state_is_left_alone() -> None:
+    kind = KINDS["Llava"]
+    inputs = kind.row(1)
+    torch.manual_seed(11)
+    generate("Llava", inputs, VisualContrastive().on(inputs))
+    after = torch.rand(3)
+    torch.manual_seed(11)
+    assert torch.equal(after, torch.rand(3))
+
+
+@pytest.mark.parametrize("form", ["embeddings", "encoded", "eager"])
+def test_eager_and_encoded_pictures_give_the_same(form: str) -> None:
+    """What generate is called with may be pixels, encoded pictures or embeddings; the method holds the pixels."""
+    kind, model = KINDS["Llava"], tiny("Llava")
+    inputs = kind.row(1)
+    passed: dict[str, Any] = dict(inputs)
+    if form != "eager":
+        pixels = passed.pop("pixel_values")
+        with torch.no_grad():
+            features = model.model.get_image_features(pixels, vision_feature_layer=-1, return_dict=True)
+        if form == "encoded":
+            passed["mm_encoder_outputs"] = {"image": features}
+        else:
+            embedded = model.get_input_embeddings()(passed["input_ids"])
+            embedded = embedded.masked_scatter(
+                (passed["input_ids"] == IMAGE)[..., None], torch.cat(list(features.pooler_output))
+            )
+            passed["inputs_embeds"] = embedded
+    bound = LeadingQueryContrastive(alpha=ALPHA, beta=BETA).on(inputs, leading=kind.row(3))
+    out = model.generate(**passed, do_sample=False, max_new_tokens=6, custom_generate=bound)
+    expected = greedy(kind, model, [inputs, kind.row(3)], contrast, 6)
+    assert out[0, -6:].tolist() == expected
+
+
+def test_rope_deltas_of_a_branch_stay_with_it() -> None:
+    """Qwen2-VL keeps a picture's shift of positions on a module; a later call that goes on from a cache reads it."""
+    kind, model = KINDS["Qwen2_5_VL"], tiny("Qwen2_5_VL")
+    inputs = kind.row(1)
+    generate("Qwen2_5_VL", inputs)
+    plain = model.model.rope_deltas.clone()
+    generate("Qwen2_5_VL", inputs, LanguageContrastive().on(inputs))
+    assert torch.equal(model.model.rope_deltas, plain)
+    assert plain.any(), "a picture shifts positions, else this tests nothing"
+
+
+def test_branches_reorder_with_their_beams() -> None:
+    """Beams cross over: rows of a branch's cache must follow. Compared with recomputing everything."""
+    kind = KINDS["Qwen2VL"]
+    for seed, width in itertools.product(range(4), (2, 5)):
+        inputs, other = kind.row(seed, length=4), kind.row(seed + 10, length=6)
+        bound = leading("Qwen2VL", inputs, other)
+        cached = generate("Qwen2VL", inputs, bound, 8, num_beams=width, num_return_sequences=width)
+        again = generate(
+            "Qwen2VL", inputs, bound, 8, num_beams=width, num_return_sequences=width, use_cache=False
+        )
+        assert cached == again
+
+
+def test_a_description_is_its_own_branch() -> None:
+    kind, model = KINDS["Llava"], tiny("Llava")
+    rows = [kind.row(1, length=5), kind.row(2, length=3)]
+    inputs = kind.batch(rows)
+    asked = kind.batch([kind.row(1, length=2), kind.row(2, length=6)])
+    description = describe(model, asked, max_new_tokens=4)
+    bound = DescriptionContrastive().on(inputs, description=description)
+    cached = generate("Llava", inputs, bound)
+    assert cached == generate("Llava", inputs, bound, use_cache=False)
+    assert END not in itertools.chain(*description.words)

@@ -1,0 +1,81 @@
+"""The table by type and the picture of failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from counterpoint.evaluation import breakdown, create, failures, inspection
+from fixtures.hand_made import Blind, Given, HandChoices, HandRegions, HandSquares, ItemData
+from fixtures.tiny import Pixels, TinyData
+
+SQUARES = HandSquares(
+    [("a cat", "a dog"), ("red $5", "blue $6"), ("one", "two")], ["swap", "swap", "add"], [5, 6, 7]
+)
+
+
+def test_the_breakdown_has_a_row_for_each_kind_and_one_for_chance() -> None:
+    data = ItemData(SQUARES)
+    table = breakdown(create("winoground")(Blind(), data, np.arange(2)))
+    assert table["subset"].to_list() == ["all", "add", "swap", "chance"]
+    assert table["n"].to_list() == [3, 1, 2, None]
+    assert table["text"].to_list() == [0, 0, 0, 0.25]
+
+
+def test_what_a_subset_has_no_outcome_for_is_empty() -> None:
+    data = ItemData(HandChoices([["a", "b"], ["c", "d"]], [0, 0], ["swap object", "add object"]))
+    table = breakdown(create("sugarcrepe")(Blind(), data, np.arange(2)))
+    assert table.filter(subset="add object")["swap"].to_list() == [None]
+
+
+@pytest.mark.parametrize("task", ["winoground", "sugarcrepe", "retrieval", "zero_shot"])
+def test_failures_are_drawn_for_every_sort_of_task(task: str, tmp_path: Path, tiny_data: TinyData) -> None:
+    choices = HandChoices([["a", "b", "c"]] * 3, [0, 1, 2])
+    data = {"winoground": ItemData(SQUARES), "sugarcrepe": ItemData(choices)}.get(task, tiny_data)
+    model = Pixels()
+    rows = np.arange(2) if task in ("winoground", "sugarcrepe") else tiny_data.splits.test["compositions"]
+    scores = create(task)(model, data, rows)
+    path = failures(scores, model, data, rows, tmp_path / f"{task}.png", most=2)
+    with Image.open(path) as picture:
+        assert picture.size[0] > 300
+        assert len(np.unique(np.asarray(picture).reshape(-1, picture.mode.count("A") + 3), axis=0)) > 10
+
+
+def test_failures_of_regions_need_no_map(tmp_path: Path) -> None:
+    class Flat(Blind):
+        def embed_patches(self, pictures: torch.Tensor, head: str = "default") -> torch.Tensor:
+            return self.embed("image", pictures)[:, :, None, None].repeat(1, 1, 2, 2)
+
+    masks = torch.zeros(2, 8, 12, dtype=torch.bool)
+    masks[:, :3, 3:6] = True
+    items = HandRegions(torch.zeros(2, 3, 8, 12, dtype=torch.uint8), masks, ["a", "b"])
+    data, rows = ItemData(items), np.arange(2)
+    scores = create("pointing")(Flat(), data, rows)
+    for name, model in (("with.png", Flat()), ("without.png", Blind())):
+        assert failures(scores, model, data, rows, tmp_path / name, most=1).stat().st_size > 5000
+
+
+def test_the_worst_of_each_kind_come_in_turn_the_surest_first() -> None:
+    data = ItemData(HandChoices([[f"r{k}", f"w{k}"] for k in range(5)], [0] * 5, ["x", "x", "x", "y", "y"]))
+    lead = [-0.1, -0.3, 0.5, 0.2, -0.2]  # ids 10 … 14
+    table = {f"r{k}": torch.eye(5)[k] * value for k, value in enumerate(lead)}
+    scores = create("sugarcrepe")(Given(table), data, np.arange(2))
+    chosen = inspection._worst(scores, "right", True, 10)
+    assert [c["example"] for c in chosen] == [11, 14, 10]
+    assert [c["example"] for c in inspection._worst(scores, "right", True, 1)] == [11]
+
+
+def test_a_model_without_failures_gets_a_picture_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ItemData(HandChoices([["r", "w"]], [0]))
+    model = Given({"r": torch.ones(1)})
+    scores = create("sugarcrepe")(model, data, np.arange(2))
+    titles: list[str] = []
+    monkeypatch.setattr(inspection, "_draw", lambda title, *rest: titles.append(title))
+    failures(scores, model, data, np.arange(2), tmp_path / "none.png")
+    assert titles == ["sugarcrepe on hand-made: no failures"]
