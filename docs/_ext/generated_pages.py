@@ -30,6 +30,7 @@ ROOMS = (
     "statistics",
     "study",
     "diagnostics",
+    "decoding",
     "recipes",
     "catalog",
     "claims",

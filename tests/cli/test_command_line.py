@@ -31,6 +31,7 @@ sys.exit(status)
         ["list", "methods"],
         ["list", "objectives"],
         ["list", "tasks"],
+        ["list", "decoding"],
         ["list", "recipes"],
         ["list", "towers"],
         ["papers", "list", "--json"],

@@ -48,3 +48,11 @@ def test_two_processes_train_the_run_of_one(tmp_path: Path, capfd: pytest.Captur
     state = RunState.read(tmp_path / "two")
     assert state is not None
     assert (state.status, state.images_seen) == ("finished", 48)
+
+
+def test_compare_is_not_for_torchrun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["compare", "clip", "siglip"]) == 1
+    assert "start it without torchrun" in capsys.readouterr().err

@@ -20,8 +20,8 @@ IDS = torch.tensor([1000, 7, 2**40])
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_stronger_is_further_away_and_depends_on_the_id_alone(kind: str, tiny_data: TinyData) -> None:
-    pictures = tiny_data.images(np.array([3, 20, 44]))
+def test_stronger_is_further_away_and_depends_on_the_id_alone(kind: str) -> None:
+    pictures = TinyData().images(np.array([3, 20, 44]))
     distances = []
     for strength in STRENGTHS:
         whole = CORRUPTIONS[kind](pictures, IDS, strength)

@@ -37,7 +37,7 @@ def extent(picture: np.ndarray) -> tuple[int, int]:
 class Painter(Artist):
     """Draws each file as a flat picture of the file's first byte, and counts."""
 
-    name, package, attribution = "Painter", "pytest", ""
+    name, package, credit, attribution = "Painter", "pytest", "", ""
 
     def __init__(self, files: Path, edition: str = "1") -> None:
         self.files, self.edition, self.drawn = files, edition, 0

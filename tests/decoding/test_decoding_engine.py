@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import itertools
 from collections.abc import Sequence
 from functools import partial
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from slow import beam, greedy, sampled
+from slow import beam, greedy, next_logits, sampled
 from torch import Tensor
 
 from counterpoint.decoding import (
@@ -27,7 +29,7 @@ from fixtures.tiny_vlms import END, IMAGE, KINDS, Inputs, Kind, tiny
 
 NAMES = list(KINDS)
 ALPHA, BETA = 1.5, 0.1
-SEEDS = [(5, 5), (6, 5), (7, 5), (8, 3)]
+SEEDS = [(5, 5), (6, 5), (7, 3)]
 
 
 def contrast(logits: Sequence[Tensor], alpha: float = ALPHA) -> Tensor:
@@ -89,12 +91,12 @@ def test_beams_equal_the_slow_loop(name: str) -> None:
     kind, model = KINDS[name], tiny(name)
     soft = partial(contrast, alpha=0.3)
     pairs = [(kind.row(seed, length=length), kind.row(seed + 20, length=4)) for seed, length in SEEDS]
-    expected = [beam(kind, model, pair, soft, 5, 3) for pair in pairs]
-    assert expected != [greedy(kind, model, pair, soft, 5) for pair in pairs], "else this tests nothing"
+    expected = [beam(kind, model, pair, soft, 4, 3) for pair in pairs]
+    assert expected != [greedy(kind, model, pair, soft, 4) for pair in pairs], "else this tests nothing"
     inputs, given = (kind.batch(rows) for rows in zip(*pairs, strict=True))
     for use_cache in (True, False):
         bound = leading(name, inputs, given, alpha=0.3)
-        assert generate(name, inputs, bound, 5, num_beams=3, use_cache=use_cache) == expected
+        assert generate(name, inputs, bound, 4, num_beams=3, use_cache=use_cache) == expected
 
 
 @pytest.mark.parametrize("name", ["Llava", "Qwen2_5_VL", "Blip2", "InstructBlipT5"])
@@ -121,16 +123,14 @@ def test_weight_zero_is_plain_decoding_token_for_token(name: str) -> None:
         {"do_sample": True, "temperature": 2.0, "num_return_sequences": 3},
         {"num_beams": 4, "num_return_sequences": 2, "use_cache": False},
     ]
-    methods = [VisualContrastive(alpha=0, beta=0), LanguageContrastive(alpha=0, beta=0), Plain()]
+    methods = itertools.cycle((VisualContrastive(0, 0), LanguageContrastive(0, 0), Plain()))
     for mode in modes:
+        options = {"do_sample": False, "max_new_tokens": 6} | mode
         torch.manual_seed(3)
-        plain = model.generate(**inputs, max_new_tokens=6, **{"do_sample": False} | mode)
-        for method in methods:
+        plain = model.generate(**inputs, **options)
+        for method in (next(methods), next(methods)):
             torch.manual_seed(3)
-            bound = method.on(inputs, model=model)
-            out = model.generate(
-                **inputs, max_new_tokens=6, **{"do_sample": False} | mode, custom_generate=bound
-            )
+            out = model.generate(**inputs, **options, custom_generate=method.on(inputs, model=model))
             assert out.tolist() == plain.tolist(), (mode, method)
 
 
@@ -182,6 +182,18 @@ def test_cost_is_that_of_the_forward_passes_taken(name: str) -> None:
     assert sum(bound.cost.passes.values()) == len(calls)
     assert bound.cost.relative_passes == 4.0
     assert bound.cost.relative_positions <= 4 * 1.05
+
+
+def test_weights_are_the_mean_over_the_steps() -> None:
+    kind, model = KINDS["Llava"], tiny("Llava")
+    row = kind.row(1)
+    bound = LanguageContrastive(alpha=0.5, beta=0.1).on(row)
+    (tokens,) = generate("Llava", row, bound)
+    weights = []
+    for step in range(len(tokens)):
+        p = next_logits(kind, model, without_picture(kind, row), tokens[:step]).softmax(-1)
+        weights.append(-0.5 / float(-(p * p.log()).sum()))
+    assert bound.weights == {"text": pytest.approx(sum(weights) / len(weights), rel=1e-4)}
 
 
 def test_positions_count_what_enters_the_decoder() -> None:
@@ -265,6 +277,8 @@ def test_random_state_is_left_alone() -> None:
 def test_eager_and_encoded_pictures_give_the_same(form: str) -> None:
     """What generate is called with may be pixels, encoded pictures or embeddings; the method holds the pixels."""
     kind, model = KINDS["Llava"], tiny("Llava")
+    if form == "encoded" and "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
+        pytest.skip("this version of transformers takes no encoded pictures")
     inputs = kind.row(1)
     passed: dict[str, Any] = dict(inputs)
     if form != "eager":
@@ -319,3 +333,66 @@ def test_a_description_is_its_own_branch() -> None:
     cached = generate("Llava", inputs, bound)
     assert cached == generate("Llava", inputs, bound, use_cache=False)
     assert END not in itertools.chain(*description.words)
+
+
+def test_a_streamer_gets_the_prompt_and_every_token() -> None:
+    class Streamer:
+        def __init__(self) -> None:
+            self.seen: list[list[int]] = []
+            self.ended = False
+
+        def put(self, tokens: Tensor) -> None:
+            self.seen.append(tokens.flatten().tolist())
+
+        def end(self) -> None:
+            self.ended = True
+
+    inputs = KINDS["Llava"].row(1)
+    streamer = Streamer()
+    bound = VisualContrastive().on(inputs, streamer=streamer)
+    (tokens,) = generate("Llava", inputs, bound)
+    assert streamer.seen == [inputs["input_ids"][0].tolist(), *([token] for token in tokens)]
+    assert streamer.ended
+
+
+def test_static_caches_are_one_a_branch() -> None:
+    kind = KINDS["Llava"]
+    inputs = kind.batch([kind.row(1, length=5), kind.row(2, length=3)])
+    method = LanguageContrastive(alpha=0.5)
+    dynamic = generate("Llava", inputs, method.on(inputs))
+    assert dynamic == generate("Llava", inputs, method.on(inputs), cache_implementation="static")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_combined_in_float32(dtype: torch.dtype) -> None:
+    kind = KINDS["Llava"]
+    model = copy.deepcopy(tiny("Llava")).to(dtype)
+    inputs, other = (
+        {key: value.to(dtype) if value.is_floating_point() else value for key, value in row.items()}
+        for row in (kind.row(1), kind.row(3))
+    )
+    out = model.generate(
+        **inputs,
+        do_sample=False,
+        max_new_tokens=1,
+        custom_generate=LeadingQueryContrastive(alpha=ALPHA, beta=BETA).on(inputs, leading=other),
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    assert out.scores[0].dtype == torch.float32
+    expected = contrast([model(**row).logits[0, -1].double() for row in (inputs, other)])
+    torch.testing.assert_close(out.scores[0][0].double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_two_pictures_a_row_and_none_for_padding() -> None:
+    """Rows with fewer pictures are padded with pictures of zeros, which must not become pictures."""
+    kind = KINDS["SmolVLM"]
+    one, two = kind.row(1, length=5), kind.row(2, length=3)
+    second = kind.row(4)["pixel_values"]
+    two = kind.prompt([7, *kind.slot, 8, 9], {"pixel_values": torch.cat([two["pixel_values"], second], 1)})
+    padded = {**one, "pixel_values": torch.nn.functional.pad(one["pixel_values"], (0, 0) * 3 + (0, 1))}
+    inputs = kind.batch([padded, two])
+    for method in (VisualContrastive(), VisualDebias(("zeros",))):
+        together = generate("SmolVLM", inputs, method.on(inputs))
+        alone = [generate("SmolVLM", row, method.on(row))[0] for row in (one, two)]
+        assert together == alone

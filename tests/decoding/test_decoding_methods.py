@@ -154,6 +154,12 @@ def test_code_sets_weight_and_rule_from_the_divergence() -> None:
     compare(scores(DescriptionContrastive(), own, other), formula, own, other)
 
 
+def test_code_with_fixed_weights_is_a_plain_contrast() -> None:
+    own, other = logits(0), logits(1)
+    fixed = scores(DescriptionContrastive(alpha=1.5, beta=0.05), own, other)
+    assert torch.equal(fixed, scores(VisualContrastive(1.5, 0.05), own, other))
+
+
 def test_code_at_its_ends() -> None:
     own = logits(0)
     assert torch.equal(scores(DescriptionContrastive(), own, own), own), (
@@ -292,6 +298,8 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("vdd", {"without": ("blank",)}, "unknown image-free input 'blank'"),
     ("ritual", {"alpha": math.nan}, "alpha=nan"),
     ("code", {"exponent": 0.0}, "exponent=0.0"),
+    ("code", {"alpha": -1.0}, "alpha=-1.0"),
+    ("code", {"beta": 2.0}, "beta=2.0"),
     ("vdgd", {"reduction": "max"}, "unknown reduction 'max'"),
     ("vdgd", {"top_p": 0.0}, "top_p=0.0"),
     ("vdgd", {"temperature": 0.0}, "temperature=0.0"),

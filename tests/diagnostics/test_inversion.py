@@ -22,7 +22,8 @@ CAPTIONS = ["a red car", "a blue car in the rain", "two dogs", "a photo of a cat
 
 def model(image: str = "vit") -> TwoTower:
     recipe = override(
-        load("cpu"), {"towers.image": image, "towers.image_size": 24, "towers.vocabulary": 300, "widths.embedding": 16}
+        load("cpu"),
+        {"towers.image": image, "towers.image_size": 24, "towers.vocabulary": 300, "widths.embedding": 16},
     )
     built = Arm.parse("clip").build(recipe, CAPTIONS, 0)
     assert isinstance(built, TwoTower)

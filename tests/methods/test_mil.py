@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import SIZE, Words, batch, build, run
+from method_stubs import LATE, SIZE, Words, batch, build, run
 from torch import Tensor
 
 from counterpoint import methods
@@ -54,13 +54,13 @@ def test_is_the_loss_of_the_card(pooling: str, non_local: bool) -> None:
         seen = method.non_local
         attention = (seen.theta(x) @ seen.phi(x).mT).softmax(-1)
         bags["mil_global"] = F.normalize((x + attention @ seen.g(x)).mean(1, keepdim=True), dim=-1)
-    losses = run(method, given)
+    losses, tau = run(method, given), method.objective.temperature.value.detach()
     assert losses.keys() == bags.keys()
     for name, bag in bags.items():
         scores = torch.zeros(6, 6, dtype=F64)
         for i in range(6):
             for j in range(6):
-                scores[i, j] = torch.stack([pooled(bag[i] @ y[j, m], pooling) for m in range(2)]).mean() / 0.1
+                scores[i, j] = torch.stack([pooled(bag[i] @ y[j, m], pooling) for m in range(2)]).mean() / tau
         own = torch.arange(6)
         expected = (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
         torch.testing.assert_close(losses[name], expected, rtol=1e-9, atol=0)
@@ -115,8 +115,8 @@ def test_one_place_and_one_caption_are_clips_loss() -> None:
     given = batch(mil, 6)
     views = {**given.views, "image": torch.rand(6, 3, 16, 16, generator=g)}
     given = type(given)(given.ids, views, given.labels)
-    ours = mil.losses(mil.encode(given), given, None)["mil"]
-    theirs = clip.losses(clip.encode(given), given, None)["clip"]
+    ours = mil.losses(mil.encode(given), given, LATE)["mil"]
+    theirs = clip.losses(clip.encode(given), given, LATE)["clip"]
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 

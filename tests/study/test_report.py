@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +18,10 @@ from counterpoint.data.base import Rows
 from counterpoint.data.pairs import Pairs
 from counterpoint.study.report import examples as report_examples
 from counterpoint.study.report import write_report
+from fixtures.page import Page
 from fixtures.synthetic_study import ARMS, FAILED, write_data, write_study
 
-_VOID = {"meta", "link", "img", "br", "wbr"}
 _REFERENCES = {"src", "href", "srcset", "poster", "data", "action", "formaction", "background", "xlink:href"}
-
-
-class Page(HTMLParser):
-    """Reads a page and complains about elements that are not closed or wrongly nested."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.rows: list[int] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes another element at {self.getpos()}"
-
-    def handle_data(self, data: str) -> None:
-        if not {"style", "script"} & set(self.open):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.words))
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")

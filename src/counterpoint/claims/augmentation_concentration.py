@@ -153,7 +153,7 @@ def _centres(lab: Lab, steps: int) -> list[Result]:
         return []
     return [
         measure.exact(
-            f"largest product of two centres against the error of the nearest, over {len(values)} runs at all five changes",
+            f"largest product of two centres against the error of the nearest, all five changes, {len(values)} runs",
             "Spearman's coefficient",
             float(stats.spearmanr(values[:, 0], values[:, 1]).statistic),
             expected="above",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from .patches import held_out, in_parts, train_on_labels, transformer
 from .small import SIDE
 
 SEEDS, BATCH = 5, 48
-STEPS = {"transformer": 350, "convolutions": 500}
+STEPS = {"transformer": 600, "convolutions": 600}
 BANDS = {"low": 0.4, "high": 2.8}
 """Middle of each band of noise, in radians per pixel."""
 ENERGY = 0.15
@@ -29,7 +29,7 @@ ENERGY = 0.15
 LOOKED_AT = 256
 
 
-def network(kind: str, seed: int, steps: int) -> Arrays:
+def network(kind: str, seed: int, steps: int, tested: int | None) -> Arrays:
     """Train one network to name the groups of emoji; look inside it, and add noise of one frequency to the test.
 
     Returns:
@@ -37,7 +37,7 @@ def network(kind: str, seed: int, steps: int) -> Arrays:
         the transformer also what each step changes, before and after training: see `changes`.
     """
     tower = _tower(kind, seed)
-    pictures, classes = held_out()
+    pictures, classes = held_out(tested)
     found: Arrays = {}
     if kind == "transformer":
         found |= {f"start {name}": values for name, values in changes(tower, pictures).items()}
@@ -70,9 +70,9 @@ def changes(tower: ImageTower, pictures: Float[Tensor, "n 3 H W"]) -> Arrays:
         ``KIND amplitude``: of Δ log amplitude at the highest frequency; ``KIND variance``: of the log of the
         variance over positions, since the residual stream grows.
     """
-    looks = [captured(tower, part) for part in pictures[:LOOKED_AT].split(64)]
+    looks = [captured(tower, part) for part in torch.split(pictures[:LOOKED_AT], 64)]
     kinds = np.array([step.kind for step in looks[0].steps])
-    measures = {
+    measures: Mapping[str, Callable[[Tensor], float]] = {
         "amplitude": lambda maps: float(relative_log_amplitude(maps)[-1]),
         "variance": lambda maps: float(np.log(spatial_variance(maps))),
     }
@@ -91,7 +91,12 @@ def run(lab: Lab) -> Sequence[Result]:
     found = lab.cells(
         network,
         {
-            f"{kind}-seed{seed}": {"kind": kind, "seed": seed, "steps": 2 if lab.quick else STEPS[kind]}
+            f"{kind}-seed{seed}": {
+                "kind": kind,
+                "seed": seed,
+                "steps": 2 if lab.quick else STEPS[kind],
+                "tested": 64 if lab.quick else None,
+            }
             for kind in STEPS
             for seed in seeds
         },

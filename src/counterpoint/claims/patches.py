@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..networks.base import ImageTower
 from ..networks.heads import Linear
 from ..networks.start import initialise
 from ..networks.transformer import VisionTransformer
-from ..networks.base import ImageTower
 from .descent import minimise
 from .pictures import changed, emoji
 from .small import SIDE
@@ -31,7 +31,7 @@ def transformer(seed: int, patch: int = 2, width: int = 32, depth: int = DEPTH) 
 
 def squared(x: Float[Tensor, "n p"]) -> Float[Tensor, "n 3 H W"]:
     """Pixels in [−1, 1] as pictures in [0, 1], as towers take them."""
-    return ((x + 1) / 2).unflatten(1, (3, SIDE, SIDE))
+    return (x.reshape(len(x), 3, SIDE, SIDE) + 1) / 2
 
 
 def train_on_labels(tower: ImageTower, *, steps: int, batch: int, seed: int) -> Linear:
@@ -63,4 +63,4 @@ def in_parts(
 ) -> Tensor:
     """A function of pictures, a part of them at a time."""
     with torch.no_grad():
-        return torch.cat([function(part) for part in pictures.split(size)])
+        return torch.cat([function(part) for part in torch.split(pictures, size)])

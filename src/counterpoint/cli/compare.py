@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ class Compare:
     """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
     open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
     data: str = "emoji"
-    """emoji, emoji:artist, emoji:stream, a folder, or a CSV, TSV, JSONL or Parquet file of pairs."""
+    """emoji, emoji:artist, emoji:stream, scenes:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file of pairs."""
     seeds: int = 3
     """How many seeds each arm is run with. From 5 on, verdicts can be more than suggestive."""
     recipe: str = "cpu"
@@ -44,6 +45,8 @@ class Compare:
     """The study's folder; the same command with the same folder goes on where it stopped. runs/… unless given."""
     jobs: int | None = None
     """Runs at a time, each with its share of the cores; unless given, one on a GPU, up to four on a CPU."""
+    diagnose: bool = False
+    """Look inside the first run of every arm too (see: counterpoint diagnose); the report links the pages."""
     dry_run: bool = False
     """Print what it will cost, and stop."""
     json: bool = False
@@ -53,6 +56,10 @@ class Compare:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(Compare, arguments, "compare")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "compare starts its own processes; start it without torchrun, which is for counterpoint train"
+        )
     # Names are checked before torch is loaded, so that a typo is answered at once.
     from ..methods.arm import Arm
 
@@ -84,6 +91,7 @@ def main(arguments: Sequence[str]) -> int:
                 tasks=given.tasks,
                 folder=given.out,
                 jobs=given.jobs,
+                diagnose=given.diagnose,
                 listener=progress,
                 on_cost=on_cost,
             )

@@ -11,7 +11,7 @@ import tyro
 
 from .arguments import parse
 
-Kind = Literal["objectives", "methods", "tasks", "recipes", "towers"]
+Kind = Literal["objectives", "methods", "tasks", "decoding", "recipes", "towers"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ def known(kind: Kind) -> tuple[str, ...]:
         from .. import evaluation
 
         return evaluation.TASKS.names()
+    if kind == "decoding":
+        from .. import decoding
+
+        return decoding.DECODING.names()
     from .. import networks
 
     return networks.TOWERS

@@ -31,7 +31,7 @@ class Train:
     method: tyro.conf.Positional[str] = ""
     """A method, with options after commas (see: counterpoint list methods)."""
     data: str = "emoji"
-    """emoji, emoji:artist, emoji:stream, a folder, or a CSV, TSV, JSONL or Parquet file of pairs."""
+    """emoji, emoji:artist, emoji:stream, scenes:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file of pairs."""
     seed: int = 0
     """Of the initial weights, the order of the data and every view."""
     recipe: str = "cpu"

@@ -198,9 +198,9 @@ def stream(columns: Mapping[str, Sequence[Any]]) -> Splits:
     Groups go to the tasks by their number of rows, the largest first, each to the task that has fewest.
     """
     splits = default(columns)
-    groups = Counter(columns["group"][row] for row in splits.train)
-    tasks: list[list[object]] = [[] for _ in range(TASKS)]
-    for group, _ in sorted(groups.items(), key=lambda item: (-item[1], str(item[0]))):
+    groups = Counter(str(columns["group"][row]) for row in splits.train)
+    tasks: list[list[str]] = [[] for _ in range(TASKS)]
+    for group, _ in sorted(groups.items(), key=lambda item: (-item[1], item[0])):
         min(tasks, key=lambda task: sum(groups[each] for each in task)).append(group)
     group_of = np.array(columns["group"])[splits.train]
     return replace(splits, tasks=tuple(splits.train[np.isin(group_of, task)] for task in tasks))

@@ -104,3 +104,23 @@ class Questions(Items):
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
         """The pictures of some items."""
+
+
+class Videos(Items):
+    """Questions about videos."""
+
+    @abstractmethod
+    def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:
+        """The frames of some items' videos, all of one length."""
+
+
+class Contrasts(Videos):
+    """A video and two captions that differ in one thing, named by the kind: the first one says what happens."""
+
+    captions: Sequence[tuple[str, str]]
+
+
+class Renditions(Videos):
+    """A caption and a video that should show it; the kind is what is wrong with the video, or that nothing is."""
+
+    captions: Sequence[str]

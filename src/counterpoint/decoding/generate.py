@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -57,12 +58,19 @@ class Bound:
 
     Attributes:
         cost: of the last call.
+        weights: of the last call: what each further branch weighed on average over its steps and rows.
     """
 
     cost: Cost | None = None
+    weights: Mapping[str, float] | None = None
 
     def __init__(
-        self, method: Decoding, inputs: Mapping[str, Any], model: Any, given: Mapping[str, Any]
+        self,
+        method: Decoding,
+        inputs: Mapping[str, Any],
+        given: Mapping[str, Any],
+        model: Any = None,
+        streamer: Any = None,
     ) -> None:
         check_version()
         name = type(method).__name__
@@ -77,7 +85,13 @@ class Bound:
                 raise ValueError(
                     f"the inputs hold a cache ({held[0]}), which branches cannot share; bind inputs without it"
                 )
-        self.method, self.inputs, self.model, self.given = method, inputs, model, given
+        self.method, self.inputs, self.given, self.model, self.streamer = (
+            method,
+            inputs,
+            given,
+            model,
+            streamer,
+        )
 
     def __call__(
         self,
@@ -86,6 +100,7 @@ class Bound:
         logits_processor: Any,
         stopping_criteria: Any,
         generation_config: Any,
+        streamer: Any = None,
         **arguments: Any,
     ) -> Any:
         """What ``generate`` calls in place of its own loop.
@@ -115,6 +130,8 @@ class Bound:
             raise ValueError(
                 f"{type(model).__name__} hands out one cache for all branches; choose another cache_implementation"
             )
+        if (streamer := streamer or self._begin(input_ids)) is not None:
+            arguments["streamer"] = streamer
         together = _Together(self.method, runs, input_ids.shape[1], generation_config.num_beams or 1)
         result = loop(
             model,
@@ -124,8 +141,22 @@ class Bound:
             generation_config=generation_config,
             **arguments,
         )
-        self.cost = self._cost(runs, model, input_ids, arguments, together.steps)
+        names = _distinct(branch.name for branch in self.method.branches())
+        self.weights = dict(zip(names, (total / together.steps for total in together.weights), strict=True))
+        length = prompt_length(model, input_ids, arguments)
+        later = 1 if arguments.get("use_cache") else length + together.steps / 2
+        own = len(input_ids) * round(length + (together.steps - 1) * later)
+        self.cost = Cost(
+            {OWN: together.steps} | dict(zip(names, (run.passes for run in runs), strict=True)),
+            {OWN: own} | dict(zip(names, (run.positions for run in runs), strict=True)),
+        )
         return result
+
+    def _begin(self, prompt: Int[Tensor, "r t"]) -> Any:
+        """Since 4.57 ``generate`` keeps its own streamer from what ``custom_generate`` calls."""
+        if self.streamer is not None:
+            self.streamer.put(prompt.cpu())
+        return self.streamer
 
     def _check_same(self, model: Any, prompt: Int[Tensor, "r t"]) -> None:
         """A method that is bound to other inputs than ``generate`` was given would contrast two questions."""
@@ -139,23 +170,15 @@ class Bound:
                 f"{tuple(prompt.shape)}; bind what you pass: generate(**inputs, custom_generate=method.on(inputs))"
             )
 
-    def _cost(
-        self,
-        runs: Sequence[Running],
-        model: Any,
-        prompt: Int[Tensor, "r t"],
-        arguments: Mapping[str, Any],
-        steps: int,
-    ) -> Cost:
-        length = prompt_length(model, prompt, arguments)
-        later = 1 if arguments.get("use_cache") else length + steps / 2
-        own = len(prompt) * round(length + (steps - 1) * later)
-        passes, positions = {OWN: steps}, {OWN: own}
-        for branch, run in zip(self.method.branches(), runs, strict=True):
-            same = sum(name.split("#")[0] == branch.name for name in passes)
-            name = f"{branch.name}#{same + 1}" if same else branch.name
-            passes[name], positions[name] = run.passes, run.positions
-        return Cost(passes, positions)
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """``noise``, ``noise#2``, …"""
+    seen: Counter[str] = Counter()
+    result = []
+    for name in names:
+        seen[name] += 1
+        result.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return result
 
 
 @final
@@ -166,13 +189,15 @@ class _Together:
         self.method, self.runs, self.prompt, self.beams = method, runs, prompt, beams
         self.before: Int[Tensor, "r t"] | None = None
         self.steps = 0
+        self.weights = [0.0] * len(runs)
 
     def __call__(self, input_ids: Int[Tensor, "r t"], scores: Float[Tensor, "r v"]) -> Float[Tensor, "r v"]:
         generated = input_ids[:, self.prompt :]
         order = self._order(generated)
         others = [comparable(run.step(generated, order), scores) for run in self.runs]
         keep = self.method.keep(scores, others) & ~scores.isneginf()
-        combined = combine(scores, others, self.method.weights(scores, others)).masked_fill(~keep, -torch.inf)
+        weights = self.method.weights(scores, others)
+        combined = combine(scores, others, weights).masked_fill(~keep, -torch.inf)
         if not combined.amax(-1).isfinite().all():
             raise ValueError(
                 f"step {self.steps}: {type(self.method).__name__} leaves no token with a finite score; "
@@ -180,6 +205,10 @@ class _Together:
             )
         self.before = generated
         self.steps += 1
+        self.weights = [
+            total + float(torch.as_tensor(weight).mean())
+            for total, weight in zip(self.weights, weights.others, strict=True)
+        ]
         return combined.log_softmax(-1) if self.beams > 1 else combined
 
     def _order(self, generated: Int[Tensor, "r t"]) -> Int[Tensor, " r"] | None:

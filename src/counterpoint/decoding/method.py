@@ -48,13 +48,17 @@ class Decoding(ABC):
         """Which tokens may be chosen at one step."""
 
     @final
-    def on(self, inputs: Mapping[str, Any], *, model: Any = None, **given: Any) -> Bound:
+    def on(
+        self, inputs: Mapping[str, Any], *, model: Any = None, streamer: Any = None, **given: Any
+    ) -> Bound:
         """Bind the method to the inputs that ``generate`` is called with.
 
         Args:
             inputs: what the processor made, pictures as pixels.
             model: needed only where the model's ``generate`` hands over to its language model (BLIP-2,
                 InstructBLIP) and a branch holds a picture.
+            streamer: gets the tokens as they are chosen. Since transformers 4.57 one that is passed to ``generate``
+                is not handed on, and would wait for ever.
             given: what the method needs beside: the inputs of further branches, or a description.
 
         Returns:
@@ -66,7 +70,7 @@ class Decoding(ABC):
         """
         from .generate import Bound  # which takes a method
 
-        return Bound(self, inputs, model, given)
+        return Bound(self, inputs, given, model, streamer)
 
     def __add__(self, other: Decoding) -> Decoding:
         """Both at once: ``l + (what one adds to l) + (what the other adds)``, over what both find plausible."""

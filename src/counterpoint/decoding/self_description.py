@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .branch import Described
 from .combine import Weights, bounded_divergence, plausible
-from .method import Decoding, Logits
+from .method import Decoding, Logits, check_share, check_weight
 
 
 @final
@@ -28,9 +28,10 @@ class DescriptionContrastive(Decoding):
 
     Attributes:
         exponent: k of the divergence, not a weight; at 1 the rule almost never acts.
+        alpha, beta: fixed values in place of those from the divergence, to see what that is worth.
 
     Raises:
-        ValueError: for an exponent that is not positive.
+        ValueError: for an exponent that is not positive, a negative weight or a share outside [0, 1].
 
     Source: CODE (arXiv 2406.01920).
     """
@@ -38,8 +39,14 @@ class DescriptionContrastive(Decoding):
     papers: ClassVar[tuple[str, ...]] = ("code-decoding",)
 
     exponent: float = 0.2
+    alpha: float | None = None
+    beta: float | None = None
 
     def __post_init__(self) -> None:
+        if self.alpha is not None:
+            check_weight("alpha", self.alpha)
+        if self.beta is not None:
+            check_share("beta", self.beta)
         if not self.exponent > 0:
             raise ValueError(f"exponent={self.exponent}: must be positive")
 
@@ -47,10 +54,12 @@ class DescriptionContrastive(Decoding):
         return (Described(),)
 
     def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+        if self.alpha is not None:
+            return Weights([-self.alpha])
         return Weights([self._divergence(own, others[0]) - 1.0])
 
     def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
-        return plausible(own, self._divergence(own, others[0]))
+        return plausible(own, self._divergence(own, others[0]) if self.beta is None else self.beta)
 
     def _divergence(self, own: Logits, other: Logits) -> Float[Tensor, " b"]:
         return bounded_divergence(own.softmax(-1), other.softmax(-1), self.exponent)

@@ -40,7 +40,7 @@ def augmented_distance(views: Float[Tensor, "n M p"]) -> Float[Tensor, "n n"]:
     parts = []
     for start in range(0, n, step):
         rows = views[start : start + step].flatten(0, 1)
-        distances = torch.cdist(rows, flat).unflatten(0, (-1, m)).unflatten(2, (n, m))
+        distances = torch.cdist(rows, flat).reshape(-1, m, n, m)
         parts.append(distances.amin(dim=(1, 3)))
     found = torch.cat(parts) if parts else flat.new_zeros(0, 0)
     return found.fill_diagonal_(0.0)
@@ -105,7 +105,7 @@ def concentration(
         raise ValueError(
             f"labels must be one for each of {len(views)} examples, got shape {tuple(labels.shape)}"
         )
-    classes = [labels == c for c in labels.unique() if c >= 0]
+    classes = [labels == c for c in torch.unique(labels) if c >= 0]
     distances = [augmented_distance(views[which][:MOST]) for which in classes if int(which.sum()) > 1]
     if not distances:
         raise ValueError("no class has two examples, so there is no distance within a class")
@@ -166,7 +166,7 @@ def centres(z: Float[Tensor, "n M d"], labels: Int[Tensor, " n"], epsilon: float
         )
     kept = labels >= 0
     z, labels = F.normalize(z[kept].double(), dim=-1), labels[kept]
-    classes, which = labels.unique(return_inverse=True)
+    classes, which = torch.unique(labels, return_inverse=True)
     counts = torch.bincount(which).double()
     means = torch.zeros(len(classes), z.shape[2], dtype=z.dtype, device=z.device)
     means = means.index_add_(0, which, z.mean(1)) / counts[:, None]
@@ -174,7 +174,7 @@ def centres(z: Float[Tensor, "n M d"], labels: Int[Tensor, " n"], epsilon: float
     # Over the pairs of M unit vectors, Σ ‖a − b‖² is 2 (M² − ‖Σ a‖²) / (M (M − 1)).
     alignment = 2 * (m * m - z.sum(1).square().sum(1)) / (m * (m - 1))
     widest = torch.stack([torch.cdist(part, part).amax() for part in z])
-    nearest = torch.cdist(z.flatten(0, 1), means).argmin(1).unflatten(0, (-1, m))
+    nearest = torch.cdist(z.flatten(0, 1), means).argmin(1).reshape(-1, m)
     products = means @ means.T
     products.fill_diagonal_(-math.inf)
     return Centres(

@@ -88,7 +88,7 @@ class Captured:
             return self.states
         if self.grid is None:
             raise ValueError("these states are of tokens of a text: they are no map over a picture")
-        return tuple(s[:, self.prefix :].mT.unflatten(2, self.grid) for s in self.states)
+        return tuple(s[:, self.prefix :].mT.reshape(len(s), -1, *self.grid) for s in self.states)
 
     def attended(self) -> tuple[Float[Tensor, "B heads n n"], ...]:
         """The attention.

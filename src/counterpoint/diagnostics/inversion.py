@@ -172,7 +172,7 @@ def _invert(
     was_training = model.training
     model.eval()
     try:
-        for part in targets.split(BATCH):
+        for part in torch.split(targets, BATCH):
             u = start.to(targets).expand(len(part), *shape).clone().requires_grad_()
             optimizer = torch.optim.AdamW([u], LR, weight_decay=WEIGHT_DECAY)
             for _ in range(steps):

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK, SOFT, GRID, PAGE = "#1a1d21", "#565d66", "#e6e9ed", "#ffffff"
+INK, SOFT, GRID = "#1a1d21", "#565d66", "#e6e9ed"
 COLOURS = ("#1668b0", "#b65200", "#00806a", "#a3307e", "#73641a", "#5a48b5", "#7a4a2b", "#4c5661")
 
-_VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--grid", PAGE: "--page"}
+_VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--grid"}
 _VARIABLES |= {colour: f"--c{k}" for k, colour in enumerate(COLOURS)}
 _STYLE = {
     "axes.edgecolor": GRID,
@@ -59,19 +59,22 @@ def lines(
             dashed = name.endswith("at the start")
             colour += not dashed or colour < 0
             axes.plot(
-                across, up, "o--" if dashed else "o-", color=COLOURS[colour % 8], markersize=4, label=name
+                across,
+                up,
+                "o--" if dashed else "o-",
+                color=COLOURS[colour % 8],
+                markersize=4 if len(across) <= 30 else 0,
+                label=name,
             )
         if log:
             axes.set_xscale("log")
         if ticks:
+            many = len(ticks) > 6
             axes.set_xticks(
-                range(len(ticks)),
-                ticks,
-                rotation=45 if len(ticks) > 6 else 0,
-                ha="right" if len(ticks) > 6 else "center",
+                range(len(ticks)), ticks, rotation=45 if many else 0, ha="right" if many else "center"
             )
         if len(curves) > 1:
-            axes.legend()
+            axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=min(len(curves), 4))
     return figure
 
 
@@ -81,7 +84,8 @@ def bars(values: Mapping[str, float], *, x: str) -> Figure:
     with mpl.rc_context(_STYLE):
         names = list(values)
         found = axes.barh(names, list(values.values()), color=COLOURS[0], height=0.6)
-        axes.bar_label(found, fmt="%.3g", padding=3, color=INK)
+        texts = [f"{value:.3g}".replace("-", "−") for value in values.values()]
+        axes.bar_label(found, texts, padding=3, color=INK)
         axes.invert_yaxis()
         axes.margins(x=0.15)
         axes.grid(axis="y", visible=False)
@@ -111,7 +115,13 @@ def scatter(groups: Mapping[str, Float[np.ndarray, "_ 2"]], *, x: str, y: str, e
     with mpl.rc_context(_STYLE):
         for k, (name, points) in enumerate(groups.items()):
             axes.scatter(
-                *points.T, s=22 if equal else 9, color=COLOURS[k % 8], alpha=0.75, linewidths=0, label=name
+                points[:, 0],
+                points[:, 1],
+                s=22 if equal else 9,
+                color=COLOURS[k % 8],
+                alpha=0.75,
+                linewidths=0,
+                label=name,
             )
         if equal:
             reach = 1.1 * max((float(np.abs(p).max()) for p in groups.values() if p.size), default=1.0) or 1.0

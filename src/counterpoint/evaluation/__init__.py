@@ -35,6 +35,9 @@ TASKS = Registry(
         "aro": "counterpoint.evaluation.compositional.choices:ARO",
         "count_to_ten": "counterpoint.evaluation.compositional.counting:CountToTen",
         "concept_association_bias": "counterpoint.evaluation.compositional.association:ConceptAssociationBias",
+        "compa": "counterpoint.evaluation.compositional.squares:CompA",
+        "videocon": "counterpoint.evaluation.video.videocon:VideoCon",
+        "vibe": "counterpoint.evaluation.video.vibe:ViBe",
         "pointing": "counterpoint.evaluation.compositional.regions:Pointing",
         "segmentation": "counterpoint.evaluation.compositional.regions:Segmentation",
         "localisation": "counterpoint.evaluation.compositional.regions:Localisation",
@@ -62,6 +65,7 @@ _EXPORTS = {
     "Results": "results",
     "STATISTICS": "statistic",
     "Task": "task",
+    "bias_amplification": "",
     "breakdown": "inspection",
     "compositional": "",
     "equal_error_rate": "verification",
@@ -70,8 +74,10 @@ _EXPORTS = {
     "grounding": "",
     "learning_curve": "curves",
     "min_dcf": "verification",
+    "modality_importance": "",
     "multilabel": "",
     "simulation": "",
+    "video": "",
 }
 __all__ = [
     "DEFAULT_TASKS",
@@ -81,6 +87,7 @@ __all__ = [
     "PooledNaiveBayes",
     "Results",
     "Task",
+    "bias_amplification",
     "breakdown",
     "compositional",
     "create",
@@ -90,7 +97,9 @@ __all__ = [
     "grounding",
     "learning_curve",
     "min_dcf",
+    "modality_importance",
     "multilabel",
     "simulation",
+    "video",
 ]
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

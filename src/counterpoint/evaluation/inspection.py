@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 
 from ..data.base import PairedData, Rows
-from ..data.items import Choices, Items, Regions, Squares
+from ..data.frames import sheet
+from ..data.items import Choices, Contrasts, Items, Regions, Renditions, Squares
 from ..diagnostics.features import Features
 from ..files import writing
 from ..types import Embedder, Scores
@@ -74,7 +75,8 @@ def failures(
     metric = scores.metrics.get(task.primary) or next(iter(scores.metrics.values()))
     chosen = _worst(scores, metric.outcome, metric.higher_is_better, most)
     form: type[Items] | None = getattr(task, "form", None)
-    show = _of_rows(data) if form is None else _of_items(data.items(form, rows), model, data)
+    asked = {m.outcome for m in scores.metrics.values() if m.higher_is_better}
+    show = _of_rows(data) if form is None else _of_items(data.items(form, rows), asked, model, data)
     exhibits = [show(example["example"], example) for example in chosen]
     title = f"{scores.task} on {data.name}: " + (
         f"{len(chosen)} failures, the surest first" if chosen else "no failures"
@@ -106,7 +108,9 @@ def _of_rows(data: PairedData) -> Callable[[int, dict[str, Any]], Exhibit]:
     return show
 
 
-def _of_items(items: Items, model: Embedder, data: PairedData) -> Callable[[int, dict[str, Any]], Exhibit]:
+def _of_items(
+    items: Items, asked: Set[str], model: Embedder, data: PairedData
+) -> Callable[[int, dict[str, Any]], Exhibit]:
     position = {int(key): k for k, key in enumerate(items.ids)}
 
     def show(example: int, outcomes: dict[str, Any]) -> Exhibit:
@@ -118,13 +122,18 @@ def _of_items(items: Items, model: Embedder, data: PairedData) -> Callable[[int,
             answered = " ".join(
                 f"{name} {'✓' if outcomes[name] == 1 else '✗'}"
                 for name in outcomes
-                if name not in ("example", "subset", "turn") and outcomes[name] in (0, 1)
+                if name in asked and outcomes[name] in (0, 1)
             )
             return Exhibit(_side_by_side(pictures), (kind, *said, answered))
         if isinstance(items, Choices):
             options, answer = items.options[k], int(items.answers[k])
             lines = [f"✓ {options[answer]}", *_said(model, data, items, k)]
             return Exhibit(_pixels(items.pictures(at)[0]), (kind, *lines))
+        if isinstance(items, Contrasts):
+            right, wrong = items.captions[k]
+            return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, f"✓ {right}", f"✗ {wrong}"))
+        if isinstance(items, Renditions):
+            return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, items.captions[k]))
         assert isinstance(items, Regions)
         return _map(items, k, model, data)
 
@@ -172,8 +181,12 @@ def _draw(title: str, exhibits: Sequence[Exhibit], attribution: str, path: Path)
 
     columns = min(_COLUMNS, max(1, len(exhibits)))
     lines = max(1, -(-len(exhibits) // columns))
-    figure = Figure(figsize=(3.0 * columns, 3.2 * lines), layout="constrained")
+    height = 3.2 * lines + 0.6  # inches: a line of examples each, the title, the attribution
+    figure = Figure(figsize=(3.0 * columns, height))
     axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    figure.subplots_adjust(
+        left=0.02, right=0.98, bottom=0.3 / height, top=1 - 1.2 / height, wspace=0.05, hspace=0.5
+    )
     for axis in axes:
         axis.set_axis_off()
     for axis, exhibit in zip(axes, exhibits, strict=False):

@@ -103,7 +103,7 @@ class DistilledDiHT(DualEncoder):
         likely = full(seen.detach()).softmax(-1).topk(self.top)
         target = torch.zeros_like(seen, dtype=likely.values.dtype)
         target.scatter_(1, likely.indices, likely.values / likely.values.sum(1, keepdim=True))
-        there = self.concepts(batch["text"])
+        there = self.concepts(batch["text"]).to(target.dtype)
         return {
             **super().losses(z, batch, clock),
             "concepts": self.weight * _cross_entropy(self.student_concepts(z["image"]), target),

@@ -116,7 +116,7 @@ class MIL(TwoTower):
     def similarity(self, a: Float[Tensor, "n D"], b: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:
         """The pooled similarity of pictures and captions, plus that of g where there is one."""
         copies = self.places + (self.non_local is not None)
-        a, b = (z.unflatten(1, (copies, -1)) * copies**0.5 for z in (a, b))
+        a, b = (z.reshape(len(z), copies, z.shape[1] // copies) * copies**0.5 for z in (a, b))
         h = torch.einsum("rnd,cnd->rcn", a, b)[..., None]
         scores = self._pooled(h[..., : self.places, :])
         return scores + self._pooled(h[..., self.places :, :]) if copies > self.places else scores

@@ -14,6 +14,7 @@ from ..files import write_json
 from ..methods.arm import Arm
 from ..recipes import Recipe
 from ..recipes import load as load_recipe
+from ..training.run import RunState
 from .cost import ArmCost, measure, steps_under
 from .design import ArmPlan, Budget, Design
 from .execute import Event, Job, execute
@@ -98,6 +99,7 @@ def compare(
     tasks: Sequence[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
+    diagnose: bool = False,
     listener: Listener | None = None,
     on_cost: Callable[[Design, Mapping[str, ArmCost], Mapping[str, int]], bool] | None = None,
 ) -> Study:
@@ -115,6 +117,7 @@ def compare(
         folder: the study's folder; finished runs in it are not repeated. ``runs/DATA-ARMS`` unless given.
         jobs: runs at a time, each in a process with its share of the cores; unless given, one on a GPU and
             up to four on a CPU, where one thread a run is faster than several.
+        diagnose: look inside the first finished run of every arm, and link the pages from the report.
         listener: told of every event.
         on_cost: told what the study will cost before it starts; a False stops it there.
 
@@ -162,9 +165,22 @@ def compare(
     ]
     listener.begin("training", work)
     execute(work, at_once, listener)
+    if diagnose:
+        _look_inside(place, design)
     study = Study(place, summarise(place, design, plans))
     study.write()
     return study
+
+
+def _look_inside(place: Path, design: Design) -> None:
+    """Diagnose the first finished run of every arm that has not been looked into yet."""
+    from .report.diagnosis import PAGE, diagnose_run
+
+    for arm in design.arms:
+        folders = [run_folder(place, arm, seed) for seed in design.seeds]
+        good = [f for f in folders if (state := RunState.read(f)) is not None and state.status == "finished"]
+        if good and not (good[0] / PAGE).exists():
+            diagnose_run(good[0])
 
 
 class DryRun(Exception):

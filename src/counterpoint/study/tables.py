@@ -128,8 +128,9 @@ def _by_type(task: str, test: str, scores: Sequence[Mapping[str, Any]]) -> Table
     """A row per subset, ``"all"`` first and chance last; a column per metric."""
     metrics = list(dict.fromkeys(row["metric"] for row in scores))
     table = Table(title=f"{task} ({test})", title_justify="left")
-    for name in ("type", "n", *metrics):
-        table.add_column(name, justify="left" if name == "type" else "right")
+    table.add_column("type", no_wrap=True)
+    for name in ("n", *metrics):
+        table.add_column(name, justify="right", overflow="fold")
     by_subset: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in scores:
         by_subset.setdefault(row["subset"], {})[row["metric"]] = row

@@ -25,8 +25,8 @@ def joined() -> Iterator[Ranks]:
     """The processes that ``torchrun`` started, as one group until the end; this process alone without it.
 
     >>> with joined() as ranks:
-    ...     ranks
-    Ranks(rank=0, size=1)
+    ...     ranks.rank, ranks.size
+    (0, 1)
     """
     if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks.present()
@@ -80,8 +80,9 @@ def average_gradients(module: nn.Module, ranks: Ranks) -> None:
     for bucket in _buckets(used):
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
         mean = ranks.total(torch.cat([g.flatten() for g in gradients])) / ranks.size
-        for p, g, averaged in zip(bucket, gradients, mean.split([g.numel() for g in gradients]), strict=True):
-            p.grad = averaged.view_as(g).to(g)
+        parts = torch.split(mean, [g.numel() for g in gradients])
+        for p, g, averaged in zip(bucket, gradients, parts, strict=True):
+            p.grad = averaged.view_as(g)
 
 
 def _buckets(parameters: list[nn.Parameter]) -> Iterator[list[Tensor]]:

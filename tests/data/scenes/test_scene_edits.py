@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,8 +23,14 @@ from counterpoint.data.scenes.scene import UNIT, Relation, Scene, Thing
 from counterpoint.data.scenes.truth import relations_of, true_of
 from counterpoint.registry import UnknownName
 
-RICH = Dials(objects="1-4", repeats=0.3, clutter="0-1", facings="left+right", backgrounds=("white", "grey"))
-COUNTS = Dials(objects="1-10", same=True, sizes="small")
+
+def turned(**values: Any) -> Dials:
+    """Dials as they are written on a command line."""
+    return Dials(**values)
+
+
+RICH = turned(objects="1-4", repeats=0.3, clutter="0-1", facings="left+right", backgrounds=("white", "grey"))
+COUNTS = turned(objects="1-10", same=True, sizes="small")
 
 
 @cache
@@ -166,10 +173,10 @@ def test_the_kinds_by_hand() -> None:
         "swap colour": "a small blue cat to the left of a large red dog",
         "swap size": "a large red cat to the left of a small blue dog",
     }
-    turned = edit("replace facing", scene, Draws(0, 0), Dials(facings="left+right"))
-    assert turned is not None
-    assert turned.spans()[0] != ()
-    assert {turned.captions()[1].text.count(f"facing {way}") for way in ("left", "right")} == {1}
+    about = edit("replace facing", scene, Draws(0, 0), turned(facings="left+right"))
+    assert about is not None
+    assert about.spans()[0] != ()
+    assert {about.captions()[1].text.count(f"facing {way}") for way in ("left", "right")} == {1}
     moved = edit("replace relation", scene, Draws(0, 0))
     assert moved is not None
     assert moved.after.things[1] == dog
@@ -208,12 +215,12 @@ def test_what_cannot_change_gives_nothing() -> None:
     # Nobody sees which way a ball faces, and where all face left nothing can be turned.
     ball = Thing("ball", None, "medium", 280, 500, 500)
     assert "ball" not in FACED
-    assert edit("replace facing", Scene(0, (ball,)), Draws(0, 0), Dials(facings="left+right")) is None
-    assert edit("replace facing", Scene(0, (cat,)), Draws(0, 0), Dials()) is None
+    assert edit("replace facing", Scene(0, (ball,)), Draws(0, 0), turned(facings="left+right")) is None
+    assert edit("replace facing", Scene(0, (cat,)), Draws(0, 0), turned()) is None
 
 
 def test_clutter_is_never_what_changes() -> None:
-    dials = Dials(objects=1, clutter="2-3")
+    dials = turned(objects=1, clutter="2-3")
     for change in edits(dials, 8):
         assert not any(change.before.things[i].clutter for i in change.things[0])
         assert not any(change.after.things[j].clutter for j in change.things[1])
@@ -231,11 +238,11 @@ def test_a_colour_that_an_undyed_thing_may_have_is_not_made_false() -> None:
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_an_edit_never_shows_a_composition_of_another_part(part: str) -> None:
-    dials = Dials(objects="1-3", tinted=0.8, colour_compositions=part)
+    dials = turned(objects="1-3", tinted=0.8, colour_compositions=part)
     found = edits(dials, 15)
     assert all(colour_parts(change.after) <= {part} for change in found)
     assert {"replace object", "replace size", "add object"} <= {change.kind for change in found}
-    dials = Dials(objects=2, relations=1.0, relation_compositions=part)
+    dials = turned(objects=2, relations=1.0, relation_compositions=part)
     found = edits(dials, 15)
     assert all(relation_parts(change.after) <= {part} for change in found)
     assert {"replace object", "replace colour"} <= {change.kind for change in found}
@@ -260,7 +267,7 @@ def test_training_would_leak_without_that_rule() -> None:
 
 
 def test_an_edit_keeps_to_the_dials() -> None:
-    dials = Dials(
+    dials = turned(
         concepts=("cat", "dog", "pig", "key", "box"),
         colours=("red", "blue"),
         sizes=("small", "large"),
@@ -290,7 +297,7 @@ def test_edits_are_minimal_and_repeatable(seed: int, index: int, kind: str) -> N
 def test_edits_are_pinned() -> None:
     cat, dog = Thing("cat", "red", "small", 160, 200, 500), Thing("dog", None, "large", 400, 700, 500)
     scene = Scene(0, (cat, dog), (Relation("left of", 0, 1),))
-    dials = Dials(objects="1-3", facings="left+right")
+    dials = turned(objects="1-3", facings="left+right")
     made = {kind: edit(kind, scene, Draws(0, 0), dials) for kind in EDITS}
     assert {kind: new_things(change) for kind, change in made.items() if change} == PINNED
 

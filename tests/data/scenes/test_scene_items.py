@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from counterpoint.data.items import Associations, Choices, Items, Questions, Reg
 from counterpoint.data.scenes.captions import short
 from counterpoint.data.scenes.changes import EDITS
 from counterpoint.data.scenes.compositions import colour_parts
+from counterpoint.data.scenes.groups import Attribute
 from counterpoint.data.scenes.items import COUNTED, SceneRegions, SceneSquares, items_of
 from counterpoint.data.scenes.render import draw
 from counterpoint.data.scenes.world import Scenes
@@ -30,7 +32,7 @@ def rows(count: int, data: Scenes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_items_have_their_form_and_do_not_depend_on_other_rows(form: type[Items]) -> None:
+def test_items_have_their_form_and_do_not_depend_on_other_rows(form: type[Any]) -> None:
     data = world()
     items = items_of(data, form, rows(12, data))
     assert len(items) == len(items.kinds) == len(np.unique(items.ids))
@@ -76,12 +78,13 @@ def test_kinds_can_be_asked_for(kind: str) -> None:
 def test_a_choice_is_between_a_scenes_caption_and_a_false_one() -> None:
     data = world()
     choices = items_of(data, Choices, rows(30, data))
-    row = {identity: r for identity, r in zip(data.ids.tolist(), range(len(data)), strict=True)}
+    row = dict(zip(data.ids.tolist(), range(len(data)), strict=True))
     for identity, kind, options, answer in zip(
         choices.ids.tolist(), choices.kinds, choices.options, choices.answers, strict=True
     ):
         assert len(set(options)) == 2
-        exact = {"size": ("size",), "facing": ("facing",)}.get(kind.split()[1], ())
+        about: dict[str, tuple[Attribute, ...]] = {"size": ("size",), "facing": ("facing",)}
+        exact = about.get(kind.split()[1], ())
         assert options[answer] == short(data.scene(row[identity]), exact=exact).text
     assert set(choices.answers.tolist()) == {0, 1}
 
@@ -90,7 +93,7 @@ def test_counting_choices_say_two_to_ten() -> None:
     data = world("scenes:counts,pixels=48")
     choices = items_of(data, Choices, rows(30, data))
     assert set(choices.kinds) == {"count"}
-    row = {identity: r for identity, r in zip(data.ids.tolist(), range(len(data)), strict=True)}
+    row = dict(zip(data.ids.tolist(), range(len(data)), strict=True))
     for identity, options, answer in zip(choices.ids.tolist(), choices.options, choices.answers, strict=True):
         scene = data.scene(row[identity])
         assert len(options) == 9
@@ -132,7 +135,7 @@ def test_regions_are_all_pixels_of_what_a_phrase_names() -> None:
         assert np.array_equal(masks[k].numpy(), drawn[row][own].any(0))
         assert concept in regions.phrases[k]
     for row in np.unique(regions.rows):
-        phrases = [regions.phrases[k] for k in np.flatnonzero(regions.rows == row)]
+        phrases = [regions.phrases[k] for k in np.flatnonzero(regions.rows == row).tolist()]
         assert len(set(phrases)) == len(phrases)
     assert set(items_of(data, Regions, some).kinds) == {"object"}
 
@@ -162,5 +165,5 @@ def test_bad_requests_are_explained() -> None:
     with pytest.raises(LookupError, match="has no items"):
         items_of(data, Items, rows(2, data))
     single = world("scenes:spurious,pixels=48")
-    with pytest.raises(LookupError, match="none of 3 row.* has squares of kind swap object"):
+    with pytest.raises(LookupError, match=r"none of 3 row.* has squares of kind swap object"):
         items_of(single, Squares, rows(3, single), ["swap object"])

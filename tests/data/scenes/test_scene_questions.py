@@ -9,6 +9,7 @@ from functools import cache
 import pytest
 
 from counterpoint.data.items import Question
+from counterpoint.data.scenes.captions import phrase
 from counterpoint.data.scenes.chat import INSTRUCTIONS, answering, captioning, prompt
 from counterpoint.data.scenes.compose import compose
 from counterpoint.data.scenes.dials import Dials
@@ -19,8 +20,8 @@ from counterpoint.registry import UnknownName
 
 CAT = Thing("cat", "red", "small", 160, 200, 500)
 DOG = Thing("dog", "blue", "large", 400, 700, 500)
-RICH = Dials(objects="1-4", repeats=0.3, clutter="0-1", tail=0.5)
-PAIRED = Dials(objects="2-3", pairs="cat:dog+car:bus", strength=0.5)
+RICH = Dials(objects=(1, 4), repeats=0.3, clutter=(0, 1), tail=0.5)
+PAIRED = Dials(objects=(2, 3), pairs=(("cat", "dog"), ("car", "bus")), strength=0.5)
 NUMBERS = [
     "zero",
     "one",
@@ -72,7 +73,7 @@ def test_yes_and_no_are_in_exact_balance_for_every_kind() -> None:
 
 
 def test_choices_offer_the_answer_once_at_any_place() -> None:
-    places = Counter()
+    places: Counter[tuple[str, int]] = Counter()
     for _, question in asked():
         assert question.answer in question.options
         assert len(set(question.options)) == len(question.options)
@@ -107,11 +108,18 @@ def test_adversarial_existence_asks_for_the_absent_partner() -> None:
 
 
 def test_counts_are_exact() -> None:
-    assert dict((answer, text) for text, answer in texts("count", Scene(0, (CAT, CAT))))["yes"] == (
-        "Are there exactly two cats in the picture?"
-    )
+    assert texts("count", Scene(0, (CAT, CAT)))[0] == ("Are there exactly two cats in the picture?", "yes")
     for scene, question in of("count"):
-        assert ("Is there exactly one " in question.text) or question.text.startswith("Are there exactly ")
+        match = re.fullmatch(r"(?:Is|Are) there exactly (\w+) (.+) in the picture\?", question.text)
+        assert match
+        number = NUMBERS.index(match[1])
+        (count,) = [
+            n
+            for c, n in scene.counts().items()
+            if phrase(Thing(c, None, "medium", 2, 1, 1), "en", number, "") == match[2]
+        ]
+        assert (count == number) == (question.answer == "yes")
+        assert 1 <= number <= count + 2
     for scene, question in of("choose count"):
         assert NUMBERS.index(question.answer) in scene.counts().values()
         numbers = sorted(map(NUMBERS.index, question.options))

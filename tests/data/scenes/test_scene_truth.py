@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from counterpoint.data.scenes.compose import compose
 from counterpoint.data.scenes.dials import Dials
 from counterpoint.data.scenes.grammar import Look
+from counterpoint.data.scenes.groups import Attribute
 from counterpoint.data.scenes.own_colours import own_colours
 from counterpoint.data.scenes.scene import COLOURS, OPPOSITE, Relation, Scene, Thing
 from counterpoint.data.scenes.truth import looks_like, relations_of, true_of
@@ -40,7 +42,7 @@ def test_a_scene_is_true_of_itself_however_its_things_are_listed() -> None:
     ],
 )
 def test_a_thing_must_be_all_that_is_said_of_it(
-    change: dict[str, object], exact: tuple[str, ...], expected: bool
+    change: dict[str, Any], exact: tuple[Attribute, ...], expected: bool
 ) -> None:
     assert true_of(scene(CAT, DOG), scene(replace(CAT, **change), DOG), exact) is expected
 
@@ -48,7 +50,8 @@ def test_a_thing_must_be_all_that_is_said_of_it(
 def test_a_medium_size_is_said_only_if_exact() -> None:
     medium, large = replace(CAT, size="medium"), replace(CAT, size="large")
     assert true_of(scene(medium), scene(large))
-    assert not true_of(scene(medium), scene(large), ("size",))
+    exact: tuple[Attribute, ...] = ("size",)
+    assert not true_of(scene(medium), scene(large), exact)
 
 
 def test_what_is_not_spoken_of_may_be_there_but_not_more_of_what_is() -> None:
@@ -109,7 +112,7 @@ def test_an_undyed_thing_may_have_a_colour_of_its_own() -> None:
 
 
 def test_every_composed_scene_is_true_of_itself_and_shows_its_relations() -> None:
-    dials = Dials(objects="1-5", repeats=0.4, clutter="0-2", facings="left+right")
+    dials = Dials(objects=(1, 5), repeats=0.4, clutter=(0, 2), facings=("left", "right"))
     for index in range(30):
         composed = compose(dials, 0, index)
         assert true_of(composed, composed, ("size", "facing"))

@@ -28,7 +28,7 @@ def likely(outcomes: Iterable[bool], probability: float) -> bool:
 
 @pytest.fixture(scope="module")
 def world() -> Scenes:
-    return Scenes.parse("scenes:basic,train=300,validation=40,test=60")
+    return Scenes.parse("scenes:basic,train=150,validation=20,test=30")
 
 
 def test_load_gives_a_world_by_its_name() -> None:
@@ -39,20 +39,20 @@ def test_load_gives_a_world_by_its_name() -> None:
 
 
 def test_rows_are_the_same_alone_in_another_order_and_in_a_larger_world(world: Scenes) -> None:
-    rows = np.array([0, 17, 299, 300, 350, 399])
+    rows = np.array([0, 17, 149, 150, 180, 199])
     pictures = world.images(rows)
     assert torch.equal(world.images(rows[::-1].copy()).flip(0), pictures)
-    again = Scenes.parse("scenes:basic,train=1000,validation=40,test=60")
-    moved = np.where(rows < 300, rows, rows + 700)
+    again = Scenes.parse("scenes:basic,train=1000,validation=20,test=30")
+    moved = np.where(rows < 150, rows, rows + 850)
     assert (again.ids[moved] == world.ids[rows]).all()
     assert torch.equal(again.images(moved), pictures)
     assert [again.captions(int(r)) for r in moved] == [world.captions(int(r)) for r in rows]
 
 
 def test_ids_are_unique_and_splits_cover_all_rows(world: Scenes) -> None:
-    assert len(set(world.ids.tolist())) == len(world) == 400
+    assert len(set(world.ids.tolist())) == len(world) == 200
     parts = [world.splits.train, *world.splits.validation.values(), *world.splits.test.values()]
-    assert np.array_equal(np.concatenate(parts), np.arange(400))
+    assert np.array_equal(np.concatenate(parts), np.arange(200))
     assert list(world.split_rows()) == ["train", "validation: as trained", "test: as trained"]
 
 
@@ -95,7 +95,7 @@ def test_labels_are_what_the_scenes_are(world: Scenes) -> None:
 
 def test_label_noise_gives_captions_of_another_scene_in_training_only() -> None:
     world = Scenes.parse("scenes:noisy,label_noise=0.3,train=500,test=50,validation=10")
-    wrong = [world.told(row) != world.scene(row) for row in range(500)]
+    wrong = [world.told(row) != world.scene(row) for row in range(250)]
     assert likely(wrong, 0.3)
     assert not any(world.told(int(row)) != world.scene(int(row)) for row in world.splits.test["clean"])
     row = wrong.index(True)
@@ -104,23 +104,23 @@ def test_label_noise_gives_captions_of_another_scene_in_training_only() -> None:
 
 
 def test_missing_pictures_captions_and_labels() -> None:
-    world = Scenes.parse("scenes:missing,train=500,test=50,validation=10,objects=1")
-    lost = [world.missing(row) for row in range(500)]
+    world = Scenes.parse("scenes:missing,train=250,test=20,validation=5,objects=1")
+    lost = [world.missing(row) for row in range(250)]
     assert likely((picture for picture, _ in lost), 0.2)
     assert likely((caption for _, caption in lost), 0.3)
-    pictures = world.images(np.arange(500))
+    pictures = world.images(np.arange(250))
     for row, (picture, caption) in enumerate(lost):
         assert bool((pictures[row] == GREY).all()) == picture
         assert (list(world.captions(row)) == [""]) == caption
         assert (list(world.training_captions(row)) == [""]) == caption
-    assert likely((world.labels["concept"].values[:500] == -1).tolist(), 0.5)
+    assert likely((world.labels["concept"].values[:250] == -1).tolist(), 0.5)
     test = world.splits.test["whole"]
     assert all(world.captions(int(row))[0] for row in test)
     assert (world.labels["concept"].values[test] >= 0).all()
 
 
 def test_a_batch_with_missing_captions_and_pictures_is_a_batch() -> None:
-    world = Scenes.parse("scenes:missing,train=64")
+    world = Scenes.parse("scenes:missing,train=64,test=5,validation=5")
     said = [caption for row in range(64) for caption in world.training_captions(row)]
     loader = Loader(
         world,

@@ -58,10 +58,11 @@ class Preset:
             ValueError: if the dials of a split contradict each other.
         """
         found: dict[tuple[Side, str], tuple[int, Dials]] = {("train", ""): (self.train, self.dials)}
-        for side, count, turned in (
+        others: tuple[tuple[Side, int, Turned], ...] = (
             ("validation", self.validation, self.validations),
             ("test", self.test, self.tests),
-        ):
+        )
+        for side, count, turned in others:
             for name, changes in turned.items():
                 dials = self.dials.changed(changes, f"scenes:{self.name}, {side} {name!r}")
                 found[side, name] = count, dials

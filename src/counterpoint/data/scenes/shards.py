@@ -188,7 +188,7 @@ def _png(path: Path, format: Format, place: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _png_members(path: Path) -> list[tuple[int, int]]:
-    with tarfile.open(path) as archive:
+    with tarfile.open(path, "r:") as archive:
         return [(m.offset_data, m.size) for m in archive if m.name.endswith(".png")]
 
 

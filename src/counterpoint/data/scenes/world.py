@@ -32,6 +32,7 @@ GREY = 128
 _SPLIT = 10**9  # ids of a split start at a multiple, so that they stay when another split grows
 _OTHERS = 5 * 10**8  # from here on are the scenes whose captions are given to others by mistake
 _DESCRIBED = 1000
+_CHANGES = "; dyed, mirrored, scaled and composed"
 
 
 @runtime_checkable
@@ -82,7 +83,7 @@ class Scenes(PairedData):
         self.ids = np.concatenate([_SPLIT * k + np.arange(count) for k, count in enumerate(counts)])
         self.splits = self._splits()
         drawn = {artist for _, (_, dials) in self.sides for artist in dials.artists}
-        self.attribution = "; ".join(a.attribution for a in ARTISTS if a.name.lower() in drawn)
+        self.attribution = "; ".join(a.credit + _CHANGES for a in ARTISTS if a.name.lower() in drawn)
         self.scene = lru_cache(maxsize=2**16)(self._scene)
 
     def __reduce__(self) -> tuple[Callable[..., Scenes], tuple[Any, ...]]:
@@ -253,7 +254,7 @@ class Scenes(PairedData):
                 "words in a caption, median": int(np.median(words)),
                 "words in a caption, most": max(words),
             },
-            "attribution": {a.name: a.attribution for a in ARTISTS if a.attribution in self.attribution},
+            "attribution": {a.name: a.credit + _CHANGES for a in ARTISTS if a.credit in self.attribution},
         }
 
 

@@ -75,7 +75,7 @@ def aligned(patches: Float[Tensor, "B heads N N"], grid: Grid) -> Float[Tensor, 
     for query in range(h * w):
         i, j = divmod(query, w)
         place = (slice(h - 1 - i, 2 * h - 1 - i), slice(w - 1 - j, 2 * w - 1 - j))
-        total[:, *place] += mean[:, query].unflatten(1, grid)
+        total[:, *place] += mean[:, query].reshape(-1, h, w)
         count[place] += 1
     return total / count
 

@@ -90,7 +90,8 @@ def _lanczos(
     if beside:
         off = torch.stack(beside[: len(diagonal) - 1])
         matrix = matrix + torch.diag(off, 1) + torch.diag(off, -1)
-    return torch.linalg.eigvalsh(matrix)
+    values: Tensor = torch.linalg.eigvalsh(matrix)
+    return values
 
 
 def penalised(loss: Tensor, parameters: Sequence[Tensor], weight_decay: float) -> Tensor:

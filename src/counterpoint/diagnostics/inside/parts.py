@@ -24,7 +24,7 @@ def object_features(maps: Float[Tensor, "B C h w"], masks: Bool[Tensor, "B H W"]
     >>> object_features(maps, torch.tensor([[[True, True, True, False]]])).round(decimals=4).tolist()
     [[1.6667]]
     """
-    weights = F.adaptive_avg_pool2d(masks[:, None].to(maps), maps.shape[-2:])
+    weights = F.adaptive_avg_pool2d(masks[:, None].to(maps), (maps.shape[-2], maps.shape[-1]))
     total: Tensor = (maps * weights).sum((2, 3))
     return total / weights.sum((2, 3))
 

@@ -36,7 +36,7 @@ def spread(subject: Subject) -> Section:
     images = subject.images
     numbers = {"uniformity of pictures": uniformity(images)}
     groups = {"any two pictures": _cosines(images, images.roll(1, 0))}
-    if subject.data.labels:
+    if subject.label is not None:
         numbers["tolerance of pictures"] = tolerance(images, subject.labels(subject.seen))
     sentence = "Pictures cover the sphere as evenly as uniformity says (0: one point, −4: as even as can be)"
     if subject.both:
@@ -50,7 +50,7 @@ def spread(subject: Subject) -> Section:
             **groups,
         }
         apart = float(groups["a picture and its text"].mean() - groups["a picture and another's text"].mean())
-        numbers["pairs closer by"] = apart
+        numbers["own text closer than another's by"] = apart
         sentence = (
             f"A picture is closer to its own text than to another's by a cosine of {apart:.2f} on average"
         )
@@ -176,9 +176,9 @@ def inversion(subject: Subject) -> Section:
         numbers[f"cosine of inverted {things} with their target"] = float(inverted.cosine.mean())
     difference = numbers["pictures, query inverted"] - numbers["pictures, within"]
     sentence = (
-        f"Looking for pictures of the same class with a query taken to the text side is "
-        f"{'better' if difference > 0 else 'worse'} by {abs(difference):.3f} in mean average precision than with the "
-        f"picture itself. Better means that similarities within a modality are misaligned."
+        f"Looking for pictures of the same {subject.label}, a query taken to the text side changes the mean average "
+        f"precision by {difference:+.3f} against the picture itself. Above 0 similarities within a modality are "
+        f"misaligned."
     )
     shown = {name: value for name, value in numbers.items() if not name.startswith("cosine")}
     figure = plots.bars(shown, x="mean average precision")
@@ -208,8 +208,8 @@ def views(subject: Subject) -> Section:
     found = concentration(torch.stack(pixels, 1), labels)
     gathered = centres(torch.stack(features, 1), labels)
     sentence = (
-        f"Under the view “{name}” two pictures of a class come within {found.distance:.2f} of each other on average; "
-        f"the nearest class centre is wrong for {gathered.error:.0%} of the views. Compare it with other "
+        f"Under the view “{name}” two pictures of a {subject.label} come within {found.distance:.2f} of each other on "
+        f"average; the nearest class centre is wrong for {gathered.error:.0%} of the views. Compare it with other "
         f"augmentations at the same {VIEWS} views of {SIDE} × {SIDE} pixels."
     )
     numbers = {

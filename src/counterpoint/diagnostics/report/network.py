@@ -22,8 +22,8 @@ from .subject import BATCH, Section, Subject
 
 CROP = 0.75
 """The side of the two opposite crops whose patches are compared, as a share of the picture's."""
-BATCHES, LARGEST, EXAMPLES = 4, 5, 16
-"""Batches whose Hessian is looked at, eigenvalues of each, and examples in one."""
+BATCHES, LARGEST, EXAMPLES, PRODUCTS = 3, 5, 8, 12
+"""Batches whose Hessian is looked at, eigenvalues of each, examples in one, and products with vectors for each."""
 
 
 def dense_features(subject: Subject) -> Section:
@@ -38,12 +38,14 @@ def dense_features(subject: Subject) -> Section:
     maps = []
     for crop in crops:
         parts = [
-            captured(tower, tower.prepare(part).to(subject.device)).maps()[-1] for part in crop.split(BATCH)
+            captured(tower, tower.prepare(part).to(subject.device)).maps()[-1]
+            for part in torch.split(crop, BATCH)
         ]
         maps.append(torch.cat(parts))
     grid = tuple(maps[0].shape[-2:])
     z, other = (m.flatten(2).mT for m in maps)
-    match = at_same_place(*boxes[:, None].expand(2, len(z), 4), (grid[0], grid[1])).to(z.device)
+    first, second = boxes[:, None].expand(2, len(z), 4)
+    match = at_same_place(first, second, (grid[0], grid[1])).to(z.device)
     spread = dense_uniformity(z)
     numbers = {
         "alignment of the same place": dense_alignment(z, other, match),
@@ -63,7 +65,9 @@ def dense_features(subject: Subject) -> Section:
 
 def frequencies(subject: Subject) -> Section:
     """Δ log amplitude at the highest frequency and variance after each step, of the model and of its start."""
-    top, variance, ticks = {}, {}, ()
+    ticks: tuple[Step, ...] = ()
+    top: dict[str, np.ndarray] = {}
+    variance: dict[str, np.ndarray] = {}
     for name, model in {"trained": subject.model, "at the start": subject.start}.items():
         steps, (high, spread) = _by_step(
             subject, model, lambda m: (float(relative_log_amplitude(m)[-1]), spatial_variance(m))
@@ -97,7 +101,8 @@ def _by_step(
     subject: Subject, model: TwoTower, measure: Callable[[Tensor], Sequence[float]]
 ) -> tuple[tuple[Step, ...], np.ndarray]:
     """Numbers of the maps after each step, averaged over batches, ``(numbers, steps)``."""
-    found, sizes, steps = [], [], ()
+    found, sizes = [], []
+    steps: tuple[Step, ...] = ()
     for look in subject.looks(model):
         found.append([measure(m) for m in look.maps()])
         sizes.append(len(look.output))
@@ -117,13 +122,15 @@ def attention_distance(subject: Subject) -> Section:
     far = _heads(subject, lambda look, a: heads.distance(a, _grid(look)))
     numbers = {f"block {b}, head {h}": float(d) for b, block in enumerate(far) for h, d in enumerate(block)}
     means = [float(block.mean()) for block in far]
+    h, w = _grid(next(subject.looks(subject.model)))
+    everywhere = float(heads.distance(torch.full((1, 1, h * w, h * w), 1 / (h * w)), (h, w)))
     dots = {
         f"head {h}": np.array([[b, float(block[h])] for b, block in enumerate(far)])
         for h in range(len(far[0]))
     }
     sentence = (
         f"Heads of the first block look {means[0]:.2f} of the picture's side away on average, those of the last "
-        f"{means[-1]:.2f}; looking everywhere alike is about 0.55."
+        f"{means[-1]:.2f}; one that looks everywhere alike looks {everywhere:.2f} away."
     )
     figure = plots.lines(
         {name: (points[:, 0], points[:, 1]) for name, points in dots.items()}
@@ -235,6 +242,7 @@ def curvature(subject: Subject) -> Section:
                 lambda batch=batch: penalised(_loss(model, batch), weights, subject.weight_decay),  # type: ignore[misc] # bound at once
                 weights,
                 k=LARGEST,
+                steps=PRODUCTS,
             )
         )
     values = torch.stack(found).cpu()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable, Iterator
 
 from . import embeddings, network
@@ -33,7 +35,17 @@ def diagnose(subject: Subject) -> Iterator[Section]:
     """
     for name, (title, examine) in SECTIONS.items():
         try:
-            yield examine(subject)
+            section = examine(subject)
+            yield dataclasses.replace(section, sentence=_typeset(section.sentence))
         # What some tower cannot do must not cost the other sections.
         except (ValueError, RuntimeError) as error:
             yield Section(name, title, f"Not measured: {error}.", {}, None)
+
+
+def _typeset(sentence: str) -> str:
+    """Minus signs and spaces before percent signs, as in the other reports.
+
+    >>> _typeset("-0.5 and 12%")
+    '−0.5 and 12 %'
+    """
+    return re.sub(r"(?<=\d)%", " %", re.sub(r"-(?=\d)", "−", sentence))

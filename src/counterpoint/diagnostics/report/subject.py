@@ -88,15 +88,23 @@ class Subject:
         """Whether there are embeddings of pictures and of texts."""
         return {"image", "text"} <= set(self.model.embeds)
 
+    @cached_property
+    def label(self) -> str | None:
+        """The first of the data's ways to classify that tells some of the rows apart; None if there is none."""
+        for name, labels in self.data.labels.items():
+            if len(np.unique(labels.values[self.rows][labels.values[self.rows] >= 0])) > 1:
+                return name
+        return None
+
     def labels(self, rows: Rows) -> Int[Tensor, " n"]:
-        """The classes of rows, by the data's first way to classify them.
+        """The classes of rows, by `label`.
 
         Raises:
-            ValueError: if it has none.
+            ValueError: if there is none.
         """
-        if not self.data.labels:
-            raise ValueError(f"the data {self.data.name!r} has no labels")
-        return torch.from_numpy(next(iter(self.data.labels.values())).values[rows])
+        if self.label is None:
+            raise ValueError(f"no label of the data {self.data.name!r} tells these examples apart")
+        return torch.from_numpy(self.data.labels[self.label].values[rows])
 
     @property
     def device(self) -> torch.device:
@@ -118,4 +126,5 @@ class Subject:
 
 
 def _spaced(rows: Rows, most: int) -> Rows:
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
+    spaced: Rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
+    return spaced

@@ -193,3 +193,26 @@ class InpaintCOCO(SquareTask):
         outcomes |= {"text_single": pictures.mean(1), "image_single": captions.mean(1)}
         chances = {"text": BOTH, "image": BOTH, "group": GROUP, "text_single": SINGLE, "image_single": SINGLE}
         return outcomes, _shares(outcomes, chances)
+
+
+@final
+class CompA(SquareTask):
+    """CompA's scores on two sounds and two captions: ``text`` (each sound chooses its caption), ``audio`` (each caption
+    its sound) and ``group``; sounds reach the embedder as pictures of their spectrograms.
+
+    A bag of words scores 0 where two captions share their words, which is below chance.
+
+    Source: Ghosh et al., "CompA: Addressing the Gap in Compositional Reasoning in Audio-Language Models" (2023),
+    arXiv 2310.08753.
+    """
+
+    name = "compa"
+    primary = "group"
+    papers = ("compa",)
+
+    def answered(
+        self, pictures: Bool[np.ndarray, "n 2"], captions: Bool[np.ndarray, "n 2"], items: Squares
+    ) -> tuple[Outcomes, Mapping[str, Metric]]:
+        text, audio = _both(pictures), _both(captions)
+        outcomes: Outcomes = {"text": text, "audio": audio, "group": text & audio}
+        return outcomes, _shares(outcomes, {"text": BOTH, "audio": BOTH, "group": GROUP})

@@ -105,6 +105,7 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "page_costs": charts.costs(summary["arms"]),
         "gallery": gallery(folder, summary),
         "diagnostics": _diagnostics(summary["arms"]),
+        "diagnoses": _diagnoses(folder, summary),
         "failed": [{"arm": arm["name"], **f} for arm in summary["arms"] for f in arm["failed"]],
         "margin": words.points(summary["margin"]),
         "needed": words.needed(first) if len(first) <= _FEW else [],
@@ -195,6 +196,16 @@ def _diagnostics(arms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             if any(v is not None for v in values)
         ]
     return found
+
+
+def _diagnoses(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The runs that `counterpoint diagnose` has looked into: arm, seed and the page, relative to the report."""
+    return [
+        {"arm": arm["name"], "seed": seed, "page": place.as_posix()}
+        for arm in summary["arms"]
+        for seed in summary["seeds"]
+        if (folder / (place := Path("runs", arm["slug"], f"seed-{seed}", "diagnosis.html"))).exists()
+    ]
 
 
 def _trials(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:

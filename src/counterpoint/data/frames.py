@@ -1,0 +1,40 @@
+"""From the frames of a video to one picture, for towers that know pictures only."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+
+def centres(total: int, count: int) -> Int[np.ndarray, " count"]:
+    """Frames sampled uniformly: the middle of each of ``count`` equal parts of a video of ``total`` frames.
+
+    >>> centres(12, 3).tolist(), centres(2, 4).tolist()
+    ([2, 6, 10], [0, 0, 1, 1])
+
+    Raises:
+        ValueError: for a video without frames, or a sample of none.
+    """
+    if total < 1 or count < 1:
+        raise ValueError(f"frames are sampled from one at least, and one at least: got {count} of {total}")
+    found: np.ndarray = (2 * np.arange(count) + 1) * total // (2 * count)
+    return found
+
+
+def sheet(videos: UInt8[Tensor, "k T 3 H W"], side: int = 3) -> UInt8[Tensor, "k 3 height width"]:
+    """Contact sheets: ``side × side`` frames, sampled uniformly, in lines from the upper left.
+
+    >>> sheet(torch.zeros(2, 12, 3, 8, 8, dtype=torch.uint8)).shape
+    torch.Size([2, 3, 24, 24])
+    """
+    k, total, channels, height, width = videos.shape
+    chosen = videos[:, torch.from_numpy(centres(total, side * side))]
+    tiles = chosen.view(k, side, side, channels, height, width).permute(0, 3, 1, 4, 2, 5)
+    return tiles.reshape(k, channels, side * height, side * width)
+
+
+def middle(videos: UInt8[Tensor, "k T 3 H W"]) -> UInt8[Tensor, "k 3 H W"]:
+    """The frame in the middle of each video, in which order cannot be seen."""
+    return videos[:, int(centres(videos.shape[1], 1)[0])]

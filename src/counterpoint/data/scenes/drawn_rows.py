@@ -1,0 +1,106 @@
+"""What data sets share whose rows are made from draws: splits of a preset, a row's draws, what a row lacks."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+import numpy as np
+from jaxtyping import Bool
+
+from ..base import PairedData, Rows, Splits
+from .draws import Draws
+from .presets import Side
+
+_SPLIT = 10**9  # ids of a split start at a multiple, so that they stay when another split grows
+
+
+class DrawnRows(PairedData):
+    """Rows of which each is a function of its id and its split.
+
+    Args:
+        name: how the user named the data.
+        world: what tells its draws from those of other worlds: kind, preset, version.
+        seed: of the world.
+        counts: the rows of every split, by its side and its name.
+    """
+
+    def __init__(self, name: str, world: str, seed: int, counts: Mapping[tuple[Side, str], int]) -> None:
+        self.name, self.world, self.seed = name, world, seed
+        self.sides = list(counts)
+        self._starts = [0, *accumulate(counts.values())]
+        self.ids = np.concatenate([_SPLIT * k + np.arange(count) for k, count in enumerate(counts.values())])
+        rows: dict[Side, dict[str, Rows]] = {"train": {}, "validation": {}, "test": {}}
+        for k, (side, split) in enumerate(self.sides):
+            rows[side][split] = np.arange(self._starts[k], self._starts[k + 1])
+        self.splits = Splits(rows["train"][""], rows["validation"], rows["test"])
+
+    def side(self, row: int) -> tuple[Side, str]:
+        """The split of a row."""
+        return self.sides[bisect_right(self._starts, row) - 1]
+
+    def stream(self, row: int) -> str:
+        """What tells the draws of a row's split from those of others."""
+        return " ".join((self.world, *self.side(row)))
+
+    def draws(self, row: int) -> Draws:
+        """A row's own random choices."""
+        return Draws(self.seed, int(self.ids[row]), self.stream(row))
+
+
+def present(fractions: Mapping[str, float], draws: Sequence[Draws]) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Which rows have which modality, where a fraction of them, drawn for each modality by itself, does not.
+
+    >>> rows = [Draws(0, row) for row in range(4)]
+    >>> {name: mask.tolist() for name, mask in present({"video": 0.5, "text": 0}, rows).items()}
+    {'video': [True, False, True, True], 'text': [True, True, True, True]}
+
+    Raises:
+        ValueError: for a fraction outside [0, 1].
+    """
+    for name, fraction in fractions.items():
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"the missing fraction of {name} must lie between 0 and 1, got {fraction}")
+    return {
+        name: np.array([not own.happens(f"missing {name}", fraction) for own in draws], dtype=bool)
+        for name, fraction in fractions.items()
+    }
+
+
+def written(source: str) -> tuple[str, dict[str, str]]:
+    """A preset's name and its options, as in ``clips:order,train=300``.
+
+    >>> written("clips:order,train=300,actions=grow+shrink")
+    ('order', {'train': '300', 'actions': 'grow+shrink'})
+
+    Raises:
+        ValueError: for an option without a value, or given twice.
+    """
+    head, *rest = source.split(",")
+    options: dict[str, str] = {}
+    for part in rest:
+        name, equals, value = part.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{source!r}: {part!r} is no option; write name=value")
+        if name in options:
+            raise ValueError(f"{source!r}: option {name!r} is given twice")
+        options[name] = value
+    return head.partition(":")[2] or "basic", options
+
+
+def whole(kind: str, options: Mapping[str, str], least: Mapping[str, int]) -> dict[str, int]:
+    """Those of some options that are whole numbers, each with the least that it may be.
+
+    Raises:
+        ValueError: for one that is none, or too small.
+    """
+    found: dict[str, int] = {}
+    for name in least.keys() & options.keys():
+        try:
+            found[name] = int(options[name])
+        except ValueError:
+            raise ValueError(f"{kind}: {name}={options[name]} is no whole number") from None
+        if found[name] < least[name]:
+            raise ValueError(f"{kind}: {name} must be at least {least[name]}, got {found[name]}")
+    return found

@@ -1,0 +1,236 @@
+"""``clips``: short videos composed of emoji, of which everything is known, as a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Any, Literal, final
+
+import numpy as np
+from jaxtyping import Bool, Float64, UInt8
+from torch import Tensor
+
+from ....registry import unknown
+from ...base import Labels, Rows, SomeItems
+from ...frames import middle, sheet
+from ...rendering import ARTISTS
+from ..drawn_rows import DrawnRows, present, whole, written
+from ..lexicon import lexicon
+from ..presets import Side
+from ..world import GREY
+from .captions import VERBS, caption
+from .clip import ACTIONS, Clip, film
+from .compose import compose_clip
+from .dials import ClipDials
+from .sensors import acceleration
+
+Picture = Literal["sheet", "middle"]
+PICTURES: Mapping[str, Callable[[Tensor], Tensor]] = {"sheet": sheet, "middle": middle}
+"""What a row's picture is: nine frames side by side, or the one in the middle."""
+
+
+@dataclass(frozen=True)
+class ClipPreset:
+    """A world of clips; ``tests`` turn some of its dials.
+
+    Attributes:
+        name: after ``clips:``.
+        about: in one line.
+        dials: that all splits share, but for what a test turns.
+        version: raised whenever a clip of it would change.
+        seed: of the world.
+        train, validation, test: rows of training, and of each validation and test split.
+        tests: the test splits, with the dials that they turn.
+        pixels: side of a frame.
+        picture: what a row's picture is.
+    """
+
+    name: str
+    about: str
+    dials: ClipDials
+    version: int = 1
+    seed: int = 0
+    train: int = 4_000
+    validation: int = 300
+    test: int = 500
+    tests: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: {"as trained": {}, "other artist": {"artists": "openmoji"}}
+    )
+    pixels: int = 48
+    picture: Picture = "sheet"
+
+    @property
+    def splits(self) -> dict[tuple[Side, str], tuple[int, ClipDials]]:
+        """The rows and the dials of every split.
+
+        Raises:
+            ValueError: if the dials of a split contradict each other.
+        """
+        found: dict[tuple[Side, str], tuple[int, ClipDials]] = {
+            ("train", ""): (self.train, self.dials),
+            ("validation", "as trained"): (self.validation, self.dials),
+        }
+        for name, turned in self.tests.items():
+            found["test", name] = (
+                self.test,
+                self.dials.changed(turned, f"clips:{self.name}, test {name!r}"),
+            )
+        return found
+
+    def changed(self, options: Mapping[str, str]) -> ClipPreset:
+        """The preset with some options as they are written on a command line.
+
+        Raises:
+            UnknownName: for an option that is neither a dial nor one of the preset's.
+            ValueError: for a value that it cannot have.
+        """
+        dials = {name: text for name, text in options.items() if name in ClipDials.model_fields}
+        for name in options.keys() - dials.keys():
+            if name not in (*_LEAST, "picture"):
+                raise unknown("option of clips", name, [*_LEAST, "picture", *ClipDials.model_fields])
+        own: dict[str, Any] = dict(whole("clips", options, _LEAST))
+        if "picture" in options:
+            if options["picture"] not in PICTURES:
+                raise unknown("picture of a clip", options["picture"], PICTURES)
+            own["picture"] = options["picture"]
+        return replace(self, dials=self.dials.changed(dials, f"clips:{self.name}"), **own)
+
+
+_LEAST = {"seed": 0, "train": 1, "validation": 1, "test": 1, "pixels": 16}
+PRESETS: dict[str, ClipPreset] = {
+    preset.name: preset
+    for preset in (
+        ClipPreset("basic", "one to three events, beside things that stay where they are", ClipDials()),
+        ClipPreset("order", "two or three events and nothing else", ClipDials(events="2-3", settings="none")),
+        ClipPreset(
+            "sensors",
+            "one thing moves, with what an accelerometer on it measures; some rows lack a modality",
+            ClipDials(
+                events=1,
+                actions="move left+move right+move up+move down",
+                settings="none",
+                sensor_noise=5.0,
+                missing_pictures=0.2,
+                missing_captions=0.2,
+                missing_sensors=0.2,
+            ),
+        ),
+    )
+}
+"""Worlds with names, which do not change under one version."""
+
+
+@final
+class Clips(DrawnRows):
+    """Clips of a preset, made when they are asked for.
+
+    A row's picture is a contact sheet of nine frames or the middle frame, so that a tower that knows pictures can
+    learn from it; its frames are in `frames`, its sensor stream in `sensors`. Captions are English.
+
+    Args:
+        preset: what the clips are like, and how many there are.
+        name: how the user named it.
+
+    >>> world = Clips(PRESETS["basic"])
+    >>> world.frames(np.array([0, 1])).shape, world.images(np.array([0])).shape
+    (torch.Size([2, 12, 3, 48, 48]), torch.Size([1, 3, 144, 144]))
+    """
+
+    def __init__(self, preset: ClipPreset, name: str = "") -> None:
+        splits = preset.splits
+        super().__init__(
+            name or f"clips:{preset.name}",
+            f"clips {preset.name} {preset.version}",
+            preset.seed,
+            {split: count for split, (count, _) in splits.items()},
+        )
+        self.preset, self._dials = preset, {split: dials for split, (_, dials) in splits.items()}
+        drawn = {artist for dials in self._dials.values() for artist in dials.artists}
+        self.attribution = "; ".join(a.attribution for a in ARTISTS if a.name.lower() in drawn)
+        self.clip = lru_cache(maxsize=2**14)(self._clip)
+
+    def __reduce__(self) -> tuple[type[Clips], tuple[Any, ...]]:
+        return Clips, (self.preset, self.name)
+
+    @classmethod
+    def parse(cls, source: str) -> Clips:
+        """A world as it is written: ``clips:PRESET``, then options after commas.
+
+        >>> len(Clips.parse("clips:order,train=30").splits.train)
+        30
+
+        Raises:
+            UnknownName: for a preset or an option that there is none of.
+            ValueError: for a value that an option cannot have.
+        """
+        name, options = written(source)
+        if name not in PRESETS:
+            raise unknown("preset of clips", name, PRESETS)
+        return cls(PRESETS[name].changed(options), source)
+
+    def dials(self, row: int) -> ClipDials:
+        """The dials of a row's split."""
+        return self._dials[self.side(row)]
+
+    def _clip(self, row: int) -> Clip:
+        return compose_clip(self.dials(row), self.seed, int(self.ids[row]), self.stream(row))
+
+    def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
+        """Which of some rows have which modality: ``video``, ``text``, ``sensor``."""
+        each = [self._present(int(row)) for row in rows]
+        return {name: np.array([one[name] for one in each], bool) for name in ("video", "text", "sensor")}
+
+    def _present(self, row: int) -> dict[str, bool]:
+        dials = self.dials(row)
+        fractions = {
+            "video": dials.missing_pictures,
+            "text": dials.missing_captions,
+            "sensor": dials.missing_sensors,
+        }
+        return {name: bool(mask[0]) for name, mask in present(fractions, [self.draws(row)]).items()}
+
+    def frames(self, rows: Rows) -> UInt8[Tensor, "n T 3 H W"]:
+        """The frames of some rows, grey where the video is missing."""
+        frames = film([self.clip(int(row)) for row in rows], self.preset.pixels)
+        frames[~self.present(rows)["video"]] = GREY
+        return frames
+
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        """A picture of each clip, grey where the video is missing."""
+        return PICTURES[self.preset.picture](self.frames(rows))
+
+    def sensors(self, rows: Rows) -> Float64[np.ndarray, "n samples 2"]:
+        """The acceleration of the thing to which something happens first, zero where the stream is missing."""
+        streams = []
+        for row, there in zip(map(int, rows), self.present(rows)["sensor"], strict=True):
+            clip, dials = self.clip(row), self.dials(row)
+            measured = acceleration(
+                clip, clip.events[0].thing, dials.sensor_rate, dials.sensor_noise, self.draws(row)
+            )
+            streams.append(measured if there else np.zeros_like(measured))
+        return np.stack(streams)
+
+    def captions(self, row: int) -> Sequence[str]:
+        """What happens; empty if the caption is missing."""
+        return [caption(self.clip(row)) if self._present(row)["text"] else ""]
+
+    @cached_property
+    def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
+        """How many events there are."""
+        words = lexicon("en").numbers
+        counts = [len(self.clip(row).events) for row in range(len(self))]
+        return np.array([f"{words[count]} event{'' if count == 1 else 's'}" for count in counts])
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
+        """``action``: what happens first."""
+        values = np.array([ACTIONS.index(self.clip(row).events[0].action) for row in range(len(self))])
+        names = tuple(VERBS.get(action, "changes its colour") for action in ACTIONS)
+        return {"action": Labels(names, values, ("something {}",))}
+
+    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
+        """Contrasts or renditions of some rows."""
+        from .items import items_of
+
+        return items_of(self, form, rows)

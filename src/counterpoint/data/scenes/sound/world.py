@@ -1,0 +1,225 @@
+"""``sounds``: soundscapes of which everything is known, as pictures of their spectrograms, as a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Bool, Int, Int16, UInt8
+from torch import Tensor
+
+from ....registry import unknown
+from ...base import Labels, Rows, SomeItems
+from ...items import Squares
+from ..draws import Draws
+from ..drawn_rows import DrawnRows, present, whole, written
+from ..presets import Side
+from ..world import GREY
+from .compose import TWINS, SoundDials, compose_sounds, twin
+from .soundscape import SOURCES, Soundscape, caption
+from .mel import spectrogram
+from .synthesis import SECONDS, synthesise
+
+
+@dataclass(frozen=True)
+class SoundPreset:
+    """A world of soundscapes; ``tests`` turn some of its dials.
+
+    Attributes:
+        name: after ``sounds:``.
+        about: in one line.
+        dials: that all splits share, but for what a test turns.
+        version: raised whenever a soundscape of it would change.
+        seed: of the world.
+        train, validation, test: rows of training, and of each validation and test split.
+        tests: the test splits, with the dials that they turn.
+        pixels: side of a spectrogram.
+    """
+
+    name: str
+    about: str
+    dials: SoundDials
+    version: int = 1
+    seed: int = 0
+    train: int = 4_000
+    validation: int = 300
+    test: int = 500
+    tests: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"as trained": {}})
+    pixels: int = 96
+
+    def changed(self, options: Mapping[str, str]) -> SoundPreset:
+        """The preset with some options as they are written on a command line.
+
+        Raises:
+            UnknownName: for an option that is neither a dial nor one of the preset's.
+            ValueError: for a value that it cannot have.
+        """
+        dials = {name: text for name, text in options.items() if name in SoundDials.model_fields}
+        for name in options.keys() - dials.keys() - _LEAST.keys():
+            raise unknown("option of sounds", name, [*_LEAST, *SoundDials.model_fields])
+        own = whole("sounds", options, _LEAST)
+        return replace(self, dials=self.dials.changed(dials, f"sounds:{self.name}"), **own)  # type: ignore[arg-type] # whole numbers all
+
+
+_LEAST = {"seed": 0, "train": 1, "validation": 1, "test": 1, "pixels": 16}
+PRESETS: dict[str, SoundPreset] = {
+    preset.name: preset
+    for preset in (
+        SoundPreset(
+            "basic",
+            "one to three sounds, one after the other or at once",
+            SoundDials(),
+            tests={"as trained": {}, "one": {"sounds": 1}, "three": {"sounds": 3}},
+        ),
+        SoundPreset("order", "two or three sounds after each other", SoundDials(sounds="2-3", together=0)),
+        SoundPreset(
+            "attributes",
+            "two sounds that differ in pitch, loudness or length",
+            SoundDials(sounds=2, together=0.5, described=0.8),
+        ),
+    )
+}
+"""Worlds with names, which do not change under one version."""
+
+
+@final
+class Sounds(DrawnRows):
+    """Soundscapes of a preset, made when they are asked for; the picture of a row is its log-mel spectrogram.
+
+    Args:
+        preset: what they are like, and how many there are.
+        name: how the user named it.
+
+    >>> world = Sounds(PRESETS["order"])
+    >>> world.waves(np.array([0, 1])).shape, world.images(np.array([0])).shape
+    ((2, 32000), torch.Size([1, 3, 96, 96]))
+    """
+
+    def __init__(self, preset: SoundPreset, name: str = "") -> None:
+        sides: dict[tuple[Side, str], tuple[int, SoundDials]] = {
+            ("train", ""): (preset.train, preset.dials),
+            ("validation", "as trained"): (preset.validation, preset.dials),
+        }
+        for test, turned in preset.tests.items():
+            dials = preset.dials.changed(turned, f"sounds:{preset.name}, test {test!r}")
+            sides["test", test] = preset.test, dials
+        super().__init__(
+            name or f"sounds:{preset.name}",
+            f"sounds {preset.name} {preset.version}",
+            preset.seed,
+            {split: count for split, (count, _) in sides.items()},
+        )
+        self.preset, self._dials = preset, {split: dials for split, (_, dials) in sides.items()}
+        self.scape = lru_cache(maxsize=2**14)(self._scape)
+
+    def __reduce__(self) -> tuple[type[Sounds], tuple[Any, ...]]:
+        return Sounds, (self.preset, self.name)
+
+    @classmethod
+    def parse(cls, source: str) -> Sounds:
+        """A world as it is written: ``sounds:PRESET``, then options after commas.
+
+        >>> Sounds.parse("sounds:order,test=20").splits.test["as trained"].shape
+        (20,)
+
+        Raises:
+            UnknownName: for a preset or an option that there is none of.
+            ValueError: for a value that an option cannot have.
+        """
+        name, options = written(source)
+        if name not in PRESETS:
+            raise unknown("preset of sounds", name, PRESETS)
+        return cls(PRESETS[name].changed(options), source)
+
+    def _scape(self, row: int) -> Soundscape:
+        return compose_sounds(
+            self._dials[self.side(row)], self.seed, int(self.ids[row]), self.stream(row)
+        )
+
+    def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
+        """Which of some rows have which modality: ``sound``, ``text``."""
+        each = [self._present(int(row)) for row in rows]
+        return {name: np.array([one[name] for one in each], bool) for name in ("sound", "text")}
+
+    def _present(self, row: int) -> dict[str, bool]:
+        dials = self._dials[self.side(row)]
+        fractions = {"sound": dials.missing_pictures, "text": dials.missing_captions}
+        return {name: bool(mask[0]) for name, mask in present(fractions, [self.draws(row)]).items()}
+
+    def waves(self, rows: Rows) -> Int16[np.ndarray, "n samples"]:
+        """The waves of some rows, silent where the sound is missing."""
+        waves = np.stack([synthesise(self.scape(int(row)), self.draws(int(row))) for row in rows])
+        waves[~self.present(rows)["sound"]] = 0
+        return waves
+
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        """The spectrograms of some rows, grey where the sound is missing."""
+        pictures = spectrogram(list(self.waves(rows)), self.preset.pixels)
+        pictures[~self.present(rows)["sound"]] = GREY
+        return pictures
+
+    def captions(self, row: int) -> Sequence[str]:
+        """What is heard; empty if the caption is missing."""
+        return [caption(self.scape(row)) if self._present(row)["text"] else ""]
+
+    @cached_property
+    def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
+        """Whether there is one sound, or several after each other or at once."""
+        scapes = [self.scape(row) for row in range(len(self))]
+        return np.array(
+            ["one" if len(s.sounds) == 1 else "together" if s.together else "in order" for s in scapes]
+        )
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
+        """``source``: what is heard first, or is said first."""
+        values = np.array([SOURCES.index(self.scape(row).sounds[0].source) for row in range(len(self))])
+        return {"source": Labels(SOURCES, values, ("a {}", "the sound of a {}"))}
+
+    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
+        """Squares of some rows: their soundscapes beside twins in order or attribute.
+
+        Raises:
+            LookupError: for another form, or where no row has a twin.
+        """
+        if form is not Squares:
+            raise LookupError(f"{self.name!r} has no {form.__name__.lower()}")
+        squares = SoundSquares(self, rows)
+        if not len(squares):
+            raise LookupError(f"none of {len(rows)} row(s) of {self.name!r} has two sounds to exchange")
+        return squares  # type: ignore[return-value] # SomeItems is Squares here
+
+
+@final
+class SoundSquares(Squares):
+    """Soundscapes beside those of the same words in another composition.
+
+    Noise in both is drawn alike. Of its kinds a row gives the first one, in an order drawn for it, that it has.
+    """
+
+    def __init__(self, world: Sounds, rows: Rows) -> None:
+        asked: list[tuple[int, str, Soundscape, Soundscape]] = []
+        for row in map(int, rows):
+            scape, own = world.scape(row), world.draws(row)
+            for kind in own.sample("kind of twin", TWINS, len(TWINS)):
+                other = twin(kind, scape, Draws(own.word("twin"), 0, kind))
+                if other:
+                    asked.append((row, kind, scape, other))
+                    break
+        self.world, self.rows = world, [row for row, _, _, _ in asked]
+        self.ids = world.ids[self.rows]
+        self.kinds = [kind for _, kind, _, _ in asked]
+        self.scapes = [(one, other) for _, _, one, other in asked]
+        self.captions = [(caption(one), caption(other)) for one, other in self.scapes]
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
+        waves = [
+            synthesise(scape, self.world.draws(self.rows[position]))
+            for position in positions
+            for scape in self.scapes[position]
+        ]
+        pictures = spectrogram(waves, self.world.preset.pixels, SECONDS)
+        return pictures.view(len(positions), 2, *pictures.shape[1:])

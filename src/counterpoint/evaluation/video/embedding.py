@@ -1,0 +1,60 @@
+"""How a video reaches an embedder that knows pictures only."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ...data.frames import middle, sheet
+from ...data.items import Videos
+from ...diagnostics.features import Features
+from ...registry import unknown
+from ..compositional.asking import batches
+
+Way = Literal["mean", "sheet", "middle"]
+WAYS: tuple[Way, ...] = get_args(Way)
+VIDEOS = 32
+"""Videos whose frames are held at once."""
+
+
+def embed_videos(features: Features, items: Videos, way: Way = "mean") -> Float[Tensor, "n d"]:
+    """An embedding of unit norm for the video of each item, computed once for all tasks that ask.
+
+    ``mean``: the mean of the embeddings of its frames, so what shows in no frame (their order) is lost. ``sheet``: of
+    nine frames side by side, which the embedder scales like any picture. ``middle``: of the frame in the middle.
+
+    Raises:
+        UnknownName: for another way.
+    """
+    if way not in WAYS:
+        raise unknown("way to embed a video", way, WAYS)
+    if way == "mean":
+        return F.normalize(embed_frames(features, items).mean(1), dim=-1)
+
+    def compute() -> Tensor:
+        picture = sheet if way == "sheet" else middle
+        return torch.cat([features.pictures(picture(items.frames(at))) for at in _batches(items)])
+
+    return features.once(("videos", way, items), lambda: F.normalize(compute(), dim=-1))
+
+
+def embed_frames(features: Features, items: Videos) -> Float[Tensor, "n T d"]:
+    """The embeddings of all frames of each item's video."""
+
+    def compute() -> Tensor:
+        found = []
+        for at in _batches(items):
+            frames = items.frames(at)
+            found.append(features.pictures(frames.flatten(0, 1)).view(*frames.shape[:2], -1))
+        return torch.cat(found)
+
+    return features.once(("frames", items), compute)
+
+
+def _batches(items: Videos) -> list[Int[np.ndarray, " k"]]:
+    return list(batches(len(items), VIDEOS))

@@ -1,0 +1,122 @@
+"""The mathematics and the material of the claims about composed scenes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoint.claims import composed, count_to_ten, inpaintcoco, mmvp
+from counterpoint.claims.composed import Edited, SceneTowers
+from counterpoint.data.scenes.draws import Draws
+from counterpoint.data.scenes.scene import Scene, Thing
+from counterpoint.objectives import InfoNCE
+
+
+def unit(seed: int, n: int = 5) -> torch.Tensor:
+    drawn = torch.randn(n, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.nn.functional.normalize(drawn, dim=-1)
+
+
+def test_negatives_are_columns_of_pictures_and_rows_of_nothing() -> None:
+    x, y, z = unit(0), unit(1), unit(2)
+    there = torch.tensor([True, False, True, True, False])
+    infonce = InfoNCE(0.5).double()
+    total = 0.0
+    for i in range(5):
+        columns = [*y, *(z[k] for k in range(5) if there[k])]
+        total -= float(x[i] @ y[i]) / 0.5 - np.log(sum(np.exp(float(x[i] @ c) / 0.5) for c in columns))
+        total -= float(x[i] @ y[i]) / 0.5 - np.log(sum(np.exp(float(a @ y[i]) / 0.5) for a in x))
+    found = composed.with_negatives(infonce, x, y, z, there)
+    assert float(found) == pytest.approx(total / 10, rel=1e-9)
+
+
+def test_without_negatives_it_is_infonce() -> None:
+    x, y, z = unit(0), unit(1), unit(2)
+    infonce = InfoNCE(0.5).double()
+    found = composed.with_negatives(infonce, x, y, z, torch.zeros(5, dtype=torch.bool))
+    assert torch.allclose(found, infonce(x, y))
+
+
+def test_edited_scenes_are_small_and_known_by_row() -> None:
+    data = composed.edited("scenes:tiny,objects=2,tinted=1,relations=1", "train", 12, ("swap colour",))
+    assert data.pictures.shape == (len(data), 2, 3, composed.SIDE, composed.SIDE)
+    assert set(data.kinds) == {"swap colour"}
+    assert (np.diff(data.rows) > 0).all()
+    assert all(sorted(a.split()) == sorted(b.split()) for a, b in data.captions)
+
+
+def test_towers_tell_word_order_and_places_apart() -> None:
+    towers = SceneTowers(["a red cat above a blue dog"], 0)
+    said = towers.embed("text", ["a red cat above a blue dog", "a blue cat above a red dog"])
+    assert not torch.allclose(said[0], said[1], atol=1e-4)
+    picture = torch.full((1, 3, 64, 64), 255, dtype=torch.uint8)
+    picture[:, :, :32, :32] = 0
+    seen = towers.embed("image", torch.cat([picture, picture.flip(3)]))
+    assert not torch.allclose(seen[0], seen[1], atol=1e-3)
+    assert torch.allclose(seen.norm(dim=1), torch.ones(2))
+
+
+def test_negative_captions_take_turns_among_concepts() -> None:
+    def squares(rows: list[int], word: str) -> Edited:
+        texts = [("said", f"{word} {row}") for row in rows]
+        return Edited(
+            torch.zeros(len(rows), 2, 3, 1, 1, dtype=torch.uint8), texts, [word] * len(rows), np.array(rows)
+        )
+
+    data = {"object": squares([3, 5, 8, 9], "object"), "colour": squares([3, 8, 9], "colour")}
+    assert inpaintcoco.negatives(data, ()) == ["", "", "", ""]
+    assert inpaintcoco.negatives(data, ("colour",)) == ["colour 3", "", "colour 8", "colour 9"]
+    assert inpaintcoco.negatives(data, ("object", "colour")) == [
+        "object 3",
+        "object 5",
+        "object 8",
+        "colour 9",
+    ]
+
+
+def test_shrinking_changes_sizes_alone() -> None:
+    things = tuple(Thing("cat", None, "small", 160, x, 500) for x in (200, 500))
+    areas = set()
+    for index in range(30):
+        small = count_to_ten.shrunk(Scene(0, things), Draws(0, index))
+        assert [(it.x, it.y) for it in small] == [(200, 500), (500, 500)]
+        (side,) = {it.side for it in small}
+        assert 80 <= side <= 160
+        assert side % 2 == 0
+        areas.add(side)
+    assert len(areas) > 10
+
+
+def test_counted_scenes_have_nine_captions_of_which_one_is_true() -> None:
+    data = count_to_ten.counted(("cat", "dog", "key", "bus", "hat"), "train", 20)
+    words = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    for own, plain in zip(data.captions, data.plain, strict=True):
+        assert [text.split()[0] for text in own] == words
+        assert {text.split(" ", 1)[1] for text in own} == {plain}
+    assert data.numbers.min() >= 0
+    assert data.numbers.max() <= 8
+    assert not set(count_to_ten.SEEN) & set(count_to_ten.NEW)
+
+
+def test_a_pair_is_right_if_both_statements_pick_their_picture() -> None:
+    x = torch.eye(3)
+    a, b = np.array([0, 0]), np.array([1, 2])
+    y = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.9, 0.0, 0.1]])
+    assert mmvp.chosen(x, y, a, b).tolist() == [True, False]
+    assert mmvp.chosen(x, torch.ones(3, 3), a, b).tolist() == [False, False]
+
+
+def test_pairs_are_of_one_name_with_different_statements() -> None:
+    pictures = torch.zeros(4, 3, 1, 1, dtype=torch.uint8)
+    test = mmvp.Pool(pictures, ["cat", "cat", "dog", "cat"], ["s", "t", "u", "s"], np.zeros((4, 3), np.int64))
+    a, b = mmvp.of_one_name(np.array([0, 0, 0]), np.array([1, 2, 3]), test)
+    assert (a.tolist(), b.tolist()) == ([0], [1])
+
+
+def test_crops_keep_the_form_and_change_the_pictures() -> None:
+    data = mmvp.pool("train", 6)
+    seen = mmvp.cropped(data.pictures, np.random.default_rng(0))
+    assert (seen.shape, seen.dtype) == (data.pictures.shape, torch.uint8)
+    assert not torch.equal(seen, data.pictures)
+    assert data.attributes.shape == (6, 3)

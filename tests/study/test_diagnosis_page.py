@@ -1,0 +1,74 @@
+"""Diagnosis of a run: every section on one page that opens without a network, and the same numbers as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from counterpoint.cli import main
+from counterpoint.diagnostics.report import embeddings, network
+from counterpoint.diagnostics.report.sections import SECTIONS
+from counterpoint.recipes import Recipe, override
+from counterpoint.study.report.diagnosis import FILE, PAGE, diagnose_run
+from counterpoint.study.runner import run
+from counterpoint.training.run import Run
+from fixtures.page import Page
+
+
+@pytest.fixture(scope="module")
+def cheap() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embeddings, "STEPS", {"image": 2, "text": 2})
+        patch.setattr(embeddings, "INVERTED", {"image": 6, "text": 6})
+        patch.setattr(embeddings, "VIEWS", 4)
+        patch.setattr(network, "BATCHES", 1)
+        patch.setattr(network, "PRODUCTS", 5)
+        yield
+
+
+@pytest.fixture(scope="module", params=["vit", "cnn"])
+def trained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pairs: Path, recipe: Recipe
+) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    small = override(recipe, {"towers.image": request.param, "steps": 2, "towers.image_size": 32})
+    run(Run("clip", str(pairs), small, 0), folder, tasks=["retrieval"])
+    return folder
+
+
+def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> None:
+    told: list[str] = []
+    found = diagnose_run(trained, tell=told.append)
+    assert len(told) == len(SECTIONS)
+    assert list(found["sections"]) == list(SECTIONS)
+    assert json.loads((trained / FILE).read_text(encoding="utf-8")) == found
+    page = Page((trained / PAGE).read_text(encoding="utf-8"))
+    for name, section in found["sections"].items():
+        assert section["sentence"].replace("  ", " ")[:60] in page.text
+        for value in section["numbers"].values():
+            assert value is None or math.isfinite(value)
+        # What is said to be not measured has neither numbers nor a plot; all else has both.
+        assert bool(section["numbers"]) != section["sentence"].startswith("Not measured"), name
+    missing = {name for name, s in found["sections"].items() if not s["numbers"]}
+    convolutions = {"attention", "offsets"} if "cnn" in trained.name else set()
+    assert convolutions <= missing
+    assert not missing & {"spread", "rank", "gap", "hardness", "dense", "cka", "lesions", "hessian"}
+
+
+def test_it_goes_where_it_is_told_and_answers_in_json(
+    trained: Path, cheap: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "cnn" in trained.name:
+        pytest.skip("once is enough")
+    assert main(["diagnose", str(trained), "--out", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
+    assert (tmp_path / PAGE).exists()
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", str(tmp_path)]) == 1
+    assert "is not a run folder" in capsys.readouterr().err
