@@ -32,6 +32,7 @@ class Case:
         stop_gradient: the gradient is not that of the value.
         alone: how the warning at a batch of one begins.
         matrices: how many similarity matrices there are, and how many rows each has per example.
+        cells: how many similarities make one entry of such a matrix.
         tileable: whether it does without a matrix of B × B, as the objective says of itself.
         swap: what changes places where the two sides do; the first two inputs unless given.
     """
@@ -46,6 +47,7 @@ class Case:
     stop_gradient: bool = False
     alone: str = ""
     matrices: tuple[int, int] = (1, 1)
+    cells: int = 1
     tileable: bool = True
     swap: Callable[[Inputs], Inputs] = lambda inputs: (inputs[1], inputs[0], *inputs[2:])
 

@@ -343,6 +343,7 @@ CASES = (
             {"temperature": warm, "pooling": pooling},
             f"{pooling}_masked" if masked else pooling,
             matrices=(1, 3),
+            cells=6,
             swap=other_bag,
         )
         for pooling in ("mean", "max", "lse", "attention", "noisy_or")

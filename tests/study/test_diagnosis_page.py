@@ -13,10 +13,12 @@ from counterpoint.cli import main
 from counterpoint.diagnostics.report import embeddings, network
 from counterpoint.diagnostics.report.sections import SECTIONS
 from counterpoint.recipes import Recipe, override
+from counterpoint.study.report import write_report
 from counterpoint.study.report.diagnosis import FILE, PAGE, diagnose_run
 from counterpoint.study.runner import run
 from counterpoint.training.run import Run
 from fixtures.page import Page
+from fixtures.synthetic_study import write_data, write_study
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +74,12 @@ def test_it_goes_where_it_is_told_and_answers_in_json(
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", str(tmp_path)]) == 1
     assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_a_study_s_report_links_the_runs_that_were_looked_into(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    summary = write_study(tmp_path / "study", str(data), arms=("clip",), seeds=(0, 1), failed=None)
+    (tmp_path / "study" / "runs" / "clip" / "seed-1" / PAGE).write_text("", encoding="utf-8")
+    page = Page(write_report(tmp_path / "study", summary).read_text(encoding="utf-8"))
+    assert [a["href"] for a in page.all("a")] == [f"runs/clip/seed-1/{PAGE}"]
+    assert "clip, seed 1" in page.text

@@ -22,7 +22,6 @@ from counterpoint.data.scenes.motion.sensors import acceleration, path
 from counterpoint.data.scenes.motion.truth import faithful
 from counterpoint.data.scenes.render import draw
 from counterpoint.data.scenes.scene import UNIT, Relation, Scene, Thing, relation_holds
-from counterpoint.registry import UnknownName
 
 CAT = Thing("cat", "red", "small", 200, 300, 500)
 TREE = Thing("tree", None, "small", 160, 800, 200)
@@ -104,7 +103,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         save(film([of(Event("appear", 0, 1, 2))], 16)[0], tmp_path / "clip.mp4")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6))
 def test_composed_clips_say_what_they_show_and_nothing_overlaps(index: int) -> None:
     clip = compose_clip(DIALS, 1, index)
@@ -125,7 +124,7 @@ def test_composed_clips_say_what_they_show_and_nothing_overlaps(index: int) -> N
 def test_crowded_clips_fall_back_on_a_grid() -> None:
     """Three long ways and four things besides find no place at random now and then; there still is a clip."""
     dials = ClipDials(events=3, settings="count", actions="move left+move right+grow+shrink", frames=9)
-    for index in range(150):
+    for index in range(40):
         clip = compose_clip(dials, 2, index)
         boxes = [swept(clip, place) for place in range(len(clip.scene.things))]
         assert all(apart(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
@@ -144,7 +143,7 @@ def test_every_action_and_setting_occurs_and_ways_are_visible() -> None:
 def test_clips_are_the_same_everywhere() -> None:
     """Annotations do not depend on the machine: a change here needs another version of the presets."""
     text = repr([compose_clip(DIALS, 0, index, "train") for index in range(30)])
-    assert blake2b(text.encode(), digest_size=8).hexdigest() == "PINNED"
+    assert blake2b(text.encode(), digest_size=8).hexdigest() == "4724ab14d49dad73"
 
 
 def test_captions_tell_what_happens_in_order_and_what_else_there_is() -> None:
@@ -158,9 +157,8 @@ def test_captions_tell_what_happens_in_order_and_what_else_there_is() -> None:
 
 def test_dials_out_of_range_are_refused() -> None:
     assert ClipDials(events="2-3", actions="grow+shrink").actions == ("grow", "shrink")
-    with pytest.raises(UnknownName, match="did you mean 'vanish'"):
-        ClipDials(actions="vanishes")
     for dials, reason in (
+        ({"actions": "vanishes"}, "did you mean 'vanish'"),
         ({"events": "3-2"}, "fewest to the most"),
         ({"frames": 8}, "3 events need 9 frames or more, got 8"),
         ({"concepts": "cat+dog+cow"}, "need 6 concepts, got 3"),

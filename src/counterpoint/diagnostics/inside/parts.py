@@ -21,7 +21,7 @@ def object_features(maps: Float[Tensor, "B C h w"], masks: Bool[Tensor, "B H W"]
     NaN for a picture whose mask is empty.
 
     >>> maps = torch.tensor([[[[1.0, 3.0]]]])
-    >>> object_features(maps, torch.tensor([[[True, True, True, False]]])).round(decimals=4).tolist()
+    >>> object_features(maps, torch.tensor([[[True, True, True, False]]])).double().round(decimals=4).tolist()
     [[1.6667]]
     """
     weights = F.adaptive_avg_pool2d(masks[:, None].to(maps), (maps.shape[-2], maps.shape[-1]))

@@ -171,9 +171,7 @@ def _times(draws: Draws, frames: int, count: int) -> list[tuple[int, int]]:
     return found
 
 
-def _event(
-    draws: Draws, dials: ClipDials, part: _Part, place: int, start: int, end: int, way: int
-) -> Event:
+def _event(draws: Draws, dials: ClipDials, part: _Part, place: int, start: int, end: int, way: int) -> Event:
     assert part.action is not None
     if part.action == "change colour":
         others = [colour for colour in dials.colours if colour != part.colour]

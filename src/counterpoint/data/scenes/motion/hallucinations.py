@@ -19,7 +19,11 @@ from .dials import ClipDials
 from .truth import faithful
 
 Hallucination = Literal[
-    "vanishing subject", "numeric variability", "temporal dysmorphia", "omission error", "physical incongruity"
+    "vanishing subject",
+    "numeric variability",
+    "temporal dysmorphia",
+    "omission error",
+    "physical incongruity",
 ]
 HALLUCINATIONS: tuple[Hallucination, ...] = get_args(Hallucination)
 CLEAN = "clean"

@@ -135,9 +135,7 @@ class Sounds(DrawnRows):
         return cls(PRESETS[name].changed(options), source)
 
     def _scape(self, row: int) -> Soundscape:
-        return compose_sounds(
-            self._dials[self.side(row)], self.seed, int(self.ids[row]), self.stream(row)
-        )
+        return compose_sounds(self._dials[self.side(row)], self.seed, int(self.ids[row]), self.stream(row))
 
     def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
         """Which of some rows have which modality: ``sound``, ``text``."""
