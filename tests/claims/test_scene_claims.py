@@ -82,7 +82,7 @@ def test_shrinking_changes_sizes_alone() -> None:
         small = count_to_ten.shrunk(Scene(0, things), Draws(0, index))
         assert [(it.x, it.y) for it in small] == [(200, 500), (500, 500)]
         (side,) = {it.side for it in small}
-        assert 80 <= side <= 160
+        assert 96 <= side <= 160
         assert side % 2 == 0
         areas.add(side)
     assert len(areas) > 10

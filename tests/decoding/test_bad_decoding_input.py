@@ -159,6 +159,12 @@ def test_modes_without_branches() -> None:
         generate(bound, prompt_lookup_num_tokens=2)
 
 
+def test_beams_with_a_streamer() -> None:
+    inputs = KIND.row(1)
+    with pytest.raises(ValueError, match="leave out the streamer"):
+        generate(VisualContrastive().on(inputs, streamer=object()), num_beams=2)
+
+
 def test_beams_where_a_method_forbids_them() -> None:
     inputs = KIND.row(1)
     description = describe(tiny("Llava"), inputs, max_new_tokens=2)

@@ -54,7 +54,7 @@ def test_a_pipeline_takes_a_bound_method(processor: Any) -> None:
     ):
         options = {"do_sample": False, "custom_generate": bound}
         (said,) = pipe(
-            images=image, text=text, generate_kwargs=options, max_new_tokens=5, return_full_text=False
+            images=image, text=text, generate_kwargs=dict(options), max_new_tokens=5, return_full_text=False
         )
         out = model.generate(**inputs, max_new_tokens=5, **options)
         words = processor.batch_decode(out[:, inputs["input_ids"].shape[1] :])

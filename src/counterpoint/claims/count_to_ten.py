@@ -29,9 +29,9 @@ from .descent import minimise
 NUMBERS = range(2, 11)
 SEEN, NEW = tuple(CONCEPTS)[:60], tuple(CONCEPTS)[60:]
 ARMS = ("pairs alone", "counting", "wrong counts")
-SEEDS, STEPS, BATCH, LR = 3, 300, 128, 1e-3
+SEEDS, STEPS, BATCH, LR = 3, 300, 128, 2e-3
 TRAINED, TESTED = 5000, 900
-MENTIONED, COUNTING, WRONG = 0.2, 32, 0.3
+MENTIONED, COUNTING, WRONG = 0.2, 64, 0.3
 """Share of captions that say a number; how many of them in a batch; share of numbers that are wrong."""
 
 
@@ -54,7 +54,9 @@ class Counted(NamedTuple):
 @lru_cache(maxsize=4)
 def counted(concepts: tuple[str, ...], split: str, count: int) -> Counted:
     """Scenes of these concepts, shrunk by a factor of their own so that area does not tell the number."""
-    source = f"scenes:counts,objects=2-10,backgrounds=white,concepts={'+'.join(concepts)},test={TESTED}"
+    source = (
+        f"scenes:counts,objects=2-10,backgrounds=white,tinted=0,concepts={'+'.join(concepts)},test={TESTED}"
+    )
     world = Scenes.parse(source)
     rows = (world.splits.train if split == "train" else world.splits.test["as trained"])[:count]
     scenes = [world.scene(int(row)) for row in rows]
@@ -69,8 +71,8 @@ def counted(concepts: tuple[str, ...], split: str, count: int) -> Counted:
 
 
 def shrunk(scene: Scene, draws: Draws) -> Scene:
-    """All things smaller by the same factor, between 1 and ½: a quarter of the area."""
-    factor = draws.integer("shrunk", 50, 100)
+    """All things smaller by the same factor, between 1 and 0.6, so to a third of the area at most."""
+    factor = draws.integer("shrunk", 60, 100)
     return replace(scene, things=tuple(replace(it, side=it.side * factor // 200 * 2) for it in scene.things))
 
 

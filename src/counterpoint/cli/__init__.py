@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"counterpoint {__version__}")
         return 0
     command, rest = words[0], words[1:]
+    _listen()
     try:
         if command not in COMMANDS:
             raise unknown("command", command, COMMANDS)
@@ -53,6 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"counterpoint {command}: {_reason(error)}", file=sys.stderr)
         return 1
+
+
+def _listen() -> None:
+    """Show what the package says of its own choices (how pairs are evaluated), once each, beside the output."""
+    import logging
+
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("counterpoint").setLevel(logging.INFO)
 
 
 def _reason(error: Exception) -> str:

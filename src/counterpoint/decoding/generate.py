@@ -112,7 +112,7 @@ class Bound:
         """
         from transformers import LogitsProcessorList
 
-        loop = own_loop(model, generation_config)
+        loop = own_loop(model, generation_config, streamer or self.streamer)
         if generation_config.num_beams > 1 and not self.method.beams:
             name = type(self.method).__name__
             raise ValueError(f"{name} gives no score of a whole sequence; num_beams must be 1")
@@ -130,9 +130,9 @@ class Bound:
             raise ValueError(
                 f"{type(model).__name__} hands out one cache for all branches; choose another cache_implementation"
             )
-        if (streamer := streamer or self._begin(input_ids)) is not None:
-            arguments["streamer"] = streamer
         together = _Together(self.method, runs, input_ids.shape[1], generation_config.num_beams or 1)
+        if self.streamer is not None:
+            self.streamer.put(input_ids.cpu())
         result = loop(
             model,
             input_ids,
@@ -151,12 +151,6 @@ class Bound:
             {OWN: own} | dict(zip(names, (run.positions for run in runs), strict=True)),
         )
         return result
-
-    def _begin(self, prompt: Int[Tensor, "r t"]) -> Any:
-        """Since 4.57 ``generate`` keeps its own streamer from what ``custom_generate`` calls."""
-        if self.streamer is not None:
-            self.streamer.put(prompt.cpu())
-        return self.streamer
 
     def _check_same(self, model: Any, prompt: Int[Tensor, "r t"]) -> None:
         """A method that is bound to other inputs than ``generate`` was given would contrast two questions."""
@@ -206,7 +200,7 @@ class _Together:
         self.before = generated
         self.steps += 1
         self.weights = [
-            total + float(torch.as_tensor(weight).mean())
+            total + float(torch.as_tensor(weight, dtype=torch.float32).mean())
             for total, weight in zip(self.weights, weights.others, strict=True)
         ]
         return combined.log_softmax(-1) if self.beams > 1 else combined
@@ -230,4 +224,6 @@ def _branch_config(config: Any, prompt: int) -> Any:
     config.min_new_tokens, config.min_length, config.stop_strings = None, None, None
     config.return_dict_in_generate = config.output_attentions = config.output_hidden_states = False
     config.output_scores = config.output_logits = False
+    if "static" in str(config.cache_implementation):
+        config.cache_implementation = None  # some versions keep one static cache on the model, for all
     return config

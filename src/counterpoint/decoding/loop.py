@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -29,11 +30,11 @@ installed; run: pip install -U 'transformers>=4.56'
         )
 
 
-def own_loop(model: Any, config: Any) -> Callable[..., Any]:
+def own_loop(model: Any, config: Any, streamer: Any = None) -> Callable[..., Any]:
     """Greedy search, sampling or beam search of this model's class, as the generation config asks for.
 
     Raises:
-        ValueError: for any other mode.
+        ValueError: for any other mode, and for beams with a streamer.
     """
     mode = config.get_generation_mode().value
     if mode not in _LOOPS:
@@ -42,4 +43,8 @@ def own_loop(model: Any, config: Any) -> Callable[..., Any]:
             "(num_beams=k, without sampling); leave out what asks for another"
         )
     loop: Callable[..., Any] = getattr(type(model), _LOOPS[mode])
+    if mode != "beam_search":
+        return partial(loop, streamer=streamer)
+    if streamer is not None:
+        raise ValueError("beam search has nothing to stream before its end; leave out the streamer")
     return loop

@@ -70,9 +70,9 @@ class Tile:
         left: Tensor = getattr(self.row, row)
         right: Tensor = getattr(self.column, column or row)
         sums = self._sums.get(id(left)), self._sums.get(id(right))
-        product = (
-            left @ right.T if sums[0] is None and sums[1] is None else _Product.apply(left, right, *sums)
-        )
+        if sums[0] is None and sums[1] is None:
+            return recording.matrix(left @ right.T, left, right)
+        product: Tensor = _Product.apply(left, right, *sums)  # type: ignore[no-untyped-call]
         return recording.matrix(product, left, right)
 
     def squared_distance(self, row: str = "z", column: str | None = None) -> Tensor:

@@ -22,14 +22,14 @@ DIALS = ClipDials()
 
 @cache
 def clips() -> list[Clip]:
-    return [compose_clip(DIALS, 5, index) for index in range(40)]
+    return [compose_clip(DIALS, 5, index) for index in range(30)]
 
 
 @cache
 def contrasts(kind: str) -> list[tuple[Clip, Clip]]:
     made = [(clip, contrast(kind, clip, Draws(5, clip.scene.index, kind))) for clip in clips()]
     found = [(clip, other) for clip, other in made if other]
-    assert len(found) > 3, kind
+    assert len(found) > 2, kind
     return found
 
 
@@ -92,17 +92,17 @@ def test_counts_of_contrasts_are_as_likely_as_those_of_clips() -> None:
     """Else words alone would tell them: three would be told of more contrasts than clips."""
     dials = ClipDials(events=1, settings="count")
     numbers = {2: 0, 3: 0, 4: 0}
-    for index in range(120):
+    for index in range(72):
         other = contrast("counting", compose_clip(dials, 0, index), Draws(9, index))
         if other:
             numbers[len(other.still)] += 1
-    assert min(numbers.values()) > 25
+    assert min(numbers.values()) > 12
 
 
 @pytest.mark.parametrize("kind", HALLUCINATIONS)
 def test_a_hallucination_breaks_the_caption_in_its_way(kind: str) -> None:
     found = [(c, other) for c in clips() if (other := hallucinate(kind, c, Draws(3, c.scene.index)))]
-    assert len(found) > 3
+    assert len(found) > 2
     for clip, other in found:
         assert not faithful(clip, other)
         last, shown = clip.at(clip.frames - 1).things, other.at(clip.frames - 1).things

@@ -54,7 +54,7 @@ def present(fractions: Mapping[str, float], draws: Sequence[Draws]) -> dict[str,
 
     >>> rows = [Draws(0, row) for row in range(4)]
     >>> {name: mask.tolist() for name, mask in present({"video": 0.5, "text": 0}, rows).items()}
-    {'video': [True, False, True, True], 'text': [True, True, True, True]}
+    {'video': [False, False, True, False], 'text': [True, True, True, True]}
 
     Raises:
         ValueError: for a fraction outside [0, 1].

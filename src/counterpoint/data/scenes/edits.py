@@ -110,7 +110,7 @@ def edit(
     >>> from counterpoint.data.scenes.scene import Thing
     >>> cat = Thing("cat", "red", "small", 200, 300, 500)
     >>> edit("replace colour", Scene(0, (cat,)), Draws(0, 0)).after.things[0].colour
-    'brown'
+    'yellow'
     >>> edit("swap colour", Scene(0, (cat,)), Draws(0, 0)) is None
     True
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,13 +14,12 @@ from ...diagnostics.features import Features
 from ...registry import unknown
 from ..compositional.asking import batches
 
-Way = Literal["mean", "sheet", "middle"]
-WAYS: tuple[Way, ...] = get_args(Way)
+WAYS = ("mean", "sheet", "middle")
 VIDEOS = 32
 """Videos whose frames are held at once."""
 
 
-def embed_videos(features: Features, items: Videos, way: Way = "mean") -> Float[Tensor, "n d"]:
+def embed_videos(features: Features, items: Videos, way: str = "mean") -> Float[Tensor, "n d"]:
     """An embedding of unit norm for the video of each item, computed once for all tasks that ask.
 
     ``mean``: the mean of the embeddings of its frames, so what shows in no frame (their order) is lost. ``sheet``: of

@@ -17,7 +17,7 @@ from ..auc import auc_components
 from ..compositional.asking import ROUNDING, beats, item_scores, items_of
 from ..statistic import mean
 from ..task import similarity
-from .embedding import Way, embed_videos
+from .embedding import embed_videos
 
 FOLDS = 5
 
@@ -53,7 +53,7 @@ class VideoCon:
     form = Contrasts
     papers = ("videocon",)
 
-    def __init__(self, way: Way = "mean") -> None:
+    def __init__(self, way: str = "mean") -> None:
         self.way = way
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:

@@ -74,7 +74,10 @@ def compose_clip(dials: ClipDials, seed: int, index: int, stream: str = "") -> C
 
 def swept(clip: Clip, place: int) -> Box:
     """The square around a thing in all frames, in thousandths; also before it appears."""
-    boxes = [thing.box for f in range(clip.frames) if (thing := clip.thing(place, f))]
+    ends = [
+        event.end - 1 for event in clip.events if event.thing == place
+    ]  # between them, what changes does evenly
+    boxes = [thing.box for frame in ends if (thing := clip.thing(place, frame))]
     boxes.append(clip.scene.things[place].box)
     return (
         min(b[0] for b in boxes),

@@ -14,8 +14,7 @@ from typing import Literal, TypeVar, get_args
 
 from ....registry import unknown
 from ..draws import Draws
-from ..scene import OPPOSITE, UNIT, Scene, Thing
-from .captions import caption
+from ..scene import OPPOSITE, UNIT, Thing
 from .clip import Action, Clip, Event
 from .compose import apart, swept
 from .dials import COUNTS, ClipDials
@@ -56,6 +55,8 @@ def contrast(kind: str, clip: Clip, draws: Draws, dials: ClipDials | None = None
     Raises:
         UnknownName: for a kind that is not known.
 
+    >>> from counterpoint.data.scenes.motion.captions import caption
+    >>> from counterpoint.data.scenes.scene import Scene
     >>> cat = Thing("cat", "red", "small", 200, 300, 500)
     >>> clip = Clip(Scene(0, (cat,)), (Event("move right", 0, 2, 6, by=400),), 8)
     >>> caption(contrast("action", clip, Draws(0, 0)))

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from ....registry import unknown
 from ..draws import Draws
-from ..scene import UNIT, Scene, Thing
+from ..scene import UNIT
 from .clip import DIRECTIONS, Action, Clip, Event
 from .contrasts import alike, recounted, without
 from .dials import ClipDials
@@ -48,6 +48,7 @@ def hallucinate(kind: str, clip: Clip, draws: Draws, dials: ClipDials | None = N
     Raises:
         UnknownName: for a kind that is not known.
 
+    >>> from counterpoint.data.scenes.scene import Scene, Thing
     >>> cat = Thing("cat", "red", "small", 200, 300, 500)
     >>> clip = Clip(Scene(0, (cat,)), (Event("move right", 0, 1, 3, by=400),), 8)
     >>> len(hallucinate("vanishing subject", clip, Draws(0, 0)).at(7).things)

@@ -20,7 +20,7 @@ from ..lexicon import lexicon
 from ..presets import Side
 from ..world import GREY
 from .captions import VERBS, caption
-from .clip import ACTIONS, Clip, film
+from .clip import ACTIONS, DIRECTIONS, Clip, film
 from .compose import compose_clip
 from .dials import ClipDials
 from .sensors import acceleration
@@ -102,14 +102,16 @@ PRESETS: dict[str, ClipPreset] = {
     preset.name: preset
     for preset in (
         ClipPreset("basic", "one to three events, beside things that stay where they are", ClipDials()),
-        ClipPreset("order", "two or three events and nothing else", ClipDials(events="2-3", settings="none")),
+        ClipPreset(
+            "order", "two or three events and nothing else", ClipDials(events=(2, 3), settings=("none",))
+        ),
         ClipPreset(
             "sensors",
             "one thing moves, with what an accelerometer on it measures; some rows lack a modality",
             ClipDials(
-                events=1,
-                actions="move left+move right+move up+move down",
-                settings="none",
+                events=(1, 1),
+                actions=tuple(DIRECTIONS),
+                settings=("none",),
                 sensor_noise=5.0,
                 missing_pictures=0.2,
                 missing_captions=0.2,

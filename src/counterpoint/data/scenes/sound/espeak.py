@@ -33,13 +33,14 @@ def _spoken(block: Sequence[tuple[str, str, int, int]]) -> list[np.ndarray]:
         raise RuntimeError("the library did not start")
     parts: list[np.ndarray] = []
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
     def heard(wave: Any, samples: int, events: Any) -> int:
         if wave and samples > 0:
             parts.append(np.ctypeslib.as_array(wave, (samples,)).copy())
         return 0
 
-    library.espeak_SetSynthCallback(heard)
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    callback = kind(heard)  # kept while the library may call it
+    library.espeak_SetSynthCallback(callback)
     waves = []
     for text, voice, pitch, speed in block:
         if library.espeak_SetVoiceByName(voice.encode()):

@@ -22,8 +22,8 @@ FLOOR = -80.0
 
 def centre_frequencies(bands: int) -> Float64[np.ndarray, " bands"]:
     """Where each mel band peaks, in hertz: evenly spaced in mel = 2595 log₁₀(1 + f / 700)."""
-    ends = 2595 * np.log10(1 + np.array([LOWEST, HIGHEST]) / 700)
-    found: np.ndarray = 700 * (10 ** (np.linspace(*ends, bands + 2)[1:-1] / 2595) - 1)
+    low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST, HIGHEST))
+    found: np.ndarray = 700 * (10 ** (np.linspace(low, high, bands + 2)[1:-1] / 2595) - 1)
     return found
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Int16, Int64
 from ....files import writing
 from ...views.keys import uniform
 from ..draws import Draws
-from .soundscape import Soundscape, Sound, Source
+from .soundscape import Sound, Soundscape, Source
 
 RATE = 16_000
 """Samples per second."""
@@ -96,17 +96,19 @@ def _sound(sound: Sound, draws: Draws) -> Int64[np.ndarray, " samples"]:
     if sound.source in _DECAYING:
         left = samples - np.arange(samples)
         shaped = shaped * left // samples * left // samples
-    return shaped * AMPLITUDE[sound.loudness] // max(int(np.abs(shaped).max()), 1)
+    loud: np.ndarray = shaped * AMPLITUDE[sound.loudness] // max(int(np.abs(shaped).max()), 1)
+    return loud
 
 
 def _raw(source: Source, base: int, samples: int, draws: Draws) -> Int64[np.ndarray, " samples"]:
     steps = np.arange(samples)
     if source in _PARTIALS:
-        partials = (
+        partials = [
             weight * _sine(_phases(np.full(samples, base * multiple, np.int64)))
             for multiple, weight in _PARTIALS[source]
-        )
-        return np.sum(list(partials), axis=0)
+        ]
+        together: np.ndarray = np.sum(partials, axis=0)
+        return together
     if source == "whistle":  # rises by an octave
         return _sine(_phases(16 * base + 16 * base * steps // samples))
     if source == "siren":  # falls by an octave
@@ -114,23 +116,25 @@ def _raw(source: Source, base: int, samples: int, draws: Draws) -> Int64[np.ndar
     if source == "trill":  # a fourth up and down, sixteen times a second
         return _sine(_phases(np.where(steps * 16 // RATE % 2, 64 * base // 3, 16 * base)))
     keys = np.array([draws.word("noise")], np.uint64)
-    noise = (uniform(keys, "noise", samples)[0] * 2**16).astype(np.int64) - _ONE
+    noise: np.ndarray = (uniform(keys, "noise", samples)[0] * 2**16).astype(np.int64) - _ONE
     if source == "rattle":  # bursts of noise, twelve a second
-        return noise * (steps * 24 // RATE % 2 == 0)
+        noise *= steps * 24 // RATE % 2 == 0
     if source == "rumble":  # noise summed over 5 ms
         total = np.cumsum(np.concatenate([np.zeros(80, np.int64), noise]))
-        return total[80:] - total[:-80]
+        noise = total[80:] - total[:-80]
     return noise
 
 
 def _phases(sixteenths: Int64[np.ndarray, " samples"]) -> Int64[np.ndarray, " samples"]:
     """The phase at every sample, in parts of 2³², from frequencies in sixteenths of a hertz."""
     steps = (sixteenths << 32) // (16 * RATE)
-    return (np.cumsum(steps) - steps[0]) & (2**32 - 1)
+    phases: np.ndarray = (np.cumsum(steps) - steps[0]) & (2**32 - 1)
+    return phases
 
 
 def _sine(phases: Int64[np.ndarray, " samples"]) -> Int64[np.ndarray, " samples"]:
-    return _table()[phases >> (32 - _TABLE)]
+    sine: np.ndarray = _table()[phases >> (32 - _TABLE)]
+    return sine
 
 
 @cache

@@ -14,13 +14,13 @@ from torch import Tensor
 from ....registry import unknown
 from ...base import Labels, Rows, SomeItems
 from ...items import Squares
-from ..draws import Draws
 from ..drawn_rows import DrawnRows, present, whole, written
+from ..draws import Draws
 from ..presets import Side
 from ..world import GREY
 from .compose import TWINS, SoundDials, compose_sounds, twin
-from .soundscape import SOURCES, Soundscape, caption
 from .mel import spectrogram
+from .soundscape import SOURCES, Soundscape, caption
 from .synthesis import SECONDS, synthesise
 
 
@@ -74,11 +74,11 @@ PRESETS: dict[str, SoundPreset] = {
             SoundDials(),
             tests={"as trained": {}, "one": {"sounds": 1}, "three": {"sounds": 3}},
         ),
-        SoundPreset("order", "two or three sounds after each other", SoundDials(sounds="2-3", together=0)),
+        SoundPreset("order", "two or three sounds after each other", SoundDials(sounds=(2, 3), together=0)),
         SoundPreset(
             "attributes",
             "two sounds that differ in pitch, loudness or length",
-            SoundDials(sounds=2, together=0.5, described=0.8),
+            SoundDials(sounds=(2, 2), together=0.5, described=0.8),
         ),
     )
 }
