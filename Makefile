@@ -10,8 +10,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/counterpoint compare clip slip siglip --data emoji --seeds 3
 
+# A file's tests stay in one process, which shares its models and process groups; one thread each, as processes share the cores.
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -1,13 +1,23 @@
-"""What every test runs under: shapes and types are checked, and property tests are the same on every run."""
+"""What every test runs under: shapes and types are checked, and property tests are the same on every run.
+
+Its fixtures import the package where they use it: after the checks have been put on, and only if they are asked for.
+"""
 
 from __future__ import annotations
 
 import doctest
 import inspect
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import jaxtyping
+import pytest
+
+if TYPE_CHECKING:
+    from counterpoint.recipes import Recipe
+    from counterpoint.training.run import Run
+    from fixtures.tiny import TinyData
 
 # To beartype as to mypy an int may stand for a float; Self it only knows in classes that it decorates itself.
 _BEARTYPE = """beartype.beartype(conf=beartype.BeartypeConf(
@@ -29,3 +39,36 @@ def _from_module_unwrapped(self: doctest.DocTestFinder, module: Any, candidate: 
 
 
 doctest.DocTestFinder._from_module = _from_module_unwrapped  # type: ignore[attr-defined] # as above
+
+
+@pytest.fixture(scope="session")
+def tiny_data() -> TinyData:
+    """Seventy drawn shapes as a data set."""
+    from fixtures.tiny import TinyData
+
+    return TinyData()
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as files: a table of pairs with its pictures."""
+    from fixtures.files import write_pairs
+
+    return write_pairs(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    """Of a run of a second."""
+    from counterpoint.recipes import load, override
+
+    small = {"steps": 9, "batch_size": 16, "checkpoint_every": 3, "validate_every": 3, "log_every": 1}
+    return override(load("cpu"), {**small, "towers.image_size": 24, "towers.vocabulary": 300})
+
+
+@pytest.fixture
+def what(pairs: Path, recipe: Recipe) -> Run:
+    """A run of it."""
+    from counterpoint.training.run import Run
+
+    return Run("clip", str(pairs), recipe, 0)

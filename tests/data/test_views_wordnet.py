@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,12 +44,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No WordNet but the one that a test makes, and a cache of its own."""
+def _nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No WordNet but the one that a test makes, and a cache of its own; nothing of it is left to later tests."""
     for variable in ("WORDNET", "WNSEARCHDIR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(wordnet, "_places", lambda: iter(()))
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    wordnet.load.cache_clear()
+    yield
     wordnet.load.cache_clear()
 
 

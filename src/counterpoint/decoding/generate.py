@@ -85,13 +85,8 @@ class Bound:
                 raise ValueError(
                     f"the inputs hold a cache ({held[0]}), which branches cannot share; bind inputs without it"
                 )
-        self.method, self.inputs, self.given, self.model, self.streamer = (
-            method,
-            inputs,
-            given,
-            model,
-            streamer,
-        )
+        self.method, self.inputs, self.given = method, inputs, given
+        self.model, self.streamer = model, streamer
 
     def __call__(
         self,
@@ -113,7 +108,8 @@ class Bound:
         from transformers import LogitsProcessorList
 
         loop = own_loop(model, generation_config, streamer or self.streamer)
-        if generation_config.num_beams > 1 and not self.method.beams:
+        beams = generation_config.num_beams or 1
+        if beams > 1 and not self.method.beams:
             name = type(self.method).__name__
             raise ValueError(f"{name} gives no score of a whole sequence; num_beams must be 1")
         self._check_same(model, input_ids)
@@ -130,7 +126,7 @@ class Bound:
             raise ValueError(
                 f"{type(model).__name__} hands out one cache for all branches; choose another cache_implementation"
             )
-        together = _Together(self.method, runs, input_ids.shape[1], generation_config.num_beams or 1)
+        together = _Together(self.method, runs, input_ids.shape[1], beams)
         if self.streamer is not None:
             self.streamer.put(input_ids.cpu())
         result = loop(

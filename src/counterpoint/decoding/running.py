@@ -120,7 +120,7 @@ class Forward(Running):
         """What tells the model where it stands, in the words of the transformers at hand."""
         from transformers import GenerationMixin
 
-        if self._fresh and hasattr(self.model, "_get_initial_cache_position"):  # before 5.4
+        if self._fresh and hasattr(self.model, "_get_initial_cache_position"):  # until 5.3 or so
             self.arguments = self.model._get_initial_cache_position(ids.shape[1], ids.device, self.arguments)
         continued = self.arguments.get("use_cache") and not self._fresh
         stage = {"is_first_iteration": self._fresh, "next_sequence_length": 1 if continued else None}

@@ -161,9 +161,7 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
     return method.eval()
 
 
-def start(
-    run: Run, data: PairedData, tokenizer_file: Path | None = None
-) -> tuple[TwoTower, Loader | Stream]:
+def start(run: Run, data: PairedData, tokenizer_file: Path | None = None) -> tuple[TwoTower, Loader | Stream]:
     """The run's method at its start and its batches, with the tokenizer of an earlier start if there is one.
 
     In a process group the batches are this rank's parts.

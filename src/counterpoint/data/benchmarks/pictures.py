@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import polars as pl
@@ -121,6 +121,8 @@ class Column(Pictures):
     def open(self, number: int) -> Image.Image:
         file, row = self._place(number)
         stored = self._block(file, row // _BLOCK)[row % _BLOCK]
+        if stored is None:
+            raise ValueError("there is none")
         return Image.open(io.BytesIO(stored["bytes"])).convert("RGBA")
 
     def _place(self, number: int) -> tuple[int, int]:
@@ -128,9 +130,9 @@ class Column(Pictures):
         file = int(np.searchsorted(self._starts, row, side="right")) - 1
         return file, row - int(self._starts[file])
 
-    def _read(self, file: int, block: int) -> list[dict[str, bytes]]:
+    def _read(self, file: int, block: int) -> list[dict[str, Any] | None]:
         part = pl.scan_parquet(self._files[file]).select(self._column).slice(block * _BLOCK, _BLOCK)
-        stored: list[dict[str, bytes]] = part.collect()[self._column].to_list()
+        stored: list[dict[str, Any] | None] = part.collect()[self._column].to_list()
         return stored
 
 
