@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fixtures.tiny_vlms import PAD, Inputs, Kind
+from fixtures.tiny_vlms import KINDS, PAD, Inputs, Kind, tiny
 
 Combine = Callable[[Sequence[Tensor]], Tensor]
 """From the logits ``(v,)`` of the branches, the user's own first, to scores ``(v,)``."""
@@ -31,6 +32,27 @@ def next_logits(kind: Kind, model: Any, inputs: Inputs, generated: Sequence[int]
         longer["mm_token_type_ids"] = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, new.shape[1]))
     with torch.no_grad():
         return network(**longer, use_cache=False).logits[0, -1].double()
+
+
+@cache
+def sound(name: str) -> tuple[bool, ...]:
+    """Whether to use a cache: where the installed transformers itself decodes a padded batch as the slow loop does.
+
+    4.56 does not with a cache for Qwen2-VL, 5.0 to 5.3 not without one for SmolVLM; newer versions always do.
+    """
+    kind, model = KINDS[name], tiny(name)
+    rows = [kind.row(1, length=5), kind.row(2, length=3)]
+    expected = [greedy(kind, model, [row], lambda logits: logits[0], 6) for row in rows]
+    found = tuple(
+        use_cache
+        for use_cache in (True, False)
+        if model.generate(**kind.batch(rows), do_sample=False, max_new_tokens=6, use_cache=use_cache)[
+            :, -6:
+        ].tolist()
+        == expected
+    )
+    assert found, f"this version of transformers decodes {name} wrongly with and without a cache"
+    return found
 
 
 def greedy(kind: Kind, model: Any, branches: Sequence[Inputs], combine: Combine, steps: int) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from slow import beam, greedy, next_logits, sampled
+from slow import beam, greedy, next_logits, sampled, sound
 from torch import Tensor
 
 from counterpoint.decoding import (
@@ -29,7 +29,6 @@ from fixtures.tiny_vlms import END, IMAGE, KINDS, Inputs, Kind, tiny
 
 NAMES = list(KINDS)
 ALPHA, BETA = 1.5, 0.1
-SEEDS = [(5, 5), (6, 5), (7, 3)]
 
 
 def contrast(logits: Sequence[Tensor], alpha: float = ALPHA) -> Tensor:
@@ -68,8 +67,8 @@ def test_greedy_equals_the_slow_loop(name: str) -> None:
         greedy(kind, model, [row, other], contrast, 6) for row, other in zip(rows, others, strict=True)
     ]
     inputs, given = kind.batch(rows), kind.batch(others)
-    assert generate(name, inputs, leading(name, inputs, given)) == expected
-    assert generate(name, inputs, leading(name, inputs, given), use_cache=False) == expected
+    for use_cache in sound(name):
+        assert generate(name, inputs, leading(name, inputs, given), use_cache=use_cache) == expected
     for row, other, tokens in zip(rows, others, expected, strict=True):
         assert generate(name, row, leading(name, row, other)) == [tokens]
     assert generate(name, inputs) != expected, "the contrast must change something for this to be a test"
@@ -82,19 +81,25 @@ def test_a_branch_without_the_picture_equals_the_slow_loop(name: str) -> None:
     inputs = kind.batch(rows)
     expected = [greedy(kind, model, [row, without_picture(kind, row)], contrast, 6) for row in rows]
     method = VisualDebias(alpha=ALPHA, beta=BETA)
-    assert generate(name, inputs, method.on(inputs, model=model)) == expected
-    assert generate(name, inputs, method.on(inputs, model=model), use_cache=False) == expected
+    for use_cache in sound(name):
+        assert generate(name, inputs, method.on(inputs, model=model), use_cache=use_cache) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_beams_equal_the_slow_loop(name: str) -> None:
     kind, model = KINDS[name], tiny(name)
     soft = partial(contrast, alpha=0.3)
-    pairs = [(kind.row(seed, length=length), kind.row(seed + 20, length=4)) for seed, length in SEEDS]
-    expected = [beam(kind, model, pair, soft, 4, 3) for pair in pairs]
-    assert expected != [greedy(kind, model, pair, soft, 4) for pair in pairs], "else this tests nothing"
+    pairs: list[tuple[Inputs, Inputs]] = []
+    expected: list[list[int]] = []
+    for seed in range(5, 30):  # until beams have made a difference
+        pairs.append((kind.row(seed, length=3 + seed % 3), kind.row(seed + 20, length=4)))
+        expected.append(beam(kind, model, pairs[-1], soft, 4, 3))
+        if expected[-1] != greedy(kind, model, pairs[-1], soft, 4) and len(pairs) > 1:
+            break
+    else:
+        raise AssertionError("beams never differ from greedy search: this tests nothing")
     inputs, given = (kind.batch(rows) for rows in zip(*pairs, strict=True))
-    for use_cache in (True, False):
+    for use_cache in sound(name):
         bound = leading(name, inputs, given, alpha=0.3)
         assert generate(name, inputs, bound, 4, num_beams=3, use_cache=use_cache) == expected
 
@@ -109,7 +114,9 @@ def test_sampling_equals_the_slow_loop(name: str) -> None:
     torch.manual_seed(5)
     expected = sampled(kind, model, pairs, contrast, 6, temperature=1.2)
     torch.manual_seed(5)
-    assert generate(name, inputs, bound, do_sample=True, temperature=1.2, top_k=0) == expected
+    use_cache = sound(name)[0]
+    options = {"do_sample": True, "temperature": 1.2, "top_k": 0, "use_cache": use_cache}
+    assert generate(name, inputs, bound, **options) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -155,7 +162,8 @@ def test_a_constant_picture_does_not_leak_between_caches(name: str) -> None:
     inputs = kind.batch([kind.row(1, length=5), kind.row(2, length=3)])
     method = VisualDebias(("zeros",), alpha=ALPHA, beta=0)
     cached = generate(name, inputs, method.on(inputs, model=model), 10)
-    assert cached == generate(name, inputs, method.on(inputs, model=model), 10, use_cache=False)
+    if sound(name) == (True, False):
+        assert cached == generate(name, inputs, method.on(inputs, model=model), 10, use_cache=False)
     assert cached != generate(name, inputs, steps=10)
     constant = {**inputs, "pixel_values": torch.full_like(inputs["pixel_values"], 1e-30)}
     given = LeadingQueryContrastive(alpha=ALPHA, beta=0).on(inputs, model=model, leading=constant)
@@ -281,16 +289,20 @@ def test_eager_and_encoded_pictures_give_the_same(form: str) -> None:
         pytest.skip("this version of transformers takes no encoded pictures")
     inputs = kind.row(1)
     passed: dict[str, Any] = dict(inputs)
+    whole = (
+        {"return_dict": True} if "mm_encoder_outputs" in inspect.signature(model.forward).parameters else {}
+    )
     if form != "eager":
         pixels = passed.pop("pixel_values")
         with torch.no_grad():
-            features = model.model.get_image_features(pixels, vision_feature_layer=-1, return_dict=True)
+            features = model.model.get_image_features(pixels, vision_feature_layer=-1, **whole)
         if form == "encoded":
             passed["mm_encoder_outputs"] = {"image": features}
         else:
             embedded = model.get_input_embeddings()(passed["input_ids"])
             embedded = embedded.masked_scatter(
-                (passed["input_ids"] == IMAGE)[..., None], torch.cat(list(features.pooler_output))
+                (passed["input_ids"] == IMAGE)[..., None],
+                torch.cat(list(getattr(features, "pooler_output", features))),
             )
             passed["inputs_embeds"] = embedded
     bound = LeadingQueryContrastive(alpha=ALPHA, beta=BETA).on(inputs, leading=kind.row(3))

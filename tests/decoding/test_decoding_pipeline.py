@@ -30,6 +30,7 @@ def processor() -> Any:
             bos_token="<s>",
             additional_special_tokens=["<image>"],
             padding_side="left",
+            model_input_names=["input_ids", "attention_mask"],
         ),
         patch_size=4,
         vision_feature_select_strategy="default",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
-from slow import greedy, next_logits
+from slow import greedy, next_logits, sound
 from torch import Tensor
 
 from counterpoint.decoding import Description, DescriptionContrastive, DescriptionGrounded, Plain, describe
@@ -104,7 +104,8 @@ def test_code_equals_the_slow_loop(name: str) -> None:
     ]
     inputs = kind.batch(rows)
     bound = DescriptionContrastive().on(inputs, model=model, description=description)
-    out = model.generate(**inputs, do_sample=False, max_new_tokens=6, custom_generate=bound)
+    options = {"do_sample": False, "max_new_tokens": 6, "use_cache": sound(name)[0]}
+    out = model.generate(**inputs, **options, custom_generate=bound)
     assert out[:, -6:].tolist() == expected
 
 

@@ -124,7 +124,7 @@ def test_the_local_stream_may_have_heads_of_its_own(name: str) -> None:
 @both
 def test_a_batch_of_one_has_no_batch_statistics(name: str) -> None:
     method = build(name)
-    with pytest.raises(ValueError, match="more than 1 value"):
+    with pytest.raises(ValueError, match="needs batch_size of 2 or more"):
         run(method, batch(method, 1))
 
 

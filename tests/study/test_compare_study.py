@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 import yaml
@@ -208,6 +210,19 @@ def test_arms_that_cannot_be(arms: tuple[str, ...], message: str, quick: dict[st
 def test_an_unknown_task(quick: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="did you mean 'retrieval'"):
         compare("clip", seeds=1, **{**quick, "tasks": ("retrival",)})
+
+
+def test_data_without_labels_is_compared_by_what_needs_none(quick: dict[str, Any], tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    shutil.copytree(Path(quick["data"]).parent, plain)
+    pl.read_csv(plain / "metadata.csv").drop("group").write_csv(plain / "metadata.csv")
+    given = {**quick, "data": str(plain / "metadata.csv")}
+    with pytest.raises(ValueError, match=r"zero_shot needs labels, .* has none"):
+        compare("clip", seeds=1, **given)
+    assert not given["folder"].exists(), "told before anything is trained"
+    study = compare("clip", seeds=1, **{**given, "tasks": None})
+    assert {metric["task"] for metric in study.summary["arms"][0]["metrics"]} == {"retrieval", "shift"}
+    assert study.report.exists()
 
 
 def test_an_unfinished_study_cannot_be_summarised(quick: dict[str, Any]) -> None:

@@ -39,8 +39,8 @@ class Compare:
     """Trials per arm of a random search on validation (learning rate, temperature, loss weight)."""
     margin: float = 0.01
     """Differences within ± this are called equivalent."""
-    tasks: tuple[str, ...] = ("retrieval", "zero_shot", "probe", "shift")
-    """Evaluation tasks."""
+    tasks: tuple[str, ...] = ()
+    """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as the data has labels for them."""
     out: Path | None = None
     """The study's folder; the same command with the same folder goes on where it stopped. runs/… unless given."""
     jobs: int | None = None

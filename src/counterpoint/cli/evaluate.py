@@ -21,8 +21,8 @@ class Evaluate:
     """A run folder."""
     data: str | None = None
     """Another data set, or a copy of a benchmark (winoground:PATH, …); the run's own unless given."""
-    tasks: tuple[str, ...] = ("retrieval", "zero_shot", "probe", "shift")
-    """Evaluation tasks."""
+    tasks: tuple[str, ...] = ()
+    """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as data and model allow."""
     failures: Path | None = None
     """A folder for pictures of what the model got most wrong, one per test set and task."""
     json: bool = False
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     with console.status("evaluating"), torch.inference_mode():
         source = data.load(given.data or run.data, run.recipe.towers.image_size)
         model = load(given.run)
-        results = evaluation.evaluate(model, source, tasks=given.tasks)
+        results = evaluation.evaluate(model, source, tasks=given.tasks or None)
         if given.failures is not None:
             for test, tasks in results.by_test.items():
                 for found in tasks:

@@ -36,8 +36,8 @@ class Train:
     """Of the initial weights, the order of the data and every view."""
     recipe: str = "cpu"
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
-    tasks: tuple[str, ...] = ("retrieval", "zero_shot", "probe", "shift")
-    """Evaluation tasks."""
+    tasks: tuple[str, ...] = ()
+    """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as data and model allow."""
     out: Path | None = None
     """The run's folder; runs/DATA-METHOD-SEED unless given."""
     resume: bool = True
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
         )
     what = Run(given.method, given.data, given.options, given.seed)
-    job = Job(what, folder, given.tasks)
+    job = Job(what, folder, given.tasks or None)
     with joined() as ranks:
         console.quiet = ranks.rank > 0
         show_data_report(console, given.data, given.options.towers.image_size)

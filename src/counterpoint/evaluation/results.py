@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..registry import unknown
 from ..types import Embedder, Scores
 from . import DEFAULT_TASKS, create
 from .statistic import name_of
-from .task import NotApplicable, Task
+from .task import NotApplicable, Task, check_data
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,16 @@ class Results:
         if metric not in tasks[task].metrics:
             raise unknown("metric", metric, tasks[task].metrics)
         return tasks[task].value(metric, subset)
+
+
+def default_tasks(data: PairedData) -> tuple[str, ...]:
+    """The default tasks, less those that ask for labels the data does not have."""
+    found = []
+    for name in DEFAULT_TASKS:
+        with suppress(NotApplicable):
+            check_data(create(name), data)
+            found.append(name)
+    return tuple(found)
 
 
 def evaluate(

@@ -69,6 +69,13 @@ def check_labels(data: PairedData, wanted: tuple[str, ...], task: str) -> tuple[
     return found
 
 
+def check_data(task: Task, data: PairedData) -> None:
+    """Raise `NotApplicable` for a task of labels where the data has none of them."""
+    labels: tuple[str, ...] | None = getattr(task, "labels", None)
+    if labels is not None:
+        check_labels(data, labels, task.name)
+
+
 def scores(
     task: str, data: PairedData, rows: Rows, outcomes: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
 ) -> Scores:

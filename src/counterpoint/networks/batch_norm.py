@@ -18,10 +18,17 @@ class BatchNorm1d(nn.BatchNorm1d):
 
     >>> BatchNorm1d(2, affine=False)(torch.tensor([[1.0, 0.0], [3.0, 2.0]])).round().tolist()
     [[-1.0, -1.0], [1.0, 1.0]]
+
+    Raises:
+        ValueError: for a batch of one while training: its variance is zero.
     """
 
     def forward(self, x: Float[Tensor, "B width"]) -> Float[Tensor, "B width"]:
         ranks = Ranks.present()
+        if self.training and ranks.size == 1 and len(x) < 2:
+            raise ValueError(
+                "a batch of one has no batch statistics; this method needs batch_size of 2 or more"
+            )
         if ranks.size == 1 or not self.training:
             return super().forward(x)
         mean = moments.mean(x, ranks=ranks)

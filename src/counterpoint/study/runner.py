@@ -12,6 +12,7 @@ from ..data.base import PairedData
 from ..data.source import load as load_data
 from ..diagnostics import describe
 from ..evaluation import DEFAULT_TASKS, create, evaluate
+from ..evaluation.task import check_data
 from ..files import latest_checkpoint, write_json, writing
 from ..methods.arm import Arm
 from ..methods.base import Method, TwoTower
@@ -60,11 +61,13 @@ def _run(
         if (state := RunState.read(folder)) is not None and state.status != "running":
             what.claim(folder)
             return state
+        data = load_data(what.data, what.recipe.towers.image_size)
         if tasks is not None and test:
             check_tasks(what.arm, tasks)
+            for task in tasks:
+                check_data(create(task), data)
         if first:
             what.claim(folder)
-        data = load_data(what.data, what.recipe.towers.image_size)
         method, loader = start(what, data, folder / "tokenizer.json")
         tokenizer = method.text_tower.tokenizer
         if first and isinstance(tokenizer, BytePairTokenizer):

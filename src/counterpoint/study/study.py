@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ..data.source import load as load_data
+from ..evaluation import create, default_tasks
+from ..evaluation.task import check_data
 from ..files import write_json
 from ..methods.arm import Arm
 from ..recipes import Recipe
@@ -113,7 +115,7 @@ def compare(
         budget: what every arm gets the same of: ``"steps"``, ``"images"`` (passes) or ``"time"``.
         tune: trials per arm of a random search on validation.
         margin: differences within ± this count as equivalent.
-        tasks: evaluation tasks; all unless given.
+        tasks: evaluation tasks; unless given, the default ones that the data has labels for.
         folder: the study's folder; finished runs in it are not repeated. ``runs/DATA-ARMS`` unless given.
         jobs: runs at a time, each in a process with its share of the cores; unless given, one on a GPU and
             up to four on a CPU, where one thread a run is faster than several.
@@ -134,7 +136,7 @@ def compare(
         budget=budget,
         tune=tune,
         margin=margin,
-        **({"tasks": tuple(tasks)} if tasks else {}),
+        tasks=tuple(tasks or default_tasks(load_data(data, chosen.towers.image_size))),
     )
     check(design)
     place = Path(folder) if folder is not None else default_folder(design)
@@ -200,13 +202,12 @@ def again(folder: str | os.PathLike[str]) -> Study:
 
 def check(design: Design) -> None:
     """Everything that can be known to be wrong before the first step."""
-    from .. import evaluation
-
-    for task in design.tasks:
-        evaluation.TASKS.reference(task)
+    tasks = [create(name) for name in design.tasks]
     for arm in design.arms:
         check_tasks(arm, design.tasks)
-    load_data(design.data, design.recipe.towers.image_size)
+    data = load_data(design.data, design.recipe.towers.image_size)
+    for task in tasks:
+        check_data(task, data)
 
 
 def default_folder(design: Design) -> Path:
