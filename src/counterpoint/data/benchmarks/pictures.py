@@ -47,7 +47,7 @@ class Pictures(ABC):
         def decode(number: int) -> np.ndarray:
             try:
                 return _square(self.open(number), size)
-            except Exception as error:
+            except Exception as error:  # whatever a decoder raises, told with the name of the picture
                 raise ValueError(f"{self.name(number)} cannot be read as a picture: {error}") from error
 
         found = np.zeros((len(numbers), 3, size, size), dtype=np.uint8)

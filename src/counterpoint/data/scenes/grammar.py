@@ -129,7 +129,7 @@ class Grammar(ABC):
         words = self.lexicon.sizes[look.size]
         return words[look.word % len(words)]
 
-    @lru_cache(maxsize=2**16)  # noqa: B019
+    @lru_cache(maxsize=2**16)  # noqa: B019 (as above)
     def attach(self, before: str, phrase: Phrase) -> tuple[str, int]:
         """The words before a phrase as they are written in front of it, and how much of the phrase they swallow.
 
