@@ -296,8 +296,9 @@ def _sweep(problem: Problem, tiles: Iterator[tuple[Block, Declared]]) -> list[tu
     """The results over all tiles and ranks, in the order of the layout; of rows, this rank's."""
     states: dict[Key, State] = {}
     last: dict[Key, Reduction] = {}
+    reference: Tensor | None = None
     for block, found in tiles:
-        shared_exponential = fused.parts(found)
+        shared_exponential, reference = fused.parts(found, reference)
         for per, name, reduction in found:
             key = (per, name)
             if key not in states:

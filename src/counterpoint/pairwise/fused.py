@@ -1,8 +1,8 @@
 """Row and column log-sum-exp of the same logits from one exponential.
 
-Both need ``exp(logit − something)``; with the tile's maximum as that something one exponential serves both,
-as long as no row or column lies so far below it that its sum would underflow. Where it would, the two are
-computed apart.
+Both need ``exp(logit − something)``; with one number as that something, one exponential serves both, as long as no
+row's or column's sum would underflow or overflow. The maximum of an earlier tile is such a number for most, which
+saves a pass over the tile; else the tile's own maximum is; and where that is not, the two are computed apart.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from .reductions import LogSumExp, Reduction, State, finite
 Key: TypeAlias = tuple[str, str]
 Declared: TypeAlias = list[tuple[str, str, Reduction]]
 
-_SMALLEST_SUM = 1e-20
-"""Sums above this have lost nothing to underflow in float32, whose smallest normal number is 1e-38."""
+_SMALLEST_SUM, _LARGEST_SUM = 1e-20, 1e20
+"""Sums between these have lost nothing to underflow in float32, whose smallest normal number is 1e-38, nor to
+overflow."""
 _LARGEST_SPREAD = 60.0
 """exp(60) is 1e26: no overflow in float32, and what underflows beside it is below its precision."""
 
@@ -35,22 +36,41 @@ def _pair(found: Declared) -> tuple[str, str, LogSumExp] | None:
     return None
 
 
-def parts(found: Declared) -> dict[Key, State]:
-    """The states of this tile, if one exponential can serve both directions."""
+def parts(found: Declared, reference: Tensor | None = None) -> tuple[dict[Key, State], Tensor | None]:
+    """The states of this tile, if one exponential can serve both directions.
+
+    Args:
+        found: the tile's reductions.
+        reference: what an earlier tile took off its logits.
+
+    Returns:
+        The states by key, and the reference for the next tile.
+    """
     pair = _pair(found)
     if pair is None:
-        return {}
+        return {}, None
     row, column, reduction = pair
     (logits,) = reduction.tensors
-    maximum = finite(logits.amax())
-    exponential = (logits - maximum).exp_()
-    across, down = exponential.sum(1), exponential.sum(0)
-    if not bool(torch.minimum(across.amin(), down.amin()) > _SMALLEST_SUM):
-        return {}
-    return {
-        ("row", row): [maximum.expand_as(across), across],
-        ("column", column): [maximum.expand_as(down), down],
+    shared = _sums(logits, reference) if reference is not None else None
+    if shared is None:
+        reference = finite(logits.amax())
+        shared = _sums(logits, reference)
+    if shared is None or reference is None:
+        return {}, None
+    across, down = shared
+    states = {
+        ("row", row): [reference.expand_as(across), across],
+        ("column", column): [reference.expand_as(down), down],
     }
+    return states, reference
+
+
+def _sums(logits: Tensor, taken: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Sums over rows and columns of ``exp(logits − taken)``; None where one of them is not exact."""
+    exponential = (logits - taken).exp_()
+    across, down = exponential.sum(1), exponential.sum(0)
+    low, high = torch.minimum(across.amin(), down.amin()), torch.maximum(across.amax(), down.amax())
+    return (across, down) if bool((low > _SMALLEST_SUM) & (high < _LARGEST_SUM)) else None
 
 
 def cotangents(

@@ -119,7 +119,7 @@ def fit(
             log.write()
             checkpoints.save(folder / "checkpoint", step, method, optimizer)
 
-    with _stop_after_step() as stopped:
+    with stop_after_step() as stopped:
         waited = time.perf_counter()
         for batch, clock in loader.batches(start, recipe.steps if trains else start):
             batch = batch.to(fabric.device)
@@ -201,7 +201,7 @@ def _non_finite(losses: dict[str, Tensor], batch: Batch, clock: Clock) -> NonFin
 
 
 @contextmanager
-def _stop_after_step() -> Iterator[threading.Event]:
+def stop_after_step() -> Iterator[threading.Event]:
     """An event that the first Ctrl-C sets, so that the step in hand is finished; a second one stops at once."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
