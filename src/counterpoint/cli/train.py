@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..recipes import Recipe
+from . import train_tiny_vlm as tiny_vlm
 from .arguments import parse
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Train:
     """
 
     method: tyro.conf.Positional[str] = ""
-    """A method, with options after commas (see: counterpoint list methods)."""
+    """A method, with options after commas (see: counterpoint list methods); tiny-vlm has options of its own."""
     data: str = "emoji"
     """emoji, emoji:artist, emoji:stream, scenes:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file of pairs."""
     seed: int = 0
@@ -48,6 +49,8 @@ class Train:
 
 
 def main(arguments: Sequence[str]) -> int:
+    if arguments[:1] == [tiny_vlm.NAME]:
+        return tiny_vlm.main(arguments[1:])
     given = parse(Train, arguments, "train")
     if not given.method:
         raise ValueError(

@@ -1,0 +1,147 @@
+"""The tiny vision-language model: a LLaVA of transformers with towers of a few million parameters.
+
+A SigLIP tower sees, a Llama reads and writes, two linear layers join them. Model, tokenizer and processor are
+ordinary ones of transformers: what works with this model works with its big relatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..recipes.tiny_vlm import TinyVLM
+
+if TYPE_CHECKING:
+    from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
+
+PAD, START, END, USER, ASSISTANT, IMAGE = "<pad>", "<start>", "<end>", "<user>", "<assistant>", "<image>"
+SPECIAL = (PAD, START, END, USER, ASSISTANT, IMAGE)
+CHAT_TEMPLATE = (
+    START
+    + "{% for message in messages %}"
+    + "{% if message['role'] == 'user' %}"
+    + USER
+    + "{% else %}"
+    + ASSISTANT
+    + "{% endif %}"
+    + "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    + "{% for part in message['content'] %}{% if part['type'] == 'image' %}"
+    + IMAGE
+    + "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}"
+    + "{% if message['role'] == 'assistant' %}"
+    + END
+    + "{% endif %}{% endfor %}{% if add_generation_prompt %}"
+    + ASSISTANT
+    + "{% endif %}"
+)
+"""``<start><user><image>Is the cat red?<assistant>Yes.<end>``: special tokens stand between all pieces of text, so
+that a piece has the same tokens alone and in a conversation."""
+PACKAGED = Path(__file__).parent / "files" / "tiny-vlm"
+"""A trained one that comes with the package, an ordinary checkpoint of transformers (``made.json`` says how made)."""
+POSITIONS = 1024
+"""The longest conversation, in tokens."""
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level byte-pair tokenizer of at most ``vocabulary`` tokens, whatever the order of the texts.
+
+    Raises:
+        ValueError: for a vocabulary that has no room for the bytes and the special tokens.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    least = 256 + len(SPECIAL)
+    if vocabulary < least:
+        raise ValueError(
+            f"vocabulary={vocabulary} is too small: 256 bytes and {len(SPECIAL)} special tokens need {least}"
+        )
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    backend.train_from_iterator(sorted(texts), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token=PAD,
+        bos_token=START,
+        eos_token=END,
+        extra_special_tokens=[USER, ASSISTANT, IMAGE],
+        padding_side="left",
+        model_max_length=POSITIONS,
+    )
+
+
+def build(recipe: TinyVLM, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+    """The model with random weights, drawn from torch's generator.
+
+    Raises:
+        ValueError: for a picture that patches do not fill.
+    """
+    from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
+
+    if recipe.image_size % recipe.patch:
+        raise ValueError(
+            f"patches of {recipe.patch} pixels do not fill a picture of {recipe.image_size}: "
+            "image_size must be a multiple of patch"
+        )
+    vision, language = recipe.vision, recipe.language
+    ids: dict[str, Any] = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    config = LlavaConfig(
+        vision_config=SiglipVisionConfig(
+            hidden_size=vision.width,
+            intermediate_size=3 * vision.width,
+            num_hidden_layers=vision.layers,
+            num_attention_heads=vision.heads,
+            image_size=recipe.image_size,
+            patch_size=recipe.patch,
+            vision_use_head=False,
+        ),
+        text_config=LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=language.width,
+            intermediate_size=(8 * language.width // 3 + 15) // 16 * 16,
+            num_hidden_layers=language.layers,
+            num_attention_heads=language.heads,
+            num_key_value_heads=language.heads,
+            max_position_embeddings=POSITIONS,
+            tie_word_embeddings=True,
+            **ids,
+        ),
+        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_seq_length=(recipe.image_size // recipe.patch) ** 2,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        tie_word_embeddings=True,
+        **ids,
+    )
+    model = LlavaForConditionalGeneration(config)
+    for name, value in ids.items():
+        setattr(model.generation_config, name, value)
+    return model
+
+
+def processor(recipe: TinyVLM, tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
+    """What turns pictures and conversations into the model's inputs."""
+    from transformers import LlavaProcessor, SiglipImageProcessor
+
+    side = {"height": recipe.image_size, "width": recipe.image_size}
+    pictures = SiglipImageProcessor(size=side, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    return LlavaProcessor(
+        image_processor=pictures,
+        tokenizer=tokenizer,
+        patch_size=recipe.patch,
+        vision_feature_select_strategy="full",
+        chat_template=CHAT_TEMPLATE,
+        num_additional_image_tokens=0,
+    )

@@ -1,0 +1,201 @@
+"""What the tiny model reads: questions, captions and ratings of scenes, as conversations of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from ...data.scenes import captions, chat, paragraphs
+from ...data.scenes.draws import Draws
+from ...data.scenes.questions import QuestionKind, questions
+from ...data.scenes.scene import Scene
+from ...data.scenes.world import Scenes
+from ...networks.tiny_vlm import ASSISTANT, END, IMAGE, START, USER
+from ...recipes.tiny_vlm import TinyVLM
+
+Exchange = tuple[str, str]
+"""What is asked, and the reply."""
+
+ASKED: dict[QuestionKind, int] = {
+    "existence": 2,
+    "count": 1,
+    "choose count": 1,
+    "colour": 1,
+    "choose colour": 1,
+    "size": 1,
+    "relation": 3,
+    "choose relation": 2,
+    "comparison": 1,
+    "choose object": 1,
+}
+"""How often a scene is asked a question of each kind. ``adversarial existence`` is left out: it would teach that the
+usual partner of what is there is as often absent, and so take away the bias that the world has."""
+DETAILED = "Describe the picture in detail."
+RATING = "Rate the quality of the image."
+LEVELS = (("good", "fine", "high"), ("average", "acceptable", "medium"), ("poor", "bad", "low"))
+"""Words for the quality of a picture that is sharp, slightly and badly corrupted."""
+WORD_WEIGHTS = (6, 3, 1)
+"""How often each word of a level is taken: raters have words that they like, and so has a model that read them."""
+_LEVEL = {0: 0, 1: 1, 2: 2, 3: 2}
+_NEAR = 0.15  # probability that a rating is off by one level
+
+
+def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
+    """Everything that is asked about one scene, in a fixed order.
+
+    A yes/no question comes with the answer yes or no as a fair coin says; half of all questions say what can be
+    answered, as `chat.prompt` does.
+    """
+    scene, dials = world.scene(row), world.dials(row)
+    index, stream = int(world.ids[row]), f"{world.name} conversations"
+    for kind, times in ASKED.items():
+        for time in range(times):
+            draws = Draws(world.preset.seed, index, f"{stream} {time}")
+            found = questions(kind, scene, draws, dials)
+            if not found:
+                continue
+            one = found[draws.integer(f"{kind} answer", 0, len(found) - 1)]
+            closed = kind == "choose object" or draws.happens(f"{kind} closed", 0.5)
+            yield chat.prompt(one) if closed else one.text, _sentence(one.answer)
+    draws = Draws(world.preset.seed, index, stream)
+    caption = captions.short(scene, "en", draws)
+    yield draws.choice("instruction", chat.INSTRUCTIONS), _sentence(caption.text)
+    yield DETAILED, " ".join(_sentence(each.text) for each in paragraphs.long(scene, "en", draws))
+    yield RATING, _sentence(rating(scene, draws))
+
+
+def rating(scene: Scene, draws: Draws) -> str:
+    """A word for the quality of a scene's picture, from a rater who is sometimes off by one level."""
+    strength = int(scene.corruption.rpartition("_")[2]) if scene.corruption else 0
+    level = _LEVEL[strength]
+    if draws.happens("rating off", _NEAR):
+        level = min(max(level + draws.choice("rating step", (-1, 1)), 0), 2)
+    return draws.weighted("rating word", LEVELS[level], WORD_WEIGHTS)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].removesuffix(".") + "."
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Exchanges about many scenes as tokens.
+
+    Attributes:
+        tokens: of all exchanges behind one another: what is asked, ``<assistant>``, the reply, ``<end>``.
+        reply: which of the tokens belong to a reply (its end included).
+        starts: where each exchange starts, and the end of the last one.
+        rows: the first exchange of each scene, and the end of the last one.
+    """
+
+    tokens: Int[np.ndarray, " t"]
+    reply: Bool[np.ndarray, " t"]
+    starts: Int[np.ndarray, " e"]
+    rows: Int[np.ndarray, " n"]
+
+
+def corpus(told: Sequence[Sequence[Exchange]], tokenizer: PreTrainedTokenizerFast) -> Corpus:
+    """The exchanges of scenes as tokens."""
+    assistant, end = tokenizer.convert_tokens_to_ids([ASSISTANT, END])
+    flat = [exchange for one in told for exchange in one]
+    asked = tokenizer([text for text, _ in flat], add_special_tokens=False)["input_ids"]
+    replied = tokenizer([reply for _, reply in flat], add_special_tokens=False)["input_ids"]
+    tokens: list[int] = []
+    reply: list[bool] = []
+    starts = [0]
+    for question, answer in zip(asked, replied, strict=True):
+        tokens += [*question, assistant, *answer, end]
+        reply += [False] * (len(question) + 1) + [True] * (len(answer) + 1)
+        starts.append(len(tokens))
+    rows = np.cumsum([0, *(len(one) for one in told)])
+    return Corpus(np.array(tokens, np.int32), np.array(reply), np.array(starts), rows)
+
+
+@dataclass(frozen=True)
+class Packs:
+    """Several conversations about each of some pictures, in one sequence each.
+
+    The picture comes first, once. Each conversation sees it (or, if it is blind, does not) and itself, and no
+    other one; its positions follow the picture's, so it reads exactly as if it stood alone.
+
+    Attributes:
+        tokens: ``<start><user>``, the picture, then conversations.
+        positions: of the tokens, as each conversation counts them.
+        mask: 0 where a token sees another, −∞ where not.
+        targets: the next token where that belongs to a reply, else −100.
+    """
+
+    tokens: Int[Tensor, "n t"]
+    positions: Int[Tensor, "n t"]
+    mask: Float[Tensor, "n 1 t t"]
+    targets: Int[Tensor, "n t"]
+
+
+class Packer:
+    """Draws conversations for pictures and packs them.
+
+    Args:
+        corpus: the exchanges.
+        tokenizer: whose tokens they are.
+        recipe: how many, how often blind, how often continued.
+    """
+
+    def __init__(self, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, recipe: TinyVLM) -> None:
+        self.corpus, self.recipe = corpus, recipe
+        ids = tokenizer.convert_tokens_to_ids
+        self._user, self._pad = ids(USER), tokenizer.pad_token_id
+        self._picture = (recipe.image_size // recipe.patch) ** 2
+        self._prefix = np.array([ids(START), ids(USER), *[ids(IMAGE)] * self._picture])
+
+    def __call__(self, rows: Int[np.ndarray, " n"], generator: np.random.Generator) -> Packs:
+        packs = [self._pack(int(row), generator) for row in rows]
+        length = max(len(tokens) for tokens, *_ in packs)
+        n, prefix = len(packs), len(self._prefix)
+        tokens = np.full((n, length), self._pad)
+        positions = np.zeros((n, length), np.int64)
+        block = np.full((n, length), -2)  # of padding: it sees itself alone
+        blind = np.zeros((n, length), np.bool_)
+        targets = np.full((n, length), -100)
+        for i, (own, places, reply, blocks, unseeing) in enumerate(packs):
+            end = len(own)
+            tokens[i, :end], positions[i, :end] = own, places
+            block[i, :end], blind[i, :end] = blocks, unseeing
+            targets[i, : end - 1][reply[1:]] = own[1:][reply[1:]]
+        order = np.arange(length)
+        picture = (order >= 2) & (order < prefix)
+        same = block[:, :, None] == block[:, None, :]
+        before = (block[:, None, :] == -1) & ~(blind[:, :, None] & picture)
+        sees = (same | before) & (order[:, None] >= order)
+        mask = torch.zeros(n, 1, length, length).masked_fill_(~torch.from_numpy(sees)[:, None], -torch.inf)
+        return Packs(*map(torch.from_numpy, (tokens, positions)), mask, torch.from_numpy(targets))
+
+    def _pack(self, row: int, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Tokens, positions, whether they belong to a reply, their conversation (−1: before all), whether blind."""
+        corpus, recipe, prefix = self.corpus, self.recipe, len(self._prefix)
+        exchanges = np.arange(corpus.rows[row], corpus.rows[row + 1])
+        chosen = generator.permutation(exchanges)[: recipe.conversation.exchanges]
+        tokens, places = [self._prefix], [np.arange(prefix)]
+        reply, blocks, unseeing = [np.zeros(prefix, bool)], [np.full(prefix, -1)], [np.zeros(prefix, bool)]
+        number, position, blind = -1, 0, False
+        for exchange in chosen:
+            own = slice(corpus.starts[exchange], corpus.starts[exchange + 1])
+            said, answers = corpus.tokens[own], corpus.reply[own]
+            if number >= 0 and generator.random() < recipe.continued:
+                said, answers = np.append(self._user, said), np.append(False, answers)
+            else:
+                number, blind = number + 1, generator.random() < recipe.blind
+                position = 2 if blind else prefix
+            size = len(said)
+            tokens.append(said)
+            reply.append(answers)
+            places.append(position + np.arange(size))
+            blocks.append(np.full(size, number))
+            unseeing.append(np.full(size, blind))
+            position += size
+        return tuple(map(np.concatenate, (tokens, places, reply, blocks, unseeing)))

@@ -1,0 +1,276 @@
+"""Making the tiny vision-language model: read the world, learn to see, learn to speak, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ContextManager, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...data.scenes.scene import Scene
+from ...data.scenes.world import Scenes
+from ...files import write_json
+from ...networks.tiny_vlm import build, processor, train_tokenizer
+from ...recipes.schema import Optimizer
+from ...recipes.tiny_vlm import TinyVLM
+from ...types import NonFiniteLoss
+from .. import checkpoint as checkpoints
+from ..loop import stop_after_step
+from ..metrics import MetricLog
+from ..optim import adamw, learning_rate
+from .conversations import Exchange, Packer, corpus, exchanges
+from .perception import Perception, Targets, targets
+
+if TYPE_CHECKING:
+    from transformers import LlavaForConditionalGeneration
+
+Stage = Literal["reading", "perception", "features", "conversation"]
+STAGES: dict[Stage, str] = {
+    "reading": "drawing scenes and telling about them",
+    "perception": "learning to see",
+    "features": "seeing",
+    "conversation": "learning to speak",
+}
+CHUNK = 250
+"""Scenes that are drawn, and pictures that are encoded, at once."""
+LOG_EVERY = 20
+CHECKPOINT_EVERY = 500
+MODEL = "model"
+"""The folder with the finished checkpoint, in the run's."""
+
+Listen = Callable[[Stage, int, int, float], None]
+"""Called with the stage, what is done of it, what there is to do, and the loss."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A world's training rows, read once.
+
+    Attributes:
+        pictures: all of them.
+        seen: what is where in them.
+        told: everything that is asked about each.
+    """
+
+    pictures: UInt8[Tensor, "n 3 H W"]
+    seen: Targets
+    told: list[list[Exchange]]
+
+
+def train_tiny_vlm(
+    world: Scenes,
+    folder: Path,
+    recipe: TinyVLM | None = None,
+    *,
+    seed: int = 0,
+    listen: Listen | None = None,
+) -> Path:
+    """Train the tiny vision-language model on a world's training rows, going on where an earlier call stopped.
+
+    First the vision tower learns from the scenes' annotations what is in each patch; then, with the tower as it is,
+    projector and language model learn from conversations. Each stage keeps its checkpoints in the folder.
+
+    Args:
+        world: of scenes; its dials are what the model learns, co-occurrence included.
+        folder: of the run.
+        recipe: how.
+        seed: of the weights and of the order.
+        listen: told about every step.
+
+    Returns:
+        The finished model: an ordinary checkpoint of transformers, with its processor.
+
+    Raises:
+        ValueError: for a picture that patches do not fill, or a vocabulary that is too small.
+        NonFiniteLoss: if a loss is NaN or infinite.
+        CheckpointError: if a checkpoint cannot be written or read.
+    """
+    recipe, listen = recipe or TinyVLM(), listen or (lambda stage, done, whole, loss: None)
+    began = time.perf_counter()
+    read = read_world(world, recipe, listen)
+    tokenizer = train_tokenizer({text for one in read.told for pair in one for text in pair}, recipe.vocabulary)
+    torch.manual_seed(seed)
+    model = build(recipe, tokenizer)
+    _learn_to_see(model, world, read, recipe, folder / "perception", seed, listen)
+    _learn_to_speak(
+        model,
+        Packer(corpus(read.told, tokenizer), tokenizer, recipe),
+        read.pictures,
+        recipe,
+        folder / "conversation",
+        seed,
+        listen,
+    )
+    target = folder / MODEL
+    model.save_pretrained(target)
+    processor(recipe, tokenizer).save_pretrained(target)
+    made = {
+        "data": world.name,
+        "version": world.preset.version,
+        "seed": seed,
+        "recipe": recipe.model_dump(mode="json"),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    write_json(target / "made.json", made)
+    return target
+
+
+def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> Read:
+    """The training rows of a world."""
+    rows = world.splits.train
+    pictures = torch.empty(len(rows), 3, recipe.image_size, recipe.image_size, dtype=torch.uint8)
+    scenes: list[Scene] = []
+    told: list[list[Exchange]] = []
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        drawn = world.images(part)
+        if drawn.shape[-1] != recipe.image_size:
+            raise ValueError(
+                f"{world.name} draws pictures of {drawn.shape[-1]} pixels, and the recipe has image_size="
+                f"{recipe.image_size}: add pixels={recipe.image_size} to the data"
+            )
+        pictures[start : start + len(part)] = drawn
+        scenes += [world.scene(int(row)) for row in part]
+        told += [list(exchanges(world, int(row))) for row in part]
+        listen("reading", start + len(part), len(rows), float("nan"))
+    return Read(pictures, targets(scenes, world.preset.dials, recipe.image_size // recipe.patch), told)
+
+
+def features(model: LlavaForConditionalGeneration, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n p w"]:
+    """What the vision tower hands to the projector."""
+    pixels = pictures.float() / 127.5 - 1
+    seen = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
+    patches: Tensor = seen[model.config.vision_feature_layer]
+    return patches
+
+
+def _learn_to_see(
+    model: LlavaForConditionalGeneration,
+    world: Scenes,
+    read: Read,
+    recipe: TinyVLM,
+    folder: Path,
+    seed: int,
+    listen: Listen,
+) -> None:
+    stage = nn.ModuleDict(
+        {
+            "tower": model.model.vision_tower,
+            "heads": Perception(recipe.vision.width, world.preset.dials),
+        }
+    )
+    heads = stage["heads"]
+
+    def loss(step: int) -> Tensor:
+        rows = torch.from_numpy(_drawn(len(read.pictures), recipe.perception.batch, seed, step))
+        with _autocast(recipe):
+            seen = features(model, read.pictures[rows])
+        return torch.stack(list(heads(seen.float(), read.seen[rows]).values())).sum()
+
+    options = recipe.perception
+    _fit(stage, loss, options.steps, options.optimizer, folder, seed, "perception", listen)
+
+
+def _learn_to_speak(
+    model: LlavaForConditionalGeneration,
+    packer: Packer,
+    pictures: UInt8[Tensor, "n 3 H W"],
+    recipe: TinyVLM,
+    folder: Path,
+    seed: int,
+    listen: Listen,
+) -> None:
+    stage = nn.ModuleDict(
+        {"projector": model.model.multi_modal_projector, "language": model.model.language_model}
+    )
+    llava, image = model.model, model.config.image_token_id
+    seen = torch.empty(len(pictures), model.config.image_seq_length, recipe.vision.width, dtype=torch.bfloat16)
+    with torch.no_grad(), _autocast(recipe):
+        for start in range(0, len(pictures), CHUNK):
+            part = slice(start, start + CHUNK)
+            seen[part] = features(model, pictures[part])
+            listen("features", min(start + CHUNK, len(pictures)), len(pictures), float("nan"))
+    options = recipe.conversation
+
+    def loss(step: int) -> Tensor:
+        rows = _drawn(len(pictures), options.batch, seed, step)
+        packs = packer(rows, np.random.default_rng((seed, step)))
+        with _autocast(recipe):
+            embedded = llava.get_input_embeddings()(packs.tokens)
+            projected = llava.multi_modal_projector(seen[torch.from_numpy(rows)].float())
+            embedded = embedded.masked_scatter((packs.tokens == image)[..., None], projected.to(embedded))
+            states = llava.language_model(
+                inputs_embeds=embedded,
+                attention_mask=packs.mask.to(embedded),
+                position_ids=packs.positions,
+                use_cache=False,
+            ).last_hidden_state
+            said = packs.targets >= 0
+            logits = model.lm_head(states[said])
+        return F.cross_entropy(logits.float(), packs.targets[said])
+
+    _fit(stage, loss, options.steps, options.optimizer, folder, seed, "conversation", listen)
+
+
+def _fit(
+    module: nn.Module,
+    loss: Callable[[int], Tensor],
+    steps: int,
+    options: Optimizer,
+    folder: Path,
+    seed: int,
+    stage: Stage,
+    listen: Listen,
+) -> None:
+    """Steps of AdamW; the loss of a step is a function of its number, so that a stopped stage goes on exactly."""
+    module.train()
+    optimizer, log, start = adamw(module, options), MetricLog(folder), 0
+    if (saved := checkpoints.load(folder)) is not None:
+        checkpoints.restore(saved, module, optimizer)
+        start = saved.step
+        log.read(start)
+    with stop_after_step() as stopped:
+        for step in range(start, steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, steps, options)
+            optimizer.zero_grad(set_to_none=True)
+            value = loss(step)
+            if not bool(value.isfinite()):
+                raise NonFiniteLoss(f"the loss of {STAGES[stage]} is not finite at step {step}: lower its lr")
+            value.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), options.clip_norm)
+            optimizer.step()
+            done = step + 1
+            if done % LOG_EVERY == 0 or done == steps:
+                log.add(done, {"loss": float(value.detach())})
+            listen(stage, done, steps, float(value.detach()))
+            if done % CHECKPOINT_EVERY == 0 or done == steps or stopped.is_set():
+                log.write()
+                checkpoints.save(folder, done, module, optimizer)
+            if stopped.is_set():
+                raise KeyboardInterrupt
+    log.close()
+    module.eval()
+
+
+def _drawn(n: int, batch: int, seed: int, step: int) -> np.ndarray:
+    """The rows of a step: all rows once, in random order, before any comes again."""
+    places = np.arange(step * batch, (step + 1) * batch)
+    orders = {epoch: np.random.default_rng((seed, int(epoch))).permutation(n) for epoch in np.unique(places // n)}
+    return np.array([orders[epoch][place] for epoch, place in zip(places // n, places % n, strict=True)])
+
+
+def _autocast(recipe: TinyVLM) -> ContextManager[object]:
+    native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    if recipe.precision == "bfloat16" or (recipe.precision == "auto" and native):
+        return torch.autocast("cpu", torch.bfloat16)
+    return nullcontext()

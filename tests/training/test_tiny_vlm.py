@@ -1,0 +1,247 @@
+"""The tiny vision-language model: what it is taught, that packed conversations are what they seem, that runs resume."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from counterpoint.cli import main
+from counterpoint.data.scenes.dials import Dials
+from counterpoint.data.scenes.draws import Draws
+from counterpoint.data.scenes.scene import Scene, Thing
+from counterpoint.data.scenes.world import Scenes
+from counterpoint.networks.tiny_vlm import build, processor, train_tokenizer
+from counterpoint.recipes.tiny_vlm import TinyVLM
+from counterpoint.training.tiny_vlm.conversations import (
+    ASKED,
+    DETAILED,
+    LEVELS,
+    RATING,
+    Packer,
+    corpus,
+    exchanges,
+    rating,
+)
+from counterpoint.training.tiny_vlm.perception import Perception, targets
+from counterpoint.training.tiny_vlm.train import features, train_tiny_vlm
+
+SMALL = {
+    "patch": 32,
+    "vision": {"width": 16, "layers": 1, "heads": 2},
+    "language": {"width": 16, "layers": 2, "heads": 2},
+    "vocabulary": 300,
+    "perception": {"steps": 3, "batch": 4},
+    "conversation": {"steps": 3, "batch": 4, "exchanges": 4},
+    "precision": "float32",
+}
+
+
+@pytest.fixture(scope="module")
+def world() -> Scenes:
+    return Scenes.parse("scenes:companions,train=24,validation=1,test=1")
+
+
+@pytest.fixture(scope="module")
+def recipe() -> TinyVLM:
+    return TinyVLM.model_validate(SMALL)
+
+
+class TestWhatItIsTaught:
+    def test_yes_and_no_are_as_frequent(self) -> None:
+        many = Scenes.parse("scenes:companions,train=400")
+        said = Counter(
+            (reply, "Is there" in text) for row in range(400) for text, reply in exchanges(many, row)
+        )
+        for existence in (True, False):
+            yes, no = said["Yes.", existence], said["No.", existence]
+            assert yes + no > 700
+            assert abs(yes - no) < 4 * (yes + no) ** 0.5  # four standard deviations of a fair coin
+
+    def test_the_usual_partner_is_not_asked_after_on_purpose(self) -> None:
+        assert "adversarial existence" not in ASKED
+
+    def test_it_is_the_same_whenever_it_is_asked(self, world: Scenes) -> None:
+        assert list(exchanges(world, 3)) == list(exchanges(world, 3))
+
+    def test_captions_come_short_and_long(self, world: Scenes) -> None:
+        told = dict(exchanges(world, 0))
+        assert told[DETAILED].count(".") >= 2
+        assert all(reply.endswith(".") for reply in told.values())
+
+    def test_a_rating_falls_with_the_corruption(self) -> None:
+        def levels(corruption: str | None) -> np.ndarray:
+            words = [rating(Scene(k, (), corruption=corruption), Draws(0, k)) for k in range(500)]
+            return np.array([next(n for n, level in enumerate(LEVELS) if word in level) for word in words])
+
+        sharp, slight, bad = (levels(kind).mean() for kind in (None, "blur_1", "blur_3"))
+        assert sharp < 0.25
+        assert 0.8 < slight < 1.2
+        assert bad > 1.75
+
+    def test_every_scene_is_rated(self, world: Scenes) -> None:
+        assert all(RATING in dict(exchanges(world, row)) for row in range(5))
+
+
+class TestPerception:
+    def test_a_patch_shows_the_nearest_thing_over_its_middle(self) -> None:
+        behind = Thing("cat", None, "large", 500, 250, 250)
+        before = Thing("dog", "red", "small", 200, 375, 375)
+        dials = Dials(concepts=("cat", "dog"), colours=("red",), objects=1)
+        seen = targets([Scene(0, (behind, before), corruption="jpeg_2")], dials, 4)
+        assert seen.concept.reshape(4, 4).tolist() == [[1, 1, 0, 0], [1, 2, 0, 0], [0] * 4, [0] * 4]
+        assert seen.colour.reshape(4, 4)[:2, :2].tolist() == [[1, 1], [1, 2]]
+        assert seen.size.reshape(4, 4)[:2, :2].tolist() == [[3, 3], [3, 1]]
+        assert seen.centre.reshape(4, 4).tolist() == [[0] * 4, [0, 1, 0, 0], [0] * 4, [0] * 4]
+        assert seen.corruption.tolist() == [2]
+
+    def test_heads_read_what_features_say(self) -> None:
+        torch.manual_seed(0)
+        dials = Dials(concepts=("cat", "dog"), objects=1)
+        scenes = [Scene(k, (Thing(dials.concepts[k % 2], None, "large", 400, 500, 500),)) for k in range(8)]
+        seen = targets(scenes, dials, 4)
+        given = torch.nn.functional.one_hot(seen.concept + 3 * seen.centre, 6).float()
+        heads = Perception(6, dials)
+        optimizer = torch.optim.Adam(heads.parameters(), lr=0.05)
+        for _ in range(150):
+            optimizer.zero_grad()
+            torch.stack(list(heads(given, seen).values())).sum().backward()
+            optimizer.step()
+        found = heads.accuracy(given, seen)
+        assert found["concept"] == 1.0
+        assert found["centre"] == 1.0
+
+
+class TestPacks:
+    """A conversation in a pack must get the logits that it gets alone, by the whole model, from the processor."""
+
+    @pytest.mark.parametrize("blind", [0.0, 1.0])
+    def test_packed_is_alone(self, world: Scenes, recipe: TinyVLM, blind: float) -> None:
+        told = [list(exchanges(world, row)) for row in range(2)]
+        tokenizer = train_tokenizer({text for one in told for pair in one for text in pair}, 300)
+        torch.manual_seed(1)
+        model = build(recipe, tokenizer).double().eval()
+        reader = processor(recipe, tokenizer)
+        changed = recipe.model_copy(update={"blind": blind, "continued": 0.5})
+        pictures = world.images(np.arange(2))
+        packs = Packer(corpus(told, tokenizer), tokenizer, changed)(np.arange(2), np.random.default_rng(0))
+        packed = self._logits(model, packs, pictures)
+        checked = 0
+        for row in range(2):
+            prefix = 2 + 9
+            own = packs.mask[row, 0] == 0
+            starts = [
+                t
+                for t in range(prefix, packs.tokens.shape[1])
+                if packs.positions[row, t] == (2 if blind else prefix)
+            ]
+            for start in starts:
+                length = int(own[:, start].sum())  # of the conversation that starts here
+                words = packs.tokens[row, start : start + length]
+                text = "<start><user>" + ("" if blind else "<image>") + tokenizer.decode(words)
+                picture = None if blind else pictures[row]
+                inputs = reader(images=picture, text=text, add_special_tokens=False, return_tensors="pt")
+                with torch.no_grad():
+                    alone = model(**{k: v.double() if v.is_floating_point() else v for k, v in inputs.items()})
+                torch.testing.assert_close(
+                    packed[row, start : start + length], alone.logits[0, -length:], rtol=1e-6, atol=1e-6
+                )
+                checked += 1
+        assert checked >= 4
+
+    def test_only_replies_are_learned(self, world: Scenes, recipe: TinyVLM) -> None:
+        told = [list(exchanges(world, row)) for row in range(3)]
+        tokenizer = train_tokenizer({text for one in told for pair in one for text in pair}, 300)
+        packs = Packer(corpus(told, tokenizer), tokenizer, recipe)(np.arange(3), np.random.default_rng(0))
+        learned = [
+            tokenizer.decode(row[row >= 0]).replace("<end>", "\n").splitlines() for row in packs.targets
+        ]
+        for row, replies in enumerate(learned):
+            assert len(replies) == recipe.conversation.exchanges
+            assert set(replies) <= {reply for _, reply in told[row]}
+
+    @staticmethod
+    def _logits(model: torch.nn.Module, packs: object, pictures: Tensor) -> Tensor:
+        with torch.no_grad():
+            seen = (pictures.double() / 127.5 - 1).to(torch.float64)
+            hidden = model.model.vision_tower(seen, output_hidden_states=True).hidden_states[-1]
+            embedded = model.get_input_embeddings()(packs.tokens)
+            projected = model.model.multi_modal_projector(hidden)
+            image = (packs.tokens == model.config.image_token_id)[..., None]
+            states = model.model.language_model(
+                inputs_embeds=embedded.masked_scatter(image, projected),
+                attention_mask=packs.mask.double(),
+                position_ids=packs.positions,
+                use_cache=False,
+            ).last_hidden_state
+            return model.lm_head(states)
+
+
+class Stopped(Exception):
+    """Raised in place of a lost machine."""
+
+
+class TestTraining:
+    def test_a_stopped_run_goes_on_exactly(
+        self, world: Scenes, recipe: TinyVLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("counterpoint.training.tiny_vlm.train.CHECKPOINT_EVERY", 1)
+        whole = train_tiny_vlm(world, tmp_path / "whole", recipe)
+
+        def stop(stage: str, done: int, of: int, loss: float) -> None:
+            if stage == "conversation" and done == 2:
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            train_tiny_vlm(world, tmp_path / "parts", recipe, listen=stop)
+        parts = train_tiny_vlm(world, tmp_path / "parts", recipe)
+        assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
+
+    def test_what_is_saved_is_an_ordinary_checkpoint(self, world: Scenes, recipe: TinyVLM, tmp_path: Path) -> None:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        path = train_tiny_vlm(world, tmp_path, recipe)
+        model, reader = AutoModelForImageTextToText.from_pretrained(path), AutoProcessor.from_pretrained(path)
+        asked = [
+            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Is there a cat?"}]}
+        ]
+        text = reader.apply_chat_template(asked, add_generation_prompt=True)
+        assert text == "<start><user><image>Is there a cat?<assistant>"
+        picture = world.images(np.array([0]))
+        inputs = reader(images=picture[0], text=text, return_tensors="pt", add_special_tokens=False)
+        assert torch.allclose(inputs["pixel_values"], picture / 127.5 - 1, atol=1e-6)
+        assert model.generate(**inputs, max_new_tokens=4, do_sample=False).shape[0] == 1
+        assert features(model, picture).shape == (1, 9, 16)
+
+    def test_a_picture_that_patches_do_not_fill(self, world: Scenes, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="multiple of patch"):
+            train_tiny_vlm(world, tmp_path, TinyVLM.model_validate(SMALL | {"patch": 36}))
+
+    def test_a_vocabulary_without_room(self, world: Scenes, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="256 bytes"):
+            train_tiny_vlm(world, tmp_path, TinyVLM.model_validate(SMALL | {"vocabulary": 100}))
+
+
+class TestCommand:
+    def test_it_trains_and_says_where_the_model_is(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        sizes = [
+            *("--options.patch", "32", "--options.vision.width", "16", "--options.vision.heads", "2"),
+            *("--options.vision.layers", "1", "--options.language.layers", "1"),
+            *("--options.language.width", "16", "--options.language.heads", "2"),
+            *("--options.perception.steps", "1", "--options.conversation.steps", "1"),
+        ]
+        options = [word.replace("--options.", "--") for word in sizes]
+        data = "scenes:companions,train=24"
+        assert main(["train", "tiny-vlm", "--data", data, "--out", str(tmp_path), "--json", *options]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert Path(told["model"]) == tmp_path / "model"
+        assert told["recipe"]["patch"] == 32
+
+    def test_other_data_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["train", "tiny-vlm", "--data", "emoji"]) == 1
+        assert "scenes:PRESET" in capsys.readouterr().err
