@@ -65,10 +65,12 @@ class Comparison:
 
     Attributes:
         seconds: of each pair of passes, ours and theirs.
+        bare: seconds of what cannot be avoided, measured beside each pair; empty where it was not asked for.
         memory: peaks in MiB, ours and theirs.
     """
 
     seconds: tuple[tuple[float, float], ...]
+    bare: tuple[float, ...]
     memory: tuple[float, float]
 
     @property
@@ -77,17 +79,32 @@ class Comparison:
         return spread([ours / theirs for ours, theirs in self.seconds])
 
     @property
+    def over_bare(self) -> str:
+        """The same of our time over what cannot be avoided."""
+        return spread([ours / bare for (ours, _), bare in zip(self.seconds, self.bare, strict=True)])
+
+    @property
     def share(self) -> float:
         """Our peak over theirs."""
         return self.memory[0] / self.memory[1]
 
 
-def compare(ours: Loss, theirs: Loss, inputs: Sequence[Tensor], repeats: int) -> Comparison:
+def compare(
+    ours: Loss,
+    theirs: Loss,
+    inputs: Sequence[Tensor],
+    repeats: int,
+    bare: Callable[[], float] | None = None,
+) -> Comparison:
     """Alternate the two, so that whatever else the machine does falls on both."""
     for loss in (ours, theirs):  # warm up
         step(loss, inputs)
-    times = tuple((step(ours, inputs), step(theirs, inputs)) for _ in range(repeats))
-    return Comparison(times, (peak(ours, inputs), peak(theirs, inputs)))
+    times, least = [], []
+    for _ in range(repeats):
+        times.append((step(ours, inputs), step(theirs, inputs)))
+        if bare is not None:
+            least.append(bare())
+    return Comparison(tuple(times), tuple(least), (peak(ours, inputs), peak(theirs, inputs)))
 
 
 def spread(ratios: Sequence[float]) -> str:

@@ -15,7 +15,7 @@ import statistics
 from pathlib import Path
 
 import torch
-from _timing import Comparison, compare, embeddings, floor, spread, step
+from _timing import Comparison, compare, embeddings, floor, step
 from open_clip.loss import ClipLoss, SigLipLoss
 from torch import Tensor
 
@@ -23,30 +23,30 @@ from counterpoint.objectives import InfoNCE, SigLIP
 from counterpoint.training.run import PeakMemory
 
 
-def infonce(x: Tensor, y: Tensor, tile: int, repeats: int) -> Comparison:
+def infonce(x: Tensor, y: Tensor, tile: int | None, repeats: int) -> Comparison:
     ours, theirs = InfoNCE().evaluated("tiled", tile), ClipLoss()
 
     def dense(x: Tensor, y: Tensor) -> Tensor:
         loss: Tensor = theirs(x, y, ours.temperature.inverse())
         return loss
 
-    return compare(ours, dense, (x, y), repeats)
+    return compare(ours, dense, (x, y), repeats, lambda: floor(x, y))
 
 
-def siglip(x: Tensor, y: Tensor, tile: int, repeats: int) -> Comparison:
+def siglip(x: Tensor, y: Tensor, tile: int | None, repeats: int) -> Comparison:
     ours, theirs = SigLIP().evaluated("tiled", tile), SigLipLoss()
 
     def dense(x: Tensor, y: Tensor) -> Tensor:
         loss: Tensor = theirs(x, y, ours.temperature.inverse(), ours.bias)
         return loss
 
-    return compare(ours, dense, (x, y), repeats)
+    return compare(ours, dense, (x, y), repeats, lambda: floor(x, y))
 
 
 PAIRS = {"InfoNCE / ClipLoss": infonce, "SigLIP / SigLipLoss": siglip}
 
 
-def alone(n: int, d: int, tile: int) -> None:
+def alone(n: int, d: int, tile: int | None) -> None:
     for loss in (InfoNCE(), SigLIP()):
         memory = PeakMemory()
         seconds = step(loss.evaluated("tiled", tile), embeddings(n, d))
@@ -86,7 +86,7 @@ def main() -> None:
     )
     parser.add_argument("sizes", type=int, nargs="*", default=[1024, 2048], help="batch sizes B")
     parser.add_argument("--d", type=int, default=512)
-    parser.add_argument("--tile", type=int, default=1024)
+    parser.add_argument("--tile", type=int, help="rows and columns of ours; its default unless given")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--alone", action="store_true", help="ours only")
     parser.add_argument("--plot", type=Path, help="a file for the curves")
@@ -98,12 +98,11 @@ def main() -> None:
             alone(n, options.d, options.tile)
             continue
         x, y = embeddings(n, options.d)
-        bare = statistics.median(floor(x, y, options.tile) for _ in range(3))
         for name, pair in PAIRS.items():
             result = found[name][n] = pair(x, y, options.tile, options.repeats)
             print(
                 f"B {n:6d} {name:20s} time {result.time}"
-                f" ({spread([ours / bare for ours, _ in result.seconds])} of four products, {bare:.2f} s)"
+                f" ({result.over_bare} of four products, {statistics.median(result.bare):.2f} s)"
                 f"  memory {result.memory[0]:.1f} / {result.memory[1]:.1f} MiB = {result.share:.1%}"
             )
     if options.plot and not options.alone:

@@ -1,8 +1,8 @@
 """Row and column log-sum-exp of the same logits from one exponential.
 
-Both need ``exp(logit − something)``; with one number as that something, one exponential serves both, as long as no
-row's or column's sum would underflow or overflow. The maximum of an earlier tile is such a number for most, which
-saves a pass over the tile; else the tile's own maximum is; and where that is not, the two are computed apart.
+Both need ``exp(logit − something)``; one number as that something serves both, as long as no row's or column's sum
+would underflow or overflow. Every pass over a tile costs, so nothing at all is taken off where that can be, else the
+maximum of an earlier tile, else the tile's own; and where that is not exact either, the two are computed apart.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ Declared: TypeAlias = list[tuple[str, str, Reduction]]
 _SMALLEST_SUM, _LARGEST_SUM = 1e-20, 1e20
 """Sums between these have lost nothing to underflow in float32, whose smallest normal number is 1e-38, nor to
 overflow."""
+_SMALL = 40.0
+"""exp(±40) is far from the ends of float32, and so are products of two such numbers."""
 _LARGEST_SPREAD = 60.0
 """exp(60) is 1e26: no overflow in float32, and what underflows beside it is below its precision."""
 
@@ -41,7 +43,7 @@ def parts(found: Declared, reference: Tensor | None = None) -> tuple[dict[Key, S
 
     Args:
         found: the tile's reductions.
-        reference: what an earlier tile took off its logits.
+        reference: what an earlier tile took off its logits; None for nothing.
 
     Returns:
         The states by key, and the reference for the next tile.
@@ -51,23 +53,28 @@ def parts(found: Declared, reference: Tensor | None = None) -> tuple[dict[Key, S
         return {}, None
     row, column, reduction = pair
     (logits,) = reduction.tensors
-    shared = _sums(logits, reference) if reference is not None else None
+    shared = _sums(logits, reference)
     if shared is None:
         reference = finite(logits.amax())
         shared = _sums(logits, reference)
-    if shared is None or reference is None:
+    if shared is None:
         return {}, None
     across, down = shared
+    taken = across.new_zeros(()) if reference is None else reference
     states = {
-        ("row", row): [reference.expand_as(across), across],
-        ("column", column): [reference.expand_as(down), down],
+        ("row", row): [taken.expand_as(across), across],
+        ("column", column): [taken.expand_as(down), down],
     }
     return states, reference
 
 
-def _sums(logits: Tensor, taken: Tensor) -> tuple[Tensor, Tensor] | None:
+def _exponential(logits: Tensor, taken: Tensor | None) -> Tensor:
+    return logits.exp() if taken is None else (logits - taken).exp_()
+
+
+def _sums(logits: Tensor, taken: Tensor | None) -> tuple[Tensor, Tensor] | None:
     """Sums over rows and columns of ``exp(logits − taken)``; None where one of them is not exact."""
-    exponential = (logits - taken).exp_()
+    exponential = _exponential(logits, taken)
     across, down = exponential.sum(1), exponential.sum(0)
     low, high = torch.minimum(across.amin(), down.amin()), torch.maximum(across.amax(), down.amax())
     return (across, down) if bool((low > _SMALLEST_SUM) & (high < _LARGEST_SUM)) else None
@@ -88,8 +95,10 @@ def cotangents(
     assert row_grad is not None
     assert column_grad is not None
     highest, lowest = torch.maximum(across.amax(), down.amax()), torch.minimum(across.amin(), down.amin())
+    taken = None if bool(torch.maximum(highest, -lowest) < _SMALL) else highest
     if not bool(highest - lowest < _LARGEST_SPREAD):
         return {}
-    weight = (row_grad * (highest - across).exp())[:, None] + (column_grad * (highest - down).exp())[None]
-    gradient = weight.mul_((logits - highest).exp_())
+    off = 0.0 if taken is None else taken
+    weight = (row_grad * (off - across).exp())[:, None] + (column_grad * (off - down).exp())[None]
+    gradient = weight.mul_(_exponential(logits, taken))
     return {("row", row): [(logits, gradient)], ("column", column): []}
