@@ -123,10 +123,16 @@ class PairedData(ABC):
         """Other pictures of the same rows, by name (``{"artist": the other artist's}``)."""
         return {}
 
-    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
-        """What can be asked about some rows besides plain pairs: `Squares`, `Choices`, `Regions` or `Questions`.
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        """What can be asked about some rows besides plain pairs: `Squares`, `Choices`, `Regions`, `Questions` …
+
+        Args:
+            form: of the items.
+            rows: of the data.
+            kinds: only of these kinds; the data's usual ones unless given.
 
         Raises:
-            LookupError: if the data has no items of this form.
+            LookupError: if the data has no items of this form, or of these kinds.
         """
-        raise LookupError(f"{self.name!r} has no {form.__name__.lower()}")
+        chosen = "" if kinds is None else f" of kind {', '.join(kinds)}"
+        raise LookupError(f"{self.name!r} has no {form.__name__.lower()}{chosen}")

@@ -7,11 +7,12 @@ them from there, so the same task runs on generated scenes and on a user's copy 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 
@@ -79,6 +80,21 @@ class Regions(Items):
         """Which pixels the phrase speaks of."""
 
 
+class Correspondences(Items):
+    """Two pictures that show the same thing, and where the same points of it are in each.
+
+    Attributes:
+        points: of each item, ``(k, 2, 2)``: (x, y) of each point in the first and in the second picture, in [0, 1]
+            from the upper left corner; those that are seen in both.
+    """
+
+    points: Sequence[Float[np.ndarray, "k 2 2"]]
+
+    @abstractmethod
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
+        """Both pictures of some items."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question about a picture.
@@ -88,18 +104,117 @@ class Question:
         text: the question.
         answer: in a word or two; one of ``options`` where there are any.
         options: what can be answered, where the question is a choice; empty for a free answer.
+        reason: what makes the answer right, as a clause; empty where none is known.
     """
 
     kind: str
     text: str
     answer: str
     options: tuple[str, ...] = ()
+    reason: str = ""
 
 
 class Questions(Items):
-    """Questions about pictures, one picture a question."""
+    """Questions about pictures, one picture a question.
+
+    Attributes:
+        questions: what is asked.
+        rows: of the data, whose pictures are asked about; questions of one row are about the same picture.
+    """
 
     questions: Sequence[Question]
+    rows: Int[np.ndarray, " n"]
+
+    @abstractmethod
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        """The pictures of some items."""
+
+
+class TwinQuestions(Items):
+    """One question about two pictures, whose right answers differ.
+
+    Attributes:
+        questions: of each item, as it is to be answered of the first and of the second picture; text and options are
+            the same.
+    """
+
+    questions: Sequence[tuple[Question, Question]]
+
+    @abstractmethod
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
+        """Both pictures of some items."""
+
+
+@runtime_checkable
+class Sample(Protocol):
+    """One question about one picture, both of which can still be changed.
+
+    Attributes:
+        question: as it is asked now; its answer and its options never change.
+        picture: as it is shown now.
+        captions: texts that say of the picture what each option says of it, for models that compare pictures with
+            texts; none where that cannot be said.
+    """
+
+    @property
+    def question(self) -> Question: ...
+    @property
+    def picture(self) -> UInt8[Tensor, "3 H W"]: ...
+    @property
+    def captions(self) -> Sequence[str]: ...
+
+
+Operator = Callable[[Sample, int], tuple[Sample, str] | None]
+"""From a sample and a seed to a changed sample and what was done; None where nothing can be done."""
+
+
+class Bootstraps(Questions):
+    """Questions that can be asked in other words about changed pictures, with the same answer.
+
+    Attributes:
+        operators: ways to change a sample, by name; ``V…`` change the picture and ``L…`` the question.
+    """
+
+    operators: Mapping[str, Operator]
+
+    @abstractmethod
+    def sample(self, position: int) -> Sample:
+        """An item as it is."""
+
+    @abstractmethod
+    def judge(self, before: Sample, after: Sample, done: str) -> bool:
+        """Whether the answer of an item is still right after a change, and still has to be seen."""
+
+
+class Contents(Items):
+    """Pictures and what there is to mention in them.
+
+    Attributes:
+        present: the concepts that each picture shows.
+        partners: concepts that usually go with those and are not there; none where the data knows of no such habit.
+        forms: every concept that can be mentioned, those of no picture too, to the words for it: singular, plural,
+            synonyms.
+    """
+
+    present: Sequence[frozenset[str]]
+    partners: Sequence[frozenset[str]]
+    forms: Mapping[str, tuple[str, ...]]
+
+    @abstractmethod
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        """The pictures of some items."""
+
+
+class Instructions(Items):
+    """Pictures and what is to be written about each; the kind is the form that is asked for.
+
+    Attributes:
+        texts: what is asked for.
+        replies: one that does as asked.
+    """
+
+    texts: Sequence[str]
+    replies: Sequence[str]
 
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
@@ -124,3 +239,15 @@ class Renditions(Videos):
     """A caption and a video that should show it; the kind is what is wrong with the video, or that nothing is."""
 
     captions: Sequence[str]
+
+
+class Narrations(Videos):
+    """Questions about a video and what is said beside it; one of the options, whole statements, is the answer.
+
+    Where it is known what an answer needs, the kind says it: ``video``, ``text``, ``both`` or ``either``.
+    """
+
+    said: Sequence[str]
+    questions: Sequence[str]
+    options: Sequence[tuple[str, ...]]
+    answers: Int[np.ndarray, " n"]

@@ -98,11 +98,6 @@ def test_files_hold_the_frames(tmp_path: Path, suffix: str) -> None:
         assert (last == frames[7].permute(1, 2, 0).numpy()).all()
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"clip.mp4 as a video; end the name in .gif, .webp, .png"):
-        save(film([of(Event("appear", 0, 1, 2))], 16)[0], tmp_path / "clip.mp4")
-
-
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6))
 def test_composed_clips_say_what_they_show_and_nothing_overlaps(index: int) -> None:

@@ -11,13 +11,14 @@ import torch
 from counterpoint.data import load
 from counterpoint.data.frames import sheet
 from counterpoint.data.items import Contrasts, Regions, Renditions
-from counterpoint.data.scenes.drawn_rows import present, whole, written
+from counterpoint.data.scenes.drawn_rows import present
 from counterpoint.data.scenes.draws import Draws
 from counterpoint.data.scenes.motion.captions import caption
 from counterpoint.data.scenes.motion.hallucinations import CLEAN, HALLUCINATIONS
 from counterpoint.data.scenes.motion.items import ClipContrasts, ClipRenditions
 from counterpoint.data.scenes.motion.truth import faithful, true_of
 from counterpoint.data.scenes.motion.world import PRESETS, Clips
+from counterpoint.data.scenes.written import whole, written
 from counterpoint.registry import UnknownName
 
 SMALL = "train=40,validation=5,test=10,pixels=16"

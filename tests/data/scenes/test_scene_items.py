@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.items import Associations, Choices, Items, Questions, Regions, Squares
+from counterpoint.data.items import Associations, Choices, Contents, Items, Questions, Regions, Squares
 from counterpoint.data.scenes.captions import short
 from counterpoint.data.scenes.changes import EDITS
 from counterpoint.data.scenes.compositions import colour_parts
@@ -19,7 +19,7 @@ from counterpoint.data.scenes.render import draw
 from counterpoint.data.scenes.world import Scenes
 from counterpoint.registry import UnknownName
 
-FORMS = (Squares, Choices, Associations, Regions, Questions)
+FORMS = (Squares, Choices, Associations, Regions, Questions, Contents)
 
 
 @cache
@@ -146,6 +146,30 @@ def test_questions_come_in_pairs_where_they_are_answered_yes_or_no() -> None:
     answers = [q.answer for q in asked.questions]
     assert answers.count("yes") == answers.count("no") == len(answers) // 2
     assert asked.pictures(np.array([0, 1])).shape == (2, 3, 48, 48)
+
+
+def test_questions_of_a_row_are_about_its_picture_and_can_be_chosen() -> None:
+    data = world()
+    asked = data.items(Questions, rows(12, data), ["relation"])
+    assert set(asked.kinds) == {"relation"}
+    assert np.array_equal(asked.rows[::2], asked.rows[1::2])
+    assert torch.equal(asked.pictures(np.array([0]))[0], data.images(asked.rows[:1])[0])
+
+
+def test_contents_are_what_a_scene_shows_and_what_usually_goes_with_it() -> None:
+    data = world("scenes:cooccurrence,pixels=48")
+    some = data.splits.test["broken"][:20]
+    contents = data.items(Contents, some)
+    usual = dict(data.dials(int(some[0])).pairs)
+    usual |= {b: a for a, b in usual.items()}
+    for row, present, partners in zip(some.tolist(), contents.present, contents.partners, strict=True):
+        assert present == {thing.concept for thing in data.scene(row)}
+        assert partners == {usual[concept] for concept in present if concept in usual} - present
+    assert any(contents.partners)
+    assert contents.forms["mouse"] == ("mouse", "mice")
+    assert contents.forms["sheep"] == ("sheep", "ram", "rams")
+    assert {"palm tree", "teddy bears"} <= {form for forms in contents.forms.values() for form in forms}
+    assert {concept for present in contents.present for concept in present} <= {*contents.forms}
 
 
 def test_squares_of_training_rows_show_nothing_that_is_held_out() -> None:

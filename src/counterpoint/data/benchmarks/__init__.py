@@ -17,6 +17,8 @@ BENCHMARKS = Registry(
         "countbench": "counterpoint.data.benchmarks.choices:countbench",
         "inpaintcoco": "counterpoint.data.benchmarks.squares:inpaintcoco",
         "mmvp": "counterpoint.data.benchmarks.squares:mmvp",
+        "mmvp-questions": "counterpoint.data.benchmarks.twins:mmvp_questions",
+        "questions": "counterpoint.data.benchmarks.asked:questions",
         "sugarcrepe": "counterpoint.data.benchmarks.choices:sugarcrepe",
         "winoground": "counterpoint.data.benchmarks.squares:winoground",
     },

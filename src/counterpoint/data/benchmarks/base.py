@@ -67,6 +67,10 @@ class Benchmark(PairedData):
     def findings(self) -> Mapping[str, str]:
         return self._note
 
+    def of_kinds(self, rows: Rows, kinds: Sequence[str] | None) -> Rows:
+        """Those rows that are of some kinds; all unless any are given."""
+        return rows if kinds is None else np.array([r for r in rows if self.kinds[r] in kinds], np.int64)
+
 
 @final
 class SquareBenchmark(Benchmark):
@@ -84,9 +88,9 @@ class SquareBenchmark(Benchmark):
         super().__init__(name, pictures[0], [pair[:1] for pair in captions], kinds, size, note=note)
         self._both, self._pairs = pictures, captions
 
-    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
-        found = _SquaresOfRows(self, rows)
-        return found if isinstance(found, form) else super().items(form, rows)
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        found = _SquaresOfRows(self, self.of_kinds(rows, kinds))
+        return found if isinstance(found, form) else super().items(form, rows, kinds)
 
 
 class _SquaresOfRows(Squares):
@@ -118,9 +122,9 @@ class ChoiceBenchmark(Benchmark):
         super().__init__(name, pictures, right, kinds, size, note=note)
         self._options, self._answers = options, np.asarray(answers)
 
-    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
-        found = _ChoicesOfRows(self, rows)
-        return found if isinstance(found, form) else super().items(form, rows)
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        found = _ChoicesOfRows(self, self.of_kinds(rows, kinds))
+        return found if isinstance(found, form) else super().items(form, rows, kinds)
 
 
 class _ChoicesOfRows(Choices):

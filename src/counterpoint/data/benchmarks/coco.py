@@ -68,11 +68,11 @@ class COCO(Benchmark):
         super().__init__(name, pictures, captions, ["all"] * len(captions), size, ids)
         self._instances = instances
 
-    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         if self._instances is None:
             raise LookupError(f"{self.name!r} has no file instances_….json beside its captions")
-        found = _CategoryRegions(self, rows, self._instances)
-        return found if isinstance(found, form) else super().items(form, rows)
+        found = _CategoryRegions(self, rows, self._instances, kinds)
+        return found if isinstance(found, form) else super().items(form, rows, kinds)
 
 
 class _Instances:
@@ -106,12 +106,13 @@ class _CategoryRegions(Regions):
     The id is the picture's times 1,000 plus the category's.
     """
 
-    def __init__(self, data: COCO, rows: Rows, instances: _Instances) -> None:
+    def __init__(self, data: COCO, rows: Rows, instances: _Instances, kinds: Sequence[str] | None) -> None:
         self._data, self._instances = data, instances
         self._places = [
             (int(row), category)
             for row in rows
             for category in sorted(instances.parts.get(int(data.ids[row]), {}))
+            if kinds is None or instances.names[category] in kinds
         ]
         self.ids = np.array([data.ids[row] * 1000 + c for row, c in self._places], dtype=np.int64)
         self.phrases = [instances.names[category] for _, category in self._places]

@@ -18,6 +18,12 @@ INSTRUCTIONS = (
     "What do you see?",
     "Say in a few words what the picture shows.",
 )
+LEADS = {
+    "confident": "I am sure that the answer is {answer}. {question}",
+    "polite": "I think that the answer is {answer}, but I would like to hear it from you. {question}",
+    "doubtful": "I am not sure, but the answer may be {answer}. {question}",
+}
+"""What someone who asks says of the answer before the question, by the tone."""
 
 
 def captioning(caption: str, draws: Draws | None = None) -> list[Message]:

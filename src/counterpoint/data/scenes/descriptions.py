@@ -21,7 +21,7 @@ from .concepts import CONCEPTS, Kind
 from .own_colours import own_colours
 from .scene import COLOURS, Thing
 
-Trait = Literal["concept", "kind", "colour", "size", "shape", "parts"]
+Trait = Literal["concept", "kind", "colour", "size", "shape", "parts", "place"]
 TRAITS: tuple[Trait, ...] = get_args(Trait)
 
 TEMPLATE = "a picture of {}"

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from math import isqrt
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from ...recipes.schema import Fraction, Section
+from ...recipes.schema import Fraction
 from ...registry import unknown
 from .backgrounds import BACKGROUNDS
 from .compositions import colour_part
 from .concepts import CONCEPTS
 from .scene import COLOURS, RELATIONS, SIZES, UNIT, Colour, Facing, RelationKind, Size
+from .written import WorldDials
 
 MOST_THINGS = 25
 SIDES: dict[Size, tuple[int, int]] = {"small": (160, 200), "medium": (260, 320), "large": (400, 460)}
@@ -28,19 +29,8 @@ ARTIST_NAMES: tuple[ArtistName, ...] = ("twemoji", "openmoji")
 Share = Literal["any", "train", "validation", "test"]
 Number = Annotated[int, Field(ge=0, le=MOST_THINGS)]
 
-_KNOWN: Mapping[str, tuple[str, ...]] = {
-    "concepts": tuple(CONCEPTS),
-    "colours": COLOURS,
-    "sizes": SIZES,
-    "relation_kinds": RELATIONS,
-    "backgrounds": tuple(BACKGROUNDS),
-    "artists": ARTIST_NAMES,
-    "facings": ("left", "right"),
-    "corruptions": CORRUPTED,
-}
 
-
-class Dials(Section):
+class Dials(WorldDials):
     """What the scenes of a world are like. Probabilities are exact, and independent where nothing else is said.
 
     On the command line a list is written with ``+`` (``colours=red+blue``), a range with ``-`` (``objects=2-4``)
@@ -86,11 +76,22 @@ class Dials(Section):
             what cannot be: more things than fit, fewer concepts than things.
     """
 
+    ranges: ClassVar[tuple[str, ...]] = ("objects", "clutter")
+    known: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "concepts": tuple(CONCEPTS),
+        "colours": COLOURS,
+        "sizes": SIZES,
+        "relation_kinds": RELATIONS,
+        "backgrounds": tuple(BACKGROUNDS),
+        "artists": ARTIST_NAMES,
+        "facings": ("left", "right"),
+        "corruptions": CORRUPTED,
+    }
     objects: tuple[Number, Number] = (1, 3)
     same: bool = False
     repeats: Fraction = 0.0
     clutter: tuple[Number, Number] = (0, 0)
-    concepts: tuple[str, ...] = _KNOWN["concepts"]
+    concepts: tuple[str, ...] = tuple(CONCEPTS)
     tail: Annotated[float, Field(ge=0, le=4)] = 0.0
     pairs: tuple[tuple[str, str], ...] = ()
     spurious: Literal["background", "colour"] | None = None
@@ -112,14 +113,6 @@ class Dials(Section):
     missing_pictures: Fraction = 0.0
     missing_captions: Fraction = 0.0
 
-    @field_validator("objects", "clutter", mode="before")
-    @classmethod
-    def _range(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            low, _, high = value.partition("-")
-            return low, high or low
-        return (value, value) if isinstance(value, int) else value
-
     @field_validator("pairs", mode="before")
     @classmethod
     def _pairs(cls, value: Any) -> Any:
@@ -127,39 +120,11 @@ class Dials(Section):
             return tuple(tuple(pair.split(":")) for pair in value.split("+") if pair)
         return value
 
-    @field_validator(*_KNOWN, mode="before")
-    @classmethod
-    def _names(cls, value: Any, info: Any) -> Any:
-        names = tuple(value.split("+")) if isinstance(value, str) else tuple(value)
-        for name in names:
-            if name not in _KNOWN[info.field_name]:
-                raise unknown(info.field_name, str(name), _KNOWN[info.field_name])
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"expected at least one, and none twice; got {', '.join(names) or 'none'}")
-        return names
-
     @model_validator(mode="after")
     def _possible(self) -> Self:
         for problem in (*_room(self), *_bias(self), *_held_out(self)):
             raise ValueError(problem)
         return self
-
-    def changed(self, changes: Mapping[str, Any], origin: str = "dials") -> Dials:
-        """The dials with some turned; values may be as written on a command line.
-
-        >>> Dials().changed({"objects": "2", "tinted": "1"}).objects
-        (2, 2)
-
-        Raises:
-            ValueError: as the class says.
-        """
-        try:
-            return Dials.model_validate({**self.model_dump(), **changes})
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"][:1])
-            reason = first["msg"].removeprefix("Value error, ")
-            raise ValueError(f"{origin}: {place + ': ' if place else ''}{reason}") from None
 
 
 def grid(units: int) -> tuple[int, int]:
@@ -175,9 +140,6 @@ def fitting(sizes: tuple[Size, ...], units: int) -> tuple[Size, ...]:
 
 def _room(dials: Dials) -> list[str]:
     found = []
-    for name, (low, high) in (("objects", dials.objects), ("clutter", dials.clutter)):
-        if low > high:
-            found.append(f"{name} goes from the fewest to the most, got {low}-{high}")
     most = dials.objects[1] + dials.clutter[1]
     fits = max((n for n in range(1, MOST_THINGS + 1) if fitting(dials.sizes, n)), default=0)
     if most > fits:

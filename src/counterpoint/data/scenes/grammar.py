@@ -71,6 +71,8 @@ class Grammar(ABC):
 
     nearest: bool = False
     """Whether a verb before a list agrees with its first member alone ("there is a cat and a dog")."""
+    verb_second: bool = False
+    """Whether the subject comes after its verb where another word begins the clause ("dann erscheint ein Hund")."""
 
     def __init__(self, language: str) -> None:
         self.lexicon = lexicon(language)
@@ -225,6 +227,8 @@ _GERMAN_ADJECTIVE: dict[str, dict[Case, tuple[str, ...]]] = {
 @final
 class German(Grammar):
     """Three genders, three cases, and adjectives declined by the article before them."""
+
+    verb_second = True
 
     def _words(
         self, look: Look, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case

@@ -7,8 +7,8 @@ asked about. Pictures are drawn when they are wanted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar, final
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -17,28 +17,45 @@ from torch import Tensor
 
 from ...registry import unknown
 from ..base import Rows, SomeItems
-from ..items import Associations, Choices, Items, Question, Questions, Regions, Squares
+from ..items import (
+    Associations,
+    Bootstraps,
+    Choices,
+    Contents,
+    Correspondences,
+    Instructions,
+    Items,
+    Question,
+    Questions,
+    Regions,
+    Squares,
+)
+from .asking import PER_ROW, ask_rows, drawn
 from .captions import short
 from .changes import EDITS, recount
+from .concepts import CONCEPTS
+from .correspondences import SceneCorrespondences
 from .dials import Dials
 from .draws import Draws
 from .edits import edit
+from .foils import FOILS, foil
 from .grammar import Look, grammar
 from .groups import groups, look
-from .questions import QUESTIONS, questions
+from .meaning import noun
+from .questions import ABSURD, QUESTIONS, questions, widowed
 from .render import draw
+from .requests import INSTRUCTIONS, SceneInstructions
 from .scene import Scene, Thing
 from .truth import looks_like
 from .world import Scenes
 
-T = TypeVar("T")
-
 COUNTED = range(2, 11)
 """The numbers to choose among: CountBench's, which all take a plural."""
-CHOICES = (*EDITS, "count")
+CHOICES = (*EDITS, *FOILS, "count")
 ASSOCIATIONS = ("colour",)
 REGIONS = ("object", "look")
-_PER_ROW = 64  # items of a row at most: their ids start at a multiple of it
+CORRESPONDENCES = ("object",)
+CONTENTS = ("objects",)
 
 
 def items_of(
@@ -48,10 +65,12 @@ def items_of(
 
     Args:
         world: whose.
-        form: `Squares`, `Choices`, `Associations`, `Regions` or `Questions`.
+        form: `Squares`, `Choices`, `Associations`, `Regions`, `Correspondences`, `Questions`, `Contents`
+            or `Instructions`.
         rows: of the world; those with nothing to ask about are passed over.
         kinds: which kinds. Unless given: all `EDITS` of squares and, of choices, in a world whose things are all the
-            same ``"count"``, else all `EDITS`; of regions ``"object"``, plain names; all `QUESTIONS`.
+            same ``"count"``, else all `EDITS`; of regions ``"object"``, plain names; all `QUESTIONS`, which
+            absurd ones are not among; all `INSTRUCTIONS`. Contents have one kind, ``"objects"``.
 
     Raises:
         UnknownName: for a kind that the form does not have.
@@ -77,20 +96,9 @@ def items_of(
 def _usual(world: Scenes, form: type[Items]) -> Sequence[str]:
     if form is Choices:
         return ("count",) if world.preset.dials.same else EDITS
+    if form is Questions:
+        return QUESTIONS
     return ("object",) if form is Regions else _FORMS[form][1]
-
-
-def _asked(
-    world: Scenes, rows: Rows, kinds: Sequence[str], ask: Callable[[str, Scene, Draws, Dials], T | None]
-) -> Iterator[tuple[int, str, T]]:
-    """Each row's kind and what is asked, of rows whose scenes have something for any of the kinds."""
-    for row in map(int, rows):
-        own = world.draws(row)
-        for kind in own.sample("kind of item", kinds, len(kinds)):
-            found = ask(kind, world.scene(row), Draws(own.word("item"), 0, kind), world.dials(row))
-            if found:
-                yield row, kind, found
-                break
 
 
 @final
@@ -104,7 +112,7 @@ class SceneSquares(Squares):
     """
 
     def __init__(self, world: Scenes, rows: Rows, kinds: Sequence[str]) -> None:
-        asked = list(_asked(world, rows, kinds, edit))
+        asked = list(ask_rows(world, rows, kinds, edit))
         self.world, self.edits = world, [found for _, _, found in asked]
         self.ids = world.ids[[row for row, _, _ in asked]]
         self.kinds = [kind for _, kind, _ in asked]
@@ -126,11 +134,11 @@ class _Choice(NamedTuple):
 
 def _choice(kind: str, scene: Scene, draws: Draws, dials: Dials) -> _Choice | None:
     if kind != "count":
-        found = edit(kind, scene, draws, dials)
+        found = foil(kind, scene, draws, dials) if kind in FOILS else _edited(kind, scene, draws, dials)
         if not found:
             return None
         answer = draws.integer("answer", 0, 1)
-        own, other = (caption.text for caption in found.captions())
+        own, other = found
         return _Choice((other, own) if answer else (own, other), answer)
     counted = max((g.things for g in groups(scene, ("colour", "size", "facing"))), key=len, default=())
     if len(counted) not in COUNTED:
@@ -139,12 +147,20 @@ def _choice(kind: str, scene: Scene, draws: Draws, dials: Dials) -> _Choice | No
     return _Choice(said, COUNTED.index(len(counted)))
 
 
+def _edited(kind: str, scene: Scene, draws: Draws, dials: Dials) -> tuple[str, str] | None:
+    found = edit(kind, scene, draws, dials)
+    if not found:
+        return None
+    before, after = found.captions()
+    return before.text, after.text
+
+
 @final
 class SceneChoices(Choices):
-    """A scene's caption beside that of an edit; or, of kind ``count``, captions that say two to ten."""
+    """A scene's caption beside that of an edit or another foil; of kind ``count``, captions that say two to ten."""
 
     def __init__(self, world: Scenes, rows: Rows, kinds: Sequence[str]) -> None:
-        asked = list(_asked(world, rows, kinds, _choice))
+        asked = list(ask_rows(world, rows, kinds, _choice))
         self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
         self.ids = world.ids[self.rows]
         self.kinds = [kind for _, kind, _ in asked]
@@ -153,7 +169,7 @@ class SceneChoices(Choices):
         self.attribution = world.attribution
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return _drawn(self.world, self.rows[positions])
+        return drawn(self.world, self.rows[positions])
 
 
 class _Association(NamedTuple):
@@ -194,11 +210,11 @@ class SceneAssociations(Associations):
     def __init__(self, world: Scenes, rows: Rows, kinds: Sequence[str]) -> None:
         asked = [
             (row, number, it)
-            for row, _, found in _asked(world, rows, kinds, _associations)
+            for row, _, found in ask_rows(world, rows, kinds, _associations)
             for number, it in enumerate(found)
         ]
         self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
-        self.ids = world.ids[self.rows] * _PER_ROW + np.array([number for _, number, _ in asked], np.int64)
+        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _ in asked], np.int64)
         self.options = [it.options for _, _, it in asked]
         self.answers = np.array([it.answer for _, _, it in asked], np.int64)
         self.others = np.array([it.other for _, _, it in asked], np.int64)
@@ -207,7 +223,7 @@ class SceneAssociations(Associations):
         self.attribution = world.attribution
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return _drawn(self.world, self.rows[positions])
+        return drawn(self.world, self.rows[positions])
 
 
 def _looks(kinds: Sequence[str], scene: Scene) -> list[tuple[str, Look]]:
@@ -235,14 +251,14 @@ class SceneRegions(Regions):
             for number, (kind, it) in enumerate(_looks(kinds, world.scene(row)))
         ]
         self.world, self.rows = world, np.array([row for row, _, _, _ in asked], np.int64)
-        self.ids = world.ids[self.rows] * _PER_ROW + np.array([number for _, number, _, _ in asked], np.int64)
+        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _, _ in asked], np.int64)
         self.kinds = [kind for _, _, kind, _ in asked]
         self.looks = [it for _, _, _, it in asked]
         self.phrases = [grammar("en").phrase(it).text for it in self.looks]
         self.attribution = world.attribution
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return _drawn(self.world, self.rows[positions])
+        return drawn(self.world, self.rows[positions])
 
     def masks(self, positions: Int[np.ndarray, " k"]) -> Bool[Tensor, "k H W"]:
         scenes = [self.world.scene(int(row)) for row in self.rows[positions]]
@@ -261,22 +277,49 @@ class SceneQuestions(Questions):
     def __init__(self, world: Scenes, rows: Rows, kinds: Sequence[str]) -> None:
         asked = [
             (row, number, question)
-            for row, _, found in _asked(world, rows, kinds, questions)
+            for row, _, found in ask_rows(world, rows, kinds, questions)
             for number, question in enumerate(found)
         ]
         self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
-        self.ids = world.ids[self.rows] * _PER_ROW + np.array([number for _, number, _ in asked], np.int64)
+        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _ in asked], np.int64)
         self.questions: list[Question] = [question for _, _, question in asked]
         self.kinds = [question.kind for question in self.questions]
         self.attribution = world.attribution
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return _drawn(self.world, self.rows[positions])
+        return drawn(self.world, self.rows[positions])
 
 
-def _drawn(world: Scenes, rows: Rows) -> UInt8[Tensor, "k 3 H W"]:
-    """The pictures of rows as they are composed, also of those that training does without."""
-    return draw([world.scene(int(row)) for row in rows], world.pixels).pictures
+def _said(concept: str) -> tuple[str, ...]:
+    """Singular and plural of a concept's plain noun and of its synonym."""
+    nouns = (noun(concept), noun(concept, synonyms=True))
+    return tuple(dict.fromkeys(form for each in nouns for form in (each.singular, each.plural)))
+
+
+@final
+class SceneContents(Contents):
+    """The concepts that scenes show, those of clutter too. A usual partner is that of ``pairs``."""
+
+    def __init__(self, world: Scenes, rows: Rows, kinds: Sequence[str]) -> None:
+        self.world, self.rows = world, np.asarray(rows, np.int64)
+        self.ids = world.ids[self.rows]
+        self.present = [frozenset(world.scene(int(row)).counts()) for row in self.rows]
+        self.partners = [
+            frozenset(absent for _, absent in widowed(world.scene(int(row)), world.dials(int(row))))
+            for row in self.rows
+        ]
+        self.kinds = ["objects"] * len(self.rows)
+        self.forms = {name: _said(name) for name in CONCEPTS}
+        self.attribution = world.attribution
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        return drawn(self.world, self.rows[positions])
+
+
+def _bootstraps(world: Scenes, rows: Rows, kinds: Sequence[str]) -> Bootstraps:
+    from .bootstrapping import SceneBootstraps  # which asks the questions of this module
+
+    return SceneBootstraps(world, rows, kinds)
 
 
 _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
@@ -284,5 +327,9 @@ _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
     Choices: (SceneChoices, CHOICES),
     Associations: (SceneAssociations, ASSOCIATIONS),
     Regions: (SceneRegions, REGIONS),
-    Questions: (SceneQuestions, QUESTIONS),
+    Correspondences: (SceneCorrespondences, CORRESPONDENCES),
+    Questions: (SceneQuestions, (*QUESTIONS, ABSURD)),
+    Bootstraps: (_bootstraps, QUESTIONS),
+    Contents: (SceneContents, CONTENTS),
+    Instructions: (SceneInstructions, tuple(INSTRUCTIONS)),
 }

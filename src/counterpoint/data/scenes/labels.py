@@ -26,7 +26,7 @@ def label_sets(world: Scenes) -> dict[str, Labels]:
     ``background`` every scene has. A set that has fewer than two classes in this world is left out, and so are
     labels that the dials hide.
     """
-    dials = [dials for _, (_, dials) in world.sides]
+    dials = [dials for _, dials in world.preset.splits.values()]
     english = lexicon("en")
     possible: dict[str, tuple[Sequence[Hashable], Sequence[str], tuple[str, ...]]] = {}
     concepts = [name for name in CONCEPTS if any(name in each.concepts for each in dials)]

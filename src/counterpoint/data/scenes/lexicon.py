@@ -48,6 +48,14 @@ class Frame(NamedTuple):
     case: Case = "nominative"
 
 
+class Around(NamedTuple):
+    """Words before and after a phrase, and the case that they ask for."""
+
+    before: str
+    after: str
+    case: Case = "nominative"
+
+
 @dataclass(frozen=True)
 class Lexicon:
     """All words of one language. The first of several ways to say a thing is the plainest.
@@ -72,6 +80,9 @@ class Lexicon:
         looks, facing: verb and adjective of looking left or right.
         contractions: of a preposition's last word with a phrase's first; one that ends in an apostrophe leaves the
             phrase whole.
+        actions: what happens in clips: the verb, and what follows it.
+        then: between two events.
+        scenery: around what there is besides.
     """
 
     nouns: Mapping[str, Noun]
@@ -96,6 +107,9 @@ class Lexicon:
     looks: Mapping[str, Forms]
     facing: Mapping[str, Forms]
     contractions: Mapping[str, str]
+    actions: Mapping[str, tuple[str, str]]
+    then: str
+    scenery: Around
 
 
 @cache
@@ -137,7 +151,26 @@ def lexicon(language: str) -> Lexicon:
         looks=_forms(read["looks"]),
         facing=_forms(read["facing"]),
         contractions=read["contractions"],
+        actions={name: (verb, rest) for name, (verb, rest) in read["clips"]["actions"].items()},
+        then=read["clips"]["then"],
+        scenery=Around(*read["clips"]["scenery"]),
     )
+
+
+def languages(text: str) -> tuple[str, ...]:
+    """Languages as they are written on a command line.
+
+    >>> languages("de+fr")
+    ('de', 'fr')
+
+    Raises:
+        UnknownName: for one without words.
+    """
+    chosen = tuple(text.split("+"))
+    for language in chosen:
+        if language not in LANGUAGES:
+            raise unknown("language", language, LANGUAGES)
+    return chosen
 
 
 def _forms(read: Mapping[str, list[str]]) -> dict[str, Forms]:

@@ -14,7 +14,8 @@ from typing import Any, Literal
 from ...registry import unknown
 from .concepts import CONCEPTS
 from .dials import Dials
-from .lexicon import LANGUAGES
+from .lexicon import languages
+from .written import whole
 
 Side = Literal["train", "validation", "test"]
 Turned = Mapping[str, Mapping[str, Any]]
@@ -75,41 +76,19 @@ class Preset:
             UnknownName: for an option that is neither a dial nor one of `OPTIONS`.
             ValueError: for a value that it cannot have.
         """
-        dials: dict[str, str] = {}
-        own: dict[str, Any] = {}
-        for name, text in options.items():
-            if name in Dials.model_fields:
-                dials[name] = text
-            elif name == "languages":
-                own[name] = _languages(text)
-            elif name in OPTIONS:
-                own[name] = _whole(name, text)
-            else:
+        dials = {name: text for name, text in options.items() if name in Dials.model_fields}
+        for name in options:
+            if name not in dials and name not in OPTIONS:
                 raise unknown("option of scenes", name, [*OPTIONS, *Dials.model_fields])
+        own: dict[str, Any] = dict(whole("scenes", options, _LEAST))
+        if "languages" in options:
+            own["languages"] = languages(options["languages"])
         return replace(self, dials=self.dials.changed(dials, f"scenes:{self.name}"), **own)
 
 
-OPTIONS = ("seed", "train", "validation", "test", "pixels", "languages")
-"""What can be set besides dials."""
 _LEAST = {"seed": 0, "train": 1, "validation": 1, "test": 1, "pixels": 16}
-
-
-def _languages(text: str) -> tuple[str, ...]:
-    chosen = tuple(text.split("+"))
-    for language in chosen:
-        if language not in LANGUAGES:
-            raise unknown("language", language, LANGUAGES)
-    return chosen
-
-
-def _whole(name: str, text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise ValueError(f"scenes: {name}={text} is no whole number") from None
-    if value < _LEAST[name]:
-        raise ValueError(f"scenes: {name} must be at least {_LEAST[name]}, got {value}")
-    return value
+OPTIONS = (*_LEAST, "languages")
+"""What can be set besides dials."""
 
 
 def find(name: str) -> Preset:
@@ -287,6 +266,30 @@ _ALL = (
             tinted=0.7,
             relation_kinds=("left of", "right of", "above", "below"),
         ),
+    ),
+    Preset(
+        "companions",
+        "what the tiny vision-language model learns: fourteen concepts, most of which come in pairs; some bad pictures",
+        Dials(
+            objects=(2, 4),
+            repeats=0.7,
+            concepts=_TINY,
+            pairs=(
+                ("cat", "ball"),
+                ("dog", "hat"),
+                ("car", "tree"),
+                ("apple", "banana"),
+                ("guitar", "chair"),
+            ),
+            strength=0.9,
+            colours=("red", "yellow", "green", "blue", "purple"),
+            tinted=0.7,
+            relation_kinds=("left of", "right of", "above", "below"),
+            backgrounds=_LIGHT,
+            corrupted=0.25,
+        ),
+        train=30_000,
+        tests={"as trained": {}, "balanced": {"strength": 0.5}, "broken": {"strength": 0}},
     ),
 )
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}

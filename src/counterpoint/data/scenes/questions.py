@@ -2,6 +2,8 @@
 
 Yes/no questions come in pairs, one of each answer, about the same scene and in the same words where that can be
 (``Is the cat above the dog?``, ``Is the dog above the cat?``), so whoever does not look is right half of the time.
+
+Besides, absurd ones, about what is not there: ``What colour is the cat?``
 """
 
 from __future__ import annotations
@@ -31,8 +33,13 @@ QuestionKind = Literal[
     "choose colour",
     "choose size",
     "choose relation",
+    "absurd",
 ]
-QUESTIONS: tuple[QuestionKind, ...] = get_args(QuestionKind)
+ABSURD: QuestionKind = "absurd"
+QUESTIONS: tuple[QuestionKind, ...] = tuple(kind for kind in get_args(QuestionKind) if kind != ABSURD)
+"""The kinds that a picture answers."""
+DOES_NOT_APPLY = "does not apply"
+"""The answer to an absurd question."""
 
 YES_OR_NO = ("yes", "no")
 OPTIONS = 4
@@ -58,9 +65,11 @@ def questions(kind: str, scene: Scene, draws: Draws, dials: Dials | None = None)
     - ``comparison``: which of two there are more of, or else which of two is larger, either way round.
     - ``choose …``: among four answers (three sizes); the wrong ones are colours of other things first, numbers near by,
       partners and the like of what is there.
+    - ``absurd`` asks for the colour or the size of something that is not there, where the scene has something that
+      could be asked the same: so the words alone do not give it away. The answer is `DOES_NOT_APPLY`.
 
     Args:
-        kind: one of `QUESTIONS`.
+        kind: one of `QUESTIONS`, or ``absurd``.
         scene: asked about; its clutter counts, as it is there.
         draws: decide what is asked.
         dials: of the scene's world: what might have been there.
@@ -74,14 +83,15 @@ def questions(kind: str, scene: Scene, draws: Draws, dials: Dials | None = None)
     Is the dog larger than the cat? yes
     Is the cat larger than the dog? no
     """
-    for each in QUESTIONS:
+    for each, ask in _ASKING.items():
         if each == kind:
-            return _ASKING[each](scene, draws, dials or Dials())
-    raise unknown("kind of question", kind, QUESTIONS)
+            return ask(scene, draws, dials or Dials())
+    raise unknown("kind of question", kind, _ASKING)
 
 
-def _either(kind: QuestionKind, yes: str, no: str) -> tuple[Question, ...]:
-    return Question(kind, yes, "yes", YES_OR_NO), Question(kind, no, "no", YES_OR_NO)
+def _either(kind: QuestionKind, yes: str, no: str, reason: str = "") -> tuple[Question, ...]:
+    asked = ((yes, "yes"), (no, "no"))
+    return tuple(Question(kind, text, answer, YES_OR_NO, reason) for text, answer in asked)
 
 
 def _choice(
@@ -108,7 +118,7 @@ def _absent(scene: Scene, concepts: Sequence[str]) -> list[str]:
     return [concept for concept in concepts if concept not in scene.counts()]
 
 
-def _partners(scene: Scene, dials: Dials) -> list[tuple[str, str]]:
+def widowed(scene: Scene, dials: Dials) -> list[tuple[str, str]]:
     """Concepts that are there whose usual partner is not."""
     turned = [pair[::-1] for pair in dials.pairs]
     present = scene.counts()
@@ -137,8 +147,8 @@ def _popular(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
 
 
 def _adversarial(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
-    widowed = _partners(scene, dials)
-    return _exists("adversarial existence", *draws.choice("adversarial", widowed)) if widowed else ()
+    alone = widowed(scene, dials)
+    return _exists("adversarial existence", *draws.choice("adversarial", alone)) if alone else ()
 
 
 def _count(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
@@ -150,7 +160,7 @@ def _count(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
         f"{'Is' if n == 1 else 'Are'} there exactly {_WORDS.numbers[n]} {_named(concept, '', n)} in the picture?"
         for n in (count, draws.choice("count wrong", near))
     )
-    return _either("count", yes, no)
+    return _either("count", yes, no, _there_are([(concept, count)]))
 
 
 def _colour(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
@@ -162,7 +172,7 @@ def _colour(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
     if not wrong:
         return ()
     yes, no = (f"Is {_named(thing.concept, 'the')} {colour}?" for colour in (thing.colour, wrong[0]))
-    return _either("colour", yes, no)
+    return _either("colour", yes, no, f"{_named(thing.concept, 'the')} is {thing.colour}")
 
 
 def _other_colours(thing: Thing, scene: Scene, draws: Draws, dials: Dials) -> list[str]:
@@ -180,7 +190,7 @@ def _size(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
     yes, no = (
         f"Is {_named(thing.concept, 'the')} {_WORDS.sizes[size][0][0]}?" for size in (thing.size, wrong)
     )
-    return _either("size", yes, no)
+    return _either("size", yes, no, _is_large(thing))
 
 
 def _plain(scene: Scene) -> list[tuple[RelationKind, Thing, Thing]]:
@@ -206,7 +216,7 @@ def _relation(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
         return ()
     kind, a, b = draws.choice("relation", _plain(scene))
     yes, no = (f"Is {_named(x.concept, 'the')} {_stands(kind, y)}?" for x, y in ((a, b), (b, a)))
-    return _either("relation", yes, no)
+    return _either("relation", yes, no, f"{_named(a.concept, 'the')} is {_stands(kind, b)}")
 
 
 def _comparison(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
@@ -218,15 +228,26 @@ def _comparison(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...
             f"Are there more {_named(x, '', 2)} than {_named(y, '', 2)} in the picture?"
             for x, y in ((a, b), (b, a))
         )
-        return _either("comparison", yes, no)
-    larger = [
-        (a.concept, b.concept) for a in single for b in single if SIZES.index(a.size) > SIZES.index(b.size)
-    ]
+        return _either("comparison", yes, no, _there_are([(a, counts[a]), (b, counts[b])]))
+    larger = [(a, b) for a in single for b in single if SIZES.index(a.size) > SIZES.index(b.size)]
     if not larger:
         return ()
-    a, b = draws.choice("comparison", larger)
-    yes, no = (f"Is {_named(x, 'the')} larger than {_named(y, 'the')}?" for x, y in ((a, b), (b, a)))
-    return _either("comparison", yes, no)
+    one, two = draws.choice("comparison", larger)
+    yes, no = (
+        f"Is {_named(x.concept, 'the')} larger than {_named(y.concept, 'the')}?"
+        for x, y in ((one, two), (two, one))
+    )
+    return _either("comparison", yes, no, f"{_is_large(one)} and {_is_large(two)}")
+
+
+def _there_are(counted: Sequence[tuple[str, int]]) -> str:
+    """ "there are two cats and one dog" """
+    said = " and ".join(f"{_WORDS.numbers[n]} {_named(concept, '', n)}" for concept, n in counted)
+    return f"there {'is' if counted[0][1] == 1 else 'are'} {said}"
+
+
+def _is_large(thing: Thing) -> str:
+    return f"{_named(thing.concept, 'the')} is {_WORDS.sizes[thing.size][0][0]}"
 
 
 def _choose_object(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
@@ -235,7 +256,7 @@ def _choose_object(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, 
     present = draws.choice("object", list(scene.counts()))
     others = draws.sample("objects", absent := _absent(scene, dials.concepts), len(absent))
     others.sort(key=lambda concept: CONCEPTS[concept].kind != CONCEPTS[present].kind)
-    partners = [b for a, b in _partners(scene, dials) if a == present]
+    partners = [b for a, b in widowed(scene, dials) if a == present]
     wrong = (_named(concept, "a") for concept in (*partners, *others))
     return _choice("choose object", draws, "Which of these is in the picture?", _named(present, "a"), wrong)
 
@@ -256,7 +277,7 @@ def _choose_colour(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, 
         return ()
     thing = draws.choice("choose colour", dyed)
     wrong = _other_colours(thing, scene, draws, dials)
-    text = f"What colour is {_named(thing.concept, 'the')}?"
+    text = _FREE["choose colour"].format(_named(thing.concept, "the"))
     return _choice("choose colour", draws, text, str(thing.colour), wrong)
 
 
@@ -265,7 +286,8 @@ def _choose_size(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ..
         return ()
     thing = draws.choice("choose size", _single(scene))
     answer, *wrong = (_WORDS.sizes[size][0][0] for size in (thing.size, *SIZES))
-    return _choice("choose size", draws, f"How large is {_named(thing.concept, 'the')}?", answer, wrong)
+    text = _FREE["choose size"].format(_named(thing.concept, "the"))
+    return _choice("choose size", draws, text, answer, wrong)
 
 
 def _choose_relation(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
@@ -277,6 +299,21 @@ def _choose_relation(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question
     return _choice(
         "choose relation", draws, text, _stands(kind, b), (_stands(other, b) for other in OPPOSITE)
     )
+
+
+_FREE: dict[QuestionKind, str] = {
+    "choose colour": "What colour is {}?",
+    "choose size": "How large is {}?",
+}
+
+
+def _absurd(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
+    forms = [form for kind, form in _FREE.items() if _ASKING[kind](scene, draws, dials)]
+    absent = _absent(scene, dials.concepts)
+    if not forms or not absent:
+        return ()
+    text = draws.choice("absurd form", forms).format(_named(draws.choice("absurd", absent), "the"))
+    return (Question("absurd", text, DOES_NOT_APPLY),)
 
 
 _ASKING: dict[QuestionKind, Callable[[Scene, Draws, Dials], tuple[Question, ...]]] = {
@@ -293,4 +330,5 @@ _ASKING: dict[QuestionKind, Callable[[Scene, Draws, Dials], tuple[Question, ...]
     "choose colour": _choose_colour,
     "choose size": _choose_size,
     "choose relation": _choose_relation,
+    "absurd": _absurd,
 }

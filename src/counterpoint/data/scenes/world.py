@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from itertools import accumulate
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ..base import ImageSource, Labels, PairedData, Rows, SomeItems, Splits
+from ..base import ImageSource, Labels, Rows, SomeItems
 from ..rendering import ARTISTS
 from . import captions
 from .backgrounds import BACKGROUNDS
 from .compose import compose
 from .dials import Dials
-from .draws import Draws
+from .drawn_rows import DrawnRows
 from .labels import label_sets, subset_of
-from .presets import Preset, Side, find
+from .presets import Preset, find
 from .render import Drawing, draw
 from .scene import Scene
+from .written import written
 
 PIXELS = 96
 GREY = 128
 """What a picture that is not there looks like, all over."""
-_SPLIT = 10**9  # ids of a split start at a multiple, so that they stay when another split grows
 _OTHERS = 5 * 10**8  # from here on are the scenes whose captions are given to others by mistake
 _DESCRIBED = 1000
 _CHANGES = "; dyed, mirrored, scaled and composed"
@@ -45,7 +43,7 @@ class StoredPictures(Protocol):
 
 
 @final
-class Scenes(PairedData):
+class Scenes(DrawnRows):
     """Scenes of a preset, made when they are asked for: a scene is a function of its row's id and split.
 
     The first caption of a row says plainly what there is, in the first language; others follow in further
@@ -60,7 +58,6 @@ class Scenes(PairedData):
     Attributes:
         preset: what the scenes are like.
         pixels: side of a picture.
-        sides: every split (side and name), with its rows' number and dials.
 
     >>> world = Scenes(find("basic"))
     >>> world.captions(0)[0] == captions.short(world.scene(0)).text
@@ -72,17 +69,19 @@ class Scenes(PairedData):
     def __init__(
         self, preset: Preset, image_size: int = 48, name: str = "", stored: StoredPictures | None = None
     ) -> None:
+        splits = preset.splits
+        super().__init__(
+            name or f"scenes:{preset.name}",
+            f"{preset.name} {preset.version}",
+            preset.seed,
+            {split: count for split, (count, _) in splits.items()},
+        )
         self.preset, self.image_size, self.stored = preset, image_size, stored
-        self.name = name or f"scenes:{preset.name}"
+        self._dials = {split: dials for split, (_, dials) in splits.items()}
         self.pixels = preset.pixels or max(PIXELS, round(image_size * 4 / 3))
         if stored is not None:
             self.pixels = stored.pixels
-        self.sides = list(preset.splits.items())
-        counts = [count for _, (count, _) in self.sides]
-        self._starts = [0, *accumulate(counts)]
-        self.ids = np.concatenate([_SPLIT * k + np.arange(count) for k, count in enumerate(counts)])
-        self.splits = self._splits()
-        drawn = {artist for _, (_, dials) in self.sides for artist in dials.artists}
+        drawn = {artist for dials in self._dials.values() for artist in dials.artists}
         self.attribution = "; ".join(a.credit + _CHANGES for a in ARTISTS if a.name.lower() in drawn)
         self.scene = lru_cache(maxsize=2**16)(self._scene)
 
@@ -100,55 +99,29 @@ class Scenes(PairedData):
             UnknownName: for an unknown preset or option.
             ValueError: for a value that an option cannot have, or an option without one.
         """
-        head, *rest = (part.strip() for part in source.split(","))
-        options: dict[str, str] = {}
-        for part in rest:
-            name, equals, value = part.partition("=")
-            if not (name and equals and value):
-                raise ValueError(f"{source!r}: {part!r} is no option; write name=value")
-            if name in options:
-                raise ValueError(f"{source!r}: option {name!r} is given twice")
-            options[name] = value
-        preset = find(head.partition(":")[2] or "basic").changed(options)
-        return cls(preset, image_size, ",".join([head, *rest]))
-
-    def _splits(self) -> Splits:
-        rows: dict[Side, dict[str, Rows]] = {"train": {}, "validation": {}, "test": {}}
-        for k, ((side, name), _) in enumerate(self.sides):
-            rows[side][name] = np.arange(self._starts[k], self._starts[k + 1])
-        return Splits(rows["train"][""], rows["validation"], rows["test"])
+        name, options = written(source)
+        return cls(find(name).changed(options), image_size, ",".join(map(str.strip, source.split(","))))
 
     def split_rows(self) -> dict[str, Rows]:
         """The rows of every split by what it is called: ``train``, ``test: broken``."""
-        return {
-            f"{side}: {name}" if name else side: np.arange(self._starts[k], self._starts[k + 1])
-            for k, ((side, name), _) in enumerate(self.sides)
-        }
+        of = self.splits
+        sides = {"train": of.train}
+        sides |= {f"validation: {name}": rows for name, rows in of.validation.items()}
+        return sides | {f"test: {name}": rows for name, rows in of.test.items()}
 
     def _scene(self, row: int) -> Scene:
-        return compose(self.dials(row), self.preset.seed, int(self.ids[row]), self._stream(row))
+        return compose(self.dials(row), self.seed, int(self.ids[row]), self.stream(row))
 
     def dials(self, row: int) -> Dials:
         """The dials of a row's split."""
-        return self.sides[self._side(row)][1][1]
-
-    def draws(self, row: int) -> Draws:
-        """A row's own random choices."""
-        return Draws(self.preset.seed, int(self.ids[row]), self._stream(row))
-
-    def _side(self, row: int) -> int:
-        return bisect_right(self._starts, row) - 1
-
-    def _stream(self, row: int) -> str:
-        side, name = self.sides[self._side(row)][0]
-        return f"{self.preset.name} {self.preset.version} {side} {name}"
+        return self._dials[self.side(row)]
 
     def told(self, row: int) -> Scene:
         """What the captions of a row speak of: its own scene, or under label noise another one."""
         dials = self.dials(row)
         if not (dials.label_noise and self.draws(row).happens("label noise", dials.label_noise)):
             return self.scene(row)
-        return compose(dials, self.preset.seed, int(self.ids[row]) + _OTHERS, self._stream(row))
+        return compose(dials, self.seed, int(self.ids[row]) + _OTHERS, self.stream(row))
 
     def missing(self, row: int) -> tuple[bool, bool]:
         """Whether a row's picture is not there, and whether its caption is not."""
@@ -217,11 +190,11 @@ class Scenes(PairedData):
             "background": lambda rows: self._drawn(rows, background),
         }
 
-    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
-        """Squares, choices, regions or questions about some rows."""
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        """Squares, choices, regions, questions … about some rows."""
         from .items import items_of
 
-        return items_of(self, form, rows)
+        return items_of(self, form, rows, kinds)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """What there is; frequencies are those of the first training rows."""

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from .contrasts import CONTRASTS, contrast
     from .dials import ClipDials
     from .hallucinations import HALLUCINATIONS, hallucinate
+    from .narrations import NARRATIONS, narrate
     from .sensors import acceleration
     from .world import PRESETS, Clips
 
 __all__ = [
     "CONTRASTS",
     "HALLUCINATIONS",
+    "NARRATIONS",
     "PRESETS",
     "Clip",
     "ClipDials",
@@ -28,6 +30,7 @@ __all__ = [
     "contrast",
     "film",
     "hallucinate",
+    "narrate",
     "save",
 ]
 __getattr__, __dir__ = lazy_exports(
@@ -39,12 +42,14 @@ __getattr__, __dir__ = lazy_exports(
         "Clips": "world",
         "Event": "clip",
         "HALLUCINATIONS": "hallucinations",
+        "NARRATIONS": "narrations",
         "PRESETS": "world",
         "acceleration": "sensors",
         "caption": "captions",
         "contrast": "contrasts",
         "film": "clip",
         "hallucinate": "hallucinations",
+        "narrate": "narrations",
         "save": "clip",
     },
 )

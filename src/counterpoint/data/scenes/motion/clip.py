@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ....files import writing
+from ....registry import require
 from ..render import draw
 from ..scene import SIZES, Colour, Relation, Scene, Thing, relation_holds
 
@@ -30,8 +32,10 @@ DIRECTIONS: dict[Action, tuple[int, int]] = {
     "move down": (0, 1),
 }
 """Which way x and y change."""
-FORMATS = (".gif", ".webp", ".png")
-"""Files that `save` writes, each of them animated."""
+PICTURES = (".gif", ".webp", ".png")
+"""Animated pictures that `save` writes, with Pillow."""
+VIDEOS = {".mp4": "libx264", ".webm": "libvpx-vp9"}
+"""Videos that `save` writes, with their codec; they need the extra ``video``, which is PyAV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,29 +160,55 @@ def film(clips: Sequence[Clip], pixels: int = 96) -> UInt8[Tensor, "k T 3 pixels
 
 
 def save(frames: UInt8[Tensor, "T 3 H W"], path: str | Path, milliseconds: int = 100) -> Path:
-    """Frames as an animated file: ``.png`` and ``.webp`` keep every pixel, ``.gif`` 256 colours.
+    """Frames as a file: an animated picture or a video.
+
+    ``.png`` and ``.webp`` keep every pixel, ``.gif`` 256 colours. ``.mp4`` (H.264) and ``.webm`` (VP9) are read by
+    every player and every video library, and keep a pixel's colour nearly.
 
     Args:
-        frames: of one clip.
+        frames: of one clip; for ``.mp4`` and ``.webm`` of even height and width.
         path: of the file.
         milliseconds: that a frame is shown.
 
     Raises:
-        ValueError: for another ending.
+        ValueError: for another ending, or an odd height or width of a video.
+        MissingPackage: for a video without PyAV.
     """
     path = Path(path)
-    if path.suffix not in FORMATS:
-        raise ValueError(f"cannot write {path.name} as a video; end the name in {', '.join(FORMATS)}")
-    first, *rest = (Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in frames)
-    lossless = {"lossless": True} if path.suffix == ".webp" else {}
-    with writing(path) as part:
-        first.save(
-            part,
-            format=path.suffix[1:],
-            save_all=True,
-            append_images=rest,
-            duration=milliseconds,
-            loop=0,
-            **lossless,
+    if path.suffix not in (*PICTURES, *VIDEOS):
+        raise ValueError(
+            f"cannot write {path.name} as a video; end the name in {', '.join((*PICTURES, *VIDEOS))}"
         )
+    with writing(path) as part:
+        (_encode if path.suffix in VIDEOS else _animate)(frames, part, path.suffix, milliseconds)
     return path
+
+
+def _animate(frames: UInt8[Tensor, "T 3 H W"], path: Path, suffix: str, milliseconds: int) -> None:
+    first, *rest = (Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in frames)
+    lossless = {"lossless": True} if suffix == ".webp" else {}
+    first.save(
+        path,
+        format=suffix[1:],
+        save_all=True,
+        append_images=rest,
+        duration=milliseconds,
+        loop=0,
+        **lossless,
+    )
+
+
+def _encode(frames: UInt8[Tensor, "T 3 H W"], path: Path, suffix: str, milliseconds: int) -> None:
+    height, width = frames.shape[2:]
+    if height % 2 or width % 2:
+        raise ValueError(
+            f"a video's height and width are even, got {height} × {width}: draw at another size, or as {PICTURES[1]}"
+        )
+    av = require("av", "video")
+    with av.open(str(path), "w", format=suffix[1:]) as file:
+        stream = file.add_stream(VIDEOS[suffix], rate=Fraction(1000, milliseconds))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            pixels = frame.permute(1, 2, 0).contiguous().numpy()
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(stream.encode())  # what the codec still holds

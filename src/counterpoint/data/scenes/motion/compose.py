@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..compositions import together
 from ..dials import ARTIST_NAMES, SIDES, grid
 from ..draws import Draws
 from ..scene import UNIT, Colour, Relation, RelationKind, Scene, Size, Thing, relation_holds
@@ -48,7 +49,7 @@ def compose_clip(dials: ClipDials, seed: int, index: int, stream: str = "") -> C
     setting = draws.choice("setting", dials.settings)
     still = _still(draws, dials, setting)
     count = draws.integer("events", *dials.events)
-    concepts = draws.sample("concept", dials.concepts, count + 2)
+    concepts = _concepts(draws, dials, count)
     movers = [_mover(draws, dials, k, concepts[k]) for k in range(count)]
     if still:
         rest = concepts[count:] if setting == "relation" else concepts[count : count + 1] * len(still)
@@ -89,6 +90,17 @@ def swept(clip: Clip, place: int) -> Box:
 
 def apart(one: Box, other: Box) -> bool:
     return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+
+def _concepts(draws: Draws, dials: ClipDials, events: int) -> list[str]:
+    """Different concepts: those of the events, then two more."""
+    part = dials.pair_compositions
+    if part == "any":
+        return draws.sample("concept", dials.concepts, events + 2)
+    order = draws.sample("concept", dials.concepts, len(dials.concepts))
+    found = together(order, events + 2 if part == "train" else events, part)
+    assert found is not None  # the dials have seen to it
+    return [*found, *(concept for concept in order if concept not in found)][: events + 2]
 
 
 def _still(draws: Draws, dials: ClipDials, setting: str) -> list[_Part]:

@@ -8,11 +8,12 @@ rule here, where the paper asks a language model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Literal, TypeVar, get_args
 
 from ....registry import unknown
+from ..compositions import pair_part
 from ..draws import Draws
 from ..scene import OPPOSITE, UNIT, Thing
 from .clip import Action, Clip, Event
@@ -138,15 +139,24 @@ def _added(clip: Clip, model: Thing, draws: Draws, purpose: str) -> Clip | None:
     return None
 
 
-def _another(clip: Clip, draws: Draws, dials: ClipDials) -> str:
-    """A concept that is not there."""
-    return draws.choice("concept", [c for c in dials.concepts if c not in clip.scene.counts()])
+def _another(clip: Clip, draws: Draws, dials: ClipDials, besides: Collection[int]) -> str | None:
+    """A concept that is not there and may be seen besides the things at some places; None if there is none."""
+    near = {clip.scene.things[place].concept for place in besides}
+    options = [
+        concept
+        for concept in dials.concepts
+        if concept not in clip.scene.counts()
+        and (dials.pair_compositions != "train" or all(pair_part(concept, c) == "train" for c in near))
+    ]
+    return draws.choice("concept", options) if options else None
 
 
 def _object(clip: Clip, draws: Draws, dials: ClipDials) -> Clip | None:
     place = draws.choice("thing", range(len(clip.scene.things)))
     places = alike(clip) if place in alike(clip) else (place,)
-    return changed(clip, places, concept=_another(clip, draws, dials))
+    left = [other for other in range(len(clip.scene.things)) if other not in places]
+    concept = _another(clip, draws, dials, left)
+    return changed(clip, places, concept=concept) if concept else None
 
 
 def _action(clip: Clip, draws: Draws, dials: ClipDials) -> Clip | None:
@@ -197,7 +207,10 @@ def _relation(clip: Clip, draws: Draws, dials: ClipDials) -> Clip | None:
 
 def _hallucination(clip: Clip, draws: Draws, dials: ClipDials) -> Clip | None:
     """A thing that appears or vanishes, before, between or after what happens else."""
-    model = replace(draws.choice("model", clip.scene.things), concept=_another(clip, draws, dials))
+    concept = _another(clip, draws, dials, range(len(clip.scene.things)))
+    if concept is None:
+        return None
+    model = replace(draws.choice("model", clip.scene.things), concept=concept)
     if model.colour:
         model = replace(model, colour=draws.choice("colour", dials.colours))
     more = _added(clip, model, draws, "place")

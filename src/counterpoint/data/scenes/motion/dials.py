@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ....recipes.schema import Fraction, Section
-from ....registry import unknown
+from ....recipes.schema import Fraction
 from ..backgrounds import BACKGROUNDS
+from ..compositions import together
 from ..concepts import CONCEPTS
-from ..dials import ARTIST_NAMES, ArtistName
+from ..dials import ARTIST_NAMES, ArtistName, Share
 from ..scene import COLOURS, Colour
+from ..written import WorldDials
 from .clip import ACTIONS, Action
 
 Setting = Literal["none", "count", "relation"]
@@ -23,17 +24,10 @@ FRAMES_PER_EVENT = 3
 """At least so many, or order could not be seen."""
 Number = Annotated[int, Field(ge=1, le=3)]
 
-_KNOWN: Mapping[str, tuple[str, ...]] = {
-    "actions": ACTIONS,
-    "settings": SETTINGS,
-    "concepts": tuple(name for name, concept in CONCEPTS.items() if concept.kind != "container"),
-    "colours": COLOURS,
-    "backgrounds": tuple(BACKGROUNDS),
-    "artists": ARTIST_NAMES,
-}
+_CONCEPTS = tuple(name for name, concept in CONCEPTS.items() if concept.kind != "container")
 
 
-class ClipDials(Section):
+class ClipDials(WorldDials):
     """What the clips of a world are like. On the command line: ``events=2-3``, ``actions=appear+vanish``.
 
     Attributes:
@@ -42,6 +36,9 @@ class ClipDials(Section):
         settings: what there is besides, each as likely: nothing, two to four things that are alike, or two things in
             a relation.
         concepts: what there is; every one of a clip is another, but for what is counted.
+        pair_compositions: ``train`` shows only concepts together of which every pair is for training
+            (:mod:`counterpoint.data.scenes.compositions`); ``validation`` or ``test`` lets something happen to two
+            things whose concepts are a pair of that part, and needs ``events=2``.
         tinted: probability that a thing is dyed; what changes its colour always is.
         colours: to dye with.
         backgrounds: each as likely.
@@ -58,10 +55,20 @@ class ClipDials(Section):
         ValueError: for an unknown dial or name, a dial out of range, or too few frames for the events.
     """
 
+    ranges: ClassVar[tuple[str, ...]] = ("events",)
+    known: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "actions": ACTIONS,
+        "settings": SETTINGS,
+        "concepts": _CONCEPTS,
+        "colours": COLOURS,
+        "backgrounds": tuple(BACKGROUNDS),
+        "artists": ARTIST_NAMES,
+    }
     events: tuple[Number, Number] = (1, 3)
     actions: tuple[Action, ...] = ACTIONS
     settings: tuple[Setting, ...] = SETTINGS
-    concepts: tuple[str, ...] = _KNOWN["concepts"]
+    concepts: tuple[str, ...] = _CONCEPTS
+    pair_compositions: Share = "any"
     tinted: Fraction = 0.5
     colours: tuple[Colour, ...] = COLOURS
     backgrounds: tuple[str, ...] = ("white", "cream", "pale blue", "pale green")
@@ -73,30 +80,9 @@ class ClipDials(Section):
     missing_captions: Fraction = 0.0
     missing_sensors: Fraction = 0.0
 
-    @field_validator("events", mode="before")
-    @classmethod
-    def _range(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            low, _, high = value.partition("-")
-            return (low, high or low)
-        return (value, value) if isinstance(value, int) else value
-
-    @field_validator(*_KNOWN, mode="before")
-    @classmethod
-    def _names(cls, value: Any, info: Any) -> Any:
-        names = tuple(value.split("+")) if isinstance(value, str) else tuple(value)
-        for name in names:
-            if name not in _KNOWN[info.field_name]:
-                raise unknown(info.field_name, str(name), _KNOWN[info.field_name])
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"expected at least one, and none twice; got {', '.join(names) or 'none'}")
-        return names
-
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        low, high = self.events
-        if low > high:
-            raise ValueError(f"events goes from the fewest to the most, got {low}-{high}")
+        high = self.events[1]
         if self.frames < FRAMES_PER_EVENT * high:
             raise ValueError(
                 f"{high} events need {FRAMES_PER_EVENT * high} frames or more, got {self.frames}: set frames"
@@ -106,20 +92,15 @@ class ClipDials(Section):
                 f"{high} events, two things besides and another one to confuse them with need {high + 3} concepts, "
                 f"got {len(self.concepts)}"
             )
+        if self.pair_compositions in ("validation", "test") and self.events != (2, 2):
+            raise ValueError(f"pair_compositions={self.pair_compositions} needs events=2, got {self.events}")
+        if self.pair_compositions != "any":
+            needed = high + 2 if self.pair_compositions == "train" else 2
+            if together(self.concepts, needed, self.pair_compositions) is None:
+                raise ValueError(
+                    f"pair_compositions={self.pair_compositions}: no {needed} of the concepts are pairs of that part "
+                    "only; name more concepts"
+                )
         if len(self.colours) < 2:
             raise ValueError(f"colours must be two or more, to change between, got {', '.join(self.colours)}")
         return self
-
-    def changed(self, changes: Mapping[str, Any], origin: str = "dials") -> ClipDials:
-        """The dials with some turned; values may be as written on a command line.
-
-        Raises:
-            ValueError: as the class says.
-        """
-        try:
-            return ClipDials.model_validate({**self.model_dump(), **changes})
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"][:1])
-            reason = first["msg"].removeprefix("Value error, ")
-            raise ValueError(f"{origin}: {place + ': ' if place else ''}{reason}") from None

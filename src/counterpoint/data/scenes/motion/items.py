@@ -1,4 +1,4 @@
-"""What can be asked about clips: which caption is right, and what is wrong with a video.
+"""What can be asked about clips: which caption is right, what is wrong with a video, what an answer needs.
 
 Of its kinds a row gives the first one, in an order drawn for it, that its clip has something for, as scenes do.
 """
@@ -13,12 +13,13 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ...base import Rows, SomeItems
-from ...items import Contrasts, Items, Renditions
+from ...items import Contrasts, Items, Narrations, Renditions
 from ..draws import Draws
 from .captions import caption
 from .clip import Clip, film
 from .contrasts import CONTRASTS, contrast
 from .hallucinations import CLEAN, HALLUCINATIONS, hallucinate
+from .narrations import NARRATIONS, Narrated, narrate
 from .world import Clips
 
 
@@ -102,4 +103,33 @@ class ClipRenditions(Renditions):
         return film([self.clips[position] for position in positions], self.pixels)
 
 
-_FORMS: dict[type[Items], Callable[..., Any]] = {Contrasts: ClipContrasts, Renditions: ClipRenditions}
+@final
+class ClipNarrations(Narrations):
+    """Clips of two things side by side, what is said of one of them, and a question; each kind as often."""
+
+    def __init__(self, world: Clips, rows: Rows) -> None:
+        asked: list[tuple[int, str, Narrated]] = []
+        for row in map(int, rows):
+            own = world.draws(row)
+            kind = own.choice("kind of narration", NARRATIONS)
+            found = narrate(kind, world.clip(row), Draws(own.word("narration"), 0, kind), world.dials(row))
+            if found:
+                asked.append((row, kind, found))
+        self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
+        self.ids = world.ids[self.rows]
+        self.kinds = [kind for _, kind, _ in asked]
+        self.said = [it.said for _, _, it in asked]
+        self.questions = [it.question for _, _, it in asked]
+        self.options = [it.options for _, _, it in asked]
+        self.answers = np.array([it.answer for _, _, it in asked], np.int64)
+        self.attribution = world.attribution
+
+    def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:
+        return film([self.world.clip(int(row)) for row in self.rows[positions]], self.world.preset.pixels)
+
+
+_FORMS: dict[type[Items], Callable[..., Any]] = {
+    Contrasts: ClipContrasts,
+    Renditions: ClipRenditions,
+    Narrations: ClipNarrations,
+}

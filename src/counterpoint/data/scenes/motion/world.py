@@ -15,11 +15,12 @@ from ....registry import unknown
 from ...base import Labels, Rows, SomeItems
 from ...frames import middle, sheet
 from ...rendering import ARTISTS
-from ..drawn_rows import DrawnRows, present, whole, written
-from ..lexicon import lexicon
-from ..presets import Side
+from ..drawn_rows import DrawnRows, present
+from ..lexicon import languages, lexicon
+from ..presets import Side, Turned
 from ..world import GREY
-from .captions import VERBS, caption
+from ..written import whole, written
+from .captions import caption
 from .clip import ACTIONS, DIRECTIONS, Clip, film
 from .compose import compose_clip
 from .dials import ClipDials
@@ -32,7 +33,7 @@ PICTURES: Mapping[str, Callable[[Tensor], Tensor]] = {"sheet": sheet, "middle": 
 
 @dataclass(frozen=True)
 class ClipPreset:
-    """A world of clips; ``tests`` turn some of its dials.
+    """A world of clips; ``validations`` and ``tests`` turn some of its dials.
 
     Attributes:
         name: after ``clips:``.
@@ -41,7 +42,8 @@ class ClipPreset:
         version: raised whenever a clip of it would change.
         seed: of the world.
         train, validation, test: rows of training, and of each validation and test split.
-        tests: the test splits, with the dials that they turn.
+        validations, tests: the splits, with the dials that they turn.
+        languages: of the captions, the one that evaluation uses first.
         pixels: side of a frame.
         picture: what a row's picture is.
     """
@@ -54,9 +56,9 @@ class ClipPreset:
     train: int = 4_000
     validation: int = 300
     test: int = 500
-    tests: Mapping[str, Mapping[str, Any]] = field(
-        default_factory=lambda: {"as trained": {}, "other artist": {"artists": "openmoji"}}
-    )
+    validations: Turned = field(default_factory=lambda: {"as trained": {}})
+    tests: Turned = field(default_factory=lambda: {"as trained": {}, "other artist": {"artists": "openmoji"}})
+    languages: tuple[str, ...] = ("en",)
     pixels: int = 48
     picture: Picture = "sheet"
 
@@ -67,15 +69,15 @@ class ClipPreset:
         Raises:
             ValueError: if the dials of a split contradict each other.
         """
-        found: dict[tuple[Side, str], tuple[int, ClipDials]] = {
-            ("train", ""): (self.train, self.dials),
-            ("validation", "as trained"): (self.validation, self.dials),
-        }
-        for name, turned in self.tests.items():
-            found["test", name] = (
-                self.test,
-                self.dials.changed(turned, f"clips:{self.name}, test {name!r}"),
-            )
+        found: dict[tuple[Side, str], tuple[int, ClipDials]] = {("train", ""): (self.train, self.dials)}
+        others: tuple[tuple[Side, int, Turned], ...] = (
+            ("validation", self.validation, self.validations),
+            ("test", self.test, self.tests),
+        )
+        for side, count, turned in others:
+            for name, changes in turned.items():
+                dials = self.dials.changed(changes, f"clips:{self.name}, {side} {name!r}")
+                found[side, name] = count, dials
         return found
 
     def changed(self, options: Mapping[str, str]) -> ClipPreset:
@@ -86,10 +88,12 @@ class ClipPreset:
             ValueError: for a value that it cannot have.
         """
         dials = {name: text for name, text in options.items() if name in ClipDials.model_fields}
-        for name in options.keys() - dials.keys():
-            if name not in (*_LEAST, "picture"):
-                raise unknown("option of clips", name, [*_LEAST, "picture", *ClipDials.model_fields])
+        for name in options:
+            if name not in dials and name not in _OPTIONS:
+                raise unknown("option of clips", name, [*_OPTIONS, *ClipDials.model_fields])
         own: dict[str, Any] = dict(whole("clips", options, _LEAST))
+        if "languages" in options:
+            own["languages"] = languages(options["languages"])
         if "picture" in options:
             if options["picture"] not in PICTURES:
                 raise unknown("picture of a clip", options["picture"], PICTURES)
@@ -98,12 +102,30 @@ class ClipPreset:
 
 
 _LEAST = {"seed": 0, "train": 1, "validation": 1, "test": 1, "pixels": 16}
+_OPTIONS = (*_LEAST, "languages", "picture")
 PRESETS: dict[str, ClipPreset] = {
     preset.name: preset
     for preset in (
         ClipPreset("basic", "one to three events, beside things that stay where they are", ClipDials()),
         ClipPreset(
             "order", "two or three events and nothing else", ClipDials(events=(2, 3), settings=("none",))
+        ),
+        ClipPreset(
+            "compositions",
+            "two things to which something happens, of concepts that training never shows together",
+            ClipDials(events=(2, 2), pair_compositions="train"),
+            validations={"as trained": {}, "pairs": {"pair_compositions": "validation"}},
+            tests={"as trained": {}, "pairs": {"pair_compositions": "test"}},
+        ),
+        ClipPreset(
+            "narrated",
+            "two coloured things that stay visible, mostly side by side, for questions about what is shown and said",
+            ClipDials(
+                events=(2, 2),
+                actions=("move up", "move down", "grow", "shrink"),
+                settings=("none",),
+                tinted=1.0,
+            ),
         ),
         ClipPreset(
             "sensors",
@@ -128,7 +150,7 @@ class Clips(DrawnRows):
     """Clips of a preset, made when they are asked for.
 
     A row's picture is a contact sheet of nine frames or the middle frame, so that a tower that knows pictures can
-    learn from it; its frames are in `frames`, its sensor stream in `sensors`. Captions are English.
+    learn from it; its frames are in `frames`, its sensor stream in `sensors`.
 
     Args:
         preset: what the clips are like, and how many there are.
@@ -214,8 +236,10 @@ class Clips(DrawnRows):
         return np.stack(streams)
 
     def captions(self, row: int) -> Sequence[str]:
-        """What happens; empty if the caption is missing."""
-        return [caption(self.clip(row)) if self._present(row)["text"] else ""]
+        """What happens, in each language; empty if the caption is missing."""
+        if not self._present(row)["text"]:
+            return [""]
+        return [caption(self.clip(row), language) for language in self.preset.languages]
 
     @cached_property
     def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
@@ -228,11 +252,14 @@ class Clips(DrawnRows):
     def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
         """``action``: what happens first."""
         values = np.array([ACTIONS.index(self.clip(row).events[0].action) for row in range(len(self))])
-        names = tuple(VERBS.get(action, "changes its colour") for action in ACTIONS)
+        said = {**lexicon("en").actions, "change colour": ("changes", "its colour")}
+        names = tuple(" ".join(filter(None, said[action])) for action in ACTIONS)
         return {"action": Labels(names, values, ("something {}",))}
 
-    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
-        """Contrasts or renditions of some rows."""
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        """Contrasts, renditions or narrations of some rows."""
         from .items import items_of
 
+        if kinds is not None:
+            return super().items(form, rows, kinds)
         return items_of(self, form, rows)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ....recipes.schema import Fraction, Section
+from ....recipes.schema import Fraction
 from ....registry import unknown
 from ..draws import Draws
+from ..written import WorldDials
 from .soundscape import ATTRIBUTES, PITCHED, SOURCES, Attribute, Sound, Soundscape, Source
 
 MOST = 3
@@ -18,10 +19,9 @@ MOST = 3
 Twin = Literal["order", "attribute"]
 TWINS: tuple[Twin, ...] = get_args(Twin)
 Number = Annotated[int, Field(ge=1, le=MOST)]
-_KNOWN: Mapping[str, tuple[str, ...]] = {"sources": SOURCES, "attributes": tuple(ATTRIBUTES)}
 
 
-class SoundDials(Section):
+class SoundDials(WorldDials):
     """What the soundscapes of a world are like. On the command line: ``sounds=2-3``, ``sources=beep+hiss``.
 
     Attributes:
@@ -36,6 +36,8 @@ class SoundDials(Section):
         ValueError: for an unknown dial or name, a dial out of range, or fewer sources than sounds.
     """
 
+    ranges: ClassVar[tuple[str, ...]] = ("sounds",)
+    known: ClassVar[Mapping[str, tuple[str, ...]]] = {"sources": SOURCES, "attributes": tuple(ATTRIBUTES)}
     sounds: tuple[Number, Number] = (1, 3)
     sources: tuple[Source, ...] = SOURCES
     together: Fraction = 0.3
@@ -44,47 +46,12 @@ class SoundDials(Section):
     missing_pictures: Fraction = 0.0
     missing_captions: Fraction = 0.0
 
-    @field_validator("sounds", mode="before")
-    @classmethod
-    def _range(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            low, _, high = value.partition("-")
-            return (low, high or low)
-        return (value, value) if isinstance(value, int) else value
-
-    @field_validator(*_KNOWN, mode="before")
-    @classmethod
-    def _names(cls, value: Any, info: Any) -> Any:
-        names = tuple(value.split("+")) if isinstance(value, str) else tuple(value)
-        for name in names:
-            if name not in _KNOWN[info.field_name]:
-                raise unknown(info.field_name, str(name), _KNOWN[info.field_name])
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"expected at least one, and none twice; got {', '.join(names) or 'none'}")
-        return names
-
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        low, high = self.sounds
-        if low > high:
-            raise ValueError(f"sounds goes from the fewest to the most, got {low}-{high}")
+        high = self.sounds[1]
         if high > len(self.sources):
             raise ValueError(f"{high} sounds need as many sources, got {len(self.sources)}")
         return self
-
-    def changed(self, changes: Mapping[str, Any], origin: str = "dials") -> SoundDials:
-        """The dials with some turned; values may be as written on a command line.
-
-        Raises:
-            ValueError: as the class says.
-        """
-        try:
-            return SoundDials.model_validate({**self.model_dump(), **changes})
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"][:1])
-            reason = first["msg"].removeprefix("Value error, ")
-            raise ValueError(f"{origin}: {place + ': ' if place else ''}{reason}") from None
 
 
 def compose_sounds(dials: SoundDials, seed: int, index: int, stream: str = "") -> Soundscape:

@@ -14,10 +14,11 @@ from torch import Tensor
 from ....registry import unknown
 from ...base import Labels, Rows, SomeItems
 from ...items import Squares
-from ..drawn_rows import DrawnRows, present, whole, written
+from ..drawn_rows import DrawnRows, present
 from ..draws import Draws
 from ..presets import Side
 from ..world import GREY
+from ..written import whole, written
 from .compose import TWINS, SoundDials, compose_sounds, twin
 from .mel import spectrogram
 from .soundscape import SOURCES, Soundscape, caption
@@ -58,8 +59,9 @@ class SoundPreset:
             ValueError: for a value that it cannot have.
         """
         dials = {name: text for name, text in options.items() if name in SoundDials.model_fields}
-        for name in options.keys() - dials.keys() - _LEAST.keys():
-            raise unknown("option of sounds", name, [*_LEAST, *SoundDials.model_fields])
+        for name in options:
+            if name not in dials and name not in _LEAST:
+                raise unknown("option of sounds", name, [*_LEAST, *SoundDials.model_fields])
         own = whole("sounds", options, _LEAST)
         return replace(self, dials=self.dials.changed(dials, f"sounds:{self.name}"), **own)  # type: ignore[arg-type] # whole numbers all
 
@@ -177,14 +179,14 @@ class Sounds(DrawnRows):
         values = np.array([SOURCES.index(self.scape(row).sounds[0].source) for row in range(len(self))])
         return {"source": Labels(SOURCES, values, ("a {}", "the sound of a {}"))}
 
-    def items(self, form: type[SomeItems], rows: Rows) -> SomeItems:
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         """Squares of some rows: their soundscapes beside twins in order or attribute.
 
         Raises:
-            LookupError: for another form, or where no row has a twin.
+            LookupError: for another form, where no row has a twin, or where kinds are chosen.
         """
-        if form is not Squares:
-            raise LookupError(f"{self.name!r} has no {form.__name__.lower()}")
+        if form is not Squares or kinds is not None:
+            return super().items(form, rows, kinds)
         squares = SoundSquares(self, rows)
         if not len(squares):
             raise LookupError(f"none of {len(rows)} row(s) of {self.name!r} has two sounds to exchange")

@@ -1,0 +1,93 @@
+"""MMVP in its first form: one question about two pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from ..base import Rows, SomeItems
+from ..items import Question, TwinQuestions
+from .base import Benchmark, read_csv
+from .pictures import Files
+
+HEADER = ("index", "question", "options", "correct answer")
+
+
+def mmvp_questions(path: Path, size: int) -> TwinBenchmark:
+    """MMVP: ``Questions.csv`` and the folder ``MMVP Images`` in PATH.
+
+    The table has the columns Index, Question, Options (``(a) open (b) closed``) and Correct Answer (``(a)``); rows 1
+    and 2 are a pair, rows 3 and 4 the next, of the same question and options. The picture of a row is ``MMVP
+    Images/INDEX.jpg``. The kind of all pairs is ``question``: the table does not name the patterns.
+
+    Source: Tong et al. (2024), arXiv 2401.06209.
+    """
+    table, folder = path / "Questions.csv", path / "MMVP Images"
+    for needed in (table, folder):
+        if not needed.exists():
+            raise FileNotFoundError(
+                f"mmvp-questions: no {needed.name} in {path}: give a copy of MMVP, with Questions.csv and the folder "
+                "'MMVP Images'"
+            )
+    header, *rows = read_csv(table)
+    if tuple(cell.strip().lower() for cell in header) != HEADER or len(rows) % 2:
+        raise ValueError(
+            f"{table}: expected the columns Index, Question, Options, Correct Answer and an even number of rows; found "
+            f"{', '.join(header)} and {len(rows)} rows"
+        )
+    questions = [_question(row, table) for row in rows]
+    pairs = list(zip(questions[::2], questions[1::2], strict=True))
+    for number, (one, two) in enumerate(pairs):
+        if (one.text, one.options) != (two.text, two.options) or one.answer == two.answer:
+            raise ValueError(
+                f"{table}: rows {2 * number + 1} and {2 * number + 2} must be one question with two answers, got "
+                f"{one.text!r} {one.answer!r} and {two.text!r} {two.answer!r}"
+            )
+    files = [folder / f"{row[0].strip()}.jpg" for row in rows]
+    return TwinBenchmark(f"mmvp-questions:{path}", (Files(files[::2]), Files(files[1::2])), pairs, size)
+
+
+def _question(row: Sequence[str], table: Path) -> Question:
+    _, text, options, answer = row
+    letters = re.findall(r"\(([a-z])\)", options.lower())
+    said = [part.strip() for part in re.split(r"\([a-zA-Z]\)", options)[1:]]
+    right = answer.strip().strip("()").lower()
+    if len(said) != 2 or right not in letters:
+        raise ValueError(
+            f"{table}: expected options (a) … (b) … and the letter of one of them, got {options!r} and {answer!r}"
+        )
+    return Question("question", text.strip(), said[letters.index(right)], tuple(said))
+
+
+@final
+class TwinBenchmark(Benchmark):
+    """Questions about pairs of pictures; the rows are first pictures, captioned by the question and its answer."""
+
+    def __init__(
+        self, name: str, pictures: tuple[Files, Files], pairs: Sequence[tuple[Question, Question]], size: int
+    ) -> None:
+        captions = [(f"{first.text} {first.answer}",) for first, _ in pairs]
+        super().__init__(name, pictures[0], captions, [first.kind for first, _ in pairs], size)
+        self.both, self.pairs = pictures, pairs
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        found = _TwinsOfRows(self, self.of_kinds(rows, kinds))
+        return found if isinstance(found, form) else super().items(form, rows, kinds)
+
+
+class _TwinsOfRows(TwinQuestions):
+    def __init__(self, data: TwinBenchmark, rows: Rows) -> None:
+        self._data, self._rows = data, rows
+        self.ids, self.kinds = data.ids[rows], [data.kinds[row] for row in rows]
+        self.questions = [data.pairs[row] for row in rows]
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
+        rows = self._rows[positions]
+        return torch.stack([side.squares(rows, self._data.size) for side in self._data.both], 1)
