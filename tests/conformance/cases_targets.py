@@ -265,6 +265,23 @@ def mil_loops(
     return average(both)
 
 
+def filip_loops(
+    objective: Any, x: Tensor, y: Tensor, x_mask: Tensor | None = None, y_mask: Tensor | None = None
+) -> Tensor:
+    scale = inverse(objective.temperature)
+
+    def tokens(z: Tensor, mask: Tensor | None, i: int) -> list[Tensor]:
+        return [v for n, v in enumerate(z[i]) if mask is None or mask[i, n]]
+
+    def score(own: list[Tensor], other: list[Tensor]) -> Tensor:
+        return scale * average([max(total(list(a * b)) for b in other) for a in own])
+
+    xs, ys = ([tokens(z, m, i) for i in range(len(z))] for z, m in ((x, x_mask), (y, y_mask)))
+    rows = [[score(own, other) for other in ys] for own in xs]
+    columns = [[score(own, other) for other in xs] for own in ys]
+    return average([cross_entropy(row, i) for logits in (rows, columns) for i, row in enumerate(logits)])
+
+
 CASES = (
     Case("cwcl", cwcl_loops, two, {"temperature": warm}, stop_gradient=True, matrices=(2, 1)),
     Case(
@@ -347,6 +364,19 @@ CASES = (
             swap=other_bag,
         )
         for pooling in ("mean", "max", "lse", "attention", "noisy_or")
+        for masked in (False, True)
+    ),
+    *(
+        Case(
+            "filip",
+            filip_loops,
+            partial(bags, masked=masked),
+            {"temperature": warm},
+            "masked" if masked else "",
+            cells=6,
+            matrices=(1, 4),  # three rows a picture, and what its own pair says
+            swap=other_bag,
+        )
         for masked in (False, True)
     ),
 )

@@ -96,6 +96,10 @@ class StubText(TextTower):
         mean = F.dropout(self.words(tokens), dropout, self.training).mean(1)
         return torch.tanh(self.linear(mean))
 
+    def states(self, tokens: Tensor, dropout: float = 0.0) -> Tensor:
+        """The words by themselves."""
+        return torch.tanh(self.linear(self.words(tokens))) * (tokens > 0)[..., None]
+
 
 class ThroughImage(ImageTower):
     """Its input is its output, so that a test can choose the features."""
@@ -119,7 +123,7 @@ class ThroughText(TextTower):
         return tokens
 
 
-OPTIONS: dict[str, dict[str, Any]] = {"whitened-cse": {"dropout": 0.0}}
+OPTIONS: dict[str, dict[str, Any]] = {"ebm": {"noise": 0.0}, "whitened-cse": {"dropout": 0.0}}
 """Options that keep encoding free of chance."""
 
 

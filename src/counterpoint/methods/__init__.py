@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .cwcl import CWCL
     from .diht import DistilledDiHT
     from .dual import DualEncoder
+    from .ebm import EBM
+    from .filip import FILIP
     from .fusemix import FuseMix
     from .global_local import CrossModalTerm, GlobalLocal
     from .lit import LiT
@@ -53,6 +55,8 @@ _CLASSES = {
     "CWCL": "cwcl",
     "ConVIRT": "convirt",
     "DistilledDiHT": "diht",
+    "EBM": "ebm",
+    "FILIP": "filip",
     "FuseMix": "fusemix",
     "LiT": "lit",
     "M3Col": "m3col",
@@ -82,6 +86,8 @@ _NAMES = {
     "convirt": "ConVIRT",
     "cwcl": "CWCL",
     "diht-distilled": "DistilledDiHT",
+    "ebm": "EBM",
+    "filip": "FILIP",
     "fusemix": "FuseMix",
     "lit": "LiT",
     "m3col": "M3Col",
@@ -186,6 +192,8 @@ __all__ = [
     "BYOLIP",
     "CLIP",
     "CWCL",
+    "EBM",
+    "FILIP",
     "METHODS",
     "MIL",
     "SLIP",

@@ -80,8 +80,22 @@ def read(kind: str, constructor: Callable[..., Any], given: Mapping[str, str]) -
         UnknownName: for a name that is no option, with the nearest one.
         ValueError: for a value of another type.
     """
-    check(kind, constructor, given)
-    types = options_of_arm(constructor)
+    return values(kind, options_of_arm(constructor), given)
+
+
+def values(kind: str, types: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """Texts to the types of the options; several values of one stand between slashes.
+
+    >>> values("build", {"weight": float, "names": tuple[str, ...]}, {"weight": "0.5", "names": "a/b"})
+    {'weight': 0.5, 'names': ('a', 'b')}
+
+    Raises:
+        UnknownName: for a name that is no option, with the nearest one.
+        ValueError: for a value of another type.
+    """
+    for name in given:
+        if name not in types:
+            raise unknown(f"option of {kind}", name, types)
     return {name: _value(kind, name, text, types[name]) for name, text in given.items()}
 
 
@@ -98,6 +112,7 @@ def _value(kind: str, name: str, text: str, type_: Any) -> Any:
     if text.lower() == "none" and NoneType in get_args(type_):
         return None
     try:
-        return _adapter(type_).validate_python(text)
+        several = get_origin(type_) is tuple
+        return _adapter(type_).validate_python(tuple(text.split("/")) if several else text)
     except ValidationError as error:
         raise ValueError(f"option {name}={text} of {kind}: {error.errors()[0]['msg']}") from None

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from . import heads
     from .base import ImageTower, TextTower, Tokenizer, Tower
     from .convnet import ConvNet
+    from .feature_mixture import AdditiveMixture, InterleavedMixture
     from .momentum import MomentumCopy
     from .non_local import NonLocal
     from .queue import KeyQueue
@@ -28,10 +29,12 @@ TOWERS = (
 """What a recipe can name as a tower; ``@WEIGHTS`` after it reads pretrained ones (``cnn``, ``vit``: of a run)."""
 
 _EXPORTS = {
+    "AdditiveMixture": "feature_mixture",
     "BytePairTokenizer": "tokenizer",
     "ConvNet": "convnet",
     "GroupWhitening": "whitening",
     "ImageTower": "base",
+    "InterleavedMixture": "feature_mixture",
     "KeyQueue": "queue",
     "MomentumCopy": "momentum",
     "NonLocal": "non_local",
@@ -49,10 +52,12 @@ _EXPORTS = {
 }
 __all__ = [
     "TOWERS",
+    "AdditiveMixture",
     "BytePairTokenizer",
     "ConvNet",
     "GroupWhitening",
     "ImageTower",
+    "InterleavedMixture",
     "KeyQueue",
     "MomentumCopy",
     "NonLocal",

@@ -96,3 +96,11 @@ class TextTower(Tower, ABC):
     @abstractmethod
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
         """Features of captions; ``dropout`` acts on the input of every residual block while training."""
+
+    def states(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B L width"]:
+        """Features of the tokens of captions, in the space of `forward`'s, before they are pooled; zero for padding.
+
+        Raises:
+            LookupError: for a tower without them.
+        """
+        raise LookupError(f"{type(self).__name__} has no features of single tokens of a caption")

@@ -6,6 +6,7 @@ ordinary ones of transformers: what works with this model works with its big rel
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,10 +38,30 @@ CHAT_TEMPLATE = (
 )
 """``<start><user><image>Is the cat red?<assistant>Yes.<end>``: special tokens stand between all pieces of text, so
 that a piece has the same tokens alone and in a conversation."""
-PACKAGED = Path(__file__).parent / "files" / "tiny-vlm"
-"""A trained one that comes with the package, an ordinary checkpoint of transformers (``made.json`` says how made)."""
+NAME = "tiny-vlm"
+"""What a command takes in place of the path of the model that comes with the package."""
+_SHIPPED = Path(__file__).parent / "files" / NAME
 POSITIONS = 1024
 """The longest conversation, in tokens."""
+
+
+def shipped() -> Path:
+    """The trained model that comes with the package: an ordinary checkpoint; its ``made.json`` says how it was made.
+
+    >>> (shipped() / "config.json").is_file()
+    True
+    """
+    return _SHIPPED
+
+
+def world() -> str:
+    """What the shipped model was trained on, as after ``--data``.
+
+    >>> world()
+    'scenes:companions'
+    """
+    made: dict[str, Any] = json.loads((_SHIPPED / "made.json").read_text(encoding="utf-8"))
+    return str(made["data"])
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:

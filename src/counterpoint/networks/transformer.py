@@ -75,12 +75,16 @@ class TextTransformer(TextTower):
 
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
         assert self.pooling is not None
+        mask = inside(tokens, self.tokenizer.end)
+        return pool(self.states(tokens, dropout), mask, self.pooling)
+
+    def states(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B L width"]:
         packing = Packing(inside(tokens, self.tokenizer.end))  # half of a batch of short captions is padding
         x = self.token_embedding(tokens) + self.position_embedding.weight[: tokens.shape[1]]
         x = packing.pack(x)
         for block in self.blocks:
             x = block(F.dropout(x, dropout, self.training and dropout > 0), packing)
-        return pool(packing.unpack(self.norm(x)), packing.mask, self.pooling)
+        return packing.unpack(self.norm(x))
 
 
 class VisionTransformer(ImageTower):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .contrastive.decoupled_uniformity import DecoupledUniformity
     from .contrastive.dexml import DecoupledSoftmax, MultiLabelSoftmax, OneVsAll, SoftTopK
     from .contrastive.diht import DiHT
+    from .contrastive.filip import FILIP
     from .contrastive.grouped import GroupedInfoNCE
     from .contrastive.guided import GuidedNTXent
     from .contrastive.hard_contrastive import HardContrastive
@@ -66,6 +67,7 @@ _CLASSES = {
     "DecoupledUniformity": "contrastive.decoupled_uniformity",
     "DiHT": "contrastive.diht",
     "DualView": "contrastive.moco_dual_view",
+    "FILIP": "contrastive.filip",
     "GroupedInfoNCE": "contrastive.grouped",
     "GuidedNTXent": "contrastive.guided",
     "HardContrastive": "contrastive.hard_contrastive",
@@ -109,6 +111,7 @@ _NAMES = {
     "decoupled_softmax": "DecoupledSoftmax",
     "decoupled_uniformity": "DecoupledUniformity",
     "diht": "DiHT",
+    "filip": "FILIP",
     "grouped_infonce": "GroupedInfoNCE",
     "guided_ntxent": "GuidedNTXent",
     "hard_contrastive": "HardContrastive",
@@ -181,6 +184,7 @@ __all__ = [
     "CACR",
     "CWCL",
     "DCL",
+    "FILIP",
     "MACL",
     "MIL",
     "AlignUniform",

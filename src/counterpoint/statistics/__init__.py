@@ -9,6 +9,7 @@ from ..registry import lazy_exports
 if TYPE_CHECKING:
     from . import simulation
     from .bootstrap import MultiBootstrap, StatisticsWarning, Summary, multi_bootstrap
+    from .clustered import clustered_regression, interactions
     from .comparison import Comparison, Difference, Verdict, compare_arms, decide
     from .contrasts import Contrast, contrast, linear
     from .intervals import TInterval, VerdictInterval, holm, interval_of_mean, t_interval
@@ -30,10 +31,12 @@ __all__ = [
     "TInterval",
     "Verdict",
     "VerdictInterval",
+    "clustered_regression",
     "compare_arms",
     "contrast",
     "decide",
     "holm",
+    "interactions",
     "interval_of_mean",
     "linear",
     "multi_bootstrap",
@@ -57,10 +60,12 @@ _EXPORTS = {
     "TInterval": "intervals",
     "Verdict": "comparison",
     "VerdictInterval": "intervals",
+    "clustered_regression": "clustered",
     "compare_arms": "comparison",
     "contrast": "contrasts",
     "decide": "comparison",
     "holm": "intervals",
+    "interactions": "clustered",
     "interval_of_mean": "intervals",
     "linear": "contrasts",
     "multi_bootstrap": "bootstrap",
