@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..registry import Registry, lazy_exports
 
 if TYPE_CHECKING:
+    from .assistant import VisionLanguageAssistant
     from .calibration import answer_probabilities, debiased, first_logits
     from .description import Description, describe
     from .generate import Bound, Cost
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from .method import Contrastive, Decoding
     from .mvcd import ExampleContrastive
     from .plain import Plain
+    from .prompts import read_picture
     from .ritual import Ritual
+    from .rule import rule_alone
     from .self_description import DescriptionContrastive
     from .vcd import VisualContrastive
     from .vdd import VisualDebias
@@ -66,12 +69,15 @@ _EXPORTS = {
     "LeadingQueryContrastive": "lqcd",
     "Plain": "plain",
     "Ritual": "ritual",
+    "VisionLanguageAssistant": "assistant",
     "VisualContrastive": "vcd",
     "VisualDebias": "vdd",
     "answer_probabilities": "calibration",
     "debiased": "calibration",
     "describe": "description",
     "first_logits": "calibration",
+    "read_picture": "prompts",
+    "rule_alone": "rule",
 }
 __all__ = [
     "DECODING",
@@ -87,6 +93,7 @@ __all__ = [
     "LeadingQueryContrastive",
     "Plain",
     "Ritual",
+    "VisionLanguageAssistant",
     "VisualContrastive",
     "VisualDebias",
     "answer_probabilities",
@@ -94,5 +101,7 @@ __all__ = [
     "debiased",
     "describe",
     "first_logits",
+    "read_picture",
+    "rule_alone",
 ]
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

@@ -1,0 +1,411 @@
+"""A vision-language model that answers prompts in words, decoded by any method of this room."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..types import Prompt
+from .branch import Branch, Support
+from .combine import Weights, combine
+from .description import Description, describe
+from .generate import OWN, Cost
+from .method import Decoding, Logits, Together
+from .plain import Plain
+from .prompts import Message, digest_of, image_of, message, messages_of, pictures_of, tensor_of
+from .ritual import Ritual
+from .rule import RuleAlone
+from .sampling import Sampled
+
+DESCRIBING = "describing"
+"""What the cost report calls the descriptions that a method needs."""
+DESCRIBE = (
+    "Describe everything that can be seen in this picture in detail, so that any question can be answered."
+)
+DESCRIBED = "The input image is described as follows: {description} {question}"
+_WITHOUT_PICTURES = {"leading", "without_examples"}
+"""Further prompts that differ in words: all other branches are made from a picture."""
+_KEPT = 256  # descriptions that are remembered
+
+Prompts = Sequence[Prompt]
+
+
+@final
+class VisionLanguageAssistant:
+    """A vision-language model of transformers and its processor as a `counterpoint.types.Assistant`.
+
+    What a method needs beside a prompt is made from it: ``ritual`` gets the picture transformed; ``code`` and ``vdgd``
+    a description by the model, made once a picture, which ``vdgd`` also reads before the question; ``mvcd`` the
+    prompt without its turns; ``lqcd`` decodes the prompt's neutral form and contrasts it with the prompt as it is.
+    A prompt without any picture is decoded plainly by methods that change the picture.
+
+    Sampling draws by noise of a prompt's own, from the seed and what the prompt says and shows: the same prompt and
+    seed give the same reply whichever prompts stand beside it, up to the rounding of a padded batch, and two
+    methods draw alike where their distributions are the same.
+
+    Args:
+        model: takes pixels and generates.
+        processor: of the model, with a chat template.
+        decoding: None decodes plainly.
+        do_sample: samples; else the likeliest token is taken.
+        temperature, top_p: of the sampling.
+        max_new_tokens: where a reply is cut off.
+        batch_size: prompts that are decoded at once.
+        description_prompt: asks for the description that ``code`` and ``vdgd`` need.
+        description_tokens: where it is cut off.
+
+    Attributes:
+        cost: of all calls so far, None before the first: passes of each branch and of describing, where ``"own"`` is
+            what plain decoding takes. Set it to None to count anew.
+
+    Raises:
+        ValueError: for a text-only model, a processor without pictures or without a chat template, and options out of
+            range.
+
+    Example::
+
+        assistant = VisionLanguageAssistant.load(path, VisualContrastive(), max_new_tokens=16)
+        assistant.reply([Prompt("Is there a cat in the picture? Answer yes or no.", read_picture("cat.png"))])
+    """
+
+    cost: Cost | None = None
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        decoding: Decoding | None = None,
+        *,
+        do_sample: bool = False,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        max_new_tokens: int = 64,
+        batch_size: int = 16,
+        description_prompt: str = DESCRIBE,
+        description_tokens: int = 256,
+    ) -> None:
+        _check_parts(model, processor)
+        if not temperature > 0:
+            raise ValueError(
+                f"temperature={temperature}: must be positive; do_sample=False takes the likeliest token"
+            )
+        if not 0 < top_p <= 1:
+            raise ValueError(f"top_p={top_p}: must lie above 0 and not above 1")
+        for name, value in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"{name}={value}: must be at least 1")
+        self.model, self.processor = model.eval(), processor
+        self.decoding: Decoding = Plain() if decoding is None else decoding
+        self.do_sample, self.temperature, self.top_p = do_sample, temperature, top_p
+        self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
+        self.description_prompt, self.description_tokens = description_prompt, description_tokens
+        self._described: OrderedDict[bytes, Description] = OrderedDict()
+        self._makers: dict[str, Callable[[Prompts, Prompts], Any]] = {
+            "leading": lambda given, own: self.inputs(given),
+            "without_examples": lambda given, own: self.inputs([replace(prompt, turns=()) for prompt in own]),
+            "transformed": lambda given, own: self.inputs([self._transformed(prompt) for prompt in own]),
+            "description": lambda given, own: self._descriptions(given),
+        }
+
+    @classmethod
+    def load(
+        cls, name: str | Path, decoding: Decoding | None = None, *, device: str | None = None, **options: Any
+    ) -> Self:
+        """A model that was saved with its processor, or that the Hugging Face hub has.
+
+        Args:
+            name: a folder, or the name of a model on the hub.
+            decoding: None decodes plainly.
+            device: where it runs; a GPU if there is one, unless given.
+            options: see the class.
+
+        Raises:
+            ValueError: for a model that is no vision-language model, and as the class says.
+            OSError: where there is no such model.
+        """
+        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+        kind = AutoConfig.from_pretrained(name).model_type
+        try:
+            model = AutoModelForImageTextToText.from_pretrained(name)
+        except ValueError as error:
+            if "Unrecognized configuration class" not in str(error):
+                raise
+            raise ValueError(
+                f"{name} is a {kind} model, which takes no pictures; give a vision-language model, one that "
+                "transformers loads with AutoModelForImageTextToText"
+            ) from error
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(model.to(device), AutoProcessor.from_pretrained(name), decoding, **options)
+
+    def reply(self, prompts: Prompts, *, seed: int = 0) -> list[str]:
+        """A reply to each prompt, without special tokens.
+
+        Args:
+            prompts: what is asked.
+            seed: of the sampling; without effect where the likeliest token is taken.
+
+        Raises:
+            ValueError: where the method needs what a prompt does not give, or the processor makes no pixels.
+        """
+        replies = [""] * len(prompts)
+        for places in self._batches(prompts):
+            batch = [prompts[place] for place in places]
+            drawn = [Sampled(self.temperature, self.top_p, batch, seed)] if self.do_sample else []
+            tokens = self._generate(batch, self._method(batch), self.max_new_tokens, drawn)
+            said = self.processor.batch_decode(tokens, skip_special_tokens=True)
+            for place, text in zip(places, said, strict=True):
+                replies[place] = text.strip()
+        return replies
+
+    def word_logits(self, prompts: Prompts, words: Sequence[str]) -> Float[Tensor, "n w"]:
+        """How strongly each word begins the reply, by the method's combined logits at the reply's first position.
+
+        The plausibility rule is left out: it would leave no word where all are unlikely.
+
+        Args:
+            prompts: what is asked.
+            words: each with a small or a capital first letter; the probabilities of both add up.
+
+        Raises:
+            ValueError: if two words begin with the same token, or one with none.
+        """
+        tokens = self._first_tokens(words)
+        result = torch.zeros(len(prompts), len(words))
+        for places in self._batches(prompts):
+            batch = [prompts[place] for place in places]
+            combined = _Combined(self._method(batch))
+            self._generate(batch, combined, 1, [])
+            of_words = [combined.logits[:, ids].logsumexp(-1) for ids in tokens]
+            result[places] = torch.stack(of_words, -1).float().cpu()
+        return result
+
+    def inputs(self, prompts: Prompts) -> dict[str, Any]:
+        """What the model's ``forward`` and ``generate`` take for some prompts, all of them with as many pictures.
+
+        Raises:
+            ValueError: where the processor makes no pixels of a picture.
+        """
+        texts = [self._written(messages_of(prompt), add_generation_prompt=True) for prompt in prompts]
+        pictures = [[image_of(picture) for picture in pictures_of(prompt)] for prompt in prompts]
+        begun = self.processor.tokenizer.bos_token
+        made = self.processor(
+            text=texts,
+            images=pictures if pictures[0] else None,
+            padding=True,
+            padding_side="left",
+            add_special_tokens=not (begun and texts[0].startswith(begun)),
+            return_tensors="pt",
+        )
+        if pictures[0] and not any(key.startswith("pixel_values") for key in made):
+            raise ValueError(
+                f"{type(self.processor).__name__} made no pixel_values of a picture (only {', '.join(made)}); "
+                "give the processor that belongs to the model"
+            )
+        return {
+            key: value.to(self.model.device, self.model.dtype if value.is_floating_point() else None)
+            for key, value in made.items()
+        }
+
+    def _batches(self, prompts: Prompts) -> Iterator[list[int]]:
+        """Places of prompts with as many pictures, so that each batch has one form."""
+        alike: dict[int, list[int]] = {}
+        for place, prompt in enumerate(prompts):
+            alike.setdefault(len(pictures_of(prompt)), []).append(place)
+        for places in alike.values():
+            for start in range(0, len(places), self.batch_size):
+                yield places[start : start + self.batch_size]
+
+    def _method(self, batch: Prompts) -> Decoding:
+        from_words = all(branch.needs in _WITHOUT_PICTURES for branch in self.decoding.branches())
+        return self.decoding if from_words or pictures_of(batch[0]) else Plain()
+
+    def _generate(
+        self, given: Prompts, method: Decoding, max_new_tokens: int, drawn: Sequence[Sampled]
+    ) -> Int[Tensor, "b t"]:
+        """The new tokens. Warpers are left to ``drawn``, after which the largest score is the sample."""
+        needed = {branch.needs for branch in method.branches() if branch.needs is not None}
+        if missing := sorted(needed - set(self._makers)):
+            raise ValueError(
+                f"{type(self.decoding).__name__} needs {missing[0]}=…, which cannot be made from a prompt; call the "
+                f"model's generate with decoding.on(inputs, {missing[0]}=…)"
+            )
+        own = self._own(given, method, needed)
+        inputs = self.inputs(own)
+        bound = method.on(
+            inputs, model=self.model, **{need: self._makers[need](given, own) for need in sorted(needed)}
+        )
+        plain = {"do_sample": False, "num_beams": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 50}
+        tokens: Tensor = self.model.generate(
+            **inputs,
+            **plain,
+            custom_generate=bound,
+            max_new_tokens=max_new_tokens,
+            logits_processor=list(drawn),
+        )
+        assert bound.cost is not None
+        self._spend(bound.cost.passes, bound.cost.positions)
+        return tokens[:, -bound.cost.passes[OWN] :]
+
+    def _own(self, given: Prompts, method: Decoding, needed: set[str]) -> Prompts:
+        """What the user's own branch reads."""
+        own = given
+        if "leading" in needed:
+            own = [
+                prompt if prompt.neutral is None else replace(prompt, text=prompt.neutral) for prompt in own
+            ]
+        if any(isinstance(branch, Support) for branch in method.branches()):
+            words = self.processor.batch_decode(self._descriptions(given).words, skip_special_tokens=True)
+            own = [
+                replace(prompt, text=DESCRIBED.format(description=text.strip(), question=prompt.text))
+                for prompt, text in zip(own, words, strict=True)
+            ]
+        return own
+
+    def _transformed(self, prompt: Prompt) -> Prompt:
+        ritual = next(method for method in _parts(self.decoding) if isinstance(method, Ritual))
+        if prompt.picture is None:
+            return prompt
+        return replace(prompt, picture=tensor_of(ritual.transform(image_of(prompt.picture))))
+
+    def _descriptions(self, prompts: Prompts) -> Description:
+        """The model's description of the picture of each prompt, the last one that is shown."""
+        pictures = [pictures_of(prompt)[-1] for prompt in prompts]
+        keys = [digest_of(picture) for picture in pictures]
+        new = {
+            key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self._described
+        }
+        found = {key: self._described[key] for key in keys if key in self._described}
+        if new:
+            inputs = self.inputs([Prompt(self.description_prompt, picture) for picture in new.values()])
+            made = describe(self.model, inputs, max_new_tokens=self.description_tokens)
+            positions = len(new) * (inputs["input_ids"].shape[1] + made.passes - 1)
+            self._spend({DESCRIBING: made.passes}, {DESCRIBING: positions})
+            found |= {key: _row(made, row) for row, key in enumerate(new)}
+        self._described |= found
+        while len(self._described) > _KEPT:
+            self._described.popitem(last=False)
+        return _rows([found[key] for key in keys])
+
+    def _spend(self, passes: Mapping[str, int], positions: Mapping[str, int]) -> None:
+        before = self.cost or Cost({}, {})
+        self.cost = Cost(
+            Counter(before.passes) + Counter(passes), Counter(before.positions) + Counter(positions)
+        )
+
+    def _written(self, messages: list[Message], **options: Any) -> str:
+        text: str = self.processor.apply_chat_template(messages, tokenize=False, **options)
+        return text
+
+    def _first_tokens(self, words: Sequence[str]) -> list[list[int]]:
+        """The tokens by which a reply can begin with each word, in the form in which the template writes replies."""
+        asked = messages_of(Prompt("?"))
+        before = self._written(asked, add_generation_prompt=True)
+        found: list[list[int]] = []
+        taken: dict[int, str] = {}
+        for word in words:
+            said = [self._first_token(asked, before, each) for each in (word, word[:1].upper() + word[1:])]
+            ids = {token for token in said if token is not None}
+            if not ids:
+                raise ValueError(f"{word!r} begins with no token of the model's; ask for another word")
+            for token in ids:
+                if token in taken:
+                    raise ValueError(
+                        f"{taken[token]!r} and {word!r} begin with the same token ("
+                        f"{self.processor.tokenizer.convert_ids_to_tokens(token)!r}), so that one position cannot "
+                        "tell them apart; ask for words that begin differently"
+                    )
+            taken |= dict.fromkeys(ids, word)
+            found.append(sorted(ids))
+        return found
+
+    def _first_token(self, asked: list[Message], before: str, word: str) -> int | None:
+        """None for what the model has no token for."""
+        whole = self._written([*asked, message("assistant", word)])
+        if not whole.startswith(before):
+            whole = before + word
+        start, ids = (
+            self.processor.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (before, whole)
+        )
+        same = next((i for i, (a, b) in enumerate(zip(start, ids, strict=False)) if a != b), len(start))
+        if not word or same == len(ids) or ids[same] == self.processor.tokenizer.unk_token_id:
+            return None
+        return int(ids[same])
+
+
+@final
+class _Combined(Decoding):
+    """Decodes plainly, and remembers what a method would combine."""
+
+    logits: Logits
+
+    def __init__(self, method: Decoding) -> None:
+        self.method = method
+
+    def branches(self) -> tuple[Branch, ...]:
+        return self.method.branches()
+
+    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+        self.logits = combine(own, others, self.method.weights(own, others))
+        return Weights([0.0] * len(others))
+
+    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        return torch.ones_like(own, dtype=torch.bool)
+
+
+def _parts(method: Decoding) -> Iterator[Decoding]:
+    """The methods that a method is made of."""
+    if isinstance(method, Together):
+        for each in method.methods:
+            yield from _parts(each)
+    elif isinstance(method, RuleAlone):
+        yield from _parts(method.method)
+    else:
+        yield method
+
+
+def _check_parts(model: Any, processor: Any) -> None:
+    taken = {*inspect.signature(model.forward).parameters}
+    if not any(name.startswith("pixel_values") for name in taken):
+        raise ValueError(
+            f"{type(model).__name__} takes no pixel_values: it reads text only; give a vision-language model"
+        )
+    fields = getattr(getattr(processor, "image_processor", None), "model_input_names", ())
+    if not any(name.startswith("pixel_values") for name in fields):
+        raise ValueError(
+            f"{type(processor).__name__} makes no pixel_values of a picture; give the processor of the vision-language "
+            "model, as AutoProcessor loads it, and not its tokenizer"
+        )
+    if not getattr(processor, "chat_template", None):
+        raise ValueError(
+            f"{type(processor).__name__} has no chat template, so that it is not known how {type(model).__name__} is "
+            "asked; set processor.chat_template to the form that the model was trained with"
+        )
+
+
+def _row(description: Description, row: int) -> Description:
+    """One row; what it took is counted where it was made."""
+    one = slice(row, row + 1)
+    return Description(
+        (description.words[row],),
+        description.places[one],
+        description.highest[one],
+        description.total[one],
+        0,
+    )
+
+
+def _rows(rows: Sequence[Description]) -> Description:
+    words = tuple(row.words[0] for row in rows)
+    places, highest, total = (
+        torch.cat([getattr(row, name) for row in rows]) for name in ("places", "highest", "total")
+    )
+    return Description(words, places, highest, total, passes=0)

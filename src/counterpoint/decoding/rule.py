@@ -1,0 +1,56 @@
+"""What a method's plausibility rule does by itself: the baseline that keeps its effect apart from the contrast's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from .branch import Branch
+from .combine import Weights
+from .method import Contrastive, Decoding, Logits, Together
+from .plain import Plain
+
+
+@final
+@dataclass(frozen=True)
+class RuleAlone(Decoding):
+    """``l`` over the tokens that another method keeps, for rules that look at its branches too.
+
+    Attributes:
+        method: whose rule it is.
+    """
+
+    method: Decoding
+
+    @property
+    def beams(self) -> bool:  # type: ignore[override] # a fact about its method
+        return self.method.beams
+
+    def branches(self) -> tuple[Branch, ...]:
+        return self.method.branches()
+
+    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+        return Weights([0.0] * len(others))
+
+    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        return self.method.keep(own, others)
+
+
+def rule_alone(method: Decoding) -> Decoding | None:
+    """A method with contrast 0, which leaves its plausibility rule; None where that keeps every token.
+
+    >>> from counterpoint.decoding import Ritual, VisualContrastive
+    >>> rule_alone(VisualContrastive(alpha=1.0, beta=0.1))
+    Plain(beta=0.1)
+    >>> rule_alone(VisualContrastive(beta=0.1) + Ritual(beta=0.2))
+    Plain(beta=0.2)
+    """
+    methods = method.methods if isinstance(method, Together) else (method,)
+    if not all(isinstance(each, Contrastive) for each in methods):
+        return RuleAlone(method)
+    beta = max(each.beta for each in methods if isinstance(each, Contrastive))
+    return Plain(beta) if beta > 0 else None

@@ -1,0 +1,36 @@
+"""Sampling that does not depend on the batch: noise of each prompt's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..types import Prompt
+from .prompts import key_of
+
+
+@final
+class Sampled:
+    """A logits processor after all others, to which the largest score is a sample: ``argmax_y log p(y) − log E_y``, E_y
+    exponential, drawn for each row by itself."""
+
+    def __init__(self, temperature: float, top_p: float, prompts: Sequence[Prompt], seed: int) -> None:
+        self.temperature, self.top_p = temperature, top_p
+        self.generators = [torch.Generator().manual_seed(key_of(prompt, seed)) for prompt in prompts]
+
+    def __call__(self, input_ids: Int[Tensor, "b t"], scores: Float[Tensor, "b v"]) -> Float[Tensor, "b v"]:
+        from transformers import TopPLogitsWarper
+
+        scores = scores.float() / self.temperature
+        if self.top_p < 1:
+            scores = TopPLogitsWarper(self.top_p)(input_ids, scores)
+        tiny = torch.finfo(torch.float32).tiny
+        drawn = [
+            torch.empty(scores.shape[1]).exponential_(generator=own).clamp(min=tiny)
+            for own in self.generators
+        ]
+        return scores - torch.stack(drawn).log().to(scores.device)
