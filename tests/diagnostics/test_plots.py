@@ -23,6 +23,12 @@ def figures() -> dict[str, Figure]:
             {"a": rng.random((5, 2)), "b": rng.random((5, 2))}, x="x", y="y", equal=True
         ),
         "heat": plots.heat(np.array([[1.0, 0.25], [np.nan, 0.0]]), ["r", "s"], ["c", "d"]),
+        "contours": plots.contours(
+            np.linspace(-1, 1, 5), np.hypot(*np.mgrid[-1:1:5j, -1:1:5j]), x="first", y="second"
+        ),
+        "gallery": plots.gallery(
+            [[rng.integers(0, 255, (8, 8, 3), dtype=np.uint8), rng.random((3, 3))]], ["picture", "map"]
+        ),
     }
 
 
@@ -52,3 +58,25 @@ def test_what_is_drawn_is_what_was_given() -> None:
     assert "−0.5" in [text.get_text() for text in bars.texts]
     cells = [text.get_text() for text in figures()["heat"].axes[0].texts]
     assert cells == ["1", ".25", ".00"]
+
+
+def test_cells_keep_their_sign() -> None:
+    axes = plots.heat(np.array([[-0.05, -0.001]]), ["r"], ["c", "d"]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["−.05", ".00"]
+
+
+def test_contours_are_of_the_values_that_are_finite_and_a_plain_has_none() -> None:
+    at = np.linspace(-1, 1, 5)
+    values = np.add.outer(at**2, 2 * at**2)
+    values[0, 0] = np.inf
+    levels = plots.contours(at, values, x="x", y="y").axes[0].collections[0].levels
+    assert levels.min() > 0
+    assert levels.max() == pytest.approx(3)
+    assert not plots.contours(at, np.ones((5, 5)), x="x", y="y").axes[0].collections
+
+
+def test_a_gallery_has_pictures_in_rows_under_headings() -> None:
+    rows = [[np.zeros((4, 4, 3), np.uint8), np.eye(2)] for _ in range(3)]
+    axes = plots.gallery(rows, ["a", "b"]).axes
+    assert [each.get_title() for each in axes] == ["a", "b", "", "", "", ""]
+    np.testing.assert_array_equal(axes[1].images[0].get_array(), np.eye(2))

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from .inside.cka import CKA
     from .inside.fourier import band_noise, relative_log_amplitude, spatial_variance
     from .inside.hessian import top_eigenvalues
+    from .inside.landscape import Landscape, landscape
     from .inside.lesions import lesion, lesions
+    from .inside.neighbours import named_by_neighbours
+    from .inside.residuals import Residuals, residuals
     from .inversion import average_precision, to_image, to_text
     from .negatives import Hardness, hardness
     from .overview import describe
@@ -39,6 +42,8 @@ _EXPORTS = {
     "Concentration": "augmentation",
     "Features": "features",
     "Hardness": "negatives",
+    "Landscape": "inside.landscape",
+    "Residuals": "inside.residuals",
     "Step": "capture",
     "alignment": "geometry",
     "arithmetic": "analogies",
@@ -58,13 +63,16 @@ _EXPORTS = {
     "explained_variance": "geometry",
     "hardness": "negatives",
     "induced_positives": "cooccurrence",
+    "landscape": "inside.landscape",
     "lesion": "inside.lesions",
     "lesions": "inside.lesions",
     "most_similar": "dense",
     "multiple_correlation": "regression",
+    "named_by_neighbours": "inside.neighbours",
     "normalised": "cooccurrence",
     "principal_angles": "cooccurrence",
     "relative_log_amplitude": "inside.fourier",
+    "residuals": "inside.residuals",
     "separability": "gap",
     "spatial_variance": "inside.fourier",
     "std_per_dimension": "geometry",
@@ -81,6 +89,8 @@ __all__ = [
     "Concentration",
     "Features",
     "Hardness",
+    "Landscape",
+    "Residuals",
     "Step",
     "alignment",
     "arithmetic",
@@ -100,13 +110,16 @@ __all__ = [
     "explained_variance",
     "hardness",
     "induced_positives",
+    "landscape",
     "lesion",
     "lesions",
     "most_similar",
     "multiple_correlation",
+    "named_by_neighbours",
     "normalised",
     "principal_angles",
     "relative_log_amplitude",
+    "residuals",
     "separability",
     "spatial_variance",
     "std_per_dimension",

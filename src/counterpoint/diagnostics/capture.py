@@ -64,6 +64,7 @@ class Captured:
         attention: of each block that has any, ``(B, heads, n, n)``; rows are queries and sum to 1.
         output: the tower's own.
         grid: rows and columns of patches, where tokens are patches.
+        entry: the state that enters the first block.
     """
 
     steps: tuple[Step, ...]
@@ -71,12 +72,24 @@ class Captured:
     attention: tuple[Float[Tensor, "B heads n n"], ...]
     output: Float[Tensor, "B width"]
     grid: tuple[int, int] | None
+    entry: Tensor
 
     @property
     def prefix(self) -> int:
         """How many tokens stand before the patches: the class's and registers."""
         tokens = self.states[0].shape[1]
         return 0 if self.grid is None else tokens - self.grid[0] * self.grid[1]
+
+    @property
+    def patches(self) -> tuple[int, int]:
+        """The grid.
+
+        Raises:
+            ValueError: if tokens are no patches.
+        """
+        if self.grid is None:
+            raise ValueError("there is no grid of patches: give a vision transformer (vit, timm:vit_…)")
+        return self.grid
 
     def maps(self) -> tuple[Float[Tensor, "B C H W"], ...]:
         """The states as maps over the picture, without class and register tokens.
@@ -89,6 +102,28 @@ class Captured:
         if self.grid is None:
             raise ValueError("these states are of tokens of a text: they are no map over a picture")
         return tuple(s[:, self.prefix :].mT.reshape(len(s), -1, *self.grid) for s in self.states)
+
+    def block_maps(self) -> dict[int, Float[Tensor, "B C H W"]]:
+        """The map after each block, by its number.
+
+        Raises:
+            ValueError: as of `maps`.
+        """
+        return {step.block: each for step, each in zip(self.steps, self.maps(), strict=True)}
+
+    def branches(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Of each step, the state that it is given and what it adds to it.
+
+        Raises:
+            ValueError: for blocks that have no halves (convolutions), which may do more than add.
+        """
+        if any(step.kind == "block" for step in self.steps):
+            raise ValueError(
+                "what a step adds is known of pre-norm transformer blocks alone: give a transformer "
+                "(vit, transformer, timm:vit_…, open_clip:ViT-…)"
+            )
+        given = (self.entry, *self.states[:-1])
+        return tuple((before, after - before) for before, after in zip(given, self.states, strict=True))
 
     def attended(self) -> tuple[Float[Tensor, "B heads n n"], ...]:
         """The attention.
@@ -127,6 +162,7 @@ def captured(tower: Tower, inputs: Tensor) -> Captured:
     steps: list[Step] = []
     states: list[Tensor] = []
     attention: list[Tensor] = []
+    entry: list[Tensor] = []
     current: list[int] = []
 
     def keep(step: Step, state: Any) -> None:
@@ -134,7 +170,12 @@ def captured(tower: Tower, inputs: Tensor) -> Captured:
         states.append((state[0] if isinstance(state, tuple) else state).detach())
 
     def enter(index: int) -> Any:
-        return lambda block, args, kwargs: current.append(index)
+        def hook(block: nn.Module, args: Any, kwargs: Any) -> None:
+            current.append(index)
+            if not entry:
+                entry.append((args[0] if args else kwargs["hidden_states"]).detach())
+
+        return hook
 
     def leave(index: int, kind: str) -> Any:
         def hook(block: nn.Module, args: Any, output: Any) -> None:
@@ -166,7 +207,7 @@ def captured(tower: Tower, inputs: Tensor) -> Captured:
         tower.train(was_training)
         for handle in handles:
             handle.remove()
-    return _checked(tower, inputs, steps, states, attention, output)
+    return _checked(tower, inputs, steps, [*entry, *states], attention, output)
 
 
 def blocks_of(tower: nn.Module) -> Sequence[nn.Module]:
@@ -234,20 +275,21 @@ def _checked(
     attention: Sequence[Tensor],
     output: Tensor,
 ) -> Captured:
+    """``states`` are the one that enters the first block and those after the steps."""
     if isinstance(tower, TextTransformer):  # its states are packed: those of the captions' own tokens alone
         packing = Packing(inside(inputs, tower.tokenizer.end))
         states = [packing.unpack(s) for s in states]
     if any(s.ndim not in (3, 4) or len(s) != len(inputs) for s in states):
         raise ValueError(
-            f"the blocks of {type(tower).__name__} give states of shape {tuple(states[0].shape)} for "
+            f"the blocks of {type(tower).__name__} give states of shape {tuple(states[1].shape)} for "
             f"{len(inputs)} inputs: neither tokens (B, n, W) nor maps (B, C, H, W) of the batch"
         )
     if any(a.ndim != 4 or len(a) != len(inputs) for a in attention):
         attention = []  # in windows: no matrix of all tokens
     grid = None
-    if isinstance(tower, ImageTower) and states[0].ndim == 3:
-        grid = _grid(tower, states[0].shape[1])
-    return Captured(tuple(steps), tuple(states), tuple(attention), output, grid)
+    if isinstance(tower, ImageTower) and states[1].ndim == 3:
+        grid = _grid(tower, states[1].shape[1])
+    return Captured(tuple(steps), tuple(states[1:]), tuple(attention), output, grid, states[0])
 
 
 def _grid(tower: ImageTower, tokens: int) -> tuple[int, int]:

@@ -23,8 +23,9 @@ def describe(model: Embedder, data: PairedData, rows: Rows) -> dict[str, float]:
     ``effective_rank_image``/``_text``, ``components_99_image``/``_text`` (principal components for 99 % of
     the variance), ``std_image``/``_text`` (mean deviation per dimension times √d; 1 is well spread, 0
     collapsed), and ``arithmetic_tone``/``arithmetic_gender`` where the data has these labels. A row's text is
-    its first evaluation caption. A model of one modality has only the numbers of that one. NaN where a number
-    is undefined for so few rows.
+    its first evaluation caption. A model of one modality has only the numbers of that one, and one
+    whose pictures and texts are not points of one space (filip's sets of tokens) none of both. NaN where a number is
+    undefined for so few rows.
 
     Args:
         model: an embedder, or its `Features`; the default head is described.
@@ -43,7 +44,8 @@ def describe(model: Embedder, data: PairedData, rows: Rows) -> dict[str, float]:
     if "text" in features.embeds:
         embedded["text"] = features.texts([data.evaluation_captions(int(row))[0] for row in rows])
     numbers = {}
-    if len(embedded) == 2:
+    together = len(embedded) == 2 and embedded["image"].shape[1] == embedded["text"].shape[1]
+    if together:
         image, text = embedded["image"], embedded["text"]
         numbers = {
             "alignment": alignment(image, text),
@@ -56,6 +58,6 @@ def describe(model: Embedder, data: PairedData, rows: Rows) -> dict[str, float]:
         numbers[f"components_99_{name}"] = components(z)
         numbers[f"std_{name}"] = float(std_per_dimension(z).mean()) * z.shape[1] ** 0.5
     for attribute in ATTRIBUTES:
-        if attribute in data.labels and len(embedded) == 2:
+        if attribute in data.labels and together:
             numbers[f"arithmetic_{attribute}"] = arithmetic(features, data, rows, attribute)
     return numbers

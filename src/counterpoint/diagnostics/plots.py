@@ -134,13 +134,13 @@ def scatter(groups: Mapping[str, Float[np.ndarray, "_ 2"]], *, x: str, y: str, e
 
 
 def heat(matrix: Float[np.ndarray, "rows columns"], rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """A matrix of values in [0, 1], dark for 1, each written into its cell."""
+    """A matrix of values up to 1, dark for 1 and light for 0 and below, each written into its cell."""
     side = 0.9 + 0.42 * len(columns)
     figure, axes = _empty("", "", width=side + 1.2, height=0.9 + 0.36 * len(rows))
     with mpl.rc_context(_STYLE):
         axes.imshow(
             matrix,
-            cmap=mpl.colors.LinearSegmentedColormap.from_list("", ["#eef3f8", COLOURS[0]]),
+            cmap=_shades(),
             vmin=0,
             vmax=1,
             aspect="auto",
@@ -155,12 +155,54 @@ def heat(matrix: Float[np.ndarray, "rows columns"], rows: Sequence[str], columns
                 axes.text(
                     j,
                     i,
-                    f"{matrix[i, j]:.2f}"[-3:] if matrix[i, j] < 0.995 else "1",
+                    _cell(float(matrix[i, j])),
                     ha="center",
                     va="center",
                     fontsize=7,
                     color="white" if dark else "black",
                 )
+    return figure
+
+
+def contours(
+    at: Float[np.ndarray, " n"], values: Float[np.ndarray, "n n"], *, x: str, y: str, levels: int = 9
+) -> Figure:
+    """Lines of equal value over a square, each with its value, and a cross in the middle.
+
+    Args:
+        at: positions along both axes.
+        values: ``[i, j]`` at ``(at[i], at[j])``; where they are not finite nothing is drawn.
+        x, y: what the axes are.
+        levels: about how many lines; more of them near the lowest value.
+    """
+    figure, axes = _empty(x, y, height=3.4)
+    with mpl.rc_context(_STYLE):
+        shown = np.ma.masked_invalid(values.T)
+        low, high = float(shown.min()), float(shown.max())
+        steps = low + (high - low) * np.linspace(0, 1, levels + 1)[1:] ** 2
+        if high > low:
+            drawn = axes.contour(at, at, shown, levels=steps, colors=COLOURS[0], linewidths=1.2)
+            axes.clabel(drawn, fmt=lambda value: f"{value:.3g}".replace("-", "−"), fontsize=7, colors=INK)
+        axes.plot([0], [0], "+", color=COLOURS[1], markersize=9)
+        axes.set(aspect="equal")
+        axes.grid(visible=False)
+    return figure
+
+
+def gallery(rows: Sequence[Sequence[np.ndarray]], columns: Sequence[str]) -> Figure:
+    """Pictures in rows under headings: ``(H, W, 3)`` in colour, ``(h, w)`` as a map of values, dark for its highest."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(1.0 * len(columns), 0.3 + 1.0 * len(rows)), layout="constrained")
+        grid: Sequence[Sequence[Axes]] = figure.subplots(len(rows), len(columns), squeeze=False).tolist()
+        for i, j in np.ndindex(len(rows), len(columns)):
+            axes, picture = grid[i][j], rows[i][j]
+            if picture.ndim == 3:
+                axes.imshow(picture, interpolation="none")
+            else:
+                axes.imshow(picture, cmap=_shades(), vmin=0, interpolation="none")
+            axes.axis("off")
+            if not i:
+                axes.set_title(columns[j], fontsize=9)
     return figure
 
 
@@ -180,6 +222,21 @@ def svg(figure: Figure, name: str) -> str:
     for colour, variable in _VARIABLES.items():
         text = re.sub(re.escape(colour), f"var({variable})", text, flags=re.IGNORECASE)
     return text
+
+
+def _shades() -> mpl.colors.Colormap:
+    return mpl.colors.LinearSegmentedColormap.from_list("", ["#eef3f8", COLOURS[0]])
+
+
+def _cell(value: float) -> str:
+    """Two decimals without the zero before them.
+
+    >>> _cell(0.25), _cell(-0.031), _cell(0.999)
+    ('.25', '−.03', '1')
+    """
+    if value >= 0.995:
+        return "1"
+    return f"{'−' if round(value, 2) < 0 else ''}{abs(value):.2f}".replace("0.", ".", 1)
 
 
 def _empty(x: str, y: str, width: float = 5.6, height: float = 2.8) -> tuple[Figure, Axes]:

@@ -32,6 +32,23 @@ def logistic(
     return predicted
 
 
+def class_probabilities(
+    train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"], k: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """From features to what `logistic` holds for the probability of each class, 0 for those without training rows."""
+    from sklearn.linear_model import LogisticRegression
+
+    scaler = _scaler(train)
+    classifier = LogisticRegression(max_iter=1000).fit(scaler.transform(train), classes)
+
+    def read(features: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m k"]:
+        found = np.zeros((len(features), k))
+        found[:, classifier.classes_] = classifier.predict_proba(scaler.transform(features))
+        return found
+
+    return read
+
+
 def naive_bayes(
     train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"], test: Float[np.ndarray, "m d"], k: int
 ) -> Int[np.ndarray, " m"]:

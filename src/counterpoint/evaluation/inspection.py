@@ -15,7 +15,17 @@ from jaxtyping import Bool, Float
 
 from ..data.base import PairedData, Rows
 from ..data.frames import sheet
-from ..data.items import Choices, Contrasts, Items, Regions, Renditions, Squares
+from ..data.items import (
+    Bootstraps,
+    Choices,
+    Contrasts,
+    Items,
+    Narrations,
+    Questions,
+    Regions,
+    Renditions,
+    Squares,
+)
 from ..diagnostics.features import Features
 from ..files import writing
 from ..types import Embedder, Scores
@@ -134,10 +144,28 @@ def _of_items(
             return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, f"✓ {right}", f"✗ {wrong}"))
         if isinstance(items, Renditions):
             return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, items.captions[k]))
+        if isinstance(items, Narrations):
+            right = items.options[k][int(items.answers[k])]
+            lines = [f"“{items.said[k]}”", items.questions[k], f"✓ {right}"]
+            return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, *lines))
+        if isinstance(items, Bootstraps):
+            return _asked_again(items, k)
+        if isinstance(items, Questions):
+            question = items.questions[k]
+            return Exhibit(_pixels(items.pictures(at)[0]), (kind, question.text, f"✓ {question.answer}"))
         assert isinstance(items, Regions)
         return _map(items, k, model, data)
 
     return show
+
+
+def _asked_again(items: Bootstraps, k: int) -> Exhibit:
+    """An item as it is, and in the variant that counts."""
+    from .answering.bootstrapped import VLB, bootstrap
+
+    before, (after, _) = items.sample(k), bootstrap(items, k, VLB.primary)
+    lines = (f"[{items.kinds[k]}, {VLB.primary}]", after.question.text, f"✓ {after.question.answer}")
+    return Exhibit(_side_by_side([_pixels(before.picture), _pixels(after.picture)]), lines)
 
 
 def _said(model: Embedder, data: PairedData, items: Choices, k: int) -> list[str]:

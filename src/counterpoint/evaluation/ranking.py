@@ -56,7 +56,7 @@ class Ranking:
 def rank(
     model: Embedder,
     queries: Float[Tensor, "n d"],
-    gallery: Float[Tensor, "m d"],
+    gallery: Float[Tensor, "m e"],
     correct: Sequence[Sequence[int]],
 ) -> Ranking:
     """Rank the gallery for every query, exactly, a panel of queries at a time.

@@ -92,10 +92,19 @@ class Results:
 
 def default_tasks(data: PairedData) -> tuple[str, ...]:
     """The default tasks, less those that ask for labels the data does not have."""
+    return applicable(data, DEFAULT_TASKS)
+
+
+def applicable(data: PairedData, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of some tasks that the data has labels and items for, in its first test set."""
     found = []
-    for name in DEFAULT_TASKS:
-        with suppress(NotApplicable):
-            check_data(create(name), data)
+    for name in names:
+        task = create(name)
+        form = getattr(task, "form", None)
+        with suppress(NotApplicable, LookupError):
+            check_data(task, data)
+            if form is not None:
+                data.items(form, next(iter(data.splits.test.values())))
             found.append(name)
     return tuple(found)
 

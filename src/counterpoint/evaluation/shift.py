@@ -123,7 +123,7 @@ def _candidates(
 def _hits(
     features: Features,
     images: Float[Tensor, "k d"],
-    captions: Float[Tensor, "m d"],
+    captions: Float[Tensor, "m e"],
     candidates: Int[np.ndarray, "k ways"],
 ) -> Float[np.ndarray, " k"]:
     parts = []

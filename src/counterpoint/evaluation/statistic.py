@@ -78,6 +78,22 @@ def _f1_per_class(values: Float[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarr
     return 2 * hits[occurs] / (of_class + said)[occurs], of_class[occurs]
 
 
+def f1_of(values: Float[np.ndarray, " n"], place: int) -> float:
+    """The F1 of one class, 0 where no example is of it or taken for it.
+
+    >>> f1_of(true_and_predicted(np.array([0, 0, 1]), np.array([0, 1, 1])), 0)
+    0.6666666666666666
+
+    Args:
+        values: outcomes made by `true_and_predicted`.
+        place: the class.
+    """
+    true = np.floor(values).astype(np.int64)
+    said = np.rint((values - true) * CLASSES).astype(np.int64)
+    both, either = np.sum((true == place) & (said == place)), np.sum(true == place) + np.sum(said == place)
+    return float(2 * both / max(int(either), 1))
+
+
 def macro_f1(values: Float[np.ndarray, " n"]) -> float:
     """The mean F1 over the classes that occur.
 
@@ -97,6 +113,148 @@ def weighted_f1(values: Float[np.ndarray, " n"]) -> float:
     return float(np.average(scores, weights=counts))
 
 
+def _yes(values: Float[np.ndarray, " n"]) -> tuple[int, int, int]:
+    """How many are of class 1, were taken for it, and both."""
+    true = np.floor(values).astype(np.int64) == 1
+    said = np.rint((values % 1) * CLASSES).astype(np.int64) == 1
+    return int(true.sum()), int(said.sum()), int((true & said).sum())
+
+
+def precision(values: Float[np.ndarray, " n"]) -> float:
+    """Of what was taken for class 1 the share that is of it; 0 where nothing was.
+
+    Args:
+        values: outcomes made by `true_and_predicted`.
+    """
+    _, said, both = _yes(values)
+    return both / max(said, 1)
+
+
+def recall(values: Float[np.ndarray, " n"]) -> float:
+    """Of what is of class 1 the share that was taken for it; 0 where nothing is.
+
+    Args:
+        values: outcomes made by `true_and_predicted`.
+    """
+    true, _, both = _yes(values)
+    return both / max(true, 1)
+
+
+def f1(values: Float[np.ndarray, " n"]) -> float:
+    """The harmonic mean of `precision` and `recall`, ``2 TP / (2 TP + FP + FN)`` of class 1.
+
+    Args:
+        values: outcomes made by `true_and_predicted`.
+
+    >>> f1(true_and_predicted(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0])))
+    0.5
+    """
+    true, said, both = _yes(values)
+    return 2 * both / max(true + said, 1)
+
+
+_PARTS = 1024
+
+
+def whole_and_part(whole: Int[np.ndarray, " n"], part: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """A number of things and how many of them are of some kind as one outcome, ``whole + part / 1024``, for `share`.
+
+    >>> whole_and_part(np.array([4, 2]), np.array([1, 0])).tolist()
+    [4.0009765625, 2.0]
+
+    Raises:
+        ValueError: for a part below 0, above its whole or from 1024 on.
+    """
+    if len(part) and not (part.min() >= 0 and (part <= whole).all() and part.max() < _PARTS):
+        raise ValueError(f"parts must be 0 to {_PARTS - 1} and none above its whole, got up to {part.max()}")
+    return whole + part / _PARTS
+
+
+def share(values: Float[np.ndarray, " n"]) -> float:
+    """All parts over all wholes; 0 where there is nothing.
+
+    Args:
+        values: outcomes made by `whole_and_part`.
+
+    >>> share(whole_and_part(np.array([4, 2]), np.array([1, 2])))
+    0.5
+    """
+    whole = np.floor(values)
+    return float((values - whole).sum() * _PARTS / max(whole.sum(), 1))
+
+
+def spearman(values: Float[np.ndarray, " n"]) -> float:
+    """The rank correlation of class and hit, as of a level and the score that it is given; 0 where either is constant.
+
+    Args:
+        values: outcomes made by `class_and_hit`.
+
+    >>> round(spearman(class_and_hit(np.array([0, 1, 2]), np.array([0.1, 0.2, 0.9]))), 6)
+    1.0
+    """
+    from scipy.stats import rankdata
+
+    classes = np.floor(values)
+    return _correlation(rankdata(classes), rankdata(np.round(values - classes, 12)))
+
+
+def pearson(values: Float[np.ndarray, " n"]) -> float:
+    """The correlation of class and hit, as of a level and the score that it is given; 0 where either is constant.
+
+    Args:
+        values: outcomes made by `class_and_hit`.
+    """
+    classes = np.floor(values)
+    return _correlation(classes, values - classes)
+
+
+def _correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum() / scale) if scale > 0 else 0.0
+
+
+BINS = 15
+"""Of confidence, in `calibration_error`."""
+
+
+def confidence_and_hit(
+    confidence: Float[np.ndarray, " n"], hits: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """How sure an answer is, in [0, 1], and whether it is right, 0 or 1, as one outcome, for `calibration_error`.
+
+    >>> confidence_and_hit(np.array([0.5, 1.0]), np.array([1.0, 0.0])).tolist()
+    [2.5, 1.0]
+
+    Raises:
+        ValueError: for a confidence outside [0, 1].
+    """
+    if len(confidence) and not 0 <= confidence.min() <= confidence.max() <= 1:
+        raise ValueError(f"confidences must lie in [0, 1], got {confidence.min():g} to {confidence.max():g}")
+    both: np.ndarray = confidence + 2 * hits
+    return both
+
+
+def calibration_error(values: Float[np.ndarray, " n"]) -> float:
+    """The expected calibration error, ``Σ_b |B_b|/N · |accuracy_b − confidence_b|`` over 15 bins of equal width.
+
+    It is above 0 for finitely many examples even where confidence is right: compare it at equal N.
+
+    Args:
+        values: outcomes made by `confidence_and_hit`.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks" (2017), arXiv 1706.04599.
+
+    >>> round(calibration_error(confidence_and_hit(np.array([0.9, 0.9]), np.array([1.0, 0.0]))), 6)
+    0.4
+    """
+    hits = values >= 2
+    confidence = values - 2 * hits
+    bins = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)  # (b/15, (b + 1)/15]
+    gaps = np.bincount(bins, weights=hits - confidence, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(values))
+
+
 STATISTICS: Mapping[str, Statistic] = {
     "mean": mean,
     "median": median,
@@ -104,6 +262,13 @@ STATISTICS: Mapping[str, Statistic] = {
     "mean_per_class": mean_per_class,
     "macro_f1": macro_f1,
     "weighted_f1": weighted_f1,
+    "calibration_error": calibration_error,
+    "precision": precision,
+    "recall": recall,
+    "f1": f1,
+    "share": share,
+    "spearman": spearman,
+    "pearson": pearson,
 }
 """Every statistic that a metric here uses, by the name that results and run folders carry."""
 

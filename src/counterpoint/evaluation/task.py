@@ -132,7 +132,7 @@ def panels(rows: int, columns: int) -> list[slice]:
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
-def similarity(model: Embedder, a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+def similarity(model: Embedder, a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> Float[Tensor, "n m"]:
     """The model's similarity, checked: NaN is neither above nor below anything, and would rank first."""
     panel = model.similarity(a, b)
     if torch.isnan(panel).any():

@@ -11,6 +11,7 @@ from counterpoint.diagnostics.inside.attention import (
     class_share,
     distance,
     head_deviation,
+    looked_at,
     offsets,
     overlap,
     position_deviation,
@@ -125,3 +126,19 @@ def test_saliency_keeps_the_fewest_patches_that_hold_the_mass() -> None:
     torch.testing.assert_close(salient(3 * weights), chosen)
     assert overlap(chosen, chosen).min() == 1
     assert torch.isnan(overlap(torch.zeros(4).bool(), torch.zeros(4).bool()))
+
+
+def test_what_is_looked_at_is_the_class_token_s_attention_or_the_mean_of_the_patches() -> None:
+    attention = random_attention(10)
+    seen = looked_at(attention, 1)
+    torch.testing.assert_close(seen.sum(-1), torch.ones(2, 3, dtype=torch.float64))
+    torch.testing.assert_close(seen[..., 2] / seen[..., 5], attention[:, :, 0, 3] / attention[:, :, 0, 6])
+    torch.testing.assert_close(looked_at(attention, 0), attention.mean(2))
+    dump = torch.zeros(1, 1, 10, 10)
+    dump[..., 0] = 1
+    assert not looked_at(dump, 1).any()
+    object = torch.zeros(1, 1, 9, dtype=torch.bool)
+    object[..., :3] = True
+    on_it = torch.full((1, 1, 10, 10), 1e-9, dtype=torch.float64)
+    on_it[..., 0, 1:4] = 1 / 3
+    assert overlap(salient(looked_at(on_it, 1), 0.99), object).item() == 1

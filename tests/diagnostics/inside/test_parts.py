@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.diagnostics.inside.parts import cells, clustering, object_features, pck, purity, transfer
+from counterpoint.diagnostics.inside.parts import (
+    cells,
+    clustering,
+    halves,
+    middle_of_cell,
+    object_features,
+    pck,
+    purity,
+    transfer,
+)
 
 
 def test_object_features_are_means_under_the_mask() -> None:
@@ -65,3 +74,26 @@ def test_pck_counts_points_within_the_distance() -> None:
     true = torch.zeros(4, 2)
     found = torch.tensor([[0.0, 0.0], [0.03, 0.04], [0.2, 0.0], [0.009, 0.0]])
     assert pck(found, true) == {0.1: 0.75, 0.05: 0.75, 0.01: 0.5}
+
+
+def test_halves_are_cut_in_the_middle_of_the_box() -> None:
+    masks = torch.zeros(3, 8, 6, dtype=torch.bool)
+    masks[0, 2:6, 1:3] = True
+    masks[1, 1:4, 5] = True  # an odd number of rows
+    upper, lower = halves(masks)
+    assert torch.equal(upper | lower, masks)
+    assert not (upper & lower).any()
+    assert upper[0].nonzero()[:, 0].tolist() == [2, 2, 3, 3]
+    assert upper[1].nonzero()[:, 0].tolist() == [1]
+    assert not upper[2].any()
+    assert not lower[2].any()
+
+
+def test_the_middle_of_the_cell_is_what_transfer_finds_at_best() -> None:
+    points = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+    best = middle_of_cell(points, (4, 6))
+    assert ((best - points).abs() <= torch.tensor([1 / 12, 1 / 8]) + 1e-6).all()
+    maps = torch.eye(24).unflatten(1, (4, 6))
+    torch.testing.assert_close(transfer(maps, best, maps), best)
+    torch.testing.assert_close(middle_of_cell(best, (4, 6)), best)
+    assert middle_of_cell(torch.tensor([[1.0, 1.0]]), (4, 6)).tolist()[0] == pytest.approx([11 / 12, 7 / 8])

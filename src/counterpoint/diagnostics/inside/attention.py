@@ -32,6 +32,21 @@ def spatial(attention: Float[Tensor, "B heads n n"], prefix: int) -> Float[Tenso
     return torch.where(mass > 0, kept / mass.masked_fill(mass == 0, 1.0), 0.0)
 
 
+def looked_at(attention: Float[Tensor, "B heads n n"], prefix: int) -> Float[Tensor, "B heads N"]:
+    """What each head looks at in a picture: the class token's attention to the patches, which sums to 1.
+
+    Without such a token the mean over the patches of theirs. Zeros for a head that looks at no patch.
+
+    >>> looked_at(torch.tensor([[[[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]]), 1).tolist()
+    [[[1.0, 0.0]]]
+    """
+    if not prefix:
+        return attention.mean(2)
+    weights = attention[..., 0, prefix:]
+    mass = weights.sum(-1, keepdim=True)
+    return torch.where(mass > 0, weights / mass.masked_fill(mass == 0, 1.0), 0.0)
+
+
 def class_share(attention: Float[Tensor, "B heads n n"], prefix: int) -> Float[Tensor, " heads"]:
     """The share of the patches' attention that goes to the class token (token 0); zeros without one."""
     if not prefix:
@@ -141,7 +156,7 @@ def salient(weights: Float[Tensor, "*batch N"], mass: float = 0.6) -> Bool[Tenso
     return torch.zeros_like(chosen).scatter(-1, order, chosen)
 
 
-def overlap(a: Bool[Tensor, "*batch N"], b: Bool[Tensor, "*batch N"]) -> Float[Tensor, "*batch"]:
+def overlap(a: Bool[Tensor, "*batch N"], b: Bool[Tensor, "*#batch N"]) -> Float[Tensor, "*batch"]:
     """Intersection over union of two masks; NaN where both are empty.
 
     >>> overlap(torch.tensor([True, True, False]), torch.tensor([False, True, True])).item()

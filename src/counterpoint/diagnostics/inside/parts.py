@@ -39,6 +39,24 @@ def cells(masks: Bool[Tensor, "B H W"], grid: tuple[int, int]) -> Bool[Tensor, "
     return covered.flatten(1) >= 0.5
 
 
+def halves(masks: Bool[Tensor, "B H W"]) -> tuple[Bool[Tensor, "B H W"], Bool[Tensor, "B H W"]]:
+    """The upper and the lower half of each mask, cut where its box has its middle: parts that every object has.
+
+    A pixel row in the middle is the lower half's.
+
+    >>> upper, lower = halves(torch.tensor([[[False], [True], [True], [True]]]))
+    >>> upper[0, :, 0].tolist(), lower[0, :, 0].tolist()
+    ([False, True, False, False], [False, False, True, True])
+    """
+    height = masks.shape[1]
+    rows = torch.arange(height, device=masks.device)
+    there = masks.any(2)
+    top = torch.where(there, rows, height).amin(1)
+    bottom = torch.where(there, rows, -1).amax(1) + 1
+    above = rows < ((top + bottom) // 2)[:, None]
+    return masks & above[..., None], masks & ~above[..., None]
+
+
 @dataclass(frozen=True)
 class Clustering:
     """How well clusters agree with classes.
@@ -128,6 +146,16 @@ def transfer(
     return torch.stack(
         [(best % columns + 0.5) / columns, (best.div(columns, rounding_mode="floor") + 0.5) / rows], 1
     )
+
+
+def middle_of_cell(points: Float[Tensor, "k 2"], grid: tuple[int, int]) -> Float[Tensor, "k 2"]:
+    """The centre (x, y) of the cell that each point is in: the best that `transfer` can answer on maps so coarse.
+
+    >>> middle_of_cell(torch.tensor([[0.1, 0.9], [1.0, 1.0]]), (2, 2)).tolist()
+    [[0.25, 0.75], [0.75, 0.75]]
+    """
+    size = torch.tensor([grid[1], grid[0]], device=points.device)
+    return ((points * size).floor().clamp(max=size - 1) + 0.5) / size
 
 
 def pck(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -17,11 +17,20 @@ from ..inside import attention as heads
 from ..inside.cka import CKA
 from ..inside.fourier import relative_log_amplitude, spatial_variance
 from ..inside.hessian import penalised, summary, top_eigenvalues
+from ..inside.landscape import landscape
 from ..inside.lesions import lesions
-from .subject import BATCH, Section, Subject
+from ..inside.neighbours import named_by_neighbours
+from ..inside.residuals import residuals
+from .subject import BATCH, Section, Subject, spaced
 
 CROP = 0.75
 """The side of the two opposite crops whose patches are compared, as a share of the picture's."""
+CLASSIFIED = 1000
+"""Pictures that are named by their neighbours, at most."""
+GRID_POINTS = 11
+"""Along each direction of the loss's landscape; steps of a fifth."""
+RADII = (0.2, 0.4, 0.6, 1.0)
+"""Distances at which its rise is given."""
 BATCHES, LARGEST, EXAMPLES, PRODUCTS = 3, 5, 8, 12
 """Batches whose Hessian is looked at, eigenvalues of each, examples in one, and products with vectors for each."""
 
@@ -119,10 +128,10 @@ def _heads(subject: Subject, measure: Callable[[Captured, Tensor], Tensor]) -> l
 
 
 def attention_distance(subject: Subject) -> Section:
-    far = _heads(subject, lambda look, a: heads.distance(a, _grid(look)))
+    far = _heads(subject, lambda look, a: heads.distance(a, look.patches))
     numbers = {f"block {b}, head {h}": float(d) for b, block in enumerate(far) for h, d in enumerate(block)}
     means = [float(block.mean()) for block in far]
-    h, w = _grid(next(subject.looks(subject.model)))
+    h, w = next(subject.looks(subject.model)).patches
     everywhere = float(heads.distance(torch.full((1, 1, h * w, h * w), 1 / (h * w)), (h, w)))
     dots = {
         f"head {h}": np.array([[b, float(block[h])] for b, block in enumerate(far)])
@@ -144,7 +153,7 @@ def attention_distance(subject: Subject) -> Section:
 
 
 def offset_heads(subject: Subject) -> Section:
-    maps = _heads(subject, lambda look, a: heads.aligned(a, _grid(look)))
+    maps = _heads(subject, lambda look, a: heads.aligned(a, look.patches))
     found = [heads.offsets(m) for m in maps]
     local = [int(o.local().sum()) for o in found]
     numbers = {
@@ -166,18 +175,13 @@ def offset_heads(subject: Subject) -> Section:
     return Section("offsets", "Heads that look aside", sentence, numbers, figure)
 
 
-def _grid(look: Captured) -> tuple[int, int]:
-    assert look.grid is not None  # attention is among patches
-    return look.grid
-
-
 def layers(subject: Subject) -> Section:
     """CKA of each step with each other, and with the same step at the start."""
     within, against = CKA(), CKA()
     steps: tuple[Step, ...] = ()
-    for look, start in zip(subject.looks(subject.model), subject.looks(subject.start), strict=True):
-        if len(look.output) < BATCH and steps:
-            break  # the last, smaller batch
+    for look, start in zip(
+        _of_one_size(subject, subject.model), _of_one_size(subject, subject.start), strict=True
+    ):
         steps = look.steps
         own = [m.mean((2, 3)) for m in look.maps()]
         within.update(own, own)
@@ -193,6 +197,64 @@ def layers(subject: Subject) -> Section:
         f"training has left the last layer {changed[-1]:.2f} like its start."
     )
     return Section("cka", "Layers that agree", sentence, numbers, plots.heat(matrix, names, names))
+
+
+def _of_one_size(subject: Subject, model: TwoTower) -> Iterator[Captured]:
+    """All batches, but for a last, smaller one after others."""
+    for number, look in enumerate(subject.looks(model)):
+        if number and len(look.output) < BATCH:
+            return
+        yield look
+
+
+def skips(subject: Subject) -> Section:
+    """CKA and norms of what each step is given and what it adds."""
+    found = residuals(_of_one_size(subject, subject.model))
+    names = [str(step) for step in found.steps]
+    matrix, ratio = found.alignment.cpu().numpy(), found.ratio.cpu().numpy()
+    numbers = {
+        f"{name}, CKA of what it is given and what it adds": float(v)
+        for name, v in zip(names, matrix.diagonal(), strict=True)
+    }
+    numbers |= {f"{name}, ratio of their norms": float(v) for name, v in zip(names, ratio, strict=True)}
+    most = int(np.argmin(ratio))
+    sentence = (
+        f"What goes on past a step is {np.median(ratio):.1f} times as long as what the step adds (median), and least "
+        f"so at {names[most]}, {ratio[most]:.1f} times. Rows: what a step is given; columns: what a step adds; 1: alike"
+        f" up to rotation and scale, so that nothing new is added."
+    )
+    figure = plots.heat(matrix, [f"given to {name}" for name in names], names)
+    return Section("skips", "What steps add", sentence, numbers, figure)
+
+
+def neighbours(subject: Subject) -> Section:
+    """Whether the nearest neighbours name the class, by block, of the model and of its start."""
+    rows = spaced(subject.rows, CLASSIFIED)
+    classes = subject.labels(rows)
+    rows, classes = rows[(classes >= 0).numpy()], classes[classes >= 0]
+    pictures = subject.data.images(rows)
+    curves: dict[str, plots.Curve] = {}
+    for name, model in (("trained", subject.model), ("at the start", subject.start)):
+        batches = [
+            [m.mean((2, 3)) for m in look.block_maps().values()] for look in subject.looks(model, pictures)
+        ]
+        layers = [torch.cat(layer) for layer in zip(*batches, strict=True)]
+        shares = [float(named_by_neighbours(z, classes).double().mean()) for z in layers]
+        curves[name] = range(len(shares)), shares
+    numbers = {f"block {b}, {name}": v for name, (_, up) in curves.items() for b, v in enumerate(up)}
+    trained = curves["trained"][1]
+    numbers["the largest class"] = float(classes.bincount().max()) / len(classes)
+    best = int(np.argmax(trained))
+    sentence = (
+        f"By their nearest neighbours, features of block {best} tell the {subject.label} best: of {len(rows)} pictures "
+        f"{trained[best]:.0%} are named by the 20 others nearest to them, {trained[-1]:.0%} in the last block, and "
+        f"{max(curves['at the start'][1]):.0%} at best before training; the largest class has "
+        f"{numbers['the largest class']:.0%}."
+    )
+    figure = plots.lines(
+        curves, x="block", y="named by neighbours", ticks=[str(b) for b in range(len(trained))]
+    )
+    return Section("neighbours", "Nearest neighbours by block", sentence, numbers, figure)
 
 
 def lesion_study(subject: Subject) -> Section:
@@ -258,6 +320,33 @@ def curvature(subject: Subject) -> Section:
     )
     figure = plots.histograms({"eigenvalues": values.flatten().numpy()}, x="eigenvalue of the Hessian")
     return Section("hessian", "Curvature of the loss", sentence, numbers, figure)
+
+
+def terrain(subject: Subject) -> Section:
+    """The training loss with its augmentation along two random directions, without and with weight decay."""
+    model = subject.model
+    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    decayed = [p for p in weights.values() if p.ndim > 1]
+    batch = next(iter(subject.loader.batch(0).split(BATCH))).to(subject.device)
+    # Both along the same directions; apart, as the square of all weights can be far larger than the loss.
+    own = landscape(lambda: _loss(model, batch), weights, points=GRID_POINTS)
+    decay = landscape(
+        lambda: penalised(torch.zeros((), device=subject.device), decayed, subject.weight_decay),
+        weights,
+        points=GRID_POINTS,
+    )
+    numbers = {"loss at the weights": own.here}
+    for r in RADII:
+        numbers[f"rise at {r:g} of their length"] = own.rise(r)
+        numbers[f"rise at {r:g} of their length, with weight decay"] = own.rise(r) + decay.rise(r)
+    numbers["share of the square that is lower"] = own.lower()
+    sentence = (
+        f"A step of a fifth of the weights' own length in a random direction raises the loss from {own.here:.3g} by "
+        f"{own.rise(0.2):.3g} on average (with weight decay by {own.rise(0.2) + decay.rise(0.2):.3g}), a step of their "
+        f"whole length by {own.rise(1.0):.3g} (small: flat). {own.lower():.0%} of the square lies below the weights."
+    )
+    figure = plots.contours(own.at, own.loss, x="first direction, in lengths of the weights", y="second")
+    return Section("landscape", "The loss around the weights", sentence, numbers, figure)
 
 
 def _loss(model: TwoTower, batch: Batch) -> Tensor:

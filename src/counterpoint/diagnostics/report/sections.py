@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator
 
-from . import embeddings, network
+from . import embeddings, network, places
 from .subject import Section, Subject
 
 SECTIONS: dict[str, tuple[str, Callable[[Subject], Section]]] = {
@@ -20,9 +20,16 @@ SECTIONS: dict[str, tuple[str, Callable[[Subject], Section]]] = {
     "fourier": ("Frequencies by depth", network.frequencies),
     "attention": ("How far heads look", network.attention_distance),
     "offsets": ("Heads that look aside", network.offset_heads),
+    "looks": ("What heads look at", places.what_heads_look_at),
+    "saliency": ("Attention and objects", places.saliency),
+    "objects": ("Objects and their parts", places.objects),
+    "points": ("The same points in two pictures", places.points),
+    "neighbours": ("Nearest neighbours by block", network.neighbours),
     "cka": ("Layers that agree", network.layers),
+    "skips": ("What steps add", network.skips),
     "lesions": ("What each step is worth", network.lesion_study),
     "hessian": ("Curvature of the loss", network.curvature),
+    "landscape": ("The loss around the weights", network.terrain),
 }
 """A diagnostic's name to its title and what carries it out."""
 

@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ...data.base import PairedData, Rows
+from ...data.base import PairedData, Rows, SomeItems
 from ...data.loader import Loader
 from ...methods.base import TwoTower
 from ..capture import Captured, captured
@@ -70,7 +70,7 @@ class Subject:
     @cached_property
     def seen(self) -> Rows:
         """The rows whose embeddings are looked at, evenly spaced."""
-        return _spaced(self.rows, EMBEDDED)
+        return spaced(self.rows, EMBEDDED)
 
     @cached_property
     def images(self) -> Float[Tensor, "n d"]:
@@ -110,21 +110,29 @@ class Subject:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def prepared(self, rows: Rows) -> Float[Tensor, "n 3 size size"]:
-        tower = self.model.image_tower
-        return tower.prepare(self.data.images(rows)).to(self.device)
-
     @cached_property
     def inside(self) -> Rows:
-        return _spaced(self.rows, INSIDE)
+        return spaced(self.rows, INSIDE)
 
-    def looks(self, model: TwoTower) -> Iterator[Captured]:
-        """What happens inside a model's image tower, a batch at a time."""
-        model.to(self.device)
-        for start in range(0, len(self.inside), BATCH):
-            yield captured(model.image_tower, self.prepared(self.inside[start : start + BATCH]))
+    def looks(self, model: TwoTower, pictures: UInt8[Tensor, "n 3 H W"] | None = None) -> Iterator[Captured]:
+        """What happens inside a model's image tower, a batch at a time; with the pictures of `inside` unless given."""
+        tower = model.to(self.device).image_tower
+        for part in torch.split(self.data.images(self.inside) if pictures is None else pictures, BATCH):
+            yield captured(tower, tower.prepare(part).to(self.device))
+
+    def items(self, form: type[SomeItems]) -> SomeItems:
+        """What can be asked about the rows of `inside`.
+
+        Raises:
+            ValueError: if the data has nothing of this form.
+        """
+        try:
+            return self.data.items(form, self.inside)
+        except LookupError as error:
+            raise ValueError(str(error.args[0] if error.args else error)) from error
 
 
-def _spaced(rows: Rows, most: int) -> Rows:
-    spaced: Rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
-    return spaced
+def spaced(rows: Rows, most: int) -> Int[np.ndarray, " some"]:
+    """Some of the rows, evenly spaced."""
+    some: np.ndarray = rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
+    return some

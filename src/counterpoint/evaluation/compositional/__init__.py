@@ -13,14 +13,24 @@ from ...registry import lazy_exports
 if TYPE_CHECKING:
     from .counting import confusion
     from .mining import BlindPairs, blind_pairs, similarity_quantile
+    from .patterns import PatternProfile, pattern_profile
 
-__all__ = ["BlindPairs", "blind_pairs", "confusion", "similarity_quantile"]
+__all__ = [
+    "BlindPairs",
+    "PatternProfile",
+    "blind_pairs",
+    "confusion",
+    "pattern_profile",
+    "similarity_quantile",
+]
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "BlindPairs": "mining",
+        "PatternProfile": "patterns",
         "blind_pairs": "mining",
         "confusion": "counting",
+        "pattern_profile": "patterns",
         "similarity_quantile": "mining",
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -71,8 +72,9 @@ class ConceptAssociationBias:
             for picture, texts in zip(pictures, options, strict=True)
         ]
         liked = _liking(features, items, pictures, options)
-        outcomes = self._answered(plain, items, "")
-        outcomes |= self._answered([s - b for s, b in zip(plain, liked, strict=True)], items, "_calibrated")
+        outcomes = tally(plain, items, self.scale)
+        calibrated = tally([s - b for s, b in zip(plain, liked, strict=True)], items, self.scale)
+        outcomes |= {f"{name}_calibrated": values for name, values in calibrated.items()}
         guess = np.array([1 / len(s) for s in plain])
         both = other >= 0
         alone = {name: 1.0 for name in outcomes if name.startswith("alone") and (~both).any()}
@@ -91,32 +93,42 @@ class ConceptAssociationBias:
             }
         return item_scores(self.name, items, outcomes, metrics)
 
-    def _answered(
-        self, similarities: list[Float[Tensor, " _"]], items: Associations, suffix: str
-    ) -> dict[str, np.ndarray]:
-        shares = [_shares(s) for s in similarities]
-        own = np.array([share[a] for share, a in zip(shares, items.answers, strict=True)])
-        both = items.others >= 0
-        other = np.array([share[max(b, 0)] for share, b in zip(shares, items.others, strict=True)])
-        lead = np.array(
-            [
-                float(s[max(b, 0)] - s[a])
-                for s, a, b in zip(similarities, items.answers, items.others, strict=True)
-            ]
-        )
-        beside = {
-            "own": own,
-            "other": other,
-            "third": 1 - own - other,
-            "cab": (other - own + 1) / 2,
-            "cab_soft": 1 / (1 + np.exp(np.clip(-self.scale * lead, -700, 700))),
-            "margin": -lead,
-        }
-        found = {f"{name}{suffix}": np.where(both, values, np.nan) for name, values in beside.items()}
-        return found | {f"alone{suffix}": np.where(both, np.nan, own)}
+
+def tally(
+    similarities: Sequence[Float[Tensor, " _"]], items: Associations, scale: float = 100.0
+) -> dict[str, np.ndarray]:
+    """The outcomes of each item from the similarities of its options; NaN where an item is not of their kind.
+
+    ``alone`` for things by themselves; for two things ``own``, ``other``, ``third``, ``cab``, ``cab_soft``, ``margin``.
+
+    Args:
+        similarities: of each item's options with its picture.
+        items: what is asked.
+        scale: of similarities in a softmax over options.
+    """
+    shares = [answer_shares(s) for s in similarities]
+    own = np.array([share[a] for share, a in zip(shares, items.answers, strict=True)])
+    both = items.others >= 0
+    other = np.array([share[max(b, 0)] for share, b in zip(shares, items.others, strict=True)])
+    lead = np.array(
+        [
+            float(s[max(b, 0)] - s[a])
+            for s, a, b in zip(similarities, items.answers, items.others, strict=True)
+        ]
+    )
+    beside = {
+        "own": own,
+        "other": other,
+        "third": 1 - own - other,
+        "cab": (other - own + 1) / 2,
+        "cab_soft": 1 / (1 + np.exp(np.clip(-scale * lead, -700, 700))),
+        "margin": -lead,
+    }
+    found = {name: np.where(both, values, np.nan) for name, values in beside.items()}
+    return found | {"alone": np.where(both, np.nan, own)}
 
 
-def _shares(similarities: Float[Tensor, " options"]) -> Float[np.ndarray, " options"]:
+def answer_shares(similarities: Float[Tensor, " options"]) -> Float[np.ndarray, " options"]:
     """One answer, divided among the options of highest similarity; NaN where similarities are unknown."""
     if torch.isnan(similarities).any():
         return np.full(len(similarities), np.nan)

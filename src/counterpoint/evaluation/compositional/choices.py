@@ -6,10 +6,12 @@ the first of the largest similarities give a model that ignores word order whate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import numpy as np
+from jaxtyping import Bool, Int
 
 from ...data.base import PairedData, Rows
 from ...data.items import Choices
@@ -18,65 +20,24 @@ from ...types import Embedder, Metric, Scores
 from ..statistic import class_and_hit, mean, mean_per_class
 from .asking import classes, item_scores, items_of, option_similarities, right_and_margin
 
-
-@final
-class SugarCrepe:
-    """SugarCrepe's scores: accuracy among a caption and its hard negatives, by how the negative was made.
-
-    ``accuracy`` over all items, ``mean_over_kinds`` over the kinds (``"swap object"``, ``"add attribute"`` …), and
-    one for each family that occurs, the first word of a kind: ``swap``, ``replace``, ``add``. Chance is the mean
-    of 1/options: 1/2 with one negative.
-
-    Raises:
-        NotApplicable: if the data has no choices.
-
-    Source: Hsieh et al., "SugarCrepe: Fixing Hackable Benchmarks for Vision-Language Compositionality" (2023),
-    arXiv 2306.14610.
-    """
-
-    name = "sugarcrepe"
-    primary = "accuracy"
-    modalities = ("image", "text")
-    form = Choices
-
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        features = Features.of(model, data)
-        items = items_of(features, Choices, rows, self.name)
-        outcomes = chosen_rightly(features, items)
-        right, guess = outcomes["right"], outcomes["guess"]
-        outcomes["kind_and_right"] = class_and_hit(classes(items.kinds), right)
-        metrics = {
-            "accuracy": Metric("right", mean, chance=mean(guess)),
-            "mean_over_kinds": Metric(
-                "kind_and_right",
-                mean_per_class,
-                chance=mean_per_class(class_and_hit(classes(items.kinds), guess)),
-            ),
-        }
-        of = families(items.kinds)
-        for family in dict.fromkeys(of.tolist()):
-            outcomes[family] = np.where(of == family, right, np.nan)
-            metrics[family] = Metric(family, mean, chance=mean(guess[of == family]))
-        return item_scores(self.name, items, outcomes, metrics)
+Outcomes = dict[str, np.ndarray]
 
 
-@final
-class ARO:
-    """ARO's scores: attribution, relation and order.
+class ChoiceTask(ABC):
+    """A score on choices: ``accuracy`` over all items, and over those of each family, the first word of a kind.
 
-    The kind of an item is its family and, after a colon, what exactly it is about: ``"relation: to the left of"``,
-    ``"attribution: white red"``, ``"order"``. ``accuracy`` is over all items; for each family there are its own,
-    ``relation`` …, and ``relation_macro``, the mean over what it is exactly about, which is the paper's number. All
-    relations and all pairs of attributes that occur count, however rare. The subsets are the families.
+    Chance is the mean of 1/options. Outcomes besides: ``margin``, by how much the right option leads, and the number
+    of the ``chosen`` one.
+
+    Attributes:
+        by_family: whether items are reported under their families, and else under their kinds.
 
     Raises:
         NotApplicable: if the data has no choices.
-
-    Source: Yüksekgönül et al., "When and Why Vision-Language Models Behave like Bags-of-Words" (2023), arXiv
-    2210.01936.
     """
 
-    name = "aro"
+    name: str
+    by_family: bool
     primary = "accuracy"
     modalities = ("image", "text")
     form = Choices
@@ -87,19 +48,82 @@ class ARO:
         outcomes = chosen_rightly(features, items)
         right, guess = outcomes["right"], outcomes["guess"]
         metrics = {"accuracy": Metric("right", mean, chance=mean(guess))}
-        exactly, of = classes(items.kinds), families(items.kinds)
+        of = families(items.kinds)
         for family in dict.fromkeys(of.tolist()):
-            its = of == family
-            outcomes[family] = np.where(its, right, np.nan)
-            outcomes[f"{family}_macro"] = np.where(its, class_and_hit(exactly, right), np.nan)
-            metrics[family] = Metric(family, mean, chance=mean(guess[its]))
-            metrics[f"{family}_macro"] = Metric(
-                f"{family}_macro", mean_per_class, chance=mean_per_class(class_and_hit(exactly, guess)[its])
-            )
-        return item_scores(self.name, items, outcomes, metrics, subsets=of.tolist())
+            outcomes[family] = np.where(of == family, right, np.nan)
+            metrics[family] = Metric(family, mean, chance=mean(guess[of == family]))
+        metrics |= self.by_kind(classes(items.kinds), of, outcomes)
+        return item_scores(self.name, items, outcomes, metrics, of.tolist() if self.by_family else None)
+
+    @abstractmethod
+    def by_kind(
+        self, kinds: Int[np.ndarray, " n"], of: np.ndarray, outcomes: Outcomes
+    ) -> Mapping[str, Metric]:
+        """Metrics that are means over kinds, whose outcomes are added.
+
+        Args:
+            kinds: the number of each item's kind.
+            of: the family of each.
+            outcomes: as of `chosen_rightly`.
+        """
 
 
-def chosen_rightly(features: Features, items: Choices) -> dict[str, np.ndarray]:
+def _mean_over_kinds(
+    column: str, kinds: Int[np.ndarray, " n"], outcomes: Outcomes, where: Bool[np.ndarray, " n"]
+) -> Metric:
+    """The mean over kinds of accuracy among some items, whose outcomes are put into ``column``."""
+    outcomes[column] = np.where(where, class_and_hit(kinds, outcomes["right"]), np.nan)
+    chance = mean_per_class(class_and_hit(kinds, outcomes["guess"])[where])
+    return Metric(column, mean_per_class, chance=chance)
+
+
+@final
+class SugarCrepe(ChoiceTask):
+    """SugarCrepe's scores: accuracy among a caption and its hard negatives, by how the negative was made.
+
+    ``accuracy`` over all items, ``mean_over_kinds`` over the kinds (``"swap object"``, ``"add attribute"`` …), and
+    one for each family that occurs: ``swap``, ``replace``, ``add``. Chance is 1/2 with one negative.
+
+    Source: Hsieh et al., "SugarCrepe: Fixing Hackable Benchmarks for Vision-Language Compositionality" (2023),
+    arXiv 2306.14610.
+    """
+
+    name = "sugarcrepe"
+    by_family = False
+
+    def by_kind(
+        self, kinds: Int[np.ndarray, " n"], of: np.ndarray, outcomes: Outcomes
+    ) -> Mapping[str, Metric]:
+        everywhere = np.ones(len(kinds), bool)
+        return {"mean_over_kinds": _mean_over_kinds("kind_and_right", kinds, outcomes, everywhere)}
+
+
+@final
+class ARO(ChoiceTask):
+    """ARO's scores: attribution, relation and order.
+
+    The kind of an item is its family and, after a colon, what exactly it is about: ``"relation: to the left of"``,
+    ``"attribution: white red"``, ``"order"``. ``accuracy`` is over all items; for each family there are its own,
+    ``relation`` …, and ``relation_macro``, the mean over what it is exactly about, which is the paper's number. All
+    relations and all pairs of attributes that occur count, however rare. The subsets are the families.
+
+    Source: Yüksekgönül et al., "When and Why Vision-Language Models Behave like Bags-of-Words" (2023), arXiv
+    2210.01936.
+    """
+
+    name = "aro"
+    by_family = True
+
+    def by_kind(
+        self, kinds: Int[np.ndarray, " n"], of: np.ndarray, outcomes: Outcomes
+    ) -> Mapping[str, Metric]:
+        return {
+            f"{family}_macro": _mean_over_kinds(f"{family}_macro", kinds, outcomes, of == family)
+            for family in dict.fromkeys(of.tolist())
+        }
+
+
+def chosen_rightly(features: Features, items: Choices) -> Outcomes:
     """Outcomes per item: ``right``, ``margin``, the number of the ``chosen`` option, and what a ``guess`` scores."""
     similarities = option_similarities(features, items)
     right, margin = right_and_margin(similarities, items.answers)

@@ -120,7 +120,7 @@ def boxes(mask: Bool[Tensor, "H W"]) -> list[tuple[int, int, int, int]]:
     return [box for _, box in sorted(found, key=lambda part: -part[0])]
 
 
-def box_iou(a: Sequence[int], b: Sequence[int]) -> float:
+def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over union of two boxes.
 
     >>> box_iou((0, 0, 2, 2), (1, 0, 3, 2))

@@ -32,11 +32,12 @@ SINGLE, BOTH, GROUP = 1 / 2, 1 / 4, 1 / 6
 """Chance levels."""
 
 Outcomes = dict[str, np.ndarray]
+Answers = Bool[np.ndarray, "n 2"]
+"""Of each item, whether the question about its first and about its second picture (or caption) is answered rightly."""
+Answered = tuple[Outcomes, dict[str, Metric]]
 
 
-def decisions(
-    similarities: Float[Tensor, "n 2 2"],
-) -> tuple[Bool[np.ndarray, "n 2"], Bool[np.ndarray, "n 2"]]:
+def decisions(similarities: Float[Tensor, "n 2 2"]) -> tuple[Answers, Answers]:
     """Which of the questions about the pictures and about the captions are answered rightly.
 
     Args:
@@ -78,13 +79,11 @@ class SquareTask(ABC):
         return item_scores(self.name, items, outcomes, metrics)
 
     @abstractmethod
-    def answered(
-        self, pictures: Bool[np.ndarray, "n 2"], captions: Bool[np.ndarray, "n 2"], items: Squares
-    ) -> tuple[Outcomes, Mapping[str, Metric]]:
+    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
         """Outcomes per item and the metrics over them, from the right answers about pictures and captions."""
 
 
-def _both(answers: Bool[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
+def _both(answers: Answers) -> Bool[np.ndarray, " n"]:
     both: np.ndarray = answers[:, 0] & answers[:, 1]
     return both
 
@@ -92,6 +91,13 @@ def _both(answers: Bool[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
 def _shares(outcomes: Outcomes, chances: Mapping[str, float]) -> dict[str, Metric]:
     """The mean of each named outcome."""
     return {name: Metric(name, mean, chance=chance) for name, chance in chances.items() if name in outcomes}
+
+
+def _three_scores(pictures: Answers, captions: Answers, image: str = "image") -> Answered:
+    """Winoground's text score, its image score under the name of what the captions choose among, and the group's."""
+    text, other = _both(pictures), _both(captions)
+    outcomes: Outcomes = {"text": text, image: other, "group": text & other}
+    return outcomes, _shares(outcomes, {"text": BOTH, image: BOTH, "group": GROUP})
 
 
 @final
@@ -105,12 +111,8 @@ class Winoground(SquareTask):
     name = "winoground"
     primary = "group"
 
-    def answered(
-        self, pictures: Bool[np.ndarray, "n 2"], captions: Bool[np.ndarray, "n 2"], items: Squares
-    ) -> tuple[Outcomes, Mapping[str, Metric]]:
-        text, image = _both(pictures), _both(captions)
-        outcomes = {"text": text, "image": image, "group": text & image}
-        return outcomes, _shares(outcomes, {"text": BOTH, "image": BOTH, "group": GROUP})
+    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
+        return _three_scores(pictures, captions)
 
 
 @final
@@ -129,9 +131,7 @@ class BiVLC(SquareTask):
     primary = "group"
     papers = ("bivlc",)
 
-    def answered(
-        self, pictures: Bool[np.ndarray, "n 2"], captions: Bool[np.ndarray, "n 2"], items: Squares
-    ) -> tuple[Outcomes, Mapping[str, Metric]]:
+    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
         i2t, t2i = _both(pictures), _both(captions)
         outcomes = {f"picture_{i}": pictures[:, i] for i in (0, 1)}
         outcomes |= {f"caption_{i}": captions[:, i] for i in (0, 1)}
@@ -159,9 +159,7 @@ class MMVP(SquareTask):
     primary = "pair_accuracy"
     papers = ("mmvp",)
 
-    def answered(
-        self, pictures: Bool[np.ndarray, "n 2"], captions: Bool[np.ndarray, "n 2"], items: Squares
-    ) -> tuple[Outcomes, Mapping[str, Metric]]:
+    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
         pair = _both(captions)
         outcomes = {"pair_accuracy": pair, "single": captions.mean(1)}
         outcomes["pattern_and_pair"] = class_and_hit(classes(items.kinds), pair.astype(float))
@@ -185,14 +183,10 @@ class InpaintCOCO(SquareTask):
     primary = "group"
     papers = ("inpaintcoco",)
 
-    def answered(
-        self, pictures: Bool[np.ndarray, "n 2"], captions: Bool[np.ndarray, "n 2"], items: Squares
-    ) -> tuple[Outcomes, Mapping[str, Metric]]:
-        text, image = _both(pictures), _both(captions)
-        outcomes: Outcomes = {"text": text, "image": image, "group": text & image}
-        outcomes |= {"text_single": pictures.mean(1), "image_single": captions.mean(1)}
-        chances = {"text": BOTH, "image": BOTH, "group": GROUP, "text_single": SINGLE, "image_single": SINGLE}
-        return outcomes, _shares(outcomes, chances)
+    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
+        outcomes, metrics = _three_scores(pictures, captions)
+        singles = {"text_single": pictures.mean(1), "image_single": captions.mean(1)}
+        return outcomes | singles, metrics | _shares(singles, dict.fromkeys(singles, SINGLE))
 
 
 @final
@@ -210,9 +204,5 @@ class CompA(SquareTask):
     primary = "group"
     papers = ("compa",)
 
-    def answered(
-        self, pictures: Bool[np.ndarray, "n 2"], captions: Bool[np.ndarray, "n 2"], items: Squares
-    ) -> tuple[Outcomes, Mapping[str, Metric]]:
-        text, audio = _both(pictures), _both(captions)
-        outcomes: Outcomes = {"text": text, "audio": audio, "group": text & audio}
-        return outcomes, _shares(outcomes, {"text": BOTH, "audio": BOTH, "group": GROUP})
+    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
+        return _three_scores(pictures, captions, "audio")

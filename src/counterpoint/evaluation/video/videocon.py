@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -62,29 +63,42 @@ class VideoCon:
         videos = embed_videos(features, items, self.way)
         texts = features.texts([caption for pair in items.captions for caption in pair])
         texts = texts.view(len(items), 2, -1)
-        s = torch.stack(
-            [similarity(features, v[None], t)[0] for v, t in zip(videos, texts, strict=True)]
-        ).double()
-        # Captions of the same words differ in their last digits only, which must not decide.
-        entailed, contradicted = (np.round(s[:, i].numpy() / ROUNDING) for i in (0, 1))
-        kinds = np.asarray(items.kinds)
-        outcomes = {
-            "right": beats(s[:, 0], s[:, 1]).double().numpy(),
-            "margin": (s[:, 0] - s[:, 1]).numpy(),
-            "auc": auc_components(entailed, contradicted),
-            "text_only_auc": _text_only(texts),
-        }
+        s = torch.stack([similarity(features, v[None], t)[0] for v, t in zip(videos, texts, strict=True)])
+        outcomes = entailments(s, texts, items.kinds)
         metrics = {
             "auc": Metric("auc", mean, chance=0.5),
             "pairwise": Metric("right", mean, chance=0.5),
             "text_only_auc": Metric("text_only_auc", mean, chance=0.5),
         }
         for kind in dict.fromkeys(items.kinds):
-            its, name = kinds == kind, f"auc_{kind}"
-            outcomes[name] = np.full(len(items), np.nan)
-            outcomes[name][its] = auc_components(entailed[its], contradicted[its])
-            metrics[name] = Metric(name, mean, chance=0.5)
+            metrics[f"auc_{kind}"] = Metric(f"auc_{kind}", mean, chance=0.5)
         return item_scores(self.name, items, outcomes, metrics)
+
+
+def entailments(
+    s: Float[Tensor, "n 2"], texts: Float[Tensor, "n 2 d"], kinds: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The outcomes of the task: ``right``, ``margin``, and the components of every AUC, NaN where there is none.
+
+    Args:
+        s: the similarity of each video with its caption and with its contrast.
+        texts: the embeddings of both.
+        kinds: of the contrasts.
+    """
+    s = s.double()
+    # Captions of the same words differ in their last digits only, which must not decide.
+    entailed, contradicted = (np.round(s[:, i].numpy() / ROUNDING) for i in (0, 1))
+    outcomes = {
+        "right": beats(s[:, 0], s[:, 1]).double().numpy(),
+        "margin": (s[:, 0] - s[:, 1]).numpy(),
+        "auc": auc_components(entailed, contradicted),
+        "text_only_auc": _text_only(texts),
+    }
+    for kind in dict.fromkeys(kinds):
+        its = np.asarray(kinds) == kind
+        outcomes[f"auc_{kind}"] = np.full(len(kinds), np.nan)
+        outcomes[f"auc_{kind}"][its] = auc_components(entailed[its], contradicted[its])
+    return outcomes
 
 
 def _text_only(texts: Float[Tensor, "n 2 d"]) -> Float[np.ndarray, " n"]:

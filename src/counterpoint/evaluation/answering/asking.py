@@ -1,0 +1,122 @@
+"""What the tasks share: getting items, asking about them, reading replies."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator, Sequence
+
+from ...data.base import PairedData, Rows, SomeItems
+from ...data.items import Contents, Question, Questions
+from ..compositional.asking import batches
+from ..task import NotApplicable
+from .base import Assistant, Prompt
+
+HELD = 256
+"""Pictures that are held at once."""
+YES_OR_NO = ("yes", "no")
+_ARTICLES = ("a", "an", "the")
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def items_of(
+    data: PairedData, form: type[SomeItems], rows: Rows, task: str, kinds: Sequence[str] | None = None
+) -> SomeItems:
+    """The items of some rows.
+
+    Raises:
+        NotApplicable: if the data has none of this form, or of these kinds.
+    """
+    try:
+        items = data.items(form, rows, kinds)
+    except LookupError as error:
+        raise NotApplicable(f"{task} asks about {form.__name__.lower()}: {error.args[0]}") from error
+    if not len(items):
+        wanted = form.__name__.lower() + ("" if kinds is None else f" of kind {', '.join(kinds)}")
+        raise NotApplicable(f"{task}: the rows of {data.name!r} have no {wanted}")
+    return items
+
+
+def prompts_of(
+    items: Questions | Contents,
+    texts: Sequence[str],
+    neutral: Sequence[str] | None = None,
+    *,
+    shown: bool = True,
+) -> Iterator[list[Prompt]]:
+    """The prompts about some items, as many at once as are held.
+
+    Args:
+        items: are asked about.
+        texts: what is asked about each.
+        neutral: the same without a lead.
+        shown: whether the pictures are.
+    """
+    for positions in batches(len(items), HELD):
+        pictures = list(items.pictures(positions)) if shown else [None] * len(positions)
+        yield [
+            Prompt(texts[k], picture, neutral=None if neutral is None else neutral[k])
+            for k, picture in zip(positions, pictures, strict=True)
+        ]
+
+
+def replies_to(
+    assistant: Assistant,
+    items: Questions | Contents,
+    texts: Sequence[str],
+    neutral: Sequence[str] | None = None,
+    *,
+    seed: int,
+) -> list[str]:
+    """A reply to what is asked about each item."""
+    batched = prompts_of(items, texts, neutral)
+    return [reply for prompts in batched for reply in assistant.reply(prompts, seed=seed)]
+
+
+def normalised(text: str) -> str:
+    """A short answer without case, punctuation and a leading article, small numbers as digits.
+
+    >>> normalised(" The two Cats."), normalised("Two.")
+    ('2 cats', '2')
+    """
+    words = text.lower().translate(str.maketrans(string.punctuation, " " * len(string.punctuation))).split()
+    if len(words) > 1 and words[0] in _ARTICLES:
+        words = words[1:]
+    return " ".join(str(_NUMBERS.index(word)) if word in _NUMBERS else word for word in words)
+
+
+def first_word(reply: str) -> str:
+    """The first word in small letters; empty where there is none.
+
+    >>> first_word("Yes, there is a cat.")
+    'yes'
+    """
+    words = re.findall(r"\w+", reply.lower())
+    return words[0] if words else ""
+
+
+def is_right(reply: str, question: Question) -> bool:
+    """Whether a reply is the answer, but for case, punctuation and a leading article.
+
+    Of an answer of yes or no the first word counts; a reply that begins with neither is wrong.
+
+    >>> is_right("Yes, it is.", Question("colour", "Is the cat red?", "yes", YES_OR_NO))
+    True
+    """
+    if question.answer in YES_OR_NO:
+        return first_word(reply) == question.answer
+    return normalised(reply) == normalised(question.answer)
+
+
+def says_yes(reply: str) -> bool:
+    """Whether a reply affirms, by POPE's rule: it does unless its first sentence holds "no", "not" or a word in "n't".
+
+    A first word of yes decides by itself. So a reply that says neither counts as yes.
+
+    >>> [says_yes(reply) for reply in ("No.", "There isn't a cat.", "There is a cat.", "Yes, no doubt.")]
+    [False, False, True, True]
+    """
+    words = re.findall(r"[\w']+", reply.lower().replace("’", "'").partition(".")[0])
+    if words[:1] == ["yes"]:
+        return True
+    return not any(word in ("no", "not") or word.endswith("n't") for word in words)

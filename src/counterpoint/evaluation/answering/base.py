@@ -1,0 +1,31 @@
+"""What is asked of a model that answers in words, and what it must be able to do."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from ...data.base import PairedData, Rows
+from ...types import Assistant, Picture, Prompt, Scores, Turn
+
+__all__ = ["AnsweringTask", "Assistant", "Picture", "Prompt", "Turn"]
+
+
+@runtime_checkable
+class AnsweringTask(Protocol):
+    """Scores an assistant on some rows of a data set.
+
+    Attributes:
+        name: how users name it.
+        primary: its main metric.
+    """
+
+    name: str
+    primary: str
+
+    def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
+        """The outcomes of every example, and the metrics computed from them.
+
+        Raises:
+            NotApplicable: if the data lacks what the task asks about.
+        """
+        ...

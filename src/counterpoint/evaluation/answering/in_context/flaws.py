@@ -1,0 +1,213 @@
+"""EvALign-ICL: flaws of a model along five axes, as a function of the examples it is shown, and what variants do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+
+from ....data.base import PairedData, Rows
+from ....diagnostics.plots import Curve, lines
+from ....diagnostics.report import Section
+from ....registry import unknown
+from ....types import Assistant
+from ...task import NotApplicable
+from ..base import AnsweringTask
+from .abstention import Abstention
+from .matching import Matching, Selection
+from .shots import NOTHING, ZERO_SHOT, Shots
+from .writing import Captioning, Explanation, Following
+
+SHOTS = (NOTHING, ZERO_SHOT, Shots(4), Shots(8))
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One way in which a model may fail.
+
+    Attributes:
+        title: for people.
+        metric: the one that is plotted.
+        meaning: what it is, in words.
+        variants: how examples are shown, by name, to the task for a number of them; ``plain`` comes first.
+    """
+
+    title: str
+    metric: str
+    meaning: str
+    variants: Mapping[str, Callable[[Shots], AnsweringTask]]
+
+
+AXES: Mapping[str, Axis] = {
+    "hallucination": Axis(
+        "Object hallucination",
+        "instances",
+        "share of mentioned things that are not there (CHAIRi)",
+        {"plain": Captioning, "multi-task": partial(Captioning, variant="multi-task")},
+    ),
+    "abstention": Axis(
+        "Abstention",
+        "f1",
+        "F1 of abstaining from absurd questions",
+        {
+            "plain": Abstention,
+            "multi-task": partial(Abstention, variant="multi-task"),
+            "self-correcting": partial(Abstention, variant="self-correcting"),
+        },
+    ),
+    "matching": Axis(
+        "Compositionality: matching",
+        "accuracy",
+        "accuracy of yes and no to captions and their foils",
+        {"plain": Matching, "multi-task": partial(Matching, variant="multi-task")},
+    ),
+    "selection": Axis(
+        "Compositionality: selection",
+        "accuracy",
+        "accuracy of choosing the caption over its foil",
+        {"plain": Selection},
+    ),
+    "explanation": Axis(
+        "Explanation",
+        "cider",
+        "CIDEr of reasons",
+        {
+            "plain": Explanation,
+            "multi-task": partial(Explanation, variant="multi-task"),
+            "hindsight": partial(Explanation, variant="hindsight"),
+        },
+    ),
+    "following": Axis("Following instructions", "cider", "CIDEr of replies", {"plain": Following}),
+}
+"""The paper's axes: compositionality is two of these."""
+
+
+def examine(
+    assistant: Assistant,
+    data: PairedData,
+    rows: Rows,
+    *,
+    shots: Sequence[Shots] = SHOTS,
+    seeds: Sequence[int] = (0, 1, 2),
+    axes: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda text: None,
+) -> pl.DataFrame:
+    """Ask a model along every axis, in every variant, after as many examples as are named, drawn by each seed.
+
+    All variants are shown the same examples for one seed. `ZERO_SHOT` is the paper's zero-shot but for `Following`,
+    where it is `NOTHING`.
+
+    Args:
+        assistant: is asked.
+        data: what it is asked about; its training rows give the examples.
+        rows: of the data.
+        shots: how many examples.
+        seeds: of the examples.
+        axes: names of `AXES`; without any, all that apply to the data.
+        tell: told what is being asked.
+
+    Returns:
+        ``axis``, ``variant``, ``shots``, ``seed``, ``subset``, ``metric``, ``value``, ``chance`` (null where unknown)
+        and ``higher_is_better``; a row for each metric of each task, over all items and over each kind. A variant
+        that does not apply has none.
+
+    Raises:
+        UnknownName: for an axis that there is not.
+        NotApplicable: if no axis, or one that was asked for, applies.
+
+    Source: Shukor et al., "Beyond Task Performance: Evaluating and Reducing the Flaws of Large Multimodal Models with
+    In-Context Learning" (2023), arXiv 2310.00647.
+    """
+    for name in axes:
+        if name not in AXES:
+            raise unknown("axis", name, AXES)
+    found: list[dict[str, object]] = []
+    for name in axes or AXES:
+        before, reason = len(found), NotApplicable(f"{name} does not apply to {data.name!r}")
+        for variant, make in AXES[name].variants.items():
+            for several in shots:
+                tell(f"{name}, {variant}, {several.name} examples")
+                try:
+                    for seed in seeds:
+                        found += _rows(name, variant, several, seed, make(several), assistant, data, rows)
+                except NotApplicable as error:
+                    reason = error
+        if axes and len(found) == before:
+            raise reason
+    if not found:
+        raise reason
+    return pl.DataFrame(found, infer_schema_length=None)
+
+
+def _rows(
+    axis: str,
+    variant: str,
+    shots: Shots,
+    seed: int,
+    task: AnsweringTask,
+    assistant: Assistant,
+    data: PairedData,
+    rows: Rows,
+) -> Iterator[dict[str, object]]:
+    scores = task(assistant, data, rows, seed=seed)
+    for subset in scores.subsets():
+        for name, metric in scores.metrics.items():
+            yield {
+                "axis": axis,
+                "variant": variant,
+                "shots": shots.name,
+                "seed": seed,
+                "subset": subset,
+                "metric": name,
+                "value": scores.value(name, subset),
+                "chance": metric.chance,
+                "higher_is_better": metric.higher_is_better,
+            }
+
+
+def sections(found: pl.DataFrame) -> list[Section]:
+    """What `examine` found, an axis a section: a curve for each variant, a sentence and all numbers.
+
+    Args:
+        found: the table.
+    """
+    return [_section(name, found.filter(axis=name)) for name in found["axis"].unique(maintain_order=True)]
+
+
+def _section(name: str, found: pl.DataFrame) -> Section:
+    axis = AXES[name]
+    order = found["shots"].unique(maintain_order=True).to_list()
+    means = (
+        found.filter(pl.col("value").is_finite())
+        .group_by("variant", "shots", "subset", "metric", maintain_order=True)
+        .agg(pl.col("value").mean(), pl.col("value").std().alias("deviation"))
+    )
+    main = means.filter(metric=axis.metric, subset="all")
+    curves: dict[str, Curve] = {}
+    said = []
+    for variant in main["variant"].unique(maintain_order=True):
+        own = main.filter(variant=variant)
+        curves[variant] = ([order.index(each) for each in own["shots"]], own["value"].to_list())
+        values = ", ".join(
+            f"{value:.3g} after {shots}" for shots, value in zip(own["shots"], own["value"], strict=True)
+        )
+        said.append(f"{variant}: {values}")
+    seeds = found["seed"].n_unique()
+    better = "higher" if found.filter(metric=axis.metric)["higher_is_better"].all() else "lower"
+    sentence = (
+        f"The {axis.meaning}, {better} is better, after so many examples (mean over {seeds} "
+        f"{'draw' if seeds == 1 else 'draws'} of them). {'; '.join(said)}."
+    )
+    numbers: dict[str, float] = {}
+    for row in means.iter_rows(named=True):
+        label = f"{row['metric']}, {row['variant']}, {row['shots']} examples"
+        if row["subset"] != "all":
+            label += f", {row['subset']}"
+        numbers[label] = row["value"]
+        # One draw has no deviation.
+        if row["metric"] == axis.metric and row["subset"] == "all" and row["deviation"] is not None:
+            numbers[f"{label}: standard deviation over draws"] = row["deviation"]
+    figure = lines(curves, x="examples", y=axis.meaning, ticks=order) if curves else None
+    return Section(name, axis.title, sentence, numbers, figure)

@@ -1,0 +1,83 @@
+"""Whether models fail on the same patterns: their accuracies by kind, and how these go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from ...types import Scores
+
+LEAST = 3
+"""Patterns: through two points there is always a line."""
+
+
+@dataclass(frozen=True)
+class PatternProfile:
+    """What models are good at.
+
+    Attributes:
+        models: their names.
+        patterns: those that all of them were asked about.
+        accuracy: of each model in each pattern.
+        correlation: Pearson's, over patterns, of each model with each other; NaN where one is as good in all.
+    """
+
+    models: tuple[str, ...]
+    patterns: tuple[str, ...]
+    accuracy: Float[np.ndarray, "models patterns"]
+    correlation: Float[np.ndarray, "models models"]
+
+
+def pattern_profile(
+    scores: Mapping[str, Scores], metric: str, patterns: Mapping[str, Sequence[str]] | None = None
+) -> PatternProfile:
+    """Accuracies of some models by pattern, and their correlation over patterns.
+
+    Encoders and the assistants that see through them can be compared: from each, the scores of a task whose subsets
+    are kinds of items. High correlations say that models share blind spots, not why. With nine patterns |r| below about
+    0.67 is within chance at 5 %.
+
+    Args:
+        scores: of each model.
+        metric: of the scores, such as ``"pair_accuracy"``; one that is a mean of its outcome.
+        patterns: a pattern's name to the subsets that belong to it, as in
+            :data:`counterpoint.data.scenes.patterns.PATTERNS`; each subset by itself unless given. Patterns that a
+            model has no example of are left out.
+
+    Raises:
+        ValueError: for fewer than two models, or fewer than three patterns that all have.
+
+    Source: the correlation of MMVP-VLM with MMVP in Tong et al., "Eyes Wide Shut?" (2024), arXiv 2401.06209.
+    """
+    if patterns is None:
+        subsets = sorted({name for each in scores.values() for name in each.examples["subset"].unique()})
+        patterns = {name: (name,) for name in subsets}
+    found = {
+        name: [_mean(each, metric, kinds) for each in scores.values()] for name, kinds in patterns.items()
+    }
+    asked = {name: values for name, values in found.items() if not np.isnan(values).any()}
+    if len(scores) < 2 or len(asked) < LEAST:
+        raise ValueError(
+            f"a correlation over patterns needs two models and {LEAST} patterns that all were asked about, got "
+            f"{len(scores)} model(s) and {len(asked)}: {', '.join(asked) or 'none'}"
+        )
+    accuracy = np.array(list(asked.values())).T
+    return PatternProfile(tuple(scores), tuple(asked), accuracy, _correlations(accuracy))
+
+
+def _mean(scores: Scores, metric: str, kinds: Sequence[str]) -> float:
+    outcome = scores.examples.filter(pl.col("subset").is_in(list(kinds)))[scores.metrics[metric].outcome]
+    values = outcome.drop_nulls().to_numpy()
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _correlations(rows: Float[np.ndarray, "models patterns"]) -> Float[np.ndarray, "models models"]:
+    centred = rows - rows.mean(1, keepdims=True)
+    spread = np.sqrt((centred**2).sum(1))
+    spread[spread < 1e-12] = np.nan
+    found: np.ndarray = centred @ centred.T / (spread[:, None] * spread[None])
+    return found

@@ -1,0 +1,185 @@
+"""Robustness to a shortcut that breaks: accuracy where it holds and where it misleads, and against a family's trend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.special import expit, logit
+
+from ...data.base import PairedData, Rows
+from ...diagnostics.features import Features
+from ...types import Embedder, Metric, Scores
+from ..statistic import class_and_hit, mean, mean_per_class
+from ..task import NotApplicable, check_rows, similarity, table, top1
+
+
+@final
+class MMCLRobustness:
+    """Zero-shot accuracy where a shortcut of the training rows holds and where it misleads.
+
+    Each class has a usual value of the shortcut: the most frequent one among the training rows of the class. A test
+    picture is ``aligned`` if it shows the usual value of its class, else ``conflicting``. Prompts name the class and
+    nothing of the shortcut.
+
+    Metrics: ``top1``; ``aligned`` and ``conflicting``, the same on either part, and ``balanced``, the mean of both,
+    which is the accuracy under a shift that makes them as frequent; ``misled``, how often a conflicting picture is
+    taken for a class whose usual value it shows. Chance is 1/classes, for ``misled`` the share of such classes. Classes
+    that tie share the answer. Subsets are the two parts. Rows of a class without a usual value are left out.
+
+    Compare models at the same accuracy where the shortcut holds: see `Trend`.
+
+    Args:
+        label: what to classify by.
+        shortcut: the label that gives it away in training.
+
+    Raises:
+        NotApplicable: if the data does not have both labels.
+        ValueError: if no training row, or none of these rows, has both.
+
+    Source: Xue et al., "Understanding the Robustness of Multi-modal Contrastive Learning to Distribution Shift" (2023),
+    arXiv 2310.04971; its shifted data sets are here scenes whose shortcut is turned off.
+    """
+
+    name = "mmcl_robustness"
+    primary = "conflicting"
+    modalities = ("image", "text")
+    papers = ("mmcl-robustness",)
+
+    def __init__(self, label: str = "concept", shortcut: str = "background") -> None:
+        self.label, self.shortcut = label, shortcut
+        self.labels = (shortcut,)  # the rarer one, which runs check for before they train
+
+    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+        check_rows(data, rows, self.name)
+        for needed in (self.label, self.shortcut):
+            if needed not in data.labels:
+                raise NotApplicable(
+                    f"{self.name} needs the label {needed!r}, which {data.name!r} does not have"
+                )
+        classes, values = data.labels[self.label].values, data.labels[self.shortcut].values
+        usual = usual_values(
+            classes[data.splits.train], values[data.splits.train], len(data.labels[self.label].names)
+        )
+        kept = rows[(classes[rows] >= 0) & (values[rows] >= 0) & (usual[classes[rows]] >= 0)]
+        if not len(kept):
+            raise ValueError(
+                f"{self.name}: none of {len(rows)} rows of {data.name!r} has a {self.label} and a {self.shortcut} that "
+                "training rows have too"
+            )
+        features = Features.of(model, data)
+        truth, shown = classes[kept], values[kept]
+        panel = similarity(features, features.images(kept), features.classes(data.labels[self.label]))
+        target = torch.from_numpy(truth)
+        right = top1(panel, target)
+        others = panel.scatter(1, target[:, None], -torch.inf)
+        goes: Bool[np.ndarray, "n K"] = usual[None] == shown[:, None]
+        best = (panel == panel.amax(1, keepdim=True)).numpy()
+        conflict = usual[truth] != shown
+        outcomes = {
+            "right": right,
+            "aligned": np.where(conflict, np.nan, right),
+            "conflicting": np.where(conflict, right, np.nan),
+            "misled": np.where(conflict, (best & goes).sum(1) / best.sum(1), np.nan),
+            "part_and_right": class_and_hit(conflict.astype(int), right),
+            "predicted": panel.argmax(1).double().numpy(),
+            "margin": (panel.gather(1, target[:, None])[:, 0] - others.amax(1)).double().numpy(),
+        }
+        chance = 1 / panel.shape[1]
+        metrics = {
+            "top1": Metric("right", mean, chance=chance),
+            "aligned": Metric("aligned", mean, chance=chance),
+            "conflicting": Metric("conflicting", mean, chance=chance),
+            "balanced": Metric("part_and_right", mean_per_class, chance=chance),
+            "misled": Metric(
+                "misled",
+                mean,
+                higher_is_better=False,
+                chance=mean(goes.mean(1)[conflict]) if conflict.any() else None,
+            ),
+        }
+        parts = ["conflicting" if c else "aligned" for c in conflict]
+        return table(self.name, data.ids[kept], parts, outcomes, metrics)
+
+
+def usual_values(
+    classes: Int[np.ndarray, " n"], values: Int[np.ndarray, " n"], count: int
+) -> Int[np.ndarray, " K"]:
+    """The most frequent value of each class (the lowest of several), −1 where no row of the class has one.
+
+    >>> usual_values(np.array([0, 0, 0, 1]), np.array([2, 2, 1, -1]), 2).tolist()
+    [2, -1]
+
+    Args:
+        classes, values: of the same rows; those below 0 are unknown.
+        count: K, of the classes.
+    """
+    known = (classes >= 0) & (values >= 0)
+    seen = np.zeros((count, values.max(initial=0) + 1), dtype=np.int64)
+    np.add.at(seen, (classes[known], values[known]), 1)
+    usual: np.ndarray = np.where(seen.any(1), seen.argmax(1), -1)
+    return usual
+
+
+@dataclass(frozen=True)
+class Trend:
+    """How accuracy under a shift goes with accuracy without it, over a family of models: a line between their logits.
+
+        logit(shifted) = slope · logit(given) + intercept
+
+    The effective robustness of a model is how far its shifted accuracy is above that of the family at the same given
+    accuracy. Within the range of the family it means something; beyond it the line is a guess.
+
+    Attributes:
+        slope, intercept: of the line.
+
+    >>> family = Trend.fit(np.array([0.6, 0.7, 0.9]), np.array([0.4, 0.5, 0.8]))
+    >>> round(float(family.effective_robustness(0.8, 0.75)), 3)
+    0.112
+
+    Source: Taori et al., "Measuring Robustness to Natural Distribution Shifts in Image Classification" (2020), arXiv
+    2007.00644.
+    """
+
+    slope: float
+    intercept: float
+
+    @classmethod
+    def fit(cls, given: Float[np.ndarray, " M"], shifted: Float[np.ndarray, " M"]) -> Self:
+        """The least-squares line of M models.
+
+        Raises:
+            ValueError: for accuracies that do not pair up or of which all given ones are equal, or one of 0 or 1,
+                which has no logit: count (hits + ½) / (n + 1) instead.
+        """
+        if given.shape != shifted.shape or len(np.unique(given)) < 2:
+            raise ValueError(
+                f"a trend needs two models of different accuracy, each with both accuracies; got {given.tolist()} and "
+                f"{shifted.tolist()}"
+            )
+        slope, intercept = np.polyfit(_logits(given), _logits(shifted), 1)
+        return cls(float(slope), float(intercept))
+
+    def expected(self, given: float | Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+        """The shifted accuracy of the family at a given one."""
+        found: np.ndarray = np.asarray(expit(self.slope * _logits(np.asarray(given)) + self.intercept))
+        return found
+
+    def effective_robustness(
+        self, given: float | Float[np.ndarray, ...], shifted: float | Float[np.ndarray, ...]
+    ) -> Float[np.ndarray, ...]:
+        """How far a shifted accuracy is above what the family has."""
+        return np.asarray(shifted - self.expected(given))
+
+
+def _logits(accuracies: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    if not ((accuracies > 0) & (accuracies < 1)).all():
+        raise ValueError(
+            f"accuracies must lie strictly between 0 and 1, got {accuracies.tolist()}: of n examples count "
+            "(hits + 1/2) / (n + 1)"
+        )
+    found: np.ndarray = logit(accuracies)
+    return found

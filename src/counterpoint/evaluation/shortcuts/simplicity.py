@@ -1,0 +1,197 @@
+"""What easy features leave of hard ones: class collapse and feature suppression, read from frozen embeddings."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ...data.base import PairedData, Rows
+from ...data.views import key
+from ...diagnostics.features import Features
+from ...types import Embedder, Metric, Scores
+from ..classifiers import logistic
+from ..statistic import mean
+from ..task import NotApplicable, check_rows, chosen, scores, spread
+
+CLASSES, SUBCLASSES = "group", "concept"
+
+
+@final
+class CLSimplicityBias:
+    """How much of classes, of their subclasses and of irrelevant features a noisy linear probe finds in embeddings.
+
+    A linear probe does not care about scale, and finds a feature a thousand times smaller than the others. So noise is
+    added to all embeddings, N(0, (noise · rms)²), rms their root mean square in training: what is drowned by it counts
+    as lost. Noise depends on a row's id alone. Probes (logistic regression) learn from training rows and are asked
+    about these rows: on its training examples a supervised encoder collapses by construction.
+
+    Metrics: ``LABEL_top1`` of the classes, the subclasses and each irrelevant label, chance 1/classes;
+    ``concept_within_group``, the subclass given the class: one probe for each class, among the subclasses it has in
+    training, chance the mean of 1/subclasses; ``LABEL_share``, the share of the embeddings' variance that lies between
+    the classes of a label, without noise, which is (classes − 1) / (rows − 1) by chance. Class collapse is a low
+    ``concept_within_group`` beside a high ``group_top1``, suppression a low ``group_top1`` or ``concept_top1`` beside a
+    high ``background_top1``; `collapse_index` compares with a reference encoder. Labels are independent only where
+    the data's dials make them so.
+
+    Args:
+        irrelevant: labels of features that are not asked about: the easy ones. Those that the data lacks are left out.
+        noise: relative to the root mean square; 0.1 was tried.
+        limit: training rows at most.
+
+    Raises:
+        NotApplicable: if the data lacks the label ``group`` or ``concept``.
+        ValueError: for a negative noise, no training rows, or none of these rows labelled.
+
+    Source: Xue et al., "Which Features are Learnt by Contrastive Learning? On the Role of Simplicity Bias in Class
+    Collapse and Feature Suppression" (2023), arXiv 2305.16536; the noise is this project's.
+    """
+
+    name = "cl_simplicity_bias"
+    primary = "concept_within_group"
+    modalities = ("image",)
+    labels = (SUBCLASSES,)  # the rarer one, which runs check for before they train
+    papers = ("cl-simplicity-bias",)
+
+    def __init__(
+        self, irrelevant: tuple[str, ...] = ("background", "colour"), noise: float = 0.1, limit: int = 1000
+    ) -> None:
+        if noise < 0:
+            raise ValueError(f"noise={noise} must be at least 0")
+        self.irrelevant, self.noise, self.limit = irrelevant, noise, limit
+
+    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+        check_rows(data, rows, self.name)
+        for needed in (CLASSES, SUBCLASSES):
+            if needed not in data.labels:
+                raise NotApplicable(
+                    f"{self.name} needs the label {needed!r}, which {data.name!r} does not have"
+                )
+        train_rows = data.splits.train[chosen(data, data.splits.train, self.limit, "simplicity")]
+        groups, concepts = (data.labels[name].values for name in (CLASSES, SUBCLASSES))
+        train_rows = train_rows[(groups[train_rows] >= 0) & (concepts[train_rows] >= 0)]
+        test = np.flatnonzero((groups[rows] >= 0) & (concepts[rows] >= 0))
+        if not len(train_rows) or not len(test):
+            raise ValueError(
+                f"{self.name} learns from rows with a {CLASSES} and a {SUBCLASSES} and is asked about others; "
+                f"{data.name!r} has {len(train_rows)} to train on, and {len(test)} of these {len(rows)}"
+            )
+        test_rows = rows[test]
+        features = Features.of(model, data)
+        plain = features.images(test_rows).double().numpy()
+        train = features.images(train_rows).double().numpy()
+        scale = self.noise * float(np.sqrt(np.mean(train**2)))
+        train = train + scale * noise_of(data.ids[train_rows], train.shape[1])
+        noisy = plain + scale * noise_of(data.ids[test_rows], plain.shape[1])
+        found: dict[str, np.ndarray] = {}
+        metrics: dict[str, Metric] = {}
+        for label in (CLASSES, SUBCLASSES, *(name for name in self.irrelevant if name in data.labels)):
+            values, count = data.labels[label].values, len(data.labels[label].names)
+            hits, share = f"{label}_top1", f"{label}_share"
+            found[hits] = probed(train, values[train_rows], noisy, values[test_rows], count)
+            found[share] = class_share(plain, values[test_rows])
+            classes = len(np.unique(values[test_rows][values[test_rows] >= 0]))
+            labelled = int((values[test_rows] >= 0).sum())
+            metrics[hits] = Metric(hits, mean, chance=1 / count)
+            metrics[share] = Metric(
+                share, mean, chance=(classes - 1) / (labelled - 1) if labelled > 1 else None
+            )
+        within = f"{SUBCLASSES}_within_{CLASSES}"
+        found[within], guess = probed_within(
+            (train, groups[train_rows], concepts[train_rows]), (noisy, groups[test_rows], concepts[test_rows])
+        )
+        asked = guess[~np.isnan(guess)]
+        metrics[within] = Metric(within, mean, chance=mean(asked) if len(asked) else None)
+        outcomes = {name: spread(column, test, len(rows)) for name, column in found.items()}
+        return scores(self.name, data, rows, outcomes, metrics)
+
+
+def noise_of(ids: Int[np.ndarray, " n"], width: int) -> Float[np.ndarray, "n d"]:
+    """Standard normal noise, a function of each row's id: the same for all models, whichever rows are asked about."""
+    hashes = key(0, 0, ids, "evaluation.simplicity.noise").tolist()
+    return np.stack([np.random.default_rng(hashed).standard_normal(width) for hashed in hashes])
+
+
+def probed(
+    train: Float[np.ndarray, "n d"],
+    classes: Int[np.ndarray, " n"],
+    test: Float[np.ndarray, "m d"],
+    truth: Int[np.ndarray, " m"],
+    count: int,
+) -> Float[np.ndarray, " m"]:
+    """Whether a logistic probe finds the class of each row; NaN for rows without, and where training has one class."""
+    kept, asked = classes >= 0, truth >= 0
+    found = np.full(len(test), np.nan)
+    if len(np.unique(classes[kept])) > 1 and asked.any():
+        found[asked] = logistic(train[kept], classes[kept], test[asked], count) == truth[asked]
+    return found
+
+
+Nested = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Features ``(n, d)``, classes and subclasses ``(n,)``."""
+
+
+def probed_within(train: Nested, test: Nested) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """Whether a probe of the subclasses of a row's class finds its subclass, and what a guess among them scores.
+
+    NaN for rows of a class of which training has fewer than two subclasses. A subclass that training lacks is never
+    found.
+    """
+    x, classes, subclasses = test
+    found, guess = np.full(len(x), np.nan), np.full(len(x), np.nan)
+    for k in np.unique(classes):
+        own, asked = train[1] == k, classes == k
+        known = len(np.unique(train[2][own]))
+        if known > 1:
+            predicted = logistic(train[0][own], train[2][own], x[asked], known)
+            found[asked] = predicted == subclasses[asked]
+            guess[asked] = 1 / known
+    return found, guess
+
+
+def class_share(x: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """What each row adds to the share of the variance that lies between classes.
+
+        ‖μ_class(i) − μ‖² / mean_j ‖x_j − μ‖²,    whose mean over rows is η², in [0, 1]
+
+    NaN for rows without a class (below 0), which do not count, and where there is no variance.
+
+    >>> x = np.array([[0.0, 1.0], [0.0, -1.0], [4.0, 1.0], [4.0, -1.0]])
+    >>> float(class_share(x, np.array([0, 0, 1, 1])).mean()), float(class_share(x, np.array([0, 1, 0, 1])).mean())
+    (0.8, 0.2)
+    """
+    kept = classes >= 0
+    found = np.full(len(x), np.nan)
+    if not kept.any():
+        return found
+    centred = x[kept] - x[kept].mean(0)
+    numbers = np.unique(classes[kept], return_inverse=True)[1]
+    means = np.stack([centred[numbers == k].mean(0) for k in range(numbers.max() + 1)])
+    total = float(np.mean(np.sum(centred**2, axis=1)))
+    if total > 0:
+        found[kept] = np.sum(means**2, axis=1)[numbers] / total
+    return found
+
+
+def collapse_index(accuracy: float, reference: float, chance: float) -> float:
+    """How much of the subclasses is lost: ``1 − (accuracy − chance) / (reference − chance)``.
+
+    0 where an encoder keeps as much as the reference, 1 where nothing is left; below 0 it keeps more.
+
+    Args:
+        accuracy: of a noisy probe of the subclass given the class.
+        reference: the same of an encoder that need not collapse: trained without labels, or with the subclasses'.
+        chance: 1 / subclasses of a class.
+
+    Raises:
+        ValueError: for a reference that is not above chance, with which nothing can be compared.
+
+    >>> collapse_index(0.6, 0.9, 0.5)
+    0.75
+
+    Source: Xue et al. (2023), arXiv 2305.16536, its measure as an index.
+    """
+    if not reference > chance:
+        raise ValueError(f"the reference must be above chance, got reference={reference} and chance={chance}")
+    return 1 - (accuracy - chance) / (reference - chance)

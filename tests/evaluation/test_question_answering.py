@@ -1,0 +1,174 @@
+"""Questions answered from frozen features: what needs the picture, what does not, calibration, answers never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from counterpoint.data.base import PairedData, Splits
+from counterpoint.data.items import Question, Questions
+from counterpoint.evaluation import applicable, breakdown, create, evaluate
+from counterpoint.evaluation.question_answering import Bag, QuestionAnswering, answer
+from counterpoint.evaluation.statistic import calibration_error, confidence_and_hit
+from counterpoint.evaluation.task import NotApplicable
+
+COLOURS = ("red", "green", "blue")
+
+
+class Asked(Questions):
+    """About each row's picture, its colour; and of another kind whether it is what it is."""
+
+    def __init__(self, data: Coloured, rows: np.ndarray, answers: Sequence[str] | None = None) -> None:
+        self.data, self.rows = data, np.repeat(rows, 2)
+        self.ids = self.rows * 2 + np.tile([0, 1], len(rows))
+        self.kinds = ["colour", "plain"] * len(rows)
+        self.questions = [
+            asked
+            for row in rows
+            for asked in (
+                Question(
+                    "colour", "What colour is it?", answers[row] if answers else COLOURS[row % 3], COLOURS
+                ),
+                Question("plain", "Is it so or not?", "so", ("so", "not")),
+            )
+        ]
+
+    def pictures(self, positions: Any) -> Tensor:
+        return self.data.images(self.rows[positions])
+
+
+class Coloured(PairedData):
+    """Pictures of one colour."""
+
+    name, labels = "coloured", {}
+
+    def __init__(self, count: int = 240, answers: Sequence[str] | None = None) -> None:
+        self.ids, self.subsets = np.arange(count), np.array(["all"] * count)
+        self.splits = Splits(np.arange(count // 2), {}, {"test": np.arange(count // 2, count)})
+        self.answers = answers
+
+    def images(self, rows: np.ndarray) -> Tensor:
+        pictures = torch.zeros(len(rows), 3, 4, 4, dtype=torch.uint8)
+        pictures[torch.arange(len(rows)), torch.from_numpy(rows % 3)] = 200
+        return pictures
+
+    def captions(self, row: int) -> Sequence[str]:
+        return ["a picture"]
+
+    def items(self, form: Any, rows: np.ndarray, kinds: Any = None) -> Any:
+        return Asked(self, rows, self.answers) if form is Questions else super().items(form, rows)
+
+
+class Sees:
+    """An embedder of pictures alone: its colour, or nothing."""
+
+    heads = ("global",)
+    embeds = ("image",)
+
+    def __init__(self, blind: bool = False) -> None:
+        self.blind = blind
+
+    def embed(self, modality: str, inputs: Tensor, head: str = "default") -> Tensor:
+        assert modality == "image"
+        seen = torch.zeros(len(inputs), 3) if self.blind else inputs.float().mean((2, 3)) / 200
+        return torch.nn.functional.normalize(seen + 0.1, dim=-1)
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        return a @ b.T
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_what_needs_the_picture_is_answered_by_who_sees_it(blind: bool) -> None:
+    data = Coloured()
+    scores = QuestionAnswering()(Sees(blind), data, data.splits.test["test"])
+    assert scores.value("accuracy", "plain") == scores.value("question_only", "plain") == 1.0
+    assert scores.value("question_only", "colour") == pytest.approx(1 / 3, abs=0.02)
+    assert scores.value("accuracy", "colour") == pytest.approx(1 / 3 if blind else 1.0, abs=0.02)
+    assert scores.value("gain") == pytest.approx(scores.value("accuracy") - scores.value("question_only"))
+    assert scores.metrics["accuracy"].chance == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert scores.value("calibration_error") < 0.1
+    assert set(breakdown(scores)["subset"]) == {"all", "colour", "plain", "chance"}
+
+
+def test_the_same_call_gives_the_same_head_and_inference_mode_does_not_matter() -> None:
+    data = Coloured(60)
+    task = QuestionAnswering()
+    one = task(Sees(), data, data.splits.test["test"]).examples
+    with torch.inference_mode():
+        again = evaluate(Sees(), data, ["question_answering"]).by_test["test"][0].examples
+    assert one.equals(again)
+
+
+def test_an_answer_that_training_never_gives_is_wrong() -> None:
+    answers = ["red" if row < 30 and row % 2 else "green" if row < 30 else "blue" for row in range(60)]
+    data = Coloured(60, answers)
+    scores = QuestionAnswering()(Sees(), data, data.splits.test["test"])
+    assert scores.value("accuracy", "colour") == 0.0
+    nothing = answer(torch.zeros(2), Question("", "", "red", COLOURS), ("so", "not"))
+    assert nothing.right is False
+    assert nothing.confidence == pytest.approx(1 / 3)
+
+
+def test_a_free_answer_competes_with_all() -> None:
+    logits, known = torch.tensor([0.0, 3.0, 1.0]), ("a", "b", "c")
+    assert answer(logits, Question("", "", "b"), known).right
+    assert not answer(logits, Question("", "", "c"), known).right
+    assert answer(logits, Question("", "", "c", ("a", "c")), known).right
+
+
+def test_the_order_of_neighbouring_words_is_seen() -> None:
+    bag = Bag(["Is the cat above the dog?", "Is the dog above the cat?"])
+    one, other = bag(["Is the cat above the dog?", "Is the dog above the cat?"])
+    assert one.norm() == pytest.approx(1.0)
+    assert not torch.allclose(one, other)
+    assert bag(["nothing known"]).abs().sum() == 0
+
+
+def test_data_that_cannot_be_asked_is_refused() -> None:
+    class Mute(Coloured):
+        def items(self, form: Any, rows: np.ndarray, kinds: Any = None) -> Any:
+            raise LookupError("'mute' has no questions")
+
+    data = Mute(12)
+    with pytest.raises(NotApplicable, match="question_answering asks about questions"):
+        QuestionAnswering()(Sees(), data, data.splits.test["test"])
+    assert applicable(data, ("question_answering", "retrieval")) == ("retrieval",)
+    assert applicable(Coloured(12), ("question_answering",)) == ("question_answering",)
+    one = Coloured(12, ["so"] * 12)
+    with pytest.raises(ValueError, match="have one answer, 'so'"):
+        QuestionAnswering()(Sees(), one, one.splits.test["test"])
+    none = Coloured(12)
+    none.splits = Splits(np.arange(0), {}, {"test": np.arange(6)})
+    with pytest.raises(ValueError, match="learns from the training split"):
+        QuestionAnswering()(Sees(), none, np.arange(6))
+
+
+def test_calibration_error_by_hand() -> None:
+    # 0.9 is in (13/15, 14/15], 0.6 in (8/15, 9/15]: 2/3 · |1/2 − 0.9| + 1/3 · |1 − 0.6|
+    values = confidence_and_hit(np.array([0.9, 0.9, 0.6]), np.array([1.0, 0.0, 1.0]))
+    assert calibration_error(values) == pytest.approx(2 / 3 * 0.4 + 1 / 3 * 0.4)
+    assert calibration_error(confidence_and_hit(np.ones(4), np.ones(4))) == 0
+    assert calibration_error(confidence_and_hit(np.ones(4), np.zeros(4))) == 1
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\], got 0 to 1.5"):
+        confidence_and_hit(np.array([0.0, 1.5]), np.zeros(2))
+
+
+def test_calibration_error_is_torchmetrics() -> None:
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    rng = np.random.default_rng(0)
+    p = rng.random(500)
+    hits = (rng.random(500) < p**2).astype(float)
+    # Its confidence is that of the positive class.
+    theirs = binary_calibration_error(torch.from_numpy(p), torch.from_numpy(hits).long(), n_bins=15)
+    assert calibration_error(confidence_and_hit(p, hits)) == pytest.approx(float(theirs), abs=1e-6)
+
+
+def test_it_is_registered() -> None:
+    task = create("question_answering")
+    assert (task.primary, task.modalities) == ("accuracy", ("image",))
