@@ -21,6 +21,7 @@ _EXPORTS = {
     "training": "",
     "types": "",
     "compare": "study",
+    "compare_decoding": "study",
     "load": "training",
     "train": "study",
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.diagnostics.report import embeddings, network
+from counterpoint.diagnostics.report import embeddings, network, places
 from counterpoint.diagnostics.report.sections import SECTIONS
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.report import write_report
@@ -29,6 +29,9 @@ def cheap() -> Iterator[None]:
         patch.setattr(embeddings, "VIEWS", 4)
         patch.setattr(network, "BATCHES", 1)
         patch.setattr(network, "PRODUCTS", 5)
+        patch.setattr(network, "GRID_POINTS", 3)
+        patch.setattr(network, "CLASSIFIED", 40)
+        patch.setattr(places, "ITEMS", 24)
         yield
 
 
@@ -56,9 +59,35 @@ def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> Non
         # What is said to be not measured has neither numbers nor a plot; all else has both.
         assert bool(section["numbers"]) != section["sentence"].startswith("Not measured"), name
     missing = {name for name, s in found["sections"].items() if not s["numbers"]}
-    convolutions = {"attention", "offsets"} if "cnn" in trained.name else set()
-    assert convolutions <= missing
-    assert not missing & {"spread", "rank", "gap", "hardness", "dense", "cka", "lesions", "hessian"}
+    convolutions = {"attention", "offsets", "looks", "skips"} if "cnn" in trained.name else set()
+    assert {*convolutions, "saliency", "objects", "points"} <= missing  # plain pairs have no regions
+    always = {
+        "spread",
+        "rank",
+        "gap",
+        "hardness",
+        "dense",
+        "cka",
+        "lesions",
+        "hessian",
+        "landscape",
+        "neighbours",
+    }
+    assert not missing & always
+
+
+@pytest.mark.parametrize("tower", ["vit", "cnn"])
+def test_scenes_have_sections_about_places(tower: str, recipe: Recipe, cheap: None, tmp_path: Path) -> None:
+    small = override(recipe, {"towers.image": tower, "steps": 2, "towers.image_size": 32})
+    world = "scenes:tiny,train=40,validation=8,test=40,pixels=48"
+    run(Run("clip", world, small, 0), tmp_path, tasks=["retrieval"])
+    sections = diagnose_run(tmp_path)["sections"]
+    for name in ("objects", "points", *(["saliency"] if tower == "vit" else [])):
+        numbers = sections[name]["numbers"]
+        assert numbers, sections[name]["sentence"]
+        assert all(value is None or -1 <= value <= 1 for value in numbers.values())
+    if tower == "vit":
+        assert "data:image/png" in (tmp_path / PAGE).read_text(encoding="utf-8")
 
 
 def test_it_goes_where_it_is_told_and_answers_in_json(

@@ -10,9 +10,14 @@ from ..registry import unknown
 
 COMMANDS = {
     "compare": "Train several methods under one recipe and say which differences are real.",
+    "compare-decoding": "Decode a vision-language model's replies in several ways: what helps, and what it costs.",
+    "generate": "Let a vision-language model reply about a picture, decoded by a method.",
     "train": "Train and evaluate one method.",
     "evaluate": "Evaluate a trained run on a data set.",
     "diagnose": "Look inside a trained run: spread, gap, attention, frequencies, curvature.",
+    "lens": "What of a picture supports a vision-language model's reply, word by word, and where.",
+    "fidelity": "Whether a vision-language model replies in the question's language, with a picture as without.",
+    "flaws": "What examples in context do to a vision-language model's flaws, along five axes.",
     "report": "Write a study's table and report again.",
     "data": "Show or describe a data set.",
     "list": "List methods, objectives, tasks, recipes or towers.",
@@ -39,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command not in COMMANDS:
             raise unknown("command", command, COMMANDS)
-        run: Callable[[Sequence[str]], int] = import_module(f"{__name__}.{command}").main
+        run: Callable[[Sequence[str]], int] = import_module(f"{__name__}.{command.replace('-', '_')}").main
         return run(rest)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here.", file=sys.stderr)

@@ -18,6 +18,7 @@ from .arguments import parse
 if TYPE_CHECKING:
     from ..study.cost import ArmCost
     from ..study.design import Design
+    from ..study.presets import Preset
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,16 @@ class Compare:
     arms: tyro.conf.Positional[tuple[str, ...]] = ()
     """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
     open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
+    preset: str | None = None
+    """A published protocol (counterpoint list presets): its arms, tasks and budget, where none are given."""
     data: str = "emoji"
-    """emoji, emoji:artist, emoji:stream, scenes:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file of pairs."""
+    """emoji (:artist, :stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file."""
     seeds: int = 3
     """How many seeds each arm is run with. From 5 on, verdicts can be more than suggestive."""
     recipe: str = "cpu"
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
-    budget: Literal["steps", "images", "time"] = "steps"
-    """What every arm gets the same of: optimiser steps, passes through the image tower, or training time."""
+    budget: Literal["steps", "images", "time"] | None = None
+    """What every arm gets the same of: optimiser steps (unless given), passes through the image tower, or time."""
     tune: int = 0
     """Trials per arm of a random search on validation (learning rate, temperature, loss weight)."""
     margin: float = 0.01
@@ -62,13 +65,17 @@ def main(arguments: Sequence[str]) -> int:
         )
     # Names are checked before torch is loaded, so that a typo is answered at once.
     from ..methods.arm import Arm
+    from ..study.presets import find
 
-    for arm in given.arms:
+    preset = find(given.preset) if given.preset else None
+    arms = given.arms or (preset.arms if preset else ())
+    for arm in arms:
         Arm.parse(arm)
     from rich.console import Console
 
     console = Console(stderr=given.json)
     with console.status("loading torch"):
+        from ..data import load as load_data
         from ..study.study import DryRun, compare
     from .progress import StudyProgress
 
@@ -77,18 +84,25 @@ def main(arguments: Sequence[str]) -> int:
         return not given.dry_run
 
     show_data_report(console, given.data, given.options.towers.image_size)
+    tasks = given.tasks
+    if preset and not tasks:
+        tasks = preset.tasks_for(load_data(given.data, given.options.towers.image_size))
+        left = [task for task in preset.tasks if task not in tasks]
+        console.print(f"{preset.name}: {', '.join(tasks)}", highlight=False)
+        if left:
+            console.print(f"left out, as the data has nothing for them: {', '.join(left)}", highlight=False)
     console.print(f"preparing {given.data} and timing a few steps of each arm …", highlight=False)
     with StudyProgress(console) as progress:
         try:
             study = compare(
-                *given.arms,
+                *arms,
                 data=given.data,
                 seeds=given.seeds,
                 recipe=given.options,
-                budget=given.budget,
+                budget=given.budget or (preset.budget if preset else "steps"),
                 tune=given.tune,
                 margin=given.margin,
-                tasks=given.tasks,
+                tasks=tasks,
                 folder=given.out,
                 jobs=given.jobs,
                 diagnose=given.diagnose,
@@ -102,6 +116,8 @@ def main(arguments: Sequence[str]) -> int:
         print()
         return 0
     show(console, study)
+    if preset:
+        show_standings(console, study.summary, preset)
     return 0
 
 
@@ -150,6 +166,16 @@ def cost_table(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str,
             f"{cost.peak_memory_bytes / 2**30:.1f} GB",
         )
     return table
+
+
+def show_standings(console: Any, summary: Mapping[str, Any], preset: Preset) -> None:
+    """The arms by their mean rank over the preset's tasks, where its baseline is among them."""
+    from ..study.standings import of_summary, standings
+    from ..study.tables import standings_table
+
+    scores = of_summary(summary, preset.tasks)
+    if preset.baseline in scores and len(scores[preset.baseline]):
+        console.print(standings_table(standings(scores, preset.baseline), preset))
 
 
 def show(console: Any, study: Any) -> None:

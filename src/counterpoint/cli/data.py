@@ -22,7 +22,7 @@ class Data:
     action: tyro.conf.Positional[Literal["show", "describe", "make"]]
     """show writes a picture; describe prints a table; make writes shards, and goes on where it was stopped."""
     source: tyro.conf.Positional[str] = "emoji"
-    """emoji, emoji:artist, emoji:stream, scenes:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file of pairs."""
+    """emoji (:artist, :stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file."""
     out: Path | None = None
     """Where show writes its PNG (DATA.png unless given), and make its shards."""
     json: bool = False

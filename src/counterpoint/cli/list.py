@@ -11,7 +11,7 @@ import tyro
 
 from .arguments import parse
 
-Kind = Literal["objectives", "methods", "tasks", "decoding", "recipes", "towers"]
+Kind = Literal["objectives", "methods", "tasks", "decoding", "presets", "recipes", "towers"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ def known(kind: Kind) -> tuple[str, ...]:
         from .. import recipes
 
         return recipes.names()
+    if kind == "presets":
+        from ..study.presets import PRESETS
+
+        return tuple(PRESETS)
     if kind == "methods":
         from .. import methods
 
@@ -52,7 +56,7 @@ def known(kind: Kind) -> tuple[str, ...]:
     if kind == "tasks":
         from .. import evaluation
 
-        return evaluation.TASKS.names()
+        return tuple(sorted({*evaluation.TASKS.names(), *evaluation.answering.ANSWERING.names()}))
     if kind == "decoding":
         from .. import decoding
 

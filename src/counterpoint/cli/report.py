@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -29,14 +30,19 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Console(stderr=given.json)
     with console.status("reading the runs"):
+        from ..study.decoding.study import again as again_decoding
+        from ..study.design import kind_of
         from ..study.study import again
 
-        study = again(given.study)
+        decoding = kind_of(given.study) == "decoding"
+        study: Any = again_decoding(given.study) if decoding else again(given.study)
     if given.json:
         json.dump(study.summary, sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
-    from .compare import show
-
+    if decoding:
+        from .compare_decoding import show
+    else:
+        from .compare import show
     show(console, study)
     return 0

@@ -32,7 +32,7 @@ class Train:
     method: tyro.conf.Positional[str] = ""
     """A method, with options after commas (see: counterpoint list methods); tiny-vlm has options of its own."""
     data: str = "emoji"
-    """emoji, emoji:artist, emoji:stream, scenes:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file of pairs."""
+    """emoji (:artist, :stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file."""
     seed: int = 0
     """Of the initial weights, the order of the data and every view."""
     recipe: str = "cpu"

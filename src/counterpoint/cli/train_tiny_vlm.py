@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     from ..data.scenes.presets import find
 
     if not given.data.startswith("scenes:"):
-        raise ValueError(f"{NAME} learns from scenes, whose truth is known, and {given.data!r} is none: give scenes:PRESET")
+        raise ValueError(
+            f"{NAME} learns from scenes, whose truth is known; {given.data!r} are none: give scenes:PRESET"
+        )
     find(given.data.partition(":")[2].partition(",")[0])
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -45,9 +48,11 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(stderr=given.json)
     with console.status("loading torch"):
         from ..data.scenes.world import Scenes
-        from ..training.tiny_vlm.train import STAGES, train_tiny_vlm
+        from ..training.tiny_vlm.train import STAGES, Stage, train_tiny_vlm
 
-    folder = given.out or Path("runs") / f"{given.data.replace(':', '-').replace(',', '-')}-{NAME}-{given.seed}"
+    folder = (
+        given.out or Path("runs") / f"{given.data.replace(':', '-').replace(',', '-')}-{NAME}-{given.seed}"
+    )
     bars = Progress(
         TextColumn("{task.description:<36}"),
         BarColumn(bar_width=None),
@@ -55,14 +60,18 @@ def main(arguments: Sequence[str]) -> int:
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(compact=True),
         console=console,
+        disable=not console.is_terminal,
     )
     tasks = {stage: bars.add_task(what, total=None, note="", start=False) for stage, what in STAGES.items()}
 
-    def listen(stage: str, done: int, whole: int, loss: float) -> None:
-        task = tasks[stage]  # type: ignore[index] # a stage
+    def listen(stage: Stage, done: int, whole: int, loss: float) -> None:
+        task = tasks[stage]
         if not bars.tasks[task].started:
             bars.start_task(task)
-        bars.update(task, completed=done, total=whole, note="" if loss != loss else f"loss {loss:.2f}")
+        note = "" if math.isnan(loss) else f"loss {loss:.2f}"
+        bars.update(task, completed=done, total=whole, note=note)
+        if done == whole and not console.is_terminal:
+            console.print(f"{STAGES[stage]}: done ({whole:,}) {note}", highlight=False)
 
     with bars:
         model = train_tiny_vlm(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import yaml
 
@@ -15,6 +15,7 @@ from ..recipes import load as load_recipe
 from ..training.run import Run
 
 T = TypeVar("T")
+AnyDesign = TypeVar("AnyDesign", bound="Claimant")
 Budget = Literal["steps", "images", "time"]
 FORMAT = 1
 """Version of the study folder. Folders of this and of earlier versions can be read."""
@@ -87,43 +88,97 @@ class Design:
     @classmethod
     def read(cls, folder: Path) -> Design | None:
         """The study of a folder, or None where there is none."""
-        path = folder / "study.yaml"
-        if not path.exists():
+        plain = read_plain(folder, "training")
+        if plain is None:
             return None
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if plain.pop("format", FORMAT) > FORMAT:
-            raise ValueError(f"{folder} was written by a newer counterpoint; upgrade to read it")
-        plain["recipe"] = parse(plain["recipe"], str(path))
+        plain["recipe"] = parse(plain["recipe"], str(folder / "study.yaml"))
         for key in ("arms", "seeds", "tasks"):
             plain[key] = tuple(plain[key])
         return cls(**plain)
 
     def claim(self, folder: Path) -> Design:
-        """Make a folder this study's; arms and seeds that it already holds stay in the study.
+        """Make a folder this study's; see `claim`."""
+        return claim(self, self.read(folder), folder)
 
-        Raises:
-            OtherStudy: if it holds a study that differs in more than its arms and seeds.
-            OSError: if it cannot be written.
-        """
-        there = self.read(folder)
-        if there is not None and replace(there, arms=self.arms, seeds=self.seeds) != self:
-            differing = [
-                k for k, v in self.plain().items() if k not in {"arms", "seeds"} and there.plain()[k] != v
-            ]
-            raise OtherStudy(
-                f"{folder} holds another study (it differs in {', '.join(differing)}): "
-                "give another folder with --out, or delete this one"
-            )
-        merged = self
-        if there is not None:
-            merged = replace(self, arms=_union(there.arms, self.arms), seeds=_union(there.seeds, self.seeds))
-        try:
-            write_text(folder / "study.yaml", yaml.safe_dump(merged.plain(), sort_keys=False))
-        except OSError as error:
-            raise OSError(
-                f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
-            ) from error
-        return merged
+
+@runtime_checkable
+class Claimant(Protocol):
+    """A design that a folder can belong to: a frozen dataclass with these fields."""
+
+    @property
+    def arms(self) -> tuple[str, ...]: ...
+    @property
+    def seeds(self) -> tuple[int, ...]: ...
+    def plain(self) -> dict[str, Any]: ...
+
+
+def kind_of(folder: Path) -> str | None:
+    """Which kind of study a folder holds, ``"training"`` or ``"decoding"``; None where there is none."""
+    path = folder / "study.yaml"
+    if not path.exists():
+        return None
+    kind: str = yaml.safe_load(path.read_text(encoding="utf-8")).get("kind", "training")
+    return kind
+
+
+def read_plain(folder: Path, kind: str) -> dict[str, Any] | None:
+    """What a folder's ``study.yaml`` says, without its format and kind; None where there is none.
+
+    Raises:
+        OtherStudy: if it is a study of another kind.
+        ValueError: if a newer version wrote it.
+    """
+    there = kind_of(folder)
+    if there is None:
+        return None
+    if there != kind:
+        raise OtherStudy(
+            f"{folder} holds a study of another kind ({there}): give another folder with --out, or delete this one"
+        )
+    plain: dict[str, Any] = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
+    if plain.pop("format", FORMAT) > FORMAT:
+        raise ValueError(f"{folder} was written by a newer counterpoint; upgrade to read it")
+    plain.pop("kind", None)
+    return plain
+
+
+def merge(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign:
+    """A design with the arms and seeds that its folder already holds.
+
+    Raises:
+        OtherStudy: if the folder holds a study that differs in more than its arms and seeds.
+    """
+    if there is None:
+        return design
+    old, new = there.plain(), design.plain()
+    differing = [k for k, v in new.items() if k not in {"arms", "seeds"} and old.get(k) != v]
+    if differing:
+        raise OtherStudy(
+            f"{folder} holds another study (it differs in {', '.join(differing)}): "
+            "give another folder with --out, or delete this one"
+        )
+    whole: Any = design  # a frozen dataclass, which a protocol cannot say
+    merged: AnyDesign = replace(
+        whole, arms=_union(there.arms, design.arms), seeds=_union(there.seeds, design.seeds)
+    )
+    return merged
+
+
+def claim(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign:
+    """Make a folder a design's; arms and seeds that it already holds stay in the study.
+
+    Raises:
+        OtherStudy: if it holds a study that differs in more than its arms and seeds.
+        OSError: if it cannot be written.
+    """
+    merged = merge(design, there, folder)
+    try:
+        write_text(folder / "study.yaml", yaml.safe_dump(merged.plain(), sort_keys=False))
+    except OSError as error:
+        raise OSError(
+            f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
+        ) from error
+    return merged
 
 
 def _union(first: Sequence[T], second: Sequence[T]) -> tuple[T, ...]:

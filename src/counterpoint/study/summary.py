@@ -3,47 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from ..evaluation import STATISTICS, create
+from ..evaluation import create
 from ..methods.arm import Arm
-from ..statistics import Outcomes, compare_arms, interval_of_mean, sentence
 from ..training.run import RunState
 from .design import ArmPlan, Design
+from .numbers import PARTS, Key, Numbers, Scored, finite
 from .tables import ranked
-
-Key = tuple[str, str, str, str]
-"""Task, test set, subset, metric."""
-
-
-@dataclass(frozen=True)
-class Definition:
-    """How a metric is made from outcomes."""
-
-    outcome: str
-    statistic: str
-    higher_is_better: bool
-    chance: float | None
-
-    def outcomes(
-        self, arms: Mapping[str, Mapping[int, np.ndarray | None]], margin: float | None = None
-    ) -> Outcomes:
-        fraction = self.statistic == "mean"
-        return Outcomes(
-            arms=arms,
-            statistic="mean" if fraction else STATISTICS[self.statistic],
-            higher_is_better=self.higher_is_better,
-            margin=margin if fraction else None,
-            unit="points" if fraction else "",
-        )
 
 
 @dataclass(frozen=True)
@@ -57,31 +29,6 @@ class FinishedRun:
     def failed(self) -> bool:
         return self.state.status == "failed"
 
-    @cached_property
-    def definitions(self) -> dict[Key, tuple[Definition, int]]:
-        rows = json.loads((self.folder / "scores.json").read_text(encoding="utf-8"))
-        return {
-            (r["task"], r["test"], r["subset"], r["metric"]): (
-                Definition(r["outcome"], r["statistic"], r["higher_is_better"], r["chance"]),
-                r["n"],
-            )
-            for r in rows
-        }
-
-    @cached_property
-    def tables(self) -> dict[tuple[str, str, str], pl.DataFrame]:
-        examples = pl.read_parquet(self.folder / "examples.parquet").sort("example")
-        parts = examples.partition_by(["task", "test", "outcome"], as_dict=True)
-        return {(str(k[0]), str(k[1]), str(k[2])): frame for k, frame in parts.items()}
-
-    def outcome(self, key: Key) -> np.ndarray:
-        """The outcomes behind one number, in the order of the examples' ids."""
-        task, test, subset, _ = key
-        frame = self.tables[task, test, self.definitions[key][0].outcome]
-        if subset != "all":
-            frame = frame.filter(subset=subset)
-        return frame["value"].to_numpy()
-
     @property
     def diagnostics(self) -> dict[str, dict[str, float]]:
         plain: dict[str, dict[str, float]] = json.loads(
@@ -91,7 +38,7 @@ class FinishedRun:
 
 
 class Results:
-    """All runs of a study, by arm and seed."""
+    """All runs of a study, by arm and seed, and the numbers in them."""
 
     def __init__(self, design: Design, folder: Path) -> None:
         from .study import run_folder
@@ -107,51 +54,26 @@ class Results:
                         f"{place} is not finished: run the study's compare command again to finish it"
                     )
                 self.runs.setdefault(arm, {})[seed] = FinishedRun(place, state)
+        scored = {
+            arm: {seed: None if run.failed else Scored(run.folder) for seed, run in runs.items()}
+            for arm, runs in self.runs.items()
+        }
+        self.numbers = Numbers(scored, design.margin)
 
     def finished(self) -> Iterator[FinishedRun]:
         return (run for runs in self.runs.values() for run in runs.values() if not run.failed)
-
-    @cached_property
-    def definitions(self) -> dict[Key, Definition]:
-        """The metrics that every finished run has, in the order of the first."""
-        runs = list(self.finished())
-        if not runs:
-            reasons = [run.state.reason for runs in self.runs.values() for run in runs.values()]
-            raise RuntimeError(f"every run failed; the first reason: {reasons[0]}")
-        return {
-            key: definition
-            for key, (definition, n) in runs[0].definitions.items()
-            if n and all(key in run.definitions for run in runs)
-        }
-
-    def outcomes(self, key: Key) -> dict[str, dict[int, np.ndarray | None]]:
-        return {
-            arm: {seed: None if run.failed else run.outcome(key) for seed, run in runs.items()}
-            for arm, runs in self.runs.items()
-        }
-
-    def own(self, arm: str) -> dict[Key, Definition]:
-        """The metrics of one arm; some arms have more heads than others."""
-        runs = [run for run in self.runs[arm].values() if not run.failed]
-        return {key: d for key, (d, n) in runs[0].definitions.items() if n} if runs else {}
-
-
-def primary_keys(results: Results) -> list[Key]:
-    """Each task's main metric on each test set: what verdicts are about."""
-    primaries = {task: create(task).primary for task in results.design.tasks}
-    return [key for key in results.definitions if key[2] == "all" and primaries.get(key[0]) == key[3]]
 
 
 def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dict[str, Any]:
     """The content of ``summary.json``."""
     results = Results(design, folder)
-    keys = primary_keys(results)
-    by_subset = [key for key in results.definitions if key[2] != "all" and (*key[:2], "all", key[3]) in keys]
+    if not any(results.finished()):
+        reasons = [run.state.reason for runs in results.runs.values() for run in runs.values()]
+        raise RuntimeError(f"every run failed; the first reason: {reasons[0]}")
+    keys = results.numbers.main({task: create(task).primary for task in design.tasks})
     headline = keys[0]
     arms = [_arm(results, arm, plans[arm]) for arm in design.arms]
-    differences, multiplicity = _differences(results, keys, family="main")
-    exploratory, also = _differences(results, by_subset, family="by subset")
-    differences += exploratory
+    differences, multiplicity = results.numbers.differences(keys)
     summary: dict[str, Any] = {
         "format": 1,
         "data": design.data,
@@ -164,11 +86,10 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
         "environment": json.loads(
             (next(results.finished()).folder / "environment.json").read_text(encoding="utf-8")
         ),
-        "primary": dict(zip(("task", "test", "subset", "metric"), headline, strict=True)),
+        "primary": dict(zip(PARTS, headline, strict=True)),
         "arms": arms,
         "differences": differences,
-        "multiplicity": f"{multiplicity}."
-        + (f" Differences by subset are a family of their own: {also}." if also else ""),
+        "multiplicity": multiplicity,
         "tuning": _tuning(folder, plans) if design.tune else [],
         "warnings": _warnings(results),
     }
@@ -197,28 +118,8 @@ def _arm(results: Results, arm: str, plan: ArmPlan) -> dict[str, Any]:
             "image_passes": states[0].image_passes,
             "text_passes": states[0].text_passes,
         },
-        "metrics": [_metric(results, arm, key, definition) for key, definition in results.own(arm).items()],
+        "metrics": results.numbers.metrics(arm),
         "diagnostics": _diagnostics(good),
-    }
-
-
-def _metric(results: Results, arm: str, key: Key, definition: Definition) -> dict[str, Any]:
-    runs = {seed: run.outcome(key) for seed, run in results.runs[arm].items() if not run.failed}
-    statistic = STATISTICS[definition.statistic]
-    fraction = definition.statistic == "mean" and all(((v >= 0) & (v <= 1)).all() for v in runs.values())
-    interval = interval_of_mean(
-        runs, statistic="mean" if definition.statistic == "mean" else statistic, n_boot=500
-    )
-    return {
-        **dict(zip(("task", "test", "subset", "metric"), key, strict=True)),
-        "mean": interval.estimate,
-        # The mean of outcomes in [0, 1] lies there too, whatever a t interval of few seeds says.
-        "low": max(interval.low, 0.0) if fraction else interval.low,
-        "high": min(interval.high, 1.0) if fraction else interval.high,
-        "seeds": {str(seed): statistic(values) for seed, values in runs.items()},
-        "n": len(next(iter(runs.values()))),
-        "chance": definition.chance,
-        "higher_is_better": definition.higher_is_better,
     }
 
 
@@ -230,41 +131,6 @@ def _diagnostics(runs: list[FinishedRun]) -> dict[str, dict[str, float]]:
         test: {name: float(np.mean([f[test][name] for f in found])) for name in numbers}
         for test, numbers in found[0].items()
     }
-
-
-def _differences(results: Results, keys: list[Key], family: str) -> tuple[list[dict[str, Any]], str]:
-    if len(results.design.arms) < 2 or not keys:
-        return [], ""
-    named = {name_of(key): key for key in keys}
-    comparison = compare_arms(
-        {
-            name: results.definitions[key].outcomes(results.outcomes(key), results.design.margin)
-            for name, key in named.items()
-        }
-    )
-    rows = []
-    for d in comparison.differences:
-        needed = d.seeds_needed
-        rows.append(
-            {
-                **d.to_dict(),
-                **dict(zip(("task", "test", "subset", "metric"), named[d.metric], strict=True)),
-                "family": family,
-                "sentence": sentence(d),
-                "seeds_needed": None if needed is None else {"effect": needed.effect, "n": needed.n},
-            }
-        )
-    return rows, comparison.multiplicity
-
-
-def name_of(key: Key) -> str:
-    """A metric in words.
-
-    >>> name_of(("retrieval", "concepts", "all", "i2t_R@1"))
-    'retrieval i2t_R@1 (concepts)'
-    """
-    task, test, subset, metric = key
-    return f"{task} {metric} ({test}{'' if subset == 'all' else f', {subset}'})"
 
 
 def _tuning(folder: Path, plans: Mapping[str, ArmPlan]) -> list[dict[str, Any]]:
@@ -287,7 +153,7 @@ def _tuning(folder: Path, plans: Mapping[str, ArmPlan]) -> list[dict[str, Any]]:
 
 
 def _winner(results: Results, arms: list[dict[str, Any]], headline: Key) -> dict[str, Any]:
-    primary = dict(zip(("task", "test", "subset", "metric"), headline, strict=True))
+    primary = dict(zip(PARTS, headline, strict=True))
     # An arm that failed on a seed is not recommended over one that did not.
     best = min(ranked({"arms": arms, "primary": primary}), key=lambda arm: len(arm["failed"]))["name"]
     seed = next(seed for seed, run in results.runs[best].items() if not run.failed)
@@ -343,14 +209,3 @@ def _cannot_show(results: Results, plans: Mapping[str, ArmPlan]) -> list[str]:
         "The test examples are a sample too: differences on them say nothing about pictures of another kind."
     )
     return found
-
-
-def finite(value: Any) -> Any:
-    """NaN and infinities as None, which JSON can carry."""
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from ..files import write_text
 
+if TYPE_CHECKING:
+    from .presets import Preset
+    from .standings import Standing
+
+Costs = Mapping[str, Callable[[Mapping[str, Any]], str]]
+"""Rows of cost: a title to how an arm's cost is written there."""
 _SUBSETS = 6
 """Columns of subsets that a terminal has room for."""
 
@@ -50,8 +56,14 @@ def heading(key: tuple[str, str, str, str]) -> str:
     return f"{task} {metric}\n{test}" + ("" if subset == "all" else f", {subset}")
 
 
-def leaderboard(summary: Mapping[str, Any]) -> Table:
-    """A row per main metric, a column per arm (best first), each number with its interval."""
+TRAINING_COSTS: Costs = {
+    "training seconds a run": lambda cost: f"{cost['seconds']:.0f}",
+    "image passes a run": lambda cost: f"{cost['image_passes']:,}",
+}
+
+
+def leaderboard(summary: Mapping[str, Any], costs: Costs = TRAINING_COSTS) -> Table:
+    """A row per main metric, a column per arm (best first), each number with its interval; rows of cost below."""
     arms = ranked(summary)
     seeds = len(summary["seeds"])
     table = Table(
@@ -70,11 +82,31 @@ def leaderboard(summary: Mapping[str, Any]) -> Table:
             cells.append(f"{number(m['mean'] if m else None)}{interval}")
         table.add_row(f"{task} {metric}\n[dim]{test}{'' if subset == 'all' else f', {subset}'}[/]", *cells)
     table.add_section()
-    table.add_row("training seconds a run", *(f"{arm['cost']['seconds']:.0f}" for arm in arms))
-    table.add_row("image passes a run", *(f"{arm['cost']['image_passes']:,}" for arm in arms))
+    for title, wording in costs.items():
+        table.add_row(title, *(wording(arm["cost"]) for arm in arms))
     if any(arm["failed"] for arm in arms):
         table.add_row(
             "failed seeds", *(f"[red]{len(arm['failed'])}[/]" if arm["failed"] else "0" for arm in arms)
+        )
+    return table
+
+
+def standings_table(standings: Sequence[Standing], preset: Preset) -> Table:
+    """Arms by their mean rank over the tasks of a preset, with their difference from its baseline."""
+    family = {arm: name for name, arms in preset.families.items() for arm in arms}
+    table = Table(
+        title=f"{preset.name}: {standings[0].tasks} tasks, each arm ranked in each (percent points from "
+        f"{preset.baseline}, 95 % interval over tasks)",
+        title_justify="left",
+    )
+    for name in ("arm", "compares"):
+        table.add_column(name)
+    for name in ("mean rank", f"− {preset.baseline}"):
+        table.add_column(name, justify="right")
+    for it in standings:
+        interval = f"{number(it.difference)} [dim]{number(it.low)} – {number(it.high)}[/]"
+        table.add_row(
+            it.arm, family.get(it.arm, ""), f"{it.rank:.2f}", "" if it.arm == preset.baseline else interval
         )
     return table
 
@@ -161,6 +193,12 @@ def _csv(summary: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
+def as_markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table whose first row is its head; all but the first column are numbers."""
+    head, *body = rows
+    return [f"| {' | '.join(row)} |" for row in [head, ["---"] + ["---:"] * (len(head) - 1), *body]]
+
+
 def _grid(summary: Mapping[str, Any], between: str) -> tuple[list[str], list[list[str]]]:
     keys = columns(summary)
     head = ["arm", *(heading(key).replace("\n", ", ") for key in keys)]
@@ -179,7 +217,7 @@ def _grid(summary: Mapping[str, Any], between: str) -> tuple[list[str], list[lis
 
 def _markdown(summary: Mapping[str, Any]) -> str:
     head, body = _grid(summary, " – ")
-    lines = [f"| {' | '.join(row)} |" for row in [head, ["---"] + ["---:"] * (len(head) - 1), *body]]
+    lines = as_markdown([head, *body])
     sentences = [f"- {d['sentence']}" for d in summary["differences"] if d["family"] == "main"]
     seeds = len(summary["seeds"])
     note = (

@@ -6,7 +6,7 @@ The template draws them. Percentages let one drawing fit a phone, a desk and pap
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -209,18 +209,22 @@ def _mean(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np
     return grid, np.mean([np.interp(grid, x, y) for x, y in runs], axis=0)
 
 
-def costs(arms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _memory(value: float) -> str:
+    return f"{value / 2**30:.2f} GB"
+
+
+Kinds = Sequence[tuple[str, str, Callable[[float], str]]]
+"""Kinds of cost: the name in the summary, the title, the words for a value."""
+TRAINING: Kinds = (
+    ("seconds", "training time of a run", duration),
+    ("image_passes", "pictures through the image tower", count),
+    ("peak_memory_bytes", "peak memory", _memory),
+    ("trained_parameters", "trained parameters", count),
+)
+
+
+def costs(arms: Sequence[Mapping[str, Any]], kinds: Kinds = TRAINING) -> list[dict[str, Any]]:
     """A set of bars for each kind of cost."""
-
-    def memory(value: float) -> str:
-        return f"{value / 2**30:.2f} GB"
-
-    kinds = (
-        ("seconds", "training time of a run", duration),
-        ("image_passes", "pictures through the image tower", count),
-        ("peak_memory_bytes", "peak memory", memory),
-        ("trained_parameters", "trained parameters", count),
-    )
     found = []
     for name, title, wording in kinds:
         most = max(arm["cost"][name] for arm in arms) or 1

@@ -14,7 +14,7 @@ from ...diagnostics.plots import svg
 from ...diagnostics.report import Section, Subject, diagnose
 from ...files import write_json, write_text
 from ...training.run import Run, load, start
-from ..summary import finite
+from ..numbers import finite
 from .page import environment
 
 FILE = "diagnosis.json"

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from jaxtyping import UInt8
 from PIL import Image
+from torch import Tensor
 
 from ...data.base import PairedData
 from ...data.source import load as load_data
@@ -20,7 +22,7 @@ from ...data.source import load as load_data
 EACH = 3
 """Examples of a kind (all right, all wrong, arms disagree) for each direction and test set."""
 
-_KINDS = {"apart": "Arms disagree", "right": "All arms right", "wrong": "All arms wrong"}
+KINDS = {"apart": "Arms disagree", "right": "All arms right", "wrong": "All arms wrong"}
 _CAPTIONS = 2  # of one picture, shown at most
 
 
@@ -133,8 +135,8 @@ class Lookup:
                 # A hit between 0 and 1 is a tie, or one of several captions: neither right nor wrong.
                 if hit in (0.0, 1.0):
                     returned.setdefault(identity, {})[arm] = (int(top), hit == 1.0)
-        chosen: dict[str, list[Example]] = {kind: [] for kind in _KINDS}
-        for identity in sorted(returned, key=_hash):
+        chosen: dict[str, list[Example]] = {kind: [] for kind in KINDS}
+        for identity in sorted(returned, key=order):
             answers = returned[identity]
             hits = {right for _, right in answers.values()}
             kind = "apart" if len(hits) > 1 else "right" if True in hits else "wrong"
@@ -143,7 +145,7 @@ class Lookup:
                 chosen[kind].append(self._example(identity, answers))
         return {
             title if len(tables) > 1 else kind.capitalize(): chosen[kind]
-            for kind, title in _KINDS.items()
+            for kind, title in KINDS.items()
             if chosen[kind]
         }
 
@@ -174,10 +176,16 @@ class Lookup:
         except (LookupError, OSError, ValueError, ImportError) as error:
             self.trouble = f"The pictures could not be had: {error}"
             return None
-        file = io.BytesIO()
-        Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG", optimize=True)
-        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+        return data_uri(pixels)
 
 
-def _hash(identity: int) -> bytes:
+def data_uri(picture: UInt8[Tensor, "3 H W"]) -> str:
+    """A picture that is part of a page."""
+    file = io.BytesIO()
+    Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def order(identity: int) -> bytes:
+    """By which examples are chosen: not by hand, and the same ones whenever a report is made again."""
     return blake2b(str(identity).encode(), digest_size=8).digest()

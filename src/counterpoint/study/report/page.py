@@ -23,7 +23,7 @@ from .examples import gallery
 _HERE = Path(__file__).parent
 _COLOURS = 8
 """Arms have a colour each; later ones repeat the colours with a dashed line."""
-_FEW = 6
+FEW = 6
 """Pairs of arms up to which every one is put into words at once."""
 
 Key = charts.Key
@@ -73,34 +73,23 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     keys = columns(summary)
     primary: Key = tuple(summary["primary"][k] for k in ("task", "test", "subset", "metric"))
     main = [d for d in summary["differences"] if d["family"] == "main"]
-    first = [d for d in main if _key(d) == primary]
-    if len(first) > _FEW:  # those with the arm that the page recommends are read first
+    first = [d for d in main if key_of(d) == primary]
+    if len(first) > FEW:  # those with the arm that the page recommends are read first
         first = sorted(first, key=lambda d: summary["winner"]["name"] not in (d["a"], d["b"]))
     return {
         "summary": summary,
         "title": words.question(names, summary["data"]),
         "facts": words.facts(summary),
-        "looks": {
-            name: f"arm-{k % _COLOURS}{' again' if k >= _COLOURS else ''}" for k, name in enumerate(names)
-        },
+        "looks": looks(names),
         "primary": primary,
         "primary_n": next((m["n"] for arm in order if (m := cell(arm, primary))), 0),
         "metrics": words.METRICS,
         "answers": [{"verdict": words.verdict(d), "sentence": d["sentence"]} for d in first],
         "boards": [{"key": key, **charts.intervals(order, key)} for key in keys],
-        "main_table": _table(order, keys),
-        "subset_tables": _subset_tables(order, keys),
-        "forests": [
-            {"key": key, **charts.forest(group, summary["margin"])}
-            for key in keys
-            if (group := [d for d in main if _key(d) == key])
-        ],
-        "differences": {
-            family: [
-                {**d, "words": words.verdict(d)} for d in summary["differences"] if d["family"] == family
-            ]
-            for family in dict.fromkeys(d["family"] for d in summary["differences"])
-        },
+        "main_table": table(order, keys),
+        "subset_tables": subset_tables(order, keys),
+        "forests": forests(summary, keys),
+        "differences": differences(summary),
         "page_curves": _curves(folder, summary),
         "page_costs": charts.costs(summary["arms"]),
         "gallery": gallery(folder, summary),
@@ -108,8 +97,8 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "diagnoses": _diagnoses(folder, summary),
         "failed": [{"arm": arm["name"], **f} for arm in summary["arms"] for f in arm["failed"]],
         "margin": words.points(summary["margin"]),
-        "needed": words.needed(first) if len(first) <= _FEW else [],
-        "few": _FEW,
+        "needed": words.needed(first) if len(first) <= FEW else [],
+        "few": FEW,
         "trials": _trials(folder, summary),
         "recipe": yaml.safe_dump(summary["recipe"], sort_keys=False),
         "plans": yaml.safe_dump(summary["plans"], sort_keys=False),
@@ -117,11 +106,34 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _key(row: Mapping[str, Any]) -> Key:
+def looks(names: Sequence[str]) -> dict[str, str]:
+    """The class of every arm's colour."""
+    return {name: f"arm-{k % _COLOURS}{' again' if k >= _COLOURS else ''}" for k, name in enumerate(names)}
+
+
+def forests(summary: Mapping[str, Any], keys: Sequence[Key]) -> list[dict[str, Any]]:
+    """The differences of every main metric, drawn."""
+    main = [d for d in summary["differences"] if d["family"] == "main"]
+    return [
+        {"key": key, **charts.forest(group, summary["margin"])}
+        for key in keys
+        if (group := [d for d in main if key_of(d) == key])
+    ]
+
+
+def differences(summary: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """All differences with their verdicts in words, by family."""
+    return {
+        family: [{**d, "words": words.verdict(d)} for d in summary["differences"] if d["family"] == family]
+        for family in dict.fromkeys(d["family"] for d in summary["differences"])
+    }
+
+
+def key_of(row: Mapping[str, Any]) -> Key:
     return row["task"], row["test"], row["subset"], row["metric"]
 
 
-def _table(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, Any]:
+def table(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, Any]:
     """Arms by metrics, the metrics grouped by test set, with the best mean of each marked."""
     tests = dict.fromkeys(key[1] for key in keys)
     keys = [key for test in tests for key in keys if key[1] == test]
@@ -141,15 +153,15 @@ def _table(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, 
     }
 
 
-def _subset_tables(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
+def subset_tables(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
     """The main metrics on each subset (tone variants, the rest) by itself."""
     wanted = {(task, test, metric) for task, test, _, metric in keys}
     found: dict[str, dict[Key, None]] = {}
     for arm in arms:
         for m in arm["metrics"]:
             if m["subset"] != "all" and (m["task"], m["test"], m["metric"]) in wanted:
-                found.setdefault(m["subset"], {})[_key(m)] = None
-    return {subset: _table(arms, list(those)) for subset, those in found.items()}
+                found.setdefault(m["subset"], {})[key_of(m)] = None
+    return {subset: table(arms, list(those)) for subset, those in found.items()}
 
 
 def _curves(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:

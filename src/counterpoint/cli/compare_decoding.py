@@ -1,0 +1,149 @@
+"""counterpoint compare-decoding."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from .arguments import parse
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..study.decoding.cost import Estimate
+    from ..study.decoding.design import DecodingDesign
+
+
+@dataclass(frozen=True)
+class CompareDecoding:
+    """Ask one vision-language model the same questions, decoded by each method: does it help, and what does it cost?
+
+    Plain sampling, and each method's plausibility rule with contrast 0, come by themselves.
+    """
+
+    methods: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Methods (see: counterpoint list decoding), with options after commas: vcd,alpha=0.5; two at once: vcd+ritual."""
+    model: str = ""
+    """A vision-language model: a folder as transformers saves it, a name on the Hugging Face hub, or tiny-vlm."""
+    data: str = ""
+    """scenes:PRESET; questions:PATH, a CSV, JSONL or JSON file of your own with image, question, answer; …"""
+    tasks: tuple[str, ...] = ()
+    """pope, chair, answers, mme, sycophancy, multiple_choice, image_quality. Unless given, the first four, as far as
+    the data has what they ask about."""
+    seeds: int = 5
+    """How many seeds each arm samples with. From 5 on, verdicts can be more than suggestive."""
+    limit: int = 200
+    """Rows of each test set at most."""
+    temperature: float = 1.0
+    """Of the sampling; 0 takes the likeliest token."""
+    max_new_tokens: int = 64
+    """Where a reply is cut off."""
+    batch_size: int = 16
+    """Prompts that are decoded at once."""
+    margin: float = 0.01
+    """Differences within ± this are called equivalent."""
+    out: Path | None = None
+    """The study's folder; the same command with the same folder goes on where it stopped. runs/… unless given."""
+    dry_run: bool = False
+    """Print what it will cost, and stop."""
+    json: bool = False
+    """Print the summary as JSON instead of tables."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(CompareDecoding, arguments, "compare-decoding")
+    # Names are checked before torch is loaded, so that a typo is answered at once.
+    from ..evaluation.answering import ANSWERING
+    from ..study.decoding.arm import DecodingArm
+
+    for method in given.methods:
+        DecodingArm.parse(method)
+    for task in given.tasks:
+        ANSWERING.reference(task)
+    example = "counterpoint compare-decoding vcd lcd --model PATH --data scenes:cooccurrence"
+    for value, what in ((given.methods, "methods"), (given.model, "model"), (given.data, "data")):
+        if not value:
+            raise ValueError(f"which {what}? For example: {example}")
+    from rich.console import Console
+
+    console = Console(stderr=given.json)
+    with console.status("loading torch"):
+        from ..study.decoding.study import compare_decoding
+        from ..study.study import DryRun
+    from .decoding_progress import DecodingProgress
+
+    def on_cost(design: DecodingDesign, costs: Mapping[str, Estimate]) -> bool:
+        console.print(cost_table(design, costs))
+        return not given.dry_run
+
+    console.print(f"loading {given.model} and timing a few replies of each arm …", highlight=False)
+    with DecodingProgress(console) as progress:
+        try:
+            study = compare_decoding(
+                *given.methods,
+                model=given.model,
+                data=given.data,
+                tasks=given.tasks or None,
+                seeds=given.seeds,
+                limit=given.limit,
+                temperature=given.temperature,
+                max_new_tokens=given.max_new_tokens,
+                batch_size=given.batch_size,
+                margin=given.margin,
+                folder=given.out,
+                listener=progress,
+                on_cost=on_cost,
+            )
+        except DryRun:
+            return 0
+    if given.json:
+        json.dump(study.summary, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return 0
+    show(console, study)
+    return 0
+
+
+def cost_table(design: DecodingDesign, costs: Mapping[str, Estimate]) -> Table:
+    """What every arm has left to do and will take."""
+    from rich.table import Table
+
+    from ..study.decoding.tables import times
+
+    total = sum(cost.seconds for cost in costs.values())
+    table = Table(
+        title=f"{len(design.roles)} arms × {len(design.seeds)} seeds × {len(design.tasks)} tasks "
+        f"({', '.join(design.tasks)}): about {total / 60:.1f} min left",
+        title_justify="left",
+        caption="measured on this machine on a few rows; what is finished is not repeated",
+        caption_justify="left",
+    )
+    for heading in ("arm", "is", "units left", "forward passes per token", "minutes"):
+        table.add_column(heading, justify="left" if heading in {"arm", "is"} else "right")
+    for arm, role in design.roles.items():
+        cost = costs.get(arm)
+        cells = ["0", "", ""]
+        if cost is not None:
+            cells = [str(cost.units), times(cost.relative_passes), f"{cost.seconds / 60:.1f}"]
+        table.add_row(arm, {"plain": "baseline", "rule": "rule alone", "method": "method"}[role], *cells)
+    return table
+
+
+def show(console: Any, study: Any) -> None:
+    """The table, a sentence per method and metric, and what to do next."""
+    from ..study.decoding.tables import COSTS
+    from ..study.tables import leaderboard
+
+    console.print(leaderboard(study.summary, COSTS))
+    for sentence in study.sentences:
+        console.print(f"• {sentence}", highlight=False)
+    console.print(f"\nreport: {study.report}", highlight=False, soft_wrap=True)
+    console.print(
+        f"use it: {study.summary['winner']['command']}", highlight=False, soft_wrap=True, markup=False
+    )

@@ -1,0 +1,72 @@
+"""counterpoint fidelity."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .arguments import parse
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How often a vision-language model leaves the question's language when there is a picture, and where inside."""
+
+    model: str
+    """A folder or a hub name that transformers loads."""
+    data: str = "scenes:basic"
+    """Scenes to ask about."""
+    languages: tuple[Literal["en", "de", "fr", "es"], ...] = ("en", "de", "fr", "es")
+    """Of the questions; English is the control."""
+    rows: int = 100
+    """Test scenes that are asked about, at most."""
+    out: Path = Path("fidelity")
+    """The folder for fidelity.html and fidelity.json."""
+    max_new_tokens: int = 32
+    """Where a reply is cut off."""
+    json: bool = False
+    """Print the numbers as JSON instead of sentences."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(Fidelity, arguments, "fidelity")
+    from rich.console import Console
+
+    console = Console(stderr=given.json)
+    with console.status("loading the model") as status:
+        from ..data.scenes.world import Scenes
+        from ..data.source import load as load_data
+        from ..decoding.assistant import VisionLanguageAssistant
+        from ..study.decoding.model import located
+        from ..study.report.fidelity import PAGE, write_fidelity
+
+        data = load_data(given.data, 48)
+        if not isinstance(data, Scenes):
+            raise ValueError(
+                f"--data {given.data}: questions in several languages are asked about scenes alone"
+            )
+        rows = next(rows for rows in data.splits.test.values() if len(rows))[: given.rows]
+        assistant = VisionLanguageAssistant.load(located(given.model), max_new_tokens=given.max_new_tokens)
+        status.update("asking")
+        found = write_fidelity(
+            given.out,
+            assistant,
+            data,
+            rows,
+            given.languages,
+            model=given.model,
+            command=["counterpoint", "fidelity", *arguments],
+            tell=lambda title: status.update(f"asking: {title}"),
+        )
+    if given.json:
+        json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return 0
+    for section in found["sections"].values():
+        console.print(f"• {section['sentence']}", highlight=False)
+    console.print(f"\npage: {given.out / PAGE}", highlight=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,86 @@
+"""counterpoint generate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .arguments import parse
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Let a vision-language model reply about a picture, decoded by a method, and say what that cost."""
+
+    model: str
+    """A vision-language model: a folder as transformers saves it, a name on the Hugging Face hub, or tiny-vlm."""
+    image: Path
+    """A picture file."""
+    prompt: str
+    """What is asked, as a person would; the model's chat template is put around it."""
+    decoding: str = "plain"
+    """A method (see: counterpoint list decoding), with options after commas: vcd,alpha=0.5; two at once: vcd+ritual."""
+    sample: bool = False
+    """Sample; else the likeliest token is taken."""
+    temperature: float = 1.0
+    """Of the sampling."""
+    max_new_tokens: int = 64
+    """Where the reply is cut off."""
+    seed: int = 0
+    """Of the sampling, and of what the method draws by chance."""
+    json: bool = False
+    """Print the reply and its cost as JSON."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(Generate, arguments, "generate")
+    # Names and files are checked before torch is loaded, so that a typo is answered at once.
+    from ..study.decoding.arm import DecodingArm
+
+    arm = DecodingArm.parse(given.decoding)
+    if not given.image.is_file():
+        raise FileNotFoundError(f"there is no picture {given.image}")
+    from rich.console import Console
+
+    console = Console(stderr=given.json)
+    with console.status("loading torch") as status:
+        from ..decoding import VisionLanguageAssistant, read_picture
+        from ..study.decoding.model import located
+        from ..study.decoding.tables import times
+        from ..types import Prompt
+
+        method, picture = arm.method(given.seed), read_picture(given.image)
+        status.update(f"loading {given.model}")
+        assistant = VisionLanguageAssistant.load(
+            located(given.model),
+            method,
+            do_sample=given.sample,
+            temperature=given.temperature,
+            max_new_tokens=given.max_new_tokens,
+        )
+        status.update("replying")
+        (reply,) = assistant.reply([Prompt(given.prompt, picture)], seed=given.seed)
+    cost = assistant.cost
+    assert cost is not None
+    if given.json:
+        spent = {
+            "passes": dict(cost.passes),
+            "positions": dict(cost.positions),
+            "relative_passes": cost.relative_passes,
+            "relative_positions": cost.relative_positions,
+        }
+        found = {"reply": reply, "decoding": arm.spec, "method": repr(method), "cost": spent}
+        json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return 0
+    console.print(reply or "[dim](nothing)[/]", markup=not reply, highlight=False, soft_wrap=True)
+    console.print(
+        f"\n{arm.spec}: {sum(cost.passes.values())} forward passes, {times(cost.relative_passes)} those of plain "
+        f"decoding; decoder positions {times(cost.relative_positions)}",
+        style="dim",
+        highlight=False,
+    )
+    return 0

@@ -1,0 +1,83 @@
+"""counterpoint lens."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .arguments import parse
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Ask a vision-language model about a picture and see, word by word, what supports its reply, and where."""
+
+    model: str
+    """A folder or a hub name that transformers loads."""
+    image: Path
+    """A picture."""
+    prompt: str = "Describe the picture."
+    """What is asked."""
+    reply: str | None = None
+    """A reply to look at, in place of the model's own."""
+    layers: tuple[int, int] | None = None
+    """Layer of the places and layer of the words; the middle of the language model unless given."""
+    centred: bool = False
+    """Take the picture's mean state off all states first."""
+    least: int = 1
+    """Places that a box has at least."""
+    out: Path = Path("lens")
+    """The folder for lens.html, lens.png and lens.json."""
+    json: bool = False
+    """Print the numbers as JSON."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(Lens, arguments, "lens")
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=given.json)
+    with console.status("loading the model"):
+        from ..decoding.assistant import VisionLanguageAssistant
+        from ..decoding.prompts import read_picture
+        from ..diagnostics.assistants.captions import contextual_lens, reply_tokens
+        from ..study.decoding.model import located
+        from ..study.report.lens import PAGE, pieces, write_lens
+        from ..types import Prompt
+
+        picture = read_picture(given.image)
+        assistant = VisionLanguageAssistant.load(located(given.model))
+        prompt = Prompt(given.prompt, picture)
+        found = contextual_lens(
+            assistant.model,
+            assistant.processor.tokenizer,
+            assistant.inputs([prompt]),
+            None if given.reply is None else reply_tokens(assistant.processor, prompt, given.reply),
+            layers=given.layers,
+            centred=given.centred,
+            least=given.least,
+        )
+    values = write_lens(
+        given.out,
+        found,
+        picture,
+        prompt=given.prompt,
+        model=given.model,
+        command=["counterpoint", "lens", *arguments],
+        cropped=bool(getattr(assistant.processor.image_processor, "do_center_crop", False)),
+    )
+    if given.json:
+        json.dump(values, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return 0
+    text = Text()
+    for piece in pieces(found):
+        doubtful = piece.doubt is not None and piece.doubt > 2 / 3
+        text.append(piece.text, style="red" if doubtful else "")
+    console.print(text)
+    console.print(f"\npage: {given.out / PAGE}", highlight=False, soft_wrap=True)
+    return 0

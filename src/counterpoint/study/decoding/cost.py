@@ -1,0 +1,82 @@
+"""What a study of decoding will cost, measured on a few rows before it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...data.base import PairedData
+from .arm import DecodingArm
+from .design import DecodingDesign
+from .model import Assistants
+from .transcript import Remembering, Transcript
+from .units import Tests, Unit, applies, ask, by_arm
+
+_FEW = 4
+"""Rows of each test set that are timed."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one arm will take.
+
+    Attributes:
+        units: of work that are left.
+        seconds: for all of them.
+        relative_passes: forward passes per pass of plain decoding; None where they are not counted.
+    """
+
+    units: int
+    seconds: float
+    relative_passes: float | None
+
+
+def estimate(
+    design: DecodingDesign,
+    left: Sequence[Unit],
+    assistants: Assistants,
+    data: PairedData,
+    rows: Tests,
+) -> dict[str, Estimate]:
+    """Ask every arm that has work left about a few rows, for each of its tasks.
+
+    So an arm that cannot do what it must is found before the first unit, too.
+
+    Raises:
+        NotApplicable: for a task that asks about what the data does not have.
+        ValueError: for an arm that needs what a task does not give.
+    """
+    found: dict[str, Estimate] = {}
+    few = {task: _few(task, data, rows) for task in design.tasks}
+    for arm, own in by_arm(left):
+        whole, seconds = Transcript(), 0.0
+        for task in dict.fromkeys(unit.task for unit in own):
+            share = sum(map(len, rows.values())) / sum(map(len, few[task].values()))
+            remembering = Remembering(
+                assistants(DecodingArm.parse(arm).method()), Transcript(), lambda prompts: None
+            )
+            if not whole.asked and not found:
+                ask(
+                    task, remembering, data, few[task], design.seeds[0]
+                )  # the first calls of a process are slow
+                remembering.transcript = Transcript()
+            start = time.perf_counter()
+            ask(task, remembering, data, few[task], design.seeds[0])
+            taken = time.perf_counter() - start
+            seconds += taken * share * sum(unit.task == task for unit in own)
+            whole.spend(remembering.transcript.cost)
+        cost = whole.cost
+        found[arm] = Estimate(len(own), seconds, None if cost is None else cost.relative_passes)
+    return found
+
+
+def _few(task: str, data: PairedData, rows: Tests) -> Tests:
+    """The first rows of each test set: as few as have something that the task asks about."""
+    count = _FEW
+    while count < max(map(len, rows.values())):
+        some = {name: own[:count] for name, own in rows.items()}
+        if applies(task, data, some):
+            return some
+        count *= 4
+    return dict(rows)

@@ -1,0 +1,125 @@
+"""Replies for the report: what every arm said to the same few questions about the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...data.base import PairedData, Rows
+from ...data.source import load as load_data
+from ...evaluation.answering import create
+from ...evaluation.statistic import mean, name_of
+from ...evaluation.task import NotApplicable
+from ...types import Picture, Scores
+from ..report.examples import EACH, KINDS, Answer, Example, Gallery, Shelf, Thing, data_uri, order
+from .design import DecodingDesign
+from .transcript import NotAsked, Replaying, Transcript
+from .units import run_folder, tests
+
+_TRIED = 60
+"""Rows of a test set that are looked through."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What one arm said to a question."""
+
+    question: str
+    picture: Picture | None
+    said: str
+    right: bool
+
+
+def gallery(folder: Path, design: DecodingDesign) -> Gallery:
+    """A few examples, chosen by the hash of their rows' ids: the same ones whenever a report is made again.
+
+    A task is asked again about single rows, and the transcripts reply, so that each reply is shown beside what was
+    asked and how it was scored. Tasks that read logits have no replies to show.
+    """
+    seed = design.seeds[0]
+    try:
+        data = load_data(design.data, round(design.image_size * 3 / 4))
+        shelves = [
+            Shelf(test, task, kinds)
+            for test, rows in tests(data, design.limit).items()
+            for task in design.tasks
+            if (kinds := _kinds(folder, design, data, rows, task, seed))
+        ]
+    # Whatever is wrong with somebody's pictures must not cost them the rest of the report.
+    except Exception as error:
+        return Gallery(trouble=f"The data set could not be read again: {error}")
+    trouble = "" if shelves else "No task of this study has replies that can be shown one by one."
+    return Gallery(shelves, seed, data.attribution, trouble)
+
+
+def _kinds(
+    folder: Path, design: DecodingDesign, data: PairedData, rows: Rows, task: str, seed: int
+) -> dict[str, list[Example]]:
+    said = {arm: Transcript.read(run_folder(folder, arm, seed) / task).replies for arm in design.roles}
+    chosen: dict[str, list[Example]] = {kind: [] for kind in KINDS}
+    for row in sorted(rows, key=lambda row: order(int(data.ids[row])))[:_TRIED]:
+        if all(len(found) == EACH for found in chosen.values()):
+            break
+        for replies in _of_row(task, data, np.array([row]), said, seed):
+            rights = {reply.right for reply in replies.values()}
+            kind = "apart" if len(rights) > 1 else "right" if True in rights else "wrong"
+            if len(chosen[kind]) < EACH:
+                chosen[kind].append(_example(replies))
+                break  # another picture next
+    return {KINDS[kind]: found for kind, found in chosen.items() if found}
+
+
+def _of_row(
+    task: str, data: PairedData, row: Rows, said: Mapping[str, Mapping[str, str]], seed: int
+) -> Iterator[dict[str, Reply]]:
+    """What every arm replied to each question about a row; none where a reply or its score cannot be told."""
+    by_arm: dict[str, list[Reply]] = {}
+    for arm, replies in said.items():
+        replaying = Replaying(replies)
+        try:
+            scores = create(task)(replaying, data, row, seed=seed)
+        except (NotAsked, NotApplicable):
+            return
+        rights = _rights(scores)
+        if rights is None or len(rights) != len(replaying.asked):
+            return
+        by_arm[arm] = [
+            Reply(prompt.text, prompt.picture, reply, right)
+            for (prompt, reply), right in zip(replaying.asked, rights, strict=True)
+            if right is not None
+        ]
+    if len({len(replies) for replies in by_arm.values()}) == 1:
+        for each in zip(*by_arm.values(), strict=True):
+            yield dict(zip(by_arm, each, strict=True))
+
+
+def _rights(scores: Scores) -> list[bool | None] | None:
+    """Which examples were as good as can be, by the first metric that is a mean of outcomes; None without one."""
+    task = create(scores.task)
+    names = [task.primary, *scores.metrics]
+    for name in names:
+        metric = scores.metrics.get(name)
+        if metric is not None and name_of(metric.statistic) == mean.__name__:
+            best = 1.0 if metric.higher_is_better else 0.0
+            outcomes = scores.examples[metric.outcome].to_list()
+            return [None if outcome is None else outcome == best for outcome in outcomes]
+    return None
+
+
+def _example(replies: Mapping[str, Reply]) -> Example:
+    """A question with the replies to it, right ones first; arms that said the same share one."""
+    first = next(iter(replies.values()))
+    grouped: dict[tuple[str, bool], list[str]] = {}
+    for arm, reply in replies.items():
+        grouped.setdefault((reply.said, reply.right), []).append(arm)
+    ordered = sorted(grouped.items(), key=lambda item: not item[0][1])
+    picture = None if first.picture is None else data_uri(first.picture)
+    return Example(
+        Thing(first.question, picture),
+        tuple(
+            Answer(Thing(said or "(nothing)", None), tuple(arms), right) for (said, right), arms in ordered
+        ),
+    )

@@ -1,0 +1,206 @@
+"""From methods and a model to verdicts: does decoding this way help, and what does it cost?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from ...data.base import PairedData
+from ...data.source import load as load_data
+from ...evaluation.answering import ANSWERING, DEFAULT_ANSWERING
+from ...evaluation.task import NotApplicable
+from ...files import write_json
+from ...training.run import environment
+from ..study import DryRun
+from ..tables import write_tables
+from . import model as models
+from .arm import DecodingArm
+from .cost import Estimate, estimate
+from .design import DecodingDesign
+from .summary import summarise
+from .units import Tests, Unit, applies, carry_out, tests, units
+
+_SIDE = 96
+"""Of the pictures, for a model that is given as a function, in pixels."""
+
+
+@runtime_checkable
+class DecodingListener(Protocol):
+    """Who is told how a study goes."""
+
+    def begin(self, left: Sequence[Unit], done: int) -> None: ...
+    def asked(self, unit: Unit, prompts: int) -> None: ...
+    def ended(self, unit: Unit) -> None: ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def begin(self, left: Sequence[Unit], done: int) -> None:
+        return None
+
+    def asked(self, unit: Unit, prompts: int) -> None:
+        return None
+
+    def ended(self, unit: Unit) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class DecodingStudy:
+    """A finished study: its folder and what it found.
+
+    Attributes:
+        folder: where it is.
+        summary: the content of ``summary.json``.
+    """
+
+    folder: Path
+    summary: Mapping[str, Any]
+
+    @property
+    def report(self) -> Path:
+        """The report page."""
+        return self.folder / "report.html"
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the main metrics say about each method, in words."""
+        return [f"{c['task']} {c['metric']} ({c['test']}): {c['text']}." for c in self.summary["conclusions"]]
+
+    def write(self) -> None:
+        """Write the summary, the tables and the report."""
+        from ..report.decoding import write_report
+        from .tables import write_costs
+
+        write_json(self.folder / "summary.json", dict(self.summary))
+        write_tables(self.summary, self.folder)
+        write_costs(self.summary, self.folder)
+        write_report(self.folder, self.summary)
+
+
+def compare_decoding(
+    *methods: str,
+    model: str | models.Assistants,
+    data: str,
+    tasks: Sequence[str] | None = None,
+    seeds: int | Sequence[int] = 5,
+    limit: int = 200,
+    temperature: float = 1.0,
+    max_new_tokens: int = 64,
+    batch_size: int = 16,
+    margin: float = 0.01,
+    folder: str | os.PathLike[str] | None = None,
+    listener: DecodingListener | None = None,
+    on_cost: Callable[[DecodingDesign, Mapping[str, Estimate]], bool] | None = None,
+) -> DecodingStudy:
+    """Ask one vision-language model the same questions, decoded by each method, and say what each is worth.
+
+    Every method is compared with plain sampling and with its own plausibility rule at contrast 0, so that what the rule
+    does is not credited to the contrast. Both baselines come by themselves.
+
+    Args:
+        methods: by name, with options after commas (``"vcd,alpha=0.5"``); two at once with ``+``.
+        model: a path or hub name of a vision-language model, or a function from a decoding method to an assistant.
+        data: a data set's name or a path.
+        tasks: names of `counterpoint.evaluation.answering` tasks; unless given, the usual ones, less those that ask
+            about what the data does not have.
+        seeds: how many, or which: of the sampling, and of what methods draw by chance.
+        limit: rows of each test set at most.
+        temperature: of the sampling; 0 takes the likeliest token.
+        max_new_tokens: where a reply is cut off.
+        batch_size: prompts that are decoded at once.
+        margin: differences within ± this are called equivalent.
+        folder: of the study; finished units in it are not repeated. ``runs/MODEL-DATA-METHODS`` unless given.
+        listener: told how it goes.
+        on_cost: told what is left to do and what it will take, before it starts; a False stops it there.
+
+    Raises:
+        ValueError: for an unknown method, task or data set, a model that takes no pictures, or an arm that a task does
+            not give what it needs, before anything is written.
+        OtherStudy: if the folder holds another study.
+        DryRun: if ``on_cost`` said False.
+    """
+    arms = tuple(dict.fromkeys(DecodingArm.parse(method).spec for method in methods))
+    for task in tasks or ():
+        ANSWERING.reference(task)
+    size = models.picture_size(model) if isinstance(model, str) else _SIDE
+    # Files are stored a third larger than the views that training cuts from them; here they are shown whole.
+    source = load_data(data, round(size * 3 / 4))
+    rows = tests(source, limit)
+    design = DecodingDesign(
+        arms=arms,
+        model=model if isinstance(model, str) else getattr(model, "__qualname__", type(model).__qualname__),
+        data=data,
+        tasks=_applying(tasks, source, rows),
+        seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
+        limit=limit,
+        sampling={"temperature": temperature, "max_new_tokens": max_new_tokens},
+        image_size=size,
+        margin=margin,
+        weights=models.weights_mark(model) if isinstance(model, str) else "",
+    )
+    place = Path(folder) if folder is not None else default_folder(design)
+    design = design.joined(place)
+    whole = units(design, place)
+    left = [unit for unit in whole if not unit.finished]
+    estimates: dict[str, Estimate] = {}
+    if left:
+        assistants = models.load(model, design.sampling, batch_size) if isinstance(model, str) else model
+        estimates = estimate(design, left, assistants, source, rows)
+    if on_cost is not None and not on_cost(design, estimates):
+        raise DryRun
+    design.claim(place)
+    write_json(place / "environment.json", environment())
+    listener = listener or Silent()
+    listener.begin(left, len(whole) - len(left))
+    for unit in left:
+        assistant = assistants(DecodingArm.parse(unit.arm).method(unit.seed))
+        carry_out(unit, assistant, source, rows, partial(listener.asked, unit))
+        listener.ended(unit)
+    return _written(place, design, source)
+
+
+def again(folder: str | os.PathLike[str]) -> DecodingStudy:
+    """Summarise a finished study anew and write its tables and report; the model is not needed."""
+    place = Path(folder)
+    design = DecodingDesign.read(place)
+    if design is None:
+        raise ValueError(f"{place} is not a study folder: it has no study.yaml")
+    return _written(place, design, load_data(design.data, round(design.image_size * 3 / 4)))
+
+
+def default_folder(design: DecodingDesign) -> Path:
+    model = Path(design.model).name
+    data = Path(design.data).stem if Path(design.data).exists() else design.data.replace(":", "-")
+    return Path("runs") / "-".join([model, data, *(DecodingArm.parse(arm).slug for arm in design.arms)])[:80]
+
+
+def _written(place: Path, design: DecodingDesign, data: PairedData) -> DecodingStudy:
+    study = DecodingStudy(place, summarise(place, design, data.attribution))
+    study.write()
+    return study
+
+
+def _applying(tasks: Sequence[str] | None, data: PairedData, rows: Tests) -> tuple[str, ...]:
+    """The tasks that are asked for, or of the usual ones those that the data has something for."""
+    for task in tasks or ():
+        if not applies(task, data, rows):
+            raise NotApplicable(f"{data.name!r} has nothing that {task} asks about: leave the task out")
+    if tasks:
+        return tuple(tasks)
+    usual: tuple[str, ...] = ()
+    for task in DEFAULT_ANSWERING:
+        with suppress(ValueError):  # some tasks want more of questions than that they are there
+            usual += (task,) * applies(task, data, rows)
+    if not usual:
+        raise NotApplicable(
+            f"{data.name!r} has nothing that any of {', '.join(DEFAULT_ANSWERING)} asks about: give data with "
+            "questions, such as scenes:cooccurrence"
+        )
+    return usual

@@ -1,0 +1,134 @@
+"""What was asked and answered in one unit of work (arm × seed × task): kept, so that nothing is asked twice."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ...decoding import Cost
+from ...decoding.prompts import digest_of
+from ...files import write_json
+from ...types import Assistant, Prompt
+
+_AT_ONCE = 64
+"""Prompts between two reports of progress; an assistant makes its own batches of them."""
+FILE = "replies.json"
+
+Tell = Callable[[int], None]
+"""Told how many more prompts have been answered."""
+
+
+@final
+@dataclass
+class Transcript:
+    """Replies by what they reply to, and what they took.
+
+    Attributes:
+        replies: the reply to each prompt, by `key_of`.
+        asked: prompts that were answered, in words or in logits.
+        seconds: what that took.
+        passes: forward passes by branch; ``"own"`` are those of plain decoding.
+        positions: decoder positions, likewise.
+    """
+
+    replies: dict[str, str] = field(default_factory=dict)
+    asked: int = 0
+    seconds: float = 0.0
+    passes: dict[str, int] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> Transcript:
+        """That of a folder; an empty one where there is none."""
+        path = folder / FILE
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / FILE, self.__dict__)
+
+    @property
+    def cost(self) -> Cost | None:
+        """What it took; None where that was not counted."""
+        return Cost(self.passes, self.positions) if self.passes else None
+
+    def spend(self, cost: Cost | None) -> None:
+        """Add a cost; an assistant that does not count its passes has none."""
+        if cost is not None:
+            self.passes = dict(Counter(self.passes) + Counter(cost.passes))
+            self.positions = dict(Counter(self.positions) + Counter(cost.positions))
+
+
+def key_of(prompt: Prompt, seed: int) -> str:
+    """What tells prompts apart: all that they say and show, and the seed of the sampling."""
+    turns = [part for turn in prompt.turns for part in (turn.text, turn.reply, turn.picture)]
+    return digest_of(seed, prompt.text, prompt.neutral, prompt.picture, *turns).hex()
+
+
+@final
+class Remembering:
+    """An assistant that asks another one what the transcript does not hold yet."""
+
+    def __init__(self, assistant: Assistant, transcript: Transcript, tell: Tell) -> None:
+        self.assistant, self.transcript, self.tell = assistant, transcript, tell
+
+    def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
+        replies = self.transcript.replies
+        keyed = {key_of(prompt, seed): prompt for prompt in prompts}
+        new = [key for key in keyed if key not in replies]
+        for start in range(0, len(new), _AT_ONCE):
+            chunk = new[start : start + _AT_ONCE]
+            said = self.assistant.reply([keyed[key] for key in chunk], seed=seed)
+            replies |= zip(chunk, said, strict=True)
+            self._count(len(chunk))
+        return [replies[key_of(prompt, seed)] for prompt in prompts]
+
+    def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
+        logits = self.assistant.word_logits(prompts, words)
+        self._count(len(prompts))
+        return logits
+
+    def _count(self, prompts: int) -> None:
+        # Assistants that count their passes start anew once they have been read.
+        counted: Any = self.assistant
+        self.transcript.spend(getattr(counted, "cost", None))
+        if hasattr(counted, "cost"):
+            counted.cost = None
+        self.transcript.asked += prompts
+        self.tell(prompts)
+
+
+class NotAsked(LookupError):
+    """A transcript holds no reply to a prompt."""
+
+
+@final
+class Replaying:
+    """An assistant that says again what a transcript holds.
+
+    Attributes:
+        asked: the prompts and the replies to them, in order.
+    """
+
+    def __init__(self, replies: Mapping[str, str]) -> None:
+        self.replies = replies
+        self.asked: list[tuple[Prompt, str]] = []
+
+    def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
+        said = []
+        for prompt in prompts:
+            key = key_of(prompt, seed)
+            if key not in self.replies:
+                raise NotAsked(f"no reply to {prompt.text!r}")
+            said.append(self.replies[key])
+        self.asked += zip(prompts, said, strict=True)
+        return said
+
+    def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
+        raise NotAsked("logits are not kept")

@@ -1,0 +1,216 @@
+"""From the outcomes of runs to numbers with their intervals, and to differences with their verdicts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import polars as pl
+
+from ..evaluation import STATISTICS
+from ..statistics import Outcomes, compare_arms, interval_of_mean, sentence
+
+Key = tuple[str, str, str, str]
+"""Task, test set, subset, metric."""
+PARTS = ("task", "test", "subset", "metric")
+"""What the parts of a key are called in a summary."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """How a metric is made from outcomes."""
+
+    outcome: str
+    statistic: str
+    higher_is_better: bool
+    chance: float | None
+
+    def outcomes(
+        self, arms: Mapping[str, Mapping[int, np.ndarray | None]], margin: float | None = None
+    ) -> Outcomes:
+        fraction = self.statistic == "mean"
+        return Outcomes(
+            arms=arms,
+            statistic="mean" if fraction else STATISTICS[self.statistic],
+            higher_is_better=self.higher_is_better,
+            margin=margin if fraction else None,
+            unit="points" if fraction else "",
+        )
+
+
+@final
+class Scored:
+    """What one run was scored with, read from the folders that hold its ``scores.json`` and ``examples.parquet``."""
+
+    def __init__(self, *folders: Path) -> None:
+        self.folders = folders
+
+    @cached_property
+    def definitions(self) -> dict[Key, tuple[Definition, int]]:
+        """How every metric is made, and of how many examples."""
+        return {
+            (r["task"], r["test"], r["subset"], r["metric"]): (
+                Definition(r["outcome"], r["statistic"], r["higher_is_better"], r["chance"]),
+                r["n"],
+            )
+            for folder in self.folders
+            for r in json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        }
+
+    @cached_property
+    def tables(self) -> dict[tuple[str, str, str], pl.DataFrame]:
+        """The examples' outcomes by task, test set and outcome."""
+        frames = [pl.read_parquet(folder / "examples.parquet") for folder in self.folders]
+        examples = pl.concat(frames).sort("example")
+        parts = examples.partition_by(["task", "test", "outcome"], as_dict=True)
+        return {(str(k[0]), str(k[1]), str(k[2])): frame for k, frame in parts.items()}
+
+    def outcome(self, key: Key) -> np.ndarray:
+        """The outcomes behind one number, in the order of the examples' ids."""
+        task, test, subset, _ = key
+        frame = self.tables[task, test, self.definitions[key][0].outcome]
+        if subset != "all":
+            frame = frame.filter(subset=subset)
+        return frame["value"].to_numpy()
+
+    def has_examples_of(self, other: Scored, key: Key) -> bool:
+        """Whether a number is about the same examples here and there: some outcomes exist only for some replies."""
+        return self is other or self._examples(key).equals(other._examples(key))
+
+    def _examples(self, key: Key) -> pl.Series:
+        task, test, _, _ = key
+        return self.tables[task, test, self.definitions[key][0].outcome]["example"]
+
+
+@final
+class Numbers:
+    """The runs of a study by arm and seed, None where one failed.
+
+    Args:
+        runs: what each was scored with.
+        margin: differences within ± this are equivalent.
+    """
+
+    def __init__(self, runs: Mapping[str, Mapping[int, Scored | None]], margin: float) -> None:
+        self.runs, self.margin = runs, margin
+
+    @cached_property
+    def definitions(self) -> dict[Key, Definition]:
+        """The metrics that every finished run has, of the same examples, in the order of the first."""
+        runs = [run for by_seed in self.runs.values() for run in by_seed.values() if run is not None]
+        first = runs[0].definitions if runs else {}
+        return {
+            key: definition
+            for key, (definition, n) in first.items()
+            if n and all(key in run.definitions and run.has_examples_of(runs[0], key) for run in runs)
+        }
+
+    def outcomes(self, key: Key) -> dict[str, dict[int, np.ndarray | None]]:
+        """The outcomes behind one number under every arm and seed."""
+        return {
+            arm: {seed: None if run is None else run.outcome(key) for seed, run in runs.items()}
+            for arm, runs in self.runs.items()
+        }
+
+    def main(self, primaries: Mapping[str, str]) -> list[Key]:
+        """Each task's main metric on each test set: what verdicts are about."""
+        return [key for key in self.definitions if key[2] == "all" and primaries.get(key[0]) == key[3]]
+
+    def metrics(self, arm: str) -> list[dict[str, Any]]:
+        """Every number of one arm with its interval; some arms have more heads than others."""
+        runs = {seed: run for seed, run in self.runs[arm].items() if run is not None}
+        own = next(iter(runs.values())).definitions if runs else {}
+        return [_metric(runs, key, definition) for key, (definition, n) in own.items() if n]
+
+    def differences(
+        self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None = None
+    ) -> tuple[list[dict[str, Any]], str]:
+        """Each pair's difference on the main metrics, and on their subsets as a family of its own.
+
+        Args:
+            keys: the main metrics.
+            pairs: of arms; all unless given.
+
+        Returns:
+            the differences, and what they were corrected for.
+        """
+        main, multiplicity = self._family(keys, pairs, "main")
+        by_subset = [key for key in self.definitions if key[2] != "all" and (*key[:2], "all", key[3]) in keys]
+        exploratory, also = self._family(by_subset, pairs, "by subset")
+        return main + exploratory, f"{multiplicity}." + (
+            f" Differences by subset are a family of their own: {also}." if also else ""
+        )
+
+    def _family(
+        self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None, family: str
+    ) -> tuple[list[dict[str, Any]], str]:
+        if len(self.runs) < 2 or not keys:
+            return [], ""
+        named = {name_of(key): key for key in keys}
+        comparison = compare_arms(
+            {
+                name: self.definitions[key].outcomes(self.outcomes(key), self.margin)
+                for name, key in named.items()
+            },
+            pairs=pairs,
+        )
+        rows = []
+        for d in comparison.differences:
+            needed = d.seeds_needed
+            rows.append(
+                {
+                    **d.to_dict(),
+                    **dict(zip(PARTS, named[d.metric], strict=True)),
+                    "family": family,
+                    "sentence": sentence(d),
+                    "seeds_needed": None if needed is None else {"effect": needed.effect, "n": needed.n},
+                }
+            )
+        return rows, comparison.multiplicity
+
+
+def _metric(good: Mapping[int, Scored], key: Key, definition: Definition) -> dict[str, Any]:
+    runs = {seed: run.outcome(key) for seed, run in good.items()}
+    statistic = STATISTICS[definition.statistic]
+    fraction = definition.statistic == "mean" and all(((v >= 0) & (v <= 1)).all() for v in runs.values())
+    interval = interval_of_mean(
+        runs, statistic="mean" if definition.statistic == "mean" else statistic, n_boot=500
+    )
+    return {
+        **dict(zip(PARTS, key, strict=True)),
+        "mean": interval.estimate,
+        # The mean of outcomes in [0, 1] lies there too, whatever a t interval of few seeds says.
+        "low": max(interval.low, 0.0) if fraction else interval.low,
+        "high": min(interval.high, 1.0) if fraction else interval.high,
+        "seeds": {str(seed): statistic(values) for seed, values in runs.items()},
+        "n": len(next(iter(runs.values()))),
+        "chance": definition.chance,
+        "higher_is_better": definition.higher_is_better,
+    }
+
+
+def name_of(key: Key) -> str:
+    """A metric in words.
+
+    >>> name_of(("retrieval", "concepts", "all", "i2t_R@1"))
+    'retrieval i2t_R@1 (concepts)'
+    """
+    task, test, subset, metric = key
+    return f"{task} {metric} ({test}{'' if subset == 'all' else f', {subset}'})"
+
+
+def finite(value: Any) -> Any:
+    """NaN and infinities as None, which JSON can carry."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

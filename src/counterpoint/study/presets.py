@@ -1,0 +1,96 @@
+"""Comparisons with names: the arms, tasks and budget of a published protocol, for whatever data a user has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..registry import unknown
+
+if TYPE_CHECKING:
+    from ..data.base import PairedData
+    from .design import Budget
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A protocol.
+
+    Attributes:
+        name: after ``--preset``.
+        about: what it is, and what it leaves open.
+        families: the arms, by what they have in common.
+        baseline: the arm that the others are held against.
+        tasks: what is evaluated, with the patterns of those of its metrics that count as a task of their own.
+        budget: what all arms get the same of.
+    """
+
+    name: str
+    about: str
+    families: Mapping[str, tuple[str, ...]]
+    baseline: str
+    tasks: Mapping[str, tuple[str, ...]]
+    budget: Budget = "steps"
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """All arms, family by family."""
+        return tuple(arm for arms in self.families.values() for arm in arms)
+
+    def tasks_for(self, data: PairedData) -> tuple[str, ...]:
+        """The tasks that some data can be asked: others lack labels or questions there.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        from ..evaluation import applicable
+
+        found: tuple[str, ...] = applicable(data, tuple(self.tasks))
+        if not found:
+            raise ValueError(
+                f"{data.name!r} has nothing that {self.name} asks about: {', '.join(self.tasks)}"
+            )
+        return found
+
+
+_ALL = (
+    Preset(
+        "medical-vl-benchmark",
+        "contrastive methods in three families under one setup: classification, retrieval and question answering",
+        {
+            "pictures with texts alone": ("clip", "siglip", "convirt"),
+            "and pictures with themselves": ("slip", "siamlip", "barlip"),
+            "and their parts": ("filip", "mil,pooling=attention"),
+        },
+        "clip",
+        {
+            "zero_shot": ("*_mean_per_class",),
+            "probe": ("logistic_*_top1",),
+            "retrieval": ("i2t_R@10", "t2i_R@10"),
+            "question_answering": ("accuracy",),
+        },
+    ),
+)
+PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}
+"""Every preset by its name.
+
+``medical-vl-benchmark``: Roy et al., "Benchmarking Vision-Language Contrastive Methods for Medical Representation
+Learning" (2024), arXiv 2406.07450. Its three families and its kinds of tasks; which eight methods it compared could not
+be checked, so these stand for them. At equal steps all arms see the same pairs, and some look at pictures three times
+as often: compare with ``--budget images`` too.
+"""
+
+
+def find(name: str) -> Preset:
+    """A preset by its name.
+
+    >>> find("medical-vl-benchmark").arms[0]
+    'clip'
+
+    Raises:
+        UnknownName: with the nearest name that is one.
+    """
+    if name not in PRESETS:
+        raise unknown("preset of compare", name, PRESETS)
+    return PRESETS[name]

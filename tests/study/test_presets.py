@@ -1,0 +1,116 @@
+"""Named comparisons: what they hold, which tasks data can be asked, and one order over many tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from counterpoint.cli import main
+from counterpoint.data import load
+from counterpoint.evaluation import TASKS
+from counterpoint.methods.arm import Arm
+from counterpoint.registry import UnknownName
+from counterpoint.study.presets import PRESETS, find
+from counterpoint.study.standings import of_summary, standings
+
+SMALL = "scenes:tiny,train=24,validation=8,test=16"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_names_what_exists(name: str) -> None:
+    preset = find(name)
+    assert preset.baseline in preset.arms
+    assert len(set(preset.arms)) == len(preset.arms)
+    for arm in preset.arms:
+        Arm.parse(arm)
+    for task in preset.tasks:
+        assert task in TASKS
+
+
+def test_the_medical_benchmark_has_eight_methods_of_three_families() -> None:
+    preset = find("medical-vl-benchmark")
+    assert len(preset.arms) == 8
+    assert len(preset.families) == 3
+    with pytest.raises(UnknownName, match="did you mean 'medical-vl-benchmark'"):
+        find("medical-vl")
+
+
+def test_tasks_that_data_cannot_be_asked_are_left_out() -> None:
+    preset = find("medical-vl-benchmark")
+    assert preset.tasks_for(load(SMALL)) == tuple(preset.tasks)
+    assert "question_answering" not in preset.tasks_for(load("emoji"))
+
+
+def test_ranks_by_hand() -> None:
+    found = standings(
+        {
+            "clip": np.array([0.5, 0.5, 0.5, 0.5]),
+            "slip": np.array([0.6, 0.4, 0.5, 0.7]),
+            "filip": np.array([0.7, 0.6, 0.6, 0.6]),
+        },
+        "clip",
+    )
+    assert [(it.arm, it.rank) for it in found] == [("filip", 1.25), ("slip", 2.125), ("clip", 2.625)]
+    best, slip, clip = found
+    assert best.difference == pytest.approx(0.125)
+    assert best.low <= best.difference <= best.high
+    assert best.low > 0  # better in every task, so in every resample
+    assert slip.low < 0 < slip.high
+    assert (clip.difference, clip.low, clip.high) == (0, 0, 0)
+    assert {it.tasks for it in found} == {4}
+
+
+def test_scores_that_are_better_low_are_turned_round_and_only_shared_metrics_count() -> None:
+    def metric(name: str, mean: float, higher: bool = True, subset: str = "all") -> dict[str, object]:
+        place = {"task": "retrieval", "test": "t", "subset": subset, "metric": name}
+        return {**place, "mean": mean, "higher_is_better": higher}
+
+    summary = {
+        "arms": [
+            {
+                "name": "a",
+                "metrics": [metric("R@1", 0.2), metric("rank", 3, False), metric("R@1", 0.9, subset="x")],
+            },
+            {"name": "b", "metrics": [metric("R@1", 0.1), metric("rank", 2, False), metric("R@5", 0.3)]},
+        ]
+    }
+    found = of_summary(summary, {"retrieval": ("R@*", "rank")})
+    assert {arm: values.tolist() for arm, values in found.items()} == {"a": [0.2, -3], "b": [0.1, -2]}
+    assert of_summary(summary, {"probe": ("*",)})["a"].tolist() == []
+
+
+def test_unequal_tasks_and_a_missing_baseline_are_refused() -> None:
+    with pytest.raises(ValueError, match="the same tasks of every arm"):
+        standings({"a": np.zeros(2), "b": np.zeros(3)}, "a")
+    with pytest.raises(ValueError, match="the baseline 'c'"):
+        standings({"a": np.zeros(2)}, "c")
+
+
+def test_the_command_line_takes_a_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = [
+        "--steps",
+        "1",
+        "--batch-size",
+        "8",
+        "--seeds",
+        "1",
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    options += ["--towers.image-size", "16", "--augmentation.no-synonyms"]
+    assert (
+        main(["compare", "clip", "filip", "--preset", "medical-vl-benchmark", "--data", SMALL, *options]) == 0
+    )
+    said = capsys.readouterr().out
+    assert "medical-vl-benchmark: zero_shot, probe, retrieval, question_answering" in said
+    assert "mean rank" in said
+    assert "and their parts" in said
+    assert main(["compare", "--preset", "medicall", *options]) == 1
+    assert "unknown preset of compare 'medicall'" in capsys.readouterr().err
