@@ -18,6 +18,7 @@ from counterpoint.data.scenes.scene import Scene, Thing
 from counterpoint.data.scenes.world import Scenes
 from counterpoint.networks.tiny_vlm import build, processor, train_tokenizer
 from counterpoint.recipes.tiny_vlm import TinyVLM
+from counterpoint.training.run import OtherRun
 from counterpoint.training.tiny_vlm.conversations import (
     ASKED,
     DETAILED,
@@ -37,7 +38,7 @@ SMALL = {
     "language": {"width": 16, "layers": 2, "heads": 2},
     "vocabulary": 300,
     "perception": {"steps": 3, "batch": 4},
-    "conversation": {"steps": 3, "batch": 4, "exchanges": 4},
+    "conversation": {"steps": 3, "batch": 4, "tokens": 200},
     "precision": "float32",
 }
 
@@ -56,11 +57,13 @@ class TestWhatItIsTaught:
     def test_yes_and_no_are_as_frequent(self) -> None:
         many = Scenes.parse("scenes:companions,train=400")
         said = Counter(
-            (reply, "Is there" in text) for row in range(400) for text, reply in exchanges(many, row)
+            (reply, text.startswith(("Is there a ", "Is there an ")))
+            for row in range(400)
+            for text, reply in exchanges(many, row)
         )
         for existence in (True, False):
             yes, no = said["Yes.", existence], said["No.", existence]
-            assert yes + no > 700
+            assert yes + no > 500
             assert abs(yes - no) < 4 * (yes + no) ** 0.5  # four standard deviations of a fair coin
 
     def test_the_usual_partner_is_not_asked_after_on_purpose(self) -> None:
@@ -71,7 +74,7 @@ class TestWhatItIsTaught:
 
     def test_captions_come_short_and_long(self, world: Scenes) -> None:
         told = dict(exchanges(world, 0))
-        assert told[DETAILED].count(".") >= 2
+        assert next(told[text] for text in DETAILED if text in told).count(".") >= 2
         assert all(reply.endswith(".") for reply in told.values())
 
     def test_a_rating_falls_with_the_corruption(self) -> None:
@@ -147,7 +150,9 @@ class TestPacks:
                 picture = None if blind else pictures[row]
                 inputs = reader(images=picture, text=text, add_special_tokens=False, return_tensors="pt")
                 with torch.no_grad():
-                    alone = model(**{k: v.double() if v.is_floating_point() else v for k, v in inputs.items()})
+                    alone = model(
+                        **{k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
+                    )
                 torch.testing.assert_close(
                     packed[row, start : start + length], alone.logits[0, -length:], rtol=1e-6, atol=1e-6
                 )
@@ -162,7 +167,8 @@ class TestPacks:
             tokenizer.decode(row[row >= 0]).replace("<end>", "\n").splitlines() for row in packs.targets
         ]
         for row, replies in enumerate(learned):
-            assert len(replies) == recipe.conversation.exchanges
+            assert len(replies) >= 2
+            assert packs.weights[row].sum() == pytest.approx(len(replies))
             assert set(replies) <= {reply for _, reply in told[row]}
 
     @staticmethod
@@ -202,7 +208,9 @@ class TestTraining:
         parts = train_tiny_vlm(world, tmp_path / "parts", recipe)
         assert (whole / "model.safetensors").read_bytes() == (parts / "model.safetensors").read_bytes()
 
-    def test_what_is_saved_is_an_ordinary_checkpoint(self, world: Scenes, recipe: TinyVLM, tmp_path: Path) -> None:
+    def test_what_is_saved_is_an_ordinary_checkpoint(
+        self, world: Scenes, recipe: TinyVLM, tmp_path: Path
+    ) -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         path = train_tiny_vlm(world, tmp_path, recipe)
@@ -218,6 +226,15 @@ class TestTraining:
         assert model.generate(**inputs, max_new_tokens=4, do_sample=False).shape[0] == 1
         assert features(model, picture).shape == (1, 9, 16)
 
+    def test_a_folder_with_another_run_is_left_alone(
+        self, world: Scenes, recipe: TinyVLM, tmp_path: Path
+    ) -> None:
+        path = train_tiny_vlm(world, tmp_path, recipe)
+        before = (path / "model.safetensors").read_bytes()
+        with pytest.raises(OtherRun, match="another folder"):
+            train_tiny_vlm(world, tmp_path, recipe, seed=1)
+        assert (path / "model.safetensors").read_bytes() == before
+
     def test_a_picture_that_patches_do_not_fill(self, world: Scenes, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="multiple of patch"):
             train_tiny_vlm(world, tmp_path, TinyVLM.model_validate(SMALL | {"patch": 36}))
@@ -228,7 +245,9 @@ class TestTraining:
 
 
 class TestCommand:
-    def test_it_trains_and_says_where_the_model_is(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_it_trains_and_says_where_the_model_is(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         sizes = [
             *("--options.patch", "32", "--options.vision.width", "16", "--options.vision.heads", "2"),
             *("--options.vision.layers", "1", "--options.language.layers", "1"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from .schema import Count, Fraction, Optimizer, Section
 
@@ -22,8 +24,8 @@ class Perception(Section):
         steps, batch: how long, and of how many pictures a step.
     """
 
-    steps: Count = 3000
-    batch: Count = 128
+    steps: Count = 2400
+    batch: Count = 64
     optimizer: Optimizer = Optimizer(lr=1e-3, weight_decay=0.05, warmup=0.05)
 
 
@@ -32,13 +34,16 @@ class Language(Section):
 
     Attributes:
         steps, batch: how long, and of how many pictures a step.
-        exchanges: about each picture of a step.
+        tokens: of conversation about each picture of a step, at most.
+        naming: weight of the loss that makes what the language model is shown of a patch name the thing there and its
+            colour.
     """
 
-    steps: Count = 4000
-    batch: Count = 48
-    exchanges: Count = 8
-    optimizer: Optimizer = Optimizer(lr=1e-3, weight_decay=0.05, warmup=0.05)
+    steps: Count = 3600
+    batch: Count = 32
+    tokens: Count = 160
+    naming: Annotated[float, Field(ge=0)] = 0.5
+    optimizer: Optimizer = Optimizer(lr=1.5e-3, weight_decay=0.05, warmup=0.05)
 
 
 class TinyVLM(Section):
@@ -56,9 +61,9 @@ class TinyVLM(Section):
     """
 
     image_size: Count = 96
-    patch: Count = 12
+    patch: Count = 16
     vision: Transformer = Transformer(width=160, layers=4, heads=4)
-    language: Transformer = Transformer(width=192, layers=4, heads=6)
+    language: Transformer = Transformer(width=192, layers=4, heads=4)
     vocabulary: Count = 1024
     perception: Perception = Perception()
     conversation: Language = Language()

@@ -11,11 +11,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from ...data.items import Question
 from ...data.scenes import captions, chat, paragraphs
 from ...data.scenes.draws import Draws
 from ...data.scenes.questions import QuestionKind, questions
+from ...data.scenes.requests import INSTRUCTIONS as REQUESTS
 from ...data.scenes.scene import Scene
 from ...data.scenes.world import Scenes
+from ...decoding.assistant import DESCRIBE, DESCRIBED
 from ...networks.tiny_vlm import ASSISTANT, END, IMAGE, START, USER
 from ...recipes.tiny_vlm import TinyVLM
 
@@ -25,7 +28,7 @@ Exchange = tuple[str, str]
 ASKED: dict[QuestionKind, int] = {
     "existence": 2,
     "count": 1,
-    "choose count": 1,
+    "choose count": 2,
     "colour": 1,
     "choose colour": 1,
     "size": 1,
@@ -36,7 +39,12 @@ ASKED: dict[QuestionKind, int] = {
 }
 """How often a scene is asked a question of each kind. ``adversarial existence`` is left out: it would teach that the
 usual partner of what is there is as often absent, and so take away the bias that the world has."""
-DETAILED = "Describe the picture in detail."
+_CLOSED = ("choose object", "choose relation")  # what can be answered is part of these questions
+_FEWER = 0.7  # of the answers "one", which would be most numbers, are left out
+_LED, _RIGHT = 0.15, 0.8  # of the questions have a lead, of which so many are right: enough to be believed
+_DESCRIBED = 0.05  # of the other questions come after a caption
+DETAILED = (REQUESTS["long"], DESCRIBE)
+LIST = REQUESTS["list"]
 RATING = "Rate the quality of the image."
 LEVELS = (("good", "fine", "high"), ("average", "acceptable", "medium"), ("poor", "bad", "low"))
 """Words for the quality of a picture that is sharp, slightly and badly corrupted."""
@@ -49,11 +57,13 @@ _NEAR = 0.15  # probability that a rating is off by one level
 def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
     """Everything that is asked about one scene, in a fixed order.
 
-    A yes/no question comes with the answer yes or no as a fair coin says; half of all questions say what can be
-    answered, as `chat.prompt` does.
+    A yes/no question comes with the answer yes or no as a fair coin says, and most of the numbers that are one are not
+    asked for. Half of all questions say what can be answered, as `chat.prompt` does; some say first what the asker
+    believes, who is mostly right, or what a caption says.
     """
     scene, dials = world.scene(row), world.dials(row)
     index, stream = int(world.ids[row]), f"{world.name} conversations"
+    caption = _sentence(captions.short(scene).text)
     for kind, times in ASKED.items():
         for time in range(times):
             draws = Draws(world.preset.seed, index, f"{stream} {time}")
@@ -61,13 +71,32 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
             if not found:
                 continue
             one = found[draws.integer(f"{kind} answer", 0, len(found) - 1)]
-            closed = kind == "choose object" or draws.happens(f"{kind} closed", 0.5)
-            yield chat.prompt(one) if closed else one.text, _sentence(one.answer)
+            if one.answer == "one" and draws.happens("one thing", _FEWER):
+                continue
+            closed = kind in _CLOSED or draws.happens(f"{kind} closed", 0.5)
+            text = chat.prompt(one) if closed else one.text
+            if draws.happens(f"{kind} led", _LED):
+                text = _led(one, text, draws)
+            elif draws.happens(f"{kind} described", _DESCRIBED):
+                text = DESCRIBED.format(description=caption, question=text)
+            yield text, _sentence(one.answer)
     draws = Draws(world.preset.seed, index, stream)
-    caption = captions.short(scene, "en", draws)
-    yield draws.choice("instruction", chat.INSTRUCTIONS), _sentence(caption.text)
-    yield DETAILED, " ".join(_sentence(each.text) for each in paragraphs.long(scene, "en", draws))
+    told = captions.short(scene, "en", draws)
+    yield draws.choice("instruction", chat.INSTRUCTIONS), _sentence(told.text)
+    detailed = " ".join(_sentence(each.text) for each in paragraphs.long(scene, "en", draws))
+    yield draws.choice("detailed", DETAILED), detailed
+    yield LIST, _sentence(", ".join(captions.tags(scene)))
     yield RATING, _sentence(rating(scene, draws))
+
+
+def _led(question: Question, text: str, draws: Draws) -> str:
+    """The question from someone who says what the answer is, and is mostly right."""
+    kind = question.kind
+    answer = question.answer
+    if not draws.happens(f"{kind} lead right", _RIGHT):
+        answer = draws.choice(f"{kind} lead", [one for one in question.options if one != answer])
+    lead = draws.choice(f"{kind} tone", list(chat.LEADS.values()))
+    return lead.format(answer=answer, question=text)
 
 
 def rating(scene: Scene, draws: Draws) -> str:
@@ -127,14 +156,16 @@ class Packs:
     Attributes:
         tokens: ``<start><user>``, the picture, then conversations.
         positions: of the tokens, as each conversation counts them.
-        mask: 0 where a token sees another, −∞ where not.
         targets: the next token where that belongs to a reply, else −100.
+        weights: of the targets; those of a reply sum to one, so that a word counts as much as a paragraph.
+        mask: 0 where a token sees another, −∞ where not.
     """
 
     tokens: Int[Tensor, "n t"]
     positions: Int[Tensor, "n t"]
-    mask: Float[Tensor, "n 1 t t"]
     targets: Int[Tensor, "n t"]
+    weights: Float[Tensor, "n t"]
+    mask: Float[Tensor, "n 1 t t"]
 
 
 class Packer:
@@ -161,41 +192,48 @@ class Packer:
         positions = np.zeros((n, length), np.int64)
         block = np.full((n, length), -2)  # of padding: it sees itself alone
         blind = np.zeros((n, length), np.bool_)
-        targets = np.full((n, length), -100)
-        for i, (own, places, reply, blocks, unseeing) in enumerate(packs):
+        targets, weights = np.full((n, length), -100), np.zeros((n, length), np.float32)
+        for i, (own, places, weight, blocks, unseeing) in enumerate(packs):
             end = len(own)
             tokens[i, :end], positions[i, :end] = own, places
             block[i, :end], blind[i, :end] = blocks, unseeing
-            targets[i, : end - 1][reply[1:]] = own[1:][reply[1:]]
+            targets[i, : end - 1][weight[1:] > 0] = own[1:][weight[1:] > 0]
+            weights[i, : end - 1] = weight[1:]
         order = np.arange(length)
         picture = (order >= 2) & (order < prefix)
         same = block[:, :, None] == block[:, None, :]
         before = (block[:, None, :] == -1) & ~(blind[:, :, None] & picture)
         sees = (same | before) & (order[:, None] >= order)
         mask = torch.zeros(n, 1, length, length).masked_fill_(~torch.from_numpy(sees)[:, None], -torch.inf)
-        return Packs(*map(torch.from_numpy, (tokens, positions)), mask, torch.from_numpy(targets))
+        return Packs(
+            torch.from_numpy(tokens),
+            torch.from_numpy(positions),
+            torch.from_numpy(targets),
+            torch.from_numpy(weights),
+            mask,
+        )
 
     def _pack(self, row: int, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Tokens, positions, whether they belong to a reply, their conversation (−1: before all), whether blind."""
+        """Tokens, positions, weights of replies, their conversation (−1: before all), whether it is blind."""
         corpus, recipe, prefix = self.corpus, self.recipe, len(self._prefix)
-        exchanges = np.arange(corpus.rows[row], corpus.rows[row + 1])
-        chosen = generator.permutation(exchanges)[: recipe.conversation.exchanges]
-        tokens, places = [self._prefix], [np.arange(prefix)]
-        reply, blocks, unseeing = [np.zeros(prefix, bool)], [np.full(prefix, -1)], [np.zeros(prefix, bool)]
-        number, position, blind = -1, 0, False
-        for exchange in chosen:
+        parts = [
+            (self._prefix, np.arange(prefix), np.zeros(prefix), np.full(prefix, -1), np.zeros(prefix, bool))
+        ]
+        number, position, blind, room = -1, 0, False, recipe.conversation.tokens
+        for exchange in generator.permutation(np.arange(corpus.rows[row], corpus.rows[row + 1])):
             own = slice(corpus.starts[exchange], corpus.starts[exchange + 1])
-            said, answers = corpus.tokens[own], corpus.reply[own]
+            said, weight = corpus.tokens[own], corpus.reply[own] / corpus.reply[own].sum()
             if number >= 0 and generator.random() < recipe.continued:
-                said, answers = np.append(self._user, said), np.append(False, answers)
+                said, weight = np.append(self._user, said), np.append(0.0, weight)
             else:
                 number, blind = number + 1, generator.random() < recipe.blind
                 position = 2 if blind else prefix
             size = len(said)
-            tokens.append(said)
-            reply.append(answers)
-            places.append(position + np.arange(size))
-            blocks.append(np.full(size, number))
-            unseeing.append(np.full(size, blind))
+            room -= size
+            if room < 0 and number > 0:
+                break
+            parts.append(
+                (said, position + np.arange(size), weight, np.full(size, number), np.full(size, blind))
+            )
             position += size
-        return tuple(map(np.concatenate, (tokens, places, reply, blocks, unseeing)))
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

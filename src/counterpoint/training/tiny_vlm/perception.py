@@ -43,6 +43,7 @@ class Targets:
 def targets(scenes: Sequence[Scene], dials: Dials, grid: int) -> Targets:
     """What there is to see in scenes: in each of ``grid`` × ``grid`` patches the nearest thing over its middle.
 
+    >>> from counterpoint.data.scenes.scene import Thing
     >>> cat = Thing("cat", None, "large", 500, 750, 750)
     >>> targets([Scene(0, (cat,))], Dials(concepts=("dog", "cat"), objects=1), 2).concept
     tensor([[0, 0, 0, 2]])
@@ -62,8 +63,8 @@ def targets(scenes: Sequence[Scene], dials: Dials, grid: int) -> Targets:
             cells[2, i, rows, columns] = sizes[thing.size]
             cells[3, i, thing.y * grid // UNIT, thing.x * grid // UNIT] = 1
     strength = [int(s.corruption.rpartition("_")[2]) if s.corruption in CORRUPTED else 0 for s in scenes]
-    flat = torch.from_numpy(cells).flatten(2)
-    return Targets(*flat, torch.tensor(strength))
+    concept, colour, size, centre = torch.from_numpy(cells).flatten(2)
+    return Targets(concept, colour, size, centre, torch.tensor(strength))
 
 
 class Perception(nn.Module):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ContextManager, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...data.scenes.dials import Dials
+from ...data.scenes.grammar import Look, grammar
 from ...data.scenes.scene import Scene
 from ...data.scenes.world import Scenes
 from ...files import write_json
@@ -26,11 +29,12 @@ from .. import checkpoint as checkpoints
 from ..loop import stop_after_step
 from ..metrics import MetricLog
 from ..optim import adamw, learning_rate
+from ..run import OtherRun
 from .conversations import Exchange, Packer, corpus, exchanges
 from .perception import Perception, Targets, targets
 
 if TYPE_CHECKING:
-    from transformers import LlavaForConditionalGeneration
+    from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 Stage = Literal["reading", "perception", "features", "conversation"]
 STAGES: dict[Stage, str] = {
@@ -89,39 +93,45 @@ def train_tiny_vlm(
         The finished model: an ordinary checkpoint of transformers, with its processor.
 
     Raises:
+        OtherRun: if the folder holds a run of other data, seed or recipe.
         ValueError: for a picture that patches do not fill, or a vocabulary that is too small.
         NonFiniteLoss: if a loss is NaN or infinite.
         CheckpointError: if a checkpoint cannot be written or read.
     """
     recipe, listen = recipe or TinyVLM(), listen or (lambda stage, done, whole, loss: None)
     began = time.perf_counter()
-    read = read_world(world, recipe, listen)
-    tokenizer = train_tokenizer({text for one in read.told for pair in one for text in pair}, recipe.vocabulary)
-    torch.manual_seed(seed)
-    model = build(recipe, tokenizer)
-    _learn_to_see(model, world, read, recipe, folder / "perception", seed, listen)
-    _learn_to_speak(
-        model,
-        Packer(corpus(read.told, tokenizer), tokenizer, recipe),
-        read.pictures,
-        recipe,
-        folder / "conversation",
-        seed,
-        listen,
-    )
-    target = folder / MODEL
-    model.save_pretrained(target)
-    processor(recipe, tokenizer).save_pretrained(target)
-    made = {
+    plan = {
         "data": world.name,
         "version": world.preset.version,
         "seed": seed,
         "recipe": recipe.model_dump(mode="json"),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "seconds": round(time.perf_counter() - began, 1),
     }
+    _claim(folder / "plan.json", plan)
+    read = read_world(world, recipe, listen)
+    tokenizer = train_tokenizer(
+        {text for one in read.told for pair in one for text in pair}, recipe.vocabulary
+    )
+    torch.manual_seed(seed)
+    model = build(recipe, tokenizer)
+    learn_to_see(model, world, read, recipe, folder / "perception", seed, listen)
+    speaking = folder / "conversation"
+    learn_to_speak(model, tokenizer, read, world.preset.dials, recipe, speaking, seed, listen)
+    target = folder / MODEL
+    model.save_pretrained(target)
+    processor(recipe, tokenizer).save_pretrained(target)
+    size = sum(p.numel() for p in model.parameters())
+    made = {**plan, "parameters": size, "seconds": round(time.perf_counter() - began, 1)}
     write_json(target / "made.json", made)
     return target
+
+
+def _claim(file: Path, plan: Mapping[str, Any]) -> None:
+    """Write what a run is to be, or check that it is what an earlier call began."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, plan)
+    elif json.loads(file.read_text(encoding="utf-8")) != plan:
+        raise OtherRun(f"{file.parent} holds a run of other data, seed or recipe: give another folder")
 
 
 def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> Read:
@@ -145,7 +155,9 @@ def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> Read:
     return Read(pictures, targets(scenes, world.preset.dials, recipe.image_size // recipe.patch), told)
 
 
-def features(model: LlavaForConditionalGeneration, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n p w"]:
+def features(
+    model: LlavaForConditionalGeneration, pictures: UInt8[Tensor, "n 3 H W"]
+) -> Float[Tensor, "n p w"]:
     """What the vision tower hands to the projector."""
     pixels = pictures.float() / 127.5 - 1
     seen = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
@@ -153,7 +165,7 @@ def features(model: LlavaForConditionalGeneration, pictures: UInt8[Tensor, "n 3 
     return patches
 
 
-def _learn_to_see(
+def learn_to_see(
     model: LlavaForConditionalGeneration,
     world: Scenes,
     read: Read,
@@ -180,20 +192,37 @@ def _learn_to_see(
     _fit(stage, loss, options.steps, options.optimizer, folder, seed, "perception", listen)
 
 
-def _learn_to_speak(
+def learn_to_speak(
     model: LlavaForConditionalGeneration,
-    packer: Packer,
-    pictures: UInt8[Tensor, "n 3 H W"],
+    tokenizer: PreTrainedTokenizerFast,
+    read: Read,
+    dials: Dials,
     recipe: TinyVLM,
     folder: Path,
     seed: int,
     listen: Listen,
 ) -> None:
+    """Train projector and language model on conversations; the vision tower stays as it is.
+
+    Args:
+        model: is changed.
+        tokenizer: the model's.
+        read: pictures, and what is said of them.
+        dials: of their world.
+        recipe: of which ``conversation``, ``blind`` and ``continued`` count here.
+        folder: of the checkpoints; one that is there is gone on from.
+        seed: of the order.
+        listen: told about every step.
+    """
+    packer = Packer(corpus(read.told, tokenizer), tokenizer, recipe)
+    names = names_of(dials, tokenizer)
     stage = nn.ModuleDict(
         {"projector": model.model.multi_modal_projector, "language": model.model.language_model}
     )
-    llava, image = model.model, model.config.image_token_id
-    seen = torch.empty(len(pictures), model.config.image_seq_length, recipe.vision.width, dtype=torch.bfloat16)
+    llava, image, pictures = model.model, model.config.image_token_id, read.pictures
+    seen = torch.empty(
+        len(pictures), model.config.image_seq_length, recipe.vision.width, dtype=torch.bfloat16
+    )
     with torch.no_grad(), _autocast(recipe):
         for start in range(0, len(pictures), CHUNK):
             part = slice(start, start + CHUNK)
@@ -215,10 +244,33 @@ def _learn_to_speak(
                 use_cache=False,
             ).last_hidden_state
             said = packs.targets >= 0
-            logits = model.lm_head(states[said])
-        return F.cross_entropy(logits.float(), packs.targets[said])
+            logits, named = model.lm_head(states[said]), model.lm_head(projected)
+        each = F.cross_entropy(logits.float(), packs.targets[said], reduction="none")
+        weights = packs.weights[said]
+        answering = (weights * each).sum() / weights.sum()
+        # A patch is to look like the words for what it shows, so that a word finds what it means.
+        there = read.seen[torch.from_numpy(rows)]
+        naming = sum(_named(named, words[getattr(there, what)]) for what, words in names.items())
+        return answering + options.naming * naming / len(names)
 
     _fit(stage, loss, options.steps, options.optimizer, folder, seed, "conversation", listen)
+
+
+def _named(logits: Float[Tensor, "n p v"], words: Int[Tensor, "n p"]) -> Float[Tensor, ""]:
+    """The mean cross-entropy of the patches that show something with a word; 0 where none does."""
+    total = F.cross_entropy(logits.float().flatten(0, 1), words.flatten(), reduction="sum")
+    return total / (words >= 0).sum().clamp(min=1)
+
+
+def names_of(dials: Dials, tokenizer: PreTrainedTokenizerFast) -> dict[str, Int[Tensor, " c"]]:
+    """The first token of every concept's and every colour's word within a sentence; −100 for what has no word."""
+    plain = grammar("en")
+    concepts = [plain.phrase(Look(concept), 1, "").text for concept in dials.concepts]
+    nothing = {"concept": [-100], "colour": [-100, -100]}
+    return {
+        what: torch.tensor([*nothing[what], *(tokenizer(" " + word)["input_ids"][0] for word in words)])
+        for what, words in {"concept": concepts, "colour": dials.colours}.items()
+    }
 
 
 def _fit(
@@ -246,7 +298,7 @@ def _fit(
             value = loss(step)
             if not bool(value.isfinite()):
                 raise NonFiniteLoss(f"the loss of {STAGES[stage]} is not finite at step {step}: lower its lr")
-            value.backward()
+            value.backward()  # type: ignore[no-untyped-call] # torch's own
             nn.utils.clip_grad_norm_(module.parameters(), options.clip_norm)
             optimizer.step()
             done = step + 1
@@ -265,11 +317,13 @@ def _fit(
 def _drawn(n: int, batch: int, seed: int, step: int) -> np.ndarray:
     """The rows of a step: all rows once, in random order, before any comes again."""
     places = np.arange(step * batch, (step + 1) * batch)
-    orders = {epoch: np.random.default_rng((seed, int(epoch))).permutation(n) for epoch in np.unique(places // n)}
+    orders = {
+        epoch: np.random.default_rng((seed, int(epoch))).permutation(n) for epoch in np.unique(places // n)
+    }
     return np.array([orders[epoch][place] for epoch, place in zip(places // n, places % n, strict=True)])
 
 
-def _autocast(recipe: TinyVLM) -> ContextManager[object]:
+def _autocast(recipe: TinyVLM) -> AbstractContextManager[object]:
     native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     if recipe.precision == "bfloat16" or (recipe.precision == "auto" and native):
         return torch.autocast("cpu", torch.bfloat16)
