@@ -10,7 +10,8 @@ import numpy as np
 
 from ..catalog.evidence import Direction, Result
 from ..study.design import Design
-from ..study.summary import Key, Results, name_of
+from ..study.numbers import Key, name_of
+from ..study.summary import Results
 from . import measure
 from .claim import Claim, Lab
 from .towers import recipe
@@ -60,7 +61,7 @@ class Table:
 
     @classmethod
     def of(cls, key: Key, named: Mapping[str, tuple[Results, str]]) -> Table:
-        cache = {id(results): results.outcomes(key) for results, _ in named.values()}
+        cache = {id(results): results.numbers.outcomes(key) for results, _ in named.values()}
         return cls({name: cache[id(results)][arm] for name, (results, arm) in named.items()})
 
 
@@ -171,7 +172,7 @@ def _parts(quick: bool) -> list[str]:
 
 
 def _ablation(key: Key, results: Results, names: Sequence[str], *, decides: bool) -> list[Result]:
-    outcomes = results.outcomes(key)
+    outcomes = results.numbers.outcomes(key)
     arms = {name: outcomes[ABLATION[name]] for name in names}
     basic, augmented, full = names[0], AUGMENTED, names[-1]
     found = [
@@ -226,7 +227,7 @@ def _tone(table: Table) -> list[Result]:
 def _notes(lab: Lab, steps: int, *studies: Results) -> None:
     levels = [
         f"{arm} {np.mean([run.mean() for run in runs.values() if run is not None]):.3f}"
-        for arm, runs in studies[0].outcomes(PRIMARY).items()
+        for arm, runs in studies[0].numbers.outcomes(PRIMARY).items()
         if any(run is not None for run in runs.values())
     ]
     failed = [

@@ -1,0 +1,45 @@
+"""CODE: contrasting with the model's own description, as much as the two disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..catalog.evidence import Result
+from .claim import Claim, Lab
+from .decoded import GREEDY, Replies
+
+RECALL = 0.5
+"""Of things in the model's captions: below it a description carries too little for the claim to be tested."""
+
+
+def run(lab: Lab) -> Sequence[Result]:
+    arms = {"CODE": "code", "greedy": "plain", "fixed weight": "code,alpha=0.5,beta=0.1", "VCD": "vcd"}
+    asked = Replies(lab, arms, "pope", {"max_new_tokens": 4, "description_tokens": 32})
+    captions = Replies(lab, arms, "chair", {**GREEDY, "description_tokens": 32})
+    recall = captions.mean("greedy", "recall")
+    lab.note(
+        f"The model's captions mention {recall:.0%} of what is there; the claim asks for {RECALL:.0%} at least.",
+        "Decoding is greedy, so that seeds differ by VCD's noise alone; intervals come from examples.",
+        asked.said("f1"),
+        captions.said("instances"),
+        captions.said("words"),
+    )
+    return [
+        asked.difference("CODE", "greedy", "f1", expected="above"),
+        captions.difference("CODE", "greedy", "instances", expected="below"),
+        asked.difference("CODE", "fixed weight", "f1", expected="above", bound=-0.01, decides=False),
+        captions.difference("CODE", "fixed weight", "instances", expected="below", bound=0.01, decides=False),
+        asked.difference("CODE", "VCD", "f1", expected="above", decides=False),
+    ]
+
+
+CLAIM = Claim(
+    slug="code-decoding",
+    statement=(
+        "On scenes that break the pairs a small vision-language model was trained on, contrasting with its own "
+        "description in place of the picture answers yes/no questions with a higher F1 than greedy decoding, and "
+        "mentions fewer things that are not there."
+    ),
+    refuted="greedy decoding does as well",
+    run=run,
+)

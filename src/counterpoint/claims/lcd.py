@@ -1,0 +1,71 @@
+"""LCD: contrasting with what the language model expects takes hallucinated things out of captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..catalog.evidence import Result
+from ..data.scenes.chat import INSTRUCTIONS
+from ..data.scenes.world import Scenes
+from ..decoding import create
+from ..networks.tiny_vlm import shipped, world
+from ..types import Prompt
+from .claim import Arrays, Claim, Lab
+from .decoded import Replies, assistant
+
+
+def weight(pictures: int, path: str) -> Arrays:
+    """What LCD weighs its contrast on average, in captions of validation scenes."""
+    data = Scenes.parse(world())
+    rows = data.splits.validation["as trained"][:pictures]
+    asked = assistant("plain", 0, path, {})
+    inputs = asked.inputs([Prompt(INSTRUCTIONS[0], picture) for picture in data.images(rows)])
+    bound = create("lcd").on(inputs)
+    asked.model.generate(**inputs, custom_generate=bound, max_new_tokens=24, do_sample=False)
+    assert bound.weights is not None
+    return {"alpha": -np.array([*bound.weights.values()])}
+
+
+def run(lab: Lab) -> Sequence[Result]:
+    settings = {"pictures": 8 if lab.quick else 64, "path": str(shipped())}
+    alpha = round(float(lab.cells(weight, {"weight": settings})["weight"]["alpha"].mean()), 2)
+    arms = {
+        "LCD": "lcd",
+        "rule alone": "lcd,contrast=0",
+        "fixed weight": f"lcd,by_entropy=false,alpha={alpha}",
+        "plain": "plain",
+    }
+    captions = Replies(lab, arms, "chair")
+    asked = Replies(
+        lab, {k: arms[k] for k in ("LCD", "rule alone")}, "pope", {"do_sample": True, "max_new_tokens": 4}
+    )
+    lab.note(
+        f"The fixed weight is the mean of LCD's own on validation captions, {alpha}. The text-only branch is the model",
+        "without its picture, which it has read a tenth of its conversations without.",
+        captions.said("instances"),
+        captions.said("words"),
+        captions.said("recall"),
+        asked.said("f1"),
+    )
+    return [
+        captions.difference("LCD", "rule alone", "instances", expected="below"),
+        captions.difference("LCD", "rule alone", "sentences", expected="below", decides=False),
+        captions.difference("LCD", "fixed weight", "instances", expected="below", bound=0.01, decides=False),
+        captions.difference("LCD", "plain", "instances", expected="below", decides=False),
+        captions.difference("LCD", "rule alone", "recall", expected="above", bound=-0.02, decides=False),
+        asked.difference("LCD", "rule alone", "f1", expected="above", bound=-0.01, decides=False),
+    ]
+
+
+CLAIM = Claim(
+    slug="lcd",
+    statement=(
+        "On scenes that break the pairs a small vision-language model was trained on, contrasting with what it "
+        "expects without the picture lowers the share of mentioned things that are not there below what the "
+        "plausibility rule does by itself."
+    ),
+    refuted="the rule alone mentions as few things that are not there",
+    run=run,
+)

@@ -1,0 +1,47 @@
+"""RITUAL: adding what the model says of a transformed picture, against sharpening alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..catalog.evidence import Result
+from .claim import Claim, Lab
+from .decoded import Replies
+
+ALPHA = 3.0
+
+
+def run(lab: Lab) -> Sequence[Result]:
+    arms = {"RITUAL": f"ritual,alpha={ALPHA}", "unchanged picture": "ritual,contrast=0", "plain": "plain"}
+    sharper = {"unchanged picture": {"temperature": 1 / (1 + ALPHA)}}
+    options = {"do_sample": True, "max_new_tokens": 4}
+    sampled = Replies(lab, arms, "pope", options, sharper)
+    greedy = Replies(
+        lab, {k: arms[k] for k in ("RITUAL", "plain")}, "pope", {"max_new_tokens": 4}, label=", greedy"
+    )
+    lab.note(
+        f"The unchanged picture added {ALPHA:g} times samples at temperature {1 / (1 + ALPHA)} under the same rule.",
+        "Greedy replies differ between seeds only by the transforms that these draw.",
+        sampled.said("accuracy"),
+        sampled.said("f1"),
+        greedy.said("accuracy"),
+    )
+    return [
+        sampled.difference("RITUAL", "unchanged picture", "accuracy", expected="above"),
+        sampled.difference("RITUAL", "unchanged picture", "f1", expected="above", decides=False),
+        sampled.difference("RITUAL", "plain", "accuracy", expected="above", decides=False),
+        sampled.difference("unchanged picture", "plain", "accuracy", expected="above", decides=False),
+        greedy.difference("RITUAL", "plain", "accuracy", expected="above", decides=False),
+    ]
+
+
+CLAIM = Claim(
+    slug="ritual",
+    statement=(
+        "On scenes that break the pairs a small vision-language model was trained on, adding its logits for a randomly "
+        "transformed picture answers yes/no questions more accurately than adding those for the unchanged picture, "
+        "which only sharpens sampling."
+    ),
+    refuted="sharpening alone does as well",
+    run=run,
+)

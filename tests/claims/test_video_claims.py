@@ -1,0 +1,233 @@
+"""The mathematics and the material of the claims about videos, sounds, association and amplification."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoint.claims import compa, modality_importance_score, moving, vibe, videocon
+from counterpoint.claims import concept_association_bias as association
+from counterpoint.claims import multi_attribute_bias_amplification as amplification
+from counterpoint.data.items import Contrasts, Narrations, Renditions
+from counterpoint.data.scenes.compositions import pair_part
+from counterpoint.data.scenes.motion.items import ClipContrasts
+from counterpoint.data.scenes.sound.compose import alike, compose_sounds
+from counterpoint.data.scenes.sound.soundscape import Sound, Soundscape, caption
+from counterpoint.evaluation.statistic import f1_of, macro_f1, true_and_predicted
+
+
+def test_videos_of_the_claim_hold_pairs_out() -> None:
+    for split in ("train", "pairs"):
+        data = moving.filmed(videocon.WORLD, split, 30, Contrasts)
+        assert data.frames.shape == (len(data), videocon.FRAMES, 3, moving.SIDE, moving.SIDE)
+        assert isinstance(data.items, ClipContrasts)
+        if split == "train":
+            for clip in data.items.clips:
+                concepts = sorted({thing.concept for thing in clip.scene})
+                assert {pair_part(a, b) for a, b in combinations(concepts, 2)} <= {"train"}
+
+
+def test_video_towers_see_the_order_of_frames() -> None:
+    towers = moving.ClipTowers(["a cat"], 4, 0)
+    frames = torch.randint(0, 255, (2, 4, 3, moving.SIDE, moving.SIDE), dtype=torch.uint8)
+    towers.eval()
+    x, turned = towers.videos(frames), towers.videos(frames.flip(1))
+    assert torch.allclose(x.norm(dim=1), torch.ones(2))
+    assert not torch.allclose(x, turned, atol=1e-4)
+
+
+def test_the_mean_f1_of_types_is_theirs_alone() -> None:
+    true, said = np.array([0, 1, 1, 2, 2, 2]), np.array([0, 1, 2, 2, 2, 1])
+    values = true_and_predicted(true, said)
+    assert [f1_of(values, k) for k in range(4)] == pytest.approx([1, 0.5, 2 / 3, 0])
+    assert macro_f1(values) == pytest.approx(np.mean([1, 0.5, 2 / 3]))
+    kinds = (vibe.TYPES[0], vibe.TYPES[2])
+    assert vibe.mean_f1(kinds)(values) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_a_detector_of_one_frame_sees_no_other_and_reads_no_caption() -> None:
+    frames = torch.randint(0, 255, (2, vibe.FRAMES, 3, moving.SIDE, moving.SIDE), dtype=torch.uint8)
+    other = frames.clone()
+    other[:, 0] = 0
+    captions = ["a red cat", "two dogs"]
+    same = {}
+    for arm, (every, prompted) in vibe.ARMS.items():
+        detector = vibe.Detector(captions, every, prompted, 0).eval()
+        tokens = detector.words.tokenizer(captions)
+        same[arm] = (
+            torch.allclose(detector(frames, tokens), detector(other, tokens)),
+            torch.allclose(detector(frames, tokens), detector(frames, tokens.flip(0))),
+        )
+    assert same == {"frame": (True, True), "video": (False, True), "prompted": (False, False)}
+
+
+def test_things_of_the_test_are_not_those_of_training() -> None:
+    seen, new = (set(world.rpartition("=")[2].split("+")) for world in (vibe.SEEN, vibe.NEW))
+    assert len(seen) == len(new) == 10
+    assert not seen & new
+    data = moving.filmed(vibe.NEW, "other artist", 40, Renditions)
+    assert len(set(data.items.kinds)) > 3
+
+
+SCAPES = [compose_sounds(compa.world().preset.dials, 0, index) for index in range(40)]
+
+
+def test_captions_in_part_are_true_and_wrong_ones_are_not() -> None:
+    for scape in SCAPES:
+        said = compa.told(scape)
+        assert said.whole == caption(scape)
+        assert len(said.parts) == 2
+        assert said.wrong
+        assert said.whole not in said.wrong
+
+
+def test_a_caption_is_true_of_what_has_all_of_its_features() -> None:
+    high, hiss = Sound("beep", pitch="high"), Sound("hiss")
+    both, turned = Soundscape((high, hiss)), Soundscape((hiss, high))
+    at_once = Soundscape((high, hiss), together=True)
+    of = compa.features
+
+    def true(said: Soundscape, shown: Soundscape) -> bool:
+        return bool((of(said) <= of(shown)).all())
+
+    assert true(Soundscape((high,)), both)
+    assert true(Soundscape((Sound("beep"),)), both)  # a high beep is a beep
+    assert not true(Soundscape((Sound("beep", pitch="low"),)), both)
+    assert not true(both, turned)
+    assert not true(both, at_once)
+    assert true(at_once, Soundscape((hiss, high), together=True))
+    for one in SCAPES:
+        for other in SCAPES:
+            if alike(one, other):
+                assert true(one, other)
+
+
+def test_batches_hold_what_their_arm_trains_on() -> None:
+    data = compa.heard(20)
+    rows = np.arange(3)
+    sizes = {arm: len(compa.batch(data, rows, arm).texts) for arm in compa.ARMS}
+    wrong = sum(len(data.said[row].wrong) for row in rows)
+    assert sizes == {"plain": 3, "hard": 3 + wrong, "modular": 9 + wrong}
+    said = compa.batch(data, rows, "modular")
+    assert int(said.true.sum()) == 9
+    assert said.needs.shape == (len(said.texts), data.features.shape[1])
+    for text, owner, true in zip(said.texts, said.owner.tolist(), said.true.tolist(), strict=True):
+        told = data.said[owner]
+        assert text in ((told.whole, *told.parts) if true else told.wrong)
+    assert data.pictures.shape == (len(data), 3, compa.SIDE, compa.SIDE)
+
+
+def test_pairs_of_sounds_in_the_test_are_not_in_training() -> None:
+    data = compa.world()
+    parts = {}
+    for part in ("train", "test"):
+        rows = compa.rows_of(part, 60)  # type: ignore[arg-type] # a part
+        parts[part] = {frozenset(sound.source for sound in data.scape(int(row)).sounds) for row in rows}
+    assert parts["train"]
+    assert parts["test"]
+    assert not parts["train"] & parts["test"]
+
+
+def test_a_mean_over_moments_knows_no_order() -> None:
+    """The control: two sounds between silences that change places."""
+    one, other = (torch.randint(0, 255, (1, 3, compa.SIDE, 4), dtype=torch.uint8) for _ in range(2))
+    silence = torch.zeros(1, 3, compa.SIDE, 6, dtype=torch.uint8)  # wider than what a moment hears
+    pictures = torch.cat(
+        [torch.cat([silence, a, silence, silence, b, silence], 3) for a, b in ((one, other), (other, one))]
+    )
+    for ordered in (True, False):
+        towers = compa.SoundTowers(["a beep"], 0, ordered).eval()
+        with torch.no_grad():
+            x, y = towers.sounds(pictures)
+        assert torch.allclose(x, y, atol=1e-6) == (not ordered)
+
+
+def test_half_of_the_captions_of_two_things_speak_of_one() -> None:
+    data = association.seen(0.9, 200)
+    one = [" and " not in text for text in data.captions]
+    assert 0.6 < np.mean(one) < 0.9  # half of the scenes have one thing, a quarter one that is told
+    items, pictures = association.asked(20)
+    assert len(pictures) == len(items)
+    assert all(len(options) == len(association.COLOURS) for options in items.options)
+
+
+def test_a_transformer_across_reads_both_sides() -> None:
+    captions = ["a red cat", "a blue dog and a red cat"]
+    towers = moving.ClipTowers(captions, 1, 0)
+    tokens = towers.words.tokenizer(captions)
+    crossed = association.Crossed(towers, tokens.shape[1], 0).eval()
+    pictures = torch.randint(0, 255, (2, 3, moving.SIDE, moving.SIDE), dtype=torch.uint8)
+    scores = crossed(pictures, tokens)
+    assert scores.shape == (2,)
+    assert not torch.allclose(scores, crossed(pictures.flip(0), tokens))
+    assert not torch.allclose(scores, crossed(pictures, tokens.flip(0)))
+    short = towers.words.tokenizer(captions[:1])
+    assert torch.allclose(crossed(pictures[:1], short), scores[:1], atol=1e-6)  # padding changes nothing
+
+
+def test_other_captions_to_match_are_never_the_same_one() -> None:
+    data = association.Seen(torch.zeros(3, 3, moving.SIDE, moving.SIDE, dtype=torch.uint8), ["a", "a", "a"])
+    towers = moving.ClipTowers(["a"], 1, 0)
+    tokens = towers.words.tokenizer(data.captions)
+    crossed = association.Crossed(towers, tokens.shape[1], 0)
+    loss = association.matching(crossed, torch.zeros(3, 3), data, tokens, np.arange(3))
+    expected = torch.nn.functional.softplus(-crossed(data.pictures, tokens)).mean()
+    assert torch.allclose(loss, expected)  # nothing else than the captions' own
+
+
+def test_the_best_guess_from_labels_is_hidden_from_single_attributes() -> None:
+    found = amplification.hidden(0, quick=False)
+    assert abs(float(found["single"])) < 0.05
+    assert float(found["multi"]) == pytest.approx(1 - amplification.STRONGEST, abs=0.04)
+    assert float(found["noise"]) < 0.05
+
+
+def test_gender_goes_with_the_combination_and_balance_takes_that_away() -> None:
+    rng = np.random.default_rng(0)
+    attributes = rng.random((4000, 2)) < 0.5
+    groups = amplification.drawn_groups(attributes, 0.8, rng)
+    agree = attributes[:, 0] == attributes[:, 1]
+    assert groups[agree].mean() == pytest.approx(0.2, abs=0.03)
+    assert groups[~agree].mean() == pytest.approx(0.8, abs=0.03)
+    assert groups[attributes[:, 0]].mean() == pytest.approx(0.5, abs=0.05)
+    for balance, expected in (("none", 0.2), ("things", 0.2), ("pairs", 0.5)):
+        drawn = amplification.weights(attributes, groups, balance)
+        assert drawn.sum() == pytest.approx(1)
+        assert np.average(groups[agree], weights=drawn[agree]) == pytest.approx(expected, abs=0.03)
+
+
+def test_pictures_show_the_things_and_a_person() -> None:
+    world = amplification.world(0, 0.8, 12)
+    assert world.pictures.shape == (12, 3, moving.SIDE, moving.SIDE)
+    plain = amplification.posed(0, 12)
+    assert not torch.equal(
+        world.pictures[..., -amplification.PERSON :, :], plain.pictures[..., -amplification.PERSON :, :]
+    )
+    assert torch.equal(
+        world.pictures[..., : -amplification.PERSON, :], plain.pictures[..., : -amplification.PERSON, :]
+    )
+    assert 0 < plain.attributes.mean() < 1
+
+
+def test_a_modality_that_is_missing_or_another_ones_is_seen_so() -> None:
+    data = moving.filmed(modality_importance_score.WORLD, "train", 30, Narrations)
+    items = modality_importance_score.narrated(data)
+    options, answers = modality_importance_score.among(items)
+    assert (options.sum(1) == 5).all()
+    assert options.gather(1, answers[:, None]).all()
+    tokenizer = moving.BytePairTokenizer.train([*items.said, *items.questions], 320, 16)
+    model = modality_importance_score.Fusion(tokenizer, 0).eval()
+    order = np.roll(np.arange(len(data)), 1)
+    shown = modality_importance_score.SHOWN
+
+    def answered(name: str, **others: np.ndarray) -> np.ndarray:
+        return modality_importance_score.right(model, data, shown[name], **others)[0]
+
+    assert np.array_equal(answered("text"), answered("text", videos=order))
+    assert not np.array_equal(answered("both"), answered("both", videos=order))
+    assert np.array_equal(answered("video"), answered("video", texts=order))
+    assert not np.array_equal(answered("both"), answered("both", texts=order))
+    assert np.array_equal(answered("nothing"), answered("nothing", videos=order, texts=order))
