@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -99,7 +98,6 @@ def train_tiny_vlm(
         CheckpointError: if a checkpoint cannot be written or read.
     """
     recipe, listen = recipe or TinyVLM(), listen or (lambda stage, done, whole, loss: None)
-    began = time.perf_counter()
     plan = {
         "data": world.name,
         "version": world.preset.version,
@@ -119,9 +117,7 @@ def train_tiny_vlm(
     target = folder / MODEL
     model.save_pretrained(target)
     processor(recipe, tokenizer).save_pretrained(target)
-    size = sum(p.numel() for p in model.parameters())
-    made = {**plan, "parameters": size, "seconds": round(time.perf_counter() - began, 1)}
-    write_json(target / "made.json", made)
+    write_json(target / "made.json", {**plan, "parameters": sum(p.numel() for p in model.parameters())})
     return target
 
 
