@@ -74,7 +74,9 @@ def lines(
                 range(len(ticks)), ticks, rotation=45 if many else 0, ha="right" if many else "center"
             )
         if len(curves) > 1:
-            axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=min(len(curves), 4), handlelength=3)
+            axes.legend(
+                loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=min(len(curves), 4), handlelength=3
+            )
     return figure
 
 
