@@ -8,7 +8,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from ...data.base import PairedData, Rows
-from ...data.scenes.lexicon import LANGUAGES, Language
+from ...data.scenes.lexicon import LANGUAGES
 from ...data.scenes.paragraphs import long
 from ...data.scenes.scene import Scene
 from ...data.scenes.vocabulary import concepts_in
@@ -81,7 +81,7 @@ class Fidelity:
     name = "fidelity"
     primary = "ifl"
 
-    def __init__(self, languages: Sequence[Language] = LANGUAGES, detect: Detect | None = None) -> None:
+    def __init__(self, languages: Sequence[str] = LANGUAGES, detect: Detect | None = None) -> None:
         for language in languages:
             if language not in REQUESTS:
                 raise unknown("language", language, REQUESTS)
