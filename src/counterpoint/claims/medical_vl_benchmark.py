@@ -22,7 +22,7 @@ from .towers import build, recipe, trained
 
 GENERAL, SPECIAL = "scenes:tiny,artists=twemoji", "scenes:tiny,artists=openmoji,seed=1"
 """The worlds of the start and of the benchmark: other artists, other scenes."""
-SEEDS, STEPS, BATCH, SIZE = 5, 150, 128, 32
+SEEDS, STEPS, BATCH, SIZE = 5, 110, 128, 32
 TRAINED, TESTED = 4000, 500
 LABELS = ("concept", "colour", "count")
 STARTED = ("clip, started", "clip, started and frozen")
