@@ -89,6 +89,19 @@ class Comparison:
         return self.memory[0] / self.memory[1]
 
 
+def alternate(
+    ours: Loss,
+    theirs: Loss,
+    inputs: Sequence[Tensor],
+    repeats: int,
+    bare: Callable[[], float] = lambda: 0.0,
+) -> list[tuple[float, float, float]]:
+    """Seconds of the two, and of what cannot be avoided, by turns: whatever else the machine does falls on all."""
+    for loss in (ours, theirs):  # warm up
+        step(loss, inputs)
+    return [(step(ours, inputs), step(theirs, inputs), bare()) for _ in range(repeats)]
+
+
 def compare(
     ours: Loss,
     theirs: Loss,
@@ -96,15 +109,13 @@ def compare(
     repeats: int,
     bare: Callable[[], float] | None = None,
 ) -> Comparison:
-    """Alternate the two, so that whatever else the machine does falls on both."""
-    for loss in (ours, theirs):  # warm up
-        step(loss, inputs)
-    times, least = [], []
-    for _ in range(repeats):
-        times.append((step(ours, inputs), step(theirs, inputs)))
-        if bare is not None:
-            least.append(bare())
-    return Comparison(tuple(times), tuple(least), (peak(ours, inputs), peak(theirs, inputs)))
+    """Time and memory of the two."""
+    found = alternate(ours, theirs, inputs, repeats, bare or (lambda: 0.0))
+    return Comparison(
+        tuple((a, b) for a, b, _ in found),
+        tuple(least for *_, least in found) if bare else (),
+        (peak(ours, inputs), peak(theirs, inputs)),
+    )
 
 
 def spread(ratios: Sequence[float]) -> str:

@@ -2,43 +2,44 @@
 
     python benchmarks/objectives.py --time 8192 --memory 16384 [NAME ...]
 
-The two evaluators run alternately in one process. Printed are the median of the paired ratios of time with the
-middle half of them, and the ratio of peak extra memory.
+An objective is given what the conformance suite gives it in its first case (in all cases if it is named), so many
+examples that a similarity matrix has B² numbers: half as many where two views of each stand in one matrix. The two
+evaluators run alternately in one process. Printed are the median of the paired ratios of time with the middle half of
+them, and the ratio of peak extra memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from _timing import compare, embeddings, peak
+from _timing import alternate, peak, spread
 from torch import Tensor
 
-from counterpoint import objectives
-from counterpoint.pairwise import Objective, evaluate_with
+from counterpoint.pairwise import evaluate_with
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "conformance"))
+from case_tools import Case, Inputs, call, flatten
+from objective_cases import CASES
 
 
-def inputs_of(objective: Objective, n: int, d: int) -> tuple[list[Tensor], dict[str, Tensor]] | None:
-    """Views and labels for an objective that needs no more than these."""
-    extra: dict[str, Tensor] = {}
-    if objective.needs_ids:
-        extra["ids"] = torch.arange(n)
-    if objective.needs_labels:
-        extra["labels"] = torch.arange(n) % 64
-    views = embeddings(n, d)
-    try:
-        objective(*[view[:8] for view in views], **{k: v[:8] for k, v in extra.items()})
-    except (TypeError, ValueError):
-        return None
-    return views, extra
+def given(case: Case, size: int, d: int) -> Inputs:
+    """The case's inputs in float32, those of the batch differentiable."""
+    n = round(size / case.matrices[1] / case.cells**0.5)
+    example = case.inputs(torch.Generator().manual_seed(0), n, d)
+    return case.leaves(case.each(example, lambda t: t.float() if t.is_floating_point() else t))
 
 
-def evaluated(objective: Objective, evaluator: str, extra: dict[str, Tensor]) -> Callable[..., Tensor]:
-    def loss(*views: Tensor) -> Tensor:
+def evaluated(case: Case, inputs: Inputs, evaluator: str) -> Callable[..., Tensor]:
+    """A pass over the inputs, whatever tensors it is called with: those only have their gradients cleared."""
+    objective = case.build().float()
+
+    def loss(*_: Tensor) -> Tensor:
         with evaluate_with(evaluator):  # type: ignore[arg-type] # one of two
-            value: Tensor = objective(*views, **extra)
-            return value
+            return call(objective, inputs)
 
     return loss
 
@@ -47,31 +48,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", help="objectives; all pairwise ones unless given")
+    parser.add_argument("names", nargs="*", help="of objectives; all pairwise ones unless given")
     parser.add_argument("--time", type=int, default=2048, help="B of the timings")
     parser.add_argument("--memory", type=int, default=4096, help="B of the peaks")
     parser.add_argument("--d", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, d = {options.d}")
-    for name in options.names or objectives.names():
-        objective = objectives.create(name)
-        if not (objective.pairwise and objective.tileable):
-            continue
-        given = inputs_of(objective, options.time, options.d)
-        if given is None:
-            print(f"{name:22s} takes more than views, ids and labels: not timed here")
-            continue
-        views, extra = given
-        tiled, dense = (evaluated(objective, e, extra) for e in ("tiled", "dense"))
-        result = compare(tiled, dense, views, options.repeats)
-        large = inputs_of(objective, options.memory, options.d)
-        assert large is not None
-        views, extra = large
-        share = peak(evaluated(objective, "tiled", extra), views) / peak(
-            evaluated(objective, "dense", extra), views
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, d = {options.d}", flush=True
+    )
+    cases = [case for case in CASES if case.tileable and case.build().pairwise]
+    if options.names:
+        chosen = [case for case in cases if case.name in options.names]
+    else:
+        chosen = list({case.name: case for case in reversed(cases)}.values())[::-1]
+    for case in chosen:
+        inputs = given(case, options.time, options.d)
+        tiled, dense = (evaluated(case, inputs, e) for e in ("tiled", "dense"))
+        seconds = alternate(tiled, dense, flatten(inputs), options.repeats)
+        time = spread([ours / theirs for ours, theirs, _ in seconds])
+        inputs = given(case, options.memory, options.d)
+        peaks = [peak(evaluated(case, inputs, e), flatten(inputs)) for e in ("tiled", "dense")]
+        print(
+            f"{case!s:36s} B {options.time}: time {time}   B {options.memory}: memory {peaks[0]:.0f} / "
+            f"{peaks[1]:.0f} MiB = {peaks[0] / peaks[1]:.1%}",
+            flush=True,
         )
-        print(f"{name:22s} B {options.time}: time {result.time}   B {options.memory}: memory {share:.1%}")
 
 
 if __name__ == "__main__":

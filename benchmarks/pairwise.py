@@ -62,10 +62,10 @@ def plot(path: Path, found: dict[str, dict[int, Comparison]]) -> None:
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     time, memory = figure.subplots(1, 2)
+    sizes = list(next(iter(found.values())))
     for name, by_size in found.items():
         for side, style in ((0, "o-"), (1, "s--")):
             label = name.split(" / ")[side]
-            sizes = list(by_size)
             time.plot(
                 sizes,
                 [statistics.median(t[side] for t in c.seconds) for c in by_size.values()],
@@ -75,6 +75,8 @@ def plot(path: Path, found: dict[str, dict[int, Comparison]]) -> None:
             memory.plot(sizes, [c.memory[side] for c in by_size.values()], style, label=label)
     for axis, title in ((time, "seconds of a forward and backward pass"), (memory, "peak extra memory, MiB")):
         axis.set(xscale="log", yscale="log", xlabel="batch size B", title=title)
+        axis.set_xticks(sizes, [f"{n:,}" for n in sizes])
+        axis.minorticks_off()
         axis.legend()
     figure.savefig(path, dpi=150)
     print(path)

@@ -201,8 +201,8 @@ def test_auto_is_dense_when_small_and_tiled_when_large(
     assert shapes[0] == (5, 6)
     assert max(shapes[1:7]) == (4, 4)
     assert [record.getMessage() for record in caplog.records] == [
-        "pairwise: 5 x 6 pairs are evaluated dense",
-        "pairwise: 5 x 12 pairs are evaluated tiled",
+        "pairwise: 5 anchors, each against 6 candidates, are evaluated dense",
+        "pairwise: 5 anchors, each against 12 candidates, are evaluated tiled",
     ]
 
 

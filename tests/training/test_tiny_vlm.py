@@ -29,7 +29,7 @@ from counterpoint.training.tiny_vlm.conversations import (
     exchanges,
     rating,
 )
-from counterpoint.training.tiny_vlm.perception import Perception, targets
+from counterpoint.training.tiny_vlm.perception import PLACES, Perception, targets
 from counterpoint.training.tiny_vlm.train import features, train_tiny_vlm
 
 SMALL = {
@@ -87,6 +87,17 @@ class TestWhatItIsTaught:
         assert 0.8 < slight < 1.2
         assert bad > 1.75
 
+    def test_it_is_told_where_things_are(self) -> None:
+        many = Scenes.parse("scenes:companions,train=60")
+        answers = Counter[str]()
+        for row in range(60):
+            single = {t.concept for t in many.scene(row) if many.scene(row).counts()[t.concept] == 1}
+            found = [reply for text, reply in exchanges(many, row) if text.startswith("In which part of")]
+            assert len(found) == min(2, len(single))
+            answers.update(found)
+        assert len(answers) >= 7  # of the nine parts
+        assert {"At the top left.", "At the right.", "In the middle."} <= set(answers)
+
     def test_every_scene_is_rated(self, world: Scenes) -> None:
         assert all(RATING in dict(exchanges(world, row)) for row in range(5))
 
@@ -102,6 +113,15 @@ class TestPerception:
         assert seen.size.reshape(4, 4)[:2, :2].tolist() == [[3, 3], [3, 1]]
         assert seen.centre.reshape(4, 4).tolist() == [[0] * 4, [0, 1, 0, 0], [0] * 4, [0] * 4]
         assert seen.corruption.tolist() == [2]
+
+    def test_a_patch_knows_where_its_thing_has_its_centre(self) -> None:
+        thing = Thing("cat", None, "large", 500, 250, 750)
+        seen = targets([Scene(0, (thing,))], Dials(concepts=("cat", "dog"), objects=1), 4)
+        there = seen.concept.reshape(4, 4) > 0
+        assert there.nonzero().tolist() == [[2, 0], [2, 1], [3, 0], [3, 1]]
+        column, row = (1 + PLACES // 4, 1 + 3 * PLACES // 4)
+        assert (seen.column.reshape(4, 4) == column * there).all()
+        assert (seen.row.reshape(4, 4) == row * there).all()
 
     def test_heads_read_what_features_say(self) -> None:
         torch.manual_seed(0)

@@ -272,6 +272,13 @@ STATISTICS: Mapping[str, Statistic] = {
 }
 """Every statistic that a metric here uses, by the name that results and run folders carry."""
 
+_UNIT = "mean_per_class", "macro_f1", "weighted_f1", "calibration_error", "precision", "recall", "f1", "share"
+RANGES: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(_UNIT, (0.0, 1.0)),
+    **dict.fromkeys(("spearman", "pearson"), (-1.0, 1.0)),
+}
+"""Between what those statistics lie whose outcomes do not decide it."""
+
 
 def name_of(statistic: Statistic) -> str:
     """The name of a statistic; a user's own goes by the function's name."""

@@ -33,8 +33,8 @@ def run(
     shared: Mapping[str, Tensor],
     tile: tuple[int, int],
     ranks: Ranks,
-) -> dict[str, dict[str, Any]]:
-    """The results by direction and name."""
+) -> tuple[dict[str, dict[str, Any]], int]:
+    """The results by direction and name, and how many columns each row met, those of all ranks."""
     tensors = [*rows.values(), *columns.values(), *shared.values()]
     row, column = next(iter(rows.values())), next(iter(columns.values()))
     problem = Problem(
@@ -52,7 +52,7 @@ def run(
     for (per, name), (kind, size) in problem.layout.items():
         out = [next(outputs) for _ in range(size)]
         results.setdefault(per, {})[name] = kind.wrap(out)
-    return results
+    return results, problem.m
 
 
 def declared(terms: Mapping[str, Mapping[str, Reduction]]) -> Declared:

@@ -116,16 +116,18 @@ def reduce(
     n, m = _length("rows", rows), _length("columns", columns)
     rows, columns, shared = ({k: full(t) for k, t in side.items()} for side in (rows, columns, shared))
     ranks = Ranks() if same_columns else ranks or ranks_of(evaluator)
-    if evaluator == "auto":
+    chosen = evaluator == "auto"
+    if chosen:
         evaluator = "distributed" if ranks.size > 1 else "dense" if n * m <= DENSE_PAIRS else "tiled"
-        _say_once(evaluator, n, m)
     device = next(iter(rows.values())).device
     with torch.autocast(device.type, enabled=False):
         if evaluator == "dense":
             reduced = _dense(terms, rows, columns, shared)
         else:
-            results = engine.run(terms, rows, columns, shared, _tile(tile), ranks)
+            results, m = engine.run(terms, rows, columns, shared, _tile(tile), ranks)
             reduced = Reduced(**{per: SimpleNamespace(**found) for per, found in results.items()})
+    if chosen:
+        _say_once(evaluator, n, m)
     if same_columns and (vars(reduced.column) or vars(reduced.total)):
         raise ValueError("with the same columns on every rank only rows can be reduced")
     return reduced
@@ -169,4 +171,4 @@ def _tile(tile: TileSize | None) -> tuple[int, int]:
 def _say_once(evaluator: str, n: int, m: int) -> None:
     if evaluator not in _said:
         _said.add(evaluator)
-        _log.info("pairwise: %d x %d pairs are evaluated %s", n, m, evaluator)
+        _log.info("pairwise: %d anchors, each against %d candidates, are evaluated %s", n, m, evaluator)

@@ -35,14 +35,13 @@ class Language(Section):
     Attributes:
         steps, batch: how long, and of how many pictures a step.
         tokens: of conversation about each picture of a step, at most.
-        naming: weight of the loss that makes what the language model is shown of a patch name the thing there and its
-            colour.
+        grounding: weight of the losses that tie words to what they mean.
     """
 
-    steps: Count = 3600
-    batch: Count = 32
+    steps: Count = 4800
+    batch: Count = 16
     tokens: Count = 160
-    naming: Annotated[float, Field(ge=0)] = 0.5
+    grounding: Annotated[float, Field(ge=0)] = 0.5
     optimizer: Optimizer = Optimizer(lr=1.5e-3, weight_decay=0.05, warmup=0.05)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from ..evaluation import STATISTICS
+from ..evaluation.statistic import RANGES
 from ..statistics import Outcomes, compare_arms, interval_of_mean, sentence
 
 Key = tuple[str, str, str, str]
@@ -178,7 +179,9 @@ class Numbers:
 def _metric(good: Mapping[int, Scored], key: Key, definition: Definition) -> dict[str, Any]:
     runs = {seed: run.outcome(key) for seed, run in good.items()}
     statistic = STATISTICS[definition.statistic]
-    fraction = definition.statistic == "mean" and all(((v >= 0) & (v <= 1)).all() for v in runs.values())
+    least, most = RANGES.get(definition.statistic, (-math.inf, math.inf))
+    if definition.statistic == "mean" and all(((v >= 0) & (v <= 1)).all() for v in runs.values()):
+        least, most = 0.0, 1.0
     interval = interval_of_mean(
         runs, statistic="mean" if definition.statistic == "mean" else statistic, n_boot=500
     )
@@ -186,8 +189,8 @@ def _metric(good: Mapping[int, Scored], key: Key, definition: Definition) -> dic
         **dict(zip(PARTS, key, strict=True)),
         "mean": interval.estimate,
         # The mean of outcomes in [0, 1] lies there too, whatever a t interval of few seeds says.
-        "low": max(interval.low, 0.0) if fraction else interval.low,
-        "high": min(interval.high, 1.0) if fraction else interval.high,
+        "low": max(interval.low, least),
+        "high": min(interval.high, most),
         "seeds": {str(seed): statistic(values) for seed, values in runs.items()},
         "n": len(next(iter(runs.values()))),
         "chance": definition.chance,

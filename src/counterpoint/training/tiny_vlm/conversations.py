@@ -14,9 +14,10 @@ from transformers import PreTrainedTokenizerFast
 from ...data.items import Question
 from ...data.scenes import captions, chat, paragraphs
 from ...data.scenes.draws import Draws
+from ...data.scenes.grammar import Look, grammar
 from ...data.scenes.questions import QuestionKind, questions
 from ...data.scenes.requests import INSTRUCTIONS as REQUESTS
-from ...data.scenes.scene import Scene
+from ...data.scenes.scene import UNIT, Scene, Thing
 from ...data.scenes.world import Scenes
 from ...decoding.assistant import DESCRIBE, DESCRIBED
 from ...networks.tiny_vlm import ASSISTANT, END, IMAGE, START, USER
@@ -45,6 +46,9 @@ _LED, _RIGHT = 0.15, 0.8  # of the questions have a lead, of which so many are r
 _DESCRIBED = 0.05  # of the other questions come after a caption
 DETAILED = (REQUESTS["long"], DESCRIBE)
 LIST = REQUESTS["list"]
+PLACED = 2
+"""How often a scene is asked where a thing is: who knows where two things are can say how they stand."""
+PART = "In which part of the picture is {}?"
 RATING = "Rate the quality of the image."
 LEVELS = (("good", "fine", "high"), ("average", "acceptable", "medium"), ("poor", "bad", "low"))
 """Words for the quality of a picture that is sharp, slightly and badly corrupted."""
@@ -81,6 +85,9 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
                 text = DESCRIBED.format(description=caption, question=text)
             yield text, _sentence(one.answer)
     draws = Draws(world.preset.seed, index, stream)
+    single = [thing for thing in scene if scene.counts()[thing.concept] == 1]
+    for thing in draws.sample("placed", single, min(PLACED, len(single))):
+        yield PART.format(_the(thing)), _sentence(place(thing))
     told = captions.short(scene, "en", draws)
     yield draws.choice("instruction", chat.INSTRUCTIONS), _sentence(told.text)
     detailed = " ".join(_sentence(each.text) for each in paragraphs.long(scene, "en", draws))
@@ -97,6 +104,21 @@ def _led(question: Question, text: str, draws: Draws) -> str:
         answer = draws.choice(f"{kind} lead", [one for one in question.options if one != answer])
     lead = draws.choice(f"{kind} tone", list(chat.LEADS.values()))
     return lead.format(answer=answer, question=text)
+
+
+def place(thing: Thing) -> str:
+    """In which third of the picture a thing is, each way.
+
+    >>> place(Thing("cat", None, "small", 200, 900, 100)), place(Thing("cat", None, "small", 200, 500, 500))
+    ('at the top right', 'in the middle')
+    """
+    across = ("left", "", "right")[3 * thing.x // UNIT]
+    down = ("top", "", "bottom")[3 * thing.y // UNIT]
+    return f"at the {down} {across}".replace("  ", " ").strip() if across or down else "in the middle"
+
+
+def _the(thing: Thing) -> str:
+    return grammar("en").phrase(Look(thing.concept), 1, "the").text
 
 
 def rating(scene: Scene, draws: Draws) -> str:

@@ -16,6 +16,8 @@ from ...data.scenes.scene import SIZES, UNIT, Scene
 
 NOTHING, OWN = 0, 1
 """Class of a patch without a thing; colour of a thing that is not dyed."""
+PLACES = 12
+"""Columns, and rows, of the picture between which places are told apart."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Targets:
         colour: 0 for nothing, 1 for the artist's own colours, else 2 + the place among the colours.
         size: 0 for nothing, else 1 + the place among the sizes.
         centre: 1 where a thing has its centre.
+        column, row: 0 for nothing, else 1 + which of `PLACES` columns or rows of the picture the thing's centre is in.
         corruption: of the picture: 0 for none, else its strength.
     """
 
@@ -34,6 +37,8 @@ class Targets:
     colour: Int[Tensor, "n p"]
     size: Int[Tensor, "n p"]
     centre: Int[Tensor, "n p"]
+    column: Int[Tensor, "n p"]
+    row: Int[Tensor, "n p"]
     corruption: Int[Tensor, " n"]
 
     def __getitem__(self, rows: Int[Tensor, " k"]) -> Targets:
@@ -51,7 +56,7 @@ def targets(scenes: Sequence[Scene], dials: Dials, grid: int) -> Targets:
     concepts = {name: 1 + k for k, name in enumerate(dials.concepts)}
     colours = {None: OWN} | {name: 2 + k for k, name in enumerate(dials.colours)}
     sizes = {name: 1 + k for k, name in enumerate(SIZES)}
-    cells = np.zeros((4, len(scenes), grid, grid), np.int64)
+    cells = np.zeros((6, len(scenes), grid, grid), np.int64)
     middles = (np.arange(grid) + 0.5) * UNIT / grid
     for i, scene in enumerate(scenes):
         for thing in scene.things:  # from back to front
@@ -62,9 +67,10 @@ def targets(scenes: Sequence[Scene], dials: Dials, grid: int) -> Targets:
             cells[1, i, rows, columns] = colours[thing.colour]
             cells[2, i, rows, columns] = sizes[thing.size]
             cells[3, i, thing.y * grid // UNIT, thing.x * grid // UNIT] = 1
+            cells[4, i, rows, columns] = 1 + thing.x * PLACES // UNIT
+            cells[5, i, rows, columns] = 1 + thing.y * PLACES // UNIT
     strength = [int(s.corruption.rpartition("_")[2]) if s.corruption in CORRUPTED else 0 for s in scenes]
-    concept, colour, size, centre = torch.from_numpy(cells).flatten(2)
-    return Targets(concept, colour, size, centre, torch.tensor(strength))
+    return Targets(*torch.from_numpy(cells).flatten(2), torch.tensor(strength))
 
 
 class Perception(nn.Module):
@@ -82,6 +88,8 @@ class Perception(nn.Module):
             "colour": 2 + len(dials.colours),
             "size": 1 + len(SIZES),
             "centre": 2,
+            "column": 1 + PLACES,
+            "row": 1 + PLACES,
         }
         self.norm = nn.LayerNorm(width)
         self.patches = nn.Linear(width, sum(self.classes.values()))

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...data.scenes.dials import Dials
-from ...data.scenes.grammar import Look, grammar
 from ...data.scenes.scene import Scene
 from ...data.scenes.world import Scenes
 from ...files import write_json
@@ -30,6 +29,7 @@ from ..metrics import MetricLog
 from ..optim import adamw, learning_rate
 from ..run import OtherRun
 from .conversations import Exchange, Packer, corpus, exchanges
+from .grounding import FIRST, LAYER, Grounding
 from .perception import Perception, Targets, targets
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def learn_to_speak(
         listen: told about every step.
     """
     packer = Packer(corpus(read.told, tokenizer), tokenizer, recipe)
-    names = names_of(dials, tokenizer)
+    grounding = Grounding(dials, tokenizer)
     stage = nn.ModuleDict(
         {"projector": model.model.multi_modal_projector, "language": model.model.language_model}
     )
@@ -229,44 +229,34 @@ def learn_to_speak(
     def loss(step: int) -> Tensor:
         rows = _drawn(len(pictures), options.batch, seed, step)
         packs = packer(rows, np.random.default_rng((seed, step)))
+        tokens, there = packs.tokens, read.seen[torch.from_numpy(rows)]
         with _autocast(recipe):
-            embedded = llava.get_input_embeddings()(packs.tokens)
+            embedded = llava.get_input_embeddings()(tokens)
             projected = llava.multi_modal_projector(seen[torch.from_numpy(rows)].float())
-            embedded = embedded.masked_scatter((packs.tokens == image)[..., None], projected.to(embedded))
-            states = llava.language_model(
+            embedded = embedded.masked_scatter((tokens == image)[..., None], projected.to(embedded))
+            out = llava.language_model(
                 inputs_embeds=embedded,
                 attention_mask=packs.mask.to(embedded),
                 position_ids=packs.positions,
                 use_cache=False,
-            ).last_hidden_state
+                output_attentions=True,
+                output_hidden_states=True,
+            )
             said = packs.targets >= 0
-            logits, named = model.lm_head(states[said]), model.lm_head(projected)
+            logits = model.lm_head(out.last_hidden_state[said])
+            sees = packs.mask[:, 0, :, FIRST] == 0
+            naming = grounding.naming(model, projected, there)
+            pointing = grounding.pointing(out.attentions[LAYER], tokens, sees, there)
+            knowing = grounding.knowing(model, out.hidden_states[LAYER + 1], tokens, sees, there)
         each = F.cross_entropy(logits.float(), packs.targets[said], reduction="none")
         weights = packs.weights[said]
         answering = (weights * each).sum() / weights.sum()
-        # A patch is to look like the words for what it shows, so that a word finds what it means.
-        there = read.seen[torch.from_numpy(rows)]
-        naming = sum(_named(named, words[getattr(there, what)]) for what, words in names.items())
-        return answering + options.naming * naming / len(names)
+        return answering + options.grounding * (naming + pointing + knowing)
 
+    implementation = llava.language_model.config._attn_implementation
+    llava.language_model.set_attn_implementation("eager")  # the one that shows its attention
     _fit(stage, loss, options.steps, options.optimizer, folder, seed, "conversation", listen)
-
-
-def _named(logits: Float[Tensor, "n p v"], words: Int[Tensor, "n p"]) -> Float[Tensor, ""]:
-    """The mean cross-entropy of the patches that show something with a word; 0 where none does."""
-    total = F.cross_entropy(logits.float().flatten(0, 1), words.flatten(), reduction="sum")
-    return total / (words >= 0).sum().clamp(min=1)
-
-
-def names_of(dials: Dials, tokenizer: PreTrainedTokenizerFast) -> dict[str, Int[Tensor, " c"]]:
-    """The first token of every concept's and every colour's word within a sentence; −100 for what has no word."""
-    plain = grammar("en")
-    concepts = [plain.phrase(Look(concept), 1, "").text for concept in dials.concepts]
-    nothing = {"concept": [-100], "colour": [-100, -100]}
-    return {
-        what: torch.tensor([*nothing[what], *(tokenizer(" " + word)["input_ids"][0] for word in words)])
-        for what, words in {"concept": concepts, "colour": dials.colours}.items()
-    }
+    llava.language_model.set_attn_implementation(implementation)
 
 
 def _fit(

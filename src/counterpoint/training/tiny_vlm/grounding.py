@@ -1,0 +1,134 @@
+"""Tying words to what they mean, from the annotations of scenes.
+
+What a question asks about is found by a word that looks at the patches which show its thing, and is answered from what
+those patches hold. Left to the answers alone that is learned late: neither the words nor the picture tell anything
+about a balanced answer before both work. So three things are taught directly: a patch, as the language model is shown
+it, looks like the words for what is there; a word for a thing looks at the patches that show it; and from there on it
+knows the thing's colour and place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...data.scenes.dials import Dials
+from ...data.scenes.grammar import Look, grammar
+from .perception import PLACES, Targets
+
+if TYPE_CHECKING:
+    from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+LAYER, HEADS = 1, 2
+"""Of the language model: the layer whose first heads point from words to patches."""
+FIRST = 2
+"""Where the picture begins in what is read."""
+_NO_WORD = -100
+
+
+class Grounding:
+    """The losses that tie the words of a language model to what is seen.
+
+    Args:
+        dials: of the world that is seen.
+        tokenizer: the language model's.
+
+    Attributes:
+        names: for every class of a patch's concept, colour, column and row the first token of its word within a
+            sentence, −100 for none; of columns and rows the outer thirds have one.
+        meanings: for every token the class of the concept whose word begins with it, 0 for none.
+    """
+
+    def __init__(self, dials: Dials, tokenizer: PreTrainedTokenizerFast) -> None:
+        def token(word: str) -> int:
+            first: int = tokenizer(" " + word)["input_ids"][0]
+            return first
+
+        third = PLACES // 3
+        words = {
+            "concept": ["", *(_word(concept, 1) for concept in dials.concepts)],
+            "colour": ["", "", *dials.colours],
+            "column": ["", *["left"] * third, *[""] * third, *["right"] * third],
+            "row": ["", *["top"] * third, *[""] * third, *["bottom"] * third],
+        }
+        self.names = {
+            what: torch.tensor([token(word) if word else _NO_WORD for word in each])
+            for what, each in words.items()
+        }
+        self.meanings = torch.zeros(len(tokenizer), dtype=torch.long)
+        for place, concept in enumerate(dials.concepts):
+            for count in (1, 2):
+                self.meanings[token(_word(concept, count))] = 1 + place
+
+    def naming(
+        self, model: LlavaForConditionalGeneration, projected: Float[Tensor, "n p w"], there: Targets
+    ) -> Float[Tensor, ""]:
+        """How far patches are from looking like the words for what they show: mean cross-entropies, averaged."""
+        logits = model.lm_head(projected).float()
+        each = [_mean_of_named(logits, words[getattr(there, what)]) for what, words in self.names.items()]
+        return torch.stack(each).mean()
+
+    def pointing(
+        self,
+        attention: Float[Tensor, "n h t s"],
+        tokens: Int[Tensor, "n t"],
+        sees: Bool[Tensor, "n t"],
+        there: Targets,
+    ) -> Float[Tensor, ""]:
+        """``−log`` of the attention that a word for a thing pays to the patches that show it, or, where none does, to
+        no patch at all; the mean over words and heads.
+
+        Args:
+            attention: of layer `LAYER`, whose first `HEADS` heads point.
+            tokens: that are read.
+            sees: which of them see the picture.
+            there: what the picture shows.
+        """
+        meant = self.meanings[tokens]
+        shown = (meant[:, :, None] == there.concept[:, None])[:, None]
+        paid = attention[:, :HEADS, :, FIRST : FIRST + there.concept.shape[1]].float()
+        right = torch.where(shown.any(-1), (paid * shown).sum(-1), 1 - paid.sum(-1))
+        words = (meant > 0) & sees
+        return -right.clamp(min=1e-6).log().mean(1)[words].sum() / words.sum().clamp(min=1)
+
+    def knowing(
+        self,
+        model: LlavaForConditionalGeneration,
+        states: Float[Tensor, "n t w"],
+        tokens: Int[Tensor, "n t"],
+        sees: Bool[Tensor, "n t"],
+        there: Targets,
+    ) -> Float[Tensor, ""]:
+        """How far a word for a thing is from naming its colour and its outer thirds: mean cross-entropies, averaged.
+
+        Args:
+            model: whose head reads the words.
+            states: behind layer `LAYER`.
+            tokens, sees, there: as for `pointing`.
+        """
+        meant = self.meanings[tokens] * sees
+        shown = (meant[:, :, None] == there.concept[:, None]) & (meant > 0)[:, :, None]
+        normed = model.model.language_model.norm(states)
+        losses = []
+        for what in ("colour", "column", "row"):
+            classes = getattr(there, what)[:, None]
+            most = classes.masked_fill(~shown, 0).amax(-1)
+            one = shown.any(-1) & (shown & (classes != most[..., None])).logical_not().all(-1)
+            named = self.names[what][most.where(one, torch.zeros_like(most))]
+            there_is = named != _NO_WORD
+            losses.append(_mean_of_named(model.lm_head(normed[there_is]).float(), named[there_is]))
+        return torch.stack(losses).mean()
+
+
+def _word(concept: str, count: int) -> str:
+    return grammar("en").phrase(Look(concept), count, "").text
+
+
+def _mean_of_named(logits: Float[Tensor, "*n v"], words: Int[Tensor, "*n"]) -> Float[Tensor, ""]:
+    """The mean cross-entropy of what has a word; 0 where nothing does."""
+    total = F.cross_entropy(logits.flatten(0, -2), words.flatten(), ignore_index=_NO_WORD, reduction="sum")
+    return total / (words != _NO_WORD).sum().clamp(min=1)
