@@ -70,7 +70,8 @@ def targets(scenes: Sequence[Scene], dials: Dials, grid: int) -> Targets:
             cells[4, i, rows, columns] = 1 + thing.x * PLACES // UNIT
             cells[5, i, rows, columns] = 1 + thing.y * PLACES // UNIT
     strength = [int(s.corruption.rpartition("_")[2]) if s.corruption in CORRUPTED else 0 for s in scenes]
-    return Targets(*torch.from_numpy(cells).flatten(2), torch.tensor(strength))
+    concept, colour, size, centre, column, row = torch.from_numpy(cells).flatten(2)
+    return Targets(concept, colour, size, centre, column, row, torch.tensor(strength))
 
 
 class Perception(nn.Module):
