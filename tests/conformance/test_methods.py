@@ -175,6 +175,9 @@ def test_embedding_refuses_what_it_does_not_know(name: str) -> None:
         message = message if modality in method.embeds else f"it has no {modality} embeddings"
         with pytest.raises(ValueError, match=message):
             method.embed(modality, inputs)
+    for modality in method.embeds:
+        with pytest.raises(ValueError, match="nothing to embed"):
+            method.embed(modality, INPUTS[modality][:0])
 
 
 @every

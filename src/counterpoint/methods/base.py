@@ -125,7 +125,7 @@ class TwoTower(Method):
 
         Raises:
             UnknownName: for a modality or a head the method does not have.
-            ValueError: for inputs that are not of the modality.
+            ValueError: for inputs that are not of the modality, or for none.
         """
         if modality not in self.towers:
             raise unknown("modality", modality, self.towers)
@@ -141,6 +141,8 @@ class TwoTower(Method):
                 "a uint8 tensor of pictures (n, 3, H, W)" if modality == "image" else "a list of captions"
             )
             raise ValueError(f"embed({modality!r}, ...) takes {expected}, got {type(inputs).__name__}")
+        if not len(inputs):
+            raise ValueError(f"embed({modality!r}, ...) got nothing to embed")
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
         try:
