@@ -263,6 +263,11 @@ class TestTraining:
         with pytest.raises(ValueError, match="256 bytes"):
             train_tiny_vlm(world, tmp_path, TinyVLM.model_validate(SMALL | {"vocabulary": 100}))
 
+    def test_a_language_model_without_a_second_layer(self, world: Scenes, tmp_path: Path) -> None:
+        shallow = SMALL | {"language": {"width": 16, "layers": 1, "heads": 2}}
+        with pytest.raises(ValueError, match=r"language\.layers=1"):
+            train_tiny_vlm(world, tmp_path, TinyVLM.model_validate(shallow))
+
 
 class TestCommand:
     def test_it_trains_and_says_where_the_model_is(
@@ -270,7 +275,7 @@ class TestCommand:
     ) -> None:
         sizes = [
             *("--options.patch", "32", "--options.vision.width", "16", "--options.vision.heads", "2"),
-            *("--options.vision.layers", "1", "--options.language.layers", "1"),
+            *("--options.vision.layers", "1", "--options.language.layers", "2"),
             *("--options.language.width", "16", "--options.language.heads", "2"),
             *("--options.perception.steps", "1", "--options.conversation.steps", "1"),
         ]

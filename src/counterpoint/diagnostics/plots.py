@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -36,6 +37,9 @@ _STYLE = {
     "xtick.color": SOFT,
     "ytick.color": SOFT,
 }
+
+_LEGEND, _LABEL = 66, 32
+"""Characters that fit above a figure, and beside one."""
 
 Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 """x and y."""
@@ -74,8 +78,12 @@ def lines(
                 range(len(ticks)), ticks, rotation=45 if many else 0, ha="right" if many else "center"
             )
         if len(curves) > 1:
+            fitting = max(1, _LEGEND // (6 + max(map(len, curves))))
             axes.legend(
-                loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=min(len(curves), 4), handlelength=3
+                loc="lower left",
+                bbox_to_anchor=(0.0, 1.0),
+                ncols=min(len(curves), 4, fitting),
+                handlelength=3,
             )
     return figure
 
@@ -245,6 +253,6 @@ def _empty(x: str, y: str, width: float = 5.6, height: float = 2.8) -> tuple[Fig
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
-        axes.set(xlabel=x, ylabel=y)
+        axes.set(xlabel=x, ylabel=textwrap.fill(y, _LABEL))
         axes.tick_params(length=0)
     return figure, axes

@@ -203,11 +203,16 @@ def replies(subject: Spoken) -> Section:
         numbers[f"{language}: loss"] = scores.value("control" if language == PIVOT else "ifl", language)
     lost = scores.value("ifl")
     numbers = {"loss, all but English": lost} | numbers
-    own = [numbers[f"{language}: fidelity, text only"] for language in subject.others]
-    sentence = (
-        f"Of the replies to questions in {' and '.join(subject.others)} {_percent(float(np.mean(own)))} are in the "
-        f"question's language with words in the picture's place; with the picture it is {_percent(lost)} less."
-    )
+    own = np.array([numbers[f"{language}: fidelity, text only"] for language in subject.others])
+    *most, last = subject.others
+    asked = f"{', '.join(most)} and {last}" if most else last
+    if np.isfinite(own).any():
+        sentence = (
+            f"Of the replies to questions in {asked} {_percent(float(np.nanmean(own)))} are in the question's language "
+            f"with words in the picture's place; with the picture it is {_percent(lost)} less."
+        )
+    else:
+        sentence = f"No reply to questions in {asked} is in words that tell its language."
     drawn = {name: value for name, value in shown.items() if np.isfinite(value)}
     return Section(
         "fidelity", "Replies", sentence, numbers, plots.bars(drawn, x="fidelity") if drawn else None
@@ -323,7 +328,9 @@ def steering(subject: Spoken) -> Iterator[Section]:
             "Steered towards the question's language",
             kept,
             f"Fidelity with the picture is {_percent(kept[0, 0])} as it is, and {_percent(kept[best])} at best "
-            f"({where}).",
+            f"({where})."
+            if np.isfinite(kept).any()
+            else "No reply is in words that tell its language.",
         ),
         (
             "answers",
@@ -338,4 +345,5 @@ def steering(subject: Spoken) -> Iterator[Section]:
             for i, row in enumerate(rows)
             for j, column in enumerate(columns)
         }
-        yield Section(name, title, sentence, numbers, plots.heat(matrix, rows, columns))
+        figure = plots.heat(matrix, rows, columns) if np.isfinite(matrix).any() else None
+        yield Section(name, title, sentence, numbers, figure)

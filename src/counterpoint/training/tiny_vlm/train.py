@@ -93,11 +93,17 @@ def train_tiny_vlm(
 
     Raises:
         OtherRun: if the folder holds a run of other data, seed or recipe.
-        ValueError: for a picture that patches do not fill, or a vocabulary that is too small.
+        ValueError: for a picture that patches do not fill, a vocabulary that is too small, or fewer than two layers of
+            language.
         NonFiniteLoss: if a loss is NaN or infinite.
         CheckpointError: if a checkpoint cannot be written or read.
     """
     recipe, listen = recipe or TinyVLM(), listen or (lambda stage, done, whole, loss: None)
+    if recipe.language.layers <= LAYER:
+        raise ValueError(
+            f"language.layers={recipe.language.layers}: words are tied to pictures behind layer {LAYER + 1}, so there "
+            "must be as many"
+        )
     plan = {
         "data": world.name,
         "version": world.preset.version,
