@@ -188,7 +188,7 @@ def _metric(good: Mapping[int, Scored], key: Key, definition: Definition) -> dic
     return {
         **dict(zip(PARTS, key, strict=True)),
         "mean": interval.estimate,
-        # The mean of outcomes in [0, 1] lies there too, whatever a t interval of few seeds says.
+        # A number lies where its statistic must, whatever a t interval of few seeds says.
         "low": max(interval.low, least),
         "high": min(interval.high, most),
         "seeds": {str(seed): statistic(values) for seed, values in runs.items()},

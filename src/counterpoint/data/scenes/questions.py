@@ -104,7 +104,12 @@ def _choice(
     return (Question(kind, text, answer, tuple(draws.sample(f"{kind} order", options, len(options)))),)
 
 
-def _named(concept: str, determiner: Determiner, count: int = 1) -> str:
+def named(concept: str, determiner: Determiner, count: int = 1) -> str:
+    """A thing or several as questions speak of them.
+
+    >>> named("cat", "the"), named("cat", "", 2)
+    ('the cat', 'cats')
+    """
     return _ENGLISH.phrase(Look(concept), count, determiner).text
 
 
@@ -126,7 +131,7 @@ def widowed(scene: Scene, dials: Dials) -> list[tuple[str, str]]:
 
 
 def _exists(kind: QuestionKind, present: str, absent: str) -> tuple[Question, ...]:
-    yes, no = (f"Is there {_named(concept, 'a')} in the picture?" for concept in (present, absent))
+    yes, no = (f"Is there {named(concept, 'a')} in the picture?" for concept in (present, absent))
     return _either(kind, yes, no)
 
 
@@ -157,7 +162,7 @@ def _count(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
     concept, count = draws.choice("count", list(scene.counts().items()))
     near = [n for n in range(max(count - 2, 1), count + 3) if n != count]
     yes, no = (
-        f"{'Is' if n == 1 else 'Are'} there exactly {_WORDS.numbers[n]} {_named(concept, '', n)} in the picture?"
+        f"{'Is' if n == 1 else 'Are'} there exactly {_WORDS.numbers[n]} {named(concept, '', n)} in the picture?"
         for n in (count, draws.choice("count wrong", near))
     )
     return _either("count", yes, no, _there_are([(concept, count)]))
@@ -171,8 +176,8 @@ def _colour(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
     wrong = _other_colours(thing, scene, draws, dials)
     if not wrong:
         return ()
-    yes, no = (f"Is {_named(thing.concept, 'the')} {colour}?" for colour in (thing.colour, wrong[0]))
-    return _either("colour", yes, no, f"{_named(thing.concept, 'the')} is {thing.colour}")
+    yes, no = (f"Is {named(thing.concept, 'the')} {colour}?" for colour in (thing.colour, wrong[0]))
+    return _either("colour", yes, no, f"{named(thing.concept, 'the')} is {thing.colour}")
 
 
 def _other_colours(thing: Thing, scene: Scene, draws: Draws, dials: Dials) -> list[str]:
@@ -188,7 +193,7 @@ def _size(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
     thing = draws.choice("size", _single(scene))
     wrong = draws.choice("size wrong", [size for size in SIZES if size != thing.size])
     yes, no = (
-        f"Is {_named(thing.concept, 'the')} {_WORDS.sizes[size][0][0]}?" for size in (thing.size, wrong)
+        f"Is {named(thing.concept, 'the')} {_WORDS.sizes[size][0][0]}?" for size in (thing.size, wrong)
     )
     return _either("size", yes, no, _is_large(thing))
 
@@ -208,15 +213,15 @@ def _plain(scene: Scene) -> list[tuple[RelationKind, Thing, Thing]]:
 
 
 def _stands(kind: RelationKind, other: Thing) -> str:
-    return f"{_WORDS.relations[kind][0]} {_named(other.concept, 'the')}"
+    return f"{_WORDS.relations[kind][0]} {named(other.concept, 'the')}"
 
 
 def _relation(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
     if not _plain(scene):
         return ()
     kind, a, b = draws.choice("relation", _plain(scene))
-    yes, no = (f"Is {_named(x.concept, 'the')} {_stands(kind, y)}?" for x, y in ((a, b), (b, a)))
-    return _either("relation", yes, no, f"{_named(a.concept, 'the')} is {_stands(kind, b)}")
+    yes, no = (f"Is {named(x.concept, 'the')} {_stands(kind, y)}?" for x, y in ((a, b), (b, a)))
+    return _either("relation", yes, no, f"{named(a.concept, 'the')} is {_stands(kind, b)}")
 
 
 def _comparison(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
@@ -225,7 +230,7 @@ def _comparison(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...
     if more:
         a, b = draws.choice("comparison", more)
         yes, no = (
-            f"Are there more {_named(x, '', 2)} than {_named(y, '', 2)} in the picture?"
+            f"Are there more {named(x, '', 2)} than {named(y, '', 2)} in the picture?"
             for x, y in ((a, b), (b, a))
         )
         return _either("comparison", yes, no, _there_are([(a, counts[a]), (b, counts[b])]))
@@ -234,7 +239,7 @@ def _comparison(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...
         return ()
     one, two = draws.choice("comparison", larger)
     yes, no = (
-        f"Is {_named(x.concept, 'the')} larger than {_named(y.concept, 'the')}?"
+        f"Is {named(x.concept, 'the')} larger than {named(y.concept, 'the')}?"
         for x, y in ((one, two), (two, one))
     )
     return _either("comparison", yes, no, f"{_is_large(one)} and {_is_large(two)}")
@@ -242,12 +247,12 @@ def _comparison(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...
 
 def _there_are(counted: Sequence[tuple[str, int]]) -> str:
     """ "there are two cats and one dog" """
-    said = " and ".join(f"{_WORDS.numbers[n]} {_named(concept, '', n)}" for concept, n in counted)
+    said = " and ".join(f"{_WORDS.numbers[n]} {named(concept, '', n)}" for concept, n in counted)
     return f"there {'is' if counted[0][1] == 1 else 'are'} {said}"
 
 
 def _is_large(thing: Thing) -> str:
-    return f"{_named(thing.concept, 'the')} is {_WORDS.sizes[thing.size][0][0]}"
+    return f"{named(thing.concept, 'the')} is {_WORDS.sizes[thing.size][0][0]}"
 
 
 def _choose_object(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
@@ -257,8 +262,8 @@ def _choose_object(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, 
     others = draws.sample("objects", absent := _absent(scene, dials.concepts), len(absent))
     others.sort(key=lambda concept: CONCEPTS[concept].kind != CONCEPTS[present].kind)
     partners = [b for a, b in widowed(scene, dials) if a == present]
-    wrong = (_named(concept, "a") for concept in (*partners, *others))
-    return _choice("choose object", draws, "Which of these is in the picture?", _named(present, "a"), wrong)
+    wrong = (named(concept, "a") for concept in (*partners, *others))
+    return _choice("choose object", draws, "Which of these is in the picture?", named(present, "a"), wrong)
 
 
 def _choose_count(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
@@ -267,7 +272,7 @@ def _choose_count(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, .
     concept, count = draws.choice("choose count", list(scene.counts().items()))
     first = max(1, count - draws.integer("choose count first", 0, OPTIONS - 1))
     numbers = [_WORDS.numbers[n] for n in range(first, first + OPTIONS)]
-    text = f"How many {_named(concept, '', 2)} are in the picture?"
+    text = f"How many {named(concept, '', 2)} are in the picture?"
     return _choice("choose count", draws, text, _WORDS.numbers[count], numbers)
 
 
@@ -277,7 +282,7 @@ def _choose_colour(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, 
         return ()
     thing = draws.choice("choose colour", dyed)
     wrong = _other_colours(thing, scene, draws, dials)
-    text = _FREE["choose colour"].format(_named(thing.concept, "the"))
+    text = _FREE["choose colour"].format(named(thing.concept, "the"))
     return _choice("choose colour", draws, text, str(thing.colour), wrong)
 
 
@@ -286,7 +291,7 @@ def _choose_size(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ..
         return ()
     thing = draws.choice("choose size", _single(scene))
     answer, *wrong = (_WORDS.sizes[size][0][0] for size in (thing.size, *SIZES))
-    text = _FREE["choose size"].format(_named(thing.concept, "the"))
+    text = _FREE["choose size"].format(named(thing.concept, "the"))
     return _choice("choose size", draws, text, answer, wrong)
 
 
@@ -295,7 +300,7 @@ def _choose_relation(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question
     if not plain:
         return ()
     kind, a, b = draws.choice("choose relation", plain)
-    text = f"Where is {_named(a.concept, 'the')}?"
+    text = f"Where is {named(a.concept, 'the')}?"
     return _choice(
         "choose relation", draws, text, _stands(kind, b), (_stands(other, b) for other in OPPOSITE)
     )
@@ -312,7 +317,7 @@ def _absurd(scene: Scene, draws: Draws, dials: Dials) -> tuple[Question, ...]:
     absent = _absent(scene, dials.concepts)
     if not forms or not absent:
         return ()
-    text = draws.choice("absurd form", forms).format(_named(draws.choice("absurd", absent), "the"))
+    text = draws.choice("absurd form", forms).format(named(draws.choice("absurd", absent), "the"))
     return (Question("absurd", text, DOES_NOT_APPLY),)
 
 

@@ -14,8 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from ...data.items import Question
 from ...data.scenes import captions, chat, paragraphs
 from ...data.scenes.draws import Draws
-from ...data.scenes.grammar import Look, grammar
-from ...data.scenes.questions import QuestionKind, questions
+from ...data.scenes.questions import QuestionKind, named, questions
 from ...data.scenes.requests import INSTRUCTIONS as REQUESTS
 from ...data.scenes.scene import UNIT, Scene, Thing
 from ...data.scenes.world import Scenes
@@ -87,7 +86,7 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
     draws = Draws(world.preset.seed, index, stream)
     single = [thing for thing in scene if scene.counts()[thing.concept] == 1]
     for thing in draws.sample("placed", single, min(PLACED, len(single))):
-        yield PART.format(_the(thing)), _sentence(place(thing))
+        yield PART.format(named(thing.concept, "the")), _sentence(place(thing))
     told = captions.short(scene, "en", draws)
     yield draws.choice("instruction", chat.INSTRUCTIONS), _sentence(told.text)
     detailed = " ".join(_sentence(each.text) for each in paragraphs.long(scene, "en", draws))
@@ -115,10 +114,6 @@ def place(thing: Thing) -> str:
     across = ("left", "", "right")[3 * thing.x // UNIT]
     down = ("top", "", "bottom")[3 * thing.y // UNIT]
     return f"at the {down} {across}".replace("  ", " ").strip() if across or down else "in the middle"
-
-
-def _the(thing: Thing) -> str:
-    return grammar("en").phrase(Look(thing.concept), 1, "the").text
 
 
 def rating(scene: Scene, draws: Draws) -> str:

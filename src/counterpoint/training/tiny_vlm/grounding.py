@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...data.scenes.dials import Dials
-from ...data.scenes.grammar import Look, grammar
+from ...data.scenes.questions import named
 from .perception import PLACES, Targets
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Grounding:
 
         third = PLACES // 3
         words = {
-            "concept": ["", *(_word(concept, 1) for concept in dials.concepts)],
+            "concept": ["", *(named(concept, "") for concept in dials.concepts)],
             "colour": ["", "", *dials.colours],
             "column": ["", *["left"] * third, *[""] * third, *["right"] * third],
             "row": ["", *["top"] * third, *[""] * third, *["bottom"] * third],
@@ -62,7 +62,7 @@ class Grounding:
         self.meanings = torch.zeros(len(tokenizer), dtype=torch.long)
         for place, concept in enumerate(dials.concepts):
             for count in (1, 2):
-                self.meanings[token(_word(concept, count))] = 1 + place
+                self.meanings[token(named(concept, "", count))] = 1 + place
 
     def naming(
         self, model: LlavaForConditionalGeneration, projected: Float[Tensor, "n p w"], there: Targets
@@ -88,11 +88,10 @@ class Grounding:
             sees: which of them see the picture.
             there: what the picture shows.
         """
-        meant = self.meanings[tokens]
-        shown = (meant[:, :, None] == there.concept[:, None])[:, None]
+        shown = self._shown(tokens, sees, there)[:, None]
         paid = attention[:, :HEADS, :, FIRST : FIRST + there.concept.shape[1]].float()
         right = torch.where(shown.any(-1), (paid * shown).sum(-1), 1 - paid.sum(-1))
-        words = (meant > 0) & sees
+        words = (self.meanings[tokens] > 0) & sees
         return -right.clamp(min=1e-6).log().mean(1)[words].sum() / words.sum().clamp(min=1)
 
     def knowing(
@@ -110,22 +109,24 @@ class Grounding:
             states: behind layer `LAYER`.
             tokens, sees, there: as for `pointing`.
         """
-        meant = self.meanings[tokens] * sees
-        shown = (meant[:, :, None] == there.concept[:, None]) & (meant > 0)[:, :, None]
+        shown = self._shown(tokens, sees, there)
         normed = model.model.language_model.norm(states)
         losses = []
         for what in ("colour", "column", "row"):
             classes = getattr(there, what)[:, None]
             most = classes.masked_fill(~shown, 0).amax(-1)
             one = shown.any(-1) & (shown & (classes != most[..., None])).logical_not().all(-1)
-            named = self.names[what][most.where(one, torch.zeros_like(most))]
-            there_is = named != _NO_WORD
-            losses.append(_mean_of_named(model.lm_head(normed[there_is]).float(), named[there_is]))
+            words = self.names[what][most.where(one, torch.zeros_like(most))]
+            taught = words != _NO_WORD
+            losses.append(_mean_of_named(model.lm_head(normed[taught]).float(), words[taught]))
         return torch.stack(losses).mean()
 
-
-def _word(concept: str, count: int) -> str:
-    return grammar("en").phrase(Look(concept), count, "").text
+    def _shown(
+        self, tokens: Int[Tensor, "n t"], sees: Bool[Tensor, "n t"], there: Targets
+    ) -> Bool[Tensor, "n t p"]:
+        """Which patches show what a token that sees them is a word for."""
+        meant = self.meanings[tokens] * sees
+        return (meant[:, :, None] == there.concept[:, None]) & (meant > 0)[:, :, None]
 
 
 def _mean_of_named(logits: Float[Tensor, "*n v"], words: Int[Tensor, "*n"]) -> Float[Tensor, ""]:
