@@ -14,6 +14,8 @@ from counterpoint.methods.arm import Arm
 from counterpoint.networks import ImageTower, build_towers
 from counterpoint.recipes import Recipe
 from counterpoint.recipes.schema import Towers
+from counterpoint.study.runner import run
+from counterpoint.training.run import Run, load
 
 CAPTIONS = ["a red car", "a blue car"]
 
@@ -109,3 +111,17 @@ def test_refuses_what_does_not_fit(name: str, size: int, message: str, tmp_path:
 def test_a_text_tower_has_a_vocabulary_of_its_own() -> None:
     with pytest.raises(ValueError, match="only an image tower"):
         build_towers(Towers(text="transformer@runs/x"), CAPTIONS, 0)
+
+
+@pytest.mark.parametrize("arm", ["clip,image=cnn@{}", "lit,image=cnn@{}", "clip,image=cnn@{},tune=lora"])
+def test_a_trained_model_outlives_the_weights_it_started_from(arm: str, what: Run, tmp_path: Path) -> None:
+    weights = saved(
+        tower("cnn", size=what.recipe.towers.image_size).state_dict(), tmp_path / "tower.safetensors"
+    )
+    folder = tmp_path / "run"
+    begun = Run(arm.format(weights), what.data, what.recipe, what.seed)
+    assert run(begun, folder, tasks=("retrieval",)).status == "finished"
+    images = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
+    before = load(folder).embed("image", images)
+    weights.unlink()
+    assert torch.equal(load(folder).embed("image", images), before)

@@ -60,7 +60,7 @@ def build_towers(
     def vocabulary() -> Tokenizer:
         return tokenizer or BytePairTokenizer.train(captions, towers.vocabulary, towers.context)
 
-    image_source, text_source = Source.parse(towers.image), Source.parse(towers.text)
+    image_source, text_source = (Source.parse(name).to_build() for name in (towers.image, towers.text))
     for source, modality, known in ((image_source, "image", IMAGE), (text_source, "text", TEXT)):
         if (f"{source.library}:NAME" if source.library else source.name) not in known:
             raise unknown(f"{modality} tower", str(source), known)
@@ -86,7 +86,7 @@ def build_image_tower(name: str, size: int, seed: int = 0) -> ImageTower:
         UnknownName: for a name that is not known; the message gives the nearest one.
         ValueError: for weights that are missing, broken or do not fit.
     """
-    source = Source.parse(name)
+    source = Source.parse(name).to_build()
     if (f"{source.library}:NAME" if source.library else source.name) not in IMAGE:
         raise unknown("image tower", name, IMAGE)
     with torch.random.fork_rng(devices=[]):

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..registry import UnknownName
+
+_RESTORED = ContextVar("a checkpoint's weights will replace all others", default=False)
+_FILES = {".pt", ".pth", ".bin", ".safetensors"}
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Build towers here without reading the weights that they once started from: a checkpoint's replace them.
+
+    So a trained model outlives the files of its start.
+    """
+    before = _RESTORED.set(True)
+    try:
+        yield
+    finally:
+        _RESTORED.reset(before)
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,17 @@ class Source:
         model = f"{self.library}:{self.name}" if self.library else self.name
         return model if self.weights is None else f"{model}@{self.weights}"
 
+    def to_build(self) -> Source:
+        """Itself, or within `restored` the same tower without weights, where its name alone says how it is built.
+
+        A folder's weights come with the configuration, and perhaps the tokenizer, that the tower is built from.
+        """
+        weights = self.weights or ""
+        by_name = self.library in ("", "timm") or (
+            self.library == "open_clip" and (Path(weights).suffix in _FILES or "/" not in weights)
+        )
+        return replace(self, weights=None) if _RESTORED.get() and by_name else self
+
     @property
     def path(self) -> Path | None:
         """The weights as an existing file or folder; None where they are a name for a hub.
@@ -52,11 +80,7 @@ class Source:
         path = Path(self.weights).expanduser()
         if path.exists():
             return path
-        if (
-            path.is_absolute()
-            or path.suffix in {".pt", ".pth", ".bin", ".safetensors"}
-            or "\\" in self.weights
-        ):
+        if path.is_absolute() or path.suffix in _FILES or "\\" in self.weights:
             raise ValueError(f"tower {self}: there is no file or folder {self.weights}")
         if self.weights.startswith((".", "~")):
             raise ValueError(f"tower {self}: there is no file or folder {self.weights}")

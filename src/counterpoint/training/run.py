@@ -27,6 +27,7 @@ from ..files import write_json, write_text
 from ..methods.arm import Arm
 from ..methods.base import TwoTower
 from ..networks.tokenizer import BytePairTokenizer
+from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, parse
 from ..registry import MissingPackage
@@ -148,6 +149,9 @@ class RunState:
 def load(folder: str | os.PathLike[str]) -> TwoTower:
     """The trained model of a run folder, ready to ``embed``.
 
+    The files of weights that its towers started from are not needed any more; a folder that a ``transformers`` or
+    ``open_clip`` tower was built from is, for its configuration.
+
     Raises:
         ValueError: if the folder is no run folder or holds no checkpoint yet.
     """
@@ -156,7 +160,8 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
     saved = checkpoints.load(path / "checkpoint")
     if saved is None:
         raise ValueError(f"{path} has no checkpoint yet: the run was stopped before its first one")
-    method = build(run, captions=(), tokenizer_file=path / "tokenizer.json")
+    with restored():
+        method = build(run, captions=(), tokenizer_file=path / "tokenizer.json")
     checkpoints.restore(saved, method, None)
     return method.eval()
 
