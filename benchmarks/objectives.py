@@ -3,10 +3,11 @@
     python benchmarks/objectives.py --time 8192 --memory 16384 [NAME ...]
 
 An objective is given what the conformance suite gives it in its first case (``--cases``: in each), so many examples
-that a similarity matrix has B² numbers: half as many where two views of each stand in one matrix. The two evaluators
-run alternately in one process. Printed are the median of the paired ratios of time with the middle half of them, and
-the ratio of peak extra memory, each measured in a process of its own: where one is killed because the machine has no
-more memory, its peak is more than that.
+that a similarity matrix has B² numbers: half as many where two views of each stand in one matrix, three times as many
+where it is cut into three groups; a queue has as many keys, and there are as many labels. The two evaluators run
+alternately in one process. Printed are the median of the paired ratios of time with the middle half of them, and the
+ratio of peak extra memory, each measured in a process of its own: where one is killed because the machine has no more
+memory, its peak is more than that.
 """
 
 from __future__ import annotations
@@ -26,15 +27,21 @@ from torch import Tensor
 from counterpoint.pairwise import evaluate_with
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "conformance"))
-from case_tools import Case, Inputs, call, flatten
+import cases_queues
+import cases_targets
+from case_tools import Case, Inputs, apply, call, flatten
 from objective_cases import CASES
 
 
 def given(case: Case, size: int, d: int) -> Inputs:
-    """The case's inputs in float32, those of the batch differentiable."""
-    n = round(size / case.matrices[1] / case.cells**0.5)
+    """The case's inputs in float32, those of the batch differentiable, a matrix of which has B² similarities."""
+    n = round(size / (case.cells**0.5 if case.cells > 1 else case.matrices[1]))
+    cases_queues.K = cases_targets.LABELS = n
     example = case.inputs(torch.Generator().manual_seed(0), n, d)
-    return case.leaves(case.each(example, lambda t: t.float() if t.is_floating_point() else t))
+    example = tuple(apply(v, lambda t: t.float() if t.is_floating_point() else t) for v in example)
+    if case.swap is cases_targets.turned:
+        example[1].requires_grad_()  # the vectors of labels are trained, unlike the keys of a queue
+    return case.leaves(example)
 
 
 def evaluated(case: Case, inputs: Inputs, evaluator: str) -> Callable[..., Tensor]:

@@ -46,7 +46,7 @@ class Case:
     fixed: tuple[int, ...] = ()
     stop_gradient: bool = False
     alone: str = ""
-    matrices: tuple[int, int] = (1, 1)
+    matrices: tuple[int, float] = (1, 1)
     cells: int = 1
     tileable: bool = True
     swap: Callable[[Inputs], Inputs] = lambda inputs: (inputs[1], inputs[0], *inputs[2:])

@@ -25,6 +25,8 @@ from torch import Tensor
 
 from counterpoint import objectives
 
+LABELS = 9
+
 
 def soft_cross_entropy(row: list[Tensor], target: list[Tensor]) -> Tensor:
     """``target`` need not sum to 1."""
@@ -124,13 +126,13 @@ def count_loops(
 
 def labelled(g: torch.Generator, n: int, d: int, masked: bool = False) -> Inputs:
     """The last query has no true label, the one before only true ones (or ignored ones)."""
-    targets = torch.rand(n, 9, generator=g) < 0.4
+    targets = torch.rand(n, LABELS, generator=g) < 0.4
     if n > 2:
         targets[-1], targets[-2] = False, True
     given = {"targets": targets}
     if masked:
-        given["ignored"] = torch.rand(n, 9, generator=g) < 0.3
-    return unit(g, n, d), unit(g, 9, d), given
+        given["ignored"] = torch.rand(n, LABELS, generator=g) < 0.3
+    return unit(g, n, d), unit(g, LABELS, d), given
 
 
 def turned(inputs: Inputs) -> Inputs:

@@ -228,3 +228,36 @@ def test_nan_is_passed_on_not_hidden() -> None:
         )
         assert r.row.a.isnan().nonzero().flatten().tolist() == [3]
         assert r.column.a.isnan().all()
+
+
+@given(
+    n=st.integers(1, 12),
+    m=st.integers(1, 12),
+    tile=st.tuples(st.integers(1, 14), st.integers(1, 14)),
+    scale=st.sampled_from([0.1, 3.0, 60.0, 900.0]),
+    trained=st.sampled_from(["rows", "both"]),
+    seed=st.integers(0, 1000),
+)
+def test_one_log_sum_exp_of_each_row_at_any_range(
+    n: int, m: int, tile: tuple[int, int], scale: float, trained: str, seed: int
+) -> None:
+    # Where rows alone are trained their gradient is taken in the forward sweep, by running maxima.
+    x, y = problem(n, m, seed=seed)
+    y = y if trained == "both" else y.detach()
+    weight = torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=x.dtype).requires_grad_()
+
+    def terms(t: Tile) -> dict[str, dict[str, Any]]:
+        logits = scale * t.row.weight[:, None] * t.dot()
+        return {"row": {"all": LogSumExp(logits.masked_fill((t.i + t.j) % 3 == 0, float("-inf")))}}
+
+    results = []
+    for evaluator in ("dense", "tiled"):
+        rows = {"z": x, "weight": weight}
+        out = reduce(terms, rows=rows, columns={"z": y}, evaluator=evaluator, tile=tile).row.all  # type: ignore[arg-type]
+        shares = torch.linspace(-1, 2, n, dtype=x.dtype)
+        there = out.detach() > float("-inf")
+        leaves = [x, weight, *([y] if trained == "both" else [])]
+        results.append(
+            [out.detach(), *torch.autograd.grad((out * shares)[there].sum(), leaves, allow_unused=True)]
+        )
+    torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-11)

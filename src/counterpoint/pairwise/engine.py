@@ -1,9 +1,10 @@
 """Tiled evaluation, on one process or many: running states forward, each tile computed again backward.
 
-Kept for the backward pass: the inputs and the reduced vectors, nothing of the size of the matrix. Three
-shortcuts do not change the result: where row and column log-sum-exp read the same logits one exponential
-serves both; a single total `Sum` takes its gradients in the forward sweep (its cotangent is one number);
-complete rows are computed in panels.
+Kept for the backward pass: the inputs and the reduced vectors, nothing of the size of the matrix. Four
+shortcuts do not change the result: log-sum-exps of the same logits share one exponential; a single total
+`Sum` takes its gradients in the forward sweep (its cotangent is one number); so does a row's `LogSumExp` where
+nothing else does and only rows need them (its cotangent is one number a row); complete rows are computed in
+panels.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from . import fused, guard
 from .ranks import Ranks
-from .reductions import DIMS, Reduction, State, Sum, TopK, WholeRow
+from .reductions import DIMS, LogSumExp, Reduction, State, Sum, TopK, WholeRow, finite
 from .tile import Tile
 
 Declared: TypeAlias = list[tuple[str, str, Reduction]]
@@ -211,13 +212,15 @@ class _Reduce(torch.autograd.Function):
         need = [bool(g) and problem.differentiable for g in ctx.needs_input_grad[1:]]
         tiles = _declared_tiles(problem, everyone, need)
         first = next(tiles)
-        ctx.one_sweep = any(need) and _is_one_sum(first[1])
+        sweep = _one_sweep_for(problem, first[1], need)
         tiles = chain([first], tiles)
         del first  # with its graph
-        if ctx.one_sweep:
-            total, gradients = _one_sweep(problem, tiles, everyone, need)
+        ctx.one_sweep = sweep is not None
+        if sweep is not None:
+            found, gradients, ctx.learned = sweep(problem, tiles, everyone, need)
             ctx.save_for_backward(*gradients)
-            return (total,)
+            ctx.mark_non_differentiable(*(t for k, t in enumerate(found) if k != ctx.learned))
+            return tuple(found)
         results = _sweep(problem, tiles)
         ctx.inputs = len(tensors)
         ctx.save_for_backward(*everyone, *(t for result in results for t in result))
@@ -235,12 +238,12 @@ class _Reduce(torch.autograd.Function):
         problem: Problem = ctx.problem
         need = [bool(g) for g in ctx.needs_input_grad[1:]]
         if ctx.one_sweep:
-            (grad,) = grads
-            saved = iter(ctx.saved_tensors)
+            grad, saved = grads[ctx.learned], iter(ctx.saved_tensors)
             if grad is None:
                 return (None,) * (len(need) + 1)
-            grad = problem.ranks.total(grad)
-            return (None, *(next(saved) * grad if g else None for g in need))
+            if grad.ndim == 0:
+                grad = problem.ranks.total(grad)
+            return (None, *(_scaled(next(saved), grad) if g else None for g in need))
         tensors, flat = list(ctx.saved_tensors[: ctx.inputs]), iter(ctx.saved_tensors[ctx.inputs :])
         incoming = iter(grads)
         results: dict[Key, list[Tensor]] = {}
@@ -276,7 +279,7 @@ def _declared_tiles(
             used = [t for _, _, reduction in found for t in reduction.used()]
             guard.check(problem.terms, used, block.leaves)
     check_sizes(found, sum(problem.row_counts), problem.m)
-    graph = any(need) and _is_one_sum(found)
+    graph = _one_sweep_for(problem, found, need) is not None
     yield block, found
     del found
     for block in blocks:
@@ -286,9 +289,20 @@ def _declared_tiles(
         del found  # frees the tile before the next one
 
 
-def _is_one_sum(found: Declared) -> bool:
-    """Whether gradients can be taken in the forward sweep: the cotangent of a total is one number."""
-    return len(found) == 1 and found[0][0] == "total" and type(found[0][2]) is Sum
+OneSweep: TypeAlias = Callable[
+    [Problem, Iterator[tuple[Block, Declared]], Sequence[Tensor], Sequence[bool]],
+    tuple[list[Tensor], list[Tensor], int],
+]
+"""To the results, the gradients of the inputs that need one, and the place of the result that they are of."""
+
+
+def _one_sweep_for(problem: Problem, found: Declared, need: Sequence[bool]) -> OneSweep | None:
+    """How gradients are taken in the forward sweep already, where they can be."""
+    learned = [(per, type(r)) for per, _, r in found if any(t.requires_grad for t in r.tensors)]
+    if learned == [("total", Sum)] and len(found) == 1:
+        return _total_sweep
+    by_rows = not any(need[problem.first_column :]) and all(per == "row" for per, _, _ in found)
+    return _row_sweep if learned == [("row", LogSumExp)] and by_rows else None
 
 
 @torch.no_grad()
@@ -296,9 +310,9 @@ def _sweep(problem: Problem, tiles: Iterator[tuple[Block, Declared]]) -> list[tu
     """The results over all tiles and ranks, in the order of the layout; of rows, this rank's."""
     states: dict[Key, State] = {}
     last: dict[Key, Reduction] = {}
-    reference: Tensor | None = None
+    references: fused.References = {}
     for block, found in tiles:
-        shared_exponential, reference = fused.parts(found, reference)
+        shared_exponential = fused.parts(found, references)
         for per, name, reduction in found:
             key = (per, name)
             if key not in states:
@@ -326,13 +340,13 @@ def _sweep(problem: Problem, tiles: Iterator[tuple[Block, Declared]]) -> list[tu
     return results
 
 
-def _one_sweep(
+def _total_sweep(
     problem: Problem,
     tiles: Iterator[tuple[Block, Declared]],
     tensors: Sequence[Tensor],
     need: Sequence[bool],
-) -> tuple[Tensor, list[Tensor]]:
-    """A single total sum over all tiles and ranks, and the gradients of the inputs that need one."""
+) -> tuple[list[Tensor], list[Tensor], int]:
+    """A single total sum over all tiles and ranks, and its gradients."""
     gradients = [torch.zeros_like(t) if g else None for t, g in zip(tensors, need, strict=True)]
     total: Tensor | None = None
     for block, ((per, name, reduction),) in tiles:
@@ -344,7 +358,66 @@ def _one_sweep(
             problem.accumulate(gradients, block, [values], [one])
         problem.layout[per, name] = (Sum, 1)
     assert total is not None
-    return problem.ranks.total(total), [g for g in problem.own(gradients) if g is not None]
+    return [problem.ranks.total(total)], [g for g in problem.own(gradients) if g is not None], 0
+
+
+def _row_sweep(
+    problem: Problem,
+    tiles: Iterator[tuple[Block, Declared]],
+    tensors: Sequence[Tensor],
+    need: Sequence[bool],
+) -> tuple[list[Tensor], list[Tensor], int]:
+    """A log-sum-exp of each row with its gradient in that row's tensors, and what needs none beside it.
+
+    The gradient is the mean, by softmax weight, of the logits' gradients. It is kept as the sum is, as if divided
+    by the exponential of the largest logit so far.
+    """
+    means = [torch.zeros_like(t) if g else None for t, g in zip(tensors, need, strict=True)]
+    states: dict[Key, State] = {}
+    last: dict[Key, Reduction] = {}
+    learned: Key | None = None
+    for block, found in tiles:
+        for per, name, reduction in found:
+            key = (per, name)
+            state = states.setdefault(key, reduction.init(problem.n))
+            last[key] = reduction
+            old = [t[block.rows] for t in state]
+            if any(t.requires_grad for t in reduction.tensors):
+                learned = key
+                (logits,) = reduction.tensors
+                maximum = logits.detach().amax(1)
+                weights = (logits.detach() - finite(maximum)[:, None]).exp_()
+                part = [maximum, weights.sum(1)]
+                merged = reduction.merge(old, part)
+                before, now = ((s[0] - finite(merged[0])).exp() for s in (old, part))
+                wanted = [(m, leaf) for m, leaf in zip(means, block.leaves, strict=True) if m is not None]
+                gradients = torch.autograd.grad(
+                    logits, [leaf for _, leaf in wanted], weights, allow_unused=True
+                )
+                for (mean, _), gradient in zip(wanted, gradients, strict=True):
+                    if gradient is not None:
+                        kept = _scaled(mean[block.rows], before)
+                        mean[block.rows] = kept.add_(_scaled(gradient, now))
+            else:
+                with torch.no_grad():
+                    merged = reduction.merge(old, reduction.part(DIMS[per], block.start(per)))
+            for t, new in zip(state, merged, strict=True):
+                t[block.rows] = new
+    results: list[Tensor] = []
+    place = 0
+    for key, state in states.items():
+        result = last[key].finish(state)
+        if key == learned:
+            place = len(results)
+            share = state[1].masked_fill(state[1] == 0, 1.0).reciprocal()
+        problem.layout[key] = (type(last[key]), len(result))
+        results += result
+    return results, [_scaled(mean, share) for mean in means if mean is not None], place
+
+
+def _scaled(tensor: Tensor, by: Tensor) -> Tensor:
+    """A tensor times one number, or each of its rows times a number of its own."""
+    return tensor * by.view(-1, *(1,) * (tensor.ndim - 1)) if by.ndim else tensor * by
 
 
 def _tile_cotangents(

@@ -115,6 +115,7 @@ class PairwiseObjective(Objective):
         shared: Mapping[str, Tensor] | None = None,
         same_columns: bool = False,
         ranks: Ranks | None = None,
+        bags: tuple[int, int] = (1, 1),
     ) -> Reduced:
         """`counterpoint.pairwise.reduce.reduce` with this objective's evaluator."""
         return reduce(
@@ -126,4 +127,5 @@ class PairwiseObjective(Objective):
             tile=self.tile,
             same_columns=same_columns,
             ranks=ranks,
+            bags=bags,
         )

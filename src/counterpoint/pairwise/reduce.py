@@ -86,6 +86,7 @@ def reduce(
     tile: TileSize | None = None,
     same_columns: bool = False,
     ranks: Ranks | None = None,
+    bags: tuple[int, int] = (1, 1),
 ) -> Reduced:
     """Reduce a similarity matrix that need never exist.
 
@@ -99,10 +100,12 @@ def reduce(
             vectors, and computes each tile again for the exact gradient; ``distributed`` is tiled with the
             columns of all ranks; ``auto`` is distributed where there are several ranks, else dense up to
             `DENSE_PAIRS` pairs, else tiled. ``dense`` and ``tiled`` always mean this process alone.
-        tile: rows and columns of a tile, 512 and 1,024 unless stated (two megabytes: it stays in a core's cache).
+        tile: rows and columns of a tile, 512 and 1,024 unless stated (two megabytes: it stays in a core's cache),
+            so many fewer as each holds several vectors.
         same_columns: every rank holds the same columns (a queue of keys, the vectors of classes) rather than
             its share of them; only rows can be reduced then, and row numbers are this rank's own.
         ranks: those whose columns meet, where it is not all (see `Ranks.part`).
+        bags: how many vectors a row and a column hold, where each pair of these has a similarity.
 
     Returns:
         The results, differentiable (once, where tiled) in every tensor named.
@@ -118,13 +121,14 @@ def reduce(
     ranks = Ranks() if same_columns else ranks or ranks_of(evaluator)
     chosen = evaluator == "auto"
     if chosen:
-        evaluator = "distributed" if ranks.size > 1 else "dense" if n * m <= DENSE_PAIRS else "tiled"
+        pairs = n * m * bags[0] * bags[1]
+        evaluator = "distributed" if ranks.size > 1 else "dense" if pairs <= DENSE_PAIRS else "tiled"
     device = next(iter(rows.values())).device
     with torch.autocast(device.type, enabled=False):
         if evaluator == "dense":
             reduced = _dense(terms, rows, columns, shared)
         else:
-            results, m = engine.run(terms, rows, columns, shared, _tile(tile), ranks)
+            results, m = engine.run(terms, rows, columns, shared, _tile(tile, bags), ranks)
             reduced = Reduced(**{per: SimpleNamespace(**found) for per, found in results.items()})
     if chosen:
         _say_once(evaluator, n, m)
@@ -161,8 +165,11 @@ def _length(side: str, named: Mapping[str, Tensor]) -> int:
     return length
 
 
-def _tile(tile: TileSize | None) -> tuple[int, int]:
-    height, width = (tile, tile) if isinstance(tile, int) else tile or DEFAULT_TILE
+def _tile(tile: TileSize | None, bags: tuple[int, int]) -> tuple[int, int]:
+    if tile is None:
+        height, width = (max(1, side // held) for side, held in zip(DEFAULT_TILE, bags, strict=True))
+    else:
+        height, width = (tile, tile) if isinstance(tile, int) else tile
     if height < 1 or width < 1:
         raise ValueError(f"tile must be at least 1 × 1, got {height} × {width}")
     return height, width

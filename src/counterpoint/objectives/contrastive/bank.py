@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...pairwise.reductions import Top
@@ -50,3 +52,34 @@ def no_other(top: Top, rows: Mapping[str, Tensor], columns: Mapping[str, Tensor]
     if "id" not in rows:
         return torch.zeros_like(top.indices, dtype=torch.bool)
     return (top.indices < 0) | (columns["id"][top.indices] == rows["id"][:, None])
+
+
+class Chosen(torch.autograd.Function):
+    """Dot products of anchors with chosen keys that a sweep has found already, with their gradient in the anchors.
+
+    ``Chosen.apply(anchors, bank, indices, values)`` are the ``values (B, k)`` of ``anchors (B, d)`` with the keys
+    ``bank[indices]``: the gradient needs no second matrix, nor the keys copied out.
+
+    >>> x = torch.eye(2).requires_grad_()
+    >>> logits = Chosen.apply(x, x.detach(), torch.tensor([[0, 1]] * 2), x.detach())
+    >>> torch.autograd.grad(logits.logsumexp(1).sum(), x)[0]
+    tensor([[0.7311, 0.2689],
+            [0.2689, 0.7311]])
+    """
+
+    @staticmethod
+    def forward(ctx: Any, anchors: Tensor, bank: Tensor, indices: Tensor, values: Tensor) -> Tensor:
+        ctx.save_for_backward(bank, indices)
+        return values.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        bank, indices = ctx.saved_tensors
+        there = grad * (indices >= 0)
+        return (
+            F.embedding_bag(indices.clamp_min(0), bank, mode="sum", per_sample_weights=there),
+            None,
+            None,
+            None,
+        )

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...pairwise.inputs import paired
@@ -31,9 +31,10 @@ class LabelObjective(PairwiseObjective):
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.05))
 
-    def over_labels(self, terms: Terms, queries: Tensor, labels_z: Tensor, **row: Tensor) -> Reduced:
-        """Reduce the logits ``<q_i, z_l> / τ``, with more row tensors beside the queries."""
-        rows = {"z": self.temperature.scale(queries), **row}
+    def over_labels(self, terms: Terms, queries: Tensor, labels_z: Tensor, **row: Tensor | None) -> Reduced:
+        """Reduce the logits ``<q_i, z_l> / τ``, with those row tensors beside the queries that there are."""
+        beside = {name: tensor for name, tensor in row.items() if tensor is not None}
+        rows = {"z": self.temperature.scale(queries), **beside}
         return self.reduce(terms, rows=rows, columns={"z": labels_z}, same_columns=True)
 
 
@@ -56,9 +57,26 @@ def checked(
     return queries, labels_z.to(queries.dtype)
 
 
-def of_tile(mask: Bool[Tensor, "r L"], tile: Tile) -> Bool[Tensor, "r c"]:
-    """The columns of a row tensor ``(r, L)`` that are the columns of the tile."""
-    return mask[:, tile.column_start : tile.column_start + tile.shape[1]]
+def of_tile(name: str, tile: Tile) -> Bool[Tensor, "r c"] | None:
+    """The columns of a mask ``(r, L)`` that are the columns of the tile; None where there is no such mask.
+
+    A mask is as large as the similarity matrix: what is made of it is made here, tile by tile.
+    """
+    mask: Tensor | None = getattr(tile.row, name, None)
+    return None if mask is None else mask[:, tile.column_start : tile.column_start + tile.shape[1]]
+
+
+def positives(tile: Tile) -> Bool[Tensor, "r c"]:
+    """The pairs of query and true label that count."""
+    targets, ignored = of_tile("targets", tile), of_tile("ignored", tile)
+    assert targets is not None
+    return targets if ignored is None else targets & ~ignored
+
+
+def how_many(targets: Bool[Tensor, "B L"], ignored: Bool[Tensor, "B L"] | None = None) -> Int[Tensor, " B"]:
+    """The number of positives of each query, a few queries at a time: a sum copies booleans to integers."""
+    parts = zip(targets.split(64), targets.split(64) if ignored is None else ignored.split(64), strict=True)
+    return torch.cat([(true if ignored is None else true & ~gone).sum(1) for true, gone in parts])
 
 
 class DecoupledSoftmax(LabelObjective):
@@ -101,22 +119,23 @@ class DecoupledSoftmax(LabelObjective):
         ``ignored`` labels are neither positives nor negatives of a query, whatever ``targets`` say.
         """
         queries, labels_z = checked(queries, labels_z, targets, ignored)
-        excluded = targets if ignored is None else targets | ignored
-        positive = targets if ignored is None else targets & ~ignored
 
         def negatives(tile: Tile) -> dict[str, dict[str, Reduction]]:
-            logits = tile.dot().masked_fill(of_tile(tile.row.excluded, tile), NEG)
+            true, gone = of_tile("targets", tile), of_tile("ignored", tile)
+            assert true is not None
+            logits = tile.dot().masked_fill(true if gone is None else true | gone, NEG)
             return {"row": {"negatives": LogSumExp(logits)}}
 
-        r = self.over_labels(negatives, queries, labels_z, excluded=excluded)
+        masks = {"targets": targets, "ignored": ignored}
+        r = self.over_labels(negatives, queries, labels_z, **masks)
 
-        def positives(tile: Tile) -> dict[str, dict[str, Reduction]]:
+        def against_them(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits = tile.dot()
             log_p = logits - torch.logaddexp(logits, tile.row.negatives[:, None])
-            return {"row": {"log_p": Sum(torch.where(of_tile(tile.row.positive, tile), log_p, 0.0))}}
+            return {"row": {"log_p": Sum(torch.where(positives(tile), log_p, 0.0))}}
 
-        r = self.over_labels(positives, queries, labels_z, positive=positive, negatives=r.row.negatives)
-        return -self.mean(r.row.log_p / positive.sum(1).clamp_min(1))
+        r = self.over_labels(against_them, queries, labels_z, **masks, negatives=r.row.negatives)
+        return -self.mean(r.row.log_p / how_many(targets, ignored).clamp_min(1))
 
 
 class SoftTopK(LabelObjective):
@@ -173,14 +192,13 @@ class SoftTopK(LabelObjective):
         queries, labels_z = checked(queries, labels_z, targets, ignored)
         if self.k is not None and self.k >= len(labels_z):
             raise ValueError(f"k={self.k} must be below the number of labels, {len(labels_z)}")
-        ignored = torch.zeros_like(targets) if ignored is None else ignored
-        positive = targets & ~ignored
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
-            logits = tile.dot().masked_fill(of_tile(tile.row.ignored, tile), NEG)
-            return {"row": {"loss": WholeRow(self.row_loss, logits, of_tile(tile.row.positive, tile))}}
+            logits, gone = tile.dot(), of_tile("ignored", tile)
+            logits = logits if gone is None else logits.masked_fill(gone, NEG)
+            return {"row": {"loss": WholeRow(self.row_loss, logits, positives(tile))}}
 
-        r = self.over_labels(terms, queries, labels_z, positive=positive, ignored=ignored)
+        r = self.over_labels(terms, queries, labels_z, targets=targets, ignored=ignored)
         return self.mean(r.row.loss)
 
     def row_loss(self, logits: Float[Tensor, "r L"], positive: Bool[Tensor, "r L"]) -> Float[Tensor, " r"]:
@@ -268,11 +286,11 @@ class MultiLabelSoftmax(LabelObjective):
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits = tile.dot()
-            true = torch.where(of_tile(tile.row.positive, tile), logits, 0.0)
+            true = torch.where(positives(tile), logits, 0.0)
             return {"row": {"all": LogSumExp(logits), "true": Sum(true)}}
 
-        r = self.over_labels(terms, queries, labels_z, positive=targets)
-        count = targets.sum(1)
+        r = self.over_labels(terms, queries, labels_z, targets=targets)
+        count = how_many(targets)
         loss = count * r.row.all - r.row.true
         return self.mean(loss if self.reduction == "sum" else loss / count.clamp_min(1))
 
@@ -313,8 +331,8 @@ class OneVsAll(LabelObjective):
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits = tile.dot()
-            wrong = torch.where(of_tile(tile.row.positive, tile), -logits, logits)
+            wrong = torch.where(positives(tile), -logits, logits)
             return {"row": {"all": Sum(F.softplus(wrong))}}
 
-        r = self.over_labels(terms, queries, labels_z, positive=targets)
+        r = self.over_labels(terms, queries, labels_z, targets=targets)
         return self.mean(r.row.all / len(labels_z))

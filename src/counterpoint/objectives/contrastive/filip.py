@@ -11,7 +11,7 @@ from ...pairwise.objective import PairwiseObjective
 from ...pairwise.reductions import LogSumExp, Reduction
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import NEG, Tile
-from .mil import bags
+from .mil import check_bags, of_pairs, with_mask
 
 
 class FILIP(PairwiseObjective):
@@ -20,9 +20,9 @@ class FILIP(PairwiseObjective):
         s(X, Y) = mean_n max_m <x_n, y_m>,   s(Y, X) = mean_m max_n <x_n, y_m>
         loss = ½ mean_i [CE(s(X_i, ·)/τ, i) + CE(s(Y_i, ·)/τ, i)]
 
-    Padding of either side is masked and changes nothing. With one token a side this is InfoNCE. A tile of r pictures
-    and c captions holds r · N · c · M similarities: set ``tile`` accordingly. On several ranks N and M must be the
-    same everywhere.
+    Padding of either side is masked and changes nothing. With one token a side this is InfoNCE. On several ranks N and
+    M must be the same everywhere. A ``tile`` of r pictures and c captions holds r · N · c · M similarities; unless
+    given, it is so many times smaller.
 
     Args:
         temperature: τ; a number is fixed. The default is learned from 0.07 within [0.01, 1].
@@ -55,12 +55,12 @@ class FILIP(PairwiseObjective):
         y_mask: Bool[Tensor, "B M"] | None = None,
     ) -> Float[Tensor, ""]:
         """The loss of unit-norm tokens of pictures ``x`` and of captions ``y``; masks are True where there is one."""
-        x_mask, y_mask = bags(x, y, x_mask, y_mask)
+        check_bags(x, y, x_mask, y_mask)
         x, y = full(x), full(y)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             h = torch.einsum("rnd,cmd->rcnm", tile.row.z, tile.column.z)
-            masks = tile.row.mask[:, None], tile.column.mask[None]
+            masks = of_pairs(tile)
             of_x, of_y = late(h, *masks), late(h.mT, *masks[::-1])
             return {
                 "row": {"all": LogSumExp(of_x * tile.scale)},
@@ -70,9 +70,10 @@ class FILIP(PairwiseObjective):
         scale = self.temperature.inverse(x.dtype).to(x.device)
         r = self.reduce(
             terms,
-            rows={"z": x, "mask": x_mask},
-            columns={"z": y, "mask": y_mask},
+            rows=with_mask(x, x_mask),
+            columns=with_mask(y, y_mask),
             shared={"scale": scale},
+            bags=(x.shape[1], y.shape[1]),
         )
         with torch.autocast(x.device.type, enabled=False):
             h = torch.einsum("bnd,bmd->bnm", x, y)
@@ -81,13 +82,16 @@ class FILIP(PairwiseObjective):
 
 
 def late(
-    h: Float[Tensor, "*B N M"], own: Bool[Tensor, "*#B N"], other: Bool[Tensor, "*#B M"]
+    h: Float[Tensor, "*B N M"], own: Bool[Tensor, "*#B N"] | None, other: Bool[Tensor, "*#B M"] | None
 ) -> Float[Tensor, "*B"]:
-    """The mean over the own tokens of the best similarity with one of the other side's.
+    """The mean over the own tokens of the best similarity with one of the other side's; without a mask, of all.
 
     >>> h, one = torch.tensor([[0.9, 0.1], [0.2, 0.4]]), torch.tensor([True, True])
-    >>> round(late(h, one, one).item(), 4), round(late(h, one, torch.tensor([True, False])).item(), 4)
+    >>> round(late(h, None, one).item(), 4), round(late(h, one, torch.tensor([True, False])).item(), 4)
     (0.65, 0.55)
     """
-    best, there = h.masked_fill(~other[..., None, :], NEG).amax(-1), own.to(h.dtype)
+    best = (h if other is None else h.masked_fill(~other[..., None, :], NEG)).amax(-1)
+    if own is None:
+        return best.mean(-1)
+    there = own.to(h.dtype)
     return (best * there).sum(-1) / there.sum(-1)

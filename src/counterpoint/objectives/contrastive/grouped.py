@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...pairwise.inputs import dot, paired
 from ...pairwise.objective import PairwiseObjective
+from ...pairwise.ranks import Ranks
 from ...pairwise.reductions import LogSumExp
 from ...pairwise.temperature import Temperature
 
@@ -66,26 +67,33 @@ class GroupedInfoNCE(PairwiseObjective):
         x = self.temperature.scale(x)
         counts = self.ranks.counts(len(x), x.device)
         n, index = sum(counts), self.index(x)
-        if self.ranks.size > 1 and (sizes := whole_ranks(counts, self.groups)):
-            r = self.reduce(
-                lambda tile: {"row": {"all": (e := LogSumExp(tile.dot()))}, "column": {"all": e}},
-                rows={"z": x},
-                columns={"z": y},
-                ranks=self.ranks.part(sizes),
-            )
-            return self.mean((r.row.all + r.column.all) / 2 - dot(x, y))
+        borders = list(pairwise(n * k // self.groups for k in range(self.groups + 1)))
+        if self.ranks.size == 1:
+            return self.mean(torch.cat([self._both(x[a:b], y[a:b]) for a, b in borders if a < b]))
+        if sizes := whole_ranks(counts, self.groups):
+            return self.mean(self._both(x, y, self.ranks.part(sizes)))
         start = int(index[0])
         # The rows of all ranks, differentiable.
         all_x, all_y = (self.ranks.sum(z.new_zeros(n, z.shape[1]).index_copy(0, index, z)) for z in (x, y))
         losses = []
-        for k in range(self.groups):
-            first, last = n * k // self.groups, n * (k + 1) // self.groups
+        for first, last in borders:
             own = slice(max(first - start, 0), max(last - start, 0))
             if len(x[own]):
                 forth = self._directed(x[own], y[own], all_y[first:last])
                 back = self._directed(y[own], x[own], all_x[first:last])
                 losses.append((forth + back) / 2)
         return self.mean(torch.cat(losses))
+
+    def _both(self, x: Tensor, y: Tensor, ranks: Ranks | None = None) -> Tensor:
+        """The mean of both directions, of a group that these ranks hold among them: one matrix serves both."""
+        r = self.reduce(
+            lambda tile: {"row": {"group": (e := LogSumExp(tile.dot()))}, "column": {"group": e}},
+            rows={"z": x},
+            columns={"z": y},
+            ranks=ranks,
+        )
+        loss: Tensor = (r.row.group + r.column.group) / 2 - dot(x, y)
+        return loss
 
     def _directed(self, anchors: Tensor, partners: Tensor, group: Tensor) -> Tensor:
         r = self.reduce(

@@ -40,8 +40,8 @@ class MIL(PairwiseObjective):
     one: ``MIL()(x, y) + MIL()(g, y)`` with ``g = normalize(NonLocal(d)(x).mean(1, keepdim=True), dim=-1)``, a
     single region, for which all poolings but noisy-or are the identity.
 
-    A tile of r images and c documents holds r · N · c · M similarities: set ``tile`` accordingly. On several
-    ranks N and M must be the same everywhere.
+    On several ranks N and M must be the same everywhere. A ``tile`` of r images and c documents holds r · N · c · M
+    similarities; unless given, it is so many times smaller.
 
     Args:
         pooling: ρ.
@@ -86,51 +86,83 @@ class MIL(PairwiseObjective):
         y_mask: Bool[Tensor, "B M"] | None = None,
     ) -> Float[Tensor, ""]:
         """The loss of unit-norm regions ``x`` and sentences ``y``; masks are True where there is one."""
-        x_mask, y_mask = bags(x, y, x_mask, y_mask)
+        check_bags(x, y, x_mask, y_mask)
         x, y = full(x), full(y)
+        if self.pooling == "mean":  # linear in both: the mean vectors of the bags will do
+            x, y, x_mask, y_mask = middle(x, x_mask), middle(y, y_mask), None, None
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             h = torch.einsum("rnd,cmd->rcnm", tile.row.z, tile.column.z)
-            logits = self.score(h, tile.row.mask[:, None], tile.column.mask[None]) * tile.scale
+            logits = self.score(h, *of_pairs(tile)) * tile.scale
             everything = LogSumExp(logits)
             return {"row": {"all": everything}, "column": {"all": everything}}
 
         scale = self.temperature.inverse(x.dtype).to(x.device)
         r = self.reduce(
             terms,
-            rows={"z": x, "mask": x_mask},
-            columns={"z": y, "mask": y_mask},
+            rows=with_mask(x, x_mask),
+            columns=with_mask(y, y_mask),
             shared={"scale": scale},
+            bags=(x.shape[1], y.shape[1]),
         )
         with torch.autocast(x.device.type, enabled=False):
             own = self.score(torch.einsum("bnd,bmd->bnm", x, y), x_mask, y_mask) * scale
         return self.mean(r.row.all + r.column.all - 2 * own) / 2
 
     def score(
-        self, h: Float[Tensor, "*B N M"], x_mask: Bool[Tensor, "*#B N"], y_mask: Bool[Tensor, "*#B M"]
+        self,
+        h: Float[Tensor, "*B N M"],
+        x_mask: Bool[Tensor, "*#B N"] | None,
+        y_mask: Bool[Tensor, "*#B M"] | None,
     ) -> Float[Tensor, "*B"]:
-        """F, from the similarities of regions with sentences."""
-        regions, sentences = x_mask[..., None], y_mask.to(h.dtype)
-        pooled = self.pool(h, regions)
+        """F, from the similarities of regions with sentences; without a mask, of all of them."""
+        pooled = self.pool(h, None if x_mask is None else x_mask[..., None])
+        if y_mask is None:
+            return pooled.mean(-1)
+        sentences = y_mask.to(h.dtype)
         return (pooled * sentences).sum(-1) / sentences.sum(-1)
 
-    def pool(self, h: Float[Tensor, "*B N M"], regions: Bool[Tensor, "*#B N 1"]) -> Float[Tensor, "*B M"]:
+    def pool(
+        self, h: Float[Tensor, "*B N M"], regions: Bool[Tensor, "*#B N 1"] | None
+    ) -> Float[Tensor, "*B M"]:
         """ρ over the regions that are there."""
-        count = regions.sum(-2).to(h.dtype)
+
+        def without(values: Tensor, fill: float) -> Tensor:
+            return values if regions is None else values.masked_fill(~regions, fill)
+
+        count = torch.tensor(h.shape[-2]) if regions is None else regions.sum(-2)
         if self.pooling == "mean":
-            return (h * regions).sum(-2) / count
+            return without(h, 0).sum(-2) / count
         if self.pooling == "max":
-            return h.masked_fill(~regions, NEG).amax(-2)
+            return without(h, NEG).amax(-2)
         if self.pooling == "noisy_or":
-            return 1 - (1 - h.clamp_min(0) * regions).prod(-2)
-        sharp = (self.gamma * h).masked_fill(~regions, NEG)
+            return 1 - (1 - without(h.clamp_min(0), 0)).prod(-2)
+        sharp = without(self.gamma * h, NEG)
         if self.pooling == "attention":
             return (sharp.softmax(-2) * h).sum(-2)
-        return (sharp.logsumexp(-2) - count.log()) / self.gamma
+        return (sharp.logsumexp(-2) - count.to(h.dtype).log()) / self.gamma
 
 
-def bags(x: Tensor, y: Tensor, x_mask: Tensor | None, y_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The masks, all True where none is given; ValueError for what does not fit."""
+def middle(bags: Float[Tensor, "B n d"], mask: Bool[Tensor, "B n"] | None) -> Float[Tensor, "B 1 d"]:
+    """The mean of what is in each bag."""
+    if mask is None:
+        return bags.mean(1, keepdim=True)
+    return bags.masked_fill(~mask[..., None], 0).sum(1, keepdim=True) / mask.sum(1)[:, None, None]
+
+
+def with_mask(bags: Float[Tensor, "B n d"], mask: Bool[Tensor, "B n"] | None) -> dict[str, Tensor]:
+    """One side of a similarity matrix of bags, for `of_pairs`."""
+    return {"z": bags} if mask is None else {"z": bags, "mask": mask}
+
+
+def of_pairs(tile: Tile) -> tuple[Bool[Tensor, "r 1 N"] | None, Bool[Tensor, "1 c M"] | None]:
+    """The masks of a tile's rows and columns, where they have any, as they stand beside its similarities."""
+    row, column = (getattr(side, "mask", None) for side in (tile.row, tile.column))
+    return None if row is None else row[:, None], None if column is None else column[None]
+
+
+def check_bags(x: Tensor, y: Tensor, x_mask: Tensor | None, y_mask: Tensor | None) -> None:
+    """ValueError for what does not fit."""
     for name, bag in (("x", x), ("y", y)):
         if bag.ndim != 3 or 0 in bag.shape or not bag.is_floating_point():
             raise ValueError(
@@ -141,10 +173,8 @@ def bags(x: Tensor, y: Tensor, x_mask: Tensor | None, y_mask: Tensor | None) -> 
             f"x is {tuple(x.shape)} but y is {tuple(y.shape)}: row i of one must belong to row i of the other, "
             "in the same dimensions"
         )
-    masks = []
     for name, bag, mask in (("x", x, x_mask), ("y", y, y_mask)):
         if mask is None:
-            masks.append(torch.ones(bag.shape[:2], dtype=torch.bool, device=bag.device))
             continue
         if mask.shape != bag.shape[:2] or mask.dtype != torch.bool:
             raise ValueError(
@@ -153,5 +183,3 @@ def bags(x: Tensor, y: Tensor, x_mask: Tensor | None, y_mask: Tensor | None) -> 
         empty = (~mask.any(1)).nonzero()[:, 0].tolist()
         if empty:
             raise ValueError(f"{name}_mask leaves nothing of the example(s) at {empty[:5]}")
-        masks.append(mask)
-    return masks[0], masks[1]

@@ -10,7 +10,7 @@ from ...pairwise.inputs import dot, paired
 from ...pairwise.reductions import LogSumExp, Reduction, Top, TopK
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import NEG, Tile
-from .bank import against, no_other, others
+from .bank import Chosen, against, no_other, others
 from .moco import MoCo
 
 
@@ -90,21 +90,22 @@ class MoCHi(MoCo):
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits = tile.dot()
             negatives = others(tile, logits)
-            hardest = TopK(negatives, min(self.hardest, len(queue)), logits)
+            hardest = TopK(negatives.detach(), min(self.hardest, len(queue)), logits.detach())
             return {"row": {"queue": LogSumExp(negatives), "hardest": hardest}}
 
         r = self.reduce(terms, rows=rows, columns=columns, same_columns=True)
         top: Top = r.row.hardest
+        known: Tensor = Chosen.apply(scaled, columns["z"], top.indices, top.values)
         missing = no_other(top, rows, columns)
         candidates = [positive[:, None], r.row.queue[:, None]]
         if pairs is not None and shares is not None:
             i, j = pairs.unbind(-1)
             cosine = _cosine(columns["z"], top.indices.gather(1, i), top.indices.gather(1, j))
-            mixed = _mix(shares, top.values.gather(1, i), top.values.gather(1, j), cosine)
+            mixed = _mix(shares, known.gather(1, i), known.gather(1, j), cosine)
             candidates.append(mixed.masked_fill(missing.gather(1, i) | missing.gather(1, j), NEG))
         if partners is not None and query_shares is not None:
             own = dot(scaled, q.detach())[:, None]
-            logits = top.values.gather(1, partners)
+            logits = known.gather(1, partners)
             cosine = logits.detach() / self.temperature.inverse(q.dtype).detach()
             mixed = _mix(query_shares, own, logits, cosine)
             candidates.append(mixed.masked_fill(missing.gather(1, partners), NEG))

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ...pairwise.inputs import dot, paired
 from ...pairwise.objective import PairwiseObjective
-from ...pairwise.reductions import LogSumExp, Reduction, TopK
+from ...pairwise.reductions import LogSumExp, Reduction, Top, TopK
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import NEG, Tile
-from .bank import against, no_other, others
+from .bank import Chosen, against, no_other, others
 
 
 class DualView(PairwiseObjective):
@@ -125,10 +125,11 @@ class DualView(PairwiseObjective):
                 return {"row": {"all": LogSumExp(negatives)}}
             return {"row": {"hardest": TopK(negatives, hardest, logits)}}
 
-        r = self.reduce(terms, rows=rows, columns=columns, same_columns=True)
         if hardest == size and not skip:
+            r = self.reduce(terms, rows=rows, columns=columns, same_columns=True)
             everything: Tensor = r.row.all
             return everything
-        top = r.row.hardest
-        logits = top.values.masked_fill(no_other(top, rows, columns), NEG)
-        return LogSumExp(logits[:, skip:]).dense(1)
+        with torch.no_grad():
+            top: Top = self.reduce(terms, rows=rows, columns=columns, same_columns=True).row.hardest
+        logits = Chosen.apply(anchors, columns["z"], top.indices, top.values)
+        return LogSumExp(logits.masked_fill(no_other(top, rows, columns), NEG)[:, skip:]).dense(1)
