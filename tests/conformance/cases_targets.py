@@ -365,7 +365,7 @@ CASES = (
             cells=6,
             swap=other_bag,
         )
-        for pooling in ("mean", "max", "lse", "attention", "noisy_or")
+        for pooling in ("lse", "mean", "max", "attention", "noisy_or")
         for masked in (False, True)
     ),
     *(

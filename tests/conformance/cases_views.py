@@ -231,7 +231,7 @@ CASES = (
         views(3),
         {"temperature": warm, "hard_negative_weight": 0.7},
         "hard",
-        matrices=(2, 1),
+        matrices=(1, 2),
     ),
     Case("whitened_cse", whitened_cse_loops, views(3), {"temperature": warm}, matrices=(2, 1)),
     Case("amcl", amcl_loops, two_heads, SMALL, matrices=(4, 2)),

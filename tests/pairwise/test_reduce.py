@@ -230,7 +230,7 @@ def test_the_context_overrules_the_objective() -> None:
         ({"terms": lambda t: {"diagonal": {}, "rows": {"a": Sum(t.dot())}}}, "per 'row', per 'column'"),
         ({"terms": lambda t: {"row": {"a": TopK(t.dot(), 4)}}}, "'a' takes the top k=4 of only 3"),
         ({"terms": lambda t: {"total": {"a": TopK(t.dot(), 1)}}}, "not in total"),
-        ({"terms": lambda t: {"column": {"a": WholeRow(torch.sum, t.dot())}}}, "only defined per row"),
+        ({"terms": lambda t: {"column": {"a": WholeRow(torch.sum, t.dot())}}}, "defined per row or in total"),
         ({"terms": lambda t: {"row": {"a": Sum(t.scale)}}}, "no 'scale'; shared tensors: none"),
     ],
 )

@@ -173,6 +173,24 @@ def test_whole_rows_are_complete_whatever_the_tile() -> None:
     )
 
 
+def test_complete_rows_in_total_are_their_sum() -> None:
+    assert_all_agree(
+        lambda tile: {"total": {"a": WholeRow(lambda s: s.logsumexp(1) ** 2, tile.dot())}},
+        lambda r: r.total.a[None],
+        lambda x, y: (x @ y.T).logsumexp(1).square().sum()[None],
+    )
+
+
+def test_complete_rows_in_total_beside_other_totals() -> None:
+    assert_all_agree(
+        lambda tile: {
+            "total": {"a": WholeRow(lambda s: s.logsumexp(1) ** 2, s := tile.dot()), "b": Sum(s.sin())}
+        },
+        lambda r: torch.stack([r.total.a, r.total.b]),
+        lambda x, y: torch.stack([(x @ y.T).logsumexp(1).square().sum(), (x @ y.T).sin().sum()]),
+    )
+
+
 def test_several_reductions_of_one_tensor_add_their_gradients() -> None:
     def terms(tile: Tile) -> dict[str, dict[str, Any]]:
         s = tile.dot()

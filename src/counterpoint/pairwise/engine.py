@@ -2,7 +2,7 @@
 
 Kept for the backward pass: the inputs and the reduced vectors, nothing of the size of the matrix. Four
 shortcuts do not change the result: log-sum-exps of the same logits share one exponential; a single total
-`Sum` takes its gradients in the forward sweep (its cotangent is one number); so does a row's `LogSumExp` where
+sum takes its gradients in the forward sweep (its cotangent is one number); so does a row's `LogSumExp` where
 nothing else does and only rows need them (its cotangent is one number a row); complete rows are computed in
 panels.
 """
@@ -63,8 +63,10 @@ def declared(terms: Mapping[str, Mapping[str, Reduction]]) -> Declared:
         if per not in DIMS:
             raise ValueError(f"terms are reduced per 'row', per 'column' or in 'total', got {per!r}")
         for name, reduction in named.items():
-            if isinstance(reduction, WholeRow) and per != "row":
-                raise ValueError(f"{name!r} is a WholeRow, which is only defined per row, not per {per}")
+            if isinstance(reduction, WholeRow) and per == "column":
+                raise ValueError(
+                    f"{name!r} is a WholeRow, which is defined per row or in total, not per column"
+                )
             if isinstance(reduction, TopK) and per == "total":
                 raise ValueError(f"{name!r} is a TopK, which is defined per row or per column, not in total")
             found.append((per, name, reduction))
@@ -164,10 +166,11 @@ class Problem:
                 )
                 yield Block(tile, leaves, rows, columns)
 
-    def whole_rows(self) -> None:
-        """From tiles to panels of the same area that hold complete rows."""
+    def whole_rows(self, rows: Sequence[Tensor]) -> None:
+        """From tiles to panels that hold complete rows, of the same area or half that of the rows' own tensors."""
         height, width = self.tile
-        self.tile = (max(1, min(height, height * width // self.m)), self.m)
+        wide = max(t[:1].numel() for t in rows)
+        self.tile = (max(1, min(height, max(height * width // self.m, wide * self.n // 2 // self.m))), self.m)
 
     def accumulate(
         self,
@@ -271,7 +274,7 @@ def _declared_tiles(
         block = next(blocks)
         found = declared(problem.terms(block.tile))
         if any(isinstance(reduction, WholeRow) for _, _, reduction in found):
-            problem.whole_rows()
+            problem.whole_rows(tensors[: problem.first_column])
             blocks = problem.blocks(tensors, need)
             block = next(blocks)
             found = declared(problem.terms(block.tile))
@@ -299,7 +302,7 @@ OneSweep: TypeAlias = Callable[
 def _one_sweep_for(problem: Problem, found: Declared, need: Sequence[bool]) -> OneSweep | None:
     """How gradients are taken in the forward sweep already, where they can be."""
     learned = [(per, type(r)) for per, _, r in found if any(t.requires_grad for t in r.tensors)]
-    if learned == [("total", Sum)] and len(found) == 1:
+    if len(found) == 1 and learned in ([("total", Sum)], [("total", WholeRow)]):
         return _total_sweep
     by_rows = not any(need[problem.first_column :]) and all(per == "row" for per, _, _ in found)
     return _row_sweep if learned == [("row", LogSumExp)] and by_rows else None
@@ -350,13 +353,14 @@ def _total_sweep(
     gradients = [torch.zeros_like(t) if g else None for t, g in zip(tensors, need, strict=True)]
     total: Tensor | None = None
     for block, ((per, name, reduction),) in tiles:
-        (values,) = reduction.tensors
+        with torch.enable_grad():
+            values = reduction.evaluate() if isinstance(reduction, WholeRow) else reduction.tensors[0]
         part = values.detach().sum()
         total = part if total is None else total + part
         if values.requires_grad:
             one = torch.ones((), dtype=values.dtype, device=values.device).expand_as(values)
             problem.accumulate(gradients, block, [values], [one])
-        problem.layout[per, name] = (Sum, 1)
+        problem.layout[per, name] = (type(reduction), 1)
     assert total is not None
     return [problem.ranks.total(total)], [g for g in problem.own(gradients) if g is not None], 0
 

@@ -103,7 +103,7 @@ def reduce(
         tile: rows and columns of a tile, 512 and 1,024 unless stated (two megabytes: it stays in a core's cache),
             so many fewer as each holds several vectors.
         same_columns: every rank holds the same columns (a queue of keys, the vectors of classes) rather than
-            its share of them; only rows can be reduced then, and row numbers are this rank's own.
+            its share of them; columns cannot be reduced then, and row numbers and totals are this rank's own.
         ranks: those whose columns meet, where it is not all (see `Ranks.part`).
         bags: how many vectors a row and a column hold, where each pair of these has a similarity.
 
@@ -132,8 +132,8 @@ def reduce(
             reduced = Reduced(**{per: SimpleNamespace(**found) for per, found in results.items()})
     if chosen:
         _say_once(evaluator, n, m)
-    if same_columns and (vars(reduced.column) or vars(reduced.total)):
-        raise ValueError("with the same columns on every rank only rows can be reduced")
+    if same_columns and vars(reduced.column):
+        raise ValueError("columns that are the same on every rank cannot be reduced")
     return reduced
 
 

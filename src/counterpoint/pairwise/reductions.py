@@ -116,6 +116,11 @@ class LogSumExp(Reduction):
         return torch.where(empty, NEG, finite(maximum) + total.masked_fill(empty, 1.0).log())
 
 
+def log_sum_exp(logits: Tensor) -> Tensor:
+    """That of each row, for `WholeRow`; −inf, without gradient, where every logit is −inf."""
+    return LogSumExp(logits).dense(1)
+
+
 class Sum(Reduction):
     """``sum(values)``.
 
@@ -268,9 +273,12 @@ class TopK(Reduction):
 
 
 class WholeRow(Reduction):
-    """Any differentiable function of complete rows: the way out for what no running state can hold.
+    """Any differentiable function of complete rows, or in total the sum of it.
 
-    The engine then works in panels of rows with all columns at once, O(tile · columns) memory.
+    The engine then works in panels of rows with all columns at once, no larger than a tile or half of the rows' own
+    tensors. Per row this is the way out for what no running state can hold. In total it is the fast way for a mean
+    over anchors that are not candidates as well: a complete row has its gradient at once, and no tile is computed
+    twice.
 
     Args:
         function: from the tensors below, complete in their columns, to one number per row ``(r,)``.
@@ -292,7 +300,7 @@ class WholeRow(Reduction):
         return [self.arguments[0].new_zeros(n)]
 
     def part(self, dim: Dim, start: int) -> State:
-        return [self.evaluate()]
+        return [self.dense(dim)]
 
     def merge(self, a: State, b: State) -> State:
         return [a[0] + b[0]]
@@ -306,7 +314,8 @@ class WholeRow(Reduction):
         assert grad[0] is not None
         with torch.enable_grad():
             self.tensors = (self.evaluate(),)
-        return [grad[0]]
+        return [grad[0].expand_as(self.tensors[0])]
 
     def dense(self, dim: Dim) -> Tensor:
-        return self.evaluate()
+        values = self.evaluate()
+        return values if dim == 1 else values.sum()

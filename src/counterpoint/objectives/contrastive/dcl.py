@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...pairwise.inputs import dot, paired
 from ...pairwise.objective import PairwiseObjective
-from ...pairwise.reductions import LogSumExp
+from ...pairwise.reductions import WholeRow, log_sum_exp
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import NEG, Tile
 
@@ -75,12 +75,13 @@ class DCL(PairwiseObjective):
             return -2 * self.mean(positive)
         item = self.index(x).repeat(2)
 
-        def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            same = tile.same("item")
-            return {"row": {"negatives": LogSumExp(tile.dot().masked_fill(same, NEG))}}
+        def terms(tile: Tile) -> dict[str, dict[str, WholeRow]]:
+            others = tile.dot().masked_fill(tile.same("item"), NEG)
+            return {"total": {"negatives": WholeRow(log_sum_exp, others)}}
 
         r = self.reduce(terms, rows={"z": scaled, "item": item}, columns={"z": z, "item": item})
-        return 2 * self.mean(r.row.negatives - positive)
+        loss: Tensor = 2 * (r.total.negatives / self.count(z) - self.mean(positive))
+        return loss
 
     @torch.no_grad()
     def weights(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:

@@ -285,14 +285,18 @@ class MultiLabelSoftmax(LabelObjective):
         queries, labels_z = checked(queries, labels_z, targets)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
-            logits = tile.dot()
-            true = torch.where(positives(tile), logits, 0.0)
-            return {"row": {"all": LogSumExp(logits), "true": Sum(true)}}
+            return {"total": {"loss": WholeRow(self.row_loss, tile.dot(), positives(tile), tile.row.count)}}
 
-        r = self.over_labels(terms, queries, labels_z, targets=targets)
-        count = how_many(targets)
-        loss = count * r.row.all - r.row.true
-        return self.mean(loss if self.reduction == "sum" else loss / count.clamp_min(1))
+        r = self.over_labels(terms, queries, labels_z, targets=targets, count=how_many(targets))
+        total: Tensor = self.ranks.sum(r.total.loss)
+        return total / self.count(queries)
+
+    def row_loss(
+        self, logits: Float[Tensor, "r L"], positive: Bool[Tensor, "r L"], count: Int[Tensor, " r"]
+    ) -> Float[Tensor, " r"]:
+        """The loss of complete rows."""
+        loss = count * logits.logsumexp(1) - torch.where(positive, logits, 0.0).sum(1)
+        return loss if self.reduction == "sum" else loss / count.clamp_min(1)
 
 
 class OneVsAll(LabelObjective):
@@ -332,7 +336,8 @@ class OneVsAll(LabelObjective):
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits = tile.dot()
             wrong = torch.where(positives(tile), -logits, logits)
-            return {"row": {"all": Sum(F.softplus(wrong))}}
+            return {"total": {"all": Sum(F.softplus(wrong))}}
 
         r = self.over_labels(terms, queries, labels_z, targets=targets)
-        return self.mean(r.row.all / len(labels_z))
+        total: Tensor = self.ranks.sum(r.total.all)
+        return total / (self.count(queries) * len(labels_z))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...pairwise.inputs import dot, paired
 from ...pairwise.objective import PairwiseObjective
-from ...pairwise.reductions import LogSumExp
+from ...pairwise.reductions import WholeRow, log_sum_exp
 from ...pairwise.tile import NEG, Tile
 
 
@@ -77,18 +77,22 @@ class MACL(PairwiseObjective):
         z, partner = torch.cat([x, y]), torch.cat([y, x])
         item = self.index(x).repeat(2)
 
-        def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            same = tile.same("item")
-            return {"row": {"negatives": LogSumExp(tile.dot().masked_fill(same, NEG))}}
+        def terms(tile: Tile) -> dict[str, dict[str, WholeRow]]:
+            negatives = tile.dot().masked_fill(tile.same("item"), NEG)
+            return {"total": {"all": WholeRow(self.row_loss, tile.row.positive, negatives)}}
 
         scaled = z / self.adapted(x, y)
-        r = self.reduce(terms, rows={"z": scaled, "item": item}, columns={"z": z, "item": item})
-        margin = dot(scaled, partner) - r.row.negatives
-        loss = -F.logsigmoid(margin)  # −log P
-        if self.reweight:
-            # 1/(1 − P) = 1 + exp(margin). Up to e⁶⁰ its product with −log P keeps all digits in float32.
-            loss = loss * (1 + margin.detach().clamp_max(60).exp())
-        return self.mean(loss)
+        rows = {"z": scaled, "item": item, "positive": dot(scaled, partner)}
+        r = self.reduce(terms, rows=rows, columns={"z": z, "item": item})
+        loss: Tensor = r.total.all / self.count(z)
+        return loss
+
+    def row_loss(self, positive: Float[Tensor, " r"], negatives: Float[Tensor, "r c"]) -> Float[Tensor, " r"]:
+        """The loss of complete rows: −log P, and with ``reweight`` over 1 − P."""
+        margin = positive - log_sum_exp(negatives)
+        loss = -F.logsigmoid(margin)
+        # 1/(1 − P) = 1 + exp(margin). Up to e⁶⁰ its product with −log P keeps all digits in float32.
+        return loss * (1 + margin.detach().clamp_max(60).exp()) if self.reweight else loss
 
     @torch.no_grad()
     def adapted(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...pairwise.inputs import dot, paired
 from ...pairwise.objective import PairwiseObjective
-from ...pairwise.reductions import LogSumExp
+from ...pairwise.reductions import WholeRow, log_sum_exp
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import NEG, Tile
 
@@ -88,12 +88,14 @@ class MarginNTXent(PairwiseObjective):
         scaled = scale * anchor
         positive = scale * self.with_margin(dot(scaled, partner) / scale)
 
-        def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            same = tile.same("item")
-            return {"row": {"negatives": LogSumExp(tile.dot().masked_fill(same, NEG))}}
+        def terms(tile: Tile) -> dict[str, dict[str, WholeRow]]:
+            negatives = tile.dot().masked_fill(tile.same("item"), NEG)
+            return {"total": {"all": WholeRow(_row_loss, tile.row.positive, negatives)}}
 
-        r = self.reduce(terms, rows={"z": scaled, "item": item}, columns={"z": others, "item": item})
-        return -self.mean(F.logsigmoid(positive - r.row.negatives))
+        rows = {"z": scaled, "item": item, "positive": positive}
+        r = self.reduce(terms, rows=rows, columns={"z": others, "item": item})
+        loss: Tensor = r.total.all / self.count(anchor)
+        return loss
 
     def with_margin(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """ℓ of cos θ.
@@ -108,3 +110,7 @@ class MarginNTXent(PairwiseObjective):
         sine = (1 - cosine.square()).clamp_min(torch.finfo(cosine.dtype).eps).sqrt()
         turned = cosine * math.cos(m) - sine * math.sin(m)
         return torch.where(cosine > -math.cos(m), turned, cosine - m * math.sin(m))
+
+
+def _row_loss(positive: Float[Tensor, " r"], negatives: Float[Tensor, "r c"]) -> Float[Tensor, " r"]:
+    return -F.logsigmoid(positive - log_sum_exp(negatives))

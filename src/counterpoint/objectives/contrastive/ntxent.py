@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...pairwise.inputs import dot, paired
 from ...pairwise.objective import PairwiseObjective
-from ...pairwise.reductions import LogSumExp
+from ...pairwise.reductions import WholeRow, log_sum_exp
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import Tile
 
@@ -43,9 +43,10 @@ class NTXent(PairwiseObjective):
         x, y = paired(x=x, y=y)
         z, partner = torch.cat([x, y]), torch.cat([y, x])
 
-        def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            return {"row": {"others": LogSumExp(tile.off_diagonal(tile.dot()))}}
+        def terms(tile: Tile) -> dict[str, dict[str, WholeRow]]:
+            return {"total": {"others": WholeRow(log_sum_exp, tile.off_diagonal(tile.dot()))}}
 
         scaled = self.temperature.scale(z)
         r = self.reduce(terms, rows={"z": scaled}, columns={"z": z})
-        return self.mean(r.row.others - dot(scaled, partner))
+        loss: Tensor = r.total.others / self.count(z) - self.mean(dot(scaled, partner))
+        return loss

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...pairwise.inputs import dot, paired
 from ...pairwise.objective import PairwiseObjective
-from ...pairwise.reductions import LogSumExp
+from ...pairwise.reductions import WholeRow, log_sum_exp
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import Tile
 
@@ -62,21 +62,19 @@ class SimCSE(PairwiseObjective):
         """The loss of unit-norm ``x`` and ``y``, and of one hard negative for each x."""
         x, y = paired(x=x, y=y)
         anchor = self.temperature.scale(x)
-        everything = self._log_sum(anchor, y)
+        rows, columns = {"z": anchor}, {"z": y}
         if negatives is not None:
             _, negatives = paired(x=x, negatives=negatives)
-            hard = self._log_sum(anchor, negatives, self.hard_negative_weight)
-            everything = torch.logaddexp(everything, hard)
-        return self.mean(everything - dot(anchor, y))
+            own = self.index(x)
+            rows["own"] = own
+            columns = {"z": torch.cat([y, negatives]), "own": torch.cat([torch.full_like(own, -1), own])}
 
-    def _log_sum(self, x: Tensor, y: Tensor, own: float = 0.0) -> Tensor:
-        """``log Σ_j exp(<x_i, y_j> + own · 1[i = j])`` of each x_i."""
-
-        def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
+        def terms(tile: Tile) -> dict[str, dict[str, WholeRow]]:
             logits = tile.dot()
-            if own:
-                logits = logits + own * (tile.i == tile.j).to(logits)
-            return {"row": {"all": LogSumExp(logits)}}
+            if negatives is not None and self.hard_negative_weight:
+                logits = logits + self.hard_negative_weight * tile.same("own").to(logits)
+            return {"total": {"all": WholeRow(log_sum_exp, logits)}}
 
-        found: Tensor = self.reduce(terms, rows={"z": x}, columns={"z": y}).row.all
-        return found
+        r = self.reduce(terms, rows=rows, columns=columns)
+        loss: Tensor = r.total.all / self.count(x) - self.mean(dot(anchor, y))
+        return loss
