@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .inputs import check_values, dot, paired, paired_views, validating
     from .objective import Objective, PairwiseObjective
     from .reduce import Reduced, evaluate_with
-    from .reductions import LogSumExp, Sum, Top, TopK, WeightedMean, WholeRow
+    from .reductions import LogSumExp, Sum, Top, TopK, WeightedMean, WholeRow, log_sum_exp
     from .temperature import Temperature
     from .tile import NEG, Tile
 
@@ -38,6 +38,7 @@ _EXPORTS = {
     "check_values": "inputs",
     "dot": "inputs",
     "evaluate_with": "reduce",
+    "log_sum_exp": "reductions",
     "moments": "",
     "paired": "inputs",
     "paired_views": "inputs",
@@ -61,6 +62,7 @@ __all__ = [
     "check_values",
     "dot",
     "evaluate_with",
+    "log_sum_exp",
     "moments",
     "paired",
     "paired_views",

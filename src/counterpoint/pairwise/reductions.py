@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from .tile import NEG
@@ -116,8 +117,12 @@ class LogSumExp(Reduction):
         return torch.where(empty, NEG, finite(maximum) + total.masked_fill(empty, 1.0).log())
 
 
-def log_sum_exp(logits: Tensor) -> Tensor:
-    """That of each row, for `WholeRow`; −inf, without gradient, where every logit is −inf."""
+def log_sum_exp(logits: Float[Tensor, "r c"]) -> Float[Tensor, " r"]:
+    """That of each row, for `WholeRow`; −inf, without gradient, where every logit is −inf.
+
+    >>> log_sum_exp(torch.tensor([[0.0, 0.0], [NEG, NEG]])).exp().tolist()
+    [2.0, 0.0]
+    """
     return LogSumExp(logits).dense(1)
 
 
