@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from _timing import compare, embeddings
 from torch import Tensor
 
-from counterpoint.objectives import DCL, InfoNCE, NTXent, SupCon
+from counterpoint.objectives import DCL, NTXent, SimCSE, SupCon
 from counterpoint.pairwise import Objective
 
 Peer = Callable[..., Tensor]
@@ -65,7 +65,7 @@ def sentence_transformers_cached() -> tuple[Objective, Peer, float]:
         value: Tensor = loss.calculate_loss(slices, with_backward=torch.is_grad_enabled())
         return value.detach().requires_grad_()
 
-    return InfoNCE(0.05, weights=(1.0, 0.0)), peer, 1.0
+    return SimCSE(0.05), peer, 1.0
 
 
 def dense_one_way() -> tuple[Objective, Peer, float]:
@@ -74,7 +74,7 @@ def dense_one_way() -> tuple[Objective, Peer, float]:
     def peer(x: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(20 * x @ y.T, torch.arange(len(x)))
 
-    return InfoNCE(0.05, weights=(1.0, 0.0)), peer, 1.0
+    return SimCSE(0.05), peer, 1.0
 
 
 PEERS = {
@@ -82,8 +82,8 @@ PEERS = {
     "DCL / lightly": lightly_dcl,
     "NT-Xent / pytorch-metric-learning": metric_learning_ntxent,
     "SupCon / pytorch-metric-learning": metric_learning_supcon,
-    "one-way InfoNCE / sentence-transformers cached": sentence_transformers_cached,
-    "one-way InfoNCE / dense": dense_one_way,
+    "SimCSE / sentence-transformers cached": sentence_transformers_cached,
+    "SimCSE / dense": dense_one_way,
 }
 
 
