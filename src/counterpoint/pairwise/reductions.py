@@ -246,15 +246,16 @@ class TopK(Reduction):
 
     def part(self, dim: Dim, start: int) -> State:
         keys, values = self._oriented(dim)
-        top, indices = keys.topk(min(self.k, keys.shape[1]), 1)
+        top, indices = keys.topk(min(self.k, keys.shape[1]), 1, sorted=False)
         return [top, values.detach().gather(1, indices), indices + start]
 
     def merge(self, a: State, b: State) -> State:
-        top, order = torch.cat([a[0], b[0]], 1).topk(self.k, 1)
+        top, order = torch.cat([a[0], b[0]], 1).topk(self.k, 1, sorted=False)
         return [top, torch.cat([a[1], b[1]], 1).gather(1, order), torch.cat([a[2], b[2]], 1).gather(1, order)]
 
     def finish(self, state: State) -> tuple[Tensor, ...]:
-        return (state[1], state[2])
+        order = state[0].argsort(1, descending=True)
+        return (state[1].gather(1, order), state[2].gather(1, order))
 
     def cotangents(
         self, out: Sequence[Tensor], grad: Sequence[Tensor | None], dim: Dim, start: int

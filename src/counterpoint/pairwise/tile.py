@@ -66,14 +66,18 @@ class Tile:
         return torch.arange(self.column_start, self.column_start + self.shape[1], device=self._device)[None]
 
     def dot(self, row: str = "z", column: str | None = None) -> Tensor:
-        """Inner products ``(r, c)`` of a row tensor with a column tensor (of the same name unless stated)."""
+        """Inner products ``(r, c)`` of a row tensor with a column tensor (of the same name unless stated).
+
+        Of bags of vectors, ``(r, N, d)`` and ``(c, M, d)``, all with all: ``(r, c, N, M)``.
+        """
         left: Tensor = getattr(self.row, row)
         right: Tensor = getattr(self.column, column or row)
         sums = self._sums.get(id(left)), self._sums.get(id(right))
-        if sums[0] is None and sums[1] is None:
-            return recording.matrix(left @ right.T, left, right)
-        product: Tensor = _Product.apply(left, right, *sums)  # type: ignore[no-untyped-call]
-        return recording.matrix(product, left, right)
+        if left.ndim == 3:
+            bags = [None if t is None else t.flatten(0, 1) for t in sums]
+            product = _product(left.flatten(0, 1), right.flatten(0, 1), *bags)
+            return product.view(*left.shape[:2], *right.shape[:2]).transpose(1, 2)
+        return recording.matrix(_product(left, right, *sums), left, right)
 
     def squared_distance(self, row: str = "z", column: str | None = None) -> Tensor:
         """Squared Euclidean distances ``(r, c)``."""
@@ -97,6 +101,13 @@ class Tile:
     def off_diagonal(self, values: Tensor, fill: float = NEG) -> Tensor:
         """``values`` with ``fill`` where row and column are the same item."""
         return values.masked_fill(self.i == self.j, fill) if self.on_diagonal else values
+
+
+def _product(left: Tensor, right: Tensor, left_sum: Tensor | None, right_sum: Tensor | None) -> Tensor:
+    if left_sum is None and right_sum is None:
+        return left @ right.T
+    product: Tensor = _Product.apply(left, right, left_sum, right_sum)  # type: ignore[no-untyped-call]
+    return product
 
 
 class _Product(torch.autograd.Function):

@@ -59,7 +59,7 @@ class FILIP(PairwiseObjective):
         x, y = full(x), full(y)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
-            h = torch.einsum("rnd,cmd->rcnm", tile.row.z, tile.column.z)
+            h = tile.dot()
             masks = of_pairs(tile)
             of_x, of_y = late(h, *masks), late(h.mT, *masks[::-1])
             return {

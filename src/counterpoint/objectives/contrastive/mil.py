@@ -92,7 +92,7 @@ class MIL(PairwiseObjective):
             x, y, x_mask, y_mask = middle(x, x_mask), middle(y, y_mask), None, None
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
-            h = torch.einsum("rnd,cmd->rcnm", tile.row.z, tile.column.z)
+            h = tile.dot()
             logits = self.score(h, *of_pairs(tile)) * tile.scale
             everything = LogSumExp(logits)
             return {"row": {"all": everything}, "column": {"all": everything}}
