@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...pairwise.reductions import Top
@@ -54,19 +55,28 @@ def no_other(top: Top, rows: Mapping[str, Tensor], columns: Mapping[str, Tensor]
     return (top.indices < 0) | (columns["id"][top.indices] == rows["id"][:, None])
 
 
-class Chosen(torch.autograd.Function):
+def chosen(
+    anchors: Float[Tensor, "B d"],
+    bank: Float[Tensor, "K d"],
+    indices: Int[Tensor, "B k"],
+    values: Float[Tensor, "B k"],
+) -> Float[Tensor, "B k"]:
     """Dot products of anchors with chosen keys that a sweep has found already, with their gradient in the anchors.
 
-    ``Chosen.apply(anchors, bank, indices, values)`` are the ``values (B, k)`` of ``anchors (B, d)`` with the keys
-    ``bank[indices]``: the gradient needs no second matrix, nor the keys copied out.
+    ``values[i, j]`` is that of anchor i with the key ``bank[indices[i, j]]``. The gradient needs no second matrix, nor
+    the keys copied out.
 
     >>> x = torch.eye(2).requires_grad_()
-    >>> logits = Chosen.apply(x, x.detach(), torch.tensor([[0, 1]] * 2), x.detach())
+    >>> logits = chosen(x, x.detach(), torch.tensor([[0, 1]] * 2), x.detach())
     >>> torch.autograd.grad(logits.logsumexp(1).sum(), x)[0]
     tensor([[0.7311, 0.2689],
             [0.2689, 0.7311]])
     """
+    found: Tensor = _Chosen.apply(anchors, bank, indices, values)  # type: ignore[no-untyped-call]
+    return found
 
+
+class _Chosen(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, anchors: Tensor, bank: Tensor, indices: Tensor, values: Tensor) -> Tensor:
         ctx.save_for_backward(bank, indices)

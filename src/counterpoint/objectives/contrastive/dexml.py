@@ -75,7 +75,9 @@ def positives(tile: Tile) -> Bool[Tensor, "r c"]:
 
 def how_many(targets: Bool[Tensor, "B L"], ignored: Bool[Tensor, "B L"] | None = None) -> Int[Tensor, " B"]:
     """The number of positives of each query, a few queries at a time: a sum copies booleans to integers."""
-    parts = zip(targets.split(64), targets.split(64) if ignored is None else ignored.split(64), strict=True)
+    parts = zip(
+        torch.split(targets, 64), torch.split(targets if ignored is None else ignored, 64), strict=True
+    )
     return torch.cat([(true if ignored is None else true & ~gone).sum(1) for true, gone in parts])
 
 

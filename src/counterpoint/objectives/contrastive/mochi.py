@@ -10,7 +10,7 @@ from ...pairwise.inputs import dot, paired
 from ...pairwise.reductions import LogSumExp, Reduction, Top, TopK
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import NEG, Tile
-from .bank import Chosen, against, no_other, others
+from .bank import against, chosen, no_other, others
 from .moco import MoCo
 
 
@@ -95,7 +95,7 @@ class MoCHi(MoCo):
 
         r = self.reduce(terms, rows=rows, columns=columns, same_columns=True)
         top: Top = r.row.hardest
-        known: Tensor = Chosen.apply(scaled, columns["z"], top.indices, top.values)
+        known = chosen(scaled, columns["z"], top.indices, top.values)
         missing = no_other(top, rows, columns)
         candidates = [positive[:, None], r.row.queue[:, None]]
         if pairs is not None and shares is not None:

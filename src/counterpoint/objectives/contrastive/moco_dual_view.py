@@ -13,7 +13,7 @@ from ...pairwise.objective import PairwiseObjective
 from ...pairwise.reductions import LogSumExp, Reduction, Top, TopK
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import NEG, Tile
-from .bank import Chosen, against, no_other, others
+from .bank import against, chosen, no_other, others
 
 
 class DualView(PairwiseObjective):
@@ -131,5 +131,5 @@ class DualView(PairwiseObjective):
             return everything
         with torch.no_grad():
             top: Top = self.reduce(terms, rows=rows, columns=columns, same_columns=True).row.hardest
-        logits = Chosen.apply(anchors, columns["z"], top.indices, top.values)
+        logits = chosen(anchors, columns["z"], top.indices, top.values)
         return LogSumExp(logits.masked_fill(no_other(top, rows, columns), NEG)[:, skip:]).dense(1)
