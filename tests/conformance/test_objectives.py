@@ -222,9 +222,12 @@ def test_no_matrix_and_little_memory_under_tiles(case: Case) -> None:
     assert kept.bytes <= matrices * 8 * rows * (6 * d + 16)
 
 
-@pytest.mark.parametrize("label", ["infonce-clip", "siglip", "align_uniform", "barlow_twins"])
+@pytest.mark.parametrize(
+    "label", ["infonce-clip", "siglip", "align_uniform", "barlow_twins", "ntxent", "moco"]
+)
 def test_compiled_is_the_same(label: str, rank_pool: Callable[[int], RankPool]) -> None:
-    # One of each road through the engine, as compiling is slow: row and column, one sweep, total, moments.
+    # One of each road through the engine, as compiling is slow: row and column, a total sum, another total, moments,
+    # complete rows in total, rows that alone learn.
     (index,) = (k for k, case in enumerate(CASES) if str(case) == label)
     plain, *compiled = rank_pool(1).run(job_compiled, index)[0]
     for result in compiled:
