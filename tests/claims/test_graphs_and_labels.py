@@ -90,8 +90,8 @@ def test_attributes_are_one_hot_and_zero_where_a_row_has_none() -> None:
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_similarities_and_their_products_fall_with_the_groups(groups: int) -> None:
     products, kept = m2_encoder.cost(groups, 32, 5)
-    # Two directions, each with one product forward and two backward.
-    assert products == 2 * 3 * 32 * 32 * 5 // groups
+    # Both directions from one product forward, and two backward.
+    assert products == 3 * 32 * 32 * 5 // groups
     assert kept % (32 * 32 // groups) == 0
     assert kept > 0
 
