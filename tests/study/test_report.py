@@ -283,7 +283,7 @@ def test_in_a_browser_no_errors_no_requests_no_sideways_scroll(
         [*common, "--enable-logging=stderr", "--dump-dom", page.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     assert "What this study cannot show" in quiet.stdout
@@ -308,7 +308,7 @@ def test_in_a_browser_no_errors_no_requests_no_sideways_scroll(
         [*common, "--virtual-time-budget=5000", "--dump-dom", probe.as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     found = re.search(r'data-width="(\d+) of (\d+), loaded (\d+)"', wide.stdout)
