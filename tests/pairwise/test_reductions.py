@@ -271,7 +271,7 @@ def test_one_log_sum_exp_of_each_row_at_any_range(
     results = []
     for evaluator in ("dense", "tiled"):
         rows = {"z": x, "weight": weight}
-        out = reduce(terms, rows=rows, columns={"z": y}, evaluator=evaluator, tile=tile).row.all  # type: ignore[arg-type]
+        out = reduce(terms, rows=rows, columns={"z": y}, evaluator=evaluator, tile=tile).row.all  # type: ignore[arg-type] # one of two
         shares = torch.linspace(-1, 2, n, dtype=x.dtype)
         there = out.detach() > float("-inf")
         leaves = [x, weight, *([y] if trained == "both" else [])]

@@ -383,8 +383,9 @@ def _row_sweep(
     for block, found in tiles:
         for per, name, reduction in found:
             key = (per, name)
-            state = states.setdefault(key, reduction.init(problem.n))
-            last[key] = reduction
+            if key not in states:
+                states[key] = reduction.init(problem.n)
+            state, last[key] = states[key], reduction
             old = [t[block.rows] for t in state]
             if any(t.requires_grad for t in reduction.tensors):
                 learned = key
