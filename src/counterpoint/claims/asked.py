@@ -64,17 +64,18 @@ def world_of(source: str) -> Scenes:
 
 
 @lru_cache(maxsize=8)
-def asked(source: str, split: str, count: int) -> Asked:
+def asked(source: str, split: str, count: int, kinds: tuple[str, ...] | None = None) -> Asked:
     """What can be asked about the first rows of a split.
 
     Args:
         source: the world, as a user writes it.
         split: ``"train"``, or the name of a test split.
         count: of rows; some have two questions, some none.
+        kinds: of questions; all unless given.
     """
     world = world_of(source)
     rows: Rows = (world.splits.train if split == "train" else world.splits.test[split])[:count]
-    items = items_of(world, Questions, rows)
+    items = items_of(world, Questions, rows, kinds)
     pictures = [items.pictures(part) for part in np.array_split(np.arange(len(items)), 16) if len(part)]
     return Asked(torch.cat(pictures), list(items.questions), list(items.kinds))
 

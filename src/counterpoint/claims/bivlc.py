@@ -19,7 +19,7 @@ from .composed import SIDE, SceneTowers, edited, square_similarities, train, wit
 WORLD = "scenes:tiny,objects=2,tinted=1,relations=1"
 KINDS = ("swap colour", "replace relation", "replace object")
 ARMS = ("plain", "text", "image")
-SEEDS, STEPS, BATCH, LR = 3, 600, 128, 1e-3
+SEEDS, STEPS, BATCH, LR = 5, 600, 128, 1e-3
 TRAINED, TESTED = 5000, 1000
 DECISIONS = ("picture 0", "picture 1", "caption 0", "caption 1")
 

@@ -29,7 +29,7 @@ from .descent import minimise
 NUMBERS = range(2, 11)
 SEEN, NEW = tuple(CONCEPTS)[:60], tuple(CONCEPTS)[60:]
 ARMS = ("pairs alone", "counting", "wrong counts")
-SEEDS, STEPS, BATCH, LR = 3, 300, 128, 2e-3
+SEEDS, STEPS, BATCH, LR = 5, 300, 128, 2e-3
 TRAINED, TESTED = 5000, 900
 MENTIONED, COUNTING, WRONG = 0.2, 64, 0.3
 """Share of captions that say a number; how many of them in a batch; share of numbers that are wrong."""

@@ -43,8 +43,11 @@ RECIPE = TinyVLM(
 WORLD = "scenes:tiny,objects=1,tinted=1,sizes=large,pixels=48"
 TRAINED, ASKED = 1200, 60
 SEEDS, BATCH = 5, 32
-SEEING, SPEAKING, LOOKING = 400, 600, 200
-"""Steps of the vision tower on labels, of the language model on texts, and of the connector on pictures."""
+SEEING, SPEAKING, LOOKING = 400, 600, 400
+"""Steps of the vision tower on labels, of the language model on texts, and on pictures, the first half of which move
+the connector alone."""
+LR, TUNED_LR = 2e-3, 1e-3
+"""Of learning; of the language model and the connector together on pictures, as gently as one tunes what can speak."""
 SHARES = {"mostly English": 0.9, "bilingual": 0.5}
 """Of English among the texts that the language model learns from."""
 GAMMAS = (0.5, 1.0, 2.0)
@@ -149,6 +152,7 @@ class Learner:
         parameters: Sequence[Tensor],
         steps: int,
         seed: int,
+        lr: float = LR,
     ) -> None:
         """Train on replies."""
         ids, mask, labels = self._tokens(examples)
@@ -161,7 +165,7 @@ class Learner:
             value: Tensor = out.loss
             return value
 
-        minimise(loss, parameters, steps=steps, lr=2e-3, seed=seed)
+        minimise(loss, parameters, steps=steps, lr=lr, seed=seed)
 
     def _tokens(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
         """Ids, mask and labels, padded on the right, in the form of the chat template."""
@@ -222,10 +226,13 @@ def backbone(share: float, seed: int, steps: tuple[int, int, int], sizes: tuple[
         bilingual, frozen = variant
         learner.model.load_state_dict(start)
         connector = learner.model.get_submodule("model.multi_modal_projector")
+        shown, half = looks(scenes, bilingual, seed), steps[2] // 2
+        for weights in language:
+            weights.requires_grad_(False)
+        learner.learn(shown, pixels, [*connector.parameters()], half, seed + 1)
         for weights in language:
             weights.requires_grad_(not frozen)
-        moving = [*connector.parameters(), *language]
-        learner.learn(looks(scenes, bilingual, seed), pixels, moving, steps[2], seed + 1)
+        learner.learn(shown, pixels, [*connector.parameters(), *language], half, seed + 2, TUNED_LR)
         assistant = learner.assistant()
         scores = Fidelity(LANGUAGES)(assistant, data, test)
         own = scores.examples

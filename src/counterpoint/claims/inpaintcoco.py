@@ -24,7 +24,7 @@ CONCEPTS = {
     "location": "replace relation",
 }
 ARMS: Mapping[str, Sequence[str]] = {"plain": (), "colour": ("colour",), "all": tuple(CONCEPTS)}
-SEEDS, STEPS, BATCH, LR = 3, 500, 128, 1e-3
+SEEDS, STEPS, BATCH, LR = 5, 500, 128, 1e-3
 TRAINED, TESTED = 4000, 500
 SCORES = ("text", "image", "group")
 

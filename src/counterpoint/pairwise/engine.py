@@ -10,8 +10,7 @@ panels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -213,18 +212,14 @@ class _Reduce(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         everyone = problem.everyone(tensors)
         need = [bool(g) and problem.differentiable for g in ctx.needs_input_grad[1:]]
-        tiles = _declared_tiles(problem, everyone, need)
-        first = next(tiles)
-        sweep = _one_sweep_for(problem, first[1], need)
-        tiles = chain([first], tiles)
-        del first  # with its graph
+        sweep = _one_sweep_for(problem, _declaration(problem, everyone, need), need)
         ctx.one_sweep = sweep is not None
         if sweep is not None:
-            found, gradients, ctx.learned = sweep(problem, tiles, everyone, need)
+            found, gradients, ctx.learned = sweep(problem, everyone, need)
             ctx.save_for_backward(*gradients)
             ctx.mark_non_differentiable(*(t for k, t in enumerate(found) if k != ctx.learned))
             return tuple(found)
-        results = _sweep(problem, tiles)
+        results = _sweep(problem, everyone)
         ctx.inputs = len(tensors)
         ctx.save_for_backward(*everyone, *(t for result in results for t in result))
         out: list[Tensor] = []
@@ -265,36 +260,27 @@ class _Reduce(torch.autograd.Function):
         return (None, *problem.own(gradients))
 
 
-def _declared_tiles(
-    problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]
-) -> Iterator[tuple[Block, Declared]]:
-    """All tiles with their declarations, the first one checked; with a graph only where one is used."""
-    blocks = problem.blocks(tensors, need)
+def _declaration(problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]) -> Declared:
+    """What the tiles reduce, read off a first row and checked."""
+
+    def look() -> tuple[Block, Declared]:
+        block = next(replace(problem, tile=(1, problem.tile[1])).blocks(tensors, need))
+        return block, declared(problem.terms(block.tile))
+
     with torch.set_grad_enabled(any(need)):
-        block = next(blocks)
-        found = declared(problem.terms(block.tile))
+        block, found = look()
         if any(isinstance(reduction, WholeRow) for _, _, reduction in found):
             problem.whole_rows(tensors[: problem.first_column])
-            blocks = problem.blocks(tensors, need)
-            block = next(blocks)
-            found = declared(problem.terms(block.tile))
+            block, found = look()
         if any(need):
             used = [t for _, _, reduction in found for t in reduction.used()]
             guard.check(problem.terms, used, block.leaves)
     check_sizes(found, sum(problem.row_counts), problem.m)
-    graph = _one_sweep_for(problem, found, need) is not None
-    yield block, found
-    del found
-    for block in blocks:
-        with torch.set_grad_enabled(graph):
-            found = declared(problem.terms(block.tile))
-        yield block, found
-        del found  # frees the tile before the next one
+    return found
 
 
 OneSweep: TypeAlias = Callable[
-    [Problem, Iterator[tuple[Block, Declared]], Sequence[Tensor], Sequence[bool]],
-    tuple[list[Tensor], list[Tensor], int],
+    [Problem, Sequence[Tensor], Sequence[bool]], tuple[list[Tensor], list[Tensor], int]
 ]
 """To the results, the gradients of the inputs that need one, and the place of the result that they are of."""
 
@@ -309,12 +295,13 @@ def _one_sweep_for(problem: Problem, found: Declared, need: Sequence[bool]) -> O
 
 
 @torch.no_grad()
-def _sweep(problem: Problem, tiles: Iterator[tuple[Block, Declared]]) -> list[tuple[Tensor, ...]]:
+def _sweep(problem: Problem, tensors: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
     """The results over all tiles and ranks, in the order of the layout; of rows, this rank's."""
     states: dict[Key, State] = {}
     last: dict[Key, Reduction] = {}
     references: fused.References = {}
-    for block, found in tiles:
+    for block in problem.blocks(tensors, [False] * len(tensors)):
+        found = declared(problem.terms(block.tile))
         shared_exponential = fused.parts(found, references)
         for per, name, reduction in found:
             key = (per, name)
@@ -344,16 +331,14 @@ def _sweep(problem: Problem, tiles: Iterator[tuple[Block, Declared]]) -> list[tu
 
 
 def _total_sweep(
-    problem: Problem,
-    tiles: Iterator[tuple[Block, Declared]],
-    tensors: Sequence[Tensor],
-    need: Sequence[bool],
+    problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]
 ) -> tuple[list[Tensor], list[Tensor], int]:
     """A single total sum over all tiles and ranks, and its gradients."""
     gradients = [torch.zeros_like(t) if g else None for t, g in zip(tensors, need, strict=True)]
     total: Tensor | None = None
-    for block, ((per, name, reduction),) in tiles:
+    for block in problem.blocks(tensors, need, gradients):
         with torch.enable_grad():
+            ((per, name, reduction),) = declared(problem.terms(block.tile))
             values = reduction.evaluate() if isinstance(reduction, WholeRow) else reduction.tensors[0]
         part = values.detach().sum()
         total = part if total is None else total + part
@@ -366,10 +351,7 @@ def _total_sweep(
 
 
 def _row_sweep(
-    problem: Problem,
-    tiles: Iterator[tuple[Block, Declared]],
-    tensors: Sequence[Tensor],
-    need: Sequence[bool],
+    problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]
 ) -> tuple[list[Tensor], list[Tensor], int]:
     """A log-sum-exp of each row with its gradient in that row's tensors, and what needs none beside it.
 
@@ -380,7 +362,9 @@ def _row_sweep(
     states: dict[Key, State] = {}
     last: dict[Key, Reduction] = {}
     learned: Key | None = None
-    for block, found in tiles:
+    for block in problem.blocks(tensors, need, means):
+        with torch.enable_grad():
+            found = declared(problem.terms(block.tile))
         for per, name, reduction in found:
             key = (per, name)
             if key not in states:
@@ -390,19 +374,14 @@ def _row_sweep(
             if any(t.requires_grad for t in reduction.tensors):
                 learned = key
                 (logits,) = reduction.tensors
-                maximum = logits.detach().amax(1)
+                maximum = torch.maximum(old[0], logits.detach().amax(1))
                 weights = (logits.detach() - finite(maximum)[:, None]).exp_()
-                part = [maximum, weights.sum(1)]
-                merged = reduction.merge(old, part)
-                before, now = ((s[0] - finite(merged[0])).exp() for s in (old, part))
-                wanted = [(m, leaf) for m, leaf in zip(means, block.leaves, strict=True) if m is not None]
-                gradients = torch.autograd.grad(
-                    logits, [leaf for _, leaf in wanted], weights, allow_unused=True
-                )
-                for (mean, _), gradient in zip(wanted, gradients, strict=True):
-                    if gradient is not None:
-                        kept = _scaled(mean[block.rows], before)
-                        mean[block.rows] = kept.add_(_scaled(gradient, now))
+                merged = reduction.merge(old, [maximum, weights.sum(1)])
+                before = (old[0] - finite(maximum)).exp()
+                for mean in means:
+                    if mean is not None:
+                        mean[block.rows] = _scaled(mean[block.rows], before)
+                problem.accumulate(means, block, [logits], [weights])
             else:
                 with torch.no_grad():
                     merged = reduction.merge(old, reduction.part(DIMS[per], block.start(per)))

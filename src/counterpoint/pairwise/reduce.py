@@ -25,7 +25,7 @@ Terms: TypeAlias = Callable[[Tile], Mapping[str, Mapping[str, Reduction]]]
 
 DENSE_PAIRS = 1024 * 1024
 """``auto`` forms the whole matrix up to this many pairs, and tiles above it."""
-DEFAULT_TILE = (512, 1024)
+DEFAULT_TILE = (1024, 512)
 
 _FORCED: ContextVar[tuple[Evaluator, TileSize | None] | None] = ContextVar("evaluator", default=None)
 _said: set[str] = set()
