@@ -83,12 +83,7 @@ def material(world: Scenes, rows: Rows) -> dict[str, list[Example]]:
 def episode(examples: Mapping[str, Sequence[Example]], rng: np.random.Generator) -> Prompt:
     """A conversation of up to `MOST` examples and a request of one kind, all with their replies."""
     kind = list(examples)[rng.integers(len(examples))]
-    # As many questions with an answer as without: what is rarely right is not learnt in so few steps.
-    refused = np.array([it.aside == "no" for it in examples[kind]])
-    likely = np.where(refused, 1 / max(refused.sum(), 1), 1 / (~refused).sum())
-    places = rng.choice(
-        len(refused), int(rng.integers(0, MOST + 1)) + 1, replace=False, p=likely / likely.sum()
-    )
+    places = rng.choice(len(examples[kind]), int(rng.integers(0, MOST + 1)) + 1, replace=False)
     abstention = ABSTENTIONS[rng.integers(len(ABSTENTIONS))]
     shown = [examples[kind][place] for place in places]
     if kind == "question":
