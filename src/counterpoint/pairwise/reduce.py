@@ -25,7 +25,7 @@ Terms: TypeAlias = Callable[[Tile], Mapping[str, Mapping[str, Reduction]]]
 
 DENSE_PAIRS = 1024 * 1024
 """``auto`` forms the whole matrix up to this many pairs, and tiles above it."""
-DEFAULT_TILE = (1024, 512)
+DEFAULT_TILE = (1536, 512)
 
 _FORCED: ContextVar[tuple[Evaluator, TileSize | None] | None] = ContextVar("evaluator", default=None)
 _said: set[str] = set()
@@ -100,8 +100,8 @@ def reduce(
             vectors, and computes each tile again for the exact gradient; ``distributed`` is tiled with the
             columns of all ranks; ``auto`` is distributed where there are several ranks, else dense up to
             `DENSE_PAIRS` pairs, else tiled. ``dense`` and ``tiled`` always mean this process alone.
-        tile: rows and columns of a tile, 512 and 1,024 unless stated (two megabytes: it stays in a core's cache),
-            so many fewer as each holds several vectors.
+        tile: rows and columns of a tile, 1,536 and 512 unless stated (three megabytes: it stays in the cache), so
+            many fewer as each holds several vectors.
         same_columns: every rank holds the same columns (a queue of keys, the vectors of classes) rather than
             its share of them; columns cannot be reduced then, and row numbers and totals are this rank's own.
         ranks: those whose columns meet, where it is not all (see `Ranks.part`).
