@@ -254,8 +254,12 @@ class TopK(Reduction):
         return [top, torch.cat([a[1], b[1]], 1).gather(1, order), torch.cat([a[2], b[2]], 1).gather(1, order)]
 
     def finish(self, state: State) -> tuple[Tensor, ...]:
-        order = state[0].argsort(1, descending=True)
-        return (state[1].gather(1, order), state[2].gather(1, order))
+        # Merged parts are in no order. They are put in order in place, a few rows at a time: it takes k numbers a row.
+        for keys, values, indices in zip(*(t.split(1024) for t in state), strict=True):
+            order = keys.argsort(1, descending=True)
+            values.copy_(values.gather(1, order))
+            indices.copy_(indices.gather(1, order))
+        return (state[1], state[2])
 
     def cotangents(
         self, out: Sequence[Tensor], grad: Sequence[Tensor | None], dim: Dim, start: int
