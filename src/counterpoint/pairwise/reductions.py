@@ -255,7 +255,7 @@ class TopK(Reduction):
 
     def finish(self, state: State) -> tuple[Tensor, ...]:
         # Merged parts are in no order. They are put in order in place, a few rows at a time: it takes k numbers a row.
-        for keys, values, indices in zip(*(t.split(1024) for t in state), strict=True):
+        for keys, values, indices in zip(*(torch.split(t, 1024) for t in state), strict=True):
             order = keys.argsort(1, descending=True)
             values.copy_(values.gather(1, order))
             indices.copy_(indices.gather(1, order))
