@@ -91,8 +91,8 @@ def reduce(
     """Reduce a similarity matrix that need never exist.
 
     Args:
-        terms: from a `Tile` to ``{"row" | "column" | "total": {name: Reduction}}``; called once or twice per
-            tile, and so a pure function of the tile.
+        terms: from a `Tile` to ``{"row" | "column" | "total": {name: Reduction}}``; called on a first row, to
+            see what is reduced, then once or twice per tile, and so a pure function of the tile.
         rows: tensors ``(B, ...)`` sliced with the rows.
         columns: tensors ``(M, ...)`` sliced with the columns.
         shared: tensors that every tile sees whole.
