@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..data.base import PairedData, Rows
+from ..data.items import Items
 from ..data.views import key
 from ..types import Embedder, Metric, Scores
 
@@ -74,6 +75,19 @@ def check_data(task: Task, data: PairedData) -> None:
     labels: tuple[str, ...] | None = getattr(task, "labels", None)
     if labels is not None:
         check_labels(data, labels, task.name)
+
+
+def check_items(task: Task, data: PairedData) -> None:
+    """Raise `NotApplicable` for a task of items where the first examples of the data's first test set have none."""
+    form: type[Items] | None = getattr(task, "form", None)
+    rows = next(iter(data.splits.test.values()), None)
+    if form is None or rows is None:
+        return
+    try:
+        data.items(form, rows[:8])
+    except LookupError as error:
+        reason = error.args[0] if error.args else error
+        raise NotApplicable(f"{task.name}: {reason}; leave the task out, or take other data") from error
 
 
 def scores(
