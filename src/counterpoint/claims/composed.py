@@ -59,10 +59,13 @@ class SceneTowers(nn.Module):
         initialise(self, seed)
 
     def pictures(self, x: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n d"]:
-        small = x.float() / 127.5 - 1
-        if small.shape[-1] != SIDE:
-            small = F.interpolate(small, size=SIDE, mode="area")
-        return F.normalize(self.image(small), dim=-1)
+        return F.normalize(self.image(_small(x)), dim=-1)
+
+    @torch.no_grad()
+    def places(self, x: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n 16 64"]:
+        """What the image tower sees at each place, before its last layer."""
+        grids = [self.image[:-2](_small(part)) for part in torch.split(x, 512)]
+        return torch.cat(grids).flatten(2).transpose(1, 2)
 
     def captions(self, tokens: Int[Tensor, "n L"]) -> Float[Tensor, "n d"]:
         return F.normalize(self.text(self.words(tokens)), dim=-1)
@@ -78,6 +81,11 @@ class SceneTowers(nn.Module):
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
         return a @ b.T
+
+
+def _small(x: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n 3 S S"]:
+    small = x.float() / 127.5 - 1
+    return small if small.shape[-1] == SIDE else F.interpolate(small, size=SIDE, mode="area")
 
 
 class Edited(NamedTuple):

@@ -47,7 +47,8 @@ SEEING, SPEAKING, LOOKING = 400, 600, 400
 """Steps of the vision tower on labels, of the language model on texts, and on pictures, the first half of which move
 the connector alone."""
 LR, TUNED_LR = 2e-3, 1e-3
-"""Of learning; of the language model and the connector together on pictures, as gently as one tunes what can speak."""
+"""Of learning; of language model and connector together on pictures: at `LR` that wipes out the rarer language even
+without a picture, and nothing is left to lose."""
 SHARES = {"mostly English": 0.9, "bilingual": 0.5}
 """Of English among the texts that the language model learns from."""
 GAMMAS = (0.5, 1.0, 2.0)
@@ -338,9 +339,10 @@ def run(lab: Lab) -> Sequence[Result]:
     where = "; ".join("{:g}, {:g}".format(*of("mostly English", seed)["steered, where"]) for seed in seeds)
     lab.note(
         "LLaVA-class models of about a third of a million weights: a vision tower trained on labels, a language model",
-        "trained on text-only questions of which 90 or 50 % are English, then pictures with a connector, for",
-        f"{steps[2]} steps; scenes of one dyed thing, questions and replies in English and German, detected by their",
-        "words; replies whose language cannot be told count as in none. Texts say in the question's language what the",
+        f"trained on text-only questions of which 90 or 50 % are English, then {steps[2]} steps on pictures, half of",
+        "them of the connector alone, half of both at half the rate; scenes of one dyed thing, questions and replies in",
+        "English and German, detected by their words; replies whose language cannot be told count as in none. Texts",
+        "say in the question's language what the",
         f"picture shows. Steering (layer, strength, chosen on validation scenes): {where}.",
     )
     measured = "fidelity of German questions, text only − with the picture"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..catalog.evidence import Result
 from ..data.scenes.captions import phrase
@@ -100,13 +100,6 @@ def cropped(x: UInt8[Tensor, "n 3 S S"], rng: np.random.Generator) -> UInt8[Tens
     return F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False).round().to(torch.uint8)
 
 
-@torch.no_grad()
-def features(image: nn.Sequential, pictures: UInt8[Tensor, "n 3 S S"]) -> Float[Tensor, "n places d"]:
-    """What a tower sees at each place, before its last layer."""
-    parts = (image[:-2](part.float() / 127.5 - 1) for part in torch.split(pictures, 512))
-    return torch.cat([grid.flatten(2).transpose(1, 2) for grid in parts])
-
-
 def experiment(seed: int, steps: int, read: int, quick: bool) -> Arrays:
     """Train by names and by views, mine pairs, tune by statements, and judge mined and random pairs.
 
@@ -148,9 +141,8 @@ def experiment(seed: int, steps: int, read: int, quick: bool) -> Arrays:
         "mined": mined(seen, other, test, *bounds),
         "random": alike(test, np.random.default_rng([seed, 3])),
     }
-    images = (towers.image, viewer.image)
-    learned = [features(image, data.pictures) for image in images]
-    tested = [features(image, test.pictures) for image in images]
+    learned, tested = ([model.places(own.pictures) for model in (towers, viewer)] for own in (data, test))
+    width = learned[0].shape[-1]
     by(data.statements)
     x, y = towers.embed("image", test.pictures), towers.embed("text", test.statements)
     found: Arrays = {}
@@ -164,9 +156,9 @@ def experiment(seed: int, steps: int, read: int, quick: bool) -> Arrays:
     for reader, whose in READERS.items():
         with seeded(seed, "projector"):
             project = (
-                InterleavedMixture((WIDTH, WIDTH), WIDTH)
+                InterleavedMixture((width, width), WIDTH)
                 if len(whose) == 2
-                else visual_projector(WIDTH, WIDTH)
+                else visual_projector(width, WIDTH)
             )
         model = VisualReader(project, towers.words.tokenizer, seed)
         model.train_on(
@@ -248,7 +240,7 @@ def run(lab: Lab) -> Sequence[Result]:
         f"on crops of the same pictures, {steps} steps each; pairs are of one name, among the most similar 2 % to the",
         "first and the least similar 20 % to the second. Then the contrastive model is tuned on statements of size,",
         f"colour, name and position. Mined pairs a seed: {', '.join(f'{n:g}' for n in found['mined pairs'])}.",
-        f"Part B: a small language model learns, for {READ} steps, to write the statements of pictures from the",
+        f"Part B: a small language model learns, for {read} steps, to write the statements of pictures from the",
         "sixteen places of the frozen towers that the pairs were mined with: of the contrastive one (A), of it twice",
         "(A+A), of both in turn (A+B). It is right about a pair where each picture makes its own statement likelier.",
         "Pair accuracy on mined pairs:",

@@ -96,15 +96,11 @@ def default_tasks(data: PairedData) -> tuple[str, ...]:
 
 
 def applicable(data: PairedData, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of some tasks that the data has labels and items for, in its first test set."""
+    """Those of some tasks that the data has labels for, and all its test sets items."""
     found = []
     for name in names:
-        task = create(name)
-        form = getattr(task, "form", None)
-        with suppress(NotApplicable, LookupError):
-            check_data(task, data)
-            if form is not None:
-                data.items(form, next(iter(data.splits.test.values())))
+        with suppress(NotApplicable):
+            check_data(create(name), data)
             found.append(name)
     return tuple(found)
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..data.base import PairedData, Rows
+from ..data.base import PairedData, Rows, SomeItems
 from ..data.items import Items
 from ..data.views import key
 from ..types import Embedder, Metric, Scores
@@ -70,24 +70,34 @@ def check_labels(data: PairedData, wanted: tuple[str, ...], task: str) -> tuple[
     return found
 
 
+def items_of(
+    data: PairedData, form: type[SomeItems], rows: Rows, task: str, kinds: Sequence[str] | None = None
+) -> SomeItems:
+    """The items of some rows.
+
+    Raises:
+        NotApplicable: if there are none of this form, or of these kinds.
+    """
+    wanted = form.__name__.lower() + ("" if kinds is None else f" of kind {', '.join(kinds)}")
+    try:
+        items = data.items(form, rows, kinds)
+    except LookupError as error:
+        reason = error.args[0] if error.args else error
+        raise NotApplicable(f"{task} asks about {wanted}, and there are none: {reason}") from error
+    if not len(items):
+        raise NotApplicable(f"{task} asks about {wanted}, and these rows of {data.name!r} have none")
+    return items
+
+
 def check_data(task: Task, data: PairedData) -> None:
-    """Raise `NotApplicable` for a task of labels where the data has none of them."""
+    """Raise `NotApplicable` for a task of labels or items where the data or one of its test sets has none of them."""
     labels: tuple[str, ...] | None = getattr(task, "labels", None)
     if labels is not None:
         check_labels(data, labels, task.name)
-
-
-def check_items(task: Task, data: PairedData) -> None:
-    """Raise `NotApplicable` for a task of items where the first examples of the data's first test set have none."""
     form: type[Items] | None = getattr(task, "form", None)
-    rows = next(iter(data.splits.test.values()), None)
-    if form is None or rows is None:
-        return
-    try:
-        data.items(form, rows[:8])
-    except LookupError as error:
-        reason = error.args[0] if error.args else error
-        raise NotApplicable(f"{task.name}: {reason}; leave the task out, or take other data") from error
+    if form is not None:
+        for rows in data.splits.test.values():
+            items_of(data, form, rows, task.name)
 
 
 def scores(

@@ -12,7 +12,7 @@ from ..data.base import PairedData
 from ..data.source import load as load_data
 from ..diagnostics import describe
 from ..evaluation import DEFAULT_TASKS, create, evaluate
-from ..evaluation.task import check_data, check_items
+from ..evaluation.task import check_data
 from ..files import latest_checkpoint, write_json, writing
 from ..methods.arm import Arm
 from ..methods.base import Method, TwoTower
@@ -64,9 +64,8 @@ def _run(
         data = load_data(what.data, what.recipe.towers.image_size)
         if tasks is not None and test:
             check_tasks(what.arm, tasks)
-            for task in map(create, tasks):
-                check_data(task, data)
-                check_items(task, data)
+            for task in tasks:
+                check_data(create(task), data)
         if first:
             what.claim(folder)
         method, loader = start(what, data, folder / "tokenizer.json")

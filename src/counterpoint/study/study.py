@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..data.source import load as load_data
 from ..evaluation import create, default_tasks
-from ..evaluation.task import check_data, check_items
+from ..evaluation.task import check_data
 from ..files import write_json
 from ..methods.arm import Arm
 from ..recipes import Recipe
@@ -208,7 +208,6 @@ def check(design: Design) -> None:
     data = load_data(design.data, design.recipe.towers.image_size)
     for task in tasks:
         check_data(task, data)
-        check_items(task, data)
 
 
 def default_folder(design: Design) -> Path:

@@ -16,7 +16,8 @@ from ...data.scenes.chat import prompt
 from ...types import Metric, Scores
 from ..compositional.asking import classes, item_scores
 from ..statistic import class_and_hit, mean, mean_per_class
-from .asking import YES_OR_NO, is_right, items_of, replies_to
+from ..task import items_of
+from .asking import YES_OR_NO, is_right, replies_to
 from .base import Assistant
 
 KINDS = ("existence", "choose count", "choose colour", "relation")

@@ -6,10 +6,8 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 
-from ...data.base import PairedData, Rows, SomeItems
 from ...data.items import Contents, Question, Questions
 from ..compositional.asking import batches
-from ..task import NotApplicable
 from .base import Assistant, Prompt
 
 HELD = 256
@@ -17,24 +15,6 @@ HELD = 256
 YES_OR_NO = ("yes", "no")
 _ARTICLES = ("a", "an", "the")
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-
-
-def items_of(
-    data: PairedData, form: type[SomeItems], rows: Rows, task: str, kinds: Sequence[str] | None = None
-) -> SomeItems:
-    """The items of some rows.
-
-    Raises:
-        NotApplicable: if the data has none of this form, or of these kinds.
-    """
-    try:
-        items = data.items(form, rows, kinds)
-    except LookupError as error:
-        raise NotApplicable(f"{task} asks about {form.__name__.lower()}: {error.args[0]}") from error
-    if not len(items):
-        wanted = form.__name__.lower() + ("" if kinds is None else f" of kind {', '.join(kinds)}")
-        raise NotApplicable(f"{task}: the rows of {data.name!r} have no {wanted}")
-    return items
 
 
 def prompts_of(

@@ -25,8 +25,8 @@ from ...registry import unknown
 from ...types import Assistant, Embedder, Metric, Prompt, Scores, Turn
 from ..compositional.asking import batches, beats
 from ..statistic import mean
-from ..task import NotApplicable, similarity, table
-from .asking import HELD, is_right, items_of
+from ..task import NotApplicable, items_of, similarity, table
+from .asking import HELD, is_right
 
 NAME = "vlb"
 VANILLA = "vanilla"

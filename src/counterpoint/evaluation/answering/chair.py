@@ -12,7 +12,8 @@ from ...data.scenes.chat import INSTRUCTIONS
 from ...types import Metric, Scores
 from ..compositional.asking import item_scores
 from ..statistic import mean, share, whole_and_part
-from .asking import items_of, replies_to
+from ..task import items_of
+from .asking import replies_to
 from .base import Assistant
 from .mentions import Mentions
 

@@ -14,8 +14,8 @@ from ...data.scenes.chat import prompt
 from ...types import Metric, Scores
 from ..compositional.asking import classes
 from ..statistic import class_and_hit, mean, mean_per_class
-from ..task import table
-from .asking import is_right, items_of, replies_to
+from ..task import items_of, table
+from .asking import is_right, replies_to
 from .base import Assistant
 
 KINDS = ("existence", "count", "colour", "relation")

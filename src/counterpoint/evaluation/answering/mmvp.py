@@ -16,8 +16,8 @@ from ...data.items import Question, Squares, TwinQuestions
 from ...types import Metric, Scores
 from ..compositional.asking import batches, classes, item_scores
 from ..statistic import class_and_hit, mean, mean_per_class
-from ..task import NotApplicable
-from .asking import HELD, items_of, normalised
+from ..task import NotApplicable, items_of
+from .asking import HELD, normalised
 from .base import Assistant, Prompt
 
 WHICH = "Which caption describes the picture best?"

@@ -16,7 +16,8 @@ from ...decoding import debiased
 from ...types import Metric, Scores
 from ..compositional.asking import item_scores, right_and_margin
 from ..statistic import mean
-from .asking import items_of, prompts_of
+from ..task import items_of
+from .asking import prompts_of
 from .base import Assistant
 
 KINDS = ("choose count", "choose colour", "choose size")

@@ -12,8 +12,8 @@ from ...data.items import Questions
 from ...data.scenes.chat import prompt
 from ...types import Metric, Scores
 from ..statistic import f1, mean, precision, recall, true_and_predicted
-from ..task import NotApplicable, table
-from .asking import YES_OR_NO, first_word, items_of, replies_to, says_yes
+from ..task import NotApplicable, items_of, table
+from .asking import YES_OR_NO, first_word, replies_to, says_yes
 from .base import Assistant
 
 SPLITS = {

@@ -14,7 +14,8 @@ from ...registry import unknown
 from ...types import Metric, Scores
 from ..compositional.asking import item_scores
 from ..statistic import mean, share, whole_and_part
-from .asking import is_right, items_of, replies_to
+from ..task import items_of
+from .asking import is_right, replies_to
 from .base import Assistant
 
 KINDS = ("existence", "count", "colour", "relation")

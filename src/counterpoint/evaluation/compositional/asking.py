@@ -13,7 +13,8 @@ from ...data.base import Rows, SomeItems
 from ...data.items import Choices, Items, Squares
 from ...diagnostics.features import Features
 from ...types import Metric, Scores
-from ..task import NotApplicable, similarity, table
+from ..task import items_of as task_items
+from ..task import similarity, table
 
 BATCH = 64
 """Items whose pictures are held at once."""
@@ -26,19 +27,13 @@ def items_of(features: Features, form: type[SomeItems], rows: Rows, task: str) -
     """The items of some rows of the features' data, the same for every task that asks.
 
     Raises:
-        NotApplicable: if the data has none of this form.
-        ValueError: if these rows have none, or two items have the same id.
+        NotApplicable: if these rows have none of this form.
+        ValueError: if two items have the same id.
     """
-    data, wanted = features.data, form.__name__.lower()
-    try:
-        items = features.once(("items", form, rows.tobytes()), lambda: data.items(form, rows))
-    except LookupError as error:
-        reason = error.args[0] if error.args else error
-        raise NotApplicable(f"{task} asks about {wanted}, and there are none: {reason}") from error
-    if not len(items):
-        raise ValueError(f"{task}: the test set of {data.name!r} has no {wanted} in its rows")
+    data = features.data
+    items = features.once(("items", form, rows.tobytes()), lambda: task_items(data, form, rows, task))
     if len(np.unique(items.ids)) < len(items):
-        raise ValueError(f"{task}: two {wanted} of {data.name!r} have the same id")
+        raise ValueError(f"{task}: two {form.__name__.lower()} of {data.name!r} have the same id")
     return items
 
 

@@ -17,8 +17,7 @@ from ....data.views import key
 from ....decoding.prompts import digest_of
 from ....registry import unknown
 from ....types import Assistant, Picture, Prompt, Turn
-from ...task import NotApplicable
-from ..asking import items_of
+from ...task import NotApplicable, items_of
 
 POOL = 256
 """Rows of the training data among which examples are drawn, at most."""
