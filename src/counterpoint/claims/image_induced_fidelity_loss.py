@@ -340,8 +340,8 @@ def run(lab: Lab) -> Sequence[Result]:
     lab.note(
         "LLaVA-class models of about a third of a million weights: a vision tower trained on labels, a language model",
         f"trained on text-only questions of which 90 or 50 % are English, then {steps[2]} steps on pictures, half of",
-        "them of the connector alone, half of both at half the rate; scenes of one dyed thing, questions and replies in",
-        "English and German, detected by their words; replies whose language cannot be told count as in none. Texts",
+        "them of the connector alone, half of both at half the rate; scenes of one dyed thing, questions and replies",
+        "in English and German, detected by their words; those whose language cannot be told count as in none. Texts",
         "say in the question's language what the",
         f"picture shows. Steering (layer, strength, chosen on validation scenes): {where}.",
     )

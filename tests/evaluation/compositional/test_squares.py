@@ -156,7 +156,7 @@ def test_data_without_squares_is_refused_by_name() -> None:
 
 
 def test_items_must_be_there_and_told_apart() -> None:
-    with pytest.raises(ValueError, match="asks about squares, and these rows of .* have none"):
+    with pytest.raises(ValueError, match=r"asks about squares, and these rows of .* have none"):
         score("bivlc", ItemData(HandSquares([], [])), Blind())
     twice = ItemData(HandSquares([("a", "b"), ("c", "d")], ["x", "x"], [3, 3]))
     with pytest.raises(ValueError, match="two squares of 'hand-made' have the same id"):
