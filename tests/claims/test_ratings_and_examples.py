@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 
 from counterpoint.claims import evalign_icl, pmt2i, q_boost
 from counterpoint.data.scenes.world import Scenes
+from counterpoint.evaluation.answering.in_context.abstention import RELEVANT
 
 
 def test_only_replies_are_learned_their_end_included() -> None:
@@ -34,6 +37,16 @@ def test_an_episode_abstains_in_one_way_and_shows_what_it_asks() -> None:
         ways |= said
     assert lengths == set(range(1, evalign_icl.MOST + 2))
     assert ways == set(evalign_icl.ABSTENTIONS)
+
+
+def test_an_episode_asks_as_often_after_what_is_not_there() -> None:
+    world = Scenes.parse("scenes:tiny,train=200,validation=1,test=1")
+    examples = evalign_icl.material(world, world.splits.train)
+    rng = np.random.default_rng(0)
+    turns = [turn for _ in range(400) for turn in evalign_icl.episode(examples, rng).turns]
+    said = Counter(turn.reply for turn in turns if turn.text.endswith(RELEVANT))
+    assert said.total() > 200
+    assert abs(said["Yes."] - said["No."]) < 4 * said.total() ** 0.5  # four standard deviations of a fair coin
 
 
 def test_ratings_of_a_perfect_model_and_of_one_that_knows_a_single_word() -> None:

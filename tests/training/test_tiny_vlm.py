@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from counterpoint.cli import main
 from counterpoint.data.scenes.dials import Dials
 from counterpoint.data.scenes.draws import Draws
+from counterpoint.data.scenes.questions import named
 from counterpoint.data.scenes.scene import Scene, Thing
 from counterpoint.data.scenes.world import Scenes
 from counterpoint.networks.tiny_vlm import build, processor, train_tokenizer
@@ -24,18 +26,20 @@ from counterpoint.training.tiny_vlm.conversations import (
     DETAILED,
     LEVELS,
     RATING,
+    Exchange,
     Packer,
     corpus,
     exchanges,
     rating,
 )
+from counterpoint.training.tiny_vlm.grounding import first_token
 from counterpoint.training.tiny_vlm.perception import PLACES, Perception, targets
 from counterpoint.training.tiny_vlm.train import features, train_tiny_vlm
 
 SMALL = {
     "patch": 32,
     "vision": {"width": 16, "layers": 1, "heads": 2},
-    "language": {"width": 16, "layers": 2, "heads": 2},
+    "language": {"width": 16, "layers": 3, "heads": 2},
     "vocabulary": 300,
     "perception": {"steps": 3, "batch": 4},
     "conversation": {"steps": 3, "batch": 4, "tokens": 200},
@@ -59,7 +63,7 @@ class TestWhatItIsTaught:
         said = Counter(
             (reply, text.startswith(("Is there a ", "Is there an ")))
             for row in range(400)
-            for text, reply in exchanges(many, row)
+            for text, reply, _ in exchanges(many, row)
         )
         for existence in (True, False):
             yes, no = said["Yes.", existence], said["No.", existence]
@@ -73,7 +77,7 @@ class TestWhatItIsTaught:
         assert list(exchanges(world, 3)) == list(exchanges(world, 3))
 
     def test_captions_come_short_and_long(self, world: Scenes) -> None:
-        told = dict(exchanges(world, 0))
+        told = {one.asked: one.reply for one in exchanges(world, 0)}
         assert next(told[text] for text in DETAILED if text in told).count(".") >= 2
         assert all(reply.endswith(".") for reply in told.values())
 
@@ -92,14 +96,37 @@ class TestWhatItIsTaught:
         answers = Counter[str]()
         for row in range(60):
             single = {t.concept for t in many.scene(row) if many.scene(row).counts()[t.concept] == 1}
-            found = [reply for text, reply in exchanges(many, row) if text.startswith("In which part of")]
+            found = [reply for text, reply, _ in exchanges(many, row) if text.startswith("In which part of")]
             assert len(found) == min(2, len(single))
             answers.update(found)
         assert len(answers) >= 7  # of the nine parts
         assert {"At the top left.", "At the right.", "In the middle."} <= set(answers)
 
+    def test_the_fact_is_what_an_open_question_would_be_answered(self) -> None:
+        many = Scenes.parse("scenes:companions,train=60")
+        opposite = {"left": "right", "right": "left", "above": "below", "below": "above"}
+        seen = Counter[str]()
+        for row in range(60):
+            scene = many.scene(row)
+            colours = {named(thing.concept, "the"): thing.colour for thing in scene}
+            for asked, reply, fact in exchanges(many, row):
+                if found := re.search(r"Is (the \w+) (red|yellow|green|blue|purple)\?", asked):
+                    assert fact == colours[found[1]]
+                    assert (fact == found[2]) == (reply == "Yes.")
+                    seen["colour"] += 1
+                elif found := re.search(r"Is the \w+ (?:to the )?(left|right|above|below)\b", asked):
+                    assert fact == (found[1] if reply == "Yes." else opposite[found[1]])
+                    seen["relation"] += 1
+                elif asked.startswith(("What colour", "Where is the", "How many")):
+                    assert fact in reply.lower().split(".")[0].split()
+                    seen["open"] += 1
+                elif asked.startswith(("Is there a", "Which of these", "What is in")):
+                    assert fact == "" or "exactly" in asked
+        assert min(seen.values()) > 10
+        assert len(seen) == 3
+
     def test_every_scene_is_rated(self, world: Scenes) -> None:
-        assert all(RATING in dict(exchanges(world, row)) for row in range(5))
+        assert all(RATING in {one.asked for one in exchanges(world, row)} for row in range(5))
 
 
 class TestPerception:
@@ -146,7 +173,7 @@ class TestPacks:
     @pytest.mark.parametrize("blind", [0.0, 1.0])
     def test_packed_is_alone(self, world: Scenes, recipe: TinyVLM, blind: float) -> None:
         told = [list(exchanges(world, row)) for row in range(2)]
-        tokenizer = train_tokenizer({text for one in told for pair in one for text in pair}, 300)
+        tokenizer = train_tokenizer({text for own in told for one in own for text in one[:2]}, 300)
         torch.manual_seed(1)
         model = build(recipe, tokenizer).double().eval()
         reader = processor(recipe, tokenizer)
@@ -181,7 +208,7 @@ class TestPacks:
 
     def test_only_replies_are_learned(self, world: Scenes, recipe: TinyVLM) -> None:
         told = [list(exchanges(world, row)) for row in range(3)]
-        tokenizer = train_tokenizer({text for one in told for pair in one for text in pair}, 300)
+        tokenizer = train_tokenizer({text for own in told for one in own for text in one[:2]}, 300)
         packs = Packer(corpus(told, tokenizer), tokenizer, recipe)(np.arange(3), np.random.default_rng(0))
         learned = [
             tokenizer.decode(row[row >= 0]).replace("<end>", "\n").splitlines() for row in packs.targets
@@ -189,7 +216,21 @@ class TestPacks:
         for row, replies in enumerate(learned):
             assert len(replies) >= 2
             assert packs.weights[row].sum() == pytest.approx(len(replies))
-            assert set(replies) <= {reply for _, reply in told[row]}
+            assert set(replies) <= {one.reply for one in told[row]}
+
+    @pytest.mark.parametrize("blind", [0.0, 1.0])
+    def test_facts_stand_where_a_reply_begins_and_the_picture_is_seen(
+        self, world: Scenes, recipe: TinyVLM, blind: float
+    ) -> None:
+        told = [[Exchange("Is the cat red?", "No.", "blue"), Exchange("Is there a cat?", "Yes.")]]
+        tokenizer = train_tokenizer([" Is the cat red? blue there a"] * 20, 300)
+        changed = recipe.model_copy(update={"blind": blind})
+        packs = Packer(corpus(told, tokenizer), tokenizer, changed)(np.arange(1), np.random.default_rng(0))
+        begins = packs.tokens == tokenizer.convert_tokens_to_ids("<assistant>")
+        assert begins.sum() == 2
+        facts = packs.facts[packs.facts != -100].tolist()
+        assert facts == ([] if blind else [first_token(tokenizer, "blue")])
+        assert begins[packs.facts != -100].all()
 
     @staticmethod
     def _logits(model: torch.nn.Module, packs: object, pictures: Tensor) -> Tensor:
@@ -263,9 +304,9 @@ class TestTraining:
         with pytest.raises(ValueError, match="256 bytes"):
             train_tiny_vlm(world, tmp_path, TinyVLM.model_validate(SMALL | {"vocabulary": 100}))
 
-    def test_a_language_model_without_a_second_layer(self, world: Scenes, tmp_path: Path) -> None:
-        shallow = SMALL | {"language": {"width": 16, "layers": 1, "heads": 2}}
-        with pytest.raises(ValueError, match=r"language\.layers=1"):
+    def test_a_language_model_without_a_third_layer(self, world: Scenes, tmp_path: Path) -> None:
+        shallow = SMALL | {"language": {"width": 16, "layers": 2, "heads": 2}}
+        with pytest.raises(ValueError, match=r"language\.layers=2"):
             train_tiny_vlm(world, tmp_path, TinyVLM.model_validate(shallow))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterpoint.data.scenes.dials import Dials
 from counterpoint.networks.tiny_vlm import train_tokenizer
-from counterpoint.training.tiny_vlm.grounding import FIRST, HEADS, Grounding
+from counterpoint.training.tiny_vlm.grounding import FIRST, HEADS, NO_WORD, Grounding
 from counterpoint.training.tiny_vlm.perception import PLACES, Targets
 
 DIALS = Dials(concepts=("cat", "dog"), colours=("red", "blue"), objects=1)
@@ -116,3 +116,10 @@ class TestKnowing:
         plain = there([1, 0, 0, 0], [1, 0, 0, 0], [6, 0, 0, 0], [6, 0, 0, 0])
         tokens = torch.tensor([[token("cat"), token("dog"), token("red")]])
         assert grounding.knowing(READS_ITSELF, logits({}, {}, {}), tokens, SEES, plain).item() == 0
+
+
+def test_concluding_is_the_cross_entropy_of_the_fact_where_there_is_one(grounding: Grounding) -> None:
+    states = logits({"red": 0.9}, {"red": 0.25}, {"left": 0.5})
+    facts = torch.tensor([[NO_WORD, token("red"), token("left")]])
+    assert grounding.concluding(READS_ITSELF, states, facts).item() == pytest.approx(1.5 * math.log(2), rel=1e-5)
+    assert grounding.concluding(READS_ITSELF, states, torch.full((1, 3), NO_WORD)).item() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,7 +32,7 @@ from . import measure
 from .claim import Arrays, Claim, Lab
 from .descent import minimise
 
-SEEDS, ROWS, STEPS, BATCH, LR = 5, 50, 240, 16, 5e-4
+SEEDS, ROWS, STEPS, BATCH, LR = 5, 50, 400, 16, 5e-4
 """Draws of the examples; pictures that are asked about; steps of the tuning and episodes in each."""
 MOST = 4
 SHOTS = (NOTHING, ZERO_SHOT, Shots(2), Shots(MOST))
@@ -81,9 +82,15 @@ def material(world: Scenes, rows: Rows) -> dict[str, list[Example]]:
 
 
 def episode(examples: Mapping[str, Sequence[Example]], rng: np.random.Generator) -> Prompt:
-    """A conversation of up to `MOST` examples and a request of one kind, all with their replies."""
+    """A conversation of up to `MOST` examples and a request of one kind, all with their replies.
+
+    Absurd questions are as likely as all others together, so that always answering is no good guess.
+    """
     kind = list(examples)[rng.integers(len(examples))]
-    places = rng.choice(len(examples[kind]), int(rng.integers(0, MOST + 1)) + 1, replace=False)
+    asides = [it.aside for it in examples[kind]]
+    times = Counter(asides)
+    chances = np.array([1 / (len(times) * times[aside]) for aside in asides])
+    places = rng.choice(len(asides), int(rng.integers(0, MOST + 1)) + 1, replace=False, p=chances)
     abstention = ABSTENTIONS[rng.integers(len(ABSTENTIONS))]
     shown = [examples[kind][place] for place in places]
     if kind == "question":

@@ -86,7 +86,7 @@ def mostly_yes(data: Scenes, row: int, seed: int) -> list[Exchange]:
         answers = {question.answer: question for question in pair}
         if answers:
             one = answers["yes" if draws.happens("yes", YES) else "no"]
-            found.append((prompt(one), one.answer.capitalize() + "."))
+            found.append(Exchange(prompt(one), one.answer.capitalize() + "."))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -90,14 +90,18 @@ def items_of(
 
 
 def check_data(task: Task, data: PairedData) -> None:
-    """Raise `NotApplicable` for a task of labels or items where the data or one of its test sets has none of them."""
+    """Raise `NotApplicable` for a task of labels or items where the data or one of its test sets has none of them.
+
+    A task that asks more of its items than their form has a ``check_items``.
+    """
     labels: tuple[str, ...] | None = getattr(task, "labels", None)
     if labels is not None:
         check_labels(data, labels, task.name)
     form: type[Items] | None = getattr(task, "form", None)
     if form is not None:
+        check_items: Callable[[Items], None] = getattr(task, "check_items", lambda items: None)
         for rows in data.splits.test.values():
-            items_of(data, form, rows, task.name)
+            check_items(items_of(data, form, rows, task.name))
 
 
 def scores(

@@ -15,6 +15,7 @@ from ...data.items import Choices
 from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import mean
+from ..task import NotApplicable
 from .asking import ROUNDING, item_scores, items_of, option_similarities, right_and_margin
 
 WORDS = [
@@ -45,8 +46,7 @@ class CountToTen:
     ``number``, the true one, and ``said``, from which `confusion` makes its matrix.
 
     Raises:
-        NotApplicable: if the data has no choices.
-        ValueError: if the options of an item do not differ in one number.
+        NotApplicable: if the data has no choices, or the options of an item do not differ in one number.
 
     Source: Paiss et al., "Teaching CLIP to Count to Ten" (2023), arXiv 2302.12066.
     """
@@ -60,10 +60,7 @@ class CountToTen:
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         features = Features.of(model, data)
         items = items_of(features, Choices, rows, self.name)
-        numbers = [
-            numbers_said(options, f"item {k}")
-            for k, options in zip(items.ids.tolist(), items.options, strict=True)
-        ]
+        numbers = self._numbers(items)
         similarities = option_similarities(features, items)
         right, margin = right_and_margin(similarities, items.answers)
         true = np.array([n[a] for n, a in zip(numbers, items.answers, strict=True)])
@@ -83,6 +80,19 @@ class CountToTen:
             ),
         }
         return item_scores(self.name, items, outcomes, metrics)
+
+    def check_items(self, items: Choices) -> None:
+        """Raise `NotApplicable` for an item whose options do not differ in one number."""
+        self._numbers(items)
+
+    def _numbers(self, items: Choices) -> list[Int[np.ndarray, " options"]]:
+        try:
+            return [
+                numbers_said(options, f"item {k}")
+                for k, options in zip(items.ids.tolist(), items.options, strict=True)
+            ]
+        except ValueError as error:
+            raise NotApplicable(f"{self.name}: {error}") from error
 
 
 def numbers_said(options: Sequence[str], where: str = "the options") -> Int[np.ndarray, " options"]:

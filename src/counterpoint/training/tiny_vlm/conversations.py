@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,22 +15,35 @@ from transformers import PreTrainedTokenizerFast
 from ...data.items import Question
 from ...data.scenes import captions, chat, paragraphs
 from ...data.scenes.draws import Draws
+from ...data.scenes.grammar import grammar
 from ...data.scenes.questions import QuestionKind, named, questions
 from ...data.scenes.requests import INSTRUCTIONS as REQUESTS
-from ...data.scenes.scene import UNIT, Scene, Thing
+from ...data.scenes.scene import COLOURS, UNIT, Scene, Thing
 from ...data.scenes.world import Scenes
 from ...decoding.assistant import DESCRIBE, DESCRIBED
 from ...networks.tiny_vlm import ASSISTANT, END, IMAGE, START, USER
 from ...recipes.tiny_vlm import TinyVLM
+from .grounding import NO_WORD, first_token
 
-Exchange = tuple[str, str]
-"""What is asked, and the reply."""
+
+class Exchange(NamedTuple):
+    """What is asked, and the reply.
+
+    Attributes:
+        asked, reply: as they are written.
+        fact: the word that the picture tells and the reply rests on: *blue* of "Is the cat red?"; empty for none.
+    """
+
+    asked: str
+    reply: str
+    fact: str = ""
+
 
 ASKED: dict[QuestionKind, int] = {
     "existence": 2,
     "count": 1,
     "choose count": 2,
-    "colour": 1,
+    "colour": 2,
     "choose colour": 1,
     "size": 1,
     "relation": 3,
@@ -39,6 +53,18 @@ ASKED: dict[QuestionKind, int] = {
 }
 """How often a scene is asked a question of each kind. ``adversarial existence`` is left out: it would teach that the
 usual partner of what is there is as often absent, and so take away the bias that the world has."""
+_SIDES = {"left": "right", "right": "left", "above": "below", "below": "above"}
+_ENGLISH = grammar("en").lexicon
+_TOLD: dict[str, Collection[str]] = {
+    "colour": COLOURS,
+    "choose colour": COLOURS,
+    "size": {words[0][0] for words in _ENGLISH.sizes.values()},
+    "count": _ENGLISH.numbers,
+    "choose count": _ENGLISH.numbers,
+    "relation": _SIDES,
+    "choose relation": _SIDES,
+}
+"""The words of which a picture tells one about questions of a kind."""
 _CLOSED = ("choose object", "choose relation")  # what can be answered is part of these questions
 _FEWER = 0.7  # of the answers "one", which would be most numbers, are left out
 _LED, _RIGHT = 0.15, 0.8  # of the questions have a lead, of which so many are right: enough to be believed
@@ -82,17 +108,33 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
                 text = _led(one, text, draws)
             elif draws.happens(f"{kind} described", _DESCRIBED):
                 text = DESCRIBED.format(description=caption, question=text)
-            yield text, _sentence(one.answer)
+            yield Exchange(text, _sentence(one.answer), fact(one))
     draws = Draws(world.preset.seed, index, stream)
     single = [thing for thing in scene if scene.counts()[thing.concept] == 1]
     for thing in draws.sample("placed", single, min(PLACED, len(single))):
-        yield PART.format(named(thing.concept, "the")), _sentence(place(thing))
+        yield Exchange(PART.format(named(thing.concept, "the")), _sentence(place(thing)))
     told = captions.short(scene, "en", draws)
-    yield draws.choice("instruction", chat.INSTRUCTIONS), _sentence(told.text)
+    yield Exchange(draws.choice("instruction", chat.INSTRUCTIONS), _sentence(told.text))
     detailed = " ".join(_sentence(each.text) for each in paragraphs.long(scene, "en", draws))
-    yield draws.choice("detailed", DETAILED), detailed
-    yield LIST, _sentence(", ".join(captions.tags(scene)))
-    yield RATING, _sentence(rating(scene, draws))
+    yield Exchange(draws.choice("detailed", DETAILED), detailed)
+    yield Exchange(LIST, _sentence(", ".join(captions.tags(scene))))
+    yield Exchange(RATING, _sentence(rating(scene, draws)))
+
+
+def fact(question: Question) -> str:
+    """The colour, size, number or side that the picture tells about what is asked; empty for other questions.
+
+    >>> fact(Question("colour", "Is the cat red?", "no", ("yes", "no"), "the cat is blue"))
+    'blue'
+    >>> fact(Question("relation", "Is the dog above the cat?", "no", ("yes", "no"), "the cat is above the dog"))
+    'below'
+    """
+    if question.kind not in _TOLD:
+        return ""
+    known = _TOLD[question.kind]
+    word = next((word for word in (question.reason or question.answer).split() if word in known), "")
+    turned = question.kind == "relation" and question.answer == "no"  # its reason is about the other one
+    return _SIDES.get(word, word) if turned else word
 
 
 def _led(question: Question, text: str, draws: Draws) -> str:
@@ -136,12 +178,14 @@ class Corpus:
     Attributes:
         tokens: of all exchanges behind one another: what is asked, ``<assistant>``, the reply, ``<end>``.
         reply: which of the tokens belong to a reply (its end included).
+        facts: where an exchange has one, the first token of its fact at its ``<assistant>``; else −100.
         starts: where each exchange starts, and the end of the last one.
         rows: the first exchange of each scene, and the end of the last one.
     """
 
     tokens: Int[np.ndarray, " t"]
     reply: Bool[np.ndarray, " t"]
+    facts: Int[np.ndarray, " t"]
     starts: Int[np.ndarray, " e"]
     rows: Int[np.ndarray, " n"]
 
@@ -150,17 +194,20 @@ def corpus(told: Sequence[Sequence[Exchange]], tokenizer: PreTrainedTokenizerFas
     """The exchanges of scenes as tokens."""
     assistant, end = tokenizer.convert_tokens_to_ids([ASSISTANT, END])
     flat = [exchange for one in told for exchange in one]
-    asked = tokenizer([text for text, _ in flat], add_special_tokens=False)["input_ids"]
-    replied = tokenizer([reply for _, reply in flat], add_special_tokens=False)["input_ids"]
+    asked = tokenizer([one.asked for one in flat], add_special_tokens=False)["input_ids"]
+    replied = tokenizer([one.reply for one in flat], add_special_tokens=False)["input_ids"]
+    known = {word: first_token(tokenizer, word) for word in {one.fact for one in flat}}
     tokens: list[int] = []
     reply: list[bool] = []
+    facts: list[int] = []
     starts = [0]
-    for question, answer in zip(asked, replied, strict=True):
+    for one, question, answer in zip(flat, asked, replied, strict=True):
         tokens += [*question, assistant, *answer, end]
         reply += [False] * (len(question) + 1) + [True] * (len(answer) + 1)
+        facts += [*[NO_WORD] * len(question), known[one.fact], *[NO_WORD] * (len(answer) + 1)]
         starts.append(len(tokens))
     rows = np.cumsum([0, *(len(one) for one in told)])
-    return Corpus(np.array(tokens, np.int32), np.array(reply), np.array(starts), rows)
+    return Corpus(np.array(tokens, np.int32), np.array(reply), np.array(facts), np.array(starts), rows)
 
 
 @dataclass(frozen=True)
@@ -175,6 +222,7 @@ class Packs:
         positions: of the tokens, as each conversation counts them.
         targets: the next token where that belongs to a reply, else −100.
         weights: of the targets; those of a reply sum to one, so that a word counts as much as a paragraph.
+        facts: at an ``<assistant>`` that sees the picture the first token of the exchange's fact, else −100.
         mask: 0 where a token sees another, −∞ where not.
     """
 
@@ -182,6 +230,7 @@ class Packs:
     positions: Int[Tensor, "n t"]
     targets: Int[Tensor, "n t"]
     weights: Float[Tensor, "n t"]
+    facts: Int[Tensor, "n t"]
     mask: Float[Tensor, "n 1 t t"]
 
 
@@ -209,9 +258,11 @@ class Packer:
         positions = np.zeros((n, length), np.int64)
         block = np.full((n, length), -2)  # of padding: it sees itself alone
         blind = np.zeros((n, length), np.bool_)
-        targets, weights = np.full((n, length), -100), np.zeros((n, length), np.float32)
-        for i, (own, places, weight, blocks, unseeing) in enumerate(packs):
+        targets, weights = np.full((n, length), NO_WORD), np.zeros((n, length), np.float32)
+        facts = np.full((n, length), NO_WORD)
+        for i, (own, places, weight, told, blocks, unseeing) in enumerate(packs):
             end = len(own)
+            facts[i, :end] = np.where(unseeing, NO_WORD, told)
             tokens[i, :end], positions[i, :end] = own, places
             block[i, :end], blind[i, :end] = blocks, unseeing
             targets[i, : end - 1][weight[1:] > 0] = own[1:][weight[1:] > 0]
@@ -227,21 +278,26 @@ class Packer:
             torch.from_numpy(positions),
             torch.from_numpy(targets),
             torch.from_numpy(weights),
+            torch.from_numpy(facts),
             mask,
         )
 
     def _pack(self, row: int, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Tokens, positions, weights of replies, their conversation (−1: before all), whether it is blind."""
+        """Tokens, positions, weights of replies, facts, their conversation (−1: before all), whether it is blind."""
         corpus, recipe, prefix = self.corpus, self.recipe, len(self._prefix)
+        nothing = np.full(prefix, NO_WORD)
+        outside = np.full(prefix, -1)
         parts = [
-            (self._prefix, np.arange(prefix), np.zeros(prefix), np.full(prefix, -1), np.zeros(prefix, bool))
+            (self._prefix, np.arange(prefix), np.zeros(prefix), nothing, outside, np.zeros(prefix, bool))
         ]
         number, position, blind, room = -1, 0, False, recipe.conversation.tokens
         for exchange in generator.permutation(np.arange(corpus.rows[row], corpus.rows[row + 1])):
             own = slice(corpus.starts[exchange], corpus.starts[exchange + 1])
             said, weight = corpus.tokens[own], corpus.reply[own] / corpus.reply[own].sum()
+            fact = corpus.facts[own]
             if number >= 0 and generator.random() < recipe.continued:
                 said, weight = np.append(self._user, said), np.append(0.0, weight)
+                fact = np.append(NO_WORD, fact)
             else:
                 number, blind = number + 1, generator.random() < recipe.blind
                 position = 2 if blind else prefix
@@ -250,7 +306,7 @@ class Packer:
             if room < 0 and number > 0:
                 break
             parts.append(
-                (said, position + np.arange(size), weight, np.full(size, number), np.full(size, blind))
+                (said, position + np.arange(size), weight, fact, np.full(size, number), np.full(size, blind))
             )
             position += size
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

@@ -2,9 +2,10 @@
 
 What a question asks about is found by a word that looks at the patches which show its thing, and is answered from what
 those patches hold. Left to the answers alone that is learned late: neither the words nor the picture tell anything
-about a balanced answer before both work. So three things are taught directly: a patch, as the language model is shown
-it, looks like the words for what is there; a word for a thing looks at the patches that show it; and from there on it
-knows the thing's colour and place.
+about a balanced answer before both work. So four things are taught directly: a patch, as the language model is shown
+it, looks like the words for what is there; a word for a thing looks at the patches that show it; from there on it
+knows the thing's colour and place; and where a reply begins, what it rests on is known a layer before it is said, so
+that "Is the cat red?" is answered by comparing the cat's colour with the one that is named.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ LAYER, HEADS = 1, 2
 """Of the language model: the layer whose first heads point from words to patches."""
 FIRST = 2
 """Where the picture begins in what is read."""
-_NO_WORD = -100
+NO_WORD = -100
+"""Where there is no word to name."""
+
+
+def first_token(tokenizer: PreTrainedTokenizerFast, word: str) -> int:
+    """The token by which a word within a sentence begins; `NO_WORD` for an empty one."""
+    return int(tokenizer(" " + word)["input_ids"][0]) if word else NO_WORD
 
 
 class Grounding:
@@ -45,8 +52,7 @@ class Grounding:
 
     def __init__(self, dials: Dials, tokenizer: PreTrainedTokenizerFast) -> None:
         def token(word: str) -> int:
-            first: int = tokenizer(" " + word)["input_ids"][0]
-            return first
+            return first_token(tokenizer, word)
 
         third = PLACES // 3
         words = {
@@ -56,7 +62,7 @@ class Grounding:
             "row": ["", *["top"] * third, *[""] * third, *["bottom"] * third],
         }
         self.names = {
-            what: torch.tensor([token(word) if word else _NO_WORD for word in each])
+            what: torch.tensor([token(word) for word in each])
             for what, each in words.items()
         }
         self.meanings = torch.zeros(len(tokenizer), dtype=torch.long)
@@ -117,9 +123,25 @@ class Grounding:
             most = classes.masked_fill(~shown, 0).amax(-1)
             one = shown.any(-1) & (shown & (classes != most[..., None])).logical_not().all(-1)
             words = self.names[what][most.where(one, torch.zeros_like(most))]
-            taught = words != _NO_WORD
+            taught = words != NO_WORD
             losses.append(_mean_of_named(model.lm_head(normed[taught]).float(), words[taught]))
         return torch.stack(losses).mean()
+
+    def concluding(
+        self,
+        model: LlavaForConditionalGeneration,
+        states: Float[Tensor, "n t w"],
+        facts: Int[Tensor, "n t"],
+    ) -> Float[Tensor, ""]:
+        """How far what begins a reply is from naming the fact that it rests on: a mean cross-entropy.
+
+        Args:
+            model: whose head reads the words.
+            states: behind the layer after `LAYER`.
+            facts: the first tokens of facts, `NO_WORD` elsewhere.
+        """
+        told = facts != NO_WORD
+        return _mean_of_named(model.lm_head(model.model.language_model.norm(states[told])), facts[told])
 
     def _shown(
         self, tokens: Int[Tensor, "n t"], sees: Bool[Tensor, "n t"], there: Targets
@@ -131,5 +153,5 @@ class Grounding:
 
 def _mean_of_named(logits: Float[Tensor, "*n v"], words: Int[Tensor, "*n"]) -> Float[Tensor, ""]:
     """The mean cross-entropy of what has a word; 0 where nothing does."""
-    total = F.cross_entropy(logits.flatten(0, -2), words.flatten(), ignore_index=_NO_WORD, reduction="sum")
-    return total / (words != _NO_WORD).sum().clamp(min=1)
+    total = F.cross_entropy(logits.flatten(0, -2), words.flatten(), ignore_index=NO_WORD, reduction="sum")
+    return total / (words != NO_WORD).sum().clamp(min=1)

@@ -93,16 +93,16 @@ def train_tiny_vlm(
 
     Raises:
         OtherRun: if the folder holds a run of other data, seed or recipe.
-        ValueError: for a picture that patches do not fill, a vocabulary that is too small, or fewer than two layers of
-            language.
+        ValueError: for a picture that patches do not fill, a vocabulary that is too small, or fewer than three layers
+            of language.
         NonFiniteLoss: if a loss is NaN or infinite.
         CheckpointError: if a checkpoint cannot be written or read.
     """
     recipe, listen = recipe or TinyVLM(), listen or (lambda stage, done, whole, loss: None)
-    if recipe.language.layers <= LAYER:
+    if recipe.language.layers < LAYER + 2:
         raise ValueError(
-            f"language.layers={recipe.language.layers}: words are tied to pictures behind layer {LAYER + 1}, so there "
-            "must be as many"
+            f"language.layers={recipe.language.layers}: replies are tied to what they rest on behind layer "
+            f"{LAYER + 2}, so there must be as many"
         )
     plan = {
         "data": world.name,
@@ -113,7 +113,7 @@ def train_tiny_vlm(
     _claim(folder / "plan.json", plan)
     read = read_world(world, recipe, listen)
     tokenizer = train_tokenizer(
-        {text for one in read.told for pair in one for text in pair}, recipe.vocabulary
+        {text for told in read.told for one in told for text in (one.asked, one.reply)}, recipe.vocabulary
     )
     torch.manual_seed(seed)
     model = build(recipe, tokenizer)
@@ -254,10 +254,11 @@ def learn_to_speak(
             naming = grounding.naming(model, projected, there)
             pointing = grounding.pointing(out.attentions[LAYER], tokens, sees, there)
             knowing = grounding.knowing(model, out.hidden_states[LAYER + 1], tokens, sees, there)
+            concluding = grounding.concluding(model, out.hidden_states[LAYER + 2], packs.facts)
         each = F.cross_entropy(logits.float(), packs.targets[said], reduction="none")
         weights = packs.weights[said]
         answering = (weights * each).sum() / weights.sum()
-        return answering + options.grounding * (naming + pointing + knowing)
+        return answering + options.grounding * (naming + pointing + knowing + concluding)
 
     implementation = llava.language_model.config._attn_implementation
     llava.language_model.set_attn_implementation("eager")  # the one that shows its attention
