@@ -46,7 +46,9 @@ def test_an_episode_asks_as_often_after_what_is_not_there() -> None:
     turns = [turn for _ in range(400) for turn in evalign_icl.episode(examples, rng).turns]
     said = Counter(turn.reply for turn in turns if turn.text.endswith(RELEVANT))
     assert said.total() > 200
-    assert abs(said["Yes."] - said["No."]) < 4 * said.total() ** 0.5  # four standard deviations of a fair coin
+    assert (
+        abs(said["Yes."] - said["No."]) < 4 * said.total() ** 0.5
+    )  # four standard deviations of a fair coin
 
 
 def test_ratings_of_a_perfect_model_and_of_one_that_knows_a_single_word() -> None:

@@ -121,5 +121,7 @@ class TestKnowing:
 def test_concluding_is_the_cross_entropy_of_the_fact_where_there_is_one(grounding: Grounding) -> None:
     states = logits({"red": 0.9}, {"red": 0.25}, {"left": 0.5})
     facts = torch.tensor([[NO_WORD, token("red"), token("left")]])
-    assert grounding.concluding(READS_ITSELF, states, facts).item() == pytest.approx(1.5 * math.log(2), rel=1e-5)
+    assert grounding.concluding(READS_ITSELF, states, facts).item() == pytest.approx(
+        1.5 * math.log(2), rel=1e-5
+    )
     assert grounding.concluding(READS_ITSELF, states, torch.full((1, 3), NO_WORD)).item() == 0

@@ -36,7 +36,7 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="code-decoding",
     statement=(
-        "On scenes that break the pairs a small vision-language model was trained on, contrasting with its own "
+        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting with its own "
         "description in place of the picture answers yes/no questions with a higher F1 than greedy decoding, and "
         "mentions fewer things that are not there."
     ),

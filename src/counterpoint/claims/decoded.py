@@ -1,6 +1,7 @@
 """What the claims of decoding methods share: the shipped small model, asked about worlds that break its habits.
 
-The model has learned that some things come in pairs; in the test set ``broken`` a thing's partner is never there.
+The model has learned that some things come in pairs; in the test set ``broken`` a thing's partner is never there. And
+all pictures are bad ones: there it falls back on what it has learned.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ SEEDS, PICTURES = 5, 300
 TEST = "broken"
 SAMPLED: Mapping[str, Any] = {"do_sample": True, "max_new_tokens": 24}
 GREEDY: Mapping[str, Any] = {"max_new_tokens": 24}
+
+
+def scenes() -> Scenes:
+    """The model's own world, with bad pictures alone (of those that it learned from, a quarter are bad)."""
+    return Scenes.parse(f"{world()},corrupted=1")
 
 
 @lru_cache(maxsize=4)
@@ -68,7 +74,7 @@ def answered(
         given: options of the task.
         test: which test set.
     """
-    data = Scenes.parse(world())
+    data = scenes()
     rows: Rows = data.splits.test[test][:pictures]
     asked = assistant(arm, seed, path or str(shipped()), options)
     scores = create(task, **(given or {}))(asked, data, rows, seed=seed)
@@ -145,7 +151,7 @@ class Replies:
             arms[role], statistic = self.outcomes(arm, metric)
         return measure.of_arms(
             f"{treatment} − {baseline}, {metric}{self.label}",
-            f"{self.task} {metric}, {TEST} pairs",
+            f"{self.task} {metric}, bad pictures of {TEST} pairs",
             arms,
             lambda scores: scores["treatment"] - scores["baseline"],
             statistic=STATISTICS[statistic],

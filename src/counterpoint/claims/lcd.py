@@ -8,17 +8,16 @@ import numpy as np
 
 from ..catalog.evidence import Result
 from ..data.scenes.chat import INSTRUCTIONS
-from ..data.scenes.world import Scenes
 from ..decoding import create
-from ..networks.tiny_vlm import shipped, world
+from ..networks.tiny_vlm import shipped
 from ..types import Prompt
 from .claim import Arrays, Claim, Lab
-from .decoded import Replies, assistant
+from .decoded import Replies, assistant, scenes
 
 
 def weight(pictures: int, path: str) -> Arrays:
     """What LCD weighs its contrast on average, in captions of validation scenes."""
-    data = Scenes.parse(world())
+    data = scenes()
     rows = data.splits.validation["as trained"][:pictures]
     asked = assistant("plain", 0, path, {})
     inputs = asked.inputs([Prompt(INSTRUCTIONS[0], picture) for picture in data.images(rows)])
@@ -62,7 +61,7 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="lcd",
     statement=(
-        "On scenes that break the pairs a small vision-language model was trained on, contrasting with what it "
+        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting with what it "
         "expects without the picture lowers the share of mentioned things that are not there below what the "
         "plausibility rule does by itself."
     ),

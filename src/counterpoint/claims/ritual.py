@@ -38,7 +38,7 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="ritual",
     statement=(
-        "On scenes that break the pairs a small vision-language model was trained on, adding its logits for a randomly "
+        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, adding its logits for a randomly "
         "transformed picture answers yes/no questions more accurately than adding those for the unchanged picture, "
         "which only sharpens sampling."
     ),

@@ -79,7 +79,7 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="vcd",
     statement=(
-        "On scenes that break the pairs a small vision-language model was trained on, contrasting with the noisy "
+        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting with the noisy "
         "picture lowers the share of absent partners that it affirms, and raises F1, below and above what the "
         "plausibility rule does by itself."
     ),

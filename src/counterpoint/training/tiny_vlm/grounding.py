@@ -61,10 +61,7 @@ class Grounding:
             "column": ["", *["left"] * third, *[""] * third, *["right"] * third],
             "row": ["", *["top"] * third, *[""] * third, *["bottom"] * third],
         }
-        self.names = {
-            what: torch.tensor([token(word) for word in each])
-            for what, each in words.items()
-        }
+        self.names = {what: torch.tensor([token(word) for word in each]) for what, each in words.items()}
         self.meanings = torch.zeros(len(tokenizer), dtype=torch.long)
         for place, concept in enumerate(dials.concepts):
             for count in (1, 2):
