@@ -36,9 +36,9 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="code-decoding",
     statement=(
-        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting with its own "
-        "description in place of the picture answers yes/no questions with a higher F1 than greedy decoding, and "
-        "mentions fewer things that are not there."
+        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting "
+        "with its own description in place of the picture answers yes/no questions with a higher F1 than greedy "
+        "decoding, and mentions fewer things that are not there."
     ),
     refuted="greedy decoding does as well",
     run=run,

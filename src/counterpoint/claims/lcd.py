@@ -61,9 +61,9 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="lcd",
     statement=(
-        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting with what it "
-        "expects without the picture lowers the share of mentioned things that are not there below what the "
-        "plausibility rule does by itself."
+        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting "
+        "with what it expects without the picture lowers the share of mentioned things that are not there below what "
+        "the plausibility rule does by itself."
     ),
     refuted="the rule alone mentions as few things that are not there",
     run=run,

@@ -38,9 +38,9 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="ritual",
     statement=(
-        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, adding its logits for a randomly "
-        "transformed picture answers yes/no questions more accurately than adding those for the unchanged picture, "
-        "which only sharpens sampling."
+        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, adding its "
+        "logits for a randomly transformed picture answers yes/no questions more accurately than adding those for "
+        "the unchanged picture, which only sharpens sampling."
     ),
     refuted="sharpening alone does as well",
     run=run,

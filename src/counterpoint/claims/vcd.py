@@ -79,9 +79,9 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="vcd",
     statement=(
-        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting with the noisy "
-        "picture lowers the share of absent partners that it affirms, and raises F1, below and above what the "
-        "plausibility rule does by itself."
+        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting "
+        "with the noisy picture lowers the share of absent partners that it affirms, and raises F1, below and above "
+        "what the plausibility rule does by itself."
     ),
     refuted="the rule alone affirms as few absent partners",
     run=run,

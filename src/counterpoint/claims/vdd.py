@@ -160,8 +160,9 @@ CLAIM = Claim(
     slug="vdd",
     statement=(
         "After tuning on questions that are mostly answered yes, dividing by what a small vision-language model "
-        "answers without the picture makes it more accurate on balanced questions; and contrasting with the model "
-        "without picture lowers the share of mentioned things that are not there below what the plausibility rule does."
+        "answers without the picture makes it more accurate on balanced questions; and on bad pictures contrasting "
+        "with the model without picture lowers the share of mentioned things that are not there below what the "
+        "plausibility rule does."
     ),
     refuted="the model is as accurate without the correction",
     run=run,

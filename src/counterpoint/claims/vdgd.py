@@ -48,9 +48,9 @@ def run(lab: Lab) -> Sequence[Result]:
 CLAIM = Claim(
     slug="vdgd",
     statement=(
-        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, sampling by how well a candidate "
-        "fits the model's description of the picture mentions fewer things that are not there than sampling after "
-        "the same description."
+        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, sampling by "
+        "how well a candidate fits the model's description of the picture mentions fewer things that are not there "
+        "than sampling after the same description."
     ),
     refuted="the description in the prompt does as well by itself",
     run=run,
