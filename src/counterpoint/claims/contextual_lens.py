@@ -34,6 +34,7 @@ from ..diagnostics.assistants.captions import reply_tokens
 from ..diagnostics.assistants.reading import Reading
 from ..evaluation.compositional.maps import box_iou
 from ..evaluation.grounding import pointing
+from ..training.tiny_vlm.conversations import CLOSED
 from ..types import Prompt
 from . import measure
 from .claim import Arrays, Claim, Lab
@@ -85,7 +86,7 @@ def statements(world: Scenes, row: int) -> Iterator[Statement]:
                     "colour": [option for option in wrong if option not in shown],
                     "binding": [option for option in wrong if option in shown],
                 }
-            text = chat.prompt(question) if question_kind == "choose object" else question.text
+            text = chat.prompt(question) if question_kind in CLOSED else question.text
             for kind, options in sorts.items():
                 if options:
                     false = draws.choice(f"{kind} false", options)

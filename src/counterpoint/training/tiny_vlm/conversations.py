@@ -65,7 +65,8 @@ _TOLD: dict[str, Collection[str]] = {
     "choose relation": _SIDES,
 }
 """The words of which a picture tells one about questions of a kind."""
-_CLOSED = ("choose object", "choose relation")  # what can be answered is part of these questions
+CLOSED = ("choose object", "choose relation")
+"""Kinds of questions of which what can be answered is a part."""
 _FEWER = 0.7  # of the answers "one", which would be most numbers, are left out
 _LED, _RIGHT = 0.15, 0.8  # of the questions have a lead, of which so many are right: enough to be believed
 _DESCRIBED = 0.05  # of the other questions come after a caption
@@ -102,7 +103,7 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
             one = found[draws.integer(f"{kind} answer", 0, len(found) - 1)]
             if one.answer == "one" and draws.happens("one thing", _FEWER):
                 continue
-            closed = kind in _CLOSED or draws.happens(f"{kind} closed", 0.5)
+            closed = kind in CLOSED or draws.happens(f"{kind} closed", 0.5)
             text = chat.prompt(one) if closed else one.text
             if draws.happens(f"{kind} led", _LED):
                 text = _led(one, text, draws)
