@@ -23,7 +23,6 @@ from ..networks.convnet import ConvNet
 from ..networks.heads import Linear
 from ..networks.start import initialise
 from ..networks.transformer import Embedding
-from ..types import Prompt
 from .descent import minimise
 
 SIDE = 32
@@ -90,7 +89,7 @@ class SmallVQA(nn.Module):
 
         h = gelu(A · grid(picture)),   q = GRU(question),   logits = W [h ∘ B q, C q]
 
-    The grid is not pooled, so that it matters where things are. It is an assistant too: it replies with its answer.
+    The grid is not pooled, so that it matters where things are.
 
     Args:
         image: the tower; it is trained along.
@@ -143,15 +142,6 @@ class SmallVQA(nn.Module):
         tokens = self.tokens(texts)
         parts = zip(torch.split(pictures, 256), torch.split(tokens, 256), strict=True)
         return torch.cat([self(*part) for part in parts])
-
-    def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
-        pictures = torch.stack([it.picture for it in prompts if it.picture is not None])
-        chosen = self.logits(pictures, [it.text for it in prompts]).argmax(1)
-        return [self.answers[k] for k in chosen.tolist()]
-
-    def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
-        pictures = torch.stack([it.picture for it in prompts if it.picture is not None])
-        return self.logits(pictures, [it.text for it in prompts])[:, [self.answers.index(w) for w in words]]
 
 
 def train(model: SmallVQA, data: Asked, *, steps: int, batch: int, lr: float, seed: int) -> list[float]:
