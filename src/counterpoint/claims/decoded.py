@@ -31,7 +31,7 @@ SAMPLED: Mapping[str, Any] = {"do_sample": True, "max_new_tokens": 24}
 GREEDY: Mapping[str, Any] = {"max_new_tokens": 24}
 
 
-def scenes() -> Scenes:
+def bad_pictures() -> Scenes:
     """The model's own world, with bad pictures alone (of those that it learned from, a quarter are bad)."""
     return Scenes.parse(f"{world()},corrupted=1")
 
@@ -74,7 +74,7 @@ def answered(
         given: options of the task.
         test: which test set.
     """
-    data = scenes()
+    data = bad_pictures()
     rows: Rows = data.splits.test[test][:pictures]
     asked = assistant(arm, seed, path or str(shipped()), options)
     scores = create(task, **(given or {}))(asked, data, rows, seed=seed)

@@ -12,12 +12,12 @@ from ..decoding import create
 from ..networks.tiny_vlm import shipped
 from ..types import Prompt
 from .claim import Arrays, Claim, Lab
-from .decoded import Replies, assistant, scenes
+from .decoded import Replies, assistant, bad_pictures
 
 
 def weight(pictures: int, path: str) -> Arrays:
     """What LCD weighs its contrast on average, in captions of validation scenes."""
-    data = scenes()
+    data = bad_pictures()
     rows = data.splits.validation["as trained"][:pictures]
     asked = assistant("plain", 0, path, {})
     inputs = asked.inputs([Prompt(INSTRUCTIONS[0], picture) for picture in data.images(rows)])

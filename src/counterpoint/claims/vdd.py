@@ -27,7 +27,7 @@ from ..training.tiny_vlm.train import learn_to_speak, read_world
 from ..types import Prompt
 from . import measure
 from .claim import Arrays, Claim, Lab
-from .decoded import PICTURES, SEEDS, TEST, Replies
+from .decoded import PICTURES, SEEDS, TEST, Replies, bad_pictures
 
 YES = 0.75
 """Share of the answers yes in the tuning."""
@@ -56,7 +56,8 @@ def tuned(seed: int, scenes: int, steps: int, pictures: int, folder: str) -> Arr
     place = Path(folder) / f"tuned-{scenes}-{steps}-{seed}"
     learn_to_speak(model, tokenizer, read, data.preset.dials, recipe, place, seed, lambda *progress: None)
     model.eval()
-    items = items_of(data, Questions, data.splits.test[TEST][:pictures], ("existence",))
+    bad = bad_pictures()
+    items = items_of(bad, Questions, bad.splits.test[TEST][:pictures], ("existence",))
     shown = items.pictures(np.arange(len(items)))
     texts = [prompt(question) for question in items.questions]
     own, prior = (
@@ -114,7 +115,7 @@ def run(lab: Lab) -> Sequence[Result]:
     spread = sweep(lab)
     lab.note(
         f"Post-hoc: tuned for {size[1]} steps on questions of which {YES:.0%} are answered yes, another order for each",
-        "seed; judged on as many yes as no. The prior is what each question gets without the picture.",
+        "seed; judged on bad pictures, as many yes as no. The prior is what each question gets without the picture.",
         f"|share of yes − ½|: {off('as it is'):.3f} as it is, {off('corrected'):.3f} corrected.",
         *(
             f"Expected calibration error, {name}: {off_confidence(name):.3f}."
@@ -127,7 +128,7 @@ def run(lab: Lab) -> Sequence[Result]:
     return [
         measure.difference(
             "corrected − as it is, accuracy",
-            f"accuracy of yes or no, {TEST} pairs",
+            f"accuracy of yes or no, bad pictures of {TEST} pairs",
             of("corrected right"),
             of("as it is right"),
             expected="above",
