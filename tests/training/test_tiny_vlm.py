@@ -316,7 +316,7 @@ class TestCommand:
     ) -> None:
         sizes = [
             *("--options.patch", "32", "--options.vision.width", "16", "--options.vision.heads", "2"),
-            *("--options.vision.layers", "1", "--options.language.layers", "2"),
+            *("--options.vision.layers", "1", "--options.language.layers", "3"),
             *("--options.language.width", "16", "--options.language.heads", "2"),
             *("--options.perception.steps", "1", "--options.conversation.steps", "1"),
         ]
