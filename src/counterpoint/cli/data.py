@@ -80,19 +80,29 @@ def _make(given: Data, console: Console) -> int:
         raise ValueError(f"which preset, {named!r} or {given.preset!r}? Give one of them")
     if given.out is None:
         raise ValueError("where to? For example: --out shards")
+    from ..data.scenes.written import written
+
+    spec = f"scenes:{named or given.preset or 'basic'}"
+    if given.count is not None:
+        if given.count < 1:
+            raise ValueError(f"--count {given.count}: at least one scene to train on")
+        if "train" in written(spec)[1]:
+            raise ValueError(
+                f"--count {given.count} and {spec} both say how many to train on: give one of them"
+            )
+        spec = f"{spec},train={given.count}"
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     with console.status("loading"):
         from ..data.scenes.shards import write
         from ..data.scenes.world import Scenes
 
-        spec = f"scenes:{named or given.preset or 'basic'}"
-        world = Scenes.parse(spec if given.count is None else f"{spec},train={given.count}")
-        written = write(world, given.out, given.format)
+        world = Scenes.parse(spec)
+        shards = write(world, given.out, given.format)
     columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=len(world))
-        for done in written:
+        for done in shards:
             progress.update(bar, completed=done)
     console.print(f"{given.out}: {len(world):,} scenes of {world.name}", highlight=False, soft_wrap=True)
     console.print(f"use it: counterpoint train clip --data {given.out}", highlight=False, soft_wrap=True)

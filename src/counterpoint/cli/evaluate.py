@@ -7,10 +7,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from .arguments import parse
+
+if TYPE_CHECKING:
+    from ..types import Scores
 
 
 @dataclass(frozen=True)
@@ -38,27 +42,39 @@ def main(arguments: Sequence[str]) -> int:
         import torch
 
         from .. import data, evaluation
+        from ..diagnostics.features import Features
         from ..training.run import Run, load
-    for task in given.tasks:
-        evaluation.TASKS.reference(task)
+    for name in given.tasks:
+        evaluation.TASKS.reference(name)
     run = Run.read(given.run)
+    by_test: dict[str, tuple[Scores, ...]] = {}
+    refusals = []
     with console.status("evaluating"), torch.inference_mode():
         source = data.load(given.data or run.data, run.recipe.towers.image_size)
-        model = load(given.run)
-        results = evaluation.evaluate(model, source, tasks=given.tasks or None)
-        if given.failures is not None:
-            for test, tasks in results.by_test.items():
-                for found in tasks:
-                    place = given.failures / f"{test} {found.task}.png".replace(" ", "-")
-                    evaluation.failures(found, model, source, source.splits.test[test], place)
+        model = Features.of(load(given.run), source)
+        for tasks in [(name,) for name in given.tasks] if given.tasks else [None]:
+            try:
+                found = evaluation.evaluate(model, source, tasks=tasks).by_test
+            except ValueError as error:  # what the other tasks find is not lost
+                refusals.append(str(error))
+                continue
+            for test, scores in found.items():
+                by_test[test] = (*by_test.get(test, ()), *scores)
+                if given.failures is None:
+                    continue
+                for one in scores:
+                    place = given.failures / f"{test} {one.task}.png".replace(" ", "-")
+                    evaluation.failures(one, model, source, source.splits.test[test], place)
                     console.print(f"wrote {place}", highlight=False, soft_wrap=True)
-    scores = results.scores()
+    rows = evaluation.Results(by_test).scores()
     if given.json:
-        json.dump(scores, sys.stdout, indent=2)
+        json.dump(rows, sys.stdout, indent=2)
         print()
-        return 0
-    from ..study.tables import score_tables
+    else:
+        from ..study.tables import score_tables
 
-    for table in score_tables(scores):
-        console.print(table)
-    return 0
+        for table in score_tables(rows):
+            console.print(table)
+    for refusal in refusals:
+        print(f"counterpoint evaluate: {refusal}", file=sys.stderr)
+    return 1 if refusals else 0

@@ -33,7 +33,7 @@ def contact_sheet(data: PairedData, path: Path) -> Path:
             -0.1, 0.5, title, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=8
         )
     if data.attribution:
-        figure.supxlabel(data.attribution, fontsize=6)
+        figure.supxlabel(textwrap.fill(data.attribution, 30 * _COLUMNS), fontsize=6)
     with writing(path) as part:
         figure.savefig(part, format="png", dpi=110)
     return path

@@ -209,11 +209,13 @@ def _draw(title: str, exhibits: Sequence[Exhibit], attribution: str, path: Path)
 
     columns = min(_COLUMNS, max(1, len(exhibits)))
     lines = max(1, -(-len(exhibits) // columns))
-    height = 3.2 * lines + 0.6  # inches: a line of examples each, the title, the attribution
+    credit = textwrap.fill(attribution, 60 * columns)
+    foot = 0.2 + 0.1 * len(credit.splitlines())
+    height = 3.2 * lines + 0.3 + foot  # inches: a line of examples each, the title, the attribution
     figure = Figure(figsize=(3.0 * columns, height))
     axes = figure.subplots(lines, columns, squeeze=False).flatten()
     figure.subplots_adjust(
-        left=0.02, right=0.98, bottom=0.3 / height, top=1 - 1.2 / height, wspace=0.05, hspace=0.5
+        left=0.02, right=0.98, bottom=foot / height, top=1 - 1.2 / height, wspace=0.05, hspace=0.5
     )
     for axis in axes:
         axis.set_axis_off()
@@ -225,9 +227,9 @@ def _draw(title: str, exhibits: Sequence[Exhibit], attribution: str, path: Path)
             axis.contour(exhibit.outline, levels=[0.5], colors="cyan", linewidths=1)
         text = "\n".join(textwrap.fill(textwrap.shorten(line, 120), 44) for line in exhibit.lines)
         axis.set_title(_without_mathematics(text), fontsize=7, loc="left")
-    figure.suptitle(_without_mathematics(title), fontsize=9)
-    if attribution:
-        figure.supxlabel(attribution, fontsize=6)
+    figure.suptitle(textwrap.fill(_without_mathematics(title), 42 * columns), fontsize=9)
+    if credit:
+        figure.supxlabel(credit, fontsize=6)
     with writing(path) as part:
         figure.savefig(part, format="png", dpi=110)
 

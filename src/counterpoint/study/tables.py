@@ -162,7 +162,7 @@ def _by_type(task: str, test: str, scores: Sequence[Mapping[str, Any]]) -> Table
     table = Table(title=f"{task} ({test})", title_justify="left")
     table.add_column("type", no_wrap=True)
     for name in ("n", *metrics):
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(name, justify="right", overflow="fold", min_width=5)
     by_subset: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in scores:
         by_subset.setdefault(row["subset"], {})[row["metric"]] = row

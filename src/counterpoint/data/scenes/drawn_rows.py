@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -12,6 +13,7 @@ from jaxtyping import Bool
 from ..base import PairedData, Rows, Splits
 from .draws import Draws
 from .presets import Side
+from .written import Named, described
 
 _SPLIT = 10**9  # ids of a split start at a multiple, so that they stay when another split grows
 
@@ -35,6 +37,12 @@ class DrawnRows(PairedData):
         for k, (side, split) in enumerate(self.sides):
             rows[side][split] = np.arange(self._starts[k], self._starts[k + 1])
         self.splits = Splits(rows["train"][""], rows["validation"], rows["test"])
+
+    def described_as(self, preset: Named) -> dict[str, dict[str, Any]]:
+        """What any data has to say of itself, and what there is to say of the world."""
+        found, world = PairedData.describe(self), described(preset)
+        credit = {"attribution": {"pictures": self.attribution}} if self.attribution else {}
+        return found | {**world, "data": found["data"] | world["data"]} | credit
 
     def side(self, row: int) -> tuple[Side, str]:
         """The split of a row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -108,3 +109,13 @@ def _original(concept: str, artist: int, colour: Colour | None, facing: Facing) 
     if facing == "right":
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return image.convert("RGBa")
+
+
+def credit_line(artists: Collection[str]) -> str:
+    """The line that must stand wherever pictures composed of these artists' emoji are shown.
+
+    >>> credit_line({"twemoji"}).endswith("dyed, mirrored, scaled and composed")
+    True
+    """
+    changes = "; dyed, mirrored, scaled and composed"
+    return "; ".join(a.credit + changes for a in ARTISTS if a.name.lower() in artists)

@@ -13,7 +13,6 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ..base import ImageSource, Labels, Rows, SomeItems
-from ..rendering import ARTISTS
 from . import captions
 from .backgrounds import BACKGROUNDS
 from .compose import compose
@@ -23,14 +22,14 @@ from .labels import label_sets, subset_of
 from .presets import Preset, find
 from .render import Drawing, draw
 from .scene import Scene
-from .written import written
+from .sprites import credit_line
+from .written import described, written
 
 PIXELS = 96
 GREY = 128
 """What a picture that is not there looks like, all over."""
 _OTHERS = 5 * 10**8  # from here on are the scenes whose captions are given to others by mistake
 _DESCRIBED = 1000
-_CHANGES = "; dyed, mirrored, scaled and composed"
 
 
 @runtime_checkable
@@ -82,7 +81,7 @@ class Scenes(DrawnRows):
         if stored is not None:
             self.pixels = stored.pixels
         drawn = {artist for dials in self._dials.values() for artist in dials.artists}
-        self.attribution = "; ".join(a.credit + _CHANGES for a in ARTISTS if a.name.lower() in drawn)
+        self.attribution = credit_line(drawn)
         self.scene = lru_cache(maxsize=2**16)(self._scene)
 
     def __reduce__(self) -> tuple[Callable[..., Scenes], tuple[Any, ...]]:
@@ -198,8 +197,7 @@ class Scenes(DrawnRows):
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """What there is; frequencies are those of the first training rows."""
-        plain, turned = Dials(), self.preset.dials
-        own = {name: getattr(turned, name) for name in Dials.model_fields}
+        world = described(self.preset)
         rows = self.splits.train[:_DESCRIBED]
         scenes = [self.scene(int(row)) for row in rows]
         words = [len(self.captions(int(row))[0].split()) for row in rows]
@@ -208,16 +206,12 @@ class Scenes(DrawnRows):
         return {
             "data": {
                 "name": self.name,
-                "about": self.preset.about,
-                "version": self.preset.version,
-                "seed": self.preset.seed,
+                **world["data"],
                 "rows": len(self),
                 "pixels": f"{self.pixels} × {self.pixels}",
             },
             "splits": {split: len(rows) for split, rows in self.split_rows().items()},
-            "dials that are turned": {
-                name: _shown(value) for name, value in own.items() if value != getattr(plain, name)
-            },
+            "dials that are turned": world["dials that are turned"],
             f"the first {len(rows):,} training scenes": {
                 "things, mean": round(len(things) / len(rows), 2),
                 "coloured things": f"{sum(t.colour is not None for t in things) / max(len(things), 1):.0%}",
@@ -227,13 +221,5 @@ class Scenes(DrawnRows):
                 "words in a caption, median": int(np.median(words)),
                 "words in a caption, most": max(words),
             },
-            "attribution": {a.name: a.credit + _CHANGES for a in ARTISTS if a.credit in self.attribution},
+            "attribution": {"pictures": self.attribution},
         }
-
-
-def _shown(value: Any) -> str:
-    if not isinstance(value, tuple):
-        return str(value)
-    if value and isinstance(value[0], int):
-        return "-".join(map(str, value))
-    return ", ".join(" and ".join(v) if isinstance(v, tuple) else str(v) for v in value)

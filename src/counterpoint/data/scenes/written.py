@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import ValidationError, field_validator, model_validator
 
@@ -53,8 +53,52 @@ class WorldDials(Section):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"][:1])
+            limits = [
+                f"{_LIMITS[name]} {limit}" for name, limit in first.get("ctx", {}).items() if name in _LIMITS
+            ]
             reason = first["msg"].removeprefix("Value error, ")
+            if limits:
+                reason = f"must be {' and '.join(limits)}, got {first['input']}"
             raise ValueError(f"{origin}: {place + ': ' if place else ''}{reason}") from None
+
+
+_LIMITS = {"le": "at most", "lt": "below", "ge": "at least", "gt": "above"}
+"""How pydantic names the limits of numbers, and how they are said."""
+
+
+class Named(Protocol):
+    """A world with a name."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def about(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def dials(self) -> WorldDials: ...
+
+
+def described(preset: Named) -> dict[str, dict[str, Any]]:
+    """What a world is, and which of its dials are turned, as titled tables."""
+    plain, turned = type(preset.dials)(), preset.dials
+    own = {name: getattr(turned, name) for name in type(turned).model_fields}
+    return {
+        "data": {"about": preset.about, "version": preset.version, "seed": preset.seed},
+        "dials that are turned": {
+            name: _shown(value) for name, value in own.items() if value != getattr(plain, name)
+        },
+    }
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    if value and isinstance(value[0], int):
+        return "-".join(map(str, value))
+    return ", ".join(" and ".join(v) if isinstance(v, tuple) else str(v) for v in value)
 
 
 def _range(value: Any) -> Any:

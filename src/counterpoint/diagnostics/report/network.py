@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -78,14 +79,18 @@ def frequencies(subject: Subject) -> Section:
     top: dict[str, np.ndarray] = {}
     variance: dict[str, np.ndarray] = {}
     for name, model in {"trained": subject.model, "at the start": subject.start}.items():
-        steps, (high, spread) = _by_step(
-            subject, model, lambda m: (float(relative_log_amplitude(m)[-1]), spatial_variance(m))
-        )
+        steps, (high, spread) = _by_step(subject, model, lambda m: (_highest(m), spatial_variance(m)))
         top[name], variance[name], ticks = high, spread, steps
+    if np.isnan(top["trained"]).all():
+        raise ValueError("all maps are smaller than 4 × 4: too small to have frequencies")
     curves: dict[str, plots.Curve] = {name: (range(len(ticks)), values) for name, values in top.items()}
     change = np.diff(top["trained"])
     kinds = np.array([step.kind for step in ticks[1:]])
-    numbers = {f"Δ log amplitude after {s}": v for s, v in zip(ticks, top["trained"], strict=True)}
+    numbers = {
+        f"Δ log amplitude after {s}": v
+        for s, v in zip(ticks, top["trained"], strict=True)
+        if not math.isnan(v)
+    }
     numbers |= {f"variance after {s}": v for s, v in zip(ticks, variance["trained"], strict=True)}
     if "attention" in kinds:
         numbers = {
@@ -104,6 +109,11 @@ def frequencies(subject: Subject) -> Section:
         )
     figure = plots.lines(curves, x="after", y="Δ log amplitude at the top", ticks=[str(s) for s in ticks])
     return Section("fourier", "Frequencies by depth", sentence, numbers, figure)
+
+
+def _highest(maps: Tensor) -> float:
+    """Δ log amplitude at the highest frequency; NaN for maps that are too small to have any."""
+    return float(relative_log_amplitude(maps)[-1]) if min(maps.shape[-2:]) >= 4 else math.nan
 
 
 def _by_step(

@@ -79,7 +79,8 @@ class CountToTen:
                 "deviation", mean, higher_is_better=False, chance=mean(np.array([e.mean() for e in errors]))
             ),
         }
-        return item_scores(self.name, items, outcomes, metrics)
+        kinds = [WORDS[number] if number < len(WORDS) else str(number) for number in true.tolist()]
+        return item_scores(self.name, items, outcomes, metrics, kinds)
 
     def check_items(self, items: Choices) -> None:
         """Raise `NotApplicable` for an item whose options do not differ in one number."""

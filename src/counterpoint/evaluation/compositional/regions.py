@@ -29,8 +29,25 @@ Places = Float[Tensor, "k h w d"]
 Masks = Bool[Tensor, "k S S"]
 
 
+SIZES = {"up to 3 %": 0.03, "3 to 10 %": 0.1, "over 10 %": 1.0}
+"""How large a region is, and the largest share of the picture that it takes."""
+
+
+def size_of(share: float) -> str:
+    """How large a region is that takes a share of the picture.
+
+    >>> [size_of(share) for share in (0.0, 0.02, 0.05, 0.5)]
+    ['outside', 'up to 3 %', '3 to 10 %', 'over 10 %']
+    """
+    if share == 0:
+        return "outside"
+    return next(name for name, most in SIZES.items() if share <= most)
+
+
 class RegionTask(ABC):
     """A score on phrases and the parts of pictures that they speak of; an item without such a part has none.
+
+    Subsets are the kinds of items, or, where these are all of one kind, how large a part of the picture it is.
 
     Raises:
         NotApplicable: if the data has no regions, or the model no embeddings of places.
@@ -45,15 +62,19 @@ class RegionTask(ABC):
         features = Features.of(model, data)
         items = items_of(features, Regions, rows, self.name)
         parts: list[Outcomes] = []
+        sizes: list[str] = []
         for positions in batches(len(items), BATCH):
             masks = centre_square(items.masks(positions))
             places = place_embeddings(features, items.pictures(positions), self.name)
             phrases = [items.phrases[k] for k in positions]
             found = self.outcomes(features, places, phrases, masks, items)
-            there = masks.flatten(1).any(1).numpy()
+            area = masks.flatten(1).double().mean(1).numpy()
+            sizes += [size_of(share) for share in area.tolist()]
+            there = area > 0
             parts.append({name: np.where(there, values, np.nan) for name, values in found.items()})
         outcomes = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return item_scores(self.name, items, *self.measured(outcomes, items))
+        several = len(set(items.kinds)) > 1
+        return item_scores(self.name, items, *self.measured(outcomes, items), None if several else sizes)
 
     @abstractmethod
     def outcomes(

@@ -12,7 +12,18 @@ import yaml
 from ...files import write_text
 from ..tables import cell, columns, ranked
 from . import charts, words
-from .page import FEW, Key, differences, environment, forests, key_of, looks, subset_tables, table
+from .page import (
+    FEW,
+    Key,
+    differences,
+    environment,
+    forests,
+    key_of,
+    looks,
+    other_tables,
+    subset_tables,
+    table,
+)
 
 _KINDS: charts.Kinds = (
     ("relative_passes", "forward passes per token, in times of plain decoding", "{:.2f} ×".format),
@@ -76,6 +87,7 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "boards": [{"key": key, **charts.intervals(order, key)} for key in keys],
         "main_table": table(order, keys),
         "subset_tables": subset_tables(order, keys),
+        "other_tables": other_tables(order, keys),
         "forests": forests(summary, keys),
         "differences": differences(summary),
         "page_costs": charts.costs(order, kinds),

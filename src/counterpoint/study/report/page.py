@@ -88,6 +88,7 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "boards": [{"key": key, **charts.intervals(order, key)} for key in keys],
         "main_table": table(order, keys),
         "subset_tables": subset_tables(order, keys),
+        "other_tables": other_tables(order, keys),
         "forests": forests(summary, keys),
         "differences": differences(summary),
         "page_curves": _curves(folder, summary),
@@ -162,6 +163,18 @@ def subset_tables(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dic
             if m["subset"] != "all" and (m["task"], m["test"], m["metric"]) in wanted:
                 found.setdefault(m["subset"], {})[key_of(m)] = None
     return {subset: table(arms, list(those)) for subset, those in found.items()}
+
+
+def other_tables(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
+    """The metrics of each task besides its main one, on whole test sets."""
+    judged = {key[0] for key in keys}
+    found: dict[str, dict[Key, None]] = {}
+    for arm in arms:
+        for m in arm["metrics"]:
+            key = key_of(m)
+            if key not in keys and m["subset"] == "all" and m["task"] in judged:
+                found.setdefault(m["task"], {})[key] = None
+    return {task: table(arms, list(those)) for task, those in found.items()}
 
 
 def _curves(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:

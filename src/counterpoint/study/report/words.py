@@ -38,12 +38,15 @@ DIAGNOSTICS = {
 
 
 def is_fraction(metric: str) -> bool:
-    """Whether a metric is a fraction, which is shown in percent; ranks are not.
+    """Whether a metric is a fraction, which is shown in percent; ranks, and numbers of something, are not.
 
-    >>> is_fraction("i2t_R@1"), is_fraction("i2t_median_rank[local]")
-    (True, False)
+    >>> is_fraction("i2t_R@1"), is_fraction("i2t_median_rank[local]"), is_fraction("words")
+    (True, False, False)
     """
-    return not metric.partition("[")[0].endswith("rank")
+    return not metric.partition("[")[0].endswith(_COUNTED)
+
+
+_COUNTED = ("rank", "deviation", "mentions", "words")
 
 
 def number(value: float | None, metric: str = "", signed: bool = False) -> str:

@@ -14,10 +14,10 @@ from torch import Tensor
 from ....registry import unknown
 from ...base import Labels, Rows, SomeItems
 from ...frames import middle, sheet
-from ...rendering import ARTISTS
 from ..drawn_rows import DrawnRows, present
 from ..lexicon import languages, lexicon
 from ..presets import Side, Turned
+from ..sprites import credit_line
 from ..world import GREY
 from ..written import whole, written
 from .captions import caption
@@ -171,11 +171,14 @@ class Clips(DrawnRows):
         )
         self.preset, self._dials = preset, {split: dials for split, (_, dials) in splits.items()}
         drawn = {artist for dials in self._dials.values() for artist in dials.artists}
-        self.attribution = "; ".join(a.attribution for a in ARTISTS if a.name.lower() in drawn)
+        self.attribution = credit_line(drawn)
         self.clip = lru_cache(maxsize=2**14)(self._clip)
 
     def __reduce__(self) -> tuple[type[Clips], tuple[Any, ...]]:
         return Clips, (self.preset, self.name)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        return self.described_as(self.preset)
 
     @classmethod
     def parse(cls, source: str) -> Clips:

@@ -120,6 +120,9 @@ class Sounds(DrawnRows):
     def __reduce__(self) -> tuple[type[Sounds], tuple[Any, ...]]:
         return Sounds, (self.preset, self.name)
 
+    def describe(self) -> dict[str, dict[str, Any]]:
+        return self.described_as(self.preset)
+
     @classmethod
     def parse(cls, source: str) -> Sounds:
         """A world as it is written: ``sounds:PRESET``, then options after commas.
