@@ -82,7 +82,7 @@ def test_what_generate_cannot_do(
         (asked(model, picture, "--decoding", "vcd,alpha=-1"), "alpha=-1.0: must be a finite number"),
         (asked(model, tmp_path / "gone.png"), "there is no picture"),
         (asked(model, tmp_path / "broken.png"), "broken.png cannot be decoded as a picture"),
-        (asked(tmp_path / "text", picture), "is a gpt2 model, which takes no pictures"),
+        (asked(tmp_path / "text", picture), "is a gpt2 model, which writes nothing about pictures"),
         (asked(silent, picture), "has no chat template"),
         (asked(tmp_path / "gone", picture), "there is no folder"),
         (asked(tmp_path / "empty", picture), "it has no config.json"),

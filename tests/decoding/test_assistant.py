@@ -254,7 +254,7 @@ def test_what_is_no_vision_language_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="LlamaForCausalLM takes no pixel_values"):
         VisionLanguageAssistant(text, processor_of())
     text.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="is a llama model, which takes no pictures"):
+    with pytest.raises(ValueError, match="is a llama model, which writes nothing about pictures"):
         VisionLanguageAssistant.load(tmp_path)
 
 

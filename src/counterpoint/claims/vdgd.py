@@ -25,7 +25,7 @@ def run(lab: Lab) -> Sequence[Result]:
         "answers",
         options,
         sharp,
-        given={"kinds": ["choose colour", "choose relation", "comparison"]},
+        given={"kinds": ["choose colour", "choose relation", "comparison"], "options": True},
     )
     lab.note(
         "All arms sample at temperature 0.5 from the nucleus of 0.5. The divided one takes the released code's",

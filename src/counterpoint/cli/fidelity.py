@@ -17,7 +17,7 @@ class Fidelity:
     """How often a vision-language model leaves the question's language when there is a picture, and where inside."""
 
     model: str
-    """A folder or a hub name that transformers loads."""
+    """A folder or a hub name that transformers loads, or tiny-vlm, the one that comes along."""
     data: str = "scenes:basic"
     """Scenes to ask about."""
     languages: tuple[Literal["en", "de", "fr", "es"], ...] = ("en", "de", "fr", "es")

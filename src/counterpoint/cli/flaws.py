@@ -16,7 +16,7 @@ class Flaws:
     """What examples in context do to a vision-language model's hallucinations, abstention, compositionality …"""
 
     model: str
-    """A folder or a hub name that transformers loads."""
+    """A folder or a hub name that transformers loads, or tiny-vlm, the one that comes along."""
     data: str = "scenes:basic"
     """What it is asked about; its training rows give the examples."""
     axes: tuple[str, ...] = ()

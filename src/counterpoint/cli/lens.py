@@ -16,7 +16,7 @@ class Lens:
     """Ask a vision-language model about a picture and see, word by word, what supports its reply, and where."""
 
     model: str
-    """A folder or a hub name that transformers loads."""
+    """A folder or a hub name that transformers loads, or tiny-vlm, the one that comes along."""
     image: Path
     """A picture."""
     prompt: str = "Describe the picture."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, final
@@ -135,13 +136,14 @@ class VisionLanguageAssistant:
 
         kind = AutoConfig.from_pretrained(name).model_type
         try:
-            model = AutoModelForImageTextToText.from_pretrained(name)
+            with _no_bars() if Path(name).is_dir() else nullcontext():  # a download shows its progress
+                model = AutoModelForImageTextToText.from_pretrained(name)
         except ValueError as error:
             if "Unrecognized configuration class" not in str(error):
                 raise
             raise ValueError(
-                f"{name} is a {kind} model, which takes no pictures; give a vision-language model, one that "
-                "transformers loads with AutoModelForImageTextToText"
+                f"{name} is a {kind} model, which writes nothing about pictures; give a vision-language model, one "
+                "that transformers loads with AutoModelForImageTextToText"
             ) from error
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return cls(model.to(device), AutoProcessor.from_pretrained(name), decoding, **options)
@@ -409,3 +411,17 @@ def _rows(rows: Sequence[Description]) -> Description:
         torch.cat([getattr(row, name) for row in rows]) for name in ("places", "highest", "total")
     )
     return Description(words, places, highest, total, passes=0)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without the bars that transformers draws while it reads weights, over whatever a command shows."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -74,6 +74,11 @@ class Bound:
     ) -> None:
         check_version()
         name = type(method).__name__
+        if not isinstance(inputs, Mapping):
+            raise ValueError(
+                f"{name}.on binds what generate is given, as the processor returns it (input_ids, pixel_values …), "
+                f"got {type(inputs).__name__}; write .on(inputs)"
+            )
         needed = {branch.needs for branch in method.branches() if branch.needs is not None}
         for key in given:
             if key not in needed:

@@ -40,6 +40,8 @@ CHAT_TEMPLATE = (
 that a piece has the same tokens alone and in a conversation."""
 NAME = "tiny-vlm"
 """What a command takes in place of the path of the model that comes with the package."""
+MODEL = "model"
+"""The folder with the finished checkpoint, in a run's."""
 _SHIPPED = Path(__file__).parent / "files" / NAME
 POSITIONS = 1024
 """The longest conversation, in tokens."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..registry import unknown
-from .bootstrap import FEW_SEEDS, check_options, is_mean, plug_in_scores, resample
+from .bootstrap import FEW_EXAMPLES, FEW_SEEDS, check_options, is_mean, plug_in_scores, resample
 from .intervals import VerdictInterval, holm, interval_of_difference
 from .outcomes import Outcomes, check_same_examples, parse_runs
 from .power import SeedsNeeded, from_spread
@@ -152,10 +152,15 @@ def decide(
     For 1 and 2 the Holm-corrected p must be at most 1 − confidence as well, except that a difference which is
     only suggestive for want of seeds is told without it, and with the remark. Scores of an arm with failed runs
     are those of the runs that went well, so they flatter it: a verdict in its favour (better, equivalent) is
-    withheld; one against it stands. Below 5 seeds what remains is ``suggestive``.
+    withheld; one against it stands. Below 5 seeds what remains is ``suggestive``, and below 10 examples nothing is.
     """
     if interval is None:
         return Verdict.NOT_SHOWN, "the arms share no seed on which both runs finished"
+    if interval.n_examples < FEW_EXAMPLES:
+        return (
+            Verdict.NOT_SHOWN,
+            f"{interval.n_examples} test examples, fewer than {FEW_EXAMPLES}: too few to say anything of others",
+        )
     alpha = 1 - interval.confidence
     verdict, held_back = Verdict.NOT_SHOWN, ""
     if margin is not None and -margin <= interval.low and interval.high <= margin and p_equivalent <= alpha:

@@ -58,6 +58,9 @@ def questions(path: Path, size: int) -> OwnQuestions:
 
 def _read(record: Mapping[str, Any], where: str) -> tuple[str, Question]:
     image, text, answer = map(str, fields(record, ("image", "question", "answer"), where))
+    for name, value in (("question", text), ("answer", answer)):
+        if not value.strip():
+            raise ValueError(f"{where}: the {name} is empty")
     given = record.get("options") or ()
     options = given.split(_BETWEEN) if isinstance(given, str) else given
     options = tuple(str(option).strip() for option in options)

@@ -146,10 +146,18 @@ def read_json(path: Path) -> Any:
     text = path.read_text(encoding="utf-8")
     try:
         if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            lines = text.splitlines()
+            return [_read_line(line, f"{path}, line {k}") for k, line in enumerate(lines, 1) if line.strip()]
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from error
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+
+
+def _read_line(line: str, where: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}, is not valid JSON: {error.msg} at column {error.colno}") from error
 
 
 def read_csv(path: Path) -> list[list[str]]:

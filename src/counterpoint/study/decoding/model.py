@@ -58,6 +58,9 @@ def located(model: str) -> str:
     path = Path(model)
     if path.is_dir():
         if not (path / "config.json").exists():
+            inside = path / tiny_vlm.MODEL
+            if (inside / "config.json").exists():
+                raise FileNotFoundError(f"{model} is a run; its model is {inside}")
             raise FileNotFoundError(
                 f"{model} holds no model: it has no config.json; give what save_pretrained wrote"
             )

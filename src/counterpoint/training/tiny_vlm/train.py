@@ -19,7 +19,7 @@ from ...data.scenes.dials import Dials
 from ...data.scenes.scene import Scene
 from ...data.scenes.world import Scenes
 from ...files import write_json
-from ...networks.tiny_vlm import build, processor, train_tokenizer
+from ...networks.tiny_vlm import MODEL, build, processor, train_tokenizer
 from ...recipes.schema import Optimizer
 from ...recipes.tiny_vlm import TinyVLM
 from ...types import NonFiniteLoss
@@ -46,8 +46,6 @@ CHUNK = 250
 """Scenes that are drawn, and pictures that are encoded, at once."""
 LOG_EVERY = 20
 CHECKPOINT_EVERY = 500
-MODEL = "model"
-"""The folder with the finished checkpoint, in the run's."""
 
 Listen = Callable[[Stage, int, int, float], None]
 """Called with the stage, what is done of it, what there is to do, and the loss."""
