@@ -110,6 +110,10 @@ def test_compare_train_evaluate_and_report(
     assert json.loads(capsys.readouterr().out)["state"]["status"] == "finished"
     assert main(["train", "clip", "--out", "run", "--no-resume", *common]) == 1
     assert "holds a run already" in capsys.readouterr().err
+    assert main(["evaluate", "run", "--tasks", "winoground", "retrieval", "--json"]) == 1
+    said = capsys.readouterr()
+    assert {row["task"] for row in json.loads(said.out)} == {"retrieval"}
+    assert "winoground asks about squares" in said.err
     assert main(["data", "show", str(table), "--out", "sheet.png"]) == 0
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
@@ -122,3 +126,20 @@ def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["broken"] == {}
     assert "torch" in found["packages"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--count", "0"], "--count 0: at least one scene"),
+        (["--preset", "basic,train=5", "--count", "10"], "both say how many to train on"),
+        (["--preset", "basic,objects=30"], "objects: must be at most 25, got 30"),
+        (["--preset", "cooccurrence,strength=2"], "strength: must be at most 1.0, got 2"),
+    ],
+)
+def test_making_scenes_that_cannot_be(
+    given: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "make", "scenes", *given, "--out", str(tmp_path / "made")]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()

@@ -17,6 +17,7 @@ from torch import Tensor
 from counterpoint.decoding import (
     Bound,
     DescriptionContrastive,
+    ExampleContrastive,
     LanguageContrastive,
     LeadingQueryContrastive,
     Plain,
@@ -25,7 +26,7 @@ from counterpoint.decoding import (
     VisualDebias,
     describe,
 )
-from fixtures.tiny_vlms import END, IMAGE, KINDS, Inputs, Kind, tiny
+from fixtures.tiny_vlms import END, IMAGE, KINDS, PAD, Inputs, Kind, tiny
 
 NAMES = list(KINDS)
 ALPHA, BETA = 1.5, 0.1
@@ -101,6 +102,35 @@ def test_beams_equal_the_slow_loop(name: str) -> None:
     inputs, given = (kind.batch(rows) for rows in zip(*pairs, strict=True))
     for use_cache in sound(name):
         bound = leading(name, inputs, given, alpha=0.3)
+        assert generate(name, inputs, bound, 4, num_beams=3, use_cache=use_cache) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_beams_with_a_branch_without_the_picture_equal_the_slow_loop(name: str) -> None:
+    kind, model = KINDS[name], tiny(name)
+
+    def by_entropy(logits: Sequence[Tensor]) -> Tensor:
+        q = logits[1].softmax(-1)
+        return contrast(logits, alpha=0.5 / float(-torch.special.xlogy(q, q).sum()))
+
+    rows: list[Inputs] = []
+    expected: list[list[int]] = []
+    for seed in range(5, 30):  # until beams and the contrast have made a difference
+        row = kind.row(seed, length=3 + seed % 3)
+        pair = [row, without_picture(kind, row)]
+        rows.append(row)
+        expected.append(beam(kind, model, pair, by_entropy, 4, 3))
+        others = (
+            greedy(kind, model, pair, by_entropy, 4),
+            beam(kind, model, pair, partial(contrast, alpha=0.0), 4, 3),
+        )
+        if expected[-1] not in others and len(rows) > 1:
+            break
+    else:
+        raise AssertionError("beams and the contrast never make a difference: this tests nothing")
+    inputs = kind.batch(rows)
+    for use_cache in sound(name):
+        bound = LanguageContrastive(alpha=0.5, beta=BETA).on(inputs, model=model)
         assert generate(name, inputs, bound, 4, num_beams=3, use_cache=use_cache) == expected
 
 
@@ -269,6 +299,38 @@ def test_it_ends_at_the_end_token_row_by_row() -> None:
         stop = tokens.index(end) + 1 if end in tokens else len(tokens)
         assert row[:stop] == tokens[:stop]
         assert not any(row[stop:])
+
+
+def test_mvcd_ends_at_the_end_token_that_it_chooses_and_not_at_one_of_its_branches() -> None:
+    kind, model = KINDS["Llava"], tiny("Llava")
+    rows, others = [kind.row(1, length=8), kind.row(2, length=7)], [kind.row(1), kind.row(2, length=3)]
+    inputs, given = kind.batch(rows), kind.batch(others)
+
+    def decode(end: int | None) -> list[list[int]]:
+        bound = ExampleContrastive(beta=BETA).on(inputs, without_examples=given)
+        return generate("Llava", inputs, bound, 8, eos_token_id=end)
+
+    def likeliest(row: int, step: int) -> set[int]:
+        branches = (rows[row], others[row])
+        return {int(next_logits(kind, model, branch, free[row][:step]).argmax()) for branch in branches}
+
+    free = decode(None)
+    chosen = next(
+        token
+        for step, token in enumerate(free[0])
+        if step and token not in {*free[0][:step], *free[1], *likeliest(0, step)}
+    )
+    ended, other = decode(chosen)
+    stop = free[0].index(chosen) + 1
+    assert ended == free[0][:stop] + [PAD] * (8 - stop)
+    assert other == free[1], "the other row goes on"
+    passed_over = next(
+        token
+        for step in range(7)
+        for token in sorted(likeliest(1, step))
+        if token not in {*free[0], *free[1]}
+    )
+    assert decode(passed_over) == free
 
 
 def test_random_state_is_left_alone() -> None:

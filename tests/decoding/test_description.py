@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from slow import greedy, next_logits, sound
 from torch import Tensor
 
-from counterpoint.decoding import Description, DescriptionContrastive, DescriptionGrounded, Plain, describe
-from fixtures.tiny_vlms import IMAGE, KINDS, WORDS, Inputs, Kind, tiny
+from counterpoint.decoding import (
+    Description,
+    DescriptionContrastive,
+    DescriptionGrounded,
+    Plain,
+    describe,
+    rule_alone,
+)
+from fixtures.tiny_vlms import IMAGE, KINDS, VOCABULARY, WORDS, Inputs, Kind, tiny
 
 KIND = KINDS["Llava"]
 
@@ -109,20 +119,48 @@ def test_code_equals_the_slow_loop(name: str) -> None:
     assert out[:, -6:].tolist() == expected
 
 
-def test_vdgd_equals_the_slow_loop_with_returned_sequences() -> None:
-    model = tiny("Llava")
-    rows = [KIND.row(1, length=5), KIND.row(2, length=3)]
-    description = describe(model, KIND.batch(rows), max_new_tokens=4)
-    expected = []
-    for number, row in enumerate(rows):
-        table = description.highest[number].double()
+def test_code_of_weight_zero_is_its_rule_alone() -> None:
+    model, inputs = tiny("Llava"), KIND.batch([KIND.row(1, length=5), KIND.row(2, length=3)])
+    description = describe(model, inputs, max_new_tokens=4)
+
+    def decode(bound: Any, **options: Any) -> list[list[int]]:
+        torch.manual_seed(3)
+        out = model.generate(**inputs, max_new_tokens=12, custom_generate=bound, **options)
+        tokens: list[list[int]] = out[:, -12:].tolist()
+        return tokens
+
+    greedily: dict[str, Any] = {"do_sample": False}
+    sampled: dict[str, Any] = {"do_sample": True, "temperature": 2.0}
+    for beta in (None, 0.2):
+        method = DescriptionContrastive(alpha=0.0, beta=beta)
+        rule = rule_alone(DescriptionContrastive(beta=beta))
+        assert rule is not None
+        found = decode(method.on(inputs, description=description), **greedily)
+        assert found == decode(None, **greedily), "the likeliest token always stays"
+        found = decode(method.on(inputs, description=description), **sampled)
+        assert found == decode(rule.on(inputs, description=description), **sampled)
+        assert found != decode(None, **sampled), "the rule must leave something out for this to be a test"
+    assert found == decode(Plain(beta=0.2).on(inputs), **sampled)
+
+
+def slow_vdgd(model: Any, rows: Sequence[Inputs], description: Description) -> list[list[int]]:
+    found = []
+    for row, table in zip(rows, description.highest.double(), strict=True):
 
         def combine(logits: Sequence[Tensor], table: Tensor = table) -> Tensor:
             p, order = (2 * logits[0]).softmax(-1).sort(descending=True)
             kept = order[(p.cumsum(-1) - p) < 0.5]
             return torch.full_like(table, -torch.inf).index_copy(0, kept, table[kept])
 
-        expected.append(greedy(KIND, model, [row], combine, 6))
+        found.append(greedy(KIND, model, [row], combine, 6))
+    return found
+
+
+def test_vdgd_equals_the_slow_loop_with_returned_sequences() -> None:
+    model = tiny("Llava")
+    rows = [KIND.row(1, length=5), KIND.row(2, length=3)]
+    description = describe(model, KIND.batch(rows), max_new_tokens=4)
+    expected = slow_vdgd(model, rows, description)
     inputs = KIND.batch(rows)
     bound = DescriptionGrounded().on(inputs, description=description)
     out = model.generate(**inputs, do_sample=False, max_new_tokens=6, custom_generate=bound)
@@ -138,6 +176,25 @@ def test_vdgd_equals_the_slow_loop_with_returned_sequences() -> None:
         custom_generate=DescriptionGrounded().on(inputs, description=description),
     )
     assert many[::3, -6:].tolist() == expected, "rows of the table follow those of generate"
+
+
+def test_vdgd_chooses_no_token_that_pads_the_vocabulary_whatever_the_description_says_of_it() -> None:
+    model = copy.deepcopy(tiny("Llava"))
+    model.resize_token_embeddings(VOCABULARY + 8, mean_resizing=False)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[VOCABULARY:] = 0.0
+    rows = [KIND.row(1, length=5), KIND.row(2, length=3)]
+    inputs = KIND.batch(rows)
+    description = describe(model, inputs, max_new_tokens=4)
+    assert description.highest.shape == (2, VOCABULARY + 8)
+    certain = description.highest.clone()
+    certain[:, VOCABULARY:] = 0.0
+    for given in (description, replace(description, highest=certain)):
+        bound = DescriptionGrounded().on(inputs, description=given)
+        out = model.generate(**inputs, do_sample=False, max_new_tokens=6, custom_generate=bound)
+        tokens = out[:, -6:].tolist()
+        assert tokens == slow_vdgd(model, rows, given)
+        assert all(token < VOCABULARY for row in tokens for token in row)
 
 
 def test_vdgd_with_an_empty_description_is_plain_decoding() -> None:

@@ -258,3 +258,11 @@ def test_what_correction_takes_away_stays_suggestive_below_five_seeds(seeds: int
     found, why = decide(interval, p_holm=0.5)
     assert found is verdict
     assert "not after correction" in why
+
+
+@pytest.mark.parametrize(("examples", "verdict"), [(9, Verdict.NOT_SHOWN), (10, Verdict.BETTER)])
+def test_a_handful_of_examples_shows_nothing(examples: int, verdict: Verdict) -> None:
+    arms = {"a": np.ones((5, examples)), "b": np.zeros((5, examples))}
+    (difference,) = compare_arms({"R@1": Outcomes(arms)}).differences
+    assert difference.verdict is verdict
+    assert any("too few to say anything of others" in note for note in difference.notes) == (examples < 10)

@@ -108,6 +108,19 @@ def test_every_main_number_is_there(study: tuple[Path, dict[str, Any]], source: 
     assert "The same on a part of the test sets: tone variants" in source
 
 
+def test_what_else_a_task_measures_is_there(study: tuple[Path, dict[str, Any]], source: str) -> None:
+    found = re.search(r"<details><summary>What else retrieval measures.*?</details>", source, flags=re.DOTALL)
+    assert found is not None
+    table, checked = Page(found[0]).text, 0
+    for arm in study[1]["arms"]:
+        for m in arm["metrics"]:
+            if (m["task"], m["subset"], m["metric"]) == ("retrieval", "all", "t2i_R@1"):
+                assert f"{100 * m['mean']:.1f}" in table
+                checked += 1
+    assert checked >= 3
+    assert "i2t_R@1" not in table  # that is the main one
+
+
 def test_the_failed_run_is_shown_with_its_reason(source: str) -> None:
     section = re.search(r'<section id="failed".*?</section>', source, flags=re.DOTALL)
     assert section is not None

@@ -87,6 +87,7 @@ def test_tasks_ask_all_of_them(tmp_path: Path) -> None:
             {"image": "a.png", "question": "?", "answer": "red", "options": ["blue"]},
             "'red' is not among the options blue",
         ),
+        ({"image": "a.png", "question": "?", "answer": " "}, "question 1: the answer is empty"),
         ({"image": "c.png", "question": "?", "answer": "red"}, "1 of 1 pictures are not there"),
     ],
 )
@@ -107,3 +108,10 @@ def test_an_empty_file_a_broken_picture_and_another_form(tmp_path: Path) -> None
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"a\.png cannot be read as a picture"):
         data.images(np.arange(1))
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, ROWS, "jsonl")
+    path.write_text(path.read_text() + "\n\n{no\n")
+    with pytest.raises(ValueError, match=rf"line {len(ROWS) + 2}, is not valid JSON: .* at column 2"):
+        load(f"questions:{path}")

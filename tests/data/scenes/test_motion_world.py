@@ -127,3 +127,12 @@ def test_what_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="'seed' is given twice"):
         written("clips:order,seed=1,seed=2")
     assert whole("clips", {"seed": "3", "x": "y"}, {"seed": 0}) == {"seed": 3}
+
+
+def test_it_describes_its_world_and_credits_the_artists() -> None:
+    world = Clips.parse("clips:order,train=4,validation=2,test=2")
+    found = world.describe()
+    assert found["data"] | {"version": 1, "seed": 0, "rows": 10} == found["data"]
+    assert found["dials that are turned"]["events"] == "2-3"
+    assert found["attribution"]["pictures"] == world.attribution
+    assert world.attribution.count("dyed, mirrored, scaled and composed") == 2

@@ -43,6 +43,8 @@ def test_deviation_is_how_far_off() -> None:
     assert found.value("accuracy") == pytest.approx(1 / 3)
     assert found.value("deviation") == pytest.approx((1 + 0 + 6) / 3)
     assert found.examples["said"].to_list() == [3, 3, 10]
+    assert set(found.subsets()) == {"all", "two", "three", "four"}
+    assert found.value("deviation", "four") == 6
     assert not found.metrics["deviation"].higher_is_better
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.evaluation import create
-from counterpoint.evaluation.compositional.regions import Localisation, Segmentation
+from counterpoint.evaluation.compositional.regions import Localisation, Segmentation, size_of
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.types import Embedder, Scores
 from fixtures.hand_made import Blind, HandRegions, HandSquares, ItemData
@@ -169,3 +169,11 @@ def test_places_that_are_not_finite_are_refused() -> None:
 def test_a_threshold_is_a_fraction() -> None:
     with pytest.raises(ValueError, match="threshold must lie between 0 and 1, got 1"):
         Localisation(threshold=1)
+
+
+def test_regions_of_one_kind_are_reported_by_their_size() -> None:
+    items = painted()
+    found = create("pointing")(Painted(), ItemData(items), np.arange(2))
+    sizes = [size_of(float(share)) for share in items.masks(np.arange(len(items))).double().mean((1, 2))]
+    assert found.examples["subset"].to_list() == sizes
+    assert set(sizes) <= {"up to 3 %", "3 to 10 %", "over 10 %"}

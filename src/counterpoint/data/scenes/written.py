@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from pydantic import ValidationError, field_validator, model_validator
 
@@ -66,6 +66,7 @@ _LIMITS = {"le": "at most", "lt": "below", "ge": "at least", "gt": "above"}
 """How pydantic names the limits of numbers, and how they are said."""
 
 
+@runtime_checkable
 class Named(Protocol):
     """A world with a name."""
 
