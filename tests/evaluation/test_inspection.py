@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from counterpoint.data.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create, failures, inspection
 from fixtures.hand_made import Blind, Given, HandChoices, HandRegions, HandSquares, ItemData
 from fixtures.tiny import Pixels, TinyData
@@ -79,3 +80,28 @@ def test_a_model_without_failures_gets_a_picture_that_says_so(
     monkeypatch.setattr(inspection, "_draw", lambda title, *rest: titles.append(title))
     failures(scores, model, data, np.arange(2), tmp_path / "none.png")
     assert titles == ["sugarcrepe on hand-made: no failures"]
+
+
+@pytest.mark.parametrize("task", ["mmcl_robustness", "fudd"])
+def test_the_class_that_was_taken_for_the_true_one_is_named(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Scenes.parse("scenes:spurious,train=200,validation=1,test=40,pixels=24")
+    rows = world.splits.test["opposed"]
+    scores = create(task)(Pixels(), world, rows)
+    drawn: list[inspection.Exhibit] = []
+    monkeypatch.setattr(inspection, "_draw", lambda title, exhibits, *rest: drawn.extend(exhibits))
+    failures(scores, Pixels(), world, rows, tmp_path / "failures.png", most=5)
+    names, values = world.labels["concept"].names, world.labels["concept"].values
+    wrong = {
+        row["example"]: row["predicted"] for row in scores.examples.to_dicts() if row["predicted"] is not None
+    }
+    pairs = {
+        (f"✓ {names[values[row]]}", f"✗ {names[int(wrong[key])]}")
+        for row, key in zip(rows, world.ids[rows].tolist(), strict=True)
+        if key in wrong
+    }
+    assert len(drawn) == 5
+    assert all(
+        exhibit.lines[1:] in pairs and exhibit.lines[1][2:] != exhibit.lines[2][2:] for exhibit in drawn
+    )

@@ -141,3 +141,24 @@ def test_fidelity_page(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         fidelity.write_fidelity(
             tmp_path, assistant, data, data.splits.test["as trained"], ("de",), model="m", command=[]
         )
+
+
+@pytest.mark.parametrize(("own", "warned"), [(0.9, False), (0.2, True)])
+def test_little_fidelity_to_lose_is_said(
+    own: float, warned: bool, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Scored:
+        def __init__(self, languages: object) -> None: ...
+
+        def __call__(self, *given: object) -> Scored:
+            return self
+
+        def value(self, metric: str, subset: str = "all") -> float:
+            return own
+
+    monkeypatch.setattr(fidelity, "Fidelity", Scored)
+    data = Scenes.parse("scenes:tiny,train=1,validation=1,test=2,pixels=24")
+    assistant = VisionLanguageAssistant.load(saved)
+    rows = data.splits.test["as trained"]
+    told = fidelity.replies(fidelity.Spoken(assistant, data, rows, ("en", "de"))).sentence
+    assert ("has little to take away" in told) == warned

@@ -86,7 +86,8 @@ def failures(
     chosen = _worst(scores, metric.outcome, metric.higher_is_better, most)
     form: type[Items] | None = getattr(task, "form", None)
     asked = {m.outcome for m in scores.metrics.values() if m.higher_is_better}
-    show = _of_rows(data) if form is None else _of_items(data.items(form, rows), asked, model, data)
+    label: str | None = getattr(task, "label", None)
+    show = _of_rows(data, label) if form is None else _of_items(data.items(form, rows), asked, model, data)
     exhibits = [show(example["example"], example) for example in chosen]
     title = f"{scores.task} on {data.name}: " + (
         f"{len(chosen)} failures, the surest first" if chosen else "no failures"
@@ -105,12 +106,16 @@ def _worst(scores: Scores, outcome: str, higher_is_better: bool, most: int) -> l
     return turn.sort("turn", maintain_order=True).head(most).to_dicts()
 
 
-def _of_rows(data: PairedData) -> Callable[[int, dict[str, Any]], Exhibit]:
+def _of_rows(data: PairedData, label: str | None) -> Callable[[int, dict[str, Any]], Exhibit]:
+    """Rows with their caption and what was taken for it; of a task that chooses a class, ``label``, the two classes."""
     position = {int(key): row for row, key in enumerate(data.ids)}
 
     def show(example: int, outcomes: dict[str, Any]) -> Exhibit:
         row = position[example]
         lines = [f"[{outcomes['subset']}] {data.captions(row)[0]}"]
+        if label is not None and outcomes.get("predicted") is not None:
+            names, values = data.labels[label].names, data.labels[label].values
+            lines += [f"✓ {names[values[row]]}", f"✗ {names[int(outcomes['predicted'])]}"]
         if outcomes.get("i2t_top") is not None:
             lines.append(f"✗ {data.captions(position[int(outcomes['i2t_top'])])[0]}")
         return Exhibit(_pixels(data.images(np.array([row]))[0]), tuple(lines))

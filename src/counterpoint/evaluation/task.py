@@ -104,6 +104,13 @@ def check_data(task: Task, data: PairedData) -> None:
             check_items(items_of(data, form, rows, task.name))
 
 
+def check_model(task: Task, model: Embedder, data: PairedData) -> None:
+    """Raise ValueError for a model that a task cannot ask, however it is trained: one that has a ``check_model``."""
+    own: Callable[[Embedder, PairedData], None] | None = getattr(task, "check_model", None)
+    if own is not None:
+        own(model, data)
+
+
 def scores(
     task: str, data: PairedData, rows: Rows, outcomes: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
 ) -> Scores:

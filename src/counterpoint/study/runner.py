@@ -12,7 +12,7 @@ from ..data.base import PairedData
 from ..data.source import load as load_data
 from ..diagnostics import describe
 from ..evaluation import DEFAULT_TASKS, create, evaluate
-from ..evaluation.task import check_data
+from ..evaluation.task import check_data, check_model
 from ..files import latest_checkpoint, write_json, writing
 from ..methods.arm import Arm
 from ..methods.base import Method, TwoTower
@@ -72,6 +72,11 @@ def _run(
         tokenizer = method.text_tower.tokenizer
         if first and isinstance(tokenizer, BytePairTokenizer):
             tokenizer.save(folder / "tokenizer.json")
+    if tasks is not None and test:
+        method.eval()
+        with torch.inference_mode():
+            for task in tasks:
+                check_model(create(task), method, data)
     state = RunState(
         parameters=sum(p.numel() for p in method.parameters()),
         trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),

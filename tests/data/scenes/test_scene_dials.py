@@ -167,8 +167,8 @@ def test_facing_artists_backgrounds_and_corruptions() -> None:
         ({"corruptions": "blur"}, "unknown corruptions 'blur': did you mean 'blur_"),
         ({"colours": "red+red"}, "none twice; got red, red"),
         ({"objects": "3-2"}, "objects goes from the fewest to the most, got 3-2"),
-        ({"objects": 26}, "objects: Input should be less than or equal to 25"),
-        ({"tinted": 1.2}, "tinted: Input should be less than or equal to 1"),
+        ({"objects": 26}, "objects: must be at most 25, got 26"),
+        ({"tinted": 1.2}, "tinted: must be at most 1.0, got 1.2"),
         ({"objects": "many"}, "objects: Input should be a valid integer"),
         (
             {"objects": 20, "clutter": 6},

@@ -238,6 +238,7 @@ def test_one_that_always_affirms_believes_no_lead() -> None:
         found = values(ask("sycophancy", always("Yes."), data, tone=tone))
         assert found["neutral"] == found["misled"] == found["led"] == 3 / 4
         assert found["drop"] == found["flips"] == found["corrections"] == 0
+        assert found["yes"] == 1
 
 
 def test_a_flip_is_to_the_answer_that_the_lead_names() -> None:

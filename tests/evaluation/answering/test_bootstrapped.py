@@ -246,6 +246,10 @@ def test_a_window_that_cuts_the_answers_off_is_an_error() -> None:
     VLBChoices(("V1",))(Titles(words=6), data, rows(data))
     with pytest.raises(ValueError, match="window cuts them off"):
         VLBChoices(("L4",))(Titles(words=6), data, rows(data))
+    VLBChoices(("V1",)).check_model(Titles(words=6), data)
+    VLBChoices(("L4",)).check_model(Titles(words=60), data)
+    with pytest.raises(ValueError, match="window cuts them off"):  # and so before it is trained
+        VLBChoices(("L4",)).check_model(Titles(words=6), data)
 
 
 class Bare(PairedData):

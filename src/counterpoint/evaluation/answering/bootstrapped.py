@@ -37,6 +37,8 @@ PAIRS = tuple(f"{v}+{w}" for v in SINGLE[:3] for w in SINGLE[3:])
 VARIANTS = (*SINGLE, "V2+L3", "V1+L4", "V1+V3+L4", CONTROL)
 """Each operator alone, the easiest and the hardest pair, three hard ones, and the control of V3, which only pads."""
 HARD = frozenset({"V1", "V3", "L1", "L2", "L4"})
+CHECKED = 50
+"""Rows of which it is seen before training whether a model's window has room for their answers."""
 TRIES = 5
 """Proposals that a judge is shown before an operator is given up."""
 
@@ -271,10 +273,7 @@ class VLBChoices:
                 for k, picture in zip(part, pictures, strict=True):
                     z, sample = texts_of(features, samples[k]), samples[k]
                     if apart[k] and not told_apart(z):
-                        raise ValueError(
-                            f"{self.name}: the text encoder embeds {sample.captions[0]!r} like the other answers: its "
-                            "window cuts them off. Train with a longer --towers.context, or leave out L3 and L4"
-                        )
+                        raise _cut_off(sample)
                     near = similarity(features, picture[None], z)[0]
                     answer = sample.question.options.index(sample.question.answer)
                     others = torch.cat([near[:answer], near[answer + 1 :]])
@@ -282,6 +281,28 @@ class VLBChoices:
             return np.array(found)
 
         return self.variants.scores(items, np.flatnonzero(worded), right)
+
+    def check_model(self, model: Embedder, data: PairedData) -> None:
+        """Raise ValueError for a model, trained or not, whose window cuts off some of the first answers."""
+        features = Features.of(model, data)
+        items = items_of(data, Bootstraps, next(iter(data.splits.test.values()))[:CHECKED], self.name)
+        said = {
+            part for variant in self.variants.names for part in variant.split("+") if part.startswith("L")
+        }
+        for position in range(len(items)):
+            if not told_apart(texts_of(features, items.sample(position))):
+                continue
+            for operator in sorted(said):
+                sample, _ = bootstrap(items, position, operator, edition=self.variants.edition)
+                if not told_apart(texts_of(features, sample)):
+                    raise _cut_off(sample)
+
+
+def _cut_off(sample: Sample) -> ValueError:
+    return ValueError(
+        f"{NAME}: the text encoder embeds {sample.captions[0]!r} like the other answers: its window cuts them off. "
+        "Train with a longer --towers.context, or leave out L3 and L4"
+    )
 
 
 def texts_of(features: Features, sample: Sample) -> Float[Tensor, "options d"]:

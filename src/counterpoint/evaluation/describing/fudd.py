@@ -73,7 +73,8 @@ class FuDD:
     ) -> None:
         if k < 1:
             raise ValueError(f"k={k}: the second pass chooses among at least one class")
-        self.labels, self.k, self.describe, self.template = (label,), k, describe, template
+        self.label, self.labels = label, (label,)
+        self.k, self.describe, self.template = k, describe, template
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
@@ -104,6 +105,7 @@ class FuDD:
             "first_top1": top1(first, truth),
             "top1": np.where(inside, top1(second, place), 0.0),
             "recall": inside.double().numpy(),
+            "predicted": candidates.gather(1, second.argmax(1, keepdim=True))[:, 0].double().numpy(),
             "margin": lead.double().numpy(),
             "first_margin": sure,
             "sentences": said.double().mean(1).numpy(),

@@ -164,6 +164,10 @@ def write_fidelity(
     return found
 
 
+LEAST = 0.5
+"""Fidelity without a picture below which a loss by the picture says little."""
+
+
 def examine(subject: Spoken) -> Iterator[Section]:
     """Every section of the page; one that does not apply to this model says why."""
     for name, title, examined in (
@@ -211,6 +215,8 @@ def replies(subject: Spoken) -> Section:
             f"Of the replies to questions in {asked} {_percent(float(np.nanmean(own)))} are in the question's language "
             f"with words in the picture's place; with the picture it is {_percent(lost)} less."
         )
+        if np.nanmean(own) < LEAST:
+            sentence += " Where that is little even without a picture, a picture has little to take away."
     else:
         sentence = f"No reply to questions in {asked} is in words that tell its language."
     drawn = {name: value for name, value in shown.items() if np.isfinite(value)}
