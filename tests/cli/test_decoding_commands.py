@@ -1,4 +1,4 @@
-"""``counterpoint compare-decoding`` and ``counterpoint generate``, on a tiny random model in a folder."""
+"""``counterpoint compare-decoding``, ``generate`` and ``fidelity``, on a tiny random model in a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from counterpoint.cli import main
+from counterpoint.study.report import fidelity
 from fixtures.chat import saved
+from fixtures.decoded import write_questions
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,33 @@ def test_a_study_is_not_continued_with_other_weights(
     capsys.readouterr()
     assert main(words) == 1
     assert "it differs in weights" in " ".join(capsys.readouterr().err.split())
+
+
+def test_fidelity_writes_a_page_and_its_numbers(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fidelity, "GAMMAS", (1.0,))
+    words = ["fidelity", "--model", str(model), "--data", "scenes:tiny,train=1,validation=1,test=10"]
+    words += ["--languages", "en", "de", "--rows", "8", "--max-new-tokens", "3", "--out", str(tmp_path)]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["rows"], found["languages"]) == (8, ["en", "de"])
+    assert {path.name for path in tmp_path.iterdir()} == {"fidelity.html", "fidelity.json"}
+    assert json.loads((tmp_path / "fidelity.json").read_text(encoding="utf-8")) == found
+    page = (tmp_path / "fidelity.html").read_text(encoding="utf-8")
+    assert found["sections"]["fidelity"]["sentence"] in page
+    assert " ".join(["counterpoint", *words, "--json"][:4]) in page, "the command that makes it again"
+
+
+def test_fidelity_asks_about_scenes_alone(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_questions(tmp_path / "questions")
+    words = ["fidelity", "--model", str(model), "--data", data, "--out", str(tmp_path / "page")]
+    assert main(words) == 1
+    message = f"--data {data}: questions in several languages are asked about scenes alone"
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "page").exists()
 
 
 @pytest.mark.parametrize(
