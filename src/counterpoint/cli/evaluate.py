@@ -75,6 +75,6 @@ def main(arguments: Sequence[str]) -> int:
 
         for table in score_tables(rows):
             console.print(table)
-    for refusal in refusals:
+    for refusal in dict.fromkeys(refusals):
         print(f"counterpoint evaluate: {refusal}", file=sys.stderr)
     return 1 if refusals else 0

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 from .outcomes import ArmOutcomes, Runs, Statistic, check_same_examples, parse_runs
 
 FEW_SEEDS = 5
+"""Below this many seeds no interval over seeds is well calibrated."""
 FEW_EXAMPLES = 10
 """Below this, resamples of the examples say little of other examples: with one, nothing."""
-"""Below this many seeds no interval over seeds is well calibrated."""
 _CHUNK = 2_000_000  # drawn indices held at a time
 
 

@@ -44,6 +44,8 @@ STEERED = 24
 """Scenes that steering is tried on, at most, and as many others that directions are measured on."""
 LAYERS = 6
 """Layers that are steered, at most."""
+LEAST = 0.5
+"""Fidelity without a picture below which a loss by the picture says little."""
 BATCH = 16
 
 
@@ -162,10 +164,6 @@ def write_fidelity(
     )
     write_text(folder / PAGE, page)
     return found
-
-
-LEAST = 0.5
-"""Fidelity without a picture below which a loss by the picture says little."""
 
 
 def examine(subject: Spoken) -> Iterator[Section]:
