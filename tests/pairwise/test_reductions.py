@@ -114,6 +114,40 @@ def test_extreme_logits_in_float32_do_not_underflow() -> None:
     torch.testing.assert_close(grad, torch.tensor([[0.0], [1.0]]))
 
 
+@pytest.mark.parametrize("spread", [0.0, 20.0, 50.0, 90.0, 200.0])
+@pytest.mark.parametrize("share_removed", [0.0, 0.9])
+def test_float32_is_exact_however_far_rows_and_columns_lie_apart(spread: float, share_removed: float) -> None:
+    # Of one number for all, a number that changes on the way, and a number for each row and column, all are needed.
+    g = torch.Generator().manual_seed(int(spread))
+    n, m = 23, 31
+    offsets = [spread * (2 * torch.rand(k, 1, generator=g) - 1) for k in (n, m)]
+    x = torch.cat([torch.randn(n, 4, generator=g), offsets[0], torch.ones(n, 1)], 1)
+    y = torch.cat([torch.randn(m, 4, generator=g), torch.ones(m, 1), offsets[1]], 1)
+    keep = torch.rand(n, m, generator=g) >= share_removed
+    keep[0], keep[:, 1] = False, False
+    # Added, so that no mask hides a gradient that should be 0.
+    removed = torch.zeros(n, m).masked_fill(~keep, NEG)
+
+    def terms(tile: Tile) -> dict[str, dict[str, Any]]:
+        everything = LogSumExp(tile.dot() + removed[tile.i, tile.j])
+        return {"row": {"a": everything}, "column": {"a": everything}}
+
+    def found(dtype: torch.dtype, evaluator: Any) -> list[Tensor]:
+        left, right = (t.detach().to(dtype, copy=True).requires_grad_() for t in (x, y))
+        r = reduce(terms, rows={"z": left}, columns={"z": right}, evaluator=evaluator, tile=(5, 7))
+        values = torch.cat([r.row.a, r.column.a])
+        assert (values == NEG)[[0, n + 1]].all()
+        values.masked_fill(values == NEG, 0.0).square().sum().backward()
+        assert left.grad is not None
+        assert right.grad is not None
+        return [values, left.grad, right.grad]
+
+    for ours, exact in zip(found(torch.float32, "tiled"), found(torch.float64, "dense"), strict=True):
+        # Logits of up to 400 are rounded to 3e-5 in float32, and so are their softmaxes.
+        scale = exact[exact.isfinite()].abs().max()
+        torch.testing.assert_close(ours.double() / scale, exact / scale, rtol=0, atol=3e-5)
+
+
 @pytest.mark.parametrize(("per", "dim"), [("row", 1), ("column", 0), ("total", (0, 1))])
 def test_sum(per: str, dim: Any) -> None:
     assert_all_agree(

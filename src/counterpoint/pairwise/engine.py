@@ -249,12 +249,13 @@ class _Reduce(torch.autograd.Function):
         for key, (_, size) in problem.layout.items():
             results[key] = [next(flat) for _ in range(size)]
             cotangents[key] = [_everyones(problem, key[0], next(incoming)) for _ in range(size)]
+        shared_exponential = fused.Backward(results, cotangents)
         gradients = [torch.zeros_like(t) if g else None for t, g in zip(tensors, need, strict=True)]
         with torch.autocast(tensors[0].device.type, enabled=False):
             for block in problem.blocks(tensors, need, gradients):
                 with torch.enable_grad():
                     found = declared(problem.terms(block.tile))
-                outputs = _tile_cotangents(found, block, results, cotangents)
+                outputs = _tile_cotangents(found, block, results, cotangents, shared_exponential)
                 if outputs:
                     problem.accumulate(gradients, block, *zip(*outputs.values(), strict=True))
         return (None, *problem.own(gradients))
@@ -299,22 +300,25 @@ def _sweep(problem: Problem, tensors: Sequence[Tensor]) -> list[tuple[Tensor, ..
     """The results over all tiles and ranks, in the order of the layout; of rows, this rank's."""
     states: dict[Key, State] = {}
     last: dict[Key, Reduction] = {}
-    references: fused.References = {}
+    shared_exponential = fused.Forward(states, last)
     for block in problem.blocks(tensors, [False] * len(tensors)):
         found = declared(problem.terms(block.tile))
-        shared_exponential = fused.parts(found, references)
         for per, name, reduction in found:
-            key = (per, name)
-            if key not in states:
-                states[key] = reduction.init(problem.reduced_size(per))
-            last[key] = reduction
-            part = shared_exponential.get(key) or reduction.part(DIMS[per], block.start(per))
+            last[per, name] = reduction
+            if (per, name) not in states:
+                states[per, name] = reduction.init(problem.reduced_size(per))
+        served = shared_exponential.add(found, block.within)
+        for per, name, reduction in found:
+            if (per, name) in served:
+                continue
+            part = reduction.part(DIMS[per], block.start(per))
             if per == "total":
                 part = [t.reshape(1) for t in part]
-            within = block.within(per)
-            merged = reduction.merge([t[within] for t in states[key]], part)
-            for t, new in zip(states[key], merged, strict=True):
+            within, state = block.within(per), states[per, name]
+            merged = reduction.merge([t[within] for t in state], part)
+            for t, new in zip(state, merged, strict=True):
                 t[within] = new
+    shared_exponential.settle()
     results: list[tuple[Tensor, ...]] = []
     for (per, name), state in states.items():
         reduction = last[per, name]
@@ -409,28 +413,25 @@ def _tile_cotangents(
     block: Block,
     results: Mapping[Key, Sequence[Tensor]],
     cotangents: Mapping[Key, Sequence[Tensor | None]],
+    shared_exponential: fused.Backward,
 ) -> dict[int, tuple[Tensor, Tensor]]:
     """For each of a tile's tensors: itself and its gradient, summed over the reductions that read it."""
     outputs: dict[int, tuple[Tensor, Tensor]] = {}
-    local: dict[Key, tuple[list[Tensor], list[Tensor | None]]] = {}
-    for per, name, _ in found:
-        within = block.within(per)
-        out = [t.reshape(()) if per == "total" else t[within] for t in results[per, name]]
-        grad = [
-            None if g is None else g.reshape(()) if per == "total" else g[within]
-            for g in cotangents[per, name]
-        ]
-        if grad[0] is not None:
-            local[per, name] = (out, grad)
     with torch.no_grad():
-        shared_exponential = fused.cotangents(found, local)
+        served = shared_exponential.cotangents(found, block.within)
         for per, name, reduction in found:
-            if (per, name) not in local:
+            if cotangents[per, name][0] is None:
                 continue
-            if (per, name) in shared_exponential:
-                pairs = shared_exponential[per, name]
+            if (per, name) in served:
+                pairs = served[per, name]
             else:
-                given = reduction.cotangents(*local[per, name], DIMS[per], block.start(per))
+                within = block.within(per)
+                out = [t.reshape(()) if per == "total" else t[within] for t in results[per, name]]
+                grad = [
+                    None if g is None else g.reshape(()) if per == "total" else g[within]
+                    for g in cotangents[per, name]
+                ]
+                given = reduction.cotangents(out, grad, DIMS[per], block.start(per))
                 pairs = list(zip(reduction.tensors, given, strict=True))
             for tensor, cotangent in pairs:
                 if not tensor.requires_grad:

@@ -1,24 +1,27 @@
 """Log-sum-exps of the same logits, over rows, columns or both, from one exponential.
 
-Each needs ``exp(logit − something)``; one number as that something serves all rows and columns, as long as no sum would
-underflow or overflow. Every pass over a tile costs, so nothing at all is taken off where that can be, else the maximum
-of an earlier tile, else the tile's own; and where that is not exact either, each row and column takes off its own.
+Each needs ``exp(logit − something)``; one number as that something serves all rows, columns and tiles, as long as no
+sum underflows or overflows. Every pass over a tile costs, and every small operation beside it, so nothing at all is
+taken off where that can be, else the maximum of the tile at which that came to light; and where that is not exact
+either, each row and column of the tile takes off its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from .reductions import DIMS, LogSumExp, Reduction, State, finite, spread
+from .tile import NEG
 
 Key: TypeAlias = tuple[str, str]
 Declared: TypeAlias = list[tuple[str, str, Reduction]]
-References: TypeAlias = dict[tuple[Key, ...], Tensor]
-"""What earlier tiles took off their logits, by the log-sum-exps that read them; nothing, where there is none."""
+Within: TypeAlias = Callable[[str], slice]
+"""The place of a tile along its rows ("row") or columns ("column")."""
 
 _SMALLEST_SUM, _LARGEST_SUM = 1e-20, 1e20
 """Sums between these have lost nothing to underflow in float32, whose smallest normal number is 1e-38, nor to
@@ -42,60 +45,114 @@ def _sharing(found: Declared) -> Iterator[tuple[tuple[Key, ...], Tensor]]:
         yield tuple(keys), logits[place]
 
 
-def parts(found: Declared, references: References) -> dict[Key, State]:
-    """The states of this tile by key, of those that one exponential can serve.
-
-    Args:
-        found: the tile's reductions.
-        references: of the tiles before; this one's are put there for the next.
-    """
-    states: dict[Key, State] = {}
-    for keys, logits in _sharing(found):
-        reference = references.get(keys)
-        sums = _sums(keys, logits, reference)
-        if sums is None:
-            reference = references[keys] = finite(logits.amax())
-            if len(keys) > 1:  # a single one is as fast with a number a row
-                sums = _sums(keys, logits, reference)
-        if sums is not None:
-            taken = logits.new_zeros(()) if reference is None else reference
-            states |= {key: [taken.expand_as(s), s] for key, s in zip(keys, sums, strict=True)}
-    return states
-
-
 def _exponential(logits: Tensor, taken: Tensor | None) -> Tensor:
     return logits.exp() if taken is None else (logits - taken).exp_()
 
 
-def _sums(keys: tuple[Key, ...], logits: Tensor, taken: Tensor | None) -> list[Tensor] | None:
-    """Sums over rows and columns of ``exp(logits − taken)``; None where one of them is not exact."""
-    exponential = _exponential(logits, taken)
-    sums = [exponential.sum(DIMS[per]) for per, _ in keys]
-    low, high = torch.stack([s.amin() for s in sums]).amin(), torch.stack([s.amax() for s in sums]).amax()
-    return sums if bool((low > _SMALLEST_SUM) & (high < _LARGEST_SUM)) else None
+@dataclass
+class _Sums:
+    """Of ``exp(logits − taken)`` over the tiles so far, by what is reduced; ``taken`` is None for nothing."""
+
+    taken: Tensor | None
+    totals: dict[Key, Tensor]
+
+    def add(self, logits: Tensor, within: Within) -> bool:
+        """Take a tile in, unless some sum would not be exact."""
+        exponential = _exponential(logits, self.taken)
+        sums = {k: t[within(k[0])] + exponential.sum(DIMS[k[0]]) for k, t in self.totals.items()}
+        low, high = torch.cat(list(sums.values())).aminmax()
+        if not bool((low > _SMALLEST_SUM) & (high < _LARGEST_SUM)):
+            return False
+        for (per, name), total in sums.items():
+            self.totals[per, name][within(per)] = total
+        return True
 
 
-def cotangents(
-    found: Declared, local: Mapping[Key, tuple[list[Tensor], list[Tensor | None]]]
-) -> dict[Key, list[tuple[Tensor, Tensor]]]:
-    """The gradients of all that read the same logits, from one exponential; without those where it is not exact."""
-    pairs: dict[Key, list[tuple[Tensor, Tensor]]] = {}
-    for keys, logits in _sharing(found):
-        wanted = [key for key in keys if key in local]
-        if not wanted:
-            continue
-        results = [local[key][0][0] for key in wanted]
-        highest = torch.stack([r.amax() for r in results]).amax()
-        lowest = torch.stack([r.amin() for r in results]).amin()
-        if not bool(highest - lowest < _LARGEST_SPREAD):
-            continue
-        taken = None if bool(torch.maximum(highest, -lowest) < _SMALL) else highest
-        weights = []
-        for key, result in zip(wanted, results, strict=True):
-            grad = local[key][1][0]
-            assert grad is not None
-            weights.append(spread(grad * ((0.0 if taken is None else taken) - result).exp(), DIMS[key[0]]))
-        weight = sum(weights[1:], weights[0])
-        pairs |= {key: [] for key in wanted}
-        pairs[wanted[0]] = [(logits, _exponential(logits, taken).mul_(weight))]
-    return pairs
+class Forward:
+    """The log-sum-exps of a sweep that one exponential can serve.
+
+    Args:
+        states: of all reductions, by key; `add` and `settle` merge what was summed into them.
+        reductions: of any tile, by key.
+    """
+
+    def __init__(self, states: dict[Key, State], reductions: Mapping[Key, Reduction]) -> None:
+        self._states = states
+        self._reductions = reductions
+        self._running: dict[tuple[Key, ...], _Sums] = {}
+
+    def add(self, found: Declared, within: Within) -> set[Key]:
+        """Take a tile in; the reductions that need nothing else of it."""
+        served: set[Key] = set()
+        for keys, logits in _sharing(found):
+            running = self._running.get(keys) or self._start(keys, None)
+            exact = running.add(logits, within)
+            if not exact and len(keys) > 1:  # a single one is as fast with a number a row
+                self._settle(running)
+                exact = self._start(keys, finite(logits.amax())).add(logits, within)
+            if exact:
+                served.update(keys)
+        return served
+
+    def settle(self) -> None:
+        """After the last tile."""
+        for running in self._running.values():
+            self._settle(running)
+
+    def _start(self, keys: tuple[Key, ...], taken: Tensor | None) -> _Sums:
+        self._running[keys] = _Sums(taken, {key: torch.zeros_like(self._states[key][1]) for key in keys})
+        return self._running[keys]
+
+    def _settle(self, running: _Sums) -> None:
+        for key, total in running.totals.items():
+            taken = total.new_zeros(()) if running.taken is None else running.taken
+            met = torch.where(total > 0, taken, NEG)
+            self._states[key] = self._reductions[key].merge(self._states[key], [met, total])
+
+
+class Backward:
+    """The gradients of a sweep's log-sum-exps that one exponential can serve, by tile.
+
+    Args:
+        results: the log-sum-exps of all rows and columns, by key.
+        grads: of the loss with respect to them; None where it does not depend on them.
+    """
+
+    def __init__(
+        self, results: Mapping[Key, Sequence[Tensor]], grads: Mapping[Key, Sequence[Tensor | None]]
+    ) -> None:
+        self._results = results
+        self._grads = grads
+        self._weights: dict[tuple[Key, ...], tuple[Tensor | None, dict[Key, Tensor]]] = {}
+
+    def cotangents(self, found: Declared, within: Within) -> dict[Key, list[tuple[Tensor, Tensor]]]:
+        """Logits and their gradients, those of all that read the same logits together under one of their keys."""
+        pairs: dict[Key, list[tuple[Tensor, Tensor]]] = {}
+        for keys, logits in _sharing(found):
+            if keys not in self._weights:
+                self._weights[keys] = self._weigh(keys)
+            taken, weights = self._weights[keys]
+            if weights:
+                # softmax · gradient = exp(logit − taken) · exp(taken − result) · gradient
+                spreads = [spread(w[within(per)], DIMS[per]) for (per, _), w in weights.items()]
+                weight = sum(spreads[1:], spreads[0])
+                pairs |= {key: [] for key in weights}
+                pairs[next(iter(weights))] = [(logits, _exponential(logits, taken).mul_(weight))]
+        return pairs
+
+    def _weigh(self, keys: tuple[Key, ...]) -> tuple[Tensor | None, dict[Key, Tensor]]:
+        """What is taken off, and ``gradient · exp(taken − result)`` by key; no weights where that is not exact."""
+        grads = {key: grad for key in keys if (grad := self._grads[key][0]) is not None}
+        results = {key: self._results[key][0] for key in grads}
+        met = torch.cat([r[r != NEG] for r in results.values()]) if results else torch.empty(0)
+        if not len(met):
+            return None, {}
+        low, high = met.aminmax()
+        if not bool(high - low < _LARGEST_SPREAD):
+            return None, {}
+        taken = None if bool(torch.maximum(high, -low) < _SMALL) else high
+        lifted = {key: (0.0 if taken is None else taken) - result for key, result in results.items()}
+        # Rows and columns without any logit have no softmax.
+        return taken, {
+            key: lifted[key].exp().masked_fill(results[key] == NEG, 0.0) * g for key, g in grads.items()
+        }
