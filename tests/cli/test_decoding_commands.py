@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from counterpoint.cli import main
+from counterpoint.decoding.assistant import VisionLanguageAssistant
 from counterpoint.study.report import fidelity
+from counterpoint.types import Prompt
 from fixtures.chat import saved
 from fixtures.decoded import write_questions
 
@@ -58,6 +62,25 @@ def test_generate_samples_by_its_seed(model: Path, picture: Path, capsys: pytest
     assert len(set(said)) > 1
 
 
+def test_generate_takes_a_lead_off(
+    model: Path, picture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[list[str]] = []
+    texts = VisionLanguageAssistant.inputs
+
+    def inputs(self: VisionLanguageAssistant, prompts: Sequence[Prompt]) -> dict[str, Any]:
+        read.append([prompt.text for prompt in prompts])
+        return texts(self, prompts)
+
+    monkeypatch.setattr(VisionLanguageAssistant, "inputs", inputs)
+    assert main(asked(model, picture, "--decoding", "lqcd", "--lead", "a dog", "--json")) == 0
+    assert read == [["is it a cat"], ["a dog is it a cat"]]
+    assert json.loads(capsys.readouterr().out)["cost"]["relative_passes"] == 2
+    read.clear()
+    assert main(asked(model, picture, "--lead", "a dog", "--json")) == 0
+    assert read == [["a dog is it a cat"]], "a lead that nothing takes off"
+
+
 def test_generate_for_people(model: Path, picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(asked(model, picture, "--decoding", "vcd")) == 0
     assert "vcd: 8 forward passes, 2.00 × those of plain decoding" in " ".join(
@@ -82,6 +105,8 @@ def test_what_generate_cannot_do(
             "unknown decoding method 'rituall': did you mean 'ritual'",
         ),
         (asked(model, picture, "--decoding", "vcd,alpha=-1"), "alpha=-1.0: must be a finite number"),
+        (asked(model, picture, "--decoding", "lqcd"), "give one: --lead"),
+        (asked(model, picture, "--decoding", "mvcd"), "a single prompt holds none"),
         (asked(model, tmp_path / "gone.png"), "there is no picture"),
         (asked(model, tmp_path / "broken.png"), "broken.png cannot be decoded as a picture"),
         (asked(tmp_path / "text", picture), "is a gpt2 model, which writes nothing about pictures"),

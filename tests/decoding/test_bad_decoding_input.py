@@ -17,7 +17,7 @@ from counterpoint.decoding import (
 )
 from counterpoint.decoding.loop import check_version
 from counterpoint.registry import UnknownName
-from fixtures.tiny_vlms import KINDS, TEXT, VOCABULARY, tiny
+from fixtures.tiny_vlms import IMAGE, KINDS, TEXT, VOCABULARY, tiny
 
 KIND = KINDS["Llava"]
 
@@ -79,6 +79,24 @@ def test_a_separate_language_model(text_model: Any) -> None:
         ),
         generate(LanguageContrastive(alpha=1.0).on(inputs), inputs, max_new_tokens=6),
     )
+
+
+def test_a_separate_language_model_reads_the_prompt_as_it_was_written(text_model: Any) -> None:
+    """Template and tokens are the user's own: all of the prompt but the picture, then what was generated."""
+    inputs, read = KIND.row(1), []
+    hook = text_model.register_forward_pre_hook(
+        lambda module, args, given: read.append(given["input_ids"].tolist()), with_kwargs=True
+    )
+    try:
+        bound = LanguageContrastive(alpha=1.0, language_model=text_model).on(inputs)
+        out = generate(bound, inputs, max_new_tokens=4, use_cache=False)
+    finally:
+        hook.remove()
+    prompt = inputs["input_ids"][0].tolist()
+    words = [token for token in prompt if token != IMAGE]
+    assert len(words) < len(prompt)
+    said = out[0, len(prompt) :].tolist()
+    assert read == [[words + said[:step]] for step in range(4)]
 
 
 @pytest.mark.parametrize("name", ["Blip2", "InstructBlip", "InstructBlipT5"])

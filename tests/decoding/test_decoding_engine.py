@@ -310,8 +310,11 @@ def test_mvcd_ends_at_the_end_token_that_it_chooses_and_not_at_one_of_its_branch
         others = [kind.row(seed), kind.row(seed + 1, length=3)]
         inputs, given = kind.batch(rows), kind.batch(others)
 
-        def decode(end: int | None, inputs: Inputs = inputs, given: Inputs = given) -> list[list[int]]:
-            bound = ExampleContrastive(beta=BETA).on(inputs, without_examples=given)
+        def decode(
+            end: int | None, either: bool = False, inputs: Inputs = inputs, given: Inputs = given
+        ) -> list[list[int]]:
+            method = ExampleContrastive(beta=BETA, end=end if either else None)
+            bound = method.on(inputs, without_examples=given)
             return generate("Llava", inputs, bound, 8, eos_token_id=end)
 
         free = decode(None)
@@ -337,6 +340,11 @@ def test_mvcd_ends_at_the_end_token_that_it_chooses_and_not_at_one_of_its_branch
     assert ended == free[0][:stop] + [PAD] * (8 - stop)
     assert other == free[1], "the other row goes on"
     assert decode(passed_over[0]) == free
+    # As the paper's code ends: also where either prompt by itself would.
+    for row, tokens in enumerate(decode(passed_over[0], either=True)):
+        ends = [step for step in range(8) if passed_over[0] in liked[8 * row + step]]
+        expected = free[row] if not ends else [*free[row][: ends[0]], passed_over[0]]
+        assert tokens == expected + [PAD] * (8 - len(expected))
 
 
 def test_random_state_is_left_alone() -> None:

@@ -82,7 +82,7 @@ def test_a_model_without_failures_gets_a_picture_that_says_so(
     assert titles == ["sugarcrepe on hand-made: no failures"]
 
 
-@pytest.mark.parametrize("task", ["mmcl_robustness", "fudd"])
+@pytest.mark.parametrize("task", ["mmcl_robustness", "fudd", "cl_simplicity_bias"])
 def test_the_class_that_was_taken_for_the_true_one_is_named(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,3 +105,23 @@ def test_the_class_that_was_taken_for_the_true_one_is_named(
     assert all(
         exhibit.lines[1:] in pairs and exhibit.lines[1][2:] != exhibit.lines[2][2:] for exhibit in drawn
     )
+
+
+def test_the_group_that_was_taken_for_the_true_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Scenes.parse("scenes:spurious,train=400,validation=40,test=120,pixels=24")
+    rows, options = world.splits.test["opposed"], {"groups": ("background",), "more_than": 1}
+    scores = create("multi_attribute_bias_amplification", **options)(Pixels(), world, rows)
+    monkeypatch.setattr(
+        inspection, "create", lambda name: create(name, **options)
+    )  # its own groups are of people
+    drawn: list[inspection.Exhibit] = []
+    monkeypatch.setattr(inspection, "_draw", lambda title, exhibits, *rest: drawn.extend(exhibits))
+    failures(scores, Pixels(), world, rows, tmp_path / "failures.png", most=8)
+    label, row_of = world.labels["background"], {int(key): row for row, key in enumerate(world.ids)}
+    told = scores.examples.drop_nulls("predicted").select("example", "predicted").rows()
+    pairs = {(label.names[label.values[row_of[key]]], label.names[int(k)]) for key, k in told}
+    lines = [[line[2:] for line in exhibit.lines[1:]] for exhibit in drawn if len(exhibit.lines) > 1]
+    assert any(len(line) == 2 for line in lines)
+    assert all((line[0], line[-1]) in pairs and (len(line) == 1) == (line[0] == line[-1]) for line in lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,20 @@ def test_everything_is_written(tmp_path: Path) -> None:
     assert all(str(it["src"]).startswith("data:image/png;base64,") and it["alt"] for it in pictures)
     with Image.open(tmp_path / lens.SHEET) as sheet:
         assert sheet.width > sheet.height
+
+
+@pytest.mark.parametrize(("text", "meaningless"), [("Yes", True), ("no", True), ("cat", False)])
+def test_yes_and_no_are_said_to_mean_nothing_that_is_seen(
+    text: str, meaningless: bool, tmp_path: Path
+) -> None:
+    found = looked_at()
+    said = replace(found, reply=text, words=(replace(found.words[0], text=text, end=len(text)),))
+    told = lens.write_lens(
+        tmp_path, said, torch.zeros(3, 8, 8, dtype=torch.uint8), prompt="Is it?", model="m", command=["lens"]
+    )
+    page = Page((tmp_path / lens.PAGE).read_text(encoding="utf-8"))
+    for words in (told["remark"] or "", page.text):
+        assert ("Yes and no have no meaning of their own" in words) == meaningless
 
 
 def test_lens_command(saved: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

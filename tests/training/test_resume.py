@@ -15,6 +15,7 @@ import pytest
 from safetensors.torch import load_file
 
 from counterpoint.files import latest_checkpoint
+from counterpoint.study import runner
 from counterpoint.study.runner import run
 from counterpoint.training import checkpoint as checkpoints
 from counterpoint.training.checkpoint import CheckpointError
@@ -49,6 +50,21 @@ def whole(what: Run, tmp_path: Path) -> Path:
     folder = tmp_path / "whole"
     assert run(what, folder, tasks=("retrieval",)).status == "finished"
     return folder
+
+
+def test_a_run_that_is_refused_leaves_no_folder(
+    what: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("its window is too short")
+
+    with monkeypatch.context() as first:
+        first.setattr(runner, "check_model", refuse)
+        with pytest.raises(ValueError, match="window"):
+            run(what, tmp_path / "run", tasks=("retrieval",))
+    assert not (tmp_path / "run").exists(), "so that it can hold another run"
+    other = Run(what.arm, what.data, what.recipe, what.seed + 1)
+    assert run(other, tmp_path / "run", tasks=("retrieval",)).status == "finished"
 
 
 @pytest.mark.parametrize("arm", ["clip", "byolip"])

@@ -87,8 +87,8 @@ def found_in(w: Float[np.ndarray, "p d"], world: Subclasses, seed: int, size: in
     scale = NOISE * np.sqrt(np.mean(features[0] ** 2))
     z, asked = (f + scale * rng.standard_normal(f.shape) for f in features)
     of_class = probed(z, train.classes, asked, test.classes, 2)
-    within, _ = probed_within((z, train.classes, train.subclasses), (asked, test.classes, test.subclasses))
-    return float(of_class.mean()), float(within.mean())
+    subclass, _ = probed_within((z, train.classes, train.subclasses), (asked, test.classes))
+    return float(of_class.mean()), float((subclass == test.subclasses).mean())
 
 
 def collapse(arm: str, start: float, seed: int, steps: int, size: int) -> Arrays:

@@ -58,8 +58,8 @@ class Lab:
     reused: float = 0.0
 
     def seeds(self, full: int) -> tuple[int, ...]:
-        """The seeds of the experiment: ``full`` of them, or two in a smoke run."""
-        return tuple(range(2 if self.quick else full))
+        """The seeds of the experiment: ``full`` of them, or at most two in a smoke run."""
+        return tuple(range(min(full, 2) if self.quick else full))
 
     def cells(
         self, compute: Callable[..., Arrays], cells: Mapping[str, Mapping[str, Any]]

@@ -14,13 +14,16 @@ import numpy as np
 
 from ..catalog.evidence import Result
 from ..data.base import Rows
+from ..data.scenes.chat import INSTRUCTIONS
 from ..data.scenes.world import Scenes
+from ..decoding import describe
 from ..decoding.assistant import VisionLanguageAssistant
 from ..evaluation.answering import create
 from ..evaluation.statistic import STATISTICS, name_of
 from ..networks.tiny_vlm import shipped, world
 from ..statistics.outcomes import ArmOutcomes
 from ..study.decoding.arm import DecodingArm
+from ..types import Prompt
 from . import measure
 from .claim import Arrays, Lab
 from .measure import Rule
@@ -88,6 +91,28 @@ def answered(
     return found
 
 
+def weight(arm: str, pictures: int, path: str, description_tokens: int | None = None) -> Arrays:
+    """What a method weighs its contrast by, over captions of validation scenes: ``alpha`` a picture and step.
+
+    Args:
+        arm: of decoding, as on the command line.
+        pictures: that are described.
+        path: of the model.
+        description_tokens: of the model's own description, for a method that needs one.
+    """
+    data = bad_pictures()
+    rows: Rows = data.splits.validation["as trained"][:pictures]
+    asked = assistant("plain", 0, path, {})
+    inputs = asked.inputs([Prompt(INSTRUCTIONS[0], picture) for picture in data.images(rows)])
+    given = {}
+    if description_tokens is not None:
+        given["description"] = describe(asked.model, inputs, max_new_tokens=description_tokens)
+    bound = DecodingArm.parse(arm).method(0).on(inputs, **given)
+    asked.model.generate(**inputs, custom_generate=bound, max_new_tokens=24, do_sample=False)
+    assert bound.weights is not None
+    return {"alpha": -np.array([*bound.weights.values()])}
+
+
 class Replies:
     """Arms of decoding on one task: their outcomes, seeds × examples.
 
@@ -98,6 +123,7 @@ class Replies:
         options: of the assistant, of all arms.
         own: options of one arm's assistant besides.
         label: in the names of its differences, where a claim has several of one task.
+        seeds: how many; one is enough where nothing is sampled.
         settings: further settings of `answered`.
     """
 
@@ -109,9 +135,10 @@ class Replies:
         options: Mapping[str, Any] = SAMPLED,
         own: Mapping[str, Mapping[str, Any]] | None = None,
         label: str = "",
+        seeds: int = SEEDS,
         **settings: Any,
     ) -> None:
-        self.seeds, self.task, self.label = lab.seeds(SEEDS), task, label
+        self.seeds, self.task, self.label = lab.seeds(seeds), task, label
         pictures = 4 if lab.quick else PICTURES
         cells = {
             f"{task}-{place}-seed{seed}": {

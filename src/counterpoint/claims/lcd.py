@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ..catalog.evidence import Result
-from ..data.scenes.chat import INSTRUCTIONS
-from ..decoding import create
 from ..networks.tiny_vlm import shipped
-from ..types import Prompt
-from .claim import Arrays, Claim, Lab
-from .decoded import Replies, assistant, bad_pictures
-
-
-def weight(pictures: int, path: str) -> Arrays:
-    """What LCD weighs its contrast on average, in captions of validation scenes."""
-    data = bad_pictures()
-    rows = data.splits.validation["as trained"][:pictures]
-    asked = assistant("plain", 0, path, {})
-    inputs = asked.inputs([Prompt(INSTRUCTIONS[0], picture) for picture in data.images(rows)])
-    bound = create("lcd").on(inputs)
-    asked.model.generate(**inputs, custom_generate=bound, max_new_tokens=24, do_sample=False)
-    assert bound.weights is not None
-    return {"alpha": -np.array([*bound.weights.values()])}
+from .claim import Claim, Lab
+from .decoded import Replies, weight
 
 
 def run(lab: Lab) -> Sequence[Result]:
-    settings = {"pictures": 8 if lab.quick else 64, "path": str(shipped())}
+    settings = {"arm": "lcd", "pictures": 8 if lab.quick else 64, "path": str(shipped())}
     alpha = round(float(lab.cells(weight, {"weight": settings})["weight"]["alpha"].mean()), 2)
     arms = {
         "LCD": "lcd",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ class Generate:
     """What is asked, as a person would; the model's chat template is put around it."""
     decoding: str = "plain"
     """A method (see: counterpoint list decoding), with options after commas: vcd,alpha=0.5; two at once: vcd+ritual."""
+    lead: str | None = None
+    """Put before the prompt ("I think it is red."): what the method lqcd takes off again."""
     sample: bool = False
     """Sample; else the likeliest token is taken."""
     temperature: float = 1.0
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         from ..types import Prompt
 
         method, picture = arm.method(given.seed), read_picture(given.image)
+        _check_given(arm.spec, {branch.needs for branch in method.branches()}, given.lead)
         status.update(f"loading {given.model}")
         assistant = VisionLanguageAssistant.load(
             located(given.model),
@@ -62,7 +65,8 @@ def main(arguments: Sequence[str]) -> int:
             max_new_tokens=given.max_new_tokens,
         )
         status.update("replying")
-        (reply,) = assistant.reply([Prompt(given.prompt, picture)], seed=given.seed)
+        led = given.prompt if given.lead is None else f"{given.lead} {given.prompt}"
+        (reply,) = assistant.reply([Prompt(led, picture, neutral=given.prompt)], seed=given.seed)
     cost = assistant.cost
     assert cost is not None
     if given.json:
@@ -84,3 +88,16 @@ def main(arguments: Sequence[str]) -> int:
         highlight=False,
     )
     return 0
+
+
+def _check_given(decoding: str, needed: Collection[str | None], lead: str | None) -> None:
+    """One prompt without a lead and without examples would be contrasted with itself."""
+    if "leading" in needed and lead is None:
+        raise ValueError(
+            f"{decoding} takes off what a lead makes the model say; give one: --lead 'I think it is red.'"
+        )
+    if "without_examples" in needed:
+        raise ValueError(
+            f"{decoding} contrasts worked examples with none, and a single prompt holds none; from Python: "
+            "ExampleContrastive().on(inputs, without_examples=…)"
+        )

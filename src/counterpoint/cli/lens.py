@@ -79,5 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         doubtful = piece.doubt is not None and piece.doubt > 2 / 3
         text.append(piece.text, style="red" if doubtful else "")
     console.print(text)
+    if values["remark"]:
+        console.print(values["remark"], style="yellow", highlight=False)
     console.print(f"\npage: {given.out / PAGE}", highlight=False, soft_wrap=True)
     return 0

@@ -88,7 +88,6 @@ class Contrastive(Decoding):
 
     beta: float
 
-    @final
     def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
         return plausible(own, self.beta)
 

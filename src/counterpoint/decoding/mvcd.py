@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
 from .branch import Given
 from .combine import Weights
 from .method import Contrastive, Logits, check_share
@@ -23,6 +27,8 @@ class ExampleContrastive(Contrastive):
 
     Attributes:
         beta: of the plausibility rule (the paper's relative top), without which the difference degenerates.
+        end: the end token, to end as the paper's code does: also where either prompt by itself would, whatever
+            the difference prefers there.
 
     Source: contrastive-example decoding of MVCD (arXiv 2502.11751).
     """
@@ -30,9 +36,12 @@ class ExampleContrastive(Contrastive):
     papers: ClassVar[tuple[str, ...]] = ("mvcd",)
 
     beta: float = 0.1
+    end: int | None = None
 
     def __post_init__(self) -> None:
         check_share("beta", self.beta)
+        if self.end is not None and self.end < 0:
+            raise ValueError(f"end={self.end}: must be the number of a token")
 
     def branches(self) -> tuple[Given]:
         return (Given("without_examples"),)
@@ -40,3 +49,11 @@ class ExampleContrastive(Contrastive):
     def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
         same = (own == others[0]).all(-1).float()
         return Weights([same - 1.0], total=same)
+
+    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        kept = super().keep(own, others)
+        if self.end is None:
+            return kept
+        ends = (own.argmax(-1) == self.end) | (others[0].argmax(-1) == self.end)
+        only = torch.arange(own.shape[-1], device=own.device) == self.end
+        return torch.where(ends[:, None], only, kept)

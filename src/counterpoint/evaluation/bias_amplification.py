@@ -310,16 +310,18 @@ class BiasAmplification:
                 f"{self.name}: no attribute is shown by more than {self.more_than} training and test rows of "
                 f"{data.name!r}: make the splits larger, or more_than smaller"
             )
-        outcomes: dict[str, np.ndarray] = {}
+        one = said[group].sum(1) == 1  # with thresholds a row may be said to be of several groups, or of none
+        outcomes = {"predicted": np.where(one, said[group].argmax(1), np.nan)}
         metrics: dict[str, Metric] = {}
         for size, those in sets.items():
             for of, suffix in (("groups", ""), ("attributes", "_attributes")):
-                parts, chances = _parts(before, after, predicted[of], those, of, data.labels[group].names)
+                # What is said of attributes, given a group, is not told group by group.
+                apart = data.labels[group].names if of == "groups" else ()
+                parts, chances = _parts(before, after, predicted[of], those, of, apart)
                 for kind, component in parts.items():
-                    if of == "groups" or kind in _KINDS:
-                        name = f"{size}{suffix}{kind}"
-                        outcomes[name] = component
-                        metrics[name] = Metric(name, mean, higher_is_better=False, chance=chances[kind])
+                    name = f"{size}{suffix}{kind}"
+                    outcomes[name] = component
+                    metrics[name] = Metric(name, mean, higher_is_better=False, chance=chances[kind])
         return table(self.name, data.ids[test], ["all"] * len(test), outcomes, metrics)
 
     def _said(

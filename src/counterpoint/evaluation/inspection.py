@@ -86,7 +86,9 @@ def failures(
     chosen = _worst(scores, metric.outcome, metric.higher_is_better, most)
     form: type[Items] | None = getattr(task, "form", None)
     asked = {m.outcome for m in scores.metrics.values() if m.higher_is_better}
-    label: str | None = getattr(task, "label", None)
+    # What a task that answers with a class calls its label; of several, it is about the first that there is.
+    labels: Sequence[str] = (task.label,) if hasattr(task, "label") else getattr(task, "labels", ())
+    label = next((name for name in labels if name in data.labels), None)
     show = _of_rows(data, label) if form is None else _of_items(data.items(form, rows), asked, model, data)
     exhibits = [show(example["example"], example) for example in chosen]
     title = f"{scores.task} on {data.name}: " + (
@@ -114,8 +116,9 @@ def _of_rows(data: PairedData, label: str | None) -> Callable[[int, dict[str, An
         row = position[example]
         lines = [f"[{outcomes['subset']}] {data.captions(row)[0]}"]
         if label is not None and outcomes.get("predicted") is not None:
-            names, values = data.labels[label].names, data.labels[label].values
-            lines += [f"✓ {names[values[row]]}", f"✗ {names[int(outcomes['predicted'])]}"]
+            names, true = data.labels[label].names, int(data.labels[label].values[row])
+            said = int(outcomes["predicted"])
+            lines += [f"✓ {names[true]}", *([f"✗ {names[said]}"] if said != true else [])]
         if outcomes.get("i2t_top") is not None:
             lines.append(f"✗ {data.captions(position[int(outcomes['i2t_top'])])[0]}")
         return Exhibit(_pixels(data.images(np.array([row]))[0]), tuple(lines))
@@ -148,7 +151,11 @@ def _of_items(
             right, wrong = items.captions[k]
             return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, f"✓ {right}", f"✗ {wrong}"))
         if isinstance(items, Renditions):
-            return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, items.captions[k]))
+            taken = outcomes.get("predicted")
+            lines = [items.captions[k]]
+            if taken is not None:
+                lines.append(f"✗ {sorted(set(items.kinds))[int(taken)]}")
+            return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, *lines))
         if isinstance(items, Narrations):
             right = items.options[k][int(items.answers[k])]
             lines = [f"“{items.said[k]}”", items.questions[k], f"✓ {right}"]

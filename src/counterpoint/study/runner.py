@@ -66,17 +66,16 @@ def _run(
             check_tasks(what.arm, tasks)
             for task in tasks:
                 check_data(create(task), data)
-        if first:
-            what.claim(folder)
         method, loader = start(what, data, folder / "tokenizer.json")
-        tokenizer = method.text_tower.tokenizer
-        if first and isinstance(tokenizer, BytePairTokenizer):
-            tokenizer.save(folder / "tokenizer.json")
-    if tasks is not None and test:
-        method.eval()
-        with torch.inference_mode():
-            for task in tasks:
-                check_model(create(task), method, data)
+        if tasks is not None and test:
+            method.eval()
+            with torch.inference_mode():
+                for task in tasks:
+                    check_model(create(task), method, data)
+        if first:  # a run that is refused leaves no folder
+            what.claim(folder)
+            if isinstance(method.text_tower.tokenizer, BytePairTokenizer):
+                method.text_tower.tokenizer.save(folder / "tokenizer.json")
     state = RunState(
         parameters=sum(p.numel() for p in method.parameters()),
         trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),

@@ -103,11 +103,9 @@ def test_within_a_class_its_own_subclasses_compete() -> None:
     """Class 1 has one subclass in training, and no question; class 0 has two, and one that training lacks."""
     classes, subclasses = np.array([0, 0, 1]), np.array([0, 1, 2])
     train = tuple(np.tile(column.T, 10).T for column in (classes, subclasses))
-    asked = np.array([0, 1, 1, 0, 2]), np.array([0, 1, 9, 1, 2])
-    found, guess = probed_within(
-        (np.eye(3)[train[1]], *train), (np.eye(3)[asked[0]], np.array([0, 0, 0, 0, 1]), asked[1])
-    )
-    assert found[:4].tolist() == [1, 1, 0, 0]
+    asked = np.array([0, 1, 1, 0, 2])
+    found, guess = probed_within((np.eye(3)[train[1]], *train), (np.eye(3)[asked], np.array([0, 0, 0, 0, 1])))
+    assert found[:4].tolist() == [0, 1, 1, 0]
     assert np.isnan(found[4])
     assert guess[:4].tolist() == [0.5] * 4
 

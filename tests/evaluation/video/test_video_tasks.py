@@ -16,7 +16,7 @@ from counterpoint.data.items import Contrasts, Renditions
 from counterpoint.data.scenes.motion.world import Clips
 from counterpoint.data.scenes.sound.world import Sounds
 from counterpoint.diagnostics.features import Features
-from counterpoint.evaluation import create, failures
+from counterpoint.evaluation import create, failures, inspection
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.video import embed_videos
 from counterpoint.registry import UnknownName
@@ -175,13 +175,21 @@ def test_vibe_needs_two_types_and_tasks_need_their_items() -> None:
             create(task)(Blind(), ItemData(), ALL)
 
 
-def test_vibe_runs_on_clips_and_failures_are_drawn(tmp_path: Path) -> None:
+def test_vibe_runs_on_clips_and_failures_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = clips()
     rows = data.splits.test["as trained"]
     scores = create("vibe", limit=30)(Bag(), data, rows)
     assert len(scores.examples) == 30
     assert 0 <= scores.value("prompted_macro_f1") <= 1
     assert failures(scores, Bag(), data, rows, tmp_path / "vibe.png", most=2).stat().st_size > 0
+    drawn: list[inspection.Exhibit] = []
+    with monkeypatch.context() as only:
+        only.setattr(inspection, "_draw", lambda title, exhibits, *rest: drawn.extend(exhibits))
+        failures(scores, Bag(), data, rows, tmp_path / "vibe.png", most=5)
+    types = set(data.items(Renditions, rows).kinds)
+    for kind, _, taken in (exhibit.lines for exhibit in drawn):
+        assert {kind[1:-1], taken[2:]} <= types, "its type and the one that it was taken for"
+        assert kind[1:-1] != taken[2:]
     scores = create("videocon")(Bag(), data, rows)
     assert failures(scores, Bag(), data, rows, tmp_path / "videocon.png", most=2).stat().st_size > 0
 

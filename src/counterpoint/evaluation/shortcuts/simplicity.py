@@ -98,9 +98,10 @@ class CLSimplicityBias:
                 share, mean, chance=(classes - 1) / (labelled - 1) if labelled > 1 else None
             )
         within = f"{SUBCLASSES}_within_{CLASSES}"
-        found[within], guess = probed_within(
-            (train, groups[train_rows], concepts[train_rows]), (noisy, groups[test_rows], concepts[test_rows])
+        found["predicted"], guess = probed_within(
+            (train, groups[train_rows], concepts[train_rows]), (noisy, groups[test_rows])
         )
+        found[within] = np.where(np.isnan(guess), np.nan, found["predicted"] == concepts[test_rows])
         asked = guess[~np.isnan(guess)]
         metrics[within] = Metric(within, mean, chance=mean(asked) if len(asked) else None)
         outcomes = {name: spread(column, test, len(rows)) for name, column in found.items()}
@@ -128,24 +129,26 @@ def probed(
     return found
 
 
-Nested = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Features ``(n, d)``, classes and subclasses ``(n,)``."""
-
-
-def probed_within(train: Nested, test: Nested) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """Whether a probe of the subclasses of a row's class finds its subclass, and what a guess among them scores.
+def probed_within(
+    train: tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]],
+    test: tuple[Float[np.ndarray, "m d"], Int[np.ndarray, " m"]],
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """The subclass that a probe of those of a row's class finds, and how often a guess among them is right.
 
     NaN for rows of a class of which training has fewer than two subclasses. A subclass that training lacks is never
     found.
+
+    Args:
+        train: features, classes and subclasses.
+        test: features and classes.
     """
-    x, classes, subclasses = test
+    x, classes = test
     found, guess = np.full(len(x), np.nan), np.full(len(x), np.nan)
     for k in np.unique(classes):
         own, asked = train[1] == k, classes == k
         known = len(np.unique(train[2][own]))
         if known > 1:
-            predicted = logistic(train[0][own], train[2][own], x[asked], known)
-            found[asked] = predicted == subclasses[asked]
+            found[asked] = logistic(train[0][own], train[2][own], x[asked], known)
             guess[asked] = 1 / known
     return found, guess
 

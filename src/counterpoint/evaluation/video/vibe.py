@@ -69,13 +69,15 @@ class ViBe:
         outcomes = {"majority": (truth == majority).astype(float)}
         metrics = {"majority": Metric("majority", mean, chance=1 / len(types))}
         seen, learned_from = _seen(features, items), _seen(features, training)
-        for name in seen:
+        places = {kind: place for place, kind in enumerate(sorted(set(items.kinds)))}
+        for name in seen:  # the last one is what the main metric is about
             predicted = logistic(learned_from[name], classes, seen[name], len(types))
             outcomes[f"{name}_right"] = (predicted == truth).astype(float)
             outcomes[f"{name}_pair"] = true_and_predicted(truth, predicted)
             metrics[f"{name}_accuracy"] = Metric(f"{name}_right", mean, chance=1 / len(types))
             metrics[f"{name}_macro_f1"] = Metric(f"{name}_pair", macro_f1)
             metrics[f"{name}_weighted_f1"] = Metric(f"{name}_pair", weighted_f1)
+        outcomes["predicted"] = np.array([places.get(types[k], np.nan) for k in predicted])
         return item_scores(self.name, items, outcomes, metrics)
 
 

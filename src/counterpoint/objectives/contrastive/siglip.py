@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ...pairwise.inputs import dot, paired
+from ...pairwise.inputs import paired
 from ...pairwise.objective import PairwiseObjective
 from ...pairwise.reductions import Sum
 from ...pairwise.temperature import Temperature
@@ -61,13 +61,11 @@ class SigLIP(PairwiseObjective):
 
         def terms(tile: Tile) -> dict[str, dict[str, Sum]]:
             logits = tile.dot() + tile.bias
-            if ids is not None:
-                same = tile.same("id")
-                logits = torch.where(same, -logits, logits)
+            if ids is not None or tile.on_diagonal:
+                positive = tile.i == tile.j if ids is None else tile.same("id")
+                logits = torch.where(positive, -logits, logits)
             return {"total": {"all": Sum(F.softplus(logits))}}
 
         r = self.reduce(terms, rows={"z": x, **side}, columns={"z": y, **side}, shared={"bias": bias})
         loss: Tensor = r.total.all / self.count(x)
-        if ids is None:  # as negatives so far: softplus(−s) = softplus(s) − s
-            loss = loss - self.mean(dot(x, y) + bias)
         return loss

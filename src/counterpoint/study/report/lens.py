@@ -85,6 +85,7 @@ def numbers(found: LookedAt, prompt: str, model: str) -> dict[str, Any]:
         "model": model,
         "prompt": prompt,
         "reply": found.reply,
+        "remark": remark(found),
         "layers": found.layers._asdict(),
         "grid": list(found.grid),
         "words": [
@@ -102,6 +103,16 @@ def numbers(found: LookedAt, prompt: str, model: str) -> dict[str, Any]:
             for word in found.words
         ],
     }
+
+
+def remark(found: LookedAt) -> str | None:
+    """What the words of a reply cannot tell, where they are yes and no alone."""
+    if all(word.text.lower() in ("yes", "no") for word in found.words):
+        return (
+            "Yes and no have no meaning of their own that a picture could support. Ask what is there, or give the "
+            "answer as a sentence: --reply 'There is a cat.'"
+        )
+    return None
 
 
 class Piece(NamedTuple):
