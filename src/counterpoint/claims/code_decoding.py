@@ -29,13 +29,13 @@ def run(lab: Lab) -> Sequence[Result]:
         "rule alone": "code,contrast=0",
         "mean weight": f"code,alpha={alpha}",
     }
-    asked = Replies(lab, arms, "pope", {"max_new_tokens": 4, "description_tokens": 32}, seeds=1)
-    captions = Replies(lab, arms, "chair", {**GREEDY, "description_tokens": 32}, seeds=1)
+    asked = Replies(lab, arms, "pope", {"max_new_tokens": 4, "description_tokens": 32}, drawn=("VCD",))
+    captions = Replies(lab, arms, "chair", {**GREEDY, "description_tokens": 32}, drawn=("VCD",))
     recall = captions.mean("greedy", "recall")
     lab.note(
         f"The model's captions mention {recall:.0%} of what is there; the claim asks for {RECALL:.0%} at least.",
         f"The mean weight, {alpha}, is that of CODE's own (1 − D) on validation captions, under the same rule.",
-        "Decoding is greedy and VCD's noise is drawn once; intervals come from examples.",
+        "Decoding is greedy, so that seeds differ by VCD's noise alone; intervals come from examples.",
         asked.said("f1"),
         captions.said("instances"),
         captions.said("words"),

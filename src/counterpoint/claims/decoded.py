@@ -6,7 +6,7 @@ all pictures are bad ones: there it falls back on what it has learned.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Unpack
 
@@ -123,7 +123,7 @@ class Replies:
         options: of the assistant, of all arms.
         own: options of one arm's assistant besides.
         label: in the names of its differences, where a claim has several of one task.
-        seeds: how many; one is enough where nothing is sampled.
+        drawn: arms that a seed changes, all unless given; the others are decoded once, for every seed.
         settings: further settings of `answered`.
     """
 
@@ -135,11 +135,12 @@ class Replies:
         options: Mapping[str, Any] = SAMPLED,
         own: Mapping[str, Mapping[str, Any]] | None = None,
         label: str = "",
-        seeds: int = SEEDS,
+        drawn: Collection[str] | None = None,
         **settings: Any,
     ) -> None:
-        self.seeds, self.task, self.label = lab.seeds(seeds), task, label
+        self.seeds, self.task, self.label = lab.seeds(SEEDS), task, label
         pictures = 4 if lab.quick else PICTURES
+        once = {name: drawn is not None and name not in drawn for name in arms}
         cells = {
             f"{task}-{place}-seed{seed}": {
                 "arm": arm,
@@ -150,10 +151,16 @@ class Replies:
                 **settings,
             }
             for place, (name, arm) in enumerate(arms.items())
-            for seed in self.seeds
+            for seed in (self.seeds[:1] if once[name] else self.seeds)
         }
-        found = iter(lab.cells(answered, cells).values())
-        self._found = {name: {seed: next(found) for seed in self.seeds} for name in arms}
+        found = lab.cells(answered, cells)
+        self._found = {
+            name: {
+                seed: found[f"{task}-{place}-seed{self.seeds[0] if once[name] else seed}"]
+                for seed in self.seeds
+            }
+            for place, name in enumerate(arms)
+        }
 
     def outcomes(self, arm: str, metric: str) -> tuple[ArmOutcomes, str]:
         """Outcomes by seed, and the name of their statistic; ``metric: subset`` for a subset's.
