@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
@@ -20,32 +19,10 @@ from torch import Tensor
 
 from .base import Labels, PairedData, Rows, Splits
 from .cache import cache_folder, writing
+from .sources import Record, StoredFile, read_records
 
-if TYPE_CHECKING:
-    from .webdataset import Member
-
-PICTURE_COLUMNS = ("file_name", "image", "image_path", "filepath", "path", "file")
-CAPTION_COLUMNS = ("text", "caption", "captions", "title")
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
-    "test": "test",
-}
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-_TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
 _MOST_CLASSES = 200
 _BROKEN_ALLOWED = 0.01
-
-
-@dataclass(frozen=True)
-class Record:
-    """One picture with its captions: the schema every source is read into."""
-
-    id: int
-    picture: Path | Member
-    captions: tuple[str, ...]
-    split: str | None
-    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -81,7 +58,7 @@ class Pairs(PairedData):
     (``text``); ``split`` (train, validation, test) and ``id`` are optional, and any other column of text with at
     least two and at most 200 values becomes a way to classify. Rows with the same picture are one example with
     several captions. A folder holds such a table (``metadata.csv``, …), WebDataset shards (``.tar``; see
-    :mod:`counterpoint.data.webdataset`), or pictures with a ``.txt`` beside each.
+    :mod:`counterpoint.data.sources.webdataset`), or pictures with a ``.txt`` beside each.
     Without a ``split`` column, a hash of the picture's bytes puts 80 % into train and 10 % each into validation and
     test, so that identical pictures never part.
 
@@ -135,102 +112,6 @@ class Pairs(PairedData):
         return self._records[row].captions
 
 
-def read_records(source: Path) -> Iterable[Record]:
-    """The records of a folder or a table, rows with one picture joined."""
-    if source.is_dir():
-        tables = sorted(
-            p for p in source.iterdir() if p.suffix in _TABLES and p.stem in {"metadata", "captions", "data"}
-        )
-        if tables:
-            return _from_table(tables[0])
-        archives = sorted(source.glob("*.tar"))
-    elif source.suffix == ".tar":
-        archives = [source]
-    else:
-        archives = []
-    if archives:
-        from .webdataset import records
-
-        return records(archives)
-    if source.is_dir():
-        return _from_sidecars(source)
-    if source.suffix not in _TABLES:
-        raise ValueError(f"{source}: expected a folder or one of {', '.join(sorted({'.tar', *_TABLES}))}")
-    return _from_table(source)
-
-
-def _from_sidecars(folder: Path) -> Iterable[Record]:
-    pictures = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
-    texts = [(p, p.with_suffix(".txt")) for p in pictures]
-    found = [(p, t) for p, t in texts if t.exists()]
-    if not found:
-        raise ValueError(
-            f"{folder}: expected a metadata.csv (or .jsonl, .parquet) with columns file_name and text, "
-            "or pictures with a .txt caption beside each, or .tar shards"
-        )
-    for number, (picture, text) in enumerate(found):
-        captions = tuple(
-            line.strip() for line in text.read_text(encoding="utf-8").splitlines() if line.strip()
-        )
-        if not captions:
-            raise ValueError(f"{text} is empty: every picture needs a caption")
-        yield Record(number, picture, captions, None, {})
-
-
-def _from_table(path: Path) -> Iterable[Record]:
-    try:
-        frame = _read(path)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
-    picture = _column(frame, PICTURE_COLUMNS, path, "picture")
-    caption = _column(frame, CAPTION_COLUMNS, path, "caption")
-    extra = [
-        name
-        for name, kind in frame.schema.items()
-        if name not in {picture, caption, "split", "id"} and kind in (pl.String, pl.Categorical)
-    ]
-    merged: dict[Path, Record] = {}
-    for number, row in enumerate(frame.iter_rows(named=True)):
-        texts = row[caption] if isinstance(row[caption], list) else [row[caption]]
-        captions = tuple(str(t).strip() for t in texts if t is not None and str(t).strip())
-        if not captions or row[picture] is None:
-            raise ValueError(f"{path}, row {number + 1}: an empty {caption if row[picture] else picture}")
-        side = row.get("split")
-        if side is not None and str(side).lower() not in SPLITS:
-            raise ValueError(f"{path}, row {number + 1}: split {side!r} is none of train, validation, test")
-        place = Path(str(row[picture]))
-        place = place if place.is_absolute() else path.parent / place
-        labels = {name: str(row[name]) for name in extra if row[name] is not None}
-        identity = int(row["id"]) if isinstance(row.get("id"), int) else len(merged)
-        record = Record(
-            identity, place, captions, SPLITS[str(side).lower()] if side is not None else None, labels
-        )
-        if place in merged:
-            before = merged[place]
-            record = Record(before.id, place, (*before.captions, *captions), before.split, before.labels)
-        merged[place] = record
-    if len({r.id for r in merged.values()}) != len(merged):
-        raise ValueError(f"{path}: the column id holds a value twice")
-    return merged.values()
-
-
-def _read(path: Path) -> pl.DataFrame:
-    if path.suffix == ".parquet":
-        return pl.read_parquet(path)
-    if path.suffix in {".jsonl", ".ndjson"}:
-        return pl.read_ndjson(path)
-    return pl.read_csv(path, separator="\t" if path.suffix == ".tsv" else ",")
-
-
-def _column(frame: pl.DataFrame, names: Sequence[str], path: Path, what: str) -> str:
-    for name in names:
-        if name in frame.columns:
-            return name
-    raise ValueError(
-        f"{path}: no column for the {what}; expected one of {', '.join(names)}, found {frame.columns}"
-    )
-
-
 def _pictures(records: Sequence[Record], size: int) -> tuple[np.ndarray, list[str], dict[int, str]]:
     """All pictures as one array (memory-mapped from the cache), their digests, and why some could not be read."""
     digests: list[str] = [""] * len(records)
@@ -266,7 +147,7 @@ def _pictures(records: Sequence[Record], size: int) -> tuple[np.ndarray, list[st
     return pictures, digests, broken
 
 
-def decode_picture(picture: Path | Member, size: int) -> UInt8[np.ndarray, "3 size size"]:
+def decode_picture(picture: StoredFile, size: int) -> UInt8[np.ndarray, "3 size size"]:
     """A file as a square RGB picture: upright, transparent parts on white, shorter side to ``size``, centre crop."""
     with Image.open(io.BytesIO(picture.read_bytes())) as opened:
         upright = ImageOps.exif_transpose(opened).convert("RGBA")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .pairs import CAPTION_COLUMNS, PICTURES, SPLITS, Record
+from ._record import CAPTION_COLUMNS, PICTURES, SPLITS, Record
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Member:
         return f"{self.archive}:{self.name}"
 
 
-def records(archives: Sequence[Path]) -> Iterable[Record]:
+def read(archives: Sequence[Path]) -> Iterable[Record]:
     """The examples of some shards.
 
     An example is a picture (``.jpg``, ``.png`` …) and, under the same name, its captions: a ``.txt`` with one a line,
