@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -48,7 +47,7 @@ def table(papers: Iterable[Paper]) -> Table:
     for paper, status in listed:
         result.add_row(
             paper.slug,
-            escape(paper.title),
+            Text(paper.title),
             str(paper.year),
             paper.family,
             paper.kind,
@@ -66,7 +65,7 @@ def page(paper: Paper) -> Group:
     rows: list[tuple[str, RenderableType | None]] = [
         ("paper", Text(f"{paper.url} ({paper.year})")),
         ("family", f"{paper.family}, {paper.kind}; {', '.join(paper.modalities)}"),
-        ("code", escape(paper.reference_code) if paper.reference_code else None),
+        ("code", Text(paper.reference_code) if paper.reference_code else None),
         ("status", Text(status, style=_STYLES[status])),
         ("here", "\n".join(paper.symbols) or None),
         ("recipe", paper.recipe),
@@ -106,8 +105,8 @@ def _evidence(evidence: Evidence) -> Group:
         measured.add_column(column, overflow="fold")
     for result in evidence.results:
         measured.add_row(
-            escape(result.name) if result.decides else f"({escape(result.name)})",
-            escape(result.metric),
+            Text(result.name if result.decides else f"({result.name})"),
+            Text(result.metric),
             expectation(result),
             number(result.estimate),
             f"{number(result.low)} … {number(result.high)}",

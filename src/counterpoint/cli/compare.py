@@ -14,6 +14,7 @@ import tyro
 
 from ..recipes import Recipe
 from .arguments import parse
+from .terminal import Terminal
 
 if TYPE_CHECKING:
     from ..study.cost import ArmCost
@@ -71,9 +72,8 @@ def main(arguments: Sequence[str]) -> int:
     arms = given.arms or (preset.arms if preset else ())
     for arm in arms:
         Arm.parse(arm)
-    from rich.console import Console
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("loading torch"):
         from ..data import load as load_data
         from ..study.study import DryRun, compare

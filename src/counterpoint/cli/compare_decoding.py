@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from .arguments import parse
+from .terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,9 +71,8 @@ def main(arguments: Sequence[str]) -> int:
     for value, what in ((given.methods, "methods"), (given.model, "model"), (given.data, "data")):
         if not value:
             raise ValueError(f"which {what}? For example: {example}")
-    from rich.console import Console
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("loading torch"):
         from ..study.decoding.study import compare_decoding
         from ..study.study import DryRun
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
         console.print(cost_table(design, costs))
         return not given.dry_run
 
-    console.print(f"loading {given.model} and timing a few replies of each arm …", highlight=False)
+    console.print(f"loading {given.model} and timing a few replies of each arm …")
     with DecodingProgress(console) as progress:
         try:
             study = compare_decoding(
@@ -142,8 +142,6 @@ def show(console: Any, study: Any) -> None:
 
     console.print(leaderboard(study.summary, COSTS))
     for sentence in study.sentences:
-        console.print(f"• {sentence}", highlight=False)
-    console.print(f"\nreport: {study.report}", highlight=False, soft_wrap=True)
-    console.print(
-        f"use it: {study.summary['winner']['command']}", highlight=False, soft_wrap=True, markup=False
-    )
+        console.print(f"• {sentence}")
+    console.print(f"\nreport: {study.report}", soft_wrap=True)
+    console.print(f"use it: {study.summary['winner']['command']}", soft_wrap=True)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import tyro
 
 from .arguments import parse
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from .terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,8 @@ class Data:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(Data, arguments, "data")
-    from rich.console import Console
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     if given.action == "make":
         return _make(given, console)
     with console.status(f"loading {given.source}"):
@@ -49,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.action == "show":
         name = Path(given.source).stem if Path(given.source).exists() else given.source.replace(":", "-")
         path = source.show(given.out or Path(f"{name}.png"))
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        console.print(f"wrote {path}", soft_wrap=True)
         return 0
     description = source.describe()
     if given.json:
@@ -66,11 +63,11 @@ def main(arguments: Sequence[str]) -> int:
                 table.add_row(str(key), f"{value:,}" if isinstance(value, int) else str(value))
             console.print(table)
         else:
-            console.print(f"{title}: {values}", highlight=False, soft_wrap=True)
+            console.print(f"{title}: {values}", soft_wrap=True)
     return 0
 
 
-def _make(given: Data, console: Console) -> int:
+def _make(given: Data, console: Terminal) -> int:
     kind, _, named = given.source.partition(":")
     if kind != "scenes":
         raise ValueError(
@@ -104,6 +101,6 @@ def _make(given: Data, console: Console) -> int:
         bar = progress.add_task("", total=len(world))
         for done in shards:
             progress.update(bar, completed=done)
-    console.print(f"{given.out}: {len(world):,} scenes of {world.name}", highlight=False, soft_wrap=True)
-    console.print(f"use it: counterpoint train clip --data {given.out}", highlight=False, soft_wrap=True)
+    console.print(f"{given.out}: {len(world):,} scenes of {world.name}", soft_wrap=True)
+    console.print(f"use it: counterpoint train clip --data {given.out}", soft_wrap=True)
     return 0

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ..study.decoding.units import Unit
+from .terminal import Terminal
 
 
 class DecodingProgress:
     """Shows how a study goes: bars on a terminal, elsewhere a line per finished unit."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self.console = console
         self.bars = Progress(
-            TextColumn("{task.description:<10}"),
+            TextColumn("{task.description:<10}", markup=False),
             BarColumn(bar_width=None),
             TaskProgressColumn(),
             TextColumn("{task.fields[note]}", markup=False),
@@ -42,7 +42,7 @@ class DecodingProgress:
     def begin(self, left: Sequence[Unit], done: int) -> None:
         self.left = len(left)
         if done:
-            self.console.print(f"{done} of {done + len(left)} units are finished already", highlight=False)
+            self.console.print(f"{done} of {done + len(left)} units are finished already")
         self.whole = self.bars.add_task("asking", total=len(left), note="")
 
     def asked(self, unit: Unit, prompts: int) -> None:
@@ -60,6 +60,4 @@ class DecodingProgress:
             self.bars.update(self.whole, completed=self.ends)
         self.console.print(
             f"[{self.ends}/{self.left}] {unit.arm}, {unit.task}, seed {unit.seed}: done",
-            highlight=False,
-            markup=False,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import tyro
 
 from .arguments import parse
+from .terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,8 @@ class Diagnose:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(Diagnose, arguments, "diagnose")
-    from rich.console import Console
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("loading torch") as status:
         from ..study.report.diagnosis import PAGE, diagnose_run
 

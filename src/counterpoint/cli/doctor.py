@@ -13,6 +13,7 @@ from typing import Any
 
 from ..registry import MissingPackage
 from .arguments import parse
+from .terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,9 @@ def _cache(broken: dict[str, str]) -> dict[str, Any]:
 
 
 def show(found: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Terminal()
     table = Table(show_header=False, title="counterpoint doctor", title_justify="left")
     table.add_row("python", found["python"])
     for name, value in found["devices"].items():
@@ -139,8 +139,8 @@ def show(found: dict[str, Any]) -> None:
         table.add_row(name, value)
     console.print(table)
     for name, mend in found["missing"].items():
-        console.print(f"not installed (optional): {name}  →  {mend}", markup=False, highlight=False)
+        console.print(f"not installed (optional): {name}  →  {mend}")
     for name, mend in found["broken"].items():
-        console.print(f"BROKEN: {name}  →  {mend}", style="red", markup=False, highlight=False)
+        console.print(f"BROKEN: {name}  →  {mend}", style="red")
     if not found["broken"]:
         console.print("everything the main job needs is here", style="green")

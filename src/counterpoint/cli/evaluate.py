@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from .arguments import parse
+from .terminal import Terminal
 
 if TYPE_CHECKING:
     from ..types import Scores
@@ -35,9 +36,8 @@ class Evaluate:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(Evaluate, arguments, "evaluate")
-    from rich.console import Console
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("loading torch"):
         import torch
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from .arguments import parse
+from .terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,8 @@ class Fidelity:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(Fidelity, arguments, "fidelity")
-    from rich.console import Console
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("loading the model") as status:
         from ..data.scenes.world import Scenes
         from ..data.source import load as load_data
@@ -67,6 +67,6 @@ def main(arguments: Sequence[str]) -> int:
         print()
         return 0
     for section in found["sections"].values():
-        console.print(f"• {section['sentence']}", highlight=False)
-    console.print(f"\npage: {given.out / PAGE}", highlight=False, soft_wrap=True)
+        console.print(f"• {section['sentence']}")
+    console.print(f"\npage: {given.out / PAGE}", soft_wrap=True)
     return 0

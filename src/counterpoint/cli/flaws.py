@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .arguments import parse
+from .terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,8 @@ class Flaws:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(Flaws, arguments, "flaws")
-    from rich.console import Console
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("loading the model") as status:
         from ..data.source import load as load_data
         from ..decoding.assistant import VisionLanguageAssistant
@@ -73,6 +73,6 @@ def main(arguments: Sequence[str]) -> int:
         print()
         return 0
     for axis in found["axes"].values():
-        console.print(f"• {axis['sentence']}", highlight=False)
-    console.print(f"\npage: {given.out / PAGE}", highlight=False, soft_wrap=True)
+        console.print(f"• {axis['sentence']}")
+    console.print(f"\npage: {given.out / PAGE}", soft_wrap=True)
     return 0

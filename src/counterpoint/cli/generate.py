@@ -8,7 +8,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.text import Text
+
 from .arguments import parse
+from .terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,8 @@ def main(arguments: Sequence[str]) -> int:
     arm = DecodingArm.parse(given.decoding)
     if not given.image.is_file():
         raise FileNotFoundError(f"there is no picture {given.image}")
-    from rich.console import Console
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("loading torch") as status:
         from ..decoding import VisionLanguageAssistant, read_picture
         from ..study.decoding.model import located
@@ -80,12 +82,11 @@ def main(arguments: Sequence[str]) -> int:
         json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
-    console.print(reply or "[dim](nothing)[/]", markup=not reply, highlight=False, soft_wrap=True)
+    console.print(reply or Text("(nothing)", style="dim"), soft_wrap=True)
     console.print(
         f"\n{arm.spec}: {sum(cost.passes.values())} forward passes, {times(cost.relative_passes)} those of plain "
         f"decoding; decoder positions {times(cost.relative_positions)}",
         style="dim",
-        highlight=False,
     )
     return 0
 

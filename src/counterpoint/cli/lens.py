@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .arguments import parse
+from .terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,9 @@ class Lens:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(Lens, arguments, "lens")
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("loading the model"):
         from ..decoding.assistant import VisionLanguageAssistant
         from ..decoding.prompts import read_picture
@@ -80,6 +80,6 @@ def main(arguments: Sequence[str]) -> int:
         text.append(piece.text, style="red" if doubtful else "")
     console.print(text)
     if values["remark"]:
-        console.print(values["remark"], style="yellow", highlight=False)
-    console.print(f"\npage: {given.out / PAGE}", highlight=False, soft_wrap=True)
+        console.print(values["remark"], style="yellow")
+    console.print(f"\npage: {given.out / PAGE}", soft_wrap=True)
     return 0

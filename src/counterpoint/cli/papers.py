@@ -10,6 +10,7 @@ from typing import Literal
 import tyro
 
 from .arguments import parse
+from .terminal import Terminal
 
 Status = Literal["planned", "implemented", "verified"]
 
@@ -57,7 +58,6 @@ def main(arguments: Sequence[str]) -> int:
         parse(Papers, words, "papers")  # answers --help, and a wrong word with what is right
         return 2
     given = parse(FORMS[words[0]], words[1:], f"papers {words[0]}")
-    from rich.console import Console
 
     from .. import catalog
     from ..catalog.render import as_dict, page, table
@@ -67,11 +67,11 @@ def main(arguments: Sequence[str]) -> int:
         if given.json:
             print(json.dumps(as_dict(paper), indent=2, ensure_ascii=False))
         else:
-            Console().print(page(paper))
+            Terminal().print(page(paper))
         return 0
     papers = catalog.find(status=given.status, family=given.family, text=given.text)
     if given.json:
         print(json.dumps([as_dict(paper) for paper in papers], indent=2, ensure_ascii=False))
     else:
-        Console().print(table(papers))
+        Terminal().print(table(papers))
     return 0

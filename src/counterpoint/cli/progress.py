@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from .. import training
 from ..study.execute import Event, Job
+from .terminal import Terminal
 
 
 class StudyProgress:
@@ -18,13 +18,13 @@ class StudyProgress:
     On a terminal it draws bars (arm, seed, step, loss, time left); elsewhere it prints a line per finished job.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self.console = console
         self.bars = Progress(
-            TextColumn("{task.description:<28}"),
+            TextColumn("{task.description:<28}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=console,
             disable=not console.is_terminal,
@@ -77,6 +77,4 @@ class StudyProgress:
         self.console.print(
             f"[{self.ended}/{len(self.jobs)}] {job.what.arm}, seed {job.what.seed}: {outcome} "
             f"({state.steps} steps, {state.seconds:.0f} s)",
-            highlight=False,
-            markup=False,
         )

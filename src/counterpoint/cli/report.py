@@ -12,6 +12,7 @@ from typing import Any
 import tyro
 
 from .arguments import parse
+from .terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,8 @@ class Report:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(Report, arguments, "report")
-    from rich.console import Console
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("reading the runs"):
         from ..study.decoding.study import again as again_decoding
         from ..study.design import kind_of

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from .arguments import parse
+from .terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,9 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         raise ValueError(
             f"{given.slug} ({title}) has no claim that can be run here; those that have: {', '.join(CLAIMS.names())}"
         )
-    from rich.console import Console
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("loading torch"):
         from ..claims import reproduce
     from .progress import StudyProgress
@@ -66,22 +66,22 @@ def main(arguments: Sequence[str]) -> int:
     if given.json:
         print(evidence.model_dump_json(indent=2))
         return 0
-    console.print(title, style="bold underline", highlight=False)
-    console.print(evidence.claim, highlight=False)
+    console.print(title, style="bold underline")
+    console.print(evidence.claim)
     if evidence.quick:
         console.print("A smoke run: these numbers show nothing.", style="yellow")
     console.print(table(evidence))
-    console.print(evidence.notes, style="dim", highlight=False)
-    console.print(f"verdict: {evidence.verdict}", style="bold", highlight=False)
+    console.print(evidence.notes, style="dim")
+    console.print(f"verdict: {evidence.verdict}", style="bold")
     if place is not None:
-        console.print(f"evidence: {place}", highlight=False, soft_wrap=True)
+        console.print(f"evidence: {place}", soft_wrap=True)
     return 0
 
 
 def table(evidence: Evidence) -> Table:
     """What was measured: first what the verdict rests on, then what is reported beside it."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from ..catalog.render import expectation, number
 
@@ -98,10 +98,12 @@ def table(evidence: Evidence) -> Table:
             if result.decides == decides:
                 style = styles[result.verdict]
                 found.add_row(
-                    f"{escape(result.name)}\n[dim]{escape(result.metric)}[/]",
+                    Text.assemble(result.name, (f"\n{result.metric}", "dim")),
                     expectation(result),
-                    f"{number(result.estimate)}\n[dim]{number(result.low)} … {number(result.high)}[/]",
-                    f"[{style}]{result.verdict}[/]" + ("" if decides else "\n[dim](beside it)[/]"),
+                    Text.assemble(
+                        number(result.estimate), (f"\n{number(result.low)} … {number(result.high)}", "dim")
+                    ),
+                    Text.assemble((result.verdict, style), ("" if decides else "\n(beside it)", "dim")),
                 )
     return found
 

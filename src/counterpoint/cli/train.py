@@ -15,10 +15,9 @@ import tyro
 from ..recipes import Recipe
 from . import train_tiny_vlm as tiny_vlm
 from .arguments import parse
+from .terminal import Terminal
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ..training.run import Run
 
 
@@ -59,9 +58,8 @@ def main(arguments: Sequence[str]) -> int:
     from ..methods.arm import Arm
 
     slug = Arm.parse(given.method).slug
-    from rich.console import Console
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("loading torch"):
         from ..study.execute import Job, execute
         from ..training.distributed import joined
@@ -97,14 +95,12 @@ def main(arguments: Sequence[str]) -> int:
 
     for table in score_tables(scores):
         console.print(table)
-    console.print(f"run: {folder}", highlight=False, soft_wrap=True)
-    console.print(
-        f"use it: python -c \"import counterpoint as cp; model = cp.load('{folder}')\"", highlight=False
-    )
+    console.print(f"run: {folder}", soft_wrap=True)
+    console.print(f"use it: python -c \"import counterpoint as cp; model = cp.load('{folder}')\"")
     return 0
 
 
-def show_memory(console: Console, run: Run) -> None:
+def show_memory(console: Terminal, run: Run) -> None:
     """What a step will hold, and the largest batch that would fit."""
     import torch
 
@@ -120,12 +116,12 @@ def show_memory(console: Console, run: Run) -> None:
     parts = report.at(-(-loader.batch_size // ranks), recipe.microbatch)
     held = ", ".join(f"{name} {_size(count)}" for name, count in parts.items())
     each = f" of each of {ranks} processes" if ranks > 1 else ""
-    console.print(f"memory of a step{each}, measured on a few examples: {held}", highlight=False)
+    console.print(f"memory of a step{each}, measured on a few examples: {held}")
     with suppress(OSError):
         gpu = torch.cuda.is_available()
         free = available("cuda") if gpu else available() // ranks
         largest = ranks * report.largest(free, recipe.microbatch)
-        console.print(f"largest batch that fits into the {_size(free)} free: {largest:,}", highlight=False)
+        console.print(f"largest batch that fits into the {_size(free)} free: {largest:,}")
 
 
 def _size(count: int) -> str:

@@ -14,6 +14,7 @@ import tyro
 
 from ..recipes.tiny_vlm import TinyVLM
 from .arguments import parse
+from .terminal import Terminal
 
 NAME = "tiny-vlm"
 
@@ -42,10 +43,9 @@ def main(arguments: Sequence[str]) -> int:
             f"{NAME} learns from scenes, whose truth is known; {given.data!r} are none: give scenes:PRESET"
         )
     find(given.data.partition(":")[2].partition(",")[0])
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=given.json)
+    console = Terminal(stderr=given.json)
     with console.status("loading torch"):
         from ..data.scenes.world import Scenes
         from ..training.tiny_vlm.train import STAGES, Stage, train_tiny_vlm
@@ -54,10 +54,10 @@ def main(arguments: Sequence[str]) -> int:
         given.out or Path("runs") / f"{given.data.replace(':', '-').replace(',', '-')}-{NAME}-{given.seed}"
     )
     bars = Progress(
-        TextColumn("{task.description:<36}"),
+        TextColumn("{task.description:<36}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeRemainingColumn(compact=True),
         console=console,
         disable=not console.is_terminal,
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         note = "" if math.isnan(loss) else f"loss {loss:.2f}"
         bars.update(task, completed=done, total=whole, note=note)
         if done == whole and not console.is_terminal:
-            console.print(f"{STAGES[stage]}: done ({whole:,}) {note}", highlight=False)
+            console.print(f"{STAGES[stage]}: done ({whole:,}) {note}")
 
     with bars:
         model = train_tiny_vlm(
@@ -82,10 +82,9 @@ def main(arguments: Sequence[str]) -> int:
         json.dump({"model": str(model), **made}, sys.stdout, indent=2)
         print()
         return 0
-    console.print(f"model: {model}", highlight=False, soft_wrap=True)
+    console.print(f"model: {model}", soft_wrap=True)
     console.print(
         f"judge it: counterpoint compare-decoding vcd lcd ritual --model {model} --data {given.data}",
-        highlight=False,
         soft_wrap=True,
     )
     return 0

@@ -67,7 +67,7 @@ class Scored:
     @cached_property
     def tables(self) -> dict[tuple[str, str, str], pl.DataFrame]:
         """The examples' outcomes by task, test set and outcome."""
-        frames = [pl.read_parquet(folder / "examples.parquet") for folder in self.folders]
+        frames = [pl.read_parquet(folder / "examples.parquet", glob=False) for folder in self.folders]
         examples = pl.concat(frames).sort("example")
         parts = examples.partition_by(["task", "test", "outcome"], as_dict=True)
         return {(str(k[0]), str(k[1]), str(k[2])): frame for k, frame in parts.items()}

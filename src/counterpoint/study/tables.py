@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
 from ..files import write_text
 
@@ -78,15 +79,16 @@ def leaderboard(summary: Mapping[str, Any], costs: Costs = TRAINING_COSTS) -> Ta
         cells = []
         for arm in arms:
             m = cell(arm, key)
-            interval = "" if m is None else f"\n[dim]{number(m['low'])} – {number(m['high'])}[/]"
-            cells.append(f"{number(m['mean'] if m else None)}{interval}")
-        table.add_row(f"{task} {metric}\n[dim]{test}{'' if subset == 'all' else f', {subset}'}[/]", *cells)
+            interval = "" if m is None else f"\n{number(m['low'])} – {number(m['high'])}"
+            cells.append(Text.assemble(number(m["mean"] if m else None), (interval, "dim")))
+        where = test if subset == "all" else f"{test}, {subset}"
+        table.add_row(Text.assemble(f"{task} {metric}", (f"\n{where}", "dim")), *cells)
     table.add_section()
     for title, wording in costs.items():
         table.add_row(title, *(wording(arm["cost"]) for arm in arms))
     if any(arm["failed"] for arm in arms):
         table.add_row(
-            "failed seeds", *(f"[red]{len(arm['failed'])}[/]" if arm["failed"] else "0" for arm in arms)
+            "failed seeds", *(Text(str(len(arm["failed"])), "red" if arm["failed"] else "") for arm in arms)
         )
     return table
 
@@ -104,7 +106,7 @@ def standings_table(standings: Sequence[Standing], preset: Preset) -> Table:
     for name in ("mean rank", f"− {preset.baseline}"):
         table.add_column(name, justify="right")
     for it in standings:
-        interval = f"{number(it.difference)} [dim]{number(it.low)} – {number(it.high)}[/]"
+        interval = Text.assemble(number(it.difference), (f" {number(it.low)} – {number(it.high)}", "dim"))
         table.add_row(
             it.arm, family.get(it.arm, ""), f"{it.rank:.2f}", "" if it.arm == preset.baseline else interval
         )

@@ -67,7 +67,7 @@ def validation_score(folder: Path) -> float:
     state = RunState.read(folder)
     if state is None or state.status != "finished":
         return -math.inf
-    metrics = pl.read_parquet(folder / "metrics.parquet").filter(
+    metrics = pl.read_parquet(folder / "metrics.parquet", glob=False).filter(
         pl.col("name").str.starts_with("validation/") & pl.col("name").str.contains(r"_R@1$|/probe/.*_top1$")
     )
     last = metrics.filter(pl.col("step") == pl.col("step").max())

@@ -34,7 +34,7 @@ class MetricLog:
     def read(self, until: int) -> None:
         """Take up the numbers of an earlier part of the run, up to a step."""
         if self.path is not None and self.path.exists():
-            frame = pl.read_parquet(self.path).filter(pl.col("step") <= until)
+            frame = pl.read_parquet(self.path, glob=False).filter(pl.col("step") <= until)
             self.rows = [(int(s), str(n), float(v)) for s, n, v in frame.iter_rows()]
 
     def add(self, step: int, values: Mapping[str, float]) -> None:

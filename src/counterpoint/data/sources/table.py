@@ -52,10 +52,10 @@ def read(path: Path) -> Iterable[Record]:
 
 def _frame(path: Path) -> pl.DataFrame:
     if path.suffix == ".parquet":
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     if path.suffix in {".jsonl", ".ndjson"}:
         return pl.read_ndjson(path)
-    return pl.read_csv(path, separator="\t" if path.suffix == ".tsv" else ",")
+    return pl.read_csv(path, separator="\t" if path.suffix == ".tsv" else ",", glob=False)
 
 
 def _column(frame: pl.DataFrame, names: Sequence[str], path: Path, what: str) -> str:

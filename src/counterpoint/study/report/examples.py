@@ -108,7 +108,7 @@ def _outcomes(folder: Path, summary: Mapping[str, Any]) -> tuple[int, dict[str, 
     tables: dict[str, dict[str, pl.DataFrame]] = {}
     for arm, path in finished[seed].items():
         wanted = ("i2t_R@1", "i2t_top", "t2i_R@1", "t2i_top")
-        frame = pl.read_parquet(path).filter(
+        frame = pl.read_parquet(path, glob=False).filter(
             (pl.col("task") == "retrieval") & pl.col("outcome").is_in(wanted)
         )
         for (test,), part in frame.partition_by("test", as_dict=True, maintain_order=True).items():

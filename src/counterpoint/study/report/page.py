@@ -186,7 +186,7 @@ def _curves(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             path = folder / "runs" / arm["slug"] / f"seed-{seed}" / "metrics.parquet"
             if seed in failed or not path.exists():
                 continue
-            frame = pl.read_parquet(path).filter(
+            frame = pl.read_parquet(path, glob=False).filter(
                 (pl.col("name") == "loss")
                 | (
                     pl.col("name").str.starts_with("validation/")

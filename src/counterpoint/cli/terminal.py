@@ -1,0 +1,38 @@
+"""The console of every command: text is printed as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.status import Status
+from rich.text import Text
+
+
+class Terminal(Console):
+    """A console that takes no text for markup.
+
+    Names, paths and captions come from the user, and ``sub[/x]`` is a folder, not a closing tag. Words that want a
+    style are given as `rich.text.Text`.
+
+    Args:
+        stderr: print to standard error, where standard output is for JSON.
+    """
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def status(self, status: RenderableType, **options: Any) -> Status:
+        """Show a text beside a spinner while a block runs."""
+        return _PlainStatus(_plain(status), console=self, **options)
+
+
+class _PlainStatus(Status):
+    """A status line without markup, which rich reads there whatever its console says."""
+
+    def update(self, status: RenderableType | None = None, **options: Any) -> None:
+        super().update(None if status is None else _plain(status), **options)
+
+
+def _plain(text: RenderableType) -> RenderableType:
+    return Text(text) if isinstance(text, str) else text
