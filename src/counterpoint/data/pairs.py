@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from .base import Labels, PairedData, Rows, Splits
-from .cache import cache_folder, writing
-from .sources import Record, StoredFile, read_records
+from .pictures import Pictures
+from .sources import Record, read_records
 
 _MOST_CLASSES = 200
 _BROKEN_ALLOWED = 0.01
@@ -77,14 +72,14 @@ class Pairs(PairedData):
         records = list(read_records(Path(source)))
         if not records:
             raise ValueError(f"{source} holds no pairs")
-        pictures, digests, broken = _pictures(records, size)
+        self._pictures = Pictures.of([record.picture for record in records], size)
+        digests, broken = self._pictures.digests, self._pictures.unreadable
         if len(broken) > _BROKEN_ALLOWED * len(records):
             named = "; ".join(f"{records[i].picture}: {reason}" for i, reason in list(broken.items())[:3])
             raise ValueError(
                 f"{len(broken)} of {len(records)} pictures cannot be read ({named}): mend or remove these rows"
             )
         kept = [i for i in range(len(records)) if i not in broken]
-        self._pictures = torch.from_numpy(pictures)
         self._row_of = np.asarray(kept)
         self._records = [records[i] for i in kept]
         self.ids = np.asarray([r.id for r in self._records], dtype=np.int64)
@@ -97,7 +92,7 @@ class Pairs(PairedData):
         )
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        return self._pictures[torch.from_numpy(self._row_of[np.asarray(rows)])]
+        return self._pictures.images(self._row_of[np.asarray(rows)])
 
     def captions(self, row: int) -> Sequence[str]:
         return self._records[row].captions
@@ -110,51 +105,6 @@ class Pairs(PairedData):
 
     def evaluation_captions(self, row: int) -> Sequence[str]:
         return self._records[row].captions
-
-
-def _pictures(records: Sequence[Record], size: int) -> tuple[np.ndarray, list[str], dict[int, str]]:
-    """All pictures as one array (memory-mapped from the cache), their digests, and why some could not be read."""
-    digests: list[str] = [""] * len(records)
-    broken: dict[int, str] = {}
-
-    def digest(index: int) -> None:
-        try:
-            digests[index] = hashlib.blake2b(records[index].picture.read_bytes(), digest_size=16).hexdigest()
-        except OSError as error:
-            broken[index] = error.strerror or str(error)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(digest, range(len(records))))
-    key = hashlib.blake2b("".join([str(size), *digests]).encode(), digest_size=12).hexdigest()
-    path = cache_folder() / "pairs" / f"{key}.npy"
-    if path.exists() and not broken:
-        return np.load(path, mmap_mode="r+"), digests, broken
-    pictures = np.zeros((len(records), 3, size, size), dtype=np.uint8)
-
-    def decode(index: int) -> None:
-        if index in broken:
-            return
-        try:
-            pictures[index] = decode_picture(records[index].picture, size)
-        except Exception as error:
-            broken[index] = str(error)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(decode, range(len(records))))
-    if not broken:
-        with writing(path) as part, part.open("wb") as file:
-            np.save(file, pictures)
-    return pictures, digests, broken
-
-
-def decode_picture(picture: StoredFile, size: int) -> UInt8[np.ndarray, "3 size size"]:
-    """A file as a square RGB picture: upright, transparent parts on white, shorter side to ``size``, centre crop."""
-    with Image.open(io.BytesIO(picture.read_bytes())) as opened:
-        upright = ImageOps.exif_transpose(opened).convert("RGBA")
-    white = Image.new("RGBA", upright.size, "white")
-    white.alpha_composite(upright)
-    square = ImageOps.fit(white.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(square).transpose(2, 0, 1)
 
 
 def _hashed_split(digest: str) -> str:
