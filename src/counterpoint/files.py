@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -42,6 +43,12 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """The newest of a folder's checkpoints, each a folder ``step-N`` that is complete if it is there."""
     found = [p for p in folder.glob("step-*") if p.is_dir()] if folder.is_dir() else []
     return max(found, key=lambda p: int(p.name.removeprefix("step-")), default=None)
+
+
+def digest_of_file(path: Path) -> str:
+    """Return a digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

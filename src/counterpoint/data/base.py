@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from .fingerprint import Fingerprint, digests_of_images
 from .items import Items
 
 Rows = Int[np.ndarray, " n"]
@@ -90,6 +92,15 @@ class PairedData(ABC):
     def evaluation_captions(self, row: int) -> Sequence[str]:
         """The captions that count as correct for a row in evaluation."""
         return self.captions(row)[:1]
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Digests of ids, splits, captions, pictures and labels, made once; a run keeps them with its numbers."""
+        return Fingerprint.of_rows(self)
+
+    def picture_digests(self) -> Sequence[bytes]:
+        """Return a digest of every row's picture: of the decoded picture, or of the file where there is one."""
+        return digests_of_images(self)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """What there is, as titled tables: a title to rows, a row's name to a number or a text."""

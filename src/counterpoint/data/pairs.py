@@ -82,6 +82,7 @@ class Pairs(PairedData):
         kept = [i for i in range(len(records)) if i not in broken]
         self._row_of = np.asarray(kept)
         self._records = [records[i] for i in kept]
+        self._digests = [bytes.fromhex(digests[i]) for i in kept]
         self.ids = np.asarray([r.id for r in self._records], dtype=np.int64)
         sides = [r.split or _hashed_split(digests[i]) for r, i in zip(self._records, kept, strict=True)]
         self.splits = _splits(self.name, sides)
@@ -96,6 +97,9 @@ class Pairs(PairedData):
 
     def captions(self, row: int) -> Sequence[str]:
         return self._records[row].captions
+
+    def picture_digests(self) -> Sequence[bytes]:
+        return self._digests
 
     def describe(self) -> dict[str, dict[str, Any]]:
         return super().describe() | {"report": self.findings()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ..base import PairedData, Rows, Splits
+from ..fingerprint import Fingerprint
 from .draws import Draws
 from .presets import Side
 from .written import Named, described
@@ -30,7 +32,7 @@ class DrawnRows(PairedData):
 
     def __init__(self, name: str, world: str, seed: int, counts: Mapping[tuple[Side, str], int]) -> None:
         self.name, self.world, self.seed = name, world, seed
-        self.sides = list(counts)
+        self.sides, self.counts = list(counts), counts
         self._starts = [0, *accumulate(counts.values())]
         self.ids = np.concatenate([_SPLIT * k + np.arange(count) for k, count in enumerate(counts.values())])
         rows: dict[Side, dict[str, Rows]] = {"train": {}, "validation": {}, "test": {}}
@@ -43,6 +45,15 @@ class DrawnRows(PairedData):
         found, world = PairedData.describe(self), described(preset)
         credit = {"attribution": {"pictures": self.attribution}} if self.attribution else {}
         return found | {**world, "data": found["data"] | world["data"]} | credit
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Digests of what determines the rows, none of which need be drawn for that."""
+        return Fingerprint.of_world(self.made_of())
+
+    def made_of(self) -> str:
+        """Return what determines the rows: the world with its options and its version, its seed and its splits."""
+        return repr((self.name, self.world, self.seed, list(self.counts.items())))
 
     def side(self, row: int) -> tuple[Side, str]:
         """The split of a row."""

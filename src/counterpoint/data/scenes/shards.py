@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from ...files import write_json, write_text, writing
+from ...files import digest_of_file, write_json, write_text, writing
 from ..base import Rows
 from . import captions
 from .annotations import annotation, canonical, run_lengths
@@ -160,6 +160,10 @@ class Stored:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest, self.pixels = folder, manifest, manifest.pixels
         self._firsts = np.asarray([shard.first for shard in manifest.shards])
+
+    def made_of(self) -> str:
+        """Return the manifest and a digest of every shard's bytes."""
+        return repr((self.manifest, [digest_of_file(self.folder / s.file) for s in self.manifest.shards]))
 
     def __call__(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         pictures = np.empty((len(rows), 3, self.pixels, self.pixels), np.uint8)

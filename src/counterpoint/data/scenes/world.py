@@ -40,6 +40,9 @@ class StoredPictures(Protocol):
 
     def __call__(self, rows: Rows) -> Tensor: ...
 
+    def made_of(self) -> str:
+        """Return a description that changes with the pictures, wherever they lie."""
+
 
 @final
 class Scenes(DrawnRows):
@@ -100,6 +103,10 @@ class Scenes(DrawnRows):
         """
         name, options = written(source)
         return cls(find(name).changed(options), image_size, ",".join(map(str.strip, source.split(","))))
+
+    def made_of(self) -> str:
+        """Return what determines the rows; of stored ones, the files."""
+        return super().made_of() if self.stored is None else self.stored.made_of()
 
     def split_rows(self) -> dict[str, Rows]:
         """The rows of every split by what it is called: ``train``, ``test: broken``."""

@@ -1,0 +1,129 @@
+"""The identity of a data set: digests of what it holds, each part by itself, so that a difference has a name."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+if TYPE_CHECKING:
+    from .base import PairedData
+
+PARTS = ("ids", "splits", "captions", "pictures", "labels")
+"""The parts of a data set that are told apart."""
+_BLOCK = 256
+"""Pictures that are digested at once."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Digests of a data set.
+
+    Attributes:
+        parts: the digest of each of `PARTS`; equal digests mean equal content in the same order.
+        rows: for every row its ``id``, its ``split`` and a 32-bit checksum of its ``captions``, ``pictures`` and
+            ``labels``, so that changed rows can be counted; empty for worlds, whose rows follow from their name.
+    """
+
+    parts: Mapping[str, str]
+    rows: pl.DataFrame
+
+    @classmethod
+    def of_world(cls, description: str) -> Fingerprint:
+        """Return the fingerprint of data that a description determines: a world by its name, version and seed.
+
+        >>> Fingerprint.of_world("basic 1").parts["ids"] == Fingerprint.of_world("basic 2").parts["ids"]
+        False
+        """
+        return cls(dict.fromkeys(PARTS, digest([description.encode()])), pl.DataFrame(schema=ROW_SCHEMA))
+
+    @classmethod
+    def of_rows(cls, data: PairedData) -> Fingerprint:
+        """Return the fingerprint of data whose rows are read one by one."""
+        captions = [_captions(data, row) for row in range(len(data))]
+        pictures = data.picture_digests()
+        splits = _splits(data)
+        names = sorted(data.labels)
+        columns = [data.labels[name] for name in names]
+        labels = [
+            "\0".join(
+                labels.names[value] if value >= 0 else "" for labels, value in zip(columns, row, strict=True)
+            )
+            for row in (
+                zip(*(c.values.tolist() for c in columns), strict=True) if columns else [()] * len(data)
+            )
+        ]
+        subsets = [f"{label}\0{subset}".encode() for label, subset in zip(labels, data.subsets, strict=True)]
+        parts = {
+            "ids": digest([np.asarray(data.ids, dtype="<i8").tobytes()]),
+            "splits": digest(split.encode() for split in splits),
+            "captions": digest(captions),
+            "pictures": digest(pictures),
+            "labels": digest([*(name.encode() for name in names), *subsets]),
+        }
+        columns_of_rows = {"captions": captions, "pictures": pictures, "labels": subsets}
+        rows = pl.DataFrame(
+            {"id": np.asarray(data.ids, dtype=np.int64), "split": splits}
+            | {name: [zlib.crc32(value) for value in values] for name, values in columns_of_rows.items()},
+            schema=ROW_SCHEMA,
+        )
+        return cls(parts, rows)
+
+
+ROW_SCHEMA: dict[str, pl.DataType] = {
+    "id": pl.Int64(),
+    "split": pl.String(),
+    "captions": pl.UInt32(),
+    "pictures": pl.UInt32(),
+    "labels": pl.UInt32(),
+}
+"""Columns of `Fingerprint.rows`."""
+
+
+def digest(values: Iterable[bytes]) -> str:
+    """Return one digest of some values in order; where one ends counts.
+
+    >>> digest([b"ab", b"c"]) == digest([b"a", b"bc"])
+    False
+    """
+    found = hashlib.blake2b(digest_size=16)
+    for value in values:
+        found.update(len(value).to_bytes(8, "little"))
+        found.update(value)
+    return found.hexdigest()
+
+
+def digests_of_images(data: PairedData) -> Sequence[bytes]:
+    """Return a digest of every row's decoded picture, block by block."""
+    found: list[bytes] = []
+    for start in range(0, len(data), _BLOCK):
+        pictures = data.images(np.arange(start, min(start + _BLOCK, len(data)))).numpy()
+        found += [hashlib.blake2b(p.tobytes(), digest_size=16).digest() for p in pictures]
+    return found
+
+
+def _captions(data: PairedData, row: int) -> bytes:
+    """Return every text of a row, those of training and those of evaluation."""
+    texts = dict.fromkeys(
+        (*data.evaluation_captions(row), "", *data.captions(row), *data.training_captions(row))
+    )
+    return "\0".join(texts).encode("utf-8", "surrogatepass")
+
+
+def _splits(data: PairedData) -> list[str]:
+    """Return the split of every row in words; a row that is in several names them all, one in none nothing."""
+    of = data.splits
+    sides = {"train": of.train} if not of.tasks else {}
+    sides |= {f"train: {number}": rows for number, rows in enumerate(of.tasks)}
+    sides |= {f"validation: {name}": rows for name, rows in of.validation.items()}
+    sides |= {f"test: {name}": rows for name, rows in of.test.items()}
+    found: list[list[str]] = [[] for _ in range(len(data))]
+    for side, rows in sides.items():
+        for row in rows:
+            found[row].append(side)
+    return ["; ".join(own) for own in found]
