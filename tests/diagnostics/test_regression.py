@@ -48,6 +48,12 @@ def test_by_chance_r_is_not_zero_and_p_is_uniform() -> None:
     assert np.mean([fit.p <= 0.05 for fit in fits]) == pytest.approx(0.05, abs=0.04)
 
 
+@pytest.mark.parametrize("permutations", [1, 9, 99])
+def test_no_p_is_below_that_of_the_order_itself(permutations: int) -> None:
+    # No permutation of 25 numbers without ties fits as well: the data's own order alone counts.
+    assert multiple_correlation({"a": A}, 2 * A, permutations).p == 1 / (1 + permutations)
+
+
 def test_bad_input_is_named() -> None:
     for predictors, outcome in (
         ({}, A),

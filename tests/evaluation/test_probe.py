@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from counterpoint.data import Labels, Splits
 from counterpoint.evaluation import create
-from counterpoint.evaluation.classifiers import knn, logistic, naive_bayes
+from counterpoint.evaluation.classifiers import Classifier, knn, logistic, naive_bayes
 from fixtures.tiny import Oracle, Pixels, TinyData
 
 
@@ -67,6 +67,18 @@ def test_logistic_scales_by_the_training_rows_alone() -> None:
     low, high = train.min(0), train.max(0)
     expected = LogisticRegression(C=1.0, max_iter=1000).fit((train - low) / (high - low), y)
     assert logistic(train, y, test, 3).tolist() == expected.predict((test - low) / (high - low)).tolist()
+
+
+@pytest.mark.parametrize("classify", [logistic, naive_bayes, knn])
+def test_a_far_test_row_does_not_change_what_others_are_taken_for(classify: Classifier) -> None:
+    rng = np.random.default_rng(2)
+    # A weak first direction and a strong second: scaled by a far row, the second would hardly count any more.
+    y = rng.integers(0, 3, 120)
+    train = rng.normal(size=(120, 4)) + np.stack([0.2 * y, 2.0 * y, 0 * y, 0 * y], 1)
+    asked = np.arange(60) % 3
+    test = rng.normal(size=(60, 4)) + np.stack([0.2 * asked, 2.0 * asked, 0 * asked, 0 * asked], 1)
+    far = np.concatenate([test, [[1.0, 1e7, 1.0, 1.0]]])
+    assert classify(train, y, far, 3)[:60].tolist() == classify(train, y, test, 3).tolist()
 
 
 def test_one_class_in_training_is_undefined_and_an_absent_label_an_error(tiny_data: TinyData) -> None:

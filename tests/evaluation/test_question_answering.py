@@ -158,6 +158,16 @@ def test_calibration_error_by_hand() -> None:
         confidence_and_hit(np.array([0.0, 1.5]), np.zeros(2))
 
 
+@pytest.mark.parametrize("k", range(1, 16))
+@pytest.mark.parametrize("hit", [0.0, 1.0])
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below_it(k: int, hit: float) -> None:
+    # Both lie in ((k − 1)/15, k/15], where their gaps cancel in part; in two bins they would add up.
+    confidence = np.array([k / 15, (k - 0.5) / 15])
+    hits = np.array([hit, 1 - hit])
+    expected = abs((hits - confidence).sum()) / 2
+    assert calibration_error(confidence_and_hit(confidence, hits)) == pytest.approx(expected)
+
+
 def test_calibration_error_is_torchmetrics() -> None:
     from torchmetrics.functional.classification import binary_calibration_error
 

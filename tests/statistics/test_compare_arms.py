@@ -72,6 +72,23 @@ def test_equivalence_needs_the_whole_interval_within_the_margin() -> None:
     assert one(a, b, margin=tight * 0.99).verdict is Verdict.NOT_SHOWN
 
 
+def test_equivalence_is_as_hard_as_its_nearer_margin_in_a_family() -> None:
+    """p of the nearer margin is 0.02, of the farther one hardly above 0: enough for one test, not for ten."""
+    rng = np.random.default_rng(9)
+    b, gaps = rng.standard_normal((8, 300)), rng.standard_normal(8)
+    a = b + 0.1 * (gaps - gaps.mean() + 0.4)[:, None]
+    interval = one(a, b, unit="").interval
+    assert interval is not None
+    assert interval.low < 0 < interval.estimate
+    margin = next(m for m in np.linspace(interval.high, 1, 2000) if interval.p_value(float(m)) < 0.02)
+    assert 10 * interval.p_value(-float(margin)) < 0.05
+    outcomes = Outcomes({"a": a, "b": b}, unit="", margin=float(margin))
+    alone = compare_arms({"m": outcomes}).differences
+    family = compare_arms({f"m{k}": outcomes for k in range(10)}).differences
+    assert {d.verdict for d in alone} == {Verdict.EQUIVALENT}
+    assert {d.verdict for d in family} == {Verdict.NOT_SHOWN}
+
+
 def test_a_difference_too_small_to_matter_is_equivalence() -> None:
     x = hits(0.5, n=4000, spread=0)
     y = x.copy()

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from counterpoint.statistics import Outcomes, compare_arms, seeds_needed
+from counterpoint.statistics.power import from_spread
 
 PILOT = np.array([-1.0, 0.0, 1.0]) / 100  # standard deviation 0.01
 
@@ -72,6 +73,27 @@ def test_compare_asks_for_the_margin_or_a_point() -> None:
     assert point.effect == 0.01
     assert margin.effect == 0.2
     assert point.n is None or margin.n is None or point.n > margin.n
+
+
+def test_a_larger_family_needs_more_seeds() -> None:
+    rng = np.random.default_rng(2)
+    x = {"a": rng.standard_normal((6, 200)), "b": rng.standard_normal((6, 200))}
+    shared = Outcomes(x, unit="", margin=0.3)
+
+    def needed(tests: int) -> int:
+        found = compare_arms({f"m{k}": shared for k in range(tests)}, n_boot=1000).differences[0].seeds_needed
+        assert found is not None
+        assert found.n is not None
+        return found.n
+
+    interval = compare_arms({"m": shared}, n_boot=1000).differences[0].interval
+    assert interval is not None
+    for tests in (1, 20):
+        expected = from_spread(
+            interval.seed_sd, 0.3, example_se=interval.example_se, power=0.8, confidence=1 - 0.05 / tests
+        )
+        assert needed(tests) == expected.n
+    assert needed(20) > needed(1)
 
 
 def test_bad_input() -> None:

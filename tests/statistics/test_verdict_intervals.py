@@ -132,6 +132,16 @@ def test_shared_example_variance_is_what_seeds_do_not_remove() -> None:
     assert np.var(scores, axis=0).mean() == pytest.approx(20 / n, rel=0.2)  # what one seed alone would claim
 
 
+def test_noise_of_each_seed_alone_is_no_variance_of_examples() -> None:
+    """Outcomes of independent noise: seeds share nothing, so more of them remove all of the uncertainty."""
+    rng = np.random.default_rng(7)
+    a, b = rng.standard_normal((2, 3, 5000))
+    one_seed = np.sqrt(1 / 5000)
+    assert interval_of_mean(a, n_boot=2000).example_se < 0.2 * one_seed
+    assert difference(a, b).example_se < 0.2 * np.sqrt(2) * one_seed
+    assert difference(a, b, paired=False).example_se < 0.2 * np.sqrt(2) * one_seed
+
+
 def test_shared_example_variance_of_a_difference_cancels_what_sides_share() -> None:
     rng = np.random.default_rng(4)
     common = rng.standard_normal((500, 1))
