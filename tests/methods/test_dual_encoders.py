@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from counterpoint import methods
 from counterpoint.networks.heads import Linear
+from counterpoint.recipes import override
 from counterpoint.recipes.schema import Recipe, Towers
 
 F64 = torch.float64
@@ -52,7 +53,7 @@ def cosines(x: Tensor, y: Tensor) -> Tensor:
 
 def test_siglip_sums_over_columns_and_divides_by_the_batch_once() -> None:
     x, y = two_views()
-    logits = 10 * cosines(x, y) - 10
+    logits = 10 * cosines(x, y) - math.log(RECIPE.batch_size - 1)
     expected = 0.0
     for i in range(7):
         for j in range(7):
@@ -63,12 +64,12 @@ def test_siglip_sums_over_columns_and_divides_by_the_batch_once() -> None:
 
 def test_siglip_is_defined_on_one_pair() -> None:
     x = torch.eye(8, dtype=F64)[:1]
-    loss = total(through("siglip", bias_init=-9.0), features(image=x, text=x))
+    loss = total(through("siglip", bias=-9.0), features(image=x, text=x))
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-1)))
 
 
 def test_siglips_bias_keeps_the_first_loss_small() -> None:
-    method, unbiased = build("siglip"), build("siglip", bias_init=0.0)
+    method, unbiased = build("siglip", bias=-10.0), build("siglip", bias=0.0)
     given = batch(method, 64)
     # With b = 0 each of the 63 negatives costs about log 2 or more, with b = −10 next to nothing.
     assert float(total(unbiased, given).detach()) > 63 * math.log(2)
@@ -76,6 +77,17 @@ def test_siglips_bias_keeps_the_first_loss_small() -> None:
     for name, value in (("bias", -10.0), ("temperature.parameter", math.log(10))):
         parameter = dict(method.objective.named_parameters())[name]
         assert float(parameter.detach()) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("size", [2, 16, 128, 32_768])
+def test_siglips_bias_starts_balanced_for_the_batch_of_the_recipe(size: int) -> None:
+    method = build("siglip", recipe=override(RECIPE, {"batch_size": size}))
+    assert float(method.objective.bias.detach()) == pytest.approx(-math.log(size - 1))
+
+
+def test_a_stated_bias_of_siglip_stands_whatever_the_batch() -> None:
+    recipe = override(RECIPE, {"batch_size": 16})
+    assert float(build("siglip", recipe=recipe, bias=-10.0).objective.bias.detach()) == -10.0
 
 
 def test_siglips_scale_has_no_bounds() -> None:

@@ -41,6 +41,39 @@ def test_the_first_loss_is_small_with_the_default_bias_and_large_without() -> No
     assert SigLIP(bias=0.0)(x, x).item() == pytest.approx(63 * math.log(2) + softplus(-10), rel=1e-6)
 
 
+def gradient_of_bias(x: Tensor, y: Tensor, temperature: float, bias: float) -> float:
+    objective = SigLIP(temperature, bias=bias).double()
+    (slope,) = torch.autograd.grad(objective(x, y), [objective.bias])
+    return slope.item()
+
+
+@pytest.mark.parametrize("size", [2, 3, 16, 128])
+@pytest.mark.parametrize("similarity", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_the_gradient_of_the_balanced_bias_vanishes_where_all_are_equally_similar(
+    size: int, similarity: float, temperature: float
+) -> None:
+    x = F.normalize(torch.tensor([[1.0, 0.0]], dtype=F64), dim=-1).expand(size, 2)
+    y = torch.tensor([[similarity, math.sqrt(1 - similarity**2)]], dtype=F64).expand(size, 2)
+    balanced = SigLIP.balanced_bias(size) - similarity / temperature
+    # The parts of it that cancel are near 1; b was rounded to single precision.
+    assert gradient_of_bias(x, y, temperature, balanced) == pytest.approx(0, abs=1e-6)
+    assert gradient_of_bias(x, y, temperature, balanced - 1) < -0.1
+    assert gradient_of_bias(x, y, temperature, balanced + 1) > 0.1
+
+
+def test_the_balanced_bias_expects_as_many_positives_as_there_are_before_anything_is_learnt() -> None:
+    n, d, temperature = 64, 256, 1.0
+    x, y = pair(n, d)
+    # E exp(s/τ) of random unit vectors is 1 + 1/(2 d τ²): 0.2 % here, and the sample's own scatter as much again.
+    assert gradient_of_bias(x, y, temperature, SigLIP.balanced_bias(n)) == pytest.approx(0, abs=0.01)
+    assert gradient_of_bias(x, y, temperature, -10.0) == pytest.approx(-1, abs=0.01)
+
+
+def test_one_pair_has_nothing_to_be_balanced_against() -> None:
+    assert SigLIP.balanced_bias(1) == SigLIP.balanced_bias(2) == 0.0
+
+
 @pytest.mark.parametrize("evaluator", ["dense", "tiled"])
 def test_parity_with_open_clip(evaluator: str) -> None:
     x, y = pair(16)

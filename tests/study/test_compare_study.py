@@ -179,6 +179,21 @@ def test_trials_begin_with_the_recipe_and_draw_alike(recipe: Recipe) -> None:
     assert "ssl_weight" not in clip[1].plan.options
 
 
+def test_a_search_draws_the_start_of_siglips_bias(recipe: Recipe) -> None:
+    found = trials(Design(("siglip",), recipe=recipe, tune=9), "siglip", ArmPlan(9))
+    assert found[0].plan.options == {}, "the first trial is the method as it is"
+    drawn = [t.plan.options["bias"] for t in found[1:]]
+    assert all(-12 <= bias <= 0 for bias in drawn)
+    assert len(set(drawn)) == len(drawn)
+    # Uniform, not log-uniform: no half of the range is left out.
+    assert any(bias < -6 for bias in drawn)
+    assert any(bias > -6 for bias in drawn)
+    assert (
+        "bias"
+        not in trials(Design(("siglip,bias=-10",), tune=2), "siglip,bias=-10", ArmPlan(9))[1].plan.options
+    )
+
+
 def test_two_at_a_time_give_the_same_numbers(quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -31,7 +31,8 @@ class Method(nn.Module, ABC):
         heads: the embeddings a user can ask for; the first is the default.
         embeds: the modalities it has embeddings of.
         papers: the slugs of the papers it implements.
-        tunable: the options that a search draws, log-uniformly.
+        tunable: the options that a search draws, log-uniformly where they are positive: loss weights, and the start of
+            every scalar that a run learns.
         draws: ``losses`` draws from torch's generator, which the loop seeds at every step.
     """
 

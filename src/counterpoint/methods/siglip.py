@@ -21,16 +21,17 @@ class SigLIP(DualEncoder):
 
     Args:
         image, text: the towers.
-        recipe: gives the width of the embedding.
+        recipe: gives the width of the embedding and B, the pairs of a step over all ranks.
         temperature: where τ starts (the paper's t is 1/τ).
-        bias_init: where b starts. −10 keeps the first loss small; −log(B − 1) is the balanced prior, 0 wrecks
-            pretrained towers in the first steps.
+        bias: where b starts. None is −log(B − 1), where the gradient of b vanishes before anything is learnt (see the
+            objective); the paper has −10 at B = 32,768, where that is −10.4. 0 wrecks pretrained towers in the
+            first steps.
 
     Source: Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), arXiv 2303.15343.
     """
 
     papers = ("siglip",)
-    tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.3)}
+    tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.3), "bias": (-12.0, 0.0)}
 
     def __init__(
         self,
@@ -39,12 +40,15 @@ class SigLIP(DualEncoder):
         recipe: Recipe,
         *,
         temperature: float = 0.1,
-        bias_init: float = -10.0,
+        bias: float | None = None,
     ) -> None:
         super().__init__(
             image,
             text,
             linear_heads(image, text, recipe.widths.embedding),
-            SigLIPObjective(Temperature(temperature), bias=bias_init),
+            SigLIPObjective(
+                Temperature(temperature),
+                bias=SigLIPObjective.balanced_bias(recipe.batch_size) if bias is None else bias,
+            ),
             "siglip",
         )

@@ -30,11 +30,11 @@ class Trial:
 
 
 def trials(design: Design, arm: str, plan: ArmPlan) -> list[Trial]:
-    """``design.tune`` settings of an arm: the recipe as it is, then log-uniform draws.
+    """``design.tune`` settings of an arm: the recipe as it is, then random draws.
 
-    Drawn are the learning rate (a quarter to four times the recipe's) and what the method declares tunable
-    (temperature, loss weight). The draws follow from the trial's number alone: arms with the same parameter see the
-    same factors.
+    Drawn are the learning rate (a quarter to four times the recipe's) and what the method declares tunable (loss
+    weights, and where each scalar that a run learns starts: temperature, bias). The draws follow from the trial's
+    number alone: arms with the same parameter see the same factors.
     """
     found = [Trial(plan)]
     ranges = Arm.parse(arm).tunable()
@@ -75,7 +75,8 @@ def validation_score(folder: Path) -> float:
 
 
 def _draw(key: str, low: float, high: float) -> float:
+    """Draw log-uniformly between two positive numbers, uniformly between others."""
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     unit = int.from_bytes(digest, "big") / 2**64
-    drawn: float = low * (high / low) ** unit
+    drawn: float = low * (high / low) ** unit if low > 0 else low + (high - low) * unit
     return drawn

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -52,6 +53,7 @@ class GroupedInfoNCE(PairwiseObjective):
 
     ordered = True
     symmetric = True
+    tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.2)}
     papers = ("m2-encoder",)
 
     def __init__(self, groups: int = 4, *, temperature: float | Temperature | None = None) -> None:

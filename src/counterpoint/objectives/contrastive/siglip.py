@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -22,10 +24,18 @@ class SigLIP(PairwiseObjective):
     The divisor is B, not B². With ``ids`` all pairs of equal id are positive, so that a caption that occurs
     twice is no false negative. A batch of one is well defined (it has one positive and no negatives).
 
+    With a positive per row the gradient of b is the number of positives that the loss expects in a row, less one:
+
+        ∂loss/∂b = (1/B) Σ_i Σ_j σ(<x_i, y_j>/τ + b) − 1
+
+    It vanishes at b = −log(B − 1) − s/τ where all similarities are s, so at −log(B − 1) before anything is learnt
+    (`balanced_bias`). A start far from there must be made up for by the optimiser, and a step of Adam moves b by the
+    learning rate at most: from −10 at B = 128 the distance is 5.2, which 500 steps at 2e-3 do not cover by far.
+
     Args:
         temperature: τ; a number is fixed. The default is learned from 1/10, unbounded.
-        bias: the start of the learned b. −10 keeps the first loss small in the face of B − 1 negatives per
-            positive; −log(B − 1) is the balanced prior.
+        bias: the start of the learned b. The default is the paper's, balanced for batches of about 22,000;
+            ``bias=SigLIP.balanced_bias(B)`` suits batches of B.
 
     Raises:
         ValueError: for embeddings that do not pair up, or ids that are not one integer per row.
@@ -36,6 +46,8 @@ class SigLIP(PairwiseObjective):
     >>> x = torch.nn.functional.normalize(torch.ones(1, 4), dim=-1)
     >>> round(loss(x, x).item(), 4)                   # softplus(-(10 - 10)) = log 2
     0.6931
+    >>> round(SigLIP.balanced_bias(128), 2)
+    -4.84
     """
 
     symmetric = True
@@ -45,6 +57,17 @@ class SigLIP(PairwiseObjective):
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.1))
         self.bias = nn.Parameter(torch.tensor(float(bias)))
+
+    @staticmethod
+    def balanced_bias(batch_size: int) -> float:
+        """Return −log(B − 1), the b at which as many positives are expected as there are where nothing is similar.
+
+        For one or two pairs it is 0: one has no negative to be balanced against.
+
+        Args:
+            batch_size: B, the pairs of a step over all ranks.
+        """
+        return -math.log(max(batch_size - 1, 1))
 
     def forward(
         self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], ids: Int[Tensor, " B"] | None = None
