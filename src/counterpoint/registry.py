@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from importlib import import_module
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 
@@ -78,6 +81,61 @@ class Registry:
 
     def create(self, name: str, *args: Any, **options: Any) -> Any:
         return self.get(name)(*args, **options)
+
+
+class Room:
+    """A package as a registry: each file below it holds one thing, named after the file; listing imports nothing.
+
+    Users write hyphens where the file has underscores. Files and folders that begin with ``_`` are helpers.
+
+    Args:
+        kind: the word for one thing, for messages.
+        package: the package's name.
+        symbol: the name that every file gives its thing.
+        without: folders of the package that hold no such things.
+
+    >>> Room("claim", "counterpoint.claims", "CLAIM", without=("lab", "benches")).reference("align-uniform")
+    'counterpoint.claims.uniformity.align_uniform:CLAIM'
+    """
+
+    def __init__(self, kind: str, package: str, symbol: str, without: Sequence[str] = ()) -> None:
+        self.kind, self.package, self.symbol, self.without = kind, package, symbol, frozenset(without)
+
+    @cached_property
+    def modules(self) -> dict[str, str]:
+        """The module of every name."""
+        found: dict[str, str] = {}
+        for module in _modules(files(self.package), self.package, self.without):
+            name = module.rpartition(".")[2].replace("_", "-")
+            if name in found:
+                raise ValueError(f"two files are named {name!r}: {found[name]} and {module}; rename one")
+            found[name] = module
+        return found
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self.modules))
+
+    def reference(self, name: str) -> str:
+        """``package.module:SYMBOL`` of a name."""
+        if name not in self.modules:
+            raise unknown(self.kind, name, self.modules)
+        return f"{self.modules[name]}:{self.symbol}"
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.modules
+
+    def get(self, name: str) -> Any:
+        return load(self.reference(name))
+
+
+def _modules(folder: Traversable, package: str, without: frozenset[str] = frozenset()) -> Iterator[str]:
+    for entry in folder.iterdir():
+        if entry.name.startswith(("_", ".")) or entry.name in without:
+            continue
+        if entry.is_dir():
+            yield from _modules(entry, f"{package}.{entry.name}")
+        elif entry.name.endswith(".py"):
+            yield f"{package}.{entry.name.removesuffix('.py')}"
 
 
 def lazy_exports(

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims import asked, ebm_vs_cl_vqa, medical_vl_benchmark, vlb
-from counterpoint.claims.asked import SIDE, SmallVQA, tower
+from counterpoint.claims.benches import vqa as asked
+from counterpoint.claims.benches.vqa import SIDE, SmallVQA, tower
+from counterpoint.claims.evaluation import ebm_vs_cl_vqa, medical_vl_benchmark, vlb
 from counterpoint.data.items import Question
 
 QUESTIONS = [

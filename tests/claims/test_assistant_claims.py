@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from counterpoint.claims import contextual_lens, image_induced_fidelity_loss
+from counterpoint.claims.analysis import image_induced_fidelity_loss
+from counterpoint.claims.evaluation import contextual_lens
 from counterpoint.data.scenes.draws import Draws
 from counterpoint.data.scenes.vocabulary import concepts_in
 from counterpoint.data.scenes.world import Scenes

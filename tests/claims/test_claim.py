@@ -8,8 +8,9 @@ import pytest
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence, Result
-from counterpoint.claims import CLAIMS, multiberts
-from counterpoint.claims.claim import Arrays, Claim, Lab, reproduce
+from counterpoint.claims import CLAIMS
+from counterpoint.claims.evaluation import multiberts
+from counterpoint.claims.lab.lab import Arrays, Claim, Lab, reproduce
 from counterpoint.registry import UnknownName
 from counterpoint.study.design import Design
 from counterpoint.study.execute import Event, Job
@@ -95,7 +96,7 @@ class Watcher:
 
 
 def test_a_study_trains_what_is_missing_for_as_long_as_it_is_told(tmp_path: Path) -> None:
-    from counterpoint.claims.towers import recipe
+    from counterpoint.claims.benches.towers import recipe
 
     design = Design(("clip", "siglip"), seeds=(0,), recipe=recipe(True), tasks=("retrieval",))
     first = Watcher()

@@ -10,8 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.claims import align, align_uniform, clip_rocket, digits, naive_bayes_linear_eval, siglip
-from counterpoint.claims.towers import recipe
+from counterpoint.claims.benches import digits
+from counterpoint.claims.benches.towers import recipe
+from counterpoint.claims.dual import align, clip_rocket, siglip
+from counterpoint.claims.evaluation import naive_bayes_linear_eval
+from counterpoint.claims.uniformity import align_uniform
 from counterpoint.data.base import Labels
 from counterpoint.diagnostics.features import Features
 from counterpoint.methods.arm import Arm

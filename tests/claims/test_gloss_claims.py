@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims import glosses, simcse, whitened_cse
-from counterpoint.claims.glosses import Encoder, Pairs
+from counterpoint.claims.benches import glosses
+from counterpoint.claims.benches.glosses import Encoder, Pairs
+from counterpoint.claims.text import simcse, whitened_cse
 from counterpoint.networks.start import seeded
 
 HYPERNYMS = {

@@ -8,16 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims import (
-    decoupled_uniformity,
-    dexml,
-    digits,
-    isogclr,
-    kernel_infonce,
-    m2_encoder,
-    mmcl_generalization,
-    small,
-)
+from counterpoint.claims.benches import digits
+from counterpoint.claims.benches import emoji as small
+from counterpoint.claims.benches.emoji_views import isogclr, kernel_infonce
+from counterpoint.claims.dual import m2_encoder, mmcl_generalization
+from counterpoint.claims.labels import dexml
+from counterpoint.claims.uniformity import decoupled_uniformity
 from counterpoint.objectives import DecoupledSoftmax, MultiLabelSoftmax
 
 

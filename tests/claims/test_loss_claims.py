@@ -7,18 +7,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.claims import (
-    contrastive_loss_behaviour,
-    contrastive_margins_sv,
-    dcl,
+from counterpoint.claims.analysis import contrastive_loss_behaviour
+from counterpoint.claims.benches import (
     digits,
-    diht,
-    gradients,
-    llave,
-    macl,
-    small,
-    tones,
 )
+from counterpoint.claims.benches import (
+    emoji as small,
+)
+from counterpoint.claims.benches import (
+    exact as gradients,
+)
+from counterpoint.claims.benches import (
+    skin_tones as tones,
+)
+from counterpoint.claims.benches.emoji_views import contrastive_margins_sv, dcl, macl
+from counterpoint.claims.pairs import diht, llave
 from counterpoint.objectives import InfoNCE, NTXent
 
 

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from counterpoint.claims import cwcl, fusemix, m3col, mil_multimodal, vectors
-from counterpoint.claims.digits import digits
-from counterpoint.claims.towers import recipe
+from counterpoint.claims.benches import vectors
+from counterpoint.claims.benches.digits import digits
+from counterpoint.claims.benches.towers import recipe
+from counterpoint.claims.fusion import fusemix, m3col
+from counterpoint.claims.pairs import cwcl, mil_multimodal
 from counterpoint.methods.m3col import M3Col
 from counterpoint.types import Batch, Clock, Embeddings
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims.mmvp import told_apart
-from counterpoint.claims.prefixed import WIDTH, VisualReader
+from counterpoint.claims.benches.prefix_lm import WIDTH, VisualReader
+from counterpoint.claims.evaluation.mmvp import told_apart
 from counterpoint.networks.feature_mixture import InterleavedMixture, visual_projector
 from counterpoint.networks.start import seeded
 from counterpoint.networks.tokenizer import BytePairTokenizer

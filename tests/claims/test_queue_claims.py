@@ -7,7 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.claims import brivl, digits, keys, mochi, moco, moco_dual_view, sy_con
+from counterpoint.claims.benches import digits
+from counterpoint.claims.benches import queues as keys
+from counterpoint.claims.dual import brivl
+from counterpoint.claims.queue import mochi, moco, moco_dual_view, sy_con
 from counterpoint.objectives import MoCo
 from counterpoint.objectives.contrastive.mochi import draw
 

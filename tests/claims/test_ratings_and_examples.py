@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims import evalign_icl, pmt2i, q_boost
+from counterpoint.claims.decoding import pmt2i, q_boost
+from counterpoint.claims.evaluation import evalign_icl
 from counterpoint.data.scenes.world import Scenes
 from counterpoint.evaluation.answering.in_context.abstention import RELEVANT
 

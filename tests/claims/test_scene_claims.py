@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims import composed, count_to_ten, inpaintcoco, mmvp
-from counterpoint.claims.composed import Edited, SceneTowers
+from counterpoint.claims.benches import scene_towers as composed
+from counterpoint.claims.benches.scene_towers import Edited, SceneTowers
+from counterpoint.claims.evaluation import mmvp
+from counterpoint.claims.pairs import count_to_ten, inpaintcoco
 from counterpoint.data.scenes.draws import Draws
 from counterpoint.data.scenes.scene import Scene, Thing
 from counterpoint.objectives import InfoNCE

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims import cl_simplicity_bias, fudd, mmcl_robustness
+from counterpoint.claims.analysis import cl_simplicity_bias, mmcl_robustness
+from counterpoint.claims.evaluation import fudd
 from counterpoint.data.scenes.concepts import CONCEPTS
 from counterpoint.data.scenes.descriptions import differences
 from counterpoint.evaluation.shortcuts import Subclasses

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims import small
+from counterpoint.claims.benches import emoji as small
 from counterpoint.networks.heads import mlp
 from counterpoint.objectives import InfoNCE
 from counterpoint.registry import UnknownName

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims.towers import Recaptioned, SimCLR, Supervised, build, features, recipe, trained
+from counterpoint.claims.benches.towers import (
+    Recaptioned,
+    SimCLR,
+    Supervised,
+    build,
+    features,
+    recipe,
+    trained,
+)
 from counterpoint.networks import ConvNet, ImageTower, initialise
 from fixtures.tiny import TinyData
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims import compa, modality_importance_score, moving, vibe, videocon
-from counterpoint.claims import concept_association_bias as association
-from counterpoint.claims import multi_attribute_bias_amplification as amplification
+from counterpoint.claims.analysis import concept_association_bias as association
+from counterpoint.claims.benches import clip_towers as moving
+from counterpoint.claims.evaluation import modality_importance_score, vibe, videocon
+from counterpoint.claims.evaluation import multi_attribute_bias_amplification as amplification
+from counterpoint.claims.pairs import compa
 from counterpoint.data.items import Contrasts, Narrations, Renditions
 from counterpoint.data.scenes.compositions import pair_part
 from counterpoint.data.scenes.motion.items import ClipContrasts

@@ -9,8 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.claims import amcl, cacr, descent, digits, pictures, poly_view, supcon
-from counterpoint.claims.small import SIDE
+from counterpoint.claims.benches import descent, digits
+from counterpoint.claims.benches import emoji_views as pictures
+from counterpoint.claims.benches.emoji import SIDE
+from counterpoint.claims.benches.emoji_views import amcl, cacr, poly_view
+from counterpoint.claims.labels import supcon
 from counterpoint.objectives import AlignUniform, NTXent
 
 

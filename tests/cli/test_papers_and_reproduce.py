@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from counterpoint.catalog.evidence import Evidence
-from counterpoint.claims import multiberts
-from counterpoint.claims.claim import Claim, Lab
-from counterpoint.claims.measure import exact
+from counterpoint.claims.evaluation import multiberts
+from counterpoint.claims.lab.lab import Claim, Lab
+from counterpoint.claims.lab.results import exact
 from counterpoint.cli import main, reproduce
 
 
@@ -39,7 +39,7 @@ def test_a_paper_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["papers", "show", "clip-rocket"]) == 0
     assert "counterpoint reproduce clip-rocket" in capsys.readouterr().out
     assert main(["papers", "show", "clip-rocket", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["claim"] == "counterpoint.claims.clip_rocket:CLAIM"
+    assert json.loads(capsys.readouterr().out)["claim"] == "counterpoint.claims.dual.clip_rocket:CLAIM"
 
 
 @pytest.mark.parametrize(

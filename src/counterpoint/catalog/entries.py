@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..registry import unknown
+from ..registry import Room, load, unknown
 
 FAMILIES = (
     "adaptation",
@@ -69,7 +69,7 @@ class Paper:
         reference_code: public code of the paper and its licence, if known.
         symbols: what implements it, each ``"package.module:Symbol"``.
         recipe: the recipe that trains it, a file ``recipes/NAME.yaml``.
-        claim: the experiment that tests it, ``"package.module:Symbol"``.
+        claim: the experiment that tests it, ``"package.module:Symbol"``: the file of its name among the claims.
     """
 
     slug: str
@@ -120,6 +120,7 @@ class Paper:
 def _papers() -> dict[str, Paper]:
     described = _read("papers.yaml")
     implemented = _read("implemented.yaml")
+    claims: Room = load("counterpoint.claims:CLAIMS")  # by name, as rooms import downwards only
     for slug in implemented:
         if slug not in described:
             raise unknown("paper in implemented.yaml", slug, described)
@@ -128,7 +129,8 @@ def _papers() -> dict[str, Paper]:
         facts = described[slug] | implemented.get(slug, {})
         for key in ("modalities", "symbols"):
             facts[key] = tuple(facts.get(key, ()))
-        found[slug] = Paper(slug=slug, **facts)
+        claim = claims.reference(slug) if slug in claims else None
+        found[slug] = Paper(slug=slug, claim=claim, **facts)
     return found
 
 

@@ -1,0 +1,1 @@
+"""Claims of papers that explain or criticise: what a representation learns, and why."""

@@ -1,0 +1,485 @@
+"""Image-induced fidelity loss: small assistants that saw pictures in English alone, on what they could speak before."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...catalog.evidence import Result
+from ...data.scenes.captions import short
+from ...data.scenes.draws import Draws
+from ...data.scenes.lexicon import Language
+from ...data.scenes.paragraphs import long
+from ...data.scenes.scene import Scene
+from ...data.scenes.world import Scenes
+from ...decoding.assistant import VisionLanguageAssistant
+from ...diagnostics.assistants import (
+    alignment_by_layer,
+    direction,
+    picture_states,
+    prompt_states,
+    steered,
+)
+from ...evaluation.answering.fidelity import (
+    PIVOT,
+    REQUESTS,
+    Fidelity,
+    Question,
+    faithful,
+    named,
+    questions,
+)
+from ...networks import tiny_vlm
+from ...networks.start import seeded
+from ...recipes.tiny_vlm import TinyVLM, Transformer
+from ...statistics import clustered_regression, interactions
+from ..benches.descent import minimise
+from ..lab import results as measure
+from ..lab.lab import Arrays, Claim, Lab
+
+LANGUAGES: tuple[Language, ...] = ("en", "de")
+RECIPE = TinyVLM(
+    image_size=48,
+    patch=12,
+    vision=Transformer(width=64, layers=2, heads=2),
+    language=Transformer(width=64, layers=3, heads=4),
+    vocabulary=448,
+)
+WORLD = "scenes:tiny,objects=1,tinted=1,sizes=large,pixels=48"
+TRAINED, ASKED = 1200, 60
+SEEDS, BATCH = 5, 32
+SEEING, SPEAKING, LOOKING = 400, 600, 400
+"""Steps of the vision tower on labels, of the language model on texts, and on pictures, the first half of which move
+the connector alone."""
+LR, TUNED_LR = 2e-3, 1e-3
+"""Of learning; of language model and connector together on pictures: at `LR` that wipes out the rarer language even
+without a picture, and nothing is left to lose."""
+SHARES = {"mostly English": 0.9, "bilingual": 0.5}
+"""Of English among the texts that the language model learns from."""
+GAMMAS = (0.5, 1.0, 2.0)
+ALLOWED = 0.05
+"""Right answers that steering may cost on the rows on which its strength is chosen."""
+
+Variant = tuple[bool, bool]
+"""Whether the pictures' questions are bilingual, and whether the language model is frozen meanwhile."""
+VARIANTS: tuple[Variant, ...] = tuple(product((False, True), (False, True)))
+
+
+BASE: Variant = (False, False)
+
+
+def name_of(variant: Variant) -> str:
+    bilingual, frozen = variant
+    return f"{'bilingual' if bilingual else 'English'} pictures, {'frozen' if frozen else 'tuned'}"
+
+
+class Example(NamedTuple):
+    """A question and its reply, with or without a picture."""
+
+    asked: str
+    reply: str
+    row: int | None = None
+
+
+@lru_cache(maxsize=2)
+def world(trained: int, tested: int) -> Scenes:
+    return Scenes.parse(f"{WORLD},train={trained},validation={tested},test={tested}")
+
+
+def described(scene: Scene, language: Language, draws: Draws) -> Example:
+    """A text-only question: what the picture shows stands before it, in one of the ways to say it."""
+    if draws.happens("colour", 0.5):
+        said = short(scene, language, draws).text
+        said = f"{said[:1].upper()}{said[1:]}."
+    else:
+        scene = replace(scene, things=tuple(replace(thing, colour=None) for thing in scene))
+        said = long(scene, language, draws)[0].text
+    return Example(f"{said} {REQUESTS[language]}", short(scene, language).text)
+
+
+def texts(scenes: Sequence[Scene], share: float, seed: int) -> list[Example]:
+    """Text-only questions, of which a share is English."""
+    found = []
+    for scene in scenes:
+        draws = Draws(seed, scene.index, "fidelity texts")
+        language: Language = "en" if draws.happens("English", share) else "de"
+        found.append(described(scene, language, draws))
+    return found
+
+
+def looks(scenes: Sequence[Scene], bilingual: bool, seed: int) -> list[Example]:
+    """Questions about pictures, all in English or half of them."""
+    found = []
+    for row, scene in enumerate(scenes):
+        german = bilingual and Draws(seed, scene.index, "fidelity pictures").happens("German", 0.5)
+        language: Language = "de" if german else "en"
+        found.append(Example(REQUESTS[language], short(scene, language).text, row))
+    return found
+
+
+class Learner:
+    """A tiny assistant in training.
+
+    Args:
+        scenes: whose words it will know.
+        seed: of its weights.
+    """
+
+    def __init__(self, scenes: Sequence[Scene], seed: int) -> None:
+        known = [
+            text for it in (*texts(scenes, 1.0, 0), *texts(scenes, 0.0, 0)) for text in (it.asked, it.reply)
+        ]
+        self.tokenizer = tiny_vlm.train_tokenizer([*known, *REQUESTS.values()], RECIPE.vocabulary)
+        self.processor = tiny_vlm.processor(RECIPE, self.tokenizer)
+        with seeded(seed, "fidelity"):
+            self.model: Any = tiny_vlm.build(RECIPE, self.tokenizer)
+
+    def see(self, pixels: Tensor, labels: Tensor, steps: int, seed: int) -> None:
+        """Train the vision tower to name concept and colour."""
+        tower, width = self.model.get_submodule("model.vision_tower"), RECIPE.vision.width
+        with seeded(seed, "fidelity heads"):
+            heads = nn.ModuleList(nn.Linear(width, int(own.max()) + 1) for own in labels.T)
+
+        def loss(rng: np.random.Generator) -> Tensor:
+            rows = torch.from_numpy(rng.integers(len(pixels), size=BATCH))
+            seen = tower(pixel_values=pixels[rows], output_hidden_states=True).hidden_states[-1].mean(1)
+            terms = [
+                F.cross_entropy(head(seen), own[rows]) for head, own in zip(heads, labels.T, strict=True)
+            ]
+            return torch.stack(terms).sum()
+
+        minimise(loss, [*tower.parameters(), *heads.parameters()], steps=steps, lr=1e-3, seed=seed)
+        tower.requires_grad_(False)
+
+    def learn(
+        self,
+        examples: Sequence[Example],
+        pixels: Tensor | None,
+        parameters: Sequence[Tensor],
+        steps: int,
+        seed: int,
+        lr: float = LR,
+    ) -> None:
+        """Train on replies."""
+        ids, mask, labels = self._tokens(examples)
+        rows = torch.tensor([-1 if it.row is None else it.row for it in examples])
+
+        def loss(rng: np.random.Generator) -> Tensor:
+            batch = torch.from_numpy(rng.integers(len(ids), size=BATCH))
+            seen = {} if pixels is None else {"pixel_values": pixels[rows[batch]]}
+            out = self.model(input_ids=ids[batch], attention_mask=mask[batch], labels=labels[batch], **seen)
+            value: Tensor = out.loss
+            return value
+
+        minimise(loss, parameters, steps=steps, lr=lr, seed=seed)
+
+    def _tokens(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids, mask and labels, padded on the right, in the form of the chat template."""
+        picture = tiny_vlm.IMAGE * (RECIPE.image_size // RECIPE.patch) ** 2
+        rows, starts = [], []
+        for it in examples:
+            before = f"{tiny_vlm.START}{tiny_vlm.USER}{'' if it.row is None else picture}{it.asked}{tiny_vlm.ASSISTANT}"
+            asked, reply = (
+                self.tokenizer(text, add_special_tokens=False)["input_ids"]
+                for text in (before, f"{it.reply}{tiny_vlm.END}")
+            )
+            rows.append(asked + reply)
+            starts.append(len(asked))
+        longest = max(map(len, rows))
+        ids = torch.full((len(rows), longest), int(self.tokenizer.pad_token_id))
+        mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+        for k, (own, start) in enumerate(zip(rows, starts, strict=True)):
+            ids[k, : len(own)] = torch.tensor(own)
+            mask[k, : len(own)] = 1
+            labels[k, start : len(own)] = ids[k, start : len(own)]
+        return ids, mask, labels
+
+    def assistant(self) -> VisionLanguageAssistant:
+        return VisionLanguageAssistant(self.model, self.processor, max_new_tokens=12, batch_size=64)
+
+
+def backbone(share: float, seed: int, steps: tuple[int, int, int], sizes: tuple[int, int]) -> Arrays:
+    """Train one language model and its four connectors, and ask them.
+
+    Returns:
+        Of each variant the outcomes of every question; of a mostly English model that is tuned on English pictures what
+        steering gives, and how alike its pictures and languages are.
+    """
+    data = world(*sizes)
+    train, test = data.splits.train, data.splits.test["as trained"]
+    chosen = data.splits.validation["as trained"]
+    scenes = [data.scene(int(row)) for row in train]
+    learner = Learner(scenes, seed)
+    labels = torch.stack(
+        [
+            torch.from_numpy(np.unique(column, return_inverse=True)[1])
+            for column in zip(
+                *((it.things[0].concept, str(it.things[0].colour)) for it in scenes), strict=True
+            )
+        ],
+        1,
+    )
+    pixels = data.images(train).float() / 127.5 - 1
+    learner.see(pixels, labels, steps[0], seed)
+    language = [
+        *learner.model.get_decoder().parameters(),
+        *learner.model.get_output_embeddings().parameters(),
+    ]
+    learner.learn(texts(scenes, share, seed), None, language, steps[1], seed)
+    start = copy.deepcopy(learner.model.state_dict())
+    found: Arrays = {}
+    for variant in VARIANTS:
+        bilingual, frozen = variant
+        learner.model.load_state_dict(start)
+        connector = learner.model.get_submodule("model.multi_modal_projector")
+        shown, half = looks(scenes, bilingual, seed), steps[2] // 2
+        for weights in language:
+            weights.requires_grad_(False)
+        learner.learn(shown, pixels, [*connector.parameters()], half, seed + 1)
+        for weights in language:
+            weights.requires_grad_(not frozen)
+        learner.learn(shown, pixels, [*connector.parameters(), *language], half, seed + 2, TUNED_LR)
+        assistant = learner.assistant()
+        scores = Fidelity(LANGUAGES)(assistant, data, test)
+        own = scores.examples
+        for column in ("faithful text", "faithful image", "right text", "right image"):
+            for tongue in LANGUAGES:
+                values = own.filter(subset=tongue)[column].to_numpy()
+                found[f"{name_of(variant)}, {column}, {tongue}"] = values.astype(np.float64)
+        if variant == BASE and share == SHARES["mostly English"]:
+            found |= steering(assistant, data, chosen, test) | alikeness(assistant, data, test)
+    return found
+
+
+def _asked(data: Scenes, rows: np.ndarray, language: str) -> list[Question]:
+    return [
+        question
+        for row, picture in zip(rows, data.images(rows), strict=True)
+        for question in questions(data.scene(int(row)), picture, LANGUAGES)
+        if question.language == language
+    ]
+
+
+def steering(
+    assistant: VisionLanguageAssistant, data: Scenes, chosen: np.ndarray, test: np.ndarray
+) -> Arrays:
+    """German towards German: the direction from texts and the layer and strength from validation scenes, then a test.
+
+    The strength that gives most fidelity among those that cost no more than `ALLOWED` right answers.
+    """
+    model, detect = assistant.model, Fidelity(LANGUAGES).detect
+    states = {
+        language: prompt_states(model, assistant.inputs([q.text for q in _asked(data, chosen, language)]))
+        for language in LANGUAGES
+    }
+    ways = direction(states["de"], states["en"])
+    parts = {"chosen": chosen, "test": test}
+    prompts = {part: [q.image for q in _asked(data, rows, "de")] for part, rows in parts.items()}
+    shown = {part: [frozenset(data.scene(int(row)).counts()) for row in rows] for part, rows in parts.items()}
+
+    def asked(part: str, layer: int, gamma: float) -> tuple[float, float]:
+        with steered(model, {layer: ways[layer]}, gamma):
+            said = assistant.reply(prompts[part])
+        right = [named(text, detect(text)) == own for text, own in zip(said, shown[part], strict=True)]
+        return share(faithful(said, ["de"] * len(said), detect)), float(np.mean(right))
+
+    middle = range(1, ways.shape[0] - 1)
+    before = asked("chosen", 1, 0.0)
+    tried = {(layer, gamma): asked("chosen", layer, gamma) for layer in middle for gamma in GAMMAS}
+    cheap = {key: it for key, it in tried.items() if it[1] >= before[1] - ALLOWED} or tried
+    best = max(cheap, key=lambda key: cheap[key][0])
+    plain, moved = asked("test", 1, 0.0), asked("test", *best)
+    return {
+        "steered, gain": np.array(moved[0] - plain[0]),
+        "steered, cost": np.array(plain[1] - moved[1]),
+        "steered, where": np.array(best),
+    }
+
+
+def share(outcomes: np.ndarray) -> float:
+    """Of replies in the language asked for; one whose language cannot be told is not."""
+    return float(np.nan_to_num(outcomes, nan=0.0).mean())
+
+
+def alikeness(assistant: VisionLanguageAssistant, data: Scenes, rows: np.ndarray) -> Arrays:
+    """CKA by layer of English questions with German ones, and with the pictures."""
+    asked: dict[str, list[Question]] = {language: _asked(data, rows, language) for language in LANGUAGES}
+    sets: dict[str, Tensor] = {
+        language: prompt_states(assistant.model, assistant.inputs([q.text for q in own]))
+        for language, own in asked.items()
+    }
+    sets["picture"] = picture_states(assistant.model, assistant.inputs([q.image for q in asked[PIVOT]]))
+    matrix = alignment_by_layer(sets).double().numpy()
+    return {"alike, languages": matrix[:, 0, 1], "alike, picture": matrix[:, 0, 2]}
+
+
+def run(lab: Lab) -> Sequence[Result]:
+    seeds = lab.seeds(SEEDS)
+    steps = (4, 6, 4) if lab.quick else (SEEING, SPEAKING, LOOKING)
+    sizes = (40, 8) if lab.quick else (TRAINED, ASKED)
+    cells = lab.cells(
+        backbone,
+        {
+            f"{name.replace(' ', '-')}-seed{seed}": {
+                "share": share,
+                "seed": seed,
+                "steps": steps,
+                "sizes": sizes,
+            }
+            for name, share in SHARES.items()
+            for seed in seeds
+        },
+    )
+
+    def of(name: str, seed: int) -> Arrays:
+        return cells[f"{name.replace(' ', '-')}-seed{seed}"]
+
+    def over(value: Callable[[Arrays], float], name: str = "mostly English") -> np.ndarray:
+        return np.array([value(of(name, seed)) for seed in seeds])
+
+    def lost(variant: Variant, language: str = "de") -> Callable[[Arrays], float]:
+        return lambda it: _mean(it, variant, "text", language) - _mean(it, variant, "image", language)
+
+    base, frozen, bilingual = BASE, (False, True), (True, False)
+    where = "; ".join("{:g}, {:g}".format(*of("mostly English", seed)["steered, where"]) for seed in seeds)
+    lab.note(
+        "LLaVA-class models of about a third of a million weights: a vision tower trained on labels, a language model",
+        f"trained on text-only questions of which 90 or 50 % are English, then {steps[2]} steps on pictures, half of",
+        "them of the connector alone, half of both at half the rate; scenes of one dyed thing, questions and replies",
+        "in English and German, detected by their words; those whose language cannot be told count as in none. Texts",
+        "say in the question's language what the",
+        f"picture shows. Steering (layer, strength, chosen on validation scenes): {where}.",
+    )
+    measured = "fidelity of German questions, text only − with the picture"
+    plain = over(lost(base))
+    results = [
+        measure.over_seeds(f"IFL: mostly English, {name_of(base)}", measured, plain, expected="above"),
+        measure.over_seeds(
+            "IFL: mostly English − bilingual language model",
+            measured,
+            plain - over(lost(base), "bilingual"),
+            expected="above",
+        ),
+        *(
+            measure.over_seeds(
+                f"IFL: {name_of(base)} − {name_of(other)}",
+                measured,
+                plain - over(lost(other)),
+                expected="above",
+                decides=False,
+            )
+            for other in (frozen, bilingual)
+        ),
+        measure.over_seeds(
+            "fidelity of German, text only",
+            "share of replies in German",
+            over(lambda it: _mean(it, base, "text", "de")),
+            expected="above",
+            bound=0.8,
+            decides=False,
+        ),
+        measure.over_seeds(
+            "replies to German questions about pictures whose language cannot be told",
+            "share",
+            over(lambda it: float(np.isnan(it[f"{name_of(base)}, faithful image, de"]).mean())),
+            expected="below",
+            bound=0.1,
+            decides=False,
+        ),
+        measure.over_seeds(
+            "control: IFL of English",
+            "fidelity of English questions, text only − with the picture",
+            over(lost(base, "en")),
+            expected="within",
+            bound=0.05,
+            decides=False,
+        ),
+        measure.over_seeds(
+            "steering: fidelity gained",
+            "share of German replies to German questions about pictures, steered − not",
+            over(lambda it: float(it["steered, gain"])),
+            expected="above",
+            decides=False,
+        ),
+        measure.over_seeds(
+            "steering: right answers lost",
+            "share of replies that name the thing, not steered − steered",
+            over(lambda it: float(it["steered, cost"])),
+            expected="below",
+            bound=ALLOWED,
+            decides=False,
+        ),
+        measure.over_seeds(
+            "CKA: German questions − pictures, with English questions",
+            "mean over layers",
+            over(lambda it: float(np.nanmean(it["alike, languages"] - it["alike, picture"]))),
+            expected="above",
+            decides=False,
+        ),
+    ]
+    return [*results, *_regression({(name, seed): of(name, seed) for name in SHARES for seed in seeds})]
+
+
+def _mean(cell: Arrays, variant: Variant, condition: str, language: str) -> float:
+    return share(cell[f"{name_of(variant)}, faithful {condition}, {language}"])
+
+
+def _regression(cells: dict[tuple[str, int], Arrays]) -> list[Result]:
+    """Linear probability of a German reply to a German question on the design, errors clustered by model."""
+    columns: dict[str, list[float]] = {
+        "image": [],
+        "bilingual model": [],
+        "bilingual pictures": [],
+        "frozen": [],
+    }
+    outcomes: list[float] = []
+    clusters: list[int] = []
+    models = list(product(cells, VARIANTS))
+    for number, (key, variant) in enumerate(models):
+        for condition in ("text", "image"):
+            found = cells[key][f"{name_of(variant)}, faithful {condition}, de"]
+            outcomes += np.nan_to_num(found, nan=0.0).tolist()
+            clusters += [number] * len(found)
+            row = (condition == "image", key[0] == "bilingual", *variant)
+            for column, value in zip(columns.values(), row, strict=True):
+                column += [float(value)] * len(found)
+    arrays = {name: np.array(values) for name, values in columns.items()}
+    image = arrays.pop("image")
+    design = interactions(image, arrays)
+    fit = clustered_regression(np.array(outcomes), design, np.array(clusters), link="identity")
+    return [
+        Result(
+            name=f"design: {name}",
+            metric="difference in the share of German replies, linear probability, errors clustered over "
+            f"{len(models)} models",
+            estimate=fit[name].estimate,
+            low=fit[name].low,
+            high=fit[name].high,
+            expected="below" if name == "image" else "above",
+            decides=False,
+        )
+        for name in ("image", *(f"image × {factor}" for factor in arrays))
+    ]
+
+
+CLAIM = Claim(
+    slug="image-induced-fidelity-loss",
+    statement=(
+        "A model tuned on pictures in English replies to German questions in English more often with a picture than "
+        "with words in its place, and less so if its language model has learnt from as many German as English texts."
+    ),
+    refuted=(
+        "with a picture German questions are answered in German as often as without, or the loss is as large with the "
+        "bilingual language model"
+    ),
+    run=run,
+)

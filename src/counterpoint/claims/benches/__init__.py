@@ -1,0 +1,1 @@
+"""Benches: the small worlds and training set-ups that several claims share."""

@@ -1,0 +1,306 @@
+"""WordNet's glosses, a small encoder of them, and how well it ranks pairs by how alike their synsets are."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from scipy import stats
+from torch import Tensor, nn
+
+from ...data.views import wordnet
+from ...diagnostics import alignment, uniformity
+from ...networks import initialise
+from ...networks.transformer import Embedding
+from ...pairwise.objective import Objective
+from ..lab.lab import Arrays, Lab
+from .descent import minimise
+
+WORDS, LENGTH, WIDTH = 4000, 16, 64
+TRAINED, SPARE, TESTED = 20000, 500, 1500
+"""Glosses to learn from, for validation and for the test."""
+PER_TENTH = 400
+"""Pairs of each tenth of similarity, at most."""
+NEAR = 0.9
+"""Pairs at least this similar are those that should lie together: most are siblings, or parent and child."""
+DROPOUT = 0.1
+TEMPERATURE = 0.05
+RATES = (3e-4, 1e-3, 3e-3)
+STEPS, PRETRAINING = 250, 700
+TUNING_SEED = 1000
+TESTS = ("validation", "test")
+
+Tokens = Int[Tensor, "n l"]
+Views = Callable[["Encoder", Tokens], list[Float[Tensor, "n d"]]]
+"""From an encoder and glosses to the views that are contrasted, before the head."""
+
+
+class Pairs(NamedTuple):
+    """Glosses, and pairs of them with the similarity of their synsets.
+
+    Attributes:
+        tokens: of every gloss.
+        first, second: a pair's glosses.
+        similarity: Wu and Palmer's, in [0, 1].
+    """
+
+    tokens: Tokens
+    first: Int[np.ndarray, " p"]
+    second: Int[np.ndarray, " p"]
+    similarity: Float[np.ndarray, " p"]
+
+
+class Glosses(NamedTuple):
+    """The glosses to learn from, and the pairs to judge by."""
+
+    train: Tokens
+    validation: Pairs
+    test: Pairs
+
+
+@lru_cache(maxsize=1)
+def glosses() -> Glosses:
+    """WordNet's nouns whose gloss has 3 to 16 of the most frequent words, always the same ones.
+
+    Raises:
+        MissingPackage: if there is no WordNet.
+    """
+    texts, hypernyms = {}, {}
+    for line in wordnet.find().joinpath("data.noun").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith(" "):
+            synset, parents, gloss = parse(line)
+            texts[synset], hypernyms[synset] = re.findall("[a-z]+", gloss.lower()), parents
+    counts = Counter(word for text in texts.values() for word in text)
+    ids = {word: number + 1 for number, (word, _) in enumerate(counts.most_common(WORDS))}
+    known = {synset: [ids[word] for word in text if word in ids] for synset, text in texts.items()}
+    usable = [synset for synset, text in known.items() if 3 <= len(text) <= LENGTH]
+    order = np.random.default_rng(0).permutation(len(usable))[: TRAINED + SPARE + TESTED]
+    train, spare, test = np.split(order, [TRAINED, TRAINED + SPARE])
+
+    def tokens(rows: Int[np.ndarray, " n"]) -> Tokens:
+        return torch.tensor([(known[usable[i]] + [0] * LENGTH)[:LENGTH] for i in rows])
+
+    def pairs(rows: Int[np.ndarray, " n"]) -> Pairs:
+        return Pairs(tokens(rows), *some_of_each(similarities([usable[i] for i in rows], hypernyms)))
+
+    return Glosses(tokens(train), pairs(spare), pairs(test))
+
+
+def parse(line: str) -> tuple[str, list[str], str]:
+    """A synset, its hypernyms and its gloss without examples, from a line of WordNet's ``data.noun``."""
+    fields, _, gloss = line.partition(" | ")
+    parts = fields.split()
+    start = 5 + 2 * int(parts[3], 16)  # past the words and the count of pointers, each of four fields
+    pointers = zip(parts[start::4], parts[start + 1 :: 4], strict=False)
+    return parts[0], [to for kind, to in pointers if kind in ("@", "@i")], gloss.split('; "')[0].strip()
+
+
+def above(synset: str, hypernyms: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """A synset and all that is above it, with the fewest steps to each."""
+    found, level, steps = {synset: 0}, [synset], 0
+    while level:
+        steps += 1
+        level = [h for s in level for h in hypernyms[s] if h not in found]
+        found |= dict.fromkeys(level, steps)
+    return found
+
+
+def similarities(synsets: Sequence[str], hypernyms: Mapping[str, Sequence[str]]) -> Float[np.ndarray, "n n"]:
+    """Wu and Palmer's similarity of any two: ``2 D / (a + b + 2 D)``, the largest over what is above both.
+
+    a and b are the steps up to it, and D the steps from there to the top, plus one. 0 where nothing is above both.
+    """
+    ancestors = [above(synset, hypernyms) for synset in synsets]
+    names = list(dict.fromkeys(name for each in ancestors for name in each))
+    column = {name: place for place, name in enumerate(names)}
+    depth = np.array(
+        [1 + min(n for s, n in above(name, hypernyms).items() if not hypernyms[s]) for name in names]
+    )
+    steps = np.full((len(ancestors), len(names)), np.inf)
+    for row, each in enumerate(ancestors):
+        steps[row, [column[name] for name in each]] = list(each.values())
+    found = []
+    for each in ancestors:
+        shared = [column[name] for name in each]
+        way = steps[:, shared] + np.array(list(each.values()))
+        found.append((2 * depth[shared] / (way + 2 * depth[shared])).max(1))
+    return np.stack(found)
+
+
+def some_of_each(
+    similarity: Float[np.ndarray, "n n"],
+) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
+    """Pairs of all similarities: at most ``PER_TENTH`` of each tenth, since nearly all pairs have little."""
+    first, second = np.triu_indices(len(similarity), 1)
+    alike, rng = similarity[first, second], np.random.default_rng(0)
+    tenth = np.floor(10 * alike).astype(int)
+    kept = np.concatenate([rng.permutation(np.flatnonzero(tenth == k))[:PER_TENTH] for k in np.unique(tenth)])
+    return first[kept], second[kept], alike[kept]
+
+
+@final
+class Encoder(nn.Module):
+    """The mean of a gloss's word vectors and, added to it, a network with one hidden layer.
+
+    Dropout acts on each word's vector and on the hidden layer.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.words = Embedding(WORDS + 1, WIDTH, std=0.1)
+        self.up, self.down = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH)
+        initialise(self, seed)
+
+    def forward(self, tokens: Tokens, dropout: float = 0.0) -> Float[Tensor, "n d"]:
+        there = (tokens > 0).float()[..., None]
+        mean = (F.dropout(self.words(tokens), dropout) * there).sum(1) / there.sum(1).clamp_min(1)
+        h: Tensor = mean + self.down(F.dropout(F.relu(self.up(mean)), dropout))
+        return h
+
+
+def pretrained(seed: int, steps: int) -> Encoder:
+    """An encoder that has learned to name a word that is missing from a gloss."""
+    encoder, tokens = Encoder(seed), glosses().train
+
+    def loss(rng: np.random.Generator) -> Tensor:
+        drawn = tokens[torch.from_numpy(rng.integers(0, len(tokens), 128))]
+        missing = torch.from_numpy((rng.random(128) * (drawn > 0).sum(1).numpy()).astype(int))[:, None]
+        h = encoder(drawn.scatter(1, missing, 0), DROPOUT)
+        return F.cross_entropy(h @ encoder.words.weight[1:].T, drawn.gather(1, missing)[:, 0] - 1)
+
+    minimise(loss, encoder.parameters(), steps=steps, lr=3e-3, seed=seed)
+    return encoder
+
+
+def contrasted(start: Encoder, views: Views, loss: Objective, *, steps: int, lr: float, seed: int) -> Encoder:
+    """An encoder trained on from ``start``, under a head of one layer and tanh that is then left off."""
+    encoder, tokens = copy.deepcopy(start), glosses().train
+    head = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh())
+    initialise(head, seed, "head")
+
+    def step(rng: np.random.Generator) -> Tensor:
+        drawn = tokens[torch.from_numpy(rng.choice(len(tokens), 64, replace=False))]
+        value: Tensor = loss(*(F.normalize(head(h), dim=-1) for h in views(encoder, drawn)))
+        return value
+
+    minimise(step, [*encoder.parameters(), *head.parameters()], steps=steps, lr=lr, seed=seed)
+    return encoder
+
+
+@torch.no_grad()
+def judged(encoder: Encoder, pairs: Pairs) -> dict[str, float]:
+    """What the encoder makes of glosses, without dropout and head.
+
+    Returns:
+        ``rank correlation`` (Spearman's) of the cosines of pairs with their similarity; ``alignment`` of pairs
+        at least ``NEAR`` similar; ``uniformity``; ``first singular value``, as a share of the sum.
+    """
+    z = F.normalize(encoder(pairs.tokens), dim=-1)
+    one, two = z[torch.from_numpy(pairs.first)], z[torch.from_numpy(pairs.second)]
+    near = torch.from_numpy(pairs.similarity >= NEAR)
+    values = torch.linalg.svdvals(z)
+    return {
+        "rank correlation": float(stats.spearmanr((one * two).sum(1).numpy(), pairs.similarity).statistic),
+        "alignment": alignment(one[near], two[near]),
+        "uniformity": uniformity(z),
+        "first singular value": float(values[0] / values.sum()),
+    }
+
+
+def compared(
+    arms: Mapping[str, Views],
+    loss: Objective,
+    rates: Mapping[str, Sequence[float]],
+    seed: int,
+    steps: int,
+    pretraining: int,
+) -> Arrays:
+    """Pretrain once, then train on in the way of each arm at each of its rates.
+
+    Returns:
+        ``ARM RATE SET MEASURE`` of every one, and ``before 0 SET MEASURE``.
+    """
+    start = pretrained(seed, pretraining)
+    encoders = {"before 0": start}
+    for arm, lrs in rates.items():
+        for lr in lrs:
+            encoders[f"{arm} {lr:g}"] = contrasted(start, arms[arm], loss, steps=steps, lr=lr, seed=seed)
+    return {
+        f"{name} {which} {measure}": np.array(value)
+        for name, encoder in encoders.items()
+        for which in TESTS
+        for measure, value in judged(encoder, getattr(glosses(), which)).items()
+    }
+
+
+class Outcome(NamedTuple):
+    """What a comparison found.
+
+    Attributes:
+        rates: the learning rate of every arm.
+        values: arm, measure → one number per seed; the arm ``before`` is the encoder that all start from.
+    """
+
+    rates: dict[str, float]
+    values: dict[tuple[str, str], Float[np.ndarray, " seeds"]]
+
+    def less(self, measure: str, treatment: str, baseline: str) -> Float[np.ndarray, " seeds"]:
+        """A measure of one arm minus that of another, seed by seed."""
+        difference: np.ndarray = self.values[treatment, measure] - self.values[baseline, measure]
+        return difference
+
+
+def compare(lab: Lab, cell: Callable[..., Arrays], arms: Sequence[str], seeds: int) -> Outcome:
+    """Choose each arm's learning rate by validation and another seed, then run all seeds.
+
+    Args:
+        lab: where.
+        cell: of a claim's module, from ``rates``, ``seed``, ``steps`` and ``pretraining`` to what `compared`
+            gives.
+        arms: their names.
+        seeds: how many.
+    """
+    steps, pretraining = (5, 5) if lab.quick else (STEPS, PRETRAINING)
+    candidates = RATES[1:2] if lab.quick else RATES
+
+    def cells(rates: Mapping[str, Sequence[float]], seeds: Sequence[int]) -> list[Arrays]:
+        shared = {
+            "steps": steps,
+            "pretraining": pretraining,
+            "rates": {arm: list(r) for arm, r in rates.items()},
+        }
+        return list(lab.cells(cell, {f"seed{seed}": {**shared, "seed": seed} for seed in seeds}).values())
+
+    (tuned,) = cells(dict.fromkeys(arms, candidates), [TUNING_SEED])
+    best = {
+        arm: max(candidates, key=lambda lr: float(tuned[f"{arm} {lr:g} validation rank correlation"]))
+        for arm in arms
+    }
+    found = cells({arm: [lr] for arm, lr in best.items()}, lab.seeds(seeds))
+    measures = ("rank correlation", "alignment", "uniformity", "first singular value")
+    values = {
+        (arm, measure): np.array([float(run[f"{arm} {lr:g} test {measure}"]) for run in found])
+        for arm, lr in {"before": 0.0, **best}.items()
+        for measure in measures
+    }
+    lab.note(
+        f"Glosses of {TRAINED:,} of WordNet's nouns, in their {WORDS:,} most frequent words; the encoder is the mean",
+        f"of word vectors and a network with one hidden layer, {WIDTH} wide, dropout {DROPOUT:g}, pretrained for",
+        f"{pretraining} steps to name a missing word (no transformer, and no order of words). All arms go on from",
+        f"there for {steps} steps of Adam, batch 64, τ = {TEMPERATURE:g}, and are judged without the head on pairs of",
+        f"{TESTED:,} other glosses, at most {PER_TENTH} of each tenth of Wu and Palmer's similarity; the intervals are",
+        "over seeds, which share these pairs. Learning rates were chosen by other glosses and a seed that is not",
+        f"among the tested ones ({', '.join(f'{arm}: {lr:g}' for arm, lr in best.items())}).",
+        "Rank correlations: "
+        + ", ".join(f"{arm} {values[arm, 'rank correlation'].mean():.3f}" for arm in ("before", *arms))
+        + ".",
+    )
+    return Outcome(best, values)

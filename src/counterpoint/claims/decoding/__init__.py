@@ -1,0 +1,1 @@
+"""Claims about decoding a vision-language model's replies."""

@@ -1,0 +1,1 @@
+"""Claims about two towers trained on pairs: losses, recipes and their scale."""

@@ -1,0 +1,160 @@
+"""ALIGN: more pairs with noisy captions beat fewer clean ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ...catalog.evidence import Result
+from ...data.base import PairedData
+from ...data.source import load
+from ...diagnostics.features import Features
+from ...evaluation import create
+from ..benches.towers import Recaptioned, build, recipe, trained
+from ..lab import results as measure
+from ..lab.lab import Arrays, Claim, Lab
+
+SEEDS, STEPS, BATCH, SIZE = 5, 120, 128, 32
+PLAIN = "align,temperature=0.07"
+CONDITIONS: dict[str, tuple[str, int, float, bool]] = {
+    "290 clean": (PLAIN, 290, 0.0, False),
+    "1,160 with 30 % noise": (PLAIN, 1160, 0.3, False),
+    "2,320 with 50 % noise": (PLAIN, 2320, 0.5, False),
+    "1,160 with 30 % noise, filtered": (PLAIN, 1160, 0.3, True),
+    "2,320 with 50 % noise, filtered": (PLAIN, 2320, 0.5, True),
+    "2,320 clean": (PLAIN, 2320, 0.0, False),
+    "2,320 clean, no smoothing": (f"{PLAIN},smoothing=0", 2320, 0.0, False),
+    "2,320 clean, sigma from 1": ("align", 2320, 0.0, False),
+}
+"""Name → arm, pairs, share of swapped captions, whether captions that several pictures share are dropped."""
+
+
+def condition(name: str, seed: int, steps: int, quick: bool) -> Arrays:
+    """Train on one kind of data, test on clean held-out pairs."""
+    arm, size, noise, filtered = CONDITIONS[name]
+    data, settings = load("emoji"), recipe(quick, steps=steps, batch_size=BATCH, towers__image_size=SIZE)
+    rng = np.random.default_rng([seed, 11])
+    rows = rng.permutation(data.splits.train)[:size]
+    swapped = rows[: round(noise * len(rows))]
+    sources = rng.choice(rows, len(swapped))
+    given = Recaptioned(
+        data, {int(r): list(data.captions(int(s)))[:1] for r, s in zip(swapped, sources, strict=True)}
+    )
+    if filtered:
+        said = Counter(given.captions(int(row))[0] for row in rows)
+        rows = np.array([row for row in rows if said[given.captions(int(row))[0]] == 1])
+    rows = np.sort(rows)
+    model = trained(build(arm, settings, given, rows, seed), given, rows, settings, seed)
+    features = Features(model, data)
+    test = data.splits.test["compositions"]
+    return {
+        "R@1": create("retrieval")(features, data, test).examples["i2t_R@1"].to_numpy(),
+        "arithmetic": added_tone(features, data, test),
+        "pairs": np.array(len(rows)),
+    }
+
+
+def added_tone(features: Features, data: PairedData, rows: np.ndarray) -> np.ndarray:
+    """Does a picture plus the name of another skin tone find the same emoji in that tone?
+
+    The query is ``nz(image + text)``, the answers are the other pictures of the same tone-free emoji and of all
+    others; a row of the result is (with text, without text) for every exchange that has an answer.
+    """
+    tones = data.labels["tone"]
+    base = np.array([data.evaluation_captions(int(row))[0].split(":")[0] for row in rows])
+    values = tones.values[rows]
+    images, words = features.images(rows), features.texts(list(tones.names))
+    found = []
+    for a in np.flatnonzero(values >= 0):
+        for tone in range(len(tones.names)):
+            right = (base == base[a]) & (values == tone)
+            if tone == values[a] or not right.any():
+                continue
+            outcome = []
+            for query in (F.normalize(images[a] + words[tone], dim=-1), images[a]):
+                similarity = images @ query
+                similarity[a] = -torch.inf
+                outcome.append(float(right[int(similarity.argmax())]))
+            found.append(outcome)
+    return np.array(found, dtype=float).reshape(-1, 2)
+
+
+def run(lab: Lab) -> Sequence[Result]:
+    seeds = lab.seeds(SEEDS)
+    names = list(CONDITIONS)[:2] if lab.quick else list(CONDITIONS)
+    found = lab.cells(
+        condition,
+        {
+            f"{list(CONDITIONS).index(name)}-seed{seed}": {
+                "name": name,
+                "seed": seed,
+                "steps": STEPS,
+                "quick": lab.quick,
+            }
+            for name in names
+            for seed in seeds
+        },
+    )
+
+    def arm(name: str, key: str = "R@1") -> dict[int, np.ndarray]:
+        return {seed: found[f"{list(CONDITIONS).index(name)}-seed{seed}"][key] for seed in seeds}
+
+    metric = "retrieval i2t_R@1 on held-out compositions"
+    pairs = [
+        ("1,160 with 30 % noise", "290 clean", True),
+        ("2,320 with 50 % noise", "290 clean", False),
+        ("1,160 with 30 % noise, filtered", "1,160 with 30 % noise", False),
+        ("2,320 with 50 % noise, filtered", "2,320 with 50 % noise", False),
+        ("2,320 clean", "2,320 with 50 % noise", False),
+        ("2,320 clean", "2,320 clean, no smoothing", False),
+        ("2,320 clean", "2,320 clean, sigma from 1", False),
+    ]
+    results = [
+        measure.difference(
+            f"{treatment} − {baseline}",
+            metric,
+            arm(treatment),
+            arm(baseline),
+            expected="above",
+            decides=decides,
+        )
+        for treatment, baseline, decides in pairs
+        if treatment in names and baseline in names
+    ]
+    full = names[-1] if lab.quick else "2,320 clean"
+    exchanges = arm(full, "arithmetic")
+    results.append(
+        measure.difference(
+            "embedding arithmetic: picture plus the name of another skin tone, − the picture alone",
+            "share of exchanges whose nearest picture is the same emoji in that tone",
+            {seed: outcome[:, 0] for seed, outcome in exchanges.items()},
+            {seed: outcome[:, 1] for seed, outcome in exchanges.items()},
+            expected="above",
+            decides=False,
+        )
+    )
+    kept = {name: int(arm(name, "pairs")[seeds[0]]) for name in names if name.endswith("filtered")}
+    lab.note(
+        f"Emoji has 2,324 training pairs, of which an eighth, a half and all are taken; {STEPS} steps at",
+        f"batch {BATCH} and {SIZE} px for every condition. Noise gives a picture another picture's name; the pairs are",
+        "drawn anew for every seed. Filtering drops captions that several pictures share",
+        f"({', '.join(f'{k}: {v:,} left' for k, v in kept.items())}); captions of rare words are not",
+        "dropped, as most names of emoji have one. σ starts at 0.07 except where stated: from the",
+        "paper's 1 it hardly moves in so few steps.",
+    )
+    return results
+
+
+CLAIM = Claim(
+    slug="align",
+    statement=(
+        "Trained for equal steps, four times as many pairs of which 30 % have a wrong caption retrieve "
+        "better than the clean pairs."
+    ),
+    refuted="the clean pairs win over four times as many with 30 % noise",
+    run=run,
+)

@@ -1,0 +1,1 @@
+"""Claims about benchmarks and about ways to measure."""

@@ -1,0 +1,319 @@
+"""ContextualLens: states of words in context tell what is in the picture where the words alone cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...catalog.evidence import Result
+from ...data.scenes import chat
+from ...data.scenes.draws import Draws
+from ...data.scenes.questions import QuestionKind, questions
+from ...data.scenes.render import draw
+from ...data.scenes.scene import Scene
+from ...data.scenes.vocabulary import concepts_in
+from ...data.scenes.world import Scenes
+from ...data.views.stopwords import STOP_WORDS
+from ...decoding.assistant import VisionLanguageAssistant
+from ...diagnostics.assistants import (
+    Unembedding,
+    best_box,
+    best_layers,
+    confidence,
+    detection,
+    logit_lens,
+    read,
+    similarities,
+    support,
+)
+from ...diagnostics.assistants.captions import reply_tokens
+from ...diagnostics.assistants.reading import Reading
+from ...evaluation.compositional.maps import box_iou
+from ...evaluation.grounding import pointing
+from ...training.tiny_vlm.conversations import CLOSED
+from ...types import Prompt
+from ..lab import results as measure
+from ..lab.lab import Arrays, Claim, Lab
+
+DIALS = "objects=2-3,repeats=0.3,tinted=1,relations=1,corrupted=0"
+ASKED: dict[QuestionKind, tuple[str, ...]] = {
+    "choose object": ("object",),
+    "choose colour": ("colour", "binding"),
+    "choose relation": ("relation",),
+    "choose count": ("count",),
+}
+"""Questions, and the kinds of statements that answer them."""
+KINDS = tuple(kind for kinds in ASKED.values() for kind in kinds)
+GROUNDED = ("object", "colour")
+SEEDS, CHOSEN, TESTED = 5, 60, 150
+BATCH = 32
+
+
+class Statement(NamedTuple):
+    """An answer that is true of a picture, and one that is not.
+
+    Attributes:
+        kind: object, colour, binding (the colour of another thing), relation or count.
+        row: of the world.
+        asked: the question.
+        true, false: the answers.
+        things: those that the true answer is about, where they are drawn.
+    """
+
+    kind: str
+    row: int
+    asked: str
+    true: str
+    false: str
+    things: tuple[int, ...]
+
+
+def statements(world: Scenes, row: int) -> Iterator[Statement]:
+    """One of each kind that a scene has something for."""
+    scene, dials = world.scene(row), world.dials(row)
+    draws = Draws(world.preset.seed, int(world.ids[row]), "contextual lens")
+    for question_kind, kinds in ASKED.items():
+        for question in questions(question_kind, scene, draws, dials):
+            wrong = [option for option in question.options if option != question.answer]
+            shown = {thing.colour for thing in scene}
+            sorts = dict.fromkeys(kinds, wrong)
+            if question_kind == "choose colour":
+                sorts = {
+                    "colour": [option for option in wrong if option not in shown],
+                    "binding": [option for option in wrong if option in shown],
+                }
+            text = chat.prompt(question) if question_kind in CLOSED else question.text
+            for kind, options in sorts.items():
+                if options:
+                    false = draws.choice(f"{kind} false", options)
+                    said = f"{question.text} {question.answer}"
+                    yield Statement(kind, row, text, question.answer, false, _things(scene, said))
+
+
+def _things(scene: Scene, said: str) -> tuple[int, ...]:
+    """The things whose name is in a text."""
+    named = concepts_in(said, "en")
+    return tuple(place for place, thing in enumerate(scene) if thing.concept in named)
+
+
+def sentence(answer: str) -> str:
+    return f"{answer[:1].upper()}{answer[1:]}."
+
+
+class Measured(NamedTuple):
+    """Scores of statements, true ones first, by layer where they have one.
+
+    Attributes:
+        kinds, truth: of the statements.
+        support: by layer of the places and of the words.
+        lens: by layer of the places.
+        confidence: of the model.
+    """
+
+    kinds: list[str]
+    truth: np.ndarray
+    support: np.ndarray
+    lens: np.ndarray
+    confidence: np.ndarray
+
+
+def readings(
+    assistant: VisionLanguageAssistant, world: Scenes, asked: Sequence[Statement], true: bool
+) -> Iterator[tuple[Statement, Reading]]:
+    """One reading of each statement's true or false answer."""
+    for start in range(0, len(asked), BATCH):
+        batch = asked[start : start + BATCH]
+        pictures = draw([world.scene(it.row) for it in batch], world.pixels).pictures
+        prompts = [Prompt(it.asked, picture) for it, picture in zip(batch, pictures, strict=True)]
+        replies = [
+            reply_tokens(assistant.processor, prompt, sentence(it.true if true else it.false))
+            for it, prompt in zip(batch, prompts, strict=True)
+        ]
+        yield from zip(batch, read(assistant.model, assistant.inputs(prompts), replies), strict=True)
+
+
+def spelt(tokenizer: Any, answer: str) -> list[int]:
+    """The first token of each word of an answer that carries meaning, in all spellings: what the lens looks for."""
+    words = [word for word in answer.split() if word not in STOP_WORDS] or answer.split()
+    forms = [
+        form for word in words for form in (word, f" {word}", word.capitalize(), f" {word.capitalize()}")
+    ]
+    ids: list[list[int]] = tokenizer(forms, add_special_tokens=False)["input_ids"]
+    return sorted({one[0] for one in ids})
+
+
+def measured(assistant: VisionLanguageAssistant, world: Scenes, asked: Sequence[Statement]) -> Measured:
+    """All scores of the true answers, then of the false ones."""
+    unembed, tokenizer = Unembedding(assistant.model), assistant.processor.tokenizer
+    found: list[tuple[Tensor, Tensor, float]] = []
+    for true in (True, False):
+        for it, reading in readings(assistant, world, asked, true):
+            said = slice(0, max(len(reading.tokens) - 1, 1))  # without the full stop
+            wanted = spelt(tokenizer, it.true if true else it.false)
+            found.append(
+                (
+                    support(reading, said),
+                    logit_lens(reading.places, unembed, wanted),
+                    confidence(reading, said),
+                )
+            )
+    supports, lenses, said_so = zip(*found, strict=True)
+    return Measured(
+        [it.kind for it in asked] * 2,
+        np.repeat([True, False], len(asked)),
+        torch.stack(supports).cpu().numpy().astype(np.float64),
+        torch.stack(lenses).cpu().numpy().astype(np.float64),
+        np.array(said_so),
+    )
+
+
+def experiment(model: str, world: str) -> Arrays:
+    """Choose layers on the validation scenes of a world and judge statements about its test scenes.
+
+    Returns:
+        By kind the AUROC of each score; pointing and overlap of boxes, with what chance and the whole picture give; the
+        layers chosen.
+    """
+    assistant, scenes = VisionLanguageAssistant.load(model), Scenes.parse(world)
+    asked = {
+        name: [it for row in next(iter(split.values())) for it in statements(scenes, int(row))]
+        for name, split in (("validation", scenes.splits.validation), ("test", scenes.splits.test))
+    }
+    tuned = measured(assistant, scenes, asked["validation"])
+    i, j = best_layers(tuned.support[:, :, 1:], tuned.truth, tuned.kinds)
+    contextual = i, j + 1
+    (alone,) = best_layers(tuned.support[:, :, 0], tuned.truth, tuned.kinds)
+    (lens,) = best_layers(tuned.lens, tuned.truth, tuned.kinds)
+    test = measured(assistant, scenes, asked["test"])
+    scores = {
+        "contextual": test.support[:, contextual[0], contextual[1]],
+        "words alone": test.support[:, alone, 0],
+        "logit lens": test.lens[:, lens],
+        "confidence": test.confidence,
+    }
+    found = {"layers": np.array([*contextual, lens])}
+    for name, values in scores.items():
+        judged = detection(values, test.truth, test.kinds)
+        found |= {f"{kind}, {name}": np.array(judged[kind].auroc) for kind in KINDS if kind in judged}
+    return found | grounded(assistant, scenes, asked["test"], contextual)
+
+
+def grounded(
+    assistant: VisionLanguageAssistant, world: Scenes, asked: Sequence[Statement], layers: tuple[int, int]
+) -> Arrays:
+    """How often the place nearest to an answer lies in the box of its only thing, and how boxes overlap."""
+    single = [it for it in asked if it.kind in GROUNDED and len(it.things) == 1]
+    hits, chances, overlaps, wholes = [], [], [], []
+    for it, reading in readings(assistant, world, single, True):
+        said = slice(0, max(len(reading.tokens) - 1, 1))
+        meaning = reading.meaning(said)[layers[1]]
+        places = reading.places[layers[0]]
+        true = draw([world.scene(it.row)], world.pixels).boxes[0][it.things[0]] / world.pixels
+        inside = _inside(true, reading.grid)
+        if not inside.any():
+            continue
+        hits.append(pointing(similarities(places, meaning)[None].cpu(), inside[None])[0])
+        chances.append(float(inside.float().mean()))
+        overlaps.append(box_iou(best_box(places, meaning).pixels(1, 1), true.tolist()))
+        wholes.append(box_iou((0, 0, 1, 1), true.tolist()))
+    return {
+        "pointing": np.array(np.mean(hits)),
+        "pointing by chance": np.array(np.mean(chances)),
+        "overlap": np.array(np.mean(overlaps)),
+        "overlap of the whole": np.array(np.mean(wholes)),
+    }
+
+
+def _inside(box: np.ndarray, grid: tuple[int, int]) -> Tensor:
+    """Which places have their middle in a box of shares of the picture."""
+    y, x = ((torch.arange(n) + 0.5) / n for n in grid)
+    left, top, right, bottom = box.tolist()
+    found: Tensor = ((y >= top) & (y < bottom))[:, None] & ((x >= left) & (x < right))[None, :]
+    return found
+
+
+def run(lab: Lab) -> Sequence[Result]:
+    from ...networks.tiny_vlm import shipped, world
+
+    seeds = lab.seeds(SEEDS)
+    chosen, tested = (10, 10) if lab.quick else (CHOSEN, TESTED)
+    sizes = f"train=1,validation={chosen},test={tested}"
+    cells = lab.cells(
+        experiment,
+        {
+            f"world{seed}": {"model": str(shipped()), "world": f"{world()},{DIALS},{sizes},seed={200 + seed}"}
+            for seed in seeds
+        },
+    )
+
+    def of(name: str) -> np.ndarray:
+        return np.array([float(cells[f"world{seed}"].get(name, np.nan)) for seed in seeds])
+
+    layers = "; ".join(", ".join(f"{n:g}" for n in cells[f"world{seed}"]["layers"]) for seed in seeds)
+    lab.note(
+        "The tiny vision-language model, on scenes of two or three dyed things. Seeds are worlds with",
+        f"{tested} test scenes each, not trainings: there is one model. Layers are chosen on {chosen} other scenes (of",
+        f"places, of words, of places for the logit lens): {layers}. A state of a word is the one at its own position.",
+        "The logit lens looks for the first token of each word that carries meaning, in all spellings.",
+    )
+    results = [
+        measure.over_seeds(
+            "binding: ContextualLens − logit lens",
+            "AUROC of true against false colours of the thing asked about, the false one another thing's",
+            of("binding, contextual") - of("binding, logit lens"),
+            expected="above",
+        ),
+        measure.over_seeds(
+            "relation: ContextualLens − logit lens",
+            "AUROC of true against opposite relations",
+            of("relation, contextual") - of("relation, logit lens"),
+            expected="above",
+            decides=False,
+        ),
+        measure.over_seeds(
+            "binding: logit lens",
+            "AUROC − ½",
+            of("binding, logit lens") - 0.5,
+            expected="within",
+            bound=0.1,
+            decides=False,
+        ),
+        *(
+            measure.over_seeds(
+                f"{kind}: {name}", "AUROC", of(f"{kind}, {name}"), expected="above", bound=0.5, decides=False
+            )
+            for kind in KINDS
+            for name in ("contextual", "words alone", "logit lens", "confidence")
+            if (kind, name) != ("binding", "logit lens")
+        ),
+        measure.over_seeds(
+            "pointing − chance",
+            "share of object and colour answers whose nearest place lies in the thing's box, minus the box's area",
+            of("pointing") - of("pointing by chance"),
+            expected="above",
+            decides=False,
+        ),
+        measure.over_seeds(
+            "box search − the whole picture",
+            "intersection over union with the thing's box",
+            of("overlap") - of("overlap of the whole"),
+            expected="above",
+            decides=False,
+        ),
+    ]
+    return results
+
+
+CLAIM = Claim(
+    slug="contextual-lens",
+    statement=(
+        "Where a false answer names what is in the picture but belongs to another thing, the cosine of the answer's "
+        "contextual state with the picture's places tells true from false better than the logit lens."
+    ),
+    refuted="on colours of another thing its AUROC is not above that of the logit lens",
+    run=run,
+)

@@ -1,0 +1,1 @@
+"""Claims about contrast between views of pictures alone."""

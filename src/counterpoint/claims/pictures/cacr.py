@@ -1,0 +1,224 @@
+"""CACR: weights among positives and among negatives help, and where classes are unequal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ...catalog.evidence import Result
+from ...objectives import CACR, AlignUniform, SupCon
+from ...pairwise.objective import Objective
+from ...statistics import linear
+from ..benches import digits
+from ..lab import results as measure
+from ..lab.lab import Arrays, Claim, Lab
+
+SEEDS, STEPS, BATCH, VIEWS = 5, 200, 64, 5
+TUNING_SEED = 1000
+RATIO = 50
+"""How many times as many digits the most frequent class has as the rarest."""
+OPTIONS: Mapping[str, tuple[float, ...]] = {
+    "CACR": (0.9, 2.0, 4.0),
+    "InfoNCE": (0.1, 0.2, 0.5),
+    "align+unif": (0.5, 1.0, 2.0),
+}
+"""What is tuned: t⁻, τ and the weight of alignment."""
+ABLATION: Mapping[str, tuple[str, ...]] = {
+    "attraction weighted": ("attraction",),
+    "repulsion weighted": ("repulsion",),
+    "uniform": (),
+}
+"""What keeps its weights."""
+
+
+def trained(loss: str, option: float, data: str, seed: int, steps: int) -> Arrays:
+    """Train one encoder on five views of equally many or of long-tailed digits, and test it on all classes."""
+    _, classes = digits.digits()
+    train = digits.split()[0]
+    rows = subset(train, classes[train], RATIO if data == "long-tailed" else 1, seed)
+    objective: Objective
+    step: digits.Step | None = None
+    if loss == "InfoNCE":
+        objective = SupCon(option)  # without labels: all views of an example are positives
+    elif loss == "align+unif":
+        objective = pair = AlignUniform(option)
+        step = lambda z, rows: many_views(pair, z)  # noqa: E731 # one of two ways to call a loss
+    else:
+        weighted = ABLATION.get(loss, ("attraction", "repulsion"))
+        objective = CACR(
+            t_positive=float("attraction" in weighted), t_negative=option if "repulsion" in weighted else 0.0
+        )
+    network = digits.encoder(seed)
+    digits.train(
+        network, objective, steps=steps, batch=BATCH, lr=3e-3, seed=seed, views=VIEWS, step=step, rows=rows
+    )
+    return digits.probe(network, seed)
+
+
+def many_views(pair: AlignUniform, z: Sequence[Float[Tensor, "B d"]]) -> Float[Tensor, ""]:
+    """Alignment over all pairs of views, and uniformity over all views."""
+    aligned = torch.stack([pair.aligned(x, y) for x, y in combinations(z, 2)]).mean()
+    spread = torch.stack([pair.spread(x, x) for x in z]).mean()
+    return pair.alignment * aligned + pair.uniformity * spread
+
+
+def subset(
+    rows: Int[np.ndarray, " n"], classes: Int[np.ndarray, " n"], ratio: float, seed: int
+) -> Int[np.ndarray, " m"]:
+    """Rows whose classes fall exponentially in size by ``ratio``; which class is how rare hangs on the seed.
+
+    Equally many of each, with a ratio of 1, are as many in total as with one of ``RATIO``.
+    """
+    rng = np.random.default_rng([seed, 3])
+    names = rng.permutation(np.unique(classes))
+    most = np.unique(classes, return_counts=True)[1].min()
+    sizes = np.maximum(most * float(RATIO) ** -np.linspace(0, 1, len(names)), 1).round().astype(int)
+    if ratio == 1:
+        sizes = np.full(len(names), sizes.sum() // len(names))
+    chosen = [rng.permutation(rows[classes == k])[:size] for k, size in zip(names, sizes, strict=True)]
+    return np.concatenate(chosen)
+
+
+def balanced(correct: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Outcomes of the test digits, weighted so that their mean is that over classes of the mean of each."""
+    classes = digits.digits()[1][digits.split()[1]]
+    counts = np.bincount(classes)
+    weighted: np.ndarray = correct * len(classes) / len(counts) / counts[classes]
+    return weighted
+
+
+def limits() -> tuple[float, float]:
+    """How far repulsion alone is from minus the mean cost at t⁻ → 0, and from minus the least at t⁻ → ∞."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = F.normalize(torch.randn(2, 32, 8, generator=generator, dtype=torch.float64), dim=-1)
+    cost = torch.cdist(x, y).square()
+    others = ~torch.eye(32, dtype=torch.bool)
+    mean = cost[others].mean()
+    least = cost.masked_fill(~others, torch.inf).amin(1).mean()
+    near, far = (float(CACR(0.0, t_negative=t)(x, y)) for t in (1e-9, 1e9))
+    return abs(near + float(mean)), abs(far + float(least))
+
+
+def run(lab: Lab) -> Sequence[Result]:
+    seeds, steps = lab.seeds(SEEDS), 10 if lab.quick else STEPS
+    options = {loss: values[:1] for loss, values in OPTIONS.items()} if lab.quick else OPTIONS
+
+    def cells(loss: str, values: Sequence[float], data: str, seeds: Sequence[int]) -> dict[str, Arrays]:
+        return lab.cells(
+            trained,
+            {
+                f"{loss.replace(' ', '-').replace('+', '-')}-{value:g}-{data}-seed{seed}": {
+                    "loss": loss,
+                    "option": value,
+                    "data": data,
+                    "seed": seed,
+                    "steps": steps,
+                }
+                for value in values
+                for seed in seeds
+            },
+        )
+
+    best = {}
+    for loss, values in options.items():
+        tried = list(cells(loss, values, "balanced", [TUNING_SEED]).values())
+        best[loss] = values[int(np.argmax([float(run["validation"]) for run in tried]))]
+
+    def arm(loss: str, data: str) -> dict[int, np.ndarray]:
+        found = cells(loss, [best.get(loss, best["CACR"])], data, seeds).values()
+        return {seed: balanced(run["correct"]) for seed, run in zip(seeds, found, strict=True)}
+
+    arms = {f"{loss} {data}": arm(loss, data) for loss in options for data in ("balanced", "long-tailed")}
+    arms |= {loss: arm(loss, "balanced") for loss in ABLATION}
+
+    def drop(loss: str) -> dict[str, float]:
+        return {f"{loss} balanced": 1, f"{loss} long-tailed": -1}
+
+    def less(baseline: str) -> dict[str, float]:
+        return drop("CACR") | {arm: -weight for arm, weight in drop(baseline).items()}
+
+    metric = f"balanced accuracy of a probe on {digits.LABELLED} labels, digits"
+    results = []
+    for baseline in list(options)[1:]:
+        results += [
+            measure.of_arms(
+                f"1: drop from balanced to long-tailed data, CACR − {baseline}",
+                metric,
+                arms,
+                linear(less(baseline)),
+                expected="below",
+            ),
+            measure.difference(
+                f"1: CACR − {baseline} on balanced data",
+                metric,
+                arms["CACR balanced"],
+                arms[f"{baseline} balanced"],
+                expected="within",
+                bound=0.02,
+                decides=False,
+            ),
+        ]
+    results += [
+        measure.of_arms(
+            f"1: drop from balanced to long-tailed data, {loss}",
+            metric,
+            arms,
+            linear(drop(loss)),
+            expected="above",
+            decides=False,
+        )
+        for loss in options
+    ]
+    results += [
+        measure.difference(
+            f"2: {first} − {second}",
+            metric,
+            arms[first if first in ABLATION else "CACR balanced"],
+            arms[second],
+            expected="above",
+            decides=(first, second) == ("both weighted", "uniform"),
+        )
+        for first, second in (
+            ("both weighted", "uniform"),
+            ("both weighted", "attraction weighted"),
+            ("both weighted", "repulsion weighted"),
+            ("attraction weighted", "uniform"),
+            ("repulsion weighted", "uniform"),
+        )
+    ]
+    near, far = limits()
+    for limit, error in (
+        ("t⁻ → 0 against the mean over negatives", near),
+        ("t⁻ → ∞ against the nearest", far),
+    ):
+        results.append(
+            measure.exact(f"3: {limit}", "absolute difference of L_CR", error, expected="below", bound=1e-6)
+        )
+    lab.note(
+        f"1 and 2: two-layer networks on {VIEWS} views (shift, noise, masking) of about 300 of scikit-learn's",
+        f"digits, batch {BATCH}, {steps} steps of Adam at 0.003 for every loss; long-tailed classes fall by a ratio",
+        f"of {RATIO}, which are the rare ones differs by seed, and balanced sets are of the same size. The probe",
+        "learns from labels of all classes alike. t⁻ of CACR, τ of InfoNCE over all views and the weight of",
+        "alignment were chosen on balanced data by a seed that is not among the tested ones and digits that are",
+        f"not test digits ({', '.join(f'{loss}: {value:g}' for loss, value in best.items())}); the ablation keeps",
+        "that t⁻. The emoji and the variant with momentum targets were not tried.",
+    )
+    return results
+
+
+CLAIM = Claim(
+    slug="cacr",
+    statement=(
+        "With five views CACR loses less accuracy to a long tail of classes than InfoNCE over all views and "
+        "than alignment and uniformity; its weights are better than uniform ones, which t⁻ = 0 gives, as "
+        "t⁻ → ∞ gives the nearest negative alone."
+    ),
+    refuted="the drop is equal or larger, or uniform weights win, or a limit is another",
+    run=run,
+)

@@ -1,0 +1,1 @@
+"""Claims about queues of keys and momentum encoders."""

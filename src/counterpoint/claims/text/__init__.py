@@ -1,0 +1,1 @@
+"""Claims about contrast between sentences."""

@@ -1,0 +1,1 @@
+"""Claims about alignment, uniformity and the gap between modalities."""
