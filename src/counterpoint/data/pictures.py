@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from typing import final
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from .cache import cache_folder, writing
+from .decode import decode
 from .sources import StoredFile
 
 
@@ -59,16 +58,16 @@ class Pictures:
             return cls(size, digests, unreadable, np.load(path, mmap_mode="r+"))
         pictures = np.zeros((len(files), 3, size, size), dtype=np.uint8)
 
-        def decode(index: int) -> None:
+        def keep(index: int) -> None:
             if index in unreadable:
                 return
             try:
-                pictures[index] = decode_picture(files[index], size)
+                pictures[index] = decode(files[index].read_bytes(), size)
             except Exception as error:
                 unreadable[index] = str(error)
 
         with ThreadPoolExecutor() as pool:
-            list(pool.map(decode, range(len(files))))
+            list(pool.map(keep, range(len(files))))
         if not unreadable:
             with writing(path) as part, part.open("wb") as file:
                 np.save(file, pictures)
@@ -77,13 +76,3 @@ class Pictures:
     def images(self, positions: Int[np.ndarray, " n"]) -> UInt8[Tensor, "n 3 size size"]:
         """Return the pictures of some files by their positions."""
         return torch.from_numpy(self._pixels[positions])
-
-
-def decode_picture(file: StoredFile, size: int) -> UInt8[np.ndarray, "3 size size"]:
-    """Decode a file to a square: upright, transparent parts on white, shorter side to ``size``, centre crop."""
-    with Image.open(io.BytesIO(file.read_bytes())) as opened:
-        upright = ImageOps.exif_transpose(opened).convert("RGBA")
-    white = Image.new("RGBA", upright.size, "white")
-    white.alpha_composite(upright)
-    square = ImageOps.fit(white.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(square).transpose(2, 0, 1)

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..base import PairedData, Rows, SomeItems, Splits
+from ..decode import whole
 from ..items import Question, Questions
 from .base import fields, read_csv, read_json
 from .pictures import Files
@@ -138,8 +139,5 @@ class _QuestionsOfRows(Questions):
 
 def _whole(picture: Image.Image, size: int) -> UInt8[np.ndarray, "3 size size"]:
     """A picture on a white square, transparent parts too."""
-    picture = picture.convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    white.alpha_composite(picture)
-    square = ImageOps.pad(white.convert("RGB"), (size, size), Image.Resampling.BICUBIC, color="white")
+    square = ImageOps.pad(whole(picture), (size, size), Image.Resampling.BICUBIC, color="white")
     return np.asarray(square).transpose(2, 0, 1)

@@ -14,8 +14,10 @@ import numpy as np
 import polars as pl
 import torch
 from jaxtyping import Int, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
+
+from ..decode import square
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
@@ -46,14 +48,14 @@ class Pictures(ABC):
 
         def decode(number: int) -> np.ndarray:
             try:
-                return _square(self.open(number), size)
+                return square(self.open(number), size)
             except Exception as error:  # whatever a decoder raises, told with the name of the picture
                 raise ValueError(f"{self.name(number)} cannot be read as a picture: {error}") from error
 
         found = np.zeros((len(numbers), 3, size, size), dtype=np.uint8)
         with ThreadPoolExecutor() as pool:
-            for place, square in enumerate(pool.map(decode, numbers.tolist())):
-                found[place] = square
+            for place, pixels in enumerate(pool.map(decode, numbers.tolist())):
+                found[place] = pixels
         return torch.from_numpy(found)
 
 
@@ -88,8 +90,7 @@ class Files(Pictures):
         return str(self._paths[number])
 
     def open(self, number: int) -> Image.Image:
-        with Image.open(self._paths[number]) as opened:
-            picture = opened.convert("RGBA")
+        picture = Image.open(io.BytesIO(self._paths[number].read_bytes()))
         crop = None if self._crops is None else self._crops[number]
         return picture if crop is None else picture.crop(crop)
 
@@ -123,7 +124,7 @@ class Column(Pictures):
         stored = self._block(file, row // _BLOCK)[row % _BLOCK]
         if stored is None:
             raise ValueError("there is none")
-        return Image.open(io.BytesIO(stored["bytes"])).convert("RGBA")
+        return Image.open(io.BytesIO(stored["bytes"]))
 
     def _place(self, number: int) -> tuple[int, int]:
         row = int(self._rows[number])
@@ -134,10 +135,3 @@ class Column(Pictures):
         part = pl.scan_parquet(self._files[file]).select(self._column).slice(block * _BLOCK, _BLOCK)
         stored: list[dict[str, Any] | None] = part.collect()[self._column].to_list()
         return stored
-
-
-def _square(picture: Image.Image, size: int) -> UInt8[np.ndarray, "3 size size"]:
-    white = Image.new("RGBA", picture.size, "white")
-    white.alpha_composite(picture)
-    square = ImageOps.fit(white.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
-    return np.asarray(square).transpose(2, 0, 1)

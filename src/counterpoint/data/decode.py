@@ -1,0 +1,160 @@
+"""From the bytes of a picture to a square of pixels."""
+
+from __future__ import annotations
+
+import io
+import threading
+from contextlib import nullcontext
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+MOST_PIXELS = 100_000_000
+"""A picture of more pixels is refused by its header, before memory is taken for it."""
+
+_LARGE = (
+    2**24
+)  # of more pixels than these only one picture is decoded at a time, whatever the number of threads
+_LEFT = 3  # box filters and JPEG's own scaling leave at least so many pixels a side for each of the square's
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TO_BYTES = ((np.arange(2**16) * 255 + 2**15) // (2**16 - 1)).astype(np.uint8)
+
+_one_large = threading.Lock()
+_one_transform = threading.Lock()  # a colour transform keeps its last pixel, and is not for two threads
+
+
+def decode(data: bytes, size: int) -> UInt8[np.ndarray, "3 size size"]:
+    """Decode a picture's first frame to an upright square of sRGB (see `square`).
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves three times ``size``.
+
+    Args:
+        data: the bytes of a file.
+        size: side of the square in pixels.
+
+    Raises:
+        OSError: for bytes that are no picture, or not a whole one.
+        ValueError: for more than `MOST_PIXELS`.
+    """
+    try:
+        found = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise OSError("not a picture of a kind that is read") from None
+    with found as opened:
+        drafted = opened.draft(None, (_LEFT * size, _LEFT * size))
+        pixels = opened.width * opened.height
+        if pixels > MOST_PIXELS:
+            raise ValueError(f"{opened.width} × {opened.height} pixels; at most {MOST_PIXELS:,} are read")
+        with _one_large if pixels > _LARGE else nullcontext():
+            return square(opened, size, drafted[1][2:] if drafted else None)
+
+
+def square(
+    picture: Image.Image, size: int, extent: tuple[float, float] | None = None
+) -> UInt8[np.ndarray, "3 size size"]:
+    """Return a picture as a square: upright, transparent parts on white, shorter side to ``size``, centre crop.
+
+    A picture more than six times as large as the square is first reduced by a whole number (the mean of boxes),
+    then resized by the bicubic filter; all others by the bicubic filter alone. Grey values of 16 bits are scaled to
+    8. Whole numbers of 32 bits and floats have no agreed white: it is the least of 1 (for floats), 255 and 65,535
+    that no value exceeds; where one does, or one is negative, the least value is black and the largest white.
+    Colours go from the picture's own profile to sRGB.
+
+    Args:
+        picture: as Pillow opened it.
+        size: side of the square in pixels.
+        extent: width and height of what it shows, where the last column or row of pixels is only partly filled.
+    """
+    picture.load()  # first, as Pillow turns a TIFF upright when it loads it
+    plain = _of_bytes(picture)
+    width, height = extent or plain.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    factor = max(int(side / (_LEFT * size)), 1)
+    if factor > 1:
+        plain = plain.reduce(factor)
+    box = (left / factor, top / factor, (left + side) / factor, (top + side) / factor)
+    small = _on_white(plain).resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return np.asarray(_upright(_in_srgb(small, picture), picture)).transpose(2, 0, 1)
+
+
+def whole(picture: Image.Image) -> Image.Image:
+    """Return a picture upright, in sRGB on white, in its own size.
+
+    Args:
+        picture: as Pillow opened it.
+    """
+    picture.load()
+    return _upright(_in_srgb(_on_white(_of_bytes(picture)), picture), picture)
+
+
+def _of_bytes(picture: Image.Image) -> Image.Image:
+    """Return the picture in a mode whose bands can be averaged: ``L``, ``RGB``, ``RGBA`` or ``CMYK``."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        return Image.fromarray(_scaled(picture))
+    if picture.has_transparency_data:
+        return picture.convert("RGBA")
+    if picture.mode in {"L", "RGB", "CMYK"}:
+        return picture
+    return picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+def _scaled(picture: Image.Image) -> UInt8[np.ndarray, "h w"]:
+    """Return the values of a picture of more than eight bits in eight."""
+    values = np.asarray(picture)
+    if picture.mode.startswith("I;16"):
+        bytes_: UInt8[np.ndarray, "h w"] = _TO_BYTES[values]
+        return bytes_
+    values = np.nan_to_num(values.astype(np.float32, copy=False), posinf=0, neginf=0)
+    black, white = float(values.min()), float(values.max())
+    if black >= 0 and white <= 2**16 - 1:
+        whites = (255, 65535) if picture.mode == "I" else (1, 255, 65535)
+        # Before 11.0 Pillow opened a grey PNG of 16 bits as whole numbers of 32.
+        black, white = 0.0, 65535.0 if picture.format == "PNG" else next(w for w in whites if white <= w)
+    scale = 255 / (white - black) if white > black else 0.0
+    return np.rint((values - black) * scale).astype(np.uint8)
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    if picture.mode != "RGBA":
+        return picture
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture).convert("RGB")
+
+
+def _upright(picture: Image.Image, opened: Image.Image) -> Image.Image:
+    turn = _TURNS.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _in_srgb(picture: Image.Image, opened: Image.Image) -> Image.Image:
+    profile = opened.info.get("icc_profile")
+    transform = _transform(profile, picture.mode) if profile else None
+    if transform is None:
+        return picture.convert("RGB")
+    with _one_transform:
+        converted = ImageCms.applyTransform(picture, transform)
+    assert converted is not None  # it is None only when done in place
+    return converted
+
+
+@lru_cache(maxsize=32)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return the way from a profile to sRGB; None where that is nothing, or the profile is of no use."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(source):
+            return None
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (OSError, ImageCms.PyCMSError):
+        return None
