@@ -78,19 +78,53 @@ def test_same_picture_never_parts_without_a_split_column(table: Path) -> None:
         int(r): "test" for r in data.splits.test["held out"]
     }
     assert all(side.get(row) == side.get(row + 70) for row in range(70))
-    assert data.report.leaked_pictures == 0
+    assert not any(leaked.any() for leaked in data.leaked.values())
     assert data.report.duplicate_pictures == 70
 
 
-def test_the_report_tells_of_leakage(table: Path) -> None:
+def test_what_leaks_between_given_splits_is_marked_row_by_row(table: Path) -> None:
     frame = pl.read_csv(table)
-    test = frame.filter(pl.col("split") == "test").head(2)
-    for name in test["file_name"]:
-        shutil.copy(table.parent / name, table.parent / f"leak-{name}")
-    leak = test.with_columns(file_name="leak-" + pl.col("file_name"), split=pl.lit("train"))
-    pl.concat([frame, leak]).write_csv(table)
-    report = Pairs(table, size=24).describe()["report"]
-    assert report["leakage from training to held-out splits"] == "2 picture(s), 2 caption(s)"
+    test = frame.filter(pl.col("split") == "test").head(3)
+    training = frame.filter(pl.col("split") == "train")
+    shutil.copy(table.parent / test["file_name"][0], table.parent / "leak.png")
+    leak = pl.DataFrame(
+        {
+            "file_name": ["leak.png", training["file_name"][0]],
+            "text": ["other words", f" {test['text'][1].upper()}"],
+        }
+    ).with_columns(split=pl.lit("train"), group=pl.lit("round"))
+    pl.concat([frame, leak.select(frame.columns)]).write_csv(table)
+    data = Pairs(table, size=24)
+    row = {caption: k for k in range(len(data)) for caption in data.captions(k)}
+    by_picture, by_caption, clean = (row[text] for text in test["text"])
+    assert list(np.flatnonzero(data.leaked["picture"])) == [by_picture]
+    assert list(np.flatnonzero(data.leaked["caption"])) == [by_caption]
+    assert "group" not in data.leaked  # two values name classes, not rows that belong together
+    assert list(data.subsets[[by_picture, by_caption, clean, data.splits.train[0]]]) == [
+        "leaked",
+        "leaked",
+        "clean",
+        "training",
+    ]
+    assert (
+        data.findings()["leaked from training to held-out rows"] == "1 by caption, 1 by picture: scored apart"
+    )
+
+
+def test_validation_is_taken_from_training_where_only_train_and_test_are_given(table: Path) -> None:
+    frame = pl.read_csv(table)
+    side = pl.when(pl.col("split") == "test").then(pl.lit("test")).otherwise(pl.lit("train"))
+    frame.with_columns(split=side).write_csv(table)
+    data = Pairs(table, size=24)
+    assert len(data.splits.test["held out"]) == (frame["split"] == "test").sum()
+    assert len(data.splits.validation["held out"]) >= 2
+    assert "taken from the training rows" in data.findings()["validation"]
+
+
+def test_a_table_that_is_all_test_has_no_training_rows(table: Path) -> None:
+    pl.read_csv(table).with_columns(split=pl.lit("test")).write_csv(table)
+    data = Pairs(table, size=24)
+    assert (len(data.splits.train), data.splits.validation, len(data.splits.test["held out"])) == (0, {}, 70)
 
 
 def test_one_broken_picture_in_many_is_left_out_and_told(table: Path) -> None:
@@ -114,7 +148,7 @@ def test_one_broken_picture_in_many_is_left_out_and_told(table: Path) -> None:
     [
         (lambda f: f.drop("text"), "no column for the caption; expected one of text"),
         (lambda f: f.drop("file_name"), "no column for the picture"),
-        (lambda f: f.with_columns(split=pl.lit("train")), "the split 'validation' is empty"),
+        (lambda f: f.with_columns(split=pl.lit("train")), "the split 'test' is empty"),
         (lambda f: f.with_columns(split=pl.lit("tset")), "row 1: split 'tset' is none of"),
         (lambda f: f.with_columns(text=pl.lit("  ")), "row 1: an empty text"),
         (lambda f: f.with_columns(id=pl.lit(3)), "column id holds a value twice"),

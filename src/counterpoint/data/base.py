@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from .fingerprint import Fingerprint, digests_of_images
@@ -62,8 +63,11 @@ class PairedData(ABC):
         name: how the user names it (``emoji``, ``emoji:artist``, a path).
         ids: a stable integer per row.
         splits: which rows train, validate and test.
-        subsets: the name of the subset each row is reported under (``"tone variants"``, ``"rest"``).
+        subsets: the name of the subset each row is reported under (``"tone variants"``, ``"rest"``); where held-out
+            rows share something with training rows, ``"leaked"`` for those and ``"clean"`` for the others.
         labels: the ways to classify the examples, by name.
+        leaked: by what is shared (``"caption"``, ``"picture"``, ``"group"``), the held-out rows that have it in common
+            with a training row; empty for data that was built without leaks.
         attribution: the licence line that must stand wherever the pictures are shown; empty if there is none.
     """
 
@@ -72,6 +76,7 @@ class PairedData(ABC):
     splits: Splits
     subsets: np.ndarray
     labels: Mapping[str, Labels]
+    leaked: Mapping[str, Bool[np.ndarray, " N"]] = MappingProxyType({})
     attribution: str = ""
 
     def __len__(self) -> int:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from jaxtyping import UInt8
 from torch import Tensor
 
 from .base import Labels, PairedData, Rows, Splits
+from .division import SIDES, Division, Links, divide
 from .pictures import Pictures
 from .sources import Record, read_records
 
@@ -28,20 +30,19 @@ class Report:
     broken: tuple[str, ...]
     duplicate_pictures: int
     duplicate_captions: int
-    leaked_pictures: int
-    leaked_captions: int
+    leaked: Mapping[str, int]
+    notes: Mapping[str, str]
     caption_words: tuple[float, int, int]
 
     def lines(self) -> dict[str, str]:
         mean, least, most = self.caption_words
-        leaks = self.leaked_pictures or self.leaked_captions
+        leaks = ", ".join(f"{count} by {kind}" for kind, count in self.leaked.items() if count)
         return {
-            "examples": ", ".join(f"{name} {count}" for name, count in self.examples.items()),
+            "examples": ", ".join(f"{side} {self.examples[side]}" for side in SIDES if side in self.examples),
+            **self.notes,
             "caption words": f"{mean:.1f} on average, {least} to {most}",
             "duplicates": f"{self.duplicate_pictures} picture(s), {self.duplicate_captions} caption(s)",
-            "leakage from training to held-out splits": (
-                f"{self.leaked_pictures} picture(s), {self.leaked_captions} caption(s)" if leaks else "none"
-            ),
+            "leaked from training to held-out rows": f"{leaks}: scored apart" if leaks else "none",
             "broken pictures left out": ", ".join(self.broken[:5]) or "none",
         }
 
@@ -54,8 +55,9 @@ class Pairs(PairedData):
     least two and at most 200 values becomes a way to classify. Rows with the same picture are one example with
     several captions. A folder holds such a table (``metadata.csv``, …), WebDataset shards (``.tar``; see
     :mod:`counterpoint.data.sources.webdataset`), or pictures with a ``.txt`` beside each.
-    Without a ``split`` column, a hash of the picture's bytes puts 80 % into train and 10 % each into validation and
-    test, so that identical pictures never part.
+    Without a ``split`` column, a hash puts 80 % into train and 10 % each into validation and test, rows of one
+    caption, one picture or one ``group`` together (see :func:`counterpoint.data.division.divide`); with train and test
+    alone, validation is taken from train.
 
     Pictures are decoded once, to squares of ``size`` pixels (shorter side, centre crop), into the cache folder.
 
@@ -64,7 +66,7 @@ class Pairs(PairedData):
         size: side of the stored pictures.
 
     Raises:
-        ValueError: if there is no usable table, a split is empty, or more than 1 % of the pictures are unreadable.
+        ValueError: if there is no usable table, no row to test on, or more than 1 % of the pictures are unreadable.
     """
 
     def __init__(self, source: str | Path, size: int = 64) -> None:
@@ -84,13 +86,13 @@ class Pairs(PairedData):
         self._records = [records[i] for i in kept]
         self._digests = [bytes.fromhex(digests[i]) for i in kept]
         self.ids = np.asarray([r.id for r in self._records], dtype=np.int64)
-        sides = [r.split or _hashed_split(digests[i]) for r, i in zip(self._records, kept, strict=True)]
-        self.splits = _splits(self.name, sides)
-        self.subsets = np.full(len(self._records), "all")
+        known = [digests[i] for i in kept]
+        division = divide([r.split for r in self._records], _links(self._records, known))
+        self.splits = _splits(self.name, division.sides)
+        self.leaked = division.leaked
+        self.subsets = _subsets(division)
         self.labels = _labels(self._records)
-        self.report = _report(
-            self._records, [digests[i] for i in kept], sides, [str(records[i].picture) for i in broken]
-        )
+        self.report = _report(self._records, known, division, [str(records[i].picture) for i in broken])
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         return self._pictures.images(self._row_of[np.asarray(rows)])
@@ -111,20 +113,33 @@ class Pairs(PairedData):
         return self._records[row].captions
 
 
-def _hashed_split(digest: str) -> str:
-    unit = int(digest[:8], 16) / 16**8
-    return "train" if unit < 0.8 else "validation" if unit < 0.9 else "test"
+def _links(records: Sequence[Record], digests: Sequence[str]) -> list[Links]:
+    return [
+        Links.of("group", pl.Series([r.labels.get("group") for r in records], dtype=pl.String)),
+        Links.of_captions(pl.Series([list(r.captions) for r in records], dtype=pl.List(pl.String))),
+        Links.of("picture", pl.Series(list(digests), dtype=pl.String)),
+    ]
 
 
-def _splits(name: str, sides: Sequence[str]) -> Splits:
-    rows = {side: np.flatnonzero(np.asarray(sides) == side) for side in ("train", "validation", "test")}
-    empty = [side for side, found in rows.items() if not len(found)]
-    if empty:
-        counts = {side: len(found) for side, found in rows.items()}
+def _subsets(division: Division) -> np.ndarray:
+    """Return ``"leaked"`` and ``"clean"`` for held-out rows, or ``"all"`` for every row where nothing leaked."""
+    leaked = np.any(list(division.leaked.values()), axis=0)
+    if not leaked.any():
+        return np.full(len(leaked), "all")
+    return np.where(division.sides == "train", "training", np.where(leaked, "leaked", "clean"))
+
+
+def _splits(name: str, sides: np.ndarray) -> Splits:
+    rows = {side: np.flatnonzero(sides == side) for side in SIDES}
+    counts = {side: len(found) for side, found in rows.items()}
+    if not counts["test"] or (counts["train"] and not counts["validation"]):
+        empty = "validation" if counts["test"] else "test"
         raise ValueError(
-            f"{name}: the split {empty[0]!r} is empty ({counts}); give a 'split' column with train, validation and test"
+            f"{name}: the split {empty!r} is empty ({counts}); give a 'split' column with train, validation and test, "
+            "or none at all"
         )
-    return Splits(rows["train"], {"held out": rows["validation"]}, {"held out": rows["test"]})
+    held_out = {"held out": rows["validation"]} if counts["validation"] else {}
+    return Splits(rows["train"], held_out, {"held out": rows["test"]})
 
 
 def _labels(records: Sequence[Record]) -> dict[str, Labels]:
@@ -143,19 +158,16 @@ def _labels(records: Sequence[Record]) -> dict[str, Labels]:
 
 
 def _report(
-    records: Sequence[Record], digests: Sequence[str], sides: Sequence[str], broken: Sequence[str]
+    records: Sequence[Record], digests: Sequence[str], division: Division, broken: Sequence[str]
 ) -> Report:
     said_by_all = [c for r in records for c in r.captions]
     words = [len(c.split()) for c in said_by_all]
-    training = {d for d, s in zip(digests, sides, strict=True) if s == "train"}
-    said = {c for r, s in zip(records, sides, strict=True) if s == "train" for c in r.captions}
-    held_out = [(d, r) for d, r, s in zip(digests, records, sides, strict=True) if s != "train"]
     return Report(
-        examples=dict(Counter(sides)),
+        examples=dict(Counter(division.sides.tolist())),
         broken=tuple(broken),
         duplicate_pictures=len(digests) - len(set(digests)),
         duplicate_captions=len(said_by_all) - len(set(said_by_all)),
-        leaked_pictures=sum(d in training for d, _ in held_out),
-        leaked_captions=sum(any(c in said for c in r.captions) for _, r in held_out),
+        leaked={kind: int(rows.sum()) for kind, rows in division.leaked.items()},
+        notes=division.notes,
         caption_words=(sum(words) / len(words), min(words), max(words)),
     )
