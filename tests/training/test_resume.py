@@ -15,6 +15,7 @@ import pytest
 from safetensors.torch import load_file
 
 from counterpoint.files import latest_checkpoint
+from counterpoint.recipes import override
 from counterpoint.study import runner
 from counterpoint.study.runner import run
 from counterpoint.training import checkpoint as checkpoints
@@ -67,11 +68,11 @@ def test_a_run_that_is_refused_leaves_no_folder(
     assert run(other, tmp_path / "run", tasks=("retrieval",)).status == "finished"
 
 
-@pytest.mark.parametrize("arm", ["clip", "byolip"])
+@pytest.mark.parametrize(("arm", "precision"), [("clip", "32"), ("byolip", "16-mixed")])
 def test_a_killed_run_goes_on_bit_exactly_in_the_middle_of_an_epoch(
-    arm: str, what: Run, tmp_path: Path
+    arm: str, precision: str, what: Run, tmp_path: Path
 ) -> None:
-    what = Run(arm, what.data, what.recipe, what.seed)
+    what = Run(arm, what.data, override(what.recipe, {"precision": precision}), what.seed)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run(what, whole, tasks=("retrieval",))
     what.claim(killed)

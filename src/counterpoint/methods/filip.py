@@ -13,6 +13,7 @@ from ..networks.base import ImageTower, TextTower
 from ..objectives import FILIP as FILIPObjective
 from ..objectives.contrastive.filip import late
 from ..pairwise import Temperature
+from ..pairwise.inputs import full
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
 from .base import Ranges, TwoTower
@@ -68,7 +69,9 @@ class FILIP(TwoTower):
         return {"filip": self.objective(x, y, y_mask=there(y))}
 
     def _tokens(self, modality: str, features: Float[Tensor, "*n w"]) -> Float[Tensor, "*n d"]:
-        return F.normalize(self.projections[modality](features), dim=-1)  # heads without bias keep zeros
+        return F.normalize(
+            full(self.projections[modality](features)), dim=-1
+        )  # heads without bias keep zeros
 
     def project(
         self, modality: str, features: Float[Tensor, "n w"] | Float[Tensor, "n N w"], head: str

@@ -86,6 +86,8 @@ class Augmentation(Section):
 class Recipe(Section):
     """Everything a training run needs besides the method, the data and the seed.
 
+    With ``precision`` ``"bf16-mixed"`` or ``"16-mixed"`` towers, heads and losses run under autocast, on every device;
+    weights and gradients stay float32, and under float16 the loss is scaled.
     With ``microbatch`` N > 0 encoders see N examples at a time (gradient caching): the same gradient in less
     memory, for one more forward pass.
     """

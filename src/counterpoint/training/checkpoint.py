@@ -22,14 +22,21 @@ class CheckpointError(RuntimeError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on: ``step`` steps are done."""
+    """What a run needs to go on: ``step`` steps are done; ``scaler`` holds the scale of the loss, if it has one."""
 
     step: int
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    scaler: dict[str, float]
 
 
-def save(folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> Path:
+def save(
+    folder: Path,
+    step: int,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    scaler: torch.amp.GradScaler | None = None,
+) -> Path:
     """Write ``folder/step-N``, then delete older ones. A failure leaves the older ones as they were.
 
     Raises:
@@ -43,7 +50,8 @@ def save(folder: Path, step: int, module: nn.Module, optimizer: torch.optim.Opti
         save_file(_contiguous(module.state_dict()), part / "model.safetensors")
         if optimizer is not None:
             save_file(_optimizer_tensors(module, optimizer), part / "optimizer.safetensors")
-        (part / "trainer.json").write_text(json.dumps({"format": 1, "step": step}), encoding="utf-8")
+        state = {"format": 1, "step": step, "scaler": scaler.state_dict() if scaler else {}}
+        (part / "trainer.json").write_text(json.dumps(state), encoding="utf-8")
         if target.exists():
             shutil.rmtree(target)
         os.replace(part, target)
@@ -77,6 +85,7 @@ def load(folder: Path) -> Checkpoint | None:
             step=int(state["step"]),
             model=load_file(path / "model.safetensors"),
             optimizer=load_file(optimizer) if optimizer.exists() else {},
+            scaler=state.get("scaler", {}),
         )
     except Exception as error:
         raise CheckpointError(
@@ -84,9 +93,16 @@ def load(folder: Path) -> Checkpoint | None:
         ) from error
 
 
-def restore(checkpoint: Checkpoint, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+def restore(
+    checkpoint: Checkpoint,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    scaler: torch.amp.GradScaler | None = None,
+) -> None:
     """Put a checkpoint's tensors back, by name; a name or a shape that does not fit is an error."""
     _load_exactly(module, checkpoint.model)
+    if scaler is not None and checkpoint.scaler:
+        scaler.load_state_dict(checkpoint.scaler)
     if optimizer is None or not checkpoint.optimizer:
         return
     names = _trainable_names(module)

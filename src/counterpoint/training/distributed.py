@@ -45,6 +45,18 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def device_of(accelerator: str) -> torch.device:
+    """Return this process's device: its own GPU, the one GPU of a Mac, or the processor.
+
+    Args:
+        accelerator: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``, the fastest there is.
+    """
+    if accelerator == "auto":
+        has_mps = torch.backends.mps.is_available()
+        accelerator = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    return torch.device(accelerator, local_rank()) if accelerator == "cuda" else torch.device(accelerator)
+
+
 @contextmanager
 def first_alone() -> Iterator[bool]:
     """The first rank goes through the block before the others, who find what it wrote; True on the first."""

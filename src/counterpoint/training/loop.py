@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..data.loader import Loader
 from ..data.stream import Stream
@@ -24,9 +23,10 @@ from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, NonFiniteLoss
 from . import caching
 from . import checkpoint as checkpoints
-from .distributed import agreed, average_gradients, local_rank
+from .distributed import agreed, average_gradients, device_of
 from .metrics import MetricLog
 from .optim import adamw, learning_rate
+from .precision import Precision
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,6 @@ class Progress:
 
 
 Validate = Callable[[Method], dict[str, float]]
-
-
-class Step(nn.Module):
-    """A step's forward in one call, so that autocast sees it whole."""
-
-    def __init__(self, method: Method) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, batch: Batch, clock: Clock) -> tuple[dict[str, Tensor], Embeddings]:
-        with torch.no_grad():
-            z = self.method.targets(batch)
-        z |= self.method.encode(batch)
-        return self.method.losses(z, batch, clock), z
 
 
 def fit(
@@ -85,7 +71,7 @@ def fit(
         seed: of dropout and whatever else draws from torch's generator.
         validate: called every ``recipe.validate_every`` steps and at the end; its numbers go into the metrics.
         on_step: called after every step.
-        accelerator: as Fabric names it (``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``).
+        accelerator: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``, the fastest there is.
 
     Raises:
         ValueError: if the loader is of another number of ranks than there are.
@@ -98,31 +84,29 @@ def fit(
             f"the loader is of rank {loader.rank} of {loader.world}, but this process is rank {ranks.rank} of "
             f"{ranks.size}: give it rank={ranks.rank}, world={ranks.size}"
         )
-    on_gpu = ranks.size > 1 and accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
-    fabric = Fabric(
-        accelerator=accelerator, devices=[local_rank()] if on_gpu else 1, precision=recipe.precision
-    )
+    device = device_of(accelerator)
+    precision = Precision(recipe.precision, device)
+    method.to(device)
     optimizer = adamw(method, recipe.optimizer)
     trains = any(group["params"] for group in optimizer.param_groups)
     first = ranks.rank == 0
     start, log = 0, MetricLog(folder if first else None)
     if folder is not None and (saved := checkpoints.load(folder / "checkpoint")) is not None:
-        checkpoints.restore(saved, method, optimizer)
+        checkpoints.restore(saved, method, optimizer, precision.scaler)
         start = saved.step
         log.read(start)
-    step_module, wrapped = fabric.setup(Step(method), optimizer)
     method.train()
     began, data_seconds = time.perf_counter(), 0.0
 
     def save(step: int) -> None:
         if folder is not None and first:
             log.write()
-            checkpoints.save(folder / "checkpoint", step, method, optimizer)
+            checkpoints.save(folder / "checkpoint", step, method, optimizer, precision.scaler)
 
     with stop_after_step() as stopped:
         waited = time.perf_counter()
         for batch, clock in loader.batches(start, recipe.steps if trains else start):
-            batch = batch.to(fabric.device)
+            batch = batch.to(device)
             data_seconds += time.perf_counter() - waited
             # The step's own seed makes dropout a function of (seed, step), which is what makes resuming exact.
             torch.manual_seed(
@@ -131,7 +115,7 @@ def fit(
             rate = learning_rate(clock.step, clock.steps, recipe.optimizer)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            wrapped.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
 
             def check(losses: dict[str, Tensor], batch: Batch = batch, clock: Clock = clock) -> None:
                 if not all(np.isfinite(float(term.detach())) for term in losses.values()):
@@ -145,20 +129,17 @@ def fit(
                     clock,
                     recipe.microbatch,
                     check=check,
-                    propagate=fabric.backward,
-                    autocast=fabric.autocast,
+                    propagate=precision.backward,
+                    autocast=precision.autocast,
                 )
             else:
-                losses, z = step_module(batch, clock)
+                with precision.autocast():
+                    losses, z = forward(method, batch, clock)
                 check(losses)
-                fabric.backward(torch.stack(list(losses.values())).sum())
+                precision.backward(torch.stack(list(losses.values())).sum())
             average_gradients(method, ranks)
             value = float(torch.stack([term.detach() for term in losses.values()]).sum())
-            if recipe.optimizer.clip_norm:
-                fabric.clip_gradients(
-                    step_module, wrapped, max_norm=recipe.optimizer.clip_norm, error_if_nonfinite=False
-                )
-            wrapped.step()
+            precision.step(optimizer, recipe.optimizer.clip_norm)
             with torch.no_grad():
                 method.after_step({k: v.detach() for k, v in z.items()}, batch, clock)
             done = clock.step + 1
@@ -171,7 +152,7 @@ def fit(
                 method.train()
             if on_step is not None:
                 on_step(Progress(done, clock.steps, value, seconds, data_seconds))
-            stop = agreed(stopped.is_set(), ranks, fabric.device)
+            stop = agreed(stopped.is_set(), ranks, device)
             if done % recipe.checkpoint_every == 0 or done == clock.steps or stop:
                 save(done)
             if stop:
@@ -181,6 +162,14 @@ def fit(
         save(0)
     log.close()
     return method
+
+
+def forward(method: Method, batch: Batch, clock: Clock) -> tuple[dict[str, Tensor], Embeddings]:
+    """Return the losses of a batch and what they are of, with the graph of the whole batch."""
+    with torch.no_grad():
+        z = method.targets(batch)
+    z |= method.encode(batch)
+    return method.losses(z, batch, clock), z
 
 
 def _non_finite(losses: dict[str, Tensor], batch: Batch, clock: Clock) -> NonFiniteLoss:

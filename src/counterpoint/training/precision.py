@@ -1,0 +1,41 @@
+"""The numbers that a step computes in: float32, or mixed with bfloat16 or float16."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+DTYPES = {"32": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+class Precision:
+    """Autocast, and for float16 a scaled loss, so that small gradients do not vanish.
+
+    Weights, their gradients and the optimiser's moments stay in float32. Where a scaled gradient of float16 overflows,
+    the scale is lowered and that step's update is left out.
+
+    Args:
+        name: as recipes call it, one of `DTYPES`.
+        device: of the step.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self.device, self.dtype = device, DTYPES[name]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype is torch.float16)
+
+    def autocast(self) -> torch.autocast:
+        """Return a context whose products are computed in half precision, if any is."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss, scaled, to those of its parameters."""
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call] # torch's
+
+    def step(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> None:
+        """Unscale the gradients, clip them to a norm (0: to none) and let the optimiser step."""
+        self.scaler.unscale_(optimizer)
+        if clip_norm:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+        self.scaler.step(optimizer)
+        self.scaler.update()

@@ -1,0 +1,44 @@
+"""Loaders of a few drawn shapes for any method, and what a worker process makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from method_stubs import SIZE
+from torch.utils.data import DataLoader, Dataset
+
+from counterpoint.data.loader import Loader
+from counterpoint.recipes import Augmentation
+from counterpoint.types import Batch
+from fixtures.tiny import TinyData
+
+L = TypeVar("L", bound=Loader)
+DATA = TinyData()
+
+
+def loader_of(method: Any, kind: type[L] = Loader, size: int = SIZE, **options: Any) -> L:
+    """Batches of 8 from 12 examples."""
+    options = {"augmentation": Augmentation(synonyms=False), "batch_size": 8, "seed": 0, **options}
+    tokenizer = method.text_tower.tokenizer
+    return kind(DATA, DATA.splits.train[:12], method.views, tokenizer=tokenizer, image_size=size, **options)
+
+
+class FirstBatches(Dataset[Batch]):
+    """The first batch of each of several loaders."""
+
+    def __init__(self, loaders: Sequence[Loader]) -> None:
+        self.loaders = loaders
+
+    def __len__(self) -> int:
+        return len(self.loaders)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.loaders[index].batch(0)
+
+
+def prepared_by_a_worker(loaders: Sequence[Loader]) -> list[Batch]:
+    """Return the first batch of each loader, all from one process that was started for it."""
+    return list(
+        DataLoader(FirstBatches(loaders), batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    )

@@ -1,0 +1,151 @@
+"""Mixed precision trains: every method, with and without microbatches, and every shipped recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from loader_jobs import loader_of, prepared_by_a_worker
+from method_stubs import RECIPE, RECIPES, build
+from torch import Tensor, nn
+
+from counterpoint import methods, recipes
+from counterpoint.data.loader import Loader
+from counterpoint.methods.arm import Arm
+from counterpoint.recipes import override
+from counterpoint.training import checkpoint as checkpoints
+from counterpoint.training.loop import Progress, fit
+from counterpoint.training.precision import Precision
+from counterpoint.types import Batch
+from fixtures.open_clip import CONFIG
+from fixtures.tiny import TinyData
+
+every = pytest.mark.parametrize("name", methods.names())
+
+
+class Given(Loader):
+    """A loader that has prepared its batch before."""
+
+    given: Batch
+
+    def batch(self, step: int) -> Batch:
+        return self.given
+
+
+def one_step(name: str, given: Batch, **changes: Any) -> tuple[float, dict[str, Tensor | None]]:
+    """Return the loss of a step of a method and the gradients that it took."""
+    method = build(name)
+    recipe = override(RECIPES.get(name, RECIPE), {"batch_size": 8, "steps": 1, **changes})
+    loader, told = loader_of(method, Given), list[Progress]()
+    loader.given = given
+    fit(method, loader, recipe, accelerator="cpu", on_step=told.append)
+    return told[0].loss, {k: p.grad for k, p in method.named_parameters()}
+
+
+def joined(gradients: dict[str, Tensor | None]) -> Tensor:
+    return torch.cat([g.flatten() for g in gradients.values() if g is not None])
+
+
+@every
+def test_a_step_of_every_method_is_that_of_float32(name: str) -> None:
+    given = loader_of(build(name)).batch(0)
+    loss, gradients = one_step(name, given)
+    whole = joined(gradients)
+    for precision, microbatch in (("32", 3), ("bf16-mixed", 0), ("bf16-mixed", 3)):
+        other, found = one_step(name, given, precision=precision, microbatch=microbatch)
+        rounding = 2**-12 if precision == "32" else 2**-4  # half of a number's 24 and 8 bits
+        # Twice that for whitening, which divides by small variances.
+        assert other == pytest.approx(loss, rel=2 * rounding, abs=rounding)
+        assert [k for k, g in found.items() if g is None] == [k for k, g in gradients.items() if g is None]
+        assert torch.cosine_similarity(joined(found), whole, dim=0) > 1 - rounding
+    # The first scale of float16 is too large for many, so that their gradients overflow and are not taken.
+    other, _ = one_step(name, given, precision="16-mixed")
+    assert other == pytest.approx(loss, rel=2**-5, abs=2**-5)
+
+
+@pytest.mark.slow
+def test_a_worker_prepares_the_batch_of_every_method() -> None:
+    loaders = [loader_of(build(name)) for name in methods.names()]
+    for loader, given in zip(loaders, prepared_by_a_worker(loaders), strict=True):
+        own = loader.batch(0)
+        assert torch.equal(given.ids, own.ids)
+        assert given.views.keys() == own.views.keys()
+        assert all(torch.equal(given[view], own[view]) for view in own.views)
+
+
+@pytest.fixture(scope="module")
+def tiny_towers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Towers of the kinds that the recipes for GPUs name, of a few thousand weights."""
+    import open_clip
+
+    file = tmp_path_factory.mktemp("open_clip") / "tiny-pair.json"
+    file.write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(file)
+    return {"image": "timm:test_resnet", "text": "open_clip:tiny-pair", "image_size": 32}
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_step_of_every_recipe(name: str, tiny_towers: dict[str, Any]) -> None:
+    recipe = recipes.load(name)
+    changes: dict[str, Any] = {f"widths.{key}": max(value // 64, 4) for key, value in recipe.widths}
+    # Under float16 the first steps find a scale that does not overflow, and move nothing.
+    changes |= {"steps": 6 if recipe.precision == "16-mixed" else 1, "batch_size": 8, "workers": 0}
+    if recipe.towers.image != "cnn":
+        changes |= {f"towers.{key}": value for key, value in tiny_towers.items()}
+    small = override(recipe, changes)
+    data, told = TinyData(), list[Progress]()
+    arm = "clip-rocket" if name.startswith("rocket") else "slip"  # those of the recipes' own commands
+    captions = [data.captions(row)[0] for row in data.splits.train]
+    method = Arm.parse(arm).build(small, captions, seed=0)
+    before = {k: p.detach().clone() for k, p in method.named_parameters() if p.requires_grad}
+    loader = loader_of(method, size=method.image_tower.size, augmentation=small.augmentation)
+    fit(method, loader, small, accelerator="cpu", on_step=told.append)
+    assert len(told) == small.steps
+    after = dict(method.named_parameters())
+    assert not any(torch.equal(value, after[k]) for k, value in before.items() if value.ndim > 1)
+
+
+class TestPrecision:
+    def test_an_overflow_of_float16_is_not_taken_and_lowers_the_scale(self) -> None:
+        weight = nn.Parameter(torch.ones(1))
+        optimizer, precision = torch.optim.SGD([weight], lr=1.0), Precision("16-mixed", torch.device("cpu"))
+        scale = precision.scaler.get_scale()
+        for factor, expected in ((1.0, 0.0), (1e-6, 1.0)):
+            optimizer.zero_grad()
+            with precision.autocast():
+                loss = (weight.half() * 60_000.0 * factor).float().sum()
+            precision.backward(loss)
+            before = weight.item()
+            precision.step(optimizer, 0.0)
+            assert weight.item() == pytest.approx(before - expected * 60_000.0 * factor, rel=1e-3)
+            assert precision.scaler.get_scale() == scale / 2
+
+    def test_gradients_are_clipped_by_their_own_norm_and_not_the_scaled_one(self) -> None:
+        weight = nn.Parameter(torch.zeros(2))
+        optimizer, precision = torch.optim.SGD([weight], lr=1.0), Precision("16-mixed", torch.device("cpu"))
+        precision.backward((weight * torch.tensor([0.3, 0.4])).sum())
+        precision.step(optimizer, 1.0)
+        torch.testing.assert_close(weight.detach(), torch.tensor([-0.3, -0.4]))
+        optimizer.zero_grad()
+        precision.backward((weight * torch.tensor([3.0, 4.0])).sum())
+        precision.step(optimizer, 1.0)
+        torch.testing.assert_close(weight.detach(), torch.tensor([-0.9, -1.2]), rtol=1e-5, atol=0)
+
+    def test_the_scale_is_part_of_a_checkpoint(self, tmp_path: Path) -> None:
+        module, cpu = nn.Linear(1, 1), torch.device("cpu")
+        stopped, goes_on = Precision("16-mixed", cpu), Precision("16-mixed", cpu)
+        optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+        stopped.backward(module(torch.tensor([1e38])).sum())
+        stopped.step(optimizer, 0.0)
+        checkpoints.save(tmp_path, 1, module, optimizer, stopped.scaler)
+        saved = checkpoints.load(tmp_path)
+        assert saved is not None
+        checkpoints.restore(saved, module, optimizer, goes_on.scaler)
+        assert (
+            goes_on.scaler.get_scale()
+            == stopped.scaler.get_scale()
+            < Precision("16-mixed", cpu).scaler.get_scale()
+        )
