@@ -74,7 +74,7 @@ class Pairs(PairedData):
         records = list(read_records(Path(source)))
         if not records:
             raise ValueError(f"{source} holds no pairs")
-        self._pictures = Pictures.of([record.picture for record in records], size)
+        self._pictures = Pictures([record.picture for record in records], size)
         digests, broken = self._pictures.digests, self._pictures.unreadable
         if len(broken) > _BROKEN_ALLOWED * len(records):
             named = "; ".join(f"{records[i].picture}: {reason}" for i, reason in list(broken.items())[:3])

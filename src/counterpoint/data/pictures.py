@@ -3,76 +3,145 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+import time
+import warnings
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 
-from .cache import cache_folder, writing
+from .cache import CacheError
 from .decode import decode
+from .kept import Kept, mapped
 from .sources import StoredFile
+
+_AT_ONCE = 64  # files whose pixels wait in memory to be kept
+_THREADS = 16
+_PATIENCE = 1.0  # seconds before a progress bar is shown
 
 
 @final
-@dataclass(frozen=True, eq=False)
 class Pictures:
-    """The decoded pictures of some files.
+    """The decoded pictures of some files, mapped from the cache and never in memory as a whole.
+
+    A picture is known by the digest of its file's bytes: one that is new, changed, or lost from the cache is decoded
+    alone, and one that cannot be decoded is not tried again.
+
+    Args:
+        files: the pictures.
+        size: side of the decoded squares, in pixels.
+        digests: of the files' bytes, where they are known.
 
     Attributes:
         size: side of the pictures in pixels.
         digests: of each file's bytes; empty for a file that could not be read.
         unreadable: a file's position to why it is no picture.
+
+    Raises:
+        CacheError: the cache folder does not hold all of them, and cannot be written.
     """
 
-    size: int
-    digests: Sequence[str]
-    unreadable: Mapping[int, str]
-    _pixels: np.ndarray
+    def __init__(self, files: Sequence[StoredFile], size: int, digests: Sequence[str] = ()) -> None:
+        self.size, self._files = size, files
+        self.digests: list[str] = []
+        self.unreadable: dict[int, str] = {}
+        with Kept(size) as kept:
+            for digest, reason in _read(files, digests or [""] * len(files), kept):
+                if reason is not None:
+                    self.unreadable[len(self.digests)] = reason
+                self.digests.append(digest)
+        self._blocks = [(block.path, block.shape) for block in kept.blocks]
+        self._places = np.array([kept.place(digest) for digest in self.digests], np.int32).reshape(-1, 2)
+        self._mapped: dict[int, np.ndarray] = {}
 
-    @classmethod
-    def of(cls, files: Sequence[StoredFile], size: int) -> Pictures:
-        """Read the files, and decode those that the cache does not hold.
-
-        Raises:
-            CacheError: the cache folder cannot be written.
-        """
-        digests: list[str] = [""] * len(files)
-        unreadable: dict[int, str] = {}
-
-        def digest(index: int) -> None:
-            try:
-                digests[index] = hashlib.blake2b(files[index].read_bytes(), digest_size=16).hexdigest()
-            except OSError as error:
-                unreadable[index] = error.strerror or str(error)
-
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(digest, range(len(files))))
-        key = hashlib.blake2b("".join([str(size), *digests]).encode(), digest_size=12).hexdigest()
-        path = cache_folder() / "pairs" / f"{key}.npy"
-        if path.exists() and not unreadable:
-            return cls(size, digests, unreadable, np.load(path, mmap_mode="r+"))
-        pictures = np.zeros((len(files), 3, size, size), dtype=np.uint8)
-
-        def keep(index: int) -> None:
-            if index in unreadable:
-                return
-            try:
-                pictures[index] = decode(files[index].read_bytes(), size)
-            except Exception as error:
-                unreadable[index] = str(error)
-
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(keep, range(len(files))))
-        if not unreadable:
-            with writing(path) as part, part.open("wb") as file:
-                np.save(file, pictures)
-        return cls(size, digests, unreadable, pictures)
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_mapped": {}}  # another process maps the files itself
 
     def images(self, positions: Int[np.ndarray, " n"]) -> UInt8[Tensor, "n 3 size size"]:
-        """Return the pictures of some files by their positions."""
-        return torch.from_numpy(self._pixels[positions])
+        """Return the pictures of some files by their positions.
+
+        Raises:
+            CacheError: the cache was emptied since they were decoded.
+        """
+        found = np.zeros((len(positions), 3, self.size, self.size), np.uint8)
+        blocks, rows = self._places[positions].T
+        for number in np.unique(blocks).tolist():
+            chosen = np.flatnonzero(blocks == number)
+            found[chosen] = self._map(number)[rows[chosen]]
+        return torch.from_numpy(found)
+
+    def _map(self, number: int) -> np.ndarray:
+        if number not in self._mapped:
+            path, shape = self._blocks[number]
+            try:
+                self._mapped[number] = mapped(path, shape)
+            except (OSError, ValueError) as error:
+                raise CacheError(
+                    f"{path} was removed while it was in use: run the same command again"
+                ) from error
+        return self._mapped[number]
+
+    def sized(self, size: int) -> Pictures:
+        """Return the same pictures decoded to squares of another size.
+
+        Raises:
+            ValueError: if a file is not what it was.
+        """
+        other = Pictures(self._files, size, self.digests)
+        for position, file in enumerate(self._files):
+            same = (position in other.unreadable) == (position in self.unreadable)
+            if not same or other.digests[position] != self.digests[position]:
+                raise ValueError(f"{file} changed while it was in use: run the same command again")
+        return other
+
+
+def _read(
+    files: Sequence[StoredFile], digests: Sequence[str], kept: Kept
+) -> Iterator[tuple[str, str | None]]:
+    """Decode those files that are not kept, and yield each one's digest and, if it is no picture, the reason."""
+
+    def one(file: StoredFile, digest: str) -> tuple[str, np.ndarray | str | None]:
+        if digest in kept:
+            return digest, None
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            return "", error.strerror or str(error)
+        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        if digest in kept:
+            return digest, None
+        try:
+            return digest, decode(data, kept.size)
+        except Exception as error:  # whatever a decoder raises is why there is no picture
+            return digest, " ".join(str(error).split()) or type(error).__name__
+
+    starts = range(0, len(files), _AT_ONCE)
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is in its reason
+        for start in _with_bar(starts, f"Reading {len(files):,} pictures"):
+            part = slice(start, start + _AT_ONCE)
+            for digest, result in pool.map(one, files[part], digests[part]):
+                if not digest:
+                    yield "", str(result)
+                    continue
+                if result is not None:
+                    kept.add(digest, result)
+                yield digest, kept.reason(digest)
+
+
+def _with_bar(steps: Sequence[int], title: str) -> Iterator[int]:
+    """Yield the steps, with a progress bar on a terminal once they have taken a while."""
+    began = time.monotonic()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=len(steps), visible=False)
+        for done, step in enumerate(steps):
+            progress.update(task, completed=done, visible=time.monotonic() - began > _PATIENCE)
+            yield step

@@ -1,0 +1,220 @@
+"""The decoded pictures in the cache: each decoded once, right after every accident, and never in memory as a whole."""
+
+from __future__ import annotations
+
+import errno
+import json
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from counterpoint import files as files_module
+from counterpoint.data import kept, pictures
+from counterpoint.data.cache import CacheError
+from counterpoint.data.decode import decode
+from counterpoint.data.pictures import Pictures
+
+SIZE, COUNT = 8, 12
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def paths(tmp_path: Path, cache: Path) -> list[Path]:
+    return [draw(tmp_path / f"{number}.png", number) for number in range(COUNT)]
+
+
+def draw(path: Path, number: int) -> Path:
+    rng = np.random.default_rng(number)
+    Image.fromarray(rng.integers(0, 256, (10, 10, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes to which something was decoded, in order."""
+    sizes: list[int] = []
+
+    def counted(data: bytes, size: int) -> np.ndarray:
+        sizes.append(size)
+        return decode(data, size)
+
+    monkeypatch.setattr(pictures, "decode", counted)
+    return sizes
+
+
+def right(found: Pictures, paths: list[Path]) -> bool:
+    whole = np.stack([decode(path.read_bytes(), found.size) for path in paths])
+    return bool((found.images(np.arange(len(paths))).numpy() == whole).all())
+
+
+def test_a_picture_is_decoded_once(paths: list[Path], decoded: list[int], tmp_path: Path) -> None:
+    assert right(Pictures(paths, SIZE), paths)
+    assert len(decoded) == COUNT
+    more = [draw(tmp_path / "new.png", 99), *reversed(paths)]
+    shutil.copy(paths[0], tmp_path / "same.png")
+    assert right(Pictures([*more, tmp_path / "same.png"], SIZE), [*more, paths[0]])
+    assert len(decoded) == COUNT + 1
+
+
+def test_a_picture_that_is_none_is_remembered_and_the_others_stay(
+    paths: list[Path], decoded: list[int]
+) -> None:
+    paths[3].write_bytes(b"not a picture")
+    paths[5].unlink()
+    for _ in range(2):
+        found = Pictures(paths, SIZE)
+        assert found.unreadable == {
+            3: "not a picture of a kind that is read",
+            5: "No such file or directory",
+        }
+        assert right_but(found, paths, {3, 5})
+        assert len(decoded) == COUNT - 1
+
+
+def right_but(found: Pictures, paths: list[Path], unreadable: set[int]) -> bool:
+    rows = [row for row in range(len(paths)) if row not in unreadable]
+    whole = np.stack([decode(paths[row].read_bytes(), SIZE) for row in rows])
+    return bool((found.images(np.array(rows)).numpy() == whole).all())
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def foreign(path: Path) -> None:
+    np.save(path, np.zeros((COUNT, 3, SIZE, SIZE), np.uint8))
+
+
+def another_shape(path: Path) -> None:
+    np.save(path, np.zeros((COUNT, SIZE), np.float32))
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def junk(path: Path) -> None:
+    path.with_suffix(".json").write_text("[]")
+
+
+def half(path: Path) -> None:
+    beside = path.with_suffix(".json")
+    beside.write_text(beside.read_text()[:50])
+
+
+def less(path: Path) -> None:
+    beside = path.with_suffix(".json")
+    plain = json.loads(beside.read_text())
+    beside.write_text(json.dumps(plain | {"digests": plain["digests"][:-1]}))
+
+
+@pytest.mark.parametrize("harm", [cut, emptied, foreign, another_shape, gone, junk, half, less])
+def test_a_damaged_file_is_noticed_and_made_again(
+    paths: list[Path], decoded: list[int], cache: Path, harm: Callable[[Path], None]
+) -> None:
+    Pictures(paths, SIZE)
+    (block,) = cache.rglob("*.npy")
+    harm(block)
+    assert right(Pictures(paths, SIZE), paths)
+    assert len(decoded) == 2 * COUNT
+    assert right(Pictures(paths, SIZE), paths)
+    assert len(decoded) == 2 * COUNT
+
+
+def test_a_cache_that_was_copied_is_as_good(paths: list[Path], decoded: list[int], cache: Path) -> None:
+    Pictures(paths, SIZE)
+    shutil.move(cache, cache.with_name("moved"))
+    shutil.copytree(cache.with_name("moved"), cache, copy_function=shutil.copyfile)
+    assert right(Pictures(paths, SIZE), paths)
+    assert len(decoded) == COUNT
+
+
+def test_a_full_cache_serves_where_nothing_can_be_written(
+    paths: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Pictures(paths[:-1], SIZE)
+
+    @contextmanager
+    def read_only(path: Path) -> Iterator[Path]:
+        raise OSError(errno.EROFS, "Read-only file system")
+        yield path
+
+    monkeypatch.setattr(files_module, "writing", read_only)
+    found = Pictures(paths[:-1], SIZE)
+    assert right(found, paths[:-1])
+    assert not found._map(0).flags.writeable
+    found.images(np.array([0]))[:] = 0  # what is given out is the caller's own
+    assert right(found, paths[:-1])
+    with pytest.raises(CacheError, match="COUNTERPOINT_CACHE"):
+        Pictures(paths, SIZE)
+
+
+@pytest.mark.parametrize(("stop", "lost"), [(KeyboardInterrupt, 0), (RuntimeError, 3)])
+def test_what_is_decoded_before_the_end_stays(
+    paths: list[Path],
+    decoded: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    stop: type[BaseException],
+    lost: int,
+) -> None:
+    """Ctrl-C keeps everything; a kill, all whole blocks: here of four pictures."""
+    monkeypatch.setattr(kept, "_BYTES", 4 * 3 * SIZE * SIZE)
+    monkeypatch.setattr(pictures, "_AT_ONCE", 1)
+    read = Path.read_bytes
+
+    def stopping(path: Path) -> bytes:
+        if path == paths[7]:
+            raise stop
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", stopping)
+        with pytest.raises(stop):
+            Pictures(paths, SIZE)
+    assert len(decoded) == 7
+    assert right(Pictures(paths, SIZE), paths)
+    assert len(decoded) == COUNT + lost
+
+
+def test_pictures_stay_on_disk(paths: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = 3 * SIZE * SIZE
+    monkeypatch.setattr(kept, "_BYTES", 4 * one)
+    found = Pictures(paths, SIZE)
+    assert [np.load(path, mmap_mode="r").nbytes for path in cache.rglob("*.npy")] == [4 * one] * 3
+    assert right(found, paths)
+    assert len(pickle.dumps(found.sized(8 * SIZE))) < 8 * 8 * one  # all twelve in less than one takes
+    assert right(pickle.loads(pickle.dumps(found)), paths)
+
+
+def test_another_size_is_decoded_from_the_files(paths: list[Path], decoded: list[int]) -> None:
+    small = Pictures(paths, SIZE)
+    large = small.sized(2 * SIZE)
+    assert right(large, paths)
+    assert decoded == [SIZE] * COUNT + [2 * SIZE] * COUNT
+    assert right(small.sized(2 * SIZE), paths)
+    assert len(decoded) == 2 * COUNT
+    draw(paths[4], 77)
+    with pytest.raises(ValueError, match=r"4\.png changed while it was in use"):
+        small.sized(3 * SIZE)
+
+
+def test_a_cache_that_is_emptied_meanwhile_is_told(paths: list[Path], cache: Path) -> None:
+    found = Pictures(paths, SIZE)
+    shutil.rmtree(cache)
+    with pytest.raises(CacheError, match="removed while it was in use: run the same command again"):
+        found.images(np.array([0]))
