@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from inspect import unwrap
 from typing import Any
@@ -23,9 +24,11 @@ from rank_jobs import (
 )
 from rank_pool import RankPool
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from counterpoint import objectives
 from counterpoint.pairwise import Objective, evaluate_with
+from counterpoint.pairwise.guard import SecondDerivative
 from counterpoint.pairwise.reduce import known
 
 every = pytest.mark.parametrize("case", CASES, ids=str)
@@ -50,14 +53,67 @@ def test_is_the_formula_of_its_card(case: Case) -> None:
     assert_same(value_and_gradients(case, objective, inputs), loops)
 
 
+def contiguous(t: Tensor) -> Tensor:
+    return t
+
+
+def turned(t: Tensor) -> Tensor:
+    """The same numbers, the last axis outermost in memory: as of a convolution's map, or of sequences first."""
+    axes = tuple(reversed(range(t.ndim)))
+    return t.permute(axes).contiguous().permute(axes)
+
+
+def spaced(t: Tensor) -> Tensor:
+    """The same numbers, with others between them."""
+    return torch.stack([t, torch.zeros_like(t)], -1)[..., 0]
+
+
 @every_pairwise
-@pytest.mark.parametrize("tile", [1, 4, (3, 5), (7, 2), 64], ids=str)
-def test_tiles_do_not_change_value_or_gradients(case: Case, tile: Any) -> None:
+@pytest.mark.parametrize(
+    ("tile", "layout"),
+    [((1, 3), contiguous), (4, turned), ((3, 5), spaced), ((7, 2), contiguous), (64, turned)],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_neither_tiles_nor_strides_change_value_or_gradients(
+    case: Case, tile: Any, layout: Callable[[Tensor], Tensor]
+) -> None:
     objective, inputs = case.build(), case.example()
     with evaluate_with("dense"):
         dense = value_and_gradients(case, objective, inputs)
+    leaves = case.leaves(inputs)
     with evaluate_with("tiled", tile=tile):
-        assert_same(value_and_gradients(case, objective, inputs), dense)
+        loss = call(objective, case.each(leaves, layout))
+    assert_same(gradients(loss, objective, leaves), dense)
+
+
+@every_pairwise
+def test_a_checkpoint_changes_nothing(case: Case) -> None:
+    objective = case.build().evaluated("tiled", 3)
+    inputs = case.example()
+    plain = value_and_gradients(case, objective, inputs)
+    given = case.leaves(inputs)
+    loss = checkpoint(lambda: call(objective, given), use_reentrant=False)
+    assert_same(gradients(loss, objective, given), plain)
+
+
+@every_pairwise
+def test_second_derivatives_are_right_or_refused(case: Case) -> None:
+    objective, inputs = case.build(), case.leaves(case.example(n=3, d=2))
+    wanted = [t for t in [*flatten(inputs), *objective.parameters()] if t.requires_grad]
+
+    def curvature() -> tuple[Tensor, list[Tensor]]:
+        loss = call(objective, inputs)
+        first = torch.autograd.grad(loss, wanted, create_graph=True, allow_unused=True)
+        return gradients(
+            torch.stack([g.square().sum() for g in first if g is not None]).sum(), objective, inputs
+        )
+
+    dense = curvature()
+    if not case.stop_gradient:
+        assert torch.autograd.gradgradcheck(lambda *_: call(objective, inputs), wanted, fast_mode=True)
+    objective.evaluated("tiled", 2)
+    with suppress(SecondDerivative):  # not raised where what tiles found carries no gradient
+        assert_same(curvature(), dense)
 
 
 @every

@@ -7,6 +7,7 @@ import torch
 
 from counterpoint import objectives
 from counterpoint.pairwise import check_values, paired, validating
+from counterpoint.pairwise.inputs import softplus
 
 
 def test_half_precision_is_raised_and_the_rest_left_alone() -> None:
@@ -28,12 +29,21 @@ def test_half_precision_is_raised_and_the_rest_left_alone() -> None:
         (torch.ones(4, 2, dtype=torch.long), "text must be a floating-point tensor, got torch.int64"),
         (torch.ones(3, 2), r"image is \(4, 2\) but text is \(3, 2\)"),
         (torch.ones(4, 3), r"image is \(4, 2\) but text is \(4, 3\)"),
+        (torch.ones(4, 2, dtype=torch.float64), "image is torch.float32 but text is torch.float64: convert"),
         (torch.ones(4, 2, device="meta"), "image is on cpu but text is on meta"),
     ],
 )
 def test_shapes_are_always_checked(bad: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         paired(image=torch.ones(4, 2), text=bad)
+
+
+def test_softplus_is_exact_where_pytorchs_is_the_identity() -> None:
+    x = torch.linspace(-60, 60, 241, dtype=torch.float64, requires_grad=True)
+    ours, exact = softplus(x), -torch.nn.functional.logsigmoid(-x)
+    torch.testing.assert_close(ours, exact, rtol=1e-15, atol=0)
+    of_ours, of_exact = (torch.autograd.grad(y.sum(), x)[0] for y in (ours, exact))
+    torch.testing.assert_close(of_ours, of_exact, rtol=1e-15, atol=0)
 
 
 def test_values_are_checked_on_request() -> None:

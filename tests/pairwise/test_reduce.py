@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from counterpoint.pairwise import LogSumExp, PairwiseObjective, Sum, Tile, TopK, WholeRow, evaluate_with
 from counterpoint.pairwise import reduce as reduce_module
+from counterpoint.pairwise.guard import SecondDerivative
 from counterpoint.pairwise.reduce import reduce
 
 EVALUATORS = ["dense", "tiled", "distributed"]
@@ -50,6 +51,18 @@ def test_a_captured_module_parameter_is_named_by_its_path(evaluator: Any) -> Non
 
     with pytest.raises(ValueError, match=r"'self\.head\.bias'"), evaluate_with(evaluator, tile=2):
         Careless()(*tensors(5))
+
+
+def test_a_gradient_of_tiles_refuses_to_be_differentiated_again_and_says_what_does_not() -> None:
+    x, y = tensors(5, 5)
+    for terms in (
+        lambda tile: {"row": {"a": LogSumExp(tile.dot())}, "column": {"b": LogSumExp(tile.dot())}},
+        lambda tile: {"total": {"a": Sum(tile.dot().exp())}},  # its gradients are taken in the forward sweep
+    ):
+        r = reduce(terms, rows={"z": x}, columns={"z": y}, evaluator="tiled", tile=2)
+        loss = r.row.a.sum() + r.column.b.sum() if vars(r.row) else r.total.a
+        with pytest.raises(SecondDerivative, match=r'create_graph=True asks for: .*evaluate_with\("dense"\)'):
+            torch.autograd.grad(loss, x, create_graph=True)
 
 
 @every_evaluator

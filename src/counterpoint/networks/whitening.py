@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..pairwise import moments
+from ..pairwise import guard, moments
 from ..pairwise.inputs import full
 from ..pairwise.ranks import Ranks
 
@@ -98,7 +98,7 @@ class _InverseRoot(torch.autograd.Function):
         return inverse_root
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @guard.first_order("take detach=True, which makes the whitening a constant")
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         root, vectors = ctx.saved_tensors
         one, other = root[..., :, None], root[..., None, :]

@@ -231,18 +231,19 @@ class _Reduce(torch.autograd.Function):
         return tuple(out)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @guard.first_order('evaluate the objective densely, loss.evaluated("dense") or evaluate_with("dense")')
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         problem: Problem = ctx.problem
         need = [bool(g) for g in ctx.needs_input_grad[1:]]
+        kept = ctx.saved_tensors  # read once: under torch.utils.checkpoint a second look is an error
         if ctx.one_sweep:
-            grad, saved = grads[ctx.learned], iter(ctx.saved_tensors)
+            grad, saved = grads[ctx.learned], iter(kept)
             if grad is None:
                 return (None,) * (len(need) + 1)
             if grad.ndim == 0:
                 grad = problem.ranks.total(grad)
             return (None, *(_scaled(next(saved), grad) if g else None for g in need))
-        tensors, flat = list(ctx.saved_tensors[: ctx.inputs]), iter(ctx.saved_tensors[ctx.inputs :])
+        tensors, flat = list(kept[: ctx.inputs]), iter(kept[ctx.inputs :])
         incoming = iter(grads)
         results: dict[Key, list[Tensor]] = {}
         cotangents: dict[Key, list[Tensor | None]] = {}
@@ -250,7 +251,7 @@ class _Reduce(torch.autograd.Function):
             results[key] = [next(flat) for _ in range(size)]
             cotangents[key] = [_everyones(problem, key[0], next(incoming)) for _ in range(size)]
         shared_exponential = fused.Backward(results, cotangents)
-        gradients = [torch.zeros_like(t) if g else None for t, g in zip(tensors, need, strict=True)]
+        gradients = _sums(tensors, need)
         with torch.autocast(tensors[0].device.type, enabled=False):
             for block in problem.blocks(tensors, need, gradients):
                 with torch.enable_grad():
@@ -338,7 +339,7 @@ def _total_sweep(
     problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]
 ) -> tuple[list[Tensor], list[Tensor], int]:
     """A single total sum over all tiles and ranks, and its gradients."""
-    gradients = [torch.zeros_like(t) if g else None for t, g in zip(tensors, need, strict=True)]
+    gradients = _sums(tensors, need)
     total: Tensor | None = None
     for block in problem.blocks(tensors, need, gradients):
         with torch.enable_grad():
@@ -362,7 +363,7 @@ def _row_sweep(
     The gradient is the mean, by softmax weight, of the logits' gradients. It is kept as the sum is, as if divided
     by the exponential of the largest logit so far.
     """
-    means = [torch.zeros_like(t) if g else None for t, g in zip(tensors, need, strict=True)]
+    means = _sums(tensors, need)
     states: dict[Key, State] = {}
     last: dict[Key, Reduction] = {}
     learned: Key | None = None
@@ -401,6 +402,15 @@ def _row_sweep(
         problem.layout[key] = (type(last[key]), len(result))
         results += result
     return results, [_scaled(mean, share) for mean in means if mean is not None], place
+
+
+def _sums(tensors: Sequence[Tensor], need: Sequence[bool]) -> list[Tensor | None]:
+    """Return zeros to add gradients to, contiguous whatever the inputs are: products add to views of them."""
+    contiguous = torch.contiguous_format
+    return [
+        torch.zeros_like(t, memory_format=contiguous) if g else None
+        for t, g in zip(tensors, need, strict=True)
+    ]
 
 
 def _scaled(tensor: Tensor, by: Tensor) -> Tensor:

@@ -1,16 +1,20 @@
-"""The trap that loses a gradient in silence, made an error.
+"""The traps that lose a gradient in silence, made errors.
 
 Tiles are recomputed on detached pieces of the named tensors, so a parameter that a tile's terms merely
 capture from outside would receive no gradient. A walk over the graph of the first tile finds every such
-tensor.
+tensor. And gradients that were computed tile by tile are constants to whoever differentiates them again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from functools import wraps
+from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
+
+Backward: TypeAlias = Callable[..., Any]
 
 
 def check(terms: Callable[..., Any], tensors: Iterable[Tensor], inputs: Collection[Tensor]) -> None:
@@ -37,6 +41,37 @@ def check(terms: Callable[..., Any], tensors: Iterable[Tensor], inputs: Collecti
                 "shared, so its gradient would be lost: name it there and read it from the tile"
             )
         todo += [following for following, _ in node.next_functions if following is not None]
+
+
+class SecondDerivative(RuntimeError):
+    """A gradient of tiles was to be differentiated again; the message says how to have that."""
+
+
+def first_order(instead: str) -> Callable[[Backward], Backward]:
+    """Refuse ``create_graph=True`` in a backward pass whose result has no derivative of its own.
+
+    PyTorch's ``once_differentiable`` does so only where the incoming gradient requires one, which that of a mean does
+    not; elsewhere second derivatives would miss this part of the graph without a word.
+
+    Args:
+        instead: how to get them, the end of the message.
+
+    Raises:
+        SecondDerivative: by the backward pass.
+    """
+
+    def refusing(backward: Backward) -> Backward:
+        @wraps(backward)
+        def checked(ctx: Any, *gradients: Tensor | None) -> Any:
+            if torch.is_grad_enabled():
+                raise SecondDerivative(
+                    f"this gradient cannot be differentiated again, as create_graph=True asks for: {instead}"
+                )
+            return backward(ctx, *gradients)
+
+        return checked
+
+    return refusing
 
 
 class _Leaf:

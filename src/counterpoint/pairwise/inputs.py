@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,7 +23,7 @@ def paired(**named: Tensor) -> tuple[Tensor, ...]:
         named: tensors ``(B, d)`` under the names that an error shall use.
 
     Raises:
-        ValueError: if one is not a floating ``(B, d)`` with B, d ≥ 1, or their shapes or devices differ;
+        ValueError: if one is not a floating ``(B, d)`` with B, d ≥ 1, or their shapes, types or devices differ;
             inside `validating` also for NaN, infinities and zero rows.
 
     >>> paired(image=torch.ones(3, 2), text=torch.ones(2, 2))
@@ -43,6 +44,10 @@ def paired(**named: Tensor) -> tuple[Tensor, ...]:
             )
         if tensor.device != named[first].device:
             raise ValueError(f"{first} is on {named[first].device} but {name} is on {tensor.device}")
+        if full(tensor).dtype != full(named[first]).dtype:
+            raise ValueError(
+                f"{first} is {named[first].dtype} but {name} is {tensor.dtype}: convert one to the other's type"
+            )
     if _VALIDATING.get():
         check_values(**named)
     return tuple(full(tensor) for tensor in named.values())
@@ -101,6 +106,15 @@ def validating() -> Iterator[None]:
         yield
     finally:
         _VALIDATING.reset(token)
+
+
+def softplus(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Return ``log(1 + exp x)`` to the last digit of float64, where PyTorch's is x itself from 20 on, off by 2e-9.
+
+    >>> softplus(torch.tensor([21.0], dtype=torch.float64)).item() - 21.0 > 0
+    True
+    """
+    return F.softplus(x, threshold=40.0)
 
 
 def dot(x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:

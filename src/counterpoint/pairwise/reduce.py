@@ -45,6 +45,9 @@ class Reduced:
 def evaluate_with(evaluator: Evaluator, *, tile: TileSize | None = None) -> Iterator[None]:
     """Everything reduced inside uses this evaluator (and tile), whatever the objectives say.
 
+    It holds in this thread alone, not in threads started inside, and what ``torch.utils.checkpoint`` computes again in
+    a backward pass after the block is not inside: there ``evaluated`` of the objective is the way.
+
     >>> from counterpoint.objectives import NTXent
     >>> x, y = torch.eye(4), torch.eye(4)
     >>> with evaluate_with("tiled", tile=3):
@@ -108,9 +111,10 @@ def reduce(
         bags: how many vectors a row and a column hold, where each pair of these has a similarity.
 
     Returns:
-        The results, differentiable (once, where tiled) in every tensor named.
+        The results, differentiable in every tensor named; tiled ones once, and by backward passes alone.
 
     Raises:
+        RuntimeError: where a tiled result is to be differentiated twice (``create_graph=True``).
         ValueError: for mismatched lengths, for terms that use a differentiable tensor that is not named, and
             for anything but rows to reduce where columns are the same on every rank.
     """

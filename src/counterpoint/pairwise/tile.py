@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import recording
+from . import guard, recording
 
 NEG = float("-inf")
 """The logit of a pair that takes no part."""
@@ -74,7 +74,9 @@ class Tile:
         right: Tensor = getattr(self.column, column or row)
         sums = self._sums.get(id(left)), self._sums.get(id(right))
         if left.ndim == 3:
-            bags = [None if t is None else t.flatten(0, 1) for t in sums]
+            bags = [
+                None if t is None else t.view(-1, t.shape[-1]) for t in sums
+            ]  # a copy would lose what is added
             product = _product(left.flatten(0, 1), right.flatten(0, 1), *bags)
             return product.view(*left.shape[:2], *right.shape[:2]).transpose(1, 2)
         return recording.matrix(_product(left, right, *sums), left, right)
@@ -125,7 +127,7 @@ class _Product(torch.autograd.Function):
         return left @ right.T
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @guard.first_order("evaluate the objective densely")
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         left, right = ctx.saved_tensors
         found: list[Tensor | None] = [None, None]

@@ -83,7 +83,6 @@ class _Chosen(torch.autograd.Function):
         return values.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         bank, indices = ctx.saved_tensors
         there = grad * (indices >= 0)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...pairwise.inputs import dot, paired
+from ...pairwise.inputs import dot, paired, softplus
 from ...pairwise.objective import Objective
 from ...pairwise.temperature import Temperature
 from .infonce import InfoNCE
@@ -69,6 +68,6 @@ class CountToTen(Objective):
         if counting is not None and counting.shape != image.shape[:1]:
             raise ValueError(f"counting must be one per row, ({len(image)},), got {tuple(counting.shape)}")
         gap = self.infonce.temperature.scale(dot(image, counterfactual) - dot(image, text))
-        count = self.mean(F.softplus(gap), None if counting is None else counting.to(gap.dtype))
+        count = self.mean(softplus(gap), None if counting is None else counting.to(gap.dtype))
         clip: Tensor = self.infonce(image, text)
         return clip + self.weight * count

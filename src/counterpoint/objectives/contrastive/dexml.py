@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ...pairwise.inputs import paired
+from ...pairwise.inputs import paired, softplus
 from ...pairwise.objective import PairwiseObjective
 from ...pairwise.reduce import Reduced, Terms
 from ...pairwise.reductions import LogSumExp, Reduction, Sum, WholeRow
@@ -132,8 +132,7 @@ class DecoupledSoftmax(LabelObjective):
         r = self.over_labels(negatives, queries, labels_z, **masks)
 
         def against_them(tile: Tile) -> dict[str, dict[str, Reduction]]:
-            logits = tile.dot()
-            log_p = logits - torch.logaddexp(logits, tile.row.negatives[:, None])
+            log_p = F.logsigmoid(tile.dot() - tile.row.negatives[:, None])
             return {"row": {"log_p": Sum(torch.where(positives(tile), log_p, 0.0))}}
 
         r = self.over_labels(against_them, queries, labels_z, **masks, negatives=r.row.negatives)
@@ -235,11 +234,13 @@ def log_soft_top_k(
             above = torch.sigmoid(alpha * (x + middle)).sum(1, keepdim=True) > k
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         threshold = (low + high) / 2
-    inside = torch.sigmoid(alpha * (x + threshold))
-    slope = (alpha * inside * (1 - inside)).sum(1, keepdim=True).detach()
-    total = inside.sum(1, keepdim=True)
-    # Adds nothing to the value, and to the gradient dt/dx_j = −σ'_j / Σ σ'.
-    threshold = threshold - (total - total.detach()) / slope.clamp_min(torch.finfo(x.dtype).tiny)
+    # Newton's steps from the solution add nothing to its value. One gives it its gradient, dt/dx_j = −σ'_j / Σ σ', two
+    # its second derivatives.
+    for _ in range(2):
+        inside = torch.sigmoid(alpha * (x + threshold))
+        slope = (alpha * inside * (1 - inside)).sum(1, keepdim=True)
+        total = inside.sum(1, keepdim=True)
+        threshold = threshold - (total - total.detach()) / slope.clamp_min(torch.finfo(x.dtype).tiny)
     return F.logsigmoid(alpha * (x + threshold))
 
 
@@ -338,7 +339,7 @@ class OneVsAll(LabelObjective):
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits = tile.dot()
             wrong = torch.where(positives(tile), -logits, logits)
-            return {"total": {"all": Sum(F.softplus(wrong))}}
+            return {"total": {"all": Sum(softplus(wrong))}}
 
         r = self.over_labels(terms, queries, labels_z, targets=targets)
         total: Tensor = self.ranks.sum(r.total.all)

@@ -39,6 +39,9 @@ class DiHT(PairwiseObjective):
         ValueError: for α ≤ 0 (without the positive it is another loss: see `DCL`), β < 0, or embeddings that
             do not pair up.
 
+    CoVR's code, often taken for a reference, normalises the weights of x→y over the wrong side (a sum that drops its
+    axis), and so gives other values.
+
     Source: Radenovic et al., "Filtering, Distillation, and Hard Negatives for Vision-Language Pre-Training"
     (2023), arXiv 2301.02280.
 

@@ -69,7 +69,7 @@ class ItemState(nn.Module):
             numbers[slot] = new[order].to(numbers.dtype)
 
     def _find(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        slot = torch.searchsorted(self.ids, ids)
+        slot = torch.searchsorted(self.ids, ids.contiguous())
         return slot, self.ids[slot] == ids
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -119,6 +119,9 @@ class ISogCLR(PairwiseObjective):
     Raises:
         ValueError: for an option out of its range, embeddings that do not pair up, or ids that are not one
             integer per row.
+
+    The authors' code for two modalities counts the positive among the negatives of g (its mask of the diagonal is not
+    used) and lets s start at γ g instead of g; here it is the paper's.
 
     Source: Qiu et al., "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic
     Temperature Individualization" (2023), arXiv 2305.11965; SogCLR: Yuan et al., "Provable Stochastic

@@ -36,7 +36,7 @@ class MACL(PairwiseObjective):
 
     Args:
         temperature: τ_0 > 0.
-        alpha: α in [0, 1], how far the temperature follows; the authors' code has 1.
+        alpha: α in [0, 1], how far the temperature follows; the authors' code leaves it open.
         threshold: A_0 in [0, 1], the alignment at which τ is τ_0.
         reweight: whether V is other than 1.
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ...pairwise.inputs import paired
+from ...pairwise.inputs import paired, softplus
 from ...pairwise.objective import PairwiseObjective
 from ...pairwise.reductions import Sum
 from ...pairwise.temperature import Temperature
@@ -87,7 +86,7 @@ class SigLIP(PairwiseObjective):
             if ids is not None or tile.on_diagonal:
                 positive = tile.i == tile.j if ids is None else tile.same("id")
                 logits = torch.where(positive, -logits, logits)
-            return {"total": {"all": Sum(F.softplus(logits))}}
+            return {"total": {"all": Sum(softplus(logits))}}
 
         r = self.reduce(terms, rows={"z": x, **side}, columns={"z": y, **side}, shared={"bias": bias})
         loss: Tensor = r.total.all / self.count(x)
