@@ -131,7 +131,7 @@ def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--count", "0"], "--count 0: at least one scene"),
+        (["--count", "0"], "--count must be at least 1, got 0"),
         (["--preset", "basic,train=5", "--count", "10"], "both say how many to train on"),
         (["--preset", "basic,objects=30"], "objects: must be at most 25, got 30"),
         (["--preset", "cooccurrence,strength=2"], "strength: must be at most 1.0, got 2"),

@@ -112,8 +112,25 @@ def test_finished_runs_are_not_repeated_and_a_study_can_grow(quick: dict[str, An
 
 def test_another_study_in_the_folder(quick: dict[str, Any]) -> None:
     compare("clip", seeds=1, **quick)
-    with pytest.raises(OtherStudy, match=r"it differs in margin.*another folder"):
-        compare("clip", seeds=1, margin=0.2, **quick)
+    with pytest.raises(OtherStudy, match=r"it differs in budget.*another folder"):
+        compare("clip", seeds=1, budget="images", **quick)
+
+
+def test_the_margin_is_the_reports_and_locks_no_folder(quick: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="margin must be greater than 0, got 0"):
+        compare("clip", seeds=1, margin=0.0, **quick)
+    assert not quick["folder"].exists(), "refused before anything is trained"
+    heard = Heard()
+    compare("clip", seeds=1, **quick)
+    before = (quick["folder"] / "runs" / "clip" / "seed-0" / "scores.json").stat().st_mtime_ns
+    assert compare("clip", seeds=1, margin=0.2, listener=heard, **quick).summary["margin"] == 0.2
+    assert (quick["folder"] / "runs" / "clip" / "seed-0" / "scores.json").stat().st_mtime_ns == before
+    plain = yaml.safe_load((quick["folder"] / "study.yaml").read_text())
+    (quick["folder"] / "study.yaml").write_text(yaml.safe_dump({**plain, "margin": 0.0}))
+    with pytest.raises(ValueError, match=r"study\.yaml: margin must be greater than 0, got 0"):
+        again(quick["folder"])
+    assert again(quick["folder"], margin=0.02).summary["margin"] == 0.02
+    assert again(quick["folder"]).summary["margin"] == 0.02, "the study keeps it"
 
 
 def test_an_arm_that_fails_is_reported_and_counted(quick: dict[str, Any], tmp_path: Path) -> None:
@@ -211,7 +228,7 @@ def test_two_at_a_time_give_the_same_numbers(quick: dict[str, Any], monkeypatch:
     ("arms", "message"),
     [
         (("clpi",), "did you mean 'clip'"),
-        (("clip", "clip"), "arm given twice"),
+        (("clip", "clip"), "arms must differ from each other, got 'clip' more than once"),
         ((), "at least one arm"),
         (("clip,ssl_wieght=3",), "option of clip"),
     ],

@@ -1,35 +1,145 @@
-"""What several commands share: parsing into a dataclass, and recipes given by name plus changes."""
+"""What several commands share: a form filled from the command line."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import tyro
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
+from ..forms import Derived, Flat, Positional, Typed, fields_of, validated
+from ..recipes import Recipe
 from ..recipes import load as load_recipe
 
 T = TypeVar("T")
 
+_POSITIONAL: Any = tyro.conf.Positional  # which a type checker takes for an annotation
 
-def parse(form: type[T], arguments: Sequence[str], command: str) -> T:
-    """Fill a dataclass from the command line.
 
-    Where the dataclass has a ``recipe`` (a name or a file) and ``options`` (a Recipe), the named recipe gives the
-    defaults of the options, so that ``--recipe gpu --optimizer.lr 1e-3`` changes one number of that recipe.
+def parse(
+    form: type[T], arguments: Sequence[str], command: str, defaults: Mapping[str, object] | None = None
+) -> T:
+    """Fill a form from the command line.
+
+    A `Recipe` in it is given as ``--recipe NAME`` and single changes: the named recipe gives the defaults of its
+    options, so that ``--recipe gpu --optimizer.lr 1e-3`` changes one number of that recipe.
+
+    Args:
+        form: a pydantic dataclass.
+        arguments: the words after the command.
+        command: the command's name, for messages.
+        defaults: defaults that take the place of the form's own, by option.
+
+    Raises:
+        ValueError: for a value that an option cannot take.
+        SystemExit: after ``--help``, and for words that are no options.
     """
-    words, program = [*arguments], f"counterpoint {command}"
-    if not {"recipe", "options"} <= {field.name for field in dataclasses.fields(form)}:  # type: ignore[arg-type]
-        return tyro.cli(form, args=words, prog=program)
-    default = form(options=load_recipe(_value(arguments, "--recipe") or "cpu"))  # type: ignore[call-arg]
-    return tyro.cli(form, args=words, prog=program, default=default)
+    recipe = load_recipe(value_of(arguments, "--recipe") or "cpu")
+    shown = _shown(form, {**(defaults or {}), "recipe": recipe})
+    given: object = tyro.cli(shown, args=[*arguments], prog=f"counterpoint {command}")
+    return validated(form, _values(form, given), partial(_option, form))
 
 
-def _value(arguments: Sequence[str], flag: str) -> str | None:
+def value_of(arguments: Sequence[str], flag: str) -> str | None:
+    """Return the value of an option as it was typed, before anything is parsed."""
     for position, word in enumerate(arguments):
         if word == flag and position + 1 < len(arguments):
             return arguments[position + 1]
         if word.startswith(f"{flag}="):
             return word.partition("=")[2]
     return None
+
+
+def _shown(form: type, defaults: Mapping[str, object]) -> type:
+    """Return the form as tyro fills it: the same options, without constraints.
+
+    tyro builds the parts of a form one after another, and where one refuses its values it prints many lines that do
+    not name the option. Filled without constraints and then checked as a whole, each fault is one line.
+    """
+    rows: list[tuple[str, Any, Any]] = []
+    for name, field in _asked(form):
+        typed = _mark(field, Typed)
+        kind: Any = typed.kind if typed else field.annotation
+        told = tyro.conf.arg(help=field.description)
+        if _is_form(kind):
+            start = defaults.get(name, field.get_default(call_default_factory=True))
+            inner = _shown(kind, vars(start) if isinstance(start, BaseModel) else defaults)
+            if kind is Recipe:
+                rows.append((name, Annotated[str, told], "cpu"))
+            told = tyro.conf.arg(name="") if _flat(field) else told
+            whole = (
+                dataclasses.field()
+                if start is PydanticUndefined
+                else dataclasses.field(default_factory=inner)
+            )
+            rows.append((_filled(name, kind), Annotated[inner, told], whole))
+            continue
+        if _mark(field, Positional):
+            kind = _POSITIONAL[kind]
+        default = defaults.get(name, field.get_default(call_default_factory=True))
+        if typed:
+            default = default if typed.default is None else typed.default
+            default = str(default) if isinstance(default, Path) else default
+        stands = dataclasses.field() if default is PydanticUndefined else dataclasses.field(default=default)
+        rows.append((name, Annotated[kind, told], stands))
+    shown = dataclasses.make_dataclass(form.__name__, rows, frozen=True, kw_only=True)
+    shown.__doc__ = form.__doc__
+    return shown
+
+
+def _values(form: type, given: Any) -> dict[str, object]:
+    """Return what tyro has filled in, by the fields of the form."""
+    found: dict[str, object] = {}
+    for name, field in _asked(form):
+        if not _is_form(field.annotation):
+            found[name] = getattr(given, name)
+            continue
+        kind = _kind(field)
+        parts = _values(kind, getattr(given, _filled(name, kind)))
+        # A recipe's keys alone could be meant as changes of another one.
+        found[name] = validated(Recipe, parts, partial(_option, Recipe)) if kind is Recipe else parts
+    return found
+
+
+def _option(form: type, name: str) -> str:
+    """Return an option as it is typed, from the dotted name of its field.
+
+    The options of a flat part are named without the part, and the part itself has no name.
+    """
+    first, _, rest = name.partition(".")
+    field = fields_of(form)[first]
+    if _flat(field):
+        return _option(_kind(field), rest) if rest else ""
+    return first if _mark(field, Positional) else f"--{name.replace('_', '-')}"
+
+
+def _filled(name: str, kind: object) -> str:
+    """Return the field that tyro fills: a recipe's name has that of the recipe."""
+    return f"{name}_changes" if kind is Recipe else name
+
+
+def _asked(form: type) -> list[tuple[str, FieldInfo]]:
+    return [(name, field) for name, field in fields_of(form).items() if _mark(field, Derived) is None]
+
+
+def _kind(field: FieldInfo) -> type:
+    assert isinstance(field.annotation, type)
+    return field.annotation
+
+
+def _is_form(kind: object) -> bool:
+    return isinstance(kind, type) and (issubclass(kind, BaseModel) or hasattr(kind, "__pydantic_fields__"))
+
+
+def _flat(field: FieldInfo) -> bool:
+    return field.annotation is Recipe or _mark(field, Flat) is not None
+
+
+def _mark(field: FieldInfo, kind: type[T]) -> T | None:
+    return next((mark for mark in field.metadata if isinstance(mark, kind)), None)

@@ -6,48 +6,31 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
+from pydantic.dataclasses import dataclass as form
 
-from ..recipes import Recipe
-from .arguments import parse
+from ..forms import FORM, Count, Flat, Folder
+from ..study.design import Design, check_names
+from .arguments import parse, value_of
 from .terminal import Terminal
 
 if TYPE_CHECKING:
     from ..study.cost import ArmCost
-    from ..study.design import Design
     from ..study.presets import Preset
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Compare:
     """Train several methods under one recipe, evaluate them on the same examples, say which differences are real."""
 
-    arms: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
-    open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
+    study: Annotated[Design, Flat()]
     preset: str | None = None
     """A published protocol (counterpoint list presets): its arms, tasks and budget, where none are given."""
-    data: str = "emoji"
-    """emoji (:artist, :stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file."""
-    seeds: int = 3
-    """How many seeds each arm is run with. From 5 on, verdicts can be more than suggestive."""
-    recipe: str = "cpu"
-    """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
-    budget: Literal["steps", "images", "time"] | None = None
-    """What every arm gets the same of: optimiser steps (unless given), passes through the image tower, or time."""
-    tune: int = 0
-    """Trials per arm of a random search on validation (learning rate, temperature, loss weight)."""
-    margin: float = 0.01
-    """Differences within ± this are called equivalent."""
-    tasks: tuple[str, ...] = ()
-    """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as the data has labels for them."""
-    out: Path | None = None
+    out: Folder = None
     """The study's folder; the same command with the same folder goes on where it stopped. runs/… unless given."""
-    jobs: int | None = None
+    jobs: Count | None = None
     """Runs at a time, each with its share of the cores; unless given, one on a GPU, up to four on a CPU."""
     diagnose: bool = False
     """Look inside the first run of every arm too (see: counterpoint diagnose); the report links the pages."""
@@ -55,55 +38,47 @@ class Compare:
     """Print what it will cost, and stop."""
     json: bool = False
     """Print the summary as JSON instead of tables."""
-    options: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(Compare, arguments, "compare")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ValueError(
             "compare starts its own processes; start it without torchrun, which is for counterpoint train"
         )
-    # Names are checked before torch is loaded, so that a typo is answered at once.
-    from ..methods.arm import Arm
     from ..study.presets import find
 
-    preset = find(given.preset) if given.preset else None
-    arms = given.arms or (preset.arms if preset else ())
-    for arm in arms:
-        Arm.parse(arm)
+    named = value_of(arguments, "--preset")
+    preset = find(named) if named else None
+    given = parse(
+        Compare, arguments, "compare", {"arms": preset.arms, "budget": preset.budget} if preset else None
+    )
+    design = given.study
+    check_names(design)  # before torch is loaded, so that a typo is answered at once
 
     console = Terminal(stderr=given.json)
     with console.status("loading torch"):
         from ..data import load as load_data
-        from ..study.study import DryRun, compare
+        from ..study.study import DryRun, conduct
     from .progress import StudyProgress
 
     def on_cost(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str, int]) -> bool:
         console.print(cost_table(design, costs, steps))
         return not given.dry_run
 
-    show_data_report(console, given.data, given.options.towers.image_size)
-    tasks = given.tasks
-    if preset and not tasks:
-        tasks = preset.tasks_for(load_data(given.data, given.options.towers.image_size))
-        left = [task for task in preset.tasks if task not in tasks]
-        console.print(f"{preset.name}: {', '.join(tasks)}", highlight=False)
+    image_size = design.recipe.towers.image_size
+    show_data_report(console, design.data, image_size)
+    if preset and not design.tasks:
+        design = replace(design, tasks=preset.tasks_for(load_data(design.data, image_size)))
+        left = [task for task in preset.tasks if task not in design.tasks]
+        console.print(f"{preset.name}: {', '.join(design.tasks)}")
         if left:
-            console.print(f"left out, as the data has nothing for them: {', '.join(left)}", highlight=False)
-    console.print(f"preparing {given.data} and timing a few steps of each arm …", highlight=False)
+            console.print(f"left out, as the data has nothing for them: {', '.join(left)}")
+    console.print(f"preparing {design.data} and timing a few steps of each arm …")
     with StudyProgress(console) as progress:
         try:
-            study = compare(
-                *arms,
-                data=given.data,
-                seeds=given.seeds,
-                recipe=given.options,
-                budget=given.budget or (preset.budget if preset else "steps"),
-                tune=given.tune,
-                margin=given.margin,
-                tasks=tasks,
-                folder=given.out,
+            study = conduct(
+                design,
+                given.out,
                 jobs=given.jobs,
                 diagnose=given.diagnose,
                 listener=progress,
@@ -128,7 +103,7 @@ def show_data_report(console: Any, source: str, image_size: int) -> None:
     with console.status(f"reading {source}"):
         found = data.load(source, image_size).findings()
     for title, line in found.items():
-        console.print(f"{title}: {line}", highlight=False, soft_wrap=True)
+        console.print(f"{title}: {line}", soft_wrap=True)
 
 
 def cost_table(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str, int]) -> Any:
@@ -184,9 +159,9 @@ def show(console: Any, study: Any) -> None:
 
     console.print(leaderboard(study.summary))
     for sentence in study.sentences:
-        console.print(f"• {sentence}", highlight=False)
+        console.print(f"• {sentence}")
     for warning in study.summary["warnings"]:
-        console.print(f"! {warning}", style="yellow", highlight=False)
-    console.print(f"\nreport: {study.report}", highlight=False, soft_wrap=True)
+        console.print(f"! {warning}", style="yellow")
+    console.print(f"\nreport: {study.report}", soft_wrap=True)
     winner = study.summary["winner"]
-    console.print(f"use it: {winner['command']}", highlight=False, soft_wrap=True)
+    console.print(f"use it: {winner['command']}", soft_wrap=True)

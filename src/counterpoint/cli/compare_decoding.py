@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
+from pydantic.dataclasses import dataclass as form
 
+from ..forms import FORM, Count, Flat, Folder
+from ..study.decoding.design import DecodingDesign, check_names
 from .arguments import parse
 from .terminal import Terminal
 
@@ -18,38 +18,19 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..study.decoding.cost import Estimate
-    from ..study.decoding.design import DecodingDesign
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class CompareDecoding:
     """Ask one vision-language model the same questions, decoded by each method: does it help, and what does it cost?
 
     Plain sampling, and each method's plausibility rule with contrast 0, come by themselves.
     """
 
-    methods: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Methods (see: counterpoint list decoding), with options after commas: vcd,alpha=0.5; two at once: vcd+ritual."""
-    model: str = ""
-    """A vision-language model: a folder as transformers saves it, a name on the Hugging Face hub, or tiny-vlm."""
-    data: str = ""
-    """scenes:PRESET; questions:PATH, a CSV, JSONL or JSON file of your own with image, question, answer; …"""
-    tasks: tuple[str, ...] = ()
-    """pope, chair, answers, mme, sycophancy, multiple_choice, image_quality. Unless given, the first four, as far as
-    the data has what they ask about."""
-    seeds: int = 5
-    """How many seeds each arm samples with. From 5 on, verdicts can be more than suggestive."""
-    limit: int = 200
-    """Rows of each test set at most."""
-    temperature: float = 1.0
-    """Of the sampling; 0 takes the likeliest token."""
-    max_new_tokens: int = 64
-    """Where a reply is cut off."""
-    batch_size: int = 16
+    study: Annotated[DecodingDesign, Flat()]
+    batch_size: Count = 16
     """Prompts that are decoded at once."""
-    margin: float = 0.01
-    """Differences within ± this are called equivalent."""
-    out: Path | None = None
+    out: Folder = None
     """The study's folder; the same command with the same folder goes on where it stopped. runs/… unless given."""
     dry_run: bool = False
     """Print what it will cost, and stop."""
@@ -59,22 +40,10 @@ class CompareDecoding:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(CompareDecoding, arguments, "compare-decoding")
-    # Names are checked before torch is loaded, so that a typo is answered at once.
-    from ..evaluation.answering import ANSWERING
-    from ..study.decoding.arm import DecodingArm
-
-    for method in given.methods:
-        DecodingArm.parse(method)
-    for task in given.tasks:
-        ANSWERING.reference(task)
-    example = "counterpoint compare-decoding vcd lcd --model PATH --data scenes:cooccurrence"
-    for value, what in ((given.methods, "methods"), (given.model, "model"), (given.data, "data")):
-        if not value:
-            raise ValueError(f"which {what}? For example: {example}")
-
+    check_names(given.study)  # before torch is loaded, so that a typo is answered at once
     console = Terminal(stderr=given.json)
     with console.status("loading torch"):
-        from ..study.decoding.study import compare_decoding
+        from ..study.decoding.study import conduct
         from ..study.study import DryRun
     from .decoding_progress import DecodingProgress
 
@@ -82,23 +51,11 @@ def main(arguments: Sequence[str]) -> int:
         console.print(cost_table(design, costs))
         return not given.dry_run
 
-    console.print(f"loading {given.model} and timing a few replies of each arm …")
+    console.print(f"loading {given.study.model} and timing a few replies of each arm …")
     with DecodingProgress(console) as progress:
         try:
-            study = compare_decoding(
-                *given.methods,
-                model=given.model,
-                data=given.data,
-                tasks=given.tasks or None,
-                seeds=given.seeds,
-                limit=given.limit,
-                temperature=given.temperature,
-                max_new_tokens=given.max_new_tokens,
-                batch_size=given.batch_size,
-                margin=given.margin,
-                folder=given.out,
-                listener=progress,
-                on_cost=on_cost,
+            study = conduct(
+                given.study, given.out, batch_size=given.batch_size, listener=progress, on_cost=on_cost
             )
         except DryRun:
             return 0

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import tyro
+from pydantic.dataclasses import dataclass as form
 
+from ..forms import FORM, Count, Folder, Positional
 from .arguments import parse
 from .terminal import Terminal
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Data:
     """Show a data set as a picture, describe it in a table, or make scenes."""
 
-    action: tyro.conf.Positional[Literal["show", "describe", "make"]]
+    action: Annotated[Literal["show", "describe", "make"], Positional()]
     """show writes a picture; describe prints a table; make writes shards, and goes on where it was stopped."""
-    source: tyro.conf.Positional[str] = "emoji"
+    source: Annotated[str, Positional()] = "emoji"
     """emoji (:artist, :stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file."""
-    out: Path | None = None
+    out: Folder = None
     """Where show writes its PNG (DATA.png unless given), and make its shards."""
     json: bool = False
     """describe: print JSON instead of a table."""
     preset: str = ""
     """make scenes: which, with options after commas; basic unless given."""
-    count: int | None = None
+    count: Count | None = None
     """make scenes: how many to train on; validation and test are the preset's."""
     format: Literal["webdataset", "parquet"] = "webdataset"
     """make scenes: of the shards."""
@@ -81,8 +81,6 @@ def _make(given: Data, console: Terminal) -> int:
 
     spec = f"scenes:{named or given.preset or 'basic'}"
     if given.count is not None:
-        if given.count < 1:
-            raise ValueError(f"--count {given.count}: at least one scene to train on")
         if "train" in written(spec)[1]:
             raise ValueError(
                 f"--count {given.count} and {spec} both say how many to train on: give one of them"

@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-import tyro
+from pydantic.dataclasses import dataclass as form
 
+from ..forms import FORM, Folder, Positional
 from .arguments import parse
 from .terminal import Terminal
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Diagnose:
     """Look inside a trained run: spread, gap, attention, frequencies, layers, curvature, on one page."""
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[Path, Positional()]
     """A run folder."""
     data: str | None = None
     """Another data set to look at it with; the run's own unless given."""
-    out: Path | None = None
+    out: Folder = None
     """The folder for diagnosis.html and diagnosis.json; the run's own unless given."""
     json: bool = False
     """Print the numbers as JSON instead of sentences."""

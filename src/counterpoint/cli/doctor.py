@@ -7,16 +7,18 @@ import os
 import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
+from pydantic.dataclasses import dataclass as form
+
+from ..forms import FORM
 from ..registry import MissingPackage
 from .arguments import parse
 from .terminal import Terminal
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Doctor:
     """What is installed, which devices and threads there are, what is missing and the command that mends it."""
 

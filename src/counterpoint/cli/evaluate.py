@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import tyro
+from pydantic.dataclasses import dataclass as form
 
+from ..forms import FORM, Names, Positional
 from .arguments import parse
 from .terminal import Terminal
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from ..types import Scores
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Evaluate:
     """Evaluate a trained run, on its own data's test sets or on another data set's."""
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[Path, Positional()]
     """A run folder."""
     data: str | None = None
     """Another data set, or a copy of a benchmark (winoground:PATH, …); the run's own unless given."""
-    tasks: tuple[str, ...] = ()
+    tasks: Names = ()
     """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as data and model allow."""
     failures: Path | None = None
     """A folder for pictures of what the model got most wrong, one per test set and task."""

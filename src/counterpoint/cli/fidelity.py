@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydantic.dataclasses import dataclass as form
+
+from ..forms import FORM, Count, OutFolder
 from .arguments import parse
 from .terminal import Terminal
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Fidelity:
     """How often a vision-language model leaves the question's language when there is a picture, and where inside."""
 
@@ -23,11 +25,11 @@ class Fidelity:
     """Scenes to ask about."""
     languages: tuple[Literal["en", "de", "fr", "es"], ...] = ("en", "de", "fr", "es")
     """Of the questions; English is the control."""
-    rows: int = 100
+    rows: Count = 100
     """Test scenes that are asked about, at most."""
-    out: Path = Path("fidelity")
+    out: OutFolder = Path("fidelity")
     """The folder for fidelity.html and fidelity.json."""
-    max_new_tokens: int = 32
+    max_new_tokens: Count = 32
     """Where a reply is cut off."""
     json: bool = False
     """Print the numbers as JSON instead of sentences."""

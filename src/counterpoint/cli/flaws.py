@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic.dataclasses import dataclass as form
+
+from ..forms import FORM, Count, Natural, OutFolder
 from .arguments import parse
 from .terminal import Terminal
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Flaws:
     """What examples in context do to a vision-language model's hallucinations, abstention, compositionality …"""
 
@@ -22,15 +24,15 @@ class Flaws:
     """What it is asked about; its training rows give the examples."""
     axes: tuple[str, ...] = ()
     """hallucination, abstention, matching, selection, explanation, following; all that apply unless given."""
-    shots: tuple[int, ...] = (0, 4, 8)
+    shots: tuple[Natural, ...] = (0, 4, 8)
     """Numbers of examples; 0 is two without their pictures. No example at all comes by itself."""
-    seeds: int = 3
+    seeds: Count = 3
     """Draws of the examples."""
-    rows: int = 100
+    rows: Count = 100
     """Test rows that are asked about, at most."""
-    out: Path = Path("flaws")
+    out: OutFolder = Path("flaws")
     """The folder for flaws.html and flaws.json."""
-    max_new_tokens: int = 64
+    max_new_tokens: Count = 64
     """Where a reply is cut off."""
     json: bool = False
     """Print the numbers as JSON instead of sentences."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic.dataclasses import dataclass as form
 from rich.text import Text
 
+from ..forms import FORM, Count, NonNegative, Seed
 from .arguments import parse
 from .terminal import Terminal
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Generate:
     """Let a vision-language model reply about a picture, decoded by a method, and say what that cost."""
 
@@ -30,11 +31,11 @@ class Generate:
     """Put before the prompt ("I think it is red."): what the method lqcd takes off again."""
     sample: bool = False
     """Sample; else the likeliest token is taken."""
-    temperature: float = 1.0
+    temperature: NonNegative = 1.0
     """Of the sampling."""
-    max_new_tokens: int = 64
+    max_new_tokens: Count = 64
     """Where the reply is cut off."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the sampling, and of what the method draws by chance."""
     json: bool = False
     """Print the reply and its cost as JSON."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic.dataclasses import dataclass as form
+
+from ..forms import FORM, Count, Natural, OutFolder
 from .arguments import parse
 from .terminal import Terminal
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Lens:
     """Ask a vision-language model about a picture and see, word by word, what supports its reply, and where."""
 
@@ -24,13 +26,13 @@ class Lens:
     """What is asked."""
     reply: str | None = None
     """A reply to look at, in place of the model's own."""
-    layers: tuple[int, int] | None = None
+    layers: tuple[Natural, Natural] | None = None
     """Layer of the places and layer of the words; the middle of the language model unless given."""
     centred: bool = False
     """Take the picture's mean state off all states first."""
-    least: int = 1
+    least: Count = 1
     """Places that a box has at least."""
-    out: Path = Path("lens")
+    out: OutFolder = Path("lens")
     """The folder for lens.html, lens.png and lens.json."""
     json: bool = False
     """Print the numbers as JSON."""

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-import tyro
+from pydantic.dataclasses import dataclass as form
 
+from ..forms import FORM, Positional
 from .arguments import parse
 
 Kind = Literal["objectives", "methods", "tasks", "decoding", "presets", "recipes", "towers"]
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class List:
     """List what can be named on the command line."""
 
-    kind: tyro.conf.Positional[Kind]
+    kind: Annotated[Kind, Positional()]
     """Which kind of thing."""
     json: bool = False
     """Print a JSON list of names."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-import tyro
+from pydantic.dataclasses import dataclass as form
 
+from ..forms import FORM, Positional
 from .arguments import parse
 from .terminal import Terminal
 
 Status = Literal["planned", "implemented", "verified"]
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class ListPapers:
     """List the papers."""
 
@@ -29,11 +29,11 @@ class ListPapers:
     """Print a JSON list instead of a table."""
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class ShowPaper:
     """Show one paper: what it is, where it lives, what was measured."""
 
-    slug: tyro.conf.Positional[str]
+    slug: Annotated[str, Positional()]
     """The paper's name here (see: counterpoint papers list)."""
     json: bool = False
     """Print JSON instead of a page."""
@@ -42,11 +42,11 @@ class ShowPaper:
 FORMS: dict[str, type[ListPapers] | type[ShowPaper]] = {"list": ListPapers, "show": ShowPaper}
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Papers:
     """The papers: what each is, where it lives, what was measured."""
 
-    action: tyro.conf.Positional[Literal["list", "show"]] = "list"
+    action: Annotated[Literal["list", "show"], Positional()] = "list"
     """list: all papers, or those of a --status; show SLUG: one of them. Each has its own --help."""
 
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import tyro
+from pydantic.dataclasses import dataclass as form
 
+from ..forms import FORM, Margin, Positional
 from .arguments import parse
 from .terminal import Terminal
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Report:
     """Write a study's summary, tables and report again from its runs, and show them."""
 
-    study: tyro.conf.Positional[Path]
+    study: Annotated[Path, Positional()]
     """A study folder."""
+    margin: Margin | None = None
+    """Another margin: differences within ± this are called equivalent. The study keeps it."""
     json: bool = False
     """Print the summary as JSON instead of tables."""
 
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         from ..study.study import again
 
         decoding = kind_of(given.study) == "decoding"
-        study: Any = again_decoding(given.study) if decoding else again(given.study)
+        study: Any = (again_decoding if decoding else again)(given.study, given.margin)
     if given.json:
         json.dump(study.summary, sys.stdout, indent=2, ensure_ascii=False)
         print()

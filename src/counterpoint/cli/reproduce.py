@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import tyro
+from pydantic.dataclasses import dataclass as form
 
+from ..forms import FORM, Count, Positional
 from .arguments import parse
 from .terminal import Terminal
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from ..catalog.evidence import Evidence
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Reproduce:
     """Run the experiment that tests a paper's claim; the same command goes on where it stopped."""
 
-    slug: tyro.conf.Positional[str]
+    slug: Annotated[str, Positional()]
     """The paper (see: counterpoint papers list)."""
     quick: bool = False
     """A smoke run of seconds, whose numbers show nothing."""
-    jobs: int = 1
+    jobs: Count = 1
     """Training runs at a time, each in a process of its own."""
     out: Path | None = None
     """Where the evidence is written; evidence/SLUG.json unless given, and nowhere with --quick."""

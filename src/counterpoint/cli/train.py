@@ -6,12 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
+from pydantic.dataclasses import dataclass as form
 
+from ..forms import FORM, Folder, Names, Positional, Seed
 from ..recipes import Recipe
 from . import train_tiny_vlm as tiny_vlm
 from .arguments import parse
@@ -21,30 +22,29 @@ if TYPE_CHECKING:
     from ..training.run import Run
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class Train:
     """Train and evaluate one method; the same command goes on where it stopped.
 
     On several processes: torchrun --nproc-per-node N -m counterpoint train METHOD …; the batch is that of all.
     """
 
-    method: tyro.conf.Positional[str] = ""
+    method: Annotated[str, Positional()] = ""
     """A method, with options after commas (see: counterpoint list methods); tiny-vlm has options of its own."""
     data: str = "emoji"
     """emoji (:artist, :stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the initial weights, the order of the data and every view."""
-    recipe: str = "cpu"
+    recipe: Recipe = field(default_factory=Recipe)
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
-    tasks: tuple[str, ...] = ()
+    tasks: Names = ()
     """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as data and model allow."""
-    out: Path | None = None
+    out: Folder = None
     """The run's folder; runs/DATA-METHOD-SEED unless given."""
     resume: bool = True
     """Go on from the folder's last checkpoint. With --no-resume a folder that holds a run is an error."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
-    options: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -73,11 +73,11 @@ def main(arguments: Sequence[str]) -> int:
         raise OtherRun(
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
         )
-    what = Run(given.method, given.data, given.options, given.seed)
+    what = Run(given.method, given.data, given.recipe, given.seed)
     job = Job(what, folder, given.tasks or None)
     with joined() as ranks:
         console.quiet = ranks.rank > 0
-        show_data_report(console, given.data, given.options.towers.image_size)
+        show_data_report(console, given.data, given.recipe.towers.image_size)
         show_memory(console, what)
         with StudyProgress(console) as progress:
             progress.begin("training", [job])

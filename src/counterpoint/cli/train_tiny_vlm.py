@@ -6,12 +6,13 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from pydantic.dataclasses import dataclass as form
 
+from ..forms import FORM, Flat, Folder, Seed
 from ..recipes.tiny_vlm import TinyVLM
 from .arguments import parse
 from .terminal import Terminal
@@ -19,19 +20,19 @@ from .terminal import Terminal
 NAME = "tiny-vlm"
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class TrainTinyVLM:
     """Train the tiny vision-language model on scenes; the same command goes on where it stopped."""
 
     data: str = "scenes:companions"
     """scenes:PRESET; its dials are what the model learns."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the weights and of the order of the scenes."""
-    out: Path | None = None
+    out: Folder = None
     """The run's folder; runs/DATA-tiny-vlm-SEED unless given."""
     json: bool = False
     """Print where the model is and how it did as JSON."""
-    options: Annotated[TinyVLM, tyro.conf.arg(name="")] = field(default_factory=TinyVLM)
+    options: Annotated[TinyVLM, Flat()] = field(default_factory=TinyVLM)
 
 
 def main(arguments: Sequence[str]) -> int:

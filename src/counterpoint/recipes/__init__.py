@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
+from ..forms import validated
 from ..registry import unknown
 from .schema import Augmentation, Optimizer, Recipe, Towers, Widths
 
@@ -35,26 +35,35 @@ def load(source: str | os.PathLike[str] = "cpu") -> Recipe:
     """
     path = Path(source)
     if path.suffix in {".yaml", ".yml"}:
-        text, origin = path.read_text(encoding="utf-8"), str(path)
-    elif str(source) in names():
-        text, origin = (
-            files(__package__).joinpath(f"{source}.yaml").read_text(encoding="utf-8"),
-            f"recipe {source}",
-        )
-    else:
+        return parse(_read(path), str(path))
+    if str(source) not in names():
         raise unknown("recipe", str(source), names())
-    return parse(yaml.safe_load(text) or {}, origin)
+    shipped = files(__package__).joinpath(f"{source}.yaml").read_text(encoding="utf-8")
+    return parse(yaml.safe_load(shipped), f"recipe {source}")
+
+
+def _read(path: Path) -> Any:
+    """Read a YAML file of the user's."""
+    try:
+        return yaml.safe_load(path.read_bytes().decode()) or {}
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no recipe file {path}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no text in UTF-8 (byte {error.start}): a recipe is a YAML file"
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"{path}{line} cannot be read as YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from None
 
 
 def parse(values: Any, origin: str = "recipe") -> Recipe:
     """Validate the plain form of a recipe."""
     if not isinstance(values, Mapping):
         raise ValueError(f"{origin}: expected keys and values, got {type(values).__name__}")
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{origin}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return validated(Recipe, values, lambda name: f"{origin}: {name}")
 
 
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:

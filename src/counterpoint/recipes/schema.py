@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..forms import Count, Fraction, Natural, NonNegative, Positive
 from ..registry import unknown
 
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""Of an average that moves: the share that stays at every step."""
 
 
 class Section(BaseModel):
@@ -60,13 +60,13 @@ class Optimizer(Section):
     """AdamW; parameters with fewer than two axes are not decayed."""
 
     lr: Positive = 2e-3
-    beta1: Fraction = 0.9
-    beta2: Fraction = 0.98
+    beta1: Decay = 0.9
+    beta2: Decay = 0.98
     eps: Positive = 1e-8
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    weight_decay: NonNegative = 0.1
     warmup: Fraction = 0.1
     final_lr: Fraction = 0.01
-    clip_norm: Annotated[float, Field(ge=0)] = 1.0
+    clip_norm: NonNegative = 1.0
 
 
 class Augmentation(Section):
@@ -97,11 +97,11 @@ class Recipe(Section):
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation = Augmentation()
     batch_size: Count = 256
-    microbatch: Annotated[int, Field(ge=0)] = 0
+    microbatch: Natural = 0
     steps: Count = 400
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     checkpoint_every: Count = 100
     log_every: Count = 10
     validate_every: Count = 100
-    workers: Annotated[int, Field(ge=0)] = 0
-    threads: Annotated[int, Field(ge=0)] = 0
+    workers: Natural = 0
+    threads: Natural = 0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from .schema import Count, Fraction, Optimizer, Section
+from ..forms import Count, Fraction, NonNegative
+from .schema import Optimizer, Section
 
 
 class Transformer(Section):
@@ -41,7 +40,7 @@ class Language(Section):
     steps: Count = 4800
     batch: Count = 16
     tokens: Count = 160
-    grounding: Annotated[float, Field(ge=0)] = 0.5
+    grounding: NonNegative = 0.5
     optimizer: Optimizer = Optimizer(lr=1.5e-3, weight_decay=0.05, warmup=0.05)
 
 

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypedDict, TypeVar, runtime_checkable
 
 import yaml
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass as form
 
 from ..files import write_text
+from ..forms import FORM, Margin, Name, Names, Natural, Positional, Seeds, Typed, validated
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
-from ..training.run import Run
+
+if TYPE_CHECKING:
+    from ..training.run import Run
 
 T = TypeVar("T")
 AnyDesign = TypeVar("AnyDesign", bound="Claimant")
 Budget = Literal["steps", "images", "time"]
 FORMAT = 1
 """Version of the study folder. Folders of this and of earlier versions can be read."""
+
+
+_JOINED = {"arms", "seeds"}
+"""Parts of a design that a folder's study can get more of."""
+_REPORTED = {"margin"}
+"""Parts of a design that no run depends on: a finished study can be given others."""
 
 
 class OtherStudy(ValueError):
@@ -34,41 +46,54 @@ class ArmPlan:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Design:
-    """A study before it is run.
+def _recipe_of(value: object) -> object:
+    """Read a recipe that is given by its name or its file."""
+    if isinstance(value, str | os.PathLike):
+        return load_recipe(value)
+    if isinstance(value, Mapping):
+        raise ValueError(
+            "must be a recipe, its name or its file; change one by "
+            f"recipes.override(recipes.load('cpu'), {dict(value)})"
+        )
+    return value
 
-    Attributes:
-        arms: method specifications (``"clip"``, ``"slip,ssl_weight=0.5"``, ``"./my_loss.py:MyLoss"``).
-        data: a data set's name or a path.
-        seeds: the seeds every arm is run with.
-        recipe: the one recipe of all arms.
-        budget: what is made equal: optimiser steps, passes through the image tower, or training time.
-        tune: trials per arm of a random search on validation; 0 leaves the recipe as it is.
-        margin: differences within ± this are called equivalent (in the metric's own units).
-        tasks: evaluation tasks; all unless given.
+
+@form(frozen=True, config=FORM)
+class Design:
+    """A study before it is run, and the form of its options: the command line, Python and ``study.yaml`` fill it.
+
+    What the arms, the data, the recipe, the budget, the search and the seeds are makes the runs what they are. The
+    margin is read by the summary alone, and a finished study can be given another.
     """
 
-    arms: tuple[str, ...]
-    data: str = "emoji"
-    seeds: tuple[int, ...] = (0, 1, 2)
-    recipe: Recipe = field(default_factory=lambda: load_recipe("cpu"))
+    arms: Annotated[Names, Positional()] = ()
+    """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
+    open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
+    data: Name = "emoji"
+    """emoji (:artist, :stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file."""
+    seeds: Annotated[Seeds, Typed(int, 3)] = (0, 1, 2)
+    """How many seeds each arm is run with. From 5 on, verdicts can be more than suggestive."""
+    recipe: Annotated[Recipe, BeforeValidator(_recipe_of)] = field(default_factory=lambda: load_recipe("cpu"))
+    """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
     budget: Budget = "steps"
-    tune: int = 0
-    margin: float = 0.01
-    tasks: tuple[str, ...] = ("retrieval", "zero_shot", "probe", "shift")
+    """What every arm gets the same of: optimiser steps, passes through the image tower, or time."""
+    tune: Annotated[Natural, Field(strict=True)] = 0
+    """Trials per arm of a random search on validation (learning rate, temperature, loss weight)."""
+    margin: Margin = 0.01
+    """Differences within ± this are called equivalent."""
+    tasks: Names = ()
+    """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as the data has labels for them."""
 
     def __post_init__(self) -> None:
         if not self.arms:
             raise ValueError("a study needs at least one arm, for example: counterpoint compare clip slip")
         if not self.seeds:
             raise ValueError("a study needs at least one seed")
-        for kind, items in (("arm", self.arms), ("seed", self.seeds)):
-            if len(set(items)) != len(items):
-                raise ValueError(f"{kind} given twice in {list(items)}")
 
     def run(self, arm: str, seed: int, plan: ArmPlan) -> Run:
-        """The run of one arm and seed."""
+        """Return the run of one arm and seed."""
+        from ..training.run import Run
+
         recipe = override(self.recipe, {**plan.changes, "steps": plan.steps})
         return Run(with_options(arm, plan.options), self.data, recipe, seed)
 
@@ -86,19 +111,53 @@ class Design:
         }
 
     @classmethod
-    def read(cls, folder: Path) -> Design | None:
-        """The study of a folder, or None where there is none."""
+    def read(cls, folder: Path, margin: float | None = None) -> Design | None:
+        """Return the study of a folder, or None where there is none.
+
+        Args:
+            folder: the study's.
+            margin: another one than the study's own.
+        """
         plain = read_plain(folder, "training")
         if plain is None:
             return None
-        plain["recipe"] = parse(plain["recipe"], str(folder / "study.yaml"))
-        for key in ("arms", "seeds", "tasks"):
-            plain[key] = tuple(plain[key])
-        return cls(**plain)
+        path = folder / "study.yaml"
+        plain["recipe"] = parse(plain["recipe"], str(path))
+        if margin is not None:
+            plain["margin"] = margin
+        return validated(cls, plain, lambda name: f"{path}: {name}")
 
     def claim(self, folder: Path) -> Design:
         """Make a folder this study's; see `claim`."""
-        return claim(self, self.read(folder), folder)
+        return claim(self, self.read(folder, self.margin), folder)
+
+
+class DesignOptions(TypedDict, total=False):
+    """The options of a `Design` as Python gives them: a number for the first seeds, a name for a recipe."""
+
+    data: str | os.PathLike[str]
+    seeds: int | Sequence[int]
+    recipe: str | os.PathLike[str] | Recipe
+    budget: Budget
+    tune: int
+    margin: float
+    tasks: Sequence[str] | None
+
+
+def check_names(design: Design) -> None:
+    """Refuse arms and tasks that there are none of, without loading torch.
+
+    Raises:
+        UnknownName: for an unknown method or task; the message gives the nearest one.
+        ValueError: for an arm that cannot be read.
+    """
+    from ..evaluation import TASKS
+    from ..methods.arm import Arm
+
+    for arm in design.arms:
+        Arm.parse(arm)
+    for task in design.tasks:
+        TASKS.reference(task)
 
 
 @runtime_checkable
@@ -143,15 +202,17 @@ def read_plain(folder: Path, kind: str) -> dict[str, Any] | None:
 
 
 def merge(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign:
-    """A design with the arms and seeds that its folder already holds.
+    """Return a design with the arms and seeds that its folder already holds.
 
     Raises:
-        OtherStudy: if the folder holds a study that differs in more than its arms and seeds.
+        OtherStudy: if the folder holds a study of other runs.
     """
     if there is None:
         return design
     old, new = there.plain(), design.plain()
-    differing = [k for k, v in new.items() if k not in {"arms", "seeds"} and old.get(k) != v]
+    differing = [
+        key for key, value in new.items() if key not in _JOINED | _REPORTED and old.get(key) != value
+    ]
     if differing:
         raise OtherStudy(
             f"{folder} holds another study (it differs in {', '.join(differing)}): "
@@ -168,7 +229,7 @@ def claim(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign
     """Make a folder a design's; arms and seeds that it already holds stay in the study.
 
     Raises:
-        OtherStudy: if it holds a study that differs in more than its arms and seeds.
+        OtherStudy: if it holds a study of other runs.
         OSError: if it cannot be written.
     """
     merged = merge(design, there, folder)

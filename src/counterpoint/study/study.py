@@ -5,25 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, Unpack, runtime_checkable
 
 from ..data.source import load as load_data
 from ..evaluation import create, default_tasks
 from ..evaluation.task import check_data
 from ..files import write_json
+from ..forms import validated
 from ..methods.arm import Arm
-from ..recipes import Recipe
-from ..recipes import load as load_recipe
 from ..training.run import RunState
 from .cost import ArmCost, measure, steps_under
-from .design import ArmPlan, Budget, Design
+from .design import ArmPlan, Design, DesignOptions, check_names
 from .execute import Event, Job, execute
 from .runner import check_tasks
 from .summary import summarise
 from .tables import write_tables
 from .tuning import Trial, choose, trials
+
+OnCost: TypeAlias = Callable[[Design, Mapping[str, ArmCost], Mapping[str, int]], bool]
+"""Called with the design and every arm's cost and steps before a study starts; a False stops it there."""
 
 
 @runtime_checkable
@@ -92,58 +94,55 @@ class Study:
 
 def compare(
     *arms: str,
-    data: str = "emoji",
-    seeds: int | Sequence[int] = 3,
-    recipe: str | Recipe = "cpu",
-    budget: Budget = "steps",
-    tune: int = 0,
-    margin: float = 0.01,
-    tasks: Sequence[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
     diagnose: bool = False,
     listener: Listener | None = None,
-    on_cost: Callable[[Design, Mapping[str, ArmCost], Mapping[str, int]], bool] | None = None,
+    on_cost: OnCost | None = None,
+    **options: Unpack[DesignOptions],
 ) -> Study:
     """Train several methods under one recipe, evaluate them on the same examples, and say which differences are real.
 
     Args:
         arms: methods by name, with options after commas; pretrained towers; a user's own loss.
-        data: a data set's name or a path.
-        seeds: how many, or which.
-        recipe: a recipe or its name.
-        budget: what every arm gets the same of: ``"steps"``, ``"images"`` (passes) or ``"time"``.
-        tune: trials per arm of a random search on validation.
-        margin: differences within ± this count as equivalent.
-        tasks: evaluation tasks; unless given, the default ones that the data has labels for.
         folder: the study's folder; finished runs in it are not repeated. ``runs/DATA-ARMS`` unless given.
         jobs: runs at a time, each in a process with its share of the cores; unless given, one on a GPU and
             up to four on a CPU, where one thread a run is faster than several.
         diagnose: look inside the first finished run of every arm, and link the pages from the report.
         listener: told of every event.
         on_cost: told what the study will cost before it starts; a False stops it there.
+        options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``: the fields of
+            `counterpoint.study.Design`, which has their meanings and defaults. ``seeds`` says how many or which,
+            ``recipe`` is a recipe, its name or its file.
 
     Raises:
-        ValueError: for an unknown arm, data set or task, before anything is trained.
+        ValueError: for whatever can be known to be wrong before anything is trained.
         OtherStudy: if the folder holds another study.
+        DryRun: if ``on_cost`` said False.
     """
-    chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    design = Design(
-        arms=tuple(arms),
-        data=data,
-        seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
-        recipe=chosen,
-        budget=budget,
-        tune=tune,
-        margin=margin,
-        tasks=tuple(tasks or default_tasks(load_data(data, chosen.towers.image_size))),
-    )
+    design = validated(Design, {"arms": arms, **options})
+    return conduct(design, folder, jobs=jobs, diagnose=diagnose, listener=listener, on_cost=on_cost)
+
+
+def conduct(
+    design: Design,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    jobs: int | None = None,
+    diagnose: bool = False,
+    listener: Listener | None = None,
+    on_cost: OnCost | None = None,
+) -> Study:
+    """Carry out a study; see `compare`."""
+    check_names(design)
+    if not design.tasks:
+        design = replace(design, tasks=default_tasks(load_data(design.data, design.recipe.towers.image_size)))
     check(design)
     place = Path(folder) if folder is not None else default_folder(design)
     listener = listener or Silent()
     at_once = jobs if jobs is not None else default_jobs()
     plans_path = place / "plan.json"
-    known = _read_plans(plans_path) if Design.read(place) is not None else {}
+    known = _read_plans(plans_path) if Design.read(place, design.margin) is not None else {}
     if on_cost is not None or any(arm not in known for arm in design.arms):
         costs = measure(design)
         steps = steps_under(design, costs)
@@ -189,12 +188,19 @@ class DryRun(Exception):
     """The study was only to be planned."""
 
 
-def again(folder: str | os.PathLike[str]) -> Study:
-    """Summarise a study's finished runs anew and write its tables and report."""
+def again(folder: str | os.PathLike[str], margin: float | None = None) -> Study:
+    """Summarise a study's finished runs anew and write its tables and report.
+
+    Args:
+        folder: the study's.
+        margin: another margin of equivalence than before; the study keeps it.
+    """
     place = Path(folder)
-    design = Design.read(place)
+    design = Design.read(place, margin)
     if design is None:
         raise ValueError(f"{place} is not a study folder: it has no study.yaml")
+    if margin is not None:
+        design.claim(place)
     study = Study(place, summarise(place, design, _read_plans(place / "plan.json")))
     study.write()
     return study

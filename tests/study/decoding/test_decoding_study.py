@@ -167,11 +167,14 @@ def test_data_without_questions(quick: dict[str, Any], pairs: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": 0}, "at least one seed"),
-        ({"limit": 1}, "limit=1"),
-        ({"temperature": -1.0}, "temperature=-1.0"),
+        ({"seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"limit": 1}, "limit must be at least 2, got 1"),
+        ({"temperature": -1.0}, "temperature must be at least 0, got -1"),
+        ({"temperature": float("inf")}, "temperature must be a finite number"),
+        ({"margin": float("nan")}, "margin must be a finite number"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"tasks": ("poep",)}, "did you mean 'pope'"),
-        ({"tasks": ("pope", "pope")}, "task given twice"),
+        ({"tasks": ("pope", "pope")}, "tasks must differ from each other"),
     ],
 )
 def test_bad_input(changes: dict[str, Any], message: str, quick: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ...recipes.schema import Fraction
+from ...forms import Fraction
 from ...registry import unknown
 from .backgrounds import BACKGROUNDS
 from .compositions import colour_part

@@ -2,69 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass as form
+
+from ...forms import (
+    FORM,
+    Count,
+    Derived,
+    Margin,
+    Name,
+    Names,
+    NonNegative,
+    Positional,
+    Seeds,
+    Typed,
+    validated,
+)
 from .. import design as designs
 from .arm import PLAIN, DecodingArm, Role
 
 
-@dataclass(frozen=True)
+@form(frozen=True, config=FORM)
 class DecodingDesign:
-    """A study of decoding before it is run.
+    """A study of decoding before it is run, and the form of its options for the command line and Python.
 
     Attributes:
-        arms: the methods to be judged; their baselines come by themselves.
-        model: a path or a hub name of a vision-language model.
-        data: a data set's name or a path.
-        seeds: of the sampling, and of what methods draw by chance.
-        tasks: what is asked of the model.
-        limit: rows of each test set at most.
-        sampling: how every arm samples: ``temperature``, ``max_new_tokens``.
-        image_size: of the pictures, in pixels.
-        margin: differences within ± this are called equivalent (in the metric's own units).
+        image_size: the side of the pictures, in pixels; the model says it.
         weights: a mark of the model's weights, so that a study is not continued with others.
     """
 
-    arms: tuple[str, ...]
-    model: str
-    data: str
-    tasks: tuple[str, ...]
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    limit: int = 200
-    sampling: Mapping[str, float | int] = field(default_factory=dict)
-    image_size: int = 336
-    margin: float = 0.01
-    weights: str = ""
+    arms: Annotated[Names, Positional()] = ()
+    """Methods (see: counterpoint list decoding), with options after commas: vcd,alpha=0.5; two at once: vcd+ritual."""
+    model: Name = ""
+    """A vision-language model: a folder as transformers saves it, a name on the Hugging Face hub, or tiny-vlm."""
+    data: Name = ""
+    """scenes:PRESET; questions:PATH, a CSV, JSONL or JSON file of your own with image, question, answer; …"""
+    tasks: Names = ()
+    """pope, chair, answers, mme, sycophancy, multiple_choice, image_quality. Unless given, the first four, as far as
+    the data has what they ask about."""
+    seeds: Annotated[Seeds, Typed(int, 5)] = (0, 1, 2, 3, 4)
+    """How many seeds each arm samples with. From 5 on, verdicts can be more than suggestive."""
+    limit: Annotated[int, Field(ge=2, strict=True)] = 200
+    """Rows of each test set at most."""
+    temperature: NonNegative = 1.0
+    """Of the sampling; 0 takes the likeliest token."""
+    max_new_tokens: Annotated[Count, Field(strict=True)] = 64
+    """Where a reply is cut off."""
+    margin: Margin = 0.01
+    """Differences within ± this are called equivalent."""
+    image_size: Annotated[int, Derived()] = 336
+    weights: Annotated[str, Derived()] = ""
 
     def __post_init__(self) -> None:
-        if not set(self.arms) - {PLAIN}:  # which is in every study
-            raise ValueError(
-                "which methods? For example: counterpoint compare-decoding vcd lcd --model PATH "
-                "--data scenes:cooccurrence"
-            )
+        given = {
+            "methods": set(self.arms) - {PLAIN},
+            "model": self.model,
+            "data": self.data,
+        }  # plain is in every study
+        for what, value in given.items():
+            if not value:
+                raise ValueError(
+                    f"which {what}? For example: counterpoint compare-decoding vcd lcd --model PATH "
+                    "--data scenes:cooccurrence"
+                )
         if not self.seeds:
             raise ValueError("a study needs at least one seed")
-        if not self.tasks:
-            raise ValueError("a study needs at least one task")
-        if self.limit < 2:
-            raise ValueError(f"limit={self.limit}: give at least 2 rows of each test set")
-        if not self.sampling.get("temperature", 1.0) >= 0:
-            raise ValueError(f"temperature={self.sampling['temperature']}: must not be negative")
-        if self.margin <= 0:
-            raise ValueError(f"margin={self.margin}: must be positive")
-        for kind, items in (("arm", self.arms), ("seed", self.seeds), ("task", self.tasks)):
-            if len(set(items)) != len(items):
-                raise ValueError(f"{kind} given twice in {list(items)}")
+
+    @property
+    def sampling(self) -> dict[str, float | int]:
+        """How every arm samples."""
+        return {"temperature": self.temperature, "max_new_tokens": self.max_new_tokens}
 
     @cached_property
     def rules(self) -> dict[str, str | None]:
         """Each method's own rule alone, where it has one."""
         # Greedy search takes the likeliest token, which every rule keeps: there the rule alone is plain decoding.
-        greedy = self.sampling.get("temperature") == 0
+        greedy = self.temperature == 0
         found = {arm: None if greedy else DecodingArm.parse(arm).rule() for arm in self.arms}
         return {arm: None if rule is None else rule.spec for arm, rule in found.items()}
 
@@ -97,26 +116,59 @@ class DecodingDesign:
             "tasks": list(self.tasks),
             "seeds": list(self.seeds),
             "limit": self.limit,
-            "sampling": dict(self.sampling),
+            "sampling": self.sampling,
             "image_size": self.image_size,
             "margin": self.margin,
             "weights": self.weights,
         }
 
     @classmethod
-    def read(cls, folder: Path) -> DecodingDesign | None:
-        """The study of a folder, or None where there is none."""
+    def read(cls, folder: Path, margin: float | None = None) -> DecodingDesign | None:
+        """Return the study of a folder, or None where there is none.
+
+        Args:
+            folder: the study's.
+            margin: another one than the study's own.
+        """
         plain = designs.read_plain(folder, "decoding")
         if plain is None:
             return None
-        for key in ("arms", "seeds", "tasks"):
-            plain[key] = tuple(plain[key])
-        return cls(**plain)
+        plain |= plain.pop("sampling")
+        if margin is not None:
+            plain["margin"] = margin
+        return validated(cls, plain, lambda name: f"{folder / 'study.yaml'}: {name}")
 
     def joined(self, folder: Path) -> DecodingDesign:
         """With the arms and seeds that a folder already holds; see `counterpoint.study.design.merge`."""
-        return designs.merge(self, self.read(folder), folder)
+        return designs.merge(self, self.read(folder, self.margin), folder)
 
     def claim(self, folder: Path) -> DecodingDesign:
         """Make a folder this study's; see `counterpoint.study.design.claim`."""
-        return designs.claim(self, self.read(folder), folder)
+        return designs.claim(self, self.read(folder, self.margin), folder)
+
+
+class DecodingOptions(TypedDict, total=False):
+    """The options of a `DecodingDesign` as Python gives them; a number of seeds stands for the first ones."""
+
+    data: str | os.PathLike[str]
+    tasks: Sequence[str] | None
+    seeds: int | Sequence[int]
+    limit: int
+    temperature: float
+    max_new_tokens: int
+    margin: float
+
+
+def check_names(design: DecodingDesign) -> None:
+    """Refuse methods and tasks that there are none of, without loading torch.
+
+    Raises:
+        UnknownName: the message gives the nearest one.
+        ValueError: for a method that cannot be read.
+    """
+    from ...evaluation.answering import ANSWERING
+
+    for method in design.arms:
+        DecodingArm.parse(method)
+    for task in design.tasks:
+        ANSWERING.reference(task)

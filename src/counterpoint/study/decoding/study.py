@@ -5,28 +5,33 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, Unpack, runtime_checkable
 
 from ...data.base import PairedData
 from ...data.source import load as load_data
-from ...evaluation.answering import ANSWERING, DEFAULT_ANSWERING
+from ...evaluation.answering import DEFAULT_ANSWERING
 from ...evaluation.task import NotApplicable
 from ...files import write_json
+from ...forms import validated
 from ...training.run import environment
 from ..study import DryRun
 from ..tables import write_tables
 from . import model as models
 from .arm import DecodingArm
 from .cost import Estimate, estimate
-from .design import DecodingDesign
+from .design import DecodingDesign, DecodingOptions, check_names
 from .summary import summarise
 from .units import Tests, Unit, applies, carry_out, tests, units
 
 _SIDE = 96
 """Of the pictures, for a model that is given as a function, in pixels."""
+
+
+OnCost: TypeAlias = Callable[[DecodingDesign, Mapping[str, Estimate]], bool]
+"""Called with the design and what every arm has left to do before a study starts; a False stops it there."""
 
 
 @runtime_checkable
@@ -86,18 +91,12 @@ class DecodingStudy:
 
 def compare_decoding(
     *methods: str,
-    model: str | models.Assistants,
-    data: str,
-    tasks: Sequence[str] | None = None,
-    seeds: int | Sequence[int] = 5,
-    limit: int = 200,
-    temperature: float = 1.0,
-    max_new_tokens: int = 64,
+    model: str | os.PathLike[str] | models.Assistants,
     batch_size: int = 16,
-    margin: float = 0.01,
     folder: str | os.PathLike[str] | None = None,
     listener: DecodingListener | None = None,
-    on_cost: Callable[[DecodingDesign, Mapping[str, Estimate]], bool] | None = None,
+    on_cost: OnCost | None = None,
+    **options: Unpack[DecodingOptions],
 ) -> DecodingStudy:
     """Ask one vision-language model the same questions, decoded by each method, and say what each is worth.
 
@@ -107,18 +106,13 @@ def compare_decoding(
     Args:
         methods: by name, with options after commas (``"vcd,alpha=0.5"``); two at once with ``+``.
         model: a path or hub name of a vision-language model, or a function from a decoding method to an assistant.
-        data: a data set's name or a path.
-        tasks: names of `counterpoint.evaluation.answering` tasks; unless given, the usual ones, less those that ask
-            about what the data does not have.
-        seeds: how many, or which: of the sampling, and of what methods draw by chance.
-        limit: rows of each test set at most.
-        temperature: of the sampling; 0 takes the likeliest token.
-        max_new_tokens: where a reply is cut off.
         batch_size: prompts that are decoded at once.
-        margin: differences within ± this are called equivalent.
         folder: of the study; finished units in it are not repeated. ``runs/MODEL-DATA-METHODS`` unless given.
         listener: told how it goes.
         on_cost: told what is left to do and what it will take, before it starts; a False stops it there.
+        options: ``data``, ``tasks``, ``seeds``, ``limit``, ``temperature``, ``max_new_tokens``, ``margin``: the fields
+            of `counterpoint.study.decoding.design.DecodingDesign`, which has their meanings and defaults. ``seeds``
+            says how many or which.
 
     Raises:
         ValueError: for an unknown method, task or data set, a model that takes no pictures, or an arm that a task does
@@ -126,24 +120,48 @@ def compare_decoding(
         OtherStudy: if the folder holds another study.
         DryRun: if ``on_cost`` said False.
     """
-    arms = tuple(dict.fromkeys(DecodingArm.parse(method).spec for method in methods))
-    for task in tasks or ():
-        ANSWERING.reference(task)
-    size = models.picture_size(model) if isinstance(model, str) else _SIDE
+    named = (
+        model
+        if isinstance(model, str | os.PathLike)
+        else getattr(model, "__qualname__", type(model).__qualname__)
+    )
+    design = validated(DecodingDesign, {"arms": methods, "model": named, **options})
+    assistants = None if isinstance(model, str | os.PathLike) else model
+    return conduct(design, folder, assistants, batch_size=batch_size, listener=listener, on_cost=on_cost)
+
+
+def conduct(
+    design: DecodingDesign,
+    folder: str | os.PathLike[str] | None = None,
+    model: models.Assistants | None = None,
+    *,
+    batch_size: int = 16,
+    listener: DecodingListener | None = None,
+    on_cost: OnCost | None = None,
+) -> DecodingStudy:
+    """Carry out a study; see `compare_decoding`.
+
+    Args:
+        design: the study.
+        folder: the study's.
+        model: from a decoding method to an assistant, where it is not loaded from the design's model.
+        batch_size: prompts that are decoded at once.
+        listener: told how it goes.
+        on_cost: told what is left to do and what it will take; a False stops it there.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    check_names(design)
+    size = _SIDE if model is not None else models.picture_size(design.model)
     # Files are stored a third larger than the views that training cuts from them; here they are shown whole.
-    source = load_data(data, round(size * 3 / 4))
-    rows = tests(source, limit)
-    design = DecodingDesign(
-        arms=arms,
-        model=model if isinstance(model, str) else getattr(model, "__qualname__", type(model).__qualname__),
-        data=data,
-        tasks=_applying(tasks, source, rows),
-        seeds=tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds),
-        limit=limit,
-        sampling={"temperature": temperature, "max_new_tokens": max_new_tokens},
+    source = load_data(design.data, round(size * 3 / 4))
+    rows = tests(source, design.limit)
+    design = replace(
+        design,
+        arms=tuple(dict.fromkeys(DecodingArm.parse(method).spec for method in design.arms)),
+        tasks=_applying(design.tasks, source, rows),
         image_size=size,
-        margin=margin,
-        weights=models.weights_mark(model) if isinstance(model, str) else "",
+        weights="" if model is not None else models.weights_mark(design.model),
     )
     place = Path(folder) if folder is not None else default_folder(design)
     design = design.joined(place)
@@ -151,7 +169,7 @@ def compare_decoding(
     left = [unit for unit in whole if not unit.finished]
     estimates: dict[str, Estimate] = {}
     if left:
-        assistants = models.load(model, design.sampling, batch_size) if isinstance(model, str) else model
+        assistants = model or models.load(design.model, design.sampling, batch_size)
         estimates = estimate(design, left, assistants, source, rows)
     if on_cost is not None and not on_cost(design, estimates):
         raise DryRun
@@ -166,12 +184,19 @@ def compare_decoding(
     return _written(place, design, source)
 
 
-def again(folder: str | os.PathLike[str]) -> DecodingStudy:
-    """Summarise a finished study anew and write its tables and report; the model is not needed."""
+def again(folder: str | os.PathLike[str], margin: float | None = None) -> DecodingStudy:
+    """Summarise a finished study anew and write its tables and report; the model is not needed.
+
+    Args:
+        folder: the study's.
+        margin: another margin of equivalence than before; the study keeps it.
+    """
     place = Path(folder)
-    design = DecodingDesign.read(place)
+    design = DecodingDesign.read(place, margin)
     if design is None:
         raise ValueError(f"{place} is not a study folder: it has no study.yaml")
+    if margin is not None:
+        design.claim(place)
     return _written(place, design, load_data(design.data, round(design.image_size * 3 / 4)))
 
 
@@ -187,9 +212,9 @@ def _written(place: Path, design: DecodingDesign, data: PairedData) -> DecodingS
     return study
 
 
-def _applying(tasks: Sequence[str] | None, data: PairedData, rows: Tests) -> tuple[str, ...]:
+def _applying(tasks: Sequence[str], data: PairedData, rows: Tests) -> tuple[str, ...]:
     """The tasks that are asked for, or of the usual ones those that the data has something for."""
-    for task in tasks or ():
+    for task in tasks:
         if not applies(task, data, rows):
             raise NotApplicable(f"{data.name!r} has nothing that {task} asks about: leave the task out")
     if tasks:

@@ -150,7 +150,7 @@ def _winner(design: DecodingDesign, found: Mapping[str, Any]) -> dict[str, Any]:
     chosen = next((arm for arm in ranked(found) if arm["name"] in better | rules), None)
     chosen = chosen or next(arm for arm in found["arms"] if arm["name"] == PLAIN)
     name = chosen["name"]
-    temperature = design.sampling.get("temperature")
+    temperature = design.temperature
     sampling = [] if temperature == 0 else ["--sample", "--temperature", f"{temperature:g}"]
     words = ["counterpoint", "generate", "--model", design.model, "--image", "FILE", "--prompt", "TEXT"]
     return {
@@ -161,7 +161,7 @@ def _winner(design: DecodingDesign, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cannot_show(design: DecodingDesign, found: Mapping[str, Any]) -> list[str]:
-    temperature = design.sampling.get("temperature")
+    temperature = design.temperature
     how = "greedily" if temperature == 0 else f"by sampling at temperature {temperature:g}"
     lines = [
         f"It is about one model ({design.model}) on {design.data!r}, decoded {how}. Another model, other pictures or "

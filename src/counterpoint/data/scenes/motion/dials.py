@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from ....recipes.schema import Fraction
+from ....forms import Fraction
 from ..backgrounds import BACKGROUNDS
 from ..compositions import together
 from ..concepts import CONCEPTS

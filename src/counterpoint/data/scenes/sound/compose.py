@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from ....recipes.schema import Fraction
+from ....forms import Fraction
 from ....registry import unknown
 from ..draws import Draws
 from ..written import WorldDials
