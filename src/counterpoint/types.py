@@ -89,6 +89,10 @@ class Clock:
         return self.step / max(self.steps, 1)
 
 
+Constant = Callable[[Int[np.ndarray, " k"]], float]
+"""Positions of examples to the score of the best answer that is the same for all of them."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """How a number is made from the outcomes of examples.
@@ -97,13 +101,16 @@ class Metric:
         outcome: the column of the examples table it reads.
         statistic: from outcomes ``(n,)`` to one number; the mean unless stated. Recomputed on every bootstrap resample.
         higher_is_better: the direction of better.
-        chance: what guessing scores, where that is known.
+        chance: what guessing at random scores, where that is known.
+        constant: from positions in the examples table to what the best answer that is the same for all of these
+            examples scores; None where there is no such answer.
     """
 
     outcome: str
     statistic: Callable[[np.ndarray], float] = field(default=lambda values: float(np.mean(values)))
     higher_is_better: bool = True
     chance: float | None = None
+    constant: Constant | None = None
 
 
 @dataclass(frozen=True)
@@ -114,18 +121,32 @@ class Scores:
         task: the task's name.
         examples: a row per example; ``example`` (id), ``subset``, and one column per outcome.
         metrics: a metric's name to how it is made from ``examples``.
+        main: the metrics that verdicts are about, the primary one first; see `Task.main_metrics`.
     """
 
     task: str
     examples: pl.DataFrame
     metrics: Mapping[str, Metric]
+    main: tuple[str, ...] = ()
 
     def value(self, metric: str, subset: str = "all") -> float:
         """The metric over all examples, or over those of one subset; NaN where there is none."""
+        rows = self.rows(metric, subset)
         definition = self.metrics[metric]
-        rows = self.examples if subset == "all" else self.examples.filter(subset=subset)
-        outcomes = rows[definition.outcome].drop_nulls().to_numpy()
-        return definition.statistic(outcomes) if len(outcomes) else float("nan")
+        outcomes = self.examples[definition.outcome].to_numpy()[rows]
+        return definition.statistic(outcomes) if len(rows) else float("nan")
+
+    def constant(self, metric: str, subset: str = "all") -> float | None:
+        """Return what the best constant answer scores on the same examples, None where there is no such answer."""
+        rows, constant = self.rows(metric, subset), self.metrics[metric].constant
+        return None if constant is None or not len(rows) else constant(rows)
+
+    def rows(self, metric: str, subset: str = "all") -> Int[np.ndarray, " k"]:
+        """Return the positions of the examples of a subset that have an outcome."""
+        kept = self.examples[self.metrics[metric].outcome].is_not_null()
+        if subset != "all":
+            kept &= self.examples["subset"] == subset
+        return np.flatnonzero(kept.to_numpy())
 
     def subsets(self) -> tuple[str, ...]:
         """``"all"`` first, then each subset that occurs, if there is more than one."""

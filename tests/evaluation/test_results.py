@@ -9,13 +9,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.data import PairedData, Splits
+from counterpoint.data import Labels, PairedData, Splits
 from counterpoint.diagnostics import Features, describe
-from counterpoint.evaluation import DEFAULT_TASKS, STATISTICS, TASKS, create, evaluate
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation import DEFAULT_TASKS, STATISTICS, TASKS, create, default_tasks, evaluate
+from counterpoint.evaluation.statistic import class_and_hit, mean_per_class
+from counterpoint.evaluation.task import NotApplicable, Task, check_data
 from counterpoint.registry import UnknownName
 from counterpoint.types import Embedder, Metric, Scores
 from fixtures.tiny import Oracle, Pixels, TinyData
+
+
+class OwnLabels(TinyData):
+    """Labels as a user has them: an animal for every row, a size for the first half; none is called group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = np.arange(70)
+        self.labels = {
+            "size": Labels(("small", "large"), np.where(rows % 14 < 7, rows % 2, -1)),
+            "animal": Labels(("cat", "dog", "owl"), np.array([0, 0, 0, 1, 1, 2, 0])[rows % 7]),
+        }
+
 
 KEYS = [
     "task",
@@ -25,6 +39,8 @@ KEYS = [
     "value",
     "n",
     "chance",
+    "constant",
+    "role",
     "higher_is_better",
     "outcome",
     "statistic",
@@ -61,7 +77,8 @@ def test_every_task_set_and_subset_is_there_and_every_primary_metric_exists(tiny
         except NotApplicable:  # a task on items, which this data has not
             assert name not in DEFAULT_TASKS
         else:
-            assert task.primary in scores.metrics
+            assert set(task.main_metrics(tiny_data)) <= set(scores.metrics)
+            assert task.main_metrics(tiny_data)
 
 
 def test_each_input_is_embedded_once_for_all_tasks_and_test_sets() -> None:
@@ -82,7 +99,7 @@ def test_each_input_is_embedded_once_for_all_tasks_and_test_sets() -> None:
 
 
 def test_a_user_task_and_chosen_rows() -> None:
-    class Colour:
+    class Colour(Task):
         name, primary, modalities = "colour", "red", ("image",)
 
         def __call__(self, model: Embedder, data: PairedData, rows: np.ndarray) -> Scores:
@@ -108,6 +125,58 @@ def test_tasks_that_ask_for_labels_are_left_out_unless_named() -> None:
     assert not any("group" in row["metric"] for row in results.scores())
     with pytest.raises(ValueError, match="zero_shot needs labels"):
         evaluate(Pixels(), data, tasks=["zero_shot"])
+
+
+def test_the_main_metrics_are_those_of_the_data_s_own_labels(tiny_data: TinyData) -> None:
+    rows = evaluate(Pixels(), OwnLabels()).scores()
+    roles = {(r["task"], r["metric"]): r["role"] for r in rows if r["subset"] == "all"}
+    assert {key for key, role in roles.items() if role == "primary"} == {
+        ("retrieval", "i2t_R@1"),
+        ("zero_shot", "animal_top1"),  # every row has one, and half of them have a size
+        ("probe", "logistic_animal_top1"),
+        ("shift", "corruption_100way"),
+    }
+    assert {key for key, role in roles.items() if role == "main"} == {
+        ("zero_shot", "size_top1"),
+        ("probe", "logistic_size_top1"),
+        ("shift", "corruption_animal_top1"),
+        ("shift", "corruption_size_top1"),
+    }
+    # Where all rows have all labels, the one that is named first counts.
+    assert create("zero_shot").main_metrics(tiny_data)[:2] == ("group_top1", "subgroup_top1")
+
+
+def test_no_constant_answer_is_better_than_the_one_that_is_stated() -> None:
+    """Every answer that is the same for all examples, tried one by one, on all rows and on a subset."""
+    data = OwnLabels()
+    rows = np.arange(40)
+    values = data.labels["animal"].values
+    zero_shot, probe = (create(name)(Pixels(), data, rows) for name in ("zero_shot", "probe"))
+    for subset, kept in (("all", rows), ("rest", rows[data.subsets[rows] == "rest"])):
+        shares = [float(np.mean(values[kept] == k)) for k in range(3)]
+        assert zero_shot.constant("animal_top1", subset) == pytest.approx(max(shares))
+        assert probe.constant("knn_animal_top1", subset) == pytest.approx(max(shares))
+        per_class = [
+            mean_per_class(class_and_hit(values[kept], (values[kept] == k).astype(float))) for k in range(3)
+        ]
+        assert zero_shot.constant("animal_mean_per_class", subset) == pytest.approx(max(per_class))
+    assert zero_shot.constant("animal_top1") != zero_shot.constant("animal_mean_per_class")
+    assert zero_shot.constant("size_top1", "no such subset") is None
+
+
+def test_a_task_whose_labels_no_test_example_has_is_refused_before_training() -> None:
+    data = OwnLabels()
+    tests = np.concatenate([*data.splits.test.values()])
+    for name, labels in data.labels.items():
+        values = labels.values.copy()
+        values[tests] = -1
+        data.labels = {**data.labels, name: Labels(labels.names, values)}
+    for task in ("zero_shot", "probe"):
+        with pytest.raises(
+            NotApplicable, match="needs a label of at least two classes that some test examples"
+        ):
+            check_data(create(task), data)
+    assert default_tasks(data) == ("retrieval", "shift")
 
 
 def test_bad_input_is_an_error_that_says_what_to_do(tiny_data: TinyData) -> None:

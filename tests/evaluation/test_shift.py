@@ -110,6 +110,20 @@ def test_without_knowledge_it_scores_chance(tiny_data: TinyData) -> None:
         assert scores.value(name) == pytest.approx(metric.chance), name
 
 
+def test_an_answer_that_prefers_common_captions_is_better_than_chance_where_captions_repeat(
+    tiny_data: TinyData,
+) -> None:
+    class Repeated(TinyData):
+        def evaluation_captions(self, row: int) -> Sequence[str]:
+            return ["a shape"] if row < 30 else super().evaluation_captions(row)
+
+    plain, repeated = (create("shift")(Pixels(), data, ROWS) for data in (tiny_data, Repeated()))
+    assert plain.constant("corruption_100way") == pytest.approx(1 / 60)
+    # Thirty of 60 pictures are a shape, and the others have it among their 31 candidates.
+    assert repeated.constant("corruption_100way") == pytest.approx(30 / 60)
+    assert repeated.metrics["corruption_100way"].chance == pytest.approx(1 / 31)
+
+
 def test_negative_cosines_choose_the_largest(tiny_data: TinyData) -> None:
     images = -torch.eye(70)[:, :2].abs() - 0.5
     texts = {tiny_data.captions(row)[0]: torch.rand(2) * 0.1 + 0.2 for row in range(70)}

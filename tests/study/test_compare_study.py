@@ -97,6 +97,48 @@ def test_a_study_ends_with_numbers_verdicts_tables_and_a_page(quick: dict[str, A
     assert len(study.sentences) == 1
 
 
+def own_labels(pairs: Path, path: Path) -> Path:
+    """The pairs with labels of a user's own: an animal for every row, a size for some."""
+    table = pl.read_csv(pairs).drop("group").with_row_index("row")
+    table = table.with_columns(
+        pl.format("{}/{}", pl.lit(str(pairs.parent)), "file_name").alias("file_name"),
+        size=pl.when(pl.col("row") % 3 > 0).then(
+            pl.when(pl.col("row") % 2 > 0).then(pl.lit("s")).otherwise(pl.lit("l"))
+        ),
+        animal=pl.when(pl.col("row") % 4 > 0).then(pl.lit("cat")).otherwise(pl.lit("dog")),
+    )
+    table.drop("row").write_csv(path)
+    return path
+
+
+@pytest.mark.parametrize("tasks", [("zero_shot",), ("retrieval", "zero_shot", "probe")])
+def test_a_user_s_own_labels_are_in_verdicts_tables_and_report(
+    quick: dict[str, Any], pairs: Path, tmp_path: Path, tasks: tuple[str, ...]
+) -> None:
+    quick |= {"data": str(own_labels(pairs, tmp_path / "lab.csv")), "tasks": tasks}
+    study = cp.compare("clip", "dcl", seeds=1, jobs=1, **quick)
+    by_family = {
+        family: {d["metric"] for d in study.summary["differences"] if d["family"] == family}
+        for family in ("main", "on other labels")
+    }
+    first = {"retrieval": "i2t_R@1", "zero_shot": "animal_top1", "probe": "logistic_animal_top1"}
+    others = {"zero_shot": "size_top1", "probe": "logistic_size_top1"}
+    assert by_family == {
+        "main": {first[task] for task in tasks},
+        "on other labels": {others[task] for task in tasks if task in others},
+    }
+    assert study.summary["primary"]["metric"] == first[tasks[0]]
+    metric = next(m for m in study.summary["arms"][0]["metrics"] if m["metric"] == "animal_top1")
+    assert metric["chance"] == 1 / 2
+    assert 1 / 2 < metric["constant"] < 1
+    page = study.report.read_text(encoding="utf-8")
+    table = (study.folder / "table.csv").read_text()
+    for name in (*by_family["main"], *by_family["on other labels"]):
+        assert name in page
+        assert name in table
+    assert "constant" in table.splitlines()[0]
+
+
 def test_finished_runs_are_not_repeated_and_a_study_can_grow(quick: dict[str, Any]) -> None:
     first, second, third = Heard(), Heard(), Heard()
     compare("clip", seeds=1, listener=first, **quick)

@@ -1,6 +1,6 @@
 """Tasks: what a model is good for, with the outcome of every example.
 
-`evaluate` runs tasks on test sets; a task is any object with ``name``, ``primary``, ``modalities`` and
+`evaluate` runs tasks on test sets; a task is a subclass of `Task` with ``name``, ``primary``, ``modalities`` and
 ``task(model, data, rows) -> Scores``.
 """
 

@@ -16,7 +16,7 @@ from ..diagnostics.features import Features
 from ..types import Embedder, Metric, Scores
 from .classifiers import class_probabilities
 from .statistic import mean
-from .task import NotApplicable, check_labels, check_rows, chosen, table
+from .task import NotApplicable, Task, check_labels, check_rows, chosen, table
 
 Members = Bool[np.ndarray, "_ _"]
 """Which attributes, or which groups (one), each image has."""
@@ -235,7 +235,7 @@ _KINDS = ("", "_signed", "_variance")
 
 
 @final
-class BiasAmplification:
+class BiasAmplification(Task):
     r"""Does what can be read from a model tie a group to attributes, and to sets of them, more than the labels do?
 
     The groups are the classes of one label of the data, the attributes those of all its other labels. Both are read
@@ -273,7 +273,8 @@ class BiasAmplification:
         limit: int = 1000,
         more_than: int = 5,
     ) -> None:
-        self.labels, self.limit, self.more_than = groups, limit, more_than
+        self.labels: tuple[str, ...] = groups
+        self.limit, self.more_than = limit, more_than
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         group = check_labels(data, self.labels, self.name)[0]

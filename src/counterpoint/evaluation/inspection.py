@@ -30,7 +30,7 @@ from ..diagnostics.features import Features
 from ..files import writing
 from ..types import Embedder, Scores
 from . import create
-from .task import NotApplicable
+from .task import NotApplicable, main_labels
 
 _COLUMNS = 4
 
@@ -82,13 +82,14 @@ def failures(
         UnknownName: for scores of a task that is not registered.
     """
     task = create(scores.task)
-    metric = scores.metrics.get(task.primary) or next(iter(scores.metrics.values()))
+    main = next(iter(task.main_metrics(data)), "")
+    metric = scores.metrics.get(main) or next(iter(scores.metrics.values()))
     chosen = _worst(scores, metric.outcome, metric.higher_is_better, most)
-    form: type[Items] | None = getattr(task, "form", None)
     asked = {m.outcome for m in scores.metrics.values() if m.higher_is_better}
     # What a task that answers with a class calls its label; of several, it is about the first that there is.
-    labels: Sequence[str] = (task.label,) if hasattr(task, "label") else getattr(task, "labels", ())
+    labels = (task.label,) if task.label else () if task.labels is None else main_labels(data, task.labels)
     label = next((name for name in labels if name in data.labels), None)
+    form = task.form
     show = _of_rows(data, label) if form is None else _of_items(data.items(form, rows), asked, model, data)
     exhibits = [show(example["example"], example) for example in chosen]
     title = f"{scores.task} on {data.name}: " + (

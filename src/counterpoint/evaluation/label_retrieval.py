@@ -11,12 +11,22 @@ from ..data.base import PairedData, Rows
 from ..diagnostics.features import Features
 from ..types import Embedder, Metric, Scores
 from .statistic import mean
-from .task import check_labels, check_rows, panels, scores, similarity, spread
+from .task import (
+    Task,
+    always_commonest,
+    check_labels,
+    check_rows,
+    main_labels,
+    panels,
+    scores,
+    similarity,
+    spread,
+)
 
 KS = (5, 10, 50)
 
 
-class LabelRetrieval:
+class LabelRetrieval(Task):
     """Precision@K: the fraction of the K pictures found first that have the query's class.
 
     Image to image (``i2i``): every labelled picture of the test set queries the others. Text to image
@@ -25,10 +35,11 @@ class LabelRetrieval:
     (NaN) where there are fewer than K answers.
 
     Metrics: ``i2i_LABEL_P@5``, ``P@10``, ``P@50`` and the same for ``t2i``; chance is the mean frequency of
-    the query's class among its answers.
+    the query's class among its answers, and the best constant answer are pictures of the commonest class. Main
+    metrics are the ``t2i_LABEL_P@10``, that of the first of `main_labels` before all.
 
     Args:
-        labels: which labels, as far as the data has them.
+        labels: which labels; all that the data has unless given.
 
     Raises:
         NotApplicable: if the data has none of the labels.
@@ -39,11 +50,13 @@ class LabelRetrieval:
     """
 
     name = "label_retrieval"
-    primary = "t2i_group_P@10"
     modalities = ("image", "text")
 
-    def __init__(self, labels: tuple[str, ...] = ("group",)) -> None:
-        self.labels = labels
+    def __init__(self, labels: tuple[str, ...] = ()) -> None:
+        self.labels: tuple[str, ...] = labels
+
+    def main_metrics(self, data: PairedData) -> tuple[str, ...]:
+        return tuple(f"t2i_{label}_P@10" for label in main_labels(data, self.labels))
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, least=2)
@@ -64,7 +77,9 @@ class LabelRetrieval:
                 for k, precision in found.items():
                     name = f"{direction}_{label}_P@{k}"
                     outcomes[name] = spread(precision, labelled, len(rows))
-                    metrics[name] = Metric(name, mean, chance=chance)
+                    metrics[name] = Metric(
+                        name, mean, chance=chance, constant=always_commonest(data.labels[label].values[rows])
+                    )
         return scores(self.name, data, rows, outcomes, metrics)
 
 

@@ -15,14 +15,14 @@ from ..diagnostics.features import BATCH, Features
 from ..types import Embedder, Metric, Scores
 from .auc import auc_components
 from .statistic import mean
-from .task import NotApplicable, check_rows, chosen, panels, scores
+from .task import NotApplicable, Task, check_rows, chosen, panels, scores
 
 Familiar = dict[str, np.ndarray]
 """How familiar some pictures are, by each score."""
 
 
 @final
-class OutOfDistribution:
+class OutOfDistribution(Task):
     """How well a score tells the test pictures from other pictures of the same rows: the area under the ROC curve.
 
     The other pictures are the data's shifts: the other artist's, on another background. Scores, high for what is

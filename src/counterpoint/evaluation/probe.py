@@ -9,10 +9,19 @@ from ..diagnostics.features import Features
 from ..types import Embedder, Metric, Scores
 from .classifiers import CLASSIFIERS
 from .statistic import mean
-from .task import check_labels, check_rows, chosen, scores, spread
+from .task import (
+    Task,
+    always_commonest,
+    check_labels,
+    check_rows,
+    chosen,
+    main_labels,
+    scores,
+    spread,
+)
 
 
-class Probe:
+class Probe(Task):
     """Logistic regression, naive Bayes and k-NN on the first head's embeddings of pictures.
 
     Trained on at most ``limit`` of the training rows (a fixed choice by the hash of their ids, the same for
@@ -20,11 +29,13 @@ class Probe:
     training rows; see `counterpoint.evaluation.classifiers` for each. A test row whose class does not occur
     in training counts as wrong.
 
-    Metrics: ``logistic_LABEL_top1``, ``naive_bayes_LABEL_top1``, ``knn_LABEL_top1``; chance is 1/classes.
-    Rows without the label have no outcome; where training has fewer than two classes, no row has one (NaN).
+    Metrics: ``logistic_LABEL_top1``, ``naive_bayes_LABEL_top1``, ``knn_LABEL_top1``; chance is 1/classes, and the
+    best constant answer names the commonest class of the test rows. Main metrics are the ``logistic_LABEL_top1``,
+    that of the first of `main_labels` before all. Rows without the label have no outcome; where training has fewer
+    than two classes, no row has one (NaN).
 
     Args:
-        labels: which labels, as far as the data has them.
+        labels: which labels; all that the data has unless given.
         limit: training rows at most.
 
     Raises:
@@ -35,11 +46,14 @@ class Probe:
     """
 
     name = "probe"
-    primary = "logistic_group_top1"
     modalities = ("image",)
 
-    def __init__(self, labels: tuple[str, ...] = ("group", "tone"), limit: int = 1000) -> None:
-        self.labels, self.limit = labels, limit
+    def __init__(self, labels: tuple[str, ...] = (), limit: int = 1000) -> None:
+        self.labels: tuple[str, ...] = labels
+        self.limit = limit
+
+    def main_metrics(self, data: PairedData) -> tuple[str, ...]:
+        return tuple(f"logistic_{label}_top1" for label in main_labels(data, self.labels))
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
@@ -56,7 +70,9 @@ class Probe:
             defined = len(np.unique(values[train])) > 1 and len(test) > 0
             for classifier, predict in CLASSIFIERS.items():
                 name = f"{classifier}_{label}_top1"
-                metrics[name] = Metric(name, mean, chance=1 / max(len(names), 1))
+                metrics[name] = Metric(
+                    name, mean, chance=1 / max(len(names), 1), constant=always_commonest(values[rows])
+                )
                 outcomes[name] = np.full(len(rows), np.nan)
                 if defined:
                     predicted = predict(

@@ -19,7 +19,7 @@ from ..networks.start import initialise, seeded
 from ..types import Embedder, Metric, Scores
 from .compositional.asking import item_scores, items_of
 from .statistic import calibration_error, confidence_and_hit, mean
-from .task import chosen
+from .task import Task, chosen
 
 BATCH, STEPS, WIDTH, LR, DECAY = 256, 400, 128, 3e-3, 1e-2
 """Of the head: its training, by AdamW on cross-entropy, and its hidden layer."""
@@ -49,7 +49,7 @@ class Fusion(nn.Module):
 
 
 @final
-class QuestionAnswering:
+class QuestionAnswering(Task):
     """Visual question answering from frozen features of pictures, by a small head that is the same for every model.
 
     A question is a bag of words and pairs of neighbouring words, the same for every model too, so that only what is

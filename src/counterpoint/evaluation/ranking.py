@@ -83,6 +83,30 @@ def rank(
     return Ranking(a, t, e, np.array([len(set(c)) for c in correct]), len(gallery), first)
 
 
+def best_answers(covers: Sequence[Sequence[int]], weights: Float[np.ndarray, " queries"], k: int) -> float:
+    """Return what the best k answers score that are the same for every query: the weight of the queries they answer.
+
+    Each answer in turn is the one that adds most, which is the best choice where no query has two right answers.
+
+    Args:
+        covers: for each answer, the queries that it is right for.
+        weights: of the queries; they add up to 1.
+        k: how many answers are given.
+
+    >>> best_answers([[0, 1, 2], [3], [4]], np.full(5, 0.2), 2)
+    0.8
+    """
+    answer = np.repeat(np.arange(len(covers)), [len(queries) for queries in covers])
+    query = np.array([q for queries in covers for q in queries], dtype=np.int64)
+    left, score = weights.copy(), 0.0
+    for _ in range(min(k, len(covers))):
+        gains = np.bincount(answer, weights=left[query], minlength=len(covers))
+        best = int(gains.argmax())
+        score += float(gains[best])
+        left[list(covers[best])] = 0.0
+    return round(score, 12)
+
+
 def _hit(k: int, above: np.ndarray, tied: np.ndarray, correct: np.ndarray) -> Float[np.ndarray, " n"]:
     """One minus the hypergeometric probability that the places after ``above`` all go to wrong answers."""
     places = np.clip(k - above, 0, tied + correct)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import polars as pl
 
@@ -16,6 +16,9 @@ from ..types import Embedder, Scores
 from . import DEFAULT_TASKS, create
 from .statistic import name_of
 from .task import NotApplicable, Task, check_data
+
+Role = Literal["primary", "main", "other", ""]
+"""The part that a metric has in verdicts."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,12 @@ class Results:
         """A row per task, test set, subset (``"all"`` first) and metric.
 
         Keys: ``task``, ``test``, ``subset``, ``metric``, ``value``, ``n`` (examples with an outcome),
-        ``chance`` (None where unknown), ``higher_is_better``, and how to recompute the value from `examples`:
-        ``outcome`` and ``statistic`` (a key of `counterpoint.evaluation.STATISTICS`). What no example has an
-        outcome for (a label that a subset does not have) is undefined and has no row; `value` says NaN.
+        ``chance`` (guessing at random; None where unknown), ``constant`` (the best answer that is the same for all
+        of these examples; None where there is none), ``role`` (``"primary"``, the metric that a verdict is about;
+        ``"main"``, the same of another label; ``"other"``; empty where the scores do not say),
+        ``higher_is_better``, and how to recompute the value from `examples`: ``outcome`` and ``statistic`` (a key of
+        `counterpoint.evaluation.STATISTICS`). What no example has an outcome for (a label that a subset does not
+        have) is undefined and has no row; `value` says NaN.
         """
         return [
             {
@@ -43,8 +49,10 @@ class Results:
                 "subset": subset,
                 "metric": name,
                 "value": scores.value(name, subset),
-                "n": _count(scores, metric.outcome, subset),
+                "n": len(scores.rows(name, subset)),
                 "chance": metric.chance,
+                "constant": scores.constant(name, subset),
+                "role": _role(scores, name),
                 "higher_is_better": metric.higher_is_better,
                 "outcome": metric.outcome,
                 "statistic": name_of(metric.statistic),
@@ -53,7 +61,7 @@ class Results:
             for scores in tasks
             for subset in scores.subsets()
             for name, metric in scores.metrics.items()
-            if _count(scores, metric.outcome, subset)
+            if len(scores.rows(name, subset))
         ]
 
     def examples(self) -> pl.DataFrame:
@@ -142,7 +150,7 @@ def evaluate(
             if tasks is None and not set(task.modalities) <= set(features.embeds):
                 continue
             try:
-                found.append(task(features, data, rows))
+                found.append(replace(task(features, data, rows), main=task.main_metrics(data)))
             except NotApplicable:
                 if tasks is not None:
                     raise
@@ -150,6 +158,7 @@ def evaluate(
     return Results(by_test)
 
 
-def _count(scores: Scores, outcome: str, subset: str) -> int:
-    rows = scores.examples if subset == "all" else scores.examples.filter(subset=subset)
-    return len(rows) - rows[outcome].null_count()
+def _role(scores: Scores, metric: str) -> Role:
+    if not scores.main or metric not in scores.main:
+        return "other" if scores.main else ""
+    return "primary" if metric == scores.main[0] else "main"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
+from jaxtyping import Float, Int
 
 from ..data.base import PairedData, Rows
 from ..diagnostics.features import Features
 from ..types import Embedder, Metric, Scores
-from .ranking import rank
+from .ranking import best_answers, rank
 from .statistic import mean, median
-from .task import captions_of, check_rows, scores
+from .task import Task, captions_of, check_rows, scores
 
 KS = (1, 5, 10)
 
 
-class Retrieval:
+class Retrieval(Task):
     """Image-to-text and text-to-image retrieval among the pictures and captions of the test set.
 
     Image to text (``i2t``): a picture ranks the distinct captions of the test set; its own are correct. Text
@@ -25,9 +29,10 @@ class Retrieval:
     ranks are exact; no N × N matrix is formed.
 
     Metrics for each direction: ``R@1``, ``R@5``, ``R@10`` (the fraction of queries with a correct answer
-    among the first K) and ``median_rank`` (1 is best). Outcomes besides: ``i2t_top`` and ``t2i_top``, the id
-    of the example whose caption or picture came first. Heads after the first are scored too:
-    ``i2t_R@1[local]``.
+    among the first K) and ``median_rank`` (1 is best). Chance is a random order of the answers. The best constant
+    answer to R@K are the K captions, or pictures, that are right for most queries: where many pictures have one
+    caption it scores far above chance. Outcomes besides: ``i2t_top`` and ``t2i_top``, the id of the example whose
+    caption or picture came first. Heads after the first are scored too: ``i2t_R@1[local]``.
 
     Raises:
         ValueError: for fewer than two rows, among which there is nothing to find, or a row without caption.
@@ -57,6 +62,10 @@ class Retrieval:
         def per_row(values: np.ndarray) -> np.ndarray:
             return np.array([values[mine].mean() for mine in own])
 
+        constants = {
+            "i2t": lambda k, some: best_answers(has, np.isin(np.arange(len(rows)), some) / len(some), k),
+            "t2i": lambda k, some: best_answers(own, _weights(own, some, len(texts)), k),
+        }
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for number, head in enumerate(features.heads):
@@ -68,7 +77,12 @@ class Retrieval:
                 for k in KS:
                     name = f"{direction}_R@{k}{suffix}"
                     outcomes[name] = to_rows(ranking.hit(k))
-                    metrics[name] = Metric(name, mean, chance=mean(to_rows(ranking.chance_hit(k))))
+                    metrics[name] = Metric(
+                        name,
+                        mean,
+                        chance=mean(to_rows(ranking.chance_hit(k))),
+                        constant=partial(constants[direction], k),
+                    )
                 outcomes[f"{direction}_rank{suffix}"] = to_rows(ranking.rank())
                 metrics[f"{direction}_median_rank{suffix}"] = Metric(
                     f"{direction}_rank{suffix}",
@@ -80,3 +94,13 @@ class Retrieval:
                 outcomes["i2t_top"] = owner[i2t.top]
                 outcomes["t2i_top"] = ids[t2i.top[[mine[0] for mine in own]]]
         return scores(self.name, data, rows, outcomes, metrics)
+
+
+def _weights(
+    own: Sequence[Sequence[int]], some: Int[np.ndarray, " k"], texts: int
+) -> Float[np.ndarray, " texts"]:
+    """Return what every caption counts for in the mean over some rows of the mean over their captions."""
+    weights = np.zeros(texts)
+    for row in some:
+        weights[own[row]] += 1 / (len(own[row]) * len(some))
+    return weights

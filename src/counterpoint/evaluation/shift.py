@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,26 +13,38 @@ from ..data.base import PairedData, Rows
 from ..data.corruptions import CORRUPTIONS, STRENGTHS
 from ..data.views import key
 from ..diagnostics.features import Features
-from ..types import Embedder, Metric, Scores
+from ..types import Constant, Embedder, Metric, Scores
 from .statistic import mean
-from .task import captions_of, check_rows, chosen, panels, scores, similarity, spread, top1
+from .task import (
+    Task,
+    always_commonest,
+    captions_of,
+    check_rows,
+    chosen,
+    main_labels,
+    panels,
+    scores,
+    similarity,
+    spread,
+    top1,
+)
 
 WAYS = 100
 
 
-class Shift:
+class Shift(Task):
     """Graded scores under distribution shift: corruptions, and whatever other pictures the data has.
 
     Over a whole gallery, R@1 across artists is near 0 for every small model, so two easier questions are
     asked of each picture. ``100way``: which of 100 captions is its own? The others are distinct captions of
     the test set, drawn by the hash of the example's id: the same for every model and seed (all of them, where
-    there are fewer than 100). ``group_top1``: zero-shot classification by the label ``group``, where the data
-    has it. Ties share the hit.
+    there are fewer than 100); the best constant answer prefers the captions that most rows have. ``LABEL_top1``:
+    zero-shot classification by every label of the data. Ties share the hit.
 
     Asked of the pictures as they are (``clean_100way``), of every shift of the data (``artist_100way``), and
     of blur, noise, contrast and JPEG (``blur_100way``: the mean over its three strengths, which are outcomes
-    ``blur_1_100way`` …; see `counterpoint.data.corruptions`). ``corruption_100way`` and
-    ``corruption_group_top1`` are the means over all twelve. Only the first head is used. At most ``limit``
+    ``blur_1_100way`` …; see `counterpoint.data.corruptions`). ``corruption_100way``, the primary
+    metric, and ``corruption_LABEL_top1`` are the means over all twelve. Only the first head is used. At most ``limit``
     pictures are asked, chosen by the hash of their ids; the others have no outcome.
 
     Args:
@@ -49,6 +61,9 @@ class Shift:
     def __init__(self, limit: int = 100) -> None:
         self.limit = limit
 
+    def main_metrics(self, data: PairedData) -> tuple[str, ...]:
+        return self.primary, *(f"corruption_{label}_top1" for label in main_labels(data, ()))
+
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, least=2)
         features = Features.of(model, data)
@@ -58,7 +73,7 @@ class Shift:
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
 
-        def add(question: str, hits: Mapping[str, np.ndarray], chance: float) -> None:
+        def add(question: str, hits: Mapping[str, np.ndarray], chance: float, constant: Constant) -> None:
             means = {
                 kind: np.mean([hits[f"{kind}_{s + 1}"] for s in STRENGTHS], axis=0) for kind in CORRUPTIONS
             }
@@ -66,7 +81,8 @@ class Shift:
             for condition, values in everything.items():
                 outcomes[f"{condition}_{question}"] = spread(values, asked, len(rows))
             for condition in conditions:
-                metrics[f"{condition}_{question}"] = Metric(f"{condition}_{question}", mean, chance=chance)
+                name = f"{condition}_{question}"
+                metrics[name] = Metric(name, mean, chance=chance, constant=constant)
 
         embedded = {
             condition: features.images(rows[asked]) if pictures is None else features.pictures(pictures)
@@ -74,16 +90,18 @@ class Shift:
         }
         captions = features.texts(gallery)
         own = {c: _hits(features, z, captions, candidates) for c, z in embedded.items()}
-        add("100way", own, 1 / candidates.shape[1])
-        group = data.labels.get("group")
-        if group is not None and len(group.names) > 1:
-            classes, values = features.classes(group), group.values[rows[asked]]
-            truth = torch.from_numpy(np.maximum(values, 0))
+        preferred = spread(_preferred(data, rows, candidates, gallery), asked, len(rows))
+        add("100way", own, 1 / candidates.shape[1], lambda positions: mean(preferred[positions]))
+        for name in main_labels(data, ()):
+            labels = data.labels[name]
+            classes, values = features.classes(labels), labels.values[rows]
+            truth = torch.from_numpy(np.maximum(values[asked], 0))
             named = {c: top1(similarity(features, z, classes), truth) for c, z in embedded.items()}
             add(
-                "group_top1",
-                {c: np.where(values >= 0, h, np.nan) for c, h in named.items()},
+                f"{name}_top1",
+                {c: np.where(values[asked] >= 0, hits, np.nan) for c, hits in named.items()},
                 1 / len(classes),
+                always_commonest(values),
             )
         return scores(self.name, data, rows, outcomes, metrics)
 
@@ -118,6 +136,18 @@ def _candidates(
         others = order[~np.isin(order, correct[i])]
         candidates[i] = [correct[i][0], *others[: ways - 1]]
     return candidates, gallery
+
+
+def _preferred(
+    data: PairedData, rows: Rows, candidates: Int[np.ndarray, "k ways"], gallery: Sequence[str]
+) -> Float[np.ndarray, " k"]:
+    """Return the hits of an answer that ignores the picture: the candidate that most rows of the test set have."""
+    position = {caption: i for i, caption in enumerate(gallery)}
+    have = np.bincount([position[c] for own in captions_of(data, rows) for c in own], minlength=len(gallery))
+    counts = have[candidates]
+    best = counts == counts.max(1, keepdims=True)
+    hits: np.ndarray = best[:, 0] / best.sum(1)
+    return hits
 
 
 def _hits(

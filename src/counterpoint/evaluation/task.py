@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,7 @@ from torch import Tensor
 from ..data.base import PairedData, Rows, SomeItems
 from ..data.items import Items
 from ..data.views import key
-from ..types import Embedder, Metric, Scores
+from ..types import Constant, Embedder, Metric, Scores
 
 PANEL = 1 << 22
 """Similarities held at once."""
@@ -24,21 +24,40 @@ class NotApplicable(ValueError):
     """The data lacks what a task asks about."""
 
 
-@runtime_checkable
-class Task(Protocol):
-    """Scores an embedder on some rows of a data set.
+class Task(ABC):
+    """A task: it scores an embedder on some rows of a data set.
 
     Attributes:
-        name: how users name it.
-        primary: its main metric.
-        modalities: what it needs embeddings of.
+        name: what users write.
+        primary: the metric that a verdict is about first; empty where it depends on the labels of the data.
+        modalities: the modalities that it needs embeddings of.
+        labels: the labels that it asks about, where the data has them; ``()``: all of the data; None: none.
+        label: the one label whose classes it answers with; empty where it answers with none or with several.
+        form: the form of the items that it asks about; None: it asks about plain pairs.
     """
 
     name: str
-    primary: str
+    primary: str = ""
     modalities: tuple[str, ...]
+    labels: tuple[str, ...] | None = None
+    label: str = ""
+    form: type[Items] | None = None
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores: ...
+    @abstractmethod
+    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+        """Return the outcomes of every row, and the metrics made of them."""
+
+    def main_metrics(self, data: PairedData) -> tuple[str, ...]:
+        """Return the metrics that verdicts are about, the primary one first, then those of the data's other labels."""
+        return (self.primary,)
+
+    def check_items(self, items: Items) -> None:
+        """Raise `NotApplicable` for items that lack what the task asks of them beyond their form."""
+        return None
+
+    def check_model(self, model: Embedder, data: PairedData) -> None:
+        """Raise ValueError for a model that the task cannot ask, however it is trained."""
+        return None
 
 
 def check_rows(data: PairedData, rows: Rows, task: str, least: int = 1) -> None:
@@ -70,6 +89,37 @@ def check_labels(data: PairedData, wanted: tuple[str, ...], task: str) -> tuple[
     return found
 
 
+def main_labels(data: PairedData, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Order the wanted labels (all, if none are named) that the data has: first the one that a verdict is about.
+
+    The label that most test rows have comes first, of equals the one that the data names first. A label of fewer than
+    two classes tells nothing apart and is left out.
+    """
+    tests = np.concatenate([*data.splits.test.values(), np.array([], dtype=np.int64)])
+    told = [
+        name for name in wanted or data.labels if name in data.labels and len(data.labels[name].names) > 1
+    ]
+    return tuple(sorted(told, key=lambda name: -int((data.labels[name].values[tests] >= 0).sum())))
+
+
+def always_commonest(classes: Int[np.ndarray, " n"]) -> Constant:
+    """Return what always naming the commonest class scores: its share.
+
+    >>> always_commonest(np.array([2, 0, 2, 2]))(np.array([0, 1]))
+    0.5
+    """
+    return lambda rows: float(np.bincount(classes[rows]).max() / len(rows))
+
+
+def always_one_class(classes: Int[np.ndarray, " n"]) -> Constant:
+    """Return what always naming one class scores where every class counts alike: 1 / classes, whichever it names.
+
+    >>> always_one_class(np.array([2, 0, 2, 2]))(np.arange(4))
+    0.5
+    """
+    return lambda rows: 1 / len(np.unique(classes[rows]))
+
+
 def items_of(
     data: PairedData, form: type[SomeItems], rows: Rows, task: str, kinds: Sequence[str] | None = None
 ) -> SomeItems:
@@ -90,25 +140,19 @@ def items_of(
 
 
 def check_data(task: Task, data: PairedData) -> None:
-    """Raise `NotApplicable` for a task of labels or items where the data or one of its test sets has none of them.
-
-    A task that asks more of its items than their form has a ``check_items``.
-    """
-    labels: tuple[str, ...] | None = getattr(task, "labels", None)
-    if labels is not None:
-        check_labels(data, labels, task.name)
-    form: type[Items] | None = getattr(task, "form", None)
-    if form is not None:
-        check_items: Callable[[Items], None] = getattr(task, "check_items", lambda items: None)
+    """Raise `NotApplicable` for a task of labels or items where the data or one of its test sets has none of them."""
+    if task.labels is not None:
+        check_labels(data, task.labels, task.name)
+        tests = np.concatenate([*data.splits.test.values(), np.array([], dtype=np.int64)])
+        told = main_labels(data, task.labels)
+        if len(tests) and not any((data.labels[name].values[tests] >= 0).any() for name in told):
+            raise NotApplicable(
+                f"{task.name} needs a label of at least two classes that some test examples have, and {data.name!r} "
+                "has none: leave the task out"
+            )
+    if task.form is not None:
         for rows in data.splits.test.values():
-            check_items(items_of(data, form, rows, task.name))
-
-
-def check_model(task: Task, model: Embedder, data: PairedData) -> None:
-    """Raise ValueError for a model that a task cannot ask, however it is trained: one that has a ``check_model``."""
-    own: Callable[[Embedder, PairedData], None] | None = getattr(task, "check_model", None)
-    if own is not None:
-        own(model, data)
+            task.check_items(items_of(data, task.form, rows, task.name))
 
 
 def scores(

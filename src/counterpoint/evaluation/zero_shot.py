@@ -13,24 +13,35 @@ from ..data.base import PairedData, Rows
 from ..diagnostics.features import Features
 from ..types import Embedder, Metric, Scores
 from .statistic import class_and_hit, mean, mean_per_class
-from .task import check_labels, check_rows, scores, similarity, spread, top1
+from .task import (
+    Task,
+    always_commonest,
+    always_one_class,
+    check_labels,
+    check_rows,
+    main_labels,
+    scores,
+    similarity,
+    spread,
+    top1,
+)
 
 MIXES = tuple(w / 10 for w in range(1, 10))
 
 
-class ZeroShot:
+class ZeroShot(Task):
     """Zero-shot classification for every label of the data.
 
     A class is the normalised mean of the normalised embeddings of all its templates; a picture belongs to the
     class of highest similarity. All classes of a label compete, also those without an example in the test
     set. Classes that tie share the hit.
 
-    Metrics per label: ``LABEL_top1``, ``LABEL_mean_per_class`` (over the classes that occur) and
-    ``LABEL_majority``, what always naming the test set's most frequent class scores. Chance is 1/classes. The
-    first head has the plain names; others are ``group_top1[local]``; a model with heads ``global`` and
-    ``local`` also gets ``group_top1[mixed w]``, w in 0.1 … 0.9, whose similarity is ``w · global + (1 − w) ·
-    local``. ``LABEL_predicted`` is the class predicted by the first head. Rows without the label have no
-    outcome, and a label with fewer than two classes has none at all (NaN).
+    Metrics per label: ``LABEL_top1`` and ``LABEL_mean_per_class`` (over the classes that occur). Chance is
+    1/classes; the best constant answer names the commonest class. Main metrics are the ``LABEL_top1``, that of the
+    first of `main_labels` before all. The first head has the plain names; others are ``group_top1[local]``; a model
+    with heads ``global`` and ``local`` also gets ``group_top1[mixed w]``, w in 0.1 … 0.9, whose similarity is
+    ``w · global + (1 − w) · local``. ``LABEL_predicted`` is the class predicted by the first head. Rows without the
+    label have no outcome, and a label with fewer than two classes has none at all (NaN).
 
     Args:
         labels: which labels; all that the data has unless given.
@@ -43,11 +54,13 @@ class ZeroShot:
     """
 
     name = "zero_shot"
-    primary = "group_top1"
     modalities = ("image", "text")
 
     def __init__(self, labels: tuple[str, ...] = ()) -> None:
-        self.labels = labels
+        self.labels: tuple[str, ...] = labels
+
+    def main_metrics(self, data: PairedData) -> tuple[str, ...]:
+        return tuple(f"{label}_top1" for label in main_labels(data, self.labels))
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
@@ -63,15 +76,17 @@ class ZeroShot:
                 hits = top1(panel, torch.from_numpy(truth))
                 found[f"{label}_top1{suffix}"] = hits
                 found[f"{label}_class_hit{suffix}"] = class_and_hit(truth, hits)
-                metrics[f"{label}_top1{suffix}"] = Metric(f"{label}_top1{suffix}", mean, chance=chance)
+                metrics[f"{label}_top1{suffix}"] = Metric(
+                    f"{label}_top1{suffix}", mean, chance=chance, constant=always_commonest(values)
+                )
                 metrics[f"{label}_mean_per_class{suffix}"] = Metric(
-                    f"{label}_class_hit{suffix}", mean_per_class, chance=chance
+                    f"{label}_class_hit{suffix}",
+                    mean_per_class,
+                    chance=chance,
+                    constant=always_one_class(values),
                 )
                 if not suffix:
                     found[f"{label}_predicted"] = panel.argmax(1).numpy()
-            most = np.bincount(truth).argmax() if len(truth) else -1
-            found[f"{label}_majority"] = truth == most
-            metrics[f"{label}_majority"] = Metric(f"{label}_majority", mean, chance=chance)
             outcomes |= {name: spread(column, labelled, len(rows)) for name, column in found.items()}
         return scores(self.name, data, rows, outcomes, metrics)
 

@@ -19,18 +19,28 @@ from ..statistics import Outcomes, compare_arms, interval_of_mean, sentence
 
 Key = tuple[str, str, str, str]
 """Task, test set, subset, metric."""
+OTHER_LABELS = "on other labels"
+"""The family of differences on the labels that the verdict is not about first."""
 PARTS = ("task", "test", "subset", "metric")
 """What the parts of a key are called in a summary."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """How a metric is made from outcomes."""
+    """How a metric is made from outcomes.
+
+    Attributes:
+        chance: what guessing at random scores.
+        constant: what the best answer that is the same for all examples scores.
+        role: in verdicts, as of `Results.scores`.
+    """
 
     outcome: str
     statistic: str
     higher_is_better: bool
     chance: float | None
+    constant: float | None = None
+    role: str = ""
 
     def outcomes(
         self, arms: Mapping[str, Mapping[int, np.ndarray | None]], margin: float | None = None
@@ -57,7 +67,14 @@ class Scored:
         """How every metric is made, and of how many examples."""
         return {
             (r["task"], r["test"], r["subset"], r["metric"]): (
-                Definition(r["outcome"], r["statistic"], r["higher_is_better"], r["chance"]),
+                Definition(
+                    r["outcome"],
+                    r["statistic"],
+                    r["higher_is_better"],
+                    r["chance"],
+                    r.get("constant"),
+                    r.get("role", ""),
+                ),
                 r["n"],
             )
             for folder in self.folders
@@ -120,8 +137,23 @@ class Numbers:
         }
 
     def main(self, primaries: Mapping[str, str]) -> list[Key]:
-        """Each task's main metric on each test set: what verdicts are about."""
-        return [key for key in self.definitions if key[2] == "all" and primaries.get(key[0]) == key[3]]
+        """Return each task's primary metric on each test set: what verdicts are about.
+
+        Args:
+            primaries: the tasks' primary metrics, for scores that do not say it themselves, as those of answers and
+                of earlier versions; where the name depends on the data, it is empty, and the first metric counts.
+        """
+        whole = {key: it for key, it in self.definitions.items() if key[2] == "all" and key[0] in primaries}
+        first = {task: metric for task, _, _, metric in reversed(whole)}
+
+        def is_primary(key: Key, role: str) -> bool:
+            return role == "primary" if role else key[3] == (primaries[key[0]] or first[key[0]])
+
+        return [key for key, definition in whole.items() if is_primary(key, definition.role)]
+
+    def other_labels(self) -> list[Key]:
+        """Return what is the primary metric of another label, on each test set."""
+        return [key for key, it in self.definitions.items() if key[2] == "all" and it.role == "main"]
 
     def metrics(self, arm: str) -> list[dict[str, Any]]:
         """Every number of one arm with its interval; some arms have more heads than others."""
@@ -132,7 +164,7 @@ class Numbers:
     def differences(
         self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None = None
     ) -> tuple[list[dict[str, Any]], str]:
-        """Each pair's difference on the main metrics, and on their subsets as a family of its own.
+        """Each pair's difference on the main metrics, and on subsets and other labels as further families.
 
         Args:
             keys: the main metrics.
@@ -141,12 +173,14 @@ class Numbers:
         Returns:
             the differences, and what they were corrected for.
         """
-        main, multiplicity = self._family(keys, pairs, "main")
+        found, multiplicity = self._family(keys, pairs, "main")
+        multiplicity += "."
         by_subset = [key for key in self.definitions if key[2] != "all" and (*key[:2], "all", key[3]) in keys]
-        exploratory, also = self._family(by_subset, pairs, "by subset")
-        return main + exploratory, f"{multiplicity}." + (
-            f" Differences by subset are a family of their own: {also}." if also else ""
-        )
+        for family, own in (("by subset", by_subset), (OTHER_LABELS, self.other_labels())):
+            exploratory, also = self._family(own, pairs, family)
+            found += exploratory
+            multiplicity += f" Differences {family} are a family of their own: {also}." if also else ""
+        return found, multiplicity
 
     def _family(
         self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None, family: str
@@ -194,6 +228,7 @@ def _metric(good: Mapping[int, Scored], key: Key, definition: Definition) -> dic
         "seeds": {str(seed): statistic(values) for seed, values in runs.items()},
         "n": len(next(iter(runs.values()))),
         "chance": definition.chance,
+        "constant": definition.constant,
         "higher_is_better": definition.higher_is_better,
     }
 

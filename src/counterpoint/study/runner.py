@@ -12,7 +12,7 @@ from ..data.base import PairedData
 from ..data.source import load as load_data
 from ..diagnostics import describe
 from ..evaluation import DEFAULT_TASKS, create, evaluate
-from ..evaluation.task import check_data, check_model
+from ..evaluation.task import check_data
 from ..files import latest_checkpoint, write_json, writing
 from ..methods.arm import Arm
 from ..methods.base import Method, TwoTower
@@ -71,7 +71,7 @@ def _run(
             method.eval()
             with torch.inference_mode():
                 for task in tasks:
-                    check_model(create(task), method, data)
+                    create(task).check_model(method, data)
         if first:  # a run that is refused leaves no folder
             what.claim(folder)
             if isinstance(method.text_tower.tokenizer, BytePairTokenizer):

@@ -71,6 +71,11 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
         reasons = [run.state.reason for runs in results.runs.values() for run in runs.values()]
         raise RuntimeError(f"every run failed; the first reason: {reasons[0]}")
     keys = results.numbers.main({task: create(task).primary for task in design.tasks})
+    if not keys:
+        raise ValueError(
+            f"{folder}: tasks {', '.join(design.tasks)} gave no number that all arms have on the same test examples: "
+            "no test example may have the label, or it has one class only; choose other --tasks"
+        )
     headline = keys[0]
     arms = [_arm(results, arm, plans[arm]) for arm in design.arms]
     differences, multiplicity = results.numbers.differences(keys)

@@ -185,13 +185,14 @@ def write_tables(summary: Mapping[str, Any], folder: Path) -> None:
 
 def _csv(summary: Mapping[str, Any]) -> str:
     text = io.StringIO()
-    fields = ("task", "test", "subset", "metric", "mean", "low", "high", "n", "chance", "higher_is_better")
+    key = ("task", "test", "subset", "metric")
+    fields = (*key, "mean", "low", "high", "n", "chance", "constant", "higher_is_better")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["arm", *fields, *(f"seed {s}" for s in summary["seeds"])])
     for arm in summary["arms"]:
         for metric in arm["metrics"]:
             per_seed = [metric["seeds"].get(str(s), "") for s in summary["seeds"]]
-            writer.writerow([arm["name"], *(metric[f] for f in fields), *per_seed])
+            writer.writerow([arm["name"], *(metric.get(f) for f in fields), *per_seed])
     return text.getvalue()
 
 

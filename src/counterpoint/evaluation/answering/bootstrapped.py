@@ -25,7 +25,7 @@ from ...registry import unknown
 from ...types import Assistant, Embedder, Metric, Prompt, Scores, Turn
 from ..compositional.asking import batches, beats
 from ..statistic import mean
-from ..task import NotApplicable, items_of, similarity, table
+from ..task import NotApplicable, Task, items_of, similarity, table
 from .asking import HELD, is_right
 
 NAME = "vlb"
@@ -228,7 +228,7 @@ class VLB:
 
 
 @final
-class VLBChoices:
+class VLBChoices(Task):
     """`VLB` for embedders: the options of a question, each said as a caption, compete for the picture.
 
     Questions of yes or no are left out, since no caption says "no". The right option must beat all others.

@@ -15,7 +15,7 @@ from ...data.items import Associations
 from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import mean
-from ..task import similarity
+from ..task import Task, similarity
 from .asking import ROUNDING, batches, item_scores, items_of
 
 KEEP = 512
@@ -23,7 +23,7 @@ KEEP = 512
 
 
 @final
-class ConceptAssociationBias:
+class ConceptAssociationBias(Task):
     """What a model says of a thing beside another one: its own attribute, the other's, or a third.
 
     Each item is a thing and, in its options, what could be said of it (``"the color of the lemon is purple"`` …).

@@ -6,7 +6,7 @@ the first of the largest similarities give a model that ignores word order whate
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import final
 
@@ -18,12 +18,13 @@ from ...data.items import Choices
 from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import class_and_hit, mean, mean_per_class
+from ..task import Task
 from .asking import classes, item_scores, items_of, option_similarities, right_and_margin
 
 Outcomes = dict[str, np.ndarray]
 
 
-class ChoiceTask(ABC):
+class ChoiceTask(Task):
     """A score on choices: ``accuracy`` over all items, and over those of each family, the first word of a kind.
 
     Chance is the mean of 1/options. Outcomes besides: ``margin``, by how much the right option leads, and the number

@@ -11,11 +11,11 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from ...data.base import PairedData, Rows
-from ...data.items import Choices
+from ...data.items import Choices, Items
 from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import mean
-from ..task import NotApplicable
+from ..task import NotApplicable, Task
 from .asking import ROUNDING, item_scores, items_of, option_similarities, right_and_margin
 
 WORDS = [
@@ -38,7 +38,7 @@ NUMBERS = {word: number for number, word in enumerate(WORDS)} | {"no": 0, "a": 1
 
 
 @final
-class CountToTen:
+class CountToTen(Task):
     """CountBench's scores: which of the captions that differ in their number goes with the picture?
 
     ``accuracy``: the true number's caption beats all others (chance 1/9 with nine numbers). ``deviation``: mean
@@ -82,8 +82,9 @@ class CountToTen:
         kinds = [WORDS[number] if number < len(WORDS) else str(number) for number in true.tolist()]
         return item_scores(self.name, items, outcomes, metrics, kinds)
 
-    def check_items(self, items: Choices) -> None:
+    def check_items(self, items: Items) -> None:
         """Raise `NotApplicable` for an item whose options do not differ in one number."""
+        assert isinstance(items, Choices)
         self._numbers(items)
 
     def _numbers(self, items: Choices) -> list[Int[np.ndarray, " options"]]:

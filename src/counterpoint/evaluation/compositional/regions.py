@@ -6,7 +6,7 @@ what lies outside of it is not asked about.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import final
 
@@ -21,6 +21,7 @@ from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..grounding import pointing
 from ..statistic import class_and_hit, mean, mean_per_class
+from ..task import Task
 from .asking import BATCH, batches, classes, item_scores, items_of
 from .maps import box_iou, boxes, centre_square, labelling, phrase_maps, place_embeddings
 
@@ -44,7 +45,7 @@ def size_of(share: float) -> str:
     return next(name for name, most in SIZES.items() if share <= most)
 
 
-class RegionTask(ABC):
+class RegionTask(Task):
     """A score on phrases and the parts of pictures that they speak of; an item without such a part has none.
 
     Subsets are the kinds of items, or, where these are all of one kind, how large a part of the picture it is.

@@ -13,7 +13,7 @@ chance with probability 1/2, both of a direction with 1/4, all four with 1/6.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import final
 
@@ -26,6 +26,7 @@ from ...data.items import Squares
 from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import class_and_hit, magnitude, mean, mean_per_class
+from ..task import Task
 from .asking import beats, classes, item_scores, items_of, square_similarities
 
 SINGLE, BOTH, GROUP = 1 / 2, 1 / 4, 1 / 6
@@ -54,7 +55,7 @@ def decisions(similarities: Float[Tensor, "n 2 2"]) -> tuple[Answers, Answers]:
     return beats(right, other_caption).numpy(), beats(right, other_picture).numpy()
 
 
-class SquareTask(ABC):
+class SquareTask(Task):
     """A score on squares, made of the four decisions.
 
     ``margin``, an outcome of all these tasks, is the least lead of a right pair over a wrong one.

@@ -17,7 +17,7 @@ from ...data.scenes.descriptions import TEMPLATE
 from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import mean
-from ..task import check_labels, check_rows, scores, similarity, spread, top1
+from ..task import Task, check_labels, check_rows, scores, similarity, spread, top1
 from .sources import Describe, Told, from_grammar, numbered
 
 Among = Callable[[tuple[int, ...]], Sequence[Sequence[str]]]
@@ -25,7 +25,7 @@ Among = Callable[[tuple[int, ...]], Sequence[Sequence[str]]]
 
 
 @final
-class FuDD:
+class FuDD(Task):
     """Zero-shot classification in two passes: by name, then by what tells the likeliest classes apart.
 
     With v the embedding of a picture and t(·) that of a sentence, of unit norm:
@@ -73,7 +73,8 @@ class FuDD:
     ) -> None:
         if k < 1:
             raise ValueError(f"k={k}: the second pass chooses among at least one class")
-        self.label, self.labels = label, (label,)
+        self.label = label
+        self.labels: tuple[str, ...] = (label,)
         self.k, self.describe, self.template = k, describe, template
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:

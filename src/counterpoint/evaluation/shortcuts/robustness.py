@@ -14,11 +14,11 @@ from ...data.base import PairedData, Rows
 from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import class_and_hit, mean, mean_per_class
-from ..task import NotApplicable, check_rows, similarity, table, top1
+from ..task import NotApplicable, Task, check_rows, similarity, table, top1
 
 
 @final
-class MMCLRobustness:
+class MMCLRobustness(Task):
     """Zero-shot accuracy where a shortcut of the training rows holds and where it misleads.
 
     Each class has a usual value of the shortcut: the most frequent one among the training rows of the class. A test

@@ -13,13 +13,13 @@ from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..classifiers import logistic
 from ..statistic import mean
-from ..task import NotApplicable, check_rows, chosen, scores, spread
+from ..task import NotApplicable, Task, check_rows, chosen, scores, spread
 
 CLASSES, SUBCLASSES = "group", "concept"
 
 
 @final
-class CLSimplicityBias:
+class CLSimplicityBias(Task):
     """How much of classes, of their subclasses and of irrelevant features a noisy linear probe finds in embeddings.
 
     A linear probe does not care about scale, and finds a feature a thousand times smaller than the others. So noise is

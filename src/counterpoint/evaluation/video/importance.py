@@ -27,7 +27,7 @@ from ..modality_importance import (
     question_types,
 )
 from ..statistic import macro_f1, mean, true_and_predicted
-from ..task import similarity
+from ..task import Task, similarity
 from .embedding import embed_videos
 
 VIDEO, TEXT = frozenset({"video"}), frozenset({"text"})
@@ -40,7 +40,7 @@ PERMUTATIONS = 5
 
 
 @final
-class ModalityImportance:
+class ModalityImportance(Task):
     """Answers with video alone, text alone and both, and what each question therefore needs.
 
     An option is a statement; the answer is the one most similar to what is shown: to the video

@@ -16,12 +16,12 @@ from ...types import Embedder, Metric, Scores
 from ..classifiers import logistic
 from ..compositional.asking import item_scores, items_of
 from ..statistic import macro_f1, mean, true_and_predicted, weighted_f1
-from ..task import chosen
+from ..task import Task, chosen
 from .embedding import embed_frames, embed_videos
 
 
 @final
-class ViBe:
+class ViBe(Task):
     """ViBe's task: the type of hallucination of a video, read from frozen embeddings by a logistic regression.
 
     What the classifier sees: ``frame``, the middle frame; ``video``, mean and standard deviation of the frames'

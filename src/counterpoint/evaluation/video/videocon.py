@@ -17,14 +17,14 @@ from ...types import Embedder, Metric, Scores
 from ..auc import auc_components
 from ..compositional.asking import ROUNDING, beats, item_scores, items_of
 from ..statistic import mean
-from ..task import similarity
+from ..task import Task, similarity
 from .embedding import embed_videos
 
 FOLDS = 5
 
 
 @final
-class VideoCon:
+class VideoCon(Task):
     """VideoCon's entailment scores: ROC-AUC of s(V, T) against s(V, C), over all items and by kind of contrast.
 
     With T the caption of a video V and C its contrast, ``auc`` is the probability that a random s(V, T) is above a
