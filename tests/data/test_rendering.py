@@ -157,6 +157,18 @@ def test_redrawn_for_another_version_a_deleted_cache_and_another_renderer(
     assert artist.drawn == 20
 
 
+def test_a_larger_side_is_drawn_from_the_vectors(own_cache: Path) -> None:
+    codes = ["1F600", "2764 FE0F"]
+    for artist in rendering.ARTISTS:
+        small, large = artist.pictures(codes), artist.pictures(codes, 216)
+        assert large.shape == (2, 3, 216, 216)
+        reduced = large.reshape(2, 3, 72, 3, 72, 3).mean((3, 5))
+        assert np.abs(reduced - small).mean() < 4  # the same drawing
+        blown_up = small.repeat(3, axis=2).repeat(3, axis=3).astype(int)
+        assert np.abs(np.diff(large.astype(int), axis=3)).max() > 0
+        assert np.abs(large - blown_up).mean() > 1  # and not the small one enlarged
+
+
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", None], ids=["empty", "header", "cut short"])
 def test_a_damaged_file_is_drawn_again(tmp_path: Path, own_cache: Path, damage: bytes | None) -> None:
     artist = Painter(tmp_path / "files")

@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 
 from counterpoint.networks import build_towers
 from counterpoint.networks.base import ImageTower
+from counterpoint.networks.towers import build_image_tower
+from counterpoint.networks.weights import restored
 from counterpoint.recipes.schema import Towers
 from counterpoint.registry import UnknownName
 
@@ -67,7 +69,16 @@ def test_a_transformer_takes_the_size_of_the_recipe() -> None:
 def test_position_embeddings_of_another_size_are_resampled(tmp_path: Path) -> None:
     torch.save(timm.create_model("test_vit", img_size=64).state_dict(), tmp_path / "w.pth")
     image = tower(f"timm:test_vit@{tmp_path / 'w.pth'}", size=32)
-    assert image(torch.rand(2, 3, 32, 32)).isfinite().all()
+    assert image(torch.rand(2, 3, image.size, image.size)).isfinite().all()
+
+
+def test_weights_keep_the_size_that_they_were_made_for(whole: torch.nn.Module, tmp_path: Path) -> None:
+    torch.save(whole.state_dict(), tmp_path / "w.pth")
+    assert tower(f"timm:{NAME}", size=32).size == 32
+    assert tower(f"timm:{NAME}@{tmp_path / 'w.pth'}", size=32).size == 160
+    with restored():  # a trained model, without the file that it started from
+        assert tower(f"timm:{NAME}@gone.pth", size=32).size == 160
+    assert build_image_tower(f"timm:{NAME}@{tmp_path / 'w.pth'}", 48).size == 48
 
 
 def test_a_size_the_model_cannot_take() -> None:

@@ -50,8 +50,9 @@ def main(arguments: Sequence[str]) -> int:
     by_test: dict[str, tuple[Scores, ...]] = {}
     refusals = []
     with console.status("evaluating"), torch.inference_mode():
-        source = data.load(given.data or run.data, run.recipe.towers.image_size)
-        model = Features.of(load(given.run), source)
+        trained = load(given.run)
+        source = data.load(given.data or run.data, trained.image_tower.size)
+        model = Features.of(trained, source)
         for tasks in [(name,) for name in given.tasks] if given.tasks else [None]:
             try:
                 found = evaluation.evaluate(model, source, tasks=tasks).by_test

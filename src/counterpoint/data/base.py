@@ -28,6 +28,19 @@ ImageSource = Callable[[Rows], Tensor]
 """Row numbers ``(n,)`` to uint8 pictures ``(n, 3, H, W)``."""
 
 
+IMAGE_SIZE = 48
+"""Side in pixels of the views that pictures are made for unless a tower asks for another."""
+
+
+def stored_size(image_size: int) -> int:
+    """Return the side of the pictures that views of ``image_size`` are cut from: a third larger.
+
+    >>> stored_size(48)
+    64
+    """
+    return round(image_size * 4 / 3)
+
+
 @dataclass(frozen=True)
 class Labels:
     """One way to classify the examples, with what zero-shot classification needs to name the classes.
@@ -85,6 +98,13 @@ class PairedData(ABC):
     @abstractmethod
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """The pictures of some rows, all of one size."""
+
+    def sized(self, image_size: int) -> PairedData:
+        """Return the same data with pictures good for views of ``image_size`` pixels; all else is shared.
+
+        Itself where its pictures are of that size already, or of one size for good.
+        """
+        return self
 
     @abstractmethod
     def captions(self, row: int) -> Sequence[str]:

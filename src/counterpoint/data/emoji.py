@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -16,8 +17,9 @@ from torch import Tensor
 
 from ..registry import unknown
 from . import emoji_splits, emoji_table
-from .base import ImageSource, PairedData, Rows
+from .base import ImageSource, PairedData, Rows, stored_size
 from .emoji_labels import label_sets
+from .fingerprint import digests_of_images
 from .rendering import SIZE, Artist, OpenMoji, Pictures, Twemoji
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class Emoji(PairedData):
         if split not in _SPLITS:
             raise unknown("emoji split", split, _SPLITS)
         self.name = "emoji" if split == "default" else f"emoji:{split}"
+        self.side = SIZE
         self.artists: tuple[Artist, ...] = (Twemoji(), OpenMoji())
         self.attribution = "; ".join(artist.attribution for artist in self.artists)
         self.table: Dataset = emoji_table.load()
@@ -106,9 +109,22 @@ class Emoji(PairedData):
     @cached_property
     def pictures(self) -> tuple[Pictures, ...]:
         """Each artist's pictures of the whole table, read-only and memory-mapped."""
-        return tuple(artist.pictures(self._columns["codepoints"]) for artist in self.artists)
+        return tuple(artist.pictures(self._columns["codepoints"], self.side) for artist in self.artists)
 
-    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 72 72"]:
+    def sized(self, image_size: int) -> Emoji:
+        """Return the same emoji, of 72 pixels for views of up to so many, and drawn a third larger than others."""
+        side = SIZE if image_size <= SIZE else stored_size(image_size)
+        if side == self.side:
+            return self
+        other = copy(self)
+        other.side = side
+        other.__dict__.pop("pictures", None)
+        return other
+
+    def picture_digests(self) -> Sequence[bytes]:
+        return digests_of_images(self.sized(SIZE))  # the data is the same whatever size is asked for
+
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """The pictures of some rows: the first artist's, past the table's end the second's."""
         artist, emoji = np.divmod(np.asarray(rows), len(self.table))
         pictures = np.empty((len(emoji), *self.pictures[0].shape[1:]), np.uint8)
@@ -164,7 +180,7 @@ class Emoji(PairedData):
                 "emoji": len(self.table),
                 "rows": len(self),
                 "artists": " and ".join(artist.name for artist in self.artists),
-                "pixels": f"{SIZE} × {SIZE}",
+                "pixels": f"{self.side} × {self.side}",
                 "concepts": len(set(columns["concept"])),
                 "skin-tone variants": sum(columns["is_tone_variant"]),
                 "drawn like another emoji by some artist": sum(
@@ -193,7 +209,7 @@ class Emoji(PairedData):
         """Draw a contact sheet as a PNG: both artists, groups, tones, splits, and the attribution."""
         from .emoji_sheet import draw
 
-        return draw(self, Path(path))
+        return draw(self.sized(SIZE), Path(path))
 
 
 def _aliases(emoji: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import polars as pl
 from jaxtyping import UInt8
 from torch import Tensor
 
-from .base import Labels, PairedData, Rows, Splits
+from .base import Labels, PairedData, Rows, Splits, stored_size
 from .division import SIDES, Division, Links, divide
 from .pictures import Pictures
 from .sources import Record, read_records
@@ -81,6 +82,7 @@ class Pairs(PairedData):
             raise ValueError(
                 f"{len(broken)} of {len(records)} pictures cannot be read ({named}): mend or remove these rows"
             )
+        self._sizes = {size: self}
         kept = [i for i in range(len(records)) if i not in broken]
         self._row_of = np.asarray(kept)
         self._records = [records[i] for i in kept]
@@ -96,6 +98,13 @@ class Pairs(PairedData):
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         return self._pictures.images(self._row_of[np.asarray(rows)])
+
+    def sized(self, image_size: int) -> Pairs:
+        size = stored_size(image_size)
+        if size not in self._sizes:
+            other = self._sizes[size] = copy(self)
+            other._pictures = self._pictures.sized(size)
+        return self._sizes[size]
 
     def captions(self, row: int) -> Sequence[str]:
         return self._records[row].captions

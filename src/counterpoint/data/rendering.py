@@ -29,7 +29,7 @@ from rich.progress import track
 from .cache import CacheError, cache_folder, writing
 
 SIZE = 72
-"""Side of a picture in pixels."""
+"""Side of a picture in pixels, unless a larger one is asked for, which is drawn from vectors by both artists."""
 
 RENDERER = 1
 """Raised whenever the code here would draw another picture from the same file."""
@@ -38,8 +38,8 @@ _LARGEST_MARGIN = 16  # of 72 units: a drawing is magnified by at most 72 / (72 
 _VISIBLE = 20  # of 255: fainter edges do not count as drawn
 _PAGE = 'viewBox="0 0 72 72"'
 
-Picture = UInt8[np.ndarray, "3 72 72"]
-Pictures = UInt8[np.ndarray, "N 3 72 72"]
+Picture = UInt8[np.ndarray, "3 side side"]
+Pictures = UInt8[np.ndarray, "N 3 side side"]
 Sprite = UInt8[np.ndarray, "side side 4"]
 """Red, green, blue (not multiplied by alpha) and alpha, as Pillow has them."""
 Sprites = UInt8[np.ndarray, "N side side 4"]
@@ -100,16 +100,22 @@ class Artist(ABC):
     def sprite(self, svg: bytes, side: int) -> Sprite:
         """One vector drawing with its transparency."""
 
-    def pictures(self, codepoints: Sequence[str]) -> Pictures:
+    def pictures(self, codepoints: Sequence[str], side: int = SIZE) -> Pictures:
         """The pictures of the emoji with these code points, in this order, read-only and memory-mapped.
 
-        Drawn if the cache has none: all 3,944 in about 3 s for Twemoji and 20 s for OpenMoji on one core.
+        Drawn if the cache has none: all 3,944 of 72 pixels in about 3 s for Twemoji and 20 s for OpenMoji on one core.
 
         Raises:
             MissingPicture: the installed package lacks one of them.
             CacheError: the cache folder cannot be written.
         """
-        return self._kept("", codepoints, (3, SIZE, SIZE), self.folder(), self.draw)
+        if side == SIZE:
+            return self._kept("", codepoints, (3, SIZE, SIZE), self.folder(), self.draw)
+
+        def draw(file: bytes) -> Picture:
+            return _on_white(Image.fromarray(self.sprite(file, side)))
+
+        return self._kept(f"-{side}", codepoints, (3, side, side), self.vectors(), draw)
 
     def sprites(self, codepoints: Sequence[str], side: int) -> Sprites:
         """The same with transparency, in squares of ``side`` pixels.

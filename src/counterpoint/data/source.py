@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..registry import unknown
-from .base import PairedData
+from .base import IMAGE_SIZE, PairedData, stored_size
 from .benchmarks import BENCHMARKS
 
 NAMES = (
@@ -16,18 +16,32 @@ NAMES = (
 """Data sets that ship with the package, and benchmarks read from a user's copy; anything else is a path."""
 
 
-@lru_cache(maxsize=4)
-def load(source: str, image_size: int = 48) -> PairedData:
-    """A data set by its name, a public benchmark (``winoground:PATH``), or a folder or a table of pairs.
+def load(source: str, image_size: int = IMAGE_SIZE) -> PairedData:
+    """Open a data set by its name, a public benchmark (``winoground:PATH``), or a folder or a table of pairs.
+
+    The same data for another size shares everything but the pictures (`PairedData.sized`).
 
     Args:
         source: the name or the path.
-        image_size: of the views that will be cut from the pictures; files are stored a third larger.
+        image_size: of the views that will be cut from the pictures, in pixels.
 
     Raises:
         UnknownName: for a name that is neither a data set nor an existing path.
         ValueError: if the files hold no usable pairs.
     """
+    slot = _slot(source)
+    if not slot:
+        slot.append(_open(source, image_size))
+    return slot[0].sized(image_size)
+
+
+@lru_cache(maxsize=4)
+def _slot(source: str) -> list[PairedData]:
+    """Return where a data set is kept once it is open."""
+    return []
+
+
+def _open(source: str, image_size: int) -> PairedData:
     name, _, split = source.partition(":")
     if name == "emoji":
         from .emoji import Emoji
@@ -48,7 +62,7 @@ def load(source: str, image_size: int = 48) -> PairedData:
     if split and name in BENCHMARKS:
         if not Path(split).exists():
             raise FileNotFoundError(f"{name}: there is no file or folder {split}")
-        benchmark: PairedData = BENCHMARKS.get(name)(Path(split), round(image_size * 4 / 3))
+        benchmark: PairedData = BENCHMARKS.get(name)(Path(split), stored_size(image_size))
         return benchmark
     if (Path(source) / "scenes.json").exists():
         from .scenes import shards
@@ -57,7 +71,7 @@ def load(source: str, image_size: int = 48) -> PairedData:
     if Path(source).exists():
         from .pairs import Pairs
 
-        return Pairs(source, round(image_size * 4 / 3))
+        return Pairs(source, stored_size(image_size))
     if any(mark in source for mark in "/\\."):
         raise FileNotFoundError(
             f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, or a tar file"

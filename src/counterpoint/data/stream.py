@@ -30,7 +30,7 @@ class Stream:
                 f"the tasks of a stream need batches of one size, got {sizes}; make batch_size at most "
                 f"{min(sizes, default=0)}, the examples of the smallest task"
             )
-        self.loaders = tuple(loaders)
+        self.loaders, self.data = tuple(loaders), loaders[0].data
         self.batch_size, self.rank, self.world = sizes[0], loaders[0].rank, loaders[0].world
 
     def batch(self, step: int) -> Batch:

@@ -72,8 +72,13 @@ def place_features(model: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 
     return features.view(len(x), *grid, -1).permute(0, 3, 1, 2)
 
 
-def timm_tower(source: Source, size: int, seed: int) -> TimmTower:
+def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
     """``timm:NAME``: random weights; ``@hub``: timm's pretrained ones; ``@PATH``: a file or its folder.
+
+    Args:
+        source: the tower's name and weights.
+        size: of the pictures, in pixels; the one that the model was trained at unless given.
+        seed: of the weights that are not read.
 
     Raises:
         UnknownName: for a name timm does not have.
@@ -91,14 +96,17 @@ def timm_tower(source: Source, size: int, seed: int) -> TimmTower:
     with source.reading():
         options: dict[str, Any] = {"num_classes": 0}
         configuration = timm.get_pretrained_cfg(name)
-        if configuration is not None and configuration.fixed_input_size:
+        if size is not None and configuration is not None and configuration.fixed_input_size:
             options["img_size"] = size
         with seeded(seed, f"timm:{name}"):
             model = timm.create_model(name, pretrained=source.weights == "hub", **options)
         if path is not None:
             _load(model, path)
         data = timm.data.resolve_model_data_config(model)
-        return TimmTower(model, size, data["mean"], data["std"])
+        _, height, width = data["input_size"]
+        if size is None and height != width:
+            raise ValueError(f"it takes pictures of {height}×{width} pixels; only square ones are supported")
+        return TimmTower(model, size or height, data["mean"], data["std"])
 
 
 def _load(model: nn.Module, path: Path) -> None:

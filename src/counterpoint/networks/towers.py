@@ -46,7 +46,8 @@ def build_towers(
     (128, torch.Size([1, 128]))
 
     Args:
-        towers: the names and sizes. ``open_clip`` towers keep the size and context they were made for.
+        towers: the names and sizes. ``open_clip`` towers keep the size and context they were made for, ``timm``
+            towers with weights the size that these were trained at.
         captions: what a byte-pair vocabulary is trained on, where the text tower has none of its own.
         seed: of the initial weights.
         tokenizer: one trained before, in place of that.
@@ -74,7 +75,8 @@ def build_towers(
 
         both = open_clip_model(image_source, seed, towers.text_layers)
     with torch.random.fork_rng(devices=[]):  # constructors draw weights, which are then drawn anew by name
-        image = _image_tower(image_source, towers.image_size, seed, both)
+        own = image_source.library == "timm" and Source.parse(towers.image).weights is not None
+        image = _image_tower(image_source, towers.image_size, seed, both, own_size=own)
         text = _text_tower(text_source, towers, seed, both, vocabulary)
     return image, text
 
@@ -93,11 +95,13 @@ def build_image_tower(name: str, size: int, seed: int = 0) -> ImageTower:
         return _image_tower(source, size, seed, None)
 
 
-def _image_tower(source: Source, size: int, seed: int, both: Whole | None) -> ImageTower:
+def _image_tower(
+    source: Source, size: int, seed: int, both: Whole | None, own_size: bool = False
+) -> ImageTower:
     if source.library == "timm":
         from .timm_tower import timm_tower
 
-        return timm_tower(source, size, seed)
+        return timm_tower(source, None if own_size else size, seed)
     if source.library == "open_clip":
         from .open_clip_tower import OpenClipImage, open_clip_model
 

@@ -31,7 +31,9 @@ class Section(BaseModel):
 class Towers(Section):
     """Which encoders: ``cnn``, ``vit``, ``transformer``, ``timm:NAME``, ``transformers:NAME``, ``open_clip:NAME``.
 
-    ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower another number of layers deep.
+    ``image_size`` is for towers without a size of their own; those of ``open_clip``, and of ``timm`` with weights, take
+    pictures of the size that they were made for. ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower
+    another number of layers deep.
     """
 
     image: str = "cnn"

@@ -67,6 +67,7 @@ def _run(
             for task in tasks:
                 check_data(create(task), data)
         method, loader = start(what, data, folder / "tokenizer.json")
+        data = loader.data
         if tasks is not None and test:
             method.eval()
             with torch.inference_mode():

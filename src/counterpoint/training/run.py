@@ -169,6 +169,7 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
 def start(run: Run, data: PairedData, tokenizer_file: Path | None = None) -> tuple[TwoTower, Loader | Stream]:
     """The run's method at its start and its batches, with the tokenizer of an earlier start if there is one.
 
+    The data of the batches (``loader.data``) has pictures of the size that the image tower asks for; evaluate on it.
     In a process group the batches are this rank's parts.
 
     Args:
@@ -179,6 +180,7 @@ def start(run: Run, data: PairedData, tokenizer_file: Path | None = None) -> tup
     rows, recipe, ranks = data.splits.train, run.recipe, Ranks.present()
     captions = [caption for row in rows for caption in data.training_captions(int(row))]
     method = build(run, captions, tokenizer_file)
+    data = data.sized(method.image_tower.size)
 
     def loader(rows: Rows) -> Loader:
         return Loader(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, final
 
@@ -12,8 +13,9 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..base import PairedData, Rows, SomeItems, Splits
+from ..base import IMAGE_SIZE, PairedData, Rows, SomeItems, Splits, stored_size
 from ..decode import whole
+from ..fingerprint import digests_of_images
 from ..items import Question, Questions
 from .base import fields, read_csv, read_json
 from .pictures import Files
@@ -110,6 +112,14 @@ class OwnQuestions(PairedData):
                     f"{self.pictures.name(int(row))} cannot be read as a picture: {error}"
                 ) from error
         return torch.from_numpy(shown)
+
+    def sized(self, image_size: int) -> OwnQuestions:
+        other = copy(self)
+        other.size = stored_size(image_size)
+        return self if other.size == self.size else other
+
+    def picture_digests(self) -> Sequence[bytes]:
+        return digests_of_images(self.sized(IMAGE_SIZE))  # the data is the same whatever size is asked for
 
     def captions(self, row: int) -> Sequence[str]:
         return [

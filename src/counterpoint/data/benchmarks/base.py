@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, final
 
@@ -14,7 +15,8 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from ..base import PairedData, Rows, SomeItems, Splits
+from ..base import IMAGE_SIZE, PairedData, Rows, SomeItems, Splits, stored_size
+from ..fingerprint import digests_of_images
 from ..items import Choices, Squares
 from .pictures import Pictures
 
@@ -57,6 +59,14 @@ class Benchmark(PairedData):
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         return self._pictures.squares(np.asarray(rows, dtype=np.int64), self.size)
+
+    def sized(self, image_size: int) -> Benchmark:
+        other = copy(self)
+        other.size = stored_size(image_size)
+        return self if other.size == self.size else other
+
+    def picture_digests(self) -> Sequence[bytes]:
+        return digests_of_images(self.sized(IMAGE_SIZE))  # the data is the same whatever size is asked for
 
     def captions(self, row: int) -> Sequence[str]:
         return self._captions[row]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ..base import ImageSource, Labels, Rows, SomeItems
+from ..base import ImageSource, Labels, Rows, SomeItems, stored_size
 from . import captions
 from .backgrounds import BACKGROUNDS
 from .compose import compose
@@ -80,15 +80,23 @@ class Scenes(DrawnRows):
         )
         self.preset, self.image_size, self.stored = preset, image_size, stored
         self._dials = {split: dials for split, (_, dials) in splits.items()}
-        self.pixels = preset.pixels or max(PIXELS, round(image_size * 4 / 3))
-        if stored is not None:
-            self.pixels = stored.pixels
+        self.pixels = self._side(image_size)
         drawn = {artist for dials in self._dials.values() for artist in dials.artists}
         self.attribution = credit_line(drawn)
         self.scene = lru_cache(maxsize=2**16)(self._scene)
 
     def __reduce__(self) -> tuple[Callable[..., Scenes], tuple[Any, ...]]:
         return Scenes, (self.preset, self.image_size, self.name, self.stored)
+
+    def sized(self, image_size: int) -> Scenes:
+        """Return the same scenes, drawn for views of another size; itself where their size is given."""
+        other = object.__new__(Scenes)
+        other.__dict__.update(self.__dict__, image_size=image_size, pixels=self._side(image_size))
+        return self if other.pixels == self.pixels else other
+
+    def _side(self, image_size: int) -> int:
+        stored = self.stored.pixels if self.stored is not None else self.preset.pixels
+        return stored or max(PIXELS, stored_size(image_size))
 
     @classmethod
     def parse(cls, source: str, image_size: int = 48) -> Scenes:

@@ -47,7 +47,7 @@ def diagnose_run(
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     own = load_data(run.data, run.recipe.towers.image_size)
     control, loader = start(run, own, folder / "tokenizer.json")
-    examined = own if data is None else load_data(data, run.recipe.towers.image_size)
+    examined = loader.data if data is None else load_data(data, model.image_tower.size)
     test = next(name for name, rows in examined.splits.test.items() if len(rows))
     subject = Subject(
         model, control.eval(), examined, examined.splits.test[test], loader, run.recipe.optimizer.weight_decay
