@@ -16,9 +16,12 @@ from torch import nn
 
 from counterpoint import methods, networks
 from counterpoint.methods.arm import Arm
+from counterpoint.methods.user_loss import LossError
 from counterpoint.recipes.schema import Towers
 
 PAIR = "open_clip:tiny@/models/tiny.pt"
+HEAD = ["import torch; from torch import nn", "class L(nn.Module):"]
+FORWARD = "  def forward(self, x, y): return (x * y).sum()"
 LOSS = """
 import torch
 from torch import nn
@@ -205,10 +208,10 @@ def build_views(text: str) -> dict[str, int]:
         ("clip-rocket,smothing=0", "did you mean 'smoothing'"),
         ("clip,smoothing=0.1", "unknown option of clip 'smoothing'"),
         ("clip,recipe=x", "unknown option of clip 'recipe'"),
-        ("clip,views=two", "option views=two of clip: .*integer"),
+        ("clip,views=two", "option views of clip must be a whole number, got 'two'"),
         ("clip,temperature=-1", "temperature init must be positive"),
-        ("clip-rocket,reduction=max", "option reduction=max of clip-rocket: .*'mean' or 'sum'"),
-        ("clip-rocket,separate_proj=perhaps", "option separate_proj=perhaps"),
+        ("clip-rocket,reduction=max", "option reduction of clip-rocket must be one of 'mean' or 'sum'"),
+        ("clip-rocket,separate_proj=perhaps", "option separate_proj of clip-rocket must be true or false"),
         ("clip,tune=lora", "tune=lora is for pretrained towers, and neither 'cnn' nor 'transformer' is one"),
         ("timm:x@hub,tune=none", "tune=none trains nothing"),
     ],
@@ -340,7 +343,7 @@ def test_a_users_weights_start_from_the_seed(loss: Path) -> None:
         ("NoModule", "NoModule in .* must be an nn.Module"),
         ("OneInput", r"OneInput.forward in .* must be forward\(self, image_embeddings, text_embeddings\)"),
         ("MyLoss,margn=1", "unknown option of MyLoss 'margn': did you mean 'margin'"),
-        ("MyLoss,margin=wide", "option margin=wide of MyLoss: .*number"),
+        ("MyLoss,margin=wide", "option margin of MyLoss must be a number, got 'wide'"),
     ],
 )
 def test_a_users_loss_that_is_none_is_refused(loss: Path, symbol: str, message: str) -> None:
@@ -356,11 +359,57 @@ def test_a_users_loss_must_be_one_number_with_a_gradient(loss: Path, symbol: str
         run(method, batch(method))
 
 
-def test_a_file_that_cannot_be_imported_says_why(tmp_path: Path) -> None:
-    path = tmp_path / "broken.py"
-    path.write_text("import nothing_of_that_name")
-    with pytest.raises(ValueError, match=r"broken\.py cannot be imported: ModuleNotFoundError: .*nothing_of"):
-        built(f"{path}:Loss")
+@pytest.mark.usefixtures("towers")
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["import nothing_of_that_name"], "line 1: it cannot be imported: ModuleNotFoundError: .*nothing_of"),
+        (["import sys", "sys.exit(5)"], "line 2: it cannot be imported: SystemExit: 5"),
+        (["class L(:"], "line 1: it cannot be imported: SyntaxError"),
+        (
+            [*HEAD, "  def __init__(self): raise KeyError('gone')", FORWARD],
+            "line 3, in __init__: KeyError: 'gone'",
+        ),
+        ([*HEAD, "  def __init__(self): self.w = 1", FORWARD], "must call super\\(\\).__init__\\(\\) first"),
+        (
+            [*HEAD, "  def __init__(self):", "    self.p = nn.Parameter(torch.ones(1))", FORWARD],
+            "line 4, in __init__: AttributeError: cannot assign",
+        ),
+        (
+            [*HEAD, "  def __init__(self, scale): super().__init__()", FORWARD],
+            "missing a required argument: 'scale'; give its options after commas, .*:L,option=value",
+        ),
+        (
+            [*HEAD, "  def forward(self, x, y): raise RuntimeError('mine')"],
+            "line 3, in forward: RuntimeError: mine",
+        ),
+        (
+            [*HEAD, "  def forward(self, x, y): raise ValueError"],
+            "line 3, in forward: ValueError: no message",
+        ),
+        ([*HEAD, "  def forward(self, x, y): exit(3)"], "line 3, in forward: SystemExit: 3"),
+        (
+            [
+                *HEAD,
+                "  def forward(self, x, y): return self.helper(x)",
+                "  def helper(self, x): return x @ x",
+            ],
+            "line 4, in helper: RuntimeError: mat1 and mat2",
+        ),
+    ],
+)
+def test_a_users_mistake_is_named_with_its_file_and_line(
+    lines: list[str], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("\n".join(lines))
+    with pytest.raises((ValueError, LossError), match=rf"mine\.py.*{message}"):
+        build_and_run(f"{path}:L")
+
+
+def build_and_run(text: str) -> None:
+    method = built(text)
+    run(method, batch(method))
 
 
 # The real towers

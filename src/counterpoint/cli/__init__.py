@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from ..reasons import reason
 from ..registry import unknown
 
 COMMANDS = {
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if os.environ.get("COUNTERPOINT_TRACEBACK"):
             raise
-        print(f"counterpoint {command}: {_reason(error)}", file=sys.stderr)
+        print(f"counterpoint {command}: {reason(error)}", file=sys.stderr)
         return 1
 
 
@@ -67,14 +68,6 @@ def _listen() -> None:
 
     logging.basicConfig(format="%(message)s")
     logging.getLogger("counterpoint").setLevel(logging.INFO)
-
-
-def _reason(error: Exception) -> str:
-    expected = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)
-    text = str(error) or type(error).__name__
-    if isinstance(error, expected):
-        return text
-    return f"{type(error).__name__}: {text} (set COUNTERPOINT_TRACEBACK=1 to see where)"
 
 
 def _help() -> str:

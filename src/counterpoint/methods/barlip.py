@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..forms import NonNegative
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
 from ..objectives import BarlowTwins
@@ -86,7 +87,7 @@ class BarLIP(GlobalLocal):
         text: TextTower,
         recipe: Recipe,
         *,
-        ssl_weight: float = 1.0,
+        ssl_weight: NonNegative = 1.0,
         **options: Unpack[Basic],
     ) -> None:
         term = BarLIPTerm(image, text, recipe, separate=False)
@@ -119,7 +120,7 @@ class BarLIPRocket(GlobalLocal):
         text: TextTower,
         recipe: Recipe,
         *,
-        ssl_weight: float = 1.0,
+        ssl_weight: NonNegative = 1.0,
         separate_proj_child: bool = False,
         **options: Unpack[Improved],
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Unpack
 
+from ..forms import NonNegative
 from ..networks.base import ImageTower, TextTower
 from ..recipes.schema import Recipe
 from .base import Ranges
@@ -46,7 +47,7 @@ class BYOLIP(GlobalLocal):
         text: TextTower,
         recipe: Recipe,
         *,
-        ssl_weight: float = 1.0,
+        ssl_weight: NonNegative = 1.0,
         momentum: float = 0.99,
         last_norm: bool = True,
         **options: Unpack[Basic],
@@ -83,7 +84,7 @@ class BYOLIPRocket(GlobalLocal):
         text: TextTower,
         recipe: Recipe,
         *,
-        ssl_weight: float = 1.0,
+        ssl_weight: NonNegative = 1.0,
         momentum: float = 0.99,
         separate_proj_child: bool = False,
         last_norm: bool = True,

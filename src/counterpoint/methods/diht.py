@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..forms import NonNegative
 from ..networks import tune
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import Linear
@@ -68,7 +69,7 @@ class DistilledDiHT(DualEncoder):
         recipe: Recipe,
         *,
         teacher: str,
-        weight: float = 1.0,
+        weight: NonNegative = 1.0,
         top: int = 10,
         alpha: float = 1.0,
         beta: float = 0.25,

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ..forms import NonNegative
 from ..networks.base import ImageTower, TextTower
 from ..networks.energy import ReplayBuffer, langevin
 from ..networks.heads import Linear
@@ -61,7 +62,7 @@ class EBM(TwoTower):
         noise: float = 0.03,
         buffer: int = 1000,
         restart: float = 0.05,
-        weight: float = 0.1,
+        weight: NonNegative = 0.1,
     ) -> None:
         super().__init__(image, text)
         text.requires_grad_(False)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..forms import NonNegative
 from ..networks import MomentumCopy
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
@@ -127,7 +128,7 @@ class GlobalLocal(TwoTower):
         recipe: Recipe,
         *,
         term: CrossModalTerm | None = None,
-        ssl_weight: float = 1.0,
+        ssl_weight: NonNegative = 1.0,
         momentum: float | None = None,
         views: int = 0,
         temperature: float = 0.07,

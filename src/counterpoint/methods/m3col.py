@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..forms import NonNegative
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import Linear, mlp
 from ..objectives import M3Co, MultiSClip
@@ -64,7 +65,7 @@ class M3Col(TwoTower):
         text: TextTower,
         recipe: Recipe,
         *,
-        weight: float = 0.1,
+        weight: NonNegative = 0.1,
         mixing: float = 0.33,
         beta: float = 0.15,
         mixed: float = 0.5,

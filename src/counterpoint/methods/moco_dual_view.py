@@ -7,6 +7,7 @@ from typing import Literal, Unpack
 from jaxtyping import Float
 from torch import Tensor
 
+from ..forms import NonNegative
 from ..networks.base import ImageTower, TextTower
 from ..objectives import DualView
 from ..recipes.schema import Recipe
@@ -51,7 +52,7 @@ class MoCoDualView(MoCo):
         mode: Literal["symmetric", "key_anchor"] = "symmetric",
         num_hard: float | None = 0.125,
         skip_top: int = 0,
-        key_weight: float = 0.1,
+        key_weight: NonNegative = 0.1,
         **options: Unpack[Dictionary],
     ) -> None:
         symmetric = mode == "symmetric"

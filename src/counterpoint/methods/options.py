@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, Unpack, get_args, get_origin, get_type_hints
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Union, Unpack, get_args, get_origin, get_type
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
 
+from ..forms import fault
 from ..registry import unknown
 
 _GIVEN = {"self", "image", "text", "recipe", "objective", "name"}
@@ -28,11 +30,11 @@ def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
     {'weight': <class 'float'>, 'views': <class 'int'>}
     """
     function: Callable[..., Any] = constructor.__init__ if inspect.isclass(constructor) else constructor
-    hints = get_type_hints(function)
+    hints = get_type_hints(function, include_extras=True)
     found: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD and get_origin(hints.get(name)) is Unpack:
-            found |= get_type_hints(get_args(hints[name])[0])
+            found |= get_type_hints(get_args(hints[name])[0], include_extras=True)
         elif (
             parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD) and name not in _GIVEN
         ):
@@ -113,6 +115,9 @@ def _value(kind: str, name: str, text: str, type_: Any) -> Any:
         return None
     try:
         several = get_origin(type_) is tuple
-        return _adapter(type_).validate_python(tuple(text.split("/")) if several else text)
+        value = _adapter(type_).validate_python(tuple(text.split("/")) if several else text)
     except ValidationError as error:
-        raise ValueError(f"option {name}={text} of {kind}: {error.errors()[0]['msg']}") from None
+        raise ValueError(fault(error, lambda _: f"option {name} of {kind}")) from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"option {name} of {kind} must be a finite number, got {text}")
+    return value

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..forms import NonNegative
 from ..networks.base import ImageTower, TextTower
 from ..networks.batch_norm import BatchNorm1d
 from ..networks.heads import mlp
@@ -101,7 +102,7 @@ class SiamLIP(GlobalLocal):
         text: TextTower,
         recipe: Recipe,
         *,
-        ssl_weight: float = 1.0,
+        ssl_weight: NonNegative = 1.0,
         last_norm: bool = True,
         **options: Unpack[Basic],
     ) -> None:
@@ -139,7 +140,7 @@ class SiamLIPRocket(GlobalLocal):
         text: TextTower,
         recipe: Recipe,
         *,
-        ssl_weight: float = 1.0,
+        ssl_weight: NonNegative = 1.0,
         separate_proj_child: bool = False,
         last_norm: bool = True,
         **options: Unpack[Improved],

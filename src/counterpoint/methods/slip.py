@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..forms import NonNegative
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
 from ..objectives import InfoNCE, NTXent
@@ -44,7 +45,7 @@ class SLIP(TwoTower):
         recipe: Recipe,
         *,
         temperature: float = 0.07,
-        ssl_weight: float = 1.0,
+        ssl_weight: NonNegative = 1.0,
         ssl_temperature: float = 0.1,
     ) -> None:
         super().__init__(image, text)

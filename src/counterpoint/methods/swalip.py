@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ..forms import NonNegative
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import Prototypes, mlp
 from ..objectives import SwALIP as SwALIPObjective
@@ -134,7 +135,7 @@ class SwALIP(GlobalLocal):
         text: TextTower,
         recipe: Recipe,
         *,
-        ssl_weight: float = 0.2,
+        ssl_weight: NonNegative = 0.2,
         swalip_temperature: float = 0.1,
         learn_temperature: bool = False,
         shared_prototypes: bool = True,
@@ -181,7 +182,7 @@ class SwALIPRocket(GlobalLocal):
         text: TextTower,
         recipe: Recipe,
         *,
-        ssl_weight: float = 0.2,
+        ssl_weight: NonNegative = 0.2,
         **options: Unpack[Improved],
     ) -> None:
         options = {"smoothing": 0.0, **options}

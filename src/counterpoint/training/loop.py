@@ -178,11 +178,11 @@ def _non_finite(losses: dict[str, Tensor], batch: Batch, clock: Clock) -> NonFin
     inputs = [
         name for name, view in batch.views.items() if view.is_floating_point() and not view.isfinite().all()
     ]
-    cause = (
-        f"the inputs {inputs} hold NaN or infinite values: check the data of these examples"
-        if inputs
-        else "the inputs are finite: a smaller learning rate, a longer warm-up or a lower temperature bound may help"
-    )
+    cause = "the inputs are finite: a smaller learning rate, a longer warm-up or a lower temperature bound may help"
+    if inputs:
+        cause = f"the inputs {inputs} hold NaN or infinite values: check the data of these examples"
+    elif clock.step == 0:
+        cause = "nothing has been learnt yet and the inputs are finite: check the loss itself and its options"
     return NonFiniteLoss(
         f"the loss is not finite at step {clock.step}: term {', '.join(bad)} of {terms}; {cause}. "
         f"Ids of the batch: {batch.ids.tolist()}"

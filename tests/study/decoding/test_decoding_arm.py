@@ -78,7 +78,7 @@ def test_what_is_wrong_is_told_before_anything_is_loaded(
     ("text", "message"),
     [
         ("vcd,alhpa=1", "unknown option of vcd 'alhpa': did you mean 'alpha'"),
-        ("vcd,alpha=much", "option alpha=much of vcd"),
+        ("vcd,alpha=much", "option alpha of vcd must be a number"),
         ("vcd,beta=2", "beta=2.0"),
         ("lcd,language_model=x", "unknown option of lcd 'language_model'"),
     ],

@@ -1,0 +1,45 @@
+"""One clear line for an error: what failed, and what to do about it."""
+
+from __future__ import annotations
+
+import errno
+
+_EXPECTED = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)
+"""Errors whose text is written for the user."""
+_REMEDIES = {
+    errno.ENOSPC: "free some space there, or choose another folder",
+    errno.EDQUOT: "free some space there, or choose another folder",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "mend its permissions, or choose another folder",
+    errno.EPERM: "mend its permissions, or choose another folder",
+    errno.EISDIR: "it is a folder; name a file",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
+
+
+def reason(error: BaseException) -> str:
+    """Return what failed and what to do about it, in a line.
+
+    >>> reason(OSError(errno.ENOSPC, "No space left on device", "runs/one/run.json"))
+    'runs/one/run.json: No space left on device: free some space there, or choose another folder'
+    """
+    text = str(error) or type(error).__name__
+    if out_of_memory(error):
+        return (
+            "there is not enough memory for a step: a smaller --microbatch gives the same gradient in less, a smaller "
+            f"--batch-size another one ({text.splitlines()[0]})"
+        )
+    if isinstance(error, OSError) and error.errno in _REMEDIES and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}: {_REMEDIES[error.errno]}"
+    if isinstance(error, _EXPECTED):
+        return text
+    return f"{type(error).__name__}: {text} (set COUNTERPOINT_TRACEBACK=1 to see where)"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is used up, of the processor or of a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("alloc_cpu.cpp" in text or "CUDA out of memory" in text)
