@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 
@@ -15,9 +17,11 @@ LENGTHS = [3, 5, 2, 5]
 
 def test_inside() -> None:
     assert inside(TOKENS, end=2).sum(1).tolist() == LENGTHS
+    begun = torch.cat([torch.full((4, 1), 2), TOKENS[:, 1:]], 1)
+    assert inside(begun, end=2, begins_with_end=True).sum(1).tolist() == LENGTHS
 
 
-@pytest.mark.parametrize("how", ["end", "first", "mean", "max"])
+@pytest.mark.parametrize("how", get_args(Pooling))
 def test_pool_is_the_loop(how: Pooling) -> None:
     torch.manual_seed(0)
     states = (
@@ -26,5 +30,13 @@ def test_pool_is_the_loop(how: Pooling) -> None:
     pooled = pool(states, inside(TOKENS, 2), how)
     for i, length in enumerate(LENGTHS):
         own = states[i, :length]
-        expected = {"end": own[-1], "first": own[0], "mean": own.mean(0), "max": own.max(0).values}[how]
+        places = torch.arange(1, length + 1)[:, None]
+        expected = {
+            "end": own[-1],
+            "first": own[0],
+            "mean": own.mean(0),
+            "max": own.max(0).values,
+            "mean_sqrt": own.sum(0) / length**0.5,
+            "weighted_mean": (places * own).sum(0) / places.sum(),
+        }[how]
         assert torch.allclose(pooled[i], expected)

@@ -10,6 +10,9 @@ import tokenizers
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling as PoolingModule
 
 from counterpoint.networks import BytePairTokenizer, build_towers
 from counterpoint.networks.base import TextTower
@@ -99,14 +102,79 @@ def test_maximum_over_the_captions_own_tokens(tmp_path: Path) -> None:
     assert torch.allclose(features[2], alone[0].max(0).values, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("mode", "pooling"), [("mean_tokens", "mean"), ("max_tokens", "max"), ("cls_token", "first")]
+def sentence_encoder(
+    folder: Path, modes: str | tuple[str, ...], *parts: torch.nn.Module
+) -> SentenceTransformer:
+    """A random small BERT with a way of pooling, as its library saves it."""
+    (folder / "bert").mkdir()
+    save(folder / "bert", "bert")
+    model = SentenceTransformer(
+        modules=[Transformer(str(folder / "bert")), PoolingModule(16, pooling_mode=modes), *parts],
+        device="cpu",
+    )
+    model.save(str(folder / "saved"))
+    return model
+
+
+OLD_NAMES = (
+    "cls_token",
+    "max_tokens",
+    "mean_tokens",
+    "mean_sqrt_len_tokens",
+    "weightedmean_tokens",
+    "lasttoken",
 )
-def test_a_sentence_encoders_folder_says_how_to_pool(tmp_path: Path, mode: str, pooling: str) -> None:
-    save(tmp_path, "bert")
-    (tmp_path / "1_Pooling").mkdir()
-    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({f"pooling_mode_{mode}": True}))
-    assert tower(f"transformers:bert@{tmp_path}").pooling == pooling
+
+
+@pytest.mark.parametrize("mode", PoolingModule.POOLING_MODES)
+@pytest.mark.parametrize("form", ["of today", "before version 6"])
+def test_a_sentence_encoder_pools_as_its_folder_says(tmp_path: Path, mode: str, form: str) -> None:
+    model = sentence_encoder(tmp_path, mode, Normalize())
+    if form != "of today":
+        keys = {
+            m: f"pooling_mode_{name}" for m, name in zip(PoolingModule.POOLING_MODES, OLD_NAMES, strict=True)
+        }
+        old = {key: m == mode for m, key in keys.items()}
+        settings = {"word_embedding_dimension": 16, **old}
+        (tmp_path / "saved" / "1_Pooling" / "config.json").write_text(json.dumps(settings))
+    text = tower(f"transformers:bert@{tmp_path / 'saved'}").eval()
+    features = torch.nn.functional.normalize(text(text.tokenizer(CAPTIONS)), dim=-1)
+    torch.testing.assert_close(features, torch.from_numpy(model.encode(CAPTIONS)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("modes", "parts", "message"),
+    [
+        (("mean", "max"), (), "pools by mean and max; here by one of"),
+        ("mean", (Dense(16, 8),), "has parts that are not read here: Dense"),
+    ],
+)
+def test_a_sentence_encoder_that_does_more_is_refused(
+    tmp_path: Path, modes: str | tuple[str, ...], parts: tuple[torch.nn.Module, ...], message: str
+) -> None:
+    sentence_encoder(tmp_path, modes, *parts)
+    with pytest.raises(ValueError, match=message):
+        tower(f"transformers:bert@{tmp_path / 'saved'}")
+
+
+def test_captions_that_begin_with_their_end_token_differ(tmp_path: Path) -> None:
+    save(tmp_path, "gpt2")
+    config = json.loads((tmp_path / "tokenizer.json").read_text())
+    config["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<end>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<end>": {"id": "<end>", "ids": [2], "tokens": ["<end>"]}},
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(config))
+    text = tower(f"transformers:gpt2@{tmp_path}").eval()
+    tokens = text.tokenizer([*CAPTIONS, ""])
+    assert tokens[0].tolist()[0] == text.tokenizer.end
+    assert tokens[3].tolist()[:2] == [text.tokenizer.end] * 2
+    features = text(tokens)
+    assert torch.pdist(features).min() > 0.01
+    for caption, own in zip([*CAPTIONS, ""], features, strict=True):
+        assert torch.allclose(text(text.tokenizer([caption]))[0], own, atol=1e-5)
 
 
 def test_captions_end_are_cut_and_special_names_are_text(tmp_path: Path) -> None:

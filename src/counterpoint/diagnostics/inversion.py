@@ -211,7 +211,7 @@ def _prompt(tower: TextTower, template: str, tokens: int) -> tuple[Int[Tensor, "
         raise ValueError(f"tokens={tokens}: there must be one at least")
     tokenizer = tower.tokenizer
     ids = tokenizer([template])
-    length = int(inside(ids, tokenizer.end).sum())
+    length = int(inside(ids, tokenizer.end, begins_with_end=tower.begins_with_end).sum())
     end = length - 1
     if end < 1 or length + tokens > tokenizer.context:
         raise ValueError(

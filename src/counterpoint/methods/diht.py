@@ -113,7 +113,8 @@ class DistilledDiHT(DualEncoder):
 
     def concepts(self, tokens: Int[Tensor, "B L"]) -> Bool[Tensor, "B concepts"]:
         """Which concepts each caption has."""
-        own = inside(tokens, self.text_tower.tokenizer.end)
+        tower = self.text_tower
+        own = inside(tokens, tower.tokenizer.end, begins_with_end=tower.begins_with_end)
         there = torch.zeros(
             len(tokens), self.text_tower.tokenizer.vocabulary, dtype=torch.bool, device=tokens.device
         )

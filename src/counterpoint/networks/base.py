@@ -10,8 +10,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
-Pooling = Literal["end", "first", "mean", "max"]
-"""From the states of a caption's tokens to one vector: the last's, the first's, their mean, their maximum."""
+Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
+"""From the states of a caption's tokens to one vector: the last's, the first's, their mean, their maximum; their sum by
+the root of their number, and their mean weighted by their place, 1 for the first."""
 
 
 @runtime_checkable
@@ -86,11 +87,13 @@ class TextTower(Tower, ABC):
 
     Attributes:
         tokenizer: the tokenizer whose ids it takes.
+        begins_with_end: whether its captions begin with the end token too.
         pooling: how the states of the tokens become one vector; None where the model has its own way. A
             method may set it.
     """
 
     tokenizer: Tokenizer
+    begins_with_end: bool = False
     pooling: Pooling | None = "end"
 
     @abstractmethod

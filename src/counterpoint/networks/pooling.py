@@ -9,13 +9,20 @@ from torch import Tensor
 from .base import Pooling
 
 
-def inside(tokens: Int[Tensor, "B L"], end: int) -> Bool[Tensor, "B L"]:
-    """Which tokens belong to the caption: those up to and with its first ``end``, or else all.
+def inside(tokens: Int[Tensor, "B L"], end: int, *, begins_with_end: bool = False) -> Bool[Tensor, "B L"]:
+    """Return which tokens belong to the caption: those up to and with its first ``end``, or else all.
 
     >>> inside(torch.tensor([[1, 7, 2, 0]]), end=2).tolist()
     [[True, True, True, False]]
+
+    Args:
+        tokens: padded on the right.
+        end: the end token.
+        begins_with_end: whether captions begin with that token too, as OPT's do; the first one ends nothing then.
     """
     ends = (tokens == end).long()
+    if begins_with_end:
+        ends[:, 0] = 0
     return ends.cumsum(1) - ends == 0
 
 
@@ -51,14 +58,17 @@ def pool(states: Float[Tensor, "B L W"], mask: Bool[Tensor, "B L"], how: Pooling
     Args:
         states: the state of every token.
         mask: which tokens belong to the caption; they come first, and there is one at least.
-        how: the caption's last token (``"end"``), its ``"first"``, the ``"mean"`` or the ``"max"`` of all.
+        how: one of `Pooling`.
 
-    Source: the end token: CLIP (arXiv 2103.00020); the masked maximum: ConVIRT (arXiv 2010.00747).
+    Source: the end token: CLIP (arXiv 2103.00020); the masked maximum: ConVIRT (arXiv 2010.00747); the last two:
+    sentence-transformers, and SGPT (arXiv 2202.08904) for the weights.
     """
     if how == "first":
         return states[:, 0]
     if how == "end":
         return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
-    if how == "mean":
-        return (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-    return states.masked_fill(~mask[..., None], -torch.inf).amax(1)
+    if how == "max":
+        return states.masked_fill(~mask[..., None], -torch.inf).amax(1)
+    weights = mask.cumsum(1) * mask if how == "weighted_mean" else mask
+    count = weights.sum(1, keepdim=True)
+    return (states * weights[..., None]).sum(1) / (count.sqrt() if how == "mean_sqrt" else count)

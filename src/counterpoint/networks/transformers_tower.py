@@ -24,6 +24,9 @@ class TransformersTokenizer:
     """A ``transformers`` tokenizer whose captions all end in one end token and are padded on the right.
 
     A caption that holds the name of a special token is text like any other.
+
+    Attributes:
+        begins_with_end: whether captions begin with the end token too.
     """
 
     def __init__(self, tokenizer: Any, context: int) -> None:
@@ -34,6 +37,7 @@ class TransformersTokenizer:
         self._tokenizer = tokenizer
         self.context, self.vocabulary, self.end = context, len(tokenizer), int(end)
         self._pad = int(self.end if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+        self.begins_with_end: bool = tokenizer("a")["input_ids"][0] == self.end
 
     def __call__(self, captions: Sequence[str]) -> Int[Tensor, "B L"]:
         if not captions:
@@ -41,7 +45,9 @@ class TransformersTokenizer:
         rows = self._tokenizer(
             list(captions), truncation=True, max_length=self.context, split_special_tokens=True
         )["input_ids"]
-        rows = [r if r and r[-1] == self.end else [*r[: self.context - 1], self.end] for r in rows]
+        least = 2 if self.begins_with_end else 1
+        ended = (len(r) >= least and r[-1] == self.end for r in rows)
+        rows = [r if e else [*r[: self.context - 1], self.end] for r, e in zip(rows, ended, strict=True)]
         longest = max(map(len, rows))
         return torch.tensor([r + [self._pad] * (longest - len(r)) for r in rows])
 
@@ -58,13 +64,14 @@ class TransformersTower(TextTower):
     def __init__(self, model: nn.Module, tokenizer: Tokenizer, pooling: Pooling) -> None:
         super().__init__()
         self.model, self.tokenizer, self.pooling = model, tokenizer, pooling
+        self.begins_with_end = isinstance(tokenizer, TransformersTokenizer) and tokenizer.begins_with_end
         self.width: int = model.config.hidden_size  # type: ignore[union-attr, assignment]
         self.weights_set = True
 
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
         assert self.pooling is not None
         p = dropout if self.training else 0.0
-        mask = inside(tokens, self.tokenizer.end)
+        mask = inside(tokens, self.tokenizer.end, begins_with_end=self.begins_with_end)
         with dropped_inputs(residual_blocks(self.model) if p > 0 else (), p):
             states = self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
         return pool(states, mask, self.pooling)
@@ -152,22 +159,61 @@ def _encoder(model: Any) -> nn.Module:
     return encoder
 
 
+_MODES: dict[str, Pooling] = {
+    "cls": "first",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt",
+    "weightedmean": "weighted_mean",
+    "lasttoken": "end",
+}
+"""What ``sentence-transformers`` calls the poolings, and what they are called here."""
+_ADDED = {
+    "cls": "cls_token",
+    "max": "max_tokens",
+    "mean": "mean_tokens",
+    "weightedmean": "weightedmean_tokens",
+}
+"""What it called some of them before version 6, when each was a key ``pooling_mode_…`` of its own."""
+
+
 def _sentence_pooling(place: str) -> Pooling | None:
-    """What a ``sentence-transformers`` folder says about pooling, if it is one."""
+    """Return what a ``sentence-transformers`` folder says about pooling; None where it is none.
+
+    Raises:
+        ValueError: if it pools in a way that is not known here, or does more than pool.
+    """
+    listed = _json(place, "modules.json")
+    kinds = [(str(m["type"]).rpartition(".")[2], str(m["path"])) for m in listed or ()]
+    further = sorted({kind for kind, _ in kinds} - {"Transformer", "Pooling", "Normalize"})
+    if further:
+        raise ValueError(f"its sentence encoder has parts that are not read here: {', '.join(further)}")
+    folder = next((path for kind, path in kinds if kind == "Pooling"), "1_Pooling")
+    settings = _json(place, f"{folder}/config.json")
+    if settings is None:
+        return None
+    modes = settings.get("pooling_mode")
+    if modes is None:
+        modes = [mode for mode in _MODES if settings.get(f"pooling_mode_{_ADDED.get(mode, mode)}")] or "mean"
+    modes = [modes] if isinstance(modes, str) else list(modes)
+    if len(modes) != 1 or modes[0] not in _MODES:
+        raise ValueError(
+            f"its sentence encoder pools by {' and '.join(modes)}; here by one of {', '.join(_MODES)} alone"
+        )
+    return _MODES[modes[0]]
+
+
+def _json(place: str, name: str) -> Any:
+    """Return what a JSON file of a model's folder, local or on the hub, holds; None where there is none."""
     from transformers.utils import cached_file
 
     file = cached_file(
         place,
-        "1_Pooling/config.json",
+        name,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )
-    if file is None:
-        return None
-    settings = json.loads(Path(file).read_text(encoding="utf-8"))
-    names: dict[str, Pooling] = {"cls_token": "first", "mean_tokens": "mean", "max_tokens": "max"}
-    found = [p for key, p in names.items() if settings.get(f"pooling_mode_{key}")]
-    return found[0] if len(found) == 1 else None
+    return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
 
 
 def _default_pooling(kind: str) -> Pooling:
