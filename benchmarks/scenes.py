@@ -14,8 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from counterpoint.data.scenes.presets import find
-from counterpoint.data.scenes.world import Scenes
+from counterpoint.data.worlds.scenes.presets import find
+from counterpoint.data.worlds.scenes.world import Scenes
 
 COUNT, BATCH = 5_000, 250
 

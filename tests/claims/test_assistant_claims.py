@@ -7,9 +7,9 @@ import torch
 
 from counterpoint.claims.analysis import image_induced_fidelity_loss
 from counterpoint.claims.evaluation import contextual_lens
-from counterpoint.data.scenes.draws import Draws
-from counterpoint.data.scenes.vocabulary import concepts_in
-from counterpoint.data.scenes.world import Scenes
+from counterpoint.data.worlds.rng import Rng
+from counterpoint.data.worlds.scenes.words.vocabulary import concepts_in
+from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation.answering.fidelity import named, questions
 from counterpoint.evaluation.answering.languages import ClosedVocabulary
 
@@ -66,7 +66,7 @@ def test_training_reads_what_the_assistant_is_given() -> None:
     data = image_induced_fidelity_loss.world(300, 4)
     scene = data.scene(int(data.splits.train[0]))
     learner = image_induced_fidelity_loss.Learner([scene] * 3, 0)
-    described = image_induced_fidelity_loss.described(scene, "de", Draws(0, 0))
+    described = image_induced_fidelity_loss.described(scene, "de", Rng(0, 0))
     seen = image_induced_fidelity_loss.looks([scene], False, 0)[0]
     ids, mask, labels = learner._tokens([described, seen])
     assistant = learner.assistant()

@@ -10,7 +10,7 @@ import torch
 
 from counterpoint.claims.decoding import pmt2i, q_boost
 from counterpoint.claims.evaluation import evalign_icl
-from counterpoint.data.scenes.world import Scenes
+from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation.answering.in_context.abstention import RELEVANT
 
 

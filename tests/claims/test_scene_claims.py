@@ -10,8 +10,8 @@ from counterpoint.claims.benches import scene_towers as composed
 from counterpoint.claims.benches.scene_towers import Edited, SceneTowers
 from counterpoint.claims.evaluation import mmvp
 from counterpoint.claims.pairs import count_to_ten, inpaintcoco
-from counterpoint.data.scenes.draws import Draws
-from counterpoint.data.scenes.scene import Scene, Thing
+from counterpoint.data.worlds.rng import Rng
+from counterpoint.data.worlds.scenes.scene import Scene, Thing
 from counterpoint.objectives import InfoNCE
 
 
@@ -81,7 +81,7 @@ def test_shrinking_changes_sizes_alone() -> None:
     things = tuple(Thing("cat", None, "small", 160, x, 500) for x in (200, 500))
     areas = set()
     for index in range(30):
-        small = count_to_ten.shrunk(Scene(0, things), Draws(0, index))
+        small = count_to_ten.shrunk(Scene(0, things), Rng(0, index))
         assert [(it.x, it.y) for it in small] == [(200, 500), (500, 500)]
         (side,) = {it.side for it in small}
         assert 96 <= side <= 160

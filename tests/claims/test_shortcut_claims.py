@@ -11,8 +11,8 @@ import torch
 
 from counterpoint.claims.analysis import cl_simplicity_bias, mmcl_robustness
 from counterpoint.claims.evaluation import fudd
-from counterpoint.data.scenes.concepts import CONCEPTS
-from counterpoint.data.scenes.descriptions import differences
+from counterpoint.data.worlds.scenes.concepts import CONCEPTS
+from counterpoint.data.worlds.scenes.words.descriptions import differences
 from counterpoint.evaluation.shortcuts import Subclasses
 from counterpoint.objectives import InfoNCE
 

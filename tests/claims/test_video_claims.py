@@ -14,10 +14,10 @@ from counterpoint.claims.evaluation import modality_importance_score, vibe, vide
 from counterpoint.claims.evaluation import multi_attribute_bias_amplification as amplification
 from counterpoint.claims.pairs import compa
 from counterpoint.data.items import Contrasts, Narrations, Renditions
-from counterpoint.data.scenes.compositions import pair_part
-from counterpoint.data.scenes.motion.items import ClipContrasts
-from counterpoint.data.scenes.sound.compose import alike, compose_sounds
-from counterpoint.data.scenes.sound.soundscape import Sound, Soundscape, caption
+from counterpoint.data.worlds.clips.items import ClipContrasts
+from counterpoint.data.worlds.scenes.layout.compositions import pair_part
+from counterpoint.data.worlds.sounds.compose import alike, compose_sounds
+from counterpoint.data.worlds.sounds.soundscape import Sound, Soundscape, caption
 from counterpoint.evaluation.statistic import f1_of, macro_f1, true_and_predicted
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 from counterpoint.data import load
 from counterpoint.data.fingerprint import PARTS
 from counterpoint.data.pairs import Pairs
-from counterpoint.data.scenes.shards import read, write
-from counterpoint.data.scenes.world import Scenes
+from counterpoint.data.worlds.scenes.shards import read, write
+from counterpoint.data.worlds.scenes.world import Scenes
 from fixtures.files import write_pairs
 from fixtures.tiny import TinyData
 

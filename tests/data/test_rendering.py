@@ -14,7 +14,14 @@ from PIL import Image
 
 from counterpoint.data import rendering
 from counterpoint.data.cache import CacheError, cache_folder
-from counterpoint.data.rendering import ARTISTS, Artist, MissingPicture, OpenMoji, Twemoji, picture_key
+from counterpoint.data.rendering import (
+    ARTISTS,
+    Artist,
+    MissingPicture,
+    OpenMoji,
+    Twemoji,
+    picture_key,
+)
 
 CODES = ["1F600", "2764 FE0F", "1F575 FE0F 200D 2642 FE0F", "0023 FE0F 20E3", "25AB FE0F"]
 

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from counterpoint.diagnostics import augmentation as room
-from counterpoint.diagnostics.augmentation import augmented_distance, centres, clique, concentration
+from counterpoint.diagnostics.augmentation import (
+    augmented_distance,
+    centres,
+    clique,
+    concentration,
+)
 
 
 def views(n: int, m: int, p: int, seed: int = 0) -> Tensor:

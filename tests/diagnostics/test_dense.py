@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from counterpoint.diagnostics import dense, uniformity
-from counterpoint.diagnostics.dense import at_same_place, dense_alignment, dense_uniformity, most_similar
+from counterpoint.diagnostics.dense import (
+    at_same_place,
+    dense_alignment,
+    dense_uniformity,
+    most_similar,
+)
 from counterpoint.pairwise import evaluate_with
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from counterpoint.data.scenes.world import Scenes
+from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create, failures, inspection
 from fixtures.hand_made import Blind, Given, HandChoices, HandRegions, HandSquares, ItemData
 from fixtures.tiny import Pixels, TinyData

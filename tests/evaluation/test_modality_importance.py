@@ -7,7 +7,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from counterpoint.evaluation.modality_importance import guessing, modality_importance, question_types
+from counterpoint.evaluation.modality_importance import (
+    guessing,
+    modality_importance,
+    question_types,
+)
 
 V, T, S = frozenset({"video"}), frozenset({"text"}), frozenset({"sound"})
 # a_V, a_T, a_VT -> MIS of video, MIS of text, type

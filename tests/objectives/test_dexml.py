@@ -11,7 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoint.objectives import DecoupledSoftmax, InfoNCE, MultiLabelSoftmax, OneVsAll, SoftTopK
+from counterpoint.objectives import (
+    DecoupledSoftmax,
+    InfoNCE,
+    MultiLabelSoftmax,
+    OneVsAll,
+    SoftTopK,
+)
 from counterpoint.objectives.contrastive.dexml import log_soft_top_k
 from counterpoint.pairwise import evaluate_with
 

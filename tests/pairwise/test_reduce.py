@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from counterpoint.pairwise import LogSumExp, PairwiseObjective, Sum, Tile, TopK, WholeRow, evaluate_with
+from counterpoint.pairwise import (
+    LogSumExp,
+    PairwiseObjective,
+    Sum,
+    Tile,
+    TopK,
+    WholeRow,
+    evaluate_with,
+)
 from counterpoint.pairwise import reduce as reduce_module
 from counterpoint.pairwise.guard import SecondDerivative
 from counterpoint.pairwise.reduce import reduce

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from counterpoint.registry import UnknownName
-from counterpoint.statistics import Comparison, Difference, Outcomes, Verdict, compare_arms, decide, sentence
+from counterpoint.statistics import (
+    Comparison,
+    Difference,
+    Outcomes,
+    Verdict,
+    compare_arms,
+    decide,
+    sentence,
+)
 
 
 def hits(rate: float, n_seeds: int = 5, n: int = 400, seed: int = 0, spread: float = 0.01) -> np.ndarray:

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from counterpoint.statistics import StatisticsWarning, multi_bootstrap
-from counterpoint.statistics.bootstrap import average_over_seeds, one_sided_p, pair, seed_scores, summarise
+from counterpoint.statistics.bootstrap import (
+    average_over_seeds,
+    one_sided_p,
+    pair,
+    seed_scores,
+    summarise,
+)
 from counterpoint.statistics.outcomes import parse_runs
 
 OFFICIAL = json.loads((Path(__file__).parent / "fixtures" / "official_multibootstrap.json").read_text())

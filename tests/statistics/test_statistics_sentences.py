@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoint.statistics import Difference, Outcomes, SeedsNeeded, Verdict, compare_arms, sentence
+from counterpoint.statistics import (
+    Difference,
+    Outcomes,
+    SeedsNeeded,
+    Verdict,
+    compare_arms,
+    sentence,
+)
 
 
 @pytest.fixture

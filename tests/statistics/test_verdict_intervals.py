@@ -10,7 +10,11 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from counterpoint.statistics import Outcomes, compare_arms, holm, interval_of_mean, t_interval
-from counterpoint.statistics.intervals import VerdictInterval, satterthwaite, shared_example_variance
+from counterpoint.statistics.intervals import (
+    VerdictInterval,
+    satterthwaite,
+    shared_example_variance,
+)
 
 
 def difference(

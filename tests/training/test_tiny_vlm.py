@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from counterpoint.cli import main
-from counterpoint.data.scenes.dials import Dials
-from counterpoint.data.scenes.draws import Draws
-from counterpoint.data.scenes.questions import named
-from counterpoint.data.scenes.scene import Scene, Thing
-from counterpoint.data.scenes.world import Scenes
+from counterpoint.data.worlds.rng import Rng
+from counterpoint.data.worlds.scenes.dials import Dials
+from counterpoint.data.worlds.scenes.items.questions import named
+from counterpoint.data.worlds.scenes.scene import Scene, Thing
+from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.networks.tiny_vlm import build, processor, train_tokenizer
 from counterpoint.recipes.tiny_vlm import TinyVLM
 from counterpoint.training.run import OtherRun
@@ -83,7 +83,7 @@ class TestWhatItIsTaught:
 
     def test_a_rating_falls_with_the_corruption(self) -> None:
         def levels(corruption: str | None) -> np.ndarray:
-            words = [rating(Scene(k, (), corruption=corruption), Draws(0, k)) for k in range(500)]
+            words = [rating(Scene(k, (), corruption=corruption), Rng(0, k)) for k in range(500)]
             return np.array([next(n for n, level in enumerate(LEVELS) if word in level) for word in words])
 
         sharp, slight, bad = (levels(kind).mean() for kind in (None, "blur_1", "blur_3"))

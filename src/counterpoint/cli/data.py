@@ -77,7 +77,7 @@ def _make(given: Data, console: Terminal) -> int:
         raise ValueError(f"which preset, {named!r} or {given.preset!r}? Give one of them")
     if given.out is None:
         raise ValueError("where to? For example: --out shards")
-    from ..data.scenes.written import written
+    from ..data.worlds.spec import written
 
     spec = f"scenes:{named or given.preset or 'basic'}"
     if given.count is not None:
@@ -89,8 +89,8 @@ def _make(given: Data, console: Terminal) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     with console.status("loading"):
-        from ..data.scenes.shards import write
-        from ..data.scenes.world import Scenes
+        from ..data.worlds.scenes.shards import write
+        from ..data.worlds.scenes.world import Scenes
 
         world = Scenes.parse(spec)
         shards = write(world, given.out, given.format)

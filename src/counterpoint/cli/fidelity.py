@@ -40,8 +40,8 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=given.json)
     with console.status("loading the model") as status:
-        from ..data.scenes.world import Scenes
         from ..data.source import load as load_data
+        from ..data.worlds.scenes.world import Scenes
         from ..decoding.assistant import VisionLanguageAssistant
         from ..study.decoding.model import located
         from ..study.report.fidelity import PAGE, write_fidelity

@@ -37,7 +37,7 @@ class TrainTinyVLM:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(TrainTinyVLM, arguments, f"train {NAME}")
-    from ..data.scenes.presets import find
+    from ..data.worlds.scenes.presets import find
 
     if not given.data.startswith("scenes:"):
         raise ValueError(
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=given.json)
     with console.status("loading torch"):
-        from ..data.scenes.world import Scenes
+        from ..data.worlds.scenes.world import Scenes
         from ..training.tiny_vlm.train import STAGES, Stage, train_tiny_vlm
 
     folder = (

@@ -48,15 +48,15 @@ def _open(source: str, image_size: int) -> PairedData:
 
         return Emoji(split or "default")
     if name == "scenes" or name.startswith("scenes,"):
-        from .scenes.world import Scenes
+        from .worlds.scenes.world import Scenes
 
         return Scenes.parse(source, image_size)
     if name == "clips" or name.startswith("clips,"):
-        from .scenes.motion.world import Clips
+        from .worlds.clips.world import Clips
 
         return Clips.parse(source)
     if name == "sounds" or name.startswith("sounds,"):
-        from .scenes.sound.world import Sounds
+        from .worlds.sounds.world import Sounds
 
         return Sounds.parse(source)
     if split and name in BENCHMARKS:
@@ -65,7 +65,7 @@ def _open(source: str, image_size: int) -> PairedData:
         benchmark: PairedData = BENCHMARKS.get(name)(Path(split), stored_size(image_size))
         return benchmark
     if (Path(source) / "scenes.json").exists():
-        from .scenes import shards
+        from .worlds.scenes import shards
 
         return shards.read(Path(source))
     if Path(source).exists():

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from .bootstrap import average_over_seeds, check_options, draw_seeds, pair, plug_in_scores, resample
+from .bootstrap import (
+    average_over_seeds,
+    check_options,
+    draw_seeds,
+    pair,
+    plug_in_scores,
+    resample,
+)
 from .comparison import Verdict, decide
 from .intervals import TInterval, VerdictInterval, verdict_interval
 from .outcomes import Outcomes, check_same_examples, parse_runs

@@ -7,7 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.diagnostics.inside.fourier import band_noise, relative_log_amplitude, spatial_variance
+from counterpoint.diagnostics.inside.fourier import (
+    band_noise,
+    relative_log_amplitude,
+    spatial_variance,
+)
 
 
 def random_maps(k: int) -> Tensor:

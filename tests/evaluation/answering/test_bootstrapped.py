@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoint.data.base import PairedData
 from counterpoint.data.items import Bootstraps, Operator, Question, Sample
-from counterpoint.data.scenes.world import Scenes
+from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create
 from counterpoint.evaluation.answering import create as create_answering
 from counterpoint.evaluation.answering.bootstrapped import (

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.scenes.captions import short
-from counterpoint.data.scenes.world import Scenes
-from counterpoint.evaluation.answering.fidelity import REQUESTS, Fidelity, faithful, named, questions
+from counterpoint.data.worlds.scenes.words.captions import short
+from counterpoint.data.worlds.scenes.world import Scenes
+from counterpoint.evaluation.answering.fidelity import (
+    REQUESTS,
+    Fidelity,
+    faithful,
+    named,
+    questions,
+)
 from counterpoint.evaluation.answering.languages import ClosedVocabulary
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.types import Prompt

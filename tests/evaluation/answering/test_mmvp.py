@@ -14,7 +14,7 @@ from torch import Tensor
 
 from counterpoint.data import load
 from counterpoint.data.items import TwinQuestions
-from counterpoint.data.scenes.world import Scenes
+from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation.answering import ANSWERING, create, evaluate_assistant
 from counterpoint.evaluation.answering.mmvp import WHICH, chosen
 from counterpoint.evaluation.task import NotApplicable

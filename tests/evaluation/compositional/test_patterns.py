@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from counterpoint.data.scenes.patterns import PATTERNS
+from counterpoint.data.worlds.scenes.items.patterns import PATTERNS
 from counterpoint.evaluation.compositional import pattern_profile
 from counterpoint.evaluation.statistic import mean
 from counterpoint.evaluation.task import table

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.data.scenes.descriptions import concept, differences
+from counterpoint.data.worlds.scenes.words.descriptions import concept, differences
 from counterpoint.evaluation.describing import Kept, LanguageModel, from_grammar
 from counterpoint.registry import UnknownName
 

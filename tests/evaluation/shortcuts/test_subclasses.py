@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.evaluation.shortcuts import Subclasses, class_moment, second_moment, spectral_descent
+from counterpoint.evaluation.shortcuts import (
+    Subclasses,
+    class_moment,
+    second_moment,
+    spectral_descent,
+)
 from counterpoint.evaluation.shortcuts.subclasses import Pull
 
 RNG = np.random.default_rng

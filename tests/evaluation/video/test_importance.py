@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from counterpoint.data.items import Narrations
-from counterpoint.data.scenes.motion.world import Clips
+from counterpoint.data.worlds.clips.world import Clips
 from counterpoint.evaluation import create, failures
 from counterpoint.evaluation.inspection import breakdown
 from counterpoint.evaluation.modality_importance import guessing

@@ -13,8 +13,8 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from counterpoint.data.items import Contrasts, Renditions
-from counterpoint.data.scenes.motion.world import Clips
-from counterpoint.data.scenes.sound.world import Sounds
+from counterpoint.data.worlds.clips.world import Clips
+from counterpoint.data.worlds.sounds.world import Sounds
 from counterpoint.diagnostics.features import Features
 from counterpoint.evaluation import create, failures, inspection
 from counterpoint.evaluation.task import NotApplicable

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from ...catalog.evidence import Result
 from ...data.base import Rows
 from ...data.items import Associations
-from ...data.scenes.captions import phrase, short
-from ...data.scenes.items import items_of
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.items.forms import items_of
+from ...data.worlds.scenes.words.captions import phrase, short
+from ...data.worlds.scenes.world import Scenes
 from ...evaluation.compositional.association import tally
 from ...networks.heads import Linear
 from ...networks.start import initialise

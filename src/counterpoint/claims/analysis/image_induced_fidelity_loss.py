@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
-from ...data.scenes.captions import short
-from ...data.scenes.draws import Draws
-from ...data.scenes.lexicon import Language
-from ...data.scenes.paragraphs import long
-from ...data.scenes.scene import Scene
-from ...data.scenes.world import Scenes
+from ...data.worlds.rng import Rng
+from ...data.worlds.scenes.scene import Scene
+from ...data.worlds.scenes.words.captions import short
+from ...data.worlds.scenes.words.lexicon import Language
+from ...data.worlds.scenes.words.paragraphs import long
+from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...diagnostics.assistants import (
     alignment_by_layer,
@@ -95,7 +95,7 @@ def world(trained: int, tested: int) -> Scenes:
     return Scenes.parse(f"{WORLD},train={trained},validation={tested},test={tested}")
 
 
-def described(scene: Scene, language: Language, draws: Draws) -> Example:
+def described(scene: Scene, language: Language, draws: Rng) -> Example:
     """A text-only question: what the picture shows stands before it, in one of the ways to say it."""
     if draws.happens("colour", 0.5):
         said = short(scene, language, draws).text
@@ -110,7 +110,7 @@ def texts(scenes: Sequence[Scene], share: float, seed: int) -> list[Example]:
     """Text-only questions, of which a share is English."""
     found = []
     for scene in scenes:
-        draws = Draws(seed, scene.index, "fidelity texts")
+        draws = Rng(seed, scene.index, "fidelity texts")
         language: Language = "en" if draws.happens("English", share) else "de"
         found.append(described(scene, language, draws))
     return found
@@ -120,7 +120,7 @@ def looks(scenes: Sequence[Scene], bilingual: bool, seed: int) -> list[Example]:
     """Questions about pictures, all in English or half of them."""
     found = []
     for row, scene in enumerate(scenes):
-        german = bilingual and Draws(seed, scene.index, "fidelity pictures").happens("German", 0.5)
+        german = bilingual and Rng(seed, scene.index, "fidelity pictures").happens("German", 0.5)
         language: Language = "de" if german else "en"
         found.append(Example(REQUESTS[language], short(scene, language).text, row))
     return found

@@ -14,11 +14,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
-from ...data.scenes.captions import phrase, short
-from ...data.scenes.concepts import CONCEPTS, KINDS
-from ...data.scenes.lexicon import lexicon
-from ...data.scenes.scene import Thing
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.concepts import CONCEPTS, KINDS
+from ...data.worlds.scenes.scene import Thing
+from ...data.worlds.scenes.words.captions import phrase, short
+from ...data.worlds.scenes.words.lexicon import lexicon
+from ...data.worlds.scenes.world import Scenes
 from ...evaluation.shortcuts import InterClass, IntraClass, Trend, zero_shot_weights
 from ...evaluation.task import top1
 from ...networks import initialise

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ...data.items import Items, Videos
-from ...data.scenes.motion.items import items_of
-from ...data.scenes.motion.world import Clips
+from ...data.worlds.clips.items import items_of
+from ...data.worlds.clips.world import Clips
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear
 from ...networks.start import initialise

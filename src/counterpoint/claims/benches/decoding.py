@@ -14,8 +14,8 @@ import numpy as np
 
 from ...catalog.evidence import Result
 from ...data.base import Rows
-from ...data.scenes.chat import INSTRUCTIONS
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.items.chat import INSTRUCTIONS
+from ...data.worlds.scenes.world import Scenes
 from ...decoding import describe
 from ...decoding.assistant import VisionLanguageAssistant
 from ...evaluation.answering import create

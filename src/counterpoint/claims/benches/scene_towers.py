@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ...data.base import Rows
 from ...data.items import Squares
-from ...data.scenes.items import items_of
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.items.forms import items_of
+from ...data.worlds.scenes.world import Scenes
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear
 from ...networks.start import initialise

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ...data.base import Rows
 from ...data.items import Question, Questions
-from ...data.scenes.chat import prompt
-from ...data.scenes.items import items_of
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.items.chat import prompt
+from ...data.worlds.scenes.items.forms import items_of
+from ...data.worlds.scenes.world import Scenes
 from ...networks.base import ImageTower
 from ...networks.convnet import ConvNet
 from ...networks.heads import Linear

@@ -9,11 +9,11 @@ import numpy as np
 from ...catalog.evidence import Result
 from ...data.base import Rows
 from ...data.items import Question
-from ...data.scenes import captions
-from ...data.scenes.chat import prompt
-from ...data.scenes.draws import Draws
-from ...data.scenes.questions import questions
-from ...data.scenes.world import Scenes
+from ...data.worlds.rng import Rng
+from ...data.worlds.scenes.items.chat import prompt
+from ...data.worlds.scenes.items.questions import questions
+from ...data.worlds.scenes.words import captions
+from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import DESCRIBED
 from ...evaluation.answering.asking import is_right
 from ...networks.tiny_vlm import shipped, world
@@ -34,8 +34,8 @@ def asked(arm: str, seed: int, shown: int, count: int, path: str) -> Arrays:
     most frequent one of their kind.
     """
     data = Scenes.parse(world())
-    told = list(_told(data, data.splits.train[: 4 * count], Draws(seed, 0, "shown")))
-    tested = list(_told(data, data.splits.test[TEST][:count], Draws(0, 1, "asked")))
+    told = list(_told(data, data.splits.train[: 4 * count], Rng(seed, 0, "shown")))
+    tested = list(_told(data, data.splits.test[TEST][:count], Rng(0, 1, "asked")))
     rng = np.random.default_rng(seed)
     prompts, copied = [], []
     for text, _ in tested:
@@ -55,13 +55,13 @@ def asked(arm: str, seed: int, shown: int, count: int, path: str) -> Arrays:
     return {"all": hits, "conflict": hits[conflict], "copied": np.array(copies, float)}
 
 
-def _told(data: Scenes, rows: Rows, draws: Draws) -> list[tuple[str, Question]]:
+def _told(data: Scenes, rows: Rows, draws: Rng) -> list[tuple[str, Question]]:
     found: list[tuple[str, Question]] = []
     for row in map(int, rows):
         scene = data.scene(row)
         said = captions.short(scene).text
         for kind in draws.sample(f"kinds {row}", KINDS, len(KINDS)):
-            ours = questions(kind, scene, Draws(row, 0, "mvcd"), data.dials(row))
+            ours = questions(kind, scene, Rng(row, 0, "mvcd"), data.dials(row))
             if ours:
                 one = ours[row % len(ours)]
                 found.append(

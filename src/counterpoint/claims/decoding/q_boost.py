@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from ...catalog.evidence import Result
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...evaluation.answering.rating import ENSEMBLE, PROMPT, score
 from ...evaluation.statistic import class_and_hit, spearman

@@ -10,11 +10,11 @@ import torch
 
 from ...catalog.evidence import Result
 from ...data.items import Questions
-from ...data.scenes.chat import prompt
-from ...data.scenes.draws import Draws
-from ...data.scenes.items import items_of
-from ...data.scenes.questions import questions
-from ...data.scenes.world import Scenes
+from ...data.worlds.rng import Rng
+from ...data.worlds.scenes.items.chat import prompt
+from ...data.worlds.scenes.items.forms import items_of
+from ...data.worlds.scenes.items.questions import questions
+from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...decoding.calibration import debiased
 from ...evaluation.answering.asking import YES_OR_NO
@@ -82,7 +82,7 @@ def mostly_yes(data: Scenes, row: int, seed: int) -> list[Exchange]:
     """Questions after things of one scene, answered yes three times of four."""
     found: list[Exchange] = []
     for time in range(4):
-        draws = Draws(seed, row, f"mostly yes {time}")
+        draws = Rng(seed, row, f"mostly yes {time}")
         pair = questions("existence", data.scene(row), draws, data.dials(row))
         answers = {question.answer: question for question in pair}
         if answers:

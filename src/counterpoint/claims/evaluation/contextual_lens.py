@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...data.scenes import chat
-from ...data.scenes.draws import Draws
-from ...data.scenes.questions import QuestionKind, questions
-from ...data.scenes.render import draw
-from ...data.scenes.scene import Scene
-from ...data.scenes.vocabulary import concepts_in
-from ...data.scenes.world import Scenes
 from ...data.views.stopwords import STOP_WORDS
+from ...data.worlds.rng import Rng
+from ...data.worlds.scenes.items import chat
+from ...data.worlds.scenes.items.questions import QuestionKind, questions
+from ...data.worlds.scenes.pixels.render import draw
+from ...data.worlds.scenes.scene import Scene
+from ...data.worlds.scenes.words.vocabulary import concepts_in
+from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...diagnostics.assistants import (
     Unembedding,
@@ -75,7 +75,7 @@ class Statement(NamedTuple):
 def statements(world: Scenes, row: int) -> Iterator[Statement]:
     """One of each kind that a scene has something for."""
     scene, dials = world.scene(row), world.dials(row)
-    draws = Draws(world.preset.seed, int(world.ids[row]), "contextual lens")
+    draws = Rng(world.preset.seed, int(world.ids[row]), "contextual lens")
     for question_kind, kinds in ASKED.items():
         for question in questions(question_kind, scene, draws, dials):
             wrong = [option for option in question.options if option != question.answer]

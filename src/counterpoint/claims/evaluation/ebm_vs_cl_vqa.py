@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...catalog.evidence import Result
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.world import Scenes
 from ...evaluation.out_of_distribution import OutOfDistribution
 from ...evaluation.statistic import calibration_error, confidence_and_hit
 from ...methods.ebm import EBM, diverged

@@ -16,8 +16,8 @@ from torch import Tensor
 from ...catalog.evidence import Result
 from ...data.base import Rows
 from ...data.items import Choices, Questions
-from ...data.scenes.chat import INSTRUCTIONS
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.items.chat import INSTRUCTIONS
+from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...decoding.prompts import image_of, messages_of, pictures_of
 from ...evaluation.answering.base import AnsweringTask

@@ -13,10 +13,16 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...data.base import Labels, PairedData, Rows, Splits
-from ...data.scenes.descriptions import TEMPLATE, Described, differences, invented, statements
-from ...data.scenes.dials import SIDES
-from ...data.scenes.render import draw
-from ...data.scenes.scene import UNIT, Colour, Scene, Size, Thing
+from ...data.worlds.scenes.dials import SIDES
+from ...data.worlds.scenes.pixels.render import draw
+from ...data.worlds.scenes.scene import UNIT, Colour, Scene, Size, Thing
+from ...data.worlds.scenes.words.descriptions import (
+    TEMPLATE,
+    Described,
+    differences,
+    invented,
+    statements,
+)
 from ...diagnostics.features import Features
 from ...evaluation import create
 from ...evaluation.describing import Differential, second_pass

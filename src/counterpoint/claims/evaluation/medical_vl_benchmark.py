@@ -11,7 +11,7 @@ from safetensors.torch import save_model
 
 from ...catalog.evidence import Result
 from ...data.base import PairedData
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.world import Scenes
 from ...evaluation import create, evaluate
 from ...study.presets import find
 from ...study.standings import standings

@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...data.scenes.captions import phrase
-from ...data.scenes.groups import Attribute
-from ...data.scenes.lexicon import lexicon
-from ...data.scenes.render import draw
-from ...data.scenes.scene import UNIT, Thing
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.pixels.render import draw
+from ...data.worlds.scenes.scene import UNIT, Thing
+from ...data.worlds.scenes.words.captions import phrase
+from ...data.worlds.scenes.words.lexicon import lexicon
+from ...data.worlds.scenes.words.referring import Attribute
+from ...data.worlds.scenes.world import Scenes
 from ...evaluation.compositional.mining import blind_pairs, similarity_quantile
 from ...networks.feature_mixture import InterleavedMixture, visual_projector
 from ...networks.start import seeded

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...catalog.evidence import Result
 from ...data.items import Narrations
-from ...data.scenes.motion.narrations import NAMES
+from ...data.worlds.clips.narrations import NAMES
 from ...evaluation.modality_importance import question_types
 from ...evaluation.statistic import macro_f1, true_and_predicted
 from ...evaluation.video.importance import BOTH, NEEDS, TEXT, TYPES, VIDEO

@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
-from ...data.scenes.draws import Draws
-from ...data.scenes.render import draw
-from ...data.scenes.scene import Scene, Thing
 from ...data.source import load
+from ...data.worlds.rng import Rng
+from ...data.worlds.scenes.pixels.render import draw
+from ...data.worlds.scenes.scene import Scene, Thing
 from ...evaluation.bias_amplification import (
     attribute_sets,
     directional,
@@ -94,7 +94,7 @@ def posed(seed: int, count: int) -> Posed:
     """Scenes in three places side by side: a ball or not, a hat or not, and another thing."""
     scenes, attributes, left = list[Scene](), np.zeros((count, 2), dtype=bool), np.zeros(count, np.int64)
     for index in range(count):
-        draws = Draws(seed, index, "posed")
+        draws = Rng(seed, index, "posed")
         places = draws.sample("places", (170, 500, 830), 3)
         things = [_thing(draws.choice("other", OTHERS), "green", places[2], draws)]
         for k, (concept, colour) in enumerate(THINGS):
@@ -106,7 +106,7 @@ def posed(seed: int, count: int) -> Posed:
     return Posed(draw(scenes, SIDE).pictures, attributes, left)
 
 
-def _thing(concept: str, colour: str, x: int, draws: Draws) -> Thing:
+def _thing(concept: str, colour: str, x: int, draws: Rng) -> Thing:
     return Thing(concept, colour, "medium", 280, x, draws.integer(f"height of {concept}", 200, 500))  # type: ignore[arg-type] # a colour
 
 

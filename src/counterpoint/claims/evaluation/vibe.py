@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...catalog.evidence import Result
 from ...data.items import Renditions
-from ...data.scenes.motion.hallucinations import CLEAN, HALLUCINATIONS
+from ...data.worlds.clips.hallucinations import CLEAN, HALLUCINATIONS
 from ...evaluation.statistic import f1_of, macro_f1, true_and_predicted
 from ...networks import BytePairTokenizer
 from ...networks.heads import mlp

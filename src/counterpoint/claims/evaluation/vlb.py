@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...data.items import Bootstraps
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.world import Scenes
 from ...evaluation.answering.bootstrapped import CONTROL, SINGLE, VANILLA, VARIANTS, VLB, bootstrap
 from ...evaluation.contamination import contamination
 from ...networks.tiny_vlm import shipped, world

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from ...catalog.evidence import Result
 from ...data.items import Squares
-from ...data.scenes.compositions import Part, pair_part
-from ...data.scenes.draws import Draws
-from ...data.scenes.sound.compose import TWINS, twin
-from ...data.scenes.sound.mel import spectrogram
-from ...data.scenes.sound.soundscape import ATTRIBUTES, SOURCES, Soundscape, caption
-from ...data.scenes.sound.synthesis import SECONDS, synthesise
-from ...data.scenes.sound.world import Sounds
+from ...data.worlds.rng import Rng
+from ...data.worlds.scenes.layout.compositions import Part, pair_part
+from ...data.worlds.sounds.compose import TWINS, twin
+from ...data.worlds.sounds.mel import spectrogram
+from ...data.worlds.sounds.soundscape import ATTRIBUTES, SOURCES, Soundscape, caption
+from ...data.worlds.sounds.synthesis import SECONDS, synthesise
+from ...data.worlds.sounds.world import Sounds
 from ...evaluation.compositional.squares import decisions
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear
@@ -58,11 +58,11 @@ class Told(NamedTuple):
 def told(scape: Soundscape) -> Told:
     """What is said of a soundscape, rightly and wrongly: another order, attributes exchanged, at once or not.
 
-    >>> from counterpoint.data.scenes.sound.soundscape import Sound
+    >>> from counterpoint.data.worlds.sounds.soundscape import Sound
     >>> told(Soundscape((Sound("beep", pitch="high"), Sound("hiss")))).wrong
     ('a hiss, then a high beep', 'a high beep while a hiss')
     """
-    turned = [twin(kind, scape, Draws(0, 0, kind)) for kind in TWINS]
+    turned = [twin(kind, scape, Rng(0, 0, kind)) for kind in TWINS]
     turned.append(Soundscape(scape.sounds, not scape.together))
     return Told(
         caption(scape),

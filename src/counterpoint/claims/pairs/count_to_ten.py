@@ -13,13 +13,13 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...data.scenes.captions import phrase, short
-from ...data.scenes.changes import recount
-from ...data.scenes.concepts import CONCEPTS
-from ...data.scenes.draws import Draws
-from ...data.scenes.render import draw
-from ...data.scenes.scene import Scene
-from ...data.scenes.world import Scenes
+from ...data.worlds.rng import Rng
+from ...data.worlds.scenes.concepts import CONCEPTS
+from ...data.worlds.scenes.items.changes import recount
+from ...data.worlds.scenes.pixels.render import draw
+from ...data.worlds.scenes.scene import Scene
+from ...data.worlds.scenes.words.captions import phrase, short
+from ...data.worlds.scenes.world import Scenes
 from ...objectives import CountToTen, InfoNCE
 from ..benches.descent import minimise
 from ..benches.scene_towers import SIDE, SceneTowers, train
@@ -70,7 +70,7 @@ def counted(concepts: tuple[str, ...], split: str, count: int) -> Counted:
     )
 
 
-def shrunk(scene: Scene, draws: Draws) -> Scene:
+def shrunk(scene: Scene, draws: Rng) -> Scene:
     """All things smaller by the same factor, between 1 and 0.6, so to a third of the area at most."""
     factor = draws.integer("shrunk", 60, 100)
     return replace(scene, things=tuple(replace(it, side=it.side * factor // 200 * 2) for it in scene.things))

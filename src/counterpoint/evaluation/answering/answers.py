@@ -12,7 +12,7 @@ from jaxtyping import Float
 from ...data.base import PairedData, Rows
 from ...data.benchmarks.asked import OwnQuestions
 from ...data.items import Question, Questions
-from ...data.scenes.chat import prompt
+from ...data.worlds.scenes.items.chat import prompt
 from ...types import Metric, Scores
 from ..compositional.asking import classes, item_scores
 from ..statistic import class_and_hit, mean, mean_per_class

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ...data.base import PairedData, Rows
 from ...data.items import Bootstraps, Sample
-from ...data.scenes.chat import prompt
-from ...data.scenes.draws import Draws
+from ...data.worlds.rng import Rng
+from ...data.worlds.scenes.items.chat import prompt
 from ...diagnostics.features import Features
 from ...registry import unknown
 from ...types import Assistant, Embedder, Metric, Prompt, Scores, Turn
@@ -82,7 +82,7 @@ def bootstrap(
     for name in names:
         if name not in items.operators:
             raise unknown("bootstrapping operator", name, items.operators)
-        draws = Draws(edition, int(items.ids[position]), f"{variant} {name}")
+        draws = Rng(edition, int(items.ids[position]), f"{variant} {name}")
         for attempt in range(TRIES):
             proposed = items.operators[name](now, draws.word(f"try {attempt}"))
             if proposed is None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...data.base import PairedData, Rows
 from ...data.items import Contents
-from ...data.scenes.chat import INSTRUCTIONS
+from ...data.worlds.scenes.items.chat import INSTRUCTIONS
 from ...types import Metric, Scores
 from ..compositional.asking import item_scores
 from ..statistic import mean, share, whole_and_part

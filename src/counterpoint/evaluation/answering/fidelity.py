@@ -8,11 +8,11 @@ from typing import NamedTuple, final
 import numpy as np
 
 from ...data.base import PairedData, Rows
-from ...data.scenes.lexicon import LANGUAGES
-from ...data.scenes.paragraphs import long
-from ...data.scenes.scene import Scene
-from ...data.scenes.vocabulary import concepts_in
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.scene import Scene
+from ...data.worlds.scenes.words.lexicon import LANGUAGES
+from ...data.worlds.scenes.words.paragraphs import long
+from ...data.worlds.scenes.words.vocabulary import concepts_in
+from ...data.worlds.scenes.world import Scenes
 from ...registry import unknown
 from ...types import Assistant, Metric, Picture, Prompt, Scores
 from ..task import NotApplicable, check_rows, table
@@ -44,7 +44,7 @@ def questions(scene: Scene, picture: Picture, languages: Sequence[str]) -> list[
     that it can be answered: assistants apologise for what they cannot see, often in English.
 
     >>> import torch
-    >>> from counterpoint.data.scenes.scene import Thing
+    >>> from counterpoint.data.worlds.scenes.scene import Thing
     >>> scene = Scene(0, (Thing("cat", None, "large", 400, 500, 500),))
     >>> questions(scene, torch.zeros(3, 8, 8, dtype=torch.uint8), ["de"])[0].text.text
     'Das Bild zeigt eine Katze. Was ist auf dem Bild?'

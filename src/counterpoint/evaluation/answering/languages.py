@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Self, final
 
-from ...data.scenes.lexicon import LANGUAGES
-from ...data.scenes.vocabulary import vocabulary, words_in
+from ...data.worlds.scenes.words.lexicon import LANGUAGES
+from ...data.worlds.scenes.words.vocabulary import vocabulary, words_in
 
 Detect = Callable[[str], str | None]
 """From a text to its language; None where that cannot be told."""

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from ...data.base import PairedData, Rows
 from ...data.items import Questions
-from ...data.scenes.chat import prompt
+from ...data.worlds.scenes.items.chat import prompt
 from ...types import Metric, Scores
 from ..compositional.asking import classes
 from ..statistic import class_and_hit, mean, mean_per_class

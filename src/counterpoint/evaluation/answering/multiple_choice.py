@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...data.base import PairedData, Rows
 from ...data.items import Questions
-from ...data.scenes.chat import prompt
+from ...data.worlds.scenes.items.chat import prompt
 from ...decoding import debiased
 from ...types import Metric, Scores
 from ..compositional.asking import item_scores, right_and_margin

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...data.base import PairedData, Rows
 from ...data.items import Questions
-from ...data.scenes.chat import prompt
+from ...data.worlds.scenes.items.chat import prompt
 from ...types import Metric, Scores
 from ..statistic import f1, mean, precision, recall, true_and_predicted
 from ..task import NotApplicable, items_of, table

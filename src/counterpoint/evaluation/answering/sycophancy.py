@@ -9,7 +9,7 @@ import numpy as np
 
 from ...data.base import PairedData, Rows
 from ...data.items import Question, Questions
-from ...data.scenes.chat import LEADS, prompt
+from ...data.worlds.scenes.items.chat import LEADS, prompt
 from ...registry import unknown
 from ...types import Metric, Scores
 from ..compositional.asking import item_scores

@@ -45,8 +45,8 @@ def pattern_profile(
         scores: of each model.
         metric: of the scores, such as ``"pair_accuracy"``; one that is a mean of its outcome.
         patterns: a pattern's name to the subsets that belong to it, as in
-            :data:`counterpoint.data.scenes.patterns.PATTERNS`; each subset by itself unless given. Patterns that a
-            model has no example of are left out.
+            :data:`counterpoint.data.worlds.scenes.items.patterns.PATTERNS`; each subset by itself unless given.
+            Patterns that a model has no example of are left out.
 
     Raises:
         ValueError: for fewer than two models, or fewer than three patterns that all have.

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.base import PairedData, Rows
-from ...data.scenes.descriptions import TEMPLATE
+from ...data.worlds.scenes.words.descriptions import TEMPLATE
 from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import mean

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from ...data.scenes.descriptions import Difference, concept, differences
+from ...data.worlds.scenes.words.descriptions import Difference, concept, differences
 from ...files import write_json
 from ...registry import unknown
 

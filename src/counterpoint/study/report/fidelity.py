@@ -15,9 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data.base import Rows
-from ...data.scenes.lexicon import Language
-from ...data.scenes.vocabulary import vocabulary
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.words.lexicon import Language
+from ...data.worlds.scenes.words.vocabulary import vocabulary
+from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...diagnostics import plots
 from ...diagnostics.assistants import (

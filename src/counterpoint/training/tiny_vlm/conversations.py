@@ -13,13 +13,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from ...data.items import Question
-from ...data.scenes import captions, chat, paragraphs
-from ...data.scenes.draws import Draws
-from ...data.scenes.grammar import grammar
-from ...data.scenes.questions import QuestionKind, named, questions
-from ...data.scenes.requests import INSTRUCTIONS as REQUESTS
-from ...data.scenes.scene import COLOURS, UNIT, Scene, Thing
-from ...data.scenes.world import Scenes
+from ...data.worlds.rng import Rng
+from ...data.worlds.scenes.items import chat
+from ...data.worlds.scenes.items.instructions import INSTRUCTIONS as REQUESTS
+from ...data.worlds.scenes.items.questions import QuestionKind, named, questions
+from ...data.worlds.scenes.scene import COLOURS, UNIT, Scene, Thing
+from ...data.worlds.scenes.words import captions, paragraphs
+from ...data.worlds.scenes.words.grammar import grammar
+from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import DESCRIBE, DESCRIBED
 from ...networks.tiny_vlm import ASSISTANT, END, IMAGE, START, USER
 from ...recipes.tiny_vlm import TinyVLM
@@ -96,7 +97,7 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
     caption = _sentence(captions.short(scene).text)
     for kind, times in ASKED.items():
         for time in range(times):
-            draws = Draws(world.preset.seed, index, f"{stream} {time}")
+            draws = Rng(world.preset.seed, index, f"{stream} {time}")
             found = questions(kind, scene, draws, dials)
             if not found:
                 continue
@@ -110,7 +111,7 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
             elif draws.happens(f"{kind} described", _DESCRIBED):
                 text = DESCRIBED.format(description=caption, question=text)
             yield Exchange(text, _sentence(one.answer), fact(one))
-    draws = Draws(world.preset.seed, index, stream)
+    draws = Rng(world.preset.seed, index, stream)
     single = [thing for thing in scene if scene.counts()[thing.concept] == 1]
     for thing in draws.sample("placed", single, min(PLACED, len(single))):
         yield Exchange(PART.format(named(thing.concept, "the")), _sentence(place(thing)))
@@ -138,7 +139,7 @@ def fact(question: Question) -> str:
     return _SIDES.get(word, word) if turned else word
 
 
-def _led(question: Question, text: str, draws: Draws) -> str:
+def _led(question: Question, text: str, draws: Rng) -> str:
     """The question from someone who says what the answer is, and is mostly right."""
     kind = question.kind
     answer = question.answer
@@ -159,7 +160,7 @@ def place(thing: Thing) -> str:
     return f"at the {down} {across}".replace("  ", " ").strip() if across or down else "in the middle"
 
 
-def rating(scene: Scene, draws: Draws) -> str:
+def rating(scene: Scene, draws: Rng) -> str:
     """A word for the quality of a scene's picture, from a rater who is sometimes off by one level."""
     strength = int(scene.corruption.rpartition("_")[2]) if scene.corruption else 0
     level = _LEVEL[strength]

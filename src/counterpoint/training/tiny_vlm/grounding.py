@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...data.scenes.dials import Dials
-from ...data.scenes.questions import named
+from ...data.worlds.scenes.dials import Dials
+from ...data.worlds.scenes.items.questions import named
 from .perception import PLACES, Targets
 
 if TYPE_CHECKING:

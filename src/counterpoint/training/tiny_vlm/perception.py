@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data.scenes.dials import CORRUPTED, Dials
-from ...data.scenes.scene import SIZES, UNIT, Scene
+from ...data.worlds.scenes.dials import CORRUPTED, Dials
+from ...data.worlds.scenes.scene import SIZES, UNIT, Scene
 
 NOTHING, OWN = 0, 1
 """Class of a patch without a thing; colour of a thing that is not dyed."""
@@ -48,7 +48,7 @@ class Targets:
 def targets(scenes: Sequence[Scene], dials: Dials, grid: int) -> Targets:
     """What there is to see in scenes: in each of ``grid`` × ``grid`` patches the nearest thing over its middle.
 
-    >>> from counterpoint.data.scenes.scene import Thing
+    >>> from counterpoint.data.worlds.scenes.scene import Thing
     >>> cat = Thing("cat", None, "large", 500, 750, 750)
     >>> targets([Scene(0, (cat,))], Dials(concepts=("dog", "cat"), objects=1), 2).concept
     tensor([[0, 0, 0, 2]])

@@ -15,9 +15,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data.scenes.dials import Dials
-from ...data.scenes.scene import Scene
-from ...data.scenes.world import Scenes
+from ...data.worlds.scenes.dials import Dials
+from ...data.worlds.scenes.scene import Scene
+from ...data.worlds.scenes.world import Scenes
 from ...files import write_json
 from ...networks.tiny_vlm import MODEL, build, processor, train_tokenizer
 from ...recipes.schema import Optimizer

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from counterpoint.data.scenes.world import Scenes
+from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation.answering.in_context import (
     AXES,
     NOTHING,

@@ -1,0 +1,210 @@
+"""From dials to a clip: whole numbers and keyed hashes only, so annotations are the same bytes everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..rng import Rng
+from ..scenes.dials import ARTIST_NAMES, SIDES, grid
+from ..scenes.layout.compositions import together
+from ..scenes.scene import UNIT, Colour, Relation, RelationKind, Scene, Size, Thing, relation_holds
+from .clip import DIRECTIONS, Action, Clip, Event
+from .dials import COUNTS, ClipDials
+
+Box = tuple[int, int, int, int]
+FAR = (200, 480)
+"""The shortest and the longest way that a thing moves where there is room, in thousandths."""
+_TRIES = 24
+_PLACES = 8
+_BESIDE: tuple[RelationKind, ...] = ("left of", "right of", "above", "below")
+
+
+class _Part(NamedTuple):
+    """A thing before it has a place: what happens to it, and what it is like."""
+
+    concept: str
+    colour: Colour | None
+    size: Size
+    side: int
+    action: Action | None = None
+
+
+def compose_clip(dials: ClipDials, seed: int, index: int, stream: str = "") -> Clip:
+    """The clip with this number: a function of the arguments alone.
+
+    Things never overlap, wherever they move. Those that stay where they are come first and so lie behind; those to
+    which something happens follow in the order in which it does.
+
+    Args:
+        dials: of the world.
+        seed: of the world.
+        index: of the clip; also its scene's.
+        stream: of clips, mostly a split; the clips of two streams are independent.
+
+    >>> compose_clip(ClipDials(), 0, 7) == compose_clip(ClipDials(), 0, 7)
+    True
+    """
+    draws = Rng(seed, index, stream)
+    setting = draws.choice("setting", dials.settings)
+    still = _still(draws, dials, setting)
+    count = draws.integer("events", *dials.events)
+    concepts = _concepts(draws, dials, count)
+    movers = [_mover(draws, dials, k, concepts[k]) for k in range(count)]
+    if still:
+        rest = concepts[count:] if setting == "relation" else concepts[count : count + 1] * len(still)
+        still = [part._replace(concept=name) for part, name in zip(still, rest, strict=True)]
+    parts = [*still, *movers]
+    boxes, ways = _places(draws, parts)
+    artist = ARTIST_NAMES.index(draws.choice("artist", dials.artists))
+    things = tuple(
+        Thing(part.concept, part.colour, part.size, part.side, *_start(part, box), artist)
+        for part, box in zip(parts, boxes, strict=True)
+    )
+    events = []
+    for k, (start, end) in enumerate(_times(draws, dials.frames, count)):
+        place = len(still) + k
+        events.append(_event(draws, dials, parts[place], place, start, end, ways[place]))
+    relations = _relation(draws, things) if setting == "relation" else ()
+    return Clip(
+        Scene(index, things, relations, draws.choice("background", dials.backgrounds)),
+        tuple(events),
+        dials.frames,
+    )
+
+
+def swept(clip: Clip, place: int) -> Box:
+    """The square around a thing in all frames, in thousandths; also before it appears."""
+    ends = [
+        event.end - 1 for event in clip.events if event.thing == place
+    ]  # between them, what changes does evenly
+    boxes = [thing.box for frame in ends if (thing := clip.thing(place, frame))]
+    boxes.append(clip.scene.things[place].box)
+    return (
+        min(b[0] for b in boxes),
+        min(b[1] for b in boxes),
+        max(b[2] for b in boxes),
+        max(b[3] for b in boxes),
+    )
+
+
+def apart(one: Box, other: Box) -> bool:
+    return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+
+def _concepts(draws: Rng, dials: ClipDials, events: int) -> list[str]:
+    """Different concepts: those of the events, then two more."""
+    part = dials.pair_compositions
+    if part == "any":
+        return draws.sample("concept", dials.concepts, events + 2)
+    order = draws.sample("concept", dials.concepts, len(dials.concepts))
+    found = together(order, events + 2 if part == "train" else events, part)
+    assert found is not None  # the dials have seen to it
+    return [*found, *(concept for concept in order if concept not in found)][: events + 2]
+
+
+def _still(draws: Rng, dials: ClipDials, setting: str) -> list[_Part]:
+    if setting == "none":
+        return []
+    side = _side(draws, "still side", "small")  # alike, so that two of them can exchange places
+    if setting == "count":
+        colour = _colour(draws, dials, "still")
+        return [_Part("", colour, "small", side)] * draws.choice("count", COUNTS)
+    return [_Part("", _colour(draws, dials, f"still {k}"), "small", side) for k in range(2)]
+
+
+def _mover(draws: Rng, dials: ClipDials, k: int, concept: str) -> _Part:
+    action = draws.choice(f"action {k}", dials.actions)
+    colour = _colour(draws, dials, str(k))
+    if action == "change colour" and colour is None:
+        colour = draws.choice(f"colour {k}", dials.colours)
+    size: Size = "medium" if action == "shrink" else "small"
+    return _Part(concept, colour, size, _side(draws, f"side {k}", size), action)
+
+
+def _side(draws: Rng, purpose: str, size: Size) -> int:
+    return SIDES[size][0] + 40 * draws.integer(purpose, 0, 1)
+
+
+def _colour(draws: Rng, dials: ClipDials, purpose: str) -> Colour | None:
+    dyed = draws.happens(f"tinted {purpose}", dials.tinted)
+    return draws.choice(f"colour {purpose}", dials.colours) if dyed else None
+
+
+def _places(draws: Rng, parts: Sequence[_Part]) -> tuple[list[Box], list[int]]:
+    """What each thing sweeps over, and how far it moves: anywhere while that is found, else in the cells of a grid."""
+    for attempt in range(_TRIES):
+        longest = max(FAR[0], FAR[1] - 12 * attempt)
+        ways = [draws.integer(f"way {k} {attempt}", FAR[0] // 2, longest // 2) * 2 for k in range(len(parts))]
+        boxes: list[Box] = []
+        for k, part in enumerate(parts):
+            width, height = _extent(part, ways[k])
+            for number in range(_PLACES):
+                left = draws.integer(f"left {k} {attempt} {number}", 0, UNIT - width)
+                top = draws.integer(f"top {k} {attempt} {number}", 0, UNIT - height)
+                box = left, top, left + width, top + height
+                if all(apart(box, other) for other in boxes):
+                    boxes.append(box)
+                    break
+            else:
+                break
+        if len(boxes) == len(parts):
+            return boxes, ways
+    columns, cell = grid(len(parts))
+    cells = draws.sample("cells", range(columns * columns), len(parts))
+    ways = [(cell - part.side) // 2 * 2 for part in parts]
+    corners = [(at % columns * cell, at // columns * cell) for at in cells]
+    extents = [_extent(part, way) for part, way in zip(parts, ways, strict=True)]
+    return [(x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, extents, strict=True)], ways
+
+
+def _extent(part: _Part, way: int) -> tuple[int, int]:
+    """Width and height of what a thing sweeps over."""
+    across, down = DIRECTIONS.get(part.action, (0, 0)) if part.action else (0, 0)
+    side = SIDES["medium"][1] if part.action == "grow" else part.side
+    return side + abs(across) * way, side + abs(down) * way
+
+
+def _start(part: _Part, box: Box) -> tuple[int, int]:
+    """Where a thing stands in what it sweeps over, before it moves."""
+    left, top, right, bottom = box
+    half = part.side // 2
+    if part.action in ("move right", "move down"):
+        return left + half, top + half
+    if part.action in ("move left", "move up"):
+        return right - half, bottom - half
+    return (left + right) // 2, (top + bottom) // 2
+
+
+def _times(draws: Rng, frames: int, count: int) -> list[tuple[int, int]]:
+    """Frames of the events: one after the other, the first frame shows none, and each begins a little late."""
+    found = []
+    for k in range(count):
+        first, end = k * frames // count, (k + 1) * frames // count
+        start = first + draws.integer(f"late {k}", 1, max(1, (end - first) // 3))
+        found.append((start, end))
+    return found
+
+
+def _event(draws: Rng, dials: ClipDials, part: _Part, place: int, start: int, end: int, way: int) -> Event:
+    assert part.action is not None
+    if part.action == "change colour":
+        others = [colour for colour in dials.colours if colour != part.colour]
+        return Event(part.action, place, start, end, colour=draws.choice(f"new colour {place}", others))
+    if part.action in DIRECTIONS:
+        return Event(part.action, place, start, end, by=way)
+    if part.action in ("grow", "shrink"):
+        other = _side(draws, f"new side {place}", "medium" if part.action == "grow" else "small")
+        return Event(part.action, place, start, end, by=abs(other - part.side))
+    return Event(part.action, place, start, end)
+
+
+def _relation(draws: Rng, things: Sequence[Thing]) -> tuple[Relation, ...]:
+    """One of the relations in which the first two things plainly stand, if there is one."""
+    found = [
+        Relation(kind, i, 1 - i)
+        for i in (0, 1)
+        for kind in _BESIDE
+        if relation_holds(kind, things[i], things[1 - i])
+    ]
+    return (draws.choice("relation", found),) if found else ()

@@ -1,0 +1,135 @@
+"""What can be asked about clips: which caption is right, what is wrong with a video, what an answer needs.
+
+Of its kinds a row gives the first one, in an order drawn for it, that its clip has something for, as scenes do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, final
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from ...base import Rows, SomeItems
+from ...items import Contrasts, Items, Narrations, Renditions
+from ..rng import Rng
+from .captions import caption
+from .clip import Clip, film
+from .contrasts import CONTRASTS, contrast
+from .hallucinations import CLEAN, HALLUCINATIONS, hallucinate
+from .narrations import NARRATIONS, Narrated, narrate
+from .rows import ClipRows
+
+
+def items_of(world: ClipRows, form: type[SomeItems], rows: Rows) -> SomeItems:
+    """The items of some rows of a world.
+
+    Raises:
+        LookupError: for another form, or where none of the rows has anything to ask about.
+    """
+    if form not in _FORMS:
+        raise LookupError(f"{world.name!r} has no {form.__name__.lower()}")
+    items: SomeItems = _FORMS[form](world, rows)
+    if not len(items):
+        raise LookupError(
+            f"none of {len(rows)} row(s) of {world.name!r} has anything to make {form.__name__.lower()} of"
+        )
+    return items
+
+
+class _Asked(NamedTuple):
+    row: int
+    kind: str
+    shown: Clip
+    said: tuple[str, ...]
+
+
+def _contrasted(world: ClipRows, row: int) -> _Asked | None:
+    """A clip and its contrast; mostly either may be shown, so that words alone do not give the right caption away."""
+    clip, own = world.clip(row), world.draws(row)
+    for kind in own.sample("kind of contrast", CONTRASTS, len(CONTRASTS)):
+        other = contrast(kind, clip, Rng(own.word("contrast"), 0, kind), world.dials(row))
+        if other:
+            if kind != "hallucination" and own.happens("contrast is shown", 0.5):
+                clip, other = other, clip
+            return _Asked(row, kind, clip, (caption(clip), caption(other)))
+    return None
+
+
+def _rendered(world: ClipRows, row: int) -> _Asked:
+    """What a bad generator shows for a row's caption; each kind, and none, as often as clips allow."""
+    clip, own = world.clip(row), world.draws(row)
+    kinds = (CLEAN, *HALLUCINATIONS)
+    for kind in own.sample("kind of rendition", kinds, len(kinds)):
+        if kind == CLEAN:
+            break
+        other = hallucinate(kind, clip, Rng(own.word("rendition"), 0, kind), world.dials(row))
+        if other:
+            return _Asked(row, kind, other, (caption(clip),))
+    return _Asked(row, CLEAN, clip, (caption(clip),))
+
+
+@final
+class ClipContrasts(Contrasts):
+    """Clips, their captions, and those of clips that differ in one thing."""
+
+    def __init__(self, world: ClipRows, rows: Rows) -> None:
+        asked = [found for row in map(int, rows) if (found := _contrasted(world, row))]
+        self.pixels, self.clips = world.preset.pixels, [it.shown for it in asked]
+        self.ids = world.ids[[it.row for it in asked]]
+        self.kinds = [it.kind for it in asked]
+        self.captions = [(it.said[0], it.said[1]) for it in asked]
+        self.attribution = world.attribution
+
+    def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:
+        return film([self.clips[position] for position in positions], self.pixels)
+
+
+@final
+class ClipRenditions(Renditions):
+    """Captions, and clips that should show them: some do, and some break them in one of ViBe's ways."""
+
+    def __init__(self, world: ClipRows, rows: Rows) -> None:
+        asked = [_rendered(world, row) for row in map(int, rows)]
+        self.pixels, self.clips = world.preset.pixels, [it.shown for it in asked]
+        self.ids = world.ids[rows]
+        self.kinds = [it.kind for it in asked]
+        self.captions = [it.said[0] for it in asked]
+        self.attribution = world.attribution
+
+    def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:
+        return film([self.clips[position] for position in positions], self.pixels)
+
+
+@final
+class ClipNarrations(Narrations):
+    """Clips of two things side by side, what is said of one of them, and a question; each kind as often."""
+
+    def __init__(self, world: ClipRows, rows: Rows) -> None:
+        asked: list[tuple[int, str, Narrated]] = []
+        for row in map(int, rows):
+            own = world.draws(row)
+            kind = own.choice("kind of narration", NARRATIONS)
+            found = narrate(kind, world.clip(row), Rng(own.word("narration"), 0, kind), world.dials(row))
+            if found:
+                asked.append((row, kind, found))
+        self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
+        self.ids = world.ids[self.rows]
+        self.kinds = [kind for _, kind, _ in asked]
+        self.said = [it.said for _, _, it in asked]
+        self.questions = [it.question for _, _, it in asked]
+        self.options = [it.options for _, _, it in asked]
+        self.answers = np.array([it.answer for _, _, it in asked], np.int64)
+        self.attribution = world.attribution
+
+    def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:
+        return film([self.world.clip(int(row)) for row in self.rows[positions]], self.world.preset.pixels)
+
+
+_FORMS: dict[type[Items], Callable[..., Any]] = {
+    Contrasts: ClipContrasts,
+    Renditions: ClipRenditions,
+    Narrations: ClipNarrations,
+}

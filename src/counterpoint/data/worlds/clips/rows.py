@@ -1,0 +1,27 @@
+"""Rows of clips, as far as what is asked about them needs."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int64
+
+from ..rng import Rng
+from .clip import Clip
+from .dials import ClipDials
+from .presets import ClipPreset
+
+
+@runtime_checkable
+class ClipRows(Protocol):
+    """Rows that are clips: a world of clips is one, and what is asked about it needs no more."""
+
+    name: str
+    ids: Int64[np.ndarray, " n"]
+    preset: ClipPreset
+    attribution: str
+
+    def clip(self, row: int, /) -> Clip: ...
+    def dials(self, row: int) -> ClipDials: ...
+    def draws(self, row: int) -> Rng: ...

@@ -1,0 +1,146 @@
+"""``clips``: short videos composed of emoji, of which everything is known, as a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Bool, Float64, UInt8
+from torch import Tensor
+
+from ....registry import unknown
+from ...base import Labels, Rows, SomeItems
+from ..generated import GREY, GeneratedRows, present
+from ..scenes.pixels.sprites import credit_line
+from ..scenes.words.lexicon import lexicon
+from ..spec import written
+from .captions import caption
+from .clip import ACTIONS, Clip, film
+from .compose import compose_clip
+from .dials import ClipDials
+from .items import items_of
+from .presets import PICTURES, PRESETS, ClipPreset
+from .sensors import acceleration
+
+
+@final
+class Clips(GeneratedRows):
+    """Clips of a preset, made when they are asked for.
+
+    A row's picture is a contact sheet of nine frames or the middle frame, so that a tower that knows pictures can
+    learn from it; its frames are in `frames`, its sensor stream in `sensors`.
+
+    Args:
+        preset: what the clips are like, and how many there are.
+        name: how the user named it.
+
+    >>> world = Clips(PRESETS["basic"])
+    >>> world.frames(np.array([0, 1])).shape, world.images(np.array([0])).shape
+    (torch.Size([2, 12, 3, 48, 48]), torch.Size([1, 3, 144, 144]))
+    """
+
+    def __init__(self, preset: ClipPreset, name: str = "") -> None:
+        splits = preset.splits
+        super().__init__(
+            name or f"clips:{preset.name}",
+            f"clips {preset.name} {preset.version}",
+            preset.seed,
+            {split: count for split, (count, _) in splits.items()},
+        )
+        self.preset, self._dials = preset, {split: dials for split, (_, dials) in splits.items()}
+        drawn = {artist for dials in self._dials.values() for artist in dials.artists}
+        self.attribution = credit_line(drawn)
+        self.clip = lru_cache(maxsize=2**14)(self._clip)
+
+    def __reduce__(self) -> tuple[type[Clips], tuple[Any, ...]]:
+        return Clips, (self.preset, self.name)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        return self.described_as(self.preset)
+
+    @classmethod
+    def parse(cls, source: str) -> Clips:
+        """A world as it is written: ``clips:PRESET``, then options after commas.
+
+        >>> len(Clips.parse("clips:order,train=30").splits.train)
+        30
+
+        Raises:
+            UnknownName: for a preset or an option that there is none of.
+            ValueError: for a value that an option cannot have.
+        """
+        name, options = written(source)
+        if name not in PRESETS:
+            raise unknown("preset of clips", name, PRESETS)
+        return cls(PRESETS[name].changed(options), source)
+
+    def dials(self, row: int) -> ClipDials:
+        """The dials of a row's split."""
+        return self._dials[self.side(row)]
+
+    def _clip(self, row: int) -> Clip:
+        return compose_clip(self.dials(row), self.seed, int(self.ids[row]), self.stream(row))
+
+    def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
+        """Which of some rows have which modality: ``video``, ``text``, ``sensor``."""
+        each = [self._present(int(row)) for row in rows]
+        return {name: np.array([one[name] for one in each], bool) for name in ("video", "text", "sensor")}
+
+    def _present(self, row: int) -> dict[str, bool]:
+        dials = self.dials(row)
+        fractions = {
+            "video": dials.missing_pictures,
+            "text": dials.missing_captions,
+            "sensor": dials.missing_sensors,
+        }
+        return {name: bool(mask[0]) for name, mask in present(fractions, [self.draws(row)]).items()}
+
+    def frames(self, rows: Rows) -> UInt8[Tensor, "n T 3 H W"]:
+        """The frames of some rows, grey where the video is missing."""
+        frames = film([self.clip(int(row)) for row in rows], self.preset.pixels)
+        frames[~self.present(rows)["video"]] = GREY
+        return frames
+
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        """A picture of each clip, grey where the video is missing."""
+        return PICTURES[self.preset.picture](self.frames(rows))
+
+    def sensors(self, rows: Rows) -> Float64[np.ndarray, "n samples 2"]:
+        """The acceleration of the thing to which something happens first, zero where the stream is missing."""
+        streams = []
+        for row, there in zip(map(int, rows), self.present(rows)["sensor"], strict=True):
+            clip, dials = self.clip(row), self.dials(row)
+            measured = acceleration(
+                clip, clip.events[0].thing, dials.sensor_rate, dials.sensor_noise, self.draws(row)
+            )
+            streams.append(measured if there else np.zeros_like(measured))
+        return np.stack(streams)
+
+    def captions(self, row: int) -> Sequence[str]:
+        """What happens, in each language; empty if the caption is missing."""
+        if not self._present(row)["text"]:
+            return [""]
+        return [caption(self.clip(row), language) for language in self.preset.languages]
+
+    @cached_property
+    def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
+        """How many events there are."""
+        words = lexicon("en").numbers
+        counts = [len(self.clip(row).events) for row in range(len(self))]
+        return np.array([f"{words[count]} event{'' if count == 1 else 's'}" for count in counts])
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
+        """``action``: what happens first."""
+        values = np.array([ACTIONS.index(self.clip(row).events[0].action) for row in range(len(self))])
+        said = {**lexicon("en").actions, "change colour": ("changes", "its colour")}
+        names = tuple(" ".join(filter(None, said[action])) for action in ACTIONS)
+        return {"action": Labels(names, values, ("something {}",))}
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        """Contrasts, renditions or narrations of some rows."""
+        if kinds is not None:
+            return super().items(form, rows, kinds)
+        return items_of(self, form, rows)

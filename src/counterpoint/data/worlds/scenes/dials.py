@@ -1,0 +1,211 @@
+"""Every dial of a world, one frozen type."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from math import isqrt
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from ....forms import Fraction
+from ....registry import unknown
+from ..spec import WorldDials
+from .concepts import CONCEPTS
+from .layout.compositions import colour_part
+from .pixels.backgrounds import BACKGROUNDS
+from .scene import COLOURS, RELATIONS, SIZES, UNIT, Colour, Facing, RelationKind, Size
+
+MOST_THINGS = 25
+SIDES: dict[Size, tuple[int, int]] = {"small": (160, 200), "medium": (260, 320), "large": (400, 460)}
+"""The shortest and the longest side of each size, in thousandths; one size is never mistaken for another."""
+CORRUPTED = tuple(f"{kind}_{s}" for kind in ("blur", "noise", "contrast", "jpeg") for s in (1, 2, 3))
+"""What `Scene.corruption` may say: a kind of :mod:`counterpoint.data.corruptions` and its strength."""
+
+ArtistName = Literal["twemoji", "openmoji"]
+ARTIST_NAMES: tuple[ArtistName, ...] = ("twemoji", "openmoji")
+"""In the order of :data:`counterpoint.data.rendering.ARTISTS`."""
+Share = Literal["any", "train", "validation", "test"]
+Number = Annotated[int, Field(ge=0, le=MOST_THINGS)]
+
+
+class Dials(WorldDials):
+    """What the scenes of a world are like. Probabilities are exact, and independent where nothing else is said.
+
+    On the command line a list is written with ``+`` (``colours=red+blue``), a range with ``-`` (``objects=2-4``)
+    and pairs with ``:`` (``pairs=cat:dog+car:bus``).
+
+    Attributes:
+        objects: the fewest and the most things that words speak of; each number is as likely.
+        same: whether they are all alike: of one concept, colour and size (for counting).
+        repeats: probability that a further thing is one more of those before it, where no relation is shown.
+        clutter: the fewest and the most small things besides, of other concepts, that captions do not mention.
+        concepts: what there is.
+        tail: exponent of a Zipf law over ``concepts`` in their order; 0 makes all as likely.
+        pairs: concepts that go together, no concept in two pairs: ``strength`` is the probability that a concept's
+            partner is present, given that the concept is. A scene shows one pair, whole or in part, or none; its
+            other things are of concepts in no pair.
+        spurious: what gives the concept away: each has a background (or a colour) of its own, in turn, which it
+            is shown with with probability ``strength``, and else with another one.
+        strength: of ``pairs`` and of ``spurious``.
+        tinted: probability that a thing is dyed in one of ``colours``; else it is in the artist's own.
+        colours: to dye with.
+        sizes: of the things. Crowded scenes take only those that fit.
+        relations: probability that a scene of two things or more is composed to show a relation of the first two.
+        relation_kinds: which; those that the other dials make impossible are left out. ``inside`` needs a concept
+            that is a container, small things and larger ones.
+        colour_compositions: ``train``, ``validation`` or ``test`` dyes things only in that part's colours of their
+            concept (:mod:`counterpoint.data.worlds.scenes.layout.compositions`); with the last two, everything is dyed.
+        relation_compositions: the same for concept × relation × concept.
+        backgrounds: each as likely, unless ``spurious``.
+        artists: who drew the things; one for a whole scene.
+        facings: which way things face; ``right`` mirrors them.
+        corrupted: probability that a picture is made worse by one of ``corruptions``.
+        corruptions: how.
+        label_noise: fraction of rows whose captions and labels are those of another row of the split.
+        hidden_labels: fraction of labels that are not given, for each kind of label.
+        missing_pictures: fraction of rows whose picture is not there (it is grey all over).
+        missing_captions: fraction of rows whose caption is not there (it is empty).
+
+    >>> Dials(objects="2-4", colours="red+blue").objects
+    (2, 4)
+
+    Raises:
+        ValueError: for an unknown dial, concept, colour … (naming the nearest that is known), a dial out of range, or
+            what cannot be: more things than fit, fewer concepts than things.
+    """
+
+    ranges: ClassVar[tuple[str, ...]] = ("objects", "clutter")
+    known: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "concepts": tuple(CONCEPTS),
+        "colours": COLOURS,
+        "sizes": SIZES,
+        "relation_kinds": RELATIONS,
+        "backgrounds": tuple(BACKGROUNDS),
+        "artists": ARTIST_NAMES,
+        "facings": ("left", "right"),
+        "corruptions": CORRUPTED,
+    }
+    objects: tuple[Number, Number] = (1, 3)
+    same: bool = False
+    repeats: Fraction = 0.0
+    clutter: tuple[Number, Number] = (0, 0)
+    concepts: tuple[str, ...] = tuple(CONCEPTS)
+    tail: Annotated[float, Field(ge=0, le=4)] = 0.0
+    pairs: tuple[tuple[str, str], ...] = ()
+    spurious: Literal["background", "colour"] | None = None
+    strength: Fraction = 0.9
+    tinted: Fraction = 0.5
+    colours: tuple[Colour, ...] = COLOURS
+    sizes: tuple[Size, ...] = SIZES
+    relations: Fraction = 0.5
+    relation_kinds: tuple[RelationKind, ...] = RELATIONS
+    colour_compositions: Share = "any"
+    relation_compositions: Share = "any"
+    backgrounds: tuple[str, ...] = ("white",)
+    artists: tuple[ArtistName, ...] = ("twemoji",)
+    facings: tuple[Facing, ...] = ("left",)
+    corrupted: Fraction = 0.0
+    corruptions: tuple[str, ...] = CORRUPTED
+    label_noise: Fraction = 0.0
+    hidden_labels: Fraction = 0.0
+    missing_pictures: Fraction = 0.0
+    missing_captions: Fraction = 0.0
+
+    @field_validator("pairs", mode="before")
+    @classmethod
+    def _pairs(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(tuple(pair.split(":")) for pair in value.split("+") if pair)
+        return value
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for problem in (*_room(self), *_bias(self), *_held_out(self)):
+            raise ValueError(problem)
+        return self
+
+
+def grid(units: int) -> tuple[int, int]:
+    """Columns of the smallest square grid with a cell for each of some units, and the side of a cell."""
+    columns = isqrt(max(units, 1) - 1) + 1
+    return columns, UNIT // columns
+
+
+def fitting(sizes: tuple[Size, ...], units: int) -> tuple[Size, ...]:
+    """The sizes of which as many things always find room side by side."""
+    return tuple(size for size in sizes if SIDES[size][1] <= grid(units)[1])
+
+
+def _room(dials: Dials) -> list[str]:
+    found = []
+    most = dials.objects[1] + dials.clutter[1]
+    fits = max((n for n in range(1, MOST_THINGS + 1) if fitting(dials.sizes, n)), default=0)
+    if most > fits:
+        found.append(
+            f"{most} things (objects and clutter) of size {' or '.join(dials.sizes)} do not fit; at most {fits} do"
+        )
+    needed = (1 if dials.same else dials.objects[1]) + dials.clutter[1]
+    if needed > len(dials.concepts):
+        found.append(f"{needed} different things in a scene need as many concepts, got {len(dials.concepts)}")
+    return found
+
+
+def _bias(dials: Dials) -> list[str]:
+    found = []
+    paired = Counter(concept for pair in dials.pairs for concept in pair)
+    for concept, times in paired.items():
+        if concept not in dials.concepts:
+            raise unknown("concept in pairs", concept, dials.concepts)
+        if times > 1:
+            found.append(f"pairs: {concept!r} is in more than one place")
+    if dials.pairs:
+        free = len(dials.concepts) - len(paired)
+        if dials.tail:
+            found.append(
+                "pairs need tail=0: of two concepts that are not as common one cannot imply the other alike"
+            )
+        inner = [concept for concept in paired if CONCEPTS[concept].kind == "container"]
+        if inner:
+            found.append(
+                f"pairs: {inner[0]!r} is a container, which other things are inside of: choose another"
+            )
+        if dials.same or dials.objects[0] < 2:
+            found.append(
+                "pairs need scenes of two objects or more, that are not all the same: set objects=2-3"
+            )
+        if free < dials.objects[1] + dials.clutter[1]:
+            found.append(
+                f"pairs leave {free} concepts for the other things, of which there may be "
+                f"{dials.objects[1] + dials.clutter[1]}: name fewer pairs or more concepts"
+            )
+        if dials.relation_compositions != "any":
+            found.append(
+                "pairs and relation_compositions both choose the concepts of a scene: set one of them"
+            )
+    choices = {"background": dials.backgrounds, "colour": dials.colours, None: ("", "")}[dials.spurious]
+    if len(choices) < 2:
+        found.append(
+            f"spurious={dials.spurious} needs at least two {dials.spurious}s, got {', '.join(choices)}"
+        )
+    return found
+
+
+def _held_out(dials: Dials) -> list[str]:
+    found = []
+    part = dials.colour_compositions
+    if part != "any":
+        bare = [c for c in dials.concepts if all(colour_part(c, x) != part for x in dials.colours)]
+        if bare:
+            found.append(f"colour_compositions={part} leaves no colour for {bare[0]!r}: allow all colours")
+        if dials.spurious == "colour":
+            found.append("spurious=colour and colour_compositions both choose the colours: set one of them")
+    part = dials.relation_compositions
+    if part != "any" and (dials.objects[1] > 2 or dials.clutter[1] or dials.same or dials.relations < 1):
+        found.append(
+            "relation_compositions needs relations=1, clutter=0 and at most two objects, not the same"
+        )
+    if part in ("validation", "test") and dials.objects != (2, 2):
+        found.append(f"relation_compositions={part} needs objects=2")
+    return found

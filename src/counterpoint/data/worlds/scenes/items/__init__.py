@@ -1,0 +1,1 @@
+"""Items: what is asked about scenes, and the true answers."""

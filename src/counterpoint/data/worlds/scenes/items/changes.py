@@ -1,0 +1,290 @@
+"""How one thing of a scene can change: candidates for minimal pairs, one kind at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
+
+from ...rng import Rng
+from ..concepts import CONCEPTS, FACED
+from ..dials import SIDES, Dials
+from ..layout.placing import behind, inside
+from ..scene import UNIT, Relation, RelationKind, Scene, Thing, relation_holds
+from ..words.referring import groups
+
+T = TypeVar("T")
+
+EditKind = Literal[
+    "replace object",
+    "replace colour",
+    "replace size",
+    "replace count",
+    "replace relation",
+    "replace facing",
+    "swap object",
+    "swap colour",
+    "swap size",
+    "add object",
+    "add colour",
+]
+EDITS: tuple[EditKind, ...] = get_args(EditKind)
+
+_STEP = 20  # of sides, as scenes are composed
+PLACES = 100
+"""Places that are tried for a thing that moves or is new."""
+
+
+class Change(NamedTuple):
+    """What a scene becomes, and the places of what differs, before and after."""
+
+    after: Scene
+    old: tuple[int, ...]
+    new: tuple[int, ...]
+
+
+def changes(kind: EditKind, scene: Scene, draws: Rng, dials: Dials) -> Iterator[Change]:
+    """Ways to change one thing of a scene, in random order; not all of them are valid edits.
+
+    Args:
+        kind: what changes.
+        scene: of which.
+        draws: decides in which order.
+        dials: of the world, for what may appear in it.
+    """
+    if kind in _OPTIONS:
+        return _altered(scene, draws, partial(_OPTIONS[kind], scene=scene, draws=draws, dials=dials))
+    if kind in _SWAPPED:
+        return _swapped(scene, draws, _SWAPPED[kind])
+    return _BUILT[kind](scene, draws, dials)
+
+
+def _alike(scene: Scene) -> list[tuple[int, ...]]:
+    """The places of things that words count together, and that change together."""
+    return [group.things for group in groups(scene, ("colour", "size", "facing"))] if scene.subjects else []
+
+
+def recount(scene: Scene, group: tuple[int, ...], count: int, copies: Sequence[Thing] = ()) -> Scene:
+    """A scene in which a group has lost its last members or won some copies, which are drawn last.
+
+    Args:
+        scene: as it is.
+        group: some places.
+        count: how many of them there shall be.
+        copies: the new ones; they hide the first member unless given, which serves where only words are needed.
+    """
+    lost = group[count:]
+    kept = [place for place in range(len(scene.things)) if place not in lost]
+    copies = copies or (scene.things[group[0]],) * (count - len(group))
+    return replace(
+        scene,
+        things=(*(scene.things[place] for place in kept), *copies),
+        relations=tuple(_renumbered(r, kept) for r in scene.relations if {r.subject, r.object} <= set(kept)),
+    )
+
+
+def overlap(a: Thing, b: Thing) -> bool:
+    """Whether two things' squares share a pixel."""
+    (left, top, right, bottom), (left_, top_, right_, bottom_) = a.box, b.box
+    return left < right_ and left_ < right and top < bottom_ and top_ < bottom
+
+
+Option = dict[str, Any]
+"""Fields of a thing, and what they become."""
+
+
+def _objects(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[Option]:
+    """A container gives way to a container only, as something may be inside."""
+    hollow, present = CONCEPTS[thing.concept].kind == "container", scene.counts()
+    fitting = [c for c in dials.concepts if (CONCEPTS[c].kind == "container") == hollow and c not in present]
+    return [{"concept": c} for c in fitting]
+
+
+def _colours(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[Option]:
+    return [{"colour": colour} for colour in dials.colours if thing.colour not in (None, colour)]
+
+
+def _first_colours(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[Option]:
+    dyed = dials.tinted or dials.colour_compositions in ("validation", "test")
+    return [{"colour": colour} for colour in dials.colours if dyed and thing.colour is None]
+
+
+def _sizes(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[Option]:
+    options = []
+    for size in dials.sizes:
+        low, high = SIDES[size]
+        side = low + _STEP * draws.integer(f"edit side {size}", 0, (high - low) // _STEP)
+        options += [{"size": size, "side": side}] if size != thing.size else []
+    return options
+
+
+def _facings(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[Option]:
+    turned = [facing for facing in dials.facings if facing != thing.facing and thing.concept in FACED]
+    return [{"facing": facing} for facing in turned]
+
+
+_OPTIONS: dict[str, Callable[..., list[Option]]] = {
+    "replace object": _objects,
+    "replace colour": _colours,
+    "replace size": _sizes,
+    "replace facing": _facings,
+    "add colour": _first_colours,
+}
+_SWAPPED: dict[str, tuple[str, ...]] = {
+    "swap object": ("concept",),
+    "swap colour": ("colour",),
+    "swap size": ("size", "side"),
+}
+
+
+def _altered(scene: Scene, draws: Rng, options: Callable[[Thing], list[Option]]) -> Iterator[Change]:
+    """One group with other values of a field."""
+    for group in _shuffled(draws, "group", _alike(scene)):
+        for option in _shuffled(draws, f"option {group}", options(scene.things[group[0]])):
+            yield _with(scene, group, dict.fromkeys(group, option))
+
+
+def _swapped(scene: Scene, draws: Rng, fields: tuple[str, ...]) -> Iterator[Change]:
+    """Two groups with each other's values of some fields."""
+    found = _alike(scene)
+    pairs = [(a, b) for place, a in enumerate(found) for b in found[:place]]
+    for a, b in _shuffled(draws, "pair", pairs):
+        of_a, of_b = ({f: getattr(scene.things[g[0]], f) for f in fields} for g in (a, b))
+        if of_a != of_b:
+            yield _with(scene, (*a, *b), dict.fromkeys(a, of_b) | dict.fromkeys(b, of_a))
+
+
+def _recounted(scene: Scene, draws: Rng, dials: Dials) -> Iterator[Change]:
+    """More or fewer of a group that no relation speaks of; what is lost is the last to have come."""
+    spoken = {place for r in scene.relations for place in (r.subject, r.object)}
+    free = [group for group in _alike(scene) if not spoken.intersection(group)]
+    low, high = (total - len(scene.subjects) for total in dials.objects)
+    options = [
+        (group, len(group) + more)
+        for group in free
+        for more in range(max(low, 1 - len(group)), high + 1)
+        if more and (dials.same or dials.repeats)
+    ]
+    for group, count in _shuffled(draws, "count", options):
+        copies: list[Thing] = []
+        for number in range(len(group), count):
+            purpose = f"copy {group} {count} {number}"
+            model = scene.things[draws.choice(purpose, group)]
+            copy = _placed(model, draws, purpose, partial(_clear, others=(*scene, *copies)))
+            copies += [copy] if copy else []
+        if len(group) + len(copies) >= count:
+            after, concept = recount(scene, group, count, copies), scene.things[group[0]].concept
+            yield Change(
+                after, group, next(g for g in _alike(after) if after.things[g[0]].concept == concept)
+            )
+
+
+def _moved(scene: Scene, draws: Rng, dials: Dials) -> Iterator[Change]:
+    """The subject of a relation elsewhere, so that it stands in another one; the object stays where it is."""
+    options = [
+        (place, kind)
+        for place, relation in enumerate(scene.relations)
+        for kind in dials.relation_kinds
+        if kind != relation.kind
+    ]
+    for place, kind in _shuffled(draws, "relation", options):
+        relation = scene.relations[place]
+        thing, object = scene.things[relation.subject], scene.things[relation.object]
+        others = [it for number, it in enumerate(scene) if number not in (relation.subject, relation.object)]
+        fits = partial(_stands, kind=kind, object=object, others=others)
+        if kind in ("inside", "behind"):
+            moved = _overlapping(thing, object, kind, draws, f"place {place} {kind}", fits)
+        else:
+            moved = _placed(thing, draws, f"place {place} {kind}", fits)
+        if moved:
+            yield _reordered(scene, place, kind, moved)
+
+
+def _stands(it: Thing, kind: RelationKind, object: Thing, others: Sequence[Thing]) -> bool:
+    apart = kind in ("inside", "behind") or not overlap(it, object)
+    return apart and relation_holds(kind, it, object, hidden=kind == "behind") and _clear(it, others)
+
+
+def _overlapping(
+    thing: Thing, object: Thing, kind: RelationKind, draws: Rng, purpose: str, fits: Callable[[Thing], bool]
+) -> Thing | None:
+    """A thing inside or behind another, as scenes are composed; None where it is too large or too small for that."""
+    if kind == "inside":
+        hollow = CONCEPTS[object.concept].kind == "container"
+        if not hollow or thing.size != "small" or thing.side > object.side * 3 // 5:
+            return None
+    elif thing.side < object.side:
+        return None
+    for number in range(PLACES):
+        drawn = Rng(draws.word(purpose), number)
+        if kind == "inside":
+            (x, y), (x_, y_) = inside(drawn, object.side, thing.side).members
+        else:
+            (x_, y_), (x, y) = behind(drawn, thing.side, object.side).members
+        moved = replace(thing, x=object.x + x_ - x, y=object.y + y_ - y)
+        if min(moved.box) >= 0 and max(moved.box) <= UNIT and fits(moved):
+            return moved
+    return None
+
+
+def _reordered(scene: Scene, number: int, kind: RelationKind, moved: Thing) -> Change:
+    """A scene with the subject of a relation replaced, and brought before or behind the object where it must be."""
+    subject, object = scene.relations[number].subject, scene.relations[number].object
+    order = list(range(len(scene.things)))
+    if (kind == "behind" and subject > object) or (kind == "inside" and subject < object):
+        order.remove(subject)
+        order.insert(order.index(object) + (kind == "inside"), subject)
+    relations = [_renumbered(r, order) for r in scene.relations]
+    relations[number] = replace(relations[number], kind=kind)
+    things = tuple(moved if place == subject else scene.things[place] for place in order)
+    after = replace(scene, things=things, relations=tuple(relations))
+    return Change(after, (subject,), (order.index(subject),))
+
+
+def _added(scene: Scene, draws: Rng, dials: Dials) -> Iterator[Change]:
+    """A concept that is not there yet; coloured and as large as one of those that are."""
+    some = 0 < len(scene.subjects) < dials.objects[1] and not dials.same
+    fitting = [c for c in dials.concepts if CONCEPTS[c].kind != "container" and c not in scene.counts()]
+    for concept in draws.sample("edit concept", fitting, min(3, len(fitting))) if some else []:
+        model = replace(draws.choice(f"model {concept}", scene.subjects), concept=concept)
+        if model.colour:
+            model = replace(model, colour=draws.choice(f"colour {concept}", dials.colours))
+        new = _placed(model, draws, f"place {concept}", partial(_clear, others=scene.things))
+        if new:
+            yield Change(replace(scene, things=(*scene, new)), (), (len(scene.things),))
+
+
+_BUILT: dict[str, Callable[[Scene, Rng, Dials], Iterator[Change]]] = {
+    "replace count": _recounted,
+    "replace relation": _moved,
+    "add object": _added,
+}
+
+
+def _with(scene: Scene, places: tuple[int, ...], fields: Mapping[int, Option]) -> Change:
+    things = tuple(replace(thing, **fields.get(place, {})) for place, thing in enumerate(scene))
+    return Change(replace(scene, things=things), places, places)
+
+
+def _placed(thing: Thing, draws: Rng, purpose: str, fits: Callable[[Thing], bool]) -> Thing | None:
+    """A thing where it fits, or None if no place is found."""
+    low, high = thing.side // 2, UNIT - thing.side // 2
+    for number in range(PLACES):
+        x, y = (draws.integer(f"{purpose} {axis} {number}", low, high) for axis in "xy")
+        moved = replace(thing, x=x, y=y)
+        if fits(moved):
+            return moved
+    return None
+
+
+def _clear(thing: Thing, others: Iterable[Thing]) -> bool:
+    return not any(overlap(thing, other) for other in others)
+
+
+def _renumbered(relation: Relation, order: Sequence[int]) -> Relation:
+    return replace(relation, subject=order.index(relation.subject), object=order.index(relation.object))
+
+
+def _shuffled(draws: Rng, purpose: str, options: Sequence[T]) -> list[T]:
+    return draws.sample(f"edit {purpose}", options, len(options))

@@ -1,0 +1,325 @@
+"""What can be asked about scenes besides plain pairs: squares, choices, associations, regions, questions.
+
+Of the kinds asked for, a row gives the first one, in an order drawn for it, that its scene has something for: so rows
+are independent, and no kind crowds out the others. What is asked follows from the row alone, whichever other rows are
+asked about. Pictures are drawn when they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
+
+from .....registry import unknown
+from ....base import Rows, SomeItems
+from ....items import (
+    Associations,
+    Bootstraps,
+    Choices,
+    Contents,
+    Correspondences,
+    Instructions,
+    Items,
+    Questions,
+    Regions,
+    Squares,
+)
+from ...rng import Rng
+from ..concepts import CONCEPTS
+from ..dials import Dials
+from ..pixels.render import draw
+from ..rows import SceneRows
+from ..scene import Scene, Thing
+from ..words.captions import short
+from ..words.grammar import Look, grammar
+from ..words.meaning import noun
+from ..words.referring import groups, look
+from .changes import EDITS, recount
+from .edits import edit
+from .foils import FOILS, foil
+from .instructions import INSTRUCTIONS, SceneInstructions
+from .item_rows import PER_ROW, ask_rows, drawn
+from .keypoints import SceneCorrespondences
+from .question_variants import SceneBootstraps
+from .questions import ABSURD, QUESTIONS, widowed
+from .scene_questions import SceneQuestions
+from .truth import looks_like
+
+COUNTED = range(2, 11)
+
+
+"""The numbers to choose among: CountBench's, which all take a plural."""
+
+
+CHOICES = (*EDITS, *FOILS, "count")
+
+
+ASSOCIATIONS = ("colour",)
+
+
+REGIONS = ("object", "look")
+
+
+CORRESPONDENCES = ("object",)
+
+
+CONTENTS = ("objects",)
+
+
+def items_of(
+    world: SceneRows, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None
+) -> SomeItems:
+    """The items of some rows of a world.
+
+    Args:
+        world: whose.
+        form: `Squares`, `Choices`, `Associations`, `Regions`, `Correspondences`, `Questions`, `Contents`
+            or `Instructions`.
+        rows: of the world; those with nothing to ask about are passed over.
+        kinds: which kinds. Unless given: all `EDITS` of squares and, of choices, in a world whose things are all the
+            same ``"count"``, else all `EDITS`; of regions ``"object"``, plain names; all `QUESTIONS`, which
+            absurd ones are not among; all `INSTRUCTIONS`. Contents have one kind, ``"objects"``.
+
+    Raises:
+        UnknownName: for a kind that the form does not have.
+        LookupError: for another form, or where none of the rows has anything to ask about.
+    """
+    if form not in _FORMS:
+        raise LookupError(f"{world.name!r} has no {form.__name__.lower()}")
+    make, known = _FORMS[form]
+    if kinds is None:
+        kinds = _usual(world, form)
+    for kind in kinds:
+        if kind not in known:
+            raise unknown(f"kind of {form.__name__.lower()}", kind, known)
+    items: SomeItems = make(world, rows, tuple(kinds))
+    if not len(items):
+        raise LookupError(
+            f"none of {len(rows)} row(s) of {world.name!r} has {form.__name__.lower()} of kind {', '.join(kinds)}: "
+            "their scenes lack what these are about; ask for other kinds, or of a world that has it"
+        )
+    return items
+
+
+def _usual(world: SceneRows, form: type[Items]) -> Sequence[str]:
+    if form is Choices:
+        return ("count",) if world.preset.dials.same else EDITS
+    if form is Questions:
+        return QUESTIONS
+    return ("object",) if form is Regions else _FORMS[form][1]
+
+
+@final
+class SceneSquares(Squares):
+    """Scenes beside what they are with one thing changed.
+
+    Picture and caption 0 are the scene's as it was composed, 1 the edited one's; both are drawn in the same way.
+
+    Attributes:
+        edits: of each item, with the boxes and the words that differ.
+    """
+
+    def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
+        asked = list(ask_rows(world, rows, kinds, edit))
+        self.world, self.edits = world, [found for _, _, found in asked]
+        self.ids = world.ids[[row for row, _, _ in asked]]
+        self.kinds = [kind for _, kind, _ in asked]
+        said = [found.captions() for found in self.edits]
+        self.captions = [(before.text, after.text) for before, after in said]
+        self.attribution = world.attribution
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
+        edits = [self.edits[position] for position in positions]
+        both = [scene for each in edits for scene in (each.before, each.after)]
+        pictures = draw(both, self.world.pixels).pictures
+        return pictures.view(len(edits), 2, *pictures.shape[1:])
+
+
+class _Choice(NamedTuple):
+    options: tuple[str, ...]
+    answer: int
+
+
+def _choice(kind: str, scene: Scene, draws: Rng, dials: Dials) -> _Choice | None:
+    if kind != "count":
+        found = foil(kind, scene, draws, dials) if kind in FOILS else _edited(kind, scene, draws, dials)
+        if not found:
+            return None
+        answer = draws.integer("answer", 0, 1)
+        own, other = found
+        return _Choice((other, own) if answer else (own, other), answer)
+    counted = max((g.things for g in groups(scene, ("colour", "size", "facing"))), key=len, default=())
+    if len(counted) not in COUNTED:
+        return None
+    said = tuple(short(recount(scene, counted, count)).text for count in COUNTED)
+    return _Choice(said, COUNTED.index(len(counted)))
+
+
+def _edited(kind: str, scene: Scene, draws: Rng, dials: Dials) -> tuple[str, str] | None:
+    found = edit(kind, scene, draws, dials)
+    if not found:
+        return None
+    before, after = found.captions()
+    return before.text, after.text
+
+
+@final
+class SceneChoices(Choices):
+    """A scene's caption beside that of an edit or another foil; of kind ``count``, captions that say two to ten."""
+
+    def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
+        asked = list(ask_rows(world, rows, kinds, _choice))
+        self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
+        self.ids = world.ids[self.rows]
+        self.kinds = [kind for _, kind, _ in asked]
+        self.options = [it.options for _, _, it in asked]
+        self.answers = np.array([it.answer for _, _, it in asked], np.int64)
+        self.attribution = world.attribution
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        return drawn(self.world, self.rows[positions])
+
+
+class _Association(NamedTuple):
+    options: tuple[str, ...]
+    answer: int
+    other: int
+    things: tuple[str, ...]
+
+
+def _associations(kind: str, scene: Scene, draws: Rng, dials: Dials) -> list[_Association]:
+    """Of one thing, or of either of two that differ in both concept and colour."""
+    things, colours = len(scene.things), {thing.colour for thing in scene}
+    if things not in (1, 2) or None in colours or len(colours) < things or len(scene.counts()) < things:
+        return []
+    found = []
+    for thing in scene:
+        others = [other for other in scene if other is not thing]
+        found.append(
+            _Association(
+                tuple(grammar("en").phrase(Look(thing.concept, colour=c)).text for c in dials.colours),
+                _place(thing, dials),
+                _place(others[0], dials) if others else -1,
+                (thing.concept, *(other.concept for other in others)),
+            )
+        )
+    return found
+
+
+def _place(thing: Thing, dials: Dials) -> int:
+    assert thing.colour is not None
+    return dials.colours.index(thing.colour)
+
+
+@final
+class SceneAssociations(Associations):
+    """What colour a thing has, alone or beside another one of another colour: ``"a red cat"``, ``"a blue cat"`` …"""
+
+    def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
+        asked = [
+            (row, number, it)
+            for row, _, found in ask_rows(world, rows, kinds, _associations)
+            for number, it in enumerate(found)
+        ]
+        self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
+        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _ in asked], np.int64)
+        self.options = [it.options for _, _, it in asked]
+        self.answers = np.array([it.answer for _, _, it in asked], np.int64)
+        self.others = np.array([it.other for _, _, it in asked], np.int64)
+        self.things = [it.things for _, _, it in asked]
+        self.kinds = ["colour, alone" if it.other < 0 else "colour, beside another" for _, _, it in asked]
+        self.attribution = world.attribution
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        return drawn(self.world, self.rows[positions])
+
+
+def _looks(kinds: Sequence[str], scene: Scene) -> list[tuple[str, Look]]:
+    """What there is in a scene by its plain name, and by all that captions say of how it looks."""
+    looks = {look(thing) for thing in scene}
+    named = {
+        "object": {Look(it.concept) for it in looks},
+        "look": {it for it in looks if it.size or it.colour},
+    }
+    return [(kind, it) for kind in kinds for it in sorted(named[kind], key=str)]
+
+
+@final
+class SceneRegions(Regions):
+    """Names of what there is, and all pixels in which it is seen.
+
+    A row gives all its things, clutter too. The region of ``"a cat"`` is every cat, that of ``"a small red cat"`` (of
+    kind ``look``) every cat of which that is true; so a phrase is never ambiguous.
+    """
+
+    def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
+        asked = [
+            (row, number, kind, it)
+            for row in map(int, rows)
+            for number, (kind, it) in enumerate(_looks(kinds, world.scene(row)))
+        ]
+        self.world, self.rows = world, np.array([row for row, _, _, _ in asked], np.int64)
+        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _, _ in asked], np.int64)
+        self.kinds = [kind for _, _, kind, _ in asked]
+        self.looks = [it for _, _, _, it in asked]
+        self.phrases = [grammar("en").phrase(it).text for it in self.looks]
+        self.attribution = world.attribution
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        return drawn(self.world, self.rows[positions])
+
+    def masks(self, positions: Int[np.ndarray, " k"]) -> Bool[Tensor, "k H W"]:
+        scenes = [self.world.scene(int(row)) for row in self.rows[positions]]
+        seen = draw(scenes, self.world.pixels).masks
+        found = [
+            masks[[looks_like(self.looks[position], thing) for thing in scene]].any(0)
+            for position, scene, masks in zip(positions, scenes, seen, strict=True)
+        ]
+        return torch.from_numpy(np.stack(found))
+
+
+def _said(concept: str) -> tuple[str, ...]:
+    """Singular and plural of a concept's plain noun and of its synonym."""
+    nouns = (noun(concept), noun(concept, synonyms=True))
+    return tuple(dict.fromkeys(form for each in nouns for form in (each.singular, each.plural)))
+
+
+@final
+class SceneContents(Contents):
+    """The concepts that scenes show, those of clutter too. A usual partner is that of ``pairs``."""
+
+    def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
+        self.world, self.rows = world, np.asarray(rows, np.int64)
+        self.ids = world.ids[self.rows]
+        self.present = [frozenset(world.scene(int(row)).counts()) for row in self.rows]
+        self.partners = [
+            frozenset(absent for _, absent in widowed(world.scene(int(row)), world.dials(int(row))))
+            for row in self.rows
+        ]
+        self.kinds = ["objects"] * len(self.rows)
+        self.forms = {name: _said(name) for name in CONCEPTS}
+        self.attribution = world.attribution
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        return drawn(self.world, self.rows[positions])
+
+
+def _bootstraps(world: SceneRows, rows: Rows, kinds: Sequence[str]) -> Bootstraps:
+    return SceneBootstraps(world, rows, kinds)
+
+
+_FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
+    Squares: (SceneSquares, EDITS),
+    Choices: (SceneChoices, CHOICES),
+    Associations: (SceneAssociations, ASSOCIATIONS),
+    Regions: (SceneRegions, REGIONS),
+    Correspondences: (SceneCorrespondences, CORRESPONDENCES),
+    Questions: (SceneQuestions, (*QUESTIONS, ABSURD)),
+    Bootstraps: (_bootstraps, QUESTIONS),
+    Contents: (SceneContents, CONTENTS),
+    Instructions: (SceneInstructions, tuple(INSTRUCTIONS)),
+}

@@ -1,0 +1,53 @@
+"""Scenes with what is to be written about them: in a few words, in detail, as a list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import final
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from ....base import Rows
+from ....items import Instructions
+from ...rng import Rng
+from ..dials import Dials
+from ..rows import SceneRows
+from ..scene import Scene
+from ..words.captions import long, short, tags
+from .item_rows import ask_rows, drawn
+
+INSTRUCTIONS: Mapping[str, str] = {
+    "short": "Say in a few words what the picture shows.",
+    "long": "Describe the picture in detail.",
+    "list": "List what is in the picture.",
+}
+"""The form of a reply to what asks for it."""
+
+
+def _instruction(kind: str, scene: Scene, draws: Rng, dials: Dials) -> tuple[str, str]:
+    if kind == "short":
+        reply = short(scene).text
+    elif kind == "long":
+        reply = " ".join(sentence.text for sentence in long(scene))
+    else:
+        reply = ", ".join(tags(scene))
+    return INSTRUCTIONS[kind], reply
+
+
+@final
+class SceneInstructions(Instructions):
+    """Scenes to be described in a few words, in detail, or by key words."""
+
+    def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
+        asked = list(ask_rows(world, rows, kinds, _instruction))
+        self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
+        self.ids = world.ids[self.rows]
+        self.kinds = [kind for _, kind, _ in asked]
+        self.texts = [text for _, _, (text, _) in asked]
+        self.replies = [reply for _, _, (_, reply) in asked]
+        self.attribution = world.attribution
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        return drawn(self.world, self.rows[positions])

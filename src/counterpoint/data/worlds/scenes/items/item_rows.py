@@ -1,0 +1,39 @@
+"""How every form of item asks about scenes: which rows have something, and what their pictures are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from ....base import Rows
+from ...rng import Rng
+from ..dials import Dials
+from ..pixels.render import draw
+from ..rows import SceneRows
+from ..scene import Scene
+
+T = TypeVar("T")
+
+PER_ROW = 64
+"""Items of a row at most: their ids start at a multiple of it."""
+
+
+def ask_rows(
+    world: SceneRows, rows: Rows, kinds: Sequence[str], ask: Callable[[str, Scene, Rng, Dials], T | None]
+) -> Iterator[tuple[int, str, T]]:
+    """Each row's kind and what is asked, of rows whose scenes have something for any of the kinds."""
+    for row in map(int, rows):
+        own = world.draws(row)
+        for kind in own.sample("kind of item", kinds, len(kinds)):
+            found = ask(kind, world.scene(row), Rng(own.word("item"), 0, kind), world.dials(row))
+            if found:
+                yield row, kind, found
+                break
+
+
+def drawn(world: SceneRows, rows: Rows) -> UInt8[Tensor, "k 3 H W"]:
+    """The pictures of rows as they are composed, also of those that training does without."""
+    return draw([world.scene(int(row)) for row in rows], world.pixels).pictures

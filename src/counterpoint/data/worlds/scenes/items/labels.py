@@ -1,0 +1,86 @@
+"""The ways to classify scenes, by what words speak of; clutter has no part in them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ....base import Labels
+from ..concepts import CONCEPTS, KINDS
+from ..scene import COLOURS, Scene, Thing
+from ..words.captions import phrase
+from ..words.lexicon import lexicon
+
+if TYPE_CHECKING:
+    from ..rows import SceneRows
+
+_OF = ("{}", "a picture of {}")
+
+
+def label_sets(world: SceneRows) -> dict[str, Labels]:
+    """The label sets of every row.
+
+    ``concept``, ``group`` (its kind) and ``colour`` are those of scenes whose things agree in them; ``count`` and
+    ``background`` every scene has. A set that has fewer than two classes in this world is left out, and so are
+    labels that the dials hide.
+    """
+    dials = [dials for _, dials in world.preset.splits.values()]
+    english = lexicon("en")
+    possible: dict[str, tuple[Sequence[Hashable], Sequence[str], tuple[str, ...]]] = {}
+    concepts = [name for name in CONCEPTS if any(name in each.concepts for each in dials)]
+    named = [phrase(Thing(name, None, "medium", 240, 500, 500)) for name in concepts]
+    possible["concept"] = concepts, named, _OF
+    kinds = [kind for kind in KINDS if any(CONCEPTS[name].kind == kind for name in concepts)]
+    possible["group"] = kinds, [english.kinds[kind].singular for kind in kinds], _OF
+    counts = range(min(d.objects[0] for d in dials), max(d.objects[1] for d in dials) + 1)
+    possible["count"] = counts, [_things(number, english.numbers) for number in counts], _OF
+    colours = [c for c in COLOURS if any(each.tinted and c in each.colours for each in dials)]
+    possible["colour"] = colours, colours, ("{}", "something {}", "a picture of something {}")
+    backgrounds = [name for name in english.backgrounds if any(name in d.backgrounds for d in dials)]
+    possible["background"] = backgrounds, [english.backgrounds[b][1] for b in backgrounds], _OF
+
+    values = {name: np.full(len(world), -1) for name in possible}
+    places = {
+        name: {value: k for k, value in enumerate(classes)} for name, (classes, _, _) in possible.items()
+    }
+    for row in range(len(world)):
+        hidden = world.dials(row).hidden_labels
+        for name, value in _truth(world.scene(row)).items():
+            if not (hidden and world.draws(row).happens(f"hidden {name}", hidden)):
+                values[name][row] = places[name].get(value, -1)
+    return {
+        name: Labels(tuple(names), values[name], templates)
+        for name, (_, names, templates) in possible.items()
+        if len(names) > 1 and len(np.unique(values[name][values[name] >= 0])) > 1
+    }
+
+
+def subset_of(scene: Scene) -> str:
+    """What a row is reported under: how many things there are.
+
+    >>> subset_of(Scene(0, ()))
+    'zero things'
+    """
+    return _things(len(scene.subjects), lexicon("en").numbers)
+
+
+def _things(number: int, numbers: Sequence[str]) -> str:
+    return f"{numbers[number]} thing{'' if number == 1 else 's'}"
+
+
+def _truth(scene: Scene) -> dict[str, Hashable]:
+    things = scene.subjects
+    return {
+        "concept": _agreed(thing.concept for thing in things),
+        "group": _agreed(CONCEPTS[thing.concept].kind for thing in things),
+        "count": len(things),
+        "colour": _agreed(thing.colour for thing in things),
+        "background": scene.background,
+    }
+
+
+def _agreed(values: Iterable[Hashable]) -> Hashable:
+    found = set(values)
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,262 @@
+"""Questions about scenes in other pictures and other words, with the same answer, and an exact judge of that.
+
+Three operators change the picture (add something, take something away, show more around it), four the question (other
+words, another way to put it, something relevant or irrelevant said before). They propose; whether the answer is still
+the only right one, and still has to be seen, is looked up in the scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from ....base import Rows
+from ....items import Bootstraps, Question, Sample
+from ...generated import GREY
+from ...rng import Rng
+from ..concepts import CONCEPTS
+from ..dials import SIDES, Dials
+from ..pixels.render import draw
+from ..rows import SceneRows
+from ..scene import UNIT, Scene, Thing
+from ..words.meaning import (
+    PLAIN,
+    STYLES,
+    Asked,
+    Statement,
+    Wording,
+    caption,
+    facts,
+    holds,
+    mentioned,
+    needs,
+    question,
+    read,
+    right_answers,
+    settles,
+)
+from .changes import PLACES, overlap, recount
+from .scene_questions import SceneQuestions
+
+RATIO = 150
+"""The side of a picture that shows more around it, in hundredths of what it was."""
+MOST_SAID = 2
+"""Statements of a relevant context."""
+
+
+@dataclass(frozen=True)
+class SceneSample:
+    """A question about a scene, and how both are shown.
+
+    Attributes:
+        scene: what the picture shows.
+        asked: the question as it was first asked.
+        dials: of the scene's world.
+        pixels: side of the picture.
+        wording: of the question now.
+        padded: whether the picture was shrunk as it is, into the middle of a grey one.
+    """
+
+    scene: Scene
+    asked: Question
+    dials: Dials
+    pixels: int
+    wording: Wording = PLAIN
+    padded: bool = False
+
+    @property
+    def means(self) -> Asked:
+        """What the question asks.
+
+        Raises:
+            ValueError: for a question that is none of those about scenes.
+        """
+        found = read(self.asked.text)
+        if found is None:
+            raise ValueError(
+                f"not a question about scenes that can be asked in other words: {self.asked.text!r}"
+            )
+        return found
+
+    @property
+    def question(self) -> Question:
+        """The question in its present words, with the answer and the options of the first."""
+        return replace(self.asked, text=question(self.means, self.wording))
+
+    @property
+    def picture(self) -> UInt8[Tensor, "3 H W"]:
+        drawn = draw([self.scene], self.pixels).pictures
+        if not self.padded:
+            return drawn[0]
+        inner = self.pixels * 100 // RATIO
+        margin = self.pixels - inner
+        small = F.interpolate(drawn.float(), size=inner, mode="area").round().to(torch.uint8)
+        sides = (margin // 2, margin - margin // 2)
+        return F.pad(small, sides * 2, value=GREY)[0]
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """The picture's caption if each option were right; none for a question of yes or no."""
+        said = [caption(self.means, option, self.wording) for option in self.asked.options]
+        return tuple(text for text in said if text is not None)
+
+
+Proposal = tuple[SceneSample, str] | None
+"""A changed sample and what was done; None where nothing can be done."""
+
+
+def add(sample: Sample, seed: int) -> Proposal:
+    """V1, harder: something more, as small as the world's things are, that hides nothing."""
+    assert isinstance(sample, SceneSample)
+    scene, dials, draws = sample.scene, sample.dials, Rng(seed, 0, "add")
+    absent = [c for c in dials.concepts if CONCEPTS[c].kind != "container" and c not in scene.counts()]
+    if not absent:
+        return None
+    size = min(dials.sizes, key=lambda size: SIDES[size])
+    side, concept = SIDES[size][0], draws.choice("concept", absent)
+    colour = draws.choice("colour", dials.colours) if draws.happens("tinted", dials.tinted) else None
+    artist = scene.things[0].artist if scene.things else 0
+    for attempt in range(PLACES):
+        x, y = (draws.integer(f"{axis} {attempt}", side // 2, UNIT - side // 2) for axis in "xy")
+        thing = Thing(concept, colour, size, side, x, y, artist, clutter=True)
+        if not any(overlap(thing, other) for other in scene):
+            changed = replace(scene, things=(*scene.things, thing))
+            return replace(sample, scene=changed), f"a {concept} was added"
+    return None
+
+
+def remove(sample: Sample, seed: int) -> Proposal:
+    """V2, easier: one thing less."""
+    assert isinstance(sample, SceneSample)
+    if not sample.scene.things:
+        return None
+    place = Rng(seed, 0, "remove").integer("place", 0, len(sample.scene.things) - 1)
+    gone = sample.scene.things[place].concept
+    return replace(sample, scene=recount(sample.scene, (place,), 0)), f"a {gone} was removed"
+
+
+def expand(sample: Sample, seed: int) -> Proposal:
+    """V3, harder: the background goes on around what was the whole picture."""
+    assert isinstance(sample, SceneSample)
+    draws, margin = Rng(seed, 0, "expand"), (UNIT - UNIT * 100 // RATIO) // 2
+    across, down = (draws.integer(axis, -margin, margin) for axis in ("across", "down"))
+
+    def shrunk(thing: Thing) -> Thing:
+        x, y = (UNIT // 2 + _scaled(middle - UNIT // 2) for middle in (thing.x, thing.y))
+        return replace(thing, x=x + across, y=y + down, side=2 * _scaled(thing.side // 2))
+
+    things = tuple(shrunk(thing) for thing in sample.scene)
+    return replace(sample, scene=replace(sample.scene, things=things)), "more was shown around the picture"
+
+
+def _scaled(length: int) -> int:
+    return (200 * length + RATIO) // (2 * RATIO)
+
+
+def pad(sample: Sample, seed: int) -> Proposal:
+    """The control of `expand`: the picture shrunk as much, in the middle of a grey one."""
+    assert isinstance(sample, SceneSample)
+    return replace(sample, padded=True), "the picture was shrunk and framed in grey"
+
+
+def substitute(sample: Sample, seed: int) -> Proposal:
+    """L1, harder: other words for things, sizes, relations and the picture."""
+    assert isinstance(sample, SceneSample)
+    changed = replace(sample, wording=sample.wording._replace(synonyms=True))
+    if changed.question == sample.question:
+        return None  # none of its words has one
+    return changed, "words were replaced by synonyms"
+
+
+def rephrase(sample: Sample, seed: int) -> Proposal:
+    """L2, harder: the question put in another way."""
+    assert isinstance(sample, SceneSample)
+    style = Rng(seed, 0, "rephrase").integer("style", 1, STYLES - 1)
+    return replace(sample, wording=sample.wording._replace(style=style)), "the question was rephrased"
+
+
+def relevant(sample: Sample, seed: int) -> Proposal:
+    """L3, easier: something true said before, of what the question speaks of where that does not answer it."""
+    assert isinstance(sample, SceneSample)
+    asked, options = sample.means, sample.asked.options
+    things, told = mentioned(asked, options), needs(asked, options)
+    draws = Rng(seed, 0, "relevant")
+    true = [said for said in facts(sample.scene) if not settles(said) & told]
+    true = draws.sample("order", true, len(true))
+    true.sort(key=lambda said: not things.intersection(said.things))
+    return _after(sample, true[:MOST_SAID], "a relevant statement was put before the question")
+
+
+def irrelevant(sample: Sample, seed: int) -> Proposal:
+    """L4, harder: something true said before, of what the question does not speak of."""
+    assert isinstance(sample, SceneSample)
+    things = mentioned(sample.means, sample.asked.options)
+    true = [said for said in facts(sample.scene) if not things.intersection(said.things)]
+    said = Rng(seed, 0, "irrelevant").sample("which", true, min(len(true), 1))
+    return _after(sample, said, "an irrelevant statement was put before the question")
+
+
+def _after(sample: SceneSample, said: Sequence[Statement], done: str) -> Proposal:
+    context = (*sample.wording.context, *said)
+    return (replace(sample, wording=sample.wording._replace(context=context)), done) if said else None
+
+
+def still_right(before: Sample, after: Sample, done: str = "") -> bool:
+    """The exact judge: whether the first answer is the only right one of a changed sample, and has to be seen.
+
+    The words are read as a model reads them, not as they were meant. What is said before the question must be true of
+    the picture and must not answer it. A change that changes nothing is refused.
+
+    >>> cat, dog = Thing("cat", "red", "small", 160, 200, 500), Thing("dog", None, "large", 400, 700, 500)
+    >>> asked = Question("count", "How many cats are in the picture?", "one", ("one", "two"))
+    >>> one = SceneSample(Scene(0, (cat, dog)), asked, Dials(), 96)
+    >>> [still_right(one, replace(one, scene=Scene(0, things))) for things in ((cat,), (cat, cat), (dog,))]
+    [True, False, False]
+    """
+    assert isinstance(before, SceneSample)
+    assert isinstance(after, SceneSample)
+    told = needs(before.means, before.asked.options)
+    return (
+        after != before
+        and right_answers(after.question, after.scene) == (before.asked.answer,)
+        and all(holds(said, after.scene) and not settles(said) & told for said in after.wording.context)
+        and all(min(thing.box) >= 0 and max(thing.box) <= UNIT for thing in after.scene)
+    )
+
+
+@final
+class SceneBootstraps(Bootstraps):
+    """Questions about scenes (`SceneQuestions`) that can be asked in other words about changed pictures."""
+
+    operators = {  # noqa: RUF012 # a mapping nobody changes
+        "V1": add,
+        "V2": remove,
+        "V3": expand,
+        "pad": pad,
+        "L1": substitute,
+        "L2": rephrase,
+        "L3": relevant,
+        "L4": irrelevant,
+    }
+
+    def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
+        asked = SceneQuestions(world, rows, kinds)
+        self.asked, self.ids, self.kinds, self.questions = asked, asked.ids, asked.kinds, asked.questions
+        self.rows, self.attribution = asked.rows, asked.attribution
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        return self.asked.pictures(positions)
+
+    def sample(self, position: int) -> SceneSample:
+        row, world = int(self.asked.rows[position]), self.asked.world
+        return SceneSample(world.scene(row), self.questions[position], world.dials(row), world.pixels)
+
+    def judge(self, before: Sample, after: Sample, done: str) -> bool:
+        return still_right(before, after, done)

@@ -1,0 +1,42 @@
+"""Questions about scenes, asked of a data set's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from ....base import Rows
+from ....items import (
+    Question,
+    Questions,
+)
+from ..rows import SceneRows
+from .item_rows import PER_ROW, ask_rows, drawn
+from .questions import questions
+
+
+@final
+class SceneQuestions(Questions):
+    """Questions about scenes; yes/no ones two a row, one of each answer.
+
+    Their kinds: :mod:`counterpoint.data.worlds.scenes.items.questions`.
+    """
+
+    def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
+        asked = [
+            (row, number, question)
+            for row, _, found in ask_rows(world, rows, kinds, questions)
+            for number, question in enumerate(found)
+        ]
+        self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
+        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _ in asked], np.int64)
+        self.questions: list[Question] = [question for _, _, question in asked]
+        self.kinds = [question.kind for question in self.questions]
+        self.attribution = world.attribution
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        return drawn(self.world, self.rows[positions])

@@ -1,0 +1,1 @@
+"""Layout: which things a scene has, and where they lie."""

@@ -1,0 +1,1 @@
+"""Pixels: how scenes are drawn."""

@@ -1,0 +1,125 @@
+"""What scenes stand on: plain colours, gradients and simple textures, in whole-number arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from .....registry import unknown
+from ...rng import Rng
+
+Rgb = tuple[int, int, int]
+Places = Int[np.ndarray, "H W"]
+Painter = Callable[[Places, Places], Int[np.ndarray, "3 H W"]]
+"""From the row and the column of each pixel, in thousandths of the side, to its colour."""
+
+_ONES = np.ones((3, 1, 1), np.int64)
+
+
+def _rgb(colour: Rgb) -> Int[np.ndarray, "3 1 1"]:
+    return np.asarray(colour, np.int64).reshape(3, 1, 1)
+
+
+def plain(colour: Rgb) -> Painter:
+    """One colour."""
+    return lambda y, x: _rgb(colour) + 0 * y
+
+
+def gradient(top: Rgb, bottom: Rgb) -> Painter:
+    """From one colour down to another."""
+    return lambda y, x: (_rgb(top) * (1000 - y) + _rgb(bottom) * y) // 1000
+
+
+def horizon(above: Rgb, below: Rgb, height: int = 620) -> Painter:
+    """One colour over another."""
+    return lambda y, x: np.where(y < height, _rgb(above), _rgb(below))
+
+
+def _pattern(ground: Rgb, figure: Rgb, inside: Callable[[Places, Places], np.ndarray]) -> Painter:
+    return lambda y, x: np.where(inside(y, x), _rgb(figure), _rgb(ground))
+
+
+def stripes(ground: Rgb, figure: Rgb, width: int = 125) -> Painter:
+    """Upright stripes."""
+    return _pattern(ground, figure, lambda y, x: x // width % 2 == 1)
+
+
+def checks(ground: Rgb, figure: Rgb, width: int = 125) -> Painter:
+    """A chessboard."""
+    return _pattern(ground, figure, lambda y, x: (x // width + y // width) % 2 == 1)
+
+
+def dots(ground: Rgb, figure: Rgb, width: int = 167, radius: int = 38) -> Painter:
+    """Round dots in rows."""
+    half = width // 2
+    return _pattern(
+        ground, figure, lambda y, x: (x % width - half) ** 2 + (y % width - half) ** 2 < radius**2
+    )
+
+
+def bricks(ground: Rgb, figure: Rgb, height: int = 125, joint: int = 14) -> Painter:
+    """A wall: ``ground`` is the mortar."""
+
+    def inside(y: Places, x: Places) -> np.ndarray:
+        shifted = x + y // height % 2 * height
+        return np.asarray((y % height >= joint) & (shifted % (2 * height) >= joint))
+
+    return _pattern(ground, figure, inside)
+
+
+def grain(ground: Rgb, figure: Rgb, width: int = 31) -> Painter:
+    """Small squares of random shades between two colours."""
+    cells = 1000 // width + 1
+    shades = np.asarray([Rng(0, cell, "grain").integer("shade", 0, 255) for cell in range(cells**2)])
+
+    def paint(y: Places, x: Places) -> Int[np.ndarray, "3 H W"]:
+        shade = shades[y // width * cells + x // width]
+        mixed: Int[np.ndarray, "3 H W"] = (_rgb(ground) * (255 - shade) + _rgb(figure) * shade) // 255
+        return mixed
+
+    return paint
+
+
+BACKGROUNDS: dict[str, Painter] = {
+    "white": plain((255, 255, 255)),
+    "grey": plain((200, 203, 206)),
+    "black": plain((34, 36, 40)),
+    "cream": plain((250, 240, 214)),
+    "pale blue": plain((205, 228, 247)),
+    "pale green": plain((211, 238, 208)),
+    "pink": plain((250, 218, 228)),
+    "lilac": plain((226, 216, 245)),
+    "sunset": gradient((92, 74, 140), (252, 176, 110)),
+    "dawn": gradient((178, 206, 240), (252, 222, 214)),
+    "meadow": horizon((190, 224, 248), (150, 200, 120)),
+    "beach": horizon((150, 208, 238), (240, 220, 170)),
+    "snow": horizon((176, 192, 214), (244, 248, 252)),
+    "striped": stripes((250, 246, 238), (206, 220, 234)),
+    "checked": checks((250, 248, 244), (214, 206, 196)),
+    "dotted": dots((252, 246, 232), (226, 178, 160)),
+    "brick": bricks((222, 214, 206), (196, 142, 122)),
+    "sandy": grain((228, 210, 170), (206, 184, 140)),
+}
+"""Painters by name; the name is what annotations say."""
+
+
+@lru_cache(maxsize=256)
+def background(name: str, size: int) -> UInt8[np.ndarray, "3 size size"]:
+    """A background as a read-only picture.
+
+    >>> background("meadow", 32)[:, 0, 0].tolist(), background("meadow", 32)[:, -1, 0].tolist()
+    ([190, 224, 248], [150, 200, 120])
+
+    Raises:
+        UnknownName: for a name that is not in `BACKGROUNDS`.
+    """
+    if name not in BACKGROUNDS:
+        raise unknown("background", name, BACKGROUNDS)
+    middles = (2 * np.arange(size) + 1) * 500 // size
+    y, x = np.broadcast_arrays(middles[:, None], middles[None, :])
+    picture = (BACKGROUNDS[name](y, x) * _ONES).astype(np.uint8)
+    picture.flags.writeable = False
+    return picture

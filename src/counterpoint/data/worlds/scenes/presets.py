@@ -1,0 +1,292 @@
+"""Worlds with names: dials, sizes and splits that do not change under one version, so numbers can be compared.
+
+A split is a stream of scenes of its own, from the preset's dials with some of them turned. Options after a preset's
+name turn the dials that its splits share: ``scenes:cooccurrence,strength=0.95,train=20000``. What a split sets itself
+stays as it is: there ``test: broken`` keeps its strength of 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ....registry import unknown
+from ..spec import Overrides, Side, whole
+from .concepts import CONCEPTS
+from .dials import Dials
+from .words.lexicon import languages
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A world.
+
+    Attributes:
+        name: after ``scenes:``.
+        about: in one line.
+        dials: that all splits share, but for what they turn.
+        version: raised whenever a scene of it would change.
+        seed: of the world; another seed is another world of the same kind.
+        train, validation, test: rows of training, and of each validation and test split.
+        validations, tests: the splits, with the dials that they turn.
+        languages: of the captions, the one that evaluation uses first.
+        pixels: side of a picture; None is 96, or more where larger views are cut from it.
+    """
+
+    name: str
+    about: str
+    dials: Dials
+    version: int = 1
+    seed: int = 0
+    train: int = 10_000
+    validation: int = 500
+    test: int = 1_000
+    validations: Overrides = field(default_factory=lambda: {"as trained": {}})
+    tests: Overrides = field(default_factory=lambda: {"as trained": {}})
+    languages: tuple[str, ...] = ("en",)
+    pixels: int | None = None
+
+    @property
+    def splits(self) -> dict[tuple[Side, str], tuple[int, Dials]]:
+        """The rows and the dials of every split, by its side and its name.
+
+        Raises:
+            ValueError: if the dials of a split contradict each other.
+        """
+        found: dict[tuple[Side, str], tuple[int, Dials]] = {("train", ""): (self.train, self.dials)}
+        others: tuple[tuple[Side, int, Overrides], ...] = (
+            ("validation", self.validation, self.validations),
+            ("test", self.test, self.tests),
+        )
+        for side, count, turned in others:
+            for name, changes in turned.items():
+                dials = self.dials.changed(changes, f"scenes:{self.name}, {side} {name!r}")
+                found[side, name] = count, dials
+        return found
+
+    def changed(self, options: Mapping[str, str]) -> Preset:
+        """The preset with some options as they are written on a command line.
+
+        Raises:
+            UnknownName: for an option that is neither a dial nor one of `OPTIONS`.
+            ValueError: for a value that it cannot have.
+        """
+        dials = {name: text for name, text in options.items() if name in Dials.model_fields}
+        for name in options:
+            if name not in dials and name not in OPTIONS:
+                raise unknown("option of scenes", name, [*OPTIONS, *Dials.model_fields])
+        own: dict[str, Any] = dict(whole("scenes", options, _LEAST))
+        if "languages" in options:
+            own["languages"] = languages(options["languages"])
+        return replace(self, dials=self.dials.changed(dials, f"scenes:{self.name}"), **own)
+
+
+_LEAST = {"seed": 0, "train": 1, "validation": 1, "test": 1, "pixels": 16}
+OPTIONS = (*_LEAST, "languages")
+"""What can be set besides dials."""
+
+
+def find(name: str) -> Preset:
+    """A preset by its name.
+
+    Raises:
+        UnknownName: with the nearest name that is one.
+    """
+    if name not in PRESETS:
+        raise unknown("preset of scenes", name, PRESETS)
+    return PRESETS[name]
+
+
+_LIGHT = ("white", "grey", "cream", "pale blue", "pale green", "pink")
+_PLACES = ("meadow", "beach", "snow", "sunset", "brick", "dotted", "striped", "black")
+_TINY = (
+    *("cat", "dog", "pig", "fish", "apple", "banana", "car", "bus", "key", "guitar", "hat", "tree", "ball"),
+    "chair",
+)
+_PAIRS = (
+    ("cat", "ball"),
+    ("dog", "hat"),
+    ("horse", "tree"),
+    ("monkey", "banana"),
+    ("laptop", "telephone"),
+    ("car", "umbrella"),
+    ("bed", "candle"),
+    ("guitar", "drum"),
+)
+_LONELY = (
+    "pig",
+    "fish",
+    "snail",
+    "apple",
+    "carrot",
+    "bus",
+    "rocket",
+    "key",
+    "bell",
+    "scarf",
+    "cactus",
+    "crown",
+    "box",
+)
+"""Concepts that go with no other one."""
+
+_ALL = (
+    Preset(
+        "basic",
+        "one to three things, coloured or not, some in a relation",
+        Dials(repeats=0.2, backgrounds=_LIGHT),
+    ),
+    Preset(
+        "compositions",
+        "concepts in colours, and concepts in relations, that training never shows together",
+        Dials(
+            objects=(1, 2),
+            tinted=0.8,
+            relations=1.0,
+            colour_compositions="train",
+            relation_compositions="train",
+            backgrounds=_LIGHT,
+        ),
+        validations={
+            "colours": {"colour_compositions": "validation"},
+            "relations": {"relation_compositions": "validation", "objects": 2},
+        },
+        tests={
+            "as trained": {},
+            "colours": {"colour_compositions": "test"},
+            "relations": {"relation_compositions": "test", "objects": 2},
+        },
+    ),
+    Preset(
+        "counts",
+        "none to ten things of one kind",
+        Dials(objects=(0, 10), same=True, sizes=("small",), backgrounds=_LIGHT),
+        tests={"as trained": {}, "clutter": {"clutter": "2-4"}},
+    ),
+    Preset(
+        "relations",
+        "two things in a relation",
+        Dials(objects=(2, 2), relations=1.0, tinted=0.3, backgrounds=_LIGHT),
+        tests={
+            "across": {"relation_kinds": "left of+right of"},
+            "down": {"relation_kinds": "above+below"},
+            "inside": {"relation_kinds": "inside"},
+            "behind": {"relation_kinds": "behind"},
+        },
+    ),
+    Preset(
+        "cooccurrence",
+        "eight pairs of things that are mostly seen together; not so in test: broken",
+        Dials(
+            objects=(2, 3),
+            concepts=(*(concept for pair in _PAIRS for concept in pair), *_LONELY),
+            pairs=_PAIRS,
+            strength=0.9,
+            relations=0.3,
+            tinted=0.3,
+            backgrounds=_LIGHT,
+        ),
+        tests={"as trained": {}, "balanced": {"strength": 0.5}, "broken": {"strength": 0}},
+    ),
+    Preset(
+        "spurious",
+        "the background gives the thing away; in test: opposed it misleads",
+        Dials(
+            objects=(1, 1),
+            concepts=tuple(CONCEPTS)[:48],
+            spurious="background",
+            strength=0.9,
+            tinted=0.0,
+            backgrounds=_PLACES,
+        ),
+        validations={"as trained": {}, "independent": {"strength": 0.125}},
+        tests={"as trained": {}, "independent": {"strength": 0.125}, "opposed": {"strength": 0}},
+    ),
+    Preset(
+        "longtail",
+        "few concepts are common and many are rare; all are as common in test: even",
+        Dials(objects=(1, 1), tail=1.2, tinted=0.3, backgrounds=_LIGHT),
+        validations={"as trained": {}, "even": {"tail": 0}},
+        tests={"as trained": {}, "even": {"tail": 0}},
+    ),
+    Preset(
+        "noisy",
+        "three captions of ten are another scene's; not in validation and test",
+        Dials(label_noise=0.3, backgrounds=_LIGHT),
+        validations={"clean": {"label_noise": 0}},
+        tests={"clean": {"label_noise": 0}},
+    ),
+    Preset(
+        "clutter",
+        "one thing that captions speak of among small things that they do not",
+        Dials(objects=(1, 1), clutter=(3, 6), sizes=("medium",), relations=0.0, backgrounds=_LIGHT),
+        tests={
+            "as trained": {},
+            "clean": {"clutter": 0},
+            "crowded": {"clutter": "7-8"},
+        },
+    ),
+    Preset(
+        "artist",
+        "things as one artist draws them; in test: other artist as another does",
+        Dials(backgrounds=_LIGHT),
+        tests={"as trained": {}, "other artist": {"artists": "openmoji"}},
+    ),
+    Preset(
+        "domains",
+        "plain pictures to train on; other backgrounds, the other artist, mirrored and corrupted ones to test",
+        Dials(backgrounds=_LIGHT),
+        tests={
+            "as trained": {},
+            "backgrounds": {"backgrounds": _PLACES},
+            "other artist": {"artists": "openmoji"},
+            "mirrored": {"facings": "right"},
+            "corrupted": {"corrupted": 1},
+        },
+    ),
+    Preset(
+        "missing",
+        "captions, pictures and labels that are not there; whole in validation and test",
+        Dials(missing_captions=0.3, missing_pictures=0.2, hidden_labels=0.5, backgrounds=_LIGHT),
+        validations={"whole": {"missing_captions": 0, "missing_pictures": 0, "hidden_labels": 0}},
+        tests={"whole": {"missing_captions": 0, "missing_pictures": 0, "hidden_labels": 0}},
+    ),
+    Preset(
+        "tiny",
+        "fourteen concepts and five colours, large: for the smallest models",
+        Dials(
+            concepts=_TINY,
+            colours=("red", "yellow", "green", "blue", "purple"),
+            sizes=("medium", "large"),
+            tinted=0.7,
+            relation_kinds=("left of", "right of", "above", "below"),
+        ),
+    ),
+    Preset(
+        "companions",
+        "what the tiny vision-language model learns: fourteen concepts, most of which come in pairs; some bad pictures",
+        Dials(
+            objects=(2, 4),
+            repeats=0.7,
+            concepts=_TINY,
+            pairs=(
+                ("cat", "ball"),
+                ("dog", "hat"),
+                ("car", "tree"),
+                ("apple", "banana"),
+                ("guitar", "chair"),
+            ),
+            strength=0.9,
+            colours=("red", "yellow", "green", "blue", "purple"),
+            tinted=0.7,
+            relation_kinds=("left of", "right of", "above", "below"),
+            backgrounds=_LIGHT,
+            corrupted=0.25,
+        ),
+        train=30_000,
+        tests={"as trained": {}, "balanced": {"strength": 0.5}, "broken": {"strength": 0}},
+    ),
+)
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}
+"""Every preset by its name."""

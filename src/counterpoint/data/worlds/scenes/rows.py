@@ -1,0 +1,29 @@
+"""Rows of scenes, as far as their items, labels and annotations ask."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int64
+
+from ..rng import Rng
+from .dials import Dials
+from .presets import Preset
+from .scene import Scene
+
+
+@runtime_checkable
+class SceneRows(Protocol):
+    """Rows that are scenes: a world of scenes is one, and what is asked about it needs no more."""
+
+    name: str
+    ids: Int64[np.ndarray, " n"]
+    preset: Preset
+    pixels: int
+    attribution: str
+
+    def __len__(self) -> int: ...
+    def scene(self, row: int, /) -> Scene: ...
+    def dials(self, row: int) -> Dials: ...
+    def draws(self, row: int) -> Rng: ...

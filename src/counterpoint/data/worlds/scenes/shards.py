@@ -1,0 +1,279 @@
+"""Worlds written to files: WebDataset or Parquet shards, whole or not there, and read back as the same world."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from ....files import digest_of_file, write_json, write_text, writing
+from ...base import Rows
+from .annotations import annotation, canonical, run_lengths
+from .pixels.render import Drawing
+from .words import captions
+from .world import Scenes
+
+Format = Literal["webdataset", "parquet"]
+MANIFEST = "scenes.json"
+ROWS = 1000
+"""Of a shard."""
+_SUFFIX: dict[Format, str] = {"webdataset": "tar", "parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file.
+
+    Attributes:
+        file: its name.
+        split: of its rows.
+        first: row of the world.
+        rows: how many.
+        check: digest of the first row's annotation.
+    """
+
+    file: str
+    split: str
+    first: int
+    rows: int
+    check: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder of shards holds, or will hold when all of them are written.
+
+    Attributes:
+        world: its name, as after ``--data``.
+        version: of the preset.
+        pixels: side of the pictures.
+        format: of the shards.
+        attribution: the line that must stand wherever the pictures are shown.
+        shards: in the order of the rows.
+    """
+
+    world: str
+    version: int
+    pixels: int
+    format: Format
+    attribution: str
+    shards: tuple[Shard, ...]
+
+    @classmethod
+    def of(cls, world: Scenes, format: Format) -> Manifest:
+        """The manifest of a world that is to be written."""
+        shards = []
+        for split, rows in world.split_rows().items():
+            name = re.sub("[^a-z0-9]+", "-", split)
+            for number, first in enumerate(range(0, len(rows), ROWS)):
+                row, count = int(rows[first]), min(ROWS, len(rows) - first)
+                file = f"{name}-{number:06d}.{_SUFFIX[format]}"
+                shards.append(Shard(file, split, row, count, _check(world, row)))
+        version = world.preset.version
+        return cls(world.name, version, world.pixels, format, world.attribution, tuple(shards))
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """The manifest of a folder.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
+        path = folder / MANIFEST
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{**values, "shards": tuple(Shard(**shard) for shard in values["shards"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is damaged ({error}): delete it and make the scenes again") from error
+
+
+def write(world: Scenes, folder: Path, format: Format = "webdataset") -> Iterator[int]:
+    """Write a world, shard by shard; yields how many rows are there after each one, those of an earlier start first.
+
+    It may be stopped at any time: what is written stays, and the same call goes on after it.
+
+    Raises:
+        ValueError: if the folder holds other scenes, or the world is none that a name can stand for.
+    """
+    if Scenes.parse(world.name, world.image_size).preset != world.preset:
+        raise ValueError(f"{world.name!r} does not say what this world is: make it with Scenes.parse")
+    manifest = Manifest.of(world, format)
+    if (folder / MANIFEST).exists():
+        if Manifest.read(folder) != manifest:
+            raise ValueError(f"{folder} holds other scenes ({MANIFEST} says which): choose another folder")
+    else:
+        write_json(folder / MANIFEST, asdict(manifest))
+        write_text(folder / "README.md", _card(world, manifest))
+    done = sum(shard.rows for shard in manifest.shards if (folder / shard.file).exists())
+    yield done
+    for shard in manifest.shards:
+        if not (folder / shard.file).exists():
+            with writing(folder / shard.file) as part:
+                (_write_tar if format == "webdataset" else _write_parquet)(part, world, shard)
+            done += shard.rows
+            yield done
+
+
+def read(folder: Path) -> Scenes:
+    """The world that was written to a folder; its pictures are those in the files.
+
+    Raises:
+        ValueError: if shards are missing, or were made by another version of the preset.
+    """
+    manifest = Manifest.read(folder)
+    missing = [shard.file for shard in manifest.shards if not (folder / shard.file).exists()]
+    if missing:
+        raise ValueError(
+            f"{folder}: {len(missing)} of {len(manifest.shards)} shards are not there (first: {missing[0]}); "
+            "the command that makes them goes on where it stopped"
+        )
+    world = Scenes.parse(manifest.world)
+    same = all(_check(world, shard.first) == shard.check for shard in manifest.shards)
+    if world.preset.version != manifest.version or not same:
+        raise ValueError(
+            f"{folder} was made by another version of {manifest.world!r} than the one installed: make it again"
+        )
+    return Scenes(world.preset, name=str(folder), stored=Stored(folder, manifest))
+
+
+@final
+class Stored:
+    """The pictures of a folder of shards.
+
+    Raises:
+        ValueError: when a shard turns out to be damaged.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder, self.manifest, self.pixels = folder, manifest, manifest.pixels
+        self._firsts = np.asarray([shard.first for shard in manifest.shards])
+
+    def made_of(self) -> str:
+        """Return the manifest and a digest of every shard's bytes."""
+        return repr((self.manifest, [digest_of_file(self.folder / s.file) for s in self.manifest.shards]))
+
+    def __call__(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        pictures = np.empty((len(rows), 3, self.pixels, self.pixels), np.uint8)
+        for place, row in enumerate(rows):
+            shard = self.manifest.shards[int(np.searchsorted(self._firsts, row, side="right")) - 1]
+            path = self.folder / shard.file
+            try:
+                png = _png(path, self.manifest.format, int(row) - shard.first)
+                with Image.open(io.BytesIO(png)) as picture:
+                    pictures[place] = np.asarray(picture).transpose(2, 0, 1)
+            except Exception as error:
+                raise ValueError(
+                    f"{path} is damaged ({error}): delete it and make the scenes again"
+                ) from error
+        return torch.from_numpy(pictures)
+
+
+def _png(path: Path, format: Format, place: int) -> bytes:
+    if format == "parquet":
+        return _png_column(path)[place]
+    offset, size = _png_members(path)[place]
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+@lru_cache(maxsize=1024)
+def _png_members(path: Path) -> list[tuple[int, int]]:
+    with tarfile.open(path, "r:") as archive:
+        return [(m.offset_data, m.size) for m in archive if m.name.endswith(".png")]
+
+
+@lru_cache(maxsize=128)
+def _png_column(path: Path) -> list[bytes]:
+    import polars as pl
+
+    column: list[bytes] = pl.read_parquet(path, columns=["image"])["image"].struct.field("bytes").to_list()
+    return column
+
+
+def _records(world: Scenes, shard: Shard) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The picture and the annotations of every row of a shard."""
+    for start in range(shard.first, shard.first + shard.rows, 100):
+        rows = np.arange(start, min(start + 100, shard.first + shard.rows))
+        pictures = world.images(rows).permute(0, 2, 3, 1).numpy()
+        drawing = world.draw(rows)
+        for place, row in enumerate(rows):
+            buffer = io.BytesIO()
+            Image.fromarray(pictures[place]).save(buffer, "PNG")
+            yield (
+                buffer.getvalue(),
+                record(world, int(row), drawing, place) | {"split": shard.split.partition(":")[0]},
+            )
+
+
+def record(world: Scenes, row: int, drawing: Drawing, place: int) -> dict[str, Any]:
+    """Everything that is known of a row, in values that JSON has.
+
+    Args:
+        drawing: of some rows of the world.
+        place: of the row among them.
+    """
+    scene, told = world.scene(row), world.told(row)
+    sentences = captions.long(told)
+    return {
+        "id": int(world.ids[row]),
+        "captions": list(world.captions(row)),
+        "sentences": [{"text": s.text, "things": list(s.things)} for s in sentences],
+        "tags": list(captions.tags(told)),
+        "scene": annotation(scene),
+        "boxes": drawing.boxes[place].tolist(),
+        "masks": [run_lengths(mask) for mask in drawing.masks[place]],
+    } | ({} if told is scene else {"told": annotation(told)})
+
+
+def _write_tar(path: Path, world: Scenes, shard: Shard) -> None:
+    with tarfile.open(path, "w") as archive:
+        for png, values in _records(world, shard):
+            text = json.dumps(values, ensure_ascii=False)
+            parts = {"png": png, "txt": values["captions"][0].encode(), "json": text.encode()}
+            for suffix, content in parts.items():
+                member = tarfile.TarInfo(f"{values['id']:012d}.{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+
+def _write_parquet(path: Path, world: Scenes, shard: Shard) -> None:
+    import polars as pl
+
+    rows = []
+    for png, values in _records(world, shard):
+        image = {"bytes": png, "path": f"{values['id']:012d}.png"}
+        text, said = values["captions"][0], values["captions"]
+        rows.append(
+            {"id": values["id"], "split": values["split"], "image": image, "text": text, "captions": said}
+            | {"annotation": json.dumps(values, ensure_ascii=False)}
+        )
+    pl.DataFrame(rows).write_parquet(path)
+
+
+def _check(world: Scenes, row: int) -> str:
+    return blake2b(canonical(world.scene(row)), digest_size=8).hexdigest()
+
+
+def _card(world: Scenes, manifest: Manifest) -> str:
+    counts = "\n".join(f"* {split}: {len(rows):,}" for split, rows in world.split_rows().items())
+    return (
+        f"# {manifest.world}\n\n{world.preset.about[0].upper()}{world.preset.about[1:]}. Made by counterpoint "
+        f"(preset version {manifest.version}), {manifest.pixels} × {manifest.pixels} pixels.\n\n{counts}\n\n"
+        "Every row has a picture, a caption, and annotations: things with boxes (left, top, right, bottom, in pixels) "
+        "and masks (COCO's uncompressed run lengths), relations, sentences with the things that they speak of.\n\n"
+        f"{manifest.attribution}\n"
+    )

@@ -1,0 +1,237 @@
+"""``scenes``: pictures composed of emoji, of which everything is known, as a data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from typing import Any, Protocol, final, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+from torch import Tensor
+
+from ...base import ImageSource, Labels, Rows, SomeItems, stored_size
+from ..generated import GREY, GeneratedRows
+from ..spec import described, written
+from .dials import Dials
+from .items.forms import items_of
+from .items.labels import label_sets, subset_of
+from .layout.compose import compose
+from .pixels.backgrounds import BACKGROUNDS
+from .pixels.render import Drawing, draw
+from .pixels.sprites import credit_line
+from .presets import Preset, find
+from .scene import Scene
+from .words import captions
+
+PIXELS = 96
+_OTHERS = 5 * 10**8  # from here on are the scenes whose captions are given to others by mistake
+_DESCRIBED = 1000
+
+
+@runtime_checkable
+class StoredPictures(Protocol):
+    """Pictures that were drawn before."""
+
+    pixels: int
+
+    def __call__(self, rows: Rows) -> Tensor: ...
+
+    def made_of(self) -> str:
+        """Return a description that changes with the pictures, wherever they lie."""
+
+
+@final
+class Scenes(GeneratedRows):
+    """Scenes of a preset, made when they are asked for: a scene is a function of its row's id and split.
+
+    The first caption of a row says plainly what there is, in the first language; others follow in further
+    languages. Training also draws from other ways to say it.
+
+    Args:
+        preset: what the scenes are like, and how many there are.
+        image_size: of the views that will be cut from the pictures, in pixels.
+        name: how the user named it.
+        stored: the pictures, where they are read and not drawn.
+
+    Attributes:
+        preset: what the scenes are like.
+        pixels: side of a picture.
+
+    >>> world = Scenes(find("basic"))
+    >>> world.captions(0)[0] == captions.short(world.scene(0)).text
+    True
+    >>> world.images(np.array([0, 1])).shape
+    torch.Size([2, 3, 96, 96])
+    """
+
+    def __init__(
+        self, preset: Preset, image_size: int = 48, name: str = "", stored: StoredPictures | None = None
+    ) -> None:
+        splits = preset.splits
+        super().__init__(
+            name or f"scenes:{preset.name}",
+            f"{preset.name} {preset.version}",
+            preset.seed,
+            {split: count for split, (count, _) in splits.items()},
+        )
+        self.preset, self.image_size, self.stored = preset, image_size, stored
+        self._dials = {split: dials for split, (_, dials) in splits.items()}
+        self.pixels = self._side(image_size)
+        drawn = {artist for dials in self._dials.values() for artist in dials.artists}
+        self.attribution = credit_line(drawn)
+        self.scene = lru_cache(maxsize=2**16)(self._scene)
+
+    def __reduce__(self) -> tuple[Callable[..., Scenes], tuple[Any, ...]]:
+        return Scenes, (self.preset, self.image_size, self.name, self.stored)
+
+    def sized(self, image_size: int) -> Scenes:
+        """Return the same scenes, drawn for views of another size; itself where their size is given."""
+        other = object.__new__(Scenes)
+        other.__dict__.update(self.__dict__, image_size=image_size, pixels=self._side(image_size))
+        return self if other.pixels == self.pixels else other
+
+    def _side(self, image_size: int) -> int:
+        stored = self.stored.pixels if self.stored is not None else self.preset.pixels
+        return stored or max(PIXELS, stored_size(image_size))
+
+    @classmethod
+    def parse(cls, source: str, image_size: int = 48) -> Scenes:
+        """A world as it is written: ``scenes:PRESET``, then options after commas.
+
+        >>> len(Scenes.parse("scenes:basic,train=300").splits.train)
+        300
+
+        Raises:
+            UnknownName: for an unknown preset or option.
+            ValueError: for a value that an option cannot have, or an option without one.
+        """
+        name, options = written(source)
+        return cls(find(name).changed(options), image_size, ",".join(map(str.strip, source.split(","))))
+
+    def made_of(self) -> str:
+        """Return what determines the rows; of stored ones, the files."""
+        return super().made_of() if self.stored is None else self.stored.made_of()
+
+    def split_rows(self) -> dict[str, Rows]:
+        """The rows of every split by what it is called: ``train``, ``test: broken``."""
+        of = self.splits
+        sides = {"train": of.train}
+        sides |= {f"validation: {name}": rows for name, rows in of.validation.items()}
+        return sides | {f"test: {name}": rows for name, rows in of.test.items()}
+
+    def _scene(self, row: int) -> Scene:
+        return compose(self.dials(row), self.seed, int(self.ids[row]), self.stream(row))
+
+    def dials(self, row: int) -> Dials:
+        """The dials of a row's split."""
+        return self._dials[self.side(row)]
+
+    def told(self, row: int) -> Scene:
+        """What the captions of a row speak of: its own scene, or under label noise another one."""
+        dials = self.dials(row)
+        if not (dials.label_noise and self.draws(row).happens("label noise", dials.label_noise)):
+            return self.scene(row)
+        return compose(dials, self.seed, int(self.ids[row]) + _OTHERS, self.stream(row))
+
+    def missing(self, row: int) -> tuple[bool, bool]:
+        """Whether a row's picture is not there, and whether its caption is not."""
+        dials, draws = self.dials(row), self.draws(row)
+        return (
+            draws.happens("missing picture", dials.missing_pictures),
+            draws.happens("missing caption", dials.missing_captions),
+        )
+
+    def draw(self, rows: Rows) -> Drawing:
+        """The pictures of some rows, with the mask and the box of every thing, whether a row lacks it or not."""
+        return draw([self.scene(int(row)) for row in rows], self.pixels)
+
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        """The pictures of some rows, grey where they are missing."""
+        if self.stored is not None:
+            return self.stored(rows)
+        return self._drawn(rows, lambda scene: scene)
+
+    def _drawn(self, rows: Rows, change: Callable[[Scene], Scene]) -> UInt8[Tensor, "n 3 H W"]:
+        pictures = draw([change(self.scene(int(row))) for row in rows], self.pixels).pictures
+        for place, row in enumerate(rows):
+            if self.dials(int(row)).missing_pictures and self.missing(int(row))[0]:
+                pictures[place] = GREY
+        return pictures
+
+    def captions(self, row: int) -> Sequence[str]:
+        """The plainest caption in each language; empty if it is missing."""
+        if self.dials(row).missing_captions and self.missing(row)[1]:
+            return [""]
+        scene = self.told(row)
+        return [captions.short(scene, language).text for language in self.preset.languages]
+
+    def training_captions(self, row: int) -> Sequence[str]:
+        """The captions, and for each language another way to say it."""
+        plain = self.captions(row)
+        if not plain[0]:
+            return plain
+        scene, draws = self.told(row), self.draws(row)
+        other = [captions.short(scene, language, draws).text for language in self.preset.languages]
+        return list(dict.fromkeys([*plain, *other]))
+
+    @cached_property
+    def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
+        """How many things there are that words speak of."""
+        return np.array([subset_of(self.scene(row)) for row in range(len(self))])
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
+        """The ways to classify scenes (:mod:`counterpoint.data.worlds.scenes.items.labels`)."""
+        return label_sets(self)
+
+    def shifts(self) -> Mapping[str, ImageSource]:
+        """The same scenes by the other artist, and on another background."""
+
+        def artist(scene: Scene) -> Scene:
+            things = (replace(thing, artist=1 - thing.artist) for thing in scene.things)
+            return replace(scene, things=tuple(things))
+
+        def background(scene: Scene) -> Scene:
+            others = [name for name in BACKGROUNDS if name != scene.background]
+            return replace(scene, background=others[scene.index % len(others)])
+
+        return {
+            "artist": lambda rows: self._drawn(rows, artist),
+            "background": lambda rows: self._drawn(rows, background),
+        }
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        """Squares, choices, regions, questions … about some rows."""
+        return items_of(self, form, rows, kinds)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """What there is; frequencies are those of the first training rows."""
+        world = described(self.preset)
+        rows = self.splits.train[:_DESCRIBED]
+        scenes = [self.scene(int(row)) for row in rows]
+        words = [len(self.captions(int(row))[0].split()) for row in rows]
+        things = [thing for scene in scenes for thing in scene.things]
+        counted = Counter(thing.concept for thing in things)
+        return {
+            "data": {
+                "name": self.name,
+                **world["data"],
+                "rows": len(self),
+                "pixels": f"{self.pixels} × {self.pixels}",
+            },
+            "splits": {split: len(rows) for split, rows in self.split_rows().items()},
+            "dials that are turned": world["dials that are turned"],
+            f"the first {len(rows):,} training scenes": {
+                "things, mean": round(len(things) / len(rows), 2),
+                "coloured things": f"{sum(t.colour is not None for t in things) / max(len(things), 1):.0%}",
+                "scenes with a relation": f"{sum(bool(s.relations) for s in scenes) / len(rows):.0%}",
+                "concepts": len(counted),
+                "most common": ", ".join(f"{name} {count}" for name, count in counted.most_common(5)),
+                "words in a caption, median": int(np.median(words)),
+                "words in a caption, most": max(words),
+            },
+            "attribution": {"pictures": self.attribution},
+        }

@@ -1,0 +1,132 @@
+"""``sounds``: soundscapes of which everything is known, as pictures of their spectrograms, as a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Bool, Int16, UInt8
+from torch import Tensor
+
+from ....registry import unknown
+from ...base import Labels, Rows, SomeItems
+from ...items import Squares
+from ..generated import GREY, GeneratedRows, present
+from ..spec import Side, written
+from .compose import SoundDials, compose_sounds
+from .items import SoundSquares
+from .mel import spectrogram
+from .presets import PRESETS, SoundPreset
+from .soundscape import SOURCES, Soundscape, caption
+from .synthesis import synthesise
+
+
+@final
+class Sounds(GeneratedRows):
+    """Soundscapes of a preset, made when they are asked for; the picture of a row is its log-mel spectrogram.
+
+    Args:
+        preset: what they are like, and how many there are.
+        name: how the user named it.
+
+    >>> world = Sounds(PRESETS["order"])
+    >>> world.waves(np.array([0, 1])).shape, world.images(np.array([0])).shape
+    ((2, 32000), torch.Size([1, 3, 96, 96]))
+    """
+
+    def __init__(self, preset: SoundPreset, name: str = "") -> None:
+        sides: dict[tuple[Side, str], tuple[int, SoundDials]] = {
+            ("train", ""): (preset.train, preset.dials),
+            ("validation", "as trained"): (preset.validation, preset.dials),
+        }
+        for test, turned in preset.tests.items():
+            dials = preset.dials.changed(turned, f"sounds:{preset.name}, test {test!r}")
+            sides["test", test] = preset.test, dials
+        super().__init__(
+            name or f"sounds:{preset.name}",
+            f"sounds {preset.name} {preset.version}",
+            preset.seed,
+            {split: count for split, (count, _) in sides.items()},
+        )
+        self.preset, self._dials = preset, {split: dials for split, (_, dials) in sides.items()}
+        self.scape = lru_cache(maxsize=2**14)(self._scape)
+
+    def __reduce__(self) -> tuple[type[Sounds], tuple[Any, ...]]:
+        return Sounds, (self.preset, self.name)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        return self.described_as(self.preset)
+
+    @classmethod
+    def parse(cls, source: str) -> Sounds:
+        """A world as it is written: ``sounds:PRESET``, then options after commas.
+
+        >>> Sounds.parse("sounds:order,test=20").splits.test["as trained"].shape
+        (20,)
+
+        Raises:
+            UnknownName: for a preset or an option that there is none of.
+            ValueError: for a value that an option cannot have.
+        """
+        name, options = written(source)
+        if name not in PRESETS:
+            raise unknown("preset of sounds", name, PRESETS)
+        return cls(PRESETS[name].changed(options), source)
+
+    def _scape(self, row: int) -> Soundscape:
+        return compose_sounds(self._dials[self.side(row)], self.seed, int(self.ids[row]), self.stream(row))
+
+    def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
+        """Which of some rows have which modality: ``sound``, ``text``."""
+        each = [self._present(int(row)) for row in rows]
+        return {name: np.array([one[name] for one in each], bool) for name in ("sound", "text")}
+
+    def _present(self, row: int) -> dict[str, bool]:
+        dials = self._dials[self.side(row)]
+        fractions = {"sound": dials.missing_pictures, "text": dials.missing_captions}
+        return {name: bool(mask[0]) for name, mask in present(fractions, [self.draws(row)]).items()}
+
+    def waves(self, rows: Rows) -> Int16[np.ndarray, "n samples"]:
+        """The waves of some rows, silent where the sound is missing."""
+        waves = np.stack([synthesise(self.scape(int(row)), self.draws(int(row))) for row in rows])
+        waves[~self.present(rows)["sound"]] = 0
+        return waves
+
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        """The spectrograms of some rows, grey where the sound is missing."""
+        pictures = spectrogram(list(self.waves(rows)), self.preset.pixels)
+        pictures[~self.present(rows)["sound"]] = GREY
+        return pictures
+
+    def captions(self, row: int) -> Sequence[str]:
+        """What is heard; empty if the caption is missing."""
+        return [caption(self.scape(row)) if self._present(row)["text"] else ""]
+
+    @cached_property
+    def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
+        """Whether there is one sound, or several after each other or at once."""
+        scapes = [self.scape(row) for row in range(len(self))]
+        return np.array(
+            ["one" if len(s.sounds) == 1 else "together" if s.together else "in order" for s in scapes]
+        )
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
+        """``source``: what is heard first, or is said first."""
+        values = np.array([SOURCES.index(self.scape(row).sounds[0].source) for row in range(len(self))])
+        return {"source": Labels(SOURCES, values, ("a {}", "the sound of a {}"))}
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        """Squares of some rows: their soundscapes beside twins in order or attribute.
+
+        Raises:
+            LookupError: for another form, where no row has a twin, or where kinds are chosen.
+        """
+        if form is not Squares or kinds is not None:
+            return super().items(form, rows, kinds)
+        squares = SoundSquares(self, rows)
+        if not len(squares):
+            raise LookupError(f"none of {len(rows)} row(s) of {self.name!r} has two sounds to exchange")
+        return squares  # type: ignore[return-value] # SomeItems is Squares here

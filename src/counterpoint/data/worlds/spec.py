@@ -1,0 +1,163 @@
+"""What is written after ``--data``, in one form for every kind of world: a preset, its options, its dials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+
+from pydantic import ValidationError, field_validator, model_validator
+
+from ...recipes.schema import Section
+from ...registry import unknown
+
+Side = Literal["train", "validation", "test"]
+Overrides = Mapping[str, Mapping[str, Any]]
+"""Named splits of one side, each with the dials that it turns."""
+
+
+class WorldDials(Section):
+    """Dials of some kind of world, as Python values or as written on a command line.
+
+    A list is written with ``+`` (``colours=red+blue``), a range with ``-`` (``objects=2-4``, or ``objects=2``).
+
+    Attributes:
+        ranges: the dials that go from the fewest to the most.
+        known: the dials that are lists of names, each with the names that it may hold.
+    """
+
+    ranges: ClassVar[tuple[str, ...]]
+    known: ClassVar[Mapping[str, tuple[str, ...]]]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_written(
+        cls, value: Any, info: Any
+    ) -> Any:  # a ValidationInfo, a protocol not made for isinstance
+        name = info.field_name or ""
+        if name in cls.ranges:
+            return _range(value)
+        return _names(name, value, cls.known[name]) if name in cls.known else value
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for name in self.ranges:
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} goes from the fewest to the most, got {low}-{high}")
+        return self
+
+    def changed(self, changes: Mapping[str, Any], origin: str = "dials") -> Self:
+        """The dials with some turned; values may be as written on a command line.
+
+        Raises:
+            ValueError: as the class says; the message begins with ``origin`` and the dial.
+        """
+        try:
+            return type(self).model_validate({**self.model_dump(), **changes})
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"][:1])
+            limits = [
+                f"{_LIMITS[name]} {limit}" for name, limit in first.get("ctx", {}).items() if name in _LIMITS
+            ]
+            reason = first["msg"].removeprefix("Value error, ")
+            if limits:
+                reason = f"must be {' and '.join(limits)}, got {first['input']}"
+            raise ValueError(f"{origin}: {place + ': ' if place else ''}{reason}") from None
+
+
+_LIMITS = {"le": "at most", "lt": "below", "ge": "at least", "gt": "above"}
+"""How pydantic names the limits of numbers, and how they are said."""
+
+
+@runtime_checkable
+class Named(Protocol):
+    """A world with a name."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def about(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def dials(self) -> WorldDials: ...
+
+
+def described(preset: Named) -> dict[str, dict[str, Any]]:
+    """What a world is, and which of its dials are turned, as titled tables."""
+    plain, turned = type(preset.dials)(), preset.dials
+    own = {name: getattr(turned, name) for name in type(turned).model_fields}
+    return {
+        "data": {"about": preset.about, "version": preset.version, "seed": preset.seed},
+        "dials that are turned": {
+            name: _shown(value) for name, value in own.items() if value != getattr(plain, name)
+        },
+    }
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    if value and isinstance(value[0], int):
+        return "-".join(map(str, value))
+    return ", ".join(" and ".join(v) if isinstance(v, tuple) else str(v) for v in value)
+
+
+def _range(value: Any) -> Any:
+    if isinstance(value, str):
+        low, _, high = value.partition("-")
+        return low, high or low
+    return (value, value) if isinstance(value, int) else value
+
+
+def _names(kind: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(value.split("+")) if isinstance(value, str) else tuple(value)
+    for name in names:
+        if name not in known:
+            raise unknown(kind, str(name), known)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"expected at least one, and none twice; got {', '.join(names) or 'none'}")
+    return names
+
+
+def written(source: str) -> tuple[str, dict[str, str]]:
+    """A preset's name and its options, as in ``clips:order,train=300``.
+
+    >>> written("clips:order,train=300,actions=grow+shrink")
+    ('order', {'train': '300', 'actions': 'grow+shrink'})
+
+    Raises:
+        ValueError: for an option without a value, or given twice.
+    """
+    head, *rest = (part.strip() for part in source.split(","))
+    options: dict[str, str] = {}
+    for part in rest:
+        name, equals, value = part.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{source!r}: {part!r} is no option; write name=value")
+        if name in options:
+            raise ValueError(f"{source!r}: option {name!r} is given twice")
+        options[name] = value
+    return head.partition(":")[2] or "basic", options
+
+
+def whole(kind: str, options: Mapping[str, str], least: Mapping[str, int]) -> dict[str, int]:
+    """Those of some options that are whole numbers, each with the least that it may be.
+
+    Raises:
+        ValueError: for one that is none, or too small.
+    """
+    found: dict[str, int] = {}
+    for name, text in options.items():
+        if name not in least:
+            continue
+        try:
+            found[name] = int(text)
+        except ValueError:
+            raise ValueError(f"{kind}: {name}={text} is no whole number") from None
+        if found[name] < least[name]:
+            raise ValueError(f"{kind}: {name} must be at least {least[name]}, got {found[name]}")
+    return found

@@ -1,0 +1,139 @@
+"""Clips as a data set: splits, pictures, items, missing modalities."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoint.data import load
+from counterpoint.data.frames import sheet
+from counterpoint.data.items import Contrasts, Regions, Renditions
+from counterpoint.data.worlds.clips.captions import caption
+from counterpoint.data.worlds.clips.hallucinations import CLEAN, HALLUCINATIONS
+from counterpoint.data.worlds.clips.items import ClipContrasts, ClipRenditions
+from counterpoint.data.worlds.clips.presets import PRESETS
+from counterpoint.data.worlds.clips.truth import faithful, true_of
+from counterpoint.data.worlds.clips.world import Clips
+from counterpoint.data.worlds.generated import present
+from counterpoint.data.worlds.rng import Rng
+from counterpoint.data.worlds.spec import whole, written
+from counterpoint.registry import UnknownName
+
+SMALL = "train=40,validation=5,test=10,pixels=16"
+
+
+def world(preset: str = "basic", more: str = "") -> Clips:
+    return Clips.parse(f"clips:{preset},{SMALL}{more}")
+
+
+def test_data_is_found_by_its_name_and_rows_are_stable() -> None:
+    data = load(f"clips:basic,{SMALL}")
+    assert isinstance(data, Clips)
+    assert len(data) == 65
+    assert set(data.splits.test) == {"as trained", "other artist"}
+    row = int(data.splits.test["as trained"][3])
+    grown = Clips.parse("clips:basic,train=50,validation=5,test=10,pixels=16")
+    assert data.captions(row) == grown.captions(int(grown.splits.test["as trained"][3]))
+    copy = pickle.loads(pickle.dumps(data))
+    assert torch.equal(copy.images(np.array([2])), data.images(np.array([2])))
+
+
+def test_pictures_are_sheets_or_middle_frames() -> None:
+    rows = np.array([0, 7])
+    frames = world().frames(rows)
+    assert torch.equal(world().images(rows), sheet(frames))
+    assert torch.equal(world(more=",picture=middle").images(rows), frames[:, 6])
+
+
+def test_another_artist_draws_the_same_kinds_of_clips() -> None:
+    data = world()
+    assert {t.artist for row in data.splits.test["other artist"] for t in data.clip(int(row)).scene} == {1}
+    assert "OpenMoji" in data.attribution
+
+
+def test_labels_and_subsets_say_what_happens() -> None:
+    data = world()
+    action = data.labels["action"]
+    for row in range(10):
+        assert action.values[row] == list(PRESETS["basic"].dials.actions).index(
+            data.clip(row).events[0].action
+        )
+    assert set(data.subsets) == {"one event", "two events", "three events"}
+
+
+def test_rows_may_lack_a_modality() -> None:
+    data = Clips.parse("clips:sensors,train=200,pixels=16")
+    rows = data.splits.train
+    there = data.present(rows)
+    assert set(there) == {"video", "text", "sensor"}
+    for mask in there.values():
+        assert 0.7 < mask.mean() < 0.9
+    lacking = {name: rows[~mask][:2] for name, mask in there.items()}
+    assert (data.images(lacking["video"]) == 128).all()
+    assert all(data.captions(int(row)) == [""] for row in lacking["text"])
+    assert not data.sensors(lacking["sensor"]).any()
+    streams = data.sensors(rows[there["sensor"]][:3])
+    assert streams.shape == (3, 48, 2)
+    assert (np.abs(streams).max((1, 2)) > 50).all()  # it moves
+
+
+def test_fractions_of_missing_modalities_are_checked() -> None:
+    with pytest.raises(ValueError, match="missing fraction of text must lie between 0 and 1, got 2"):
+        present({"text": 2}, [Rng(0, 0)])
+
+
+def test_contrasts_have_the_true_caption_first() -> None:
+    data = world()
+    items = data.items(Contrasts, data.splits.train)
+    assert isinstance(items, ClipContrasts)
+    assert len(items) == 40
+    assert items.frames(np.array([3, 1])).shape == (2, 12, 3, 16, 16)
+    for clip, (right, wrong) in zip(items.clips, items.captions, strict=True):
+        assert right == caption(clip)
+        assert wrong != right
+    again = data.items(Contrasts, data.splits.train[5:9])
+    assert again.captions == items.captions[5:9]  # whichever other rows are asked about
+
+
+def test_renditions_are_faithful_where_they_are_clean() -> None:
+    data = Clips.parse("clips:basic,train=90,pixels=16")
+    items = data.items(Renditions, data.splits.train)
+    assert isinstance(items, ClipRenditions)
+    assert set(items.kinds) == {CLEAN, *HALLUCINATIONS}
+    for row, (clip, kind) in enumerate(zip(items.clips, items.kinds, strict=True)):
+        assert items.captions[row] == caption(data.clip(row))
+        assert faithful(data.clip(row), clip) == (kind == CLEAN)
+        if kind in ("omission error", "numeric variability"):
+            assert not true_of(data.clip(row), clip)
+
+
+def test_what_there_is_not_is_refused() -> None:
+    with pytest.raises(LookupError, match="has no regions"):
+        world().items(Regions, np.arange(3))
+    with pytest.raises(UnknownName, match="did you mean 'order'"):
+        Clips.parse("clips:orders")
+    with pytest.raises(UnknownName, match="did you mean 'frames'"):
+        Clips.parse("clips:order,frame=3")
+    with pytest.raises(UnknownName, match="sheet"):
+        Clips.parse("clips:order,picture=sheets")
+    with pytest.raises(ValueError, match="train=many is no whole number"):
+        Clips.parse("clips:order,train=many")
+    with pytest.raises(ValueError, match="pixels must be at least 16, got 2"):
+        Clips.parse("clips:order,pixels=2")
+    with pytest.raises(ValueError, match="'train' is no option"):
+        written("clips:order,train")
+    with pytest.raises(ValueError, match="'seed' is given twice"):
+        written("clips:order,seed=1,seed=2")
+    assert whole("clips", {"seed": "3", "x": "y"}, {"seed": 0}) == {"seed": 3}
+
+
+def test_it_describes_its_world_and_credits_the_artists() -> None:
+    world = Clips.parse("clips:order,train=4,validation=2,test=2")
+    found = world.describe()
+    assert found["data"] | {"version": 1, "seed": 0, "rows": 10} == found["data"]
+    assert found["dials that are turned"]["events"] == "2-3"
+    assert found["attribution"]["pictures"] == world.attribution
+    assert world.attribution.count("dyed, mirrored, scaled and composed") == 2

@@ -1,0 +1,113 @@
+"""Presets hold, and what they hold out never leaks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from counterpoint.data.worlds.scenes.dials import Dials
+from counterpoint.data.worlds.scenes.items.labels import label_sets
+from counterpoint.data.worlds.scenes.layout.compositions import (
+    colour_part,
+    colour_parts,
+    relation_part,
+    relation_parts,
+)
+from counterpoint.data.worlds.scenes.presets import OPTIONS, PRESETS, find
+from counterpoint.data.worlds.scenes.world import Scenes
+from counterpoint.registry import UnknownName
+
+SMALL = {"train": "120", "validation": "30", "test": "60"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_makes_scenes_captions_labels_and_pictures(name: str) -> None:
+    world = Scenes(find(name).changed({"train": "40", "validation": "10", "test": "10"}))
+    assert len(world) == 40 + 10 * (len(world.splits.validation) + len(world.splits.test))
+    assert len(label_sets(world)) >= 2
+    assert all(isinstance(world.captions(row)[0], str) for row in range(len(world)))
+    some = np.array([0, 41, len(world) - 1])
+    assert world.images(some).shape == (3, 3, 96, 96)
+    assert world.describe()["splits"]["train"] == 40
+    assert world.preset.name == name
+
+
+def test_options_and_dials_have_different_names() -> None:
+    assert not set(OPTIONS) & Dials.model_fields.keys()
+
+
+def test_held_out_compositions_never_leak() -> None:
+    world = Scenes(find("compositions").changed({"train": "500", "validation": "100", "test": "150"}))
+    for row in world.splits.train:
+        scene = world.scene(int(row))
+        assert colour_parts(scene) <= {"train"}
+        assert relation_parts(scene) <= {"train"}
+    sides = {"validation": world.splits.validation, "test": world.splits.test}
+    for part, sets in sides.items():
+        for row in sets["colours"]:
+            scene = world.scene(int(row))
+            assert colour_parts(scene) == {part}
+            assert all(thing.colour is not None for thing in scene)
+            assert relation_parts(scene) <= {"train"}
+        for row in sets["relations"]:
+            scene = world.scene(int(row))
+            assert relation_parts(scene) == {part}
+            assert colour_parts(scene) <= {"train"}
+            assert len(scene.relations) == 1
+
+
+def test_the_parts_of_held_out_compositions_train() -> None:
+    world = Scenes(find("compositions").changed({"train": "3000"}))
+    seen_concepts, seen_colours, seen_kinds = set(), set(), set()
+    for row in world.splits.train[:1200]:
+        scene = world.scene(int(row))
+        seen_concepts |= {thing.concept for thing in scene}
+        seen_colours |= {thing.colour for thing in scene}
+        seen_kinds |= {relation.kind for relation in scene.relations}
+    held_out = [world.scene(int(row)) for row in world.splits.test["colours"][:100]]
+    assert {thing.concept for scene in held_out for thing in scene} <= seen_concepts
+    assert {thing.colour for scene in held_out for thing in scene} <= seen_colours
+    assert seen_kinds >= {"left of", "right of", "above", "below", "inside", "behind"}
+    assert all(colour_part(t.concept, t.colour) == "test" for scene in held_out for t in scene if t.colour)
+    for row in world.splits.test["relations"][:50]:
+        scene = world.scene(int(row))
+        (relation,) = scene.relations
+        names = (scene.things[relation.subject].concept, scene.things[relation.object].concept)
+        assert relation_part(relation.kind, *names) == "test"
+
+
+def test_options_turn_what_splits_share_and_leave_what_they_set() -> None:
+    changed = find("cooccurrence").changed({"strength": "0.95", "train": "20000", "seed": "3"})
+    dials = {f"{side} {name}": each for (side, name), (_, each) in changed.splits.items()}
+    assert dials["train "].strength == dials["test as trained"].strength == 0.95
+    assert dials["test balanced"].strength == 0.5
+    assert dials["test broken"].strength == 0
+    assert changed.splits["train", ""][0] == 20_000
+    assert changed.seed == 3
+    assert find("cooccurrence").dials.strength == 0.9
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("scenes:basik", "unknown preset of scenes 'basik': did you mean 'basic'"),
+        ("scenes:basic,strenght=1", "unknown option of scenes 'strenght': did you mean 'strength'"),
+        ("scenes:basic,strength", "'strength' is no option; write name=value"),
+        ("scenes:basic,train=5,train=6", "option 'train' is given twice"),
+        ("scenes:basic,train=many", "train=many is no whole number"),
+        ("scenes:basic,test=0", "test must be at least 1, got 0"),
+        ("scenes:basic,pixels=8", "pixels must be at least 16, got 8"),
+        ("scenes:basic,tinted=2", "scenes:basic: tinted: must be at most 1.0, got 2"),
+        ("scenes:counts,objects=30", "scenes:counts: objects: must be at most 25, got 30"),
+        ("scenes:counts,objects=0-24", "scenes:counts, test 'clutter': 28 things"),
+        ("scenes:basic,languages=xx", "unknown language 'xx'"),
+    ],
+)
+def test_what_is_wrong_with_a_name(source: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Scenes.parse(source)
+
+
+def test_an_unknown_preset_is_an_unknown_name() -> None:
+    with pytest.raises(UnknownName):
+        find("spurios")

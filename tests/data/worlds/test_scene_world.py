@@ -1,0 +1,168 @@
+"""``scenes`` as a data set: rows, labels, noise and what is missing."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+
+from counterpoint.data.loader import Loader
+from counterpoint.data.source import load
+from counterpoint.data.worlds.scenes.words import captions
+from counterpoint.data.worlds.scenes.world import GREY, Scenes
+from counterpoint.networks.tokenizer import BytePairTokenizer
+from counterpoint.recipes.schema import Augmentation
+from counterpoint.types import View
+
+
+def likely(outcomes: Iterable[bool], probability: float) -> bool:
+    found = list(outcomes)
+    low, high = binom.interval(1 - 1e-6, len(found), probability)
+    return bool(low <= sum(found) <= high)
+
+
+@pytest.fixture(scope="module")
+def world() -> Scenes:
+    return Scenes.parse("scenes:basic,train=150,validation=20,test=30")
+
+
+def test_load_gives_a_world_by_its_name() -> None:
+    assert load("scenes:counts,train=50").name == "scenes:counts,train=50"
+    assert load("scenes").name == "scenes"
+    with pytest.raises(ValueError, match="did you mean 'counts'"):
+        load("scenes:count")
+
+
+def test_rows_are_the_same_alone_in_another_order_and_in_a_larger_world(world: Scenes) -> None:
+    rows = np.array([0, 17, 149, 150, 180, 199])
+    pictures = world.images(rows)
+    assert torch.equal(world.images(rows[::-1].copy()).flip(0), pictures)
+    again = Scenes.parse("scenes:basic,train=1000,validation=20,test=30")
+    moved = np.where(rows < 150, rows, rows + 850)
+    assert (again.ids[moved] == world.ids[rows]).all()
+    assert torch.equal(again.images(moved), pictures)
+    assert [again.captions(int(r)) for r in moved] == [world.captions(int(r)) for r in rows]
+
+
+def test_ids_are_unique_and_splits_cover_all_rows(world: Scenes) -> None:
+    assert len(set(world.ids.tolist())) == len(world) == 200
+    parts = [world.splits.train, *world.splits.validation.values(), *world.splits.test.values()]
+    assert np.array_equal(np.concatenate(parts), np.arange(200))
+    assert list(world.split_rows()) == ["train", "validation: as trained", "test: as trained"]
+
+
+def test_splits_share_no_scene(world: Scenes) -> None:
+    things = [world.scene(row).things for row in range(len(world))]
+    assert len({str(t) for t in things}) == len(things)
+
+
+def test_a_world_is_pickled_without_what_it_has_made(world: Scenes) -> None:
+    world.images(np.arange(20))
+    whole = pickle.dumps(world)
+    assert len(whole) < 20_000
+    assert torch.equal(pickle.loads(whole).images(np.array([3])), world.images(np.array([3])))
+
+
+def test_captions_say_plainly_what_there_is_in_each_language() -> None:
+    world = Scenes.parse("scenes:basic,train=20,languages=de+en")
+    for row in range(20):
+        scene = world.scene(row)
+        assert world.captions(row) == [captions.short(scene, "de").text, captions.short(scene, "en").text]
+        assert world.evaluation_captions(row) == world.captions(row)[:1]
+        assert list(world.training_captions(row))[:2] == world.captions(row)
+
+
+def test_labels_are_what_the_scenes_are(world: Scenes) -> None:
+    labels = world.labels
+    assert set(labels) == {"concept", "group", "count", "colour", "background"}
+    for row in range(len(world)):
+        things = world.scene(row).things
+        said = {name: one.names[v] if (v := one.values[row]) >= 0 else None for name, one in labels.items()}
+        assert said["count"] == ("one thing", "two things", "three things")[len(things) - 1]
+        assert (said["concept"] is not None) == (len({t.concept for t in things}) == 1)
+        if said["concept"] is not None:
+            assert said["concept"] in {f"a {things[0].concept}", f"an {things[0].concept}"}
+        colours = {t.colour for t in things}
+        assert said["colour"] == (colours.pop() if len(colours) == 1 else None)
+        assert world.subsets[row] == said["count"]
+    assert "background" not in Scenes.parse("scenes:tiny,train=50").labels
+
+
+def test_label_noise_gives_captions_of_another_scene_in_training_only() -> None:
+    world = Scenes.parse("scenes:noisy,label_noise=0.3,train=500,test=50,validation=10")
+    wrong = [world.told(row) != world.scene(row) for row in range(250)]
+    assert likely(wrong, 0.3)
+    assert not any(world.told(int(row)) != world.scene(int(row)) for row in world.splits.test["clean"])
+    row = wrong.index(True)
+    assert world.captions(row) == [captions.short(world.told(row)).text]
+    assert world.training_captions(row)[0] == world.captions(row)[0]
+
+
+def test_missing_pictures_captions_and_labels() -> None:
+    world = Scenes.parse("scenes:missing,train=250,test=20,validation=5,objects=1")
+    lost = [world.missing(row) for row in range(250)]
+    assert likely((picture for picture, _ in lost), 0.2)
+    assert likely((caption for _, caption in lost), 0.3)
+    pictures = world.images(np.arange(250))
+    for row, (picture, caption) in enumerate(lost):
+        assert bool((pictures[row] == GREY).all()) == picture
+        assert (list(world.captions(row)) == [""]) == caption
+        assert (list(world.training_captions(row)) == [""]) == caption
+    assert likely((world.labels["concept"].values[:250] == -1).tolist(), 0.5)
+    test = world.splits.test["whole"]
+    assert all(world.captions(int(row))[0] for row in test)
+    assert (world.labels["concept"].values[test] >= 0).all()
+
+
+def test_a_batch_with_missing_captions_and_pictures_is_a_batch() -> None:
+    world = Scenes.parse("scenes:missing,train=64,test=5,validation=5")
+    said = [caption for row in range(64) for caption in world.training_captions(row)]
+    loader = Loader(
+        world,
+        world.splits.train,
+        {"image": View("image", "weak"), "text": View("text", "weak")},
+        augmentation=Augmentation(synonyms=False),
+        tokenizer=BytePairTokenizer.train(said, vocabulary=300),
+        image_size=32,
+        batch_size=64,
+        seed=0,
+    )
+    batch = loader.batch(0)
+    assert batch.views["image"].shape[0] == batch.views["text"].shape[0] == 64
+
+
+def test_shifts_change_the_artist_or_the_background_and_nothing_else(world: Scenes) -> None:
+    rows = np.arange(6)
+    shifts = world.shifts()
+    assert set(shifts) == {"artist", "background"}
+    drawing = world.draw(rows)
+    other = shifts["background"](rows)
+    for place in range(6):
+        seen = drawing.masks[place].any(0)
+        same = (other[place] == drawing.pictures[place]).all(0).numpy()
+        assert same[seen].mean() > 0.7  # but for soft edges
+        assert not same[~seen].all()
+    assert not torch.equal(shifts["artist"](rows), drawing.pictures)
+
+
+def test_attribution_names_the_artists_that_are_shown(world: Scenes) -> None:
+    assert "Twemoji" in world.attribution
+    assert "OpenMoji" not in world.attribution
+    both = Scenes.parse("scenes:artist,train=10,test=10").attribution
+    assert "Twitter" in both
+    assert "OpenMoji" in both
+
+
+def test_larger_views_are_cut_from_larger_pictures() -> None:
+    assert load("scenes:basic", 48).images(np.array([0])).shape[-1] == 96
+    assert load("scenes:basic", 96).images(np.array([0])).shape[-1] == 128
+    assert load("scenes:basic,pixels=40", 96).images(np.array([0])).shape[-1] == 40
+
+
+def test_it_is_shown(world: Scenes, tmp_path: Path) -> None:
+    assert world.show(tmp_path / "sheet.png").stat().st_size > 10_000

@@ -1,0 +1,168 @@
+"""Soundscapes as a data set: composition, twins, squares, speech."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import sys
+from hashlib import blake2b
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoint.data import load
+from counterpoint.data.items import Regions, Squares
+from counterpoint.data.worlds.rng import Rng
+from counterpoint.data.worlds.sounds.compose import SoundDials, alike, compose_sounds, twin
+from counterpoint.data.worlds.sounds.items import SoundSquares
+from counterpoint.data.worlds.sounds.mel import spectrogram
+from counterpoint.data.worlds.sounds.soundscape import (
+    ATTRIBUTES,
+    SOURCES,
+    Sound,
+    Soundscape,
+    caption,
+)
+from counterpoint.data.worlds.sounds.speech import RATE, VOICES, speak
+from counterpoint.data.worlds.sounds.world import Sounds
+from counterpoint.registry import MissingPackage, UnknownName
+
+DIALS = SoundDials()
+SMALL = "train=40,validation=4,test=6,pixels=24"
+
+
+def test_soundscapes_are_the_same_everywhere() -> None:
+    """Annotations do not depend on the machine: a change here needs another version of the presets."""
+    text = repr([compose_sounds(DIALS, 0, index, "train") for index in range(30)])
+    assert blake2b(text.encode(), digest_size=8).hexdigest() == "918cf7125ede4f0c"
+
+
+def test_everything_occurs() -> None:
+    scapes = [compose_sounds(DIALS, 0, index) for index in range(200)]
+    sounds = [sound for scape in scapes for sound in scape.sounds]
+    assert {sound.source for sound in sounds} == set(SOURCES)
+    assert {len(scape.sounds) for scape in scapes} == {1, 2, 3}
+    for name, values in ATTRIBUTES.items():
+        assert {getattr(sound, name) for sound in sounds} == set(values)
+    assert all(len({sound.source for sound in scape.sounds}) == len(scape.sounds) for scape in scapes)
+
+
+@pytest.mark.parametrize("kind", ["order", "attribute"])
+def test_twins_are_of_the_same_words_in_another_composition(kind: str) -> None:
+    found = 0
+    for index in range(120):
+        scape = compose_sounds(SoundDials(sounds="2-3", described=0.6), 1, index)
+        other = twin(kind, scape, Rng(1, index))
+        if other is None:
+            continue
+        found += 1
+        assert not alike(scape, other)
+        words = [sorted(re.findall(r"\w+", caption(it))) for it in (scape, other)]
+        assert words[0] == words[1]
+        if kind == "order":
+            assert not scape.together
+            assert sorted(scape.sounds, key=str) == sorted(other.sounds, key=str)
+        else:
+            differ = {
+                name
+                for a, b in zip(scape.sounds, other.sounds, strict=True)
+                for name in ("source", *ATTRIBUTES)
+                if getattr(a, name) != getattr(b, name)
+            }
+            assert len(differ) == 1
+            assert "source" not in differ
+    assert found > 20
+
+
+def test_what_is_heard_at_once_has_no_order() -> None:
+    one, other = Sound("hiss"), Sound("beep", pitch="low")
+    assert alike(Soundscape((one, other), True), Soundscape((other, one), True))
+    assert not alike(Soundscape((one, other)), Soundscape((other, one)))
+    assert twin("order", Soundscape((one, other), True), Rng(0, 0)) is None
+    assert twin("attribute", Soundscape((one, other)), Rng(0, 0)) is None
+    with pytest.raises(UnknownName, match="did you mean 'order'"):
+        twin("orders", Soundscape((one,)), Rng(0, 0))
+
+
+def test_data_is_found_by_its_name_and_its_pictures_are_spectrograms() -> None:
+    data = load(f"sounds:basic,{SMALL}")
+    assert isinstance(data, Sounds)
+    rows = np.array([0, 45])
+    waves = data.waves(rows)
+    assert torch.equal(data.images(rows), spectrogram(list(waves), 24))
+    assert data.captions(0) == [caption(data.scape(0))]
+    assert data.labels["source"].names == SOURCES
+    assert set(data.subsets) == {"one", "in order", "together"}
+    copy = pickle.loads(pickle.dumps(data))
+    assert (copy.waves(rows) == waves).all()
+
+
+def test_rows_may_lack_a_modality() -> None:
+    data = Sounds.parse(f"sounds:basic,{SMALL},missing_pictures=0.5,missing_captions=0.5")
+    rows = data.splits.train
+    there = data.present(rows)
+    silent, mute = rows[~there["sound"]], rows[~there["text"]]
+    assert 8 < len(silent) < 32
+    assert 8 < len(mute) < 32
+    assert not data.waves(silent[:2]).any()
+    assert (data.images(silent[:2]) == 128).all()
+    assert data.captions(int(mute[0])) == [""]
+
+
+def test_squares_are_soundscapes_and_their_twins() -> None:
+    data = Sounds.parse(f"sounds:attributes,{SMALL}")
+    items = data.items(Squares, data.splits.train)
+    assert isinstance(items, SoundSquares)
+    assert set(items.kinds) == {"order", "attribute"}
+    pictures = items.pictures(np.array([0, 3]))
+    assert pictures.shape == (2, 2, 3, 24, 24)
+    assert not torch.equal(pictures[0, 0], pictures[0, 1])
+    row = items.rows[3]
+    assert torch.equal(pictures[1, 0], data.images(np.array([row]))[0])
+    assert items.captions[3][0] == data.captions(row)[0]
+
+
+def test_what_there_is_not_is_refused() -> None:
+    data = Sounds.parse(f"sounds:basic,{SMALL},sounds=1")
+    with pytest.raises(LookupError, match="has two sounds to exchange"):
+        data.items(Squares, data.splits.train)
+    with pytest.raises(LookupError, match="has no regions"):
+        data.items(Regions, data.splits.train)
+    for source, reason in (
+        ("sounds:basics", "did you mean 'basic'"),
+        ("sounds:basic,source=beep", "did you mean 'sources'"),
+        ("sounds:basic,sources=beeps", "did you mean 'beep'"),
+        ("sounds:basic,sounds=3-2", "fewest to the most"),
+        ("sounds:basic,sources=beep", "3 sounds need as many sources, got 1"),
+        ("sounds:basic,test=0", "test must be at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            Sounds.parse(source)
+
+
+def test_speech_needs_its_package_a_known_voice_and_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'plain'"):
+        speak([("a cat", "plane")])
+    with pytest.raises(ValueError, match="nothing to say in ' '"):
+        speak([(" ", "plain")])
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    with pytest.raises(MissingPackage, match=r"pip install 'counterpoint\[speech\]'"):
+        speak([("a cat", "plain")])
+
+
+@pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="needs the extra [speech]")
+def test_a_block_is_spoken_alike_in_every_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    block = [("a red cat appears, then a dog moves up", voice) for voice in VOICES]
+    found = []
+    for folder in ("one", "two"):
+        monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / folder))
+        found.append(speak(block))
+        assert list((tmp_path / folder / "speech").iterdir())
+    assert all((a == b).all() for a, b in zip(*found, strict=True))
+    assert all(RATE < len(wave) < 5 * RATE and np.abs(wave).max() > 5000 for wave in found[0])
+    assert len({wave.tobytes() for wave in found[0]}) == len(VOICES)
+    monkeypatch.setattr("subprocess.run", None)  # what is kept is not spoken again
+    assert (speak(block)[0] == found[0][0]).all()
