@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from inspect import unwrap
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from method_stubs import LATE, Words, batch, build
@@ -182,8 +184,8 @@ def test_embedding_refuses_what_it_does_not_know(name: str) -> None:
     with pytest.raises(ValueError, match="unknown head 'globl': did you mean 'global'"):
         method.embed(method.embeds[0], INPUTS[method.embeds[0]], "globl")
     wrong = {
-        "image": (CAPTIONS, "takes a uint8 tensor of pictures"),
-        "text": (Words()(CAPTIONS), "takes a list of captions, got Tensor"),
+        "image": (CAPTIONS, "must be a uint8 tensor .*, got list"),
+        "text": (Words()(CAPTIONS), "texts must be a list of texts, or one text, got Tensor"),
     }
     for modality, (inputs, message) in wrong.items():
         message = message if modality in method.embeds else f"it has no {modality} embeddings"
@@ -192,6 +194,36 @@ def test_embedding_refuses_what_it_does_not_know(name: str) -> None:
     for modality in method.embeds:
         with pytest.raises(ValueError, match="nothing to embed"):
             method.embed(modality, INPUTS[modality][:0])
+
+
+@pytest.mark.parametrize(
+    ("modality", "inputs", "message"),
+    [
+        ("image", torch.zeros(2, 3, 8, 8), "of values from 0 to 255, got torch.float32"),
+        ("image", torch.zeros(2, 3, 8, 8, dtype=torch.int64), "got torch.int64"),
+        ("image", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "repeat the grey channel"),
+        ("image", torch.zeros(2, 4, 8, 8, dtype=torch.uint8), "leave the alpha channel out"),
+        ("image", torch.zeros(2, 8, 8, 3, dtype=torch.uint8), "channels come second"),
+        ("image", torch.zeros(3, 8, 8, dtype=torch.uint8), r"of one picture, give picture\[None\]"),
+        ("image", torch.zeros(2, 3, 0, 8, dtype=torch.uint8), "nothing to embed"),
+        ("image", np.zeros((2, 3, 8, 8), np.uint8), "must be a uint8 tensor .*, got ndarray"),
+        ("text", None, "texts must be a list of texts, or one text, got NoneType"),
+        ("text", b"a cat", "got bytes"),
+        ("text", ["a cat", None], "text 1 must be a text, got NoneType"),
+        ("text", ["a cat", b"a dog"], "text 1 must be a text, got bytes"),
+        ("text", ["half \ud83d"], "text 0 is no valid Unicode"),
+    ],
+)
+def test_embedding_refuses_what_cannot_be_a_picture_or_a_text(
+    modality: str, inputs: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        unwrap(type(build("clip")).embed)(build("clip"), modality, inputs)
+
+
+def test_one_text_is_a_list_of_one() -> None:
+    method = build("clip")
+    assert torch.equal(method.embed("text", CAPTIONS[0]), method.embed("text", CAPTIONS[:1]))
 
 
 @every

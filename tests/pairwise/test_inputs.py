@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import unwrap
+
 import pytest
 import torch
 
@@ -36,6 +38,12 @@ def test_half_precision_is_raised_and_the_rest_left_alone() -> None:
 def test_shapes_are_always_checked(bad: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         paired(image=torch.ones(4, 2), text=bad)
+
+
+@pytest.mark.parametrize("bad", [[[1.0, 0.0]], None])
+def test_what_is_no_tensor_is_refused_by_its_type(bad: object) -> None:
+    with pytest.raises(ValueError, match=rf"text must be a tensor \(B, d\), got {type(bad).__name__}"):
+        unwrap(paired)(image=torch.ones(1, 2), text=bad)
 
 
 def test_softplus_is_exact_where_pytorchs_is_the_identity() -> None:

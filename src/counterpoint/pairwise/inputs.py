@@ -23,7 +23,7 @@ def paired(**named: Tensor) -> tuple[Tensor, ...]:
         named: tensors ``(B, d)`` under the names that an error shall use.
 
     Raises:
-        ValueError: if one is not a floating ``(B, d)`` with B, d ≥ 1, or their shapes, types or devices differ;
+        ValueError: if one is not a floating tensor ``(B, d)`` with B, d ≥ 1, or their shapes, types or devices differ;
             inside `validating` also for NaN, infinities and zero rows.
 
     >>> paired(image=torch.ones(3, 2), text=torch.ones(2, 2))
@@ -33,6 +33,8 @@ def paired(**named: Tensor) -> tuple[Tensor, ...]:
     """
     first, *_ = named
     for name, tensor in named.items():
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{name} must be a tensor (B, d), got {type(tensor).__name__}")
         if tensor.ndim != 2 or 0 in tensor.shape:
             raise ValueError(f"{name} must be (B, d) with B, d >= 1, got {tuple(tensor.shape)}")
         if not tensor.is_floating_point():
