@@ -138,7 +138,10 @@ def test_one_broken_picture_in_many_is_left_out_and_told(table: Path) -> None:
     (table.parent / "7.png").write_bytes(b"not a picture")
     data = Pairs(table, size=24)
     assert len(data) == 209
-    assert "7.png" in data.report.lines()["broken pictures left out"]
+    assert "7.png" in data.findings()["lost: broken picture"]
+    assert pl.read_csv(data.findings()["all that was left out"])["file"].str.ends_with("7.png").to_list() == [
+        True
+    ]
     assert list(data.captions(7)) == [frame["text"][8]]
     assert (data.images(np.array([7])) == Pairs(table, size=24).images(np.array([7]))).all()
 
@@ -150,11 +153,14 @@ def test_one_broken_picture_in_many_is_left_out_and_told(table: Path) -> None:
         (lambda f: f.drop("file_name"), "no column for the picture"),
         (lambda f: f.with_columns(split=pl.lit("train")), "the split 'test' is empty"),
         (lambda f: f.with_columns(split=pl.lit("tset")), "row 1: split 'tset' is none of"),
-        (lambda f: f.with_columns(text=pl.lit("  ")), "row 1: an empty text"),
-        (lambda f: f.with_columns(id=pl.lit(3)), "column id holds a value twice"),
+        (
+            lambda f: f.with_columns(text=pl.lit("  ")),
+            r"70 of 70 examples cannot be used: 70 × empty caption \(.*metadata\.csv, row 1;",
+        ),
+        (lambda f: f.with_columns(id=pl.lit(3)), r"column id holds a value twice: 3 \(rows 1 and 2\)"),
         (
             lambda f: f.with_columns(file_name="gone-" + pl.col("file_name")),
-            "70 of 70 pictures cannot be read",
+            "70 of 70 examples cannot be used: 70 × no such file",
         ),
         (lambda f: f.head(0), "holds no pairs"),
     ],

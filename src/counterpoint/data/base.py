@@ -95,6 +95,10 @@ class PairedData(ABC):
     def __len__(self) -> int:
         return len(self.ids)
 
+    def key(self, row: int) -> str:
+        """Return what the user calls a row: its id, unless the data says otherwise."""
+        return str(self.ids[row])
+
     @abstractmethod
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """The pictures of some rows, all of one size."""

@@ -50,6 +50,15 @@ class Links:
         rows = np.repeat(np.arange(len(captions)), captions.list.len().to_numpy())
         return cls("caption", rows, normalised(captions.explode()))
 
+    def within(self, rows: Int[np.ndarray, " n"]) -> Links:
+        """Return the links of some rows, which are counted from 0 on."""
+        number = np.full(max(self.rows.max(initial=-1), rows.max(initial=-1)) + 1, -1)
+        number[rows] = np.arange(len(rows))
+        kept = number[self.rows] >= 0
+        return Links(
+            self.name, number[self.rows[kept]], self.values.filter(pl.Series(kept, dtype=pl.Boolean))
+        )
+
     def codes(self) -> Int[np.ndarray, " E"]:
         """Return the number of each value; equal values have equal numbers from 0 on."""
         return self.values.rank("dense").to_numpy().astype(np.int64) - 1
@@ -91,28 +100,25 @@ def divide(given: Sequence[str | None], links: Sequence[Links]) -> Division:
         links: what binds rows, most telling first: the hash is taken of the first kind that a component has.
     """
     sides = np.array([side or "" for side in given], dtype="U10")
-    present = {side for side in SIDES if (sides == side).any()}
     open_rows = sides == ""
-    take_validation = "train" in present and "test" in present and "validation" not in present
     notes: dict[str, str] = {}
     binding = _binding(links, len(sides))
-    if open_rows.any() or take_validation:
+    if open_rows.any():
         component = _components(binding, len(sides))
         hashed = _hashed(binding, component)
         for side in reversed(SIDES):  # a component that is trained on in part is trained on as a whole
             here = np.zeros(component.max() + 1, dtype=bool)
             here[component[~open_rows & (sides == side)]] = True
-            hashed = np.where(here[component] & open_rows, side, hashed)
+            hashed = np.where(here[component], side, hashed)
         sides = np.where(open_rows, hashed, sides)
-        if take_validation:
-            mixed = np.zeros(component.max() + 1, dtype=bool)
-            mixed[component[sides != "train"]] = True
-            sides = np.where(
-                (hashed == "validation") & ~mixed[component] & (sides == "train"), "validation", sides
-            )
-            notes["validation"] = f"{int((sides == 'validation').sum()):,} rows taken from the training rows"
-        else:
-            notes |= _how(links, binding, component, bool(present))
+        notes |= _how(links, binding, component, not open_rows.all())
+    training = np.flatnonzero(sides == "train")
+    if len(training) and "test" in sides and "validation" not in sides:
+        within = [link.within(training) for link in links]
+        bound = _binding(within, len(training))
+        hashed = _hashed(bound, _components(bound, len(training)))
+        sides[training[hashed == "validation"]] = "validation"
+        notes["validation"] = f"{int((hashed == 'validation').sum()):,} rows taken from the training rows"
     telling = [link for link in links if link.name != "group" or link in binding]
     return Division(sides, {link.name: _leaks(link, sides) for link in telling}, notes)
 

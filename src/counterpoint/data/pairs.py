@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from . import sources
 from .base import Labels, PairedData, Rows, Splits, stored_size
+from .cache import cache_folder, writing
 from .division import SIDES, Division, Links, divide
 from .pictures import Pictures
-from .sources import Record, read_records
+from .sources import TOLERANCE, Ledger, Records
 
 _MOST_CLASSES = 200
-_BROKEN_ALLOWED = 0.01
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is worth knowing before training on somebody's files."""
+    """The facts that are worth knowing before training on somebody's files.
+
+    Attributes:
+        examples: how many there are on each side.
+        left_out: the ledger's counts, by kind and reason, with the first entries of each.
+        ledger: the file with all of them, None where nothing was left out.
+        duplicate_pictures, duplicate_captions: rows beyond the first that have the same.
+        leaked: held-out rows that share a caption, a picture, a group with a training row.
+        notes: on how the splits were made, and on columns that were not taken as labels.
+        caption_words: on average, least, most.
+    """
 
     examples: Mapping[str, int]
-    broken: tuple[str, ...]
+    left_out: Mapping[str, str]
+    ledger: Path | None
     duplicate_pictures: int
     duplicate_captions: int
     leaked: Mapping[str, int]
@@ -36,65 +50,86 @@ class Report:
     caption_words: tuple[float, int, int]
 
     def lines(self) -> dict[str, str]:
+        """Return a title and a line for each."""
         mean, least, most = self.caption_words
-        leaks = ", ".join(f"{count} by {kind}" for kind, count in self.leaked.items() if count)
+        leaks = ", ".join(f"{count:,} by {kind}" for kind, count in self.leaked.items() if count)
+        ledger = {"all that was left out": str(self.ledger)} if self.ledger else {"left out": "none"}
         return {
             "examples": ", ".join(f"{side} {self.examples[side]}" for side in SIDES if side in self.examples),
             **self.notes,
             "caption words": f"{mean:.1f} on average, {least} to {most}",
-            "duplicates": f"{self.duplicate_pictures} picture(s), {self.duplicate_captions} caption(s)",
+            "duplicates": f"{self.duplicate_pictures:,} picture(s), {self.duplicate_captions:,} caption(s)",
             "leaked from training to held-out rows": f"{leaks}: scored apart" if leaks else "none",
-            "broken pictures left out": ", ".join(self.broken[:5]) or "none",
+            **self.left_out,
+            **ledger,
         }
 
 
 class Pairs(PairedData):
     """Pictures and captions from files.
 
-    A table has a column for the picture (``file_name`` or ``image``; relative to the table) and one for the caption
-    (``text``); ``split`` (train, validation, test) and ``id`` are optional, and any other column of text with at
-    least two and at most 200 values becomes a way to classify. Rows with the same picture are one example with
-    several captions. A folder holds such a table (``metadata.csv``, …), WebDataset shards (``.tar``; see
-    :mod:`counterpoint.data.sources.webdataset`), or pictures with a ``.txt`` beside each.
-    Without a ``split`` column, a hash puts 80 % into train and 10 % each into validation and test, rows of one
-    caption, one picture or one ``group`` together (see :func:`counterpoint.data.division.divide`); with train and test
-    alone, validation is taken from train.
+    A table has a column for the picture (``file_name`` or ``image``; relative to the table, or in Parquet the picture
+    itself) and one for the captions (``text``; a text or a list of texts); ``split`` (train, validation, test), ``id``
+    and ``group`` are optional, and any other column of texts or of whole numbers with at least two and at most 200
+    values becomes a way to classify. Rows with the same picture are one example with several captions. A folder holds
+    such a table (``metadata.csv``, …) or one for each split (``train.csv``, …), folders called after splits,
+    WebDataset shards (``.tar``; see :mod:`counterpoint.data.sources.webdataset`), or pictures with a ``.txt`` beside
+    each. Without splits, a hash puts 80 % into train and 10 % each into validation and test, rows of one caption, one
+    picture or one ``group`` together (see :func:`counterpoint.data.division.divide`); with train and test alone,
+    validation is taken from train.
+
+    A row that cannot be used (its picture is broken or not there, its caption is empty, its shard is cut short) is left
+    out and entered into a ledger, a CSV file in the cache folder that `findings` names; files that are no examples are
+    entered too.
 
     Pictures are decoded once, to squares of ``size`` pixels (shorter side, centre crop), into the cache folder.
 
     Args:
         source: the folder or the table.
         size: side of the stored pictures.
+        tolerance: share of the examples that may be left out, for whatever reason; one always may.
 
     Raises:
-        ValueError: if there is no usable table, no row to test on, or more than 1 % of the pictures are unreadable.
+        ValueError: if there is no usable table, no row to test on, or more than the tolerance is left out.
     """
 
-    def __init__(self, source: str | Path, size: int = 64) -> None:
-        self.name = str(source)
-        records = list(read_records(Path(source)))
-        if not records:
-            raise ValueError(f"{source} holds no pairs")
-        self._pictures = Pictures([record.picture for record in records], size)
-        digests, broken = self._pictures.digests, self._pictures.unreadable
-        if len(broken) > _BROKEN_ALLOWED * len(records):
-            named = "; ".join(f"{records[i].picture}: {reason}" for i, reason in list(broken.items())[:3])
-            raise ValueError(
-                f"{len(broken)} of {len(records)} pictures cannot be read ({named}): mend or remove these rows"
-            )
+    def __init__(self, source: str | Path, size: int = 64, tolerance: float = TOLERANCE) -> None:
+        self.name, ledger = str(source), Ledger()
+        records = sources.read(Path(source), ledger)
+        ledger_file = _ledger_file(Path(source))
+        _keep(ledger, ledger_file)
+        ledger.check(self.name, len(records), tolerance, ledger_file)  # before pictures are read in vain
+        self._pictures = Pictures(records.files, size)
         self._sizes = {size: self}
-        kept = [i for i in range(len(records)) if i not in broken]
-        self._row_of = np.asarray(kept)
-        self._records = [records[i] for i in kept]
-        self._digests = [bytes.fromhex(digests[i]) for i in kept]
-        self.ids = np.asarray([r.id for r in self._records], dtype=np.int64)
-        known = [digests[i] for i in kept]
-        division = divide([r.split for r in self._records], _links(self._records, known))
+        for position, why in sorted(self._pictures.unreadable.items()):
+            ledger.add("lost", "broken picture", records.files[position], detail=why)
+        _keep(ledger, ledger_file)
+        self._row_of = np.delete(np.arange(len(records)), list(self._pictures.unreadable))
+        records = Records(records.frame[self._row_of])
+        ledger.check(self.name, len(records), tolerance, ledger_file)
+        if not len(records):
+            raise ValueError(f"{source} holds no pairs")
+        digests = pl.Series(self._pictures.digests)[self._row_of]
+        self._digests = [bytes.fromhex(digest) for digest in digests]
+        captions = records.frame["captions"]
+        self._texts = captions.explode()
+        self._starts = np.concatenate([[0], captions.list.len().to_numpy().cumsum(dtype=np.int64)])
+        self.ids, self._keys = _identities(self.name, records)
+        division = divide(records.frame["split"].to_list(), _links(records, digests))
         self.splits = _splits(self.name, division.sides)
-        self.leaked = division.leaked
-        self.subsets = _subsets(division)
-        self.labels = _labels(self._records)
-        self.report = _report(self._records, known, division, [str(records[i].picture) for i in broken])
+        self.leaked, self.subsets = division.leaked, _subsets(division)
+        self.labels, unlabelled = _labels(records)
+        words = self._texts.str.count_matches(r"\S+")
+        self.report = Report(
+            examples=dict(Counter(division.sides.tolist())),
+            left_out=ledger.counts(),
+            ledger=ledger_file if len(ledger.frame) else None,
+            duplicate_pictures=len(digests) - digests.n_unique(),
+            duplicate_captions=len(self._texts) - self._texts.n_unique(),
+            leaked={kind: int(rows.sum()) for kind, rows in division.leaked.items()},
+            notes={**division.notes, **unlabelled},
+            caption_words=(float(words.mean()), int(words.min()), int(words.max())),  # type: ignore[arg-type]
+        )
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         return self._pictures.images(self._row_of[np.asarray(rows)])
@@ -107,7 +142,11 @@ class Pairs(PairedData):
         return self._sizes[size]
 
     def captions(self, row: int) -> Sequence[str]:
-        return self._records[row].captions
+        start, end = self._starts[[row, row + 1]].tolist()
+        return tuple(self._texts[start:end].to_list())
+
+    def key(self, row: int) -> str:
+        return str(self._keys[row])
 
     def picture_digests(self) -> Sequence[bytes]:
         return self._digests
@@ -119,14 +158,48 @@ class Pairs(PairedData):
         return self.report.lines()
 
     def evaluation_captions(self, row: int) -> Sequence[str]:
-        return self._records[row].captions
+        return self.captions(row)
 
 
-def _links(records: Sequence[Record], digests: Sequence[str]) -> list[Links]:
+def _ledger_file(source: Path) -> Path:
+    """Return the place of a source's ledger in the cache folder."""
+    whole = blake2b(str(source.absolute()).encode(), digest_size=4).hexdigest()
+    plain = re.sub(r"[^\w.-]+", "-", source.name)
+    return cache_folder() / "left-out" / f"{plain}-{whole}.csv"
+
+
+def _keep(ledger: Ledger, path: Path) -> None:
+    if len(ledger.frame):
+        with writing(path) as part:
+            ledger.write(part)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _identities(name: str, records: Records) -> tuple[Int[np.ndarray, " N"], pl.Series]:
+    """Return an integer a row, and what the user calls it: an id, or else the picture's name.
+
+    Ids that are whole numbers of at most 64 bits stay as they are; of others, a hash is taken.
+    """
+    given, keys = records.frame["id"], records.frame["key"]
+    if given.null_count() == len(given):
+        return np.arange(len(given)), keys
+    numbers = given.cast(pl.Int64, strict=False)
+    if (numbers.cast(pl.String) == given).fill_null(False).all():
+        return numbers.to_numpy(), keys
+    hashes = [int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) >> 1 for key in keys]
+    if len(set(hashes)) < len(hashes):
+        twice = keys.filter(keys.is_duplicated())[0]
+        raise ValueError(f"{name}: two rows are called {twice!r}; give every row an id of its own")
+    return np.asarray(hashes, dtype=np.int64), keys
+
+
+def _links(records: Records, digests: pl.Series) -> list[Links]:
+    group = records.labels().get("group")
     return [
-        Links.of("group", pl.Series([r.labels.get("group") for r in records], dtype=pl.String)),
-        Links.of_captions(pl.Series([list(r.captions) for r in records], dtype=pl.List(pl.String))),
-        Links.of("picture", pl.Series(list(digests), dtype=pl.String)),
+        *([] if group is None else [Links.of("group", group)]),
+        Links.of_captions(records.frame["captions"]),
+        Links.of("picture", digests),
     ]
 
 
@@ -151,32 +224,23 @@ def _splits(name: str, sides: np.ndarray) -> Splits:
     return Splits(rows["train"], held_out, {"held out": rows["test"]})
 
 
-def _labels(records: Sequence[Record]) -> dict[str, Labels]:
-    found = {}
-    for name in sorted({name for r in records for name in r.labels}):
-        values = [r.labels.get(name) for r in records]
-        names = sorted({v for v in values if v is not None})
-        if 2 <= len(names) <= _MOST_CLASSES:
-            number = {value: k for k, value in enumerate(names)}
-            found[name] = Labels(
-                tuple(names),
-                np.asarray([-1 if v is None else number[v] for v in values], dtype=np.int64),
-                ("{}", "a photo of {}", "a picture of {}"),
-            )
-    return found
-
-
-def _report(
-    records: Sequence[Record], digests: Sequence[str], division: Division, broken: Sequence[str]
-) -> Report:
-    said_by_all = [c for r in records for c in r.captions]
-    words = [len(c.split()) for c in said_by_all]
-    return Report(
-        examples=dict(Counter(division.sides.tolist())),
-        broken=tuple(broken),
-        duplicate_pictures=len(digests) - len(set(digests)),
-        duplicate_captions=len(said_by_all) - len(set(said_by_all)),
-        leaked={kind: int(rows.sum()) for kind, rows in division.leaked.items()},
-        notes=division.notes,
-        caption_words=(sum(words) / len(words), min(words), max(words)),
-    )
+def _labels(records: Records) -> tuple[dict[str, Labels], dict[str, str]]:
+    """Return the ways to classify, and why other columns are none."""
+    labels, refused = {}, {}
+    for name, values in sorted(records.labels().items()):
+        classes = values.drop_nulls().unique()
+        numbers = classes.cast(pl.Float64, strict=False)
+        numeric = numbers.null_count() == 0
+        if numeric and not (numbers == numbers.round()).all():
+            refused[name] = "numbers that are not whole"
+        elif not 2 <= len(classes) <= _MOST_CLASSES:
+            refused[name] = f"{len(classes):,} value{'' if len(classes) == 1 else 's'}"
+        else:
+            names = (classes.to_frame("name").with_columns(number=numbers)).sort("number", "name")["name"]
+            codes = values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int64)
+            templates = ("{}", "a photo of {}", "a picture of {}")
+            labels[name] = Labels(tuple(names), codes.fill_null(-1).to_numpy(), templates)
+    if not refused:
+        return labels, {}
+    said = ", ".join(f"{name} ({why})" for name, why in refused.items())
+    return labels, {"columns that are no labels": f"{said}; a label has 2 to {_MOST_CLASSES} values"}

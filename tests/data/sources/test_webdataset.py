@@ -89,9 +89,9 @@ PNG = b"not read before the captions are"
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"a.png": PNG}, "a has no caption; add a a.txt or"),
-        ({"a.png": PNG, "a.txt": b" \n"}, "a has no caption"),
-        ({"a.png": PNG, "a.json": b"{"}, r"a\.json is no JSON"),
+        ({"a.png": PNG}, r"1 of 1 examples cannot be used: 1 × no caption \(.*one\.tar, a: add a a\.txt or"),
+        ({"a.png": PNG, "a.txt": b" \n"}, r"1 × empty caption \(.*one\.tar, a: add"),
+        ({"a.png": PNG, "a.json": b"{"}, r"1 × broken JSON \(.*one\.tar, a\.json: Expecting"),
         ({"a.png": PNG, "a.json": b'{"text": "x", "split": "tset"}'}, "split 'tset' is none of train"),
         ({"a.png": PNG, "a.json": b'{"text": "x", "id": 1}', "b.png": PNG, "b.json": b'{"text": "y", "id": 1}'},
          "b has the id 1 of"),

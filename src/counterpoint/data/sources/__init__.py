@@ -2,36 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from . import folder, table, webdataset
-from ._record import Record, StoredFile
+from ._record import PICTURES, Cell, Member, Record, Records, StoredFile, split_of
+from .ledger import TOLERANCE, Ledger
 
-__all__ = ["Record", "StoredFile", "read_records"]
+__all__ = ["TOLERANCE", "Cell", "Ledger", "Member", "Record", "Records", "StoredFile", "read"]
+
+_TABLES = {"metadata", "captions", "data"}  # names of a table that describes its folder
 
 
-def read_records(source: Path) -> Iterable[Record]:
-    """Read the records of a folder or a table, rows with one picture joined."""
+Reader = Callable[[Path, Ledger], Records]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is read by one reader, and the split that its name says."""
+
+    place: Path
+    reader: Reader
+    split: str | None = None
+
+
+def read(source: Path, ledger: Ledger) -> Records:
+    """Read a folder, a table or a shard.
+
+    Args:
+        source: the path; see `parts` for what is recognised.
+        ledger: is told what is left out.
+
+    Raises:
+        ValueError: if the source is none of these, or its parts cannot be read.
+    """
+    found = parts(source, ledger)
+    records = [_read(part, ledger) for part in found]
+    if len(found) > 1:
+        records = _told_apart(found, records)
+    return Records.concat(records)
+
+
+def parts(source: Path, ledger: Ledger) -> Sequence[Part]:
+    """Recognise a source.
+
+    A folder holds, in this order of precedence: a table called ``metadata``, ``captions`` or ``data``; tables called
+    after splits (``train.csv``, ``test-00000-of-00002.parquet``), here or in ``data``; other Parquet files; folders
+    called after splits (``train``, ``test``, ``val`` …), each with anything that a folder may hold; tar shards;
+    pictures with a text beside each.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
     if source.is_dir():
-        tables = sorted(
-            p
-            for p in source.iterdir()
-            if p.suffix in table.SUFFIXES and p.stem in {"metadata", "captions", "data"}
+        return _of_folder(source, ledger)
+    if source.suffix in table.SUFFIXES:
+        return [Part(source, table.read)]
+    if source.suffix == ".tar":
+        return [Part(source, _shards)]
+    known = ", ".join(sorted({".tar", *table.SUFFIXES}))
+    raise ValueError(f"{source}: expected a folder or one of {known}")
+
+
+def _of_folder(source: Path, ledger: Ledger) -> Sequence[Part]:
+    entries = sorted(p for p in source.iterdir() if not p.name.startswith("."))
+    tables = [p for p in entries if p.suffix in table.SUFFIXES and not p.is_dir()]
+    described = [p for p in tables if p.stem in _TABLES]
+    if described:
+        return _alone([Part(described[0], table.read)], tables, ledger)
+    data = source / "data"
+    inner = sorted(p for p in data.iterdir() if p.suffix in table.SUFFIXES) if data.is_dir() else []
+    for files in (tables, inner):
+        named = [Part(p, table.read, side) for p in files if (side := split_of(p.stem))]
+        whole = [Part(p, table.read) for p in files if p.suffix == ".parquet"]
+        if named or whole:
+            return _alone(named or whole, files, ledger)
+    folders = [p for p in entries if p.is_dir()]
+    sides = [Part(p, read, side) for p in folders if p.name.isalpha() and (side := split_of(p.name))]
+    if any(part.split != "train" for part in sides):
+        return _alone(
+            sides, [p for p in entries if p.is_dir() or p.suffix.lower() in {".tar", *PICTURES}], ledger
         )
-        if tables:
-            return table.read(tables[0])
-        archives = sorted(source.glob("*.tar"))
-    elif source.suffix == ".tar":
-        archives = [source]
-    else:
-        archives = []
-    if archives:
-        return webdataset.read(archives)
-    if source.is_dir():
-        return folder.read(source)
-    if source.suffix not in table.SUFFIXES:
-        raise ValueError(
-            f"{source}: expected a folder or one of {', '.join(sorted({'.tar', *table.SUFFIXES}))}"
+    if any(source.glob("*.tar")):
+        return [Part(source, _shards)]
+    return [Part(source, folder.read)]
+
+
+def _alone(taken: Sequence[Part], entries: Sequence[Path], ledger: Ledger) -> Sequence[Part]:
+    """Enter into the ledger what lies beside the parts that are read."""
+    for path in entries:
+        if path not in {part.place for part in taken}:
+            ledger.add("passed over", "beside what is read", path)
+    return taken
+
+
+def _shards(source: Path, ledger: Ledger) -> Records:
+    return webdataset.read(sorted(source.glob("*.tar")) if source.is_dir() else [source], ledger)
+
+
+def _read(part: Part, ledger: Ledger) -> Records:
+    records = part.reader(part.place, ledger)
+    if part.split is None:
+        return records
+    other = records.frame.filter(pl.col("split") != part.split).head(1)
+    for where, split in other.select("where", "split").iter_rows():
+        raise ValueError(f"{where}: split {split!r}, but {part.place} is of {part.split}")
+    return Records(records.frame.with_columns(split=pl.lit(part.split)))
+
+
+def _told_apart(found: Sequence[Part], records: Sequence[Records]) -> list[Records]:
+    """Return records whose ids are there once: where parts count their rows anew, the part's name goes before."""
+    identities = pl.concat([each.frame["id"] for each in records]).drop_nulls()
+    if identities.n_unique() == len(identities):
+        return list(records)
+    return [
+        Records(
+            each.frame.with_columns(
+                pl.when(pl.col("id").is_not_null())
+                .then(pl.lit(f"{part.place.stem}/") + pl.col(name))
+                .alias(name)
+                if name == "id"
+                else (pl.lit(f"{part.place.stem}/") + pl.col(name)).alias(name)
+                for name in ("id", "key")
+            )
         )
-    return table.read(source)
+        for part, each in zip(found, records, strict=True)
+    ]

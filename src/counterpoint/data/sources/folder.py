@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-from ._record import PICTURES, Record
+from ._record import PICTURES, Record, Records
+from ._text import caption_lines, decoded
+from .ledger import Ledger
+
+_CLASSES = range(2, 201)
 
 
-def read(folder: Path) -> Iterable[Record]:
-    pictures = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
-    texts = [(p, p.with_suffix(".txt")) for p in pictures]
-    found = [(p, t) for p, t in texts if t.exists()]
+def read(folder: Path, ledger: Ledger) -> Records:
+    """Read the pictures of a folder and of those below it that have a text beside them.
+
+    Where every picture lies in a folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
+
+    Raises:
+        ValueError: if no picture has a text beside it.
+    """
+    files = list(_files(folder))
+    pictures = [path for path in files if path.suffix.lower() in PICTURES]
+    texts = {_stem(path): path for path in files if path.suffix.lower() == ".txt"}
+    found = [(picture, texts.pop(_stem(picture))) for picture in pictures if _stem(picture) in texts]
     if not found:
+        alone = f"; the {len(pictures):,} picture(s) there have none" if pictures else ""
         raise ValueError(
             f"{folder}: expected a metadata.csv (or .jsonl, .parquet) with columns file_name and text, "
-            "or pictures with a .txt caption beside each, or .tar shards"
+            f"or pictures with a .txt caption beside each, or .tar shards{alone}"
         )
-    for number, (picture, text) in enumerate(found):
-        captions = tuple(
-            line.strip() for line in text.read_text(encoding="utf-8").splitlines() if line.strip()
-        )
+    captioned = {picture for picture, _ in found}
+    for path in files:
+        if path in captioned or (path.suffix.lower() == ".txt" and _stem(path) not in texts):
+            continue
+        known = path.suffix.lower() in PICTURES
+        said = "picture without a caption" if known else f"{path.suffix.lower() or path.name} file"
+        ledger.add("passed over", "text without a picture" if _stem(path) in texts else said, path)
+    return Records.collect(_records(folder, found, ledger))
+
+
+def _records(folder: Path, found: list[tuple[Path, Path]], ledger: Ledger) -> Iterator[Record]:
+    kinds = [picture.relative_to(folder).parts[:-1] for picture, _ in found]
+    counts = Counter(kind[0] if kind else "" for kind in kinds)
+    classes = "" not in counts and len(counts) in _CLASSES and min(counts.values()) > 1
+    for (picture, text), kind in zip(found, kinds, strict=True):
+        captions = caption_lines(decoded(text.read_bytes(), ledger, text), ledger, text)
         if not captions:
-            raise ValueError(f"{text} is empty: every picture needs a caption")
-        yield Record(number, picture, captions, None, {})
+            ledger.add("lost", "empty caption", text)
+            continue
+        key = picture.relative_to(folder).as_posix()
+        labels = {"folder": kind[0]} if classes else {}
+        yield Record(picture, captions, key, labels=labels, where=str(picture))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder in order, but hidden ones."""
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _stem(path: Path) -> Path:
+    return path.with_suffix("")

@@ -4,98 +4,148 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ._record import CAPTION_COLUMNS, PICTURES, SPLITS, Record
+from ._progress import shown
+from ._record import CAPTION_COLUMNS, PICTURES, SPLITS, Member, Record, Records, split_of
+from ._text import as_text, caption_lines, decoded
+from .ledger import Ledger
+
+DAMAGED = "shard cut short or damaged"
+_END = 512  # bytes of zeros after the last file
 
 
-@dataclass(frozen=True)
-class Member:
-    """A file within a tar file."""
-
-    archive: Path
-    name: str
-    offset: int
-    size: int
-
-    def read_bytes(self) -> bytes:
-        with self.archive.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-
-    def __str__(self) -> str:
-        return f"{self.archive}:{self.name}"
-
-
-def read(archives: Sequence[Path]) -> Iterable[Record]:
-    """The examples of some shards.
+def read(archives: Sequence[Path], ledger: Ledger) -> Records:
+    """Read the examples of some shards.
 
     An example is a picture (``.jpg``, ``.png`` …) and, under the same name, its captions: a ``.txt`` with one a line,
-    or a ``.json`` with ``text`` or ``caption``. The JSON may also hold ``split`` and ``id``; its other texts are
-    ways to classify. Without a ``split``, a shard whose name starts with one (``train-000.tar``) is of that split.
+    or a ``.json`` with ``text`` or ``caption``. The JSON may also hold ``split`` and ``id``; its other texts and
+    numbers are ways to classify. Without a ``split``, a shard whose name starts with one (``train-000.tar``) is of
+    that split.
 
     Raises:
-        ValueError: if a shard is damaged, or an example has a picture and no caption.
+        ValueError: if a file is no tar file, an id is there twice, or a split is unknown.
     """
-    identities: dict[int, str] = {}
-    number = 0
-    for archive in archives:
-        for key, files in _examples(archive):
-            picture = next((file for suffix, file in files.items() if f".{suffix}" in PICTURES), None)
-            if picture is None:
+    return Records.collect(_records(archives, ledger))
+
+
+def _records(archives: Sequence[Path], ledger: Ledger) -> Iterator[Record]:
+    identities: dict[str, str] = {}
+    for archive in shown(archives, "reading shards", len(archives)):
+        for key, example in _examples(archive, ledger).items():
+            record = _record(archive, key, example, ledger)
+            if record is None:
                 continue
-            values = _values(files.get("json"))
-            captions = _captions(files.get("txt"), values)
-            if not captions:
-                raise ValueError(
-                    f"{archive}: {key} has no caption; add a {key}.txt or a {key}.json with a text"
-                )
-            identity = values["id"] if isinstance(values.get("id"), int) else number
-            if identity in identities:
-                raise ValueError(f"{archive}: {key} has the id {identity} of {identities[identity]}")
-            identities[identity] = f"{archive.name}: {key}"
-            number += 1
-            own = {"split", "id", *CAPTION_COLUMNS}
-            labels = {k: v for k, v in values.items() if k not in own and isinstance(v, str)}
-            yield Record(identity, picture, captions, _split(archive, values), labels)
+            if record.id is not None:
+                if record.id in identities:
+                    raise ValueError(f"{archive}: {key} has the id {record.id} of {identities[record.id]}")
+                identities[record.id] = f"{archive.name}: {key}"
+            yield record
 
 
-def _examples(archive: Path) -> Iterator[tuple[str, dict[str, Member]]]:
-    """The files of each example by their suffix, in the order of the archive."""
-    found: dict[str, dict[str, Member]] = {}
+@dataclass
+class _Example:
+    """The files of one name: the picture's place, the captions' texts, and the suffixes of what is not read."""
+
+    picture: Member | None = None
+    text: bytes | None = None
+    values: bytes | None = None
+    others: list[str] = field(default_factory=list)
+
+
+def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
+    """Return the files of each example, in the order of the archive; what is cut off goes into the ledger."""
+    found: dict[str, _Example] = {}
+    end = archive.stat().st_size
     try:
         with tarfile.open(archive, "r:") as opened:  # members of a compressed one have no place
             for member in opened:
-                if member.isfile():
-                    folder, _, name = member.name.rpartition("/")
-                    stem, _, suffix = name.partition(".")
-                    key = f"{folder}/{stem}" if folder else stem
-                    file = Member(archive, member.name, member.offset_data, member.size)
-                    found.setdefault(key, {})[suffix.lower()] = file
+                folder, _, name = member.name.rpartition("/")
+                stem, _, suffix = name.partition(".")
+                key = f"{folder}/{stem}" if folder else stem
+                suffix = suffix.lower()
+                if member.isdir():
+                    continue
+                if not member.isfile():
+                    ledger.add("passed over", "link or device in a shard", archive, member.name)
+                    continue
+                if member.offset_data + member.size > end:
+                    found.pop(key, None)
+                    ledger.add("lost", DAMAGED, archive, member.name, "all that followed is lost too")
+                    return found
+                example = found.setdefault(key, _Example())
+                if f".{suffix}" in PICTURES and example.picture is None:
+                    example.picture = Member(archive, member.name, member.offset_data, member.size)
+                elif suffix in {"txt", "json"}:
+                    stored = opened.extractfile(member)
+                    content = stored.read() if stored else b""
+                    if suffix == "txt":
+                        example.text = content
+                    else:
+                        example.values = content
+                else:
+                    example.others.append(suffix)
+            rest = Member(archive, "", opened.offset, _END).read_bytes()
     except tarfile.TarError as error:
-        raise ValueError(f"{archive} cannot be read as a tar file: {error}") from error
-    yield from found.items()
+        if not found:
+            raise ValueError(f"{archive} cannot be read as a tar file: {error}") from error
+        ledger.add("lost", DAMAGED, archive, "", f"{error}; all that followed is lost too")
+        return found
+    if not rest:
+        ledger.add("passed over", "shard without an end mark", archive, "", "it may be cut short")
+    elif len(rest) < _END or any(rest):  # the tar reader stops here without a word
+        ledger.add("lost", DAMAGED, archive, "", f"at byte {opened.offset:,}; all that followed is lost too")
+    return found
 
 
-def _values(file: Member | None) -> Mapping[str, Any]:
-    if file is None:
-        return {}
-    try:
-        values = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{file} is no JSON: {error}") from error
-    return values if isinstance(values, dict) else {}
+def _record(archive: Path, key: str, example: _Example, ledger: Ledger) -> Record | None:
+    if example.picture is None:
+        held = sorted(
+            {*example.others, *(["txt"] if example.text else []), *(["json"] if example.values else [])}
+        )
+        ledger.add("passed over", "no picture in an example", archive, key, ", ".join(held))
+        return None
+    values: Mapping[str, Any] = {}
+    if example.values is not None:
+        try:
+            read = json.loads(decoded(example.values, ledger, archive, f"{key}.json"))
+        except ValueError as error:
+            ledger.add("lost", "broken JSON", archive, f"{key}.json", str(error))
+            return None
+        values = read if isinstance(read, dict) else {}
+    text = "" if example.text is None else decoded(example.text, ledger, archive, f"{key}.txt")
+    captions = caption_lines(text, ledger, archive, f"{key}.txt") or _captions(archive, key, values)
+    if not captions:
+        given = example.text is not None or any(name in values for name in CAPTION_COLUMNS)
+        advice = f"add a {key}.txt or a {key}.json with a text"
+        ledger.add("lost", "empty caption" if given else "no caption", archive, key, advice)
+        return None
+    own = {"split", "id", *CAPTION_COLUMNS}
+    labels = {name: as_text(value) for name, value in values.items() if name not in own}
+    return Record(
+        example.picture,
+        captions,
+        key,
+        as_text(values.get("id")),
+        _split(archive, values),
+        {name: value for name, value in labels.items() if value is not None},
+        f"{archive}, {key}",
+    )
 
 
-def _captions(text: Member | None, values: Mapping[str, Any]) -> tuple[str, ...]:
-    lines: list[Any] = text.read_bytes().decode().splitlines() if text else []
+def _captions(archive: Path, key: str, values: Mapping[str, Any]) -> tuple[str, ...]:
     for name in CAPTION_COLUMNS:
-        if not lines and values.get(name):
-            lines = values[name] if isinstance(values[name], list) else [values[name]]
-    return tuple(line for line in (str(each).strip() for each in lines) if line)
+        if values.get(name):
+            given = values[name] if isinstance(values[name], list) else [values[name]]
+            if any(isinstance(each, dict | list) for each in given):
+                raise ValueError(
+                    f"{archive}: {name} of {key} holds an object; expected a text or a list of texts"
+                )
+            return tuple(text for text in map(as_text, given) if text)
+    return ()
 
 
 def _split(archive: Path, values: Mapping[str, Any]) -> str | None:
@@ -104,4 +154,4 @@ def _split(archive: Path, values: Mapping[str, Any]) -> str | None:
         if said not in SPLITS:
             raise ValueError(f"{archive}: split {said!r} is none of train, validation, test")
         return SPLITS[said]
-    return next((side for name, side in SPLITS.items() if archive.name.lower().startswith(name)), None)
+    return split_of(archive.name)

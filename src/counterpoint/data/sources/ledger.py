@@ -1,0 +1,103 @@
+"""The ledger of what was not read: each row that was left out, where it is and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, final
+
+import polars as pl
+
+Kind = Literal["lost", "passed over", "guessed"]
+"""Of an entry: an example that is lost, a file that is no example, a text whose encoding was guessed."""
+
+TOLERANCE = 0.01
+_SCHEMA = {"kind": pl.String, "reason": pl.String, "file": pl.String, "row": pl.String, "detail": pl.String}
+_NAMED = 3  # entries that a message names
+
+
+@final
+class Ledger:
+    """What a source holds and a data set does not, and why."""
+
+    def __init__(self) -> None:
+        self._frames: list[pl.DataFrame] = []
+        self._rows: list[tuple[str, str, str, str, str]] = []
+
+    def add(self, kind: Kind, reason: str, file: object, row: object = "", detail: str = "") -> None:
+        """Enter one thing.
+
+        Args:
+            kind: lost examples count towards the tolerance, nothing else does.
+            reason: the same words for all that have it, as they are counted by it.
+            file: that holds it.
+            row: the number of a table's row from 1, a name in an archive; empty where the file is meant.
+            detail: further words.
+        """
+        self._rows.append((kind, reason, str(file), str(row), detail))
+
+    def add_all(self, kind: Kind, reason: str, file: object, rows: pl.Series) -> None:
+        """Enter many rows of one file."""
+        if len(rows):
+            self._frames.append(self._entered)
+            self._rows = []
+            columns = {"kind": pl.lit(kind), "reason": pl.lit(reason), "file": pl.lit(str(file))}
+            frame = rows.cast(pl.String).to_frame("row").with_columns(detail=pl.lit(""), **columns)
+            self._frames.append(frame.select(*_SCHEMA))
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """Every entry: ``kind``, ``reason``, ``file``, ``row``, ``detail``."""
+        return pl.concat([*self._frames, self._entered])
+
+    @property
+    def _entered(self) -> pl.DataFrame:
+        return pl.DataFrame(self._rows, schema=_SCHEMA, orient="row")
+
+    @property
+    def lost(self) -> int:
+        """The number of examples that are lost."""
+        return len(self.frame.filter(kind="lost"))
+
+    def counts(self) -> Mapping[str, str]:
+        """Return a line for each kind and reason: how many there are, and the first of them."""
+        frame = self.frame
+        return {
+            f"{kind}: {reason}": f"{len(part):,}: {named(part)}"
+            for (kind, reason), part in frame.group_by("kind", "reason", maintain_order=True)
+        }
+
+    def check(self, name: str, kept: int, tolerance: float, path: Path) -> None:
+        """Refuse data of which too much is lost.
+
+        Raises:
+            ValueError: if more examples are lost than ``tolerance`` of all (one may always be), or none is left.
+        """
+        lost = self.frame.filter(kind="lost")
+        total = kept + len(lost)
+        if len(lost) and (not kept or len(lost) > max(1, tolerance * total)):
+            reasons = "; ".join(
+                f"{len(part):,} × {reason} ({named(part)})"
+                for (reason,), part in lost.group_by("reason", maintain_order=True)
+            )
+            raise ValueError(
+                f"{name}: {len(lost):,} of {total:,} examples cannot be used: {reasons}; mend or remove them "
+                f"(at most {100 * tolerance:g} % may be left out); all are listed in {path}"
+            )
+
+    def write(self, path: Path) -> None:
+        """Write all entries as CSV."""
+        self.frame.write_csv(path)
+
+
+def named(entries: pl.DataFrame) -> str:
+    """Return the first entries as one line."""
+    said = []
+    for row in entries.head(_NAMED).iter_rows(named=True):
+        place = (
+            f"{row['file']}, {'row ' if row['row'].isdigit() else ''}{row['row']}"
+            if row["row"]
+            else row["file"]
+        )
+        said.append(f"{place}: {row['detail']}" if row["detail"] else place)
+    return "; ".join(said) + ("; …" if len(entries) > _NAMED else "")

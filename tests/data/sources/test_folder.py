@@ -1,0 +1,260 @@
+"""Folders as people have them: splits in folders and in names, texts beside pictures, and whatever else lies there."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterpoint.data.pairs import Pairs
+from counterpoint.data.sources import Ledger, Records, read
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+
+
+def put(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def picture(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pair(folder: Path, number: int, caption: str | bytes | None = None) -> None:
+    put(folder / f"{number}.png", picture(number))
+    put(folder / f"{number}.txt", f"caption {number}" if caption is None else caption)
+
+
+def tar(path: Path, files: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def records(path: Path) -> tuple[Records, pl.DataFrame]:
+    ledger = Ledger()
+    return read(path, ledger), ledger.frame.select("kind", "reason", "file", "row")
+
+
+def rows(numbers: range) -> str:
+    return "file_name,text\n" + "".join(f"{k}.png,caption {k}\n" for k in numbers)
+
+
+def _texts_beside(folder: Path, side: str, numbers: range) -> None:
+    for k in numbers:
+        pair(folder / side, k)
+
+
+def _table_inside(folder: Path, side: str, numbers: range) -> None:
+    put(folder / side / "metadata.csv", rows(numbers))
+    for k in numbers:
+        put(folder / side / f"{k}.png", picture(k))
+
+
+def _tables_named(folder: Path, side: str, numbers: range) -> None:
+    put(folder / f"{side}.csv", rows(numbers))
+    for k in numbers:
+        put(folder / f"{k}.png", picture(k))
+
+
+def _parquet_named(folder: Path, side: str, numbers: range) -> None:
+    put(folder / "data" / "x", b"")
+    values = [
+        {"id": k, "image": {"bytes": picture(k), "path": None}, "text": f"caption {k}"} for k in numbers
+    ]
+    pl.DataFrame(values).write_parquet(folder / "data" / f"{side}-00000-of-00001.parquet")
+
+
+def _shards_inside(folder: Path, side: str, numbers: range) -> None:
+    files = {
+        f"{k}.{s}": picture(k) if s == "png" else f"caption {k}".encode()
+        for k in numbers
+        for s in ("png", "txt")
+    }
+    tar(folder / side / "000.tar", files)
+
+
+def _shards_named(folder: Path, side: str, numbers: range) -> None:
+    files = {
+        f"{k}.{s}": picture(k) if s == "png" else f"caption {k}".encode()
+        for k in numbers
+        for s in ("png", "txt")
+    }
+    tar(folder / f"{side}-000.tar", files)
+
+
+WAYS = [_texts_beside, _table_inside, _tables_named, _parquet_named, _shards_inside, _shards_named]
+
+
+@pytest.mark.parametrize("write", WAYS)
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "val", "TEST")])
+def test_what_is_called_after_a_split_is_one(tmp_path: Path, write: object, names: tuple[str, ...]) -> None:
+    for k, side in enumerate(names):
+        write(tmp_path / "it", side, range(40 * k, 40 * (k + 1)))  # type: ignore[operator]
+    data = Pairs(tmp_path / "it", 8)
+    sides = {"validation": data.splits.validation, "test": data.splits.test}
+    said = {side: {data.captions(r)[0] for r in rows["held out"].tolist()} for side, rows in sides.items()}
+    last = 40 * (len(names) - 1)
+    assert said["test"] == {f"caption {k}" for k in range(last, last + 40)}
+    if len(names) == 3:
+        assert said["validation"] == {f"caption {k}" for k in range(40, 80)}
+    training = {data.captions(row)[0] for row in data.splits.train.tolist()}
+    assert training == {f"caption {k}" for k in range(last)} - said["validation"]
+    assert len(set(data.ids)) == len(data)
+
+
+def test_rows_that_each_part_counts_anew_are_told_apart(tmp_path: Path) -> None:
+    for side in ("train", "test"):
+        put(
+            tmp_path / f"{side}.csv",
+            "id,file_name,text\n" + "".join(f"{k},{k}.png,{side} {k}\n" for k in range(30)),
+        )
+    for k in range(30):
+        put(tmp_path / f"{k}.png", picture(k))
+    data = Pairs(tmp_path, 8)
+    assert len(set(data.ids)) == 60
+    assert {data.key(0), data.key(30)} == {"test/0", "train/0"}
+    assert data.leaked["picture"].sum() > 0
+
+
+def test_a_folder_of_one_split_that_says_another_inside_is_refused(tmp_path: Path) -> None:
+    for side in ("train", "test"):
+        put(tmp_path / side / "metadata.csv", "file_name,text,split\n0.png,a,train\n")
+        put(tmp_path / side / "0.png", picture(0))
+    with pytest.raises(ValueError, match=r"test/metadata\.csv, row 1: split 'train', but .*test is of test$"):
+        records(tmp_path)
+
+
+def test_train_alone_is_divided(tmp_path: Path) -> None:
+    for k in range(60):
+        pair(tmp_path / "train", k)
+    data = Pairs(tmp_path, 8)
+    assert len(data.splits.test["held out"]) >= 2
+    assert "made here" in data.findings()["splits"]
+
+
+def test_what_lies_beside_is_listed(tmp_path: Path) -> None:
+    for k in range(3):
+        pair(tmp_path, k)
+    for name in ("drawing.svg", "song.ogg", "alone.png", "note.txt", ".hidden.png"):
+        put(tmp_path / name, "x")
+    found, ledger = records(tmp_path)
+    assert len(found) == 3
+    assert [(kind, reason, Path(file).name) for kind, reason, file, _ in ledger.rows()] == [
+        ("passed over", "picture without a caption", "alone.png"),
+        ("passed over", ".svg file", "drawing.svg"),
+        ("passed over", "text without a picture", "note.txt"),
+        ("passed over", ".ogg file", "song.ogg"),
+    ]
+
+
+def test_what_lies_beside_splits_is_listed(tmp_path: Path) -> None:
+    for side in ("train", "test", "extra"):
+        pair(tmp_path / side, 0)
+    found, ledger = records(tmp_path)
+    assert [record.split for record in found] == ["test", "train"]
+    assert ledger.rows() == [("passed over", "beside what is read", str(tmp_path / "extra"), "")]
+
+
+def test_pictures_alone_are_refused_and_counted(tmp_path: Path) -> None:
+    put(tmp_path / "cat" / "1.jpg", picture(1))
+    with pytest.raises(
+        ValueError, match=r"a \.txt caption beside each, .*; the 1 picture\(s\) there have none$"
+    ):
+        records(tmp_path)
+
+
+def test_the_folder_of_a_kind_is_a_label(tmp_path: Path) -> None:
+    for k in range(6):
+        pair(tmp_path / ("cat" if k % 2 else "dog") / "more", k)
+    found, _ = records(tmp_path)
+    assert [record.labels for record in found] == [{"folder": "cat"}] * 3 + [{"folder": "dog"}] * 3
+    pair(tmp_path, 7)
+    assert [record.labels for record in records(tmp_path)[0]] == [{}] * 7
+
+
+def test_translations_are_no_captions(tmp_path: Path) -> None:
+    pair(tmp_path, 0, "A heart.\nde.utf8=Ein Herz.\npt_BR.utf8=Um.\nsr@latin.utf8=Srce.\nAnother line\n")
+    pair(tmp_path, 1, "x = y.utf8")
+    found, ledger = records(tmp_path)
+    assert [record.captions for record in found] == [("A heart.", "Another line"), ("x = y.utf8",)]
+    assert ledger.select("kind", "reason").rows() == [("passed over", "translations")]
+
+
+def test_texts_of_other_encodings_and_empty_ones(tmp_path: Path) -> None:
+    pair(tmp_path, 0, "caf\xe9".encode("latin-1"))
+    pair(tmp_path, 1, "caf\xe9".encode("utf-16"))
+    pair(tmp_path, 2, " \n")
+    found, ledger = records(tmp_path)
+    assert [record.captions for record in found] == [("café",), ("café",)]
+    assert ledger.select("kind", "reason").rows() == [
+        ("guessed", "not UTF-8, read as Windows-1252"),
+        ("lost", "empty caption"),
+    ]
+
+
+def test_a_shard_keeps_what_is_whole_and_lists_the_rest(tmp_path: Path) -> None:
+    files = {}
+    for k in range(20):
+        files |= {f"{k}.png": picture(k), f"{k}.txt": f"caf\xe9 {k}".encode("latin-1" if k == 3 else "utf-8")}
+    files |= {"alone.txt": b"no picture", "20.png": picture(20), "21.png": picture(21), "21.json": b"{"}
+    path = tar(tmp_path / "it" / "000.tar", files)
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("22.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "0.png"
+        archive.addfile(link)
+    found, ledger = records(tmp_path / "it")
+    assert [record.captions[0] for record in found] == [f"café {k}" for k in range(20)]
+    assert ledger.select("kind", "reason", "row").rows() == [
+        ("passed over", "link or device in a shard", "22.png"),
+        ("guessed", "not UTF-8, read as Windows-1252", "3.txt"),
+        ("passed over", "no picture in an example", "alone"),
+        ("lost", "no caption", "20"),
+        ("lost", "broken JSON", "21.json"),
+    ]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.503, 0.9, 0.999])
+def test_a_shard_that_is_cut_keeps_what_came_before(tmp_path: Path, share: float) -> None:
+    files = {}
+    for k in range(30):
+        files |= {f"{k}.json": json.dumps({"text": f"caption {k}"}).encode(), f"{k}.png": picture(k)}
+    path = tar(tmp_path / "000.tar", files)
+    whole = path.read_bytes().rstrip(b"\0")
+    path.write_bytes(whole[: int(len(whole) * share)])
+    found, ledger = records(path)
+    assert abs(len(found) - 30 * share) <= 1
+    assert [record.captions[0] for record in found] == [f"caption {k}" for k in range(len(found))]
+    assert all(found[k].picture.read_bytes() == picture(k) for k in range(len(found)))
+    assert ledger["reason"].to_list() in (["shard cut short or damaged"], ["shard without an end mark"])
+
+
+def test_a_shard_that_is_damaged_in_its_midst(tmp_path: Path) -> None:
+    files = {f"{k}.{s}": picture(k) if s == "png" else b"a text" for k in range(30) for s in ("png", "txt")}
+    path = tar(tmp_path / "000.tar", files)
+    with tarfile.open(path) as archive:
+        header = archive.getmember("20.png").offset
+    content = bytearray(path.read_bytes())
+    content[header : header + 100] = b"?" * 100
+    path.write_bytes(bytes(content))
+    found, ledger = records(path)
+    assert len(found) == 20
+    assert ledger.select("kind", "reason").rows() == [("lost", "shard cut short or damaged")]

@@ -1,0 +1,280 @@
+"""Tables as people have them: encodings, separators, pictures inside, ids of any kind, one line for what is wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from counterpoint.data.pairs import Pairs
+from counterpoint.data.sources import Ledger, Records, read
+
+
+def picture(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Forty pictures, ``0.png`` to ``39.png``."""
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "it").mkdir()
+    for k in range(40):
+        (tmp_path / "it" / f"{k}.png").write_bytes(picture(k))
+    return tmp_path / "it"
+
+
+def written(folder: Path, text: str, name: str = "t.csv", encoding: str = "utf-8") -> Path:
+    (folder / name).write_bytes(text.encode(encoding))
+    return folder / name
+
+
+def records(path: Path) -> tuple[Records, pl.DataFrame]:
+    ledger = Ledger()
+    return read(path, ledger), ledger.frame
+
+
+ROWS = "".join(f"{k}.png,caption {k} é\n" for k in range(5))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_encodings_and_separators(folder: Path, encoding: str, separator: str) -> None:
+    text = ("file_name,text\n" + ROWS).replace(",", separator).replace("\n", "\r\n")
+    found, ledger = records(written(folder, text, encoding=encoding))
+    assert [record.captions for record in found] == [(f"caption {k} é",) for k in range(5)]
+    assert [record.key for record in found] == [f"{k}.png" for k in range(5)]
+    guessed = [("guessed", "not UTF-8, read as Windows-1252")] if encoding == "cp1252" else []
+    assert ledger.select("kind", "reason").rows() == guessed
+
+
+def test_jsonl_in_latin_1_and_with_values_of_every_kind(folder: Path) -> None:
+    lines = [
+        {"file_name": "0.png", "text": "café", "id": 7, "level": 1, "good": True},
+        {"file_name": "./1.png", "text": ["one", " ", "two "], "id": 8.0, "level": 2.0, "good": False},
+        {"text": 3, "file_name": "2.png", "id": "9", "extra": [1]},
+    ]
+    text = "\n\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    found, _ = records(written(folder, text, "t.jsonl", "latin-1"))
+    assert [r.captions for r in found] == [("café",), ("one", "two"), ("3",)]
+    assert [r.id for r in found] == ["7", "8", "9"]
+    assert [dict(r.labels) for r in found] == [
+        {"level": "1", "good": "true"},
+        {"level": "2", "good": "false"},
+        {},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "t.csv",
+            'file_name,text\n0.png,a\n1.png,"b\n2.png,c\n3.png,d\n',
+            r"t\.csv cannot be read as \.csv: line 3: a quote is opened here and never closed$",
+        ),
+        (
+            "t.csv",
+            'file_name,text\n0.png,a\n1.png,"b\n2.png,c\n3.png,d"\n',
+            "line 3: a quote is opened here and only closed in another row$",
+        ),
+        (
+            "t.csv",
+            "file_name,text\n0.png,a\n1.png,b, and c\n",
+            "line 3: 3 fields, where the header names 2: put a text that holds ',' in quotes$",
+        ),
+        (
+            "t.csv",
+            "name,words\n0.png,a\n",
+            r"no column for the picture; expected one of file_name, .*, found \['name', 'words'\]",
+        ),
+        (
+            "t.csv",
+            "file_name,text,split\n0.png,a,train\n0.png,b,test\n",
+            r"0\.png is in train in row 1 and in test in row 2$",
+        ),
+        ("t.csv", "\0\0\xff\xfe\0", r"t\.csv is no text: save it as UTF-8"),
+        (
+            "t.jsonl",
+            '{"file_name": "0.png", "text": "a"}\n{"file_name": "1.png"\n',
+            r"t\.jsonl cannot be read as \.jsonl: line 2: ",
+        ),
+        ("t.jsonl", '[{"file_name": "0.png", "text": "a"}]\n', "line 1: expected an object like"),
+        (
+            "t.jsonl",
+            '{"file_name": "0.png", "text": {"en": "a", "de": "b"}}\n',
+            "line 1: text holds an object with en, de; expected a text or a list of texts$",
+        ),
+        (
+            "t.jsonl",
+            '{"file_name": 3, "text": "a"}\n',
+            "line 1: file_name is the int 3; expected the path of a picture$",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_line_with_its_place(folder: Path, name: str, text: str, message: str) -> None:
+    path = written(folder, text, name, "latin-1" if "\xff" in text else "utf-8")
+    with pytest.raises(ValueError, match=message) as caught:
+        records(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_quote_within_a_text_and_texts_of_several_lines(folder: Path) -> None:
+    text = 'file_name,text\n0.png,5" nails\n1.png,"roses, red\nviolets, ""blue"""\n\n2.png,c,\n'
+    found, _ = records(written(folder, text))
+    assert [r.captions[0] for r in found] == ['5" nails', 'roses, red\nviolets, "blue"', "c"]
+
+
+def test_what_cannot_be_used_is_in_the_ledger_with_its_row(folder: Path) -> None:
+    text = "file_name,text\n0.png,a\n,b\n1.png, \ngone.png,c\n2\0.png,d\n3.png,e\n"
+    found, ledger = records(written(folder, text))
+    assert [r.key for r in found] == ["0.png", "3.png"]
+    assert ledger.select("kind", "reason", "row").rows() == [
+        ("lost", "no picture named", "2"),
+        ("lost", "empty caption", "3"),
+        ("lost", "NUL in a name", "5"),
+        ("lost", "no such file", "4"),
+    ]
+
+
+def test_captions_of_one_picture_are_joined_in_order(folder: Path) -> None:
+    text = "file_name,text\n" + "".join(f"{k % 3}.png,caption {k}\n" for k in range(9))
+    found, _ = records(written(folder, text))
+    assert [r.captions for r in found] == [tuple(f"caption {k + j}" for j in (0, 3, 6)) for k in range(3)]
+
+
+def test_pictures_within_parquet_as_datasets_writes_them(folder: Path) -> None:
+    rows = [
+        {
+            "image": {"bytes": picture(k), "path": f"{k}.jpg"},
+            "text": f"caption {k}",
+            "captions": ["x"],
+            "kind": k % 2,
+        }
+        for k in range(40)
+    ]
+    path = folder / "train-00000-of-00001.parquet"
+    pl.DataFrame(rows).write_parquet(path, row_group_size=7)
+    data = Pairs(path, 8)
+    assert data.key(3) == "3.jpg"
+    assert [data.captions(k) for k in range(40)] == [(f"caption {k}",) for k in range(40)]
+    beside = Pairs(written(folder, "file_name,text\n" + "".join(f"{k}.png,x {k}\n" for k in range(40))), 8)
+    assert (data.images(np.arange(40)) == beside.images(np.arange(40))).all()
+    assert data.labels["kind"].names == ("0", "1")
+
+
+def test_a_broken_picture_within_parquet_is_named_and_its_bytes_are_not(folder: Path) -> None:
+    rows = [{"image": picture(k) if k < 39 else b"\x89PNG broken", "text": f"caption {k}"} for k in range(40)]
+    path = folder / "t.parquet"
+    pl.DataFrame(rows).write_parquet(path)
+    data = Pairs(path, 8)
+    assert len(data) == 39
+    line = data.findings()["lost: broken picture"]
+    assert line.startswith(f"1: {path}, row 40: ")
+    assert len(line) < 300
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            {"text": [{"en": "a", "de": "b"}]},
+            r"the column text holds Struct.*; expected texts or lists of texts",
+        ),
+        (
+            {"text": ["a"], "image": [["x"]]},
+            r"the column image holds List\(String\); expected paths of pictures, or",
+        ),
+    ],
+)
+def test_parquet_columns_that_hold_something_else(
+    folder: Path, column: dict[str, list[object]], message: str
+) -> None:
+    pl.DataFrame({"image": ["0.png"]} | column).write_parquet(folder / "t.parquet")
+    with pytest.raises(ValueError, match=message):
+        records(folder / "t.parquet")
+
+
+def table(folder: Path, **columns: list[object]) -> Pairs:
+    rows = {
+        "file_name": [f"{k}.png" for k in range(40)],
+        "text": [f"caption {k}" for k in range(40)],
+    } | columns
+    pl.DataFrame(rows).write_parquet(folder / "t.parquet")
+    return Pairs(folder / "t.parquet", 8)
+
+
+def test_ids_of_every_kind(folder: Path) -> None:
+    assert list(table(folder, id=[float(10 * k) for k in range(40)]).ids[:3]) == [0, 10, 20]
+    texts = table(folder, id=[f"case {k}" for k in range(40)])
+    assert (texts.key(2), len(set(texts.ids))) == ("case 2", 40)
+    again = table(folder, id=[f"case {39 - k}" for k in range(40)])
+    assert list(again.ids) == list(texts.ids[::-1])
+    padded = table(folder, id=[f"{k:03d}" for k in range(40)])
+    assert padded.key(7) == "007"
+    large = table(folder, id=[str(2**64 + k) for k in range(40)])
+    assert large.key(1) == str(2**64 + 1)
+    assert large.ids.min() >= 0
+    assert list(table(folder).ids) == list(range(40))
+    assert table(folder).key(4) == "4.png"
+
+
+def test_whole_numbers_are_labels_and_what_is_none_is_told(folder: Path) -> None:
+    data = table(
+        folder,
+        digit=[k % 10 for k in range(40)],
+        level=[float(k % 3) for k in range(40)],
+        indoors=[k % 2 == 0 for k in range(40)],
+        width=[640] * 40,
+        score=[k / 7 for k in range(40)],
+    )
+    assert data.labels["digit"].names == tuple(map(str, range(10)))
+    assert list(data.labels["digit"].values[:12]) == [*range(10), 0, 1]
+    assert data.labels["level"].names == ("0", "1", "2")
+    assert data.labels["indoors"].names == ("false", "true")
+    assert data.findings()["columns that are no labels"] == (
+        "score (numbers that are not whole), width (1 value); a label has 2 to 200 values"
+    )
+
+
+def test_numbers_are_classes_in_their_order(folder: Path) -> None:
+    rows = "".join(f"{k}.png,caption {k},{k % 12}\n" for k in range(40))
+    data = Pairs(written(folder, "file_name,text,month\n" + rows), 8)
+    assert data.labels["month"].names == tuple(map(str, range(12)))
+
+
+def test_folders_of_splits_within_a_table(folder: Path) -> None:
+    for side in ("train", "test"):
+        (folder / side).mkdir()
+    names = [f"{'test' if k % 4 == 0 else 'train'}/{k}.png" for k in range(40)]
+    for k, name in enumerate(names):
+        (folder / name).write_bytes(picture(k))
+    rows = "".join(f"{name},caption {k}\n" for k, name in enumerate(names))
+    data = Pairs(written(folder, "file_name,text\n" + rows, "metadata.csv").parent, 8)
+    assert list(data.splits.test["held out"]) == list(range(0, 40, 4))
+
+
+def test_one_tolerance_for_whatever_is_lost(folder: Path) -> None:
+    (folder / "5.png").write_bytes(b"broken")
+    rows = "".join(f"{k}.png,{'' if k == 6 else f'caption {k}'}\n" for k in range(40))
+    path = written(folder, "file_name,text\n" + rows)
+    with pytest.raises(
+        ValueError, match=r"2 of 40 examples cannot be used: 1 × empty caption .*; 1 × broken picture"
+    ):
+        Pairs(path, 8)
+    data = Pairs(path, 8, tolerance=0.05)
+    assert len(data) == 38
+    ledger = pl.read_csv(data.findings()["all that was left out"])
+    assert ledger["reason"].to_list() == ["empty caption", "broken picture"]
+    written(folder, "file_name,text\n" + rows.replace("6.png,", "6.png,mended").replace("5.png", "4.png"))
+    mended = Pairs(path, 8)
+    assert mended.findings()["left out"] == "none"
