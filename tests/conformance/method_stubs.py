@@ -60,6 +60,9 @@ class Words:
         longest = max(map(len, ids), default=0)
         return torch.tensor([i + [0] * (longest - len(i)) for i in ids])
 
+    def too_long(self, captions: Sequence[str]) -> Tensor:
+        return torch.tensor([len(caption.split()) >= self.context for caption in captions])
+
 
 class StubImage(ImageTower):
     """A linear layer on the pixels."""

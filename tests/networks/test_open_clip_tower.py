@@ -191,3 +191,9 @@ def test_names() -> None:
         build_towers(Towers(image="open_clip:ViT-B-32@openia"), ["a"], 0)
     with pytest.raises(ValueError, match=r"no file or folder .*w\.pt"):
         build_towers(Towers(image="open_clip:ViT-B-32@/nowhere/w.pt"), ["a"], 0)
+
+
+def test_captions_that_the_context_cuts(saved: tuple[Path, torch.nn.Module]) -> None:
+    tokenizer = build_towers(Towers(text=spec(saved[0])), [], 0)[1].tokenizer
+    fits, cut = "a" + " red" * 9, "a" + " red" * 10  # ten and eleven words, and a begin and an end token
+    assert tokenizer.too_long([*CAPTIONS, fits, cut]).tolist() == [False, True, False, False, True]

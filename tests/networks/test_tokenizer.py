@@ -99,3 +99,9 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text('{"model": ')
     with pytest.raises(ValueError, match="not a tokenizer file"):
         BytePairTokenizer.load(tmp_path / "broken.json")
+
+
+def test_captions_that_the_context_cuts() -> None:
+    tokenizer = BytePairTokenizer.train(["red"] * 9, 300, 5)
+    assert [len(row) for row in tokenizer(["red red red"])] == [5]
+    assert tokenizer.too_long(["red", "red red red", "red red red red"]).tolist() == [False, False, True]

@@ -251,3 +251,14 @@ def test_a_context_longer_than_the_models(tmp_path: Path) -> None:
 def test_nearest_kind() -> None:
     with pytest.raises(UnknownName, match="did you mean 'distilbert'"):
         tower("transformers:distillbert")
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+def test_captions_that_the_context_cuts(tmp_path: Path, kind: str) -> None:
+    save(tmp_path, kind)
+    caption = "a red car on a blue road"
+    whole = tower(f"transformers:{kind}@{tmp_path}", context=32).tokenizer
+    length = whole([caption]).shape[1]
+    for context, cut in ((length, False), (length - 1, True)):
+        tokenizer = tower(f"transformers:{kind}@{tmp_path}", context=context).tokenizer
+        assert tokenizer.too_long(["a", caption]).tolist() == [False, cut]

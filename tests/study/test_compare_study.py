@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,7 @@ import yaml
 
 import counterpoint as cp
 from counterpoint.recipes import Recipe, override
-from counterpoint.study.cost import ArmCost, steps_under
-from counterpoint.study.design import ArmPlan, Design, OtherStudy
+from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudy
 from counterpoint.study.execute import Event, Job
 from counterpoint.study.study import DryRun, again, compare, default_folder, run_folder
 from counterpoint.study.tuning import TUNING_SEED, trials
@@ -196,22 +195,14 @@ def test_every_arm_failed(quick: dict[str, Any], tmp_path: Path) -> None:
 def test_a_dry_run_tells_the_cost_and_writes_nothing(quick: dict[str, Any]) -> None:
     told: dict[str, ArmCost] = {}
 
-    def on_cost(design: Design, costs: Any, steps: Any) -> bool:
-        told.update(costs)
+    def on_cost(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
+        told.update({arm: plan.cost for arm, plan in plans.items() if plan.cost is not None})
         return False
 
     with pytest.raises(DryRun):
         compare("clip", "slip", seeds=1, on_cost=on_cost, **quick)
     assert told["slip"].image_passes == 3 * told["clip"].image_passes == 3
     assert not quick["folder"].exists()
-
-
-def test_what_each_budget_makes_equal(recipe: Recipe) -> None:
-    costs = {"clip": ArmCost(0.1, 1, 1, 0, 0), "slip": ArmCost(0.25, 3, 1, 0, 0)}
-    design = Design(("clip", "slip"), recipe=override(recipe, {"steps": 300}))
-    assert steps_under(design, costs) == {"clip": 300, "slip": 300}
-    assert steps_under(replace(design, budget="images"), costs) == {"clip": 300, "slip": 100}
-    assert steps_under(replace(design, budget="time"), costs) == {"clip": 300, "slip": 120}
 
 
 def test_every_arm_gets_the_same_trials_and_the_study_uses_the_best(quick: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from .arguments import parse, value_of
 from .terminal import Terminal
 
 if TYPE_CHECKING:
-    from ..study.cost import ArmCost
+    from ..study.design import ArmPlan
     from ..study.presets import Preset
 
 
@@ -58,11 +58,14 @@ def main(arguments: Sequence[str]) -> int:
     console = Terminal(stderr=given.json)
     with console.status("loading torch"):
         from ..data import load as load_data
+        from ..study.cost import remarks
         from ..study.study import DryRun, conduct
     from .progress import StudyProgress
 
-    def on_cost(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str, int]) -> bool:
-        console.print(cost_table(design, costs, steps))
+    def on_cost(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
+        console.print(cost_table(design, plans))
+        for line in remarks(design, plans):
+            console.print(f"! {line}", style="yellow", soft_wrap=True)
         return not given.dry_run
 
     image_size = design.recipe.towers.image_size
@@ -106,14 +109,15 @@ def show_data_report(console: Any, source: str, image_size: int) -> None:
         console.print(f"{title}: {line}", soft_wrap=True)
 
 
-def cost_table(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str, int]) -> Any:
+def cost_table(design: Design, plans: Mapping[str, ArmPlan]) -> Any:
     """What the study will cost: measured seconds per step, times what is to be done."""
     from rich.table import Table
 
     seeds, trials = len(design.seeds), design.tune
-    total = sum(costs[arm].seconds_per_step * steps[arm] for arm in costs) * (seeds + trials)
+    priced = {arm: (plan.steps, plan.cost) for arm, plan in plans.items() if plan.cost is not None}
+    total = sum(cost.seconds_per_step * steps for steps, cost in priced.values()) * (seeds + trials)
     table = Table(
-        title=f"{len(costs)} arms × {seeds} seeds on {design.data}: about {total / 60:.1f} min of training"
+        title=f"{len(plans)} arms × {seeds} seeds on {design.data}: about {total / 60:.1f} min of training"
         + (f" ({trials} tuning trials per arm included)" if trials else ""),
         title_justify="left",
         caption=f"budget: equal {design.budget}; measured on this machine over a few steps; evaluation comes on top",
@@ -129,14 +133,13 @@ def cost_table(design: Design, costs: Mapping[str, ArmCost], steps: Mapping[str,
         "peak memory",
     ):
         table.add_column(heading, justify="left" if heading == "arm" else "right")
-    for arm, cost in costs.items():
-        passes = cost.image_passes * steps[arm] * design.recipe.batch_size
+    for arm, (steps, cost) in priced.items():
         table.add_row(
             arm,
-            f"{steps[arm]:,}",
-            f"{cost.seconds_per_step * steps[arm]:.0f}",
-            f"{cost.image_passes} × {design.recipe.batch_size}",
-            f"{passes:,}",
+            f"{steps:,}",
+            f"{cost.seconds_per_step * steps:.0f}",
+            f"{cost.image_passes} × {cost.batch_size}",
+            f"{cost.image_passes * steps * cost.batch_size:,}",
             f"{cost.parameters / 1e6:.1f} M",
             f"{cost.peak_memory_bytes / 2**30:.1f} GB",
         )

@@ -49,7 +49,9 @@ class StudyProgress:
         if self.whole is not None:
             self.bars.remove_task(self.whole)
         self.jobs, self.running, self.steps, self.ended = jobs, {}, {}, 0
-        self.whole = self.bars.add_task(title, total=sum(job.what.recipe.steps for job in jobs), note="steps")
+        self.whole = self.bars.add_task(
+            title, total=sum(job.what.recipe.total_steps for job in jobs), note="steps"
+        )
 
     def __call__(self, event: Event) -> None:
         job = self.jobs[event.job]
@@ -70,7 +72,7 @@ class StudyProgress:
 
     def _end(self, index: int, job: Job, state: training.RunState) -> None:
         self.ended += 1
-        self.steps[index] = job.what.recipe.steps
+        self.steps[index] = job.what.recipe.total_steps
         if index in self.running:
             self.bars.remove_task(self.running.pop(index))
         outcome = "done" if state.status == "finished" else f"FAILED: {state.reason.split(';')[0]}"

@@ -61,9 +61,10 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=given.json)
     with console.status("loading torch"):
+        from ..data import load
         from ..study.execute import Job, execute
-        from ..training.distributed import joined
-        from ..training.run import OtherRun, Run
+        from ..training.distributed import first_alone, joined
+        from ..training.run import OtherRun, Run, with_steps
     from .compare import show_data_report
     from .progress import StudyProgress
 
@@ -74,11 +75,13 @@ def main(arguments: Sequence[str]) -> int:
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
         )
     what = Run(given.method, given.data, given.recipe, given.seed)
-    job = Job(what, folder, given.tasks or None)
     with joined() as ranks:
         console.quiet = ranks.rank > 0
         show_data_report(console, given.data, given.recipe.towers.image_size)
+        with first_alone():
+            what = with_steps(what, load(given.data, given.recipe.towers.image_size))
         show_memory(console, what)
+        job = Job(what, folder, given.tasks or None)
         with StudyProgress(console) as progress:
             progress.begin("training", [job])
             (state,) = execute([job], listen=progress)
@@ -101,17 +104,21 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def show_memory(console: Terminal, run: Run) -> None:
-    """What a step will hold, and the largest batch that would fit."""
+    """Print what a step will hold, the largest batch that would fit, and whether captions are cut."""
     import torch
 
     from ..data import load
+    from ..study.cost import cut_captions, words_of_cut
     from ..training.distributed import first_alone
     from ..training.memory import available, measure
     from ..training.run import start
 
     recipe = run.recipe
     with first_alone():
-        method, loader = start(run, load(run.data, recipe.towers.image_size))
+        data = load(run.data, recipe.towers.image_size)
+        method, loader = start(run, data)
+    for line in words_of_cut({run.arm: cut_captions(method, data)}):
+        console.print(f"! {line}", style="yellow", soft_wrap=True)
     report, ranks = measure(method, loader, recipe.microbatch), loader.world
     parts = report.at(-(-loader.batch_size // ranks), recipe.microbatch)
     held = ", ".join(f"{name} {_size(count)}" for name, count in parts.items())

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, Protocol, Self, runtime_checkable
 
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
@@ -31,6 +31,10 @@ class Tokenizer(Protocol):
 
     def __call__(self, captions: Sequence[str]) -> Int[Tensor, "B L"]:
         """Token ids, padded on the right; a caption that is too long is cut and still ends in ``end``."""
+        ...
+
+    def too_long(self, captions: Sequence[str]) -> Bool[Tensor, " B"]:
+        """Say of each caption whether ``context`` cuts it."""
         ...
 
 

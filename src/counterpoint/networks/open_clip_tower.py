@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
@@ -42,6 +42,11 @@ class OpenClipTokenizer:
             return torch.zeros(0, self.context, dtype=torch.long)
         ids: Tensor = self._tokenizer(list(captions)).long()
         return ids
+
+    def too_long(self, captions: Sequence[str]) -> Bool[Tensor, " B"]:
+        """Say of each caption whether ``context`` cuts it: with one place more its end stands elsewhere."""
+        one_more: Tensor = self._tokenizer(list(captions), context_length=self.context + 1).long()
+        return (one_more[:, :-1] != self(captions)).any(1)
 
 
 class OpenClipImage(ImageTower):

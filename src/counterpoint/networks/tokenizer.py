@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -76,6 +76,10 @@ class BytePairTokenizer:
             return torch.zeros(0, self.context, dtype=torch.long)
         self._backend.encode_special_tokens = True  # not kept by pickle or the file, hence set here
         return torch.tensor([e.ids for e in self._backend.encode_batch(list(captions))], dtype=torch.long)
+
+    def too_long(self, captions: Sequence[str]) -> Bool[Tensor, " B"]:
+        """Say of each caption whether ``context`` cuts it."""
+        return torch.tensor([bool(e.overflowing) for e in self._backend.encode_batch(list(captions))])
 
     def decode(self, tokens: Int[Tensor, " L"]) -> str:
         """The text of one row of ids, without special tokens."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..registry import unknown
@@ -50,6 +50,11 @@ class TransformersTokenizer:
         rows = [r if e else [*r[: self.context - 1], self.end] for r, e in zip(rows, ended, strict=True)]
         longest = max(map(len, rows))
         return torch.tensor([r + [self._pad] * (longest - len(r)) for r in rows])
+
+    def too_long(self, captions: Sequence[str]) -> Bool[Tensor, " B"]:
+        """Say of each caption whether ``context`` cuts it."""
+        rows = self._tokenizer(list(captions), truncation=False, split_special_tokens=True)["input_ids"]
+        return torch.tensor([len(r) + (r[-1:] != [self.end]) > self.context for r in rows])
 
 
 class TransformersTower(TextTower):

@@ -85,6 +85,10 @@ class Augmentation(Section):
     label_smoothing: Fraction = 0.1
 
 
+LEAST_STEPS = 100
+"""Steps that follow from the data are never fewer: a warm-up and a learnt temperature need some."""
+
+
 class Recipe(Section):
     """Everything a training run needs besides the method, the data and the seed.
 
@@ -92,6 +96,9 @@ class Recipe(Section):
     weights and gradients stay float32, and under float16 the loss is scaled.
     With ``microbatch`` N > 0 encoders see N examples at a time (gradient caching): the same gradient in less
     memory, for one more forward pass.
+
+    A run has ``steps`` steps. Unless given, they follow the data: ``epochs`` of it, in which no arm of the comparison
+    passes more than ``most_passes`` pictures or texts through a tower. The number of steps is written into the run.
     """
 
     towers: Towers = Towers()
@@ -100,10 +107,47 @@ class Recipe(Section):
     augmentation: Augmentation = Augmentation()
     batch_size: Count = 256
     microbatch: Natural = 0
-    steps: Count = 400
+    steps: Count | None = None
+    epochs: Positive = 45
+    most_passes: Count | None = None
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     checkpoint_every: Count = 100
     log_every: Count = 10
     validate_every: Count = 100
     workers: Natural = 0
     threads: Natural = 0
+
+    @property
+    def total_steps(self) -> int:
+        """The number of steps.
+
+        Raises:
+            ValueError: where it follows the data and was not written in yet.
+        """
+        if self.steps is None:
+            raise ValueError(
+                "this recipe's steps follow the data: give steps, or take them from steps_for(...)"
+            )
+        return self.steps
+
+    def steps_for(self, rows: int, batch_size: int, passes: int) -> int:
+        """Return ``steps``, or those that follow the data: E ⌊N/B⌋, at most P / (B v), at least `LEAST_STEPS`.
+
+        E is ``epochs``, P ``most_passes``.
+
+        Args:
+            rows: N, the examples to train on.
+            batch_size: B, the examples of a step.
+            passes: v, the passes of an example through a tower at a step, of the arm that has most.
+
+        >>> Recipe(epochs=10).steps_for(rows=6400, batch_size=64, passes=1)
+        1000
+        >>> Recipe(epochs=10, most_passes=64_000).steps_for(rows=6400, batch_size=64, passes=3)
+        333
+        """
+        if self.steps is not None:
+            return self.steps
+        steps = round(self.epochs * (rows // batch_size))
+        if self.most_passes is not None:
+            steps = min(steps, self.most_passes // (batch_size * passes))
+        return max(steps, LEAST_STEPS)

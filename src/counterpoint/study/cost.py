@@ -1,71 +1,224 @@
-"""What a study will cost, measured on this machine before it starts."""
+"""What a study will cost, measured on this machine before it starts, and the steps that follow for each arm."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 
+import numpy as np
+
+from ..data.base import PairedData
 from ..data.source import load as load_data
+from ..methods.arm import Arm
+from ..methods.base import TwoTower
+from ..networks.base import Tokenizer
 from ..recipes import override
 from ..training.loop import fit
 from ..training.run import PeakMemory, Run, start
 from ..types import NonFiniteLoss
-from .design import Design
+from .design import ArmCost, ArmPlan, Budget, Design
 
-_WARM_UP, _TIMED = 2, 5
+_WARM_UP, _TIMED, _TURNS = 2, 4, 4
+_CAPTIONS = 10_000
+"""Captions that are looked at for their length."""
+
+Turn = Callable[[], Sequence[float]]
+"""Take a few steps and return the seconds of each."""
+Clock = Callable[[], float]
 
 
-@dataclass(frozen=True)
-class ArmCost:
-    """The cost of one arm's step, and what follows for a run.
+def measure(design: Design, arms: Sequence[str], clock: Clock = time.perf_counter) -> dict[str, ArmCost]:
+    """Train some arms of a study for a few steps, and see what a step of each costs.
 
-    Attributes:
-        seconds_per_step: measured over a few steps.
-        image_passes: passes of one example through an image tower per step (momentum copies counted).
-        text_passes: the same for text towers.
-        parameters: of the method, momentum copies included.
-        peak_memory_bytes: of the process while it trained those steps.
+    Under a budget of time all are timed in turns, which keeps the models of all in memory.
     """
-
-    seconds_per_step: float
-    image_passes: int
-    text_passes: int
-    parameters: int
-    peak_memory_bytes: int
-
-
-def measure(design: Design) -> dict[str, ArmCost]:
-    """Train every arm for a few steps and time them."""
-    return {arm: _measure(design, arm) for arm in design.arms}
-
-
-def _measure(design: Design, arm: str) -> ArmCost:
-    recipe = override(design.recipe, {"steps": _WARM_UP + _TIMED, "workers": 0})
     data = load_data(design.data, design.recipe.towers.image_size)
-    method, loader = start(Run(arm, design.data, recipe), data)
-    memory, ends = PeakMemory(), [time.perf_counter()]
-    with suppress(NonFiniteLoss):  # such an arm is an outcome of the study, not a reason to have none
-        fit(method, loader, recipe, on_step=lambda progress: ends.append(time.perf_counter()))
-    times = [b - a for a, b in zip(ends[_WARM_UP:], ends[_WARM_UP + 1 :], strict=False)]
-    passes = method.passes()
-    return ArmCost(
-        seconds_per_step=sorted(times)[len(times) // 2] if times else 0.0,
-        image_passes=passes.get("image", 0),
-        text_passes=passes.get("text", 0),
-        parameters=sum(p.numel() for p in method.parameters()),
-        peak_memory_bytes=memory.read(),
+    if design.budget != "time":
+        return {arm: cost for one in arms for arm, cost in _measured(design, [one], data, 0, clock).items()}
+    return _measured(design, arms, data, _TURNS, clock)
+
+
+def _measured(
+    design: Design, arms: Sequence[str], data: PairedData, turns: int, clock: Clock
+) -> dict[str, ArmCost]:
+    recipe = override(design.recipe, {"steps": _WARM_UP + _TIMED, "workers": 0})
+    runs = {arm: start(Run(arm, design.data, recipe), data) for arm in arms}
+    memory = PeakMemory()
+
+    def turn(arm: str) -> Sequence[float]:
+        ends = []
+        with suppress(NonFiniteLoss):  # such an arm is an outcome of the study, not a reason to have none
+            fit(*runs[arm], recipe, on_step=lambda progress: ends.append(clock()))
+        return [after - before for before, after in pairwise(ends[_WARM_UP - 1 :])]
+
+    seconds = in_turns({arm: lambda arm=arm: turn(arm) for arm in arms}, turns)  # type: ignore[misc] # arm is bound
+    costs = {}
+    for arm, (method, loader) in runs.items():
+        passes = method.passes()
+        costs[arm] = ArmCost(
+            seconds_per_step=seconds[arm],
+            image_passes=passes.get("image", 0),
+            text_passes=passes.get("text", 0),
+            parameters=sum(p.numel() for p in method.parameters()),
+            peak_memory_bytes=memory.read(),
+            batch_size=loader.batch_size,
+            cut_captions=cut_captions(method, data),
+        )
+    return costs
+
+
+def in_turns(arms: Mapping[str, Turn], turns: int) -> dict[str, float]:
+    """Return each arm's median seconds of a step, all arms timed in turns.
+
+    In a turn every arm takes a few steps, in the other order from turn to turn, so that a machine that becomes slower
+    or faster meanwhile does so for all. The turn before the first warms up and does not count; with 0 turns it is
+    the only one, and counts.
+
+    Args:
+        arms: an arm's name to a turn of it.
+        turns: how many.
+    """
+    rounds: dict[str, list[float]] = {arm: [] for arm in arms}
+    for number in range(turns + 1):
+        for arm in list(arms) if number % 2 else list(arms)[::-1]:
+            steps = arms[arm]()
+            if steps and (number or not turns):
+                rounds[arm].append(median(steps))
+    return {arm: median(found) if found else 0.0 for arm, found in rounds.items()}
+
+
+def plan_arms(
+    design: Design, known: Mapping[str, ArmPlan], rows: int, clock: Clock = time.perf_counter
+) -> dict[str, ArmPlan]:
+    """Return a plan for every arm: those that a study has already as they are, the others under the same budget.
+
+    All arms get the steps of the recipe; under another budget than steps, as many as cost what those of a reference
+    cost. In a new study that is the cheapest arm. An arm that joins later is measured beside one that was there, and
+    its steps follow from that one's.
+
+    Args:
+        design: the study.
+        known: plans that it has.
+        rows: how many examples there are to train on.
+        clock: seconds that have passed.
+    """
+    new = [arm for arm in design.arms if arm not in known]
+    if not new:
+        return {arm: known[arm] for arm in design.arms}
+    there = next((arm for arm in design.arms if arm in known), None)
+    beside = [there] if there is not None and design.budget != "steps" else []
+    costs = measure(design, [*beside, *new], clock)
+    if there is not None:
+        reference, steps = there, known[there].steps
+    else:
+        priced = [arm for arm in new if _price(costs[arm], design.budget)] or new
+        reference = min(priced, key=lambda arm: _price(costs[arm], design.budget))
+        of_all = design.budget == "steps"
+        passes = max(_passes(costs[arm]) for arm in (new if of_all else [reference]))
+        steps = design.recipe.steps_for(rows, costs[reference].batch_size, passes)
+    shares = steps_under(design.budget, costs, reference, steps)
+    searched = not design.tune
+    return {
+        arm: known.get(arm) or ArmPlan(shares[arm], cost=costs[arm], searched=searched) for arm in design.arms
+    }
+
+
+def steps_under(budget: Budget, costs: Mapping[str, ArmCost], reference: str, steps: int) -> dict[str, int]:
+    """Return every arm's number of steps: the same, or as many as cost what those of the reference cost.
+
+    An arm that could not be timed, as its loss was not finite, gets the steps of the reference.
+    """
+    if budget == "steps":
+        return dict.fromkeys(costs, steps)
+    price = _price(costs[reference], budget)
+    return {
+        arm: max(round(steps * price / (_price(cost, budget) or price or 1)), 1)
+        for arm, cost in costs.items()
+    }
+
+
+def _price(cost: ArmCost, budget: Budget) -> float:
+    """Return what a step costs in the currency of a budget."""
+    return {"steps": 1.0, "images": float(max(cost.image_passes, 1)), "time": cost.seconds_per_step}[budget]
+
+
+def _passes(cost: ArmCost) -> int:
+    return max(cost.image_passes, cost.text_passes, 1)
+
+
+def cut_captions(method: TwoTower, data: PairedData) -> float:
+    """Return the share of the training captions that the context of the text tower cuts."""
+    if "text" not in method.embeds:
+        return 0.0
+    return share_cut(
+        method.text_tower.tokenizer,
+        (caption for row in data.splits.train for caption in data.training_captions(int(row))),
     )
 
 
-def steps_under(design: Design, costs: Mapping[str, ArmCost]) -> dict[str, int]:
-    """Every arm's number of steps: the same, or as many as give it the image passes or the time of the cheapest arm."""
-    steps = design.recipe.steps
-    if design.budget == "steps":
-        return dict.fromkeys(costs, steps)
-    if design.budget == "images":
-        least = min(max(cost.image_passes, 1) for cost in costs.values())
-        return {arm: max(round(steps * least / max(c.image_passes, 1)), 1) for arm, c in costs.items()}
-    fastest = min(cost.seconds_per_step for cost in costs.values())
-    return {arm: max(round(steps * fastest / max(c.seconds_per_step, 1e-9)), 1) for arm, c in costs.items()}
+def share_cut(tokenizer: Tokenizer, captions: Iterable[str]) -> float:
+    """Return the share of captions that have more tokens than the tokenizer's context, of 10,000 at equal distances.
+
+    >>> from counterpoint.networks import BytePairTokenizer
+    >>> share_cut(BytePairTokenizer.train(["a b"], 300, context=4), ["a b", "a b a b"])
+    0.5
+    """
+    every = list(captions)
+    looked_at = every[:: max(len(every) // _CAPTIONS, 1)]
+    return float(np.mean(tokenizer.too_long(looked_at).numpy())) if looked_at else 0.0
+
+
+def remarks(design: Design, plans: Mapping[str, ArmPlan]) -> list[str]:
+    """Return what to know of the arms before the first step: their length, captions that are cut, random starts."""
+    costs = {arm: plan.cost for arm, plan in plans.items() if plan.cost is not None}
+    cut = words_of_cut({arm: cost.cut_captions for arm, cost in costs.items()})
+    return [*_length(design, plans, costs), *cut, *_random_starts(design, costs)]
+
+
+def _length(design: Design, plans: Mapping[str, ArmPlan], costs: Mapping[str, ArmCost]) -> list[str]:
+    """Return why the arms have the steps they have, where these follow the data and were kept short."""
+    recipe = design.recipe
+    if recipe.steps is not None or recipe.most_passes is None or not costs:
+        return []
+    rows = len(load_data(design.data, recipe.towers.image_size).splits.train)
+    arm, cost = next(iter(costs.items()))
+    steps, of_all = plans[arm].steps, round(recipe.epochs * (rows // cost.batch_size))
+    if steps >= of_all:
+        return []
+    return [
+        f"{steps:,} steps are {steps * cost.batch_size / rows:.1f} epochs of {rows:,} examples, not the recipe's "
+        f"{recipe.epochs:g} ({of_all:,} steps): a run makes at most most_passes={recipe.most_passes:,} passes "
+        f"through a tower; --steps {of_all} trains them all"
+    ]
+
+
+def words_of_cut(shares: Mapping[str, float]) -> list[str]:
+    """Return a line for each share of captions that some arms' contexts cut; half a percent goes without a word."""
+    arms: dict[float, list[str]] = {}
+    for arm, share in shares.items():
+        if share >= 0.005:
+            arms.setdefault(share, []).append(arm)
+    return [
+        f"{', '.join(names)}: {100 * share:.0f} % of the training captions have more tokens than the text tower's "
+        "context and lose their end; --towers.context makes the context longer"
+        for share, names in arms.items()
+    ]
+
+
+def _random_starts(design: Design, costs: Mapping[str, ArmCost]) -> list[str]:
+    """Return a line for each tower of another library that was named without weights."""
+    arms: dict[str, list[str]] = {}
+    for arm in costs:
+        parsed = Arm.parse(arm)
+        towers = design.recipe.towers.model_copy(update=dict(parsed.towers))
+        for name in dict.fromkeys(getattr(towers, modality) for modality in parsed.modalities):
+            if ":" in name and "@" not in name:
+                arms.setdefault(name, []).append(arm)
+    return [
+        f"{', '.join(names)}: {tower} has a random start, no pretrained one ({costs[names[0]].parameters / 1e6:,.1f} M "
+        f"parameters in {names[0]}); {tower}@FILE starts from weights"
+        for tower, names in arms.items()
+    ]

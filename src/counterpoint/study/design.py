@@ -38,12 +38,45 @@ class OtherStudy(ValueError):
 
 
 @dataclass(frozen=True)
+class ArmCost:
+    """The cost of one arm's step, measured before the study began.
+
+    Attributes:
+        seconds_per_step: the median of a few; 0 where the loss was not finite.
+        image_passes: passes of one example through an image tower per step (momentum copies counted).
+        text_passes: the same for text towers.
+        parameters: of the method, momentum copies included.
+        peak_memory_bytes: of the process while it trained those steps.
+        batch_size: examples of a step, at most those that there are.
+        cut_captions: the share of the training captions that the context of the text tower cuts.
+    """
+
+    seconds_per_step: float
+    image_passes: int
+    text_passes: int
+    parameters: int
+    peak_memory_bytes: int
+    batch_size: int
+    cut_captions: float = 0.0
+
+
+@dataclass(frozen=True)
 class ArmPlan:
-    """How one arm is run: its steps under the budget, and what tuning chose for it."""
+    """How one arm is run.
+
+    Attributes:
+        steps: under the budget.
+        changes: of the recipe, that the search chose.
+        options: of the arm, that the search chose.
+        cost: of a step; studies of earlier versions did not keep it.
+        searched: the search is over, or none was asked for.
+    """
 
     steps: int
     changes: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    cost: ArmCost | None = None
+    searched: bool = True
 
 
 def _recipe_of(value: object) -> object:

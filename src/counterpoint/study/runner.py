@@ -21,7 +21,7 @@ from ..recipes import Recipe
 from ..recipes import load as load_recipe
 from ..training.distributed import first_alone, joined
 from ..training.loop import Progress, fit
-from ..training.run import PeakMemory, Run, RunState, load, start
+from ..training.run import PeakMemory, Run, RunState, load, start, with_steps
 from ..types import NonFiniteLoss
 
 OnStep = Callable[[Progress], None]
@@ -84,7 +84,7 @@ def _run(
     memory = PeakMemory()
     earlier = RunState.read(folder)
     spent = earlier.seconds if earlier and latest_checkpoint(folder / "checkpoint") else 0.0
-    progress = [Progress(0, what.recipe.steps, float("nan"), 0.0, 0.0)]
+    progress = [Progress(0, what.recipe.total_steps, float("nan"), 0.0, 0.0)]
 
     def step_done(now: Progress) -> None:
         progress[0] = now
@@ -159,7 +159,8 @@ def train(
         NonFiniteLoss: if the loss stops being finite.
     """
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    state = run(Run(method, data, chosen, seed), Path(folder), tasks=tasks, on_step=on_step)
+    what = with_steps(Run(method, data, chosen, seed), load_data(data, chosen.towers.image_size))
+    state = run(what, Path(folder), tasks=tasks, on_step=on_step)
     if state.status == "failed":
         raise NonFiniteLoss(state.reason)
     return load(folder)

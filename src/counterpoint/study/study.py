@@ -16,16 +16,16 @@ from ..files import write_json
 from ..forms import validated
 from ..methods.arm import Arm
 from ..training.run import RunState
-from .cost import ArmCost, measure, steps_under
-from .design import ArmPlan, Design, DesignOptions, check_names
+from .cost import plan_arms
+from .design import ArmCost, ArmPlan, Design, DesignOptions, check_names, merge
 from .execute import Event, Job, execute
 from .runner import check_tasks
 from .summary import summarise
 from .tables import write_tables
 from .tuning import Trial, choose, trials
 
-OnCost: TypeAlias = Callable[[Design, Mapping[str, ArmCost], Mapping[str, int]], bool]
-"""Called with the design and every arm's cost and steps before a study starts; a False stops it there."""
+OnCost: TypeAlias = Callable[[Design, Mapping[str, ArmPlan]], bool]
+"""Called with the design and every arm's steps and cost before a study starts; a False stops it there."""
 
 
 @runtime_checkable
@@ -110,7 +110,7 @@ def compare(
             up to four on a CPU, where one thread a run is faster than several.
         diagnose: look inside the first finished run of every arm, and link the pages from the report.
         listener: told of every event.
-        on_cost: told what the study will cost before it starts; a False stops it there.
+        on_cost: told the steps of every arm and their cost before the study starts; a False stops it there.
         options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``: the fields of
             `counterpoint.study.Design`, which has their meanings and defaults. ``seeds`` says how many or which,
             ``recipe`` is a recipe, its name or its file.
@@ -142,23 +142,19 @@ def conduct(
     listener = listener or Silent()
     at_once = jobs if jobs is not None else default_jobs()
     plans_path = place / "plan.json"
-    known = _read_plans(plans_path) if Design.read(place, design.margin) is not None else {}
-    if on_cost is not None or any(arm not in known for arm in design.arms):
-        costs = measure(design)
-        steps = steps_under(design, costs)
-        if on_cost is not None and not on_cost(design, costs, steps):
-            raise DryRun
-    else:
-        steps = {}
+    there = Design.read(place, design.margin)
+    design = merge(design, there, place)
+    known = {} if there is None else _read_plans(plans_path)
+    plans = plan_arms(
+        design, known, len(load_data(design.data, design.recipe.towers.image_size).splits.train)
+    )
+    if on_cost is not None and not on_cost(design, plans):
+        raise DryRun
     design = design.claim(place)
-    plans = {
-        arm: known.get(arm) or ArmPlan(steps=steps[arm])
-        for arm in design.arms
-        if arm in known or arm in steps
-    }
-    if design.tune:
-        plans |= _tune(design, {a: p for a, p in plans.items() if a not in known}, place, at_once, listener)
-    write_json(plans_path, {arm: asdict(plan) for arm, plan in plans.items()})
+    _write_plans(plans_path, plans)
+    if to_search := {arm: plan for arm, plan in plans.items() if not plan.searched}:
+        plans |= _tune(design, to_search, place, at_once, listener)
+        _write_plans(plans_path, plans)
     work = [
         Job(design.run(arm, seed, plans[arm]), run_folder(place, arm, seed), design.tasks)
         for seed in design.seeds
@@ -235,7 +231,15 @@ def run_folder(place: Path, arm: str, seed: int) -> Path:
 def _read_plans(path: Path) -> dict[str, ArmPlan]:
     if not path.exists():
         return {}
-    return {arm: ArmPlan(**plan) for arm, plan in json.loads(path.read_text(encoding="utf-8")).items()}
+    plans = {}
+    for arm, plain in json.loads(path.read_text(encoding="utf-8")).items():
+        cost = plain.pop("cost", None)
+        plans[arm] = ArmPlan(**plain, cost=cost and ArmCost(**cost))
+    return plans
+
+
+def _write_plans(path: Path, plans: Mapping[str, ArmPlan]) -> None:
+    write_json(path, {arm: asdict(plan) for arm, plan in plans.items()})
 
 
 def _tune(
@@ -255,8 +259,11 @@ def _tune(
     listener.begin("tuning", work)
     execute(work, jobs, listener)
     return {
-        arm: choose(
-            search, [place / "tuning" / Arm.parse(arm).slug / f"trial-{k}" for k in range(len(search))]
+        arm: replace(
+            choose(
+                search, [place / "tuning" / Arm.parse(arm).slug / f"trial-{k}" for k in range(len(search))]
+            ),
+            searched=True,
         )
         for arm, search in searches.items()
     }

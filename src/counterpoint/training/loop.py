@@ -24,7 +24,7 @@ from ..types import Batch, Clock, Embeddings, NonFiniteLoss
 from . import caching
 from . import checkpoint as checkpoints
 from .distributed import agreed, average_gradients, device_of
-from .metrics import MetricLog
+from .metrics import MetricLog, learnt_scalars
 from .optim import adamw, learning_rate
 from .precision import Precision
 
@@ -54,7 +54,7 @@ def fit(
     on_step: Callable[[Progress], None] | None = None,
     accelerator: str = "auto",
 ) -> Method:
-    """Train a method for ``recipe.steps`` steps.
+    """Train a method for the recipe's steps.
 
     With a folder, it goes on from the folder's newest checkpoint if there is one (bit-exactly on CPU: the batch and
     the dropout of a step follow from the seed and the step), and writes ``metrics.parquet`` and ``checkpoint/``.
@@ -95,6 +95,8 @@ def fit(
         checkpoints.restore(saved, method, optimizer, precision.scaler)
         start = saved.step
         log.read(start)
+    if start == 0:
+        log.add(0, learnt_scalars(method))
     method.train()
     began, data_seconds = time.perf_counter(), 0.0
 
@@ -105,7 +107,7 @@ def fit(
 
     with stop_after_step() as stopped:
         waited = time.perf_counter()
-        for batch, clock in loader.batches(start, recipe.steps if trains else start):
+        for batch, clock in loader.batches(start, recipe.total_steps if trains else start):
             batch = batch.to(device)
             data_seconds += time.perf_counter() - waited
             # The step's own seed makes dropout a function of (seed, step), which is what makes resuming exact.
@@ -147,6 +149,7 @@ def fit(
             if done % recipe.log_every == 0 or done == clock.steps:
                 log.add(done, {"loss": value, "lr": rate, "seconds": seconds})
                 log.add(done, {f"loss/{name}": float(term.detach()) for name, term in losses.items()})
+                log.add(done, learnt_scalars(method))
             if first and validate is not None and (done % recipe.validate_every == 0 or done == clock.steps):
                 log.add(done, {f"validation/{k}": v for k, v in validate(method).items()})
                 method.train()

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from torch import nn
 
 from ..files import writing
 
+LEARNT = "learnt/"
+"""Before the name of a scalar that the run learns; its value at step 0 is its start."""
 _SCHEMA = {"step": pl.Int64, "name": pl.String, "value": pl.Float64}
 
 
@@ -57,3 +60,12 @@ class MetricLog:
         self.write()
         if self._board is not None:
             self._board.close()
+
+
+def learnt_scalars(module: nn.Module) -> dict[str, float]:
+    """Return the value of every scalar that is trained (a temperature, a bias), by ``learnt/`` and its name."""
+    return {
+        LEARNT + name: float(p.detach())
+        for name, p in module.named_parameters()
+        if p.requires_grad and not p.ndim
+    }

@@ -166,6 +166,19 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
     return method.eval()
 
 
+def with_steps(run: Run, data: PairedData) -> Run:
+    """Return the run with the number of steps that its recipe comes to on its data.
+
+    Where they follow the data the method is built, to know its passes of an example through a tower.
+    """
+    if run.recipe.steps is not None:
+        return run
+    method, loader = start(run, data)
+    passes = max(method.passes().values(), default=1)
+    steps = run.recipe.steps_for(len(data.splits.train), loader.batch_size, passes)
+    return replace(run, recipe=run.recipe.model_copy(update={"steps": steps}))
+
+
 def start(run: Run, data: PairedData, tokenizer_file: Path | None = None) -> tuple[TwoTower, Loader | Stream]:
     """The run's method at its start and its batches, with the tokenizer of an earlier start if there is one.
 
@@ -177,7 +190,10 @@ def start(run: Run, data: PairedData, tokenizer_file: Path | None = None) -> tup
         data: what on: the run's data, loaded.
         tokenizer_file: where an earlier start may have left its tokenizer.
     """
-    rows, recipe, ranks = data.splits.train, run.recipe, Ranks.present()
+    rows, ranks = data.splits.train, Ranks.present()
+    # What a method takes from the batch, a bias that suits it, must be of the batch that there is.
+    recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
+    run = replace(run, recipe=recipe)
     captions = [caption for row in rows for caption in data.training_captions(int(row))]
     method = build(run, captions, tokenizer_file)
     data = data.sized(method.image_tower.size)

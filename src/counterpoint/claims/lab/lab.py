@@ -117,7 +117,7 @@ class Lab:
         work = []
         for seed in design.seeds:
             for arm in design.arms:
-                plan = ArmPlan((steps or {}).get(arm, design.recipe.steps))
+                plan = ArmPlan((steps or {}).get(arm, design.recipe.total_steps))
                 folder = run_folder(place, arm, seed)
                 state = RunState.read(folder)
                 if state is not None and state.status != "running":

@@ -1,0 +1,184 @@
+"""What arms cost and the steps they get: arithmetic on a clock that the test turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counterpoint.networks import BytePairTokenizer
+from counterpoint.recipes import Recipe, load, names, override
+from counterpoint.study import cost as costs
+from counterpoint.study.cost import in_turns, plan_arms, remarks, share_cut, steps_under, words_of_cut
+from counterpoint.study.design import ArmCost, ArmPlan, Design
+from counterpoint.study.study import compare
+
+
+def priced(seconds: float = 0.1, passes: int = 1, **changes: Any) -> ArmCost:
+    return replace(ArmCost(seconds, passes, 1, 1_000_000, 0, batch_size=16), **changes)
+
+
+class FakeClock:
+    """Seconds that pass only where the test says so, on a machine whose speed changes."""
+
+    def __init__(self, speed: Callable[[int], float]) -> None:
+        self.turns, self.speed = 0, speed
+
+    def arm(self, seconds: float) -> Callable[[], Sequence[float]]:
+        def turn() -> Sequence[float]:
+            self.turns += 1
+            return [seconds * self.speed(self.turns)] * 4
+
+        return turn
+
+
+@pytest.mark.parametrize(
+    "speed",
+    [
+        lambda turn: 1.0,
+        lambda turn: 3.0 if turn <= 4 else 1.0,  # cold at first
+        lambda turn: 1.0 + 0.02 * turn,  # ever slower
+    ],
+)
+def test_equal_arms_are_equal_whatever_the_machine_does(speed: Callable[[int], float]) -> None:
+    clock = FakeClock(speed)
+    seconds = in_turns({name: clock.arm(0.1) for name in "abcd"}, turns=4)
+    measured = {name: priced(value) for name, value in seconds.items()}
+    steps = steps_under("time", measured, "a", 200)
+    assert max(steps.values()) - min(steps.values()) <= 1
+
+
+def test_a_machine_that_is_busy_for_a_turn_changes_nothing() -> None:
+    clock = FakeClock(lambda turn: 5.0 if turn in (7, 8) else 1.0)
+    assert in_turns({"a": clock.arm(0.1), "b": clock.arm(0.2)}, turns=4) == pytest.approx(
+        {"a": 0.1, "b": 0.2}
+    )
+
+
+def test_an_arm_that_takes_no_step_is_not_timed_and_gets_the_reference_s_steps() -> None:
+    seconds = in_turns({"a": lambda: [0.1], "broken": lambda: []}, turns=2)
+    assert seconds == {"a": 0.1, "broken": 0.0}
+    assert steps_under("time", {k: priced(v) for k, v in seconds.items()}, "a", 50) == {"a": 50, "broken": 50}
+
+
+def test_what_each_budget_makes_equal() -> None:
+    measured = {"clip": priced(0.1), "slip": priced(0.25, 3)}
+    assert steps_under("steps", measured, "clip", 300) == {"clip": 300, "slip": 300}
+    assert steps_under("images", measured, "clip", 300) == {"clip": 300, "slip": 100}
+    assert steps_under("time", measured, "clip", 300) == {"clip": 300, "slip": 120}
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    """What was measured, on a machine where clip takes 0.1 s at first and twice as much later."""
+    asked: list[Sequence[str]] = []
+    base = {"clip": (0.1, 1), "siglip": (0.1, 1), "slip": (0.25, 3)}
+
+    def measure(design: Design, arms: Sequence[str], clock: object) -> dict[str, ArmCost]:
+        asked.append(list(arms))
+        return {arm: priced(base[arm][0] * len(asked), base[arm][1]) for arm in arms}
+
+    monkeypatch.setattr(costs, "measure", measure)
+    return asked
+
+
+def test_an_arm_that_joins_is_timed_beside_one_that_was_there(measured: list[Sequence[str]]) -> None:
+    design = Design(("clip", "siglip"), recipe=override(load("cpu"), {"steps": 100}), budget="time")
+    first = plan_arms(design, {}, rows=1000)
+    assert {arm: plan.steps for arm, plan in first.items()} == {"clip": 100, "siglip": 100}
+    grown = plan_arms(replace(design, arms=("clip", "siglip", "slip")), first, rows=1000)
+    assert measured == [["clip", "siglip"], ["clip", "slip"]]
+    assert grown["slip"].steps == 40, "the machine is half as fast by now, for both"
+    assert {arm: grown[arm] for arm in first} == first
+    assert plan_arms(replace(design, arms=tuple(grown)), grown, rows=1000) == grown
+    assert len(measured) == 2, "a study that has all its plans measures nothing"
+
+
+def test_all_arms_get_the_steps_that_the_costliest_can_make(measured: list[Sequence[str]]) -> None:
+    recipe = override(load("cpu"), {"epochs": 10, "most_passes": 48_000})
+    design = Design(("clip", "slip"), recipe=recipe)
+    assert {p.steps for p in plan_arms(design, {}, rows=16 * 1000).values()} == {1000}
+    images = plan_arms(replace(design, budget="images"), {}, rows=16 * 1000)
+    assert {arm: p.steps for arm, p in images.items()} == {"clip": 3000, "slip": 1000}
+    # An arm that joins makes the steps of those that were there.
+    grown = plan_arms(design, {"clip": ArmPlan(3000)}, rows=16 * 1000)
+    assert grown["slip"].steps == 3000
+
+
+@given(
+    rows=st.integers(2, 10**6),
+    batch=st.integers(1, 4096),
+    passes=st.integers(1, 30),
+    epochs=st.floats(0.1, 100),
+    most=st.integers(1, 10**7),
+)
+def test_steps_follow_the_data_within_their_limits(
+    rows: int, batch: int, passes: int, epochs: float, most: int
+) -> None:
+    batch = min(batch, rows)
+    free = Recipe(epochs=epochs).steps_for(rows, batch, passes)
+    kept = Recipe(epochs=epochs, most_passes=most).steps_for(rows, batch, passes)
+    assert free == max(round(epochs * (rows // batch)), 100)
+    assert 100 <= kept <= free
+    assert kept == 100 or kept * batch * passes <= most
+    assert Recipe(steps=7, epochs=epochs, most_passes=most).steps_for(rows, batch, passes) == 7
+
+
+def test_steps_that_follow_the_data_are_written_in_before_they_are_used() -> None:
+    with pytest.raises(ValueError, match="follow the data"):
+        _ = load("cpu").total_steps
+    assert override(load("cpu"), {"steps": 12}).total_steps == 12
+    assert all(load(name).steps is None for name in names())
+
+
+def test_a_study_and_its_runs_say_how_many_steps_they_made(
+    pairs: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    following = override(recipe, {"steps": None, "epochs": 1, "batch_size": 64})
+    study = compare(
+        "clip", data=str(pairs), recipe=following, seeds=1, tasks=("retrieval",), folder=tmp_path / "study"
+    )
+    assert study.summary["arms"][0]["steps"] == 100
+    plan = json.loads((tmp_path / "study" / "plan.json").read_text())["clip"]
+    assert plan["steps"] == 100
+    rows = plan["cost"]["batch_size"]
+    assert rows < 64, "the batch is cut to the examples that there are, and the cost is that of the cut one"
+    assert study.summary["arms"][0]["cost"]["images_seen"] == 100 * rows
+
+
+def test_cut_captions_are_said_by_arm() -> None:
+    tokenizer = BytePairTokenizer.train(["a b c d"], 300, context=4)
+    captions = ["a b", "a b c", "a", "a b c d"]
+    assert share_cut(tokenizer, captions) == 0.5
+    assert share_cut(tokenizer, []) == 0.0
+    assert words_of_cut({"clip": 0.004}) == []
+    (line,) = words_of_cut({"clip": 0.44, "siglip": 0.44, "open": 0.0})
+    assert line.startswith("clip, siglip: 44 % of the training captions have more tokens")
+
+
+def test_a_tower_named_without_weights_is_said_to_start_at_random(pairs: Path) -> None:
+    arm = "open_clip:ViT-B-32"
+    design = Design(
+        (arm, "clip", f"{arm}@weights.pt"), data=str(pairs), recipe=override(load("cpu"), {"steps": 1})
+    )
+    plans = {a: ArmPlan(1, cost=priced(parameters=151_300_000)) for a in design.arms}
+    assert remarks(design, plans) == [
+        f"{arm}: {arm} has a random start, no pretrained one (151.3 M parameters in {arm}); {arm}@FILE starts "
+        "from weights"
+    ]
+
+
+def test_a_study_that_its_passes_keep_short_says_how_long_all_epochs_are(pairs: Path) -> None:
+    recipe = override(load("cpu"), {"epochs": 500, "most_passes": 2400})
+    design = Design(("clip",), data=str(pairs), recipe=recipe)
+    (line,) = remarks(design, {"clip": ArmPlan(150, cost=priced())})
+    assert "150 steps are" in line
+    assert "most_passes=2,400" in line
+    assert "--steps " in line
+    assert remarks(replace(design, recipe=override(recipe, {"steps": 150})), {"clip": ArmPlan(150)}) == []
