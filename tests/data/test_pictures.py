@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import pickle
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from counterpoint import files as files_module
 from counterpoint.data import kept, pictures
@@ -211,6 +213,17 @@ def test_another_size_is_decoded_from_the_files(paths: list[Path], decoded: list
     draw(paths[4], 77)
     with pytest.raises(ValueError, match=r"4\.png changed while it was in use"):
         small.sized(3 * SIZE)
+
+
+@pytest.mark.parametrize(("patience", "shown"), [(-1.0, True), (60.0, False)])
+def test_long_work_has_a_bar(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch, patience: float, shown: bool
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(pictures, "Console", lambda stderr: Console(file=screen, force_terminal=True))
+    monkeypatch.setattr(pictures, "_PATIENCE", patience)
+    Pictures(paths, SIZE)
+    assert ("Reading 12 pictures" in screen.getvalue()) == shown
 
 
 def test_a_cache_that_is_emptied_meanwhile_is_told(paths: list[Path], cache: Path) -> None:
