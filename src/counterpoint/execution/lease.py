@@ -1,0 +1,232 @@
+"""Leases: a folder is worked on by one process at a time.
+
+A process that takes a folder writes a file of its own there, under a name that no other uses, and then looks for
+others' files: where it sees one of a live process it takes its own back. Of two that come at once each sees the other,
+or one comes wholly after: never do both hold the folder. A dead process's file is never live again, so that anyone may
+remove it. Only files whole at their first sight and listings are needed, which network file systems have.
+
+A process on this machine is dead when it is gone; one on another machine when its file has not been touched for
+`STALE` seconds, which it does every `HEARTBEAT` seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .signals import ask
+
+HEARTBEAT = 10.0
+STALE = 120.0
+_PREFIX = ".lease-"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Process that holds a folder.
+
+    Attributes:
+        host: its machine's name.
+        process: its number.
+        machine: what makes process numbers comparable: this start of the machine, this space of numbers.
+        started: when the process started, as the system counts, so that a number used again is told apart; 0 where
+            the system does not say.
+        since: when it took the folder, in seconds since 1970.
+    """
+
+    host: str
+    process: int
+    machine: str
+    started: int
+    since: float
+
+    def __str__(self) -> str:
+        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"process {self.process} on {self.host} since {began}"
+
+    @classmethod
+    def present(cls) -> Holder:
+        """Describe this process."""
+        process = os.getpid()
+        return cls(socket.gethostname(), process, _machine(), _started(process) or 0, time.time())
+
+
+class InUse(RuntimeError):
+    """A folder is being worked on by another process."""
+
+    def __init__(self, folder: Path, holder: Holder) -> None:
+        super().__init__(
+            f"{folder} is in use by {holder}: wait until it ends, stop it, or choose another folder with --out"
+        )
+        self.folder, self.holder = folder, holder
+
+
+def holder(folder: Path) -> Holder | None:
+    """Return the live process that holds a folder; None where there is none."""
+    return next(iter(_live(folder)), None)
+
+
+@contextmanager
+def leased(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Hold a folder in the block; it is created if need be, and removed again where nothing was written.
+
+    Args:
+        folder: what to hold.
+        wait: wait until it is free.
+
+    Raises:
+        InUse: if another process holds it.
+        OSError: if it cannot be written.
+    """
+    made = _make(folder)
+    try:
+        path = _take(folder, wait)
+    except BaseException:
+        _unmake(made)
+        raise
+    ended = threading.Event()
+    threading.Thread(target=_beat, args=(folder, path, ended), name="lease", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+        path.unlink(missing_ok=True)
+        _unmake(made)
+
+
+def _take(folder: Path, wait: bool) -> Path:
+    path = folder / f"{_PREFIX}{uuid.uuid4().hex}.json"
+    refusals = 0
+    while True:
+        others = _live(folder)
+        if not others:
+            _write(path, Holder.present())
+            others = _live(folder, but=path)
+            if not others:
+                return path
+            path.unlink(missing_ok=True)
+        refusals += 1
+        # The other may be one that has come at the same moment, and has stepped back likewise.
+        if refusals > 3 and not wait:
+            raise InUse(folder, others[0])
+        time.sleep(random.uniform(0.02, 0.1))
+
+
+def _write(path: Path, holder: Holder) -> None:
+    part = path.with_suffix(".part")
+    try:
+        part.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _unwritable(path.parent, error) from error
+
+
+def _live(folder: Path, but: Path | None = None) -> list[Holder]:
+    """Return the live processes with a lease in a folder, and remove the files of dead ones."""
+    live = []
+    for part in folder.glob(f"{_PREFIX}*.part"):  # of a process that was killed while it wrote
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > STALE:
+                part.unlink()
+    for path in sorted(folder.glob(f"{_PREFIX}*.json")):
+        if path == but:
+            continue
+        try:
+            holder = Holder(**json.loads(path.read_text(encoding="utf-8")))
+            beaten = path.stat().st_mtime
+        except FileNotFoundError:  # released in the meantime
+            continue
+        except (ValueError, TypeError):  # a damaged file says nothing: no process writes one in parts
+            path.unlink(missing_ok=True)
+            continue
+        if _alive(holder, beaten):
+            live.append(holder)
+        else:
+            with suppress(OSError):
+                path.unlink()
+    return live
+
+
+def _alive(holder: Holder, beaten: float) -> bool:
+    fresh = time.time() - beaten < STALE
+    if holder.machine != _machine():
+        return fresh
+    started = _started(holder.process)
+    return started == holder.started and (started != 0 or fresh)
+
+
+def _beat(folder: Path, path: Path, ended: threading.Event) -> None:
+    """Touch a lease's file until it ends; where another has taken the folder meanwhile, stop this process."""
+    while not ended.wait(HEARTBEAT):
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            if not ended.is_set() and _live(folder):
+                ask()
+                return
+            with suppress(OSError):
+                _write(path, Holder.present())
+        except OSError:  # a file system that is away for a moment
+            continue
+
+
+def _machine() -> str:
+    """Return what process numbers are counted in: a start of a machine and a space of numbers, or a machine."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _started(process: int) -> int | None:
+    """Return when a process of this machine started, in the system's ticks; 0 if unknown, None where it is gone."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:  # another user's
+        pass
+    try:
+        fields = (
+            Path(f"/proc/{process}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()
+        )
+    except OSError:
+        return 0
+    return None if fields[0] in {"Z", "X"} else int(fields[19])
+
+
+def _make(folder: Path) -> list[Path]:
+    """Create a folder and return those that had to be, the innermost first."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return made
+
+
+def _unmake(made: list[Path]) -> None:
+    """Remove created folders that are empty."""
+    for path in made:
+        try:
+            path.rmdir()
+        except OSError:
+            return
+
+
+def _unwritable(folder: Path, error: OSError) -> OSError:
+    return OSError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out")
