@@ -11,9 +11,10 @@ from counterpoint.catalog.evidence import Evidence, Result
 from counterpoint.claims import CLAIMS
 from counterpoint.claims.evaluation import multiberts
 from counterpoint.claims.lab.lab import Arrays, Claim, Lab, reproduce
+from counterpoint.execution import Progress
 from counterpoint.registry import UnknownName
 from counterpoint.study.design import Design
-from counterpoint.study.execute import Event, Job
+from counterpoint.study.training_run import TrainingRun
 from counterpoint.training.run import RunState
 
 CALLS: list[int] = []
@@ -85,14 +86,20 @@ class Watcher:
     """Counts what is trained."""
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.units: list[TrainingRun] = []
         self.steps = 0
 
-    def begin(self, title: str, jobs: Any) -> None:
-        self.jobs += jobs
+    def begin(self, title: str, units: Any) -> None:
+        self.units += units
 
-    def __call__(self, event: Event) -> None:
-        self.steps += event.progress is not None
+    def progressed(self, unit: TrainingRun, progress: Progress) -> None:
+        self.steps += 1
+
+    def ended(self, unit: TrainingRun, result: RunState) -> None:
+        return None
+
+    def waits(self, reason: str) -> None:
+        return None
 
 
 def test_a_study_trains_what_is_missing_for_as_long_as_it_is_told(tmp_path: Path) -> None:
@@ -101,13 +108,13 @@ def test_a_study_trains_what_is_missing_for_as_long_as_it_is_told(tmp_path: Path
     design = Design(("clip", "siglip"), seeds=(0,), recipe=recipe(True), tasks=("retrieval",))
     first = Watcher()
     Lab(tmp_path, listener=first).study("pair", design, {"siglip": 3})
-    assert {job.what.arm: job.what.recipe.steps for job in first.jobs} == {"clip": 2, "siglip": 3}
+    assert {unit.run.arm: unit.run.recipe.steps for unit in first.units} == {"clip": 2, "siglip": 3}
     assert first.steps == 5
     second = Watcher()
     lab = Lab(tmp_path, listener=second)
     results = lab.study("pair", design, {"siglip": 3})
     assert second.steps == 0
-    spent = [RunState.read(job.folder) for job in first.jobs]
+    spent = [RunState.read(unit.folder) for unit in first.units]
     assert lab.reused == sum(state.seconds for state in spent if state is not None) > 0
     assert set(results.runs) == {"clip", "siglip"}
 

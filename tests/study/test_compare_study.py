@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,13 @@ import torch
 import yaml
 
 import counterpoint as cp
+from counterpoint.execution import Progress
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudy
-from counterpoint.study.execute import Event, Job
 from counterpoint.study.study import DryRun, again, compare, default_folder, run_folder
+from counterpoint.study.training_run import TrainingRun
 from counterpoint.study.tuning import TUNING_SEED, trials
+from counterpoint.training.run import RunState
 
 BREAKS = """
 import torch
@@ -40,14 +39,17 @@ class Heard:
         self.titles: list[tuple[str, int]] = []
         self.ends: list[str] = []
 
-    def begin(self, title: str, jobs: list[Job]) -> None:
-        self.titles.append((title, len(jobs)))
-        self.jobs = jobs
+    def begin(self, title: str, units: list[TrainingRun]) -> None:
+        self.titles.append((title, len(units)))
 
-    def __call__(self, event: Event) -> None:
-        if event.state is not None:
-            job = self.jobs[event.job]
-            self.ends.append(f"{job.what.arm}/{job.what.seed}/{event.state.status}")
+    def progressed(self, unit: TrainingRun, progress: Progress) -> None:
+        return None
+
+    def ended(self, unit: TrainingRun, result: RunState) -> None:
+        self.ends.append(f"{unit.run.arm}/{unit.run.seed}/{result.status}")
+
+    def waits(self, reason: str) -> None:
+        return None
 
 
 @pytest.fixture
@@ -320,48 +322,3 @@ def test_lit_locks_or_trains_the_image_tower_of_an_earlier_run(quick: dict[str, 
     for arm, locked in (("lit", True), ("lit,mode=Uu", False), ("lit,mode=uu,image=cnn", False)):
         tower = cp.load(run_folder(study.folder, arm, 0)).image_tower.state_dict()
         assert all(torch.equal(v, pretrained[k]) for k, v in tower.items()) == locked, arm
-
-
-_STUDY = """
-import sys
-from counterpoint.study import compare
-if __name__ == "__main__":
-    compare("clip", "siglip", data=sys.argv[1], folder=sys.argv[2], recipe=sys.argv[3], seeds=1, jobs=2)
-"""
-
-
-def test_runs_end_with_the_study_that_began_them(pairs: Path, recipe: Recipe, tmp_path: Path) -> None:
-    (tmp_path / "long.yaml").write_text(
-        yaml.safe_dump({**recipe.model_dump(), "steps": 100_000, "checkpoint_every": 1_000})
-    )
-    (tmp_path / "study.py").write_text(_STUDY)
-    folder = tmp_path / "study"
-    command = [sys.executable, tmp_path / "study.py", pairs, folder, tmp_path / "long.yaml"]
-    study = subprocess.Popen([str(word) for word in command], stderr=subprocess.DEVNULL)
-
-    def wait_for(happened: Callable[[], bool], what: str) -> None:
-        for _ in range(1200):
-            if happened():
-                return
-            time.sleep(0.1)
-        raise AssertionError(f"waited two minutes for {what}")
-
-    try:
-        wait_for(lambda: len(list(folder.glob("runs/*/*/run.json"))) == 2, "both runs to begin")
-        children = _children(study.pid)
-        assert len(children) >= 2
-    finally:
-        study.kill()
-        study.wait()
-    wait_for(lambda: not any(_alive(child) for child in children), "the children to end")
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] not in {"Z", "X"}
-    except FileNotFoundError:
-        return False

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from ..execution import signals
 from ..reasons import reason
 from ..registry import unknown
+from .ranks import first_to_fail
 
 COMMANDS = {
     "compare": "Train several methods under one recipe and say which differences are real.",
@@ -41,25 +44,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"counterpoint {__version__}")
         return 0
     command, rest = words[0], words[1:]
+    if signals.launched():
+        signals.follow(os.getppid(), signals.end_with_grace)
     _listen()
     try:
-        if command not in COMMANDS:
-            raise unknown("command", command, COMMANDS)
-        run: Callable[[Sequence[str]], int] = import_module(f"{__name__}.{command.replace('-', '_')}").main
-        return run(rest)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here.", file=sys.stderr)
-        return 130
+        with signals.raised():
+            return _run(command, rest)
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, signals.Stopped) else signals.Stopped()
+        if first_to_fail(str(stopped)):
+            print(f"\n{stopped}; the same command goes on from here.", file=sys.stderr)
+        return stopped.status
     except BrokenPipeError:
+        from .terminal import silence
+
+        silence(sys.stdout)
         return 0
     except Exception as error:
         # One clear line for what a user can mend; the traceback is one variable away for everyone else.
-        import os
-
         if os.environ.get("COUNTERPOINT_TRACEBACK"):
             raise
-        print(f"counterpoint {command}: {reason(error)}", file=sys.stderr)
+        if first_to_fail(said := reason(error)):
+            print(f"counterpoint {command}: {said}", file=sys.stderr)
         return 1
+
+
+def _run(command: str, rest: Sequence[str]) -> int:
+    if command not in COMMANDS:
+        raise unknown("command", command, COMMANDS)
+    run: Callable[[Sequence[str]], int] = import_module(f"{__name__}.{command.replace('-', '_')}").main
+    return run(rest)
 
 
 def _listen() -> None:

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         from ..data import load as load_data
         from ..study.cost import remarks
         from ..study.study import DryRun, conduct
-    from .progress import StudyProgress
+    from .progress import WorkProgress
 
     def on_cost(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
         console.print(cost_table(design, plans))
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         if left:
             console.print(f"left out, as the data has nothing for them: {', '.join(left)}")
     console.print(f"preparing {design.data} and timing a few steps of each arm …")
-    with StudyProgress(console) as progress:
+    with WorkProgress(console) as progress:
         try:
             study = conduct(
                 design,

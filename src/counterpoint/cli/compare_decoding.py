@@ -45,14 +45,14 @@ def main(arguments: Sequence[str]) -> int:
     with console.status("loading torch"):
         from ..study.decoding.study import conduct
         from ..study.study import DryRun
-    from .decoding_progress import DecodingProgress
+    from .progress import WorkProgress
 
     def on_cost(design: DecodingDesign, costs: Mapping[str, Estimate]) -> bool:
         console.print(cost_table(design, costs))
         return not given.dry_run
 
     console.print(f"loading {given.study.model} and timing a few replies of each arm …")
-    with DecodingProgress(console) as progress:
+    with WorkProgress(console) as progress:
         try:
             study = conduct(
                 given.study, given.out, batch_size=given.batch_size, listener=progress, on_cost=on_cost

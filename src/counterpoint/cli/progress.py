@@ -1,41 +1,40 @@
-"""Progress on a terminal: the whole study in one bar, every running job in a line of its own."""
+"""Progress on a terminal: all the work in one bar, every unit in hand in a line of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from .. import training
-from ..study.execute import Event, Job
+from .. import execution
+from ..execution import Unit
 from .terminal import Terminal
 
 
-class StudyProgress:
-    """Shows the events of :func:`counterpoint.study.execute`.
-
-    On a terminal it draws bars (arm, seed, step, loss, time left); elsewhere it prints a line per finished job.
-    """
+class WorkProgress:
+    """Shows how units are carried out: bars on a terminal, elsewhere a line for each unit that has ended."""
 
     def __init__(self, console: Terminal) -> None:
         self.console = console
         self.bars = Progress(
             TextColumn("{task.description:<28}", markup=False),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
             TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=console,
             disable=not console.is_terminal,
         )
-        self.jobs: Sequence[Job] = ()
-        self.running: dict[int, TaskID] = {}
-        self.steps: dict[int, int] = {}
+        self.running: dict[Path, TaskID] = {}
+        self.shares: dict[Path, float] = {}
         self.whole: TaskID | None = None
-        self.ended = 0
+        self.count = self.ended_count = 0
+        self.waited_for = ""
 
-    def __enter__(self) -> StudyProgress:
+    def __enter__(self) -> WorkProgress:
         self.bars.start()
         return self
 
@@ -44,39 +43,42 @@ class StudyProgress:
     ) -> None:
         self.bars.stop()
 
-    def begin(self, title: str, jobs: Sequence[Job]) -> None:
-        """A new list of jobs, under a title."""
+    def begin(self, title: str, units: Sequence[Unit[Any]]) -> None:
         if self.whole is not None:
             self.bars.remove_task(self.whole)
-        self.jobs, self.running, self.steps, self.ended = jobs, {}, {}, 0
-        self.whole = self.bars.add_task(
-            title, total=sum(job.what.recipe.total_steps for job in jobs), note="steps"
-        )
+        for task in self.running.values():
+            self.bars.remove_task(task)
+        self.running, self.shares, self.count, self.ended_count = {}, {}, len(units), 0
+        self.whole = self.bars.add_task(title, total=len(units), note="")
 
-    def __call__(self, event: Event) -> None:
-        job = self.jobs[event.job]
-        if event.progress is not None:
-            self._advance(event.job, job, event.progress)
-        if event.state is not None:
-            self._end(event.job, job, event.state)
+    def progressed(self, unit: Unit[Any], progress: execution.Progress) -> None:
+        if unit.folder not in self.running:
+            self.running[unit.folder] = self.bars.add_task(
+                f"  {unit.key}", total=progress.total or None, note=""
+            )
+        counted = f"{progress.done:,}/{progress.total:,}" if progress.total else f"{progress.done:,}"
+        self.bars.update(
+            self.running[unit.folder], completed=progress.done, note=f"{counted} {progress.note}".rstrip()
+        )
+        self.shares[unit.folder] = progress.done / progress.total if progress.total else 0.0
+        self._advance()
+
+    def ended(self, unit: Unit[Any], result: Any) -> None:
+        self.ended_count += 1
+        self.shares.pop(unit.folder, None)
+        if unit.folder in self.running:
+            self.bars.remove_task(self.running.pop(unit.folder))
+        self._advance()
+        self._say(f"[{self.ended_count}/{self.count}] {unit.key}: {unit.outcome(result)}")
+
+    def waits(self, reason: str) -> None:
+        if reason != self.waited_for:
+            self.waited_for = reason
+            self._say(f"waiting: {reason}")
+
+    def _advance(self) -> None:
         if self.whole is not None:
-            self.bars.update(self.whole, completed=sum(self.steps.values()))
+            self.bars.update(self.whole, completed=self.ended_count + sum(self.shares.values()))
 
-    def _advance(self, index: int, job: Job, now: training.Progress) -> None:
-        if index not in self.running:
-            label = f"  {job.what.arm}, seed {job.what.seed}"
-            self.running[index] = self.bars.add_task(label, total=now.steps, note="")
-        note = f"loss {now.loss:.3f}" if now.step < now.steps else "evaluating"
-        self.bars.update(self.running[index], completed=now.step, note=note)
-        self.steps[index] = now.step
-
-    def _end(self, index: int, job: Job, state: training.RunState) -> None:
-        self.ended += 1
-        self.steps[index] = job.what.recipe.total_steps
-        if index in self.running:
-            self.bars.remove_task(self.running.pop(index))
-        outcome = "done" if state.status == "finished" else f"FAILED: {state.reason.split(';')[0]}"
-        self.console.print(
-            f"[{self.ended}/{len(self.jobs)}] {job.what.arm}, seed {job.what.seed}: {outcome} "
-            f"({state.steps} steps, {state.seconds:.0f} s)",
-        )
+    def _say(self, text: str) -> None:
+        self.console.print(text)

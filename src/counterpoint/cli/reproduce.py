@@ -49,9 +49,9 @@ def main(arguments: Sequence[str]) -> int:
     console = Terminal(stderr=given.json)
     with console.status("loading torch"):
         from ..claims import reproduce
-    from .progress import StudyProgress
+    from .progress import WorkProgress
 
-    with StudyProgress(console) as progress:
+    with WorkProgress(console) as progress:
         doing = progress.bars.add_task(given.slug, total=None, note="")
         evidence = reproduce(
             given.slug,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import IO, Any
 
 from rich.console import Console, RenderableType
 from rich.status import Status
@@ -22,9 +23,20 @@ class Terminal(Console):
     def __init__(self, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
+    def on_broken_pipe(self) -> None:
+        """Fall silent where the reader of the output is gone: the work goes on (``train … | head -1``)."""
+        silence(self.file)
+
     def status(self, status: RenderableType, **options: Any) -> Status:
         """Show a text beside a spinner while a block runs."""
         return _PlainStatus(_plain(status), console=self, **options)
+
+
+def silence(stream: IO[str]) -> None:
+    """Send what is still written to a stream nowhere, from its buffer too."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 class _PlainStatus(Status):

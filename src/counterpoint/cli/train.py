@@ -62,11 +62,12 @@ def main(arguments: Sequence[str]) -> int:
     console = Terminal(stderr=given.json)
     with console.status("loading torch"):
         from ..data import load
-        from ..study.execute import Job, execute
+        from ..execution import Local
+        from ..study.training_run import TrainingRun
         from ..training.distributed import first_alone, joined
         from ..training.run import OtherRun, Run, with_steps
     from .compare import show_data_report
-    from .progress import StudyProgress
+    from .progress import WorkProgress
 
     data = Path(given.data).stem if Path(given.data).exists() else given.data.replace(":", "-")
     folder = given.out or Path("runs") / f"{data}-{slug}-{given.seed}"
@@ -81,10 +82,10 @@ def main(arguments: Sequence[str]) -> int:
         with first_alone():
             what = with_steps(what, load(given.data, given.recipe.towers.image_size))
         show_memory(console, what)
-        job = Job(what, folder, given.tasks or None)
-        with StudyProgress(console) as progress:
-            progress.begin("training", [job])
-            (state,) = execute([job], listen=progress)
+        unit = TrainingRun(what, folder, given.tasks or None)
+        with WorkProgress(console) as progress:
+            progress.begin("training", [unit])
+            (state,) = Local(patient=False).carry_out([unit], progress)
     if state.status == "failed":
         raise RuntimeError(state.reason)
     if console.quiet:

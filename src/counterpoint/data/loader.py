@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch.utils.data import DataLoader, Dataset
 
+from ..execution import helpers
 from ..networks.base import Tokenizer
 from ..recipes.schema import Augmentation
 from ..types import Batch, Clock, ViewSpec
@@ -107,14 +108,16 @@ class Loader:
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
         """The batches of steps ``start`` to ``steps - 1``."""
-        source: Iterator[Batch] | DataLoader[Batch]
+        source: Iterator[Batch]
         if self.workers:
-            source = DataLoader(
+            whole = DataLoader(
                 _Steps(self, start, steps),
                 batch_size=None,
                 num_workers=self.workers,
                 multiprocessing_context="spawn",
             )
+            with helpers.begun():
+                source = iter(whole)
         else:
             source = (self.batch(step) for step in range(start, steps))
         for step, batch in zip(range(start, steps), source, strict=True):

@@ -4,46 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, Unpack, runtime_checkable
+from typing import Any, TypeAlias, Unpack
 
 from ..data.source import load as load_data
 from ..evaluation import create, default_tasks
 from ..evaluation.task import check_data
+from ..execution import Executor, Listener, Local, NullListener, leased
 from ..files import write_json
 from ..forms import validated
 from ..methods.arm import Arm
 from ..training.run import RunState
 from .cost import plan_arms
 from .design import ArmCost, ArmPlan, Design, DesignOptions, check_names, merge
-from .execute import Event, Job, execute
 from .runner import check_tasks
 from .summary import summarise
 from .tables import write_tables
+from .training_run import TrainingRun
 from .tuning import Trial, choose, trials
 
 OnCost: TypeAlias = Callable[[Design, Mapping[str, ArmPlan]], bool]
 """Called with the design and every arm's steps and cost before a study starts; a False stops it there."""
-
-
-@runtime_checkable
-class Listener(Protocol):
-    """Who is told how a study goes."""
-
-    def begin(self, title: str, jobs: Sequence[Job]) -> None: ...
-    def __call__(self, event: Event) -> None: ...
-
-
-class Silent:
-    """Tells nobody."""
-
-    def begin(self, title: str, jobs: Sequence[Job]) -> None:
-        return None
-
-    def __call__(self, event: Event) -> None:
-        return None
 
 
 @dataclass(frozen=True)
@@ -139,34 +122,48 @@ def conduct(
         design = replace(design, tasks=default_tasks(load_data(design.data, design.recipe.towers.image_size)))
     check(design)
     place = Path(folder) if folder is not None else default_folder(design)
-    listener = listener or Silent()
+    listener = listener or NullListener()
     at_once = jobs if jobs is not None else default_jobs()
     plans_path = place / "plan.json"
     there = Design.read(place, design.margin)
-    design = merge(design, there, place)
+    design = merge(design, there, place)  # another study is refused before any work
     known = {} if there is None else _read_plans(plans_path)
     plans = plan_arms(
         design, known, len(load_data(design.data, design.recipe.towers.image_size).splits.train)
     )
     if on_cost is not None and not on_cost(design, plans):
         raise DryRun
-    design = design.claim(place)
-    _write_plans(plans_path, plans)
-    if to_search := {arm: plan for arm, plan in plans.items() if not plan.searched}:
-        plans |= _tune(design, to_search, place, at_once, listener)
+    executor = Local(at_once)
+    # Another command may have joined the folder meanwhile, or may do so at any time.
+    with leased(place, wait=True):
+        design = design.claim(place)
+        plans |= _read_plans(plans_path)
         _write_plans(plans_path, plans)
+    if to_search := {arm: plan for arm, plan in plans.items() if not plan.searched}:
+        plans |= _tune(design, to_search, place, executor, listener)
+        with leased(place, wait=True):
+            plans = _read_plans(plans_path) | plans
+            _write_plans(plans_path, plans)
     work = [
-        Job(design.run(arm, seed, plans[arm]), run_folder(place, arm, seed), design.tasks)
+        TrainingRun(design.run(arm, seed, plans[arm]), run_folder(place, arm, seed), design.tasks)
         for seed in design.seeds
         for arm in design.arms
     ]
     listener.begin("training", work)
-    execute(work, at_once, listener)
+    executor.carry_out(work, listener)
     if diagnose:
         _look_inside(place, design)
-    study = Study(place, summarise(place, design, plans))
-    study.write()
+    with leased(place, wait=True):
+        study = Study(place, summarise(place, _finished(place, design), _read_plans(plans_path)))
+        study.write()
     return study
+
+
+def _finished(place: Path, design: Design) -> Design:
+    """Return all that is finished: the folder's whole study, or this design where another command adds to it."""
+    whole = Design.read(place, design.margin) or design
+    states = [RunState.read(run_folder(place, arm, seed)) for arm in whole.arms for seed in whole.seeds]
+    return whole if all(state is not None and state.status != "running" for state in states) else design
 
 
 def _look_inside(place: Path, design: Design) -> None:
@@ -243,12 +240,12 @@ def _write_plans(path: Path, plans: Mapping[str, ArmPlan]) -> None:
 
 
 def _tune(
-    design: Design, plans: Mapping[str, ArmPlan], place: Path, jobs: int, listener: Listener
+    design: Design, plans: Mapping[str, ArmPlan], place: Path, executor: Executor, listener: Listener
 ) -> dict[str, ArmPlan]:
     """The same number of trials for every arm; the best on validation becomes its plan."""
     searches: dict[str, list[Trial]] = {arm: trials(design, arm, plan) for arm, plan in plans.items()}
     work = [
-        Job(
+        TrainingRun(
             design.run(arm, trial.seed, trial.plan),
             place / "tuning" / Arm.parse(arm).slug / f"trial-{k}",
             test=False,
@@ -257,7 +254,7 @@ def _tune(
         for k, trial in enumerate(search)
     ]
     listener.begin("tuning", work)
-    execute(work, jobs, listener)
+    executor.carry_out(work, listener)
     return {
         arm: replace(
             choose(

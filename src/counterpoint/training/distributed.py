@@ -69,9 +69,9 @@ def first_alone() -> Iterator[bool]:
         dist.barrier()
 
 
-def agreed(here: bool, ranks: Ranks, device: torch.device) -> bool:
-    """Whether any rank says so."""
-    return bool(ranks.total(torch.tensor(int(here), device=device)))
+def agreed(here: int, ranks: Ranks, device: torch.device) -> int:
+    """Return the largest number of all ranks."""
+    return max(int(number) for number in ranks.stack(torch.tensor(here, device=device)))
 
 
 @torch.no_grad()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from torch import Tensor
 from ..data.loader import Loader
 from ..data.stream import Stream
 from ..data.views import key as view_key
+from ..execution import Stopped, postponed
 from ..methods.base import Method
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
@@ -58,7 +56,7 @@ def fit(
 
     With a folder, it goes on from the folder's newest checkpoint if there is one (bit-exactly on CPU: the batch and
     the dropout of a step follow from the seed and the step), and writes ``metrics.parquet`` and ``checkpoint/``.
-    Ctrl-C finishes the step, writes a checkpoint and then raises ``KeyboardInterrupt``.
+    Ctrl-C, SIGTERM and SIGHUP finish the step, write a checkpoint and then raise `Stopped`.
 
     In a process group (see `counterpoint.training.distributed`) each rank trains on its part of every batch, and all
     make the same step, that of one process. The first alone writes and validates.
@@ -105,7 +103,7 @@ def fit(
             log.write()
             checkpoints.save(folder / "checkpoint", step, method, optimizer, precision.scaler)
 
-    with stop_after_step() as stopped:
+    with postponed() as stop:
         waited = time.perf_counter()
         for batch, clock in loader.batches(start, recipe.total_steps if trains else start):
             batch = batch.to(device)
@@ -155,14 +153,15 @@ def fit(
                 method.train()
             if on_step is not None:
                 on_step(Progress(done, clock.steps, value, seconds, data_seconds))
-            stop = agreed(stopped.is_set(), ranks, device)
-            if done % recipe.checkpoint_every == 0 or done == clock.steps or stop:
+            ends = agreed(stop.number or 0, ranks, device)
+            if done % recipe.checkpoint_every == 0 or done == clock.steps or ends:
                 save(done)
-            if stop:
-                raise KeyboardInterrupt
+            if ends:
+                raise Stopped(ends)
             waited = time.perf_counter()
-    if not trains:
-        save(0)
+        if not trains:
+            save(0)
+        stop.check()  # it may have been asked since the last step
     log.close()
     return method
 
@@ -190,24 +189,3 @@ def _non_finite(losses: dict[str, Tensor], batch: Batch, clock: Clock) -> NonFin
         f"the loss is not finite at step {clock.step}: term {', '.join(bad)} of {terms}; {cause}. "
         f"Ids of the batch: {batch.ids.tolist()}"
     )
-
-
-@contextmanager
-def stop_after_step() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, so that the step in hand is finished; a second one stops at once."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    previous = signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, frame: object) -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
-        stopped.set()
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGINT, previous)

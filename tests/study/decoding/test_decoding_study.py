@@ -88,15 +88,18 @@ def test_replies_before_an_interruption_are_kept(quick: dict[str, Any], tmp_path
         def __init__(self) -> None:
             self.left = 2
 
-        def begin(self, left: Any, done: int) -> None:
-            self.done = done
+        def begin(self, title: str, units: Any) -> None:
+            self.count = len(units)
 
-        def asked(self, unit: Any, prompts: int) -> None:
+        def progressed(self, unit: Any, progress: Any) -> None:
             if self.left == 0:
                 raise KeyboardInterrupt
 
-        def ended(self, unit: Any) -> None:
+        def ended(self, unit: Any, result: Any) -> None:
             self.left -= 1
+
+        def waits(self, reason: str) -> None:
+            return None
 
     with pytest.raises(KeyboardInterrupt):
         cp.compare_decoding("vcd", seeds=1, folder=tmp_path, listener=Once(), **quick)
@@ -110,7 +113,7 @@ def test_replies_before_an_interruption_are_kept(quick: dict[str, Any], tmp_path
     listener = Once()
     listener.left = 99
     cp.compare_decoding("vcd", seeds=1, folder=tmp_path, listener=listener, **quick)
-    assert listener.done == 2
+    assert listener.count == len(whole) - 2
     assert Transcript.read(whole[2].folder).replies == kept.replies
 
 

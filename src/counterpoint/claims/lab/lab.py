@@ -5,27 +5,27 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import multiprocessing as mp
 import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
 
+from ... import registry
 from ...catalog import paper
 from ...catalog.evidence import Evidence, Machine, Result
+from ...execution import Listener, Local, NullListener, OnProgress, Progress, Unit, leased
 from ...files import writing
 from ...study.design import ArmPlan, Design
-from ...study.execute import Job, execute, start_child
-from ...study.study import Listener, Silent, run_folder
+from ...study.study import run_folder
 from ...study.summary import Results
+from ...study.training_run import TrainingRun
 from ...training.run import RunState
 from .. import CLAIMS
 
@@ -52,7 +52,7 @@ class Lab:
     folder: Path
     quick: bool = False
     jobs: int = 1
-    listener: Listener = field(default_factory=Silent)
+    listener: Listener = field(default_factory=NullListener)
     tell: Tell = lambda text: None
     notes: list[str] = field(default_factory=list)
     reused: float = 0.0
@@ -74,32 +74,11 @@ class Lab:
         Returns:
             The arrays of every cell.
         """
-        found: dict[str, Arrays] = {}
-        missing: dict[str, Mapping[str, Any]] = {}
-        for name, settings in cells.items():
-            arrays = _read(self._place(compute, name, settings))
-            if arrays is None:
-                missing[name] = settings
-            else:
-                found[name] = arrays
-                self.reused += float(arrays["seconds"])
-        if self.jobs > 1 and len(missing) > 1:
-            context = mp.get_context("spawn")
-            with ProcessPoolExecutor(
-                self.jobs, mp_context=context, initializer=start_child, initargs=(1,)
-            ) as pool:
-                futures = {
-                    pool.submit(_compute, compute, self._place(compute, name, settings), settings): name
-                    for name, settings in missing.items()
-                }
-                for number, future in enumerate(as_completed(futures)):
-                    self.tell(f"{futures[future]} ({number + 1} of {len(missing)})")
-                    found[futures[future]] = future.result()
-        else:
-            for number, (name, settings) in enumerate(missing.items()):
-                self.tell(f"{name} ({number + 1} of {len(missing)})")
-                found[name] = _compute(compute, self._place(compute, name, settings), settings)
-        return {name: found[name] for name in cells}
+        units = [Cell(compute, name, settings, self.folder / "cells") for name, settings in cells.items()]
+        kept = [arrays for unit in units if (arrays := unit.read()) is not None]
+        self.reused += sum(float(arrays["seconds"]) for arrays in kept)
+        listener = _Telling(self.tell, len(units) - len(kept))
+        return dict(zip(cells, Local(self.jobs).carry_out(units, listener), strict=True))
 
     def study(self, name: str, design: Design, steps: Mapping[str, int] | None = None) -> Results:
         """Train and evaluate every arm and seed of a design that is not finished yet.
@@ -113,7 +92,8 @@ class Lab:
             OtherStudy: if the folder holds a study of another design.
         """
         place = self.folder / name
-        design.claim(place)
+        with leased(place, wait=True):
+            design.claim(place)
         work = []
         for seed in design.seeds:
             for arm in design.arms:
@@ -122,36 +102,101 @@ class Lab:
                 state = RunState.read(folder)
                 if state is not None and state.status != "running":
                     self.reused += state.seconds
-                work.append(Job(design.run(arm, seed, plan), folder, design.tasks))
+                work.append(TrainingRun(design.run(arm, seed, plan), folder, design.tasks))
         self.listener.begin(name, work)
-        execute(work, self.jobs, self.listener)
+        Local(self.jobs).carry_out(work, self.listener)
         return Results(design, place)
 
     def note(self, *sentences: str) -> None:
         """Add to what a reader of the evidence should know."""
         self.notes.extend(sentences)
 
-    def _place(self, compute: Callable[..., Arrays], name: str, settings: Mapping[str, Any]) -> Path:
-        text = json.dumps(settings, sort_keys=True)
-        digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-        return self.folder / "cells" / f"{compute.__name__.strip('_')}-{name}-{digest}.npz"
+
+@final
+@dataclass(frozen=True)
+class Cell:
+    """A cell of an experiment as a unit of work: a function and its settings, whose arrays become a file.
+
+    Attributes:
+        compute: a function of a module.
+        name: of the cell among those of the function.
+        settings: what the function is called with; JSON can carry them.
+        cells: the folder of all cells.
+    """
+
+    compute: Callable[..., Arrays]
+    name: str
+    settings: Mapping[str, Any]
+    cells: Path
+
+    lighter: ClassVar[str] = "fewer --jobs need less memory"
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+    @property
+    def folder(self) -> Path:
+        digest = hashlib.blake2b(
+            json.dumps(self.settings, sort_keys=True).encode(), digest_size=6
+        ).hexdigest()
+        return self.cells / f"{self.compute.__name__.strip('_')}-{self.name}-{digest}"
+
+    @property
+    def path(self) -> Path:
+        return self.folder.parent / f"{self.folder.name}.npz"
+
+    def read(self) -> Arrays | None:
+        if not self.path.exists():
+            return None
+        with np.load(self.path) as stored:
+            return dict(stored)
+
+    def work(self, on_progress: OnProgress) -> Arrays:
+        on_progress(Progress(0, 1))
+        began = time.perf_counter()
+        arrays = self.compute(**self.settings)
+        arrays["seconds"] = np.array(time.perf_counter() - began)
+        with writing(self.path) as part, part.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type] # its stub takes allow_pickle for one of the arrays
+        return arrays
+
+    def outcome(self, result: Arrays) -> str:
+        return f"done ({float(result['seconds']):.0f} s)"
+
+    def plain(self) -> dict[str, Any]:
+        compute = f"{self.compute.__module__}:{self.compute.__qualname__}"
+        return {
+            "compute": compute,
+            "name": self.name,
+            "settings": dict(self.settings),
+            "cells": str(self.cells),
+        }
+
+    @classmethod
+    def parse(cls, plain: dict[str, Any]) -> Cell:
+        compute = registry.load(plain["compute"])
+        return cls(compute, plain["name"], plain["settings"], Path(plain["cells"]))
 
 
-def _read(path: Path) -> Arrays | None:
-    if not path.exists():
+class _Telling:
+    """Listener that tells in words which cell is begun."""
+
+    def __init__(self, tell: Tell, count: int) -> None:
+        self.tell, self.count, self.begun = tell, count, 0
+
+    def begin(self, title: str, units: Sequence[Unit[Any]]) -> None:
         return None
-    with np.load(path) as stored:
-        return dict(stored)
 
+    def progressed(self, unit: Unit[Any], progress: Progress) -> None:
+        self.begun += 1
+        self.tell(f"{unit.key} ({self.begun} of {self.count})")
 
-def _compute(compute: Callable[..., Arrays], place: Path, settings: Mapping[str, Any]) -> Arrays:
-    began = time.perf_counter()
-    arrays = compute(**settings)
-    arrays["seconds"] = np.array(time.perf_counter() - began)
+    def ended(self, unit: Unit[Any], result: Any) -> None:
+        return None
 
-    with writing(place) as part, part.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type] # its stub takes allow_pickle for one of the arrays
-    return arrays
+    def waits(self, reason: str) -> None:
+        self.tell(reason)
 
 
 _QUICK_NOTE = (
@@ -206,7 +251,7 @@ def reproduce(
         if folder is None:
             temporary = stack.enter_context(tempfile.TemporaryDirectory()) if quick else None
             folder = temporary or Path("runs") / "claims" / slug
-        lab = Lab(Path(folder), quick, jobs, listener or Silent(), tell or (lambda text: None))
+        lab = Lab(Path(folder), quick, jobs, listener or NullListener(), tell or (lambda text: None))
         results = claim.run(lab)
     return Evidence(
         slug=slug,

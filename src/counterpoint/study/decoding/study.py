@@ -8,15 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, Unpack, runtime_checkable
+from typing import Any, TypeAlias, Unpack
 
 from ...data.base import PairedData
 from ...data.source import load as load_data
 from ...evaluation.answering import DEFAULT_ANSWERING
 from ...evaluation.task import NotApplicable
+from ...execution import Listener, Local, NullListener, leased
 from ...files import write_json
 from ...forms import validated
 from ...training.run import environment
+from ...types import Assistant
 from ..study import DryRun
 from ..tables import write_tables
 from . import model as models
@@ -24,7 +26,7 @@ from .arm import DecodingArm
 from .cost import Estimate, estimate
 from .design import DecodingDesign, DecodingOptions, check_names
 from .summary import summarise
-from .units import Tests, Unit, applies, carry_out, tests, units
+from .units import Asking, Tests, Unit, applies, tests, units
 
 _SIDE = 96
 """Of the pictures, for a model that is given as a function, in pixels."""
@@ -32,28 +34,6 @@ _SIDE = 96
 
 OnCost: TypeAlias = Callable[[DecodingDesign, Mapping[str, Estimate]], bool]
 """Called with the design and what every arm has left to do before a study starts; a False stops it there."""
-
-
-@runtime_checkable
-class DecodingListener(Protocol):
-    """Who is told how a study goes."""
-
-    def begin(self, left: Sequence[Unit], done: int) -> None: ...
-    def asked(self, unit: Unit, prompts: int) -> None: ...
-    def ended(self, unit: Unit) -> None: ...
-
-
-class Silent:
-    """Tells nobody."""
-
-    def begin(self, left: Sequence[Unit], done: int) -> None:
-        return None
-
-    def asked(self, unit: Unit, prompts: int) -> None:
-        return None
-
-    def ended(self, unit: Unit) -> None:
-        return None
 
 
 @dataclass(frozen=True)
@@ -94,7 +74,7 @@ def compare_decoding(
     model: str | os.PathLike[str] | models.Assistants,
     batch_size: int = 16,
     folder: str | os.PathLike[str] | None = None,
-    listener: DecodingListener | None = None,
+    listener: Listener | None = None,
     on_cost: OnCost | None = None,
     **options: Unpack[DecodingOptions],
 ) -> DecodingStudy:
@@ -136,7 +116,7 @@ def conduct(
     model: models.Assistants | None = None,
     *,
     batch_size: int = 16,
-    listener: DecodingListener | None = None,
+    listener: Listener | None = None,
     on_cost: OnCost | None = None,
 ) -> DecodingStudy:
     """Carry out a study; see `compare_decoding`.
@@ -173,14 +153,13 @@ def conduct(
         estimates = estimate(design, left, assistants, source, rows)
     if on_cost is not None and not on_cost(design, estimates):
         raise DryRun
-    design.claim(place)
-    write_json(place / "environment.json", environment())
-    listener = listener or Silent()
-    listener.begin(left, len(whole) - len(left))
-    for unit in left:
-        assistant = assistants(DecodingArm.parse(unit.arm).method(unit.seed))
-        carry_out(unit, assistant, source, rows, partial(listener.asked, unit))
-        listener.ended(unit)
+    with leased(place, wait=True):
+        design.claim(place)
+        write_json(place / "environment.json", environment())
+    work = [Asking(unit, partial(_assistant, assistants, unit), source, rows) for unit in left]
+    listener = listener or NullListener()
+    listener.begin("asking", work)
+    Local().carry_out(work, listener)
     return _written(place, design, source)
 
 
@@ -198,6 +177,10 @@ def again(folder: str | os.PathLike[str], margin: float | None = None) -> Decodi
     if margin is not None:
         design.claim(place)
     return _written(place, design, load_data(design.data, round(design.image_size * 3 / 4)))
+
+
+def _assistant(assistants: models.Assistants, unit: Unit) -> Assistant:
+    return assistants(DecodingArm.parse(unit.arm).method(unit.seed))
 
 
 def default_folder(design: DecodingDesign) -> Path:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,11 +16,12 @@ from ...data.base import PairedData
 from ...evaluation.answering import create
 from ...evaluation.results import Results
 from ...evaluation.task import NotApplicable, chosen
+from ...execution import OnProgress, Progress
 from ...files import write_json, writing
 from ...types import Assistant, Prompt, Scores
 from .arm import DecodingArm
 from .design import DecodingDesign
-from .transcript import Remembering, Tell, Transcript
+from .transcript import Remembering, Transcript
 
 Tests = Mapping[str, Int[np.ndarray, " _"]]
 """Named rows, of as many as there are each."""
@@ -86,22 +87,64 @@ def ask(
     return found
 
 
-def carry_out(unit: Unit, assistant: Assistant, data: PairedData, rows: Tests, tell: Tell) -> None:
-    """Ask what has not been asked yet, and write the unit's files; ``scores.json`` comes last and makes it finished.
+@final
+@dataclass(frozen=True)
+class Asking:
+    """A unit together with the model and the data that it needs.
 
-    Whatever stops it, the replies so far are kept.
+    Attributes:
+        unit: what is asked.
+        assistant: makes the model that is asked, decoding in the unit's way.
+        data: what the questions are about.
+        rows: of the data.
     """
-    transcript = Transcript.read(unit.folder)
-    before, start = transcript.seconds, time.perf_counter()
-    try:
-        remembering = Remembering(assistant, transcript, tell)
-        results = Results(ask(unit.task, remembering, data, rows, unit.seed))
-    finally:
-        transcript.seconds = before + time.perf_counter() - start
-        transcript.write(unit.folder)
-    with writing(unit.folder / "examples.parquet") as part:
-        results.examples().write_parquet(part)
-    write_json(unit.folder / "scores.json", results.scores())
+
+    unit: Unit
+    assistant: Callable[[], Assistant]
+    data: PairedData
+    rows: Tests
+
+    lighter: ClassVar[str] = "a smaller --batch-size needs less memory"
+
+    @property
+    def key(self) -> str:
+        return f"{self.unit.arm}, {self.unit.task}, seed {self.unit.seed}"
+
+    @property
+    def folder(self) -> Path:
+        return self.unit.folder
+
+    def read(self) -> Path | None:
+        """Return the folder once its files are written."""
+        return self.folder if self.unit.finished else None
+
+    def work(self, on_progress: OnProgress) -> Path:
+        """Ask what has not been asked yet, and write the unit's files; ``scores.json`` comes last.
+
+        Whatever stops it, the replies so far are kept.
+        """
+        transcript = Transcript.read(self.folder)
+        before, start = transcript.seconds, time.perf_counter()
+        replies = 0
+
+        def tell(prompts: int) -> None:
+            nonlocal replies
+            replies += prompts
+            on_progress(Progress(replies, note="replies"))
+
+        try:
+            remembering = Remembering(self.assistant(), transcript, tell)
+            results = Results(ask(self.unit.task, remembering, self.data, self.rows, self.unit.seed))
+        finally:
+            transcript.seconds = before + time.perf_counter() - start
+            transcript.write(self.folder)
+        with writing(self.folder / "examples.parquet") as part:
+            results.examples().write_parquet(part)
+        write_json(self.folder / "scores.json", results.scores())
+        return self.folder
+
+    def outcome(self, result: Path) -> str:
+        return "done"
 
 
 def applies(task: str, data: PairedData, rows: Tests) -> bool:

@@ -18,13 +18,13 @@ from torch.nn import functional as F
 from ...data.worlds.scenes.dials import Dials
 from ...data.worlds.scenes.scene import Scene
 from ...data.worlds.scenes.world import Scenes
+from ...execution import postponed
 from ...files import write_json
 from ...networks.tiny_vlm import MODEL, build, processor, train_tokenizer
 from ...recipes.schema import Optimizer
 from ...recipes.tiny_vlm import TinyVLM
 from ...types import NonFiniteLoss
 from .. import checkpoint as checkpoints
-from ..loop import stop_after_step
 from ..metrics import MetricLog
 from ..optim import adamw, learning_rate
 from ..run import OtherRun
@@ -281,7 +281,7 @@ def _fit(
         checkpoints.restore(saved, module, optimizer)
         start = saved.step
         log.read(start)
-    with stop_after_step() as stopped:
+    with postponed() as stop:
         for step in range(start, steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, options)
@@ -296,11 +296,10 @@ def _fit(
             if done % LOG_EVERY == 0 or done == steps:
                 log.add(done, {"loss": float(value.detach())})
             listen(stage, done, steps, float(value.detach()))
-            if done % CHECKPOINT_EVERY == 0 or done == steps or stopped.is_set():
+            if done % CHECKPOINT_EVERY == 0 or done == steps or stop.asked:
                 log.write()
                 checkpoints.save(folder, done, module, optimizer)
-            if stopped.is_set():
-                raise KeyboardInterrupt
+            stop.check()
     log.close()
     module.eval()
 

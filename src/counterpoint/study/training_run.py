@@ -1,0 +1,74 @@
+"""Training run as a unit of work: one arm under one seed, trained and evaluated in its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+from .. import execution
+from ..recipes import parse as parse_recipe
+from ..training.loop import Progress
+from ..training.run import Run, RunState
+from .runner import run
+
+
+@final
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run and where it goes.
+
+    Attributes:
+        run: what is trained.
+        folder: the run's folder.
+        tasks: names of evaluation tasks; unless given, all that the arm's model can be asked.
+        test: evaluate on the test sets; tuning uses False.
+    """
+
+    run: Run
+    folder: Path
+    tasks: tuple[str, ...] | None = None
+    test: bool = True
+
+    lighter: ClassVar[str] = "a smaller --microbatch, fewer --workers or fewer --jobs need less memory"
+
+    @property
+    def key(self) -> str:
+        return f"{self.run.arm}, seed {self.run.seed}"
+
+    def read(self) -> RunState | None:
+        """Read how the run ended; None where it has not.
+
+        Raises:
+            OtherRun: if the folder holds another run.
+        """
+        state = RunState.read(self.folder)
+        if state is None or state.status == "running":
+            return None
+        self.run.claim(self.folder)
+        return state
+
+    def work(self, on_progress: execution.OnProgress) -> RunState:
+        def on_step(now: Progress) -> None:
+            note = f"loss {now.loss:.3f}" if now.step < now.steps else "evaluating"
+            on_progress(execution.Progress(now.step, now.steps, note))
+
+        return run(self.run, self.folder, tasks=self.tasks, test=self.test, on_step=on_step)
+
+    def outcome(self, result: RunState) -> str:
+        ended = "done" if result.status == "finished" else f"FAILED: {result.reason.split(';')[0]}"
+        return f"{ended} ({result.steps} steps, {result.seconds:.0f} s)"
+
+    def plain(self) -> dict[str, Any]:
+        return {"run": self.run.plain(), "folder": str(self.folder), "tasks": self.tasks, "test": self.test}
+
+    @classmethod
+    def parse(cls, plain: dict[str, Any]) -> TrainingRun:
+        run, tasks = plain["run"], plain["tasks"]
+        recipe = parse_recipe(run["recipe"], "the recipe")
+        return cls(
+            Run(run["arm"], run["data"], recipe, run["seed"]),
+            Path(plain["folder"]),
+            None if tasks is None else tuple(tasks),
+            plain["test"],
+        )
