@@ -19,12 +19,12 @@ from _timing import Comparison, compare, embeddings, floor, step
 from open_clip.loss import ClipLoss, SigLipLoss
 from torch import Tensor
 
-from counterpoint.objectives import InfoNCE, SigLIP
+from counterpoint.losses import InfoNCELoss, SigLIPLoss
 from counterpoint.training.run import PeakMemory
 
 
 def infonce(x: Tensor, y: Tensor, tile: int | None, repeats: int) -> Comparison:
-    ours, theirs = InfoNCE().evaluated("tiled", tile), ClipLoss()
+    ours, theirs = InfoNCELoss().evaluated("tiled", tile), ClipLoss()
 
     def dense(x: Tensor, y: Tensor) -> Tensor:
         loss: Tensor = theirs(x, y, ours.temperature.inverse())
@@ -34,7 +34,7 @@ def infonce(x: Tensor, y: Tensor, tile: int | None, repeats: int) -> Comparison:
 
 
 def siglip(x: Tensor, y: Tensor, tile: int | None, repeats: int) -> Comparison:
-    ours, theirs = SigLIP().evaluated("tiled", tile), SigLipLoss()
+    ours, theirs = SigLIPLoss().evaluated("tiled", tile), SigLipLoss()
 
     def dense(x: Tensor, y: Tensor) -> Tensor:
         loss: Tensor = theirs(x, y, ours.temperature.inverse(), ours.bias)
@@ -47,7 +47,7 @@ PAIRS = {"InfoNCE / ClipLoss": infonce, "SigLIP / SigLipLoss": siglip}
 
 
 def alone(n: int, d: int, tile: int | None) -> None:
-    for loss in (InfoNCE(), SigLIP()):
+    for loss in (InfoNCELoss(), SigLIPLoss()):
         memory = PeakMemory()
         seconds = step(loss.evaluated("tiled", tile), embeddings(n, d))
         print(

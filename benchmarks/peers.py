@@ -18,42 +18,42 @@ import torch.nn.functional as F
 from _timing import compare, embeddings
 from torch import Tensor
 
-from counterpoint.objectives import DCL, NTXent, SimCSE, SupCon
-from counterpoint.pairwise import Objective
+from counterpoint.losses import DCLLoss, NTXentLoss, SimCSELoss, SupConLoss
+from counterpoint.pairwise import Loss
 
 Peer = Callable[..., Tensor]
 
 
-def lightly_ntxent() -> tuple[Objective, Peer, float]:
-    return NTXent(0.1), import_module("lightly.loss").NTXentLoss(temperature=0.1), 1.0
+def lightly_ntxent() -> tuple[Loss, Peer, float]:
+    return NTXentLoss(0.1), import_module("lightly.loss").NTXentLoss(temperature=0.1), 1.0
 
 
-def lightly_dcl() -> tuple[Objective, Peer, float]:
+def lightly_dcl() -> tuple[Loss, Peer, float]:
     # Theirs is the mean of the two one-way losses, ours (as the paper) the sum.
-    return DCL(0.1), import_module("lightly.loss").DCLLoss(temperature=0.1), 2.0
+    return DCLLoss(0.1), import_module("lightly.loss").DCLLoss(temperature=0.1), 2.0
 
 
-def metric_learning_ntxent() -> tuple[Objective, Peer, float]:
+def metric_learning_ntxent() -> tuple[Loss, Peer, float]:
     loss: Any = import_module("pytorch_metric_learning.losses").NTXentLoss(temperature=0.1)
 
     def peer(x: Tensor, y: Tensor) -> Tensor:
         value: Tensor = loss(torch.cat([x, y]), torch.arange(len(x)).repeat(2))
         return value
 
-    return NTXent(0.1), peer, 1.0
+    return NTXentLoss(0.1), peer, 1.0
 
 
-def metric_learning_supcon() -> tuple[Objective, Peer, float]:
+def metric_learning_supcon() -> tuple[Loss, Peer, float]:
     loss: Any = import_module("pytorch_metric_learning.losses").SupConLoss(temperature=0.1)
 
     def peer(x: Tensor, y: Tensor) -> Tensor:
         value: Tensor = loss(torch.cat([x, y]), torch.arange(len(x)).repeat(2))
         return value
 
-    return SupCon(0.1), peer, 1.0
+    return SupConLoss(0.1), peer, 1.0
 
 
-def sentence_transformers_cached() -> tuple[Objective, Peer, float]:
+def sentence_transformers_cached() -> tuple[Loss, Peer, float]:
     """What `CachedMultipleNegativesRankingLoss` does with embeddings: it goes backward slice by slice."""
     losses = import_module("sentence_transformers.sentence_transformer.losses")
     loss: Any = losses.CachedMultipleNegativesRankingLoss(
@@ -65,16 +65,16 @@ def sentence_transformers_cached() -> tuple[Objective, Peer, float]:
         value: Tensor = loss.calculate_loss(slices, with_backward=torch.is_grad_enabled())
         return value.detach().requires_grad_()
 
-    return SimCSE(0.05), peer, 1.0
+    return SimCSELoss(0.05), peer, 1.0
 
 
-def dense_one_way() -> tuple[Objective, Peer, float]:
+def dense_one_way() -> tuple[Loss, Peer, float]:
     """The in-batch negatives loss as most training scripts write it."""
 
     def peer(x: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(20 * x @ y.T, torch.arange(len(x)))
 
-    return SimCSE(0.05), peer, 1.0
+    return SimCSELoss(0.05), peer, 1.0
 
 
 PEERS = {

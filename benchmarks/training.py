@@ -18,7 +18,7 @@ import torch
 from counterpoint.data.loader import Loader
 from counterpoint.data.source import load
 from counterpoint.methods.base import TwoTower
-from counterpoint.pairwise import Objective
+from counterpoint.pairwise import Loss
 from counterpoint.recipes import Recipe, override
 from counterpoint.recipes import load as load_recipe
 from counterpoint.training.loop import fit
@@ -60,7 +60,7 @@ def plain(recipe: Recipe) -> float:
         optimizer.step()
         with torch.no_grad():
             objective = method.get_submodule("objective")
-            assert isinstance(objective, Objective)
+            assert isinstance(objective, Loss)
             objective.commit()
     return time.perf_counter() - began
 

@@ -18,8 +18,8 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, Trainer, TrainerCallback, TrainingArguments
 
-from counterpoint import objectives
-from counterpoint.pairwise import Objective
+from counterpoint import losses
+from counterpoint.pairwise import Loss
 
 QUIET = {"logging_steps": 5, "disable_tqdm": True, "save_strategy": "no", "report_to": "none"}
 WORDS = 50  # in each language
@@ -39,7 +39,7 @@ class PairEncoder(nn.Module):
 
 
 class Commit(TrainerCallback):
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Loss) -> None:
         self.objective = objective
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
@@ -47,7 +47,7 @@ class Commit(TrainerCallback):
 
 
 class ContrastiveTrainer(Trainer):
-    def __init__(self, *args: Any, objective: Objective, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, objective: Loss, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.objective = objective.to(self.args.device)
         self.add_callback(Commit(self.objective))
@@ -76,7 +76,7 @@ def main(**options: Any) -> list[float]:
             **QUIET,
             **options,
         )
-        objective = objectives.create("ntxent", temperature=0.1)
+        objective = losses.create("ntxent", temperature=0.1)
         trainer = ContrastiveTrainer(PairEncoder(), arguments, train_dataset=pairs, objective=objective)
         trainer.train()
     history = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

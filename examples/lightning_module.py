@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from counterpoint import objectives
+from counterpoint import losses
 
 
 class TwoTowers(L.LightningModule):
@@ -28,7 +28,7 @@ class TwoTowers(L.LightningModule):
         self.image = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 32))
         self.text = nn.EmbeddingBag(64, 32)
         # A submodule: the optimiser, DDP and checkpoints then take care of what it learns, too.
-        self.objective = objectives.create(objective)
+        self.objective = losses.create(objective)
         self.history: list[float] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:

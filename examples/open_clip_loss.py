@@ -3,7 +3,7 @@
     python examples/open_clip_loss.py
 
 In a copy of ``open_clip_train`` (3.3) it takes two lines: in ``main.py``, instead of ``create_loss(args)``,
-``loss = OpenClipLoss(objectives.create("siglip")).to(device)``, and in ``train.py``, after the clamp,
+``loss = OpenClipLoss(losses.create("siglip")).to(device)``, and in ``train.py``, after the clamp,
 ``loss.objective.commit()``. An objective with a bias needs a model with one, which ``--siglip`` gives.
 """
 
@@ -18,8 +18,8 @@ from open_clip import CLIP
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from counterpoint import objectives
-from counterpoint.pairwise import Objective
+from counterpoint import losses
+from counterpoint.pairwise import Loss
 
 
 class OpenClipLoss(nn.Module):
@@ -27,11 +27,11 @@ class OpenClipLoss(nn.Module):
 
     open_clip's model holds the logit scale and bias: its optimiser, DDP, clamp and checkpoints look for them there.
     So they stand in for the temperature and the bias that the objective would learn. The temperature must be one
-    that is learned (``objectives.create("ntxent", temperature=Temperature(0.07))``), or the scale has no gradient.
+    that is learned (``losses.create("ntxent", temperature=Temperature(0.07))``), or the scale has no gradient.
     The objective finds the other ranks by itself: no ``--gather-with-grad``, no ``--local-loss``.
     """
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Loss) -> None:
         super().__init__()
         self.objective = objective
 
@@ -87,7 +87,7 @@ def pairs(n: int = 32) -> tuple[Tensor, Tensor]:
 
 def main() -> list[float]:
     torch.manual_seed(0)
-    model, loss = tiny_clip(), OpenClipLoss(objectives.create("infonce"))
+    model, loss = tiny_clip(), OpenClipLoss(losses.create("infonce"))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     history = train_one_epoch(model, [pairs()] * 30, loss, optimizer)
     print(f"loss: {history[0]:.3f} at the first step, {history[-1]:.3f} at the last")

@@ -27,8 +27,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, TrainerCallback
 
-from counterpoint.objectives import InfoNCE
-from counterpoint.pairwise import Objective
+from counterpoint.losses import InfoNCELoss
+from counterpoint.pairwise import Loss
 
 QUIET = {"logging_steps": 5, "disable_tqdm": True, "save_strategy": "no", "report_to": "none"}
 # Of two made-up languages.
@@ -36,7 +36,7 @@ WORDS = {side: [f"{side}{i}" for i in range(50)] for side in ("anchor", "positiv
 
 
 class PairLoss(nn.Module):
-    def __init__(self, model: SentenceTransformer, objective: Objective) -> None:
+    def __init__(self, model: SentenceTransformer, objective: Loss) -> None:
         super().__init__()
         self.model, self.objective = model, objective
 
@@ -47,7 +47,7 @@ class PairLoss(nn.Module):
 
 
 class Commit(TrainerCallback):
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Loss) -> None:
         self.objective = objective
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:
@@ -74,7 +74,7 @@ def main(**options: Any) -> list[float]:
     pairs = {side: [" ".join(words[i] for i in s) for s in sentences] for side, words in WORDS.items()}
     with tempfile.TemporaryDirectory() as folder:
         model = tiny_model(folder)
-        loss = PairLoss(model, InfoNCE(0.05, weights=(1.0, 0.0)))
+        loss = PairLoss(model, InfoNCELoss(0.05, weights=(1.0, 0.0)))
         arguments = SentenceTransformerTrainingArguments(
             folder,
             use_cpu=True,

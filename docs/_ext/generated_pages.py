@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOMS = (
     "methods",
-    "objectives",
+    "losses",
     "pairwise",
     "networks",
     "training",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
 from importlib.resources import files
@@ -91,14 +92,19 @@ class Room:
     Args:
         kind: the word for one thing, for messages.
         package: the package's name.
-        symbol: the name that every file gives its thing.
+        symbol: the name that every file gives its thing; the file's one public class unless given.
         without: folders of the package that hold no such things.
 
-    >>> Room("claim", "counterpoint.claims", "CLAIM", without=("lab", "benches")).reference("align-uniform")
+    >>> claims = Room("claim", "counterpoint.claims", "CLAIM", without=("lab", "benches"))
+    >>> claims.reference("align-uniform")
     'counterpoint.claims.uniformity.align_uniform:CLAIM'
+    >>> Room("loss", "counterpoint.losses").reference("siglip")
+    'counterpoint.losses.sigmoid.siglip:SigLIPLoss'
     """
 
-    def __init__(self, kind: str, package: str, symbol: str, without: Sequence[str] = ()) -> None:
+    def __init__(
+        self, kind: str, package: str, symbol: str | None = None, without: Sequence[str] = ()
+    ) -> None:
         self.kind, self.package, self.symbol, self.without = kind, package, symbol, frozenset(without)
 
     @cached_property
@@ -116,16 +122,34 @@ class Room:
         return tuple(sorted(self.modules))
 
     def reference(self, name: str) -> str:
-        """``package.module:SYMBOL`` of a name."""
+        """Return ``package.module:Symbol`` of a name, without importing it.
+
+        Raises:
+            UnknownName: for a name that no file has.
+            ValueError: if the file has no public class, or several.
+        """
+        name = name.replace("_", "-")
         if name not in self.modules:
             raise unknown(self.kind, name, self.modules)
-        return f"{self.modules[name]}:{self.symbol}"
+        return f"{self.modules[name]}:{self.symbol or _public_class(self.modules[name])}"
 
     def __contains__(self, name: object) -> bool:
-        return name in self.modules
+        return isinstance(name, str) and name.replace("_", "-") in self.modules
 
     def get(self, name: str) -> Any:
         return load(self.reference(name))
+
+
+def _public_class(module: str) -> str:
+    package, _, file = module.rpartition(".")
+    text = (files(package) / f"{file}.py").read_text(encoding="utf-8")
+    classes = re.findall(r"^class ([A-Z]\w*)", text, re.MULTILINE)
+    if len(classes) != 1:
+        raise ValueError(
+            f"{module} must hold one public class, named after the file; it has {', '.join(classes) or 'none'}: "
+            "begin the names of helpers with _"
+        )
+    return classes[0]
 
 
 def _modules(folder: Traversable, package: str, without: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -136,24 +160,3 @@ def _modules(folder: Traversable, package: str, without: frozenset[str] = frozen
             yield from _modules(entry, f"{package}.{entry.name}")
         elif entry.name.endswith(".py"):
             yield f"{package}.{entry.name.removesuffix('.py')}"
-
-
-def lazy_exports(
-    package: str, exports: Mapping[str, str]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` for a package whose names are imported when first used.
-
-    ``exports`` maps a public name to the submodule that defines it (``""`` for a submodule itself).
-    """
-
-    def __getattr__(name: str) -> Any:
-        if name not in exports:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        if not exports[name]:
-            return import_module(f"{package}.{name}")
-        return getattr(import_module(f"{package}.{exports[name]}"), name)
-
-    def __dir__() -> list[str]:
-        return sorted(exports)
-
-    return __getattr__, __dir__

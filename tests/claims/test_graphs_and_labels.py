@@ -14,7 +14,7 @@ from counterpoint.claims.benches.emoji_views import isogclr, kernel_infonce
 from counterpoint.claims.dual import m2_encoder, mmcl_generalization
 from counterpoint.claims.labels import dexml
 from counterpoint.claims.uniformity import decoupled_uniformity
-from counterpoint.objectives import DecoupledSoftmax, MultiLabelSoftmax
+from counterpoint.losses import DecoupledSoftmaxLoss, MultiLabelSoftmaxLoss
 
 
 def test_a_graph_of_three_nodes_by_hand() -> None:
@@ -128,10 +128,10 @@ def test_a_softmax_lowers_a_true_label_that_has_more_than_its_share() -> None:
     logits = torch.tensor([[4.0, 1.0, 0.0]])
     targets = torch.tensor([[True, True, False]])
     p = logits.double().softmax(1)[0, 0]
-    share, largest = dexml.pushed(MultiLabelSoftmax(), logits, targets)
+    share, largest = dexml.pushed(MultiLabelSoftmaxLoss(), logits, targets)
     assert share == 1
     assert largest == pytest.approx(float(2 * p - 1), rel=1e-6)
-    share, largest = dexml.pushed(DecoupledSoftmax(), logits, targets)
+    share, largest = dexml.pushed(DecoupledSoftmaxLoss(), logits, targets)
     assert share == 0
     assert largest < 0
 

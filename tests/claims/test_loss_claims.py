@@ -14,7 +14,7 @@ from counterpoint.claims.benches import exact as gradients
 from counterpoint.claims.benches import skin_tones as tones
 from counterpoint.claims.benches.emoji_views import contrastive_margins_sv, dcl, macl
 from counterpoint.claims.pairs import diht, llave
-from counterpoint.objectives import InfoNCE, NTXent
+from counterpoint.losses import InfoNCELoss, NTXentLoss
 
 
 def test_gradients_of_similarities_are_those_of_the_matrix() -> None:
@@ -22,7 +22,7 @@ def test_gradients_of_similarities_are_those_of_the_matrix() -> None:
     s = x @ y.T
     expected = s.clone().requires_grad_()
     F.cross_entropy(expected / 0.1, torch.arange(6)).backward()
-    found = gradients.of_similarities(InfoNCE(0.1, weights=(1.0, 0.0)).double(), s)
+    found = gradients.of_similarities(InfoNCELoss(0.1, weights=(1.0, 0.0)).double(), s)
     assert expected.grad is not None
     assert torch.allclose(found, expected.grad)
     assert gradients.relative_error(1.5 * s, s) == pytest.approx(0.5)
@@ -33,7 +33,7 @@ def test_coupling_is_one_minus_the_probability_of_the_positive() -> None:
     # NT-Xent is the mean of −log P.
     positive, negatives = dcl.anchors(x, y)
     q = dcl.coupling(positive, negatives)
-    assert float(-(1 - q).log().mean()) == pytest.approx(float(NTXent(dcl.TAU).double()(x, y)))
+    assert float(-(1 - q).log().mean()) == pytest.approx(float(NTXentLoss(dcl.TAU).double()(x, y)))
     assert dcl.coupled() < 1e-12
 
 
@@ -65,7 +65,7 @@ def test_training_sees_the_views_it_is_told_to() -> None:
         seen.append(x)
         return torch.ones_like(x)
 
-    losses = digits.train(network, InfoNCE(0.1), steps=1, batch=8, lr=1e-3, seed=0, look=nothing)
+    losses = digits.train(network, InfoNCELoss(0.1), steps=1, batch=8, lr=1e-3, seed=0, look=nothing)
     assert len(seen) == 2
     assert losses[0] == pytest.approx(np.log(8))
 

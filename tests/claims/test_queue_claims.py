@@ -11,8 +11,8 @@ from counterpoint.claims.benches import digits
 from counterpoint.claims.benches import queues as keys
 from counterpoint.claims.dual import brivl
 from counterpoint.claims.queue import mochi, moco, moco_dual_view, sy_con
-from counterpoint.objectives import MoCo
-from counterpoint.objectives.contrastive.mochi import draw
+from counterpoint.losses import MoCoLoss
+from counterpoint.losses.queue.mochi import draw
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -150,9 +150,11 @@ def test_pictures_meet_the_queue_of_texts_and_texts_that_of_pictures() -> None:
     q, k, queue = (brivl.Pair(*unit(2, n, 6, seed=n)) for n in (4, 5, 9))
     k = brivl.Pair(*(part[:4] for part in k))
     ids, queue_ids = torch.arange(4), brivl.Pair(torch.full((9,), -1), torch.arange(9))
-    found = brivl.cross_modal(MoCo(0.1), q, k, queue, ids, queue_ids)
-    to_text = MoCo(0.1)(q.image, k.text, queue.text, ids, torch.arange(9))  # own texts are masked here alone
-    to_image = MoCo(0.1)(q.text, k.image, queue.image)
+    found = brivl.cross_modal(MoCoLoss(0.1), q, k, queue, ids, queue_ids)
+    to_text = MoCoLoss(0.1)(
+        q.image, k.text, queue.text, ids, torch.arange(9)
+    )  # own texts are masked here alone
+    to_image = MoCoLoss(0.1)(q.text, k.image, queue.image)
     assert found.item() == pytest.approx(((to_text + to_image) / 2).item())
 
 

@@ -12,7 +12,7 @@ from counterpoint.claims.evaluation import mmvp
 from counterpoint.claims.pairs import count_to_ten, inpaintcoco
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.scene import Scene, Thing
-from counterpoint.objectives import InfoNCE
+from counterpoint.losses import InfoNCELoss
 
 
 def unit(seed: int, n: int = 5) -> torch.Tensor:
@@ -23,7 +23,7 @@ def unit(seed: int, n: int = 5) -> torch.Tensor:
 def test_negatives_are_columns_of_pictures_and_rows_of_nothing() -> None:
     x, y, z = unit(0), unit(1), unit(2)
     there = torch.tensor([True, False, True, True, False])
-    infonce = InfoNCE(0.5).double()
+    infonce = InfoNCELoss(0.5).double()
     total = 0.0
     for i in range(5):
         columns = [*y, *(z[k] for k in range(5) if there[k])]
@@ -35,7 +35,7 @@ def test_negatives_are_columns_of_pictures_and_rows_of_nothing() -> None:
 
 def test_without_negatives_it_is_infonce() -> None:
     x, y, z = unit(0), unit(1), unit(2)
-    infonce = InfoNCE(0.5).double()
+    infonce = InfoNCELoss(0.5).double()
     found = composed.with_negatives(infonce, x, y, z, torch.zeros(5, dtype=torch.bool))
     assert torch.allclose(found, infonce(x, y))
 

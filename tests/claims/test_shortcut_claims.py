@@ -14,7 +14,7 @@ from counterpoint.claims.evaluation import fudd
 from counterpoint.data.worlds.scenes.concepts import CONCEPTS
 from counterpoint.data.worlds.scenes.words.descriptions import differences
 from counterpoint.evaluation.shortcuts import Subclasses
-from counterpoint.objectives import InfoNCE
+from counterpoint.losses import InfoNCELoss
 
 RNG = np.random.default_rng
 
@@ -67,7 +67,7 @@ def test_things_look_as_their_captions_say() -> None:
 def test_negatives_of_the_own_class_count_for_nothing() -> None:
     x, y = torch.nn.functional.normalize(torch.randn(2, 5, 3, dtype=torch.float64), dim=-1)
     classes = torch.tensor([0, 1, 0, 1, 2])
-    infonce = InfoNCE(0.5).double()
+    infonce = InfoNCELoss(0.5).double()
     total = 0.0
     for i in range(5):
         others = [j for j in range(5) if classes[j] != classes[i] or j == i]

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from counterpoint.claims.benches import emoji as small
+from counterpoint.losses import InfoNCELoss
 from counterpoint.networks.heads import mlp
-from counterpoint.objectives import InfoNCE
 from counterpoint.registry import UnknownName
 from counterpoint.types import Embedder
 
@@ -52,7 +52,7 @@ def test_training_learns_pairs_and_is_repeatable() -> None:
         torch.manual_seed(0)
         encoders = (mlp(8, 32, 8, layers=2, norm=False), mlp(8, 32, 8, layers=2, norm=False))
         draw = small.pairs_of(x, x.flip(1), rows, 16)
-        return small.train(encoders, InfoNCE(0.1), draw, steps=150, lr=1e-2, seed=0)
+        return small.train(encoders, InfoNCELoss(0.1), draw, steps=150, lr=1e-2, seed=0)
 
     losses = run()
     assert losses == run()
@@ -70,4 +70,4 @@ def test_an_encoder_given_twice_is_trained_once() -> None:
     network = mlp(8, 16, 8, layers=2, norm=False)
     x = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
     draw = small.pairs_of(x, x, np.arange(32), 16)
-    assert len(small.train((network, network), InfoNCE(0.1), draw, steps=2, lr=1e-3, seed=0)) == 2
+    assert len(small.train((network, network), InfoNCELoss(0.1), draw, steps=2, lr=1e-3, seed=0)) == 2

@@ -14,7 +14,7 @@ from counterpoint.claims.benches import emoji_views as pictures
 from counterpoint.claims.benches.emoji import SIDE
 from counterpoint.claims.benches.emoji_views import amcl, cacr, poly_view
 from counterpoint.claims.labels import supcon
-from counterpoint.objectives import AlignUniform, NTXent
+from counterpoint.losses import AlignUniformLoss, NTXentLoss
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -60,7 +60,7 @@ def test_weighted_outcomes_average_to_balanced_accuracy() -> None:
 
 
 def test_many_views_of_alignment_and_uniformity_are_the_mean_over_pairs() -> None:
-    z, pair = list(unit(4, 12, 6)), AlignUniform(2.0)
+    z, pair = list(unit(4, 12, 6)), AlignUniformLoss(2.0)
     expected = torch.stack([pair(x, y) for x, y in combinations(z, 2)]).mean()
     assert cacr.many_views(pair, z).item() == pytest.approx(expected.item())
 
@@ -71,7 +71,7 @@ def test_repulsion_tends_to_the_mean_and_to_the_nearest() -> None:
 
 def test_multi_crop_is_the_mean_of_ntxent_over_pairs_of_views() -> None:
     z = list(unit(4, 10, 6))
-    expected = torch.stack([NTXent(poly_view.TAU)(x, y) for x, y in combinations(z, 2)]).mean()
+    expected = torch.stack([NTXentLoss(poly_view.TAU)(x, y) for x, y in combinations(z, 2)]).mean()
     assert poly_view.multi_crop(z).item() == pytest.approx(expected.item())
 
 

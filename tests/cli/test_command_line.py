@@ -29,7 +29,7 @@ sys.exit(status)
         ["--help"],
         ["--version"],
         ["list", "methods"],
-        ["list", "objectives"],
+        ["list", "losses"],
         ["list", "tasks"],
         ["list", "decoding"],
         ["list", "recipes"],

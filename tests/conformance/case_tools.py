@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoint import objectives
-from counterpoint.pairwise import Objective, Temperature
+from counterpoint import losses
+from counterpoint.pairwise import Loss, Temperature
 
 Inputs = tuple[Any, ...]
 
@@ -54,12 +54,12 @@ class Case:
     def __str__(self) -> str:
         return f"{self.name}-{self.label}" if self.label else self.name
 
-    def build(self) -> Objective:
+    def build(self) -> Loss:
         """The objective in float64, its own copy of any temperature, its weights the same in every process."""
         options = {k: v() if callable(v) else v for k, v in self.options.items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return objectives.create(self.name, **options).double()
+            return losses.create(self.name, **options).double()
 
     def example(self, n: int = 7, d: int = 5, seed: int = 0) -> Inputs:
         return self.inputs(torch.Generator().manual_seed(seed), n, d)

@@ -194,16 +194,16 @@ CASES = (
         matrices=(4, 1),
     ),
     Case(
-        "swalip_prototypes",
+        "swalip-prototypes",
         prototypes_loops,
         cosines,
         {"temperature": warm, "epsilon": 0.5},
         unit=False,
         stop_gradient=True,
     ),
-    Case("align_uniform", align_uniform_loops, two, alone="uniformity of fewer than 2", matrices=(2, 1)),
+    Case("align-uniform", align_uniform_loops, two, alone="uniformity of fewer than 2", matrices=(2, 1)),
     Case(
-        "align_uniform",
+        "align-uniform",
         align_uniform_loops,
         two,
         {"alpha": 1.5, "t": 3.0, "alignment": 3.0},
@@ -212,7 +212,7 @@ CASES = (
         matrices=(2, 1),
     ),
     Case(
-        "contrastive_gap",
+        "contrastive-gap",
         contrastive_gap_loops,
         two,
         {"temperature": warm},
@@ -221,7 +221,7 @@ CASES = (
         matrices=(4, 1),
     ),
     Case(
-        "contrastive_gap",
+        "contrastive-gap",
         contrastive_gap_loops,
         two,
         {"temperature": warm, "cross_uniformity": 1.0},
@@ -229,6 +229,6 @@ CASES = (
         alone="uniformity of fewer than 2",
         matrices=(4, 1),
     ),
-    Case("negative_cosine", negative_cosine_loops, two, stop_gradient=True),
-    Case("barlow_twins", barlow_loops, raw, unit=False),
+    Case("negative-cosine", negative_cosine_loops, two, stop_gradient=True),
+    Case("barlow-twins", barlow_loops, raw, unit=False),
 )

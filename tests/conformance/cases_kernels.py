@@ -147,10 +147,10 @@ def isogclr_loops(objective: Any, x: Tensor, y: Tensor, ids: Tensor) -> Tensor:
 
 
 CASES = (
-    Case("kernel_infonce", kernel_loops, two, {"temperature": warm, "gamma": 0.5}, matrices=(1, 2)),
+    Case("kernel-infonce", kernel_loops, two, {"temperature": warm, "gamma": 0.5}, matrices=(1, 2)),
     *(
         Case(
-            "kernel_infonce",
+            "kernel-infonce",
             kernel_loops,
             two,
             {"temperature": warm, "mix": mix, "lam": 0.3},
@@ -161,7 +161,7 @@ CASES = (
     ),
     Case("spectral", spectral_loops, two, {"mu": 3.0}),
     Case(
-        "guided_ntxent",
+        "guided-ntxent",
         guided_loops,
         two_with_teacher,
         {"temperature": warm},
@@ -171,7 +171,7 @@ CASES = (
     ),
     *(
         Case(
-            "guided_ntxent",
+            "guided-ntxent",
             guided_loops,
             two_with_teacher,
             {"temperature": warm, "rule": rule, "ratio": 0.3},
@@ -181,9 +181,9 @@ CASES = (
         )
         for rule in ("drop_false_positive", "drop_false_negative", "drop_easy_negative")
     ),
-    Case("decoupled_uniformity", decoupled_loops, three),
+    Case("decoupled-uniformity", decoupled_loops, three),
     Case(
-        "decoupled_uniformity",
+        "decoupled-uniformity",
         decoupled_loops,
         three_with_prior,
         {"t": 1.0},
@@ -192,7 +192,7 @@ CASES = (
         tileable=False,
     ),
     Case(
-        "decoupled_uniformity",
+        "decoupled-uniformity",
         decoupled_loops,
         three_with_prior,
         {"kernel": "cosine", "ridge": 0.3},
@@ -200,6 +200,6 @@ CASES = (
         stop_gradient=True,
         tileable=False,
     ),
-    Case("grouped_infonce", grouped_loops, two, {"groups": 3, "temperature": warm}, matrices=(3, 1 / 3)),
+    Case("grouped-infonce", grouped_loops, two, {"groups": 3, "temperature": warm}, matrices=(3, 1 / 3)),
     Case("isogclr", isogclr_loops, two_with_distinct_ids, stop_gradient=True),
 )

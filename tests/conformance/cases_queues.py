@@ -198,7 +198,7 @@ CASES = (
         "mochi", mochi_loops, mixed_with_items, {**TAU, "hardest": 8}, "ids", fixed=(2, 4), stop_gradient=True
     ),
     Case(
-        "moco_dual_view",
+        "moco-dual-view",
         dual_view_loops,
         with_queue,
         {**TAU, "num_hard": 3, "skip_top": 2},
@@ -206,7 +206,7 @@ CASES = (
         stop_gradient=True,
     ),
     Case(
-        "moco_dual_view",
+        "moco-dual-view",
         dual_view_loops,
         with_items,
         {**TAU, "num_hard": 0.6, "key_weight": 0.3},
@@ -216,7 +216,7 @@ CASES = (
         matrices=(2, 1),
     ),
     Case(
-        "moco_dual_view",
+        "moco-dual-view",
         dual_view_loops,
         with_items,
         {**TAU, "num_hard": None, "key_weight": 0.3},
@@ -226,10 +226,10 @@ CASES = (
         matrices=(2, 1),
     ),
     Case(
-        "sy_con", sy_con_loops, present_and_previous, TAUS, fixed=(4, 5), stop_gradient=True, matrices=(4, 1)
+        "sy-con", sy_con_loops, present_and_previous, TAUS, fixed=(4, 5), stop_gradient=True, matrices=(4, 1)
     ),
     Case(
-        "sy_con",
+        "sy-con",
         sy_con_loops,
         present_and_previous_with_items,
         TAUS,
@@ -238,5 +238,5 @@ CASES = (
         stop_gradient=True,
         matrices=(4, 1),
     ),
-    Case("sy_con_batch", sy_con_batch_loops, three_by_two, TAUS, stop_gradient=True, matrices=(2, 4)),
+    Case("sy-con-batch", sy_con_batch_loops, three_by_two, TAUS, stop_gradient=True, matrices=(2, 4)),
 )

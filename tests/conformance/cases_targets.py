@@ -23,7 +23,7 @@ from case_tools import (
 )
 from torch import Tensor
 
-from counterpoint import objectives
+from counterpoint import losses
 
 LABELS = 9
 
@@ -157,7 +157,7 @@ def job_label_vectors(rank: int, size: int, name: str) -> tuple[Tensor, Tensor]:
     own = slice(*{1: (0, 7), 2: ((0, 3), (3, 7))[rank]}[size])
     encoder = torch.eye(5, dtype=torch.float64).requires_grad_()
     z = torch.nn.functional.normalize(labels @ encoder, dim=-1)
-    objective = objectives.create(name, temperature=0.3, **({"k": 2} if name == "soft_top_k" else {}))
+    objective = losses.create(name, temperature=0.3, **({"k": 2} if name == "soft_top_k" else {}))
     loss = objective(q[own], z, targets=given["targets"][own])
     (gradient,) = torch.autograd.grad(loss, encoder)
     if size > 1:
@@ -305,9 +305,9 @@ CASES = (
         matrices=(2, 1),
     ),
     Case("m3co", m3co_loops, mixed, {"temperature": warm}, matrices=(2, 1), swap=other_side),
-    Case("multi_sclip", multi_sclip_loops, two, {"temperature": warm}, matrices=(3, 1)),
+    Case("multi-sclip", multi_sclip_loops, two, {"temperature": warm}, matrices=(3, 1)),
     Case(
-        "multi_sclip",
+        "multi-sclip",
         multi_sclip_loops,
         two,
         {"temperature": 0.3, "detach_targets": True},
@@ -315,17 +315,17 @@ CASES = (
         stop_gradient=True,
         matrices=(3, 1),
     ),
-    Case("count_to_ten", count_loops, counterfactuals, {"temperature": warm}),
+    Case("count-to-ten", count_loops, counterfactuals, {"temperature": warm}),
     Case(
-        "count_to_ten",
+        "count-to-ten",
         count_loops,
         partial(counterfactuals, masked=True),
         {"temperature": warm, "weight": 0.3},
         "masked",
     ),
-    Case("decoupled_softmax", decoupled_loops, labelled, {"temperature": warm}, fixed=(1,), swap=turned),
+    Case("decoupled-softmax", decoupled_loops, labelled, {"temperature": warm}, fixed=(1,), swap=turned),
     Case(
-        "decoupled_softmax",
+        "decoupled-softmax",
         decoupled_loops,
         partial(labelled, masked=True),
         {"temperature": 0.3},
@@ -333,9 +333,9 @@ CASES = (
         fixed=(1,),
         swap=turned,
     ),
-    Case("multi_label_softmax", multi_label_loops, labelled, {"temperature": warm}, fixed=(1,), swap=turned),
+    Case("multi-label-softmax", multi_label_loops, labelled, {"temperature": warm}, fixed=(1,), swap=turned),
     Case(
-        "multi_label_softmax",
+        "multi-label-softmax",
         multi_label_loops,
         labelled,
         {"temperature": 0.3, "reduction": "mean"},
@@ -343,10 +343,10 @@ CASES = (
         fixed=(1,),
         swap=turned,
     ),
-    Case("one_vs_all", one_vs_all_loops, labelled, {"temperature": warm}, fixed=(1,), swap=turned),
-    Case("soft_top_k", soft_top_k_loops, labelled, {"temperature": warm, "k": 2}, fixed=(1,), swap=turned),
+    Case("one-vs-all", one_vs_all_loops, labelled, {"temperature": warm}, fixed=(1,), swap=turned),
+    Case("soft-top-k", soft_top_k_loops, labelled, {"temperature": warm, "k": 2}, fixed=(1,), swap=turned),
     Case(
-        "soft_top_k",
+        "soft-top-k",
         soft_top_k_loops,
         partial(labelled, masked=True),
         {"temperature": 0.5, "k": None, "alpha": 1.5},

@@ -181,9 +181,9 @@ CASES = (
         stop_gradient=True,
         matrices=(3, 1),
     ),
-    Case("poly_view", poly_view_loops, views(3), {"temperature": warm}, matrices=(1, 3)),
+    Case("poly-view", poly_view_loops, views(3), {"temperature": warm}, matrices=(1, 3)),
     Case(
-        "poly_view",
+        "poly-view",
         poly_view_loops,
         views(4),
         {"mode": "arithmetic", "temperature": 0.5},
@@ -191,7 +191,7 @@ CASES = (
         matrices=(1, 4),
     ),
     Case(
-        "poly_view",
+        "poly-view",
         poly_view_loops,
         views(3),
         {"mode": "sufficient", "temperature": warm},
@@ -199,7 +199,7 @@ CASES = (
         matrices=(1, 3),
     ),
     Case(
-        "poly_view",
+        "poly-view",
         poly_view_loops,
         views(3),
         {"mode": "sufficient", "temperature": warm, "unit_rest": True},
@@ -233,7 +233,7 @@ CASES = (
         "hard",
         matrices=(1, 2),
     ),
-    Case("whitened_cse", whitened_cse_loops, views(3), {"temperature": warm}, matrices=(2, 1)),
+    Case("whitened-cse", whitened_cse_loops, views(3), {"temperature": warm}, matrices=(2, 1)),
     Case("amcl", amcl_loops, two_heads, SMALL, matrices=(4, 2)),
     Case("amcl", amcl_loops, two_heads, {**SMALL, "top_k": 3}, "top_k", matrices=(4, 2)),
 )

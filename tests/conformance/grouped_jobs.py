@@ -1,4 +1,4 @@
-"""What a rank does to find out with whom it exchanges embeddings under `GroupedInfoNCE`."""
+"""What a rank does to find out with whom it exchanges embeddings under `GroupedInfoNCELoss`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from counterpoint.objectives import GroupedInfoNCE
+from counterpoint.losses import GroupedInfoNCELoss
 from counterpoint.pairwise.ranks import Ranks
 
 EXAMPLES, WIDTH = 12, 5
@@ -33,7 +33,7 @@ def job_grouped(rank: int, size: int, groups: int) -> tuple[Tensor, list[Tensor]
 
     Ranks.stack, Ranks.total = seen(stack), seen(total)  # type: ignore[method-assign]
     try:
-        loss = GroupedInfoNCE(groups, temperature=0.2)(*leaves)
+        loss = GroupedInfoNCELoss(groups, temperature=0.2)(*leaves)
         loss.backward()
     finally:
         Ranks.stack, Ranks.total = stack, total  # type: ignore[method-assign]

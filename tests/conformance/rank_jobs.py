@@ -7,13 +7,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from case_tools import Case, Inputs, call, flatten
-from objective_cases import CASES
+from loss_cases import CASES
 from torch import Tensor
 
 from counterpoint.pairwise import (
     NEG,
     LogSumExp,
-    Objective,
+    Loss,
     Reduced,
     Sum,
     Tile,
@@ -26,7 +26,7 @@ from counterpoint.pairwise.ranks import Ranks
 from counterpoint.pairwise.reduce import reduce
 
 
-def gradients(loss: Tensor, objective: Objective, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
+def gradients(loss: Tensor, objective: Loss, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
     """The loss, and its gradients in all differentiable inputs and parameters, 0 where there is none."""
     wanted = [t for t in [*flatten(inputs), *objective.parameters()] if t.requires_grad]
     found = torch.autograd.grad(loss, wanted, allow_unused=True)
@@ -35,7 +35,7 @@ def gradients(loss: Tensor, objective: Objective, inputs: Inputs) -> tuple[Tenso
     ]
 
 
-def value_and_gradients(case: Case, objective: Objective, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
+def value_and_gradients(case: Case, objective: Loss, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
     inputs = case.leaves(inputs)
     return gradients(call(objective, inputs), objective, inputs)
 

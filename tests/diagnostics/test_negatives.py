@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.diagnostics import hardness
-from counterpoint.objectives import InfoNCE
+from counterpoint.losses import InfoNCELoss
 from counterpoint.pairwise import evaluate_with
 
 
@@ -43,7 +43,7 @@ def test_equals_loops_and_does_not_depend_on_tiles(tau: float) -> None:
 def test_shares_and_push_are_the_gradients_of_infonce() -> None:
     x, y, tau = F.normalize(cloud(9, 4, 0), dim=1), F.normalize(cloud(9, 4, 1), dim=1), 0.2
     s = (x @ y.T).requires_grad_()
-    loss = InfoNCE(tau, weights=(1.0, 0.0)).double()(s, torch.eye(9, dtype=torch.float64))
+    loss = InfoNCELoss(tau, weights=(1.0, 0.0)).double()(s, torch.eye(9, dtype=torch.float64))
     (gradient,) = torch.autograd.grad(9 * loss, s)
     off = ~torch.eye(9, dtype=torch.bool)
     pushes = gradient[off].reshape(9, 8)

@@ -11,7 +11,14 @@ from torch import Tensor
 
 from counterpoint.data import Labels, PairedData, Splits
 from counterpoint.diagnostics import Features, describe
-from counterpoint.evaluation import DEFAULT_TASKS, STATISTICS, TASKS, create, default_tasks, evaluate
+from counterpoint.evaluation import (
+    DEFAULT_TASKS,
+    STATISTICS,
+    TASKS,
+    create,
+    default_tasks,
+    evaluate,
+)
 from counterpoint.evaluation.statistic import class_and_hit, mean_per_class
 from counterpoint.evaluation.task import NotApplicable, Task, check_data
 from counterpoint.registry import UnknownName

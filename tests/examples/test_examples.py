@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from counterpoint import objectives
-from counterpoint.objectives import InfoNCE
-from counterpoint.pairwise import Objective, Temperature
+from counterpoint import losses
+from counterpoint.losses import InfoNCELoss
+from counterpoint.pairwise import Loss, Temperature
 
 PEERS = {
     "open_clip_loss": "open_clip",
@@ -35,14 +35,14 @@ def example(name: str) -> ModuleType:
 def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What happens, in order: "step" of an optimiser and "commit" of an objective."""
     seen: list[str] = []
-    commit = Objective.commit
+    commit = Loss.commit
 
     @functools.wraps(commit)
-    def spied(self: Objective) -> None:
+    def spied(self: Loss) -> None:
         seen.append("commit")
         commit(self)
 
-    monkeypatch.setattr(Objective, "commit", spied)
+    monkeypatch.setattr(Loss, "commit", spied)
     hook = register_optimizer_step_post_hook(lambda *_: seen.append("step"))
     yield seen
     hook.remove()
@@ -97,7 +97,7 @@ def test_in_open_clip_the_loss_is_that_of_open_clip(objective: str, bias: float 
     model = module.tiny_clip(init_logit_scale=math.log(3), init_logit_bias=bias).double()
     images, texts = module.pairs(6)
     outputs = model(images.double(), texts)
-    ours = module.OpenClipLoss(objectives.create(objective))
+    ours = module.OpenClipLoss(losses.create(objective))
     name = "contrastive_loss"
     mine = ours(**outputs, output_dict=True)
     assert mine.keys() == theirs(**outputs, output_dict=True).keys() == {name}
@@ -110,15 +110,15 @@ def test_in_open_clip_the_loss_is_that_of_open_clip(objective: str, bias: float 
 def test_in_open_clip_the_models_scale_replaces_the_objectives() -> None:
     module = example("open_clip_loss")
     x, y = (nn.functional.normalize(torch.randn(5, 4, dtype=torch.float64), dim=-1) for _ in range(2))
-    loss = module.OpenClipLoss(objectives.create("ntxent", temperature=Temperature(0.5)))
-    expected = objectives.create("ntxent", temperature=0.125)(x, y)
+    loss = module.OpenClipLoss(losses.create("ntxent", temperature=Temperature(0.5)))
+    expected = losses.create("ntxent", temperature=0.125)(x, y)
     torch.testing.assert_close(loss(x, y, torch.tensor(8.0, dtype=torch.float64)), expected)
     assert all(parameter.grad is None for parameter in loss.parameters())
 
 
 def test_in_open_clip_an_objective_that_learns_more_than_the_model_holds_is_refused() -> None:
     module = example("open_clip_loss")
-    loss = module.OpenClipLoss(objectives.create("rocket"))
+    loss = module.OpenClipLoss(losses.create("rocket"))
     x = torch.eye(4)
     with pytest.raises(KeyError, match="parameter"):
         loss(x, x, torch.tensor(8.0))
@@ -143,7 +143,7 @@ def test_in_sentence_transformers_the_loss_is_multiple_negatives_ranking(tmp_pat
         }
         for _ in range(2)
     ]
-    ours = module.PairLoss(model, InfoNCE(0.05, weights=(1.0, 0.0)))
+    ours = module.PairLoss(model, InfoNCELoss(0.05, weights=(1.0, 0.0)))
     theirs = peers.MultipleNegativesRankingLoss(model)
     mine, others = ours([dict(f) for f in features]), theirs([dict(f) for f in features], None)
     assert mine.dtype == torch.float64

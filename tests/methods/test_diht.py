@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from method_stubs import Words, batch, build, run, teacher, total
 
-from counterpoint.objectives import DiHT
+from counterpoint.losses import DiHTLoss
 from counterpoint.types import Batch
 
 F64 = torch.float64
@@ -19,7 +19,7 @@ def test_is_hard_negatives_and_two_soft_cross_entropies() -> None:
     z = method.targets(given) | method.encode(given)
     losses = run(method, given)
     x, y = (F.normalize(method.projections[m](z[m]), dim=-1) for m in ("image", "text"))
-    torch.testing.assert_close(losses["diht"], DiHT(0.07, beta=0.5).double()(x, y), rtol=1e-6, atol=0)
+    torch.testing.assert_close(losses["diht"], DiHTLoss(0.07, beta=0.5).double()(x, y), rtol=1e-6, atol=0)
     with torch.no_grad():
         seen = method.teacher_concepts(method.teacher(given["image"])).softmax(-1)
         student = method.student_concepts(z["image"]).log_softmax(-1)

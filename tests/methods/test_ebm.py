@@ -7,8 +7,8 @@ import torch
 from method_stubs import LATE, SIZE, batch, build, run
 from torch import Tensor
 
+from counterpoint.losses.parts.contrastive_divergence import ContrastiveDivergenceLoss
 from counterpoint.methods.ebm import PLACES, SAMPLED, diverged
-from counterpoint.objectives.generative.contrastive_divergence import ContrastiveDivergence
 
 PICTURES = torch.randint(
     0, 256, (5, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
@@ -17,13 +17,13 @@ PICTURES = torch.randint(
 
 def test_the_loss_pulls_data_down_and_samples_up() -> None:
     positive, negative = (torch.tensor([0.3, -0.1], requires_grad=True) for _ in range(2))
-    loss = ContrastiveDivergence(0.1)(positive, negative)
+    loss = ContrastiveDivergenceLoss(0.1)(positive, negative)
     assert loss.item() == pytest.approx(0.1 * 2 * (0.09 + 0.01) / 2)
-    up, down = torch.autograd.grad(ContrastiveDivergence(0.0)(positive, negative), (positive, negative))
+    up, down = torch.autograd.grad(ContrastiveDivergenceLoss(0.0)(positive, negative), (positive, negative))
     assert up.tolist() == [0.5, 0.5]
     assert down.tolist() == [-0.5, -0.5]
     with pytest.raises(ValueError, match="weight=-1"):
-        ContrastiveDivergence(-1.0)
+        ContrastiveDivergenceLoss(-1.0)
 
 
 def test_is_the_loss_of_the_card() -> None:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from method_stubs import LATE, LOCKED, READ, RECIPE, SIZE, StubImage, StubText, batch, build, run, total
 from torch import Tensor, nn
 
+from counterpoint.losses import InfoNCELoss
 from counterpoint.methods.fusemix import FuseMix, adapter
-from counterpoint.objectives import InfoNCE
 from counterpoint.recipes.schema import Recipe
 
 F64 = torch.float64
@@ -91,7 +91,7 @@ def test_the_loss_is_infonce_of_the_adapted_mixtures() -> None:
     a, b = method.mix(method.image_tower(given["image"]), method.text_tower(given["text"]))
     x, y = (F.normalize(method.adapters[m](t), dim=1) for m, t in (("image", a), ("text", b)))
     # The method holds its temperature in float32.
-    torch.testing.assert_close(loss, InfoNCE(0.1)(x, y), rtol=1e-6, atol=0)
+    torch.testing.assert_close(loss, InfoNCELoss(0.1)(x, y), rtol=1e-6, atol=0)
 
 
 def test_adapters_alone_and_the_temperature_learn() -> None:

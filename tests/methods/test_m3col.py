@@ -12,7 +12,7 @@ from method_stubs import LATE, RECIPE, StubImage, StubText, batch, build, featur
 from torch import Tensor, nn
 
 from counterpoint import methods
-from counterpoint.objectives import InfoNCE, MultiSClip
+from counterpoint.losses import InfoNCELoss, MultiSClipLoss
 from counterpoint.types import Batch, Clock
 
 F64 = torch.float64
@@ -32,8 +32,8 @@ def test_mixes_for_a_third_of_the_steps_and_then_takes_soft_targets() -> None:
     method, given = through("m3col", mixed=0.0), two_views()
     x, y = unit(given)
     early, late = (total(method, given, clock) for clock in (EARLY, Clock(330, 1000)))
-    torch.testing.assert_close(early, 0.1 * 2 * InfoNCE(0.1)(x, y))  # nothing is mixed
-    torch.testing.assert_close(late, 0.1 * MultiSClip()(x, y))
+    torch.testing.assert_close(early, 0.1 * 2 * InfoNCELoss(0.1)(x, y))  # nothing is mixed
+    torch.testing.assert_close(late, 0.1 * MultiSClipLoss()(x, y))
     for clock, value in ((EARLY, late), (LATE, early)):
         other = through("m3col", mixed=0.0, mixing=float(clock is LATE))
         torch.testing.assert_close(total(other, given, clock), value)

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from method_stubs import StubText, batch, build, run, through, total
 from torch import Tensor
 
+from counterpoint.losses import SimCSELoss
 from counterpoint.methods import Arm
 from counterpoint.networks import GroupWhitening
-from counterpoint.objectives import SimCSE
 from counterpoint.types import Batch
 
 CAPTIONS = ["a red cat", "the old hill", "a green hill runs"]
@@ -22,7 +22,7 @@ def by_hand(method: object, views: list[Tensor], shuffles: list[Tensor], tempera
         F.normalize(torch.tanh(linear(whiten(z, shuffle))), dim=-1)
         for z, shuffle in zip(views, shuffles, strict=True)
     )
-    return torch.stack([SimCSE(temperature)(anchor, other) for other in others]).sum()
+    return torch.stack([SimCSELoss(temperature)(anchor, other) for other in others]).sum()
 
 
 def test_each_view_is_whitened_under_a_shuffle_of_its_own() -> None:

@@ -7,7 +7,7 @@ from inspect import unwrap
 import pytest
 import torch
 
-from counterpoint import objectives
+from counterpoint import losses
 from counterpoint.pairwise import check_values, paired, validating
 from counterpoint.pairwise.inputs import softplus
 
@@ -57,7 +57,7 @@ def test_softplus_is_exact_where_pytorchs_is_the_identity() -> None:
 def test_values_are_checked_on_request() -> None:
     good, bad = torch.eye(3), torch.eye(3)
     bad[1] = float("nan")
-    loss = objectives.create("infonce")
+    loss = losses.create("infonce")
     assert loss(good, bad).isnan()
     with (
         validating(),
@@ -72,7 +72,7 @@ def test_a_zero_vector_has_a_finite_loss_and_gradient() -> None:
     x = torch.eye(4)
     x[2] = 0
     x.requires_grad_()
-    loss = objectives.create("infonce")(x, torch.eye(4))
+    loss = losses.create("infonce")(x, torch.eye(4))
     loss.backward()
     assert loss.isfinite()
     assert x.grad is not None

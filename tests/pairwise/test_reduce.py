@@ -9,15 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from counterpoint.pairwise import (
-    LogSumExp,
-    PairwiseObjective,
-    Sum,
-    Tile,
-    TopK,
-    WholeRow,
-    evaluate_with,
-)
+from counterpoint.pairwise import LogSumExp, PairwiseLoss, Sum, Tile, TopK, WholeRow, evaluate_with
 from counterpoint.pairwise import reduce as reduce_module
 from counterpoint.pairwise.guard import SecondDerivative
 from counterpoint.pairwise.reduce import reduce
@@ -45,7 +37,7 @@ def test_a_captured_parameter_is_an_error_that_names_it(evaluator: Any) -> None:
 
 @every_evaluator
 def test_a_captured_module_parameter_is_named_by_its_path(evaluator: Any) -> None:
-    class Careless(PairwiseObjective):
+    class Careless(PairwiseLoss):
         def __init__(self) -> None:
             super().__init__()
             self.head = nn.Linear(3, 1).double()

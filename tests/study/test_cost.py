@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from counterpoint.networks import BytePairTokenizer
 from counterpoint.recipes import Recipe, load, names, override
 from counterpoint.study import cost as costs
-from counterpoint.study.cost import in_turns, plan_arms, remarks, share_cut, steps_under, words_of_cut
+from counterpoint.study.cost import (
+    in_turns,
+    plan_arms,
+    remarks,
+    share_cut,
+    steps_under,
+    words_of_cut,
+)
 from counterpoint.study.design import ArmCost, ArmPlan, Design
 from counterpoint.study.study import compare
 

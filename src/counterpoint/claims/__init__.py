@@ -5,16 +5,6 @@
 True
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from ..registry import Room, lazy_exports
-
-if TYPE_CHECKING:
-    from .lab.lab import Claim, Lab, reproduce
-
-CLAIMS = Room("claim", __name__, "CLAIM", without=("lab", "benches"))
-
-__all__ = ["CLAIMS", "Claim", "Lab", "reproduce"]
-__getattr__, __dir__ = lazy_exports(__name__, {"Claim": "lab.lab", "Lab": "lab.lab", "reproduce": "lab.lab"})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -24,7 +24,7 @@ COMMANDS = {
     "flaws": "What examples in context do to a vision-language model's flaws, along five axes.",
     "report": "Write a study's table and report again.",
     "data": "Show or describe a data set.",
-    "list": "List methods, objectives, tasks, recipes or towers.",
+    "list": "List methods, losses, tasks, recipes or towers.",
     "papers": "The papers: what each is, where it lives, what was measured.",
     "reproduce": "Run the experiment that tests a paper's claim.",
     "doctor": "What is installed, what is missing, and the command that mends it.",

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass as form
 from ..forms import FORM, Positional
 from .arguments import parse
 
-Kind = Literal["objectives", "methods", "tasks", "decoding", "presets", "recipes", "towers"]
+Kind = Literal["losses", "methods", "tasks", "decoding", "presets", "recipes", "towers"]
 
 
 @form(frozen=True, config=FORM)
@@ -49,10 +49,10 @@ def known(kind: Kind) -> tuple[str, ...]:
         from .. import methods
 
         return methods.METHODS.names()
-    if kind == "objectives":
-        from .. import objectives
+    if kind == "losses":
+        from .. import losses
 
-        return objectives.names()
+        return losses.names()
     if kind == "tasks":
         from .. import evaluation
 

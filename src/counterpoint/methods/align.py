@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import nn
 
+from ..losses import InfoNCELoss
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import Linear
-from ..objectives import InfoNCE
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from .base import Ranges
@@ -49,6 +49,6 @@ class ALIGN(DualEncoder):
             image,
             text,
             {"image": nn.Identity(), "text": Linear(text.width, image.width)},
-            InfoNCE(Temperature(temperature), label_smoothing=smoothing, weights=(1.0, 1.0)),
+            InfoNCELoss(Temperature(temperature), label_smoothing=smoothing, weights=(1.0, 1.0)),
             "align",
         )

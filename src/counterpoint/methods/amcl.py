@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..losses import AMCLLoss
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
-from ..objectives import AMCL as AMCLObjective
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
 from .base import Ranges, TwoTower
@@ -19,7 +19,7 @@ from .dual import linear_heads
 
 
 class AMCL(TwoTower):
-    """L = Σ_c L_AMCL(z_1^c, z_2^c) with z_v^c = nz(g_c(f(view v))), nz(u) = u / ‖u‖; see the objective.
+    """L = Σ_c L_AMCL(z_1^c, z_2^c) with z_v^c = nz(g_c(f(view v))), nz(u) = u / ‖u‖; see the loss.
 
     ==========  ============================================================================================
     ``pairs``   a picture and its caption, under C linear heads a tower. What a user gets are the C
@@ -41,7 +41,7 @@ class AMCL(TwoTower):
             log-sum-exp form, unless given.
 
     Raises:
-        ValueError: for no heads, and what the objective refuses.
+        ValueError: for no heads, and what the loss refuses.
 
     Source: Wang et al., "Adaptive Multi-head Contrastive Learning" (2024), arXiv 2310.05615.
     """
@@ -75,7 +75,7 @@ class AMCL(TwoTower):
             text.requires_grad_(False)
         self.projections = nn.ModuleDict({m: nn.ModuleList(one[m] for one in each) for m in each[0]})
         width = widths.embedding if on == "pairs" else widths.ssl_output
-        self.objective = AMCLObjective(width, beta=beta, tau_min=tau_min, top_k=top_k)
+        self.objective = AMCLLoss(width, beta=beta, tau_min=tau_min, top_k=top_k)
         self.on = on
 
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:

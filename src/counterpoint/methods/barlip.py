@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..forms import NonNegative
+from ..losses import BarlowTwinsLoss
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
-from ..objectives import BarlowTwins
 from ..recipes.schema import Recipe
 from ..types import Clock, Embeddings
 from .base import Ranges
@@ -49,7 +49,7 @@ class BarLIPTerm(CrossModalTerm):
                 for stream in (("global", "local") if separate else ("global",))
             }
         )
-        self.objective = BarlowTwins()
+        self.objective = BarlowTwinsLoss()
 
     def project(self, features: Embeddings) -> Embeddings:
         projected = {}

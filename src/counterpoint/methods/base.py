@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ..networks.base import ImageTower, TextTower
-from ..pairwise import Objective, Temperature
+from ..pairwise import Loss, Temperature
 from ..registry import unknown
 from ..types import Batch, Clock, Embeddings, ViewSpec
 
@@ -56,7 +56,7 @@ class Method(nn.Module, ABC):
         """The named terms whose sum is minimised. ``z`` holds what ``targets`` and ``encode`` returned."""
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
-        """State that moves once per optimiser step: objectives commit theirs; momentum copies, queues.
+        """State that moves once per optimiser step: losses commit theirs; momentum copies, queues.
 
         ``z`` is detached.
         """
@@ -148,9 +148,9 @@ def check_texts(texts: object) -> list[str]:
 
 
 def _commit(module: nn.Module) -> None:
-    """Each outermost objective once: one inside another is the outer one's business."""
+    """Each outermost loss once: one inside another is the outer one's business."""
     for child in module.children():
-        if isinstance(child, Objective):
+        if isinstance(child, Loss):
             child.commit()
         elif isinstance(child, Temperature):
             child.clamp_()

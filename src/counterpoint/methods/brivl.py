@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..losses import MoCoLoss
 from ..networks import KeyQueue, MomentumCopy
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
 from ..networks.regions import RegionTower
-from ..objectives import MoCo
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
 from .base import Ranges, TwoTower
@@ -77,7 +77,7 @@ class BriVL(TwoTower):
         whole = {m: nn.Sequential(self.towers[m], self.projections[m]) for m in self.views}
         self.momentum = MomentumCopy(nn.ModuleDict(whole), momentum)
         self.queues = nn.ModuleDict({m: KeyQueue(queue, width) for m in self.views})
-        self.objective = MoCo(temperature)
+        self.objective = MoCoLoss(temperature)
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Embeddings:

@@ -1,4 +1,4 @@
-"""One objective on the views of each example: how every contrastive loss becomes an arm of a comparison."""
+"""One loss on the views of each example: how every contrastive loss becomes an arm of a comparison."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ On = Literal["pairs", "images", "texts"]
 
 
 class Contrast(TwoTower):
-    """``L = objective(z_1, …, z_V)`` with z_v = nz(g(f(view v))), nz(u) = u / ‖u‖.
+    """``L = loss(z_1, …, z_V)`` with z_v = nz(g(f(view v))), nz(u) = u / ‖u‖.
 
     ==========  ============================================================================================
     ``pairs``   a picture and its caption under CLIP's towers, views and linear heads; V = 2
@@ -37,12 +37,12 @@ class Contrast(TwoTower):
         objective: the loss of unit-norm views ``(B, d)``.
         name: of the loss in logs.
         on: what is contrasted.
-        views: V; more than 2 where the objective takes them.
-        labels: which of the data's labels an objective that needs them gets.
+        views: V; more than 2 where the loss takes them.
+        labels: which of the data's labels a loss that needs them gets.
         dropout: of the text tower's residual blocks, on texts.
 
     Raises:
-        ValueError: for a number of views that the objective or the pair does not have.
+        ValueError: for a number of views that the loss or the pair does not have.
     """
 
     def __init__(

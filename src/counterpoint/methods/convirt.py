@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ..losses import InfoNCELoss
 from ..networks import freeze_layers
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
-from ..objectives import InfoNCE
 from ..recipes.schema import Recipe
 from .base import Ranges
 from .dual import DualEncoder
@@ -63,7 +63,7 @@ class ConVIRT(DualEncoder):
                 "image": mlp(image.width, width, width, layers=2, norm=False),
                 "text": mlp(text.width, width, width, layers=2, norm=False),
             },
-            InfoNCE(temperature, weights=(image_weight, 1 - image_weight)),
+            InfoNCELoss(temperature, weights=(image_weight, 1 - image_weight)),
             "convirt",
             image_view="convirt",
         )

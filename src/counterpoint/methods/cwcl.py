@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..losses import CWCLLoss
 from ..networks import tune
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import Linear
-from ..objectives import CWCL as CWCLObjective
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings
@@ -32,7 +32,7 @@ class CWCL(DualEncoder):
         recipe: its ``towers`` say which are pretrained.
         frozen: the modality whose tower is frozen.
         gamma: γ, above 1 to sharpen the targets.
-        weighted_anchor: the direction with continuous targets; see the objective.
+        weighted_anchor: the direction with continuous targets; see the loss.
         temperature: where τ starts.
 
     Raises:
@@ -71,7 +71,7 @@ class CWCL(DualEncoder):
             image,
             text,
             {frozen: nn.Identity(), trained: Linear(moving.width, fixed.width)},
-            CWCLObjective(
+            CWCLLoss(
                 Temperature(temperature, bounds=(0.01, 1.0)), gamma=gamma, weighted_anchor=weighted_anchor
             ),
             "cwcl",

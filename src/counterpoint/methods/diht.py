@@ -10,12 +10,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..forms import NonNegative
+from ..losses import DiHTLoss
 from ..networks import tune
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import Linear
 from ..networks.pooling import inside
 from ..networks.towers import build_image_tower
-from ..objectives import DiHT
 from ..pairwise import Temperature, moments
 from ..pairwise.inputs import full
 from ..pairwise.ranks import Ranks as Processes
@@ -49,7 +49,7 @@ class DistilledDiHT(DualEncoder):
         teacher: its name with weights, ``timm:NAME@FILE`` or ``cnn@RUN``.
         weight: w.
         top: k.
-        alpha, beta: of the loss `DiHT`.
+        alpha, beta: of the loss `DiHTLoss`.
         temperature: where τ starts; learned within [0.01, 1].
 
     Raises:
@@ -81,7 +81,7 @@ class DistilledDiHT(DualEncoder):
             )
         if weight < 0 or top < 1:
             raise ValueError(f"weight={weight} must not be negative, top={top} must be at least 1")
-        objective = DiHT(Temperature(temperature, bounds=(0.01, 1.0)), alpha=alpha, beta=beta)
+        objective = DiHTLoss(Temperature(temperature, bounds=(0.01, 1.0)), alpha=alpha, beta=beta)
         super().__init__(image, text, linear_heads(image, text, recipe.widths.embedding), objective, "diht")
         self.teacher = build_image_tower(teacher, image.size)
         if self.teacher.size != image.size:

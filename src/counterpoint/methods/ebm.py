@@ -9,10 +9,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..forms import NonNegative
+from ..losses.parts.contrastive_divergence import ContrastiveDivergenceLoss
 from ..networks.base import ImageTower, TextTower
 from ..networks.energy import ReplayBuffer, langevin
 from ..networks.heads import Linear
-from ..objectives.generative.contrastive_divergence import ContrastiveDivergence
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
 from .base import Ranges, TwoTower
@@ -69,7 +69,7 @@ class EBM(TwoTower):
         self.views = {"image": View("image", "weak")}
         self.projection = Linear(image.width, 1, bias=True)
         self.buffer = ReplayBuffer(buffer, image.size, restart)
-        self.objective = ContrastiveDivergence(weight)
+        self.objective = ContrastiveDivergenceLoss(weight)
         self.steps, self.step_size = steps, step_size
         self.sampling_noise, self.noise = sampling_noise, noise
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ..losses import FILIPLoss
+from ..losses.dense.filip import late
 from ..networks.base import ImageTower, TextTower
-from ..objectives import FILIP as FILIPObjective
-from ..objectives.contrastive.filip import late
 from ..pairwise import Temperature
 from ..pairwise.inputs import full
 from ..recipes.schema import Recipe
@@ -53,7 +53,7 @@ class FILIP(TwoTower):
         self.width = recipe.widths.embedding
         self.views = {"image": View("image", "weak"), "text": View("text")}
         self.projections = nn.ModuleDict(linear_heads(image, text, self.width))
-        self.objective = FILIPObjective(temperature=Temperature(temperature, bounds=(0.01, 1.0)))
+        self.objective = FILIPLoss(temperature=Temperature(temperature, bounds=(0.01, 1.0)))
         with torch.no_grad():  # so that a tower without tokens is refused at once
             self.features("image", torch.zeros(1, 3, image.size, image.size))
             self.features("text", text.tokenizer(["a"]))

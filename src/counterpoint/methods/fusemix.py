@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..losses import InfoNCELoss
 from ..networks import tune
 from ..networks.base import ImageTower, TextTower
-from ..objectives import InfoNCE
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
@@ -112,7 +112,7 @@ class FuseMix(TwoTower):
         self.adapters = nn.ModuleDict(
             {m: adapter(t.width, width, layers, dropout) for m, t in (("image", image), ("text", text))}
         )
-        self.objective = InfoNCE(Temperature(temperature, form="direct", bounds=(0.001, 0.5)))
+        self.objective = InfoNCELoss(Temperature(temperature, form="direct", bounds=(0.001, 0.5)))
         self.alpha, self.mixing = alpha, mixing
 
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..forms import NonNegative
+from ..losses import GlobalLocalLoss
 from ..networks import MomentumCopy
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
-from ..objectives import Rocket
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
@@ -170,7 +170,7 @@ class GlobalLocal(TwoTower):
         if self.local_projections is not None:
             self.heads = ("global", "local")
         tau = Temperature(temperature, bounds=(0.01, 1.0))
-        self.objective = Rocket(
+        self.objective = GlobalLocalLoss(
             tau,
             tau if self.local_projections is None else Temperature(local_temperature, bounds=(0.01, 1.0)),
             label_smoothing=smoothing,

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from torch import nn
 
+from ..losses import InfoNCELoss
 from ..networks import tune
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import Linear
-from ..objectives import InfoNCE
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from .base import Ranges
@@ -72,4 +72,4 @@ class LiT(DualEncoder):
         heads: dict[str, nn.Module] = {"image": nn.Identity(), "text": Linear(text.width, image.width)}
         if image_head:
             heads = linear_heads(image, text, recipe.widths.embedding)
-        super().__init__(image, text, heads, InfoNCE(Temperature(temperature)), "lit")
+        super().__init__(image, text, heads, InfoNCELoss(Temperature(temperature)), "lit")

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..forms import NonNegative
+from ..losses import M3CoLoss, MultiSClipLoss
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import Linear, mlp
-from ..objectives import M3Co, MultiSClip
 from ..pairwise import moments
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
@@ -87,7 +87,7 @@ class M3Col(TwoTower):
         self.views = {"image": View("image", "weak"), "text": View("text")}
         text_head = nn.Identity() if text.width == image.width else Linear(text.width, image.width)
         self.projections = nn.ModuleDict({"image": nn.Identity(), "text": text_head})
-        self.m3co, self.multi_sclip = M3Co(temperature), MultiSClip(soft_temperature)
+        self.m3co, self.multi_sclip = M3CoLoss(temperature), MultiSClipLoss(soft_temperature)
         self.weight, self.mixing, self.beta, self.mixed = weight, mixing, beta, mixed
         self.labels, self.classes = labels, classes
         widths = {"fusion": image.width + text.width, "image": image.width, "text": text.width}

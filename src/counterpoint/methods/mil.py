@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..losses import MILLoss
+from ..losses.dense.mil import Pooling
 from ..networks import NonLocal
 from ..networks.base import ImageTower, TextTower
 from ..networks.regions import grid
-from ..objectives import MIL as MILObjective
-from ..objectives.contrastive.mil import Pooling
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
@@ -38,14 +38,14 @@ class MIL(TwoTower):
     Args:
         image, text: the towers; the image tower must have features of places.
         recipe: gives the width of the embedding.
-        pooling, gamma: see the objective.
+        pooling, gamma: see the loss.
         temperature: where τ starts; learned within [0.01, 1].
         sentences: M, captions of each picture and step.
         non_local: whether a global score of places that have seen each other is added.
 
     Raises:
         LookupError: for an image tower without features of places.
-        ValueError: for no sentence, or options that the objective does not take.
+        ValueError: for no sentence, or options that the loss does not take.
 
     Source: Wang et al., "Using Multiple Instance Learning to Build Multimodal Representations" (2022), arXiv
     2212.05561.
@@ -76,7 +76,7 @@ class MIL(TwoTower):
         self.places = rows * columns
         self.projections = nn.ModuleDict(linear_heads(image, text, width))
         self.non_local = NonLocal(width) if non_local else None
-        self.objective = MILObjective(
+        self.objective = MILLoss(
             pooling, gamma=gamma, temperature=Temperature(temperature, bounds=(0.01, 1.0))
         )
 

@@ -7,9 +7,9 @@ from typing import Unpack
 from jaxtyping import Float
 from torch import Tensor
 
+from ..losses import MoCHiLoss
+from ..losses.queue.mochi import draw
 from ..networks.base import ImageTower, TextTower
-from ..objectives import MoCHi as MoCHiObjective
-from ..objectives.contrastive.mochi import draw
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock
 from .moco import Dictionary, MoCo
@@ -61,7 +61,7 @@ class MoCHi(MoCo):
             raise ValueError(f"pairs={pairs} and with_query={with_query} must not be negative")
         if not 0 <= warmup <= 1:
             raise ValueError(f"warmup={warmup} is a share of the steps and must lie in [0, 1]")
-        objective = MoCHiObjective(temperature, hardest=hardest)
+        objective = MoCHiLoss(temperature, hardest=hardest)
         super().__init__(image, text, recipe, objective=objective, symmetric=symmetric, **options)
         self.hardest = min(hardest, len(self.queue))
         self.pairs, self.with_query, self.warmup = pairs, with_query, warmup

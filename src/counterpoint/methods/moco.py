@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..losses import MoCoLoss
 from ..networks import KeyQueue, MomentumCopy
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
-from ..objectives import MoCo as MoCoObjective
-from ..pairwise import Objective
+from ..pairwise import Loss
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
 from .base import Ranges, TwoTower
@@ -67,7 +67,7 @@ class MoCo(TwoTower):
         text: TextTower,
         recipe: Recipe,
         *,
-        objective: Objective | None = None,
+        objective: Loss | None = None,
         temperature: float = 0.2,
         momentum: float = 0.99,
         queue: int = 1024,
@@ -81,7 +81,7 @@ class MoCo(TwoTower):
         self.projection = mlp(image.width, image.width, width, layers=2, norm=False)
         self.momentum = MomentumCopy(nn.Sequential(image, self.projection), momentum)
         self.queue = KeyQueue(queue, width)
-        self.objective = MoCoObjective(temperature) if objective is None else objective
+        self.objective = MoCoLoss(temperature) if objective is None else objective
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Embeddings:

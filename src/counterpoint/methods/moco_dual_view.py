@@ -8,15 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..forms import NonNegative
+from ..losses import DualViewLoss
 from ..networks.base import ImageTower, TextTower
-from ..objectives import DualView
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock
 from .moco import Dictionary, MoCo
 
 
 class MoCoDualView(MoCo):
-    """`MoCo` under the loss `DualView`, of which there are two readings.
+    """`MoCo` under the loss `DualViewLoss`, of which there are two readings.
 
     ===============  =====================================================================================
     ``symmetric``    each view is query and key in turn; twice the passes of MoCo through the trained tower
@@ -57,7 +57,7 @@ class MoCoDualView(MoCo):
     ) -> None:
         symmetric = mode == "symmetric"
         weight = 0.0 if symmetric else key_weight
-        objective = DualView(temperature, num_hard=num_hard, skip_top=skip_top, key_weight=weight)
+        objective = DualViewLoss(temperature, num_hard=num_hard, skip_top=skip_top, key_weight=weight)
         super().__init__(image, text, recipe, objective=objective, symmetric=symmetric, **options)
         if skip_top >= len(self.queue):
             raise ValueError(f"skip_top={skip_top} leaves none of the {len(self.queue)} keys of the queue")

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..forms import NonNegative
+from ..losses import NegativeCosineLoss
 from ..networks.base import ImageTower, TextTower
 from ..networks.batch_norm import BatchNorm1d
 from ..networks.heads import mlp
-from ..objectives import NegativeCosine
 from ..recipes.schema import Recipe
 from ..types import Clock, Embeddings
 from .base import Ranges
@@ -55,7 +55,7 @@ class SiamLIPTerm(CrossModalTerm):
             ("global", "local"), lambda m: BatchNorm1d(out, affine=False) if last_norm else nn.Identity()
         )
         self.predictor = per_modality(own, lambda m: mlp(out, hidden, out, layers=2, bias="last"))
-        self.distance = NegativeCosine()
+        self.distance = NegativeCosineLoss()
 
     def _of(self, heads: nn.ModuleDict, view: str) -> nn.Module:
         """A view's module: the image's predictor is the one from image to text, and so on."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ..losses import SigLIPLoss
 from ..networks.base import ImageTower, TextTower
-from ..objectives import SigLIP as SigLIPObjective
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from .base import Ranges
@@ -24,7 +24,7 @@ class SigLIP(DualEncoder):
         recipe: gives the width of the embedding and B, the pairs of a step over all ranks.
         temperature: where τ starts (the paper's t is 1/τ).
         bias: where b starts. None is −log(B − 1), where the gradient of b vanishes before anything is learnt (see the
-            objective); the paper has −10 at B = 32,768, where that is −10.4. 0 wrecks pretrained towers in the
+            loss); the paper has −10 at B = 32,768, where that is −10.4. 0 wrecks pretrained towers in the
             first steps.
 
     Source: Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), arXiv 2303.15343.
@@ -46,9 +46,9 @@ class SigLIP(DualEncoder):
             image,
             text,
             linear_heads(image, text, recipe.widths.embedding),
-            SigLIPObjective(
+            SigLIPLoss(
                 Temperature(temperature),
-                bias=SigLIPObjective.balanced_bias(recipe.batch_size) if bias is None else bias,
+                bias=SigLIPLoss.balanced_bias(recipe.batch_size) if bias is None else bias,
             ),
             "siglip",
         )

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..forms import NonNegative
+from ..losses import InfoNCELoss, NTXentLoss
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
-from ..objectives import InfoNCE, NTXent
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
@@ -58,8 +58,8 @@ class SLIP(TwoTower):
         widths = recipe.widths
         self.projections = nn.ModuleDict(linear_heads(image, text, widths.embedding))
         self.ssl_projection = mlp(image.width, widths.ssl_hidden, widths.ssl_output)
-        self.objective = InfoNCE(Temperature(temperature, bounds=(0.01, 1.0)))
-        self.ssl_objective = NTXent(ssl_temperature)
+        self.objective = InfoNCELoss(Temperature(temperature, bounds=(0.01, 1.0)))
+        self.ssl_objective = NTXentLoss(ssl_temperature)
         self.ssl_weight = ssl_weight
 
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..forms import NonNegative
+from ..losses import SwALIPLoss, SwALIPPrototypesLoss
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import Prototypes, mlp
-from ..objectives import SwALIP as SwALIPObjective
-from ..objectives import SwALIPPrototypes
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from ..types import Clock, Embeddings
@@ -62,7 +61,7 @@ class PrototypeTerm(CrossModalTerm):
                 for m in (("both",) if shared else ("image", "text"))
             }
         )
-        self.objective = SwALIPPrototypes(temperature)
+        self.objective = SwALIPPrototypesLoss(temperature)
         self.frozen_steps = frozen_steps
 
     def project(self, features: Embeddings, *, frozen: bool = False) -> Embeddings:
@@ -86,7 +85,7 @@ class PrototypeTerm(CrossModalTerm):
 class SwALIPTerm(CrossModalTerm):
     """The prototype-free version, on the local embeddings: the other modality's batch are the centres.
 
-    See `counterpoint.objectives.SwALIP`; the assignment for a pair of views comes from the other two views.
+    See `counterpoint.losses.SwALIPLoss`; the assignment for a pair of views comes from the other two views.
 
     Args:
         objective: the loss, which shares its temperature with the local stream.
@@ -94,7 +93,7 @@ class SwALIPTerm(CrossModalTerm):
 
     name = "swalip"
 
-    def __init__(self, objective: SwALIPObjective) -> None:
+    def __init__(self, objective: SwALIPLoss) -> None:
         super().__init__()
         self.objective = objective
 
@@ -194,4 +193,4 @@ class SwALIPRocket(GlobalLocal):
             raise ValueError(f"views={options['views']}: SwALIP swaps exactly two local views; leave it out")
         super().__init__(image, text, recipe, ssl_weight=ssl_weight, **improved(recipe, options))
         # Last, since it shares the temperature that the local stream has got by now.
-        self.term = SwALIPTerm(SwALIPObjective(self.objective.local.temperature))
+        self.term = SwALIPTerm(SwALIPLoss(self.objective.local.temperature))

@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..losses import MoCoLoss, SyConLoss
 from ..networks import KeyQueue, MomentumCopy, initialise
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
-from ..objectives import MoCo
-from ..objectives import SyCon as SyConObjective
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
 from .base import Ranges, TwoTower
@@ -32,7 +31,7 @@ class SyCon(TwoTower):
         after a task:    (f, g)_old ← (f, g),  h starts anew, and the queues of o with it
 
     In the first task there is no previous model, and the loss is MoCo's over both views; on data without tasks
-    that is all there is. Train it on a stream: ``--data emoji:stream``, where `MoCo` is what it is compared
+    that is all there is. Train it on a stream: ``--data emoji:stream``, where `MoCoLoss` is what it is compared
     with. The previous model is in evaluation mode and has no gradient. The optimiser and its schedule go on
     through the whole stream (the paper starts them anew with every task).
 
@@ -75,8 +74,8 @@ class SyCon(TwoTower):
         self.predictor = mlp(width, recipe.widths.ssl_hidden, width, layers=2)
         self.queues = nn.ModuleList(KeyQueue(queue, width) for _ in self.views)
         self.previous_queues = nn.ModuleList(KeyQueue(queue, width) for _ in self.views)
-        self.first = MoCo(temperature)
-        self.objective = SyConObjective(temperature, stability_temperature=stability_temperature)
+        self.first = MoCoLoss(temperature)
+        self.objective = SyConLoss(temperature, stability_temperature=stability_temperature)
         self.register_buffer("task", torch.zeros((), dtype=torch.int64))
         self.register_buffer("draw", torch.zeros((), dtype=torch.int64))
 

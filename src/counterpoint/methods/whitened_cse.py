@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..losses import WhitenedCSELoss
 from ..networks.base import ImageTower, TextTower
 from ..networks.whitening import GroupWhitening
-from ..objectives import WhitenedCSE as WhitenedCSEObjective
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
@@ -76,7 +76,7 @@ class WhitenedCSE(TwoTower):
             groups = width // next(s for s in range(min(GROUP, width), width + 1) if width % s == 0)
         self.whitening = GroupWhitening(width, groups, detach=detach_whitening)
         self.head = nn.Sequential(nn.Linear(width, width), nn.Tanh())
-        self.objective = WhitenedCSEObjective(temperature)
+        self.objective = WhitenedCSELoss(temperature)
         self.dropout = {"dropout": dropout} if on == "texts" else {}
 
     def encode(self, batch: Batch) -> Embeddings:

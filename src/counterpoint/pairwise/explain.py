@@ -1,4 +1,4 @@
-"""What an objective does to each pair of a batch: pulls, pushes, and how hard."""
+"""What a loss does to each pair of a batch: pulls, pushes, and how hard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import recording
 from .reduce import evaluate_with
 
 if TYPE_CHECKING:
-    from .objective import Objective
+    from .loss import Loss
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Force:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The loss of a batch, and a `Force` for each score matrix that the objective forms."""
+    """The loss of a batch, and a `Force` for each score matrix that the loss forms."""
 
     loss: float
     forces: tuple[Force, ...]
@@ -53,14 +53,14 @@ class Explanation:
         return "\n".join([f"loss {self.loss:.4f}", *map(str, self.forces)])
 
 
-def explain(objective: Objective, *args: Any, **kwargs: Any) -> Explanation:
+def explain(objective: Loss, *args: Any, **kwargs: Any) -> Explanation:
     """Evaluate densely on this process, and ask the loss for its gradient at every score.
 
-    Scores of matched pairs that the objective forms apart are added where they belong in the matrix. What
+    Scores of matched pairs that the loss forms apart are added where they belong in the matrix. What
     acts on a whole batch at once (label smoothing, cross-correlations) is no force on pairs and not shown.
 
-    >>> from counterpoint.objectives import InfoNCE
-    >>> print(InfoNCE(temperature=1.0).explain(torch.eye(3), torch.eye(3)))
+    >>> from counterpoint.losses import InfoNCELoss
+    >>> print(InfoNCELoss(temperature=1.0).explain(torch.eye(3), torch.eye(3)))
     loss 0.5514
     3 anchors x 3: 1.0 positives, 2.0 negatives per anchor
     """

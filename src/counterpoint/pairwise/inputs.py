@@ -1,4 +1,4 @@
-"""What objectives accept: checks of shape always, of values on request."""
+"""What losses accept: checks of shape always, of values on request."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def check_values(**named: Tensor) -> None:
 
 @contextmanager
 def validating() -> Iterator[None]:
-    """Objectives called inside check the values of their inputs too (slow: for finding a fault)."""
+    """Losses called inside check the values of their inputs too (slow: for finding a fault)."""
     token = _VALIDATING.set(True)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The processes that share a batch, and the few collectives that objectives are built on.
+"""The processes that share a batch, and the few collectives that losses are built on.
 
 Gradients follow one rule: every rank's loss is the global value, and what is differentiated is the sum of the
 ranks' losses; a data-parallel average over ranks then gives exactly the gradient of one process.

@@ -1,4 +1,4 @@
-"""Lets `explain` see the scores that an objective forms: matrices of a tile, and scores of matched pairs."""
+"""Lets `explain` see the scores that a loss forms: matrices of a tile, and scores of matched pairs."""
 
 from __future__ import annotations
 

@@ -43,15 +43,15 @@ class Reduced:
 
 @contextmanager
 def evaluate_with(evaluator: Evaluator, *, tile: TileSize | None = None) -> Iterator[None]:
-    """Everything reduced inside uses this evaluator (and tile), whatever the objectives say.
+    """Everything reduced inside uses this evaluator (and tile), whatever the losses say.
 
     It holds in this thread alone, not in threads started inside, and what ``torch.utils.checkpoint`` computes again in
-    a backward pass after the block is not inside: there ``evaluated`` of the objective is the way.
+    a backward pass after the block is not inside: there ``evaluated`` of the loss is the way.
 
-    >>> from counterpoint.objectives import NTXent
+    >>> from counterpoint.losses import NTXentLoss
     >>> x, y = torch.eye(4), torch.eye(4)
     >>> with evaluate_with("tiled", tile=3):
-    ...     print(round(NTXent()(x, y).item(), 5))
+    ...     print(round(NTXentLoss()(x, y).item(), 5))
     0.00027
     """
     token = _FORCED.set((known(evaluator), tile))

@@ -52,7 +52,7 @@ class Reduction(ABC):
 
     @abstractmethod
     def finish(self, state: State) -> tuple[Tensor, ...]:
-        """The results; `wrap` hands them to the objective, `cotangents` reads them again."""
+        """The results; `wrap` hands them to the loss, `cotangents` reads them again."""
 
     @abstractmethod
     def cotangents(
@@ -70,7 +70,7 @@ class Reduction(ABC):
 
     @staticmethod
     def wrap(out: Sequence[Tensor]) -> Any:
-        """What the objective sees of the results."""
+        """What the loss sees of the results."""
         return out[0]
 
 

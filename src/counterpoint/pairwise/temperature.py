@@ -1,4 +1,4 @@
-"""The temperature of a softmax or a sigmoid: one object for every objective."""
+"""The temperature of a softmax or a sigmoid: one object for every loss."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Temperature(nn.Module):
 
     @classmethod
     def of(cls, given: float | Temperature | None, default: Temperature) -> Temperature:
-        """What objectives accept: a number is fixed, a `Temperature` used as it is, None the default."""
+        """What losses accept: a number is fixed, a `Temperature` used as it is, None the default."""
         if given is None:
             return default
         return given if isinstance(given, Temperature) else cls(given, learnable=False)

@@ -1,4 +1,4 @@
-"""One tile of the similarity matrix, as an objective sees it."""
+"""One tile of the similarity matrix, as a loss sees it."""
 
 from __future__ import annotations
 

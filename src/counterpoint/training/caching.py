@@ -1,7 +1,7 @@
 """Gradient caching: the exact gradient of a large batch, with the encoders' memory of a small one.
 
 A contrastive loss couples all examples, so that accumulating the gradients of smaller batches is another
-objective. Its gradient in the features, though, is all that the encoders need to know of it:
+loss. Its gradient in the features, though, is all that the encoders need to know of it:
 
     1. features of all examples, a microbatch at a time, without a graph
     2. the loss of all features; backward as far as the features

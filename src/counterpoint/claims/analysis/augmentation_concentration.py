@@ -13,9 +13,9 @@ from torch import Tensor
 from ...catalog.evidence import Result
 from ...diagnostics.augmentation import centres, concentration
 from ...evaluation.classifiers import knn
+from ...losses import NTXentLoss
 from ...networks.convnet import ConvNet
 from ...networks.start import initialise
-from ...objectives import NTXent
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.emoji_views import CHANGES, changed, emoji
@@ -57,7 +57,7 @@ def simclr(changes: Sequence[str], tau: float, seed: int, steps: int) -> Arrays:
     """
     data, which = emoji(LABEL, LEAST), tuple(changes)
     x, classes = data.of(data.train)
-    network, objective = ConvNet(SIDE, widths=(32, 64)), NTXent(tau)
+    network, objective = ConvNet(SIDE, widths=(32, 64)), NTXentLoss(tau)
     initialise(network, seed)
 
     def loss(rng: np.random.Generator) -> Tensor:

@@ -21,9 +21,9 @@ from ...evaluation.shortcuts import (
 )
 from ...evaluation.shortcuts.simplicity import probed, probed_within
 from ...evaluation.shortcuts.subclasses import Pull, Sample
+from ...losses import NTXentLoss
 from ...networks import initialise
 from ...networks.heads import mlp
-from ...objectives import NTXent
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE, emoji_inputs, view
 from ..lab import results as measure
@@ -123,7 +123,7 @@ def random_bits(bits: int, width: int, seed: int, steps: int, quick: bool) -> Ar
     data, pixels, _ = emoji_inputs()
     network = mlp(SIDE * SIDE * (3 + bits), 256, width, layers=2, norm=False)
     initialise(network, seed)
-    objective = NTXent(TAU)
+    objective = NTXentLoss(TAU)
 
     def loss(rng: np.random.Generator) -> Tensor:
         rows = rng.choice(data.splits.train, BATCH, replace=False)

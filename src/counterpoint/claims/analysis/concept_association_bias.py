@@ -20,10 +20,10 @@ from ...data.worlds.scenes.items.forms import items_of
 from ...data.worlds.scenes.words.captions import phrase, short
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation.compositional.association import tally
+from ...losses import InfoNCELoss
 from ...networks.heads import Linear
 from ...networks.start import initialise
 from ...networks.transformer import Block, Embedding
-from ...objectives import InfoNCE
 from ..benches.clip_towers import SIDE, ClipTowers
 from ..benches.descent import minimise
 from ..lab import results as measure
@@ -134,7 +134,7 @@ def trained(arm: str, strength: float, seed: int, steps: int, quick: bool) -> Ar
     data = seen(strength, 60 if quick else TRAINED)
     items, pictures = asked(60 if quick else TESTED)
     towers = ClipTowers([*data.captions, *(text for own in items.options for text in own)], 1, seed)
-    tokens, infonce = towers.words.tokenizer(data.captions), InfoNCE()
+    tokens, infonce = towers.words.tokenizer(data.captions), InfoNCELoss()
     crossed = Crossed(towers, tokens.shape[1], seed) if arm == "crossed" else None
 
     def step(rng: np.random.Generator) -> Tensor:

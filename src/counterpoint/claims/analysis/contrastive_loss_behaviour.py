@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from ...catalog.evidence import Result
 from ...diagnostics import tolerance
-from ...objectives import HardContrastive, InfoNCE
+from ...losses import HardContrastiveLoss, InfoNCELoss
 from ..benches import digits
 from ..benches.exact import of_similarities, random_views
 from ..lab import results as measure
@@ -31,7 +31,7 @@ SELECTIONS = {
 def temperature(tau: float, seed: int, steps: int) -> Arrays:
     """Claim 1: train one encoder at a temperature."""
     network = digits.encoder(seed)
-    digits.train(network, InfoNCE(tau), steps=steps, batch=BATCH, lr=3e-3, seed=seed)
+    digits.train(network, InfoNCELoss(tau), steps=steps, batch=BATCH, lr=3e-3, seed=seed)
     x, classes = digits.digits()
     _, test = digits.split()
     with torch.no_grad():
@@ -45,8 +45,8 @@ def temperature(tau: float, seed: int, steps: int) -> Arrays:
 def selection(name: str, seed: int, steps: int, warm_up: int) -> Arrays:
     """Claim 2: from the same start with all negatives, train on with some of them, at τ = 1 or without any τ."""
     network, options = digits.encoder(seed), SELECTIONS[name]
-    loss = HardContrastive(1.0, fraction=options["fraction"], simple=bool(options["simple"]))
-    digits.train(network, InfoNCE(1.0), steps=warm_up, batch=HARD_BATCH, lr=3e-3, seed=seed)
+    loss = HardContrastiveLoss(1.0, fraction=options["fraction"], simple=bool(options["simple"]))
+    digits.train(network, InfoNCELoss(1.0), steps=warm_up, batch=HARD_BATCH, lr=3e-3, seed=seed)
     digits.train(network, loss, steps=steps - warm_up, batch=HARD_BATCH, lr=3e-3, seed=seed + 1000)
     return digits.probe(network, seed)
 
@@ -61,7 +61,7 @@ def identities(size: int = 64) -> float:
     off = ~torch.eye(size, dtype=torch.bool)
     worst = 0.0
     for tau in (*ENDS, *INTERIOR):
-        gradient = size * of_similarities(InfoNCE(tau, weights=(1.0, 0.0)).double(), s)
+        gradient = size * of_similarities(InfoNCELoss(tau, weights=(1.0, 0.0)).double(), s)
         pushes, pull = gradient[off].reshape(size, -1), gradient.diagonal()
         shares = (s[off].reshape(size, -1) / tau).softmax(1)
         for error in (
@@ -79,7 +79,7 @@ def entropies(size: int = 64) -> np.ndarray:
     off = ~torch.eye(size, dtype=torch.bool)
     found = []
     for tau in sorted((*ENDS, *INTERIOR)):
-        pushes = of_similarities(InfoNCE(tau, weights=(1.0, 0.0)).double(), s)[off].reshape(size, -1)
+        pushes = of_similarities(InfoNCELoss(tau, weights=(1.0, 0.0)).double(), s)[off].reshape(size, -1)
         found.append(float(torch.special.entr(pushes / pushes.sum(1, keepdim=True)).sum(1).mean()))
     return np.array(found)
 
@@ -92,7 +92,7 @@ def limits(size: int = 64) -> tuple[float, float]:
     hardest = s.masked_fill(eye.bool(), -torch.inf).max(1).values
 
     def scaled(tau: float, less: float = 0.0) -> float:
-        return tau * (float(InfoNCE(tau, weights=(1.0, 0.0)).double()(s, eye)) - less)
+        return tau * (float(InfoNCELoss(tau, weights=(1.0, 0.0)).double()(s, eye)) - less)
 
     triplet = float((hardest - positive).clamp_min(0).mean())
     simple = float((s.mean(1) - positive).mean())

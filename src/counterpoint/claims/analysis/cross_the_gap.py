@@ -13,11 +13,11 @@ from torch import Tensor
 from ...catalog.evidence import Result
 from ...diagnostics import average_precision, centroid_gap
 from ...diagnostics.inversion import Inverted, to_image, to_text
+from ...losses import InfoNCELoss, NTXentLoss
 from ...methods.dual import DualEncoder, linear_heads
 from ...networks.start import initialise
 from ...networks.tokenizer import BytePairTokenizer
 from ...networks.transformer import TextTransformer
-from ...objectives import InfoNCE, NTXent
 from ..benches.descent import minimise
 from ..benches.emoji import emoji_inputs, view
 from ..benches.patches import squared, transformer
@@ -96,10 +96,10 @@ def _trained(setting: str, seed: int, steps: int) -> DualEncoder:
     image = transformer(seed, patch=4, width=WIDTH, depth=2)
     text = TextTransformer(tokenizer, width=WIDTH, depth=2)
     initialise(text, seed, "text")
-    loss = InfoNCE(temperature)
+    loss = InfoNCELoss(temperature)
     model = DualEncoder(image, text, linear_heads(image, text, WIDTH), loss, "clip")
     initialise(model.projections, seed, "heads")
-    within = NTXent(0.1)
+    within = NTXentLoss(0.1)
 
     def embedded(kind: str, features: Tensor) -> Float[Tensor, "B d"]:
         return F.normalize(model.project(kind, features, "global"), dim=-1)

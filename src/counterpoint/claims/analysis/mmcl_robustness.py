@@ -21,8 +21,8 @@ from ...data.worlds.scenes.words.lexicon import lexicon
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation.shortcuts import InterClass, IntraClass, Trend, zero_shot_weights
 from ...evaluation.task import top1
+from ...losses import InfoNCELoss
 from ...networks import initialise
-from ...objectives import InfoNCE
 from ..benches.descent import minimise
 from ..benches.scene_towers import SIDE, SceneTowers, train
 from ..lab import results as measure
@@ -150,7 +150,7 @@ def contrasted(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     towers = SceneTowers([*data.rich, *class_captions()], seed)
     tokens, classes = towers.words.tokenizer(texts), torch.from_numpy(data.classes)
 
-    def loss(towers: SceneTowers, infonce: InfoNCE, rows: Int[np.ndarray, " B"]) -> Tensor:
+    def loss(towers: SceneTowers, infonce: InfoNCELoss, rows: Int[np.ndarray, " B"]) -> Tensor:
         x, y = towers.pictures(data.pictures[rows]), towers.captions(tokens[rows])
         return without_own_class(infonce, x, y, classes[rows]) if arm == "masked" else infonce(x, y)
 
@@ -164,7 +164,7 @@ def contrasted(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
 
 
 def without_own_class(
-    infonce: InfoNCE, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], classes: Int[Tensor, " B"]
+    infonce: InfoNCELoss, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], classes: Int[Tensor, " B"]
 ) -> Float[Tensor, ""]:
     """InfoNCE in which examples of the class of an anchor are no negatives of it."""
     logits = infonce.temperature.scale(x) @ y.T

@@ -14,10 +14,10 @@ from ...diagnostics.capture import captured
 from ...diagnostics.inside.attention import aligned, distance, offsets, spatial
 from ...diagnostics.inside.cka import CKA
 from ...evaluation.classifiers import knn
+from ...losses import InfoNCELoss, NTXentLoss
 from ...networks.heads import Linear, mlp
 from ...networks.start import initialise
 from ...networks.transformer import VisionTransformer
-from ...objectives import InfoNCE, NTXent
 from ..benches.descent import minimise
 from ..benches.emoji import BUCKETS, emoji_inputs, view
 from ..benches.emoji_views import changed, emoji
@@ -96,7 +96,7 @@ def _names(tower: VisionTransformer, steps: int, seed: int) -> None:
     text, head = mlp(BUCKETS, 128, 32, layers=2, norm=False), Linear(tower.width, 32)
     initialise(text, seed, "text")
     initialise(head, seed, "head")
-    objective = InfoNCE(0.07)
+    objective = InfoNCELoss(0.07)
 
     def loss(rng: np.random.Generator) -> Tensor:
         rows = torch.from_numpy(rng.choice(data.splits.train, BATCH, replace=False))
@@ -108,7 +108,11 @@ def _names(tower: VisionTransformer, steps: int, seed: int) -> None:
 
 
 def _views(tower: VisionTransformer, steps: int, seed: int) -> None:
-    data, head, objective = emoji(LABEL, LEAST), mlp(tower.width, 64, 32, layers=2, norm=False), NTXent(0.1)
+    data, head, objective = (
+        emoji(LABEL, LEAST),
+        mlp(tower.width, 64, 32, layers=2, norm=False),
+        NTXentLoss(0.1),
+    )
     initialise(head, seed, "head")
     x, _ = data.of(data.train)
 

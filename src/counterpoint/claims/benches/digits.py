@@ -15,7 +15,7 @@ from ...diagnostics import alignment, uniformity
 from ...evaluation.classifiers import knn
 from ...networks import initialise
 from ...networks.heads import mlp
-from ...pairwise.objective import Objective
+from ...pairwise.loss import Loss
 from ..lab.lab import Arrays
 from .descent import minimise
 from .emoji import jitter
@@ -57,7 +57,7 @@ def encoder(seed: int, width: int = 32) -> nn.Module:
 
 def train(
     network: nn.Module,
-    loss: Objective,
+    loss: Loss,
     *,
     steps: int,
     batch: int,

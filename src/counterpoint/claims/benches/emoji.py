@@ -16,7 +16,7 @@ from ...data.base import PairedData
 from ...data.source import load
 from ...networks.heads import mlp
 from ...networks.start import initialise
-from ...pairwise.objective import Objective
+from ...pairwise.loss import Loss
 from ...registry import unknown
 from .descent import minimise
 
@@ -88,7 +88,7 @@ Draw = Callable[[np.random.Generator], tuple[Tensor, Tensor]]
 
 
 def train(
-    encoders: tuple[nn.Module, nn.Module], loss: Objective, draw: Draw, *, steps: int, lr: float, seed: int
+    encoders: tuple[nn.Module, nn.Module], loss: Loss, draw: Draw, *, steps: int, lr: float, seed: int
 ) -> list[float]:
     """Train two encoders (or one, given twice) with a loss on their unit-norm outputs, by Adam.
 
@@ -149,7 +149,7 @@ def pairs_of(first: Float[Tensor, "N p"], second: Float[Tensor, "N q"], rows: np
 
 
 def train_on_names(
-    model: SmallTwoTower, loss: Objective, *, batch: int, steps: int, lr: float, seed: int
+    model: SmallTwoTower, loss: Loss, *, batch: int, steps: int, lr: float, seed: int
 ) -> list[float]:
     """Train a small two-tower model on the emoji's pictures and names."""
     data, pictures, captions = emoji_inputs()

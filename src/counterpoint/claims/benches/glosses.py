@@ -20,7 +20,7 @@ from ...data.views import wordnet
 from ...diagnostics import alignment, uniformity
 from ...networks import initialise
 from ...networks.transformer import Embedding
-from ...pairwise.objective import Objective
+from ...pairwise.loss import Loss
 from ..lab.lab import Arrays, Lab
 from .descent import minimise
 
@@ -180,7 +180,7 @@ def pretrained(seed: int, steps: int) -> Encoder:
     return encoder
 
 
-def contrasted(start: Encoder, views: Views, loss: Objective, *, steps: int, lr: float, seed: int) -> Encoder:
+def contrasted(start: Encoder, views: Views, loss: Loss, *, steps: int, lr: float, seed: int) -> Encoder:
     """An encoder trained on from ``start``, under a head of one layer and tanh that is then left off."""
     encoder, tokens = copy.deepcopy(start), glosses().train
     head = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh())
@@ -217,7 +217,7 @@ def judged(encoder: Encoder, pairs: Pairs) -> dict[str, float]:
 
 def compared(
     arms: Mapping[str, Views],
-    loss: Objective,
+    loss: Loss,
     rates: Mapping[str, Sequence[float]],
     seed: int,
     steps: int,

@@ -16,11 +16,11 @@ from ...data.base import Rows
 from ...data.items import Squares
 from ...data.worlds.scenes.items.forms import items_of
 from ...data.worlds.scenes.world import Scenes
+from ...losses import InfoNCELoss
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear
 from ...networks.start import initialise
 from ...networks.transformer import TextTransformer
-from ...objectives import InfoNCE
 from ...registry import unknown
 from .descent import minimise
 
@@ -126,7 +126,7 @@ def edited(source: str, split: str, count: int, kinds: tuple[str, ...]) -> Edite
     return Edited(pictures, list(squares.captions), list(squares.kinds), kept)
 
 
-Loss = Callable[[SceneTowers, InfoNCE, Int[np.ndarray, " B"]], Tensor]
+Loss = Callable[[SceneTowers, InfoNCELoss, Int[np.ndarray, " B"]], Tensor]
 """Of the towers and an InfoNCE with its temperature, on some examples."""
 
 
@@ -134,7 +134,7 @@ def train(
     towers: SceneTowers, loss: Loss, *, examples: int, batch: int, steps: int, lr: float, seed: int
 ) -> None:
     """Train towers by Adam on random batches of different examples."""
-    infonce = InfoNCE()
+    infonce = InfoNCELoss()
 
     def step(rng: np.random.Generator) -> Tensor:
         return loss(towers.train(), infonce, rng.choice(examples, min(batch, examples), replace=False))
@@ -144,7 +144,7 @@ def train(
 
 
 def with_negatives(
-    infonce: InfoNCE,
+    infonce: InfoNCELoss,
     x: Float[Tensor, "B d"],
     y: Float[Tensor, "B d"],
     negatives: Float[Tensor, "B d"],

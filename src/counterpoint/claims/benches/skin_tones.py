@@ -13,7 +13,7 @@ from torch import Tensor
 from ...data.base import Rows
 from ...diagnostics.features import Features
 from ...evaluation import create
-from ...pairwise.objective import Objective
+from ...pairwise.loss import Loss
 from ..lab.lab import Arrays
 from .emoji import Draw, SmallTwoTower, emoji_inputs, train, words
 
@@ -71,7 +71,7 @@ def batches(captions: Float[Tensor, "N w"], rows: Rows, batch: int = BATCH) -> D
 
 
 def trained(
-    loss: Objective,
+    loss: Loss,
     *,
     seed: int,
     steps: int,

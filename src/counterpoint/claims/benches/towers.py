@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ...data.base import ImageSource, PairedData, Rows
 from ...data.loader import Loader
+from ...losses import NTXentLoss
 from ...methods.arm import Arm
 from ...methods.base import Method, TwoTower
 from ...networks import BytePairTokenizer, ImageTower, initialise
 from ...networks.heads import Linear, mlp
-from ...objectives import NTXent
 from ...recipes import Recipe, load, override
 from ...training.loop import fit
 from ...types import Batch, Clock, Embeddings, View
@@ -121,7 +121,7 @@ class SimCLR(ImageOnly):
     def __init__(self, image: ImageTower, recipe: Recipe, seed: int) -> None:
         super().__init__(image)
         self.head = mlp(image.width, recipe.widths.ssl_hidden, recipe.widths.ssl_output, layers=2)
-        self.objective = NTXent(0.1)
+        self.objective = NTXentLoss(0.1)
         initialise(self.head, seed, "simclr")
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:

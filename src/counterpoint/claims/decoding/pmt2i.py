@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from ...catalog.evidence import Result
 from ...data.emoji import Emoji
 from ...generation import LANGUAGES, SETS, Candidates, draw, in_languages, repeated
+from ...losses import InfoNCELoss
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear, mlp
 from ...networks.start import initialise
 from ...networks.transformer import TextTransformer
-from ...objectives import InfoNCE
 from ...registry import unknown
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE, SmallTwoTower, pairs_of, pixels, train, view, words
@@ -121,7 +121,7 @@ def taught(
     reader = Reader(
         sorted({name for own in data.names.values() for name in own} | set(LANGUAGES.values())), seed
     )
-    objective = InfoNCE(TEMPERATURE)
+    objective = InfoNCELoss(TEMPERATURE)
     rows = np.flatnonzero(known[:, 0] if english else known.any(1))
 
     def text(row: int, rng: np.random.Generator) -> str:
@@ -191,7 +191,7 @@ def chosen(
     pairs = pairs_of(data.seen, words(data.names["en"]), np.arange(len(data)), 256)
     for own, embedder in ((1000, scorer), (2000, judge)):
         towers = (embedder.image, embedder.text)
-        train(towers, InfoNCE(TEMPERATURE), pairs, steps=steps, lr=1e-3, seed=seed + own)
+        train(towers, InfoNCELoss(TEMPERATURE), pairs, steps=steps, lr=1e-3, seed=seed + own)
     rng = np.random.default_rng([seed, 31])
     rows = rng.choice(len(data), min(described, len(data)), replace=False)
     made = prompts(data)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...evaluation import create
-from ...objectives import InfoNCE, MoCo
+from ...losses import InfoNCELoss, MoCoLoss
 from ..benches import queues as keys
 from ..benches.descent import minimise
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
 
 
 def cross_modal(
-    objective: MoCo,
+    objective: MoCoLoss,
     q: Pair,
     k: Pair,
     queue: Pair,
@@ -58,7 +58,7 @@ def train_with_queues(model: SmallTwoTower, *, batch: int, steps: int, lr: float
         keys.MomentumContrast(tower, 64, size=SIZE, momentum=MOMENTUM, seed=seed + offset)
         for tower, offset in ((model.image, 0), (model.text, 1))
     )
-    objective = MoCo(TAU)
+    objective = MoCoLoss(TAU)
     made: list[tuple[Pair, Tensor]] = []
 
     def step(rng: np.random.Generator) -> Tensor:
@@ -93,7 +93,7 @@ def two_tower(queue: bool, batch: int, lr: float, seed: int, samples: int) -> Ar
     if queue:
         train_with_queues(model, batch=batch, steps=steps, lr=lr, seed=seed)
     else:
-        train_on_names(model, InfoNCE(TAU), batch=batch, steps=steps, lr=lr, seed=seed)
+        train_on_names(model, InfoNCELoss(TAU), batch=batch, steps=steps, lr=lr, seed=seed)
     retrieval = create("retrieval")
     found: Arrays = {}
     for split, rows in {"validation": data.splits.validation, "test": data.splits.test}.items():
@@ -110,7 +110,7 @@ def exactness() -> tuple[float, float]:
         for size in (16, 16, 48)
     )
     leaves = [Pair(*(part.clone().requires_grad_() for part in pair)) for pair in (q, k, queue)]
-    torch.autograd.backward(cross_modal(MoCo(TAU), leaves[0], leaves[1], leaves[2]))
+    torch.autograd.backward(cross_modal(MoCoLoss(TAU), leaves[0], leaves[1], leaves[2]))
     expected = Pair(*(part.clone().requires_grad_() for part in q))
     first = torch.zeros(len(q.image), dtype=torch.int64)
     losses = [

@@ -1,4 +1,4 @@
-"""Gradient caching: exact gradients from small parts of a batch, where plain accumulation is another objective."""
+"""Gradient caching: exact gradients from small parts of a batch, where plain accumulation is another loss."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ...catalog.evidence import Result
 from ...evaluation import create
+from ...losses import InfoNCELoss
 from ...methods.base import Method
 from ...networks.start import initialise
-from ...objectives import InfoNCE
 from ...training import caching
 from ...types import Batch, Clock, Embeddings
 from ..benches.emoji import SmallTwoTower, emoji_inputs, pairs_of
@@ -31,7 +31,7 @@ class Bags(Method):
         super().__init__()
         self.model = SmallTwoTower(seed)
         self.drop = nn.Dropout(dropout)
-        self.objective = InfoNCE()
+        self.objective = InfoNCELoss()
         self.views = {}
         initialise(self, seed)
 

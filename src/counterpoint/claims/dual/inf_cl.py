@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...objectives import InfoNCE
+from ...losses import InfoNCELoss
 from ..lab import results as measure
 from ..lab.lab import Claim, Lab
 from .siglip import Largest
@@ -36,7 +36,7 @@ def plain(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
 
 def error(n: int, tile: int) -> float:
     """The largest relative error of the loss and of its gradients in both sides and in the temperature."""
-    loss = InfoNCE().double().evaluated("tiled", tile)
+    loss = InfoNCELoss().double().evaluated("tiled", tile)
     parameter = loss.temperature.parameter
     assert parameter is not None
     x, y = embeddings(n, 8, torch.float64)
@@ -52,7 +52,7 @@ def error(n: int, tile: int) -> float:
 
 def largest(n: int, evaluator: str) -> int:
     """The elements of the largest tensor of a forward and backward pass."""
-    loss = InfoNCE().evaluated(evaluator, 32)  # type: ignore[arg-type] # a name from a fixed list
+    loss = InfoNCELoss().evaluated(evaluator, 32)  # type: ignore[arg-type] # a name from a fixed list
     with Largest() as seen:  # type: ignore[no-untyped-call] # torch leaves it untyped
         loss(*embeddings(n, WIDTH, torch.float32)).backward()
         elements: int = seen.elements

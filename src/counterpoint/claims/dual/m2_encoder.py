@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...catalog.evidence import Result
 from ...data.emoji import Emoji
 from ...evaluation import create
-from ...objectives import GroupedInfoNCE
+from ...losses import GroupedInfoNCELoss
 from ..benches.emoji import Draw, SmallTwoTower, emoji_inputs, train, words
 from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab
@@ -76,7 +76,7 @@ def grouped(groups: int, seed: int, steps: int, batch: int) -> Arrays:
     rows = emoji_inputs()[0].splits.train
     model = SmallTwoTower(seed, hidden=128)
     draw = bilingual(rows, rows, batch)
-    train((model.image, model.text), GroupedInfoNCE(groups), draw, steps=steps, lr=RATE, seed=seed)
+    train((model.image, model.text), GroupedInfoNCELoss(groups), draw, steps=steps, lr=RATE, seed=seed)
     return hits(model)
 
 
@@ -86,7 +86,7 @@ def languages(which: str, seed: int, steps: int, batch: int) -> Arrays:
     translated = np.random.default_rng([seed, 5]).permutation(rows)[: round(TRANSLATED * len(rows))]
     draw = bilingual(rows, translated, batch) if which == "both" else monolingual(translated, batch)
     model = SmallTwoTower(seed, hidden=128)
-    train((model.image, model.text), GroupedInfoNCE(1), draw, steps=steps, lr=RATE, seed=seed)
+    train((model.image, model.text), GroupedInfoNCELoss(1), draw, steps=steps, lr=RATE, seed=seed)
     return hits(model)
 
 
@@ -101,7 +101,7 @@ def cost(groups: int, batch: int, width: int) -> tuple[int, int]:
             kept[t.data_ptr()] = t.numel()
         return t
 
-    loss = GroupedInfoNCE(groups, temperature=0.1).evaluated("dense")
+    loss = GroupedInfoNCELoss(groups, temperature=0.1).evaluated("dense")
     with FlopCounterMode(display=False) as counter:
         with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
             value = loss(x.requires_grad_(), y.requires_grad_())

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...catalog.evidence import Result
 from ...diagnostics import induced_positives, normalised, principal_angles
 from ...evaluation import create
-from ...objectives import GuidedNTXent, InfoNCE, NTXent, Spectral
+from ...losses import GuidedNTXentLoss, InfoNCELoss, NTXentLoss, SpectralLoss
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train, train_on_views, view
 from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab
@@ -83,7 +83,7 @@ def factorised(p: Float[Tensor, "V L"], rank: int, seed: int) -> tuple[float, fl
 
 
 def expectation_error(seed: int) -> float:
-    """How far the mean of `Spectral` over all batches of two is from the population loss."""
+    """How far the mean of `SpectralLoss` over all batches of two is from the population loss."""
     generator = torch.Generator().manual_seed(seed)
     p = torch.rand(3, 2, generator=generator, dtype=torch.float64)
     p = p / p.sum()
@@ -92,7 +92,7 @@ def expectation_error(seed: int) -> float:
     mean = 0.0
     for one, two in itertools.product(cells, cells):
         images, texts = [one[0], two[0]], [one[1], two[1]]
-        mean += float(p[one] * p[two] * Spectral()(f[images], g[texts]))
+        mean += float(p[one] * p[two] * SpectralLoss()(f[images], g[texts]))
     return abs(mean / float(population(p, f, g)) - 1)
 
 
@@ -122,7 +122,7 @@ def trained_on_names(noise: float, seed: int, steps: int) -> SmallTwoTower:
         chosen = rng.choice(len(rows), BATCH, replace=False)
         return view(pictures[rows[chosen]], rng), captions[said[chosen]]
 
-    train((model.image, model.text), InfoNCE(TAU), draw, steps=steps, lr=RATE, seed=seed)
+    train((model.image, model.text), InfoNCELoss(TAU), draw, steps=steps, lr=RATE, seed=seed)
     return model
 
 
@@ -167,8 +167,8 @@ def views_only(rule: str, seed: int, steps: int) -> Arrays:
     def guess(v: Tensor) -> Tensor:
         return torch.randn(len(v), 64, generator=generator)
 
-    guided = None if rule == "none" else GuidedNTXent(RULES.get(rule, "add_positive"), temperature=TAU)  # type: ignore[arg-type] # a name from the table
-    plain = NTXent(TAU)
+    guided = None if rule == "none" else GuidedNTXentLoss(RULES.get(rule, "add_positive"), temperature=TAU)  # type: ignore[arg-type] # a name from the table
+    plain = NTXentLoss(TAU)
     sees: Callable[[Tensor], Tensor] = guess if rule == RANDOM else teacher(steps).image
 
     def loss(first: Tensor, second: Tensor, rows: np.ndarray) -> Tensor:

@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_flatten
 
 from ...catalog.evidence import Result
 from ...evaluation import create
-from ...objectives import InfoNCE, SigLIP
-from ...pairwise.objective import Objective
+from ...losses import InfoNCELoss, SigLIPLoss
+from ...pairwise.loss import Loss
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
 from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab
@@ -28,8 +28,8 @@ SEEDS, STEPS = 5, 400
 TUNING_SEED = 1000
 
 
-def _loss(name: str) -> Objective:
-    return SigLIP() if name == "sigmoid" else InfoNCE()
+def _loss(name: str) -> Loss:
+    return SigLIPLoss() if name == "sigmoid" else InfoNCELoss()
 
 
 def small_batch(loss: str, batch: int, lr: float, seed: int, steps: int) -> Arrays:
@@ -49,12 +49,12 @@ def biases(seed: int, steps: int, batch: int) -> Arrays:
     """Claim 3: from one aligned image tower, train with b from −10 and with b fixed at 0."""
     data, _, _ = emoji_inputs()
     pretrained = SmallTwoTower(seed)
-    train_on_names(pretrained, InfoNCE(), batch=batch, steps=steps, lr=1e-3, seed=seed + 500)
+    train_on_names(pretrained, InfoNCELoss(), batch=batch, steps=steps, lr=1e-3, seed=seed + 500)
     found: Arrays = {}
     for name, bias in (("learned", -10.0), ("zero", 0.0)):
         model = SmallTwoTower(seed + 1)
         model.image = copy.deepcopy(pretrained.image)
-        loss = SigLIP(bias=bias)
+        loss = SigLIPLoss(bias=bias)
         loss.bias.requires_grad_(bias != 0)
         losses = train_on_names(model, loss, batch=batch, steps=steps, lr=1e-3, seed=seed)
         found[f"{name} first loss"] = np.array(losses[0])
@@ -82,7 +82,7 @@ def tiles(size: int, width: int, tile_sizes: Sequence[int]) -> tuple[float, list
     z = [torch.randn(size, width, generator=generator, dtype=torch.float64) for _ in range(2)]
 
     def evaluate(evaluator: str, tile: Any) -> tuple[list[Tensor], int]:
-        loss = SigLIP().double().evaluated(evaluator, tile)  # type: ignore[arg-type] # a name from a fixed list
+        loss = SigLIPLoss().double().evaluated(evaluator, tile)  # type: ignore[arg-type] # a name from a fixed list
         x, y = (F.normalize(part, dim=-1).requires_grad_() for part in z)
         with Largest() as largest:  # type: ignore[no-untyped-call] # as above
             value = loss(x, y)

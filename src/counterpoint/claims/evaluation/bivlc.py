@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...evaluation.compositional.squares import decisions
-from ...objectives import InfoNCE
+from ...losses import InfoNCELoss
 from ..benches.scene_towers import (
     SIDE,
     SceneTowers,
@@ -45,7 +45,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     towers = SceneTowers([caption for both in data.captions for caption in both], seed)
     tokens = torch.stack([towers.words.tokenizer([both[c] for both in data.captions]) for c in (0, 1)], 1)
 
-    def loss(towers: SceneTowers, infonce: InfoNCE, rows: Int[np.ndarray, " B"]) -> Tensor:
+    def loss(towers: SceneTowers, infonce: InfoNCELoss, rows: Int[np.ndarray, " B"]) -> Tensor:
         if arm == "image":
             rows = rows[: len(rows) // 2]  # as many pictures a step as the others
             x = towers.pictures(torch.cat([data.pictures[rows, c] for c in (0, 1)]))

@@ -28,7 +28,7 @@ from ...evaluation import create
 from ...evaluation.describing import Differential, second_pass
 from ...evaluation.describing.fudd import Among, by_name, likeliest
 from ...evaluation.task import similarity, top1
-from ...objectives import InfoNCE
+from ...losses import InfoNCELoss
 from ..benches.scene_towers import SIDE, SceneTowers, train
 from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab
@@ -147,7 +147,7 @@ def trained(seed: int, steps: int, quick: bool) -> SceneTowers:
     tokens = towers.words.tokenizer(texts).view(count, CAPTIONS, -1)
     choices = np.random.default_rng([seed, 3])
 
-    def loss(towers: SceneTowers, infonce: InfoNCE, rows: Int[np.ndarray, " B"]) -> Tensor:
+    def loss(towers: SceneTowers, infonce: InfoNCELoss, rows: Int[np.ndarray, " B"]) -> Tensor:
         said = tokens[rows, choices.integers(CAPTIONS, size=len(rows))]
         value: Tensor = infonce(towers.pictures(pictures[rows]), towers.captions(said))
         return value

@@ -20,9 +20,9 @@ from ...data.worlds.scenes.words.lexicon import lexicon
 from ...data.worlds.scenes.words.referring import Attribute
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation.compositional.mining import blind_pairs, similarity_quantile
+from ...losses import InfoNCELoss, NTXentLoss
 from ...networks.feature_mixture import InterleavedMixture, visual_projector
 from ...networks.start import seeded
-from ...objectives import InfoNCE, NTXent
 from ..benches.descent import minimise
 from ..benches.prefix_lm import WIDTH, VisualReader
 from ..benches.scene_towers import SIDE, SceneTowers, train
@@ -120,13 +120,13 @@ def experiment(seed: int, steps: int, read: int, quick: bool) -> Arrays:
     def by(texts: Sequence[str]) -> None:
         tokens = towers.words.tokenizer(list(texts))
 
-        def loss(towers: SceneTowers, infonce: InfoNCE, rows: Int[np.ndarray, " B"]) -> Tensor:
+        def loss(towers: SceneTowers, infonce: InfoNCELoss, rows: Int[np.ndarray, " B"]) -> Tensor:
             value: Tensor = infonce(towers.pictures(data.pictures[rows]), towers.captions(tokens[rows]))
             return value
 
         train(towers, loss, examples=len(data.names), batch=BATCH, steps=steps, lr=LR, seed=seed)
 
-    views = NTXent(0.1)
+    views = NTXentLoss(0.1)
 
     def by_views(rng: np.random.Generator) -> Tensor:
         seen = data.pictures[torch.from_numpy(rng.choice(len(data.names), BATCH, replace=False))]

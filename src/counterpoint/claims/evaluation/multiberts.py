@@ -9,7 +9,7 @@ import numpy as np
 
 from ...catalog.evidence import Result
 from ...evaluation import create
-from ...objectives import InfoNCE
+from ...losses import InfoNCELoss
 from ...statistics import StatisticsWarning, multi_bootstrap
 from ...statistics.simulation import REGIMES, coverage, false_positives
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
@@ -34,7 +34,7 @@ def two_tower(temperature: float, seed: int, steps: int) -> Arrays:
     """Claim B: one small model; whether each held-out picture finds its name."""
     data, _, _ = emoji_inputs()
     model = SmallTwoTower(seed)
-    train_on_names(model, InfoNCE(temperature), batch=BATCH, steps=steps, lr=1e-3, seed=seed)
+    train_on_names(model, InfoNCELoss(temperature), batch=BATCH, steps=steps, lr=1e-3, seed=seed)
     scores = create("retrieval")(model, data, data.splits.test["compositions"])
     return {"hits": scores.examples["i2t_R@1"].to_numpy()}
 

@@ -13,8 +13,8 @@ from ...catalog.evidence import Result
 from ...evaluation import learning_curve
 from ...evaluation.classifiers import CLASSIFIERS, Classifier
 from ...evaluation.simulation import GaussianClasses, examples_needed
+from ...losses import InfoNCELoss
 from ...networks import ConvNet, initialise
-from ...objectives import InfoNCE
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
 from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab
@@ -62,7 +62,7 @@ def random_network(pictures: Pictures, steps: int) -> Float[np.ndarray, "n d"]:
 def trained_network(pictures: Pictures, steps: int) -> Float[np.ndarray, "n d"]:
     """Features of a small image encoder that has learned the training pictures' names by contrast."""
     model = SmallTwoTower(0)
-    train_on_names(model, InfoNCE(), batch=64, steps=steps, lr=1e-3, seed=0)
+    train_on_names(model, InfoNCELoss(), batch=64, steps=steps, lr=1e-3, seed=0)
     return _in_parts(pictures, lambda part: model.embed("image", part))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...catalog.evidence import Result
 from ...data.items import Contrasts
 from ...evaluation.video.videocon import entailments
-from ...objectives import CountToTen
+from ...losses import CountToTenLoss
 from ..benches.clip_towers import COLOURS, SIDE, ClipTowers, filmed
 from ..benches.descent import minimise
 from ..lab import results as measure
@@ -46,7 +46,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     said = _captions(data.items)
     towers = ClipTowers([text for both in said for text in both], FRAMES, seed)
     tokens = towers.words.tokenizer([text for both in said for text in both]).view(len(data), 2, -1)
-    loss = CountToTen()
+    loss = CountToTenLoss()
 
     def step(rng: np.random.Generator) -> Tensor:
         rows = rng.choice(len(data), min(BATCH, len(data)), replace=False)

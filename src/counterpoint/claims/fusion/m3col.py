@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...catalog.evidence import Result
+from ...losses import InfoNCELoss, M3CoLoss
 from ...methods.m3col import M3Col
 from ...networks import initialise
 from ...networks.heads import mlp
-from ...objectives import InfoNCE, M3Co
 from ...statistics import linear
 from ...types import Batch, Clock, Embeddings
 from ..benches.emoji import BUCKETS, SIDE, emoji_inputs, view, words
@@ -61,7 +61,7 @@ def classified(arm: str, dropped: float, seed: int, steps: int) -> Arrays:
     method = M3Col(*towers, recipe(False), weight=weight, temperature=TAU, labels="group", classes=classes)
     initialise(method, seed)
     rows = np.random.default_rng([seed, 53]).permutation(data.splits.train)[:LABELLED]
-    clip = InfoNCE(TAU)
+    clip = InfoNCELoss(TAU)
 
     def batch_of(chosen: np.ndarray) -> Batch:
         ids = torch.from_numpy(chosen)
@@ -96,7 +96,7 @@ def unmixed() -> float:
     """Claim 3: how far M3Co is from both directions of InfoNCE where nothing is mixed."""
     x, y = random_views(32, 8)
     ids, whole = torch.arange(len(x)), torch.ones(len(x), dtype=torch.float64)
-    found = M3Co(TAU).double()(
+    found = M3CoLoss(TAU).double()(
         x,
         y,
         ids,
@@ -107,7 +107,7 @@ def unmixed() -> float:
         partners_y=ids.roll(1),
         shares_y=whole,
     )
-    return relative_error(found, 2 * InfoNCE(TAU).double()(x, y))
+    return relative_error(found, 2 * InfoNCELoss(TAU).double()(x, y))
 
 
 def run(lab: Lab) -> Sequence[Result]:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...evaluation.multilabel import precision, recall
+from ...losses import DecoupledSoftmaxLoss, InfoNCELoss, MultiLabelSoftmaxLoss, OneVsAllLoss
 from ...networks import initialise
 from ...networks.heads import mlp
-from ...objectives import DecoupledSoftmax, InfoNCE, MultiLabelSoftmax, OneVsAll
-from ...pairwise.objective import Objective
+from ...pairwise.loss import Loss
 from ..benches.descent import minimise
 from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab
@@ -24,11 +24,11 @@ SEEDS, STEPS = 5, 300
 QUERIES, LABELS, WIDTH = 1500, 300, 64
 MANY = 10
 """Queries with at least so many true labels are looked at on their own."""
-LOSSES: dict[str, Callable[[], Objective]] = {
-    "decoupled": DecoupledSoftmax,
-    "softmax, sum": MultiLabelSoftmax,
-    "softmax, mean": lambda: MultiLabelSoftmax(reduction="mean"),
-    "one-vs-all": OneVsAll,
+LOSSES: dict[str, Callable[[], Loss]] = {
+    "decoupled": DecoupledSoftmaxLoss,
+    "softmax, sum": MultiLabelSoftmaxLoss,
+    "softmax, mean": lambda: MultiLabelSoftmaxLoss(reduction="mean"),
+    "one-vs-all": OneVsAllLoss,
 }
 SOFTMAX = ("softmax, sum", "softmax, mean")
 
@@ -85,7 +85,7 @@ def fitted(loss: str, seed: int, steps: int, queries: int, labels: int) -> Array
 
 
 def pushed(
-    objective: Objective, logits: Float[Tensor, "Q L"], targets: Bool[Tensor, "Q L"]
+    objective: Loss, logits: Float[Tensor, "Q L"], targets: Bool[Tensor, "Q L"]
 ) -> tuple[float, float]:
     """How a loss moves true labels, given their logits.
 
@@ -112,9 +112,9 @@ def single(n: int, labels: int) -> float:
     z = F.normalize(torch.randn(labels, 8, generator=generator, dtype=torch.float64), dim=-1)
     targets = torch.eye(n, labels, dtype=torch.bool)
     expected = F.cross_entropy(q @ z.T / 0.05, torch.arange(n))
-    found = DecoupledSoftmax()(q, z, targets=targets)
-    in_batch = DecoupledSoftmax()(q, z[:n], targets=targets[:, :n])
-    one_way = InfoNCE(0.05, weights=(1.0, 0.0))(q, z[:n])
+    found = DecoupledSoftmaxLoss()(q, z, targets=targets)
+    in_batch = DecoupledSoftmaxLoss()(q, z[:n], targets=targets[:, :n])
+    one_way = InfoNCELoss(0.05, weights=(1.0, 0.0))(q, z[:n])
     return max(abs(float(found / expected) - 1), abs(float(in_batch / one_way) - 1))
 
 

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
+from ...losses import NTXentLoss, SupConLoss
 from ...networks import initialise
 from ...networks.heads import mlp
-from ...objectives import NTXent, SupCon
 from ..benches import emoji_views as pictures
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
@@ -43,7 +43,7 @@ def trained(loss: str, lr: float, seed: int, steps: int) -> Arrays:
     classes = int(data.classes.max()) + 1
     encoder = mlp(3 * SIDE * SIDE, 256, 128, layers=2, norm=False)
     head, classifier = mlp(128, 128, 64, layers=2, norm=False), nn.Linear(128, classes)
-    objective = SupCon(TAU, inside=loss == "inside")
+    objective = SupConLoss(TAU, inside=loss == "inside")
     for name, module in (("encoder", encoder), ("head", head), ("classifier", classifier)):
         initialise(module, seed, name)
     members = [data.train[data.classes[data.train] == k] for k in range(classes)]
@@ -96,10 +96,10 @@ def corrupted(x: Float[Tensor, "n p"]) -> list[Float[Tensor, "n p"]]:
 def without_labels() -> float:
     """Claim 3: how far SupCon without labels is from NT-Xent, in loss and gradient."""
     x, y = random_views(32, 8)
-    expected = gradients(NTXent(TAU), x, y)
+    expected = gradients(NTXentLoss(TAU), x, y)
     return max(
-        relative_error(SupCon(TAU)(x, y), NTXent(TAU)(x, y)),
-        relative_error(gradients(SupCon(TAU), x, y), expected),
+        relative_error(SupConLoss(TAU)(x, y), NTXentLoss(TAU)(x, y)),
+        relative_error(gradients(SupConLoss(TAU), x, y), expected),
     )
 
 

@@ -22,11 +22,11 @@ from ...data.worlds.sounds.soundscape import ATTRIBUTES, SOURCES, Soundscape, ca
 from ...data.worlds.sounds.synthesis import SECONDS, synthesise
 from ...data.worlds.sounds.world import Sounds
 from ...evaluation.compositional.squares import decisions
+from ...losses.parts.modular_contrast import ModularContrastLoss
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear
 from ...networks.start import initialise
 from ...networks.transformer import Block, Embedding, TextTransformer
-from ...objectives.contrastive.compa import ModularContrast
 from ..benches.descent import minimise
 from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab
@@ -249,7 +249,7 @@ def _state(towers: SoundTowers) -> dict[str, Tensor]:
 
 def train(towers: SoundTowers, data: Heard, arm: str, *, steps: int, seed: int) -> None:
     """Train towers on soundscapes and the captions of an arm, by Adam."""
-    loss = ModularContrast()
+    loss = ModularContrastLoss()
     towers.train()
 
     def step(rng: np.random.Generator) -> Tensor:

@@ -20,7 +20,7 @@ from ...data.worlds.scenes.pixels.render import draw
 from ...data.worlds.scenes.scene import Scene
 from ...data.worlds.scenes.words.captions import phrase, short
 from ...data.worlds.scenes.world import Scenes
-from ...objectives import CountToTen, InfoNCE
+from ...losses import CountToTenLoss, InfoNCELoss
 from ..benches.descent import minimise
 from ..benches.scene_towers import SIDE, SceneTowers, train
 from ..lab import results as measure
@@ -89,7 +89,7 @@ def trained(seed: int, steps: int, quick: bool) -> Arrays:
         texts[row] = data.captions[row][data.numbers[row]]
     towers = SceneTowers(texts + [text for own in data.captions for text in own], seed)
 
-    def by_pairs(towers: SceneTowers, infonce: InfoNCE, rows: Int[np.ndarray, " B"]) -> Tensor:
+    def by_pairs(towers: SceneTowers, infonce: InfoNCELoss, rows: Int[np.ndarray, " B"]) -> Tensor:
         value: Tensor = infonce(towers.pictures(data.pictures[rows]), towers.captions(tokens[rows]))
         return value
 
@@ -119,7 +119,7 @@ def tune(
     seed: int,
 ) -> None:
     """Batches of captions with a number, for which another number is drawn every time, among captions without one."""
-    objective = CountToTen(weight)
+    objective = CountToTenLoss(weight)
     read = towers.words.tokenizer([*data.plain, *(text for own in data.captions for text in own)])
     plain, tokens = read[: len(data.plain)], read[len(data.plain) :].view(-1, len(NUMBERS), read.shape[1])
     others = np.setdiff1d(np.arange(len(data.plain)), said)

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from ...catalog.evidence import Result
 from ...evaluation import create
+from ...losses import CWCLLoss, InfoNCELoss
 from ...networks import initialise
 from ...networks.heads import mlp
-from ...objectives import CWCL, InfoNCE
 from ...pairwise import Temperature
-from ...pairwise.objective import Objective
+from ...pairwise.loss import Loss
 from ..benches.emoji import BUCKETS, SmallTwoTower, emoji_inputs, pairs_of, train
 from ..benches.exact import random_views, relative_error
 from ..lab import results as measure
@@ -39,11 +39,11 @@ def _tau() -> Temperature:
     return Temperature(0.07, bounds=(0.01, 1.0))
 
 
-ARMS: dict[str, Callable[[], Objective]] = {
-    "InfoNCE": lambda: InfoNCE(_tau()),
-    "CWCL": lambda: CWCL(_tau()),
-    "CWCL, other direction": lambda: CWCL(_tau(), weighted_anchor="trained"),
-    "CWCL, gamma 16": lambda: CWCL(_tau(), gamma=16.0),
+ARMS: dict[str, Callable[[], Loss]] = {
+    "InfoNCE": lambda: InfoNCELoss(_tau()),
+    "CWCL": lambda: CWCLLoss(_tau()),
+    "CWCL, other direction": lambda: CWCLLoss(_tau(), weighted_anchor="trained"),
+    "CWCL, gamma 16": lambda: CWCLLoss(_tau(), gamma=16.0),
 }
 
 
@@ -99,7 +99,7 @@ def synthetic(arm: str, seed: int, steps: int) -> Arrays:
         "R@1": float(((p @ q.T).argmax(1) == torch.arange(len(p))).double().mean()),
         "structure": stats.spearmanr((p @ p.T)[above], (q @ q.T)[above]).statistic,
     }
-    if isinstance(objective, CWCL):
+    if isinstance(objective, CWCLLoss):
         drawn = w.frozen[:: len(w.frozen) // BATCH][:BATCH]
         found["entropy"] = float(objective.entropy(drawn)) / np.log(len(drawn))
     return {name: np.array(value) for name, value in found.items()}
@@ -122,8 +122,8 @@ def names(arm: str, seed: int, steps: int) -> Arrays:
 def one_hot() -> float:
     """Claim 3: how far CWCL with weights of 1 for pairs and 0 for all else is from both directions of InfoNCE."""
     x, y = random_views(32, 8)
-    found = CWCL(0.07, gamma=1e9).double()(x, y)
-    return relative_error(found, 2 * InfoNCE(0.07).double()(x, y))
+    found = CWCLLoss(0.07, gamma=1e9).double()(x, y)
+    return relative_error(found, 2 * InfoNCELoss(0.07).double()(x, y))
 
 
 def run(lab: Lab) -> Sequence[Result]:

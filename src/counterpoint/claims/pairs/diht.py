@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...objectives import DiHT
+from ...losses import DiHTLoss
 from ..benches import skin_tones as tones
 from ..benches.descent import minimise
 from ..benches.emoji import SmallTwoTower, emoji_inputs, words
@@ -33,7 +33,7 @@ def trained(beta: float, shared: float, seed: int, steps: int) -> Arrays:
     """Claims 1 and 3: train one model; whether held-out pictures find their names, and skin tones are told."""
     data, _, captions = emoji_inputs()
     model = tones.trained(
-        DiHT(TAU, beta=beta), seed=seed, steps=steps, captions=tones.without_tone(captions, shared, seed)
+        DiHTLoss(TAU, beta=beta), seed=seed, steps=steps, captions=tones.without_tone(captions, shared, seed)
     )
     validation = tones.outcomes(model, data.splits.validation)
     found = {**tones.outcomes(model, data.splits.test), "validation": validation["contrastive"]}
@@ -50,7 +50,7 @@ def filtered(keeps: str, seed: int, steps: int) -> Arrays:
         texts[row] = data.training_captions(int(row))[-1]
     if keeps == "filtered":
         rows = np.array([row for row in rows if complexity(texts[row]) >= 1])
-    model = tones.trained(DiHT(TAU, beta=0.0), seed=seed, steps=steps, captions=words(texts), rows=rows)
+    model = tones.trained(DiHTLoss(TAU, beta=0.0), seed=seed, steps=steps, captions=words(texts), rows=rows)
     return tones.outcomes(model, data.splits.test)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...evaluation.compositional.squares import decisions
-from ...objectives import InfoNCE
+from ...losses import InfoNCELoss
 from ..benches.scene_towers import (
     SIDE,
     Edited,
@@ -53,7 +53,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     there = torch.tensor([text != "" for text in false])
     false_tokens = towers.words.tokenizer(false)
 
-    def loss(towers: SceneTowers, infonce: InfoNCE, rows: Int[np.ndarray, " B"]) -> Tensor:
+    def loss(towers: SceneTowers, infonce: InfoNCELoss, rows: Int[np.ndarray, " B"]) -> Tensor:
         x, y = towers.pictures(scenes.pictures[rows, 0]), towers.captions(tokens[rows])
         return with_negatives(infonce, x, y, towers.captions(false_tokens[rows]), there[rows])
 

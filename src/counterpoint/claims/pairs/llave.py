@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...objectives import LLaVE
+from ...losses import LLaVELoss
 from ..benches import skin_tones as tones
 from ..benches.emoji import emoji_inputs
 from ..benches.exact import of_similarities, random_views, relative_error
@@ -28,7 +28,7 @@ def trained(scale: float, alpha: float, shared: float, seed: int, steps: int) ->
     """Train one model; whether held-out pictures find their names, and how far similarities overlap."""
     data, _, captions = emoji_inputs()
     model = tones.trained(
-        LLaVE(1 / scale, alpha=alpha),
+        LLaVELoss(1 / scale, alpha=alpha),
         seed=seed,
         steps=steps,
         captions=tones.without_tone(captions, shared, seed),
@@ -63,7 +63,7 @@ def weighted_softmax() -> float:
     weighted = SCALE * s + alpha * s * (1 - torch.eye(size, dtype=s.dtype))
     both: Tensor = weighted.softmax(1) + weighted.softmax(0)
     expected = SCALE * (both / 2 - torch.eye(size, dtype=s.dtype)) / size
-    return relative_error(of_similarities(LLaVE(1 / SCALE, alpha=alpha).double(), s), expected)
+    return relative_error(of_similarities(LLaVELoss(1 / SCALE, alpha=alpha).double(), s), expected)
 
 
 def run(lab: Lab) -> Sequence[Result]:

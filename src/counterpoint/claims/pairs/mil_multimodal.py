@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from ...catalog.evidence import Result
 from ...evaluation.grounding import contrast_to_noise, pointing
+from ...losses import MILLoss
+from ...losses.dense.mil import Pooling
 from ...networks import NonLocal, initialise
 from ...networks.heads import mlp
-from ...objectives import MIL
-from ...objectives.contrastive.mil import Pooling
 from ..benches.descent import minimise
 from ..benches.digits import digits, split
 from ..lab import results as measure
@@ -59,7 +59,7 @@ class Bags(nn.Module):
         self.regions = mlp(regions, 128, WIDTH, layers=2, norm=False)
         self.sentences = mlp(sentences, 128, WIDTH, layers=2, norm=False)
         self.non_local = NonLocal(WIDTH) if arm.endswith("NL") else None
-        self.objective = MIL(cast("Pooling", pooling), gamma=float(gamma or 5))
+        self.objective = MILLoss(cast("Pooling", pooling), gamma=float(gamma or 5))
         initialise(self, seed)
 
     def embed(
@@ -183,7 +183,7 @@ def limits() -> float:
         F.normalize(torch.randn(8, n, 8, generator=generator, dtype=torch.float64), dim=-1) for n in (5, 3)
     )
     found = [
-        float((MIL("lse", gamma=gamma).double()(x, y) / MIL(limit).double()(x, y)).detach())
+        float((MILLoss("lse", gamma=gamma).double()(x, y) / MILLoss(limit).double()(x, y)).detach())
         for gamma, limit in LIMITS
     ]
     return max(abs(ratio - 1) for ratio in found)

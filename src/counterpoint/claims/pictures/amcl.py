@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
+from ...losses import AMCLLoss, DCLLoss, NTXentLoss
 from ...networks import initialise
 from ...networks.heads import mlp
-from ...objectives import AMCL, DCL, NTXent
 from ...statistics import linear
 from ..benches import emoji_views as pictures
 from ..benches.descent import minimise
@@ -45,7 +45,7 @@ class Contrast(nn.Module):
         heads = 1 if loss == "one head" else HEADS
         self.encoder = mlp(3 * SIDE * SIDE, 128, 128, layers=2, norm=False)
         self.heads = nn.ModuleList(mlp(128, 128, WIDTH, layers=2, norm=False) for _ in range(heads))
-        self.objective = AMCL(WIDTH, beta=option) if loss == "AMCL" else NTXent(option)
+        self.objective = AMCLLoss(WIDTH, beta=option) if loss == "AMCL" else NTXentLoss(option)
         initialise(self, seed)
 
     def views(self, x: Float[Tensor, "n p"]) -> list[Float[Tensor, "n d"]]:
@@ -55,7 +55,7 @@ class Contrast(nn.Module):
 
     def forward(self, x: Float[Tensor, "n p"], y: Float[Tensor, "n p"]) -> Float[Tensor, ""]:
         one, two = self.views(x), self.views(y)
-        if isinstance(self.objective, AMCL):
+        if isinstance(self.objective, AMCLLoss):
             value: Tensor = self.objective(one, two)
             return value
         return torch.stack([self.objective(a, b) for a, b in zip(one, two, strict=True)]).sum()
@@ -64,7 +64,7 @@ class Contrast(nn.Module):
         """s/τ of every pair, the mean over heads."""
         found = []
         for a, b in zip(self.views(x), self.views(y), strict=True):
-            if isinstance(self.objective, AMCL):
+            if isinstance(self.objective, AMCLLoss):
                 phi = self.objective.phi
                 found.append(a @ b.T / self.objective.adapted(phi(a) @ phi(b).T))
             else:
@@ -113,10 +113,10 @@ def overlap(scores: Float[Tensor, "n n"]) -> float:
 def reduced() -> float:
     """How far AMCL is from decoupled InfoNCE with one head, β = 0 and all temperatures 1, in gradient."""
     x, y = random_views(32, 8)
-    loss = AMCL(8, beta=0.0, tau_min=0.5, tau_max=1.5).double()
+    loss = AMCLLoss(8, beta=0.0, tau_min=0.5, tau_max=1.5).double()
     for parameter in loss.phi.parameters():
         nn.init.zeros_(parameter)
-    return relative_error(gradients(lambda x, y: loss([x], [y]), x, y), gradients(DCL(1.0), x, y) / 2)
+    return relative_error(gradients(lambda x, y: loss([x], [y]), x, y), gradients(DCLLoss(1.0), x, y) / 2)
 
 
 def run(lab: Lab) -> Sequence[Result]:

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...objectives import CACR, AlignUniform, SupCon
-from ...pairwise.objective import Objective
+from ...losses import AlignUniformLoss, CACRLoss, SupConLoss
+from ...pairwise.loss import Loss
 from ...statistics import linear
 from ..benches import digits
 from ..lab import results as measure
@@ -42,16 +42,16 @@ def trained(loss: str, option: float, data: str, seed: int, steps: int) -> Array
     _, classes = digits.digits()
     train = digits.split()[0]
     rows = subset(train, classes[train], RATIO if data == "long-tailed" else 1, seed)
-    objective: Objective
+    objective: Loss
     step: digits.Step | None = None
     if loss == "InfoNCE":
-        objective = SupCon(option)  # without labels: all views of an example are positives
+        objective = SupConLoss(option)  # without labels: all views of an example are positives
     elif loss == "align+unif":
-        objective = pair = AlignUniform(option)
+        objective = pair = AlignUniformLoss(option)
         step = lambda z, rows: many_views(pair, z)  # noqa: E731 # one of two ways to call a loss
     else:
         weighted = ABLATION.get(loss, ("attraction", "repulsion"))
-        objective = CACR(
+        objective = CACRLoss(
             t_positive=float("attraction" in weighted), t_negative=option if "repulsion" in weighted else 0.0
         )
     network = digits.encoder(seed)
@@ -61,7 +61,7 @@ def trained(loss: str, option: float, data: str, seed: int, steps: int) -> Array
     return digits.probe(network, seed)
 
 
-def many_views(pair: AlignUniform, z: Sequence[Float[Tensor, "B d"]]) -> Float[Tensor, ""]:
+def many_views(pair: AlignUniformLoss, z: Sequence[Float[Tensor, "B d"]]) -> Float[Tensor, ""]:
     """Alignment over all pairs of views, and uniformity over all views."""
     aligned = torch.stack([pair.aligned(x, y) for x, y in combinations(z, 2)]).mean()
     spread = torch.stack([pair.spread(x, x) for x in z]).mean()
@@ -101,7 +101,7 @@ def limits() -> tuple[float, float]:
     others = ~torch.eye(32, dtype=torch.bool)
     mean = cost[others].mean()
     least = cost.masked_fill(~others, torch.inf).amin(1).mean()
-    near, far = (float(CACR(0.0, t_negative=t)(x, y)) for t in (1e-9, 1e9))
+    near, far = (float(CACRLoss(0.0, t_negative=t)(x, y)) for t in (1e-9, 1e9))
     return abs(near + float(mean)), abs(far + float(least))
 
 

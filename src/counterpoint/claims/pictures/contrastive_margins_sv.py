@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...evaluation import equal_error_rate
-from ...objectives import MarginNTXent
+from ...losses import MarginNTXentLoss
 from ..benches import digits
 from ..benches.emoji import train
 from ..lab import results as measure
@@ -70,7 +70,7 @@ def verified(arm: str, seed: int, steps: int) -> Arrays:
     """Train one encoder without knowing speakers; error rate and gap of all trials among held-out ones."""
     margin, two_sided = ARMS[arm]
     world, network = World(seed), digits.encoder(seed)
-    loss = MarginNTXent(0.03, margin=margin, two_sided=two_sided)
+    loss = MarginNTXentLoss(0.03, margin=margin, two_sided=two_sided)
     train((network, network), loss, world.pairs, steps=steps, lr=1e-3, seed=seed)
     with torch.no_grad():
         z = F.normalize(network(world.test_segments), dim=-1).double().numpy()

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...objectives import DCL, NTXent
-from ...pairwise.objective import Objective
+from ...losses import DCLLoss, NTXentLoss
+from ...pairwise.loss import Loss
 from ..benches import digits
 from ..benches.emoji import jitter
 from ..benches.exact import gradients, random_views, relative_error
@@ -34,7 +34,7 @@ HARD = 0.3
 def trained(loss: str, batch: int, lr: float, seed: int, steps: int) -> Arrays:
     """Claims 1 and 2: train one encoder with SGD, noting q at every step."""
     network, q = digits.encoder(seed), []
-    objective: Objective = DCL(TAU) if loss == "DCL" else NTXent(TAU)
+    objective: Loss = DCLLoss(TAU) if loss == "DCL" else NTXentLoss(TAU)
 
     def step(z: Sequence[Tensor], rows: Int[np.ndarray, " B"]) -> Tensor:
         with torch.no_grad():
@@ -88,14 +88,14 @@ def coupled() -> float:
         return 2 * (negatives - positive).mean()
 
     return max(
-        relative_error(gradients(NTXent(TAU).double(), x, y), gradients(times_q, x, y)),
-        relative_error(gradients(DCL(TAU).double(), x, y), gradients(alone, x, y)),
+        relative_error(gradients(NTXentLoss(TAU).double(), x, y), gradients(times_q, x, y)),
+        relative_error(gradients(DCLLoss(TAU).double(), x, y), gradients(alone, x, y)),
     )
 
 
 def with_hard_positives(loss: str, seed: int, steps: int) -> Arrays:
     """Claim 3: DCL or DCLW where some positives are far apart."""
-    network, objective = digits.encoder(seed), DCL(TAU, weighted=loss == "DCLW")
+    network, objective = digits.encoder(seed), DCLLoss(TAU, weighted=loss == "DCLW")
     digits.train(network, objective, steps=steps, batch=64, lr=3e-3, seed=seed, look=hard)
     return digits.probe(network, seed)
 

@@ -12,8 +12,8 @@ from scipy import optimize, stats
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...objectives import InfoNCE, ISogCLR
-from ...pairwise.objective import Objective
+from ...losses import InfoNCELoss, ISogCLRLoss
+from ...pairwise.loss import Loss
 from ..benches import digits
 from ..benches.exact import random_views
 from ..lab import results as measure
@@ -34,13 +34,13 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def objective(setting: str) -> Objective:
+def objective(setting: str) -> Loss:
     family, _, option = setting.partition(" ")
     if family == "iSogCLR":
-        return ISogCLR(0.2, lowest=LOWEST, highest=HIGHEST, rho=float(option), eta=ETA)
+        return ISogCLRLoss(0.2, lowest=LOWEST, highest=HIGHEST, rho=float(option), eta=ETA)
     if family == "SogCLR":
-        return ISogCLR(float(option), lowest=LOWEST, highest=HIGHEST, adapt=False)
-    return InfoNCE(float(option))
+        return ISogCLRLoss(float(option), lowest=LOWEST, highest=HIGHEST, adapt=False)
+    return InfoNCELoss(float(option))
 
 
 def drawn(tail: bool, seed: int) -> Int[np.ndarray, " n"]:
@@ -69,7 +69,7 @@ def encoder(setting: str, tail: bool, seed: int, steps: int) -> Arrays:
 
     digits.train(network, loss, steps=steps, batch=BATCH, lr=3e-3, seed=seed, step=step, rows=rows)
     found = digits.probe(network, seed)
-    if isinstance(loss, ISogCLR):
+    if isinstance(loss, ISogCLRLoss):
         tau = torch.stack([s.recall(torch.from_numpy(rows))[1] for s in (loss.x_items, loss.y_items)]).mean(0)
         if tail and loss.adapt:
             by_class = [tau[classes[rows] == c].mean().item() for c in range(10)]
@@ -103,7 +103,7 @@ def frozen(pairs: str, rho: float, iterations: int, n: int = 64) -> float:
     if pairs == "unrelated vectors":
         generator = torch.Generator().manual_seed(1)
         y = F.normalize(torch.randn(n, 8, generator=generator, dtype=torch.float64), dim=-1)
-    loss = ISogCLR(0.2, lowest=0.01, highest=10.0, rho=rho, eta=ETA).double()
+    loss = ISogCLRLoss(0.2, lowest=0.01, highest=10.0, rho=rho, eta=ETA).double()
     ids = torch.arange(n)
     for _ in range(iterations):
         with torch.no_grad():

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...objectives import KernelInfoNCE
+from ...losses import KernelInfoNCELoss
 from ..benches import digits
 from ..benches.descent import minimise
 from ..lab import results as measure
@@ -85,12 +85,12 @@ def sampled(pi: Float[Tensor, "n n"], z: Float[Tensor, "n d"], draws: int, seed:
 
 
 def objective_error(n: int, seed: int) -> float:
-    """How far `KernelInfoNCE` on pairs is from the formula on the graph that joins them."""
+    """How far `KernelInfoNCELoss` on pairs is from the formula on the graph that joins them."""
     generator = torch.Generator().manual_seed(seed)
     x, y = F.normalize(torch.randn(2, n, 4, generator=generator, dtype=torch.float64), dim=-1)
     pairs = torch.eye(2 * n, dtype=torch.float64).roll(n, 0)
     expected = cross_entropy(pairs, torch.cat([x, y])) / (2 * n)
-    return abs(float(KernelInfoNCE(2.0, temperature=2 * TAU)(x, y)) / expected - 1)
+    return abs(float(KernelInfoNCELoss(2.0, temperature=2 * TAU)(x, y)) / expected - 1)
 
 
 def planted(seed: int, nodes: int = NODES) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n n"]]:
@@ -111,7 +111,7 @@ def recovery(seed: int, steps: int, batch: int = 128) -> Arrays:
     edges = torch.from_numpy(np.argwhere(graph))
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(len(graph), BLOCKS, generator=generator).requires_grad_()
-    loss = KernelInfoNCE(2.0, temperature=2 * TAU)
+    loss = KernelInfoNCELoss(2.0, temperature=2 * TAU)
 
     def step(rng: np.random.Generator) -> Tensor:
         chosen = edges[torch.from_numpy(rng.integers(len(edges), size=batch))]
@@ -133,7 +133,7 @@ def recovery(seed: int, steps: int, batch: int = 128) -> Arrays:
 def kernel(name: str, temperature: float, seed: int, steps: int) -> Arrays:
     """Claim 3: one encoder trained with one kernel on two views of each digit."""
     network = digits.encoder(seed)
-    loss = KernelInfoNCE(**KERNELS[name], temperature=temperature)  # type: ignore[arg-type] # from the table
+    loss = KernelInfoNCELoss(**KERNELS[name], temperature=temperature)  # type: ignore[arg-type] # from the table
     digits.train(network, loss, steps=steps, batch=BATCH, lr=RATE, seed=seed)
     return digits.probe(network, seed)
 

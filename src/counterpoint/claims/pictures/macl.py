@@ -9,8 +9,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...objectives import DCL, MACL, NTXent
-from ...pairwise.objective import Objective
+from ...losses import DCLLoss, MACLLoss, NTXentLoss
+from ...pairwise.loss import Loss
 from ..benches import digits
 from ..benches.exact import gradients, random_views, relative_error
 from ..lab import results as measure
@@ -28,8 +28,8 @@ SEEDS, STEPS = 5, 400
 
 def trained(loss: str, temperature: float, batch: int, seed: int, steps: int) -> Arrays:
     """Train one encoder, noting the temperature of every step."""
-    network, follows, taus = digits.encoder(seed), MACL(temperature), []
-    objective: Objective = follows if loss == "MACL" else NTXent(temperature)
+    network, follows, taus = digits.encoder(seed), MACLLoss(temperature), []
+    objective: Loss = follows if loss == "MACL" else NTXentLoss(temperature)
 
     def step(z: Sequence[Tensor], rows: Int[np.ndarray, " B"]) -> Tensor:
         taus.append(float(follows.adapted(z[0], z[1])))
@@ -43,8 +43,8 @@ def trained(loss: str, temperature: float, batch: int, seed: int, steps: int) ->
 def decoupled() -> float:
     """Claim 3: how far MACL's gradient is from half of DCL's at the temperature it has chosen."""
     x, y = random_views(32, 8)
-    macl = MACL(TAU)
-    dcl = DCL(float(macl.adapted(x, y))).double()
+    macl = MACLLoss(TAU)
+    dcl = DCLLoss(float(macl.adapted(x, y))).double()
     return relative_error(gradients(macl, x, y), gradients(dcl, x, y) / 2)
 
 

@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...catalog.evidence import Result
+from ...losses import NTXentLoss, PolyViewLoss
+from ...losses.softmax.poly_view import PolyViewMode
 from ...networks import initialise
 from ...networks.heads import mlp
-from ...objectives import NTXent, PolyView
-from ...objectives.contrastive.poly_view import PolyViewMode
 from ...pairwise.temperature import Temperature
 from ..benches import digits
 from ..benches.descent import minimise
@@ -41,7 +41,7 @@ def trained(loss: str, views: int, lr: float, seed: int, steps: int) -> Arrays:
     """Claim 1: train one encoder on batches of ``TOTAL`` views."""
     network = digits.encoder(seed)
     mode = next((mode for mode in MODES if mode == loss), None)
-    objective = PolyView(mode or "geometric", temperature=TAU)
+    objective = PolyViewLoss(mode or "geometric", temperature=TAU)
 
     def crops(z: Sequence[Tensor], rows: Int[np.ndarray, " B"]) -> Tensor:
         return multi_crop(z)
@@ -74,7 +74,7 @@ def bound(mode: PolyViewMode, views: int, seed: int, steps: int, batches: int) -
     """Claim 2: train a critic on Gaussian views; log(M (K − 1) + 1) − L on fresh batches, in nats."""
     network = mlp(DIMENSIONS, 64, 16, layers=2, norm=False)
     initialise(network, seed)
-    objective = PolyView(mode, temperature=Temperature(TAU))
+    objective = PolyViewLoss(mode, temperature=Temperature(TAU))
 
     def loss(rng: np.random.Generator) -> Tensor:
         centre = rng.standard_normal((EXAMPLES, DIMENSIONS))
@@ -104,7 +104,7 @@ def excess() -> float:
             centre = torch.randn(16, 8, generator=generator, dtype=torch.float64)
             noise = torch.randn(views, 16, 8, generator=generator, dtype=torch.float64)
             z = F.normalize(centre + spread * noise, dim=-1)
-            arithmetic, geometric = PolyView("arithmetic", temperature=TAU), PolyView(temperature=TAU)
+            arithmetic, geometric = PolyViewLoss("arithmetic", temperature=TAU), PolyViewLoss(temperature=TAU)
             found.append(float(arithmetic(*z) - geometric(*z)))
     return max(found)
 
@@ -254,14 +254,14 @@ def _gaussians(lab: Lab) -> list[Result]:
 
 def _two_views() -> list[Result]:
     x, y = random_views(32, 8)
-    expected = gradients(NTXent(TAU), x, y)
+    expected = gradients(NTXentLoss(TAU), x, y)
     return [
         measure.exact(
             f"3: {mode} with two views against NT-Xent, float64",
             "largest relative error of loss and gradient",
             max(
-                relative_error(PolyView(mode, temperature=TAU)(x, y), NTXent(TAU)(x, y)),
-                relative_error(gradients(PolyView(mode, temperature=TAU), x, y), expected),
+                relative_error(PolyViewLoss(mode, temperature=TAU)(x, y), NTXentLoss(TAU)(x, y)),
+                relative_error(gradients(PolyViewLoss(mode, temperature=TAU), x, y), expected),
             ),
             expected="below",
             bound=1e-7,

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...diagnostics import uniformity
+from ...losses import MoCHiLoss
+from ...losses.queue.mochi import draw
 from ...networks import initialise
 from ...networks.heads import mlp
-from ...objectives import MoCHi
-from ...objectives.contrastive.mochi import draw
 from ...statistics import linear
 from ..benches import emoji_views as pictures
 from ..benches import queues as keys
@@ -74,7 +74,7 @@ def contrast(arm: str, seed: int, steps: int) -> Arrays:
     initialise(network, seed)
     size = SIZE + (PAIRS + WITH_QUERY) * (arm == "MoCo, larger queue")
     model = keys.MomentumContrast(network, WIDTH, size=size, momentum=MOMENTUM, seed=seed)
-    objective, step = MoCHi(TAU, hardest=HARDEST), count()
+    objective, step = MoCHiLoss(TAU, hardest=HARDEST), count()
 
     def views(rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         ids = torch.from_numpy(rng.choice(data.train, BATCH, replace=False))
@@ -113,7 +113,7 @@ def exactness() -> tuple[float, float]:
     lost = float((top.values.gather(1, drawn["partners"]) - with_query).max())
     logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T, of_keys, with_query], 1) / TAU
     expected = F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.int64))
-    return max(lost, 0.0), abs(float(MoCHi(TAU, hardest=16)(q, k, queue, **drawn) - expected))
+    return max(lost, 0.0), abs(float(MoCHiLoss(TAU, hardest=16)(q, k, queue, **drawn) - expected))
 
 
 def run(lab: Lab) -> Sequence[Result]:

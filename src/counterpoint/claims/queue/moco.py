@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...catalog.evidence import Result
+from ...losses import MoCoLoss
 from ...networks import KeyQueue
-from ...objectives import MoCo
 from ..benches import digits
 from ..benches import queues as keys
 from ..benches.exact import random_views, relative_error
@@ -33,7 +33,7 @@ def momentum_contrast(momentum: float, size: int, seed: int, steps: int) -> Arra
         What `digits.probe` gives; ``neighbours``: whether the nearest training digits name each test digit; and
         ``kept``, if there is a queue: the mean cosine of its keys with what the copy now makes of the same views.
     """
-    network, objective = digits.encoder(seed), MoCo(TAU)
+    network, objective = digits.encoder(seed), MoCoLoss(TAU)
     model = keys.MomentumContrast(network, 32, size=max(size, 1), momentum=momentum, seed=seed)
     views, in_queue = keys.digit_views(BATCH), deque[Tensor](maxlen=size // BATCH)
 
@@ -71,7 +71,7 @@ def gradient_error() -> tuple[float, float]:
     q, k = random_views(16, 8)
     queue = random_views(48, 8)[1]
     leaves = [part.clone().requires_grad_() for part in (q, k, queue)]
-    MoCo(TAU)(*leaves).backward()
+    MoCoLoss(TAU)(*leaves).backward()
     expected = q.clone().requires_grad_()
     logits = torch.cat([(expected * k).sum(1, keepdim=True), expected @ queue.T], 1) / TAU
     torch.autograd.backward(F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.int64)))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...objectives import DualView, MoCo
+from ...losses import DualViewLoss, MoCoLoss
 from ...statistics import ArmOutcomes, linear
 from ..benches import digits
 from ..benches import queues as keys
@@ -60,7 +60,7 @@ def contrast(arm: str, seed: int, steps: int) -> Arrays:
         ``same class``: the share of the query's class among the hardest eighth of the queue.
     """
     symmetric, num_hard, key_weight, noisy = ARMS[arm]
-    network, objective = digits.encoder(seed), DualView(TAU, num_hard=num_hard, key_weight=key_weight)
+    network, objective = digits.encoder(seed), DualViewLoss(TAU, num_hard=num_hard, key_weight=key_weight)
     model = keys.MomentumContrast(network, 32, size=SIZE, momentum=MOMENTUM, seed=seed)
     noise = torch.rand(SIZE // 2, 64, generator=torch.Generator().manual_seed(seed))
 
@@ -98,15 +98,17 @@ def exactness() -> tuple[float, float]:
     q, k = random_views(16, 8)
     queue = random_views(48, 8)[1]
 
-    def gradient(objective: DualView | MoCo) -> Tensor:
+    def gradient(objective: DualViewLoss | MoCoLoss) -> Tensor:
         leaf = q.clone().requires_grad_()
         return torch.autograd.grad(objective(leaf, k, queue), leaf)[0]
 
-    plain = gradient(DualView(TAU, num_hard=len(queue)))
-    added = gradient(DualView(TAU, num_hard=len(queue), key_weight=1.0)) - plain
+    plain = gradient(DualViewLoss(TAU, num_hard=len(queue)))
+    added = gradient(DualViewLoss(TAU, num_hard=len(queue), key_weight=1.0)) - plain
     logits = torch.cat([(q * k).sum(1, keepdim=True), k @ queue.T], 1) / TAU
     p = logits.softmax(1)[:, :1]
-    return relative_error(plain, gradient(MoCo(TAU))), relative_error(added, -(1 - p) * k / (TAU * len(q)))
+    return relative_error(plain, gradient(MoCoLoss(TAU))), relative_error(
+        added, -(1 - p) * k / (TAU * len(q))
+    )
 
 
 def run(lab: Lab) -> Sequence[Result]:

@@ -12,9 +12,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
+from ...losses import MoCoLoss, SyConLoss
 from ...networks import KeyQueue, MomentumCopy, initialise
 from ...networks.heads import mlp
-from ...objectives import MoCo, SyCon
 from ..benches import digits
 from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab
@@ -78,7 +78,7 @@ class Learner:
 
     def loss(self, views: Sequence[Tensor], k: Sequence[Tensor], f: Sequence[Tensor], ids: Tensor) -> Tensor:
         """Of two views, their momentum keys and what the previous network makes of them."""
-        moco, new = MoCo(TAU), self.queues
+        moco, new = MoCoLoss(TAU), self.queues
         q = [F.normalize(self.network(view), dim=-1) for view in views]
         if not f or self.arm == "fine-tuning":
             return torch.stack(
@@ -88,7 +88,7 @@ class Learner:
         if self.arm == "Sy-CON":
             banks = [[queue.keys for queue in queues] for queues in (new, old)]
             bank_ids = [[queue.ids for queue in queues] for queues in (new, old)]
-            value: Tensor = SyCon(TAU, stability_temperature=TAU)(q, k, p, f, *banks, ids, *bank_ids)
+            value: Tensor = SyConLoss(TAU, stability_temperature=TAU)(q, k, p, f, *banks, ids, *bank_ids)
             return value
         terms = []
         for a, b in ((0, 1), (1, 0)):
@@ -135,11 +135,11 @@ def exactness() -> float:
     generator = torch.Generator().manual_seed(0)
     unit = F.normalize(torch.randn(6, 2, 16, 8, generator=generator, dtype=torch.float64), dim=-1)
     q, k, p, f, new, old = (list(views) for views in unit)
-    moco, terms = MoCo(TAU), []
+    moco, terms = MoCoLoss(TAU), []
     for a, b in ((0, 1), (1, 0)):
         bank = torch.cat([new[b], old[b]])
         terms += [moco(q[a], k[b], bank), moco(p[a], f[a], bank)]
-    found = SyCon(TAU, stability_temperature=TAU)(q, k, p, f, new, old)
+    found = SyConLoss(TAU, stability_temperature=TAU)(q, k, p, f, new, old)
     return abs(float(found - torch.stack(terms).sum() / 2))
 
 

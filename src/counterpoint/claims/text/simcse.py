@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...objectives import SimCSE
+from ...losses import SimCSELoss
 from ..benches import glosses
 from ..benches.glosses import DROPOUT, Encoder, Tokens, Views
 from ..lab import results as measure
@@ -48,7 +48,7 @@ ARMS: Mapping[str, Views] = {
 
 def trained(rates: Mapping[str, Sequence[float]], seed: int, steps: int, pretraining: int) -> Arrays:
     """Pretrain one encoder, then train it on with each kind of views."""
-    return glosses.compared(ARMS, SimCSE(glosses.TEMPERATURE), rates, seed, steps, pretraining)
+    return glosses.compared(ARMS, SimCSELoss(glosses.TEMPERATURE), rates, seed, steps, pretraining)
 
 
 def run(lab: Lab) -> Sequence[Result]:

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...catalog.evidence import Result
+from ...losses import WhitenedCSELoss
 from ...networks import GroupWhitening
-from ...objectives import WhitenedCSE
 from ..benches import glosses
 from ..benches.glosses import DROPOUT, WIDTH, Encoder, Tokens, Views
 from ..lab import results as measure
@@ -51,7 +51,7 @@ ARMS: Mapping[str, Views] = {
 
 def trained(rates: Mapping[str, Sequence[float]], seed: int, steps: int, pretraining: int) -> Arrays:
     """Pretrain one encoder, then train it on with each kind of views."""
-    return glosses.compared(ARMS, WhitenedCSE(glosses.TEMPERATURE), rates, seed, steps, pretraining)
+    return glosses.compared(ARMS, WhitenedCSELoss(glosses.TEMPERATURE), rates, seed, steps, pretraining)
 
 
 def properties() -> dict[str, float]:

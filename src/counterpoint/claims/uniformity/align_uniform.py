@@ -10,8 +10,8 @@ from jaxtyping import Float
 from scipy import special, stats
 
 from ...catalog.evidence import Result
-from ...objectives import AlignUniform, InfoNCE
-from ...pairwise.objective import Objective
+from ...losses import AlignUniformLoss, InfoNCELoss
+from ...pairwise.loss import Loss
 from ..benches import digits
 from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab
@@ -34,8 +34,8 @@ SETTINGS: Mapping[str, Mapping[str, float]] = {**WEIGHTS, **TEMPERATURES, **ONE_
 def encoder(setting: str, seed: int, steps: int, batch: int = BATCH) -> Arrays:
     """Train one encoder on two views of each digit; test it with a probe on 100 labels."""
     network, options = digits.encoder(seed), SETTINGS[setting]
-    loss: Objective
-    loss = AlignUniform(**options) if "alignment" in options else InfoNCE(options["temperature"])
+    loss: Loss
+    loss = AlignUniformLoss(**options) if "alignment" in options else InfoNCELoss(options["temperature"])
     digits.train(network, loss, steps=steps, batch=batch, lr=3e-3, seed=seed)
     return digits.probe(network, seed)
 

@@ -13,9 +13,9 @@ from ...diagnostics import arithmetic, centroid_gap, separability
 from ...diagnostics.features import Features
 from ...diagnostics.geometry import components
 from ...evaluation import create
+from ...losses import ContrastiveGapLoss
 from ...networks import initialise
 from ...networks.heads import mlp
-from ...objectives import ContrastiveGap
 from ..benches.emoji import SIDE, SmallTwoTower, emoji_inputs, pairs_of, train, train_on_names
 from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab
@@ -46,7 +46,7 @@ def same_input(loss: str, seed: int, steps: int) -> Arrays:
         found[f"{when} centroids"] = np.array(centroid_gap(x, y))
 
     look("before")
-    objective = ContrastiveGap(TEMPERATURE, **LOSSES[loss])
+    objective = ContrastiveGapLoss(TEMPERATURE, **LOSSES[loss])
     draw = pairs_of(pictures, pictures, data.splits.train, BATCH)
     train((encoders[0], encoders[1]), objective, draw, steps=steps, lr=1e-3, seed=seed)
     look("after")
@@ -57,7 +57,7 @@ def names(loss: str, seed: int, steps: int) -> Arrays:
     """Claim 2: pictures and names under one loss."""
     data, _, _ = emoji_inputs()
     model = SmallTwoTower(seed, WIDTH)
-    objective = ContrastiveGap(TEMPERATURE, **LOSSES[loss])
+    objective = ContrastiveGapLoss(TEMPERATURE, **LOSSES[loss])
     train_on_names(model, objective, batch=BATCH, steps=steps, lr=1e-3, seed=seed)
     rows = data.splits.test["compositions"]
     features = Features(model, data)

@@ -13,8 +13,8 @@ from torch import Tensor
 from ...catalog.evidence import Result
 from ...data.base import PairedData
 from ...evaluation import create
-from ...objectives import DecoupledUniformity, InfoNCE
-from ...pairwise.objective import Objective
+from ...losses import DecoupledUniformityLoss, InfoNCELoss
+from ...pairwise.loss import Loss
 from ..benches import digits
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_views
 from ..lab import results as measure
@@ -31,7 +31,7 @@ PRIORS = ("attributes", "shuffled attributes", "none")
 def coupling(loss: str, option: float, batch: int, seed: int, steps: int) -> Arrays:
     """Claim 1: one encoder of digits; test it with a probe on 100 labels."""
     network = digits.encoder(seed)
-    objective: Objective = DecoupledUniformity(option) if loss == "decoupled" else InfoNCE(option)
+    objective: Loss = DecoupledUniformityLoss(option) if loss == "decoupled" else InfoNCELoss(option)
     digits.train(network, objective, steps=steps, batch=batch, lr=3e-3, seed=seed)
     return digits.probe(network, seed)
 
@@ -50,7 +50,7 @@ def prior(which: str, seed: int, steps: int) -> Arrays:
     if which.startswith("shuffled"):
         rows = data.splits.train
         features[rows] = features[np.random.default_rng([seed, 3]).permutation(rows)]
-    model, objective = SmallTwoTower(seed), DecoupledUniformity()
+    model, objective = SmallTwoTower(seed), DecoupledUniformityLoss()
 
     def loss(first: Tensor, second: Tensor, rows: np.ndarray) -> Tensor:
         views = [F.normalize(model.image(v), dim=-1) for v in (first, second)]
@@ -69,10 +69,10 @@ def identities() -> Mapping[str, float]:
     x, y = F.normalize(torch.randn(2, 12, 5, generator=generator, dtype=torch.float64), dim=-1)
     norms = ((x + y) / 2).square().sum(1) - (1 - (x - y).square().sum(1) / 4)
     ridge, distinct = 0.01, torch.arange(12.0)
-    narrow = DecoupledUniformity(2.0, sigma=1e-3, ridge=ridge)(x, y, prior=distinct)
-    plain = DecoupledUniformity(2.0 / (1 + ridge) ** 2)(x, y)
+    narrow = DecoupledUniformityLoss(2.0, sigma=1e-3, ridge=ridge)(x, y, prior=distinct)
+    plain = DecoupledUniformityLoss(2.0 / (1 + ridge) ** 2)(x, y)
     g = torch.randn(12, 3, generator=generator, dtype=torch.float64).requires_grad_()
-    DecoupledUniformity()(x.requires_grad_(), y, prior=g).backward()
+    DecoupledUniformityLoss()(x.requires_grad_(), y, prior=g).backward()
     return {
         "‖μ‖² against 1 − ‖z − z'‖²/4": float(norms.abs().max()),
         "kernel K = I against the plain loss of centroids shrunk by 1 + λ": abs(

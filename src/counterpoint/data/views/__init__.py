@@ -7,30 +7,6 @@ of the batch an example is in, its place there, or the process that prepares it.
     pictures = view.apply(uint8_pictures, views.key(seed, epoch, ids, "image.1"), size=48)
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING
-
-from ...registry import lazy_exports
-
-if TYPE_CHECKING:
-    from .captions import TextView, text
-    from .checks import check
-    from .drawing import sheet
-    from .keys import key, uniform
-    from .pictures import ImageView, image
-
-__all__ = ["ImageView", "TextView", "check", "image", "key", "sheet", "text", "uniform"]
-__getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "ImageView": "pictures",
-        "TextView": "captions",
-        "check": "checks",
-        "image": "pictures",
-        "key": "keys",
-        "sheet": "drawing",
-        "text": "captions",
-        "uniform": "keys",
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

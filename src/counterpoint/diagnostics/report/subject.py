@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...data.base import PairedData, Rows, SomeItems
 from ...data.loader import Loader
+from ...data.stream import Stream
 from ...methods.base import TwoTower
 from ..capture import Captured, captured
 from ..features import Features
@@ -60,7 +61,7 @@ class Subject:
     start: TwoTower
     data: PairedData
     rows: Rows
-    loader: Loader
+    loader: Loader | Stream
     weight_decay: float
 
     @cached_property

@@ -10,10 +10,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ....base import Rows
-from ....items import (
-    Question,
-    Questions,
-)
+from ....items import Question, Questions
 from ..rows import SceneRows
 from .item_rows import PER_ROW, ask_rows, drawn
 from .questions import questions

@@ -1,0 +1,68 @@
+"""Write the stubs of rooms of files: ``python scripts/make_stubs.py`` (``--check`` only compares).
+
+A file's exports are its public classes, or what its ``__all__`` says; files of helpers, whose names begin with ``_``,
+have none, but for ``_registry.py``, whose public functions and constants are the room's own.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "counterpoint"
+PACKAGES = ("losses",)
+
+
+def exports(path: Path) -> list[str]:
+    """Return the public names of a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    stated = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
+    ]
+    if stated:
+        return list(stated[0])
+    names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    if path.name == "_registry.py":
+        names += [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        names += [
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        ]
+    return [name for name in names if not name.startswith("_")]
+
+
+def stub(package: Path) -> str:
+    """Return the text of a package's stub: one line a file, sorted."""
+    lines = []
+    for path in sorted(package.rglob("*.py")):
+        helper = any(part.startswith("_") for part in path.relative_to(package).parts)
+        if helper and path.name != "_registry.py":
+            continue
+        module = ".".join(path.relative_to(package).with_suffix("").parts)
+        lines += [f"from .{module} import {name} as {name}" for name in sorted(exports(path))]
+    return "\n".join(sorted(lines)) + "\n"
+
+
+def main() -> int:
+    stale = []
+    for name in PACKAGES:
+        path, text = SOURCE / name / "__init__.pyi", stub(SOURCE / name)
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(str(path.relative_to(SOURCE)))
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        print(f"not up to date: {', '.join(stale)}; run: python scripts/make_stubs.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+__version__: str
+
+from . import catalog as catalog
+from . import data as data
+from . import diagnostics as diagnostics
+from . import evaluation as evaluation
+from . import losses as losses
+from . import methods as methods
+from . import networks as networks
+from . import pairwise as pairwise
+from . import recipes as recipes
+from . import statistics as statistics
+from . import study as study
+from . import training as training
+from . import types as types
+from .study import compare as compare
+from .study import compare_decoding as compare_decoding
+from .study import train as train
+from .training import load as load

@@ -1,0 +1,9 @@
+from . import corruptions as corruptions
+from . import emoji as emoji
+from . import views as views
+from . import worlds as worlds
+from .base import Labels as Labels
+from .base import PairedData as PairedData
+from .base import Splits as Splits
+from .loader import Loader as Loader
+from .source import load as load

@@ -1,0 +1,15 @@
+from .captions import caption as caption
+from .clip import Clip as Clip
+from .clip import Event as Event
+from .clip import film as film
+from .clip import save as save
+from .contrasts import CONTRASTS as CONTRASTS
+from .contrasts import contrast as contrast
+from .dials import ClipDials as ClipDials
+from .hallucinations import HALLUCINATIONS as HALLUCINATIONS
+from .hallucinations import hallucinate as hallucinate
+from .narrations import NARRATIONS as NARRATIONS
+from .narrations import narrate as narrate
+from .presets import PRESETS as PRESETS
+from .sensors import acceleration as acceleration
+from .world import Clips as Clips

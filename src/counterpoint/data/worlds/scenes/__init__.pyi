@@ -1,0 +1,9 @@
+from .dials import Dials as Dials
+from .pixels.render import Drawing as Drawing
+from .pixels.render import draw as draw
+from .presets import PRESETS as PRESETS
+from .presets import Preset as Preset
+from .scene import Relation as Relation
+from .scene import Scene as Scene
+from .scene import Thing as Thing
+from .world import Scenes as Scenes

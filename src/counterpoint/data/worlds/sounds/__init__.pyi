@@ -1,0 +1,10 @@
+from .compose import SoundDials as SoundDials
+from .mel import spectrogram as spectrogram
+from .presets import PRESETS as PRESETS
+from .soundscape import Sound as Sound
+from .soundscape import Soundscape as Soundscape
+from .speech import VOICES as VOICES
+from .speech import speak as speak
+from .synthesis import save as save
+from .synthesis import synthesise as synthesise
+from .world import Sounds as Sounds

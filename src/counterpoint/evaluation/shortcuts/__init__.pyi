@@ -1,0 +1,10 @@
+from .latent import InterClass as InterClass
+from .latent import IntraClass as IntraClass
+from .latent import zero_shot_weights as zero_shot_weights
+from .robustness import Trend as Trend
+from .simplicity import class_share as class_share
+from .simplicity import collapse_index as collapse_index
+from .subclasses import Subclasses as Subclasses
+from .subclasses import class_moment as class_moment
+from .subclasses import second_moment as second_moment
+from .subclasses import spectral_descent as spectral_descent

@@ -1,0 +1,1 @@
+from .embedding import embed_videos as embed_videos

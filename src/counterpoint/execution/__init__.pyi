@@ -1,0 +1,13 @@
+from .lease import InUse as InUse
+from .lease import leased as leased
+from .local import Local as Local
+from .local import UnitFailed as UnitFailed
+from .signals import Stopped as Stopped
+from .signals import postponed as postponed
+from .unit import Executor as Executor
+from .unit import Listener as Listener
+from .unit import NullListener as NullListener
+from .unit import OnProgress as OnProgress
+from .unit import Portable as Portable
+from .unit import Progress as Progress
+from .unit import Unit as Unit

@@ -1,0 +1,1 @@
+"""Losses without negatives: one view predicts the other."""

@@ -1,0 +1,64 @@
+"""Codes over learned prototypes, predicted from the other view or modality."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ...pairwise import moments
+from ...pairwise.inputs import paired
+from ...pairwise.loss import Loss
+from ...pairwise.temperature import Temperature
+from ._sinkhorn import check_sinkhorn
+
+
+class SwALIPPrototypesLoss(Loss):
+    """Swapped prediction with K prototypes: image scores predict the codes of the text, and the reverse.
+
+        loss = ½ [ H(Q(text scores), softmax(image scores/τ)) + H(Q(image scores), softmax(text scores/τ)) ]
+
+    Scores are cosines with the prototypes, which live in the network. Codes carry no gradient; with a
+    momentum model they come from its scores.
+
+    Args:
+        temperature: τ; a number is fixed.
+        epsilon: ε of Sinkhorn, see `counterpoint.pairwise.moments.sinkhorn`.
+        iterations: at least 1.
+
+    Source: Fini et al. (2023), arXiv 2305.08675 (its prototype version); Caron et al. (2020), arXiv
+    2006.09882.
+
+    >>> import torch
+    >>> scores = torch.eye(3)
+    >>> round(SwALIPPrototypesLoss(temperature=1.0)(scores, scores).item(), 4)
+    0.5514
+    """
+
+    symmetric = True
+    papers = ("clip-rocket",)
+
+    def __init__(
+        self, temperature: float | Temperature = 0.1, *, epsilon: float = 0.05, iterations: int = 3
+    ) -> None:
+        super().__init__()
+        check_sinkhorn(epsilon, iterations)
+        self.temperature = Temperature.of(temperature, Temperature(0.1))
+        self.epsilon = epsilon
+        self.iterations = iterations
+
+    def forward(
+        self,
+        image_scores: Float[Tensor, "B K"],
+        text_scores: Float[Tensor, "B K"],
+        image_targets: Float[Tensor, "B K"] | None = None,
+        text_targets: Float[Tensor, "B K"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """The loss of scores, with codes from the scores themselves or from those of a momentum model."""
+        image, text = paired(image_scores=image_scores, text_scores=text_scores)
+        (image_codes,) = paired(image_targets=image if image_targets is None else image_targets)
+        (text_codes,) = paired(text_targets=text if text_targets is None else text_targets)
+        return (self._predict(image, text_codes) + self._predict(text, image_codes)) / 2
+
+    def _predict(self, scores: Tensor, targets: Tensor) -> Tensor:
+        codes = moments.sinkhorn(targets, epsilon=self.epsilon, iterations=self.iterations, ranks=self.ranks)
+        return -self.mean((codes * self.temperature.scale(scores).log_softmax(1)).sum(1))

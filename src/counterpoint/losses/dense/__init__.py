@@ -1,0 +1,1 @@
+"""Losses between bags: words and regions, instances of one example."""

@@ -1,0 +1,1 @@
+"""Losses with class labels, or with a bank of labels."""

@@ -1,0 +1,72 @@
+"""Softmax over labels with several positives a row."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ...pairwise.reductions import Reduction, WholeRow
+from ...pairwise.temperature import Temperature
+from ...pairwise.tile import Tile
+from ._labels import LabelLoss, checked, how_many, positives
+
+
+class MultiLabelSoftmaxLoss(LabelLoss):
+    """`InfoNCE` with several positives, all of which stay in the denominator of each.
+
+        loss = mean_i Σ_{l ∈ P_i} (log Σ_j exp s_ij − s_il),   or, with ``"mean"``, the mean over l ∈ P_i
+
+    True labels push each other down: with |P_i| of them the gradient in a true logit is |P_i| p_il − 1, which
+    is positive as soon as p_il exceeds 1/|P_i|. A query without a true label costs nothing and counts in the
+    mean.
+
+    Args:
+        temperature: τ; a number is fixed.
+        reduction: ``"sum"`` or ``"mean"`` over the true labels of a query.
+
+    Raises:
+        ValueError: for another reduction, or shapes that do not fit.
+
+    Source: the baseline in Gupta et al., "Dual-Encoders for Extreme Multi-Label Classification" (2023), arXiv
+    2310.10636.
+
+    >>> z = torch.eye(4)                              # twice log(1 + 1 + 2 / e), of two true labels
+    >>> true = torch.tensor([[True, True, False, False]])
+    >>> round(MultiLabelSoftmaxLoss(temperature=1.0)(z[:1] + z[1:2], z, targets=true).item(), 4)
+    2.0128
+    """
+
+    def __init__(
+        self, temperature: float | Temperature = 0.05, *, reduction: Literal["sum", "mean"] = "sum"
+    ) -> None:
+        super().__init__(temperature)
+        if reduction not in ("sum", "mean"):
+            raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
+        self.reduction = reduction
+
+    def forward(
+        self,
+        queries: Float[Tensor, "B d"],
+        labels_z: Float[Tensor, "L d"],
+        *,
+        targets: Bool[Tensor, "B L"],
+    ) -> Float[Tensor, ""]:
+        """The loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query."""
+        queries, labels_z = checked(queries, labels_z, targets)
+
+        def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
+            return {"total": {"loss": WholeRow(self.row_loss, tile.dot(), positives(tile), tile.row.count)}}
+
+        r = self.over_labels(terms, queries, labels_z, targets=targets, count=how_many(targets))
+        total: Tensor = self.ranks.sum(r.total.loss)
+        return total / self.count(queries)
+
+    def row_loss(
+        self, logits: Float[Tensor, "r L"], positive: Bool[Tensor, "r L"], count: Int[Tensor, " r"]
+    ) -> Float[Tensor, " r"]:
+        """The loss of complete rows."""
+        loss = count * logits.logsumexp(1) - torch.where(positive, logits, 0.0).sum(1)
+        return loss if self.reduction == "sum" else loss / count.clamp_min(1)

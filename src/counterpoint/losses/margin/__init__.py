@@ -1,0 +1,1 @@
+"""Losses with margins, and with captions that are wrong in one thing."""

@@ -1,0 +1,1 @@
+"""Losses that belong to one method or claim, with inputs of their own; they have no name."""

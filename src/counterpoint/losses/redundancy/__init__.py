@@ -1,0 +1,1 @@
+"""Losses on the cross-correlation of features."""

@@ -1,0 +1,1 @@
+"""Losses that judge every pair by itself."""

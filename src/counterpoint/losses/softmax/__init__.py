@@ -1,0 +1,1 @@
+"""Softmax over the pairs of a batch."""

@@ -1,0 +1,1 @@
+"""Alignment of positives, and uniformity of all."""

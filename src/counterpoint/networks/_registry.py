@@ -1,0 +1,15 @@
+"""Names of what this room offers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+TOWERS = (
+    *("cnn", "vit", "transformer", "timm:NAME", "transformers:NAME", "open_clip:NAME"),
+    "transformers:all-MiniLM-L6-v2@package",
+)
+
+"""What a recipe can name as a tower; ``@WEIGHTS`` after it reads pretrained ones (``cnn``, ``vit``: of a run)."""

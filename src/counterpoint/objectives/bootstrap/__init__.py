@@ -1,1 +1,0 @@
-"""Losses that predict a target without negatives."""

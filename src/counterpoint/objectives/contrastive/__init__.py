@@ -1,1 +1,0 @@
-"""Losses that tell pairs that belong together from pairs that do not."""

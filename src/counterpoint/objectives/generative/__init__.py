@@ -1,1 +1,0 @@
-"""Losses of models of the data itself."""

@@ -1,1 +1,0 @@
-"""Losses that decorrelate the features of a batch."""

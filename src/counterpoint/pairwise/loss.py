@@ -1,0 +1,131 @@
+"""The base of losses: facts about them, and the rank-correct pieces they are built from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from . import moments
+from .explain import Explanation, explain
+from .ranks import Ranks
+from .reduce import Evaluator, Reduced, Terms, TileSize, in_force, known, ranks_of, reduce
+from .temperature import Temperature
+
+Self = TypeVar("Self", bound="Loss")
+
+
+class Loss(nn.Module, ABC):
+    """A loss on bare embeddings: ``(B, d), (B, d) -> ()``.
+
+    On several ranks each passes its own rows and gets the value over all of them; a data-parallel average of
+    the gradients is exact. State changes only in `commit`.
+
+    Class attributes are facts, checked by the conformance suite:
+        symmetric: swapping the two inputs does not change the loss.
+        needs_ids: takes ``ids``, a stable integer per example.
+        needs_labels: takes ``labels``, the class of each example.
+        many_views: takes two or more views ``(B, d)`` of each example, not just two.
+        ordered: the order of the batch decides which examples meet.
+        tunable: the options that a search draws, log-uniformly, each with its lowest and highest value.
+        pairwise: built on similarities of all pairs.
+        stateful: has state that `commit` changes (temperatures apart).
+        tileable: needs no matrix of B × B anywhere.
+        bounded_below: the loss cannot fall without end on unit-norm inputs.
+        papers: catalog slugs.
+    """
+
+    symmetric: ClassVar[bool] = False
+    needs_ids: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
+    many_views: ClassVar[bool] = False
+    ordered: ClassVar[bool] = False
+    tunable: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    pairwise: ClassVar[bool] = False
+    stateful: ClassVar[bool] = False
+    tileable: ClassVar[bool] = True
+    bounded_below: ClassVar[bool] = True
+    papers: ClassVar[tuple[str, ...]] = ()
+
+    evaluator: Evaluator = "auto"
+    tile: TileSize | None = None
+
+    @abstractmethod
+    def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
+        """The loss."""
+
+    def evaluated(self: Self, evaluator: Evaluator = "auto", tile: TileSize | None = None) -> Self:
+        """Itself, with the evaluator and tile of this and all nested losses set."""
+        known(evaluator)
+        for module in self.modules():
+            if isinstance(module, Loss):
+                module.evaluator, module.tile = evaluator, tile
+        return self
+
+    def commit(self) -> None:
+        """Once per optimiser step, after it: temperatures return between their bounds, state moves on."""
+        for module in self.modules():
+            if isinstance(module, Temperature):
+                module.clamp_()
+
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """Which pairs the loss pulls together and which it pushes apart, and how hard, on this batch."""
+        return explain(self, *args, **kwargs)
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that share the batch."""
+        return ranks_of(in_force(self.evaluator, self.tile)[0])
+
+    def count(self, rows: Tensor) -> int:
+        """The number of rows on all ranks."""
+        return sum(self.ranks.counts(len(rows), rows.device))
+
+    def index(self, rows: Tensor) -> Int[Tensor, " B"]:
+        """The global indices of this rank's rows."""
+        ranks = self.ranks
+        start = sum(ranks.counts(len(rows), rows.device)[: ranks.rank])
+        return torch.arange(start, start + len(rows), device=rows.device)
+
+    def mean(self, values: Float[Tensor, B * rest], weights: Tensor | None = None) -> Float[Tensor, "*rest"]:
+        """The mean over the anchors of all ranks, the only mean a loss may use.
+
+        Args:
+            values: one entry per anchor of this rank.
+            weights: ``(B,)``, ≥ 0 (a mask, say): a weighted mean; 0 where all weights are 0.
+        """
+        return moments.mean(values, weights, ranks=self.ranks)
+
+
+class PairwiseLoss(Loss):
+    """A loss that reduces similarities of all pairs, written once for a tile."""
+
+    pairwise = True
+
+    def reduce(
+        self,
+        terms: Terms,
+        *,
+        rows: Mapping[str, Tensor],
+        columns: Mapping[str, Tensor],
+        shared: Mapping[str, Tensor] | None = None,
+        same_columns: bool = False,
+        ranks: Ranks | None = None,
+        bags: tuple[int, int] = (1, 1),
+    ) -> Reduced:
+        """`counterpoint.pairwise.reduce.reduce` with this loss's evaluator."""
+        return reduce(
+            terms,
+            rows=rows,
+            columns=columns,
+            shared=shared,
+            evaluator=self.evaluator,
+            tile=self.tile,
+            same_columns=same_columns,
+            ranks=ranks,
+            bags=bags,
+        )

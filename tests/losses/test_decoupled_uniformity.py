@@ -1,0 +1,125 @@
+"""Uniformity of centroids: that it aligns, and what a prior does to it."""
+
+from __future__ import annotations
+
+import math
+from inspect import unwrap
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from counterpoint.losses import DecoupledUniformityLoss, uniformity
+
+F64 = torch.float64
+
+
+def units(n: int = 6, d: int = 4, seed: int = 0) -> Tensor:
+    g = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1)
+
+
+def opened(angle: Tensor, n: int = 3) -> tuple[Tensor, Tensor]:
+    """Two views of n orthogonal examples, each at an angle to the other in a plane of its own."""
+    e = torch.eye(2 * n, dtype=F64)
+    return e[:n], angle.cos() * e[:n] + angle.sin() * e[n:]
+
+
+@pytest.mark.parametrize("t", [1.0, 2.0, 3.0])
+def test_one_view_or_equal_views_are_plain_uniformity(t: float) -> None:
+    x = units()
+    expected = uniformity(x, t)
+    for count in (1, 2, 3):
+        loss = DecoupledUniformityLoss(t)(*[x] * count)
+        torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.5, 2.0])
+def test_centroids_are_shorter_the_further_their_views_are_apart(angle: float) -> None:
+    # ‖μ‖² = 1 − ‖x − y‖²/4 = (1 + cos)/2, and orthogonal centroids are at twice that.
+    loss = DecoupledUniformityLoss(2.0)(*opened(torch.tensor(angle, dtype=F64)))
+    assert loss.item() == pytest.approx(-2 * (1 + math.cos(angle)), rel=1e-12)
+
+
+def test_spreading_centroids_closes_the_angle_between_views() -> None:
+    # With centroids of unit norm the angle would have no say, and this gradient would be 0.
+    angle = torch.tensor(0.7, dtype=F64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(DecoupledUniformityLoss(2.0)(*opened(angle)), angle)
+    assert gradient.item() == pytest.approx(2 * math.sin(0.7), rel=1e-12)
+
+
+@pytest.mark.parametrize("ridge", [0.01, 0.5])
+def test_a_very_narrow_kernel_shrinks_centroids_and_does_nothing_else(ridge: float) -> None:
+    x = torch.eye(5, dtype=F64)
+    objective = DecoupledUniformityLoss(sigma=1e-3, ridge=ridge)
+    assert objective(x, x, prior=units(5)).item() == pytest.approx(-4 / (1 + ridge) ** 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"sigma": 1.0}, {"kernel": "cosine"}], ids=str)
+def test_equal_priors_make_one_centroid_of_all_and_leave_no_gradient(options: dict[str, Any]) -> None:
+    x, y = units(seed=1).requires_grad_(), units(seed=2)
+    loss = DecoupledUniformityLoss(**options)(x, y, prior=torch.ones(6, 3, dtype=F64))
+    assert abs(loss.item()) < 1e-12
+    assert torch.autograd.grad(loss, x)[0].abs().max() < 1e-12
+
+
+def test_examples_alike_in_the_prior_share_their_views() -> None:
+    # Two groups far apart, of two each: K is two blocks of ones, and A averages within them.
+    x = torch.eye(4, dtype=F64)
+    prior = torch.tensor([0, 0, 1, 1])
+    ridge = 0.1
+    loss = DecoupledUniformityLoss(sigma=1e-2, ridge=ridge)(x, prior=prior)
+    apart = 4 / (2 + ridge) ** 2  # between (e0 + e1)/(2 + λ) and (e2 + e3)/(2 + λ)
+    expected = math.log((2 * math.exp(0) + 4 * math.exp(-2 * apart)) / 6)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_median_distance_is_the_default_width() -> None:
+    x, prior = units(5, seed=1), 40 * units(5, seed=2)
+    median = torch.pdist(prior).sort().values[4].item()  # the lower middle of ten
+    assert DecoupledUniformityLoss()(x, prior=prior).item() == pytest.approx(
+        DecoupledUniformityLoss(sigma=median)(x, prior=prior).item(), rel=1e-12
+    )
+
+
+def test_no_gradient_reaches_the_prior() -> None:
+    x, prior = units(seed=1).requires_grad_(), units(seed=2).requires_grad_()
+    loss = DecoupledUniformityLoss()(x, prior=prior)
+    on_x, on_prior = torch.autograd.grad(loss, [x, prior], allow_unused=True)
+    assert on_x.abs().max() > 0
+    assert on_prior is None
+
+
+def test_a_batch_of_one_costs_nothing() -> None:
+    x = units(1).requires_grad_()
+    loss = DecoupledUniformityLoss()(x, x, prior=units(1))
+    assert loss.item() == 0
+    assert not torch.autograd.grad(loss, x)[0].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"t": 0.0}, "t must be positive and finite, got 0.0"),
+        ({"sigma": -1.0}, "sigma must be positive"),
+        ({"ridge": 0.0}, "ridge must be positive"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DecoupledUniformityLoss(**options)
+
+
+def test_a_bad_prior_is_refused() -> None:
+    x, forward = units(), unwrap(DecoupledUniformityLoss.forward)
+    with pytest.raises(ValueError, match="a row per example, 6, got 5"):
+        forward(DecoupledUniformityLoss(), x, prior=units(5))
+    with pytest.raises(ValueError, match="the prior has NaN or infinite values"):
+        forward(DecoupledUniformityLoss(), x, prior=torch.full((6, 1), math.nan))
+
+
+def test_no_view_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 view"):
+        DecoupledUniformityLoss()()

@@ -1,0 +1,103 @@
+"""Hard-negative NCE: its weights in each direction, its limits, and its range."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from counterpoint.losses import DiHTLoss, InfoNCELoss
+
+F64 = torch.float64
+
+
+def pair(n: int = 7, d: int = 5) -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(0)
+    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
+    return x.requires_grad_(), y.requires_grad_()
+
+
+def test_without_concentration_it_is_infonce_in_both_directions() -> None:
+    x, y = pair()
+    objective, clip = DiHTLoss(beta=0.0).double(), InfoNCELoss().double()
+    ours, theirs = objective(x, y), 2 * clip(x, y)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, [x, y, *objective.parameters()]),
+        torch.autograd.grad(theirs, [x, y, *clip.parameters()]),
+        rtol=1e-10,
+        atol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.25, 3.0])
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_equal_negatives_weigh_one(alpha: float, beta: float) -> None:
+    x = torch.eye(5, dtype=F64)
+    expected = 2 * (math.log(alpha * math.exp(1 / 0.5) + 4) - 1 / 0.5)
+    assert DiHTLoss(0.5, alpha=alpha, beta=beta)(x, x).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_each_direction_normalises_its_own_weights() -> None:
+    x, y = pair()
+    s = (x @ y.T / 0.3).detach()
+    off = (0.5 * s).fill_diagonal_(-math.inf)
+    forth, back = 6 * off.softmax(1), 6 * off.softmax(0)
+    eye = torch.eye(7, dtype=F64)
+
+    def loss(rows: Tensor, columns: Tensor) -> float:
+        parts = [((rows + eye) * s.exp()).sum(1), ((columns + eye) * s.exp()).sum(0)]
+        return sum(float((part.log() - s.diagonal()).mean()) for part in parts)
+
+    ours = DiHTLoss(0.3, beta=0.5)(x, y).item()
+    assert ours == pytest.approx(loss(forth, back), rel=1e-12)
+    assert abs(ours - loss(forth, forth)) > 1e-2
+
+
+def test_a_large_concentration_leaves_the_hardest_negative_alone() -> None:
+    x, y = pair()
+    s = (x @ y.T).detach()
+    hardest = s.clone().fill_diagonal_(-math.inf)
+    expected = 0.0
+    for dim in (0, 1):
+        negatives = math.log(6) + hardest.amax(dim)
+        expected += float((torch.logaddexp(s.diagonal(), negatives) - s.diagonal()).mean())
+    assert DiHTLoss(1.0, beta=1e4)(x, y).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_logits_of_a_hundred_do_not_overflow_in_float32() -> None:
+    x, y = pair()
+    single = DiHTLoss(0.01, beta=1.0)(x.detach().float(), y.detach().float())
+    assert single.item() == pytest.approx(DiHTLoss(0.01, beta=1.0)(x, y).item(), rel=1e-4)
+
+
+def test_detached_weights_change_gradients_and_not_the_value() -> None:
+    x, y = pair()
+    plain, detached = DiHTLoss(0.3, beta=0.5)(x, y), DiHTLoss(0.3, beta=0.5, detach_weights=True)(x, y)
+    torch.testing.assert_close(plain, detached, rtol=1e-14, atol=0)
+    (a,), (b,) = (torch.autograd.grad(loss, [x]) for loss in (plain, detached))
+    assert float((a - b).norm()) > 0.01 * float(a.norm())
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_a_batch_of_one_costs_the_log_of_alpha_on_each_side(alpha: float) -> None:
+    x, y = pair(1)
+    loss = DiHTLoss(alpha=alpha)(x, y)
+    assert loss.item() == pytest.approx(2 * math.log(alpha), abs=1e-12)
+    assert not any(g.any() for g in torch.autograd.grad(loss, [x, y]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": 0.0}, "alpha must be positive, got 0.0; without the positive it is another loss, DCL"),
+        ({"alpha": -1.0}, "alpha must be positive"),
+        ({"beta": -0.1}, "beta must be at least 0, got -0.1"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DiHTLoss(**options)

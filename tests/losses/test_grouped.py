@@ -1,0 +1,63 @@
+"""InfoNCE inside groups: its limits, its weights, and that groups do not meet."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from counterpoint.losses import GroupedInfoNCELoss, InfoNCELoss
+
+F64 = torch.float64
+
+
+def pair(n: int = 9, d: int = 5) -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(0)
+    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
+    return x.requires_grad_(), y.requires_grad_()
+
+
+def test_one_group_is_infonce() -> None:
+    x, y = pair()
+    ours, theirs = GroupedInfoNCELoss(1, temperature=0.2)(x, y), InfoNCELoss(0.2)(x, y)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, [x, y]), torch.autograd.grad(theirs, [x, y]), rtol=1e-10, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(("groups", "sizes"), [(3, (3, 3, 3)), (2, (4, 5)), (4, (2, 2, 2, 3))])
+def test_is_the_mean_over_anchors_of_the_losses_of_its_groups(groups: int, sizes: tuple[int, ...]) -> None:
+    x, y = pair(9)
+    parts = zip(x.split(list(sizes)), y.split(list(sizes)), strict=True)
+    expected = sum(len(a) * InfoNCELoss(0.2)(a, b) for a, b in parts) / 9
+    torch.testing.assert_close(
+        GroupedInfoNCELoss(groups, temperature=0.2)(x, y), expected, rtol=1e-12, atol=0
+    )
+
+
+@pytest.mark.parametrize("groups", [9, 10, 30])
+def test_an_anchor_alone_in_its_group_costs_nothing(groups: int) -> None:
+    x, y = pair(9)
+    loss = GroupedInfoNCELoss(groups, temperature=0.2)(x, y)
+    assert abs(loss.item()) < 1e-12
+    assert torch.autograd.grad(loss, x)[0].abs().max() < 1e-12
+
+
+def test_no_similarity_of_two_groups_is_formed() -> None:
+    x, y = pair(7)
+    explanation = GroupedInfoNCELoss(3, temperature=0.2).explain(x, y)
+    assert sorted(tuple(f.pull.shape) for f in explanation.forces) == [(2, 2)] * 2 + [(3, 3)]
+    assert all(f.positives(i) == [i] for f in explanation.forces for i in range(len(f.pull)))
+
+
+def test_starts_from_the_temperature_of_clip() -> None:
+    temperature = GroupedInfoNCELoss().temperature
+    assert temperature.value.item() == pytest.approx(0.07)
+    assert temperature.bounds == (0.01, 1.0)
+
+
+def test_no_group_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="groups must be at least 1, got 0"):
+        GroupedInfoNCELoss(0)
