@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
@@ -142,6 +143,18 @@ def test_a_cache_that_was_copied_is_as_good(paths: list[Path], decoded: list[int
     Pictures(paths, SIZE)
     shutil.move(cache, cache.with_name("moved"))
     shutil.copytree(cache.with_name("moved"), cache, copy_function=shutil.copyfile)
+    assert right(Pictures(paths, SIZE), paths)
+    assert len(decoded) == COUNT
+
+
+def test_what_came_out_of_an_archive_is_not_read_to_be_checked(
+    paths: list[Path], decoded: list[int], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Pictures(paths, SIZE)
+    (block,) = cache.rglob("*.npy")
+    seconds = block.stat().st_mtime_ns // 10**9 * 10**9
+    os.utime(block, ns=(seconds, seconds))
+    monkeypatch.setattr(kept, "_check", lambda pixels: "read")
     assert right(Pictures(paths, SIZE), paths)
     assert len(decoded) == COUNT
 

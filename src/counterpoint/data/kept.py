@@ -81,7 +81,8 @@ class Block:
             plain = json.loads(path.read_text(encoding="utf-8"))
             block = cls(path.parent, **{**plain, "digests": tuple(plain["digests"])})
             pixels, modified = mapped(block.path, block.shape), block.path.stat().st_mtime_ns
-            if modified != block.modified:  # copied, restored, or changed
+            whole_second = block.modified // 10**9 * 10**9  # all that an archive or an image of a disk keeps
+            if modified not in (block.modified, whole_second):  # copied, restored, or changed
                 if _check(pixels) != block.check:
                     return None
                 block = replace(block, modified=modified)
