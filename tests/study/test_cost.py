@@ -189,3 +189,13 @@ def test_a_study_that_its_passes_keep_short_says_how_long_all_epochs_are(pairs: 
     assert "most_passes=2,400" in line
     assert "--steps " in line
     assert remarks(replace(design, recipe=override(recipe, {"steps": 150})), {"clip": ArmPlan(150)}) == []
+
+
+def test_arms_whose_pictures_differ_in_size_are_said_to(pairs: Path) -> None:
+    design = Design(("clip", "lit"), data=str(pairs), recipe=override(load("cpu"), {"steps": 1}))
+    plans = {"clip": ArmPlan(1, cost=priced(image_size=48)), "lit": ArmPlan(1, cost=priced(image_size=224))}
+    (line,) = remarks(design, plans)
+    assert line.endswith("(48 × 48 pixels: clip; 224 × 224 pixels: lit)")
+    assert remarks(design, plans | {"lit": ArmPlan(1, cost=priced(image_size=48))}) == []
+    texts = ArmPlan(1, cost=priced(passes=0, image_size=48))
+    assert remarks(design, plans | {"clip": texts}) == []

@@ -66,6 +66,7 @@ def _measured(
             peak_memory_bytes=memory.read(),
             batch_size=loader.batch_size,
             cut_captions=cut_captions(method, data),
+            image_size=method.image_tower.size,
         )
     return costs
 
@@ -172,10 +173,10 @@ def share_cut(tokenizer: Tokenizer, captions: Iterable[str]) -> float:
 
 
 def remarks(design: Design, plans: Mapping[str, ArmPlan]) -> list[str]:
-    """Return what to know of the arms before the first step: their length, captions that are cut, random starts."""
+    """Return what to know of the arms before the first step: length, cut captions, random starts, sizes of pictures."""
     costs = {arm: plan.cost for arm, plan in plans.items() if plan.cost is not None}
     cut = words_of_cut({arm: cost.cut_captions for arm, cost in costs.items()})
-    return [*_length(design, plans, costs), *cut, *_random_starts(design, costs)]
+    return [*_length(design, plans, costs), *cut, *_random_starts(design, costs), *_image_sizes(costs)]
 
 
 def _length(design: Design, plans: Mapping[str, ArmPlan], costs: Mapping[str, ArmCost]) -> list[str]:
@@ -221,4 +222,18 @@ def _random_starts(design: Design, costs: Mapping[str, ArmCost]) -> list[str]:
         f"{', '.join(names)}: {tower} has a random start, no pretrained one ({costs[names[0]].parameters / 1e6:,.1f} M "
         f"parameters in {names[0]}); {tower}@FILE starts from weights"
         for tower, names in arms.items()
+    ]
+
+
+def _image_sizes(costs: Mapping[str, ArmCost]) -> list[str]:
+    """Return a line on the sizes of the arms' pictures, where these differ."""
+    arms: dict[int, list[str]] = {}
+    for arm, cost in costs.items():
+        if cost.image_passes:
+            arms.setdefault(cost.image_size, []).append(arm)
+    if len(arms) < 2:
+        return []
+    sizes = "; ".join(f"{size} × {size} pixels: {', '.join(names)}" for size, names in sorted(arms.items()))
+    return [
+        f"arms see the same pictures at different sizes, as a pretrained tower keeps that of its weights ({sizes})"
     ]

@@ -49,6 +49,7 @@ class ArmCost:
         peak_memory_bytes: of the process while it trained those steps.
         batch_size: examples of a step, at most those that there are.
         cut_captions: the share of the training captions that the context of the text tower cuts.
+        image_size: side in pixels of the pictures that the image tower is shown; 0 in studies of earlier versions.
     """
 
     seconds_per_step: float
@@ -58,6 +59,7 @@ class ArmCost:
     peak_memory_bytes: int
     batch_size: int
     cut_captions: float = 0.0
+    image_size: int = 0
 
 
 @dataclass(frozen=True)
