@@ -6,6 +6,8 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from counterpoint.data import decode as module
@@ -80,3 +82,17 @@ def test_half_a_picture_is_none(form: str) -> None:
     for data in (whole[: len(whole) // 2], whole[:30], b"", b"not a picture"):
         with pytest.raises((OSError, ValueError, SyntaxError)):
             decode(data, 16)
+
+
+@given(
+    st.integers(1, 300), st.integers(1, 300), st.integers(1, 40), st.sampled_from(["L", "RGB", "RGBA", "P"])
+)
+@settings(max_examples=60)
+def test_a_picture_of_one_colour_stays_so_whatever_its_shape(
+    width: int, height: int, size: int, mode: str
+) -> None:
+    picture = Image.new("RGB", (width, height), (102, 102, 102)).convert(mode)
+    form = "JPEG" if mode in {"L", "RGB"} else "PNG"
+    found = decode(made.saved(picture, form), size)
+    assert found.shape == (3, size, size)
+    assert np.abs(found.astype(int) - 102).max() <= 1
