@@ -72,6 +72,14 @@ class Loss(nn.Module, ABC):
             if isinstance(module, Temperature):
                 module.clamp_()
 
+    def balanced(self, batch_size: int) -> Mapping[str, float]:
+        """Return where a learnt scalar's gradient vanishes before anything is learnt, by parameter, if that is known.
+
+        Args:
+            batch_size: the pairs of a step over all ranks.
+        """
+        return {}
+
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """Which pairs the loss pulls together and which it pushes apart, and how hard, on this batch."""
         return explain(self, *args, **kwargs)

@@ -12,7 +12,10 @@ import numpy as np
 
 from ..evaluation import create
 from ..methods.arm import Arm
+from ..recipes import override
 from ..training.run import RunState
+from .convergence import Convergence, warnings_of
+from .cost import words_of_cut
 from .design import ArmPlan, Design
 from .numbers import PARTS, Key, Numbers, Scored, finite
 from .tables import ranked
@@ -77,8 +80,11 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
             "no test example may have the label, or it has one class only; choose other --tasks"
         )
     headline = keys[0]
-    arms = [_arm(results, arm, plans[arm]) for arm in design.arms]
+    endings = {arm: _ending(results, arm, plans[arm]) for arm in design.arms}
+    arms = [_arm(results, arm, plans[arm], endings[arm]) for arm in design.arms]
     differences, multiplicity = results.numbers.differences(keys)
+    for difference in differences:
+        difference["sentence"] += _may_change(difference, endings)
     summary: dict[str, Any] = {
         "format": 1,
         "data": design.data,
@@ -98,13 +104,31 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
         "tuning": _tuning(folder, plans) if design.tune else [],
         "warnings": _warnings(results),
     }
+    costs = {arm: plans[arm].cost for arm in design.arms}
+    summary["warnings"] += warnings_of(endings, tuned=design.tune > 0)
+    summary["warnings"] += words_of_cut({arm: cost.cut_captions for arm, cost in costs.items() if cost})
     summary["winner"] = _winner(results, arms, headline)
     summary["cannot_show"] = _cannot_show(results, plans)
     cleaned: dict[str, Any] = finite(summary)
     return cleaned
 
 
-def _arm(results: Results, arm: str, plan: ArmPlan) -> dict[str, Any]:
+def _ending(results: Results, arm: str, plan: ArmPlan) -> Convergence:
+    """Return how the finished runs of an arm ended."""
+    folders = [run.folder for run in results.runs[arm].values() if not run.failed]
+    optimizer = override(results.design.recipe, plan.changes).optimizer
+    return Convergence.of(folders, optimizer, results.design.margin)
+
+
+def _may_change(difference: Mapping[str, Any], endings: Mapping[str, Convergence]) -> str:
+    """Return what a verdict's sentence must add where an arm was still improving."""
+    rising = [arm for arm in (difference["a"], difference["b"]) if endings[arm].improving]
+    if difference["family"] != "main" or not rising:
+        return ""
+    return f" Still improving at the end: {' and '.join(rising)}; more steps may change the order."
+
+
+def _arm(results: Results, arm: str, plan: ArmPlan, ending: Convergence) -> dict[str, Any]:
     runs = results.runs[arm]
     good = [run for run in runs.values() if not run.failed]
     states = [run.state for run in good] or [run.state for run in runs.values()]
@@ -122,9 +146,12 @@ def _arm(results: Results, arm: str, plan: ArmPlan) -> dict[str, Any]:
             "images_seen": states[0].images_seen,
             "image_passes": states[0].image_passes,
             "text_passes": states[0].text_passes,
+            "late_gain": ending.late_gain,
+            "improving": ending.improving,
         },
         "metrics": results.numbers.metrics(arm),
         "diagnostics": _diagnostics(good),
+        "learnt": [asdict(scalar) for run in ending.scalars[:1] for scalar in run],
     }
 
 

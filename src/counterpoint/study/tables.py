@@ -57,9 +57,21 @@ def heading(key: tuple[str, str, str, str]) -> str:
     return f"{task} {metric}\n{test}" + ("" if subset == "all" else f", {subset}")
 
 
+def still_improving(improving: bool | None, gain: float | None) -> str:
+    """Return whether validation still rose at the end, and the points that the last half of the steps brought.
+
+    >>> still_improving(True, 0.052), still_improving(False, 0.001), still_improving(None, None)
+    ('yes, +5.2', 'no', '–')
+    """
+    if improving is None or gain is None:
+        return "–"
+    return f"yes, {100 * gain:+.1f}" if improving else "no"
+
+
 TRAINING_COSTS: Costs = {
     "training seconds a run": lambda cost: f"{cost['seconds']:.0f}",
     "image passes a run": lambda cost: f"{cost['image_passes']:,}",
+    "still improving at its end": lambda cost: still_improving(cost.get("improving"), cost.get("late_gain")),
 }
 
 

@@ -7,12 +7,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 
 import polars as pl
 
 from ..methods.arm import Arm
 from ..training.run import RunState
+from .convergence import validation_curve
 from .design import ArmPlan, Design
 
 TUNING_SEED = 1_000_003
@@ -67,11 +67,8 @@ def validation_score(folder: Path) -> float:
     state = RunState.read(folder)
     if state is None or state.status != "finished":
         return -math.inf
-    metrics = pl.read_parquet(folder / "metrics.parquet", glob=False).filter(
-        pl.col("name").str.starts_with("validation/") & pl.col("name").str.contains(r"_R@1$|/probe/.*_top1$")
-    )
-    last = metrics.filter(pl.col("step") == pl.col("step").max())
-    return fmean(last["value"].to_list()) if len(last) else -math.inf
+    curve = validation_curve(pl.read_parquet(folder / "metrics.parquet", glob=False))
+    return curve[-1][1] if curve else -math.inf
 
 
 def _draw(key: str, low: float, high: float) -> float:

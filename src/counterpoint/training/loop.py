@@ -22,7 +22,7 @@ from ..types import Batch, Clock, Embeddings, NonFiniteLoss
 from . import caching
 from . import checkpoint as checkpoints
 from .distributed import agreed, average_gradients, device_of
-from .metrics import MetricLog, learnt_scalars
+from .metrics import MetricLog, balanced_scalars, learnt_scalars
 from .optim import adamw, learning_rate
 from .precision import Precision
 
@@ -94,7 +94,7 @@ def fit(
         start = saved.step
         log.read(start)
     if start == 0:
-        log.add(0, learnt_scalars(method))
+        log.add(0, learnt_scalars(method) | balanced_scalars(method, loader.batch_size))
     method.train()
     began, data_seconds = time.perf_counter(), 0.0
 

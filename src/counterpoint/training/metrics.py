@@ -10,9 +10,12 @@ import polars as pl
 from torch import nn
 
 from ..files import writing
+from ..pairwise import Loss
 
 LEARNT = "learnt/"
 """Before the name of a scalar that the run learns; its value at step 0 is its start."""
+BALANCED = "balanced/"
+"""Before the name of a learnt scalar: where its gradient vanishes before anything is learnt."""
 _SCHEMA = {"step": pl.Int64, "name": pl.String, "value": pl.Float64}
 
 
@@ -68,4 +71,14 @@ def learnt_scalars(module: nn.Module) -> dict[str, float]:
         LEARNT + name: float(p.detach())
         for name, p in module.named_parameters()
         if p.requires_grad and not p.ndim
+    }
+
+
+def balanced_scalars(module: nn.Module, batch_size: int) -> dict[str, float]:
+    """Return where the learnt scalars of all losses are balanced, by ``balanced/`` and their names."""
+    return {
+        f"{BALANCED}{path}.{name}": value
+        for path, part in module.named_modules()
+        if isinstance(part, Loss)
+        for name, value in part.balanced(batch_size).items()
     }

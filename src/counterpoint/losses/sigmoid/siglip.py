@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float, Int
@@ -67,6 +68,9 @@ class SigLIPLoss(PairwiseLoss):
             batch_size: B, the pairs of a step over all ranks.
         """
         return -math.log(max(batch_size - 1, 1))
+
+    def balanced(self, batch_size: int) -> Mapping[str, float]:
+        return {"bias": self.balanced_bias(batch_size)}
 
     def forward(
         self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], ids: Int[Tensor, " B"] | None = None
