@@ -28,6 +28,7 @@ ROOMS = (
     "data",
     "evaluation",
     "statistics",
+    "execution",
     "study",
     "diagnostics",
     "decoding",

@@ -25,8 +25,8 @@ ARMS = ("clip", "siglip")
 def options(pairs: Path) -> list[str]:
     """Of runs that take some seconds."""
     return [
-        *("--data", str(pairs), "--steps", "400", "--batch-size", "8", "--checkpoint-every", "100"),
-        *("--log-every", "50", "--validate-every", "400", "--tasks", "retrieval", "--widths.embedding", "32"),
+        *("--data", str(pairs), "--steps", "200", "--batch-size", "8", "--checkpoint-every", "50"),
+        *("--log-every", "50", "--validate-every", "200", "--tasks", "retrieval", "--widths.embedding", "32"),
         *("--towers.image-size", "16", "--towers.vocabulary", "300"),
     ]
 

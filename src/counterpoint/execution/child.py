@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from ..registry import load
 from .lease import InUse, leased
-from .signals import Stopped, ask, follow, lapse, raised
+from .signals import Stopped, ask, follow, lapse, let_through, raised
 from .unit import Portable, Progress
 
 _EVERY = 0.25
@@ -41,6 +41,7 @@ def main(descriptor: int) -> int:
         signal.signal(number, signal.SIG_IGN)
     try:
         with raised():
+            let_through()
             threading.Thread(target=_listen, args=(orders, os.getppid()), daemon=True).start()
             while True:
                 _carry_out(json.loads(orders.get()), report)

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, final
 
 from .child import order
+from .signals import held_back
 from .unit import Portable, Progress
 
 _WAIT = 0.2
@@ -52,12 +53,13 @@ class _Child:
     def __init__(self, threads: int) -> None:
         self.report, theirs = os.pipe()
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "counterpoint.execution.child", str(theirs)],
-                stdin=subprocess.PIPE,
-                pass_fds=[theirs],
-                env=_environment(threads),
-            )
+            with held_back():
+                self.process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "counterpoint.execution.child", str(theirs)],
+                    stdin=subprocess.PIPE,
+                    pass_fds=[theirs],
+                    env=_environment(threads),
+                )
         finally:
             os.close(theirs)
         os.set_blocking(self.report, False)

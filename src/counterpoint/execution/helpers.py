@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from counterpoint.execution.signals import SIGNALS, follow
+from counterpoint.execution.signals import SIGNALS, follow, held_back, let_through
 
 _PARENT = "COUNTERPOINT_PARENT"
 
@@ -23,13 +23,18 @@ _PARENT = "COUNTERPOINT_PARENT"
 @contextmanager
 def begun() -> Iterator[None]:
     """Make helpers of the processes that ``multiprocessing`` spawns in the block."""
+    from multiprocessing import resource_tracker
+
+    with held_back():  # beginning it lets signals through, so it comes before the rest
+        resource_tracker.ensure_running()
     script, stand_in = sys.modules["__main__"], ModuleType("__main__")
     stand_in.__spec__ = ModuleSpec("counterpoint.execution.helpers", None)
     before = os.environ.get(_PARENT)
     sys.modules["__main__"] = stand_in
     os.environ[_PARENT] = str(os.getpid())
     try:
-        yield
+        with held_back():
+            yield
     finally:
         sys.modules["__main__"] = script
         if before is None:
@@ -41,4 +46,5 @@ def begun() -> Iterator[None]:
 if __name__ == "__mp_main__":
     for _number in SIGNALS:
         signal.signal(_number, signal.SIG_IGN)
+    let_through()
     follow(int(os.environ[_PARENT]), lambda: os._exit(1))

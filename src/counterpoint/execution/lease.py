@@ -79,6 +79,8 @@ def holder(folder: Path) -> Holder | None:
 def leased(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold a folder in the block; it is created if need be, and removed again where nothing was written.
 
+    Of the processes that a launcher starts for one piece of work (``RANK`` says which) the first alone holds it.
+
     Args:
         folder: what to hold.
         wait: wait until it is free.
@@ -87,6 +89,9 @@ def leased(folder: Path, wait: bool = False) -> Iterator[None]:
         InUse: if another process holds it.
         OSError: if it cannot be written.
     """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
     made = _make(folder)
     try:
         path = _take(folder, wait)

@@ -6,7 +6,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar, final
 
@@ -77,8 +76,7 @@ class Local:
                     listener.progressed(unit, progress)
 
                 try:
-                    # Of the processes that a launcher starts for one unit the first alone holds its folder.
-                    with leased(unit.folder) if os.environ.get("RANK", "0") == "0" else nullcontext():
+                    with leased(unit.folder):
                         found = unit.read()
                         ends[index] = unit.work(on_progress) if found is None else found
                 except InUse as error:

@@ -125,6 +125,24 @@ def _handled(handler: _Handler) -> Iterator[None]:
             signal.signal(number, before[number])
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let signals wait until the end of the block, and those of processes begun in it until they `let_through`.
+
+    So a process is not interrupted before it has said what its signals mean.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through() -> None:
+    """Let signals come to this process again."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 def end(number: int) -> None:
     """End this process now, with a word and without a traceback."""
     show_cursor = "\x1b[?25h" if sys.stderr is not None and sys.stderr.isatty() else ""

@@ -13,6 +13,7 @@ from ..data.source import load as load_data
 from ..diagnostics import describe
 from ..evaluation import DEFAULT_TASKS, create, evaluate
 from ..evaluation.task import check_data
+from ..execution import leased
 from ..files import latest_checkpoint, write_json, writing
 from ..methods.arm import Arm
 from ..methods.base import Method, TwoTower
@@ -157,10 +158,12 @@ def train(
 
     Raises:
         NonFiniteLoss: if the loss stops being finite.
+        InUse: if another process has the folder.
     """
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
     what = with_steps(Run(method, data, chosen, seed), load_data(data, chosen.towers.image_size))
-    state = run(what, Path(folder), tasks=tasks, on_step=on_step)
+    with leased(Path(folder)):
+        state = run(what, Path(folder), tasks=tasks, on_step=on_step)
     if state.status == "failed":
         raise NonFiniteLoss(state.reason)
     return load(folder)

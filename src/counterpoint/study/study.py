@@ -192,10 +192,11 @@ def again(folder: str | os.PathLike[str], margin: float | None = None) -> Study:
     design = Design.read(place, margin)
     if design is None:
         raise ValueError(f"{place} is not a study folder: it has no study.yaml")
-    if margin is not None:
-        design.claim(place)
-    study = Study(place, summarise(place, design, _read_plans(place / "plan.json")))
-    study.write()
+    with leased(place, wait=True):
+        if margin is not None:
+            design.claim(place)
+        study = Study(place, summarise(place, design, _read_plans(place / "plan.json")))
+        study.write()
     return study
 
 

@@ -160,7 +160,10 @@ def conduct(
     listener = listener or NullListener()
     listener.begin("asking", work)
     Local().carry_out(work, listener)
-    return _written(place, design, source)
+    # Another command may add arms or seeds to the folder meanwhile; who ends last describes them all.
+    joined = DecodingDesign.read(place, design.margin) or design
+    finished = all(unit.finished for unit in units(joined, place))
+    return _written(place, joined if finished else design, source)
 
 
 def again(folder: str | os.PathLike[str], margin: float | None = None) -> DecodingStudy:
@@ -190,8 +193,9 @@ def default_folder(design: DecodingDesign) -> Path:
 
 
 def _written(place: Path, design: DecodingDesign, data: PairedData) -> DecodingStudy:
-    study = DecodingStudy(place, summarise(place, design, data.attribution))
-    study.write()
+    with leased(place, wait=True):
+        study = DecodingStudy(place, summarise(place, design, data.attribution))
+        study.write()
     return study
 
 
