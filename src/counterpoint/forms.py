@@ -79,7 +79,7 @@ def validated(form: type[T], values: object, naming: Callable[[str], str] = str)
     Args:
         form: a pydantic dataclass or model.
         values: the values by the names of the fields.
-        naming: the name of an option, from its field's dotted name.
+        naming: the name of an option, from its field's dotted name; of ``""``, what stands before a fault of the whole.
 
     Raises:
         ValueError: for a value that an option cannot take; the message names the option.
@@ -105,7 +105,7 @@ def fault(error: ValidationError, naming: Callable[[str], str] = str) -> str:
     # Places in a list, and the branch of a union ("constrained-int"), are no part of an option's name.
     name = ".".join(part for part in first["loc"] if isinstance(part, str) and part.isidentifier())
     if isinstance(cause, UnknownName) or (cause is not None and not name):
-        return str(cause)
+        return f"{naming('')}{cause}"
     if cause is not None:
         return f"{naming(name)} {cause}".lstrip()
     if first["type"] in _WORDS:

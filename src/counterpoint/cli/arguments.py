@@ -112,6 +112,8 @@ def _option(form: type, name: str) -> str:
 
     The options of a flat part are named without the part, and the part itself has no name.
     """
+    if not name:
+        return ""
     first, _, rest = name.partition(".")
     field = fields_of(form)[first]
     if _flat(field):

@@ -47,8 +47,13 @@ def main(arguments: Sequence[str]) -> int:
         )
 
     console = Terminal(stderr=given.json)
+    place = given.out or (None if given.quick else destination(given.slug))
     with console.status("loading torch"):
         from ..claims import reproduce
+        from ..study.gate import check_file
+
+    if place is not None:
+        check_file(place)
     from .progress import WorkProgress
 
     with WorkProgress(console) as progress:
@@ -60,7 +65,6 @@ def main(arguments: Sequence[str]) -> int:
             listener=progress,
             tell=lambda text: progress.bars.update(doing, note=text),
         )
-    place = given.out or (None if given.quick else destination(given.slug))
     if place is not None:
         evidence.write(place)
     if given.json:

@@ -51,6 +51,7 @@ class LabelRetrieval(Task):
 
     name = "label_retrieval"
     modalities = ("image", "text")
+    least = 2
 
     def __init__(self, labels: tuple[str, ...] = ()) -> None:
         self.labels: tuple[str, ...] = labels
@@ -59,7 +60,7 @@ class LabelRetrieval(Task):
         return tuple(f"t2i_{label}_P@10" for label in main_labels(data, self.labels))
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        check_rows(data, rows, self.name, least=2)
+        check_rows(data, rows, self.name, self.least)
         features = Features.of(model, data)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}

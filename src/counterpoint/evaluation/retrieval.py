@@ -41,9 +41,10 @@ class Retrieval(Task):
     name = "retrieval"
     primary = "i2t_R@1"
     modalities = ("image", "text")
+    least = 2
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        check_rows(data, rows, self.name, least=2)
+        check_rows(data, rows, self.name, self.least)
         features = Features.of(model, data)
         captions = captions_of(data, rows)
         texts = list(dict.fromkeys(caption for own in captions for caption in own))

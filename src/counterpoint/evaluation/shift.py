@@ -57,6 +57,7 @@ class Shift(Task):
     name = "shift"
     primary = "corruption_100way"
     modalities = ("image", "text")
+    least = 2
 
     def __init__(self, limit: int = 100) -> None:
         self.limit = limit
@@ -65,7 +66,7 @@ class Shift(Task):
         return self.primary, *(f"corruption_{label}_top1" for label in main_labels(data, ()))
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        check_rows(data, rows, self.name, least=2)
+        check_rows(data, rows, self.name, self.least)
         features = Features.of(model, data)
         asked = chosen(data, rows, self.limit, self.name)
         candidates, gallery = _candidates(data, rows, asked)

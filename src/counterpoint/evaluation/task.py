@@ -34,6 +34,7 @@ class Task(ABC):
         labels: the labels that it asks about, where the data has them; ``()``: all of the data; None: none.
         label: the one label whose classes it answers with; empty where it answers with none or with several.
         form: the form of the items that it asks about; None: it asks about plain pairs.
+        least: the examples that a test set has at least.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Task(ABC):
     labels: tuple[str, ...] | None = None
     label: str = ""
     form: type[Items] | None = None
+    least: int = 1
 
     @abstractmethod
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
@@ -60,11 +62,11 @@ class Task(ABC):
         return None
 
 
-def check_rows(data: PairedData, rows: Rows, task: str, least: int = 1) -> None:
-    """Raise ValueError for a test set too small for a task."""
+def check_rows(data: PairedData, rows: Rows, task: str, least: int = 1, split: str = "test set") -> None:
+    """Raise ValueError for a split that is too small for a task."""
     if len(rows) < least:
         raise ValueError(
-            f"{task} needs at least {least} example(s), and the test set of {data.name!r} has {len(rows)}: "
+            f"{task} needs at least {least} example(s), and the {split} of {data.name!r} has {len(rows)}: "
             f"make the split larger, or leave it or the task out"
         )
 

@@ -11,7 +11,7 @@ import torch
 from ..data.base import PairedData
 from ..data.source import load as load_data
 from ..diagnostics import describe
-from ..evaluation import DEFAULT_TASKS, create, evaluate
+from ..evaluation import create, evaluate
 from ..evaluation.task import check_data
 from ..execution import leased
 from ..files import latest_checkpoint, write_json, writing
@@ -22,8 +22,9 @@ from ..recipes import Recipe
 from ..recipes import load as load_recipe
 from ..training.distributed import first_alone, joined
 from ..training.loop import Progress, fit
-from ..training.run import PeakMemory, Run, RunState, load, start, with_steps
+from ..training.run import OtherRun, PeakMemory, Run, RunState, load, start, with_steps
 from ..types import NonFiniteLoss
+from .gate import check_batch, check_folder, check_modalities, check_sizes
 
 OnStep = Callable[[Progress], None]
 
@@ -62,18 +63,25 @@ def _run(
         if (state := RunState.read(folder)) is not None and state.status != "running":
             what.claim(folder)
             return state
+        if first:
+            check_folder(folder)
+        if (folder / "study.yaml").exists():
+            raise OtherRun(
+                f"{folder} holds a study, and a run needs a folder of its own: give one with --out"
+            )
+        asked = [create(name) for name in tasks or ()] if test else []
+        check_modalities(Arm.parse(what.arm), [task.name for task in asked])
         data = load_data(what.data, what.recipe.towers.image_size)
-        if tasks is not None and test:
-            check_tasks(what.arm, tasks)
-            for task in tasks:
-                check_data(create(task), data)
+        for task in asked:
+            check_data(task, data)
+        check_sizes(asked, data)
         method, loader = start(what, data, folder / "tokenizer.json")
         data = loader.data
-        if tasks is not None and test:
-            method.eval()
-            with torch.inference_mode():
-                for task in tasks:
-                    create(task).check_model(method, data)
+        check_batch(method, what.arm, what.recipe, data)
+        method.eval()
+        with torch.inference_mode():
+            for task in asked:
+                task.check_model(method, data)
         if first:  # a run that is refused leaves no folder
             what.claim(folder)
             if isinstance(method.text_tower.tokenizer, BytePairTokenizer):
@@ -178,19 +186,6 @@ def score(method: Method, data: PairedData, folder: Path, tasks: Sequence[str] |
     with writing(folder / "examples.parquet") as part:
         results.examples().write_parquet(part)
     write_json(folder / "diagnostics.json", inside)
-
-
-def check_tasks(arm: str, tasks: Sequence[str]) -> None:
-    """Refuse tasks that ask for embeddings which the arm's model will not have."""
-    modalities = Arm.parse(arm).modalities
-    possible = [name for name in DEFAULT_TASKS if set(create(name).modalities) <= set(modalities)]
-    for task in tasks:
-        if not set(create(task).modalities) <= set(modalities):
-            advice = f"choose --tasks {' '.join(possible)}" if possible else "no task asks for texts alone"
-            raise ValueError(
-                f"arm {arm!r} learns from {modalities[0]}s alone, and {task} needs "
-                f"{' and '.join(create(task).modalities)} embeddings: {advice}"
-            )
 
 
 def validation_numbers(method: Method, data: PairedData) -> dict[str, float]:

@@ -9,17 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
-from ..data.source import load as load_data
-from ..evaluation import create, default_tasks
-from ..evaluation.task import check_data
 from ..execution import Executor, Listener, Local, NullListener, leased
 from ..files import write_json
 from ..forms import validated
 from ..methods.arm import Arm
 from ..training.run import RunState
 from .cost import plan_arms
-from .design import ArmCost, ArmPlan, Design, DesignOptions, check_names, merge
-from .runner import check_tasks
+from .design import ArmCost, ArmPlan, Design, DesignOptions, merge
+from .gate import prepare
 from .summary import summarise
 from .tables import write_tables
 from .training_run import TrainingRun
@@ -117,20 +114,19 @@ def conduct(
     on_cost: OnCost | None = None,
 ) -> Study:
     """Carry out a study; see `compare`."""
-    check_names(design)
-    if not design.tasks:
-        design = replace(design, tasks=default_tasks(load_data(design.data, design.recipe.towers.image_size)))
-    check(design)
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    if folder is not None and not os.fspath(folder):
+        raise ValueError("folder must name a folder, got nothing")
     place = Path(folder) if folder is not None else default_folder(design)
-    listener = listener or NullListener()
-    at_once = jobs if jobs is not None else default_jobs()
     plans_path = place / "plan.json"
     there = Design.read(place, design.margin)
-    design = merge(design, there, place)  # another study is refused before any work
     known = {} if there is None else _read_plans(plans_path)
-    plans = plan_arms(
-        design, known, len(load_data(design.data, design.recipe.towers.image_size).splits.train)
-    )
+    ready = prepare(design, place, [arm for arm in design.arms if arm not in known])
+    design = merge(ready.design, there, place)
+    listener = listener or NullListener()
+    at_once = jobs if jobs is not None else default_jobs()
+    plans = plan_arms(design, known, len(ready.data.splits.train))
     if on_cost is not None and not on_cost(design, plans):
         raise DryRun
     executor = Local(at_once)
@@ -198,16 +194,6 @@ def again(folder: str | os.PathLike[str], margin: float | None = None) -> Study:
         study = Study(place, summarise(place, design, _read_plans(place / "plan.json")))
         study.write()
     return study
-
-
-def check(design: Design) -> None:
-    """Everything that can be known to be wrong before the first step."""
-    tasks = [create(name) for name in design.tasks]
-    for arm in design.arms:
-        check_tasks(arm, design.tasks)
-    data = load_data(design.data, design.recipe.towers.image_size)
-    for task in tasks:
-        check_data(task, data)
 
 
 def default_folder(design: Design) -> Path:

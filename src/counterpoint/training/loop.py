@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def fit(
             log.write()
             checkpoints.save(folder / "checkpoint", step, method, optimizer, precision.scaler)
 
-    with postponed() as stop:
+    with threads(recipe.threads), postponed() as stop:
         waited = time.perf_counter()
         for batch, clock in loader.batches(start, recipe.total_steps if trains else start):
             batch = batch.to(device)
@@ -189,3 +190,14 @@ def _non_finite(losses: dict[str, Tensor], batch: Batch, clock: Clock) -> NonFin
         f"the loss is not finite at step {clock.step}: term {', '.join(bad)} of {terms}; {cause}. "
         f"Ids of the batch: {batch.ids.tolist()}"
     )
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use a number of threads inside the block; 0 leaves it as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -16,9 +16,11 @@ from counterpoint.data import load
 from counterpoint.data.base import PairedData
 from counterpoint.data.items import Regions, Squares
 from counterpoint.evaluation import create, evaluate
+from counterpoint.methods.arm import Arm
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
-from counterpoint.study.runner import check_tasks, train
+from counterpoint.study.gate import check_modalities
+from counterpoint.study.runner import train
 from fixtures.tiny import Pixels
 
 TASKS = ("winoground", "bivlc", "mmvp", "inpaintcoco", "sugarcrepe")
@@ -110,7 +112,7 @@ def test_a_run_is_scored_on_items_and_its_failures_are_drawn(
 
 def test_arms_without_captions_are_refused_before_they_are_trained() -> None:
     with pytest.raises(ValueError, match="bivlc needs image and text embeddings"):
-        check_tasks("dcl,on=images", ("bivlc",))
+        check_modalities(Arm.parse("dcl,on=images"), ("bivlc",))
 
 
 def test_the_mask_of_a_thing_is_where_it_is_drawn(world: PairedData) -> None:

@@ -1,0 +1,149 @@
+"""The gate before the first step: what can be known to be wrong is said before a folder is taken or an arm is timed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..data.base import PairedData
+from ..data.source import load as load_data
+from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
+from ..evaluation.task import check_data, check_rows
+from ..methods.arm import Arm
+from ..methods.base import Method
+from ..pairwise import Loss
+from ..recipes import Recipe
+from .design import Design, check_names
+
+_LOG = logging.getLogger(__name__)
+_CAPTIONS = 1000
+"""Captions that a tokenizer is trained on where a model is built only to see that it can be."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study that may begin.
+
+    Attributes:
+        design: the study, with its tasks.
+        data: what it is about.
+        tasks: what its models are asked.
+    """
+
+    design: Design
+    data: PairedData
+    tasks: tuple[Task, ...]
+
+
+def prepare(design: Design, folder: Path, arms: Sequence[str]) -> Prepared:
+    """Check a study before its first step.
+
+    Args:
+        design: the study; the tasks that its data has something for, where it names none.
+        folder: the study's.
+        arms: those of its arms that are new in the folder; each is built once.
+
+    Raises:
+        ValueError: for whatever is wrong; the message names the option, the arm or the split.
+        OSError: for a folder that cannot be written.
+    """
+    check_names(design)
+    check_folder(folder)
+    if (folder / "recipe.yaml").exists():
+        raise ValueError(
+            f"{folder} holds a single run, and a study needs a folder of its own: give one with --out"
+        )
+    data = load_data(design.data, design.recipe.towers.image_size)
+    if not design.tasks:
+        design = replace(design, tasks=default_tasks(data))
+    for arm in design.arms:
+        check_modalities(Arm.parse(arm), design.tasks)
+    tasks = tuple(create(name) for name in design.tasks)
+    for task in tasks:
+        check_data(task, data)
+    check_sizes(tasks, data)
+    captions = [
+        caption for row in data.splits.train[:_CAPTIONS] for caption in data.training_captions(int(row))
+    ]
+    for arm in arms:
+        check_batch(Arm.parse(arm).build(design.recipe, captions, seed=0), arm, design.recipe, data)
+    return Prepared(design, data, tasks)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that could not be made or written.
+
+    Raises:
+        OSError: naming what is in the way.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(
+            f"cannot write to {folder}: {there} is a file; choose another folder with --out"
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"cannot write to {folder}: {there} is read-only; choose another folder with --out"
+        )
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that could not be written.
+
+    Raises:
+        OSError: naming what is in the way.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file in it with --out")
+    check_folder(path.parent)
+
+
+def check_modalities(arm: Arm, tasks: Sequence[str]) -> None:
+    """Refuse tasks that ask for embeddings which the arm's model will not have."""
+    modalities = set(arm.modalities)
+    possible = [name for name in DEFAULT_TASKS if set(create(name).modalities) <= modalities]
+    for name in tasks:
+        needed = create(name).modalities
+        if not set(needed) <= modalities:
+            advice = f"choose --tasks {' '.join(possible)}" if possible else "no task asks for texts alone"
+            raise ValueError(
+                f"arm {arm.spec!r} learns from {arm.modalities[0]}s alone, and {name} needs "
+                f"{' and '.join(needed)} embeddings: {advice}"
+            )
+
+
+def check_sizes(tasks: Sequence[Task], data: PairedData) -> None:
+    """Refuse splits that are too small for what is asked of them, by their names.
+
+    Raises:
+        ValueError: for a test set that is too small for a task, or a validation set for the learning curves.
+    """
+    for name, rows in data.splits.test.items():
+        for task in tasks:
+            check_rows(data, rows, task.name, task.least, f"test set {name!r}")
+    for name, rows in data.splits.validation.items():
+        check_rows(data, rows, "a learning curve", create("retrieval").least, f"validation set {name!r}")
+
+
+def check_batch(method: Method, arm: str, recipe: Recipe, data: PairedData) -> None:
+    """Refuse a batch of one where a loss tells examples of a batch apart; say where data is smaller than a batch.
+
+    Raises:
+        ValueError: naming the arm and what to change.
+    """
+    rows = min(len(part) for part in data.splits.tasks or [data.splits.train])
+    batch = min(recipe.batch_size, rows)
+    if batch < 2 and any(isinstance(module, Loss) and module.pairwise for module in method.modules()):
+        why = "the training split has one row" if rows < 2 else "--batch-size must be at least 2"
+        raise ValueError(
+            f"arm {arm!r} tells the examples of a batch apart, and a batch would hold one: {why}"
+        )
+    if batch < recipe.batch_size:
+        _LOG.info(
+            "batches hold all %d training rows: --batch-size %d is more than there are",
+            rows,
+            recipe.batch_size,
+        )
