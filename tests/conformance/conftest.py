@@ -19,6 +19,8 @@ def rank_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[in
     pools: dict[int, RankPool] = {}
 
     def pool(size: int) -> RankPool:
+        if size in pools and pools[size].broken:
+            pools.pop(size).close()
         if size not in pools:
             pools[size] = RankPool(size, tmp_path_factory.mktemp(f"ranks{size}"))
         return pools[size]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-_PATIENCE = 600
+_PATIENCE = 240
 """Seconds before a rank counts as hanging: on a busy machine a healthy one has taken more than a minute."""
+_GRACE = 20
+"""Seconds that the other ranks have once one has failed: they may wait for it in vain."""
 
 
 def _serve(rank: int, size: int, store: str, orders: Connection) -> None:
@@ -29,12 +31,16 @@ def _serve(rank: int, size: int, store: str, orders: Connection) -> None:
 
 
 class RankPool:
-    """``run(function, *arguments)`` calls ``function(rank, size, *arguments)`` on every rank."""
+    """``run(function, *arguments)`` calls ``function(rank, size, *arguments)`` on every rank.
+
+    A rank that hangs is a failure, after which the pool is ``broken``: another must take its place.
+    """
 
     def __init__(self, size: int, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
-        self._connections = []
+        self._connections: list[Connection] = []
         self._processes = []
+        self.broken = False
         for rank in range(size):
             ours, theirs = context.Pipe()
             process = context.Process(
@@ -47,21 +53,29 @@ class RankPool:
     def run(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         for connection in self._connections:
             connection.send((function, arguments))
-        answers = []
-        for connection in self._connections:
-            if not connection.poll(_PATIENCE):
-                raise TimeoutError(f"a rank did not answer within {_PATIENCE} seconds")
-            answers.append(connection.recv())
-        for good, answer in answers:
-            if not good:
-                raise AssertionError(f"a rank failed:\n{answer}")
-        return [answer for _, answer in answers]
+        answers: dict[Connection, Any] = {}
+        failure, patience = "", float(_PATIENCE)
+        while len(answers) < len(self._connections):
+            waiting = [c for c in self._connections if c not in answers]
+            ready = wait(waiting, patience)
+            if not ready:
+                self.broken = True  # some wait in the middle of a job
+                raise AssertionError(
+                    failure or f"ranks did not answer within {patience:g} seconds: they hang"
+                )
+            for connection in ready:
+                good, answers[connection] = connection.recv()  # type: ignore[union-attr] # they are ours
+                if not good:
+                    failure, patience = f"a rank failed:\n{answers[connection]}", _GRACE
+        if failure:
+            raise AssertionError(failure)
+        return [answers[connection] for connection in self._connections]
 
     def close(self) -> None:
         for connection, process in zip(self._connections, self._processes, strict=True):
-            if process.is_alive():
+            if process.is_alive() and not self.broken:
                 connection.send(None)
         for process in self._processes:
-            process.join(10)
+            process.join(0 if self.broken else 10)
             if process.is_alive():
                 process.kill()

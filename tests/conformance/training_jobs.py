@@ -44,6 +44,7 @@ def job_run(
             "microbatch": microbatch,
             "log_every": 1,
             "checkpoint_every": 1,
+            "optimizer.clip_norm": 0.01,  # far below the norm of any of these
             "towers.image_size": 24,
             "towers.vocabulary": 300,
             "widths.ssl_hidden": 32,

@@ -25,10 +25,37 @@ from torch import Tensor, nn
 
 from counterpoint import methods
 from counterpoint.networks.heads import Linear
+from counterpoint.pairwise import Loss
 from counterpoint.recipes import override
 from counterpoint.recipes.schema import Recipe, Towers
 
 F64 = torch.float64
+
+
+class Counting(Loss):
+    """Counts how often it is told that a step is over, and tells the loss inside it."""
+
+    def __init__(self, inside: Loss | None = None) -> None:
+        super().__init__()
+        self.inside, self.committed = inside, 0
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x * y).sum()
+
+    def commit(self) -> None:
+        super().commit()
+        self.committed += 1
+        if self.inside is not None:
+            self.inside.commit()
+
+
+def test_a_step_commits_each_loss_once_those_inside_others_too() -> None:
+    method = build("clip")
+    method.objective = Counting(Counting())
+    method.more = nn.ModuleList([Counting()])
+    given = batch(method)
+    method.after_step(method.targets(given), given, LATE)
+    assert [m.committed for m in method.modules() if isinstance(m, Counting)] == [1, 1, 1]
 
 
 def two_views(size: int = 7, width: int = 8) -> tuple[Tensor, Tensor]:

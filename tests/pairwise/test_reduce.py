@@ -66,6 +66,18 @@ def test_a_gradient_of_tiles_refuses_to_be_differentiated_again_and_says_what_do
 
 
 @every_evaluator
+def test_a_captured_parameter_that_is_itself_reduced_is_found(evaluator: Any) -> None:
+    (x,) = tensors(5)
+    table = nn.Parameter(torch.zeros(1, 2, dtype=torch.float64))
+
+    def terms(tile: Tile) -> Any:
+        return {"total": {"a": Sum(table)}}
+
+    with pytest.raises(ValueError, match="'table', which requires grad but is not named"):
+        reduce(terms, rows={"z": x}, columns={"z": x}, evaluator=evaluator, tile=2)
+
+
+@every_evaluator
 def test_a_captured_result_of_a_parameter_is_found_too(evaluator: Any) -> None:
     x, y = tensors(5, 5)
     weights = y.square()

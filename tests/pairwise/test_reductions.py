@@ -185,6 +185,20 @@ def test_top_k_values_and_their_gradients(per: str, dim: int) -> None:
     )
 
 
+@pytest.mark.parametrize("n", [1025, 2049])
+def test_top_k_is_in_order_whatever_the_number_of_rows(n: int) -> None:
+    x, y = problem(n, 30, 3)
+    r = reduce(
+        lambda tile: {"row": {"a": TopK(tile.dot(), 9)}},
+        rows={"z": x.detach()},
+        columns={"z": y.detach()},
+        evaluator="tiled",
+        tile=(700, 8),
+    )
+    assert torch.equal(r.row.a.indices, (x @ y.T).topk(9, 1).indices)
+    assert (r.row.a.values.diff(dim=1) <= 0).all()
+
+
 def test_top_k_indices_are_global() -> None:
     x, y = problem()
     for tile in (1, 4, (3, 7)):

@@ -21,7 +21,8 @@ from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudy
 from counterpoint.study.study import DryRun, again, compare, default_folder, run_folder
 from counterpoint.study.training_run import TrainingRun
-from counterpoint.study.tuning import TUNING_SEED, trials
+from counterpoint.study.tuning import TUNING_SEED, Trial, choose, trials
+from counterpoint.training.metrics import MetricLog
 from counterpoint.training.run import RunState
 
 BREAKS = """
@@ -217,6 +218,24 @@ def test_every_arm_gets_the_same_trials_and_the_study_uses_the_best(quick: dict[
     assert not (
         study.folder / "tuning" / "clip" / "trial-0" / "scores.json"
     ).exists()  # test sets stay unseen
+
+
+def test_the_trial_with_the_best_validation_at_its_end_is_chosen(tmp_path: Path) -> None:
+    search = [Trial(ArmPlan(9, {"optimizer.lr": lr})) for lr in (0.1, 0.2, 0.3, 0.4)]
+    told = {0: (0.9, 0.2), 1: (0.1, 0.6), 2: (0.3, 0.4), 3: (0.9, 0.9)}  # R@1 midway and at the end
+    folders = [tmp_path / f"trial-{number}" for number in told]
+    for folder, (midway, end) in zip(folders, told.values(), strict=True):
+        folder.mkdir()
+        RunState(status="failed" if folder == folders[3] else "finished").write(folder)
+        log = MetricLog(folder)
+        for way in ("i2t", "t2i"):
+            log.add(5, {f"validation/all/retrieval/{way}_R@1": midway})
+            log.add(
+                9,
+                {f"validation/all/retrieval/{way}_R@1": end, f"validation/all/retrieval/{way}_R@5": 1 - end},
+            )
+        log.close()
+    assert choose(search, folders) == search[1].plan
 
 
 def test_trials_begin_with_the_recipe_and_draw_alike(recipe: Recipe) -> None:

@@ -22,8 +22,15 @@ from fixtures.tiny import TinyData
 CAPTIONS = [TinyData().captions(row)[0] for row in range(70)]
 
 
-def loader_of(method: object, recipe: Recipe, rank: int = 0, world: int = 1) -> Loader:
-    data = TinyData()
+def loader_of(
+    method: object,
+    recipe: Recipe,
+    rank: int = 0,
+    world: int = 1,
+    seed: int = 3,
+    data: TinyData | None = None,
+) -> Loader:
+    data = data or TinyData()
     return Loader(
         data,
         data.splits.train,
@@ -32,20 +39,20 @@ def loader_of(method: object, recipe: Recipe, rank: int = 0, world: int = 1) -> 
         tokenizer=method.text_tower.tokenizer,  # type: ignore[attr-defined]
         image_size=recipe.towers.image_size,
         batch_size=recipe.batch_size,
-        seed=3,
+        seed=seed,
         rank=rank,
         world=world,
     )
 
 
-def test_equals_a_plain_pytorch_loop(recipe: Recipe) -> None:
-    # Clipping sums the gradients' squares in the optimiser's order; without it the two are equal to the last bit.
-    recipe = override(recipe, {"optimizer.clip_norm": 0})
-    ours, plain = (Arm.parse("clip").build(recipe, CAPTIONS, seed=0) for _ in range(2))
+@pytest.mark.parametrize(("arm", "clip_norm"), [("clip", 0.1), ("byolip", 0.0), ("moco,queue=40", 0.0)])
+def test_equals_a_plain_pytorch_loop(arm: str, clip_norm: float, recipe: Recipe) -> None:
+    recipe = override(recipe, {"optimizer.clip_norm": clip_norm, "steps": 5})
+    ours, plain = (Arm.parse(arm).build(recipe, CAPTIONS, seed=0) for _ in range(2))
     fit(ours, loader_of(ours, recipe), recipe, seed=0)
     o = recipe.optimizer
-    decayed = [p for p in plain.parameters() if p.ndim >= 2]
-    rest = [p for p in plain.parameters() if p.ndim < 2]
+    trained = [p for p in plain.parameters() if p.requires_grad]
+    decayed, rest = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": o.weight_decay}, {"params": rest, "weight_decay": 0.0}],
         lr=o.lr,
@@ -55,18 +62,34 @@ def test_equals_a_plain_pytorch_loop(recipe: Recipe) -> None:
     plain.train()
     batches = loader_of(plain, recipe)
     for step in range(recipe.steps):
-        batch = batches.batch(step)
+        batch, clock = batches.batch(step), Clock(step, recipe.steps)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe.steps, o)
-        z = plain.encode(batch)
-        loss = torch.stack(list(plain.losses(z, batch, Clock(step, recipe.steps)).values())).sum()
+        with torch.no_grad():
+            z = plain.targets(batch)
+        z |= plain.encode(batch)
+        loss = torch.stack(list(plain.losses(z, batch, clock).values())).sum()
         optimizer.zero_grad()
         loss.backward()
+        if clip_norm:  # the squares are summed in the optimiser's order
+            assert torch.nn.utils.clip_grad_norm_([*decayed, *rest], clip_norm) > 2 * clip_norm
         optimizer.step()
-        with torch.no_grad():
-            plain.after_step({}, batch, Clock(step, recipe.steps))
-    for (name, a), b in zip(ours.named_parameters(), plain.parameters(), strict=True):
-        assert torch.equal(a, b), name
+        with torch.no_grad():  # momentum copies follow the weights after the step, and queues hold its keys
+            plain.after_step({k: v.detach() for k, v in z.items()}, batch, clock)
+    left = plain.state_dict()
+    for name, value in ours.state_dict().items():
+        assert torch.equal(value, left[name]), name
+
+
+def test_dropout_follows_from_the_runs_seed(recipe: Recipe) -> None:
+    recipe = override(recipe, {"augmentation.local_text_dropout": 0.5, "steps": 2})
+    left = []
+    for seed in (0, 0, 1):
+        method = Arm.parse("clip-rocket").build(recipe, CAPTIONS, seed=0)
+        left.append(fit(method, loader_of(method, recipe), recipe, seed=seed).state_dict())
+    one, again, other = left
+    assert all(torch.equal(one[name], value) for name, value in again.items())
+    assert not all(torch.equal(one[name], value) for name, value in other.items())
 
 
 def test_vectors_and_scalars_are_not_decayed() -> None:
@@ -88,6 +111,31 @@ def test_batches_follow_from_seed_and_step(recipe: Recipe) -> None:
             assert torch.equal(batch.ids, started_late[step].ids)
             for view in batch.views:
                 assert torch.equal(batch[view], started_late[step][view]), view
+
+
+def test_the_order_of_batches_follows_from_the_seed(recipe: Recipe) -> None:
+    method = Arm.parse("clip").build(recipe, CAPTIONS, seed=0)
+    ids = [loader_of(method, recipe, seed=seed).batch(0).ids for seed in (3, 3, 4)]
+    assert torch.equal(ids[0], ids[1])
+    assert set(ids[0].tolist()) != set(ids[2].tolist())
+
+
+def test_views_follow_from_the_epoch(recipe: Recipe) -> None:
+    class Several(TinyData):
+        def training_captions(self, row: int) -> list[str]:
+            return [f"{word} {row}" for word in ("one", "two", "three", "four", "five")]
+
+    method = Arm.parse("clip").build(recipe, [f"one two three four five {n}" for n in range(70)], seed=0)
+    loader = loader_of(method, override(recipe, {"batch_size": 30}), data=Several())
+    assert loader.steps_per_epoch == 1
+    first, second = loader.batch(0), loader.batch(1)
+    there = [second.ids.tolist().index(i) for i in first.ids.tolist()]
+    crops = (first["image"] != second["image"][there]).flatten(1).any(1)
+    captions = [
+        a.tolist() != b.tolist()[: len(a)] for a, b in zip(first["text"], second["text"][there], strict=True)
+    ]
+    assert crops.all()
+    assert 15 < sum(captions) < 30, "four of five draw another"
 
 
 def test_an_epoch_shows_every_example_once(recipe: Recipe) -> None:
@@ -123,6 +171,9 @@ def test_views_draw_a_caption_each_or_share_one(recipe: Recipe) -> None:
             def __call__(self, given: list[str]) -> torch.Tensor:
                 seen.append(list(given))
                 return torch.zeros(len(given), 1, dtype=torch.long)
+
+            def too_long(self, given: list[str]) -> torch.Tensor:
+                return torch.zeros(len(given), dtype=torch.bool)
 
         data = Several()
         loader = Loader(

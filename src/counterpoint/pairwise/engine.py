@@ -231,7 +231,7 @@ class _Reduce(torch.autograd.Function):
         return tuple(out)
 
     @staticmethod
-    @guard.first_order('evaluate the objective densely, loss.evaluated("dense") or evaluate_with("dense")')
+    @guard.first_order('evaluate the loss densely, loss.evaluated("dense") or evaluate_with("dense")')
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         problem: Problem = ctx.problem
         need = [bool(g) for g in ctx.needs_input_grad[1:]]

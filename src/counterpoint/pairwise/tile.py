@@ -127,7 +127,7 @@ class _Product(torch.autograd.Function):
         return left @ right.T
 
     @staticmethod
-    @guard.first_order("evaluate the objective densely")
+    @guard.first_order("evaluate the loss densely")
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         left, right = ctx.saved_tensors
         found: list[Tensor | None] = [None, None]

@@ -78,9 +78,9 @@ class InfoNCELoss(PairwiseLoss):
         r = self.reduce(terms, rows={"z": x}, columns={"z": y})
         total = (forth + back) * (1 - self.label_smoothing) * dot(x, y)
         if self.label_smoothing:
-            # The mean of a row of logits is x_i · mean(y): no matrix is needed for it.
-            means = forth * (x * self.mean(y)) + back * (y * self.mean(x))
-            total = total + self.label_smoothing * means.sum(-1)
+            # The mean of a row of logits is x_i · mean(y), and the mean over all rows or columns mean(x) · mean(y):
+            # no matrix is needed for it, and both directions have the same.
+            total = total + (forth + back) * self.label_smoothing * (x * self.mean(y)).sum(-1)
         if forth:
             total = total - forth * r.row.all
         if back:
