@@ -171,6 +171,23 @@ def test_what_is_wrong_with_a_table(table: Path, change: object, message: str) -
         Pairs(table, size=24)
 
 
+def test_what_is_open_is_read_again_when_it_was_changed(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source in (str(table), str(table.parent)):
+        before = load(source)
+        assert load(source) is before
+        frame = pl.read_csv(table)
+        frame.with_columns(text="again " + pl.col("text")).write_csv(table)
+        assert list(load(source).captions(0)) == ["again " + before.captions(0)[0]]
+    (tmp_path / "elsewhere").mkdir()
+    other = write_pairs(tmp_path / "elsewhere" / "pairs")
+    for folder in (tmp_path, tmp_path / "elsewhere"):  # one relative path, two data sets
+        monkeypatch.chdir(folder)
+        first = pl.read_csv(table if folder == tmp_path else other)["text"][0]
+        assert load("pairs").captions(0)[0] == first
+
+
 def test_what_is_no_data_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="did you mean 'emoji'"):
         load("emojy")

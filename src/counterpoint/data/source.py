@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,12 +15,14 @@ NAMES = (
     *(f"{name}:PATH" for name in BENCHMARKS.names()),
 )
 """Data sets that ship with the package, and benchmarks read from a user's copy; anything else is a path."""
+_TOLD = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".tar"}
 
 
 def load(source: str, image_size: int = IMAGE_SIZE) -> PairedData:
     """Open a data set by its name, a public benchmark (``winoground:PATH``), or a folder or a table of pairs.
 
-    The same data for another size shares everything but the pictures (`PairedData.sized`).
+    What is open already is not read again, unless its folder, its tables or its shards have changed since. The same
+    data for another size shares everything but the pictures (`PairedData.sized`).
 
     Args:
         source: the name or the path.
@@ -29,16 +32,31 @@ def load(source: str, image_size: int = IMAGE_SIZE) -> PairedData:
         UnknownName: for a name that is neither a data set nor an existing path.
         ValueError: if the files hold no usable pairs.
     """
-    slot = _slot(source)
+    slot = _slot(source, _stamp(source))
     if not slot:
         slot.append(_open(source, image_size))
     return slot[0].sized(image_size)
 
 
 @lru_cache(maxsize=4)
-def _slot(source: str) -> list[PairedData]:
+def _slot(source: str, stamp: tuple[object, ...]) -> list[PairedData]:
     """Return where a data set is kept once it is open."""
     return []
+
+
+def _stamp(source: str) -> tuple[object, ...]:
+    """Return where a source is and when it was last written; pictures and texts one by one are not looked at."""
+    name, _, rest = source.partition(":")
+    path = Path(rest if name in BENCHMARKS else source).resolve()
+    if not path.exists():
+        return ()
+    inside = os.scandir(path) if path.is_dir() else ()
+    told = [e for e in inside if e.is_dir() or (Path(e.name).suffix in _TOLD and e.is_file())]
+    return (path, _written(path.stat()), *sorted((e.name, _written(e.stat())) for e in told))
+
+
+def _written(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _open(source: str, image_size: int) -> PairedData:
