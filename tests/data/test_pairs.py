@@ -155,7 +155,7 @@ def test_one_broken_picture_in_many_is_left_out_and_told(table: Path) -> None:
         (lambda f: f.with_columns(split=pl.lit("tset")), "row 1: split 'tset' is none of"),
         (
             lambda f: f.with_columns(text=pl.lit("  ")),
-            r"70 of 70 examples cannot be used: 70 × empty caption \(.*metadata\.csv, row 1;",
+            r"70 of 70 examples cannot be used: 70 × empty caption \(.*metadata\.csv, row 1: 0\.png; row 2: ",
         ),
         (lambda f: f.with_columns(id=pl.lit(3)), r"column id holds a value twice: 3 \(rows 1 and 2\)"),
         (

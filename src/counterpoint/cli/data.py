@@ -54,11 +54,11 @@ def main(arguments: Sequence[str]) -> int:
 
         print(json.dumps(description, indent=2, ensure_ascii=False))
         return 0
-    from rich.table import Table
+    from rich.table import Column, Table
 
     for title, values in description.items():
         if isinstance(values, dict):
-            table = Table("", "", title=title, title_justify="left", show_header=False)
+            table = Table("", Column(overflow="fold"), title=title, title_justify="left", show_header=False)
             for key, value in values.items():
                 table.add_row(str(key), f"{value:,}" if isinstance(value, int) else str(value))
             console.print(table)

@@ -69,11 +69,13 @@ def caption_lines(text: str, ledger: Ledger, file: object, row: object = "") -> 
 
 def as_text(value: object) -> str | None:
     """Return a value as a text; None for a blank one, and for lists and objects, which name no class."""
+    if isinstance(value, str):
+        return value.strip() or None
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return (str(value).strip() or None) if isinstance(value, str | int | float) else None
+    return str(value) if isinstance(value, int | float) else None
 
 
 def _marked(start: bytes) -> str | None:

@@ -36,13 +36,13 @@ class Ledger:
         """
         self._rows.append((kind, reason, str(file), str(row), detail))
 
-    def add_all(self, kind: Kind, reason: str, file: object, rows: pl.Series) -> None:
+    def add_all(self, kind: Kind, reason: str, file: object, rows: pl.Series, details: pl.Series) -> None:
         """Enter many rows of one file."""
         if len(rows):
             self._frames.append(self._entered)
             self._rows = []
             columns = {"kind": pl.lit(kind), "reason": pl.lit(reason), "file": pl.lit(str(file))}
-            frame = rows.cast(pl.String).to_frame("row").with_columns(detail=pl.lit(""), **columns)
+            frame = pl.DataFrame({"row": rows.cast(pl.String), "detail": details}).with_columns(**columns)
             self._frames.append(frame.select(*_SCHEMA))
 
     @property
@@ -91,13 +91,12 @@ class Ledger:
 
 
 def named(entries: pl.DataFrame) -> str:
-    """Return the first entries as one line."""
-    said = []
+    """Return the first entries as one line; a file that holds several is named once."""
+    said, before = [], None
     for row in entries.head(_NAMED).iter_rows(named=True):
-        place = (
-            f"{row['file']}, {'row ' if row['row'].isdigit() else ''}{row['row']}"
-            if row["row"]
-            else row["file"]
-        )
+        place = f"row {row['row']}" if row["row"].isdigit() else row["row"]
+        if row["file"] != before or not place:
+            place = f"{row['file']}, {place}" if place else row["file"]
         said.append(f"{place}: {row['detail']}" if row["detail"] else place)
+        before = row["file"]
     return "; ".join(said) + ("; …" if len(entries) > _NAMED else "")

@@ -87,7 +87,8 @@ _EMPTY = pl.DataFrame(
 def _without(
     rows: pl.DataFrame, bad: pl.Expr | pl.Series, ledger: Ledger, path: Path, reason: str
 ) -> pl.DataFrame:
-    ledger.add_all("lost", reason, path, rows.filter(bad)["row"])
+    out = rows.filter(bad)
+    ledger.add_all("lost", reason, path, out["row"], out["picture"].fill_null(""))
     return rows.filter(~bad)
 
 
@@ -140,7 +141,8 @@ def _missing(joined: pl.DataFrame) -> pl.Series:
 def _texts(path: Path, ledger: Ledger) -> Iterator[pl.DataFrame]:
     rows = _json_rows(path, ledger) if path.suffix in {".jsonl", ".ndjson"} else _csv_rows(path, ledger)
     picture = caption = ""
-    while block := list(islice(rows, _BLOCK)):
+    blocks = iter(lambda: list(islice(rows, _BLOCK)), [])
+    for block in shown(blocks, f"reading {path.suffix}", None):
         if not picture:
             columns = list(dict.fromkeys(name for _, row in block for name in row))
             picture, caption = _chosen(path, columns)
@@ -167,7 +169,7 @@ def _block(
     names = dict.fromkeys(n for _, row in block for n in row if n not in {picture, caption, "split", "id"})
     columns: dict[str, Any] = {
         "picture": [_named(path, line, picture, row.get(picture)) for line, row in block],
-        "captions": [_captions(path, line, caption, row.get(caption)) for line, row in block],
+        "captions": _lists([_captions(path, line, caption, row.get(caption)) for line, row in block]),
         "id": [as_text(row.get("id")) for _, row in block],
         "split": [as_text(row.get("split")) for _, row in block],
     }
@@ -192,6 +194,16 @@ def _captions(path: Path, line: int, column: str, value: object) -> list[str]:
                 f"{path}, line {line}: {column} holds {_kind(text)}; expected a text or a list of texts"
             )
     return [text for text in (as_text(text) for text in texts) if text]
+
+
+def _lists(texts: Sequence[list[str]]) -> pl.Series:
+    """Return a column of lists; a list a row is no object of its own, which is ten times as fast."""
+    flat = pl.Series([text for row in texts for text in row], dtype=pl.String)
+    rows = pl.Series([number for number, row in enumerate(texts) for _ in row], dtype=pl.UInt32)
+    joined = pl.DataFrame({"row": rows, "text": flat}).group_by("row", maintain_order=True).agg("text")
+    every = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True)})
+    lists = every.join(joined, on="row", how="left", maintain_order="left")["text"]
+    return lists.fill_null(pl.Series([[]], dtype=pl.List(pl.String)))
 
 
 def _kind(value: object) -> str:
