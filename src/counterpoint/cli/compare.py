@@ -36,6 +36,8 @@ class Compare:
     """Look inside the first run of every arm too (see: counterpoint diagnose); the report links the pages."""
     dry_run: bool = False
     """Print what it will cost, and stop."""
+    all: bool = False
+    """Print every pair of arms in words too, and the metrics of every label of the data."""
     json: bool = False
     """Print the summary as JSON instead of tables."""
 
@@ -93,7 +95,7 @@ def main(arguments: Sequence[str]) -> int:
         json.dump(study.summary, sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
-    show(console, study)
+    show(console, study, given.all)
     if preset:
         show_standings(console, study.summary, preset)
     return 0
@@ -156,13 +158,20 @@ def show_standings(console: Any, summary: Mapping[str, Any], preset: Preset) -> 
         console.print(standings_table(standings(scores, preset.baseline), preset))
 
 
-def show(console: Any, study: Any) -> None:
-    """The table, a sentence per pair, and what to do next."""
-    from ..study.tables import leaderboard
+def show(console: Any, study: Any, every: bool = False) -> None:
+    """Print the answer, the table, on demand a sentence per pair, and what to do next."""
+    from ..study.conclusion import conclusion
+    from ..study.tables import leaderboard, with_short_names
 
-    console.print(leaderboard(study.summary))
-    for sentence in study.sentences:
-        console.print(f"• {sentence}")
+    short = with_short_names(study.summary)
+    for line in conclusion(short):
+        console.print(line)
+    console.print()
+    for table in leaderboard(short, width=console.width, every=every):
+        console.print(table)
+    if every:
+        for difference in study.summary["differences"]:
+            console.print(f"• {difference['sentence']}")
     for warning in study.summary["warnings"]:
         console.print(f"! {warning}", style="yellow")
     console.print(f"\nreport: {study.report}", soft_wrap=True)

@@ -95,9 +95,10 @@ def cost_table(design: DecodingDesign, costs: Mapping[str, Estimate]) -> Table:
 def show(console: Any, study: Any) -> None:
     """The table, a sentence per method and metric, and what to do next."""
     from ..study.decoding.tables import COSTS
-    from ..study.tables import leaderboard
+    from ..study.tables import leaderboard, with_short_names
 
-    console.print(leaderboard(study.summary, COSTS))
+    for table in leaderboard(with_short_names(study.summary), COSTS, console.width):
+        console.print(table)
     for sentence in study.sentences:
         console.print(f"• {sentence}")
     console.print(f"\nreport: {study.report}", soft_wrap=True)

@@ -23,6 +23,8 @@ class Report:
     """A study folder."""
     margin: Margin | None = None
     """Another margin: differences within ± this are called equivalent. The study keeps it."""
+    all: bool = False
+    """Print every pair of arms in words too, and the metrics of every label of the data."""
     json: bool = False
     """Print the summary as JSON instead of tables."""
 
@@ -43,8 +45,11 @@ def main(arguments: Sequence[str]) -> int:
         print()
         return 0
     if decoding:
-        from .compare_decoding import show
+        from .compare_decoding import show as show_decoding
+
+        show_decoding(console, study)
     else:
         from .compare import show
-    show(console, study)
+
+        show(console, study, given.all)
     return 0

@@ -19,7 +19,7 @@ def sentence(difference: Difference) -> str:
     d = difference
     if d.interval is None:
         return f"No verdict on {d.a} and {d.b} on {d.metric}: {'; '.join(d.notes)}."
-    n_seeds = f"{d.n_seeds} seed{'s' * (d.n_seeds != 1)}"
+    n_seeds = counted(d.n_seeds, "seed")
     level = f"{100 * d.interval.confidence:g} % interval"
     notes = "; ".join(d.notes)
     unit = f" {d.unit}" if d.unit else ""
@@ -63,11 +63,27 @@ def _needed(needed: SeedsNeeded, unit: str) -> str:
     if needed.n is not None:
         return f"about {needed.n} seeds would show a difference of {effect}"
     if needed.examples_factor > 1:
-        return (
-            f"more seeds alone cannot show a difference of {effect} on this test set, "
-            f"more than {needed.examples_factor:.1f} times the examples could"
-        )
+        larger = times(needed.examples_factor)
+        return f"to show a difference of {effect} you need a test set about {larger} as large"
     return f"not even 10,000 seeds would show a difference of {effect}"
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "seed"), counted(3, "seed")
+    ('1 seed', '3 seeds')
+    """
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def times(factor: float) -> str:
+    """Write how many times as large something is to be, with the digits that such an estimate has.
+
+    >>> times(4.23), times(31.6)
+    ('4.2 times', '32 times')
+    """
+    return f"{factor:.1f} times" if factor < 10 else f"{factor:,.0f} times"
 
 
 def _number(value: float, unit: str) -> str:

@@ -19,6 +19,8 @@ from ..statistics import Outcomes, compare_arms, interval_of_mean, sentence
 
 Key = tuple[str, str, str, str]
 """Task, test set, subset, metric."""
+CLEAN = "clean"
+"""The subset of test examples that share nothing with training rows, where others do."""
 OTHER_LABELS = "on other labels"
 """The family of differences on the labels that the verdict is not about first."""
 PARTS = ("task", "test", "subset", "metric")
@@ -143,7 +145,7 @@ class Numbers:
             primaries: the tasks' primary metrics, for scores that do not say it themselves, as those of answers and
                 of earlier versions; where the name depends on the data, it is empty, and the first metric counts.
         """
-        whole = {key: it for key, it in self.definitions.items() if key[2] == "all" and key[0] in primaries}
+        whole = {key: it for key, it in self._judged.items() if key[0] in primaries}
         first = {task: metric for task, _, _, metric in reversed(whole)}
 
         def is_primary(key: Key, role: str) -> bool:
@@ -153,7 +155,17 @@ class Numbers:
 
     def other_labels(self) -> list[Key]:
         """Return what is the primary metric of another label, on each test set."""
-        return [key for key, it in self.definitions.items() if key[2] == "all" and it.role == "main"]
+        return [key for key, definition in self._judged.items() if definition.role == "main"]
+
+    @cached_property
+    def _judged(self) -> dict[Key, Definition]:
+        """The metrics on what verdicts are about: the clean examples where some leaked from training, else all."""
+        leaky = {(task, test, metric) for task, test, subset, metric in self.definitions if subset == CLEAN}
+        return {
+            key: definition
+            for key, definition in self.definitions.items()
+            if key[2] == (CLEAN if (key[0], key[1], key[3]) in leaky else "all")
+        }
 
     def metrics(self, arm: str) -> list[dict[str, Any]]:
         """Every number of one arm with its interval; some arms have more heads than others."""
@@ -175,7 +187,10 @@ class Numbers:
         """
         found, multiplicity = self._family(keys, pairs, "main")
         multiplicity += "."
-        by_subset = [key for key in self.definitions if key[2] != "all" and (*key[:2], "all", key[3]) in keys]
+        wanted = {(task, test, metric) for task, test, _, metric in keys}
+        by_subset = [
+            key for key in self.definitions if key not in keys and (key[0], key[1], key[3]) in wanted
+        ]
         for family, own in (("by subset", by_subset), (OTHER_LABELS, self.other_labels())):
             exploratory, also = self._family(own, pairs, family)
             found += exploratory
@@ -204,7 +219,13 @@ class Numbers:
                     **dict(zip(PARTS, named[d.metric], strict=True)),
                     "family": family,
                     "sentence": sentence(d),
-                    "seeds_needed": None if needed is None else {"effect": needed.effect, "n": needed.n},
+                    "seeds_needed": None
+                    if needed is None
+                    else {
+                        "effect": needed.effect,
+                        "n": needed.n,
+                        "examples_factor": needed.examples_factor,
+                    },
                 }
             )
         return rows, comparison.multiplicity

@@ -14,6 +14,7 @@ from ..files import write_json
 from ..forms import validated
 from ..methods.arm import Arm
 from ..training.run import RunState
+from .conclusion import conclusion
 from .cost import plan_arms
 from .design import ArmCost, ArmPlan, Design, DesignOptions, merge
 from .gate import prepare
@@ -62,6 +63,11 @@ class Study:
         return [
             d["sentence"] for d in self.summary["differences"] if all(d[k] == v for k, v in primary.items())
         ]
+
+    @property
+    def conclusion(self) -> list[str]:
+        """Return the answer in at most three lines: who is ahead, by how much, what would decide the rest."""
+        return conclusion(self.summary)
 
     def write(self) -> None:
         """Write the summary, the tables and the report."""

@@ -13,11 +13,12 @@ import numpy as np
 from ..evaluation import create
 from ..methods.arm import Arm
 from ..recipes import override
+from ..statistics.sentences import counted
 from ..training.run import RunState
 from .convergence import Convergence, warnings_of
 from .cost import words_of_cut
 from .design import ArmPlan, Design
-from .numbers import PARTS, Key, Numbers, Scored, finite
+from .numbers import CLEAN, PARTS, Key, Numbers, Scored, finite
 from .tables import ranked
 
 
@@ -102,7 +103,7 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
         "differences": differences,
         "multiplicity": multiplicity,
         "tuning": _tuning(folder, plans) if design.tune else [],
-        "warnings": _warnings(results),
+        "warnings": [*_leaks(arms), *_warnings(results)],
     }
     costs = {arm: plans[arm].cost for arm in design.arms}
     summary["warnings"] += warnings_of(endings, tuned=design.tune > 0)
@@ -214,6 +215,22 @@ def _warnings(results: Results) -> list[str]:
     return found
 
 
+def _leaks(arms: list[dict[str, Any]]) -> list[str]:
+    """Return how many examples of each test set share something with training rows, and what that means here."""
+    counts: dict[str, dict[str, int]] = {}
+    for m in (m for arm in arms for m in arm["metrics"]):
+        of_test = counts.setdefault(m["test"], {})
+        of_test[m["subset"]] = max(m["n"], of_test.get(m["subset"], 0))
+    found = []
+    for test, n in counts.items():
+        if "leaked" in n and CLEAN in n:
+            found.append(
+                f"{n['leaked']} of {n['all']} examples of the test set {test!r} share a caption, a picture or a group "
+                f"with training rows: verdicts are about the {n[CLEAN]} clean ones"
+            )
+    return found
+
+
 def _cannot_show(results: Results, plans: Mapping[str, ArmPlan]) -> list[str]:
     design = results.design
     passes = {arm: next(iter(runs.values())).state.image_passes for arm, runs in results.runs.items()}
@@ -223,8 +240,8 @@ def _cannot_show(results: Results, plans: Mapping[str, ArmPlan]) -> list[str]:
     ]
     if len(design.seeds) < 5:
         found.append(
-            f"{len(design.seeds)} seed(s): every verdict is suggestive. Add seeds with --seeds 5 and the same folder; "
-            "what is finished is not repeated."
+            f"{counted(len(design.seeds), 'seed')}: every verdict is suggestive. Add seeds with --seeds 5 "
+            "and the same folder; what is finished is not repeated."
         )
     if not design.tune:
         found.append(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from ..files import write_text
+from ..statistics.sentences import counted
 
 if TYPE_CHECKING:
     from .presets import Preset
@@ -19,6 +23,12 @@ if TYPE_CHECKING:
 
 Costs = Mapping[str, Callable[[Mapping[str, Any]], str]]
 """Rows of cost: a title to how an arm's cost is written there."""
+Key = tuple[str, str, str, str]
+"""Task, test set, subset, metric."""
+_NAME, _CELL, _FEW_LABELS = 24, 15, 4
+"""Characters of an arm's name and of a number with its interval; metrics of further labels shown unasked."""
+CONSTANT = "best constant"
+"""How the row is called that holds the score of the best answer that is the same for all examples."""
 _SUBSETS = 6
 """Columns of subsets that a terminal has room for."""
 
@@ -75,34 +85,162 @@ TRAINING_COSTS: Costs = {
 }
 
 
-def leaderboard(summary: Mapping[str, Any], costs: Costs = TRAINING_COSTS) -> Table:
-    """A row per main metric, a column per arm (best first), each number with its interval; rows of cost below."""
+def leaderboard(
+    summary: Mapping[str, Any], costs: Costs = TRAINING_COSTS, width: int = 80, every: bool = False
+) -> list[Table | Text]:
+    """Return the arms, best first, with each main metric and its interval, and then their costs.
+
+    Each table has a row per arm, then chance and the best constant answer, and as many metrics as a line has room for.
+
+    Args:
+        summary: of a study.
+        costs: how an arm's costs are written.
+        width: of a line.
+        every: show the main metrics of further labels too, however many there are.
+    """
     arms = ranked(summary)
-    seeds = len(summary["seeds"])
-    table = Table(
-        title=f"{summary['data']}: {len(arms)} arms, {seeds} seed{'s' * (seeds != 1)} (percent, 95 % interval)",
-        title_justify="left",
-    )
-    table.add_column("metric (test set)")
-    for arm in arms:
-        table.add_column(arm["name"], justify="right")
-    for key in columns(summary):
-        task, test, subset, metric = key
-        cells = []
+    keys = _beside_all(columns(summary))
+    others = _other_labels(summary)
+    shown = [*keys, *(others if every or len(others) <= _FEW_LABELS else ())]
+    wide = max(len(name) for name in [*(arm["name"] for arm in arms), CONSTANT])
+    several = max(1, (width - wide - 2) // (_CELL + 2))
+    title = f"{summary['data']}: {counted(len(arms), 'arm')}, {counted(len(summary['seeds']), 'seed')} each"
+    tables: list[Table | Text] = [Text(f"{title}; percent, 95 % interval")]
+    for start in range(0, len(shown), several):
+        part = shown[start : start + several]
+        table = _arms_table()
+        for key in part:
+            table.add_column(_stacked(key), justify="right", no_wrap=True)
         for arm in arms:
-            m = cell(arm, key)
-            interval = "" if m is None else f"\n{number(m['low'])} – {number(m['high'])}"
-            cells.append(Text.assemble(number(m["mean"] if m else None), (interval, "dim")))
-        where = test if subset == "all" else f"{test}, {subset}"
-        table.add_row(Text.assemble(f"{task} {metric}", (f"\n{where}", "dim")), *cells)
-    table.add_section()
-    for title, wording in costs.items():
-        table.add_row(title, *(wording(arm["cost"]) for arm in arms))
-    if any(arm["failed"] for arm in arms):
-        table.add_row(
-            "failed seeds", *(Text(str(len(arm["failed"])), "red" if arm["failed"] else "") for arm in arms)
+            table.add_row(arm["name"], *(_scored(cell(arm, key)) for key in part))
+        table.add_section()
+        for title, name in (("chance", "chance"), (CONSTANT, "constant")):
+            values = [_of_any(arms, key, name) for key in part]
+            if any(value is not None for value in values):
+                table.add_row(Text(title, "dim"), *(Text(number(value), "dim") for value in values))
+        tables.append(table)
+    cost = _arms_table()
+    for title in costs:
+        cost.add_column(title, justify="right")
+    failed = any(arm["failed"] for arm in arms)
+    if failed:
+        cost.add_column("failed seeds", justify="right")
+    for arm in arms:
+        failures = [Text(str(len(arm["failed"])), "red" if arm["failed"] else "")] if failed else []
+        cost.add_row(arm["name"], *(wording(arm["cost"]) for wording in costs.values()), *failures)
+    tables.append(cost)
+    if len(shown) < len(keys) + len(others):
+        tables.append(
+            Text(f"{len(others)} metrics of other labels: with --all, in the report and in table.csv")
         )
+    return tables
+
+
+def _beside_all(keys: Sequence[Key]) -> list[Key]:
+    """Add, to each metric on the clean examples, the same on all."""
+    whole = ([key] if key[2] == "all" else [key, (key[0], key[1], "all", key[3])] for key in keys)
+    return list(dict.fromkeys(key for both in whole for key in both))
+
+
+def _arms_table() -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("arm", no_wrap=True)
     return table
+
+
+def _scored(m: Mapping[str, Any] | None) -> Text:
+    if m is None:
+        return Text(number(None))
+    return Text.assemble(number(m["mean"]), (f" {number(m['low'])}–{number(m['high'])}", "dim"))
+
+
+def _of_any(arms: Sequence[Mapping[str, Any]], key: Key, name: str) -> float | None:
+    """Return what is the same for all arms: chance, or the best constant answer, which older summaries lack."""
+    return next((m[name] for arm in arms if (m := cell(arm, key)) and m.get(name) is not None), None)
+
+
+def _other_labels(summary: Mapping[str, Any]) -> list[Key]:
+    """Return the main metrics of the labels that the verdict is not about first."""
+    rows = (d for d in summary["differences"] if d["family"] == "on other labels")
+    return list(dict.fromkeys((d["task"], d["test"], d["subset"], d["metric"]) for d in rows))
+
+
+def _stacked(key: Key) -> Text:
+    """Return a metric's name in lines no wider than its cells."""
+    task, test, subset, metric = key
+    where = test if subset == "all" else f"{test}, {subset}"
+    lines = [line for text in (task, metric, where) for line in _lines(text)]
+    return Text("\n".join(lines))
+
+
+def _lines(text: str) -> list[str]:
+    """Break a text behind spaces and underscores where it is wider than a cell.
+
+    >>> _lines("logistic_background_top1")
+    ['logistic_', 'background_top1']
+    """
+    lines = [""]
+    for part in re.findall(r"[^ _]*[ _]?", text):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > _CELL:
+            lines.append("")
+        lines[-1] += part
+    return [line.rstrip() for line in lines]
+
+
+def with_short_names(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a summary whose arms have names that a terminal has room for, and that differ as the arms do."""
+    names = shorten([arm["name"] for arm in summary["arms"]], _NAME)
+    arms = [{**arm, "name": names[arm["name"]]} for arm in summary["arms"]]
+    return {
+        **summary,
+        "arms": arms,
+        "differences": [{**d, "a": names[d["a"]], "b": names[d["b"]]} for d in summary["differences"]],
+    }
+
+
+def shorten(names: Sequence[str], width: int) -> dict[str, str]:
+    """Return every name in at most ``width`` characters, such that names that differ still do.
+
+    A long name loses its middle; where names would read alike, each shows the part from which they differ.
+
+    >>> list(shorten(["clip", "vit@runs/long/path/a,tune=lora", "vit@runs/long/path/b,tune=lora"], 16).values())
+    ['clip', 'vit@…a,tune=lora', 'vit@…b,tune=lora']
+    """
+    short = {name: _middle(name, width) for name in names}
+    for alike in _alike(short):
+        differ = next(k for k, letters in enumerate(zip_longest(*alike)) if len(set(letters)) > 1)
+        for name in alike:
+            short[name] = _from(name, differ, width)
+    for alike in _alike(short):
+        for place, name in enumerate(alike, 1):
+            mark = f"…{place}"
+            short[name] = name[: width - len(mark)] + mark
+    return short
+
+
+def _from(name: str, place: int, width: int) -> str:
+    """Return a name with the part that begins with the option or the folder that holds a place."""
+    if place < width - 4:
+        return name if len(name) <= width else f"{name[: width - 1]}…"
+    start = max(name.rfind(mark, 0, place + 1) for mark in ",@/:") + 1
+    start = start if place - start < width // 2 else place
+    room = width - width // 4 - 1
+    tail = name[start:]
+    return f"{name[: width // 4]}…{tail if len(tail) <= room else tail[: room - 1] + '…'}"
+
+
+def _middle(name: str, width: int) -> str:
+    if len(name) <= width:
+        return name
+    head = (width - 1) // 2
+    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
+
+
+def _alike(short: Mapping[str, str]) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name, text in short.items():
+        groups.setdefault(text, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def standings_table(standings: Sequence[Standing], preset: Preset) -> Table:
@@ -215,7 +353,7 @@ def as_markdown(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _grid(summary: Mapping[str, Any], between: str) -> tuple[list[str], list[list[str]]]:
-    keys = columns(summary)
+    keys = _beside_all(columns(summary))
     head = ["arm", *(heading(key).replace("\n", ", ") for key in keys)]
     body = []
     for arm in summary["arms"]:

@@ -50,7 +50,7 @@ def test_a_study_ends_with_numbers_verdicts_tables_and_a_page(finished: Path) ->
         ("vcd", "answers", "accuracy"),
         ("vcd", "pope", "f1"),
     }
-    assert any("2 seed(s)" in line for line in summary["cannot_show"])
+    assert any(line.startswith("2 seeds: ") for line in summary["cannot_show"])
     assert {row["arm"] for row in csv.DictReader((finished / "table.csv").open())} == {
         "plain",
         "plain,beta=0.1",

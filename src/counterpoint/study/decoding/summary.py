@@ -13,6 +13,7 @@ from typing import Any
 from ...decoding.method import Decoding, Together
 from ...decoding.rule import RuleAlone
 from ...evaluation.answering import create
+from ...statistics.sentences import counted
 from ..numbers import PARTS, Numbers, Scored, finite
 from ..tables import ranked
 from .arm import PLAIN, DecodingArm
@@ -181,8 +182,8 @@ def _cannot_show(design: DecodingDesign, found: Mapping[str, Any]) -> list[str]:
         )
     if len(design.seeds) < _FEW_SEEDS:
         lines.append(
-            f"{len(design.seeds)} seed(s): every verdict is suggestive. Add seeds with --seeds {_FEW_SEEDS} and the "
-            "same folder; what is finished is not repeated."
+            f"{counted(len(design.seeds), 'seed')}: every verdict is suggestive. Add seeds with "
+            f"--seeds {_FEW_SEEDS} and the same folder; what is finished is not repeated."
         )
     if temperature == 0:
         lines.append(

@@ -76,11 +76,13 @@ def _round_step(step: float) -> float:
 
 
 def intervals(arms: Sequence[Mapping[str, Any]], key: Key) -> dict[str, Any]:
-    """One metric of every arm: mean, interval, a dot per seed, chance."""
+    """One metric of every arm: mean, interval, a dot per seed, and what needs no model: chance or a constant answer."""
     metric = key[3]
     found = [(arm["name"], cell(arm, key)) for arm in arms]
     present = [m for _, m in found if m is not None and m["mean"] is not None]
     chance = next((m["chance"] for m in present if m["chance"] is not None), None)
+    constant = next((m["constant"] for m in present if m.get("constant") is not None), None)
+    floor = max((value for value in (chance, constant) if value is not None), default=None)
     values = [v for m in present for v in (m["low"], m["mean"], m["high"], *m["seeds"].values())]
     scale = Scale.over(values, least=0.0 if is_fraction(metric) else None)
     rows = []
@@ -103,8 +105,9 @@ def intervals(arms: Sequence[Mapping[str, Any]], key: Key) -> dict[str, Any]:
     return {
         "rows": rows,
         "ticks": scale.marks(is_fraction(metric)),
-        "chance": scale.at(chance) if chance is not None and scale.low <= chance <= scale.high else None,
+        "chance": scale.at(floor) if floor is not None and scale.low <= floor <= scale.high else None,
         "chance_text": None if chance is None else number(chance, metric),
+        "constant_text": None if constant is None else number(constant, metric),
         "n": present[0]["n"] if present else 0,
         "higher_is_better": present[0]["higher_is_better"] if present else True,
     }

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ...files import write_text
+from ..conclusion import points
 from ..tables import cell, columns, ranked
 from . import charts, words
 from .page import (
@@ -72,7 +73,7 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "looks": looks([arm["name"] for arm in summary["arms"]]),
         "primary": primary,
         "primary_n": next((m["n"] for arm in order if (m := cell(arm, primary))), 0),
-        "metrics": words.METRICS,
+        "metrics": {key[3]: meaning for key in [primary, *keys] if (meaning := words.meaning(key[3]))},
         "answers": [
             {"verdict": chip(conclusions[arm, primary]), "sentence": f"{conclusions[arm, primary]['text']}."}
             for arm in methods
@@ -92,7 +93,7 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "differences": differences(summary),
         "page_costs": charts.costs(order, kinds),
         "gallery": gallery(folder, design),
-        "margin": words.points(summary["margin"]),
+        "margin": points(summary["margin"]),
         "few": FEW,
         "settings": yaml.safe_dump(design.plain(), sort_keys=False),
         "commands": commands(folder, summary),

@@ -15,6 +15,7 @@ from ...files import write_text
 from ...recipes import load as load_recipe
 from ...recipes import names as recipe_names
 from ...training.run import Run, RunState
+from ..conclusion import conclusion, points
 from ..tables import cell, columns, ranked
 from ..tuning import validation_score
 from . import charts, words
@@ -23,8 +24,8 @@ from .examples import gallery
 _HERE = Path(__file__).parent
 _COLOURS = 8
 """Arms have a colour each; later ones repeat the colours with a dashed line."""
-FEW = 6
-"""Pairs of arms up to which every one is put into words at once."""
+FEW = 3
+"""Pairs of arms up to which every one is put into words at once; more are unfolded on demand."""
 
 Key = charts.Key
 
@@ -83,7 +84,8 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "looks": looks(names),
         "primary": primary,
         "primary_n": next((m["n"] for arm in order if (m := cell(arm, primary))), 0),
-        "metrics": words.METRICS,
+        "metrics": {key[3]: meaning for key in [primary, *keys] if (meaning := words.meaning(key[3]))},
+        "conclusion": conclusion(summary),
         "answers": [{"verdict": words.verdict(d), "sentence": d["sentence"]} for d in first],
         "boards": [{"key": key, **charts.intervals(order, key)} for key in keys],
         "main_table": table(order, keys),
@@ -97,9 +99,9 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "diagnostics": _diagnostics(summary["arms"]),
         "diagnoses": _diagnoses(folder, summary),
         "failed": [{"arm": arm["name"], **f} for arm in summary["arms"] for f in arm["failed"]],
-        "margin": words.points(summary["margin"]),
+        "margin": points(summary["margin"]),
         "needed": words.needed(first) if len(first) <= FEW else [],
-        "few": FEW,
+        "few": FEW if len(first) <= FEW else 0,
         "trials": _trials(folder, summary),
         "recipe": yaml.safe_dump(summary["recipe"], sort_keys=False),
         "plans": yaml.safe_dump(summary["plans"], sort_keys=False),
@@ -160,7 +162,8 @@ def subset_tables(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dic
     found: dict[str, dict[Key, None]] = {}
     for arm in arms:
         for m in arm["metrics"]:
-            if m["subset"] != "all" and (m["task"], m["test"], m["metric"]) in wanted:
+            own = (m["task"], m["test"], m["metric"])
+            if own in wanted and key_of(m) not in keys:
                 found.setdefault(m["subset"], {})[key_of(m)] = None
     return {subset: table(arms, list(those)) for subset, those in found.items()}
 
@@ -168,11 +171,13 @@ def subset_tables(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dic
 def other_tables(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
     """The metrics of each task besides its main one, on whole test sets."""
     judged = {key[0] for key in keys}
+    wanted = {(task, test, metric) for task, test, _, metric in keys}
     found: dict[str, dict[Key, None]] = {}
     for arm in arms:
         for m in arm["metrics"]:
             key = key_of(m)
-            if key not in keys and m["subset"] == "all" and m["task"] in judged:
+            own = (m["task"], m["test"], m["metric"])
+            if own not in wanted and m["subset"] == "all" and m["task"] in judged:
                 found.setdefault(m["task"], {})[key] = None
     return {task: table(arms, list(those)) for task, those in found.items()}
 

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
 from markupsafe import Markup
 
+from ...statistics.sentences import times
+
 METRICS = {
     "i2t_R@1": "pictures whose own caption comes first among all captions of the test set",
     "t2i_R@1": "captions whose own picture comes first among all pictures of the test set",
-    "group_top1": "pictures put into their group by the name of the group alone, without training on it",
-    "logistic_group_top1": "pictures put into their group by logistic regression on the frozen embeddings",
     "corruption_100way": "pictures whose own caption is found among 100, averaged over blur, noise, contrast and "
     "JPEG at three strengths",
 }
 """What the main metrics count."""
+_OF_LABELS = (
+    (r"logistic_(.+)_top1", "pictures put into their {} by logistic regression on the frozen embeddings"),
+    (
+        r"corruption_(.+)_top1",
+        "pictures put into their {} by its name alone, averaged over twelve corruptions",
+    ),
+    (r"(.+)_top1", "pictures put into their {} by its name alone, without training on it"),
+)
+
+
+def meaning(metric: str) -> str:
+    """Return what a metric counts, empty where nothing is written about it; labels are named as in the data.
+
+    >>> meaning("animal_top1")
+    'pictures put into their animal by its name alone, without training on it'
+    """
+    if metric in METRICS:
+        return METRICS[metric]
+    for pattern, text in _OF_LABELS:
+        if found := re.fullmatch(pattern, metric):
+            return text.format(found[1].replace("_", " "))
+    return ""
+
 
 DIAGNOSTICS = {
     "alignment": "Mean squared distance between a picture and its caption. Lower: pairs lie closer.",
@@ -160,24 +184,18 @@ def verdict(difference: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": "open", "firm": True, "arm": None, "text": "no difference shown"}
 
 
-def points(margin: float) -> str:
-    """
-    >>> points(0.01), points(0.005)
-    ('1 point', '0.5 points')
-    """
-    return f"{100 * margin:g} point{'s' * (margin != 0.01)}"
-
-
 def needed(differences: list[Mapping[str, Any]]) -> list[str]:
-    """How many seeds would show a difference of the margin, in words, for every pair."""
+    """Return what would show a difference of the margin, in words, for every pair: seeds or a larger test set."""
     found = []
     for d in differences:
         seeds = d["seeds_needed"]
         pair = f"{d['a']} and {d['b']}"
         if seeds is None:
             found.append(f"{pair}: unknown, since it takes two seeds on which both finished")
+        elif seeds["n"] is None and seeds.get("examples_factor", 1.0) > 1:
+            found.append(f"{pair}: a test set about {times(seeds['examples_factor'])} as large")
         elif seeds["n"] is None:
-            found.append(f"{pair}: more seeds alone cannot show it on this test set")
+            found.append(f"{pair}: more than any number of seeds on this test set")
         else:
             found.append(f"{pair}: about {seeds['n']} seeds")
     return found

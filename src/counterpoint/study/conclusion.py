@@ -1,0 +1,167 @@
+"""The answer of a study in at most three sentences: who is ahead, by how much, and what would decide what is open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..statistics.sentences import counted, times
+from .tables import cell, number, ranked
+
+MOST_NAMED = 3
+"""Arms that a sentence names; more are counted."""
+ENOUGH_SEEDS = 5
+
+Row = Mapping[str, Any]
+
+
+def conclusion(summary: Row, names: Mapping[str, str] | None = None) -> list[str]:
+    """Return what a study answers on its primary metric, in at most three lines.
+
+    The first says who is ahead, the second by how much, the third what would decide what is not decided. They follow
+    from the differences of the arm with the best mean from every other arm, whose verdicts stand in the summary.
+    """
+    primary = summary["primary"]
+    key = primary["task"], primary["test"], primary["subset"], primary["metric"]
+    arms = [
+        arm for arm in ranked(summary) if (found := cell(arm, key)) is not None and found["mean"] is not None
+    ]
+    where = f"{primary['task']} {primary['metric']} ({primary['test']}"
+    where += ")" if primary["subset"] == "all" else f", {primary['subset']} examples)"
+    best = arms[0]["name"]
+    score = cell(arms[0], key)
+    assert score is not None
+    told = f"{number(score['mean'])} ({number(score['low'])} to {number(score['high'])})"
+    if len(summary["arms"]) == 1:
+        return [
+            f"{best} scores {told} percent on {where}; there is no other arm to compare it with.",
+            *_floor(best, score),
+        ]
+    pairs = [
+        _Pair.read(d, best) for d in summary["differences"] if _is_of(d, key) and best in (d["a"], d["b"])
+    ]
+    lines = [_who(best, where, pairs), _by_how_much(pairs), _what_decides(summary, pairs)]
+    floor = _floor(best, score)
+    if floor:
+        lines[1:2] = [f"{lines[1]} {floor[0]}".strip()]
+    return [line for line in lines if line]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The arm with the best mean against another one.
+
+    Attributes:
+        other: the other arm.
+        kind: the verdict on the best arm, without its strength.
+        firm: the verdict is more than suggestive.
+        ends: by how much the best arm leads, with the ends of the interval; None where the arms share no seed.
+        needed: what would show a difference, as in the summary.
+    """
+
+    other: str
+    kind: str
+    firm: bool
+    ends: tuple[float, float, float] | None
+    needed: Row | None
+
+    @classmethod
+    def read(cls, d: Row, best: str) -> _Pair:
+        """Turn a difference so that it is the lead of the best arm, whichever side that was on."""
+        first = d["a"] == best
+        strength, _, kind = str(d["verdict"]).rpartition(": ")
+        if not first:
+            kind = {"better": "worse", "worse": "better"}.get(kind, kind)
+        ends = None
+        if d["estimate"] is not None:
+            low, high = ((d["estimate"] if d[k] is None else d[k]) for k in ("low", "high"))
+            # The lead is above 0 whether high or low scores are good.
+            ends = (d["estimate"], low, high) if d["estimate"] >= 0 else (-d["estimate"], -high, -low)
+        return cls(d["b"] if first else d["a"], kind, not strength, ends, d["seeds_needed"])
+
+
+def _is_of(d: Row, key: tuple[str, str, str, str]) -> bool:
+    return d["family"] == "main" and (d["task"], d["test"], d["subset"], d["metric"]) == key
+
+
+def _who(best: str, where: str, pairs: Sequence[_Pair]) -> str:
+    ahead = [pair for pair in pairs if pair.kind == "better"]
+    equal = [pair.other for pair in pairs if pair.kind == "equivalent"]
+    level = [pair.other for pair in pairs if pair.kind != "better"]
+    verb = "is" if all(pair.firm for pair in ahead) else "seems"
+    if not ahead:
+        if len(equal) == len(pairs):
+            return f"{_named([best, *equal])} are equivalent on {where}."
+        return f"No arm is shown to be ahead on {where}; {best} has the best mean."
+    if not level:
+        others = f"{ahead[0].other}" if len(pairs) == 1 else f"all {len(pairs)} other arms"
+        return f"{best} {verb} ahead of {others} on {where}."
+    return (
+        f"{best} {verb} ahead of {len(ahead)} of {len(pairs)} other arms on {where}; "
+        f"it is not shown to be better than {_named(level)}."
+    )
+
+
+def _by_how_much(pairs: Sequence[_Pair]) -> str:
+    known = sorted((pair for pair in pairs if pair.ends is not None), key=lambda pair: (pair.ends or (0,))[0])
+    if not known:
+        return "The arms share no seed on which both finished."
+    nearest, last = _lead(known[0], "95 % interval "), _lead(known[-1])
+    parts = [nearest, last] if len(known) > 1 else [nearest]
+    return f"Its lead is {' and '.join(parts)}."
+
+
+def _lead(pair: _Pair, what: str = "") -> str:
+    assert pair.ends is not None
+    estimate, low, high = (number(value).replace("-", "−") for value in pair.ends)
+    return f"{estimate} points over {pair.other} ({what}{low} to {high})"
+
+
+def _what_decides(summary: Row, pairs: Sequence[_Pair]) -> str:
+    undecided = [pair for pair in pairs if pair.kind not in {"better", "equivalent"}]
+    seeds, more = len(summary["seeds"]), f"--seeds {ENOUGH_SEEDS}"
+    if not undecided:
+        if all(pair.firm for pair in pairs):
+            return ""
+        return (
+            f"{counted(seeds, 'seed').capitalize()} can only suggest that: run the command again with {more}."
+        )
+    nearest = min(undecided, key=lambda pair: pair.ends[0] if pair.ends else 0.0)
+    needed = nearest.needed
+    if needed is None:
+        return f"Nothing is known about other runs with {counted(seeds, 'seed')}: run the command again with {more}."
+    effect, factor = points(needed["effect"]), needed.get("examples_factor", 1.0)
+    if needed["n"] is not None:
+        return f"To show a difference of {effect} from {nearest.other} takes about {needed['n']} seeds."
+    if factor > 1:
+        larger = f"a test set about {times(factor)} as large"
+        return f"To show a difference of {effect} from {nearest.other} you need {larger}."
+    return f"A difference of {effect} from {nearest.other} is out of reach: runs vary too much between seeds."
+
+
+def _floor(best: str, score: Row) -> list[str]:
+    """Return a sentence where the best arm is not shown to be above what needs no model."""
+    constant, chance = score.get("constant"), score["chance"]
+    if not score["higher_is_better"] or (constant is None and chance is None):
+        return []
+    level = max(value for value in (constant, chance) if value is not None)
+    if score["low"] is None or score["low"] > level:
+        return []
+    what = "chance" if constant is None or constant <= (chance or 0.0) else "the best constant answer"
+    return [f"It is not shown to be above {what} ({number(level)} percent)."]
+
+
+def points(effect: float) -> str:
+    """Write a difference in points.
+
+    >>> points(0.01), points(0.005)
+    ('1 point', '0.5 points')
+    """
+    return f"{100 * effect:.3g} point{'s' * (effect != 0.01)}"
+
+
+def _named(names: Sequence[str]) -> str:
+    if len(names) > MOST_NAMED:
+        return f"{', '.join(names[:MOST_NAMED])} and {counted(len(names) - MOST_NAMED, 'other')}"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

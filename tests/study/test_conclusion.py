@@ -1,0 +1,197 @@
+"""The answer of a study in three lines, and its tables at the width of a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from counterpoint.cli.compare import show
+from counterpoint.cli.terminal import Terminal
+from counterpoint.study.conclusion import conclusion
+from counterpoint.study.study import Study
+from counterpoint.study.tables import leaderboard, shorten, with_short_names
+from fixtures.synthetic_study import EIGHT, write_study
+
+PRIMARY = {"task": "zero_shot", "test": "held out", "subset": "all", "metric": "animal_top1"}
+
+
+def study(
+    means: dict[str, float],
+    verdicts: dict[str, str],
+    seeds: int = 5,
+    needed: dict[str, Any] | None = None,
+    low: float = 0.2,
+    **floor: float,
+) -> dict[str, Any]:
+    """Return a summary with a best arm, and the verdicts on it against each other arm."""
+    best = max(means, key=means.__getitem__)
+    arms = [
+        {
+            "name": name,
+            "failed": [],
+            "metrics": [
+                {
+                    **PRIMARY,
+                    "mean": mean,
+                    "low": low,
+                    "high": mean + 0.1,
+                    "chance": 0.25,
+                    "higher_is_better": True,
+                }
+                | floor
+            ],
+        }
+        for name, mean in means.items()
+    ]
+    differences = []
+    for name, verdict in verdicts.items():
+        gap = means[best] - means[name]
+        differences.append(
+            {
+                **PRIMARY,
+                "family": "main",
+                "a": name,
+                "b": best,
+                "estimate": -gap,
+                "low": -gap - 0.02,
+                "high": -gap + 0.03,
+            }
+            | {"verdict": verdict, "seeds_needed": needed}
+        )
+    return {"arms": arms, "differences": differences, "primary": PRIMARY, "seeds": list(range(seeds))}
+
+
+def test_one_arm_ahead_of_all_others() -> None:
+    found = conclusion(study({"a": 0.3, "b": 0.5, "c": 0.4}, {"a": "worse", "c": "worse"}, low=0.4))
+    assert found == [
+        "b is ahead of all 2 other arms on zero_shot animal_top1 (held out).",
+        "Its lead is 10.0 points over c (95 % interval 7.0 to 12.0) and 20.0 points over a (17.0 to 22.0).",
+    ]
+
+
+def test_a_suggestion_says_what_would_make_it_firm() -> None:
+    found = conclusion(study({"a": 0.3, "b": 0.5}, {"a": "suggestive: worse"}, seeds=3, low=0.4))
+    assert found[0] == "b seems ahead of a on zero_shot animal_top1 (held out)."
+    assert found[2] == "3 seeds can only suggest that: run the command again with --seeds 5."
+
+
+@pytest.mark.parametrize(
+    ("needed", "last"),
+    [
+        (
+            {"effect": 0.01, "n": 9, "examples_factor": 1.0},
+            "To show a difference of 1 point from a takes about 9 seeds.",
+        ),
+        (
+            {"effect": 0.01, "n": None, "examples_factor": 4.23},
+            "To show a difference of 1 point from a you need a test set about 4.2 times as large.",
+        ),
+        (None, "Nothing is known about other runs with 1 seed: run the command again with --seeds 5."),
+    ],
+)
+def test_what_is_open_says_what_would_decide_it(needed: dict[str, Any] | None, last: str) -> None:
+    summary = study(
+        {"a": 0.48, "b": 0.5}, {"a": "no difference shown"}, 1 if needed is None else 5, needed, 0.4
+    )
+    found = conclusion(summary)
+    assert found[0] == "No arm is shown to be ahead on zero_shot animal_top1 (held out); b has the best mean."
+    assert found[-1] == last
+    assert len(found) == 3
+
+
+def test_equivalent_arms_and_some_ahead() -> None:
+    assert conclusion(study({"a": 0.499, "b": 0.5}, {"a": "equivalent"}, low=0.4))[0] == (
+        "b and a are equivalent on zero_shot animal_top1 (held out)."
+    )
+    means = {name: 0.1 * k for k, name in enumerate("abcdefg", 1)}
+    verdicts = {name: "worse" if name == "a" else "no difference shown" for name in "abcdef"}
+    needed = {"effect": 0.01, "n": 9, "examples_factor": 1.0}
+    assert conclusion(study(means, verdicts, needed=needed, low=0.4))[0] == (
+        "g is ahead of 1 of 6 other arms on zero_shot animal_top1 (held out); "
+        "it is not shown to be better than b, c, d and 2 others."
+    )
+
+
+def test_a_score_that_needs_no_model_is_said_to_be_one() -> None:
+    """The best arm's interval begins below what always naming the commonest class scores."""
+    summary = study({"a": 0.3, "b": 0.5}, {"a": "worse"}, low=0.42, constant=0.45)
+    assert "It is not shown to be above the best constant answer (45.0 percent)." in conclusion(summary)[1]
+    summary = study({"a": 0.3, "b": 0.5}, {"a": "worse"}, low=0.46, constant=0.45)
+    assert not any("not shown to be above" in line for line in conclusion(summary))
+
+
+@given(
+    st.lists(st.text("ab,=@/", min_size=1, max_size=60), min_size=1, max_size=8, unique=True),
+    st.integers(12, 30),
+)
+def test_names_that_differ_read_differently_however_short(names: Sequence[str], width: int) -> None:
+    short = shorten(names, width)
+    assert all(len(text) <= width for text in short.values())
+    assert len(set(short.values())) == len(names)
+
+
+def test_the_part_that_differs_is_kept() -> None:
+    names = [f"open_clip:ViT-B-32@/models/{name}/weights.pt,tune=lora" for name in ("one", "two")]
+    assert [
+        text.count(name) for text, name in zip(shorten(names, 24).values(), ("one", "two"), strict=True)
+    ] == [1, 1]
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("eight")
+    return Study(folder, write_study(folder, "nowhere.csv", arms=EIGHT))
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_eight_arms_begin_with_the_answer_and_fit_a_terminal(
+    eight: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, every: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    show(Terminal(), eight, every)
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    answer = conclusion(with_short_names(eight.summary))
+    assert 1 <= len(answer) <= 3
+    assert " ".join(" ".join(line.strip() for line in lines).split()).startswith(" ".join(answer))
+    tables = [line for line in lines if line.startswith(" ")]
+    assert max(map(len, tables)) <= 80
+    for name in with_short_names(eight.summary)["arms"]:
+        assert any(line.startswith(f" {name['name']} ") for line in tables)
+    assert text.count("•") == (len(eight.summary["differences"]) if every else 0)
+
+
+def test_a_narrow_and_a_wide_table_hold_the_same_numbers(eight: Study) -> None:
+    def numbers(width: int) -> list[str]:
+        console = Console(width=width, record=True)
+        for table in leaderboard(with_short_names(eight.summary), width=width):
+            console.print(table)
+        return sorted(word for word in console.export_text().split() if "–" in word)
+
+    assert numbers(60) == numbers(200)
+    assert len(numbers(60)) >= 8 * 4
+
+
+def test_where_test_rows_leaked_verdicts_are_about_the_clean_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fixtures.synthetic_study._SUBSETS", ("leaked", "clean"))
+    summary = write_study(tmp_path, "nowhere.csv", arms=("clip", "slip"), failed=None)
+    assert summary["primary"]["subset"] == "clean"
+    main = {(d["task"], d["test"], d["subset"]) for d in summary["differences"] if d["family"] == "main"}
+    assert {subset for _, _, subset in main} == {"clean"}
+    beside = {d["subset"] for d in summary["differences"] if d["family"] == "by subset"}
+    assert beside == {"all", "leaked"}
+    assert any("14 of 28 examples of the test set 'concepts' share" in line for line in summary["warnings"])
+    assert "(compositions, clean examples)" in conclusion(summary)[0]
+    console = Console(width=200, record=True)
+    for table in leaderboard(summary, width=200):
+        console.print(table)
+    text = console.export_text()
+    assert text.count("compositions,") == 2
+    assert text.count("compositions") == 4  # of two metrics, on clean rows and on all
