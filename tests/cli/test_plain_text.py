@@ -73,7 +73,7 @@ def test_every_command_prints_names_as_they_are(capsys: pytest.CaptureFixture[st
         ["compare", "clip", "--data", f"{HOSTILE}/gone"],
         ["compare", "clip", "--recipe", HOSTILE],
         ["compare", f"{HOSTILE}.py:L"],
-        ["compare-decoding", HOSTILE],
+        ["compare-decoding", HOSTILE, "--model", "m", "--data", "d"],
         ["train", HOSTILE],
         ["evaluate", HOSTILE],
         ["diagnose", HOSTILE],

@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -160,3 +162,18 @@ def test_going_on_under_another_version_is_told(what: Run, tmp_path: Path) -> No
 def test_the_environment_names_the_dictionary(what: Run, tmp_path: Path) -> None:
     what.claim(tmp_path)
     assert len(json.loads((tmp_path / "environment.json").read_text())["wordnet"]) == 8
+
+
+def test_weights_that_are_not_finite_are_said(
+    what: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(replace(what, recipe=override(what.recipe, {"steps": 1})), tmp_path, tasks=("retrieval",))
+    restore = checkpoints.restore
+
+    def diverged(saved: Any, method: Any, optimizer: Any) -> None:
+        restore(saved, method, optimizer)
+        next(method.parameters()).data.fill_(float("nan"))
+
+    monkeypatch.setattr(checkpoints, "restore", diverged)
+    with pytest.raises(ValueError, match=r"holds 1 weights with NaN or infinity \(first: .*learning rate"):
+        load(tmp_path)

@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..reasons import reason
 from ..registry import load
 from .lease import InUse, leased
 from .signals import Stopped, ask, follow, lapse, let_through, raised
@@ -71,10 +72,7 @@ def _carry_out(order: dict[str, Any], report: TextIO) -> None:
     except InUse as error:
         _send(report, {"in_use": str(error)})
     except Exception as error:
-        known = isinstance(error, (ValueError, OSError, ImportError, RuntimeError, ArithmeticError))
-        text = str(error) or type(error).__name__
-        reason = text if known else f"{type(error).__name__}: {text}"
-        _send(report, {"error": reason, "traceback": traceback.format_exc()})
+        _send(report, {"error": reason(error), "traceback": traceback.format_exc()})
     else:
         _send(report, {"ended": True})
 

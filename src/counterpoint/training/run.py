@@ -153,7 +153,7 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
     ``open_clip`` tower was built from is, for its configuration.
 
     Raises:
-        ValueError: if the folder is no run folder or holds no checkpoint yet.
+        ValueError: if the folder is no run folder, holds no checkpoint yet, or one of weights that are not finite.
     """
     path = Path(folder)
     run = Run.read(path)
@@ -163,6 +163,12 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
     with restored():
         method = build(run, captions=(), tokenizer_file=path / "tokenizer.json")
     checkpoints.restore(saved, method, None)
+    broken = [name for name, weight in method.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{path} holds {len(broken)} weights with NaN or infinity (first: {broken[0]}): its training diverged; "
+            "train again with a smaller learning rate"
+        )
     return method.eval()
 
 

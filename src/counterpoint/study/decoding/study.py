@@ -19,6 +19,7 @@ from ...files import write_json
 from ...forms import validated
 from ...training.run import environment
 from ...types import Assistant
+from ..gate import check_folder
 from ..study import DryRun
 from ..tables import write_tables
 from . import model as models
@@ -144,6 +145,7 @@ def conduct(
         weights="" if model is not None else models.weights_mark(design.model),
     )
     place = Path(folder) if folder is not None else default_folder(design)
+    check_folder(place)
     design = design.joined(place)
     whole = units(design, place)
     left = [unit for unit in whole if not unit.finished]
