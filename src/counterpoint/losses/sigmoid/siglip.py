@@ -35,7 +35,7 @@ class SigLIPLoss(PairwiseLoss):
     Args:
         temperature: τ; a number is fixed. The default is learned from 1/10, unbounded.
         bias: the start of the learned b. The default is the paper's, balanced for batches of about 22,000;
-            ``bias=SigLIP.balanced_bias(B)`` suits batches of B.
+            ``bias=SigLIPLoss.balanced_bias(B)`` suits batches of B.
 
     Raises:
         ValueError: for embeddings that do not pair up, or ids that are not one integer per row.
