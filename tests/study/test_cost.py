@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,7 +88,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     asked: list[Sequence[str]] = []
     base = {"clip": (0.1, 1), "siglip": (0.1, 1), "slip": (0.25, 3)}
 
-    def measure(design: Design, arms: Sequence[str], clock: object) -> dict[str, ArmCost]:
+    def measure(design: Design, arms: Sequence[str], jobs: int) -> dict[str, ArmCost]:
         asked.append(list(arms))
         return {arm: priced(base[arm][0] * len(asked), base[arm][1]) for arm in arms}
 
@@ -135,6 +136,24 @@ def test_steps_follow_the_data_within_their_limits(
     assert 100 <= kept <= free
     assert kept == 100 or kept * batch * passes <= most
     assert Recipe(steps=7, epochs=epochs, most_passes=most).steps_for(rows, batch, passes) == 7
+
+
+def test_arms_are_timed_with_the_threads_that_their_runs_will_have(
+    pairs: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(costs, "_measured", lambda *given: threads.append(torch.get_num_threads()) or {})
+    design = Design(("clip",), data=str(pairs), recipe=recipe)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        costs.measure(design, ["clip"], jobs=2)
+        costs.measure(design, ["clip"], jobs=1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1, 2]
 
 
 def test_steps_that_follow_the_data_are_written_in_before_they_are_used() -> None:

@@ -146,12 +146,11 @@ def learnt_scalars_of(metrics: pl.DataFrame, optimizer: Optimizer) -> list[Learn
     found = []
     for name, at in values.items():
         if name.startswith(LEARNT) and {0, steps} <= at.keys():
-            balanced = values.get(BALANCED + name.removeprefix(LEARNT), {}).get(0)
-            found.append(
-                LearntScalar(
-                    name.removeprefix(LEARNT), at[0], at[steps], sum(rates), _pull(at, rates), balanced
-                )
-            )
+            path = name.removeprefix(LEARNT)
+            balanced = values.get(BALANCED + path, {}).get(0)
+            # A temperature is a module with one parameter: its own name says more.
+            own = path.removesuffix(".parameter")
+            found.append(LearntScalar(own, at[0], at[steps], sum(rates), _pull(at, rates), balanced))
     return found
 
 

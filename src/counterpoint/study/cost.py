@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from statistics import median
 
 import numpy as np
+import torch
 
 from ..data.base import PairedData
 from ..data.source import load as load_data
@@ -30,15 +32,36 @@ Turn = Callable[[], Sequence[float]]
 Clock = Callable[[], float]
 
 
-def measure(design: Design, arms: Sequence[str], clock: Clock = time.perf_counter) -> dict[str, ArmCost]:
+def measure(
+    design: Design, arms: Sequence[str], jobs: int = 1, clock: Clock = time.perf_counter
+) -> dict[str, ArmCost]:
     """Train some arms of a study for a few steps, and see what a step of each costs.
 
     Under a budget of time all are timed in turns, which keeps the models of all in memory.
+
+    Args:
+        design: the study.
+        arms: those to measure.
+        jobs: runs at a time, later: each has its share of the cores, and is timed with as many threads.
+        clock: seconds that have passed.
     """
     data = load_data(design.data, design.recipe.towers.image_size)
-    if design.budget != "time":
+    with _threads_of(jobs):
+        if design.budget == "time":
+            return _measured(design, arms, data, _TURNS, clock)
         return {arm: cost for one in arms for arm, cost in _measured(design, [one], data, 0, clock).items()}
-    return _measured(design, arms, data, _TURNS, clock)
+
+
+@contextmanager
+def _threads_of(jobs: int) -> Iterator[None]:
+    """Compute with the threads that one of several runs at a time has."""
+    before = torch.get_num_threads()
+    if jobs > 1:
+        torch.set_num_threads(min(before, max((os.cpu_count() or 1) // jobs, 1)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _measured(
@@ -91,9 +114,7 @@ def in_turns(arms: Mapping[str, Turn], turns: int) -> dict[str, float]:
     return {arm: median(found) if found else 0.0 for arm, found in rounds.items()}
 
 
-def plan_arms(
-    design: Design, known: Mapping[str, ArmPlan], rows: int, clock: Clock = time.perf_counter
-) -> dict[str, ArmPlan]:
+def plan_arms(design: Design, known: Mapping[str, ArmPlan], rows: int, jobs: int = 1) -> dict[str, ArmPlan]:
     """Return a plan for every arm: those that a study has already as they are, the others under the same budget.
 
     All arms get the steps of the recipe; under another budget than steps, as many as cost what those of a reference
@@ -104,14 +125,14 @@ def plan_arms(
         design: the study.
         known: plans that it has.
         rows: how many examples there are to train on.
-        clock: seconds that have passed.
+        jobs: runs at a time.
     """
     new = [arm for arm in design.arms if arm not in known]
     if not new:
         return {arm: known[arm] for arm in design.arms}
     there = next((arm for arm in design.arms if arm in known), None)
     beside = [there] if there is not None and design.budget != "steps" else []
-    costs = measure(design, [*beside, *new], clock)
+    costs = measure(design, [*beside, *new], jobs)
     if there is not None:
         reference, steps = there, known[there].steps
     else:

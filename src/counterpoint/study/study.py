@@ -132,7 +132,7 @@ def conduct(
     design = merge(ready.design, there, place)
     listener = listener or NullListener()
     at_once = jobs if jobs is not None else default_jobs()
-    plans = plan_arms(design, known, len(ready.data.splits.train))
+    plans = plan_arms(design, known, len(ready.data.splits.train), at_once)
     if on_cost is not None and not on_cost(design, plans):
         raise DryRun
     executor = Local(at_once)
