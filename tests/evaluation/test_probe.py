@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from counterpoint.data import Labels, Splits
 from counterpoint.evaluation import create
 from counterpoint.evaluation.classifiers import Classifier, knn, logistic, naive_bayes
+from counterpoint.evaluation.results import applicable
 from fixtures.tiny import Oracle, Pixels, TinyData
 
 
@@ -95,3 +96,4 @@ def test_an_empty_training_split_is_an_error() -> None:
     data.splits = Splits(np.array([], dtype=int), {}, {"all": np.arange(5)})
     with pytest.raises(ValueError, match="training split of 'tiny', which is empty"):
         create("probe")(Pixels(), data, np.arange(5))
+    assert applicable(data, ["retrieval", "probe"]) == ("retrieval",)

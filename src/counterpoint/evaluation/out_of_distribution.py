@@ -15,7 +15,7 @@ from ..diagnostics.features import BATCH, Features
 from ..types import Embedder, Metric, Scores
 from .auc import auc_components
 from .statistic import mean
-from .task import NotApplicable, Task, check_rows, chosen, panels, scores
+from .task import NotApplicable, Task, check_rows, check_training, chosen, panels, scores
 
 Familiar = dict[str, np.ndarray]
 """How familiar some pictures are, by each score."""
@@ -45,6 +45,7 @@ class OutOfDistribution(Task):
     primary = "cosine_artist"
     modalities = ("image",)
     papers = ("ebm-vs-cl-vqa",)
+    learns = True
 
     def __init__(self, limit: int = 2000) -> None:
         self.limit = limit
@@ -56,8 +57,7 @@ class OutOfDistribution(Task):
             raise NotApplicable(
                 f"{self.name} needs other pictures of the same rows, and {data.name!r} has none"
             )
-        if not len(data.splits.train):
-            raise ValueError(f"{self.name} compares with the training split of {data.name!r}, which is empty")
+        check_training(self, data)
         features = Features.of(model, data)
         train = data.splits.train[chosen(data, data.splits.train, self.limit, self.name)]
         known = F.normalize(features.images(train), dim=-1)

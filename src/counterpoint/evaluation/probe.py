@@ -14,6 +14,7 @@ from .task import (
     always_commonest,
     check_labels,
     check_rows,
+    check_training,
     chosen,
     main_labels,
     scores,
@@ -47,6 +48,7 @@ class Probe(Task):
 
     name = "probe"
     modalities = ("image",)
+    learns = True
 
     def __init__(self, labels: tuple[str, ...] = (), limit: int = 1000) -> None:
         self.labels: tuple[str, ...] = labels
@@ -58,8 +60,7 @@ class Probe(Task):
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
         labels = check_labels(data, self.labels, self.name)
-        if not len(data.splits.train):
-            raise ValueError(f"probe learns from the training split of {data.name!r}, which is empty")
+        check_training(self, data)
         features = Features.of(model, data)
         train_rows = data.splits.train[chosen(data, data.splits.train, self.limit, "probe")]
         outcomes: dict[str, np.ndarray] = {}

@@ -19,7 +19,7 @@ from ..networks.start import initialise, seeded
 from ..types import Embedder, Metric, Scores
 from .compositional.asking import item_scores, items_of
 from .statistic import calibration_error, confidence_and_hit, mean
-from .task import Task, chosen
+from .task import Task, check_training, chosen
 
 BATCH, STEPS, WIDTH, LR, DECAY = 256, 400, 128, 3e-3, 1e-2
 """Of the head: its training, by AdamW on cross-entropy, and its hidden layer."""
@@ -78,6 +78,7 @@ class QuestionAnswering(Task):
     modalities = ("image",)
     form = Questions
     papers = ("medical-vl-benchmark", "ebm-vs-cl-vqa")
+    learns = True
 
     def __init__(self, limit: int = 2000, seed: int = 0) -> None:
         self.limit, self.seed = limit, seed
@@ -85,8 +86,7 @@ class QuestionAnswering(Task):
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         features = Features.of(model, data)
         train_rows = data.splits.train
-        if not len(train_rows):
-            raise ValueError(f"{self.name} learns from the training split of {data.name!r}, which is empty")
+        check_training(self, data)
         train_rows = train_rows[chosen(data, train_rows, self.limit, self.name)]
         train = items_of(features, Questions, train_rows, self.name)
         test = items_of(features, Questions, rows, self.name)

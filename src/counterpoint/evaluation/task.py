@@ -35,6 +35,7 @@ class Task(ABC):
         label: the one label whose classes it answers with; empty where it answers with none or with several.
         form: the form of the items that it asks about; None: it asks about plain pairs.
         least: the examples that a test set has at least.
+        learns: whether it needs examples of the training split.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Task(ABC):
     label: str = ""
     form: type[Items] | None = None
     least: int = 1
+    learns: bool = False
 
     @abstractmethod
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
@@ -141,8 +143,15 @@ def items_of(
     return items
 
 
+def check_training(task: Task, data: PairedData) -> None:
+    """Raise `NotApplicable` for a task that learns where there is nothing to learn from."""
+    if task.learns and not len(data.splits.train):
+        raise NotApplicable(f"{task.name} learns from the training split of {data.name!r}, which is empty")
+
+
 def check_data(task: Task, data: PairedData) -> None:
-    """Raise `NotApplicable` for a task of labels or items where the data or one of its test sets has none of them."""
+    """Raise `NotApplicable` for a task of labels, items or training examples where the data has none of them."""
+    check_training(task, data)
     if task.labels is not None:
         check_labels(data, task.labels, task.name)
         tests = np.concatenate([*data.splits.test.values(), np.array([], dtype=np.int64)])

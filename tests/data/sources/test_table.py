@@ -278,3 +278,23 @@ def test_one_tolerance_for_whatever_is_lost(folder: Path) -> None:
     written(folder, "file_name,text\n" + rows.replace("6.png,", "6.png,mended").replace("5.png", "4.png"))
     mended = Pairs(path, 8)
     assert mended.findings()["left out"] == "none"
+
+
+def test_a_table_of_datasets_with_its_classes_by_name(folder: Path) -> None:
+    import datasets
+
+    form = {
+        "image": datasets.Image(),
+        "text": datasets.Value("string"),
+        "kind": datasets.ClassLabel(names=["a", "b"]),
+    }
+    columns = {
+        "image": [Image.open(io.BytesIO(picture(k))) for k in range(40)],
+        "text": [f"caption {k}" for k in range(40)],
+        "kind": [k % 2 for k in range(40)],
+    }
+    made = datasets.Dataset.from_dict(columns, features=datasets.Features(form))
+    made.to_parquet(str(folder / "t.parquet"))
+    data = Pairs(folder / "t.parquet", 8)
+    assert data.labels["kind"].names == ("a", "b")
+    assert (data.images(np.array([5])) == table(folder).images(np.array([5]))).all()

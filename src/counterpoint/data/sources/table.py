@@ -292,17 +292,30 @@ def _parquet(path: Path) -> Iterator[pl.DataFrame]:
     others = [
         name for name in schema if name not in {picture, caption, "split", "id"} and _is_scalar(schema, name)
     ]
+    classes = _classes(path)
     columns = [
         *_picture_columns(path, schema, picture),
         _caption_column(path, schema, caption),
         *(_text(schema, name).alias(name) for name in ("id", "split") if name in schema),
-        *(_text(schema, name).alias(LABEL + name) for name in others),
+        *(_text(schema, name).replace(classes.get(name, {})).alias(LABEL + name) for name in others),
     ]
     scan = pl.scan_parquet(path, glob=False)
     total: int = scan.select(pl.len()).collect().item()
     step = _BLOCK if _is_scalar(schema, picture) else _BYTES_BLOCK
     for start in shown(range(0, total, step), f"reading {path.suffix}", -(-total // step)):
         yield scan.slice(start, step).select(columns).collect()
+
+
+def _classes(path: Path) -> dict[str, dict[str, str]]:
+    """Return the names of classes that `datasets` keeps beside a table: a column to its numbers, each with its name."""
+    from pyarrow import parquet
+
+    kept = (parquet.read_schema(path).metadata or {}).get(b"huggingface", b"{}")
+    features: dict[str, dict[str, Any]] = json.loads(kept).get("info", {}).get("features", {})
+    named = {column: kind["names"] for column, kind in features.items() if kind.get("_type") == "ClassLabel"}
+    return {
+        column: dict(zip(map(str, range(len(names))), names, strict=True)) for column, names in named.items()
+    }
 
 
 def _is_scalar(schema: Mapping[str, Any], name: str) -> bool:
