@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from ..execution import signals
+from ..execution.ranks import first_to_fail
 from ..reasons import reason
 from ..registry import unknown
-from .ranks import first_to_fail
 
 COMMANDS = {
     "compare": "Train several methods under one recipe and say which differences are real.",

@@ -14,7 +14,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..execution.ranks import first_to_fail
 from ..pairwise.ranks import Ranks
+from ..reasons import reason
 
 BUCKET = 2**23
 """How many numbers are exchanged at a time: enough to hide a message's delay, few beside a model's gradients."""
@@ -36,6 +38,9 @@ def joined() -> Iterator[Ranks]:
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield Ranks.present()
+    except BaseException as error:
+        first_to_fail(reason(error) if isinstance(error, Exception) else str(error))
+        raise
     finally:
         dist.destroy_process_group()
 
