@@ -1,54 +1,101 @@
-"""Files that are either whole or not there."""
+"""One way to write files, which are whole or not there, and one way to read them, with errors that name the file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
+import shutil
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-_ABANDONED = 3600.0  # seconds after which an unfinished file can belong to no live writer
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""Version of the folders of runs and studies. Folders of this and of earlier versions can be read."""
+MANIFEST = "manifest.json"
+"""File of a folder that `writing_folder` wrote: the size and the digest of every other file in it."""
+
+_ABANDONED = 3600.0
+"""Seconds after which an unfinished file of an unknown writer, or of one on another machine, counts as left behind."""
+_HOST = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:40] or "-"
+_PART = re.compile(r"\..+\.(?P<host>[A-Za-z0-9-]+)\.(?P<process>\d+)\.\d+\.part")
+_writing: set[Path] = set()
+"""Unfinished files that this process has in hand."""
+
+
+class Damaged(ValueError):
+    """A file that is missing, or cannot be what it should be.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: Path, reason: str, remedy: str) -> None:
+        super().__init__(f"{path} is damaged ({reason}): {remedy}")
+        self.path, self.reason, self.remedy = path, reason, remedy
+
+    def __reduce__(self) -> tuple[type[Damaged], tuple[Path, str, str]]:
+        return type(self), (self.path, self.reason, self.remedy)
+
+
+class NewerFormat(ValueError):
+    """A file of a later version; the message says so."""
+
+
+# Writing
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well, and goes when it does not.
 
-    The last step is one rename, so a reader finds a whole file or none, and two processes that write the same file
-    at once do no harm.
+    The content is on the disk before the name is, and the name before this returns. The last step is one rename, so a
+    reader finds a whole file or none, and two processes that write the same file at once do no harm.
 
     Raises:
         OSError: the folder cannot be made or written, or the disk is full; what was there before is intact.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(".*.part"):
-        with suppress(OSError):  # another process may have removed it first
-            if left.is_file() and time.time() - left.stat().st_mtime > _ABANDONED:
-                left.unlink()
-    part = path.parent / f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.part"
-    try:
+    with _part_of(path) as part:
         yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        _sync(part)
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        _sync(path.parent)
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest of a folder's checkpoints, each a folder ``step-N`` that is complete if it is there."""
-    found = [p for p in folder.glob("step-*") if p.is_dir()] if folder.is_dir() else []
-    return max(found, key=lambda p: int(p.name.removeprefix("step-")), default=None)
+@contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of ``path`` with a manifest when the block ends well; else it goes.
 
-
-def digest_of_file(path: Path) -> str:
-    """Return a digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    Raises:
+        OSError: as for `writing`.
+    """
+    with _part_of(path) as part:
+        part.mkdir()
+        yield part
+        files = sorted(part.iterdir())
+        manifest = _Manifest(
+            files={p.name: _Entry(bytes=p.stat().st_size, digest=digest_of_file(p)) for p in files}
+        )
+        (part / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        for file in (*files, part / MANIFEST, part):
+            _sync(file)
+        if path.exists():
+            shutil.rmtree(path)
+        part.replace(path)
+        _sync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -60,3 +107,223 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file as a whole."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a YAML file as a whole; its first and last line are marks, so that a part of it is known as such."""
+    write_text(path, yaml.safe_dump(dict(value), sort_keys=False, explicit_start=True, explicit_end=True))
+
+
+def sweep(folder: Path) -> None:
+    """Remove the unfinished files and folders that dead processes left in a folder."""
+    for left in folder.glob(".*.part"):
+        if not _abandoned(left):
+            continue
+        with suppress(OSError):  # another process may have removed it first
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+
+
+@contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """The unfinished form of a file or a folder, which is gone afterwards unless it was renamed."""
+    _make(path.parent)
+    sweep(path.parent)
+    part = path.parent / f".{path.name}.{_HOST}.{os.getpid()}.{time.monotonic_ns()}.part"
+    _writing.add(part)
+    try:
+        yield part
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        part.unlink(missing_ok=True)
+        _writing.discard(part)
+
+
+def _abandoned(part: Path) -> bool:
+    """Return True where no process can still be writing."""
+    named = _PART.fullmatch(part.name)
+    if named is None or named["host"] != _HOST:
+        with suppress(FileNotFoundError):
+            return time.time() - part.stat().st_mtime > _ABANDONED
+        return False
+    process = int(named["process"])
+    return part not in _writing if process == os.getpid() else not _alive(process)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, each known to the one above before anything is in it."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        if not path.is_dir():  # some network file systems cannot do this for a folder
+            raise
+    finally:
+        os.close(handle)
+
+
+# Reading
+
+
+def read_json(path: Path, form: type[T], remedy: str) -> T:
+    """Read a JSON file in a form: a pydantic model or a dataclass.
+
+    Args:
+        path: of the file.
+        form: what its content must be.
+        remedy: what the user can do about a damaged one.
+
+    Raises:
+        Damaged: if it is missing, is no JSON, or its content has another form.
+        NewerFormat: if a later version wrote it.
+    """
+    try:
+        plain = json.loads(_text(path, remedy))
+    except json.JSONDecodeError as error:
+        raise Damaged(path, f"it is no JSON: {error}", remedy) from None
+    return formed(path, plain, form, remedy)
+
+
+def read_yaml(path: Path, form: type[T], remedy: str) -> T:
+    """Read a YAML file in a form; see `read_json`. One that ``write_yaml`` wrote must have its last line.
+
+    Raises:
+        Damaged: as for `read_json`.
+        NewerFormat: as for `read_json`.
+    """
+    text = _text(path, remedy)
+    if text.startswith("---") and not text.rstrip().endswith("\n..."):
+        raise Damaged(path, "its end is missing", remedy)
+    try:
+        plain = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Damaged(path, f"it is no YAML: {' '.join(str(error).split())}", remedy) from None
+    return formed(path, plain, form, remedy)
+
+
+def formed(path: Path, plain: Any, form: type[T], remedy: str) -> T:
+    """Return a file's content in its form.
+
+    Raises:
+        Damaged: as for `read_json`.
+        NewerFormat: as for `read_json`.
+    """
+    if isinstance(plain, dict) and isinstance(written := plain.get("format"), int) and written > FORMAT:
+        raise NewerFormat(
+            f"{path} was written by a newer counterpoint (format {written}); upgrade to read it"
+        )
+    try:
+        return TypeAdapter(form).validate_python(plain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise Damaged(path, f"{place}: {first['msg']}" if place else first["msg"], remedy) from None
+
+
+def read_table(path: Path, columns: Mapping[str, Any], remedy: str) -> pl.DataFrame:
+    """Read a Parquet file that must have some columns of given types.
+
+    Raises:
+        Damaged: if it is missing, is no Parquet file, or lacks a column.
+    """
+    import polars as pl
+
+    try:
+        with path.open("rb") as file:  # a path's brackets would be taken for a pattern
+            frame = pl.read_parquet(file)
+    except FileNotFoundError:
+        raise Damaged(path, "it is missing", remedy) from None
+    except pl.exceptions.PolarsError as error:
+        raise Damaged(path, f"it is no Parquet file: {str(error).splitlines()[0]}", remedy) from None
+    for name, kind in columns.items():
+        if frame.schema.get(name) != kind:
+            found = f"of type {frame.schema[name]}" if name in frame.schema else "missing"
+            raise Damaged(path, f"its column {name} is {found}", remedy)
+    return frame
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest of a folder's checkpoints, each a folder ``step-N``; None where there is none."""
+    return next(iter(checkpoints_in(folder)), None)
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return a folder's checkpoints, the newest first; folders of any other name are none."""
+    found = [p for p in folder.glob("step-*") if re.fullmatch(r"step-\d+", p.name) and p.is_dir()]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")), reverse=True)
+
+
+def check_manifest(folder: Path, remedy: str, names: Collection[str] = ()) -> None:
+    """Check files of a folder against its manifest; where an older version wrote none, that they are there.
+
+    Args:
+        folder: what `writing_folder` wrote.
+        remedy: what the user can do about a damaged file.
+        names: of the files that must be there; those that the manifest lists unless given.
+
+    Raises:
+        Damaged: for a file that is missing or has another content.
+    """
+    listed = {}
+    if (folder / MANIFEST).exists():
+        listed = read_json(folder / MANIFEST, _Manifest, remedy).files
+    for name in names or listed:
+        file = folder / name
+        if not file.is_file():
+            raise Damaged(file, "it is missing", remedy)
+        entry = listed.get(name)
+        if entry is None:
+            continue
+        if file.stat().st_size != entry.bytes:
+            raise Damaged(file, f"it has {file.stat().st_size:,} of {entry.bytes:,} bytes", remedy)
+        if digest_of_file(file) != entry.digest:
+            raise Damaged(file, "its content is not what was written", remedy)
+
+
+def digest_of_file(path: Path) -> str:
+    """Return a digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    bytes: int
+    digest: str
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    format: int = FORMAT
+    files: dict[str, _Entry]
+
+
+def _text(path: Path, remedy: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Damaged(path, "it is missing", remedy) from None
+    except UnicodeDecodeError:
+        raise Damaged(path, "it is no text", remedy) from None

@@ -5,54 +5,84 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
-from safetensors.torch import load_file
+import torch
 
+from counterpoint.evaluation import create
 from counterpoint.files import latest_checkpoint
-from counterpoint.recipes import override
-from counterpoint.study import runner
+from counterpoint.recipes import Recipe, override
 from counterpoint.study.runner import run
 from counterpoint.training import checkpoint as checkpoints
 from counterpoint.training.checkpoint import CheckpointError
 from counterpoint.training.loop import Progress
 from counterpoint.training.run import Run, RunState, load
+from fixtures.run_folders import contents
 
 _KILL = """
 import os, signal, sys
 from pathlib import Path
-from counterpoint.study.runner import run
+import torch
+from counterpoint.recipes import Recipe
+from counterpoint.study import runner
+from counterpoint.training import checkpoint
 from counterpoint.training.run import Run
-def at(progress):
-    if progress.step == 7:
-        os.kill(os.getpid(), signal.SIGKILL)
-run(Run.read(Path(sys.argv[1])), Path(sys.argv[1]), on_step=at, tasks=("retrieval",))
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def before(module, name, when):
+    real = getattr(module, name)
+    def dying(*given, **named):
+        if when(*given):
+            die()
+        return real(*given, **named)
+    setattr(module, name, dying)
+
+def step(number):
+    return lambda now: now.step == number and die()
+
+WINDOWS = {
+    "before the first checkpoint": lambda: step(2),
+    "in the middle of an epoch": lambda: step(7),
+    "between metrics and checkpoint": lambda: before(checkpoint, "save", lambda folder, step, *_: step == 6),
+    "in a checkpoint": lambda: before(checkpoint, "save_file", lambda _, path: "0000006" in str(path)),
+    "after the last step": lambda: before(runner, "score", lambda *_: True),
+    "in evaluation": lambda: before(runner, "write_json", lambda path, _: path.name == "diagnostics.json"),
+}
+torch.set_num_threads(1)
+for name, arrange in WINDOWS.items():
+    folder = Path(sys.argv[1]) / name
+    child = os.fork()
+    if not child:
+        runner.run(Run.read(folder), folder, tasks=("retrieval",), on_step=arrange())
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (name, status)
+    print(name)
 """
 
 
-def same(a: Path, b: Path) -> None:
-    """Weights and numbers over time are equal to the last bit."""
-    left, right = (load_file(latest_checkpoint(p / "checkpoint") / "model.safetensors") for p in (a, b))  # type: ignore[operator]
-    assert left.keys() == right.keys()
-    for name in left:
-        assert (left[name] == right[name]).all(), name
-    timeless = pl.col("name") != "seconds"
-    first, second = (pl.read_parquet(p / "metrics.parquet").filter(timeless) for p in (a, b))
-    assert first.equals(second)
+@pytest.fixture(scope="module")
+def trained(pairs: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert run(Run("clip", str(pairs), recipe, 0), folder, tasks=("retrieval",)).status == "finished"
+    return folder
 
 
 @pytest.fixture
-def whole(what: Run, tmp_path: Path) -> Path:
-    folder = tmp_path / "whole"
-    assert run(what, folder, tasks=("retrieval",)).status == "finished"
-    return folder
+def whole(trained: Path, tmp_path: Path) -> Path:
+    """A finished run that a test may spoil."""
+    return Path(shutil.copytree(trained, tmp_path / "whole"))
 
 
 def test_a_run_that_is_refused_leaves_no_folder(
@@ -62,7 +92,7 @@ def test_a_run_that_is_refused_leaves_no_folder(
         raise ValueError("its window is too short")
 
     with monkeypatch.context() as first:
-        first.setattr(runner, "check_model", refuse)
+        first.setattr(type(create("retrieval")), "check_model", refuse)
         with pytest.raises(ValueError, match="window"):
             run(what, tmp_path / "run", tasks=("retrieval",))
     assert not (tmp_path / "run").exists(), "so that it can hold another run"
@@ -70,22 +100,52 @@ def test_a_run_that_is_refused_leaves_no_folder(
     assert run(other, tmp_path / "run", tasks=("retrieval",)).status == "finished"
 
 
-@pytest.mark.parametrize(("arm", "precision"), [("clip", "32"), ("byolip", "16-mixed")])
-def test_a_killed_run_goes_on_bit_exactly_in_the_middle_of_an_epoch(
+@pytest.mark.parametrize(
+    ("arm", "precision"), [("clip", "32"), pytest.param("byolip", "16-mixed", marks=pytest.mark.slow)]
+)
+def test_a_run_that_was_killed_at_any_time_ends_as_if_it_had_not_been(
     arm: str, precision: str, what: Run, tmp_path: Path
 ) -> None:
     what = Run(arm, what.data, override(what.recipe, {"precision": precision}), what.seed)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run(what, whole, tasks=("retrieval",))
-    what.claim(killed)
-    done = subprocess.run([sys.executable, "-c", _KILL, str(killed)], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    saved = checkpoints.load(killed / "checkpoint")
-    assert saved is not None
-    assert saved.step == 6  # step 7 was done, but not yet saved
-    state = run(what, killed, tasks=("retrieval",))
-    assert state.status == "finished"
-    same(whole, killed)
+    run(what, tmp_path / "whole", tasks=("retrieval",))
+    names = re.findall(r'^    "(.*)": lambda', _KILL, re.MULTILINE)
+    for name in names:
+        what.claim(tmp_path / name)
+    done = subprocess.run([sys.executable, "-c", _KILL, str(tmp_path)], capture_output=True, text=True)
+    assert done.stdout.split("\n") == [*names, ""], done.stderr
+    assert latest_checkpoint(tmp_path / names[0] / "checkpoint") is None
+    assert checkpoints.load(tmp_path / names[1] / "checkpoint").step == 6  # type: ignore[union-attr]
+    assert list((tmp_path / "in a checkpoint").rglob("*.part"))
+    expected = contents(tmp_path / "whole")
+    assert expected["run.json"]["steps"] == 9
+    for name in names:
+        assert run(what, tmp_path / name, tasks=("retrieval",)).status == "finished"
+        found = contents(tmp_path / name)
+        assert found.keys() == expected.keys(), name
+        for file, content in expected.items():
+            assert found[file] == content, f"{name}: {file}"
+        assert RunState.read(tmp_path / name).seconds > 0, name  # type: ignore[union-attr]
+
+
+def test_tensorboard_shows_each_step_once(what: Run, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 5:
+            raise _Stop
+
+    with pytest.raises(_Stop):
+        run(what, tmp_path, tasks=("retrieval",), on_step=stop)
+    (first,) = (tmp_path / "tensorboard").iterdir()
+    first.rename(first.with_name("events.out.tfevents.0000000001.host"))  # its name tells seconds alone
+    run(what, tmp_path, tasks=("retrieval",))
+    board = accumulator.EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0})
+    board.Reload()
+    assert [event.step for event in board.Scalars("loss")] == list(range(1, 10))
+
+
+class _Stop(Exception):
+    """Ends a run at once."""
 
 
 def test_ctrl_c_finishes_the_step_and_saves_it(what: Run, whole: Path, tmp_path: Path) -> None:
@@ -101,7 +161,11 @@ def test_ctrl_c_finishes_the_step_and_saves_it(what: Run, whole: Path, tmp_path:
     assert saved is not None
     assert saved.step in (4, 5)
     run(what, stopped, tasks=("retrieval",))
-    same(whole, stopped)
+    # Of the two checkpoints that are kept, the older one is where it was stopped or the last regular one.
+    found, expected = contents(stopped), contents(whole)
+    assert {k: v for k, v in found.items() if "step-" not in k or "step-0000009" in k} == {
+        k: v for k, v in expected.items() if "step-" not in k or "step-0000009" in k
+    }
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(
@@ -122,7 +186,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(
     monkeypatch.undo()
     assert [p.name for p in (folder / "checkpoint").iterdir()] == ["step-0000003"]
     run(what, folder, tasks=("retrieval",))
-    same(whole, folder)
+    assert contents(folder) == contents(whole)
 
 
 def test_a_finished_run_is_not_repeated(what: Run, whole: Path) -> None:
@@ -139,12 +203,84 @@ def test_the_model_of_a_run_folder_embeds(whole: Path) -> None:
     assert z.norm(dim=1).tolist() == pytest.approx([1.0, 1.0])
 
 
-def test_unreadable_checkpoint_says_which(whole: Path) -> None:
-    path = latest_checkpoint(whole / "checkpoint")
-    assert path is not None
-    (path / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(CheckpointError, match=r"step-0000009 cannot be read.*Delete that folder"):
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+_DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "cut": ("model.safetensors", lambda path: os.truncate(path, 100), "it has 100 of"),
+    "a flipped bit": ("model.safetensors", _flip, "its content is not what was written"),
+    "no optimiser": ("optimizer.safetensors", Path.unlink, "it is missing"),
+    "a flipped bit of the optimiser": ("optimizer.safetensors", _flip, "its content is not what was written"),
+    "no step": ("trainer.json", lambda path: path.write_text(""), "it has 0 of"),
+    "no manifest": ("manifest.json", lambda path: path.write_text("[]"), "valid dictionary"),
+}
+
+
+@pytest.mark.parametrize("damage", _DAMAGE)
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
+    damage: str, what: Run, whole: Path, tmp_path: Path
+) -> None:
+    file, spoil, reason = _DAMAGE[damage]
+    folder = tmp_path / "damaged"
+    shutil.copytree(whole, folder)
+    RunState(status="running").write(folder)
+    path = folder / "checkpoint" / "step-0000009" / file
+    spoil(path)
+    with pytest.warns(
+        UserWarning, match=rf"step-0000009/{file} is damaged \(.*{reason}.*step-0000006, is used"
+    ):
+        run(what, folder, tasks=("retrieval",))
+    assert contents(folder) == contents(whole)
+
+
+def test_where_all_checkpoints_are_damaged_the_run_begins_anew_when_told(what: Run, whole: Path) -> None:
+    for path in (whole / "checkpoint").iterdir():
+        _flip(path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"step-0000009/model.*step-0000006/model.*Delete that folder"):
         load(whole)
+    expected = contents(whole)
+    shutil.rmtree(whole / "checkpoint")
+    RunState(status="running").write(whole)
+    run(what, whole, tasks=("retrieval",))
+    assert contents(whole).keys() == expected.keys()
+
+
+def test_the_state_of_the_optimiser_is_not_needed_to_embed(whole: Path) -> None:
+    for path in (whole / "checkpoint").iterdir():
+        (path / "optimizer.safetensors").unlink()
+    load(whole)
+
+
+def test_checkpoints_of_older_versions_have_no_manifest(what: Run, whole: Path) -> None:
+    newest, older = sorted((whole / "checkpoint").iterdir(), reverse=True)
+    (newest / "manifest.json").unlink()
+    shutil.rmtree(older)
+    load(whole)
+    (newest / "optimizer.safetensors").unlink()
+    RunState(status="running").write(whole)
+    with pytest.raises(CheckpointError, match="no state of the optimiser"):
+        run(what, whole, tasks=("retrieval",))
+
+
+def test_folders_beside_the_checkpoints_are_none(whole: Path) -> None:
+    newest = latest_checkpoint(whole / "checkpoint")
+    assert newest is not None
+    shutil.copytree(newest, newest.with_name("step-0000060.bak"))
+    (newest.parent / "step-x").mkdir()
+    load(whole)
+    assert latest_checkpoint(whole / "checkpoint") == newest
+
+
+def test_an_optimiser_of_other_parameters(what: Run, whole: Path) -> None:
+    saved = checkpoints.load(whole / "checkpoint")
+    assert saved is not None
+    method = load(whole)
+    other = replace(saved, optimizer={"nosuch/step": torch.zeros(())})
+    with pytest.raises(CheckpointError, match=r"'nosuch'.*another recipe or version"):
+        checkpoints.restore(other, method, torch.optim.AdamW(method.parameters()))
 
 
 def test_going_on_under_another_version_is_told(what: Run, tmp_path: Path) -> None:

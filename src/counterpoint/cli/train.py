@@ -90,7 +90,9 @@ def main(arguments: Sequence[str]) -> int:
         raise RuntimeError(state.reason)
     if console.quiet:
         return 0
-    scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+    from ..study.numbers import read_scores
+
+    scores = read_scores(folder)
     if given.json:
         json.dump({"folder": str(folder), "state": asdict(state), "scores": scores}, sys.stdout, indent=2)
         print()

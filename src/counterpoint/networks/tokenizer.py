@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from ..files import write_text
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
 
@@ -87,7 +89,7 @@ class BytePairTokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write one JSON file, which the ``tokenizers`` library reads too."""
-        Path(path).write_text(self._backend.to_str(pretty=True), encoding="utf-8")
+        write_text(Path(path), self._backend.to_str(pretty=True))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from pydantic import BaseModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..files import latest_checkpoint
+from ..files import check_manifest, latest_checkpoint, read_json
 from .base import ImageTower
 from .weights import Source
 
@@ -42,17 +42,24 @@ def load_trained(tower: ImageTower, source: Source) -> None:
     _fit(tower, inside or tensors, source)
 
 
+class _State(BaseModel):
+    """``run.json``, as far as it is read here."""
+
+    status: str
+
+
 def _of_run(source: Source, folder: Path) -> Path:
     """The weights of a finished run's last checkpoint."""
     state, checkpoint = folder / "run.json", latest_checkpoint(folder / "checkpoint")
     if not state.is_file():
         raise ValueError(f"tower {source}: {folder} is not a run's folder: it has no run.json")
-    status = json.loads(state.read_text(encoding="utf-8"))["status"]
+    status = read_json(state, _State, "name the folder of another run").status
     if status != "finished" or checkpoint is None:
         raise ValueError(
             f"tower {source}: the run has not finished (its status is {status!r}); finish it, or name one "
             f"file of weights in {folder / 'checkpoint'}"
         )
+    check_manifest(checkpoint, "name the folder of another run", ("model.safetensors",))
     return checkpoint / "model.safetensors"
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from ..recipes.schema import Optimizer
-from ..training.metrics import BALANCED, LEARNT
+from ..training.metrics import BALANCED, LEARNT, read_metrics
 from ..training.optim import learning_rate
 
 _LEVEL = 0.95
@@ -83,7 +83,7 @@ class Convergence:
             optimizer: of their recipe.
             margin: gains up to this are none.
         """
-        metrics = [pl.read_parquet(folder / "metrics.parquet", glob=False) for folder in folders]
+        metrics = [read_metrics(folder) for folder in folders]
         gain, improving = late_gain([validation_curve(frame) for frame in metrics], margin)
         return cls(gain, improving, [learnt_scalars_of(frame, optimizer) for frame in metrics])
 

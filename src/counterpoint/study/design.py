@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypedDict, TypeVar, runtime_checkable
 
-import yaml
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as form
 
-from ..files import write_text
+from ..files import FORMAT, Damaged, read_yaml, write_yaml
 from ..forms import FORM, Margin, Name, Names, Natural, Positional, Seeds, Typed, validated
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
@@ -23,8 +22,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AnyDesign = TypeVar("AnyDesign", bound="Claimant")
 Budget = Literal["steps", "images", "time"]
-FORMAT = 1
-"""Version of the study folder. Folders of this and of earlier versions can be read."""
+FILE = "study.yaml"
+REMEDY = "restore it from a copy, or give another folder with --out; the runs beside it are whole"
+"""Advice for a damaged ``study.yaml``."""
 
 
 _JOINED = {"arms", "seeds"}
@@ -73,6 +73,8 @@ class ArmPlan:
         cost: of a step; studies of earlier versions did not keep it.
         searched: the search is over, or none was asked for.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     steps: int
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -152,15 +154,21 @@ class Design:
         Args:
             folder: the study's.
             margin: another one than the study's own.
+
+        Raises:
+            Damaged: if ``study.yaml`` cannot be read, or is only a part of one.
+            OtherStudy: if it is a study of another kind.
         """
-        plain = read_plain(folder, "training")
+        plain = read_plain(folder, "training", ("arms", "data", "seeds", "budget", "tune", "tasks", "recipe"))
         if plain is None:
             return None
-        path = folder / "study.yaml"
-        plain["recipe"] = parse(plain["recipe"], str(path))
+        try:
+            plain["recipe"] = parse(plain["recipe"])
+        except ValueError as error:
+            raise Damaged(folder / FILE, f"recipe: {error}", REMEDY) from None
         if margin is not None:
             plain["margin"] = margin
-        return validated(cls, plain, lambda name: f"{path}: {name}")
+        return filled(cls, plain, folder)
 
     def claim(self, folder: Path) -> Design:
         """Make a folder this study's; see `claim`."""
@@ -206,34 +214,60 @@ class Claimant(Protocol):
     def plain(self) -> dict[str, Any]: ...
 
 
+class _StudyFile(BaseModel):
+    """``study.yaml`` of any kind."""
+
+    model_config = ConfigDict(extra="allow")
+    format: int = FORMAT
+    kind: str = "training"
+
+
 def kind_of(folder: Path) -> str | None:
-    """Which kind of study a folder holds, ``"training"`` or ``"decoding"``; None where there is none."""
-    path = folder / "study.yaml"
-    if not path.exists():
-        return None
-    kind: str = yaml.safe_load(path.read_text(encoding="utf-8")).get("kind", "training")
-    return kind
+    """Return the kind of study that a folder holds, ``"training"`` or ``"decoding"``; None where there is none.
+
+    Raises:
+        Damaged: if ``study.yaml`` cannot be read.
+    """
+    path = folder / FILE
+    return read_yaml(path, _StudyFile, REMEDY).kind if path.exists() else None
 
 
-def read_plain(folder: Path, kind: str) -> dict[str, Any] | None:
-    """What a folder's ``study.yaml`` says, without its format and kind; None where there is none.
+def read_plain(folder: Path, kind: str, required: Sequence[str]) -> dict[str, Any] | None:
+    """Read what a folder's ``study.yaml`` says, without its format and kind; None where there is none.
+
+    Args:
+        folder: of the study.
+        kind: of the study.
+        required: keys that every version wrote.
 
     Raises:
         OtherStudy: if it is a study of another kind.
-        ValueError: if a newer version wrote it.
+        Damaged: if it cannot be read, or lacks a key.
     """
-    there = kind_of(folder)
-    if there is None:
+    path = folder / FILE
+    if not path.exists():
         return None
-    if there != kind:
+    found = read_yaml(path, _StudyFile, REMEDY)
+    if found.kind != kind:
         raise OtherStudy(
-            f"{folder} holds a study of another kind ({there}): give another folder with --out, or delete this one"
+            f"{folder} holds a study of another kind ({found.kind}): give another folder with --out, or delete this one"
         )
-    plain: dict[str, Any] = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
-    if plain.pop("format", FORMAT) > FORMAT:
-        raise ValueError(f"{folder} was written by a newer counterpoint; upgrade to read it")
-    plain.pop("kind", None)
+    plain: dict[str, Any] = found.model_dump(exclude={"format", "kind"})
+    if missing := [key for key in required if key not in plain]:
+        raise Damaged(path, f"it lacks {', '.join(missing)}", REMEDY)
     return plain
+
+
+def filled(form: type[T], plain: Mapping[str, Any], folder: Path) -> T:
+    """Return a design filled with what a folder's ``study.yaml`` says.
+
+    Raises:
+        Damaged: for what it cannot say.
+    """
+    try:
+        return validated(form, plain)
+    except ValueError as error:
+        raise Damaged(folder / FILE, str(error), REMEDY) from None
 
 
 def merge(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign:
@@ -269,7 +303,8 @@ def claim(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign
     """
     merged = merge(design, there, folder)
     try:
-        write_text(folder / "study.yaml", yaml.safe_dump(merged.plain(), sort_keys=False))
+        if there is None or there.plain() != merged.plain():
+            write_yaml(folder / FILE, merged.plain())
     except OSError as error:
         raise OSError(
             f"cannot write to {folder}: {error.strerror}; choose another folder with --out"

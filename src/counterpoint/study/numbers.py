@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import numpy as np
 import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ..evaluation import STATISTICS
 from ..evaluation.statistic import RANGES
+from ..files import Damaged, read_json, read_table
 from ..statistics import Outcomes, compare_arms, interval_of_mean, sentence
+from ..training.run import remedy
 
 Key = tuple[str, str, str, str]
 """Task, test set, subset, metric."""
@@ -57,9 +59,57 @@ class Definition:
         )
 
 
+class _Row(BaseModel):
+    """A row of ``scores.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+    task: str
+    test: str
+    subset: str
+    metric: str
+    value: float | None
+    n: int
+    chance: float | None
+    higher_is_better: bool
+    outcome: str
+    statistic: str
+    constant: float | None = None
+    role: str = ""
+
+
+class _Rows(RootModel[Annotated[list[_Row], Field(min_length=1)]]):
+    """``scores.json``."""
+
+
+def read_scores(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of a run's ``scores.json``.
+
+    Raises:
+        Damaged: if they are missing or cannot be read.
+    """
+    return [row.model_dump() for row in read_json(folder / "scores.json", _Rows, remedy(folder)).root]
+
+
+_EXAMPLES = {
+    "task": pl.String,
+    "test": pl.String,
+    "example": pl.Int64,
+    "subset": pl.String,
+    "outcome": pl.String,
+    "value": pl.Float64,
+}
+
+
 @final
 class Scored:
-    """What one run was scored with, read from the folders that hold its ``scores.json`` and ``examples.parquet``."""
+    """What one run was scored with, read from the folders that hold its ``scores.json`` and ``examples.parquet``.
+
+    Args:
+        folders: of the run, or of its units.
+
+    Raises:
+        Damaged: when a file turns out to be missing, unreadable or without what another one speaks of.
+    """
 
     def __init__(self, *folders: Path) -> None:
         self.folders = folders
@@ -68,28 +118,30 @@ class Scored:
     def definitions(self) -> dict[Key, tuple[Definition, int]]:
         """How every metric is made, and of how many examples."""
         return {
-            (r["task"], r["test"], r["subset"], r["metric"]): (
-                Definition(
-                    r["outcome"],
-                    r["statistic"],
-                    r["higher_is_better"],
-                    r["chance"],
-                    r.get("constant"),
-                    r.get("role", ""),
-                ),
-                r["n"],
+            (r.task, r.test, r.subset, r.metric): (
+                Definition(r.outcome, r.statistic, r.higher_is_better, r.chance, r.constant, r.role),
+                r.n,
             )
             for folder in self.folders
-            for r in json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+            for r in read_json(folder / "scores.json", _Rows, remedy(folder)).root
         }
 
     @cached_property
     def tables(self) -> dict[tuple[str, str, str], pl.DataFrame]:
-        """The examples' outcomes by task, test set and outcome."""
-        frames = [pl.read_parquet(folder / "examples.parquet", glob=False) for folder in self.folders]
-        examples = pl.concat(frames).sort("example")
-        parts = examples.partition_by(["task", "test", "outcome"], as_dict=True)
-        return {(str(k[0]), str(k[1]), str(k[2])): frame for k, frame in parts.items()}
+        """The examples' outcomes by task, test set and outcome, each in the order of the examples' ids."""
+        frames = [
+            read_table(folder / "examples.parquet", _EXAMPLES, remedy(folder)) for folder in self.folders
+        ]
+        examples = pl.concat(frames).sort("example", maintain_order=True)
+        parts = examples.partition_by(["task", "test", "outcome"], as_dict=True, maintain_order=True)
+        found = {(str(k[0]), str(k[1]), str(k[2])): frame for k, frame in parts.items()}
+        for (task, test, _, metric), (definition, n) in self.definitions.items():
+            if n and (task, test, definition.outcome) not in found:
+                path = self.folders[0] / "examples.parquet"
+                raise Damaged(
+                    path, f"it has no outcomes of {task} {metric} ({test})", remedy(self.folders[0])
+                )
+        return found
 
     def outcome(self, key: Key) -> np.ndarray:
         """The outcomes behind one number, in the order of the examples' ids."""

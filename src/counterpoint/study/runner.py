@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +16,7 @@ from ..diagnostics import describe
 from ..evaluation import create, evaluate
 from ..evaluation.task import check_data
 from ..execution import leased
-from ..files import latest_checkpoint, write_json, writing
+from ..files import sweep, write_json, writing
 from ..methods.arm import Arm
 from ..methods.base import Method, TwoTower
 from ..networks.tokenizer import BytePairTokenizer
@@ -61,7 +63,8 @@ def _run(
 ) -> RunState:
     with first_alone() as first:
         if (state := RunState.read(folder)) is not None and state.status != "running":
-            what.claim(folder)
+            sweep(folder)
+            what.check(folder)
             return state
         if first:
             check_folder(folder)
@@ -86,13 +89,7 @@ def _run(
             what.claim(folder)
             if isinstance(method.text_tower.tokenizer, BytePairTokenizer):
                 method.text_tower.tokenizer.save(folder / "tokenizer.json")
-    state = RunState(
-        parameters=sum(p.numel() for p in method.parameters()),
-        trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
-    )
-    memory = PeakMemory()
-    earlier = RunState.read(folder)
-    spent = earlier.seconds if earlier and latest_checkpoint(folder / "checkpoint") else 0.0
+    memory, earlier = PeakMemory(), RunState.read(folder) or RunState()
     progress = [Progress(0, what.recipe.total_steps, float("nan"), 0.0, 0.0)]
 
     def step_done(now: Progress) -> None:
@@ -106,14 +103,14 @@ def _run(
         now, passes = progress[0], method.passes()
         seen = now.step * loader.batch_size
         return RunState(
-            parameters=state.parameters,
-            trained_parameters=state.trained_parameters,
+            parameters=sum(p.numel() for p in method.parameters()),
+            trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
             steps=now.step,
             images_seen=seen,
             image_passes=seen * passes.get("image", 0),
             text_passes=seen * passes.get("text", 0),
-            seconds=spent + now.seconds,
-            peak_memory_bytes=memory.read(),
+            seconds=now.seconds,
+            peak_memory_bytes=max(memory.read(), earlier.peak_memory_bytes),
         )
 
     def write(state: RunState) -> RunState:
@@ -138,9 +135,10 @@ def _run(
         write(account())
         raise
     method.eval()
+    began = time.perf_counter()
     if test and first:
         score(method, data, folder, tasks)
-    return write(RunState(**{**account().__dict__, "status": "finished"}))
+    return write(replace(account(), status="finished", evaluation_seconds=time.perf_counter() - began))
 
 
 def train(

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
+from pydantic import RootModel
+
 from ..execution import Executor, Listener, Local, NullListener, leased
-from ..files import write_json
+from ..files import Damaged, read_json, write_json
 from ..forms import validated
 from ..methods.arm import Arm
 from ..training.run import RunState
 from .conclusion import conclusion
 from .cost import plan_arms
-from .design import ArmCost, ArmPlan, Design, DesignOptions, merge
+from .damage import mend
+from .design import ArmPlan, Design, DesignOptions, merge
 from .gate import prepare
 from .summary import summarise
 from .tables import write_tables
@@ -25,6 +27,7 @@ from .tuning import Trial, choose, trials
 
 OnCost: TypeAlias = Callable[[Design, Mapping[str, ArmPlan]], bool]
 """Called with the design and every arm's steps and cost before a study starts; a False stops it there."""
+_PLAN_REMEDY = "delete it and run the study's compare command again, which makes it anew"
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,17 @@ class Study:
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Study:
-        """A study from its folder.
+        """Read a study from its folder.
 
         Raises:
             ValueError: if the folder holds no finished study.
+            Damaged: if its summary cannot be read.
         """
         path = Path(folder)
-        if not (path / "summary.json").exists():
+        file = path / "summary.json"
+        if not file.exists():
             raise ValueError(f"{path} holds no finished study: it has no summary.json")
-        return cls(path, json.loads((path / "summary.json").read_text(encoding="utf-8")))
+        return cls(path, read_json(file, _Summary, f"counterpoint report {path} writes it again").root)
 
     @property
     def report(self) -> Path:
@@ -76,6 +81,14 @@ class Study:
         write_json(self.folder / "summary.json", dict(self.summary))
         write_tables(self.summary, self.folder)
         write_report(self.folder, self.summary)
+
+
+class _Summary(RootModel[dict[str, Any]]):
+    """``summary.json``."""
+
+
+class _Plans(RootModel[dict[str, ArmPlan]]):
+    """``plan.json``."""
 
 
 def compare(
@@ -140,6 +153,8 @@ def conduct(
     with leased(place, wait=True):
         design = design.claim(place)
         plans |= _read_plans(plans_path)
+        if plans != known:
+            _write_plans(plans_path, plans)
         _write_plans(plans_path, plans)
     if to_search := {arm: plan for arm, plan in plans.items() if not plan.searched}:
         plans |= _tune(design, to_search, place, executor, listener)
@@ -151,6 +166,8 @@ def conduct(
         for seed in design.seeds
         for arm in design.arms
     ]
+    for job in work:
+        mend(job.folder)
     listener.begin("training", work)
     executor.carry_out(work, listener)
     if diagnose:
@@ -194,10 +211,14 @@ def again(folder: str | os.PathLike[str], margin: float | None = None) -> Study:
     design = Design.read(place, margin)
     if design is None:
         raise ValueError(f"{place} is not a study folder: it has no study.yaml")
+    path = place / "plan.json"
     with leased(place, wait=True):
+        plans = _read_plans(path)
+        if missing := [arm for arm in design.arms if arm not in plans]:
+            raise Damaged(path, f"it has no plan of {', '.join(missing)}", _PLAN_REMEDY)
         if margin is not None:
             design.claim(place)
-        study = Study(place, summarise(place, design, _read_plans(place / "plan.json")))
+        study = Study(place, summarise(place, design, plans))
         study.write()
     return study
 
@@ -219,13 +240,7 @@ def run_folder(place: Path, arm: str, seed: int) -> Path:
 
 
 def _read_plans(path: Path) -> dict[str, ArmPlan]:
-    if not path.exists():
-        return {}
-    plans = {}
-    for arm, plain in json.loads(path.read_text(encoding="utf-8")).items():
-        cost = plain.pop("cost", None)
-        plans[arm] = ArmPlan(**plain, cost=cost and ArmCost(**cost))
-    return plans
+    return read_json(path, _Plans, _PLAN_REMEDY).root if path.exists() else {}
 
 
 def _write_plans(path: Path, plans: Mapping[str, ArmPlan]) -> None:
@@ -246,6 +261,8 @@ def _tune(
         for arm, search in searches.items()
         for k, trial in enumerate(search)
     ]
+    for job in work:
+        mend(job.folder, test=False)
     listener.begin("tuning", work)
     executor.carry_out(work, listener)
     return {

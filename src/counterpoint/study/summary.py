@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import RootModel
 
 from ..evaluation import create
+from ..files import Damaged, read_json
 from ..methods.arm import Arm
 from ..recipes import override
 from ..statistics.sentences import counted
-from ..training.run import RunState
+from ..training.metrics import read_metrics
+from ..training.run import Environment, Run, RunState, remedy
 from .convergence import Convergence, warnings_of
 from .cost import words_of_cut
 from .design import ArmPlan, Design
@@ -22,23 +24,51 @@ from .numbers import CLEAN, PARTS, Key, Numbers, Scored, finite
 from .tables import ranked
 
 
+class _Diagnostics(RootModel[dict[str, dict[str, float]]]):
+    """``diagnostics.json``: numbers by test set."""
+
+
 @dataclass(frozen=True)
 class FinishedRun:
-    """One run folder, read."""
+    """One run folder, read.
+
+    Attributes:
+        folder: of the run.
+        state: how it ended; a run that cannot be read counts as failed, and the reason names the file.
+        scored: what it was scored with; None where it failed.
+        diagnostics: numbers by test set; none where it failed.
+        environment: of the run; none where it failed.
+    """
 
     folder: Path
     state: RunState
+    scored: Scored | None = None
+    diagnostics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> FinishedRun:
+        """Read a run that has come to its end.
+
+        Raises:
+            ValueError: if it has not.
+            Damaged: if a file of it cannot be read.
+        """
+        state = RunState.read(folder)
+        if state is None or state.status == "running":
+            raise ValueError(f"{folder} is not finished: run the study's compare command again to finish it")
+        Run.read(folder)
+        if state.status == "failed":
+            return cls(folder, state)
+        scored = Scored(folder)
+        _ = scored.tables  # reads both of its files
+        read_metrics(folder)
+        inside = read_json(folder / "diagnostics.json", _Diagnostics, remedy(folder)).root
+        return cls(folder, state, scored, inside, Environment.read(folder).model_dump())
 
     @property
     def failed(self) -> bool:
-        return self.state.status == "failed"
-
-    @property
-    def diagnostics(self) -> dict[str, dict[str, float]]:
-        plain: dict[str, dict[str, float]] = json.loads(
-            (self.folder / "diagnostics.json").read_text(encoding="utf-8")
-        )
-        return plain
+        return self.scored is None
 
 
 class Results:
@@ -48,24 +78,23 @@ class Results:
         from .study import run_folder
 
         self.design = design
-        self.runs: dict[str, dict[int, FinishedRun]] = {}
-        for arm in design.arms:
-            for seed in design.seeds:
-                place = run_folder(folder, arm, seed)
-                state = RunState.read(place)
-                if state is None or state.status == "running":
-                    raise ValueError(
-                        f"{place} is not finished: run the study's compare command again to finish it"
-                    )
-                self.runs.setdefault(arm, {})[seed] = FinishedRun(place, state)
-        scored = {
-            arm: {seed: None if run.failed else Scored(run.folder) for seed, run in runs.items()}
-            for arm, runs in self.runs.items()
+        self.runs: dict[str, dict[int, FinishedRun]] = {
+            arm: {seed: _read(run_folder(folder, arm, seed)) for seed in design.seeds} for arm in design.arms
         }
+        scored = {arm: {seed: run.scored for seed, run in runs.items()} for arm, runs in self.runs.items()}
         self.numbers = Numbers(scored, design.margin)
 
     def finished(self) -> Iterator[FinishedRun]:
         return (run for runs in self.runs.values() for run in runs.values() if not run.failed)
+
+
+def _read(folder: Path) -> FinishedRun:
+    """Read a run; one that cannot be read does not hide the others."""
+    try:
+        return FinishedRun.read(folder)
+    except Damaged as error:
+        reason = f"damaged: {error.path.name} ({error.reason})"
+        return FinishedRun(folder, RunState(status="failed", reason=reason))
 
 
 def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dict[str, Any]:
@@ -95,9 +124,7 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
         "margin": design.margin,
         "recipe": design.recipe.model_dump(),
         "plans": {arm: asdict(plan) for arm, plan in plans.items()},
-        "environment": json.loads(
-            (next(results.finished()).folder / "environment.json").read_text(encoding="utf-8")
-        ),
+        "environment": next(results.finished()).environment,
         "primary": dict(zip(PARTS, headline, strict=True)),
         "arms": arms,
         "differences": differences,
@@ -149,6 +176,7 @@ def _arm(results: Results, arm: str, plan: ArmPlan, ending: Convergence) -> dict
             "text_passes": states[0].text_passes,
             "late_gain": ending.late_gain,
             "improving": ending.improving,
+            "evaluation_seconds": float(np.mean([s.evaluation_seconds for s in states])),
         },
         "metrics": results.numbers.metrics(arm),
         "diagnostics": _diagnostics(good),
@@ -233,7 +261,7 @@ def _leaks(arms: list[dict[str, Any]]) -> list[str]:
 
 def _cannot_show(results: Results, plans: Mapping[str, ArmPlan]) -> list[str]:
     design = results.design
-    passes = {arm: next(iter(runs.values())).state.image_passes for arm, runs in results.runs.items()}
+    passes = {arm: max(run.state.image_passes for run in runs.values()) for arm, runs in results.runs.items()}
     found = [
         f"It is about {design.data!r}, these towers ({design.recipe.towers.image}, {design.recipe.towers.text}) and "
         f"this budget. Another data set, size or length of training can order the arms differently."

@@ -45,7 +45,7 @@ class TrainingRun:
         state = RunState.read(self.folder)
         if state is None or state.status == "running":
             return None
-        self.run.claim(self.folder)
+        self.run.check(self.folder)
         return state
 
     def work(self, on_progress: execution.OnProgress) -> RunState:

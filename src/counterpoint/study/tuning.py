@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import polars as pl
-
 from ..methods.arm import Arm
+from ..training.metrics import read_metrics
 from ..training.run import RunState
 from .convergence import validation_curve
 from .design import ArmPlan, Design
@@ -67,7 +66,7 @@ def validation_score(folder: Path) -> float:
     state = RunState.read(folder)
     if state is None or state.status != "finished":
         return -math.inf
-    curve = validation_curve(pl.read_parquet(folder / "metrics.parquet", glob=False))
+    curve = validation_curve(read_metrics(folder))
     return curve[-1][1] if curve else -math.inf
 
 

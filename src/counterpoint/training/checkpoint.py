@@ -1,19 +1,23 @@
-"""Checkpoints: a folder per step, complete or absent; safetensors for tensors, JSON for the rest."""
+"""Checkpoints: a folder per step, whole or absent: safetensors for tensors, JSON for the rest, digests of both."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..files import latest_checkpoint
+from ..files import FORMAT, Damaged, check_manifest, checkpoints_in, read_json, write_json, writing_folder
+
+KEPT = 2
+"""Checkpoints that a folder holds: the newest, and one to go on from should it be damaged."""
+_MODEL, _OPTIMIZER, _TRAINER = "model.safetensors", "optimizer.safetensors", "trainer.json"
 
 
 class CheckpointError(RuntimeError):
@@ -22,12 +26,31 @@ class CheckpointError(RuntimeError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on: ``step`` steps are done; ``scaler`` holds the scale of the loss, if it has one."""
+    """All that a run needs to go on.
+
+    Attributes:
+        step: how many steps are done.
+        seconds: time that they took.
+        model: the tensors of the module by name.
+        optimizer: those of the optimiser by parameter and slot; None where it was saved without one.
+        scaler: the scale of the loss, if it has one.
+    """
 
     step: int
+    seconds: float
     model: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
+    optimizer: dict[str, Tensor] | None
     scaler: dict[str, float]
+
+
+class _Trainer(BaseModel):
+    """``trainer.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: int = FORMAT
+    step: int
+    seconds: float = 0.0
+    scaler: dict[str, float] = {}
 
 
 def save(
@@ -36,61 +59,67 @@ def save(
     module: nn.Module,
     optimizer: torch.optim.Optimizer | None,
     scaler: torch.amp.GradScaler | None = None,
+    seconds: float = 0.0,
 ) -> Path:
-    """Write ``folder/step-N``, then delete older ones. A failure leaves the older ones as they were.
+    """Write ``folder/step-N``, then delete all but it and the one before. A failure leaves the older ones as they were.
 
     Raises:
         CheckpointError: if it cannot be written (a full disk, no permission).
     """
-    target, part = folder / f"step-{step:07d}", folder / f".step-{step:07d}.part"
-    previous = latest_checkpoint(folder)
+    target = folder / f"step-{step:07d}"
+    before = [path for path in checkpoints_in(folder) if path.name < target.name]
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        save_file(_contiguous(module.state_dict()), part / "model.safetensors")
-        if optimizer is not None:
-            save_file(_optimizer_tensors(module, optimizer), part / "optimizer.safetensors")
-        state = {"format": 1, "step": step, "scaler": scaler.state_dict() if scaler else {}}
-        (part / "trainer.json").write_text(json.dumps(state), encoding="utf-8")
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(part, target)
+        with writing_folder(target) as part:
+            save_file(_contiguous(module.state_dict()), part / _MODEL)
+            if optimizer is not None:
+                save_file(_optimizer_tensors(module, optimizer), part / _OPTIMIZER)
+            scale = scaler.state_dict() if scaler else {}
+            write_json(part / _TRAINER, _Trainer(step=step, seconds=seconds, scaler=scale).model_dump())
     except Exception as error:
         # safetensors reports a full disk as its own error type, so every failure is handled alike.
-        shutil.rmtree(part, ignore_errors=True)
-        kept = f"the checkpoint {previous.name} is intact" if previous else "there was no earlier checkpoint"
+        kept = f"the checkpoint {before[0].name} is intact" if before else "there was no earlier checkpoint"
         raise CheckpointError(
             f"could not write the checkpoint of step {step} to {folder}: {error}; {kept}. "
             "Free some space or fix the permissions, then run the same command again: it goes on from there."
         ) from error
-    for old in folder.glob("step-*"):
-        if old != target:
-            shutil.rmtree(old, ignore_errors=True)
+    for old in set(checkpoints_in(folder)) - {target, *before[: KEPT - 1]}:
+        shutil.rmtree(old, ignore_errors=True)
     return target
 
 
-def load(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint in a folder, or None where there is none.
+def load(folder: Path, optimizer: bool = True) -> Checkpoint | None:
+    """Return the newest checkpoint of a folder that is intact, or None where there is none at all.
+
+    Args:
+        folder: of the checkpoints.
+        optimizer: also read and check the optimiser's state, which only training needs.
+
+    Warns:
+        UserWarning: where a newer one is damaged.
 
     Raises:
-        CheckpointError: if it is there but cannot be read.
+        CheckpointError: if there are some, and all are damaged.
     """
-    path = latest_checkpoint(folder)
-    if path is None:
-        return None
-    try:
-        state: dict[str, Any] = json.loads((path / "trainer.json").read_text(encoding="utf-8"))
-        optimizer = path / "optimizer.safetensors"
-        return Checkpoint(
-            step=int(state["step"]),
-            model=load_file(path / "model.safetensors"),
-            optimizer=load_file(optimizer) if optimizer.exists() else {},
-            scaler=state.get("scaler", {}),
-        )
-    except Exception as error:
+    damaged: list[Damaged] = []
+    for path in checkpoints_in(folder):
+        try:
+            found = _read(path, optimizer)
+        except Damaged as error:
+            damaged.append(error)
+            continue
+        if damaged:
+            warnings.warn(
+                f"{damaged[0].path} is damaged ({damaged[0].reason}): the checkpoint before it, {path.name}, is used",
+                stacklevel=2,
+            )
+        return found
+    if damaged:
+        reasons = "; ".join(f"{error.path.relative_to(folder)}: {error.reason}" for error in damaged)
         raise CheckpointError(
-            f"the checkpoint {path} cannot be read: {error}. Delete that folder to start from an earlier one."
-        ) from error
+            f"no checkpoint in {folder} can be read ({reasons}). "
+            "Delete that folder, then run the same command again: it begins anew."
+        )
+    return None
 
 
 def restore(
@@ -99,19 +128,56 @@ def restore(
     optimizer: torch.optim.Optimizer | None,
     scaler: torch.amp.GradScaler | None = None,
 ) -> None:
-    """Put a checkpoint's tensors back, by name; a name or a shape that does not fit is an error."""
+    """Put a checkpoint's tensors back, by name.
+
+    Raises:
+        CheckpointError: for a name or a shape that does not fit, or an optimiser whose state was not saved.
+    """
     _load_exactly(module, checkpoint.model)
     if scaler is not None and checkpoint.scaler:
         scaler.load_state_dict(checkpoint.scaler)
-    if optimizer is None or not checkpoint.optimizer:
+    if optimizer is None:
         return
+    if checkpoint.optimizer is None:
+        raise CheckpointError(
+            f"the checkpoint of step {checkpoint.step} has no state of the optimiser: a run cannot go on from it"
+        )
     names = _trainable_names(module)
     order = [id(p) for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in checkpoint.optimizer.items():
         parameter, _, slot = key.rpartition("/")
+        if parameter not in names:
+            raise CheckpointError(
+                f"the optimiser's state is of {parameter!r}, which the model does not train. "
+                "Was the run made with another recipe or version?"
+            )
         state.setdefault(order.index(names[parameter]), {})[slot] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _read(path: Path, optimizer: bool) -> Checkpoint:
+    """Read one checkpoint, whose files must be as they were written."""
+    remedy = "delete the folder it is in"
+    check_manifest(path, remedy, () if optimizer else (_MODEL, _TRAINER))
+    trainer = read_json(path / _TRAINER, _Trainer, remedy)
+    if trainer.step != int(path.name.removeprefix("step-")):
+        raise Damaged(path / _TRAINER, f"it is of step {trainer.step}", remedy)
+    return Checkpoint(
+        step=trainer.step,
+        seconds=trainer.seconds,
+        scaler=trainer.scaler,
+        model=_tensors(path / _MODEL, remedy),
+        optimizer=_tensors(path / _OPTIMIZER, remedy) if optimizer and (path / _OPTIMIZER).exists() else None,
+    )
+
+
+def _tensors(path: Path, remedy: str) -> dict[str, Tensor]:
+    try:
+        found: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise Damaged(path, str(error), remedy) from None
+    return found
 
 
 def _load_exactly(module: nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -30,7 +30,15 @@ from .precision import Precision
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run tells while it trains."""
+    """What a run tells while it trains.
+
+    Attributes:
+        step: steps that are done.
+        steps: steps that there are.
+        loss: of the last step; NaN before the first of this process.
+        seconds: that the run has trained for, in earlier processes too.
+        data_seconds: of them, those that this process waited for data.
+    """
 
     step: int
     steps: int
@@ -69,7 +77,7 @@ def fit(
         folder: the run folder; without one nothing is written.
         seed: of dropout and whatever else draws from torch's generator.
         validate: called every ``recipe.validate_every`` steps and at the end; its numbers go into the metrics.
-        on_step: called after every step.
+        on_step: called after every step, and at once where a run that goes on stands.
         accelerator: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``, the fastest there is.
 
     Raises:
@@ -89,20 +97,23 @@ def fit(
     optimizer = adamw(method, recipe.optimizer)
     trains = any(group["params"] for group in optimizer.param_groups)
     first = ranks.rank == 0
-    start, log = 0, MetricLog(folder if first else None)
+    start, spent, log = 0, 0.0, MetricLog(folder if first else None)
     if folder is not None and (saved := checkpoints.load(folder / "checkpoint")) is not None:
         checkpoints.restore(saved, method, optimizer, precision.scaler)
-        start = saved.step
+        start, spent = saved.step, saved.seconds
         log.read(start)
+        if on_step is not None:
+            on_step(Progress(start, recipe.total_steps, float("nan"), spent, 0.0))
     if start == 0:
         log.add(0, learnt_scalars(method) | balanced_scalars(method, loader.batch_size))
     method.train()
-    began, data_seconds = time.perf_counter(), 0.0
+    began, data_seconds = time.perf_counter() - spent, 0.0
 
     def save(step: int) -> None:
         if folder is not None and first:
             log.write()
-            checkpoints.save(folder / "checkpoint", step, method, optimizer, precision.scaler)
+            seconds = time.perf_counter() - began if step else 0.0
+            checkpoints.save(folder / "checkpoint", step, method, optimizer, precision.scaler, seconds)
 
     with threads(recipe.threads), postponed() as stop:
         waited = time.perf_counter()

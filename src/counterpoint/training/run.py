@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import resource
@@ -17,13 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
+from pydantic import BaseModel, ConfigDict
 
 from ..data.base import PairedData, Rows
 from ..data.loader import Loader
 from ..data.stream import Stream
 from ..data.views import wordnet
-from ..files import write_json, write_text
+from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
 from ..methods.base import TwoTower
 from ..networks.tokenizer import BytePairTokenizer
@@ -32,9 +31,6 @@ from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, parse
 from ..registry import MissingPackage
 from . import checkpoint as checkpoints
-
-FORMAT = 1
-"""Version of the run folder. Folders of this and of earlier versions can be read."""
 
 _PACKAGES = (
     *(
@@ -75,23 +71,36 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """The run of a folder.
+        """Read the run of a folder.
 
         Raises:
             ValueError: if the folder is no run folder, or one of a newer version.
+            Damaged: if ``recipe.yaml`` cannot be read.
         """
         path = folder / "recipe.yaml"
-        if not path.exists():
+        if not path.exists() and not (folder / "run.json").exists():
             raise ValueError(f"{folder} is not a run folder: it has no recipe.yaml")
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if plain.get("format", FORMAT) > FORMAT:
-            raise ValueError(
-                f"{folder} was written by a newer counterpoint (format {plain['format']}); upgrade to read it"
+        plain = read_yaml(path, _RunFile, remedy(folder))
+        try:
+            return cls(plain.arm, plain.data, parse(plain.recipe), plain.seed)
+        except ValueError as error:
+            raise Damaged(path, str(error), remedy(folder)) from None
+
+    def check(self, folder: Path) -> None:
+        """Check that a folder holds this run.
+
+        Raises:
+            OtherRun: if it holds another one.
+        """
+        there = Run.read(folder)
+        if there != self:
+            raise OtherRun(
+                f"{folder} holds another run ({there.arm}, data {there.data}, seed {there.seed}, "
+                f"or another recipe): choose another folder, or delete this one"
             )
-        return cls(plain["arm"], plain["data"], parse(plain["recipe"], str(path)), plain["seed"])
 
     def claim(self, folder: Path) -> None:
-        """Make a folder this run's, or check that it already is.
+        """Make a folder this run's, or check that it already is; to be called before a run begins or goes on.
 
         Warns:
             UserWarning: if the run began under another version of counterpoint or torch.
@@ -100,15 +109,10 @@ class Run:
             OtherRun: if it holds another run.
         """
         if (folder / "recipe.yaml").exists():
-            there = Run.read(folder)
-            if there != self:
-                raise OtherRun(
-                    f"{folder} holds another run ({there.arm}, data {there.data}, seed {there.seed}, "
-                    f"or another recipe): choose another folder, or delete this one"
-                )
+            self.check(folder)
             _check_versions(folder)
         try:
-            write_text(folder / "recipe.yaml", yaml.safe_dump(self.plain(), sort_keys=False))
+            write_yaml(folder / "recipe.yaml", self.plain())
             write_json(folder / "environment.json", environment())
         except OSError as error:
             raise OSError(
@@ -116,9 +120,48 @@ class Run:
             ) from error
 
 
+class _RunFile(BaseModel):
+    """``recipe.yaml``."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: int = FORMAT
+    arm: str
+    data: str
+    seed: int
+    recipe: dict[str, Any]
+
+
+class Environment(BaseModel):
+    """``environment.json``; of what it holds, the versions of packages are read."""
+
+    model_config = ConfigDict(extra="allow")
+    packages: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Environment:
+        """Read that of a run.
+
+        Raises:
+            Damaged: if it cannot be read.
+        """
+        return read_json(folder / "environment.json", cls, remedy(folder))
+
+
+def remedy(folder: Path) -> str:
+    """Return the advice for a damaged file of a run."""
+    return f"delete {folder} and run the same command again, which repeats this run alone"
+
+
 @dataclass(frozen=True)
 class RunState:
-    """``run.json``: how far a run came and what it cost."""
+    """``run.json``: how far a run came and what it cost.
+
+    Attributes:
+        seconds: of training, in all processes that the run took.
+        evaluation_seconds: of the evaluation at its end.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     status: Literal["running", "finished", "failed"] = "running"
     reason: str = ""
@@ -130,14 +173,17 @@ class RunState:
     peak_memory_bytes: int = 0
     parameters: int = 0
     trained_parameters: int = 0
+    evaluation_seconds: float = 0.0
 
     @classmethod
     def read(cls, folder: Path) -> RunState | None:
+        """Read the state of a run; None where there is none.
+
+        Raises:
+            Damaged: if ``run.json`` cannot be read.
+        """
         path = folder / "run.json"
-        if not path.exists():
-            return None
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{k: v for k, v in plain.items() if k in cls.__dataclass_fields__})
+        return read_json(path, cls, remedy(folder)) if path.exists() else None
 
     def write(self, folder: Path) -> None:
         write_json(folder / "run.json", asdict(self))
@@ -157,7 +203,7 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
     """
     path = Path(folder)
     run = Run.read(path)
-    saved = checkpoints.load(path / "checkpoint")
+    saved = checkpoints.load(path / "checkpoint", optimizer=False)
     if saved is None:
         raise ValueError(f"{path} has no checkpoint yet: the run was stopped before its first one")
     with restored():
@@ -233,10 +279,9 @@ def build(run: Run, captions: Sequence[str], tokenizer_file: Path | None = None)
 def _check_versions(folder: Path) -> None:
     """Warn where an unfinished run would go on under another version than it began with."""
     state = RunState.read(folder)
-    path = folder / "environment.json"
-    if state is None or state.status != "running" or not path.exists():
+    if state is None or state.status != "running" or not (folder / "environment.json").exists():
         return
-    began = json.loads(path.read_text(encoding="utf-8"))["packages"]
+    began = Environment.read(folder).packages
     for package in ("counterpoint", "torch"):
         now = version(package)
         if began.get(package, now) != now:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypedDict
 from pydantic import Field
 from pydantic.dataclasses import dataclass as form
 
+from ...files import FORMAT, Damaged
 from ...forms import (
     FORM,
     Count,
@@ -22,7 +23,6 @@ from ...forms import (
     Positional,
     Seeds,
     Typed,
-    validated,
 )
 from .. import design as designs
 from .arm import PLAIN, DecodingArm, Role
@@ -108,7 +108,7 @@ class DecodingDesign:
 
     def plain(self) -> dict[str, Any]:
         return {
-            "format": designs.FORMAT,
+            "format": FORMAT,
             "kind": "decoding",
             "arms": list(self.arms),
             "model": self.model,
@@ -129,14 +129,20 @@ class DecodingDesign:
         Args:
             folder: the study's.
             margin: another one than the study's own.
+
+        Raises:
+            Damaged: if ``study.yaml`` cannot be read, or is only a part of one.
         """
-        plain = designs.read_plain(folder, "decoding")
+        required = ("arms", "model", "data", "tasks", "seeds", "limit", "sampling", "image_size")
+        plain = designs.read_plain(folder, "decoding", required)
         if plain is None:
             return None
-        plain |= plain.pop("sampling")
+        if not isinstance(sampling := plain.pop("sampling"), dict):
+            raise Damaged(folder / designs.FILE, "sampling holds no keys and values", designs.REMEDY)
+        plain |= sampling
         if margin is not None:
             plain["margin"] = margin
-        return validated(cls, plain, lambda name: f"{folder / 'study.yaml'}: {name}")
+        return designs.filled(cls, plain, folder)
 
     def joined(self, folder: Path) -> DecodingDesign:
         """With the arms and seeds that a folder already holds; see `counterpoint.study.design.merge`."""

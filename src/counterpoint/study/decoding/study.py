@@ -157,7 +157,8 @@ def conduct(
         raise DryRun
     with leased(place, wait=True):
         design.claim(place)
-        write_json(place / "environment.json", environment())
+        if left or not (place / "environment.json").exists():
+            write_json(place / "environment.json", environment())
     work = [Asking(unit, partial(_assistant, assistants, unit), source, rows) for unit in left]
     listener = listener or NullListener()
     listener.begin("asking", work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from ...decoding.method import Decoding, Together
 from ...decoding.rule import RuleAlone
 from ...evaluation.answering import create
 from ...statistics.sentences import counted
+from ...training.run import Environment
 from ..numbers import PARTS, Numbers, Scored, finite
 from ..tables import ranked
 from .arm import PLAIN, DecodingArm
@@ -52,7 +52,7 @@ def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> di
     _relate(arms)
     found: dict[str, Any] = {
         **design.plain(),
-        "environment": json.loads((folder / "environment.json").read_text(encoding="utf-8")),
+        "environment": Environment.read(folder).model_dump(),
         "attribution": attribution,
         "primary": dict(zip(PARTS, keys[0], strict=True)),
         "arms": arms,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from ...decoding import Cost
 from ...decoding.prompts import digest_of
-from ...files import write_json
+from ...files import read_json, write_json
 from ...types import Assistant, Prompt
 
 _AT_ONCE = 64
@@ -46,9 +45,14 @@ class Transcript:
 
     @classmethod
     def read(cls, folder: Path) -> Transcript:
-        """That of a folder; an empty one where there is none."""
+        """Read that of a folder; an empty one where there is none.
+
+        Raises:
+            Damaged: if it cannot be read.
+        """
         path = folder / FILE
-        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
+        again = f"delete {folder} and run the same command again, which asks its questions anew"
+        return read_json(path, cls, again) if path.exists() else cls()
 
     def write(self, folder: Path) -> None:
         write_json(folder / FILE, self.__dict__)

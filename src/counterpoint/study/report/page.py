@@ -14,6 +14,7 @@ import yaml
 from ...files import write_text
 from ...recipes import load as load_recipe
 from ...recipes import names as recipe_names
+from ...training.metrics import FILE, read_metrics
 from ...training.run import Run, RunState
 from ..conclusion import conclusion, points
 from ..tables import cell, columns, ranked
@@ -188,10 +189,10 @@ def _curves(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     for arm in summary["arms"]:
         failed = {f["seed"] for f in arm["failed"]}
         for seed in summary["seeds"]:
-            path = folder / "runs" / arm["slug"] / f"seed-{seed}" / "metrics.parquet"
-            if seed in failed or not path.exists():
+            place = folder / "runs" / arm["slug"] / f"seed-{seed}"
+            if seed in failed or not (place / FILE).exists():
                 continue
-            frame = pl.read_parquet(path, glob=False).filter(
+            frame = read_metrics(place).filter(
                 (pl.col("name") == "loss")
                 | (
                     pl.col("name").str.starts_with("validation/")

@@ -19,7 +19,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from ....files import digest_of_file, write_json, write_text, writing
+from ....files import digest_of_file, sweep, write_json, write_text, writing
 from ...base import Rows
 from .annotations import annotation, canonical, run_lengths
 from .pixels.render import Drawing
@@ -110,6 +110,7 @@ def write(world: Scenes, folder: Path, format: Format = "webdataset") -> Iterato
     """
     if Scenes.parse(world.name, world.image_size).preset != world.preset:
         raise ValueError(f"{world.name!r} does not say what this world is: make it with Scenes.parse")
+    sweep(folder)
     manifest = Manifest.of(world, format)
     if (folder / MANIFEST).exists():
         if Manifest.read(folder) != manifest:
