@@ -18,6 +18,7 @@ from counterpoint.reasons import reason
         ),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "--microbatch"),
         (MemoryError(), "--microbatch"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. \nmore"), "fewer --workers"),
         (
             OSError(errno.ENOSPC, "No space left on device", "a/b"),
             "a/b: No space left on device: free some space",

@@ -29,6 +29,11 @@ def reason(error: BaseException) -> str:
             "there is not enough memory for a step: a smaller --microbatch gives the same gradient in less, a smaller "
             f"--batch-size another one ({text.splitlines()[0]})"
         )
+    if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
+        return (
+            "a process that prepares batches has died, as one does that the system finds too large: fewer --workers "
+            f"need less memory; the same command goes on from the last checkpoint ({text.splitlines()[0]})"
+        )
     if isinstance(error, OSError) and error.errno in _REMEDIES and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}: {_REMEDIES[error.errno]}"

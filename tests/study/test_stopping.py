@@ -112,6 +112,19 @@ def test_workers_end_with_a_run_that_ends_while_they_begin(
         session.wait_until(end_of(session), "all processes to end", 10)
 
 
+def test_a_worker_that_the_system_kills_is_named(options: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["train", "clip", *options, "--steps", "100000", "--workers", "1", "--out", run]
+    with counterpoint(tmp_path / "log", *words) as session:
+        session.wait_until(lambda: steps(run) > 0, "the run to begin")
+        others = [process for process in session.alive() if process != session.process.pid]
+        (worker,) = (p for p in others if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes())
+        os.kill(worker, signal.SIGKILL)
+        assert session.ends(60) == 1
+        assert "fewer --workers need less memory; the same command goes on" in session.output
+        session.wait_until(end_of(session), "all processes to end", 10)
+
+
 _SCRIPT = """
 import sys
 import counterpoint as cp

@@ -7,7 +7,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, final
+from functools import partial
+from typing import Generic, TypeVar, final
 
 from .children import Children, Ended, InTheWay
 from .lease import InUse, leased
@@ -47,102 +48,99 @@ class Local:
             UnitFailed: if a unit in a process of its own ended with an error; in this process its error is raised.
             InUse: if another process has a unit in hand, unless ``patient``.
         """
-        ends: dict[int, T] = {}
-        listener = listener or NullListener()
-        left: deque[int] = deque()
-        for index, unit in enumerate(units):
-            result = unit.read()
-            if result is None:
-                left.append(index)
-            else:
-                ends[index] = result
-                listener.ended(unit, result)
+        work = _Work(units, listener or NullListener())
         if self.at_once <= 1 or len(units) <= 1:
-            self._here(units, left, ends, listener)
+            self._here(work)
         else:
-            self._in_children(units, left, ends, listener)
-        return [ends[index] for index in range(len(units))]
+            self._in_children(work)
+        return [work.ends[index] for index in range(len(units))]
 
-    def _here(
-        self, units: Sequence[Unit[T]], left: deque[int], ends: dict[int, T], listener: Listener
-    ) -> None:
+    def _here(self, work: _Work[T]) -> None:
         refused = 0
         with raised():
-            while left:
-                index = left.popleft()
-                unit = units[index]
-
-                def on_progress(progress: Progress, unit: Unit[T] = unit) -> None:
-                    listener.progressed(unit, progress)
-
+            while work.left:
+                index = work.left.popleft()
+                unit = work.units[index]
                 try:
                     with leased(unit.folder):
-                        found = unit.read()
-                        ends[index] = unit.work(on_progress) if found is None else found
+                        if not work.found_finished(index):
+                            work.end(index, unit.work(partial(work.listener.progressed, unit)))
+                    refused = 0
                 except InUse as error:
                     if not self.patient:
                         raise
-                    left.append(index)
+                    work.left.append(index)
                     refused += 1
-                    if refused >= len(left):
-                        listener.waits(str(error))
+                    if refused >= len(work.left):
+                        work.listener.waits(str(error))
                         time.sleep(_AGAIN)
-                    continue
-                refused = 0
-                listener.ended(unit, ends[index])
 
-    def _in_children(
-        self, units: Sequence[Unit[T]], left: deque[int], ends: dict[int, T], listener: Listener
-    ) -> None:
-        threads = max((os.cpu_count() or 1) // self.at_once, 1)
+    def _in_children(self, work: _Work[T]) -> None:
+        children = Children(threads=max((os.cpu_count() or 1) // self.at_once, 1))
         retry: dict[int, float] = {}
-        children = Children(threads)
         with postponed(at_once=children.kill) as stop, children:
-            while children.busy or (left and not stop.asked):
+            while children.busy or (work.left and not stop.asked):
                 if stop.asked:
                     children.stop()
-                for _ in range(len(left)):
-                    if stop.asked or children.busy >= self.at_once:
-                        break
-                    index = left.popleft()
-                    unit = units[index]
-                    if index in retry and (result := unit.read()) is not None:
-                        ends[index] = result
-                        listener.ended(unit, result)
-                    elif retry.get(index, 0.0) > time.monotonic():
-                        left.append(index)
-                    elif isinstance(unit, Portable):
-                        children.begin(index, unit)
-                    else:
-                        raise TypeError(
-                            f"{unit.key} cannot be told to another process: carry it out one at a time"
-                        )
+                else:
+                    self._begin(work, children, retry)
                 for index, message in children.messages():
-                    unit = units[index]
                     if isinstance(message, Progress):
-                        listener.progressed(unit, message)
+                        work.listener.progressed(work.units[index], message)
                     elif isinstance(message, InTheWay):
-                        left.append(index)
+                        work.left.append(index)
                         retry[index] = time.monotonic() + _AGAIN
-                        if not children.busy and all(waiting in retry for waiting in left):
-                            listener.waits(message.reason)
-                    elif message.error and not stop.asked:
-                        children.stop()
-                        raise self._failed(units, unit, message, ends)
-                    elif (result := unit.read()) is not None:
-                        ends[index] = result
-                        listener.ended(unit, result)
+                        if not children.busy and retry.keys() >= set(work.left):
+                            work.listener.waits(message.reason)
+                    elif not work.found_finished(index) and not stop.asked:
+                        raise work.failed(index, message)
             stop.check()
 
-    def _failed(
-        self, units: Sequence[Unit[Any]], unit: Unit[Any], ended: Ended, ends: dict[int, Any]
-    ) -> UnitFailed:
-        reason = ended.error
+    def _begin(self, work: _Work[T], children: Children, retry: dict[int, float]) -> None:
+        """Give units to children that are free, but for those that another process had a moment ago."""
+        for _ in range(len(work.left)):
+            if children.busy >= self.at_once:
+                return
+            index = work.left.popleft()
+            unit = work.units[index]
+            if index in retry and work.found_finished(index):
+                continue
+            if retry.get(index, 0.0) > time.monotonic():
+                work.left.append(index)
+            elif isinstance(unit, Portable):
+                children.begin(index, unit)
+            else:
+                raise TypeError(f"{unit.key} cannot be told to another process: carry it out one at a time")
+
+
+@final
+class _Work(Generic[T]):
+    """Units, the indices of those that are left, and the results of the others."""
+
+    def __init__(self, units: Sequence[Unit[T]], listener: Listener) -> None:
+        self.units, self.listener = units, listener
+        self.ends: dict[int, T] = {}
+        self.left = deque(index for index in range(len(units)) if not self.found_finished(index))
+
+    def found_finished(self, index: int) -> bool:
+        """Look whether a unit is finished, and take its result if it is."""
+        result = self.units[index].read()
+        if result is None:
+            return False
+        self.end(index, result)
+        return True
+
+    def end(self, index: int, result: T) -> None:
+        self.ends[index] = result
+        self.listener.ended(self.units[index], result)
+
+    def failed(self, index: int, ended: Ended) -> UnitFailed:
+        """Say which unit failed, why, and how far the work has come."""
+        unit, reason = self.units[index], ended.error or "ended without a result"
         if ended.short_of_memory and unit.lighter:
             reason += f": {unit.lighter}"
-        error = UnitFailed(
-            f"{unit.key}: {reason} ({len(ends)} of {len(units)} are done; the same command goes on from there)"
-        )
+        done = f"{len(self.ends)} of {len(self.units)} are done; the same command goes on from there"
+        error = UnitFailed(f"{unit.key}: {reason} ({done})")
         if ended.traceback:
             error.add_note(ended.traceback)
         return error
