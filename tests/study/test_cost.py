@@ -16,15 +16,9 @@ from hypothesis import strategies as st
 from counterpoint.networks import BytePairTokenizer
 from counterpoint.recipes import Recipe, load, names, override
 from counterpoint.study import cost as costs
-from counterpoint.study.cost import (
-    in_turns,
-    plan_arms,
-    remarks,
-    share_cut,
-    steps_under,
-    words_of_cut,
-)
+from counterpoint.study.cost import in_turns, plan_arms, share_cut, steps_under
 from counterpoint.study.design import ArmCost, ArmPlan, Design
+from counterpoint.study.remarks import cut_in_words, length_in_words, remarks
 from counterpoint.study.study import compare
 
 
@@ -183,8 +177,8 @@ def test_cut_captions_are_said_by_arm() -> None:
     captions = ["a b", "a b c", "a", "a b c d"]
     assert share_cut(tokenizer, captions) == 0.5
     assert share_cut(tokenizer, []) == 0.0
-    assert words_of_cut({"clip": 0.004}) == []
-    (line,) = words_of_cut({"clip": 0.44, "siglip": 0.44, "open": 0.0})
+    assert cut_in_words({"clip": 0.004}) == []
+    (line,) = cut_in_words({"clip": 0.44, "siglip": 0.44, "open": 0.0})
     assert line.startswith("clip, siglip: 44 % of the training captions have more tokens")
 
 
@@ -195,26 +189,24 @@ def test_a_tower_named_without_weights_is_said_to_start_at_random(pairs: Path) -
     )
     plans = {a: ArmPlan(1, cost=priced(parameters=151_300_000)) for a in design.arms}
     assert remarks(design, plans) == [
-        f"{arm}: {arm} has a random start, no pretrained one (151.3 M parameters in {arm}); {arm}@FILE starts "
-        "from weights"
+        f"{arm}: random start of {arm} (151.3 M parameters to train), as no weights are named; {arm}@FILE starts from "
+        "those of a file"
     ]
 
 
-def test_a_study_that_its_passes_keep_short_says_how_long_all_epochs_are(pairs: Path) -> None:
+def test_steps_that_are_not_the_epochs_are_explained(pairs: Path) -> None:
     recipe = override(load("cpu"), {"epochs": 500, "most_passes": 2400})
     design = Design(("clip",), data=str(pairs), recipe=recipe)
     (line,) = remarks(design, {"clip": ArmPlan(150, cost=priced())})
-    assert "150 steps are" in line
+    assert line.startswith("150 steps are ")
     assert "most_passes=2,400" in line
-    assert "--steps " in line
-    assert remarks(replace(design, recipe=override(recipe, {"steps": 150})), {"clip": ArmPlan(150)}) == []
-
-
-def test_arms_whose_pictures_differ_in_size_are_said_to(pairs: Path) -> None:
-    design = Design(("clip", "lit"), data=str(pairs), recipe=override(load("cpu"), {"steps": 1}))
-    plans = {"clip": ArmPlan(1, cost=priced(image_size=48)), "lit": ArmPlan(1, cost=priced(image_size=224))}
-    (line,) = remarks(design, plans)
-    assert line.endswith("(48 × 48 pixels: clip; 224 × 224 pixels: lit)")
-    assert remarks(design, plans | {"lit": ArmPlan(1, cost=priced(image_size=48))}) == []
-    texts = ArmPlan(1, cost=priced(passes=0, image_size=48))
-    assert remarks(design, plans | {"clip": texts}) == []
+    assert (
+        remarks(
+            replace(design, recipe=override(recipe, {"steps": 150})), {"clip": ArmPlan(150, cost=priced())}
+        )
+        == []
+    )
+    assert length_in_words(Recipe(epochs=10), rows=320, batch_size=32, steps=100) == []
+    assert length_in_words(Recipe(epochs=2), rows=320, batch_size=32, steps=100) == [
+        "100 steps are 10.0 epochs of 320 examples, not 2: the fewest that follow from the data; --steps 20 makes fewer"
+    ]

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     console = Terminal(stderr=given.json)
     with console.status("loading torch"):
         from ..data import load as load_data
-        from ..study.cost import remarks
+        from ..study.remarks import remarks
         from ..study.study import DryRun, conduct
     from .progress import WorkProgress
 

@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         show_data_report(console, given.data, given.recipe.towers.image_size)
         with first_alone():
             what = with_steps(what, load(given.data, given.recipe.towers.image_size))
-        show_memory(console, what)
+        show_memory(console, what, given.recipe)
         unit = TrainingRun(what, folder, given.tasks or None)
         with WorkProgress(console) as progress:
             progress.begin("training", [unit])
@@ -106,12 +106,19 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def show_memory(console: Terminal, run: Run) -> None:
-    """Print what a step will hold, the largest batch that would fit, and whether captions are cut."""
+def show_memory(console: Terminal, run: Run, asked: Recipe) -> None:
+    """Print what to know before the first step, what a step will hold, and the largest batch that would fit.
+
+    Args:
+        console: where to.
+        run: that is to begin, with its number of steps.
+        asked: the recipe as it was given, in which steps may follow the data.
+    """
     import torch
 
     from ..data import load
-    from ..study.cost import cut_captions, words_of_cut
+    from ..study.cost import cut_captions
+    from ..study.remarks import cut_in_words, length_in_words, random_starts
     from ..training.distributed import first_alone
     from ..training.memory import available, measure
     from ..training.run import start
@@ -120,7 +127,11 @@ def show_memory(console: Terminal, run: Run) -> None:
     with first_alone():
         data = load(run.data, recipe.towers.image_size)
         method, loader = start(run, data)
-    for line in words_of_cut({run.arm: cut_captions(method, data)}):
+    for line in (
+        *length_in_words(asked, len(data.splits.train), loader.batch_size, recipe.total_steps),
+        *cut_in_words({run.arm: cut_captions(method, data)}),
+        *random_starts(recipe, {run.arm: sum(p.numel() for p in method.parameters())}),
+    ):
         console.print(f"! {line}", style="yellow", soft_wrap=True)
     report, ranks = measure(method, loader, recipe.microbatch), loader.world
     parts = report.at(-(-loader.batch_size // ranks), recipe.microbatch)

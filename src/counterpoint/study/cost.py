@@ -14,7 +14,6 @@ import torch
 
 from ..data.base import PairedData
 from ..data.source import load as load_data
-from ..methods.arm import Arm
 from ..methods.base import TwoTower
 from ..networks.base import Tokenizer
 from ..recipes import override
@@ -191,70 +190,3 @@ def share_cut(tokenizer: Tokenizer, captions: Iterable[str]) -> float:
     every = list(captions)
     looked_at = every[:: max(len(every) // _CAPTIONS, 1)]
     return float(np.mean(tokenizer.too_long(looked_at).numpy())) if looked_at else 0.0
-
-
-def remarks(design: Design, plans: Mapping[str, ArmPlan]) -> list[str]:
-    """Return what to know of the arms before the first step: length, cut captions, random starts, sizes of pictures."""
-    costs = {arm: plan.cost for arm, plan in plans.items() if plan.cost is not None}
-    cut = words_of_cut({arm: cost.cut_captions for arm, cost in costs.items()})
-    return [*_length(design, plans, costs), *cut, *_random_starts(design, costs), *_image_sizes(costs)]
-
-
-def _length(design: Design, plans: Mapping[str, ArmPlan], costs: Mapping[str, ArmCost]) -> list[str]:
-    """Return why the arms have the steps they have, where these follow the data and were kept short."""
-    recipe = design.recipe
-    if recipe.steps is not None or recipe.most_passes is None or not costs:
-        return []
-    rows = len(load_data(design.data, recipe.towers.image_size).splits.train)
-    arm, cost = next(iter(costs.items()))
-    steps, of_all = plans[arm].steps, round(recipe.epochs * (rows // cost.batch_size))
-    if steps >= of_all:
-        return []
-    return [
-        f"{steps:,} steps are {steps * cost.batch_size / rows:.1f} epochs of {rows:,} examples, not the recipe's "
-        f"{recipe.epochs:g} ({of_all:,} steps): a run makes at most most_passes={recipe.most_passes:,} passes "
-        f"through a tower; --steps {of_all} trains them all"
-    ]
-
-
-def words_of_cut(shares: Mapping[str, float]) -> list[str]:
-    """Return a line for each share of captions that some arms' contexts cut; half a percent goes without a word."""
-    arms: dict[float, list[str]] = {}
-    for arm, share in shares.items():
-        if share >= 0.005:
-            arms.setdefault(share, []).append(arm)
-    return [
-        f"{', '.join(names)}: {100 * share:.0f} % of the training captions have more tokens than the text tower's "
-        "context and lose their end; --towers.context makes the context longer"
-        for share, names in arms.items()
-    ]
-
-
-def _random_starts(design: Design, costs: Mapping[str, ArmCost]) -> list[str]:
-    """Return a line for each tower of another library that was named without weights."""
-    arms: dict[str, list[str]] = {}
-    for arm in costs:
-        parsed = Arm.parse(arm)
-        towers = design.recipe.towers.model_copy(update=dict(parsed.towers))
-        for name in dict.fromkeys(getattr(towers, modality) for modality in parsed.modalities):
-            if ":" in name and "@" not in name:
-                arms.setdefault(name, []).append(arm)
-    return [
-        f"{', '.join(names)}: {tower} has a random start, no pretrained one ({costs[names[0]].parameters / 1e6:,.1f} M "
-        f"parameters in {names[0]}); {tower}@FILE starts from weights"
-        for tower, names in arms.items()
-    ]
-
-
-def _image_sizes(costs: Mapping[str, ArmCost]) -> list[str]:
-    """Return a line on the sizes of the arms' pictures, where these differ."""
-    arms: dict[int, list[str]] = {}
-    for arm, cost in costs.items():
-        if cost.image_passes:
-            arms.setdefault(cost.image_size, []).append(arm)
-    if len(arms) < 2:
-        return []
-    sizes = "; ".join(f"{size} × {size} pixels: {', '.join(names)}" for size, names in sorted(arms.items()))
-    return [
-        f"arms see the same pictures at different sizes, as a pretrained tower keeps that of its weights ({sizes})"
-    ]

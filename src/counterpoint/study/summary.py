@@ -18,9 +18,9 @@ from ..statistics.sentences import counted
 from ..training.metrics import read_metrics
 from ..training.run import Environment, Run, RunState, remedy
 from .convergence import Convergence, warnings_of
-from .cost import words_of_cut
 from .design import ArmPlan, Design
 from .numbers import CLEAN, PARTS, Key, Numbers, Scored, finite
+from .remarks import cut_in_words
 from .tables import ranked
 
 
@@ -134,7 +134,7 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
     }
     costs = {arm: plans[arm].cost for arm in design.arms}
     summary["warnings"] += warnings_of(endings, tuned=design.tune > 0)
-    summary["warnings"] += words_of_cut({arm: cost.cut_captions for arm, cost in costs.items() if cost})
+    summary["warnings"] += cut_in_words({arm: cost.cut_captions for arm, cost in costs.items() if cost})
     summary["winner"] = _winner(results, arms, headline)
     summary["cannot_show"] = _cannot_show(results, plans)
     cleaned: dict[str, Any] = finite(summary)

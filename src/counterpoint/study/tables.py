@@ -81,7 +81,7 @@ def still_improving(improving: bool | None, gain: float | None) -> str:
 TRAINING_COSTS: Costs = {
     "training seconds a run": lambda cost: f"{cost['seconds']:.0f}",
     "image passes a run": lambda cost: f"{cost['image_passes']:,}",
-    "still improving at its end": lambda cost: still_improving(cost.get("improving"), cost.get("late_gain")),
+    "still improving": lambda cost: still_improving(cost.get("improving"), cost.get("late_gain")),
 }
 
 
