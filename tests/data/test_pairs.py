@@ -191,6 +191,8 @@ def test_what_is_open_is_read_again_when_it_was_changed(
 def test_what_is_no_data_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="did you mean 'emoji'"):
         load("emojy")
+    with pytest.raises(ValueError, match="unknown data set"):
+        load("a\0b")
     with pytest.raises(FileNotFoundError, match="no data at"):
         load("./nothing.csv")
     (tmp_path / "broken.jsonl").write_text("{")

@@ -47,12 +47,12 @@ def _slot(source: str, stamp: tuple[object, ...]) -> list[PairedData]:
 def _stamp(source: str) -> tuple[object, ...]:
     """Return where a source is and when it was last written; pictures and texts one by one are not looked at."""
     name, _, rest = source.partition(":")
-    path = Path(rest if name in BENCHMARKS else source).resolve()
+    path = Path(rest if name in BENCHMARKS else source)
     if not path.exists():
         return ()
     inside = os.scandir(path) if path.is_dir() else ()
     told = [e for e in inside if e.is_dir() or (Path(e.name).suffix in _TOLD and e.is_file())]
-    return (path, _written(path.stat()), *sorted((e.name, _written(e.stat())) for e in told))
+    return (path.resolve(), _written(path.stat()), *sorted((e.name, _written(e.stat())) for e in told))
 
 
 def _written(stat: os.stat_result) -> tuple[int, int]:
