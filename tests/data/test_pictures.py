@@ -8,6 +8,8 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -226,6 +228,17 @@ def test_another_size_is_decoded_from_the_files(paths: list[Path], decoded: list
     draw(paths[4], 77)
     with pytest.raises(ValueError, match=r"4\.png changed while it was in use"):
         small.sized(3 * SIZE)
+
+
+def test_what_a_killed_writer_left_goes_at_once(paths: list[Path], cache: Path) -> None:
+    Pictures(paths, SIZE)
+    (block,) = cache.rglob("*.npy")
+    writer = subprocess.Popen([sys.executable, "-c", ""])
+    writer.wait()
+    left = block.with_name(f".{block.name}.{files_module._HOST}.{writer.pid}.1.part")
+    left.write_bytes(b"half a block")
+    assert right(Pictures(paths, SIZE), paths)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(("patience", "shown"), [(-1.0, True), (60.0, False)])

@@ -206,6 +206,7 @@ Killed(Path({str(tmp_path / "files")!r})).pictures(CODES)
     artist = Painter(tmp_path / "files")
     assert [int(picture[0, 0, 0]) for picture in artist.pictures(CODES)] == [0, 1, 2, 3, 4]
     assert artist.drawn == 5
+    assert [file.suffix for file in (own_cache / "emoji").iterdir()] == [".npy"]
 
 
 def test_two_at_once_both_get_whole_pictures(tmp_path: Path, own_cache: Path) -> None:

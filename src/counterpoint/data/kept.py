@@ -113,6 +113,7 @@ class Kept:
         self._digests: list[str] = []
         self._pixels: list[np.ndarray] = []
         self._new_unreadable: dict[str, str] = {}
+        files.sweep(self.folder)
         for path in sorted(self.folder.glob("*.json")):
             block = Block.read(path)
             if block is not None:
