@@ -60,17 +60,6 @@ class DecodingDesign:
     weights: Annotated[str, Derived()] = ""
 
     def __post_init__(self) -> None:
-        given = {
-            "methods": set(self.arms) - {PLAIN},
-            "model": self.model,
-            "data": self.data,
-        }  # plain is in every study
-        for what, value in given.items():
-            if not value:
-                raise ValueError(
-                    f"which {what}? For example: counterpoint compare-decoding vcd lcd --model PATH "
-                    "--data scenes:cooccurrence"
-                )
         if not self.seeds:
             raise ValueError("a study needs at least one seed")
 
@@ -166,11 +155,11 @@ class DecodingOptions(TypedDict, total=False):
 
 
 def check_names(design: DecodingDesign) -> None:
-    """Refuse methods and tasks that there are none of, without loading torch.
+    """Refuse methods and tasks that there are none of, and what is left out, without loading torch.
 
     Raises:
         UnknownName: the message gives the nearest one.
-        ValueError: for a method that cannot be read.
+        ValueError: for a method that cannot be read, and where methods, model or data are not given.
     """
     from ...evaluation.answering import ANSWERING
 
@@ -178,3 +167,14 @@ def check_names(design: DecodingDesign) -> None:
         DecodingArm.parse(method)
     for task in design.tasks:
         ANSWERING.reference(task)
+    given = {
+        "methods": set(design.arms) - {PLAIN},
+        "model": design.model,
+        "data": design.data,
+    }  # plain is always there
+    for what, value in given.items():
+        if not value:
+            raise ValueError(
+                f"which {what}? For example: counterpoint compare-decoding vcd lcd --model PATH "
+                "--data scenes:cooccurrence"
+            )
