@@ -5,7 +5,7 @@ VENV ?= .venv
 PIP_ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs bench
+.PHONY: demo test test-slow lint docs bench
 
 demo: $(VENV)/.installed
 	$(BIN)/counterpoint compare clip slip siglip --data emoji --seeds 3
@@ -13,6 +13,10 @@ demo: $(VENV)/.installed
 # A file's tests stay in one process, which shares its models and process groups; one thread each, as processes share the cores.
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# What takes longer and still is promised: torchrun, stopped processes, every Python block of README and docs as a script.
+test-slow: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m slow tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -10,9 +10,9 @@ import torch
 
 from counterpoint.claims.benches import digits
 from counterpoint.claims.benches import emoji as small
-from counterpoint.claims.benches.emoji_views import isogclr, kernel_infonce
 from counterpoint.claims.dual import m2_encoder, mmcl_generalization
 from counterpoint.claims.labels import dexml
+from counterpoint.claims.pictures import isogclr, kernel_infonce
 from counterpoint.claims.uniformity import decoupled_uniformity
 from counterpoint.losses import DecoupledSoftmaxLoss, MultiLabelSoftmaxLoss
 

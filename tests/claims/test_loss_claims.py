@@ -12,8 +12,8 @@ from counterpoint.claims.benches import digits
 from counterpoint.claims.benches import emoji as small
 from counterpoint.claims.benches import exact as gradients
 from counterpoint.claims.benches import skin_tones as tones
-from counterpoint.claims.benches.emoji_views import contrastive_margins_sv, dcl, macl
 from counterpoint.claims.pairs import diht, llave
+from counterpoint.claims.pictures import contrastive_margins_sv, dcl, macl
 from counterpoint.losses import InfoNCELoss, NTXentLoss
 
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from counterpoint.claims.benches import descent, digits
 from counterpoint.claims.benches import emoji_views as pictures
 from counterpoint.claims.benches.emoji import SIDE
-from counterpoint.claims.benches.emoji_views import amcl, cacr, poly_view
 from counterpoint.claims.labels import supcon
+from counterpoint.claims.pictures import amcl, cacr, poly_view
 from counterpoint.losses import AlignUniformLoss, NTXentLoss
 
 

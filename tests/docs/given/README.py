@@ -1,0 +1,22 @@
+"""Embeddings to learn from, and a model that sees and answers with its inputs."""
+
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+import counterpoint as cp
+from counterpoint.networks.tiny_vlm import shipped
+
+image_embeddings, text_embeddings = (
+    torch.nn.functional.normalize(torch.randn(8, 16), dim=-1).requires_grad_() for _ in range(2)
+)
+model, processor = (
+    AutoModelForImageTextToText.from_pretrained(shipped()),
+    AutoProcessor.from_pretrained(shipped()),
+)
+inputs = processor(
+    images=Image.new("RGB", (96, 96), "white"),
+    text="<start><user><image>Is there a cat?<assistant>",
+    return_tensors="pt",
+    add_special_tokens=False,
+)

@@ -1,0 +1,3 @@
+"""The page's last part is about an assistant."""
+
+model = of_words

@@ -1,0 +1,25 @@
+"""Assistants, pictures to rate, and names with a model that tells them apart."""
+
+import os
+
+import torch
+
+import counterpoint.data as data
+from counterpoint.decoding import VisionLanguageAssistant
+from counterpoint.networks.tiny_vlm import shipped
+
+os.makedirs("path/or", exist_ok=True)
+os.symlink(shipped(), "path/or/hub-name")
+another = VisionLanguageAssistant.load(shipped())
+pictures = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+names = ["robin", "wren"]
+
+
+def generate(prompt: str) -> str:
+    return "A robin has a red breast. A wren is brown."
+
+
+_load = data.load
+data.load = lambda source, image_size=48: _load(
+    f"{source},test=4", image_size
+)  # a few pictures of the page's world
