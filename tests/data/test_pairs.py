@@ -12,6 +12,7 @@ import pytest
 
 from counterpoint.data.pairs import Pairs
 from counterpoint.data.source import load
+from counterpoint.study.runner import with_keys
 from fixtures.files import write_pairs
 
 
@@ -186,6 +187,13 @@ def test_what_is_open_is_read_again_when_it_was_changed(
         monkeypatch.chdir(folder)
         first = pl.read_csv(table if folder == tmp_path else other)["text"][0]
         assert load("pairs").captions(0)[0] == first
+
+
+def test_outcomes_name_examples_as_the_user_does(table: Path) -> None:
+    pl.read_csv(table).with_columns(id=pl.format("case {}", pl.int_range(70))).write_csv(table)
+    data = Pairs(table, size=24)
+    examples = pl.DataFrame({"example": [int(data.ids[5]), 3, int(data.ids[5])], "value": [0.0, 1.0, 0.5]})
+    assert with_keys(examples, data)["key"].to_list() == ["case 5", "3", "case 5"]
 
 
 def test_what_is_no_data_at_all(tmp_path: Path) -> None:

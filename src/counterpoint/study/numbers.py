@@ -132,7 +132,7 @@ class Scored:
         frames = [
             read_table(folder / "examples.parquet", _EXAMPLES, remedy(folder)) for folder in self.folders
         ]
-        examples = pl.concat(frames).sort("example", maintain_order=True)
+        examples = pl.concat(frames, how="diagonal").sort("example", maintain_order=True)
         parts = examples.partition_by(["task", "test", "outcome"], as_dict=True, maintain_order=True)
         found = {(str(k[0]), str(k[1]), str(k[2])): frame for k, frame in parts.items()}
         for (task, test, _, metric), (definition, n) in self.definitions.items():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import torch
 
 from ..data.base import PairedData
@@ -182,8 +183,17 @@ def score(method: Method, data: PairedData, folder: Path, tasks: Sequence[str] |
         inside = {name: describe(method, data, rows) for name, rows in data.splits.test.items()}
     write_json(folder / "scores.json", results.scores())
     with writing(folder / "examples.parquet") as part:
-        results.examples().write_parquet(part)
+        with_keys(results.examples(), data).write_parquet(part)
     write_json(folder / "diagnostics.json", inside)
+
+
+def with_keys(examples: pl.DataFrame, data: PairedData) -> pl.DataFrame:
+    """Return outcomes with a column ``key``: what the user calls each example."""
+    row_of = {int(identity): row for row, identity in enumerate(data.ids)}
+    ids = examples["example"].unique()
+    keys = [data.key(row_of[i]) if i in row_of else str(i) for i in ids]
+    named = pl.DataFrame({"example": ids, "key": pl.Series(keys, dtype=pl.String)})
+    return examples.join(named, on="example", how="left", maintain_order="left")
 
 
 def validation_numbers(method: Method, data: PairedData) -> dict[str, float]:

@@ -154,13 +154,18 @@ def test_train_alone_is_divided(tmp_path: Path) -> None:
 def test_what_lies_beside_is_listed(tmp_path: Path) -> None:
     for k in range(3):
         pair(tmp_path, k)
-    for name in ("drawing.svg", "song.ogg", "alone.png", "note.txt", ".hidden.png"):
+    put(tmp_path / "0.jpg", picture(5))
+    for name in ("drawing.svg", "note.svg", "song.ogg", "alone.png", "note.txt", ".hidden.png"):
         put(tmp_path / name, "x")
     found, ledger = records(tmp_path)
-    assert len(found) == 3
+    assert [(record.key, record.captions[0]) for record in found][:2] == [
+        ("0.jpg", "caption 0"),
+        ("0.png", "caption 0"),
+    ]
     assert [(kind, reason, Path(file).name) for kind, reason, file, _ in ledger.rows()] == [
         ("passed over", "picture without a caption", "alone.png"),
         ("passed over", ".svg file", "drawing.svg"),
+        ("passed over", ".svg file", "note.svg"),
         ("passed over", "text without a picture", "note.txt"),
         ("passed over", ".ogg file", "song.ogg"),
     ]

@@ -42,6 +42,14 @@ def records(path: Path) -> tuple[Records, pl.DataFrame]:
     return read(path, ledger), ledger.frame
 
 
+def test_a_table_of_another_name_is_found_by_its_path_alone(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    path = written(folder / "sub", "file_name,text\n../0.png,a\n", "LABELS.CSV")
+    with pytest.raises(ValueError, match=r"; give the path of LABELS\.CSV if that is the table$"):
+        records(path.parent)
+    assert len(records(path)[0]) == 1
+
+
 ROWS = "".join(f"{k}.png,caption {k} é\n" for k in range(5))
 
 

@@ -59,9 +59,9 @@ def parts(source: Path, ledger: Ledger) -> Sequence[Part]:
     """
     if source.is_dir():
         return _of_folder(source, ledger)
-    if source.suffix in table.SUFFIXES:
+    if source.suffix.lower() in table.SUFFIXES:
         return [Part(source, table.read)]
-    if source.suffix == ".tar":
+    if source.suffix.lower() == ".tar":
         return [Part(source, _shards)]
     known = ", ".join(sorted({".tar", *table.SUFFIXES}))
     raise ValueError(f"{source}: expected a folder or one of {known}")
@@ -69,15 +69,15 @@ def parts(source: Path, ledger: Ledger) -> Sequence[Part]:
 
 def _of_folder(source: Path, ledger: Ledger) -> Sequence[Part]:
     entries = sorted(p for p in source.iterdir() if not p.name.startswith("."))
-    tables = [p for p in entries if p.suffix in table.SUFFIXES and not p.is_dir()]
+    tables = [p for p in entries if p.suffix.lower() in table.SUFFIXES and not p.is_dir()]
     described = [p for p in tables if p.stem in _TABLES]
     if described:
         return _alone([Part(described[0], table.read)], tables, ledger)
     data = source / "data"
-    inner = sorted(p for p in data.iterdir() if p.suffix in table.SUFFIXES) if data.is_dir() else []
+    inner = sorted(p for p in data.iterdir() if p.suffix.lower() in table.SUFFIXES) if data.is_dir() else []
     for files in (tables, inner):
         named = [Part(p, table.read, side) for p in files if (side := split_of(p.stem))]
-        whole = [Part(p, table.read) for p in files if p.suffix == ".parquet"]
+        whole = [Part(p, table.read) for p in files if p.suffix.lower() == ".parquet"]
         if named or whole:
             return _alone(named or whole, files, ledger)
     folders = [p for p in entries if p.is_dir()]

@@ -10,6 +10,7 @@ from pathlib import Path
 from ._record import PICTURES, Record, Records
 from ._text import caption_lines, decoded
 from .ledger import Ledger
+from .table import SUFFIXES
 
 _CLASSES = range(2, 201)
 
@@ -25,20 +26,22 @@ def read(folder: Path, ledger: Ledger) -> Records:
     files = list(_files(folder))
     pictures = [path for path in files if path.suffix.lower() in PICTURES]
     texts = {_stem(path): path for path in files if path.suffix.lower() == ".txt"}
-    found = [(picture, texts.pop(_stem(picture))) for picture in pictures if _stem(picture) in texts]
+    found = [(picture, texts[_stem(picture)]) for picture in pictures if _stem(picture) in texts]
     if not found:
         alone = f"; the {len(pictures):,} picture(s) there have none" if pictures else ""
+        tables = [path.name for path in files if path.suffix.lower() in SUFFIXES]
+        if tables:
+            alone = f"; give the path of {tables[0]} if that is the table"
         raise ValueError(
             f"{folder}: expected a metadata.csv (or .jsonl, .parquet) with columns file_name and text, "
             f"or pictures with a .txt caption beside each, or .tar shards{alone}"
         )
-    captioned = {picture for picture, _ in found}
+    used = {path for both in found for path in both}
     for path in files:
-        if path in captioned or (path.suffix.lower() == ".txt" and _stem(path) not in texts):
-            continue
-        known = path.suffix.lower() in PICTURES
-        said = "picture without a caption" if known else f"{path.suffix.lower() or path.name} file"
-        ledger.add("passed over", "text without a picture" if _stem(path) in texts else said, path)
+        if path not in used:
+            suffix = path.suffix.lower()
+            reason = "picture without a caption" if suffix in PICTURES else f"{suffix or path.name} file"
+            ledger.add("passed over", "text without a picture" if suffix == ".txt" else reason, path)
     return Records.collect(_records(folder, found, ledger))
 
 

@@ -31,7 +31,7 @@ def read(path: Path, ledger: Ledger) -> Records:
     Raises:
         ValueError: if it is no table, lacks a column for the picture or the caption, or contradicts itself.
     """
-    blocks = _parquet(path) if path.suffix == ".parquet" else _texts(path, ledger)
+    blocks = _parquet(path) if path.suffix.lower() == ".parquet" else _texts(path, ledger)
     rows = pl.concat([_EMPTY, *blocks], how="diagonal").with_row_index("row", offset=1)
     rows = _sided(path, rows)
     name = pl.col("picture")
@@ -139,7 +139,9 @@ def _missing(joined: pl.DataFrame) -> pl.Series:
 
 
 def _texts(path: Path, ledger: Ledger) -> Iterator[pl.DataFrame]:
-    rows = _json_rows(path, ledger) if path.suffix in {".jsonl", ".ndjson"} else _csv_rows(path, ledger)
+    rows = (
+        _json_rows(path, ledger) if path.suffix.lower() in {".jsonl", ".ndjson"} else _csv_rows(path, ledger)
+    )
     picture = caption = ""
     blocks = iter(lambda: list(islice(rows, _BLOCK)), [])
     for block in shown(blocks, f"reading {path.suffix}", None):
@@ -272,7 +274,7 @@ def _one_row(path: Path, line: int, row: Sequence[str], picture: int | None, sep
 
 def _separator(path: Path, header: str) -> str:
     """Return what separates the columns: what the suffix says, or what makes the header name what is needed."""
-    usual = "\t" if path.suffix == ".tsv" else ","
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
     for separator in (usual, ";", "\t", ",", "|"):
         names = {name.strip() for name in next(csv.reader([header], delimiter=separator), [])}
         if names & {*PICTURE_COLUMNS} and names & {*CAPTION_COLUMNS}:
