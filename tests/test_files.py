@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -183,3 +185,23 @@ def test_checkpoints_are_ordered_by_number(tmp_path: Path) -> None:
     (tmp_path / "step-12").touch()
     assert [p.name for p in checkpoints_in(tmp_path)] == ["step-10", "step-9"]
     assert checkpoints_in(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    ("fails", "text"),
+    [
+        (lambda part: OSError(errno.ENOSPC, "No space left on device"), "No space left on device: '{path}'"),
+        (lambda part: OSError(errno.EIO, "Input/output error", str(part)), "Input/output error: '{path}'"),
+        (lambda part: OSError("No space left on device (os error 28)"), "No space left on device: '{path}'"),
+        (lambda part: OSError(errno.ENOENT, "No such file or directory", "other"), "directory: 'other'"),
+        (lambda part: OSError("cannot identify image file"), "cannot identify image file"),
+    ],
+    ids=["no name", "of the part", "of a library", "of another file", "no number"],
+)
+def test_a_write_that_fails_names_the_file(
+    fails: Callable[[Path], OSError], text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    with pytest.raises(OSError, match=re.escape(text.format(path=path))), writing(path) as part:
+        raise fails(part)
+    assert not any(tmp_path.iterdir())

@@ -66,7 +66,8 @@ def writing(path: Path) -> Iterator[Path]:
     reader finds a whole file or none, and two processes that write the same file at once do no harm.
 
     Raises:
-        OSError: the folder cannot be made or written, or the disk is full; what was there before is intact.
+        OSError: the folder cannot be made or written, or the disk is full; it names ``path``, and what was there before
+            is intact.
     """
     with _part_of(path) as part:
         yield part
@@ -135,11 +136,23 @@ def _part_of(path: Path) -> Iterator[Path]:
     _writing.add(part)
     try:
         yield part
+    except OSError as error:
+        # A write that fails names no file at all, or one that is gone by now.
+        number = error.errno or _number(str(error))
+        if number is None or (error.filename is not None and part.name not in str(error.filename)):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         part.unlink(missing_ok=True)
         _writing.discard(part)
+
+
+def _number(text: str) -> int | None:
+    """Return the number of an error that a library tells in words alone."""
+    told = re.search(r"\(os error (\d+)\)", text)
+    return int(told[1]) if told else None
 
 
 def _abandoned(part: Path) -> bool:

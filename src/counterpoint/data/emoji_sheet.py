@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..files import writing
 from .base import Rows
 from .rendering import SIZE
 
@@ -67,7 +68,8 @@ class _Sheet:
         self.top += SIZE + 2 * _GAP + below + _GAP
 
     def save(self, path: Path) -> Path:
-        self.image.crop((0, 0, _WIDTH, self.top + _MARGIN)).save(path)
+        with writing(path) as part:
+            self.image.crop((0, 0, _WIDTH, self.top + _MARGIN)).save(part, "PNG")
         return path
 
 
