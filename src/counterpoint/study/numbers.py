@@ -143,6 +143,14 @@ class Scored:
                 )
         return found
 
+    @cached_property
+    def examples(self) -> dict[tuple[str, str], frozenset[int]]:
+        """The ids of the examples behind each task on each test set."""
+        found: dict[tuple[str, str], frozenset[int]] = {}
+        for (task, test, _), frame in self.tables.items():
+            found[task, test] = found.get((task, test), frozenset()) | frozenset(frame["example"].to_list())
+        return found
+
     def outcome(self, key: Key) -> np.ndarray:
         """The outcomes behind one number, in the order of the examples' ids."""
         task, test, subset, _ = key

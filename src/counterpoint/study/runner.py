@@ -23,6 +23,7 @@ from ..methods.base import Method, TwoTower
 from ..networks.tokenizer import BytePairTokenizer
 from ..recipes import Recipe
 from ..recipes import load as load_recipe
+from ..training import provenance
 from ..training.distributed import first_alone, joined
 from ..training.loop import Progress, fit
 from ..training.run import OtherRun, PeakMemory, Run, RunState, load, start, with_steps
@@ -66,6 +67,7 @@ def _run(
         if (state := RunState.read(folder)) is not None and state.status != "running":
             sweep(folder)
             what.check(folder)
+            provenance.check(what, load_data(what.data, what.recipe.towers.image_size), folder)
             return state
         if first:
             check_folder(folder)
@@ -76,6 +78,8 @@ def _run(
         asked = [create(name) for name in tasks or ()] if test else []
         check_modalities(Arm.parse(what.arm), [task.name for task in asked])
         data = load_data(what.data, what.recipe.towers.image_size)
+        provenance.check(what, data, folder)
+        whole = data
         for task in asked:
             check_data(task, data)
         check_sizes(asked, data)
@@ -88,6 +92,7 @@ def _run(
                 task.check_model(method, data)
         if first:  # a run that is refused leaves no folder
             what.claim(folder)
+            provenance.keep(what, whole, folder)
             if isinstance(method.text_tower.tokenizer, BytePairTokenizer):
                 method.text_tower.tokenizer.save(folder / "tokenizer.json")
     memory, earlier = PeakMemory(), RunState.read(folder) or RunState()

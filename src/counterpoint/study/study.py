@@ -15,6 +15,7 @@ from ..files import Damaged, read_json, write_json
 from ..forms import validated
 from ..methods.arm import Arm
 from ..training.run import RunState
+from .agreement import check_made_of_the_same
 from .conclusion import conclusion
 from .cost import plan_arms
 from .damage import mend
@@ -155,7 +156,6 @@ def conduct(
         plans |= _read_plans(plans_path)
         if plans != known:
             _write_plans(plans_path, plans)
-        _write_plans(plans_path, plans)
     if to_search := {arm: plan for arm, plan in plans.items() if not plan.searched}:
         plans |= _tune(design, to_search, place, executor, listener)
         with leased(place, wait=True):
@@ -166,8 +166,9 @@ def conduct(
         for seed in design.seeds
         for arm in design.arms
     ]
-    for job in work:
-        mend(job.folder)
+    for unit in work:
+        mend(unit.folder)
+    check_made_of_the_same(work, ready.data, place)
     listener.begin("training", work)
     executor.carry_out(work, listener)
     if diagnose:
@@ -261,8 +262,8 @@ def _tune(
         for arm, search in searches.items()
         for k, trial in enumerate(search)
     ]
-    for job in work:
-        mend(job.folder, test=False)
+    for unit in work:
+        mend(unit.folder, test=False)
     listener.begin("tuning", work)
     executor.carry_out(work, listener)
     return {

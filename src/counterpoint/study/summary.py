@@ -16,7 +16,9 @@ from ..methods.arm import Arm
 from ..recipes import override
 from ..statistics.sentences import counted
 from ..training.metrics import read_metrics
+from ..training.provenance import Provenance, rows_of
 from ..training.run import Environment, Run, RunState, remedy
+from .agreement import check_agreement, check_examples
 from .convergence import Convergence, warnings_of
 from .design import ArmPlan, Design
 from .numbers import CLEAN, PARTS, Key, Numbers, Scored, finite
@@ -62,6 +64,8 @@ class FinishedRun:
             return cls(folder, state)
         scored = Scored(folder)
         _ = scored.tables  # reads both of its files
+        if Provenance.read(folder) is not None:
+            rows_of(folder)
         read_metrics(folder)
         inside = read_json(folder / "diagnostics.json", _Diagnostics, remedy(folder)).root
         return cls(folder, state, scored, inside, Environment.read(folder).model_dump())
@@ -84,6 +88,10 @@ class Results:
         scored = {arm: {seed: run.scored for seed, run in runs.items()} for arm, runs in self.runs.items()}
         self.numbers = Numbers(scored, design.margin)
 
+    def each(self) -> Iterator[tuple[str, int, FinishedRun]]:
+        """Yield every run with its arm and seed."""
+        return ((arm, seed, run) for arm, runs in self.runs.items() for seed, run in runs.items())
+
     def finished(self) -> Iterator[FinishedRun]:
         return (run for runs in self.runs.values() for run in runs.values() if not run.failed)
 
@@ -103,6 +111,9 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
     if not any(results.finished()):
         reasons = [run.state.reason for runs in results.runs.values() for run in runs.values()]
         raise RuntimeError(f"every run failed; the first reason: {reasons[0]}")
+    good = {(arm, seed): run for arm, seed, run in results.each() if run.scored is not None}
+    check_agreement({key: run.folder for key, run in good.items()}, folder)
+    check_examples({run.folder: run.scored for run in good.values() if run.scored is not None}, folder)
     keys = results.numbers.main({task: create(task).primary for task in design.tasks})
     if not keys:
         raise ValueError(
@@ -229,6 +240,12 @@ def _winner(results: Results, arms: list[dict[str, Any]], headline: Key) -> dict
 
 def _warnings(results: Results) -> list[str]:
     found = []
+    unknown = [run for run in results.finished() if Provenance.read(run.folder) is None]
+    if unknown:
+        found.append(
+            f"{len(unknown)} run(s) are of an earlier version, which kept nothing of what their data was: "
+            "only the ids of their test examples could be compared"
+        )
     for arm, runs in results.runs.items():
         failed = [seed for seed, run in runs.items() if run.failed]
         if failed:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from .. import execution
+from ..data.source import load as load_data
 from ..recipes import parse as parse_recipe
+from ..training import provenance
 from ..training.loop import Progress
 from ..training.run import Run, RunState
 from .runner import run
@@ -40,12 +42,13 @@ class TrainingRun:
         """Read how the run ended; None where it has not.
 
         Raises:
-            OtherRun: if the folder holds another run.
+            OtherRun: if the folder holds another run, or one of other data, another loss or other weights.
         """
         state = RunState.read(self.folder)
         if state is None or state.status == "running":
             return None
         self.run.check(self.folder)
+        provenance.check(self.run, load_data(self.run.data, self.run.recipe.towers.image_size), self.folder)
         return state
 
     def work(self, on_progress: execution.OnProgress) -> RunState:

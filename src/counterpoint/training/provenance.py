@@ -1,0 +1,175 @@
+"""What a run is made of, as digests: its data part by part, the user's loss, the weights it starts from.
+
+The versions of packages are in ``environment.json``. Runs of earlier versions have no such file: nothing is known of
+what they were made of, and nothing is held against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from ..data.base import PairedData
+from ..data.fingerprint import PARTS, ROW_SCHEMA, digest
+from ..files import (
+    FORMAT,
+    digest_of_file,
+    latest_checkpoint,
+    read_json,
+    read_table,
+    write_json,
+    writing,
+)
+from ..methods.arm import Arm
+from ..networks.weights import Source
+from .run import OtherRun, Run, remedy
+
+FILE = "provenance.json"
+ROWS = "data.parquet"
+"""File with a checksum of every row's parts, so that changed rows can be counted; see `Fingerprint.rows`."""
+
+
+class Changed(OtherRun):
+    """What a run was made of is not what there is now."""
+
+
+class Provenance(BaseModel):
+    """``provenance.json``.
+
+    Attributes:
+        data: the digest of each part of the data.
+        loss: the user's loss by its file as the arm names it, with a digest of the source.
+        weights: digests of the files and folders that towers start from, by what is written after the @.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    format: int = FORMAT
+    data: dict[str, str]
+    loss: dict[str, str] = {}
+    weights: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, run: Run, data: PairedData) -> Provenance:
+        """Return the provenance of a run that would begin now; weights that are not there any more have no digest."""
+        arm = Arm.parse(run.arm)
+        towers = {"image": run.recipe.towers.image, "text": run.recipe.towers.text, **arm.towers}
+        paths = [path for tower in towers.values() if (path := _path_of(tower)) is not None]
+        return cls(
+            data=dict(data.fingerprint.parts),
+            loss={} if arm.loss is None else {str(arm.loss[0]): digest_of_file(arm.loss[0])},
+            weights={str(path): _digest_of_weights(path) for path in paths},
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> Provenance | None:
+        """Read that of a run; None where an earlier version wrote none.
+
+        Raises:
+            Damaged: if it cannot be read.
+        """
+        path = folder / FILE
+        return read_json(path, cls, remedy(folder)) if path.exists() else None
+
+
+def keep(run: Run, data: PairedData, folder: Path) -> None:
+    """Write what a run is made of into its folder, when it begins."""
+    if (folder / FILE).exists() or latest_checkpoint(folder / "checkpoint") is not None:
+        return
+    rows = data.fingerprint.rows
+    if len(rows):
+        with writing(folder / ROWS) as part:
+            rows.write_parquet(part)
+    write_json(folder / FILE, Provenance.of(run, data).model_dump())
+
+
+def check(run: Run, data: PairedData, folder: Path) -> None:
+    """Check that a run is made of what there is now.
+
+    Raises:
+        Changed: if it is not; the message names what differs, and counts it where it can.
+        Damaged: if what it was made of cannot be read.
+    """
+    found = changes(run, data, folder)
+    if found:
+        raise Changed(
+            f"{'; '.join(found)} since the run in {folder} began: give another folder with --out, or delete that one"
+        )
+
+
+def changes(run: Run, data: PairedData, folder: Path) -> list[str]:
+    """Return what has changed since a run began, in words; nothing where no run is or nothing is known of it.
+
+    Raises:
+        Damaged: if what it was made of cannot be read.
+    """
+    there = Provenance.read(folder)
+    if there is None:
+        return []
+    now = Provenance.of(run, data)
+    found = []
+    if there.data != now.data:
+        counted = counts(there.data, now.data, rows_of(folder), data.fingerprint.rows)
+        found.append(f"{run.data} changed ({counted})")
+    for before, after in ((there.loss, now.loss), (there.weights, now.weights)):
+        found += [f"{name} changed" for name in after if before.get(name) != after[name]]
+    return found
+
+
+def rows_of(folder: Path) -> pl.DataFrame:
+    """Return the checksums of the rows of a run's data; none for a world.
+
+    Raises:
+        Damaged: if they cannot be read.
+    """
+    path = folder / ROWS
+    return read_table(path, ROW_SCHEMA, remedy(folder)) if path.exists() else pl.DataFrame(schema=ROW_SCHEMA)
+
+
+def counts(before: Mapping[str, str], after: Mapping[str, str], old: pl.DataFrame, new: pl.DataFrame) -> str:
+    """Return what differs between two states of a data set, counted by the ids of its rows.
+
+    Args:
+        before: the digests of the parts then.
+        after: the digests now.
+        old: the checksums of the rows then.
+        new: the checksums now.
+    """
+    parts = [part for part in PARTS if before.get(part) != after.get(part)]
+    if not (len(old) and len(new)):
+        return f"{', '.join(parts)} differ"
+    both = old.join(new, on="id", how="inner", suffix=" now", maintain_order="left")
+    found = []
+    if gone := len(old) - len(both):
+        found.append(f"{gone} of {len(old)} rows are gone")
+    if fresh := len(new) - len(both):
+        found.append(f"{fresh} rows are new")
+    if moved := int((both["split"] != both["split now"]).sum()):
+        found.append(f"{moved} of {len(both)} rows are in another split")
+    for part in ("captions", "pictures", "labels"):
+        for side in ("test", "validation", "train"):
+            own = both.filter(pl.col("split now").str.contains(side, literal=True))
+            if differing := int((own[part] != own[f"{part} now"]).sum()):
+                found.append(f"{differing} of {len(own)} {side} {part} differ")
+    return ", ".join(found) or f"the order or the names of {', '.join(parts)} differ"
+
+
+def _path_of(tower: str) -> Path | None:
+    """Return where a tower's weights are; None where they have only a name, or are gone."""
+    try:
+        return Source.parse(tower).path
+    except ValueError:
+        return None
+
+
+def _digest_of_weights(path: Path) -> str:
+    """Return a digest of a file of weights, of a run's newest checkpoint, or of all files of a folder."""
+    if path.is_file():
+        return digest_of_file(path)
+    checkpoint = latest_checkpoint(path / "checkpoint")
+    if checkpoint is not None:
+        return digest_of_file(checkpoint / "model.safetensors")
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return digest(f"{p.relative_to(path)} {digest_of_file(p)}".encode() for p in files)
