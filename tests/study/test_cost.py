@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoint.networks import BytePairTokenizer
-from counterpoint.recipes import Recipe, load, names, override
+from counterpoint.recipes import Recipe, load, names, override, parse
 from counterpoint.study import cost as costs
 from counterpoint.study.cost import in_turns, plan_arms, share_cut, steps_under
 from counterpoint.study.design import ArmCost, ArmPlan, Design
 from counterpoint.study.remarks import cut_in_words, length_in_words, remarks
+from counterpoint.study.study import _read_plans as read_plans
 from counterpoint.study.study import compare
 
 
@@ -155,6 +156,18 @@ def test_steps_that_follow_the_data_are_written_in_before_they_are_used() -> Non
         _ = load("cpu").total_steps
     assert override(load("cpu"), {"steps": 12}).total_steps == 12
     assert all(load(name).steps is None for name in names())
+
+
+def test_recipes_of_the_same_steps_are_the_same_whatever_the_epochs() -> None:
+    earlier = {"batch_size": 128, "steps": 128}  # before recipes had epochs
+    assert parse({**earlier, "epochs": 9, "most_passes": 5}) == parse(earlier)
+    assert override(load("cpu"), {"steps": 128}).most_passes is None
+    assert parse({"epochs": 9}) != parse({"epochs": 8})
+
+
+def test_plans_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text('{"clip": {"steps": 3, "changes": {}, "options": {}}}')
+    assert read_plans(tmp_path / "plan.json") == {"clip": ArmPlan(3)}
 
 
 def test_a_study_and_its_runs_say_how_many_steps_they_made(

@@ -98,7 +98,8 @@ class Recipe(Section):
     memory, for one more forward pass.
 
     A run has ``steps`` steps. Unless given, they follow the data: ``epochs`` of it, in which no arm of the comparison
-    passes more than ``most_passes`` pictures or texts through a tower. The number of steps is written into the run.
+    passes more than ``most_passes`` pictures or texts through a tower. The number of steps is written into the run, and
+    where it is given the other two mean nothing and are not kept.
     """
 
     towers: Towers = Towers()
@@ -116,6 +117,14 @@ class Recipe(Section):
     validate_every: Count = 100
     workers: Natural = 0
     threads: Natural = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_say_all(cls, values: Any) -> Any:
+        # Recipes with the same steps are the same recipe, those of earlier versions too, which had nothing else.
+        if isinstance(values, dict) and values.get("steps") is not None:
+            return {key: value for key, value in values.items() if key not in ("epochs", "most_passes")}
+        return values
 
     @property
     def total_steps(self) -> int:

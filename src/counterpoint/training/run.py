@@ -28,7 +28,7 @@ from ..methods.base import TwoTower
 from ..networks.tokenizer import BytePairTokenizer
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
-from ..recipes import Recipe, parse
+from ..recipes import Recipe, override, parse
 from ..registry import MissingPackage
 from . import checkpoint as checkpoints
 
@@ -228,7 +228,7 @@ def with_steps(run: Run, data: PairedData) -> Run:
     method, loader = start(run, data)
     passes = max(method.passes().values(), default=1)
     steps = run.recipe.steps_for(len(data.splits.train), loader.batch_size, passes)
-    return replace(run, recipe=run.recipe.model_copy(update={"steps": steps}))
+    return replace(run, recipe=override(run.recipe, {"steps": steps}))
 
 
 def start(run: Run, data: PairedData, tokenizer_file: Path | None = None) -> tuple[TwoTower, Loader | Stream]:
