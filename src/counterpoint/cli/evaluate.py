@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Names, Positional
+from ..forms import FORM, Folder, Names, Positional
 from .arguments import parse
 from .terminal import Terminal
 
 if TYPE_CHECKING:
+    from ..data.base import PairedData, Rows
+    from ..evaluation.results import Results
     from ..types import Scores
+
+ALL = "all rows"
+"""The name of the set that holds every row of a data set."""
 
 
 @form(frozen=True, config=FORM)
@@ -26,10 +31,14 @@ class Evaluate:
     """A run folder."""
     data: str | None = None
     """Another data set, or a copy of a benchmark (winoground:PATH, …); the run's own unless given."""
+    split: Literal["test", "all"] | None = None
+    """Score the test rows, or all rows; unless given, all rows of another data set that has no splits of its own."""
     tasks: Names = ()
     """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as data and model allow."""
     failures: Path | None = None
     """A folder for pictures of what the model got most wrong, one per test set and task."""
+    out: Folder = None
+    """A folder for evaluation.json (scores with their intervals) and examples.parquet (outcomes of every example)."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
 
@@ -43,39 +52,121 @@ def main(arguments: Sequence[str]) -> int:
 
         from .. import data, evaluation
         from ..diagnostics.features import Features
-        from ..training.run import Run, load
+        from ..evaluation.task import NotApplicable, check_training
+        from ..training.run import data_of, load
     for name in given.tasks:
         evaluation.TASKS.reference(name)
-    run = Run.read(given.run)
+    if given.out is not None and (given.out / "recipe.yaml").exists():
+        raise ValueError(
+            f"{given.out} holds a run: give another folder with --out, so that its own scores stay"
+        )
     by_test: dict[str, tuple[Scores, ...]] = {}
-    refusals = []
+    refusals: list[str] = []
+    notes: list[str] = []
     with console.status("evaluating"), torch.inference_mode():
         trained = load(given.run)
-        source = data.load(given.data or run.data, trained.image_tower.size)
+        where = given.data or data_of(given.run)
+        source = data.load(where, trained.image_tower.size)
         model = Features.of(trained, source)
-        for tasks in [(name,) for name in given.tasks] if given.tasks else [None]:
+        whole = given.split == "all" or (given.split is None and given.data is not None and source.split_here)
+        rows = _rows(source, whole)
+        console.print(_what_is_scored(where, source, rows), soft_wrap=True)
+        for name in given.tasks or evaluation.DEFAULT_TASKS:
+            task = evaluation.create(name)
+            # A task that learns from the training rows must not be asked about them.
+            tests = _rows(source, whole and not task.learns)
             try:
-                found = evaluation.evaluate(model, source, tasks=tasks).by_test
+                if missing := sorted(set(task.modalities) - set(model.embeds)):
+                    raise NotApplicable(
+                        f"{name} needs {' and '.join(missing)} embeddings, which the model has not"
+                    )
+                check_training(task, source)
+                found = evaluation.evaluate(model, source, tasks=(task,), tests=tests).by_test
+            except NotApplicable as error:
+                if given.tasks:
+                    refusals.append(str(error))
+                else:
+                    notes.append(f"left out: {str(error).removesuffix(': leave the task out')}")
+                continue
             except ValueError as error:  # what the other tasks find is not lost
                 refusals.append(str(error))
                 continue
+            if tests.keys() != rows.keys():
+                notes.append(
+                    f"{name} learns from the training rows, so it is asked about the test rows alone"
+                )
             for test, scores in found.items():
                 by_test[test] = (*by_test.get(test, ()), *scores)
                 if given.failures is None:
                     continue
                 for one in scores:
                     place = given.failures / f"{test} {one.task}.png".replace(" ", "-")
-                    evaluation.failures(one, model, source, source.splits.test[test], place)
-                    console.print(f"wrote {place}", highlight=False, soft_wrap=True)
-    rows = evaluation.Results(by_test).scores()
+                    evaluation.failures(one, model, source, tests[test], place)
+                    console.print(f"wrote {place}", soft_wrap=True)
+        results = evaluation.Results(by_test)
+        scored = _with_intervals(results)
+    if given.out is not None and scored:
+        _write(given.out, {"run": str(given.run), "data": where}, rows, results, scored)
+        notes.append(f"scores and outcomes: {given.out}")
     if given.json:
-        json.dump(rows, sys.stdout, indent=2)
+        json.dump(scored, sys.stdout, indent=2)
         print()
     else:
         from ..study.tables import score_tables
 
-        for table in score_tables(rows):
+        for table in score_tables(scored):
             console.print(table)
+    for note in notes:
+        console.print(note, soft_wrap=True)
     for refusal in dict.fromkeys(refusals):
         print(f"counterpoint evaluate: {refusal}", file=sys.stderr)
     return 1 if refusals else 0
+
+
+def _rows(data: PairedData, whole: bool) -> Mapping[str, Rows]:
+    import numpy as np
+
+    return {ALL: np.arange(len(data))} if whole else data.splits.test
+
+
+def _what_is_scored(where: str, data: PairedData, rows: Mapping[str, Rows]) -> str:
+    """Return a line on the rows that are scored, and how many there are."""
+    if ALL in rows:
+        own = ", which has no splits of its own" if data.split_here else ""
+        return f"scored: all {len(data):,} rows of {where}{own} (--split test scores a held-out part)"
+    sets = ", ".join(f"{len(own):,} of {name!r}" for name, own in rows.items())
+    return (
+        f"scored: the test rows of {where}: {sets}; it has {len(data):,} rows (--split all scores them all)"
+    )
+
+
+def _with_intervals(results: Results) -> list[dict[str, Any]]:
+    """Return the scores with 95 % intervals, which the examples alone make: there is one model."""
+    import polars as pl
+
+    from ..study.numbers import bounded
+
+    found = []
+    for row in results.scores():
+        scores = next(it for it in results.by_test[row["test"]] if it.task == row["task"])
+        positions = scores.rows(row["metric"], row["subset"])
+        outcomes = scores.examples[row["outcome"]].cast(pl.Float64).to_numpy()[positions]
+        _, low, high = bounded(row["statistic"], outcomes)
+        found.append({**row, "low": low, "high": high})
+    return found
+
+
+def _write(
+    folder: Path,
+    about: Mapping[str, str],
+    rows: Mapping[str, Rows],
+    results: Results,
+    scored: list[dict[str, Any]],
+) -> None:
+    """Write the scores with what they are of, and the outcomes of every example."""
+    from ..files import write_json, writing
+
+    counts = {name: len(own) for name, own in rows.items()}
+    write_json(folder / "evaluation.json", {"format": 1, **about, "rows": counts, "scores": scored})
+    with writing(folder / "examples.parquet") as part:
+        results.examples().write_parquet(part)

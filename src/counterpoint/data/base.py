@@ -81,6 +81,7 @@ class PairedData(ABC):
         labels: the ways to classify the examples, by name.
         leaked: by what is shared (``"caption"``, ``"picture"``, ``"group"``), the held-out rows that have it in common
             with a training row; empty for data that was built without leaks.
+        split_here: the splits were made here, by a hash of the rows, and are none of the data's own.
         attribution: the licence line that must stand wherever the pictures are shown; empty if there is none.
     """
 
@@ -90,6 +91,7 @@ class PairedData(ABC):
     subsets: np.ndarray
     labels: Mapping[str, Labels]
     leaked: Mapping[str, Bool[np.ndarray, " N"]] = MappingProxyType({})
+    split_here: bool = False
     attribution: str = ""
 
     def __len__(self) -> int:

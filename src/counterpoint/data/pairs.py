@@ -115,7 +115,9 @@ class Pairs(PairedData):
         self._texts = captions.explode()
         self._starts = np.concatenate([[0], captions.list.len().to_numpy().cumsum(dtype=np.int64)])
         self.ids, self._keys = _identities(self.name, records)
-        division = divide(records.frame["split"].to_list(), _links(records, digests))
+        given = records.frame["split"]
+        self.split_here = given.null_count() == len(given)
+        division = divide(given.to_list(), _links(records, digests))
         self.splits = _splits(self.name, division.sides)
         self.leaked, self.subsets = division.leaked, _subsets(division)
         self.labels, unlabelled = _labels(records)

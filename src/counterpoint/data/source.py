@@ -38,6 +38,30 @@ def load(source: str, image_size: int = IMAGE_SIZE) -> PairedData:
     return slot[0].sized(image_size)
 
 
+def located(source: str, began: str | None) -> str:
+    """Return where a run's data is now: as it was written, else seen from the folder that the run was begun in.
+
+    Args:
+        source: the name or the path, as it was written.
+        began: the working directory at that time; None where it is not known.
+
+    Raises:
+        FileNotFoundError: for a path that is in neither place.
+    """
+    name, _, rest = source.partition(":")
+    head, path = (f"{name}:", Path(rest)) if name in BENCHMARKS and rest else ("", Path(source))
+    shipped = name.partition(",")[0] in {shown.partition(":")[0] for shown in NAMES} and not head
+    if shipped or path.exists():
+        return source
+    moved = Path(began or ".") / path
+    if not moved.exists():
+        raise FileNotFoundError(
+            f"the data {source!r} of the run is not here, nor where the run was begun ({began or 'not known'}): "
+            "say where it is with --data"
+        )
+    return f"{head}{moved}"
+
+
 @lru_cache(maxsize=4)
 def _slot(source: str, stamp: tuple[object, ...]) -> list[PairedData]:
     """Return where a data set is kept once it is open."""

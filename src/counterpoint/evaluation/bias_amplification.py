@@ -265,6 +265,7 @@ class BiasAmplification(Task):
     name = "multi_attribute_bias_amplification"
     primary = "multi"
     modalities = ("image",)
+    learns = True
     papers = ("multi-attribute-bias-amplification",)
 
     def __init__(

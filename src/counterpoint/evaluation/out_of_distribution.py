@@ -44,8 +44,8 @@ class OutOfDistribution(Task):
     name = "out_of_distribution"
     primary = "cosine_artist"
     modalities = ("image",)
-    papers = ("ebm-vs-cl-vqa",)
     learns = True
+    papers = ("ebm-vs-cl-vqa",)
 
     def __init__(self, limit: int = 2000) -> None:
         self.limit = limit

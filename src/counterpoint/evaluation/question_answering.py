@@ -76,9 +76,9 @@ class QuestionAnswering(Task):
     name = "question_answering"
     primary = "accuracy"
     modalities = ("image",)
+    learns = True
     form = Questions
     papers = ("medical-vl-benchmark", "ebm-vs-cl-vqa")
-    learns = True
 
     def __init__(self, limit: int = 2000, seed: int = 0) -> None:
         self.limit, self.seed = limit, seed

@@ -35,7 +35,7 @@ class Task(ABC):
         label: the one label whose classes it answers with; empty where it answers with none or with several.
         form: the form of the items that it asks about; None: it asks about plain pairs.
         least: the examples that a test set has at least.
-        learns: whether it needs examples of the training split.
+        learns: it learns from the training rows of the data, so that it may only be asked about others.
     """
 
     name: str

@@ -291,22 +291,32 @@ class Numbers:
         return rows, comparison.multiplicity
 
 
-def _metric(good: Mapping[int, Scored], key: Key, definition: Definition) -> dict[str, Any]:
-    runs = {seed: run.outcome(key) for seed, run in good.items()}
-    statistic = STATISTICS[definition.statistic]
-    least, most = RANGES.get(definition.statistic, (-math.inf, math.inf))
-    if definition.statistic == "mean" and all(((v >= 0) & (v <= 1)).all() for v in runs.values()):
+def bounded(statistic: str, runs: Mapping[int, np.ndarray] | np.ndarray) -> tuple[float, float, float]:
+    """Return a metric with its 95 % interval, which lies where the statistic must, whatever the seeds say.
+
+    Args:
+        statistic: a key of `counterpoint.evaluation.STATISTICS`.
+        runs: the outcomes of the examples, by seed; or of one fixed model, whose examples alone vary.
+    """
+    least, most = RANGES.get(statistic, (-math.inf, math.inf))
+    outcomes = [runs] if isinstance(runs, np.ndarray) else list(runs.values())
+    if statistic == "mean" and all(((v >= 0) & (v <= 1)).all() for v in outcomes):
         least, most = 0.0, 1.0
     interval = interval_of_mean(
-        runs, statistic="mean" if definition.statistic == "mean" else statistic, n_boot=500
+        runs, statistic="mean" if statistic == "mean" else STATISTICS[statistic], n_boot=500
     )
+    return interval.estimate, max(interval.low, least), min(interval.high, most)
+
+
+def _metric(good: Mapping[int, Scored], key: Key, definition: Definition) -> dict[str, Any]:
+    runs = {seed: run.outcome(key) for seed, run in good.items()}
+    estimate, low, high = bounded(definition.statistic, runs)
     return {
         **dict(zip(PARTS, key, strict=True)),
-        "mean": interval.estimate,
-        # A number lies where its statistic must, whatever a t interval of few seeds says.
-        "low": max(interval.low, least),
-        "high": min(interval.high, most),
-        "seeds": {str(seed): statistic(values) for seed, values in runs.items()},
+        "mean": estimate,
+        "low": low,
+        "high": high,
+        "seeds": {str(seed): STATISTICS[definition.statistic](values) for seed, values in runs.items()},
         "n": len(next(iter(runs.values()))),
         "chance": definition.chance,
         "constant": definition.constant,

@@ -276,34 +276,45 @@ def ranked(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return sorted(summary["arms"], key=rank)
 
 
-def score_table(scores: Sequence[Mapping[str, Any]]) -> Table:
-    """The scores of one run: a row per task, test set and metric; a column per subset."""
+def score_table(test: str, scores: Sequence[Mapping[str, Any]]) -> Table:
+    """Return one run's scores on a test set: a row per metric, a column per subset, and what needs no model."""
     subsets = list(dict.fromkeys(row["subset"] for row in scores))
-    table = Table(title="scores", title_justify="left")
-    for name in ("task", "test set", "metric"):
-        table.add_column(name)
-    for subset in subsets:
-        table.add_column(subset, justify="right")
-    table.add_column("chance", justify="right")
-    rows: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
+    count = counted(max(row["n"] for row in scores), "example")
+    table = Table(title=f"{test}: {count}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("task")
+    table.add_column("metric", overflow="fold")
+    for name in [*subsets, "chance", "best\nconstant"]:
+        table.add_column(name, justify="right", no_wrap=name == "all")
+    rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for row in scores:
-        rows.setdefault((row["task"], row["test"], row["metric"]), {})[row["subset"]] = row
+        rows.setdefault((row["task"], row["metric"]), {})[row["subset"]] = row
     for key, by_subset in rows.items():
         first = next(iter(by_subset.values()))
-        values = [f"{by_subset[s]['value']:.3f}" if s in by_subset else "–" for s in subsets]
-        table.add_row(*key, *values, "–" if first["chance"] is None else f"{first['chance']:.3f}")
+        values = [_with_ends(by_subset.get(subset), subset == "all") for subset in subsets]
+        floors = [first["chance"], first.get("constant")]
+        table.add_row(*key, *values, *("–" if floor is None else f"{floor:.3f}" for floor in floors))
     return table
 
 
+def _with_ends(row: Mapping[str, Any] | None, ends: bool) -> Text:
+    if row is None:
+        return Text("–")
+    interval = f" {row['low']:.3f}–{row['high']:.3f}" if ends and "low" in row else ""
+    return Text.assemble(f"{row['value']:.3f}", (interval, "dim"))
+
+
 def score_tables(scores: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """The scores of one run: one table, and one by type for each task and test set with many subsets."""
+    """The scores of one run: a table for each test set, one by type for each task of many subsets."""
     parts: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in scores:
         parts.setdefault((row["task"], row["test"]), []).append(row)
     many = {key for key, rows in parts.items() if len({row["subset"] for row in rows}) > _SUBSETS}
-    few = [row for key, rows in parts.items() if key not in many for row in rows]
+    few: dict[str, list[Mapping[str, Any]]] = {}
+    for key, rows in parts.items():
+        if key not in many:
+            few.setdefault(key[1], []).extend(rows)
     return [
-        *([score_table(few)] if few else []),
+        *(score_table(test, rows) for test, rows in few.items()),
         *(_by_type(*key, parts[key]) for key in parts if key in many),
     ]
 

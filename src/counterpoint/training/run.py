@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..data.base import PairedData, Rows
 from ..data.loader import Loader
+from ..data.source import located
 from ..data.stream import Stream
 from ..data.views import wordnet
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
@@ -132,10 +133,11 @@ class _RunFile(BaseModel):
 
 
 class Environment(BaseModel):
-    """``environment.json``; of what it holds, the versions of packages are read."""
+    """``environment.json``; of what it holds, the versions of packages and the working directory are read."""
 
     model_config = ConfigDict(extra="allow")
     packages: dict[str, str]
+    folder: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Environment:
@@ -150,6 +152,16 @@ class Environment(BaseModel):
 def remedy(folder: Path) -> str:
     """Return the advice for a damaged file of a run."""
     return f"delete {folder} and run the same command again, which repeats this run alone"
+
+
+def data_of(folder: Path) -> str:
+    """Return where the data of a run is now, also for a relative path and another working directory.
+
+    Raises:
+        FileNotFoundError: if it is not to be found.
+    """
+    began = Environment.read(folder).folder if (folder / "environment.json").exists() else None
+    return located(Run.read(folder).data, began)
 
 
 @dataclass(frozen=True)
@@ -309,6 +321,7 @@ def environment() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "packages": packages,
         "wordnet": _wordnet(),
+        "folder": str(Path.cwd()),
         "date": time.strftime("%Y-%m-%d"),
     }
 

@@ -47,6 +47,7 @@ class MMCLRobustness(Task):
     name = "mmcl_robustness"
     primary = "conflicting"
     modalities = ("image", "text")
+    learns = True
     papers = ("mmcl-robustness",)
 
     def __init__(self, label: str = "concept", shortcut: str = "background") -> None:

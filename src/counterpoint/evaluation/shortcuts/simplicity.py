@@ -51,6 +51,7 @@ class CLSimplicityBias(Task):
     name = "cl_simplicity_bias"
     primary = "concept_within_group"
     modalities = ("image",)
+    learns = True
     labels = (SUBCLASSES,)  # the rarer one, which runs check for before they train
     papers = ("cl-simplicity-bias",)
 

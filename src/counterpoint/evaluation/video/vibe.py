@@ -48,6 +48,7 @@ class ViBe(Task):
     name = "vibe"
     primary = "prompted_accuracy"
     modalities = ("image", "text")
+    learns = True
     form = Renditions
     papers = ("vibe",)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...data.base import PairedData
 from ...data.source import load as load_data
+from ...data.source import located
 
 EACH = 3
 """Examples of a kind (all right, all wrong, arms disagree) for each direction and test set."""
@@ -80,7 +81,8 @@ def gallery(folder: Path, summary: Mapping[str, Any]) -> Gallery:
     if not outcomes:
         return Gallery(trouble="No task of this study says which captions and pictures the arms returned.")
     try:
-        data = load_data(summary["data"], summary["recipe"]["towers"]["image_size"])
+        source = located(summary["data"], summary["environment"].get("folder"))
+        data = load_data(source, summary["recipe"]["towers"]["image_size"])
         lookup = Lookup(data)
         shelves = [
             Shelf(test, direction, lookup.examples(direction, tables))
