@@ -22,7 +22,7 @@ Reader = Callable[[Path, Ledger], Records]
 
 @dataclass(frozen=True)
 class Part:
-    """What is read by one reader, and the split that its name says."""
+    """A place that one reader reads, and the split that its name says."""
 
     place: Path
     reader: Reader

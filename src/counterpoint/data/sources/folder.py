@@ -18,7 +18,7 @@ _CLASSES = range(2, 201)
 def read(folder: Path, ledger: Ledger) -> Records:
     """Read the pictures of a folder and of those below it that have a text beside them.
 
-    Where every picture lies in a folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
+    If every picture lies in a folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
 
     Raises:
         ValueError: if no picture has a text beside it.

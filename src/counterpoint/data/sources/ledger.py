@@ -9,7 +9,7 @@ from typing import Literal, final
 import polars as pl
 
 Kind = Literal["lost", "passed over", "guessed"]
-"""Of an entry: an example that is lost, a file that is no example, a text whose encoding was guessed."""
+"""Kinds of entries: an example that is lost, a file that is no example, a text whose encoding was guessed."""
 
 TOLERANCE = 0.01
 _SCHEMA = {"kind": pl.String, "reason": pl.String, "file": pl.String, "row": pl.String, "detail": pl.String}
@@ -18,7 +18,7 @@ _NAMED = 3  # entries that a message names
 
 @final
 class Ledger:
-    """What a source holds and a data set does not, and why."""
+    """A list of everything that a source holds and a data set does not, each entry with its reason."""
 
     def __init__(self) -> None:
         self._frames: list[pl.DataFrame] = []

@@ -199,7 +199,7 @@ def _captions(path: Path, line: int, column: str, value: object) -> list[str]:
 
 
 def _lists(texts: Sequence[list[str]]) -> pl.Series:
-    """Return a column of lists; a list a row is no object of its own, which is ten times as fast."""
+    """Return a column of lists; all texts are handed over at once, since one by one they are slow."""
     flat = pl.Series([text for row in texts for text in row], dtype=pl.String)
     rows = pl.Series([number for number, row in enumerate(texts) for _ in row], dtype=pl.UInt32)
     joined = pl.DataFrame({"row": rows, "text": flat}).group_by("row", maintain_order=True).agg("text")
