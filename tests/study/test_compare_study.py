@@ -171,7 +171,7 @@ def test_the_margin_is_the_reports_and_locks_no_folder(quick: dict[str, Any]) ->
     assert (quick["folder"] / "runs" / "clip" / "seed-0" / "scores.json").stat().st_mtime_ns == before
     plain = yaml.safe_load((quick["folder"] / "study.yaml").read_text())
     (quick["folder"] / "study.yaml").write_text(yaml.safe_dump({**plain, "margin": 0.0}))
-    with pytest.raises(ValueError, match=r"study\.yaml: margin must be greater than 0, got 0"):
+    with pytest.raises(ValueError, match=r"study\.yaml is damaged \(margin must be greater than 0"):
         again(quick["folder"])
     assert again(quick["folder"], margin=0.02).summary["margin"] == 0.02
     assert again(quick["folder"]).summary["margin"] == 0.02, "the study keeps it"

@@ -301,10 +301,12 @@ def claim(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign
         OtherStudy: if it holds a study of other runs.
         OSError: if it cannot be written.
     """
-    merged = merge(design, there, folder)
+    merged, path = merge(design, there, folder), folder / FILE
+    # The file itself, since a margin that it cannot have is passed over where another one is given.
+    written = read_yaml(path, _StudyFile, REMEDY).model_dump(exclude_unset=True) if path.exists() else None
     try:
-        if there is None or there.plain() != merged.plain():
-            write_yaml(folder / FILE, merged.plain())
+        if written != merged.plain():
+            write_yaml(path, merged.plain())
     except OSError as error:
         raise OSError(
             f"cannot write to {folder}: {error.strerror}; choose another folder with --out"

@@ -1,4 +1,4 @@
-"""The gate before the first step: what can be known to be wrong is said before a folder is taken or an arm is timed."""
+"""The gate before the first step: mistakes are said before a folder is taken or an arm is timed."""
 
 from __future__ import annotations
 
@@ -29,13 +29,11 @@ class Prepared:
 
     Attributes:
         design: the study, with its tasks.
-        data: what it is about.
-        tasks: what its models are asked.
+        data: the data set that it is about.
     """
 
     design: Design
     data: PairedData
-    tasks: tuple[Task, ...]
 
 
 def prepare(design: Design, folder: Path, arms: Sequence[str]) -> Prepared:
@@ -70,7 +68,7 @@ def prepare(design: Design, folder: Path, arms: Sequence[str]) -> Prepared:
     ]
     for arm in arms:
         check_batch(Arm.parse(arm).build(design.recipe, captions, seed=0), arm, design.recipe, data)
-    return Prepared(design, data, tasks)
+    return Prepared(design, data)
 
 
 def check_folder(folder: Path) -> None:
