@@ -79,7 +79,7 @@ def holder(folder: Path) -> Holder | None:
 def leased(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold a folder in the block; it is created if need be, and removed again where nothing was written.
 
-    Of the processes that a launcher starts for one piece of work (``RANK`` says which) the first alone holds it.
+    Where a launcher starts several processes for one piece of work (``RANK`` says which), the first alone holds it.
 
     Args:
         folder: what to hold.
