@@ -46,7 +46,7 @@ def test_a_contrast_is_false_of_the_clip_and_possible(kind: str) -> None:
 
 
 def fields(clip: Clip, other: Clip) -> set[str]:
-    """In which fields the things of two clips of as many things differ."""
+    """Return the fields in which the things of two clips differ; both clips have as many things."""
     return {
         field
         for a, b in zip(clip.scene, other.scene, strict=True)
@@ -89,7 +89,7 @@ def test_an_action_turned_round_sweeps_over_the_same_place() -> None:
 
 
 def test_counts_of_contrasts_are_as_likely_as_those_of_clips() -> None:
-    """Else words alone would tell them: three would be told of more contrasts than clips."""
+    """Check that counts do not give contrasts away: three must not be more common in contrasts than in clips."""
     dials = ClipDials(events=1, settings="count")
     numbers = {2: 0, 3: 0, 4: 0}
     for index in range(72):

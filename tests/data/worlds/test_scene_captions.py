@@ -47,7 +47,7 @@ def _number_words(language: str) -> dict[str, int]:
 
 @cache
 def _meaning(role: str, words: str, language: str) -> object:
-    """Which concept, colour, size … some words of a caption name."""
+    """Return the concept, colour, size … that some words of a caption name."""
     lexica = lexicon(language)
     if role == "noun":
         # A German dative plural has an n more.

@@ -24,7 +24,7 @@ def scenes(**turned: object) -> list[Scene]:
 
 
 def likely(outcomes: Iterable[bool], probability: float) -> bool:
-    """Whether so many successes are within the central 1 − 10⁻⁶ of the binomial distribution."""
+    """Return whether so many successes are within the central 1 − 10⁻⁶ of the binomial distribution."""
     found = list(outcomes)
     low, high = binom.interval(1 - 1e-6, len(found), probability)
     return bool(low <= sum(found) <= high)

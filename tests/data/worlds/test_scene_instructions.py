@@ -1,4 +1,4 @@
-"""What models that write are asked: absurd questions, reasons for answers, foils of captions, instructions."""
+"""Tasks for models that write: absurd questions, reasons for answers, foils of captions, instructions."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_reasons_of_comparisons_of_numbers() -> None:
 
 
 def test_foils_are_of_the_kind_that_was_asked_for() -> None:
-    """That they are not true of the scene is that of the edits, and of random scenes by the truth of captions."""
+    """Check kinds alone: that foils are not true of the scene is tested with edits and with the truth of captions."""
     for scene in scenes(40):
         plain = short(scene).text
         found = {kind: foil(kind, scene, Rng(1, scene.index), DIALS) for kind in FOILS}

@@ -1,4 +1,4 @@
-"""What evaluation asks about scenes."""
+"""Items that evaluation asks about scenes."""
 
 from __future__ import annotations
 

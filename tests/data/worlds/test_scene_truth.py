@@ -1,4 +1,4 @@
-"""What is true of a scene."""
+"""The truth about a scene."""
 
 from __future__ import annotations
 

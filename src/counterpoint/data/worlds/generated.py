@@ -1,4 +1,4 @@
-"""What data sets share whose rows are made from draws: splits of a preset, a row's draws, what a row lacks."""
+"""The common parts of data sets with rows made from draws: splits of a preset, a row's draws, what a row lacks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GeneratedRows(PairedData):
         self.splits = Splits(rows["train"][""], rows["validation"], rows["test"])
 
     def described_as(self, preset: Named) -> dict[str, dict[str, Any]]:
-        """What any data has to say of itself, and what there is to say of the world."""
+        """Return the description that any data set has, together with that of the preset's world."""
         found, world = PairedData.describe(self), described(preset)
         credit = {"attribution": {"pictures": self.attribution}} if self.attribution else {}
         return found | {**world, "data": found["data"] | world["data"]} | credit
@@ -61,7 +61,7 @@ class GeneratedRows(PairedData):
         return self.sides[bisect_right(self._starts, row) - 1]
 
     def stream(self, row: int) -> str:
-        """What tells the draws of a row's split from those of others."""
+        """Return the text that tells the draws of a row's split from the draws of other splits."""
         return " ".join((self.world, *self.side(row)))
 
     def draws(self, row: int) -> Rng:
@@ -70,7 +70,7 @@ class GeneratedRows(PairedData):
 
 
 def present(fractions: Mapping[str, float], draws: Sequence[Rng]) -> dict[str, Bool[np.ndarray, " n"]]:
-    """Which rows have which modality, where a fraction of them, drawn for each modality by itself, does not.
+    """Return a mask of the rows that have each modality; a fraction, drawn for each modality by itself, lacks it.
 
     >>> rows = [Rng(0, row) for row in range(4)]
     >>> {name: mask.tolist() for name, mask in present({"video": 0.5, "text": 0}, rows).items()}

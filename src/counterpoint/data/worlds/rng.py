@@ -49,7 +49,7 @@ class Rng:
         self._key = _mix(_mix(_mix(_word(stream)) ^ (seed & _MASK)) ^ (index & _MASK))
 
     def word(self, purpose: str) -> int:
-        """64 bits."""
+        """Return 64 random bits."""
         return _mix(self._key ^ _word(purpose))
 
     def uniform(self, purpose: str) -> float:
@@ -82,5 +82,5 @@ class Rng:
         raise ValueError(f"weights must be whole numbers with a positive sum, got {list(weights)}")
 
     def happens(self, purpose: str, probability: float) -> bool:
-        """Whether something of this probability happens."""
+        """Return whether something of this probability happens."""
         return self.uniform(purpose) < probability

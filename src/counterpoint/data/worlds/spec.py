@@ -1,4 +1,4 @@
-"""What is written after ``--data``, in one form for every kind of world: a preset, its options, its dials."""
+"""The text after ``--data``, in one form for every kind of world: a preset, its options, its dials."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class WorldDials(Section):
 
 
 _LIMITS = {"le": "at most", "lt": "below", "ge": "at least", "gt": "above"}
-"""How pydantic names the limits of numbers, and how they are said."""
+"""Names that pydantic gives to the limits of numbers, and the words for these limits."""
 
 
 @runtime_checkable
@@ -87,7 +87,7 @@ class Named(Protocol):
 
 
 def described(preset: Named) -> dict[str, dict[str, Any]]:
-    """What a world is, and which of its dials are turned, as titled tables."""
+    """Describe a world, and the dials that are turned, as titled tables."""
     plain, turned = type(preset.dials)(), preset.dials
     own = {name: getattr(turned, name) for name in type(turned).model_fields}
     return {
@@ -145,7 +145,7 @@ def written(source: str) -> tuple[str, dict[str, str]]:
 
 
 def whole(kind: str, options: Mapping[str, str], least: Mapping[str, int]) -> dict[str, int]:
-    """Those of some options that are whole numbers, each with the least that it may be.
+    """Return the options that are whole numbers; each option has a least value.
 
     Raises:
         ValueError: for one that is none, or too small.

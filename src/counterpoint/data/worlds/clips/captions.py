@@ -22,7 +22,7 @@ from .clip import Clip, Event
 
 
 def told(thing: Thing) -> Look:
-    """What captions of clips say of a thing: its concept and its dye."""
+    """Return the look that captions of clips give a thing: its concept and its dye."""
     return Look(thing.concept, colour=thing.colour)
 
 

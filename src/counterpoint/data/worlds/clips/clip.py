@@ -1,4 +1,4 @@
-"""What a clip is: a scene, and what happens to its things; data first, frames second, words third.
+"""The clip: a scene, and what happens to its things; data first, frames second, words third.
 
 Times are whole frames and lengths whole thousandths of the picture's side, as in scenes, so that what is true of
 every frame is exact.
@@ -31,7 +31,7 @@ DIRECTIONS: dict[Action, tuple[int, int]] = {
     "move up": (0, -1),
     "move down": (0, 1),
 }
-"""Which way x and y change."""
+"""The signs of the changes of x and y, for each way to move."""
 PICTURES = (".gif", ".webp", ".png")
 """Animated pictures that `save` writes, with Pillow."""
 VIDEOS = {".mp4": "libx264", ".webm": "libvpx-vp9"}
@@ -99,7 +99,7 @@ class Clip:
         return tuple(place for place in range(len(self.scene.things)) if place not in self.moving)
 
     def thing(self, place: int, frame: int) -> Thing | None:
-        """What a thing is in a frame; None where it is not there."""
+        """Return a thing as it is in a frame; None where it is not there."""
         thing: Thing | None = self.scene.things[place]
         for event in self.events:
             if event.thing == place and thing is not None:
@@ -107,7 +107,7 @@ class Clip:
         return thing
 
     def at(self, frame: int) -> Scene:
-        """What a frame shows; of the scene's relations those that hold in it.
+        """Return the scene that a frame shows, with those relations of the clip's scene that hold in the frame.
 
         Raises:
             IndexError: for a frame that the clip does not have.

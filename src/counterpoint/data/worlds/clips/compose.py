@@ -132,7 +132,7 @@ def _colour(draws: Rng, dials: ClipDials, purpose: str) -> Colour | None:
 
 
 def _places(draws: Rng, parts: Sequence[_Part]) -> tuple[list[Box], list[int]]:
-    """What each thing sweeps over, and how far it moves: anywhere while that is found, else in the cells of a grid."""
+    """Draw the box that each thing sweeps over, and its way: anywhere if room is found, else in the cells of a grid."""
     for attempt in range(_TRIES):
         longest = max(FAR[0], FAR[1] - 12 * attempt)
         ways = [draws.integer(f"way {k} {attempt}", FAR[0] // 2, longest // 2) * 2 for k in range(len(parts))]
@@ -166,7 +166,7 @@ def _extent(part: _Part, way: int) -> tuple[int, int]:
 
 
 def _start(part: _Part, box: Box) -> tuple[int, int]:
-    """Where a thing stands in what it sweeps over, before it moves."""
+    """Return the place of a thing before it moves, within the box that the thing sweeps over."""
     left, top, right, bottom = box
     half = part.side // 2
     if part.action in ("move right", "move down"):

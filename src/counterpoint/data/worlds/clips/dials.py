@@ -19,16 +19,16 @@ from .clip import ACTIONS, Action
 Setting = Literal["none", "count", "relation"]
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 COUNTS = (2, 3, 4)
-"""How many alike things a setting counts."""
+"""The numbers of alike things that the setting ``count`` shows."""
 FRAMES_PER_EVENT = 3
-"""At least so many, or order could not be seen."""
+"""The least number of frames per event; with fewer, the order of events could not be seen."""
 Number = Annotated[int, Field(ge=1, le=3)]
 
 _CONCEPTS = tuple(name for name, concept in CONCEPTS.items() if concept.kind != "container")
 
 
 class ClipDials(WorldDials):
-    """What the clips of a world are like. On the command line: ``events=2-3``, ``actions=appear+vanish``.
+    """The dials that describe the clips of a world. On the command line: ``events=2-3``, ``actions=appear+vanish``.
 
     Attributes:
         events: the fewest and the most events, one after the other, each of another thing.

@@ -27,12 +27,12 @@ Hallucination = Literal[
 ]
 HALLUCINATIONS: tuple[Hallucination, ...] = get_args(Hallucination)
 CLEAN = "clean"
-"""What a clip is that shows its caption and nothing else."""
+"""The kind of a clip that shows its caption and nothing else."""
 _JUMP = (250, 450)  # thousandths in one frame
 
 
 def hallucinate(kind: str, clip: Clip, draws: Rng, dials: ClipDials | None = None) -> Clip | None:
-    """What a bad generator could show for a clip's caption; None where the clip has nothing for it.
+    """Make the clip that a bad generator could show for a clip's caption; None where the clip has nothing for the kind.
 
     ``vanishing subject``: a thing is gone from some frame in the middle on. ``numeric variability``: there are more
     or fewer of what is counted. ``temporal dysmorphia``: a thing grows, shrinks or changes its colour, which nobody

@@ -1,4 +1,4 @@
-"""What can be asked about clips: which caption is right, what is wrong with a video, what an answer needs.
+"""Questions about clips: which caption is right, what is wrong with a video, what an answer needs.
 
 Of its kinds a row gives the first one, in an order drawn for it, that its clip has something for, as scenes do.
 """
@@ -59,7 +59,7 @@ def _contrasted(world: ClipRows, row: int) -> _Asked | None:
 
 
 def _rendered(world: ClipRows, row: int) -> _Asked:
-    """What a bad generator shows for a row's caption; each kind, and none, as often as clips allow."""
+    """Return a row's caption with the clip of a bad generator; each kind, and none, comes as often as clips allow."""
     clip, own = world.clip(row), world.draws(row)
     kinds = (CLEAN, *HALLUCINATIONS)
     for kind in own.sample("kind of rendition", kinds, len(kinds)):

@@ -21,14 +21,14 @@ from .dials import ClipDials
 Narration = Literal["video", "text", "both", "either"]
 NARRATIONS: tuple[Narration, ...] = get_args(Narration)
 NAMES = ("Bo", "Kim", "Max", "Pia", "Tom")
-"""What things are called, which nothing in a picture tells."""
+"""Names of things, which nothing in a picture tells."""
 OPTIONS = 5
 """Answers to choose from, where there are as many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Narrated:
-    """What is said beside a clip, and a question.
+    """A sentence that is said beside a clip, and a question.
 
     Attributes:
         said: a sentence about one of the two things.

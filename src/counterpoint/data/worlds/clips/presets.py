@@ -21,7 +21,7 @@ Picture = Literal["sheet", "middle"]
 PICTURES: Mapping[str, Callable[[Tensor], Tensor]] = {"sheet": sheet, "middle": middle}
 
 
-"""What a row's picture is: nine frames side by side, or the one in the middle."""
+"""Functions that make a row's picture, by name: nine frames side by side, or the one in the middle."""
 
 
 @dataclass(frozen=True)

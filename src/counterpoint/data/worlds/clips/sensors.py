@@ -1,4 +1,4 @@
-"""What an accelerometer would measure on a thing of a clip."""
+"""The measurements that an accelerometer on a thing of a clip would give."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHANNELS = ("across", "down")
 
 
 def path(clip: Clip, place: int, rate: int = 1) -> Float64[np.ndarray, "samples 2"]:
-    """Where a thing is, ``rate`` times a frame, in thousandths: x and y, moving evenly between frames too.
+    """Return the places of a thing, ``rate`` times a frame, in thousandths: x and y, moving evenly between frames too.
 
     The last measurement of every frame is where that frame shows it.
 

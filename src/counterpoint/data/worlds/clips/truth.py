@@ -1,4 +1,4 @@
-"""When what the caption of one clip says is true of another."""
+"""The truth of one clip's caption about another clip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .clip import Clip
 
 
 def true_of(said: Clip, shown: Clip) -> bool:
-    """Whether everything that the caption of one clip says holds in another one.
+    """Return whether everything that the caption of one clip says holds in another clip.
 
     The events that are said happen, in their order, to things that look as is said; and in every frame there are the
     other things that are said, as many and so related. What is not spoken of may happen too.
@@ -33,7 +33,7 @@ def true_of(said: Clip, shown: Clip) -> bool:
 
 
 def faithful(said: Clip, shown: Clip) -> bool:
-    """Whether a clip shows what the caption of another one says, and nothing else."""
+    """Return whether a clip shows what the caption of another clip says, and nothing else."""
     return (
         len(said.events) == len(shown.events)
         and len(said.scene.things) == len(shown.scene.things)

@@ -84,7 +84,7 @@ class Clips(GeneratedRows):
         return compose_clip(self.dials(row), self.seed, int(self.ids[row]), self.stream(row))
 
     def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
-        """Which of some rows have which modality: ``video``, ``text``, ``sensor``."""
+        """Return for each modality a mask of the rows that have it: ``video``, ``text``, ``sensor``."""
         each = [self._present(int(row)) for row in rows]
         return {name: np.array([one[name] for one in each], bool) for name in ("video", "text", "sensor")}
 
@@ -119,21 +119,21 @@ class Clips(GeneratedRows):
         return np.stack(streams)
 
     def captions(self, row: int) -> Sequence[str]:
-        """What happens, in each language; empty if the caption is missing."""
+        """Describe what happens, in each language; return an empty text if the caption is missing."""
         if not self._present(row)["text"]:
             return [""]
         return [caption(self.clip(row), language) for language in self.preset.languages]
 
     @cached_property
     def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
-        """How many events there are."""
+        """Return the subset of each row: its number of events, in words."""
         words = lexicon("en").numbers
         counts = [len(self.clip(row).events) for row in range(len(self))]
         return np.array([f"{words[count]} event{'' if count == 1 else 's'}" for count in counts])
 
     @cached_property
     def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
-        """``action``: what happens first."""
+        """Return the labels of ``action``: what happens first."""
         values = np.array([ACTIONS.index(self.clip(row).events[0].action) for row in range(len(self))])
         said = {**lexicon("en").actions, "change colour": ("changes", "its colour")}
         names = tuple(" ".join(filter(None, said[action])) for action in ACTIONS)

@@ -1,4 +1,4 @@
-"""What scenes are made of: emoji that one plain, countable noun names, whichever of the artists drew them."""
+"""Concepts that scenes are made of: emoji that one plain, countable noun names, whichever of the artists drew them."""
 
 from __future__ import annotations
 

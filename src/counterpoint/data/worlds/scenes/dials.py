@@ -21,17 +21,17 @@ MOST_THINGS = 25
 SIDES: dict[Size, tuple[int, int]] = {"small": (160, 200), "medium": (260, 320), "large": (400, 460)}
 """The shortest and the longest side of each size, in thousandths; one size is never mistaken for another."""
 CORRUPTED = tuple(f"{kind}_{s}" for kind in ("blur", "noise", "contrast", "jpeg") for s in (1, 2, 3))
-"""What `Scene.corruption` may say: a kind of :mod:`counterpoint.data.corruptions` and its strength."""
+"""Values that `Scene.corruption` may have: a kind of :mod:`counterpoint.data.corruptions` and its strength."""
 
 ArtistName = Literal["twemoji", "openmoji"]
 ARTIST_NAMES: tuple[ArtistName, ...] = ("twemoji", "openmoji")
-"""In the order of :data:`counterpoint.data.rendering.ARTISTS`."""
+"""Names of the artists, in the order of :data:`counterpoint.data.rendering.ARTISTS`."""
 Share = Literal["any", "train", "validation", "test"]
 Number = Annotated[int, Field(ge=0, le=MOST_THINGS)]
 
 
 class Dials(WorldDials):
-    """What the scenes of a world are like. Probabilities are exact, and independent where nothing else is said.
+    """The dials that describe the scenes of a world. Probabilities are exact, and independent unless stated otherwise.
 
     On the command line a list is written with ``+`` (``colours=red+blue``), a range with ``-`` (``objects=2-4``)
     and pairs with ``:`` (``pairs=cat:dog+car:bus``).
@@ -134,7 +134,7 @@ def grid(units: int) -> tuple[int, int]:
 
 
 def fitting(sizes: tuple[Size, ...], units: int) -> tuple[Size, ...]:
-    """The sizes of which as many things always find room side by side."""
+    """Return the sizes that always leave room for so many things side by side."""
     return tuple(size for size in sizes if SIDES[size][1] <= grid(units)[1])
 
 

@@ -20,7 +20,7 @@ from .words.lexicon import languages
 
 @dataclass(frozen=True)
 class Preset:
-    """A world.
+    """A world of scenes with a name.
 
     Attributes:
         name: after ``scenes:``.
@@ -84,7 +84,7 @@ class Preset:
 
 _LEAST = {"seed": 0, "train": 1, "validation": 1, "test": 1, "pixels": 16}
 OPTIONS = (*_LEAST, "languages")
-"""What can be set besides dials."""
+"""Options that can be set besides dials."""
 
 
 def find(name: str) -> Preset:

@@ -1,4 +1,4 @@
-"""What a scene is: data first, a picture second, words third.
+"""The scene: data first, a picture second, words third.
 
 Lengths are whole thousandths of the picture's side, so that annotations are exact and do not depend on the size at
 which a scene is drawn. ``x`` grows to the right, ``y`` downwards, as in pictures.
@@ -98,7 +98,7 @@ class Scene:
         return tuple(thing for thing in self.things if not thing.clutter)
 
     def counts(self) -> dict[str, int]:
-        """How many things of each concept there are, in order of first appearance.
+        """Count the things of each concept, in order of first appearance.
 
         >>> cat = Thing("cat", "red", "small", 200, 300, 500)
         >>> Scene(0, (cat, cat)).counts()
@@ -111,7 +111,7 @@ class Scene:
 
 
 def relation_holds(kind: RelationKind, subject: Thing, object: Thing, hidden: bool = False) -> bool:
-    """Whether a relation is plainly visible between two things.
+    """Return whether a relation is plainly visible between two things.
 
     One thing is left of another if its whole square is: squares overlap in neither direction of the relation, and
     the offset across it is smaller than along it. ``inside``: its square lies within the other's. ``behind``: the

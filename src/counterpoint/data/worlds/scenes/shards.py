@@ -29,13 +29,13 @@ from .world import Scenes
 Format = Literal["webdataset", "parquet"]
 MANIFEST = "scenes.json"
 ROWS = 1000
-"""Of a shard."""
+"""The largest number of rows in a shard."""
 _SUFFIX: dict[Format, str] = {"webdataset": "tar", "parquet": "parquet"}
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file.
+    """One file of a world that is written to files.
 
     Attributes:
         file: its name.
@@ -54,7 +54,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder of shards holds, or will hold when all of them are written.
+    """The content of a folder of shards, now or when all of the shards are written.
 
     Attributes:
         world: its name, as after ``--data``.

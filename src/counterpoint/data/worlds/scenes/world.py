@@ -130,14 +130,14 @@ class Scenes(GeneratedRows):
         return self._dials[self.side(row)]
 
     def told(self, row: int) -> Scene:
-        """What the captions of a row speak of: its own scene, or under label noise another one."""
+        """Return the scene that the captions of a row speak of: the row's own, or under label noise another one."""
         dials = self.dials(row)
         if not (dials.label_noise and self.draws(row).happens("label noise", dials.label_noise)):
             return self.scene(row)
         return compose(dials, self.seed, int(self.ids[row]) + _OTHERS, self.stream(row))
 
     def missing(self, row: int) -> tuple[bool, bool]:
-        """Whether a row's picture is not there, and whether its caption is not."""
+        """Return whether the picture of a row is missing, and whether the caption is."""
         dials, draws = self.dials(row), self.draws(row)
         return (
             draws.happens("missing picture", dials.missing_pictures),
@@ -179,7 +179,7 @@ class Scenes(GeneratedRows):
 
     @cached_property
     def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
-        """How many things there are that words speak of."""
+        """Return the subset of each row: the number of things that words speak of."""
         return np.array([subset_of(self.scene(row)) for row in range(len(self))])
 
     @cached_property
@@ -208,7 +208,7 @@ class Scenes(GeneratedRows):
         return items_of(self, form, rows, kinds)
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """What there is; frequencies are those of the first training rows."""
+        """Describe the world; frequencies are those of the first training rows."""
         world = described(self.preset)
         rows = self.splits.train[:_DESCRIBED]
         scenes = [self.scene(int(row)) for row in rows]

@@ -15,14 +15,14 @@ from ..spec import WorldDials
 from .soundscape import ATTRIBUTES, PITCHED, SOURCES, Attribute, Sound, Soundscape, Source
 
 MOST = 3
-"""Sounds of which even long ones find time one after the other."""
+"""The largest number of sounds for which there is time one after the other, even if all are long."""
 Twin = Literal["order", "attribute"]
 TWINS: tuple[Twin, ...] = get_args(Twin)
 Number = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class SoundDials(WorldDials):
-    """What the soundscapes of a world are like. On the command line: ``sounds=2-3``, ``sources=beep+hiss``.
+    """The dials that describe the soundscapes of a world. On the command line: ``sounds=2-3``, ``sources=beep+hiss``.
 
     Attributes:
         sounds: the fewest and the most, each of another source.
@@ -80,7 +80,7 @@ def _sound(draws: Rng, dials: SoundDials, k: int, source: Source) -> Sound:
 
 
 def alike(one: Soundscape, other: Soundscape) -> bool:
-    """Whether what is said of one is true of the other: the same sounds, in the same order where there is one."""
+    """Return whether the words for one are true of the other: the same sounds, in the same order where there is one."""
     if one.together != other.together:
         return False
     if one.together:

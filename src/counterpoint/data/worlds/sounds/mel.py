@@ -21,7 +21,7 @@ FLOOR = -80.0
 
 
 def centre_frequencies(bands: int) -> Float64[np.ndarray, " bands"]:
-    """Where each mel band peaks, in hertz: evenly spaced in mel = 2595 log₁₀(1 + f / 700)."""
+    """Return the peak of each mel band in hertz: evenly spaced in mel = 2595 log₁₀(1 + f / 700)."""
     low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST, HIGHEST))
     found: np.ndarray = 700 * (10 ** (np.linspace(low, high, bands + 2)[1:-1] / 2595) - 1)
     return found

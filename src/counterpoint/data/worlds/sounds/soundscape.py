@@ -1,4 +1,4 @@
-"""What a soundscape is: sounds with attributes, one after the other or at once; data first, a wave second.
+"""The soundscape: sounds with attributes, one after the other or at once; data first, a wave second.
 
 >>> high, low = Sound("beep", pitch="high"), Sound("buzz", pitch="low", loudness="soft")
 >>> caption(Soundscape((high, low)))
@@ -22,13 +22,13 @@ Attribute = Literal["pitch", "loudness", "length"]
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 PITCHED: tuple[Source, ...] = SOURCES[:9]
-"""Those of which words can say that they are high or low."""
+"""Sources of which words can say that they are high or low."""
 ATTRIBUTES: dict[Attribute, tuple[str, ...]] = {
     "length": get_args(Length),
     "loudness": get_args(Loudness),
     "pitch": get_args(Pitch),
 }
-"""What each attribute can be, in the order in which English says them; ``middle`` is not said."""
+"""Values of each attribute, in the order in which English says the attributes; ``middle`` is not said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Soundscape:
 
 
 def phrase(sound: Sound) -> str:
-    """A noun phrase.
+    """Return a noun phrase for a sound.
 
     >>> phrase(Sound("organ", length="long", loudness="loud"))
     'a long loud organ'
@@ -87,7 +87,7 @@ def phrase(sound: Sound) -> str:
 
 
 def caption(scape: Soundscape) -> str:
-    """What is heard, in its order. In English only."""
+    """Write the caption of a soundscape: its sounds in their order, in English only."""
     first, *rest = map(phrase, scape.sounds)
     if not scape.together:
         return ", then ".join([first, *rest])

@@ -32,7 +32,7 @@ VOICES: dict[str, tuple[str, int, int]] = {
     "quick": ("en-us+f4", 65, 210),
     "scottish": ("en-gb-scotland", 50, 170),
 }
-"""A voice's name to that of espeak-ng, its pitch (0 to 99) and its speed in words a minute. They speak English."""
+"""Voices by name: the espeak-ng voice, its pitch (0 to 99), its speed in words a minute. All voices speak English."""
 
 
 def speak(utterances: Sequence[tuple[str, str]]) -> list[Int16[np.ndarray, " _"]]:

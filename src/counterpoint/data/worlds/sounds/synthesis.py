@@ -24,11 +24,11 @@ RATE = 16_000
 """Samples per second."""
 SECONDS = 2
 FUNDAMENTAL = {"low": 220, "middle": 440, "high": 880}
-"""Hertz."""
+"""The fundamental frequency of each pitch, in hertz."""
 AMPLITUDE = {"soft": 1_200, "middle": 3_600, "loud": 10_800}
 """Peak of one sound, of 32,767; steps of 9.5 dB."""
 LENGTH = {"short": RATE * 15 // 100, "middle": RATE * 30 // 100, "long": RATE * 60 // 100}
-"""Samples."""
+"""The length of a sound, in samples."""
 GAP = RATE * 5 // 100
 """Samples of silence before each sound and between two; the same everywhere, so gaps say nothing."""
 _FADE = RATE // 100

@@ -79,7 +79,7 @@ class Sounds(GeneratedRows):
         return compose_sounds(self._dials[self.side(row)], self.seed, int(self.ids[row]), self.stream(row))
 
     def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
-        """Which of some rows have which modality: ``sound``, ``text``."""
+        """Return for each modality a mask of the rows that have it: ``sound``, ``text``."""
         each = [self._present(int(row)) for row in rows]
         return {name: np.array([one[name] for one in each], bool) for name in ("sound", "text")}
 
@@ -101,12 +101,12 @@ class Sounds(GeneratedRows):
         return pictures
 
     def captions(self, row: int) -> Sequence[str]:
-        """What is heard; empty if the caption is missing."""
+        """Return a caption of what is heard; empty if the caption is missing."""
         return [caption(self.scape(row)) if self._present(row)["text"] else ""]
 
     @cached_property
     def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
-        """Whether there is one sound, or several after each other or at once."""
+        """Return the subset of each row: one sound, several after each other, or several at once."""
         scapes = [self.scape(row) for row in range(len(self))]
         return np.array(
             ["one" if len(s.sounds) == 1 else "together" if s.together else "in order" for s in scapes]
@@ -114,7 +114,7 @@ class Sounds(GeneratedRows):
 
     @cached_property
     def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
-        """``source``: what is heard first, or is said first."""
+        """Return the labels of ``source``: what is heard first, or is said first."""
         values = np.array([SOURCES.index(self.scape(row).sounds[0].source) for row in range(len(self))])
         return {"source": Labels(SOURCES, values, ("a {}", "the sound of a {}"))}
 

@@ -1,4 +1,4 @@
-"""How one thing of a scene can change: candidates for minimal pairs, one kind at a time."""
+"""Changes of one thing of a scene: candidates for minimal pairs, one kind at a time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PLACES = 100
 
 
 class Change(NamedTuple):
-    """What a scene becomes, and the places of what differs, before and after."""
+    """The scene after a change, and the places of what differs, before and after."""
 
     after: Scene
     old: tuple[int, ...]
@@ -85,7 +85,7 @@ def recount(scene: Scene, group: tuple[int, ...], count: int, copies: Sequence[T
 
 
 def overlap(a: Thing, b: Thing) -> bool:
-    """Whether two things' squares share a pixel."""
+    """Return whether the squares of two things share a pixel."""
     (left, top, right, bottom), (left_, top_, right_, bottom_) = a.box, b.box
     return left < right_ and left_ < right and top < bottom_ and top_ < bottom
 
@@ -95,7 +95,7 @@ Option = dict[str, Any]
 
 
 def _objects(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[Option]:
-    """A container gives way to a container only, as something may be inside."""
+    """Return other concepts for a thing; a container becomes a container only, as something may be inside."""
     hollow, present = CONCEPTS[thing.concept].kind == "container", scene.counts()
     fitting = [c for c in dials.concepts if (CONCEPTS[c].kind == "container") == hollow and c not in present]
     return [{"concept": c} for c in fitting]

@@ -23,7 +23,7 @@ LEADS = {
     "polite": "I think that the answer is {answer}, but I would like to hear it from you. {question}",
     "doubtful": "I am not sure, but the answer may be {answer}. {question}",
 }
-"""What someone who asks says of the answer before the question, by the tone."""
+"""Words, by tone, in which someone who asks gives an answer before the question."""
 
 
 def captioning(caption: str, draws: Rng | None = None) -> list[Message]:

@@ -19,7 +19,7 @@ from .changes import EDITS, EditKind, changes
 from .truth import relations_of, true_of
 
 ADDING: tuple[EditKind, ...] = ("add object", "add colour")
-"""Where the first caption is true of the second picture too, and merely says less."""
+"""Kinds of edits after which the first caption is true of the second picture too, and merely says less."""
 
 TRIES = 24
 """Changes that are tried before a scene counts as one that cannot change so."""
@@ -60,16 +60,16 @@ class Edit:
 
     @property
     def exact(self) -> tuple[Attribute, ...]:
-        """What captions must say of everything, so that the difference is said."""
+        """Return the attributes that captions must give of every thing, so that the difference is said."""
         return _EXACT.get(self.kind, ())
 
     def captions(self, language: str = "en", draws: Rng | None = None) -> tuple[Caption, Caption]:
-        """Short captions of both, said in the same way."""
+        """Return short captions of both scenes, said in the same way."""
         before, after = (short(scene, language, draws, self.exact) for scene in (self.before, self.after))
         return before, after
 
     def spans(self, language: str = "en", draws: Rng | None = None) -> tuple[Spans, Spans]:
-        """Where the words of `captions` differ, as starts and ends: without them both captions are the same."""
+        """Find the words in which `captions` differ, as starts and ends: without them both captions are the same."""
         texts = [caption.text for caption in self.captions(language, draws)]
         words = [[match.span() for match in re.finditer(r"\w+|[^\w\s]", text)] for text in texts]
         said = [[text[slice(*span)] for span in spans] for text, spans in zip(texts, words, strict=True)]
@@ -133,7 +133,7 @@ def _keeps_to_its_part(scene: Scene, dials: Dials) -> bool:
 
 
 def is_minimal(edit: Edit) -> bool:
-    """Whether an edit changes what it says and nothing else, and the captions tell the two scenes apart.
+    """Return whether an edit changes what it says and nothing else, and the captions tell the two scenes apart.
 
     The caption of the second is false of the first; that of the first is false of the second too, but for
     `ADDING`.

@@ -1,4 +1,4 @@
-"""What can be asked about scenes besides plain pairs: squares, choices, associations, regions, questions.
+"""Items that ask about scenes, besides plain pairs: squares, choices, associations, regions, questions.
 
 Of the kinds asked for, a row gives the first one, in an order drawn for it, that its scene has something for: so rows
 are independent, and no kind crowds out the others. What is asked follows from the row alone, whichever other rows are
@@ -192,7 +192,7 @@ class _Association(NamedTuple):
 
 
 def _associations(kind: str, scene: Scene, draws: Rng, dials: Dials) -> list[_Association]:
-    """Of one thing, or of either of two that differ in both concept and colour."""
+    """Return an association for each thing of a scene with one thing, or with two of unlike concept and colour."""
     things, colours = len(scene.things), {thing.colour for thing in scene}
     if things not in (1, 2) or None in colours or len(colours) < things or len(scene.counts()) < things:
         return []
@@ -217,7 +217,7 @@ def _place(thing: Thing, dials: Dials) -> int:
 
 @final
 class SceneAssociations(Associations):
-    """What colour a thing has, alone or beside another one of another colour: ``"a red cat"``, ``"a blue cat"`` …"""
+    """The colour of a thing, alone or beside a thing of another colour: ``"a red cat"``, ``"a blue cat"`` …"""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
         asked = [
@@ -239,7 +239,7 @@ class SceneAssociations(Associations):
 
 
 def _looks(kinds: Sequence[str], scene: Scene) -> list[tuple[str, Look]]:
-    """What there is in a scene by its plain name, and by all that captions say of how it looks."""
+    """Return the looks of a scene's things: the plain name, for kind ``look`` all that captions say of a look."""
     looks = {look(thing) for thing in scene}
     named = {
         "object": {Look(it.concept) for it in looks},

@@ -23,7 +23,7 @@ INSTRUCTIONS: Mapping[str, str] = {
     "long": "Describe the picture in detail.",
     "list": "List what is in the picture.",
 }
-"""The form of a reply to what asks for it."""
+"""Instructions, by the form of the reply that each asks for."""
 
 
 def _instruction(kind: str, scene: Scene, draws: Rng, dials: Dials) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""How every form of item asks about scenes: which rows have something, and what their pictures are."""
+"""The steps that every form of item about scenes shares: find the rows that have something, and draw their pictures."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class SceneCorrespondences(Correspondences):
 
 
 def located(thing: Thing) -> Float[np.ndarray, "points 2"]:
-    """Where the points of `LATTICE` are in a picture, (x, y) in [0, 1].
+    """Return the places of the `LATTICE` points of a thing in a picture, as (x, y) in [0, 1].
 
     >>> located(Thing("cat", None, "small", 200, 300, 500))[0].round(3).tolist()
     [0.22, 0.42]
@@ -86,7 +86,7 @@ def _pairs(world: SceneRows, rows: Rows) -> Iterator[tuple[_Shown, _Shown]]:
 
 
 def _within(mask: Bool[np.ndarray, "H W"], points: Float[np.ndarray, "k 2"]) -> Bool[np.ndarray, " k"]:
-    """Whether the pixel of each point is in a mask."""
+    """Return whether the pixel of each point lies in a mask."""
     size = mask.shape[0]
     x, y = np.clip((points * size).astype(int), 0, size - 1).T
     found: np.ndarray = mask[y, x]

@@ -58,7 +58,7 @@ def label_sets(world: SceneRows) -> dict[str, Labels]:
 
 
 def subset_of(scene: Scene) -> str:
-    """What a row is reported under: how many things there are.
+    """Return the subset under which a row is reported: the number of its things, in words.
 
     >>> subset_of(Scene(0, ()))
     'zero things'

@@ -48,7 +48,7 @@ from .scene_questions import SceneQuestions
 RATIO = 150
 """The side of a picture that shows more around it, in hundredths of what it was."""
 MOST_SAID = 2
-"""Statements of a relevant context."""
+"""The largest number of statements in a relevant context."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class SceneSample:
 
     @property
     def means(self) -> Asked:
-        """What the question asks.
+        """Return the meaning of the question, read from its text.
 
         Raises:
             ValueError: for a question that is none of those about scenes.

@@ -52,8 +52,9 @@ _WORDS = _ENGLISH.lexicon
 
 
 def questions(kind: str, scene: Scene, draws: Rng, dials: Dials | None = None) -> tuple[Question, ...]:
-    """What can be asked of one kind: one question answered yes and one answered no, or one choice; nothing where the
-    scene lacks what is asked about.
+    """Return the questions of one kind about a scene: one answered yes and one answered no, or one choice.
+
+    There are none where the scene lacks what is asked about.
 
     - ``existence`` asks about something that is there and something that is not. The latter is drawn from all
       concepts; for ``popular``, from the most frequent ones of a world with a long tail; for ``adversarial``, it is
@@ -246,7 +247,7 @@ def _comparison(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
 
 
 def _there_are(counted: Sequence[tuple[str, int]]) -> str:
-    """ "there are two cats and one dog" """
+    """Return a reason that tells the numbers of things, as in "there are two cats and one dog"."""
     said = " and ".join(f"{_WORDS.numbers[n]} {named(concept, '', n)}" for concept, n in counted)
     return f"there {'is' if counted[0][1] == 1 else 'are'} {said}"
 

@@ -1,4 +1,4 @@
-"""When what one scene says is true of another."""
+"""The truth of one scene's caption about another scene."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..words.referring import Attribute, look, spoken
 
 
 def true_of(said: Scene, shown: Scene, exact: Collection[Attribute] = ()) -> bool:
-    """Whether everything that the short caption of one scene says holds in another one.
+    """Return whether everything that the short caption of one scene says holds in another scene.
 
     Every thing said (all but the clutter) is shown, each by another one, and looks as is said; of each concept there
     are as many as are said; and every relation said is plainly visible between the things that are spoken of. What is
@@ -43,7 +43,7 @@ def true_of(said: Scene, shown: Scene, exact: Collection[Attribute] = ()) -> boo
 
 
 def looks_like(said: Look, thing: Thing) -> bool:
-    """Whether a thing is all that is said of it; one that is not dyed may have a colour of its own."""
+    """Return whether a thing is all that is said of it; a thing that is not dyed may have a colour of its own."""
     colours = palette(thing.concept) if thing.colour is None else {thing.colour}
     return (
         said.concept == thing.concept
@@ -66,7 +66,7 @@ def relations_of(scene: Scene) -> dict[tuple[int, int], frozenset[RelationKind]]
 def _assignments(
     relations: Sequence[Relation], related: Sequence[int], candidates: Sequence[Sequence[int]], shown: Scene
 ) -> Iterator[dict[int, int]]:
-    """From things that relations speak of to things that are shown, such that all of the relations hold."""
+    """Yield the ways to choose a shown thing for each thing of the relations, such that all of the relations hold."""
 
     def extend(chosen: dict[int, int]) -> Iterator[dict[int, int]]:
         if len(chosen) == len(related):
@@ -90,7 +90,7 @@ def _holds(relation: Relation, chosen: dict[int, int], shown: Scene) -> bool:
 
 
 def _matching(candidates: Sequence[Sequence[int]], taken: set[int]) -> bool:
-    """Whether everyone can have a candidate of its own that is not taken (Kuhn's augmenting paths)."""
+    """Return whether every thing can have a candidate of its own that is not taken (Kuhn's augmenting paths)."""
     holder: dict[int, int] = {}
 
     def settle(one: int, tried: set[int]) -> bool:

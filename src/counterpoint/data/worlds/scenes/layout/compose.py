@@ -83,7 +83,7 @@ def _relation(plan: Plan, draws: Rng, count: int, total: int) -> Relation | None
 def _concepts(
     plan: Plan, draws: Rng, count: int, total: int, relation: Relation | None
 ) -> tuple[list[str], list[int]]:
-    """What each thing is, and which thing it is one more of: mostly itself."""
+    """Draw the concept of each thing, and the thing of which it is one more: mostly the thing itself."""
     if not total:
         return [], []
     dials = plan.dials

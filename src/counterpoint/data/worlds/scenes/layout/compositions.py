@@ -1,4 +1,4 @@
-"""Which combinations of known parts are held out of training: fixed once, for every world.
+"""Combinations of known parts that are held out of training: fixed once, for every world.
 
 Every concept and every colour is seen in training, only not every concept in every colour: of its nine colours a
 concept has six in training, one in validation and two in test, and so has a colour its concepts (a Latin square).

@@ -1,4 +1,4 @@
-"""Where things stand: side by side without overlap, or one inside or behind another."""
+"""Places of things: side by side without overlap, or one inside or behind another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..scene import UNIT, Size
 Point = tuple[int, int]
 _TRIES = 12
 _HIDING = (24, 27)
-"""How far two things stand apart where one hides a part of the other, in hundredths of the sum of their sides."""
+"""Distance of two things of which one hides a part of the other, in hundredths of the sum of their sides."""
 _SLOPE = 12
 
 
@@ -51,7 +51,7 @@ def behind(draws: Rng, back: int, front: int) -> Unit:
 
 
 def fits_behind(size: Size, cell: int) -> bool:
-    """Whether two things of a size (or less), one behind the other, fit into a cell whatever is drawn."""
+    """Return whether two things of a size (or less), one behind the other, fit into a cell whatever is drawn."""
     longest = SIDES[size][1]
     return longest + 2 * longest * _HIDING[1] // 100 + 4 <= cell
 

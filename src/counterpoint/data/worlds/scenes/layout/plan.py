@@ -1,4 +1,4 @@
-"""What follows from dials once and for all: what may be chosen where."""
+"""Choices that follow from dials once and for all: what may be chosen where."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Plan:
         return all(self._sizes(total, relation)) and bool(self._firsts(relation))
 
     def _firsts(self, relation: Relation | None) -> list[str]:
-        """What the first thing may be."""
+        """Return the concepts that the first thing may have."""
         if relation is None:
             return list(self.dials.concepts)
         some = self._containers if relation.kind == "inside" else self.dials.concepts
@@ -77,7 +77,7 @@ class Plan:
         return [concept for concept in some if self._seconds(relation, concept)]
 
     def _seconds(self, relation: Relation, first: str) -> list[str]:
-        """What the second thing may be."""
+        """Return the concepts that the second thing may have."""
         if self.dials.relation_compositions == "any":
             return self.further
         found = []

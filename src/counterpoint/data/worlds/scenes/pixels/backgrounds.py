@@ -1,4 +1,4 @@
-"""What scenes stand on: plain colours, gradients and simple textures, in whole-number arithmetic."""
+"""Backgrounds of scenes: plain colours, gradients and simple textures, in whole-number arithmetic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...rng import Rng
 Rgb = tuple[int, int, int]
 Places = Int[np.ndarray, "H W"]
 Painter = Callable[[Places, Places], Int[np.ndarray, "3 H W"]]
-"""From the row and the column of each pixel, in thousandths of the side, to its colour."""
+"""Function from the row and the column of each pixel, in thousandths of the side, to the pixel's colour."""
 
 _ONES = np.ones((3, 1, 1), np.int64)
 
@@ -24,17 +24,17 @@ def _rgb(colour: Rgb) -> Int[np.ndarray, "3 1 1"]:
 
 
 def plain(colour: Rgb) -> Painter:
-    """One colour."""
+    """Return a painter of one colour."""
     return lambda y, x: _rgb(colour) + 0 * y
 
 
 def gradient(top: Rgb, bottom: Rgb) -> Painter:
-    """From one colour down to another."""
+    """Return a painter that goes from one colour down to another."""
     return lambda y, x: (_rgb(top) * (1000 - y) + _rgb(bottom) * y) // 1000
 
 
 def horizon(above: Rgb, below: Rgb, height: int = 620) -> Painter:
-    """One colour over another."""
+    """Return a painter of one colour over another."""
     return lambda y, x: np.where(y < height, _rgb(above), _rgb(below))
 
 
@@ -43,17 +43,17 @@ def _pattern(ground: Rgb, figure: Rgb, inside: Callable[[Places, Places], np.nda
 
 
 def stripes(ground: Rgb, figure: Rgb, width: int = 125) -> Painter:
-    """Upright stripes."""
+    """Return a painter of upright stripes."""
     return _pattern(ground, figure, lambda y, x: x // width % 2 == 1)
 
 
 def checks(ground: Rgb, figure: Rgb, width: int = 125) -> Painter:
-    """A chessboard."""
+    """Return a painter of a chessboard."""
     return _pattern(ground, figure, lambda y, x: (x // width + y // width) % 2 == 1)
 
 
 def dots(ground: Rgb, figure: Rgb, width: int = 167, radius: int = 38) -> Painter:
-    """Round dots in rows."""
+    """Return a painter of round dots in rows."""
     half = width // 2
     return _pattern(
         ground, figure, lambda y, x: (x % width - half) ** 2 + (y % width - half) ** 2 < radius**2
@@ -61,7 +61,7 @@ def dots(ground: Rgb, figure: Rgb, width: int = 167, radius: int = 38) -> Painte
 
 
 def bricks(ground: Rgb, figure: Rgb, height: int = 125, joint: int = 14) -> Painter:
-    """A wall: ``ground`` is the mortar."""
+    """Return a painter of a brick wall: ``ground`` is the mortar."""
 
     def inside(y: Places, x: Places) -> np.ndarray:
         shifted = x + y // height % 2 * height
@@ -71,7 +71,7 @@ def bricks(ground: Rgb, figure: Rgb, height: int = 125, joint: int = 14) -> Pain
 
 
 def grain(ground: Rgb, figure: Rgb, width: int = 31) -> Painter:
-    """Small squares of random shades between two colours."""
+    """Return a painter of small squares of random shades between two colours."""
     cells = 1000 // width + 1
     shades = np.asarray([Rng(0, cell, "grain").integer("shade", 0, 255) for cell in range(cells**2)])
 

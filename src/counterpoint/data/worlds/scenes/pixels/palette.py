@@ -1,4 +1,4 @@
-"""What colours an emoji may be said to have as its artists drew it, so that "a red guitar" is not asked to be false."""
+"""Colours that emoji may be said to have as artists drew them, so that "a red guitar" is not asked to be false."""
 
 from __future__ import annotations
 

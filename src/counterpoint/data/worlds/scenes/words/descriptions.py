@@ -1,4 +1,4 @@
-"""What tells classes apart, in sentences: for zero-shot classification by descriptions instead of names.
+"""Sentences that tell classes apart: for zero-shot classification by descriptions instead of names.
 
 Follow-up differential descriptions ask, of two classes that a picture could be, in which attributes they differ.
 Here the answers come from what is known of scenes rather than from a language model.
@@ -25,7 +25,7 @@ Trait = Literal["concept", "kind", "colour", "size", "shape", "parts", "place"]
 TRAITS: tuple[Trait, ...] = get_args(Trait)
 
 TEMPLATE = "a picture of {}"
-"""What a class is called when nothing is said of it."""
+"""The text for a class when nothing is said of the class."""
 
 _KINDS: dict[Kind, str] = {
     "animal": "an animal",
@@ -113,7 +113,7 @@ class Difference(NamedTuple):
 
 
 def concept(name: str) -> Described:
-    """What is known of a concept: its kind, the colours that its artists give it, its shape, parts that show.
+    """Describe a concept: its kind, the colours that its artists give it, its shape, parts that show.
 
     >>> concept("banana").traits["shape"], concept("banana").traits["colour"]
     (('long', 'curved'), ('yellow', 'brown'))

@@ -11,10 +11,10 @@ from ..scene import Colour, Facing, Size
 from .lexicon import Case, Forms, Noun, lexicon
 
 Role = Literal["phrase", "count", "size", "colour", "facing", "noun", "relation", "position", "background"]
-"""What some words of a caption are: a whole noun phrase, or what they say of its things."""
+"""The role of some words of a caption: a whole noun phrase, or what the words say of things."""
 
 Determiner = Literal["a", "one", "the", ""]
-"""``"a"`` is "two" for two things, and "no" for none; so is ``"one"``; ``""`` gives the bare noun."""
+"""The determiner: ``"a"`` and ``"one"`` are "two" for two things, "no" for none; ``""`` gives the bare noun."""
 
 
 class Part(NamedTuple):
@@ -38,7 +38,7 @@ class Phrase(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What words can say of one thing, or of several that are alike; None is not said.
+    """The look that words can give one thing, or several that are alike; None is not said.
 
     Attributes:
         word: which of the words for its size is used, where there are several.
@@ -51,7 +51,7 @@ class Look(NamedTuple):
     word: int = 0
 
     def covers(self, other: Look) -> bool:
-        """Whether what this says is true of all that the other says, so that "another" is needed."""
+        """Return whether this look is true of all that the other look is true of, so that "another" is needed."""
         said = (self.size, self.colour, self.facing)
         known = (other.size, other.colour, other.facing)
         return self.concept == other.concept and all(
@@ -63,16 +63,16 @@ Words = Iterator[tuple[str, Role | None]]
 
 
 class Grammar(ABC):
-    """How one language makes noun phrases.
+    """The rules by which one language makes noun phrases.
 
     Args:
         language: one of :data:`~counterpoint.data.worlds.scenes.words.lexicon.LANGUAGES`.
     """
 
     nearest: bool = False
-    """Whether a verb before a list agrees with its first member alone ("there is a cat and a dog")."""
+    """Agreement of a verb before a list with the list's first member alone ("there is a cat and a dog")."""
     verb_second: bool = False
-    """Whether the subject comes after its verb where another word begins the clause ("dann erscheint ein Hund")."""
+    """Order of words with the subject after the verb if another word begins the clause ("dann erscheint ein Hund")."""
 
     def __init__(self, language: str) -> None:
         self.lexicon = lexicon(language)
@@ -86,7 +86,7 @@ class Grammar(ABC):
         more: bool = False,
         case: Case = "nominative",
     ) -> Phrase:
-        """A noun phrase.
+        """Return a noun phrase for things of one look.
 
         Args:
             look: what it says of its things.

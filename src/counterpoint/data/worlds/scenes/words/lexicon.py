@@ -19,10 +19,10 @@ Language = Literal["en", "de", "fr", "es"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 Case = Literal["nominative", "accusative", "dative"]
-"""Only German nouns have them."""
+"""The grammatical case, which only German nouns have."""
 
 Forms = tuple[str, ...]
-"""Of an adjective: one, or masculine and feminine singular, then plural. Of a verb: singular and plural."""
+"""Forms of an adjective: one, or masculine and feminine singular, then plural. Of a verb: singular and plural."""
 
 
 class Noun(NamedTuple):

@@ -1,4 +1,4 @@
-"""What English questions and statements about scenes mean, so that their truth can be looked up.
+"""The meaning of English questions and statements about scenes, so that their truth can be looked up.
 
 A question of :mod:`counterpoint.data.worlds.scenes.items.questions` is read back into what it asks, whichever of
 several ways it is said in; each of its answers is then a statement that a scene makes true or false.
@@ -22,7 +22,7 @@ from .lexicon import Noun, lexicon
 
 Form = Literal["exists", "exactly", "colour", "size", "relation", "larger", "more", "background"]
 AskedForm = Literal[Form, "which", "how many", "what colour", "how large", "where"]
-"""Of questions: the first ones are answered yes or no, the others by a choice."""
+"""The form of a question: the forms of statements are answered yes or no, the others by a choice."""
 
 
 class Statement(NamedTuple):
@@ -40,7 +40,7 @@ class Statement(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a question asks: a statement that may be true, or which of several is."""
+    """The meaning of a question: a statement that may be true, or several of which one is true."""
 
     form: AskedForm
     things: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Asked(NamedTuple):
 
 
 class Wording(NamedTuple):
-    """How something is said.
+    """The way in which a question is worded.
 
     Attributes:
         style: which of the ways to put a question; 0 is the plain one.
@@ -62,7 +62,7 @@ class Wording(NamedTuple):
 
 
 PLAIN = Wording()
-"""As questions are first asked."""
+"""The wording in which questions are first asked."""
 STYLES = 3
 """Ways to put each question."""
 
@@ -211,7 +211,7 @@ _CHOICES = ("which", "how many", "what colour", "how large", "where")
 
 
 def read(text: str) -> Asked | None:
-    """What the last sentence of a text asks; None where that is not one of the known questions.
+    """Read what the last sentence of a text asks; return None where that is not one of the known questions.
 
     >>> read("The dog is blue. Would you say that the feline is over the dog?")
     Asked(form='relation', things=('cat', 'dog'), value='above')
@@ -236,7 +236,7 @@ def read(text: str) -> Asked | None:
 
 @cache
 def _concepts() -> dict[str, str]:
-    """From every noun, singular or plural, to its concept."""
+    """Map every noun, singular or plural, to its concept."""
     return {
         form: concept
         for synonyms in (True, False)
@@ -247,7 +247,7 @@ def _concepts() -> dict[str, str]:
 
 @cache
 def _values(form: AskedForm) -> dict[str, str]:
-    """From every word for a colour, a size or a relation to what annotations call it."""
+    """Map every word for a colour, a size or a relation to the name of the same value in annotations."""
     if form == "colour":
         return {colour: colour for colour in _WORDS.colours}
     known: Sequence[str] = SIZES if form == "size" else RELATIONS
@@ -317,7 +317,7 @@ def _choice(asked: Asked, option: str) -> Statement | None:
 
 
 def holds(said: Statement, scene: Scene) -> bool | None:
-    """Whether a statement is true of a scene; None where it speaks of "the cat" and there is not exactly one.
+    """Return whether a statement is true of a scene; None where it speaks of "the cat" and there is not exactly one.
 
     Sizes are what they are called and what they look like: in a picture that was shrunk, a thing that is called large
     and drawn as large as a medium one is neither.
@@ -349,8 +349,10 @@ def holds(said: Statement, scene: Scene) -> bool | None:
 
 
 def right_answers(question: Question, scene: Scene) -> tuple[str, ...]:
-    """Those of a question's options that are right for a scene; none where it presupposes what is not so, or is not one
-    of the known questions."""
+    """Return the options of a question that are right for a scene.
+
+    There are none where the question presupposes what is not so, or is not one of the known questions.
+    """
     asked = read(question.text)
     meant = [meaning(asked, option) if asked else None for option in question.options]
     found = []
@@ -364,11 +366,11 @@ def right_answers(question: Question, scene: Scene) -> tuple[str, ...]:
 
 
 Topic = tuple[str, ...]
-"""What a statement settles, or a question is about: an aspect, and of which things."""
+"""The topic that a statement settles, or that a question is about: an aspect, and the concepts that have it."""
 
 
 def settles(said: Statement) -> frozenset[Topic]:
-    """Everything that somebody knows who is told this and does not look."""
+    """Return all topics that are known to somebody who is told a statement and does not look at the picture."""
     found: set[Topic] = {("exists", concept) for concept in said.things}
     if said.form == "background":
         return frozenset({("background",)})
@@ -389,7 +391,7 @@ def _about(said: Statement) -> Iterator[Topic]:
 
 
 def needs(asked: Asked, options: Sequence[str]) -> frozenset[Topic]:
-    """What must not be told beforehand, lest the question can be answered without the picture."""
+    """Return the topics that must not be told beforehand: the picture would not be needed for the answer."""
     meant = [meaning(asked, option) for option in options]
     return frozenset(topic for it in meant if it for topic in _about(it[0]))
 

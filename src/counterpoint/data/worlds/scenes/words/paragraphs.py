@@ -61,7 +61,7 @@ class _Paragraph:
         yield self._background()
 
     def _opening(self) -> Caption:
-        """ "The picture shows two cats and a dog." """
+        """Write the first sentence, as in "The picture shows two cats and a dog."."""
         concepts: dict[str, list[int]] = {}
         for group in self._groups:
             concepts.setdefault(group.look.concept, []).extend(group.things)
@@ -78,7 +78,7 @@ class _Paragraph:
         return writer.sentence()
 
     def _where(self, group: Group) -> Caption:
-        """ "Two red cats are at the top left and one on the right." """
+        """Write where a group is, as in "Two red cats are at the top left and one on the right."."""
         noun = self._lexicon.nouns[group.look.concept]
         places = self._places(group)
         writer = Writer(self._grammar)
@@ -99,7 +99,7 @@ class _Paragraph:
         return writer.sentence()
 
     def _described(self, group: Group) -> bool:
-        """Whether a sentence gives the group's colour and size as news; with three of them it would limp."""
+        """Return whether a sentence gives the group's colour and size as news; three attributes would be clumsy."""
         news = sum(attribute is not None for attribute in (group.look.colour, group.look.size))
         return (
             self._draws is not None
@@ -110,7 +110,7 @@ class _Paragraph:
         )
 
     def _how(self, group: Group) -> Caption:
-        """ "The cat at the top left is small and red." """
+        """Write how a thing looks, as in "The cat at the top left is small and red."."""
         noun, its = self._lexicon.nouns[group.look.concept], group.look
         bare = Group(group.things, Look(its.concept))
         writer = Writer(self._grammar)
@@ -130,7 +130,7 @@ class _Paragraph:
         return writer.sentence()
 
     def _facing(self, writer: Writer, group: Group) -> None:
-        """ " and faces left", where words can say it of all of a group."""
+        """Add " and faces left", where words can say that of all of a group."""
         facings = {self._scene.things[place].facing for place in group.things}
         if group.look.concept in FACED and len(facings) == 1:
             writer.words(self._lexicon.conjunction)
@@ -138,7 +138,7 @@ class _Paragraph:
             writer.words(forms[len(group.things) > 1], "facing", group.things)
 
     def _relations(self) -> Iterator[Caption]:
-        """ "The cat is to the left of the two dogs.": of whole groups where that is true, and one way round only."""
+        """Yield "The cat is to the left of the two dogs.", of whole groups if that is true, and one way round only."""
         of = {place: group for group in self._groups for place in group.things}
         told: set[tuple[str, int, int]] = set()
         for relation in self._scene.relations:
@@ -184,7 +184,7 @@ class _Paragraph:
         return writer.sentence()
 
     def _unique(self, group: Group) -> bool:
-        """Whether a group is all that its description is true of."""
+        """Return whether the description of a group is true of that group alone."""
         return sum(group.look.covers(other) for other in self._looks.values()) == len(group.things)
 
     def _places(self, group: Group) -> dict[str, list[int]]:

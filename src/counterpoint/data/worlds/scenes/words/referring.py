@@ -1,4 +1,4 @@
-"""What a caption will say, before any language: which things it counts together and which relations it tells."""
+"""The content of a caption, before any language: things that are counted together, and relations that are told."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def spoken(scene: Scene) -> tuple[int, ...]:
 
 
 def look(thing: Thing, exact: Collection[Attribute] = (), word: int = 0) -> Look:
-    """What is said of a thing: its colour, its size unless medium; with ``exact``, that too, or how it faces."""
+    """Return the look of a thing: its colour, its size unless medium; ``exact`` adds a medium size, or the facing."""
     return Look(
         thing.concept,
         thing.size if thing.size != "medium" or "size" in exact else None,
@@ -79,7 +79,7 @@ def groups(scene: Scene, exact: Collection[Attribute] = (), word: int = 0, most:
 def _partitions(
     places: Sequence[int], looks: Mapping[int, Look], exact: Collection[Attribute]
 ) -> Iterator[list[list[int]]]:
-    """Things told apart by colour and size, by colour, not at all."""
+    """Yield the things told apart in three ways: by colour and size, by colour, not at all."""
     for attributes in ({"colour", "size"}, {"colour"}, set[str]()):
         told = attributes.union(exact)
         parts: dict[tuple[str | None, ...], list[int]] = {}
@@ -147,7 +147,7 @@ def clauses(
 
 
 def all_hold(scene: Scene, relation: Relation, subject: Group, object: Group) -> bool:
-    """Whether a relation holds between all things of one group and all of another."""
+    """Return whether a relation holds between all things of one group and all of another."""
     return not set(subject.things) & set(object.things) and all(
         (i, j) == (relation.subject, relation.object)
         or relation_holds(relation.kind, scene.things[i], scene.things[j], hidden=i < j)
@@ -157,7 +157,7 @@ def all_hold(scene: Scene, relation: Relation, subject: Group, object: Group) ->
 
 
 def _needed_elsewhere(scene: Scene, relation: Relation, subject: Group, object: Group) -> bool:
-    """Whether a thing that the groups would bring along has another relation to be told."""
+    """Return whether a thing that the groups would bring along has another relation to be told."""
     along = {*subject.things, *object.things} - {relation.subject, relation.object}
     return any(
         {other.subject, other.object} & along

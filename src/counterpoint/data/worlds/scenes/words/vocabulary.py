@@ -114,7 +114,7 @@ def _phrases(words: Grammar) -> Iterator[str]:
 
 
 def _turns(lexicon: Lexicon) -> Iterator[str]:
-    """What stands between noun phrases."""
+    """Yield the words that stand between noun phrases."""
     yield from (
         lexicon.background,
         lexicon.empty,
