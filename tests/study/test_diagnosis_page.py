@@ -14,7 +14,7 @@ from counterpoint.diagnostics.report import embeddings, network, places
 from counterpoint.diagnostics.report.sections import SECTIONS
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.report import write_report
-from counterpoint.study.report.diagnosis import FILE, PAGE, diagnose_run
+from counterpoint.study.report.diagnosis import FILE, PAGE, conclusion, diagnose_run, not_measured
 from counterpoint.study.runner import run
 from counterpoint.training.run import Run
 from fixtures.page import Page
@@ -45,6 +45,35 @@ def trained(
     return folder
 
 
+def test_it_leads_with_three_lines_and_groups_what_was_not_measured() -> None:
+    def section(title: str, sentence: str, **numbers: float) -> dict[str, object]:
+        return {"title": title, "sentence": sentence, "numbers": numbers}
+
+    gap = {"separability": 1.0, "separability, means removed": 0.55}
+    sections = {
+        "spread": section("Spread", "s", **{"own text closer than another's by": 0.25}),
+        "rank": section(
+            "Directions", "Of 32 directions pictures use about 4; nothing has collapsed.", used=4.0
+        ),
+        "gap": section("Gap", "g", **gap),
+        "looks": section("Looks", "Not measured: no attention."),
+        "saliency": section("Objects", "Not measured: no attention."),
+        "points": section("Points", "Not measured: no points."),
+    }
+    assert conclusion(sections) == [
+        "Of 32 directions pictures use about 4; nothing has collapsed.",
+        "Pictures and texts lie apart: a line tells 100 % of them apart (55 % once their means are removed).",
+        "A picture is closer to its own text than to another's by a cosine of 0.25.",
+    ]
+    assert not_measured(sections) == "Not measured: Looks, Objects (no attention); Points (no points)."
+    alone = {
+        **sections,
+        "gap": section("Gap", "Not measured: one modality."),
+        "spread": section("Spread", "s", u=1.0),
+    }
+    assert len(conclusion(alone)) == 1
+
+
 def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> None:
     told: list[str] = []
     found = diagnose_run(trained, tell=told.append)
@@ -53,7 +82,8 @@ def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> Non
     assert json.loads((trained / FILE).read_text(encoding="utf-8")) == found
     page = Page((trained / PAGE).read_text(encoding="utf-8"))
     for name, section in found["sections"].items():
-        assert section["sentence"].replace("  ", " ")[:60] in page.text
+        reason = section["sentence"].replace("  ", " ").removeprefix("Not measured: ")
+        assert reason[:60] in page.text
         for value in section["numbers"].values():
             assert value is None or math.isfinite(value)
         # What is said to be not measured has neither numbers nor a plot; all else has both.

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=given.json)
     with console.status("loading torch") as status:
-        from ..study.report.diagnosis import PAGE, diagnose_run
+        from ..study.report.diagnosis import PAGE, diagnose_run, not_measured
 
         status.update("looking inside")
         found = diagnose_run(
@@ -44,7 +44,13 @@ def main(arguments: Sequence[str]) -> int:
         json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
+    for line in found["conclusion"]:
+        console.print(line)
+    console.print()
     for section in found["sections"].values():
-        console.print(f"• {section['sentence']}", highlight=False)
+        if section["numbers"]:
+            console.print(f"• {section['title']}: {section['sentence']}")
+    if missing := not_measured(found["sections"]):
+        console.print(missing)
     console.print(f"\npage: {(given.out or given.run) / PAGE}", highlight=False, soft_wrap=True)
     return 0

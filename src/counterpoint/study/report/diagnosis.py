@@ -19,6 +19,8 @@ from .page import environment
 
 FILE = "diagnosis.json"
 PAGE = "diagnosis.html"
+_MIXED = 0.6
+"""Share of pictures and texts that a line tells apart, of which one half is chance, below which they are mixed."""
 
 
 def diagnose_run(
@@ -56,7 +58,7 @@ def diagnose_run(
     for section in diagnose(subject):
         tell(section.title)
         sections.append(section)
-    found = {
+    found: dict[str, Any] = {
         "format": 1,
         "run": str(folder),
         "arm": run.arm,
@@ -64,14 +66,51 @@ def diagnose_run(
         "data": examined.name,
         "test": test,
         "rows": len(subject.rows),
-        "sections": {s.name: {"sentence": s.sentence, "numbers": dict(s.numbers)} for s in sections},
+        "sections": {
+            s.name: {"title": s.title, "sentence": s.sentence, "numbers": dict(s.numbers)} for s in sections
+        },
     }
+    found["conclusion"] = conclusion(found["sections"])
     place = out or folder
     cleaned: dict[str, Any] = finite(found)
     write_json(place / FILE, cleaned)
     command = ["counterpoint", "diagnose", str(folder), *(["--data", data] if data else [])]
     write_text(place / PAGE, page(cleaned, sections, shlex.join(command), examined.attribution))
     return cleaned
+
+
+def conclusion(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what a diagnosis amounts to, in at most three lines: directions in use, the gap, what pairs are worth.
+
+    Args:
+        sections: each with its ``sentence`` and ``numbers``; those that were not measured have no numbers.
+    """
+    lines = []
+    if sections["rank"]["numbers"]:
+        lines.append(sections["rank"]["sentence"])
+    gap = sections["gap"]["numbers"]
+    if gap:
+        told, rest = gap["separability"], gap["separability, means removed"]
+        mixed = "are mixed" if told < _MIXED else "lie apart"
+        lines.append(
+            f"Pictures and texts {mixed}: a line tells {told:.0%} of them apart".replace("%", " %")
+            + f" ({rest:.0%} once their means are removed).".replace("%", " %")
+        )
+    closer = sections["spread"]["numbers"].get("own text closer than another's by")
+    if closer is not None:
+        lines.append(f"A picture is closer to its own text than to another's by a cosine of {closer:.2f}.")
+    return lines
+
+
+def not_measured(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one line on the sections that were not measured, those of one reason together; empty if there is none."""
+    by_reason: dict[str, list[str]] = {}
+    for section in sections.values():
+        if not section["numbers"]:
+            reason = section["sentence"].removeprefix("Not measured: ").removesuffix(".")
+            by_reason.setdefault(reason, []).append(section["title"])
+    parts = [f"{', '.join(titles)} ({reason})" for reason, titles in by_reason.items()]
+    return f"Not measured: {'; '.join(parts)}." if parts else ""
 
 
 def page(found: Mapping[str, Any], sections: list[Section], command: str, attribution: str = "") -> str:
@@ -91,7 +130,9 @@ def page(found: Mapping[str, Any], sections: list[Section], command: str, attrib
                     "plot": svg(s.figure, s.name) if s.figure is not None else "",
                 }
                 for s in sections
+                if s.numbers
             ],
+            not_measured=not_measured(found["sections"]),
             command=command,
             attribution=attribution,
             style=(here / "style.css").read_text(encoding="utf-8"),
