@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ..data.base import PairedData
+from ..files import Damaged
 from ..training import provenance
 from ..training.provenance import Provenance
 from ..training.run import OtherRun
@@ -22,8 +24,9 @@ def check_made_of_the_same(work: Sequence[TrainingRun], data: PairedData, place:
     """
     found: dict[str, list[str]] = {}
     for unit in work:
-        for change in provenance.changes(unit.run, data, unit.folder):
-            found.setdefault(change, []).append(str(unit.folder.relative_to(place)))
+        with suppress(Damaged):  # such a run will be repeated
+            for change in provenance.changes(unit.run, data, unit.folder):
+                found.setdefault(change, []).append(str(unit.folder.relative_to(place)))
     if found:
         runs = dict.fromkeys(run for those in found.values() for run in those)
         raise OtherStudy(

@@ -144,6 +144,9 @@ def conduct(
     known = {} if there is None else _read_plans(plans_path)
     ready = prepare(design, place, [arm for arm in design.arms if arm not in known])
     design = merge(ready.design, there, place)
+    check_made_of_the_same(
+        _runs(design, {a: p for a, p in known.items() if a in design.arms}, place), ready.data, place
+    )
     listener = listener or NullListener()
     at_once = jobs if jobs is not None else default_jobs()
     plans = plan_arms(design, known, len(ready.data.splits.train), at_once)
@@ -161,14 +164,9 @@ def conduct(
         with leased(place, wait=True):
             plans = _read_plans(plans_path) | plans
             _write_plans(plans_path, plans)
-    work = [
-        TrainingRun(design.run(arm, seed, plans[arm]), run_folder(place, arm, seed), design.tasks)
-        for seed in design.seeds
-        for arm in design.arms
-    ]
+    work = _runs(design, {arm: plans[arm] for arm in design.arms}, place)
     for unit in work:
         mend(unit.folder)
-    check_made_of_the_same(work, ready.data, place)
     listener.begin("training", work)
     executor.carry_out(work, listener)
     if diagnose:
@@ -177,6 +175,15 @@ def conduct(
         study = Study(place, summarise(place, _finished(place, design), _read_plans(plans_path)))
         study.write()
     return study
+
+
+def _runs(design: Design, plans: Mapping[str, ArmPlan], place: Path) -> list[TrainingRun]:
+    """Return the runs of some arms of a study, seed by seed, so that an unfinished study has whole seeds."""
+    return [
+        TrainingRun(design.run(arm, seed, plan), run_folder(place, arm, seed), design.tasks)
+        for seed in design.seeds
+        for arm, plan in plans.items()
+    ]
 
 
 def _finished(place: Path, design: Design) -> Design:
