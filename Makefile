@@ -15,8 +15,9 @@ test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # What takes longer and still is promised: torchrun, stopped processes, every Python block of README and docs as a script.
+# The large simulation of the intervals (pytest -m slow tests/statistics) is left out: its small form is among the tests.
 test-slow: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m slow tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m slow tests --ignore=tests/statistics
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
