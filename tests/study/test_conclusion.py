@@ -70,14 +70,14 @@ def test_one_arm_ahead_of_all_others() -> None:
     found = conclusion(study({"a": 0.3, "b": 0.5, "c": 0.4}, {"a": "worse", "c": "worse"}, low=0.4))
     assert found == [
         "b is ahead of all 2 other arms on zero_shot animal_top1 (held out).",
-        "Its lead is 10.0 points over c (95 % interval 7.0 to 12.0) and 20.0 points over a (17.0 to 22.0).",
+        "b leads by 10.0 points over c (95 % interval 7.0 to 12.0) and 20.0 points over a (17.0 to 22.0).",
     ]
 
 
 def test_a_suggestion_says_what_would_make_it_firm() -> None:
     found = conclusion(study({"a": 0.3, "b": 0.5}, {"a": "suggestive: worse"}, seeds=3, low=0.4))
     assert found[0] == "b seems ahead of a on zero_shot animal_top1 (held out)."
-    assert found[2] == "3 seeds can only suggest that: run the command again with --seeds 5."
+    assert found[2] == "3 seeds can only suggest a lead: run the command again with --seeds 5."
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_equivalent_arms_and_some_ahead() -> None:
 def test_a_score_that_needs_no_model_is_said_to_be_one() -> None:
     """The best arm's interval begins below what always naming the commonest class scores."""
     summary = study({"a": 0.3, "b": 0.5}, {"a": "worse"}, low=0.42, constant=0.45)
-    assert "It is not shown to be above the best constant answer (45.0 percent)." in conclusion(summary)[1]
+    assert "b is not shown to be above the best constant answer (45.0 percent)." in conclusion(summary)[1]
     summary = study({"a": 0.3, "b": 0.5}, {"a": "worse"}, low=0.46, constant=0.45)
     assert not any("not shown to be above" in line for line in conclusion(summary))
 

@@ -41,7 +41,7 @@ def conclusion(summary: Row, names: Mapping[str, str] | None = None) -> list[str
     pairs = [
         _Pair.read(d, best) for d in summary["differences"] if _is_of(d, key) and best in (d["a"], d["b"])
     ]
-    lines = [_who(best, where, pairs), _by_how_much(pairs), _what_decides(summary, pairs)]
+    lines = [_who(best, where, pairs), _by_how_much(best, pairs), _what_decides(summary, pairs)]
     floor = _floor(best, score)
     if floor:
         lines[1:2] = [f"{lines[1]} {floor[0]}".strip()]
@@ -103,13 +103,13 @@ def _who(best: str, where: str, pairs: Sequence[_Pair]) -> str:
     )
 
 
-def _by_how_much(pairs: Sequence[_Pair]) -> str:
+def _by_how_much(best: str, pairs: Sequence[_Pair]) -> str:
     known = sorted((pair for pair in pairs if pair.ends is not None), key=lambda pair: (pair.ends or (0,))[0])
     if not known:
         return "The arms share no seed on which both finished."
     nearest, last = _lead(known[0], "95 % interval "), _lead(known[-1])
     parts = [nearest, last] if len(known) > 1 else [nearest]
-    return f"Its lead is {' and '.join(parts)}."
+    return f"{best} leads by {' and '.join(parts)}."
 
 
 def _lead(pair: _Pair, what: str = "") -> str:
@@ -124,9 +124,7 @@ def _what_decides(summary: Row, pairs: Sequence[_Pair]) -> str:
     if not undecided:
         if all(pair.firm for pair in pairs):
             return ""
-        return (
-            f"{counted(seeds, 'seed').capitalize()} can only suggest that: run the command again with {more}."
-        )
+        return f"{counted(seeds, 'seed').capitalize()} can only suggest a lead: run the command again with {more}."
     nearest = min(undecided, key=lambda pair: pair.ends[0] if pair.ends else 0.0)
     needed = nearest.needed
     if needed is None:
@@ -149,7 +147,7 @@ def _floor(best: str, score: Row) -> list[str]:
     if score["low"] is None or score["low"] > level:
         return []
     what = "chance" if constant is None or constant <= (chance or 0.0) else "the best constant answer"
-    return [f"It is not shown to be above {what} ({number(level)} percent)."]
+    return [f"{best} is not shown to be above {what} ({number(level)} percent)."]
 
 
 def points(effect: float) -> str:

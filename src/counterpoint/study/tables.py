@@ -56,10 +56,11 @@ def cell(arm: Mapping[str, Any], key: tuple[str, str, str, str]) -> Mapping[str,
 def number(value: float | None, percent: bool = True) -> str:
     """A fraction in hundredths, with one decimal.
 
-    >>> number(0.1234), number(None)
-    ('12.3', '–')
+    >>> number(0.1234), number(None), number(-0.0001)
+    ('12.3', '–', '0.0')
     """
-    return "–" if value is None else f"{100 * value:.1f}" if percent else f"{value:.1f}"
+    text = "–" if value is None else f"{100 * value:.1f}" if percent else f"{value:.1f}"
+    return "0.0" if text == "-0.0" else text
 
 
 def heading(key: tuple[str, str, str, str]) -> str:
