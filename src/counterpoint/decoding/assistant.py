@@ -27,7 +27,7 @@ from .rule import RuleAlone
 from .sampling import Sampled
 
 DESCRIBING = "describing"
-"""What the cost report calls the descriptions that a method needs."""
+"""Name of the descriptions that a method needs, in the cost report."""
 DESCRIBE = (
     "Describe everything that can be seen in this picture in detail, so that any question can be answered."
 )
@@ -169,7 +169,7 @@ class VisionLanguageAssistant:
         return replies
 
     def word_logits(self, prompts: Prompts, words: Sequence[str]) -> Float[Tensor, "n w"]:
-        """How strongly each word begins the reply, by the method's combined logits at the reply's first position.
+        """Compute how strongly each word begins the reply, by the method's combined logits at the reply's first place.
 
         The plausibility rule is left out: it would leave no word where all are unlikely.
 
@@ -191,7 +191,7 @@ class VisionLanguageAssistant:
         return result
 
     def inputs(self, prompts: Prompts) -> dict[str, Any]:
-        """What the model's ``forward`` and ``generate`` take for some prompts, all of them with as many pictures.
+        """Return the model's inputs, for ``forward`` and ``generate``, for some prompts, all with as many pictures.
 
         Raises:
             ValueError: where the processor makes no pixels of a picture.
@@ -258,7 +258,7 @@ class VisionLanguageAssistant:
         return tokens[:, -bound.cost.passes[OWN] :]
 
     def _own(self, given: Prompts, method: Decoding, needed: set[str]) -> Prompts:
-        """What the user's own branch reads."""
+        """Return the prompts that the user's own branch reads."""
         own = given
         if "leading" in needed:
             own = [
@@ -330,7 +330,7 @@ class VisionLanguageAssistant:
         return found
 
     def _first_token(self, asked: list[Message], before: str, word: str) -> int | None:
-        """None for what the model has no token for."""
+        """Return the first token of a word in a reply; None where the model has no token for the word."""
         whole = self._written([*asked, message("assistant", word)])
         if not whole.startswith(before):
             whole = before + word
@@ -394,7 +394,7 @@ def _check_parts(model: Any, processor: Any) -> None:
 
 
 def _row(description: Description, row: int) -> Description:
-    """One row; what it took is counted where it was made."""
+    """Return the description of one row; the cost of the description is counted where it was made."""
     one = slice(row, row + 1)
     return Description(
         (description.words[row],),
@@ -415,7 +415,7 @@ def _rows(rows: Sequence[Description]) -> Description:
 
 @contextmanager
 def _no_bars() -> Iterator[None]:
-    """Without the bars that transformers draws while it reads weights, over whatever a command shows."""
+    """Hide the bars that transformers draws while it reads weights, over whatever a command shows."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""How one branch's inputs are made from the user's: another prompt, a distorted picture, words in its place."""
+"""Branches, whose inputs are made from the user's: another prompt, a distorted picture, words in its place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Branch(ABC):
 
     @abstractmethod
     def open(self, call: Call) -> Running:
-        """Its state at the start of a call."""
+        """Return the state of the branch at the start of a call."""
 
 
 @final
@@ -113,7 +113,7 @@ class Described(Branch):
 @final
 @dataclass(frozen=True)
 class Support(Branch):
-    """How likely each token was at the place in the description where it was likeliest: log-probabilities.
+    """Log-probability of each token at the place in the description where the token was likeliest.
 
     Attributes:
         reduction: over the places: ``"max"``, ``"mean"`` or ``"sum"``.

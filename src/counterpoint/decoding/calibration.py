@@ -38,7 +38,7 @@ def first_logits(
 def answer_probabilities(
     logits: Float[Tensor, "b v"], answers: Sequence[Sequence[int]]
 ) -> Float[Tensor, "b k"]:
-    """How likely each answer begins the reply, among the answers alone: ``p_k ∝ Σ_{v ∈ answer k} p(v)``.
+    """Compute how likely each answer begins the reply, among the answers alone: ``p_k ∝ Σ_{v ∈ answer k} p(v)``.
 
     Args:
         logits: of the first token, over the whole vocabulary.

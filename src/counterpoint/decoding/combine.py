@@ -11,12 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 Weight = float | Float[Tensor, " b"]
-"""The same for all rows, or one a row."""
+"""The weight of a branch: the same for all rows, or one a row."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What one step gives each branch: ``w_i`` the i-th further branch, and the rest of ``total`` the user's own.
+    """The weights of one step: ``w_i`` for the i-th further branch, and the rest of ``total`` for the user's own.
 
     ``combined = (total − Σ w_i)·l + Σ w_i·l_i``, computed as ``total·l + Σ w_i·(l_i − l)``, so that branches equal
     to the user's own change nothing where the total is one, to the last bit.
@@ -91,7 +91,7 @@ def nucleus(logits: Float[Tensor, "b v"], top_p: float, temperature: float) -> B
 
 
 def entropy(logits: Float[Tensor, "b v"]) -> Float[Tensor, " b"]:
-    """Of ``softmax(logits)``, in nats.
+    """Compute the entropy of ``softmax(logits)``, in nats.
 
     >>> entropy(torch.zeros(1, 4)).exp()
     tensor([4.])

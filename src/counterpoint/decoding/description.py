@@ -1,4 +1,4 @@
-"""What a model says of a picture, made once and used for every question about it."""
+"""The description that a model gives of a picture, made once and used for every question about the picture."""
 
 from __future__ import annotations
 
@@ -130,5 +130,5 @@ class _Recorder:
         return scores
 
     def _running(self, generated: Int[Tensor, "b t"]) -> Tensor:
-        """Which tokens come before the first end token of their row."""
+        """Mark the tokens that come before the first end token of their row."""
         return torch.isin(generated, self.end.to(generated)).cumsum(-1) == 0

@@ -19,12 +19,12 @@ from .method import Decoding
 from .running import CACHES, Call, Running, cache_of, prompt_length
 
 OWN = "own"
-"""What the cost report calls the user's own input."""
+"""Name of the user's own input in the cost report."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one call of ``generate`` took.
+    """The cost of one call of ``generate``.
 
     Attributes:
         passes: forward passes of each branch, by name; ``"own"`` is what plain decoding takes for these tokens.
@@ -103,7 +103,7 @@ class Bound:
         streamer: Any = None,
         **arguments: Any,
     ) -> Any:
-        """What ``generate`` calls in place of its own loop.
+        """Run the decoding: ``generate`` calls this method in place of its own loop.
 
         Raises:
             ValueError: for beams with a method that forbids them, another generation mode, inputs that are not
@@ -154,7 +154,7 @@ class Bound:
         return result
 
     def _check_same(self, model: Any, prompt: Int[Tensor, "r t"]) -> None:
-        """A method that is bound to other inputs than ``generate`` was given would contrast two questions."""
+        """Refuse other inputs than those of ``generate``: a method bound to others would contrast two questions."""
         ids = self.inputs.get("input_ids")
         if model.config.is_encoder_decoder or not isinstance(ids, Tensor) or not prompt.shape[1]:
             return
@@ -167,7 +167,7 @@ class Bound:
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
-    """``noise``, ``noise#2``, …"""
+    """Make names distinct: ``noise``, ``noise#2``, …"""
     seen: Counter[str] = Counter()
     result = []
     for name in names:
@@ -207,7 +207,7 @@ class _Together:
         return combined.log_softmax(-1) if self.beams > 1 else combined
 
     def _order(self, generated: Int[Tensor, "r t"]) -> Int[Tensor, " r"] | None:
-        """Which row of the step before each row continues, found by its tokens: rows of a beam that agree in
+        """Find which row of the step before each row continues, by its tokens: rows of a beam that agree in
         these agree in everything."""
         if self.beams == 1 or self.before is None:
             return None
@@ -219,7 +219,7 @@ class _Together:
 
 
 def _branch_config(config: Any, prompt: int) -> Any:
-    """How branches are prepared: as the call itself, for as many tokens after a prompt of their own length."""
+    """Return the branches' configuration: as the call itself, for as many tokens after a prompt of their own length."""
     config = copy.deepcopy(config)
     config.max_new_tokens, config.max_length = config.max_length - prompt, None
     config.min_new_tokens, config.min_length, config.stop_strings = None, None, None

@@ -1,4 +1,4 @@
-"""What a decoding method is: branches beside the user's own input, their weights, and a plausibility rule."""
+"""The decoding method: branches beside the user's own input, their weights, and a plausibility rule."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Decoding(ABC):
 
     @abstractmethod
     def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
-        """How the branches' logits add up at one step."""
+        """Return the weights by which the branches' logits add up at one step."""
 
     @abstractmethod
     def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
-        """Which tokens may be chosen at one step."""
+        """Mark the tokens that may be chosen at one step."""
 
     @final
     def on(
@@ -73,12 +73,12 @@ class Decoding(ABC):
         return Bound(self, inputs, given, model, streamer)
 
     def __add__(self, other: Decoding) -> Decoding:
-        """Both at once: ``l + (what one adds to l) + (what the other adds)``, over what both find plausible."""
+        """Join two methods: ``l + (what one adds to l) + (what the other adds)``, over what both find plausible."""
         return Together((self, other))
 
     @final
     def __call__(self, *args: Any, **options: Any) -> Never:
-        """transformers would pass over what it cannot call, and decode plainly without a word."""
+        """Raise an error: transformers would pass over what it cannot call, and decode plainly without a word."""
         name = type(self).__name__
         raise ValueError(f"{name} is not bound to inputs; pass custom_generate={name}(…).on(inputs)")
 

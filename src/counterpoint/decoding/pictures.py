@@ -23,7 +23,7 @@ _PLACEHOLDERS = (
     "vision_start_token_id",
     "vision_end_token_id",
 )
-"""Where configurations say which tokens stand for a picture and its frame."""
+"""Keys by which configurations say which tokens stand for a picture and its frame."""
 
 
 def pixels(inputs: Mapping[str, Any], branch: str) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ def blank(values: Float[Tensor, ...]) -> Float[Tensor, ...]:
 
 
 def patches(key: str, inputs: Mapping[str, Any], config: Any) -> dict[str, Any]:
-    """What `diffuse` must know of pixels that come as patches (Qwen2-VL): sizes of pictures, copies in time."""
+    """Return what `diffuse` must know of pixels that come as patches (Qwen2-VL): sizes of pictures, copies in time."""
     grid = inputs.get("video_grid_thw" if key.endswith("videos") else "image_grid_thw")
     if inputs[key].ndim != 2 or grid is None:
         return {}

@@ -46,7 +46,7 @@ def messages_of(prompt: Prompt) -> list[Message]:
 
 
 def pictures_of(prompt: Prompt) -> list[Picture]:
-    """In the order in which they are shown."""
+    """Return the pictures of a prompt, in the order in which they are shown."""
     shown = [*(turn.picture for turn in prompt.turns), prompt.picture]
     return [picture for picture in shown if picture is not None]
 
@@ -70,7 +70,7 @@ def digest_of(*parts: Any) -> bytes:
 
 
 def key_of(prompt: Prompt, seed: int) -> int:
-    """63 bits from a seed and what a prompt says and shows."""
+    """Compute 63 bits from a seed and what a prompt says and shows."""
     turns = [part for turn in prompt.turns for part in (turn.text, turn.reply, turn.picture)]
     own = (prompt.text, prompt.neutral, prompt.picture)
     return int.from_bytes(digest_of(seed, *turns, *own), "little") >> 1

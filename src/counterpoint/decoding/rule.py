@@ -1,4 +1,4 @@
-"""What a method's plausibility rule does by itself: the baseline that keeps its effect apart from the contrast's."""
+"""The plausibility rule of a method by itself: the baseline that keeps the rule's effect apart from the contrast's."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 CACHES = ("cache", "past_key_values", "cache_params")
-"""What versions of transformers call the argument that holds a model's cache."""
+"""Names that versions of transformers give the argument that holds a model's cache."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Call:
 
 
 class Running(ABC):
-    """What gives a branch's next logits.
+    """The source of a branch's next logits.
 
     Attributes:
         passes: forward passes so far.
@@ -117,7 +117,7 @@ class Forward(Running):
         return logits
 
     def _stage(self, ids: Int[Tensor, "r t"]) -> dict[str, Any]:
-        """What tells the model where it stands, in the words of the transformers at hand."""
+        """Return the arguments that tell the model where it stands, in the words of the transformers at hand."""
         from transformers import GenerationMixin
 
         if self._fresh and hasattr(self.model, "_get_initial_cache_position"):  # until 5.3 or so
@@ -146,7 +146,7 @@ class Forward(Running):
 
     @contextmanager
     def _own_module_state(self) -> Iterator[None]:
-        """Some models (Qwen2-VL) remember on a module how far the picture moved their positions: a branch's own."""
+        """Put a branch's own state on modules where some models (Qwen2-VL) remember how far pictures move positions."""
         theirs = {module: module.rope_deltas for module in self._on_modules}
         if not self._fresh:
             _set(self._on_modules)
@@ -158,7 +158,7 @@ class Forward(Running):
 
 
 def _check_takes_pictures(model: Any, inputs: Mapping[str, Any]) -> None:
-    """BLIP-2's generate encodes the picture and calls that of its language model, which knows no pictures."""
+    """Refuse pictures to a model that takes none, such as the language model that BLIP-2's generate calls."""
     taken = {*inspect.signature(model.forward).parameters, *inspect.signature(model.generate).parameters}
     for key in inputs:
         if key.startswith("pixel_values") and key not in taken:
@@ -183,7 +183,7 @@ def _prepared(
     streamer: Any = None,
     **arguments: Any,
 ) -> tuple[Any, Tensor, dict[str, Any]]:
-    """In place of a decoding loop: hand back what ``generate`` has prepared for the model."""
+    """Hand back what ``generate`` has prepared for the model, in place of a decoding loop."""
     return model, input_ids, arguments
 
 

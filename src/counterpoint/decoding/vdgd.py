@@ -75,5 +75,5 @@ class DescriptionGrounded(Decoding):
         return nucleus(own, self.top_p, self.temperature) | self._empty(own, others[0])[:, None]
 
     def _empty(self, own: Logits, support: Logits) -> Bool[Tensor, " b"]:
-        """A branch that knows no token is the user's own."""
+        """Find the rows where the branch knows no token: there the branch is the user's own."""
         return torch.eq(own, support).all(-1)

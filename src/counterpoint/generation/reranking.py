@@ -36,7 +36,7 @@ class Candidates:
 
     @torch.no_grad()
     def scores(self, scorer: Embedder) -> Float[Tensor, " k"]:
-        """How well each picture fits the English description: their similarity, by an embedder of both.
+        """Score how well each picture fits the English description: their similarity, by an embedder of both.
 
         The prompts are not asked about: those in several languages would favour pictures made from themselves.
         """
@@ -52,7 +52,7 @@ class Candidates:
 
     @torch.no_grad()
     def diversity(self, embedder: Embedder) -> float:
-        """How different the pictures are: the mean of 1 − cosine over pairs of them.
+        """Measure how different the pictures are: the mean of 1 − cosine over pairs of pictures.
 
         Raises:
             ValueError: for fewer than two pictures.

@@ -12,4 +12,4 @@ TOWERS = (
     "transformers:all-MiniLM-L6-v2@package",
 )
 
-"""What a recipe can name as a tower; ``@WEIGHTS`` after it reads pretrained ones (``cnn``, ``vit``: of a run)."""
+"""Names of towers in a recipe; ``@WEIGHTS`` after a name reads pretrained ones (``cnn``, ``vit``: of a run)."""

@@ -1,4 +1,4 @@
-"""What a tower is: raw inputs of one modality to one feature vector per example."""
+"""The tower, from raw inputs of one modality to one feature vector per example."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def langevin(
 
 
 class ReplayBuffer(nn.Module):
-    """Where the chains of earlier steps stand, in [−1, 1]; it starts as uniform noise and is saved with the model.
+    """States of the chains of earlier steps, in [−1, 1]; they start as uniform noise and are saved with the model.
 
     Kept in half precision. On several ranks each has its own.
 
@@ -79,7 +79,7 @@ class ReplayBuffer(nn.Module):
         self.samples.copy_(2 * torch.rand(self.samples.shape) - 1)
 
     def draw(self, count: int) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 3 H W"]]:
-        """Some chains: their places, and where they stand."""
+        """Draw some chains: return their places, and where the chains stand."""
         device = self.samples.device
         places = torch.randint(len(self.samples), (count,), device=device)
         stand = self.samples[places].float()
@@ -87,5 +87,5 @@ class ReplayBuffer(nn.Module):
         return places, torch.where(fresh[:, None, None, None], 2 * torch.rand_like(stand) - 1, stand)
 
     def put(self, places: Int[Tensor, " n"], samples: Float[Tensor, "n 3 H W"]) -> None:
-        """Where they stand now."""
+        """Store where the chains at these places stand now."""
         self.samples[places] = samples.to(self.samples.dtype)

@@ -43,7 +43,7 @@ class MomentumCopy(nn.Module):
 
     @torch.no_grad()
     def update(self) -> None:
-        """One step towards the module followed."""
+        """Take one step towards the module followed."""
         for slow, fast in zip(self.module.parameters(), self._followed[0].parameters(), strict=True):
             slow.lerp_(fast, 1 - self.m)
 

@@ -198,7 +198,7 @@ def _without(model: nn.Module, parts: Sequence[str]) -> nn.Module:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without ``open_clip``'s warning that a model that was asked to be random is random."""
+    """Silence ``open_clip``'s warning that a model that was asked to be random is random."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

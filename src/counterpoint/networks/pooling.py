@@ -1,4 +1,4 @@
-"""Which tokens are a caption's own, and from their states to one vector."""
+"""Pooling of captions: the tokens that are a caption's own, and from their states to one vector."""
 
 from __future__ import annotations
 

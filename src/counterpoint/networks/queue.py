@@ -69,7 +69,7 @@ class KeyQueue(nn.Module):
 
     @property
     def full(self) -> bool:
-        """Whether all keys are of items."""
+        """Tell whether all keys are of items."""
         return int(self.filled) == len(self)
 
     @torch.no_grad()

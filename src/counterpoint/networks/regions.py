@@ -81,7 +81,7 @@ def grid(tower: ImageTower) -> tuple[int, int]:
 
 
 def shares(rows: int, columns: int, scales: Sequence[int]) -> Float[Tensor, "regions places"]:
-    """What share each place has in each region, by 4 × 4 bilinear samples; every region's add up to 1.
+    """Compute the share of each place in each region, by 4 × 4 bilinear samples; every region's shares add up to 1.
 
     >>> shares(2, 2, [1]).tolist()
     [[0.25, 0.25, 0.25, 0.25]]

@@ -46,7 +46,7 @@ class TimmTower(ImageTower):
 
 
 def place_features(model: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
-    """What a ``timm`` encoder returns for each place of its last map, as if the place were all there is.
+    """Return what a ``timm`` encoder makes of each place of its last map, as if the place were all there is.
 
     Every place goes through the model's own head by itself, as a map of one place or as the only token, which
     also stands for the class token. So where the head averages places and is otherwise linear, the mean of what

@@ -39,7 +39,7 @@ CHAT_TEMPLATE = (
 """``<start><user><image>Is the cat red?<assistant>Yes.<end>``: special tokens stand between all pieces of text, so
 that a piece has the same tokens alone and in a conversation."""
 NAME = "tiny-vlm"
-"""What a command takes in place of the path of the model that comes with the package."""
+"""The name that a command takes in place of the path of the model that comes with the package."""
 MODEL = "model"
 """The folder with the finished checkpoint, in a run's."""
 _SHIPPED = Path(__file__).parent / "files" / NAME
@@ -57,7 +57,7 @@ def shipped() -> Path:
 
 
 def world() -> str:
-    """What the shipped model was trained on, as after ``--data``.
+    """Return the data that the shipped model was trained on, as after ``--data``.
 
     >>> world()
     'scenes:companions'
@@ -155,7 +155,7 @@ def build(recipe: TinyVLM, tokenizer: PreTrainedTokenizerFast) -> LlavaForCondit
 
 
 def processor(recipe: TinyVLM, tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """What turns pictures and conversations into the model's inputs."""
+    """Make the processor that turns pictures and conversations into the model's inputs."""
     from transformers import LlavaProcessor, SiglipImageProcessor
 
     side = {"height": recipe.image_size, "width": recipe.image_size}

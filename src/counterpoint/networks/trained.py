@@ -13,7 +13,7 @@ from .base import ImageTower
 from .weights import Source
 
 _PREFIX = "towers.image."
-"""What precedes the names of an image tower's weights in the checkpoint of a method with towers."""
+"""The prefix of the names of an image tower's weights in the checkpoint of a method with towers."""
 
 
 def load_trained(tower: ImageTower, source: Source) -> None:

@@ -172,14 +172,14 @@ _MODES: dict[str, Pooling] = {
     "weightedmean": "weighted_mean",
     "lasttoken": "end",
 }
-"""What ``sentence-transformers`` calls the poolings, and what they are called here."""
+"""Names of the poolings in ``sentence-transformers``, and their names here."""
 _ADDED = {
     "cls": "cls_token",
     "max": "max_tokens",
     "mean": "mean_tokens",
     "weightedmean": "weightedmean_tokens",
 }
-"""What it called some of them before version 6, when each was a key ``pooling_mode_…`` of its own."""
+"""Names of some poolings in ``sentence-transformers`` before version 6, each a key ``pooling_mode_…`` of its own."""
 
 
 def _sentence_pooling(place: str) -> Pooling | None:

@@ -1,4 +1,4 @@
-"""Which weights of a pretrained tower move."""
+"""Choice of the weights of a pretrained tower that move."""
 
 from __future__ import annotations
 

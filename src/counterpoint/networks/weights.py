@@ -1,4 +1,4 @@
-"""Where pretrained weights come from, and the one way in which reading them fails."""
+"""Sources of pretrained weights, and the one way in which reading them fails."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Source:
         return model if self.weights is None else f"{model}@{self.weights}"
 
     def to_build(self) -> Source:
-        """Itself, or within `restored` the same tower without weights, where its name alone says how it is built.
+        """Return the source, or within `restored` the tower without weights, if its name alone says how to build it.
 
         A folder's weights come with the configuration, and perhaps the tokenizer, that the tower is built from.
         """

@@ -75,7 +75,7 @@ def declared(terms: Mapping[str, Mapping[str, Reduction]]) -> Declared:
 
 
 def check_sizes(found: Declared, n: int, m: int) -> None:
-    """``k`` can be no larger than what there is to choose from."""
+    """Refuse a ``k`` that is larger than what there is to choose from."""
     for per, name, reduction in found:
         available = m if per == "row" else n
         if isinstance(reduction, TopK) and reduction.k > available:
@@ -263,7 +263,7 @@ class _Reduce(torch.autograd.Function):
 
 
 def _declaration(problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]) -> Declared:
-    """What the tiles reduce, read off a first row and checked."""
+    """Return what the tiles reduce, read off a first row and checked."""
 
     def look() -> tuple[Block, Declared]:
         block = next(replace(problem, tile=(1, problem.tile[1])).blocks(tensors, need))
@@ -288,7 +288,7 @@ OneSweep: TypeAlias = Callable[
 
 
 def _one_sweep_for(problem: Problem, found: Declared, need: Sequence[bool]) -> OneSweep | None:
-    """How gradients are taken in the forward sweep already, where they can be."""
+    """Choose the sweep that takes gradients in the forward pass already; None where gradients cannot be taken there."""
     learned = [(per, type(r)) for per, _, r in found if any(t.requires_grad for t in r.tensors)]
     if len(found) == 1 and learned in ([("total", Sum)], [("total", WholeRow)]):
         return _total_sweep

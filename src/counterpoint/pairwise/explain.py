@@ -1,4 +1,4 @@
-"""What a loss does to each pair of a batch: pulls, pushes, and how hard."""
+"""Forces of a loss on each pair of a batch: pulls, pushes, and their strength."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _LARGEST_SPREAD = 60.0
 
 
 def _sharing(found: Declared) -> Iterator[tuple[tuple[Key, ...], Tensor]]:
-    """Logits, and what is a `LogSumExp` of their rows or columns."""
+    """Yield logits with the keys of every `LogSumExp` of their rows or columns."""
     readers: dict[int, list[Key]] = {}
     logits: dict[int, Tensor] = {}
     for per, name, reduction in found:
@@ -51,7 +51,7 @@ def _exponential(logits: Tensor, taken: Tensor | None) -> Tensor:
 
 @dataclass
 class _Sums:
-    """Of ``exp(logits − taken)`` over the tiles so far, by what is reduced; ``taken`` is None for nothing."""
+    """Sums of ``exp(logits − taken)`` over the tiles so far, by what is reduced; ``taken`` is None for nothing."""
 
     taken: Tensor | None
     totals: dict[Key, Tensor]
@@ -82,7 +82,7 @@ class Forward:
         self._running: dict[tuple[Key, ...], _Sums] = {}
 
     def add(self, found: Declared, within: Within) -> set[Key]:
-        """Take a tile in; the reductions that need nothing else of it."""
+        """Take a tile in; return the reductions that need nothing else of the tile."""
         served: set[Key] = set()
         for keys, logits in _sharing(found):
             running = self._running.get(keys) or self._start(keys, None)
@@ -95,7 +95,7 @@ class Forward:
         return served
 
     def settle(self) -> None:
-        """After the last tile."""
+        """Merge the last sums into the states, after the last tile."""
         for running in self._running.values():
             self._settle(running)
 
@@ -141,7 +141,7 @@ class Backward:
         return pairs
 
     def _weigh(self, keys: tuple[Key, ...]) -> tuple[Tensor | None, dict[Key, Tensor]]:
-        """What is taken off, and ``gradient · exp(taken − result)`` by key; no weights where that is not exact."""
+        """Return the offset, and ``gradient · exp(taken − result)`` by key; no weights where that is not exact."""
         grads = {key: grad for key in keys if (grad := self._grads[key][0]) is not None}
         results = {key: self._results[key][0] for key in grads}
         met = torch.cat([r[r != NEG] for r in results.values()]) if results else torch.empty(0)

@@ -84,7 +84,7 @@ class _Leaf:
 
 
 def _name(terms: Callable[..., Any], variable: Tensor) -> str:
-    """How the terms call a tensor that they captured, as far as their closure tells."""
+    """Find the name that the terms give a tensor that they captured, as far as their closure tells."""
     code, cells = getattr(terms, "__code__", None), getattr(terms, "__closure__", None) or ()
     for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
         held = cell.cell_contents

@@ -1,4 +1,4 @@
-"""What losses accept: checks of shape always, of values on request."""
+"""Checks of what losses accept: of shape always, of values on request."""
 
 from __future__ import annotations
 

@@ -56,10 +56,10 @@ class Loss(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
-        """The loss."""
+        """Compute the loss."""
 
     def evaluated(self: Self, evaluator: Evaluator = "auto", tile: TileSize | None = None) -> Self:
-        """Itself, with the evaluator and tile of this and all nested losses set."""
+        """Return the loss itself, with the evaluator and tile of this and all nested losses set."""
         known(evaluator)
         for module in self.modules():
             if isinstance(module, Loss):
@@ -67,7 +67,7 @@ class Loss(nn.Module, ABC):
         return self
 
     def commit(self) -> None:
-        """Once per optimiser step, after it: temperatures return between their bounds, state moves on."""
+        """Finish an optimiser step, once and after it: temperatures return between their bounds, state moves on."""
         for module in self.modules():
             if isinstance(module, Temperature):
                 module.clamp_()
@@ -81,7 +81,7 @@ class Loss(nn.Module, ABC):
         return {}
 
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:
-        """Which pairs the loss pulls together and which it pushes apart, and how hard, on this batch."""
+        """Explain which pairs the loss pulls together and which pairs it pushes apart, and how hard, on this batch."""
         return explain(self, *args, **kwargs)
 
     @property

@@ -1,4 +1,4 @@
-"""What looks across the batch without pairs: means, cross-moments, assignments to prototypes."""
+"""Computations across the batch without pairs: means, cross-moments, assignments to prototypes."""
 
 from __future__ import annotations
 

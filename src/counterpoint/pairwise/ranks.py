@@ -49,7 +49,7 @@ class Ranks:
         return Ranks(self.rank - ends[mine] + sizes[mine], sizes[mine], groups[mine])
 
     def counts(self, n: int, device: torch.device) -> list[int]:
-        """How many rows each rank holds, given that this one holds ``n``."""
+        """Return the number of rows that each rank holds, given that this rank holds ``n``."""
         if self.size == 1:
             return [n]
         return torch.stack(self.stack(torch.tensor([n], device=device))).flatten().tolist()

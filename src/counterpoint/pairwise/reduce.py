@@ -62,7 +62,7 @@ def evaluate_with(evaluator: Evaluator, *, tile: TileSize | None = None) -> Iter
 
 
 def known(evaluator: str) -> Evaluator:
-    """The evaluator, or an error that lists those there are."""
+    """Return the evaluator, or raise an error that lists the evaluators there are."""
     if evaluator not in get_args(Evaluator):
         raise ValueError(f"evaluator must be one of {', '.join(get_args(Evaluator))}, got {evaluator!r}")
     return cast(Evaluator, evaluator)

@@ -1,4 +1,4 @@
-"""What can be made of the rows, the columns or the whole of a similarity matrix, tile by tile.
+"""Reductions of the rows, the columns or the whole of a similarity matrix, tile by tile.
 
 A reduction reads tensors of one tile ``(r, c)`` and knows: its running state (`init`, `part`, `merge`), its
 result (`finish`), and the gradient of its result with respect to the tile's tensors (`cotangents`). ``dim``
@@ -40,7 +40,7 @@ class Reduction(ABC):
 
     @abstractmethod
     def init(self, n: int) -> State:
-        """The state of nothing."""
+        """Return the state before any tile."""
 
     @abstractmethod
     def part(self, dim: Dim, start: int) -> State:
@@ -70,7 +70,7 @@ class Reduction(ABC):
 
     @staticmethod
     def wrap(out: Sequence[Tensor]) -> Any:
-        """What the loss sees of the results."""
+        """Return the results as the loss sees them."""
         return out[0]
 
 
@@ -118,7 +118,7 @@ class LogSumExp(Reduction):
 
 
 def log_sum_exp(logits: Float[Tensor, "r c"]) -> Float[Tensor, " r"]:
-    """That of each row, for `WholeRow`; −inf, without gradient, where every logit is −inf.
+    """Compute the log-sum-exp of each row, for `WholeRow`; −inf, without gradient, where every logit is −inf.
 
     >>> log_sum_exp(torch.tensor([[0.0, 0.0], [NEG, NEG]])).exp().tolist()
     [2.0, 0.0]

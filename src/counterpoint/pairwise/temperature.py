@@ -60,7 +60,7 @@ class Temperature(nn.Module):
 
     @classmethod
     def of(cls, given: float | Temperature | None, default: Temperature) -> Temperature:
-        """What losses accept: a number is fixed, a `Temperature` used as it is, None the default."""
+        """Make a temperature of what losses accept: a number is fixed, a `Temperature` used as is, None the default."""
         if given is None:
             return default
         return given if isinstance(given, Temperature) else cls(given, learnable=False)

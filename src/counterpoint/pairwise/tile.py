@@ -89,14 +89,14 @@ class Tile:
         return recording.matrix(inner + left.square().sum(1)[:, None], left, right, -1)
 
     def same(self, name: str) -> Tensor:
-        """Whether a row and a column agree in the tensor of this name, ``(r, c)``: ids, labels, groups."""
+        """Compare rows and columns in the tensor of this name, ``(r, c)``: True where ids, labels or groups agree."""
         row: Tensor = getattr(self.row, name)
         column: Tensor = getattr(self.column, name)
         return row[:, None] == column[None]
 
     @property
     def on_diagonal(self) -> bool:
-        """Whether some pair of this tile has equal row and column index."""
+        """Tell whether some pair of this tile has equal row and column index."""
         r, c = self.shape
         return self.row_start < self.column_start + c and self.column_start < self.row_start + r
 

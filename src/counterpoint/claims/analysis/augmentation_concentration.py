@@ -130,14 +130,14 @@ def run(lab: Lab) -> Sequence[Result]:
 
 
 def _of_sigma(sharp: Mapping[str, Arrays], sets: Sequence[str], error: np.ndarray) -> float:
-    """At the level of δ where the sets differ most."""
+    """Correlate 1 − σ with the error, at the level of δ where the sets differ most."""
     loose = 1 - np.array([sharp[_plain(name)]["sigma"] for name in sets])
     middle = loose[:, loose.std(0).argmax()]
     return float(stats.spearmanr(middle, error).statistic) if middle.std() and error.std() else 0.0
 
 
 def _centres(lab: Lab, steps: int) -> list[Result]:
-    """At equal augmentation: temperatures that part the centres further have a smaller error of the nearest centre."""
+    """Compare temperatures at equal augmentation: centres further apart have a smaller error of the nearest centre."""
     seeds = lab.seeds(SEEDS)[:2]
     taus = TAUS[:3] if lab.quick else TAUS
     runs = lab.cells(

@@ -31,10 +31,10 @@ from ..lab.lab import Arrays, Claim, Lab
 
 SEEDS = 5
 NOISE = 0.1
-"""Of probes, relative to the root mean square of features."""
+"""Noise of probes, relative to the root mean square of features."""
 AUGMENTATION = 0.25
 SIZE = 2000
-"""Of the data that encoders are trained on, and of those that probes learn from and are asked about."""
+"""Size of the data that encoders are trained on, and of the data that probes learn from and are asked about."""
 WIDTH, RATE, STEPS, START = 20, 0.02, 2000, 1e-3
 RECORDED = (0, 20, 50, 100, 200, 500, 1000)
 SUPERVISED: Mapping[str, float] = {"supervised": 1.0, "joint": 0.7, "joint, less": 0.9, "unsupervised": 0.0}
@@ -80,7 +80,7 @@ def descend(
 
 
 def found_in(w: Float[np.ndarray, "p d"], world: Subclasses, seed: int, size: int) -> tuple[float, float]:
-    """What noisy probes find of the class, and of the subclass given the class, on data of their own."""
+    """Measure what noisy probes find of the class, and of the subclass given the class, on data of the probes' own."""
     rng = np.random.default_rng([seed, 2])
     train, test = (world.sample(size, rng) for _ in range(2))
     features = [data.x @ w.T for data in (train, test)]

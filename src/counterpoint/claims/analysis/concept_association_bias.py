@@ -35,7 +35,7 @@ WORLD = (
     f"concepts=cat+dog+pig+fish+apple+banana+car+bus+key+hat,colours={'+'.join(COLOURS)}"
 )
 STRENGTHS = (0.3, 0.6, 0.9)
-"""How often a thing of training is of its typical colour; each colour is typical of two things."""
+"""Shares of the things of training that have their typical colour; each colour is typical of two things."""
 STRONGEST = STRENGTHS[-1]
 ONE_TOLD = 0.5
 """Share of captions of two things that speak of one of them."""
@@ -77,7 +77,7 @@ def told(world: Scenes, rows: Rows) -> list[str]:
 
 @lru_cache(maxsize=2)
 def asked(count: int) -> tuple[Associations, UInt8[Tensor, "n 3 S S"]]:
-    """What is asked about test scenes, in which all things have their typical colours, and their pictures."""
+    """Return questions about test scenes, in which all things have their typical colours, and the scenes' pictures."""
     world = Scenes.parse(f"{WORLD},strength=1,pixels={SIDE},test={count}")
     items = items_of(world, Associations, world.splits.test["as trained"])
     return items, items.pictures(np.arange(len(items)))
@@ -105,7 +105,7 @@ class Crossed(nn.Module):
             initialise(getattr(self, name), seed, f"crossed.{name}")
 
     def forward(self, pictures: UInt8[Tensor, "n 3 S S"], tokens: Int[Tensor, "n L"]) -> Float[Tensor, " n"]:
-        """How well each picture matches its caption."""
+        """Score how well each picture matches its caption."""
         places = self.into(self.towers.video.frame.places(pictures).flatten(2).mT) + self.place.weight
         tokens = F.pad(tokens, (0, self.length - tokens.shape[1]))
         words = (
@@ -178,7 +178,7 @@ def matching(
 
 @torch.no_grad()
 def by_towers(model: nn.Module, items: Associations, pictures: Tensor) -> list[Tensor]:
-    """How near each picture is to its options."""
+    """Score how near each picture is to its options."""
     assert isinstance(model, ClipTowers)
     x = torch.cat([model.eval().videos(part[:, None]) for part in torch.split(pictures, 512)])
     known = list({text: None for own in items.options for text in own})
@@ -188,7 +188,7 @@ def by_towers(model: nn.Module, items: Associations, pictures: Tensor) -> list[T
 
 @torch.no_grad()
 def by_match(model: nn.Module, items: Associations, pictures: Tensor) -> list[Tensor]:
-    """How well each picture matches its options."""
+    """Score how well each picture matches its options."""
     model.eval()
     assert isinstance(model, Crossed)
     found = []

@@ -1,4 +1,4 @@
-"""How vision transformers work: attention smooths feature maps, feed-forward steps sharpen them."""
+"""Vision transformers at work: attention smooths feature maps, feed-forward steps sharpen them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _tower(kind: str, seed: int) -> ImageTower:
 
 
 def changes(tower: ImageTower, pictures: Float[Tensor, "n 3 H W"]) -> Arrays:
-    """What each attention and each feed-forward step changes, by block.
+    """Measure what each attention and each feed-forward step changes, by block.
 
     Returns:
         ``KIND amplitude``: of Δ log amplitude at the highest frequency; ``KIND variance``: of the log of the
@@ -172,7 +172,7 @@ def _noise(runs: Mapping[str, Mapping[int, Arrays]]) -> list[Result]:
     }
 
     def interaction(scores: Mapping[str, float]) -> float:
-        """How much more low than high frequencies hurt the transformer, less the same of convolutions."""
+        """Compute how much more low than high frequencies hurt the transformer, less the same of convolutions."""
         hurt = {kind: scores[f"{kind} high"] - scores[f"{kind} low"] for kind in runs}
         return hurt["transformer"] - hurt["convolutions"]
 

@@ -61,16 +61,16 @@ SEEING, SPEAKING, LOOKING = 400, 600, 400
 """Steps of the vision tower on labels, of the language model on texts, and on pictures, the first half of which move
 the connector alone."""
 LR, TUNED_LR = 2e-3, 1e-3
-"""Of learning; of language model and connector together on pictures: at `LR` that wipes out the rarer language even
-without a picture, and nothing is left to lose."""
+"""Rates of learning, and of tuning language model and connector together on pictures: there `LR` wipes out the rarer
+language even without a picture, and nothing is left to lose."""
 SHARES = {"mostly English": 0.9, "bilingual": 0.5}
-"""Of English among the texts that the language model learns from."""
+"""Share of English among the texts that the language model learns from."""
 GAMMAS = (0.5, 1.0, 2.0)
 ALLOWED = 0.05
 """Right answers that steering may cost on the rows on which its strength is chosen."""
 
 Variant = tuple[bool, bool]
-"""Whether the pictures' questions are bilingual, and whether the language model is frozen meanwhile."""
+"""Variant of training: are the pictures' questions bilingual, and is the language model frozen meanwhile?"""
 VARIANTS: tuple[Variant, ...] = tuple(product((False, True), (False, True)))
 
 
@@ -306,7 +306,7 @@ def steering(
 
 
 def share(outcomes: np.ndarray) -> float:
-    """Of replies in the language asked for; one whose language cannot be told is not."""
+    """Compute the share of replies in the language asked for; a reply whose language cannot be told is not in it."""
     return float(np.nan_to_num(outcomes, nan=0.0).mean())
 
 

@@ -131,7 +131,7 @@ def biased(split: str, count: int) -> Biased:
 
 
 def class_captions() -> list[str]:
-    """What each class is called."""
+    """Return the name of each class with its article."""
     singular = [lexicon("en").kinds[kind].singular for kind in CLASSES]
     return [f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in singular]
 

@@ -240,7 +240,7 @@ def _profile(runs: Sequence[Arrays]) -> str:
 
 
 def _exact() -> list[Result]:
-    """A: shifts that are known, and attention that is the same everywhere."""
+    """Check A exactly: shifts that are known, and attention that is the same everywhere."""
     worst = 0.0
     for k, expected in ((7, 0.602), (14, 0.560)):
         worst = max(

@@ -47,7 +47,7 @@ class FrameNetwork(nn.Module):
         self.out = nn.Linear(32 * (SIDE // 8) ** 2, width)
 
     def places(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n 32 h w"]:
-        """What the convolutions find at every place; white is 0 to them."""
+        """Return what the convolutions find at every place; white is 0 to the convolutions."""
         found: Tensor = self.layers(1 - pictures.float() / 255)
         return found
 

@@ -1,4 +1,4 @@
-"""What the claims of decoding methods share: the shipped small model, asked about worlds that break its habits.
+"""Parts that claims of decoding methods share: the shipped small model, asked about worlds that break its habits.
 
 The model has learned that some things come in pairs; in the test set ``broken`` a thing's partner is never there. And
 all pictures are bad ones: there it falls back on what it has learned.
@@ -92,7 +92,7 @@ def answered(
 
 
 def weight(arm: str, pictures: int, path: str, description_tokens: int | None = None) -> Arrays:
-    """What a method weighs its contrast by, over captions of validation scenes: ``alpha`` a picture and step.
+    """Record the weight of a method's contrast, over captions of validation scenes: ``alpha`` a picture and step.
 
     Args:
         arm: of decoding, as on the command line.

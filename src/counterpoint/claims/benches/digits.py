@@ -99,7 +99,7 @@ def train(
 
 @torch.no_grad()
 def probe(network: nn.Module, seed: int, labelled: int = LABELLED) -> Arrays:
-    """What a linear probe on a few labels gets right of the test digits, and the geometry of their views.
+    """Measure what a linear probe on a few labels gets right of the test digits, and the geometry of the digits' views.
 
     Returns:
         ``correct`` (0 or 1 per test digit), ``alignment`` and ``uniformity`` of two views of them, and
@@ -126,7 +126,7 @@ def probe(network: nn.Module, seed: int, labelled: int = LABELLED) -> Arrays:
 
 @torch.no_grad()
 def neighbours(network: nn.Module) -> Float[np.ndarray, " test"]:
-    """Whether the most similar training digits, all with their labels, name each test digit: 0 or 1."""
+    """Test whether the most similar training digits, all with their labels, name each test digit: 0 or 1."""
     x, classes = digits()
     train_rows, test_rows = split()
     z = F.normalize(network(x), dim=-1).double().numpy()

@@ -23,7 +23,7 @@ def random_views(
 def gradients(
     loss: Callable[[Tensor, Tensor], Tensor], x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]
 ) -> Float[Tensor, "2 B d"]:
-    """What a loss sends back to ``x`` and to ``y``."""
+    """Compute the gradients of a loss in ``x`` and in ``y``."""
     x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
     return torch.stack(torch.autograd.grad(loss(x, y), (x, y)))
 
@@ -31,7 +31,7 @@ def gradients(
 def of_similarities(
     loss: Callable[[Tensor, Tensor], Tensor], similarities: Float[Tensor, "B B"]
 ) -> Float[Tensor, "B B"]:
-    """What a loss of two sets of embeddings sends back to their matrix of similarities.
+    """Compute the gradient of a loss of two sets of embeddings in their matrix of similarities.
 
     The rows of the matrix and those of the identity have just these similarities.
     """

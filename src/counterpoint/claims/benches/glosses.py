@@ -197,7 +197,7 @@ def contrasted(start: Encoder, views: Views, loss: Loss, *, steps: int, lr: floa
 
 @torch.no_grad()
 def judged(encoder: Encoder, pairs: Pairs) -> dict[str, float]:
-    """What the encoder makes of glosses, without dropout and head.
+    """Judge the encoder by its embeddings of glosses, without dropout and head.
 
     Returns:
         ``rank correlation`` (Spearman's) of the cosines of pairs with their similarity; ``alignment`` of pairs
@@ -242,7 +242,7 @@ def compared(
 
 
 class Outcome(NamedTuple):
-    """What a comparison found.
+    """The outcome of a comparison.
 
     Attributes:
         rates: the learning rate of every arm.

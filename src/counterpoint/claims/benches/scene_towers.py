@@ -63,7 +63,7 @@ class SceneTowers(nn.Module):
 
     @torch.no_grad()
     def places(self, x: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n 16 64"]:
-        """What the image tower sees at each place, before its last layer."""
+        """Return what the image tower sees at each place, before its last layer."""
         grids = [self.image[:-2](_small(part)) for part in torch.split(x, 512)]
         return torch.cat(grids).flatten(2).transpose(1, 2)
 
@@ -127,7 +127,7 @@ def edited(source: str, split: str, count: int, kinds: tuple[str, ...]) -> Edite
 
 
 Loss = Callable[[SceneTowers, InfoNCELoss, Int[np.ndarray, " B"]], Tensor]
-"""Of the towers and an InfoNCE with its temperature, on some examples."""
+"""The loss of the towers and an InfoNCE with its temperature, on some examples."""
 
 
 def train(

@@ -21,7 +21,7 @@ BATCH, LR = 64, 1e-3
 
 
 def toned(rows: Rows) -> Int[np.ndarray, " toned"]:
-    """Those of the rows that have a skin tone."""
+    """Select the rows that have a skin tone."""
     tones = emoji_inputs()[0].labels["tone"].values
     found: np.ndarray = rows[tones[rows] >= 0]
     return found
@@ -95,7 +95,7 @@ def trained(
 
 @torch.no_grad()
 def outcomes(model: SmallTwoTower, side: Mapping[str, Rows]) -> Arrays:
-    """What a model gets right of the held-out compositions with a skin tone.
+    """Measure what a model gets right of the held-out compositions with a skin tone.
 
     Returns:
         ``contrastive``: 1 for a picture nearer its name than that name with any other tone; ``R@1`` among all

@@ -1,4 +1,4 @@
-"""What claims need to train the package's own towers outside a study: other rows, other captions, other losses."""
+"""Parts for claims that train the package's own towers outside a study: other rows, other captions, other losses."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def trained(method: M, data: PairedData, rows: Rows, recipe: Recipe, seed: int) 
 
 @torch.no_grad()
 def features(tower: ImageTower, pictures: UInt8[Tensor, "n 3 H W"]) -> np.ndarray:
-    """What a tower gives before any head, ``(n, width)``."""
+    """Return the features that a tower gives before any head, ``(n, width)``."""
     parts = [tower.eval()(tower.prepare(part)) for part in torch.split(pictures, 256)]
     found: np.ndarray = torch.cat(parts).double().numpy()
     return found

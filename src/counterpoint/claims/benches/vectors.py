@@ -39,7 +39,7 @@ class FirstTower(ImageTower):
 
 @final
 class SecondTower(TextTower):
-    """The same in the place of a text tower."""
+    """A network of vectors in the place of a text tower."""
 
     def __init__(self, network: nn.Module, width: int) -> None:
         super().__init__()

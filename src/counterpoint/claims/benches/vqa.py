@@ -52,7 +52,7 @@ class Asked(NamedTuple):
     kinds: list[str]
 
     def first(self, count: int) -> Asked:
-        """As many of them."""
+        """Return the first ``count`` questions, with their pictures and kinds."""
         return Asked(self.pictures[:count], self.questions[:count], self.kinds[:count])
 
 
@@ -64,7 +64,7 @@ def world_of(source: str) -> Scenes:
 
 @lru_cache(maxsize=8)
 def asked(source: str, split: str, count: int, kinds: tuple[str, ...] | None = None) -> Asked:
-    """What can be asked about the first rows of a split.
+    """Return the questions that can be asked about the first rows of a split.
 
     Args:
         source: the world, as a user writes it.
@@ -138,7 +138,7 @@ class SmallVQA(nn.Module):
 
     @torch.no_grad()
     def logits(self, pictures: UInt8[Tensor, "n 3 S S"], texts: Sequence[str]) -> Float[Tensor, "n answers"]:
-        """In parts, for any number of questions."""
+        """Compute the logits in parts, for any number of questions."""
         tokens = self.tokens(texts)
         parts = zip(torch.split(pictures, 256), torch.split(tokens, 256), strict=True)
         return torch.cat([self(*part) for part in parts])
@@ -159,7 +159,7 @@ def train(model: SmallVQA, data: Asked, *, steps: int, batch: int, lr: float, se
 
 
 class Answers(NamedTuple):
-    """What a model makes of some questions, one entry each: whether it is right, and how sure it is."""
+    """The answers of a model, one entry a question: whether the answer is right, and how sure the model is."""
 
     right: Float[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]

@@ -10,7 +10,7 @@ from ..benches.decoding import GREEDY, Replies, weight
 from ..lab.lab import Claim, Lab
 
 RECALL = 0.5
-"""Of things in the model's captions: below it a description carries too little for the claim to be tested."""
+"""Least recall of things in the model's captions: with less a description carries too little to test the claim."""
 
 
 def run(lab: Lab) -> Sequence[Result]:

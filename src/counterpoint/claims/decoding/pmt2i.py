@@ -238,7 +238,7 @@ class Draws:
 def judged(
     candidates: Candidates, true: UInt8[Tensor, "3 H W"], scorer: SmallTwoTower, judge: SmallTwoTower
 ) -> dict[str, float]:
-    """How like the true picture the chosen one is, and all are on average; whether it is it; how they differ."""
+    """Measure the chosen picture's likeness to the true one, the gain by choosing, hits, and how candidates differ."""
     best = candidates.best(scorer)
     with torch.no_grad():
         likeness = judge.embed("image", candidates.pictures) @ judge.embed("image", true[None])[0]

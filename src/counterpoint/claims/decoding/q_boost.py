@@ -71,7 +71,7 @@ DISTORTIONS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
 
 
 def rated(model: str, world: str, pictures: int, strengths: int) -> Arrays:
-    """What one model finds probable of each word, for pictures of one world that are made worse step by step.
+    """Read how probable one model finds each word, for pictures of one world that are made worse step by step.
 
     Returns:
         The logits of all words: distortions × strengths × pictures × triples × tones.

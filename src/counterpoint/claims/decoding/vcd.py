@@ -12,7 +12,7 @@ from ..lab import results as measure
 from ..lab.lab import Claim, Lab
 
 STEPS = (300, 500, 700, 900)
-"""Of a thousand steps of diffusion noise, chosen on validation scenes."""
+"""Steps of diffusion noise, out of a thousand; validation scenes choose among these steps."""
 SYNTHETIC, WORDS = 2000, 50
 
 
@@ -36,7 +36,7 @@ def chosen(lab: Lab) -> int:
 
 
 def ranks(rho: float) -> np.ndarray:
-    """How far contrasting moves the token of the strongest prior down, where the visual part favours another."""
+    """Count the ranks by which contrast lowers the token of the strongest prior; the visual part favours another."""
     rng = np.random.default_rng(0)
     visual, prior = rng.normal(size=(2, SYNTHETIC, WORDS))
     visual[:, 0] = visual.min(1)  # the token that only the prior likes

@@ -146,7 +146,7 @@ def run(lab: Lab) -> Sequence[Result]:
 
 
 def _off(runs: Mapping[int, np.ndarray]) -> np.ndarray:
-    """How far each seed's share of yes is from a half."""
+    """Return how far each seed's share of yes is from a half."""
     return np.array([abs(run.mean() - 0.5) for run in runs.values()])
 
 

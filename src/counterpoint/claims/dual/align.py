@@ -59,7 +59,7 @@ def condition(name: str, seed: int, steps: int, quick: bool) -> Arrays:
 
 
 def added_tone(features: Features, data: PairedData, rows: np.ndarray) -> np.ndarray:
-    """Does a picture plus the name of another skin tone find the same emoji in that tone?
+    """Test whether a picture plus the name of another skin tone finds the same emoji in that tone.
 
     The query is ``nz(image + text)``, the answers are the other pictures of the same tone-free emoji and of all
     others; a row of the result is (with text, without text) for every exchange that has an answer.

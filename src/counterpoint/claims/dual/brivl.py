@@ -43,7 +43,7 @@ def cross_modal(
     ids: Int[Tensor, " B"] | None = None,
     queue_ids: Pair | None = None,
 ) -> Float[Tensor, ""]:
-    """Pictures against keys of texts and the queue of texts, and texts against those of pictures."""
+    """Compute the loss of pictures against keys and queue of texts, and of texts against keys and queue of pictures."""
     image_ids, text_ids = (None, None) if queue_ids is None else queue_ids
     to_text = objective(q.image, k.text, queue.text, ids, text_ids)
     to_image = objective(q.text, k.image, queue.image, ids, image_ids)
@@ -83,7 +83,7 @@ ARMS: Mapping[str, tuple[bool, int]] = {
     "in-batch, batch 32": (False, 32),
     "in-batch, batch 256": (False, 256),
 }
-"""Whether there is a queue, and the batch."""
+"""Arms of the comparison: with a queue or without, and the size of the batch."""
 
 
 def two_tower(queue: bool, batch: int, lr: float, seed: int, samples: int) -> Arrays:
@@ -103,7 +103,7 @@ def two_tower(queue: bool, batch: int, lr: float, seed: int, samples: int) -> Ar
 
 
 def exactness() -> tuple[float, float]:
-    """Off the cross-entropy of 1 + K logits in both directions; and the gradient in keys and queues."""
+    """Compare the queries' gradient with that of cross-entropy both ways; return that in keys and queues too."""
     generator = torch.Generator().manual_seed(0)
     q, k, queue = (
         Pair(*F.normalize(torch.randn(2, size, 8, generator=generator, dtype=torch.float64), dim=-1))

@@ -37,7 +37,7 @@ ABLATION = {
 }
 """From the basic to the improved recipe, each step on top of the ones before."""
 AUGMENTED = "+ text augmentation"
-"""What of it has all the augmentations and nothing else."""
+"""The step of the ablation that has all the augmentations and nothing else."""
 PLAIN = "clip"
 """CLIP with one view a side."""
 TASKS = ("retrieval", "zero_shot")
@@ -75,7 +75,7 @@ def advantage(scores: Scores, recipe: str) -> float:
 
 
 def gain(scores: Scores) -> float:
-    """What the improved recipe gives CLIP."""
+    """Return the gain of CLIP by the improved recipe."""
     return scores["improved/clip"] - scores["basic/clip"]
 
 
@@ -196,7 +196,7 @@ def _ablation(key: Key, results: Results, names: Sequence[str], *, decides: bool
 
 
 def _plain(key: Key, grid: Mapping[str, tuple[Results, str]], equal_passes: Results) -> list[Result]:
-    """Against CLIP with one view a side, trained three times as long: as many passes as the improved recipe."""
+    """Compare with CLIP with one view a side, trained three times as long: as many passes as the improved recipe."""
     table = Table.of(key, {**grid, "plain": (equal_passes, PLAIN)})
     return [
         measure.difference(

@@ -60,7 +60,7 @@ def largest(n: int, evaluator: str) -> int:
 
 
 def slope(sizes: Sequence[int], evaluator: str) -> float:
-    """How the largest tensor grows with the batch: the exponent of a power law."""
+    """Fit the growth of the largest tensor with the batch: the exponent of a power law."""
     return float(np.polyfit(np.log(sizes), np.log([largest(n, evaluator) for n in sizes]), 1)[0])
 
 

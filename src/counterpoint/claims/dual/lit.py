@@ -60,7 +60,7 @@ def modes(labels: str, seed: int, steps: int, quick: bool) -> Arrays:
 
 
 def _named(model: Embedder, data: PairedData, quick: bool) -> Arrays:
-    """Which of 100 held-out names is the picture's, for pictures of the artist of training and of the other."""
+    """Test whether pictures of the artist of training, and of the other, find their name among 100 held-out ones."""
     rows = np.concatenate(list(data.splits.test.values()))
     examples = create("shift", limit=20 if quick else 400)(model, data, rows).examples
     return {

@@ -61,7 +61,7 @@ def monolingual(rows: np.ndarray, batch: int) -> Draw:
 
 
 def hits(model: SmallTwoTower) -> Arrays:
-    """Whether each held-out picture finds its name, in English and in Chinese."""
+    """Test whether each held-out picture finds its name, in English and in Chinese."""
     retrieval = create("retrieval")
     rows = emoji_inputs()[0].splits.test["compositions"]
     found = {

@@ -35,7 +35,7 @@ NOISE = 0.5
 
 
 def planted(images: int, texts: int, seed: int) -> Float[Tensor, "V L"]:
-    """How likely each picture meets each text: mostly one of its class, by the popularity of both."""
+    """Compute how likely each picture meets each text: mostly a text of its class, by the popularity of both."""
     generator = torch.Generator().manual_seed(seed)
     popular, said = (
         torch.rand(n, 1, generator=generator, dtype=torch.float64) + 0.5 for n in (images, texts)
@@ -83,7 +83,7 @@ def factorised(p: Float[Tensor, "V L"], rank: int, seed: int) -> tuple[float, fl
 
 
 def expectation_error(seed: int) -> float:
-    """How far the mean of `SpectralLoss` over all batches of two is from the population loss."""
+    """Measure how far the mean of `SpectralLoss` over all batches of two is from the population loss."""
     generator = torch.Generator().manual_seed(seed)
     p = torch.rand(3, 2, generator=generator, dtype=torch.float64)
     p = p / p.sum()
@@ -103,7 +103,7 @@ def probe(model: SmallTwoTower) -> Arrays:
 
 
 def sources(noise: float, seed: int) -> np.ndarray:
-    """Whose caption each training row has: its own, or for a share of them one of theirs at random."""
+    """Choose the row whose caption each training row gets: itself, or in a share of the rows one of these at random."""
     rows = emoji_inputs()[0].splits.train
     rng = np.random.default_rng([seed, 17])
     chosen = rng.permutation(len(rows))[: round(noise * len(rows))]
@@ -127,12 +127,12 @@ def trained_on_names(noise: float, seed: int, steps: int) -> SmallTwoTower:
 
 
 def two_tower(noise: float, seed: int, steps: int) -> Arrays:
-    """Claim 2: pictures with names."""
+    """Train on pictures with names, and probe the model (claim 2)."""
     return probe(trained_on_names(noise, seed, steps))
 
 
 def nearest(noise: float, seed: int, limit: int | None) -> Arrays:
-    """Claim 2: of each training picture and the one of the nearest name: are they of one group, how far apart are they?
+    """Compare each training picture with that of the nearest name (claim 2): is their group the same, how far apart?
 
     Distances are between the first 32 principal components of the pixels, and over those of two views of a
     picture.

@@ -205,7 +205,7 @@ def experiment(model: str, world: str) -> Arrays:
 def grounded(
     assistant: VisionLanguageAssistant, world: Scenes, asked: Sequence[Statement], layers: tuple[int, int]
 ) -> Arrays:
-    """How often the place nearest to an answer lies in the box of its only thing, and how boxes overlap."""
+    """Measure how often the place nearest to an answer lies in the box of its only thing, and how boxes overlap."""
     single = [it for it in asked if it.kind in GROUNDED and len(it.things) == 1]
     hits, chances, overlaps, wholes = [], [], [], []
     for it, reading in readings(assistant, world, single, True):
@@ -229,7 +229,7 @@ def grounded(
 
 
 def _inside(box: np.ndarray, grid: tuple[int, int]) -> Tensor:
-    """Which places have their middle in a box of shares of the picture."""
+    """Mark the places that have their middle in a box; the box is given as shares of the picture."""
     y, x = ((torch.arange(n) + 0.5) / n for n in grid)
     left, top, right, bottom = box.tolist()
     found: Tensor = ((y >= top) & (y < bottom))[:, None] & ((x >= left) & (x < right))[None, :]

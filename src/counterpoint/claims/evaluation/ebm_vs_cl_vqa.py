@@ -27,14 +27,14 @@ WORLD = (
     "concepts=cat+dog+pig+fish+apple+banana+car+bus+key+guitar+hat+tree+ball+chair+box"
 )
 KINDS = ("choose colour", "choose object")
-"""Of questions: a model this small learns them from hundreds of labels, and no guess from the words answers them."""
+"""Kinds of questions: a small model learns them from hundreds of labels, and no guess from the words answers them."""
 TESTS = {"as trained": "as trained", "held out": "colours"}
 """Test splits: of the combinations of concept and colour of training, and of those that training never shows."""
 STARTS = ("none", "cl", "ebm")
 SEEDS, BATCH, PRETRAINED = 5, 64, 4000
 STEPS = {"cl": 300, "ebm": 120}
 RATES = {"cl": 2e-3, "ebm": 3e-4}
-"""Of learning: energy-based models break down at those of others."""
+"""Rates of learning: energy-based models break down at the rates of others."""
 SAMPLING, NOISY = 15, 1000
 """Langevin steps of the energy-based model, and its buffer."""
 LABELLED = (200, 800)
@@ -134,7 +134,7 @@ def run(lab: Lab) -> Sequence[Result]:
         return gap
 
     def spread(start: str) -> Float[np.ndarray, " seeds"]:
-        """How far each seed's accuracy is from the median of the seeds."""
+        """Return how far each seed's accuracy is from the median of the seeds."""
         own = number(start, f"{few} as trained")
         off: np.ndarray = np.abs(own - np.median(own))
         return off

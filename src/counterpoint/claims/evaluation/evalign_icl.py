@@ -46,7 +46,7 @@ SHOTS = (NOTHING, ZERO_SHOT, Shots(2), Shots(MOST))
 EPISODES = 400
 """Rows of training that episodes are made of."""
 ABSTENTIONS = ("does not apply", "no answer", "cannot be said", "unknown")
-"""How absurd questions are answered in an episode. Which it is only its examples tell."""
+"""Replies to absurd questions; only the examples of an episode tell which reply the episode uses."""
 TASKS: Mapping[str, Callable[[Shots], AnsweringTask]] = {
     "captioning": Captioning,
     "abstention": Abstention,
@@ -56,7 +56,7 @@ TASKS: Mapping[str, Callable[[Shots], AnsweringTask]] = {
 
 
 def material(world: Scenes, rows: Rows) -> dict[str, list[Example]]:
-    """What episodes are made of: captions, open questions, whether these describe their picture, captions to check."""
+    """Make examples for episodes: captions, open questions, whether these describe their picture, captions to check."""
     pictures = world.draw(rows).pictures
     questions = world.items(Questions, rows, KINDS)
     choices = world.items(Choices, rows, FOILS)

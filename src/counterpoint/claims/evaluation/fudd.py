@@ -41,7 +41,7 @@ VALUES: tuple[tuple[str, ...], ...] = (
     ("on the left", "on the right"),
     ("at the top", "at the bottom"),
 )
-"""What colour, size, column and row may be."""
+"""Values of colour, size, column and row."""
 PAIRS = tuple(combinations(range(len(VALUES)), 2))
 """The two traits in which the kinds of a concept differ: of each concept others."""
 KINDS = 4
@@ -190,7 +190,7 @@ def experiment(seed: int, steps: int, quick: bool) -> Arrays:
 
 
 def others(described: Sequence[Described], seed: int) -> dict[str, Among]:
-    """What else may be said of the candidates: as much, chosen at random; what they all share; all there is."""
+    """Return other things to say of the candidates: as many, chosen at random; those that all candidates share; all."""
     known, labels = {each.name: each for each in described}, [each.name for each in described]
     differing = Differential(labels, lambda a, b: differences(known[a], known[b]))
     plain = [TEMPLATE.format(name) for name in labels]

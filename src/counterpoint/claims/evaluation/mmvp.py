@@ -40,7 +40,7 @@ MOST, PAIRS = 4000, 1 << 17
 READ, READ_LR = 400, 2e-3
 """Steps of a language model on the features of frozen towers, and their rate."""
 READERS: dict[str, tuple[int, ...]] = {"A": (0,), "A+A": (0, 0), "A+B": (0, 1)}
-"""Whose tokens each language model reads, in turn: 0 are the contrastive tower's, 1 the self-supervised one's."""
+"""Towers whose tokens each language model reads, in turn: 0 is the contrastive, 1 the self-supervised tower."""
 
 
 class Pool(NamedTuple):
@@ -80,7 +80,7 @@ def pool(split: str, count: int) -> Pool:
 
 
 def place(thing: Thing) -> str:
-    """Which ninth of the picture a thing is in, in words.
+    """Name, in words, the ninth of the picture that a thing is in.
 
     >>> place(Thing("cat", None, "small", 150, 100, 500))
     'on the left'
@@ -177,7 +177,7 @@ def told_apart(
     a: Int[np.ndarray, " m"],
     b: Int[np.ndarray, " m"],
 ) -> Bool[np.ndarray, " m"]:
-    """Whether each picture of a pair makes its own of the two statements the likelier one."""
+    """Test whether each picture of a pair makes its own of the two statements the likelier one."""
     right = np.ones(len(a), bool)
     for own, other in ((a, b), (b, a)):
         pictures = [t[own] for t in seen]
@@ -214,7 +214,7 @@ def of_one_name(a: Int[np.ndarray, " m"], b: Int[np.ndarray, " m"], test: Pool) 
 def chosen(
     x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], a: Int[np.ndarray, " m"], b: Int[np.ndarray, " m"]
 ) -> Bool[np.ndarray, " m"]:
-    """Whether both statements of a pair pick their own picture of the two."""
+    """Test whether both statements of a pair pick their own picture of the two."""
     first = (y[a] * (x[a] - x[b])).sum(1) > 0
     second = (y[b] * (x[b] - x[a])).sum(1) > 0
     right: np.ndarray = (first & second).numpy()

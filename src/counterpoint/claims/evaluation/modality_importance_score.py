@@ -98,7 +98,7 @@ def narrated(data: Filmed) -> Narrations:
 
 
 def among(items: Narrations) -> tuple[Bool[Tensor, "n words"], Int[Tensor, " n"]]:
-    """Which words are options of each question, and which is its answer."""
+    """Return which words are options of each question, and which word is its answer."""
     words = [[WORDS.index(option.split()[-1]) for option in own] for own in items.options]
     found = torch.zeros(len(words), len(WORDS), dtype=torch.bool)
     for row, own in zip(found, words, strict=True):

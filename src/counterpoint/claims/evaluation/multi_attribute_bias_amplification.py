@@ -147,7 +147,7 @@ def world(seed: int, dial: float, count: int) -> World:
 
 
 def weights(attributes: Members, groups: Int[np.ndarray, " n"], balance: str) -> Float[np.ndarray, " n"]:
-    """How often a row is drawn, so that both groups are as frequent within each thing, or each combination.
+    """Compute how often to draw each row, so that both groups are as frequent within each thing, or each combination.
 
     >>> there = np.array([[True, True], [True, True], [True, True], [False, False]])
     >>> weights(there, np.array([0, 0, 1, 1]), "pairs").round(3).tolist()

@@ -105,7 +105,7 @@ def curves(features: str, kind: str, per_class: Sequence[int], subsets: int, ste
 
 
 def balanced(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """As many rows of every class as the rarest has, always the same ones."""
+    """Choose as many rows of every class as the rarest class has, always the same rows."""
     shuffled = np.random.default_rng(0).permutation(rows)
     least = np.unique(classes[rows], return_counts=True)[1].min()
     chosen = [shuffled[classes[shuffled] == k][:least] for k in np.unique(classes[rows])]

@@ -32,11 +32,11 @@ SEEN = _WORLD + "cat+dog+pig+fish+apple+banana+car+bus+hat+tree"
 NEW = _WORLD + "cow+rabbit+snail+pear+carrot+truck+key+guitar+shirt+rose"
 TYPES = (CLEAN, *HALLUCINATIONS)
 BESIDE = ("numeric variability", "omission error")
-"""What only the caption tells."""
+"""Types of hallucination that only the caption tells."""
 IN_TIME = ("vanishing subject", "temporal dysmorphia")
-"""What no single frame tells."""
+"""Types of hallucination that no single frame tells."""
 ARMS = {"frame": (False, False), "video": (True, False), "prompted": (True, True)}
-"""Whether a classifier sees all frames or the one in the middle, and whether it reads the caption."""
+"""Inputs of a classifier, by arm: all frames or the one in the middle, and with the caption or without."""
 FRAMES, SEEDS, STEPS, BATCH, LR = 8, 5, 600, 64, 2e-3
 TRAINED, TESTED = 5000, 1200
 

@@ -55,7 +55,7 @@ def answered(edition: int, path: str, tested: int, trained: int) -> Arrays:
 
 
 def ink(pictures: list[Tensor]) -> Float[Tensor, "n p"]:
-    """What is not white, as unit vectors: a cosine of 1 is the same picture."""
+    """Return all that is not white, as unit vectors: a cosine of 1 is the same picture."""
     return F.normalize(1 - pixels(torch.stack(pictures)), dim=-1)
 
 

@@ -42,7 +42,7 @@ Latents = tuple[Tensor, Tensor]
 
 
 def latents(shared: Float[np.ndarray, "n s"], rng: np.random.Generator) -> Latents:
-    """What two frozen encoders make of pairs: the shared factors and private ones through a layer of tanh."""
+    """Draw what two frozen encoders make of pairs: the shared factors and private ones through a layer of tanh."""
     width = SHARED + PRIVATE
 
     def seen() -> Tensor:

@@ -1,4 +1,4 @@
-"""What a claim is, and where its experiment is carried out so that nothing finished is done twice."""
+"""The claim, and the laboratory where its experiment is carried out so that nothing finished is done twice."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from ...training.run import RunState
 from .. import CLAIMS
 
 Arrays = dict[str, np.ndarray]
-"""What one cell of an experiment measured, by name."""
+"""Measurements of one cell of an experiment, by name."""
 Tell = Callable[[str], None]
 
 
 @dataclass
 class Lab:
-    """Where an experiment is carried out.
+    """The place where an experiment is carried out.
 
     Attributes:
         folder: keeps what is finished: cells and training runs. The same experiment in the same folder goes

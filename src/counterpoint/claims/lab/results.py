@@ -15,7 +15,7 @@ from ...statistics.outcomes import ArmOutcomes, Statistic
 
 
 class Rule(TypedDict, total=False):
-    """How a result is judged; see `counterpoint.catalog.evidence.Result`."""
+    """The rule that judges a result; see `counterpoint.catalog.evidence.Result`."""
 
     expected: Direction
     bound: float
@@ -99,7 +99,7 @@ def over_seeds(
 
 
 def rate(name: str, metric: str, events: np.ndarray, **rule: Unpack[Rule]) -> Result:
-    """How often something happens in independent worlds, with the exact binomial (Clopper–Pearson) interval.
+    """Measure how often something happens in independent worlds, with the exact binomial (Clopper–Pearson) interval.
 
     >>> rate("false positives", "share of worlds", np.arange(300) < 9, expected="below", bound=0.1).verdict
     'reproduced'

@@ -87,7 +87,7 @@ def fitted(loss: str, seed: int, steps: int, queries: int, labels: int) -> Array
 def pushed(
     objective: Loss, logits: Float[Tensor, "Q L"], targets: Bool[Tensor, "Q L"]
 ) -> tuple[float, float]:
-    """How a loss moves true labels, given their logits.
+    """Measure how a loss moves true labels, given the logits.
 
     Returns:
         Of the queries with several true labels, the share whose strongest one a descent would lower; and the

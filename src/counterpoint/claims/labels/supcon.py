@@ -23,7 +23,7 @@ from ..lab.lab import Arrays, Claim, Lab
 
 LOSSES = ("outside", "inside", "cross-entropy")
 CLASSES, PER_CLASS = 8, 8
-"""Of a batch: subgroups, and emoji of each, in two pictures."""
+"""Subgroups in a batch, and emoji of each subgroup, in two pictures."""
 TAU = 0.1
 RATES = (3e-4, 1e-3, 3e-3)
 SEEDS, STEPS = 5, 600

@@ -56,7 +56,7 @@ class Told(NamedTuple):
 
 
 def told(scape: Soundscape) -> Told:
-    """What is said of a soundscape, rightly and wrongly: another order, attributes exchanged, at once or not.
+    """Write right and wrong captions of a soundscape; wrong are: another order, attributes exchanged, at once or not.
 
     >>> from counterpoint.data.worlds.sounds.soundscape import Sound
     >>> told(Soundscape((Sound("beep", pitch="high"), Sound("hiss")))).wrong
@@ -72,7 +72,7 @@ def told(scape: Soundscape) -> Told:
 
 
 def features(scape: Soundscape) -> Float[np.ndarray, " f"]:
-    """What words can say of a soundscape: its sources, their attributes, and of two sounds which way they come.
+    """Encode what words can say of a soundscape: its sources, their attributes, and the order of two sounds.
 
     A caption is true of a soundscape that has all of its own features.
     """
@@ -151,7 +151,7 @@ def world() -> Sounds:
 
 
 def rows_of(part: Part, count: int) -> Int[np.ndarray, " n"]:
-    """Those of the first rows of training or of test whose two sources are for it."""
+    """Select, from the first rows of training or of test, the rows whose two sources belong to the part."""
     data = world()
     rows = (data.splits.train if part == "train" else data.splits.test["as trained"])[:count]
     sources = [[sound.source for sound in data.scape(int(row)).sounds] for row in rows]
@@ -186,7 +186,7 @@ def squares(count: int) -> tuple[UInt8[Tensor, "n 2 3 S S"], list[tuple[str, str
 
 
 class Batch(NamedTuple):
-    """Captions of some soundscapes: which words, whose, whether true, and what they need."""
+    """Captions of some soundscapes: the words, the owner, the truth and the needed features of each caption."""
 
     texts: list[str]
     owner: Int[Tensor, " C"]

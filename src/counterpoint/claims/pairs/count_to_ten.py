@@ -142,7 +142,7 @@ def tune(
 
 
 def judged(towers: SceneTowers, test: Counted) -> Arrays:
-    """Of each picture: whether its number's caption is the most similar of nine, and how far off that number is."""
+    """Test whether the caption with a picture's number is the most similar of nine, and how far off the choice is."""
     x = towers.embed("image", test.pictures)
     nine = towers.embed("text", [text for own in test.captions for text in own])
     nine = nine.view(-1, len(NUMBERS), nine.shape[1])
@@ -151,7 +151,7 @@ def judged(towers: SceneTowers, test: Counted) -> Arrays:
 
 
 def named(towers: SceneTowers, test: Counted) -> np.ndarray:
-    """Whether each picture's plain caption is the most similar of all different ones."""
+    """Test whether each picture's plain caption is the most similar of all different captions."""
     names = sorted(set(test.plain))
     first = (towers.embed("image", test.pictures) @ towers.embed("text", names).T).argmax(1).tolist()
     return np.array([float(names[k] == own) for k, own in zip(first, test.plain, strict=True)])

@@ -55,7 +55,7 @@ def filtered(keeps: str, seed: int, steps: int) -> Arrays:
 
 
 def complexity(caption: str) -> int:
-    """How many things are said of the object of an emoji's name, which come after a colon.
+    """Count the things that are said of the object of an emoji's name; they come after a colon.
 
     >>> complexity("woman: dark skin tone, red hair"), complexity("person role, people & body")
     (2, 0)

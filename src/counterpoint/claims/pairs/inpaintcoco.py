@@ -83,7 +83,7 @@ def negatives(data: Mapping[str, Edited], concepts: Sequence[str]) -> list[str]:
 
 @torch.no_grad()
 def first(towers: SceneTowers, squares: Edited) -> np.ndarray:
-    """Whether each scene's own caption, or one of the same words, comes first among all."""
+    """Test whether each scene's own caption, or a caption of the same words, comes first among all."""
     texts = [both[0] for both in squares.captions]
     x, y = towers.embed("image", squares.pictures[:, 0]), towers.embed("text", texts)
     best = (x @ y.T).argmax(1).tolist()

@@ -56,7 +56,7 @@ def overlap(similarities: np.ndarray, bins: int = 100) -> float:
 
 
 def weighted_softmax() -> float:
-    """How far the gradient is from that of a softmax of weighted negatives, times 1/τ alone."""
+    """Measure how far the gradient is from that of a softmax of weighted negatives, times 1/τ alone."""
     x, y = random_views(32, 8)
     s, alpha = x @ y.T, ALPHAS[-1]
     size = len(s)

@@ -80,7 +80,7 @@ class Bags(nn.Module):
         return torch.stack([self.objective(part, y) for part in self.scored(x)]).sum()
 
     def scores(self, x: Float[Tensor, "B N d"], y: Float[Tensor, "C M d"]) -> Float[Tensor, "B C"]:
-        """How well each bag of regions goes with each bag of sentences."""
+        """Score how well each bag of regions goes with each bag of sentences."""
         found = []
         for part in self.scored(x):
             h = torch.einsum("rnd,cmd->rcnm", part, y)
@@ -90,7 +90,7 @@ class Bags(nn.Module):
 
 
 LIMITS: tuple[tuple[float, Pooling], ...] = ((1e-6, "mean"), (1e9, "max"))
-"""What log-sum-exp pooling tends to."""
+"""Limits of log-sum-exp pooling: a value of γ, and the pooling that it tends to there."""
 
 
 def trained(arm: str, sizes: tuple[int, int], draw: Draw, seed: int, steps: int) -> Bags:

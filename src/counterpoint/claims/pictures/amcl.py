@@ -23,7 +23,7 @@ from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab
 
 KINDS = (1, 3, 5)
-"""How many of the changes make views, in their order."""
+"""Numbers of changes that make views; the changes are taken in their order."""
 HEADS, WIDTH = 3, 32
 TEMPERATURES, BETAS = (0.1, 0.2, 0.5), (1e-4, 1e-2)
 SEEDS, STEPS, BATCH = 5, 300, 64
@@ -49,7 +49,7 @@ class Contrast(nn.Module):
         initialise(self, seed)
 
     def views(self, x: Float[Tensor, "n p"]) -> list[Float[Tensor, "n d"]]:
-        """What the heads make of pictures."""
+        """Return the unit-norm outputs of the heads for pictures."""
         h = self.encoder(x)
         return [F.normalize(head(h), dim=-1) for head in self.heads]
 
@@ -111,7 +111,7 @@ def overlap(scores: Float[Tensor, "n n"]) -> float:
 
 
 def reduced() -> float:
-    """How far AMCL is from decoupled InfoNCE with one head, β = 0 and all temperatures 1, in gradient."""
+    """Measure how far AMCL is from decoupled InfoNCE with one head, β = 0 and all temperatures 1, in gradient."""
     x, y = random_views(32, 8)
     loss = AMCLLoss(8, beta=0.0, tau_min=0.5, tau_max=1.5).double()
     for parameter in loss.phi.parameters():

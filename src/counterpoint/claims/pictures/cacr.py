@@ -22,19 +22,19 @@ from ..lab.lab import Arrays, Claim, Lab
 SEEDS, STEPS, BATCH, VIEWS = 5, 200, 64, 5
 TUNING_SEED = 1000
 RATIO = 50
-"""How many times as many digits the most frequent class has as the rarest."""
+"""Ratio of the number of digits in the most frequent class to that in the rarest class."""
 OPTIONS: Mapping[str, tuple[float, ...]] = {
     "CACR": (0.9, 2.0, 4.0),
     "InfoNCE": (0.1, 0.2, 0.5),
     "align+unif": (0.5, 1.0, 2.0),
 }
-"""What is tuned: t⁻, τ and the weight of alignment."""
+"""Values to tune: t⁻ of CACR, τ of InfoNCE, and the weight of alignment."""
 ABLATION: Mapping[str, tuple[str, ...]] = {
     "attraction weighted": ("attraction",),
     "repulsion weighted": ("repulsion",),
     "uniform": (),
 }
-"""What keeps its weights."""
+"""Parts of CACR that keep their weights, by ablation."""
 
 
 def trained(loss: str, option: float, data: str, seed: int, steps: int) -> Arrays:
@@ -94,7 +94,7 @@ def balanced(correct: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 
 def limits() -> tuple[float, float]:
-    """How far repulsion alone is from minus the mean cost at t⁻ → 0, and from minus the least at t⁻ → ∞."""
+    """Measure how far repulsion alone is from minus the mean cost at t⁻ → 0, and from minus the least at t⁻ → ∞."""
     generator = torch.Generator().manual_seed(0)
     x, y = F.normalize(torch.randn(2, 32, 8, generator=generator, dtype=torch.float64), dim=-1)
     cost = torch.cdist(x, y).square()

@@ -54,7 +54,7 @@ def unshifted(x: Float[Tensor, "n 64"], rng: np.random.Generator) -> Float[Tenso
 
 
 def hard(x: Float[Tensor, "n 64"], rng: np.random.Generator) -> Float[Tensor, "n 64"]:
-    """Such views, of which some have lost half of their pixels besides."""
+    """Make the views of `unshifted`, and blank half of the pixels of some views besides."""
     blank = (rng.random((len(x), 1)) < HARD) & (rng.random(x.shape) < 0.5)
     return unshifted(x, rng).masked_fill(torch.from_numpy(blank), 0.0)
 

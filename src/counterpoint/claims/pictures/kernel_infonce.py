@@ -25,7 +25,7 @@ VALIDATED = 200
 """So many of the test digits choose the temperature of each kernel; the others test."""
 
 TAU = 0.5
-"""Of the Gaussian kernel in claims 1 and 2."""
+"""Temperature of the Gaussian kernel in claims 1 and 2."""
 BLOCKS, NODES = 5, 300
 INSIDE, BETWEEN = 0.3, 0.05
 """The probabilities of an edge within a block and between two."""
@@ -77,7 +77,7 @@ def enumerated(pi: Float[Tensor, "n n"], z: Float[Tensor, "n d"]) -> float:
 
 
 def sampled(pi: Float[Tensor, "n n"], z: Float[Tensor, "n d"], draws: int, seed: int) -> float:
-    """By how many standard errors the mean over drawn graphs is off the formula."""
+    """Compute by how many standard errors the mean over drawn graphs is off the formula."""
     generator = torch.Generator().manual_seed(seed)
     graphs = torch.multinomial(pi, draws, replacement=True, generator=generator)  # n × draws
     losses = -log_kernel(z).log_softmax(1).gather(1, graphs).sum(0)
@@ -85,7 +85,7 @@ def sampled(pi: Float[Tensor, "n n"], z: Float[Tensor, "n d"], draws: int, seed:
 
 
 def objective_error(n: int, seed: int) -> float:
-    """How far `KernelInfoNCELoss` on pairs is from the formula on the graph that joins them."""
+    """Measure how far `KernelInfoNCELoss` on pairs is from the formula on the graph that joins the pairs."""
     generator = torch.Generator().manual_seed(seed)
     x, y = F.normalize(torch.randn(2, n, 4, generator=generator, dtype=torch.float64), dim=-1)
     pairs = torch.eye(2 * n, dtype=torch.float64).roll(n, 0)

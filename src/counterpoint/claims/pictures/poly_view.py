@@ -34,7 +34,7 @@ SEEDS, STEPS = 5, 200
 TUNING_SEED = 1000
 
 EXAMPLES, DIMENSIONS, NOISE = 64, 4, 0.5
-"""Of the Gaussian toy: examples in a batch, and the deviation of a view from a centre of unit variance."""
+"""Sizes of the Gaussian toy: examples in a batch, dimensions, and a view's deviation from a centre of unit variance."""
 
 
 def trained(loss: str, views: int, lr: float, seed: int, steps: int) -> Arrays:

@@ -39,7 +39,7 @@ ARMS = ("MoCHi", *BASELINES, "MoCHi, oracle", "MoCo, oracle")
 def mixtures(
     q: Float[Tensor, "B d"], hardest: Float[Tensor, "B N d"], drawn: dict[str, Tensor]
 ) -> tuple[Float[Tensor, "B s d"], Float[Tensor, "B t d"]]:
-    """What `draw` has drawn, as points: mixtures of two of the hardest keys, and of one of them and the query."""
+    """Return the mixtures that `draw` has drawn, as points: of two of the hardest keys, and of one and the query."""
 
     def key(index: Tensor) -> Tensor:
         return hardest.gather(1, index[..., None].expand(-1, -1, hardest.shape[2]))

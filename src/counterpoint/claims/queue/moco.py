@@ -57,7 +57,7 @@ def momentum_contrast(momentum: float, size: int, seed: int, steps: int) -> Arra
 
 
 def misplaced(size: int, batches: Sequence[int]) -> int:
-    """How many of a queue's ids differ from those of a list that is cut to the last ones."""
+    """Count the ids of a queue that differ from those of a list that is cut to the last ids."""
     queue, last, numbers = KeyQueue(size, 2), list[int](), iter(range(10_000))
     for batch in batches:
         ids = [next(numbers) for _ in range(batch)]
@@ -67,7 +67,7 @@ def misplaced(size: int, batches: Sequence[int]) -> int:
 
 
 def gradient_error() -> tuple[float, float]:
-    """Off the cross-entropy of 1 + K logits, in the queries; and the gradient in keys and queue."""
+    """Compare the queries' gradient with that of cross-entropy of 1 + K logits; return that of keys and queue."""
     q, k = random_views(16, 8)
     queue = random_views(48, 8)[1]
     leaves = [part.clone().requires_grad_() for part in (q, k, queue)]

@@ -77,7 +77,7 @@ class Learner:
                 queue.enqueue(keys, ids)
 
     def loss(self, views: Sequence[Tensor], k: Sequence[Tensor], f: Sequence[Tensor], ids: Tensor) -> Tensor:
-        """Of two views, their momentum keys and what the previous network makes of them."""
+        """Compute the loss of two views, of their momentum keys and of what the previous network makes of the views."""
         moco, new = MoCoLoss(TAU), self.queues
         q = [F.normalize(self.network(view), dim=-1) for view in views]
         if not f or self.arm == "fine-tuning":
@@ -131,7 +131,7 @@ def continual(arm: str, seed: int, steps: int) -> Arrays:
 
 
 def exactness() -> float:
-    """How far the loss is from two of MoCo, plasticity's and stability's, on the queues together."""
+    """Measure how far the loss is from two losses of MoCo, plasticity's and stability's, on the queues together."""
     generator = torch.Generator().manual_seed(0)
     unit = F.normalize(torch.randn(6, 2, 16, 8, generator=generator, dtype=torch.float64), dim=-1)
     q, k, p, f, new, old = (list(views) for views in unit)

@@ -41,7 +41,7 @@ def encoder(setting: str, seed: int, steps: int, batch: int = BATCH) -> Arrays:
 
 
 def limit(negatives: Sequence[int], anchors: int, seed: int) -> Arrays:
-    """How far −log softmax of each anchor's positive is from its limit, less log M, on random unit vectors."""
+    """Measure how far −log softmax of each anchor's positive is from its limit, less log M, on random unit vectors."""
     rng = np.random.default_rng(seed)
     kappa = 1 / TAU
     expected = log_mean_exp(kappa, DIMENSIONS)

@@ -109,7 +109,7 @@ def crops(
 def positives(
     rule: str, boxes: Sequence[Tensor], features: Sequence[Tensor], rng: np.random.Generator
 ) -> Int[Tensor, "B P"]:
-    """Which pixel of the second view is each pixel's positive; −1 for none."""
+    """Find the pixel of the second view that is each pixel's positive; −1 for none."""
     n, p = features[0].shape[:2]
     if rule == "place":
         return at_same_place(boxes[0], boxes[1], GRID)

@@ -144,7 +144,7 @@ class MILLoss(PairwiseLoss):
 
 
 def middle(bags: Float[Tensor, "B n d"], mask: Bool[Tensor, "B n"] | None) -> Float[Tensor, "B 1 d"]:
-    """The mean of what is in each bag."""
+    """Compute the mean of the vectors of each bag."""
     if mask is None:
         return bags.mean(1, keepdim=True)
     return bags.masked_fill(~mask[..., None], 0).sum(1, keepdim=True) / mask.sum(1)[:, None, None]
@@ -162,7 +162,7 @@ def of_pairs(tile: Tile) -> tuple[Bool[Tensor, "r 1 N"] | None, Bool[Tensor, "1 
 
 
 def check_bags(x: Tensor, y: Tensor, x_mask: Tensor | None, y_mask: Tensor | None) -> None:
-    """ValueError for what does not fit."""
+    """Raise ValueError for bags or masks that do not fit."""
     for name, bag in (("x", x), ("y", y)):
         if bag.ndim != 3 or 0 in bag.shape or not bag.is_floating_point():
             raise ValueError(

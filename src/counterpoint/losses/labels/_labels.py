@@ -14,7 +14,7 @@ from ...pairwise.tile import Tile
 
 
 class LabelLoss(PairwiseLoss):
-    """What the losses of queries ``(B, d)`` against label vectors ``(L, d)`` share.
+    """The shared base of the losses of queries ``(B, d)`` against label vectors ``(L, d)``.
 
     The label vectors are the same on every rank. Their gradient there is the part of that rank's own queries;
     averaged over ranks, as data parallelism does, it is that of one process.

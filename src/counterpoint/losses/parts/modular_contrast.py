@@ -104,7 +104,7 @@ class ModularContrastLoss(PairwiseLoss):
 
 
 def _first(owner: Int[Tensor, " C"], true: Bool[Tensor, " C"], count: int) -> Bool[Tensor, " C"]:
-    """Which caption is its owner's first true one."""
+    """Mark the caption that is its owner's first true one."""
     if len(owner) and not 0 <= int(owner.min()) <= int(owner.max()) < count:
         raise ValueError(
             f"owner must be rows of x, 0 to {count - 1}, got {int(owner.min())} to {int(owner.max())}"

@@ -49,7 +49,7 @@ def others(tile: Tile, scores: Tensor) -> Tensor:
 
 
 def no_other(top: Top, rows: Mapping[str, Tensor], columns: Mapping[str, Tensor]) -> Tensor:
-    """Where a `TopK` by `others` had too few to choose from, and took a key of the anchor's own item."""
+    """Mark places where a `TopK` by `others` had too few to choose from, and took a key of the anchor's own item."""
     if "id" not in rows:
         return torch.zeros_like(top.indices, dtype=torch.bool)
     return (top.indices < 0) | (columns["id"][top.indices] == rows["id"][:, None])

@@ -12,7 +12,7 @@ from ...pairwise.temperature import Temperature
 
 
 class TwoTerms(PairwiseLoss):
-    """What both forms share: a temperature for plasticity and one for stability."""
+    """The shared base of both forms: a temperature for plasticity and one for stability."""
 
     papers = ("sy-con",)
 

@@ -120,7 +120,7 @@ def _mix(share: Tensor, left: Tensor, right: Tensor, cosine: Tensor) -> Tensor:
 
 
 def _cosine(keys: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Of the keys at ``left`` and ``right`` (B, s); one of the s at a time, so that B × s × d never exists."""
+    """Compute cosines of the keys at ``left`` and ``right`` (B, s), one of the s at a time: B × s × d never exists."""
     return torch.stack([(keys[i] * keys[j]).sum(-1) for i, j in zip(left.T, right.T, strict=True)], 1)
 
 
@@ -131,7 +131,7 @@ def draw(
     with_query: int,
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """What `MoCHiLoss` mixes, drawn uniformly: two different keys of the N and α in (0, 1), one and β in (0, ½).
+    """Draw uniformly what `MoCHiLoss` mixes: two different keys of the N and α in (0, 1), one key and β in (0, ½).
 
     Args:
         q: the queries.

@@ -109,7 +109,7 @@ class GroupedInfoNCELoss(PairwiseLoss):
 
 
 def whole_ranks(counts: Sequence[int], groups: int) -> list[int]:
-    """How many ranks each group is made of; nothing where a group begins or ends within a rank's rows.
+    """Count the ranks of each group; return nothing where a group begins or ends within a rank's rows.
 
     >>> whole_ranks([4, 4, 4, 4], 2), whole_ranks([4, 4, 4], 2), whole_ranks([2, 4, 6], 2)
     ([2, 2], [], [2, 1])

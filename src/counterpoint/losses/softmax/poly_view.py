@@ -21,7 +21,7 @@ PolyViewMode = Literal["geometric", "arithmetic", "sufficient"]
 
 
 class PolyViewLoss(PairwiseLoss):
-    """How likely is it, among all views of all other examples, that this view belongs to those of its own?
+    """Contrast that makes it likely, among all views of all other examples, that each view belongs to its own example.
 
     With M views, the likelihood that view a of example i goes with its view b, against the M (B − 1) views of
     the others, is

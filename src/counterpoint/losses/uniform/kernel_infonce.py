@@ -17,7 +17,7 @@ from ...pairwise.temperature import Temperature
 from ...pairwise.tile import Tile
 
 Mix = Literal["none", "loss", "kernel", "concatenation"]
-"""How a kernel is combined with the Gaussian one."""
+"""The way in which a kernel is combined with the Gaussian one."""
 LogKernel = Callable[[Tensor, Tensor], Tensor]
 """From squared distances and 1/τ to log k."""
 

@@ -14,7 +14,7 @@ from ...pairwise.temperature import Temperature
 from ...pairwise.tile import Tile
 
 Anchor = Literal["frozen", "trained", "both"]
-"""Whose anchors have continuous targets; the other direction is one-hot."""
+"""The side whose anchors have continuous targets; the other direction is one-hot."""
 
 
 class CWCLLoss(PairwiseLoss):

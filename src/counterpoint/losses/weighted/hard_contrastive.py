@@ -102,7 +102,7 @@ class HardContrastiveLoss(PairwiseLoss):
         return self.mean(loss) / 2
 
     def kept(self, n: int) -> int:
-        """k in a batch of n.
+        """Return k, the number of hardest negatives, in a batch of n.
 
         >>> HardContrastiveLoss(fraction=0.7).kept(11)
         7
