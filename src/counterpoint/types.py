@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 Embeddings = dict[str, Tensor]
-"""What a method computed per sample: a name (``"image"``, ``"text.1"``) to a tensor whose first axis is the batch."""
+"""Tensors that a method computed per sample, by name (``"image"``, ``"text.1"``); the first axis is the batch."""
 
 
 class NonFiniteLoss(FloatingPointError):
-    """A loss is NaN or infinite; the message names the step, the term and the batch's ids."""
+    """The error for a loss that is NaN or infinite; the message names the step, the term and the batch's ids."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class View:
 
 
 ViewSpec = Mapping[str, View]
-"""Which views a batch holds, by name. ``{"image": View("image", "weak"), "text": View("text")}``"""
+"""The views that a batch holds, by name. ``{"image": View("image", "weak"), "text": View("text")}``"""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Clock:
-    """Where a run stands: ``step`` of ``steps`` (from 0), in ``epoch`` (from 0).
+    """The position of a run: ``step`` of ``steps`` (from 0), in ``epoch`` (from 0).
 
     ``ends_task``: after this step another task begins (see `counterpoint.data.stream.Stream`).
     """
@@ -90,12 +90,12 @@ class Clock:
 
 
 Constant = Callable[[Int[np.ndarray, " k"]], float]
-"""Positions of examples to the score of the best answer that is the same for all of them."""
+"""A function from the positions of examples to the score of the best answer that is the same for all these examples."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a number is made from the outcomes of examples.
+    """A rule that makes a number from the outcomes of examples.
 
     Attributes:
         outcome: the column of the examples table it reads.
@@ -115,7 +115,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a task found: the outcome of every example, and what follows from it.
+    """The result of a task: the outcome of every example, and the metrics made from the outcomes.
 
     Attributes:
         task: the task's name.
@@ -156,7 +156,7 @@ class Scores:
 
 @runtime_checkable
 class Embedder(Protocol):
-    """What tasks, diagnostics and users need of a model."""
+    """The part of a model that tasks, diagnostics and users need."""
 
     heads: tuple[str, ...]
 
@@ -219,7 +219,7 @@ class Assistant(Protocol):
         ...
 
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
-        """How strongly each word begins the reply: the logit of its first token at the reply's first position.
+        """Compute how strongly each word begins the reply: the logit of its first token at the reply's first position.
 
         Words may begin with a small or a capital letter; where these are different tokens their probabilities add up.
 

@@ -49,7 +49,7 @@ _CHECKOUT = _HERE.parents[2]
 
 
 def evidence_folder() -> Path:
-    """Where evidence is: ``evidence/`` of a checkout, or its copy inside an installed package."""
+    """Return the folder of the evidence: ``evidence/`` of a checkout, or its copy inside an installed package."""
     if (_CHECKOUT / "pyproject.toml").is_file() and _HERE.parent.parent == _CHECKOUT / "src":
         return _CHECKOUT / "evidence"
     return _HERE / "measured"
@@ -146,7 +146,7 @@ def papers() -> tuple[Paper, ...]:
 
 
 def paper(slug: str) -> Paper:
-    """One paper.
+    """Return the paper of this slug.
 
     Raises:
         UnknownName: for a slug that is not in the catalog; names the nearest.

@@ -40,7 +40,7 @@ def judge(
     refuted_at: float | None = None,
     n_seeds: int | None = None,
 ) -> Verdict:
-    """What an interval says about an expectation.
+    """Return the verdict of an interval on an expectation.
 
     * ``above``: reproduced if ``low > bound``; not reproduced if ``high <= refuted_at``.
     * ``below``: reproduced if ``high < bound``; not reproduced if ``low >= refuted_at``.
@@ -99,7 +99,7 @@ class _Record(BaseModel):
 
 
 class Machine(_Record):
-    """What the run had to work with; never its name.
+    """The machine that a run had to work with; never the machine's name.
 
     Attributes:
         cores: CPU cores it could use.
@@ -167,7 +167,7 @@ class Result(_Record):
 
 
 class Evidence(_Record):
-    """What was measured for one paper: the content of ``evidence/SLUG.json``.
+    """The measurements for one paper: the content of ``evidence/SLUG.json``.
 
     Attributes:
         slug: the paper.
@@ -223,7 +223,7 @@ class Evidence(_Record):
             raise ValueError(f"{path} is not valid evidence: {error}") from error
 
     def write(self, path: Path) -> None:
-        """Write it to a file, whole or not at all."""
+        """Write the evidence to a file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         draft = Path(name)

@@ -1,4 +1,4 @@
-"""What a representation looks like inside: spread, alignment, the gap between modalities, collapse."""
+"""Diagnostics of a representation: spread, alignment, the gap between modalities, collapse."""
 
 import lazy_loader
 

@@ -16,7 +16,7 @@ LIMIT = 1000
 
 
 def arithmetic(model: Embedder, data: PairedData, rows: Rows, attribute: str) -> float:
-    """How often exchanging an attribute in embedding space finds the picture with that attribute exchanged.
+    """Compute how often exchanging an attribute in embedding space finds the picture with that attribute exchanged.
 
     For a picture a with value x of the attribute and every other value y, the picture nearest to
     ``normalise(image(a) − text(x) + text(y))`` among the other rows is right if it has value y and shares

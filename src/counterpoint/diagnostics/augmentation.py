@@ -1,4 +1,4 @@
-"""How close the views of a class come to each other, and how its features gather around a centre.
+"""Closeness of the views of a class to each other, and of the class's features to a centre.
 
 Source: Huang et al., "Towards the Generalization of Contrastive Self-Supervised Learning" (2021), arXiv 2111.00743.
 """
@@ -82,7 +82,7 @@ class Concentration:
 def concentration(
     views: Float[Tensor, "n M p"], labels: Int[Tensor, " n"], deltas: Sequence[float] | None = None
 ) -> Concentration:
-    """How concentrated each class is under a set of augmentations: larger σ at the same δ is sharper.
+    """Measure how concentrated each class is under a set of augmentations: larger σ at the same δ is sharper.
 
     A (σ, δ)-augmentation has in every class a main part of at least σ whose examples are pairwise within δ
     in `augmented_distance`. Finding the largest such part is hard, so two bounds are given. Labels serve the
@@ -125,7 +125,7 @@ def concentration(
 
 @dataclass(frozen=True)
 class Centres:
-    """How features of augmented views gather around the centres of their classes.
+    """Numbers on how features of augmented views gather around the centres of their classes.
 
     Attributes:
         alignment: ``E ‖f(x₁) − f(x₂)‖²`` over two views of one example.
@@ -144,7 +144,7 @@ class Centres:
 
 
 def centres(z: Float[Tensor, "n M d"], labels: Int[Tensor, " n"], epsilon: float = 0.5) -> Centres:
-    """What the paper's bound on the error is made of, measured; order relations hold where the bound is vacuous.
+    """Measure the terms of the paper's bound on the error; order relations hold where the bound is vacuous.
 
     Args:
         z: features of M views of each of n examples; made unit-norm here (the paper's r is 1). Centres are

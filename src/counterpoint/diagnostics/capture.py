@@ -1,4 +1,4 @@
-"""What happens between a tower's input and its output: states after every step, and who attends to whom.
+"""The inside of a tower, between input and output: states after every step, and attention between tokens.
 
 Built-in towers, transformers of ``timm`` and towers of ``open_clip`` are read by hooks; nothing of them
 changes. A step is the attention or the feed-forward half of a residual block with its residual added, or, where
@@ -40,7 +40,7 @@ _HALVES = (
 
 @dataclass(frozen=True)
 class Step:
-    """Where in a tower a state was taken.
+    """The step of a tower after which a state was taken.
 
     Attributes:
         block: which block, from 0.
@@ -56,7 +56,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Captured:
-    """What a tower did with a batch.
+    """The states, attention and output of a tower for a batch.
 
     Attributes:
         steps: where the states were taken, in order.
@@ -76,13 +76,13 @@ class Captured:
 
     @property
     def prefix(self) -> int:
-        """How many tokens stand before the patches: the class's and registers."""
+        """Return the number of tokens before the patches: the class token and registers."""
         tokens = self.states[0].shape[1]
         return 0 if self.grid is None else tokens - self.grid[0] * self.grid[1]
 
     @property
     def patches(self) -> tuple[int, int]:
-        """The grid.
+        """Return the grid of patches.
 
         Raises:
             ValueError: if tokens are no patches.
@@ -112,7 +112,7 @@ class Captured:
         return {step.block: each for step, each in zip(self.steps, self.maps(), strict=True)}
 
     def branches(self) -> tuple[tuple[Tensor, Tensor], ...]:
-        """Of each step, the state that it is given and what it adds to it.
+        """Return for each step the state that the step is given, and the change that the step adds to this state.
 
         Raises:
             ValueError: for blocks that have no halves (convolutions), which may do more than add.
@@ -126,7 +126,7 @@ class Captured:
         return tuple((before, after - before) for before, after in zip(given, self.states, strict=True))
 
     def attended(self) -> tuple[Float[Tensor, "B heads n n"], ...]:
-        """The attention.
+        """Return the attention of each block that has any.
 
         Raises:
             ValueError: if the tower has none that can be read.
@@ -241,7 +241,7 @@ def _weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: flo
 
 @contextmanager
 def _listening(attend: Any) -> Iterator[None]:
-    """Inside, every fused attention is told to ``attend`` first, and none takes the path that cannot be heard."""
+    """Tell every fused attention inside to ``attend`` first, and keep all off the fast path, which cannot be heard."""
     original, fast = F.scaled_dot_product_attention, torch.backends.mha.get_fastpath_enabled()
 
     def heard(
@@ -275,7 +275,7 @@ def _checked(
     attention: Sequence[Tensor],
     output: Tensor,
 ) -> Captured:
-    """``states`` are the one that enters the first block and those after the steps."""
+    """Check and collect the captured; ``states`` are the one that enters the first block and those after the steps."""
     if isinstance(tower, TextTransformer):  # its states are packed: those of the captions' own tokens alone
         packing = Packing(inside(inputs, tower.tokenizer.end))
         states = [packing.unpack(s) for s in states]

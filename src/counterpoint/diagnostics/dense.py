@@ -131,7 +131,7 @@ class DenseUniformity:
 
 @torch.no_grad()
 def dense_uniformity(z: Float[Tensor, "B P d"], seed: int = 0) -> DenseUniformity:
-    """How evenly the pixels of some pictures' maps cover the sphere; lower is more even, 0 is collapse.
+    """Measure how evenly the pixels of some pictures' maps cover the sphere; lower is more even, 0 is collapse.
 
     At most 4,096 pixels, drawn by ``seed``, are used; they are compared tile by tile. NaN where a set has no
     pair.

@@ -46,7 +46,7 @@ class Features:
 
     @classmethod
     def of(cls, model: Embedder, data: PairedData) -> Features:
-        """The model itself if it is the features of this data already, else its features."""
+        """Return the model itself if it is the `Features` of this data already, else make its `Features`."""
         return model if isinstance(model, cls) and model.data is data else cls(model, data)
 
     def images(self, rows: Rows, head: str = "default") -> Float[Tensor, "n d"]:
@@ -79,7 +79,7 @@ class Features:
         )
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """What ``compute`` returns, computed for the first who asks under this key."""
+        """Return the result of ``compute``, which is computed once, at the first call with this key."""
         if key not in self._known:
             self._known[key] = compute()
         known: T = self._known[key]
@@ -112,7 +112,7 @@ class Features:
 
 
 class _Memo(Generic[Key]):
-    """Keys to rows of one growing table; ``compute`` is asked only for what is new, a batch at a time."""
+    """A map from keys to rows of one growing table; ``compute`` is asked only for new keys, a batch at a time."""
 
     def __init__(self, compute: Callable[[list[Key]], Tensor]) -> None:
         self.compute = compute

@@ -1,4 +1,4 @@
-"""How far apart two modalities lie."""
+"""The gap between two modalities."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def centroid_gap(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
 
 
 def separability(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], seed: int = 0) -> float:
-    """How well a linear classifier tells two modalities apart: 0.5 not at all, 1 always.
+    """Measure how well a linear classifier tells two modalities apart: 0.5 not at all, 1 always.
 
     Held-out accuracy of a logistic regression (L2, C = 1, on unit-norm embeddings times √d, so that
     coordinates have about unit size), two-fold: pairs are split in two halves, each half is tested with a

@@ -13,7 +13,7 @@ BLOCK = 1024
 
 
 def alignment(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], alpha: float = 2.0) -> float:
-    """How far matched embeddings are apart: ``mean_i ||x_i − y_i||^alpha``, in [0, 2^alpha]; 0 is best.
+    """Measure how far matched embeddings are apart: ``mean_i ||x_i − y_i||^alpha``, in [0, 2^alpha]; 0 is best.
 
     Args:
         x, y: two views of the same items, row by row; made unit-norm here.
@@ -37,7 +37,7 @@ def alignment(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], alpha: float = 2
 
 
 def uniformity(z: Float[Tensor, "n d"], t: float = 2.0) -> float:
-    """How evenly embeddings cover the sphere: ``log mean_{i≠j} exp(−t ||z_i − z_j||²)``; lower is more even.
+    """Measure how evenly embeddings cover the sphere: ``log mean_{i≠j} exp(−t ||z_i − z_j||²)``; lower is more even.
 
     0 if all are the same; about −2t for many points spread evenly over a sphere of high dimension (−4 + 8/d
     at t = 2). Computed in blocks of rows, so that memory grows with n and not with n². NaN for fewer than two
@@ -65,7 +65,7 @@ def uniformity(z: Float[Tensor, "n d"], t: float = 2.0) -> float:
 
 
 def tolerance(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> float:
-    """How close items of one class are: the mean cosine over pairs i ≠ j of equal label, in [−1, 1].
+    """Measure how close items of one class are: the mean cosine over pairs i ≠ j of equal label, in [−1, 1].
 
     Uniformity and tolerance pull apart: a collapsed model has the best tolerance, 1, and the worst uniformity,
     so show both. The paper's formula also multiplies by the share of pairs that are of one class; the mean
@@ -99,7 +99,7 @@ def tolerance(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> float:
 
 
 def effective_rank(z: Float[Tensor, "n d"]) -> float:
-    """In how many directions embeddings spread: ``exp(H(p))``, ``p`` the singular values over their sum.
+    """Compute in how many directions embeddings spread: ``exp(H(p))``, ``p`` the singular values over their sum.
 
     Between 1 (all on one line through the origin) and min(n, d). The embeddings are taken as they are, not
     centred. NaN without rows or where all are zero.
@@ -130,7 +130,7 @@ def explained_variance(z: Float[Tensor, "n d"]) -> Float[Tensor, " k"]:
 
 
 def components(z: Float[Tensor, "n d"], fraction: float = 0.99) -> float:
-    """How many principal components explain this fraction of the variance; NaN where there is no variance.
+    """Count the principal components that explain this fraction of the variance; NaN where there is no variance.
 
     Source: contrastive-gap, where it is low for CLIP.
     """
@@ -146,7 +146,7 @@ def std_per_dimension(z: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
 
 
 def collapse_warning(z: Float[Tensor, "n d"]) -> str | None:
-    """What is wrong with a batch of embeddings that has collapsed, in one sentence; None if it has not.
+    """Say in one sentence what is wrong with a batch of embeddings that has collapsed; return None if it has not.
 
     It warns where the deviation per dimension of the unit-norm embeddings is below a tenth of 1/√d (all but
     one point), where their effective rank is below 1.5 (all but one line), and where they are not finite.

@@ -235,7 +235,7 @@ def _token_table(tower: TextTower) -> nn.Embedding:
 
 
 def _patch_embedding(tower: ImageTower) -> nn.Module:
-    """What turns pixels into patch tokens: built in, ``timm``'s, ``open_clip``'s."""
+    """Return the module that turns pixels into patch tokens: built in, ``timm``'s, ``open_clip``'s."""
     for module in tower.modules():
         for name in ("patch_embedding", "patch_embed"):
             if hasattr(module, name):
@@ -249,7 +249,7 @@ def _patch_embedding(tower: ImageTower) -> nn.Module:
 
 
 def _layout(shape: torch.Size) -> tuple[int, int, bool]:
-    """How many patches, how wide, and whether they come as a map ``(B, W, h, w)`` and not as tokens."""
+    """Return the number of patches, their width, and whether they come as a map ``(B, W, h, w)`` and not as tokens."""
     if len(shape) == 3:
         return shape[1], shape[2], False
     return shape[2] * shape[3], shape[1], True

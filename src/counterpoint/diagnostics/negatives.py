@@ -1,4 +1,4 @@
-"""How a contrastive loss shares its push among the negatives, from the temperature and the similarities alone."""
+"""The push of a contrastive loss, shared among the negatives, from the temperature and the similarities alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEMPERATURES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Hardness:
-    """What `hardness` finds at each temperature; means over anchors.
+    """The results of `hardness` at each temperature; means over anchors.
 
     Attributes:
         temperatures: τ.
@@ -43,7 +43,7 @@ def hardness(
     temperatures: Sequence[float] = TEMPERATURES,
     fraction: float = 0.01,
 ) -> Hardness:
-    """Who among the negatives of an anchor receives the gradient of InfoNCE, by temperature.
+    """Compute the shares of an anchor's negatives in the gradient of InfoNCE, by temperature.
 
     With cosines s_ij of anchor x_i and item y_j, the gradient of a negative relative to the positive's is
 

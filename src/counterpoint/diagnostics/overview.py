@@ -17,7 +17,7 @@ ATTRIBUTES = ("tone", "gender")
 
 @torch.no_grad()
 def describe(model: Embedder, data: PairedData, rows: Rows) -> dict[str, float]:
-    """What a model's representation of some rows looks like, by name.
+    """Measure a model's representation of some rows; the numbers have names.
 
     ``alignment``, ``uniformity_image``/``_text``, ``gap_centroid``, ``gap_separability``,
     ``effective_rank_image``/``_text``, ``components_99_image``/``_text`` (principal components for 99 % of

@@ -104,7 +104,7 @@ def bars(values: Mapping[str, float], *, x: str) -> Figure:
 
 
 def histograms(groups: Mapping[str, Float[np.ndarray, " _"]], *, x: str) -> Figure:
-    """How the values of each group are spread, on the same bins."""
+    """Draw the spread of the values of each group, on the same bins."""
     figure, axes = _empty(x, "share")
     with mpl.rc_context(_STYLE):
         finite = np.concatenate([np.ravel(v)[np.isfinite(np.ravel(v))] for v in groups.values()])

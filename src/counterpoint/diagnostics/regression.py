@@ -1,4 +1,4 @@
-"""How well some numbers about models together explain another, over a family of models."""
+"""Multiple correlation: how well some numbers about models together explain another, over a family of models."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from ..forms import Count, Fraction, Natural, NonNegative, Positive
 from ..registry import unknown
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
-"""Of an average that moves: the share that stays at every step."""
+"""Decay of a moving average: the share that stays at every step."""
 
 
 class Section(BaseModel):
@@ -29,7 +29,7 @@ class Section(BaseModel):
 
 
 class Towers(Section):
-    """Which encoders: ``cnn``, ``vit``, ``transformer``, ``timm:NAME``, ``transformers:NAME``, ``open_clip:NAME``.
+    """The encoders: ``cnn``, ``vit``, ``transformer``, ``timm:NAME``, ``transformers:NAME``, ``open_clip:NAME``.
 
     ``image_size`` is for towers without a size of their own; those of ``open_clip``, and of ``timm`` with weights, take
     pictures of the size that they were made for. ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower

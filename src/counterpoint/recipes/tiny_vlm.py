@@ -45,7 +45,7 @@ class Language(Section):
 
 
 class TinyVLM(Section):
-    """How the tiny vision-language model is made.
+    """The recipe of the tiny vision-language model.
 
     Attributes:
         image_size, patch: sides in pixels; a picture becomes (image_size / patch)² tokens.

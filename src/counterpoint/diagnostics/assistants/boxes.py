@@ -34,7 +34,7 @@ class Box:
 
     @property
     def area(self) -> float:
-        """Its share of the picture.
+        """Return the box's share of the picture.
 
         >>> Box(0, 1, 2, 3, (4, 4), 1.0).area
         0.25

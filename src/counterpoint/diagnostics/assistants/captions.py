@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 
 
 class Layers(NamedTuple):
-    """Which states are compared: those of places at one layer, those of words at another."""
+    """The layers whose states are compared: one layer for the places, another for the words."""
 
     places: int
     words: int
@@ -89,7 +89,7 @@ def contextual_lens(
     least: int = 1,
     max_new_tokens: int = 64,
 ) -> LookedAt:
-    """How well a picture supports each word of a reply, and the box that each word is nearest to.
+    """Compute how well a picture supports each word of a reply, and the box that each word is nearest to.
 
     Args:
         model: a vision-language model of transformers.

@@ -1,4 +1,4 @@
-"""How well a score tells what is supported from what is hallucinated, by kind, and the layers that do it best."""
+"""Detection of hallucinated statements by a score, kind by kind, and the layers that detect best."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 @dataclass(frozen=True)
 class Detection:
-    """How well hallucinations are found.
+    """The quality of the detection of hallucinations.
 
     Attributes:
         auroc: the share of pairs of a supported and a hallucinated statement of which the first scores higher.

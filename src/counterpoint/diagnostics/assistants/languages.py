@@ -89,7 +89,7 @@ def opening_tokens(tokenizer: Any, words: Mapping[str, Collection[str]]) -> dict
 def language_shares(
     states: Float[Tensor, "n layers d"], unembed: Unembedding, tokens: Mapping[str, Sequence[int]]
 ) -> Float[Tensor, "layers languages"]:
-    """Which language each layer would speak, by the logit lens.
+    """Compute the share of each language in the words that each layer would speak, by the logit lens.
 
     The probability of each language's own tokens over that of all languages' own tokens, averaged over examples.
 

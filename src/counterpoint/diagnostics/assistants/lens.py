@@ -39,7 +39,7 @@ def similarities(
 def support(
     reading: Reading, tokens: slice = slice(None), *, centred: bool = False
 ) -> Float[Tensor, "layers layers"]:
-    """How well the picture supports some words, by the layer of its places (rows) and of the words (columns).
+    """Compute how well the picture supports some words, by the layer of its places (rows) and of the words (columns).
 
         s = max_i cos( h_i, mean_j h(w_j) )
 

@@ -1,4 +1,4 @@
-"""What happens inside the language model of a vision-language model: at a picture's tokens and at a reply's.
+"""States inside the language model of a vision-language model: at a picture's tokens and at a reply's.
 
 Any model of transformers is read by its public outputs: ``output_hidden_states=True``, and the picture's token in its
 configuration.
@@ -21,9 +21,9 @@ Grid = tuple[int, int]
 """Rows and columns of the places of a picture."""
 
 _PICTURE_TOKENS = ("image_token_id", "image_token_index")
-"""Where configurations say which token stands for a place of a picture."""
+"""Names under which configurations keep the token that stands for a place of a picture."""
 _NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
-"""What decoders call the norm after their last block."""
+"""Names that decoders give to the norm after their last block."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Reading:
 
 
 class Where(NamedTuple):
-    """Where a picture's places stand in a row of tokens, in reading order."""
+    """The positions of a picture's places in a row of tokens, in reading order."""
 
     positions: Int[Tensor, " n"]
     grid: Grid
@@ -149,7 +149,7 @@ def picture_states(model: Any, inputs: Mapping[str, Any]) -> Float[Tensor, "b la
 
 
 def where(model: Any, inputs: Mapping[str, Any]) -> list[Where]:
-    """Where the places of each row's picture are among its tokens.
+    """Find the places of each row's picture among the tokens of the row.
 
     Where a picture comes in tiles, the last one is taken, which shows all of it; a class token is left out. Boxes and
     highest similarities only compare between pictures of one grid.
@@ -180,7 +180,7 @@ def where(model: Any, inputs: Mapping[str, Any]) -> list[Where]:
 
 
 def _of_grids(pictures: Bool[Tensor, "b t"], grids: Int[Tensor, "b 3"], config: Any) -> list[Where]:
-    """Qwen: each picture has a grid of its own."""
+    """Find the places for models like Qwen, where each picture has a grid of its own."""
     if len(grids) != len(pictures):
         raise ValueError(f"{len(grids)} pictures in {len(pictures)} prompts: give one picture each")
     merge = getattr(config.vision_config, "spatial_merge_size", 1)
@@ -194,7 +194,7 @@ def _of_grids(pictures: Bool[Tensor, "b t"], grids: Int[Tensor, "b 3"], config: 
 
 
 def _of_tiles(pictures: Bool[Tensor, "b t"], inputs: Mapping[str, Any], name: str) -> list[Where]:
-    """All others: as many tokens for each tile of pixels, of one or more of which a picture is made."""
+    """Find the places for all other models: a picture has one tile of pixels or more, with equally many tokens each."""
     pixels = inputs.get("pixel_values")
     if not isinstance(pixels, Tensor) or pixels.ndim not in (4, 5) or inputs.get("image_sizes") is not None:
         raise ValueError(
@@ -279,7 +279,7 @@ def blocks_of(model: Any) -> Sequence[nn.Module]:
 
 
 class Unembedding:
-    """Reads states as probabilities over the vocabulary: the logit lens, ``softmax(W_U norm(h))``.
+    """A reader of states as probabilities over the vocabulary: the logit lens, ``softmax(W_U norm(h))``.
 
     Args:
         model: a model of transformers.
@@ -300,7 +300,7 @@ class Unembedding:
 
     @torch.no_grad()
     def __call__(self, states: Float[Tensor, "*n d"], *, last: bool) -> Float[Tensor, "*n v"]:
-        """Probabilities.
+        """Return the probabilities over the vocabulary for each state.
 
         Args:
             states: of one layer.

@@ -15,7 +15,7 @@ from .reading import blocks_of
 
 @contextmanager
 def steered(model: Any, directions: Mapping[int, Float[Tensor, " d"]], gamma: float) -> Iterator[None]:
-    """Inside, ``h_l ← h_l + γ·d_l`` at every position that writes: the prompt's last and all that follow.
+    """Add directions inside, ``h_l ← h_l + γ·d_l``, at every position that writes: the prompt's last and all later.
 
     Layers count as in `Reading`: l is the stream after l blocks, so that a direction between `prompt_states` is added
     where it was measured. Meant for ``generate`` with a cache, greedily, sampled or in beams; prompts are padded on

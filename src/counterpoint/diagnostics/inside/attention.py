@@ -1,4 +1,4 @@
-"""Where attention heads of a vision transformer look: how far, in which direction, at what.
+"""The places where attention heads of a vision transformer look: how far, in which direction, at what.
 
 Attention is ``(B, heads, 1 + N, 1 + N)`` with rows of queries that sum to 1; N patches on a grid follow the
 class token (and registers, if any).
@@ -33,7 +33,7 @@ def spatial(attention: Float[Tensor, "B heads n n"], prefix: int) -> Float[Tenso
 
 
 def looked_at(attention: Float[Tensor, "B heads n n"], prefix: int) -> Float[Tensor, "B heads N"]:
-    """What each head looks at in a picture: the class token's attention to the patches, which sums to 1.
+    """Return how much each head looks at each patch of a picture: the class token's attention, which sums to 1.
 
     Without such a token the mean over the patches of theirs. Zeros for a head that looks at no patch.
 
@@ -55,7 +55,7 @@ def class_share(attention: Float[Tensor, "B heads n n"], prefix: int) -> Float[T
 
 
 def distance(patches: Float[Tensor, "B heads N N"], grid: Grid) -> Float[Tensor, " heads"]:
-    """How far each head looks: the mean over queries of ``Σ_k a_qk ‖p_q − p_k‖``, the grid being the unit square.
+    """Compute how far each head looks: the mean over queries of ``Σ_k a_qk ‖p_q − p_k‖`` on a grid of side 1.
 
     0 for a head that looks at its own patch alone; 0.602 for one that looks everywhere alike on 7 × 7
     patches, 0.560 on 14 × 14, 0.521 in the limit. Rows of zeros, which look nowhere, are left out.
@@ -78,7 +78,7 @@ def _points(grid: Grid, like: Tensor) -> Float[Tensor, "N 2"]:
 
 
 def aligned(patches: Float[Tensor, "B heads N N"], grid: Grid) -> Float[Tensor, "heads Y X"]:
-    """Where each head looks from any query: its map moved so that the query is in the middle, averaged.
+    """Average the maps of each head over the queries, each map moved so that the query is in the middle.
 
     ``(2h − 1, 2w − 1)``. A cell is the mean over the queries for which it lies inside the picture, so that the
     edges do not dilute it.
@@ -97,7 +97,7 @@ def aligned(patches: Float[Tensor, "B heads N N"], grid: Grid) -> Float[Tensor, 
 
 @dataclass(frozen=True)
 class Offsets:
-    """In which direction heads look, from `aligned` maps brought to sum 1.
+    """The directions in which heads look, from `aligned` maps brought to sum 1.
 
     Attributes:
         centre: the mean offset (right, down) of each head, in [−1, 1]; a step of one patch is 1 / (K − 1).
@@ -110,7 +110,7 @@ class Offsets:
     peak: Float[Tensor, " heads"]
 
     def local(self, least: float = 0.5, compact: float = 0.5) -> Bool[Tensor, " heads"]:
-        """Which heads are offset local: off the query by more than ``least`` patches, with a compact peak."""
+        """Return whether each head is offset local: off the query by over ``least`` patches, with a compact peak."""
         return (self.steps > least) & (self.peak > compact)
 
 
@@ -132,12 +132,12 @@ def offsets(maps: Float[Tensor, "heads Y X"]) -> Offsets:
 
 
 def head_deviation(patches: Float[Tensor, "B heads N N"]) -> float:
-    """How much the heads of a block differ: the standard deviation over heads of the maps, averaged."""
+    """Measure how much the heads of a block differ: the standard deviation over heads of the maps, averaged."""
     return float(patches.std(1, correction=0).mean())
 
 
 def position_deviation(patches: Float[Tensor, "B heads N N"]) -> Float[Tensor, " heads"]:
-    """How much a head's map depends on the query: the deviation over queries, averaged.
+    """Measure how much a head's map depends on the query: the deviation over queries, averaged.
 
     Near 0: a sparse repeating map that looks at the same places wherever it is asked from.
     """

@@ -1,4 +1,4 @@
-"""How alike two layers represent the same examples, whatever the directions they use.
+"""The likeness of two layers' representations of the same examples, whatever the directions that the layers use.
 
 Source: Nguyen, Raghu and Kornblith, "Do Wide and Deep Networks Learn the Same Things?" (2021), arXiv 2010.15327, as
 in teaching-matters (arXiv 2212.03862).

@@ -1,4 +1,4 @@
-"""Which spatial frequencies a network's features have, and noise of one frequency to test it with.
+"""The spatial frequencies of a network's features, and noise of one frequency to test the network with.
 
 Source: Park and Kim, "How Do Vision Transformers Work?" (2022), arXiv 2202.06709.
 """

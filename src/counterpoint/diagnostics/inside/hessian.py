@@ -101,7 +101,7 @@ def penalised(loss: Tensor, parameters: Sequence[Tensor], weight_decay: float) -
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What the leading eigenvalues of many batches say.
+    """A summary of the leading eigenvalues of many batches.
 
     Attributes:
         negative: NEP, the share that is negative: how far from convex.

@@ -37,7 +37,7 @@ class Landscape:
         return float(self.loss[middle, middle])
 
     def rise(self, distance: float) -> float:
-        """How much higher the loss is at a distance from the weights, averaged around them; small is flat.
+        """Compute how much higher the loss is at a distance from the weights, averaged around them; small is flat.
 
         Over the points of the grid within half a step of it; NaN if there are none.
         """

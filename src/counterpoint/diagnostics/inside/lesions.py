@@ -1,4 +1,4 @@
-"""What a network loses without one of its steps.
+"""Lesions: the fall of a network's score without one of the network's steps.
 
 Source: the lesion study of Park and Kim, "How Do Vision Transformers Work?" (2022), arXiv 2202.06709.
 """
@@ -38,7 +38,7 @@ def steps_of(tower: nn.Module) -> tuple[Step, ...]:
 
 @contextmanager
 def lesion(tower: nn.Module, step: Step) -> Iterator[None]:
-    """Inside, the tower does without one step: its branch adds nothing, and the residual goes on.
+    """Take one step out of the tower while inside: the step's branch adds nothing, and the residual goes on.
 
     >>> from counterpoint.networks.transformer import VisionTransformer
     >>> tower = VisionTransformer(size=16, depth=1, width=8, heads=2)
@@ -53,7 +53,7 @@ def lesion(tower: nn.Module, step: Step) -> Iterator[None]:
 
 
 def lesions(tower: nn.Module, score: Callable[[], float]) -> dict[Step, float]:
-    """How much a score falls without each step.
+    """Compute how much a score falls without each step.
 
     Args:
         tower: a part of whatever is scored.

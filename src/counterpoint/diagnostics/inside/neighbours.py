@@ -1,4 +1,4 @@
-"""How well a layer's features tell classes apart by their nearest neighbours.
+"""Nearest neighbours in a layer's features, and how well they tell classes apart.
 
 Source: weighted k-NN of Wu et al. (2018), arXiv 1805.01978, block by block as in Walmer et al., "Teaching Matters"
 (2022), arXiv 2212.03862.
@@ -18,7 +18,7 @@ PANEL = 1024
 def named_by_neighbours(
     features: Float[Tensor, "n d"], classes: Int[Tensor, " n"], k: int = 20, temperature: float = 0.07
 ) -> Bool[Tensor, " n"]:
-    """Whether the k others of highest cosine name an example's class, by votes of ``exp(cosine / τ)``.
+    """Return whether the k others of highest cosine name an example's class, by votes of ``exp(cosine / τ)``.
 
     Each example is left out of its own neighbours. Of classes with as many votes the one with the lower number wins.
 

@@ -59,7 +59,7 @@ def halves(masks: Bool[Tensor, "B H W"]) -> tuple[Bool[Tensor, "B H W"], Bool[Te
 
 @dataclass(frozen=True)
 class Clustering:
-    """How well clusters agree with classes.
+    """The agreement of clusters with classes.
 
     Attributes:
         nmi: normalised mutual information, in [0, 1].
@@ -124,7 +124,7 @@ def purity(clusters: Int[np.ndarray, " n"], classes: Int[np.ndarray, " n"]) -> f
 def transfer(
     source: Float[Tensor, "C h w"], points: Float[Tensor, "k 2"], target: Float[Tensor, "C h w"]
 ) -> Float[Tensor, "k 2"]:
-    """Where key points of one picture are in another: the cell of highest cosine with the feature at the point.
+    """Find key points of one picture in another: the cell of highest cosine with the feature at the point.
 
     Args:
         source, target: maps of the two pictures.

@@ -1,4 +1,4 @@
-"""What goes on past a step of a residual network, against what the step adds to it.
+"""The states that pass by a step of a residual network, against the change that the step adds to them.
 
 Source: the residual analysis of Walmer et al., "Teaching Matters: Investigating the Role of Supervision in Vision
 Transformers" (2022), arXiv 2212.03862.
@@ -35,7 +35,7 @@ class Residuals:
 
 
 def residuals(looks: Iterable[Captured]) -> Residuals:
-    """How alike a tower's skip connections are to its branches, and how much longer.
+    """Measure how alike a tower's skip connections are to its branches, and how much longer.
 
     All tokens of an example together are its features, as in the authors' code.
 

@@ -26,9 +26,9 @@ from ..negatives import hardness
 from .subject import Section, Subject
 
 INVERTED = {"image": 128, "text": 24}
-"""How many samples are inverted."""
+"""Number of samples that are inverted."""
 STEPS = {"image": 150, "text": 100}
-"""Of optimisation for each: the paper's 150 for pictures, a tenth of its 1,000 for texts, which cost most."""
+"""Steps of optimisation for a sample: the paper's 150 for pictures, a tenth of its 1,000 for texts, which cost most."""
 AUGMENTED, VIEWS, SIDE = 200, 16, 16
 
 

@@ -29,9 +29,9 @@ CROP = 0.75
 CLASSIFIED = 1000
 """Pictures that are named by their neighbours, at most."""
 GRID_POINTS = 11
-"""Along each direction of the loss's landscape; steps of a fifth."""
+"""Points along each direction of the loss's landscape, in steps of a fifth."""
 RADII = (0.2, 0.4, 0.6, 1.0)
-"""Distances at which its rise is given."""
+"""Distances from the weights at which the rise of the loss is given."""
 BATCHES, LARGEST, EXAMPLES, PRODUCTS = 3, 5, 8, 12
 """Batches whose Hessian is looked at, eigenvalues of each, examples in one, and products with vectors for each."""
 
@@ -238,7 +238,7 @@ def skips(subject: Subject) -> Section:
 
 
 def neighbours(subject: Subject) -> Section:
-    """Whether the nearest neighbours name the class, by block, of the model and of its start."""
+    """Report how often the nearest neighbours name the class, by block, of the model and of its start."""
     rows = spaced(subject.rows, CLASSIFIED)
     classes = subject.labels(rows)
     rows, classes = rows[(classes >= 0).numpy()], classes[classes >= 0]
@@ -268,7 +268,7 @@ def neighbours(subject: Subject) -> Section:
 
 
 def lesion_study(subject: Subject) -> Section:
-    """How far the embedding turns without each step, and what retrieval loses."""
+    """Report how far the embedding turns without each step, and what retrieval loses."""
     model, tower = subject.model, subject.model.image_tower
     pictures = subject.data.images(subject.inside)
     whole = model.embed("image", pictures)

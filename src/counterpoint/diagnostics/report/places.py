@@ -71,7 +71,7 @@ def _attention_pictures(subject: Subject, pictures: Tensor) -> Figure:
 
 
 def saliency(subject: Subject) -> Section:
-    """How well what heads look at covers what a phrase names, best head of each block."""
+    """Report how well the patches that heads look at cover what a phrase names, for the best head of each block."""
     regions = subject.items(Regions)
     chosen = spaced(np.arange(len(regions)), ITEMS)
     pictures, masks = regions.pictures(chosen), regions.masks(chosen)
@@ -119,7 +119,7 @@ def _overlaps(
 
 
 def objects(subject: Subject) -> Section:
-    """Whether k-means finds what things are, by block: of whole pictures, of objects, of their halves."""
+    """Report how well k-means finds what things are, by block: of whole pictures, of objects, of their halves."""
     regions = subject.items(Regions)
     chosen = _repeated(regions.phrases)
     pictures, masks = regions.pictures(chosen), regions.masks(chosen)

@@ -1,4 +1,4 @@
-"""Who is examined, and what an examination ends in."""
+"""The subject of an examination, and the sections that an examination ends in."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Subject:
 
     @property
     def both(self) -> bool:
-        """Whether there are embeddings of pictures and of texts."""
+        """Return whether there are embeddings of pictures and of texts."""
         return {"image", "text"} <= set(self.model.embeds)
 
     @cached_property
@@ -116,13 +116,13 @@ class Subject:
         return spaced(self.rows, INSIDE)
 
     def looks(self, model: TwoTower, pictures: UInt8[Tensor, "n 3 H W"] | None = None) -> Iterator[Captured]:
-        """What happens inside a model's image tower, a batch at a time; with the pictures of `inside` unless given."""
+        """Yield the inside of a model's image tower, batch by batch; with the pictures of `inside` unless given."""
         tower = model.to(self.device).image_tower
         for part in torch.split(self.data.images(self.inside) if pictures is None else pictures, BATCH):
             yield captured(tower, tower.prepare(part).to(self.device))
 
     def items(self, form: type[SomeItems]) -> SomeItems:
-        """What can be asked about the rows of `inside`.
+        """Return the items of this form about the rows of `inside`.
 
         Raises:
             ValueError: if the data has nothing of this form.

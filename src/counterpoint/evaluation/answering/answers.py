@@ -77,7 +77,7 @@ class Answers:
 
 
 def most_frequent(items: Questions) -> Float[np.ndarray, " n"]:
-    """Whether the most frequent answer to questions of a kind is right for each."""
+    """Return 1 for each question whose answer is the most frequent one of the question's kind, else 0."""
     said: dict[str, Counter[str]] = {}
     for question in items.questions:
         said.setdefault(question.kind, Counter())[question.answer] += 1

@@ -1,4 +1,4 @@
-"""What the tasks share: getting items, asking about them, reading replies."""
+"""The functions that the tasks share: getting items, asking about items, reading replies."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def first_word(reply: str) -> str:
 
 
 def is_right(reply: str, question: Question) -> bool:
-    """Whether a reply is the answer, but for case, punctuation and a leading article.
+    """Return whether a reply is the answer, apart from case, punctuation and a leading article.
 
     Of an answer of yes or no the first word counts; a reply that begins with neither is wrong.
 
@@ -89,7 +89,7 @@ def is_right(reply: str, question: Question) -> bool:
 
 
 def says_yes(reply: str) -> bool:
-    """Whether a reply affirms, by POPE's rule: it does unless its first sentence holds "no", "not" or a word in "n't".
+    """Return whether a reply affirms, by POPE's rule: its first sentence holds no "no", no "not" and no word in "n't".
 
     A first word of yes decides by itself. So a reply that says neither counts as yes.
 

@@ -1,4 +1,4 @@
-"""What is asked of a model that answers in words, and what it must be able to do."""
+"""The form of a task for a model that answers in words, and the abilities that such a model must have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["AnsweringTask", "Assistant", "Picture", "Prompt", "Turn"]
 
 @runtime_checkable
 class AnsweringTask(Protocol):
-    """Scores an assistant on some rows of a data set.
+    """A task that scores an assistant on some rows of a data set.
 
     Attributes:
         name: how users name it.

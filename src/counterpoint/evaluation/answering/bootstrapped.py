@@ -38,16 +38,16 @@ VARIANTS = (*SINGLE, "V2+L3", "V1+L4", "V1+V3+L4", CONTROL)
 """Each operator alone, the easiest and the hardest pair, three hard ones, and the control of V3, which only pads."""
 HARD = frozenset({"V1", "V3", "L1", "L2", "L4"})
 CHECKED = 50
-"""Rows of which it is seen before training whether a model's window has room for their answers."""
+"""Rows whose answers are checked before training: a model's window must have room for them."""
 TRIES = 5
 """Proposals that a judge is shown before an operator is given up."""
 
 Judge = Callable[[Sample, Sample, str], bool]
-"""From an item, the changed one and what was done: whether the answer is still right."""
+"""A function of an item, the changed item and the changes in words; it says whether the answer is still right."""
 
 
 def difficulty(variant: str) -> int:
-    """How many operators of a variant make it harder.
+    """Count the operators of a variant that make the question harder.
 
     >>> [difficulty(variant) for variant in ("V2+L3", "V1", "V1+V3+L4")]
     [0, 1, 3]
@@ -121,7 +121,7 @@ class AssistantJudge:
 
 @dataclass(frozen=True)
 class Variants:
-    """Which variants of which items are asked, and how the answers are scored.
+    """The variants of items that are asked, and the scoring of the answers.
 
     Attributes:
         names: of the variants, besides `VANILLA`.
@@ -139,7 +139,7 @@ class Variants:
         positions: Int[np.ndarray, " k"],
         right: Callable[[list[Sample]], Bool[np.ndarray, " k"]],
     ) -> Scores:
-        """All that is reported, from which of the given samples a model has right."""
+        """Compute everything that is reported, from a function that tells the samples that a model has right."""
         guess = mean(np.array([1 / len(items.questions[k].options) for k in positions]))
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
@@ -306,10 +306,10 @@ def _cut_off(sample: Sample) -> ValueError:
 
 
 def texts_of(features: Features, sample: Sample) -> Float[Tensor, "options d"]:
-    """The embeddings of what is said of a picture by each option."""
+    """Return the embeddings of a sample's captions, one for each option."""
     return features.texts(list(sample.captions))
 
 
 def told_apart(z: Float[Tensor, "options d"]) -> bool:
-    """Whether not all of some texts are one to a model."""
+    """Return whether the embeddings of some texts differ; if all are equal, the model cannot tell the texts apart."""
     return not torch.allclose(z, z[:1].expand_as(z), atol=1e-6)

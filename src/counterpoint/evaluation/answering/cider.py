@@ -19,7 +19,7 @@ Ngrams = list[Counter[tuple[str, ...]]]
 
 
 def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> Float[np.ndarray, " n"]:
-    """From 0 to 10 for each text: the mean over n-gram lengths of the cosine of weighted counts, times 10.
+    """Score each text from 0 to 10: the mean over n-gram lengths of the cosine of weighted counts, times 10.
 
     For an n-gram g, ``w_g = count · (log N − log max(1, documents with g))``, N the number of items whose references
     count as documents; ``Σ_g min(w_g(said), w_g(reference)) w_g(reference) / (|w(said)| |w(reference)|)`` times

@@ -38,7 +38,7 @@ class Question(NamedTuple):
 
 
 def questions(scene: Scene, picture: Picture, languages: Sequence[str]) -> list[Question]:
-    """What is asked about a scene: what there is.
+    """Return the question what there is in a scene, once in each language.
 
     Without the picture the prompt begins with a sentence that says what the picture shows, in the same language, so
     that it can be answered: assistants apologise for what they cannot see, often in English.
@@ -145,7 +145,7 @@ _METRICS = {
 
 
 def faithful(replies: Sequence[str], languages: Sequence[str], detect: Detect) -> np.ndarray:
-    """Whether each reply is in the language asked for: 1 or 0, NaN where its language cannot be told.
+    """Return 1 for each reply in the language asked for, 0 for others; NaN where a reply's language cannot be told.
 
     Args:
         replies: of an assistant.
@@ -170,6 +170,6 @@ def faithful(replies: Sequence[str], languages: Sequence[str], detect: Detect) -
 
 
 def named(reply: str, language: str | None) -> frozenset[str]:
-    """The concepts that a reply names in its language; in any, where that cannot be told."""
+    """Return the concepts that a reply names in its language; in any language, where the reply's own cannot be told."""
     languages: Sequence[str] = [language] if language is not None and language in LANGUAGES else LANGUAGES
     return frozenset().union(*(concepts_in(reply, one) for one in languages))

@@ -1,4 +1,4 @@
-"""Which language is a reply in?"""
+"""Detection of the language of a reply by the reply's words."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ...data.worlds.scenes.words.lexicon import LANGUAGES
 from ...data.worlds.scenes.words.vocabulary import vocabulary, words_in
 
 Detect = Callable[[str], str | None]
-"""From a text to its language; None where that cannot be told."""
+"""A function from a text to the text's language; None where the language cannot be told."""
 
 
 @final
 @dataclass(frozen=True)
 class ClosedVocabulary:
-    """Tells languages apart by their words, exactly where replies have no others.
+    """A detector that tells languages apart by their words, exactly where replies have no other words.
 
     A text is in the language that knows most of its words, if that is one alone and knows ``least`` of them at least;
     else it is undetermined. Numbers, names and single words tell nothing of a language; words that several languages
@@ -43,7 +43,7 @@ class ClosedVocabulary:
 
     @classmethod
     def of_scenes(cls, languages: Collection[str] = LANGUAGES, least: int = 2) -> Self:
-        """Of captions of scenes.
+        """Make a detector with the words of captions of scenes.
 
         Raises:
             UnknownName: for a language without words.

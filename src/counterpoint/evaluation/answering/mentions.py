@@ -1,4 +1,4 @@
-"""Which concepts a text mentions."""
+"""The concepts that a text mentions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 
 class Mentions:
-    """Finds words for concepts in a text.
+    """A finder of words for concepts in a text.
 
     Whole words only, whatever their case; of words that overlap the longest counts, so that a "teddy bear" is no bear.
 

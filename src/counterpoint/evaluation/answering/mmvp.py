@@ -21,7 +21,7 @@ from .asking import HELD, normalised
 from .base import Assistant, Prompt
 
 WHICH = "Which caption describes the picture best?"
-"""What is asked where a data set has pairs of captions and no questions."""
+"""The question that is asked where a data set has pairs of captions and no questions."""
 
 
 @final
@@ -106,7 +106,7 @@ def lettered(question: Question) -> str:
 
 
 def chosen(reply: str, options: Sequence[str]) -> int | None:
-    """Which option a reply chooses: by its letter, else in its words; None where that is none or several.
+    """Return the number of the option that a reply chooses, by letter or else in words; None for no option or several.
 
     A letter counts if it is all of the reply, stands in brackets, or begins it before a bracket, full stop or colon.
 

@@ -25,7 +25,7 @@ KINDS = ("choose count", "choose colour", "choose size")
 
 @final
 class MultipleChoice:
-    """Which of the options a reply would begin with, with the picture and without it.
+    """The choice of the option that a reply would begin with, with the picture and without it.
 
     ``accuracy`` is that of the likeliest option; ``blind`` that without the picture, what a question gives away by
     itself; ``debiased`` that after each option's probability is divided by the one without the picture. The uniform
@@ -78,7 +78,7 @@ class MultipleChoice:
 
 
 def option_logits(assistant: Assistant, items: Questions, shown: bool) -> list[Float[Tensor, " _"]]:
-    """How strongly a reply to each item would begin with each of its options.
+    """Compute how strongly a reply to each item would begin with each of the item's options.
 
     Args:
         assistant: is asked.

@@ -21,7 +21,7 @@ SPLITS = {
     "popular": "popular existence",
     "adversarial": "adversarial existence",
 }
-"""Which kind of question each split asks."""
+"""The kind of question that each split asks."""
 
 
 @final

@@ -32,7 +32,7 @@ def rate(
     words: Words = ENSEMBLE,
     prompt: str = PROMPT,
 ) -> Float[Tensor, " n"]:
-    """How good each picture is, between 0 and 1, read from one pass without training.
+    """Rate how good each picture is, between 0 and 1, from one pass without training.
 
     ``Q = softmax(l) · w`` with ``l_k = mean_g z_{g,k}``, the mean over groups of the logits of the words for level k
     at the first position of the reply, and weights w that fall evenly from 1 to 0: 1, ½, 0 for three levels.

@@ -109,7 +109,7 @@ class Sycophancy:
 
 
 def _other(question: Question, key: int) -> Question:
-    """The same question as if another of its options were the answer, which one the item's id decides."""
+    """Return the question with another of its options as the answer; the item's id decides which option."""
     others = [option for option in question.options if option != question.answer]
     if not others:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What the tasks on items share: getting the items, similarities within an item, what counts as right."""
+"""The functions that the tasks on items share: getting items, similarities within an item, comparing answers."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _in_pairs(z: Float[Tensor, "m d"]) -> Float[Tensor, "n 2 d"]:
 
 
 def option_similarities(features: Features, items: Choices) -> list[Float[Tensor, " _"]]:
-    """How well each item's picture goes with each of its options.
+    """Compute the similarity of each item's picture with each of the item's options.
 
     Raises:
         ValueError: if an item has fewer than two options, or its answer is none of them.
@@ -100,7 +100,7 @@ def _option_similarities(features: Features, items: Choices) -> list[Float[Tenso
 
 
 def beats(right: Float[Tensor, "*n"], wrong: Float[Tensor, "*n"]) -> Bool[Tensor, "*n"]:
-    """Whether the right answer is truly more similar than a wrong one; equal up to rounding is not.
+    """Return whether the right answer is truly more similar than a wrong answer; equal up to rounding does not count.
 
     So a model that cannot tell two captions apart gets none of them right, rather than what chance gives.
 
@@ -114,7 +114,7 @@ def beats(right: Float[Tensor, "*n"], wrong: Float[Tensor, "*n"]) -> Bool[Tensor
 def right_and_margin(
     similarities: Sequence[Float[Tensor, " _"]], answers: Int[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Whether the right option beats all others, and by how much it leads the best of them."""
+    """Return 1 where the right option beats all others, else 0, and its lead over the best of the others."""
     own = torch.stack([s[a] for s, a in zip(similarities, answers, strict=True)])
     best = torch.stack(
         [torch.cat([s[:a], s[a + 1 :]]).max() for s, a in zip(similarities, answers.tolist(), strict=True)]

@@ -24,7 +24,7 @@ KEEP = 512
 
 @final
 class ConceptAssociationBias(Task):
-    """What a model says of a thing beside another one: its own attribute, the other's, or a third.
+    """The attribute that a model gives to a thing beside another thing: its own, the other thing's, or a third.
 
     Each item is a thing and, in its options, what could be said of it (``"the color of the lemon is purple"`` …).
     The options of highest similarity share the answer. On pictures of the thing alone ``alone`` is the share of its

@@ -1,4 +1,4 @@
-"""How many are there? Counting by choosing among captions that differ in the number."""
+"""Counting of things by the choice among captions that differ in the number."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WORDS = [
     "twelve",
 ]
 NUMBERS = {word: number for number, word in enumerate(WORDS)} | {"no": 0, "a": 1, "an": 1}
-"""What number a word says."""
+"""The number that each word says."""
 
 
 @final
@@ -124,7 +124,7 @@ def numbers_said(options: Sequence[str], where: str = "the options") -> Int[np.n
 def confusion(
     scores: Scores,
 ) -> tuple[Int[np.ndarray, " numbers"], Float[np.ndarray, "numbers numbers"]]:
-    """Which number was said for which: the numbers, and a matrix whose rows are true numbers and sum to 1.
+    """Return the numbers that occur, and a matrix of how often each is said; the rows are true numbers and sum to 1.
 
     Numbers that are never the true one have rows of NaN.
 

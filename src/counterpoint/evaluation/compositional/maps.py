@@ -1,4 +1,4 @@
-"""Where in a picture does a phrase apply? Maps of similarity from the embeddings of places."""
+"""Maps of where in a picture a phrase applies: similarities with the embeddings of places."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def labelling(
     size: tuple[int, int],
     panel: int = 64,
 ) -> tuple[Int[Tensor, "H W"], Float[Tensor, "H W"]]:
-    """Which name is most similar at each pixel (−1 where several are, up to rounding), and how similar.
+    """Find the most similar name at each pixel (−1 where several are, up to rounding), and its similarity.
 
     Names are compared a panel at a time, so memory does not grow with their number.
     """

@@ -1,4 +1,4 @@
-"""Whether models fail on the same patterns: their accuracies by kind, and how these go together."""
+"""Patterns that several models fail on: the models' accuracies by kind, and how these accuracies go together."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jaxtyping import Float
 from ...types import Scores
 
 LEAST = 3
-"""Patterns: through two points there is always a line."""
+"""The least number of patterns: through two points there is always a line."""
 
 
 @dataclass(frozen=True)
 class PatternProfile:
-    """What models are good at.
+    """The accuracies of models in each pattern, and the correlations between models.
 
     Attributes:
         models: their names.

@@ -31,11 +31,11 @@ Masks = Bool[Tensor, "k S S"]
 
 
 SIZES = {"up to 3 %": 0.03, "3 to 10 %": 0.1, "over 10 %": 1.0}
-"""How large a region is, and the largest share of the picture that it takes."""
+"""The sizes of regions by name, each with the largest share of the picture that a region of this size takes."""
 
 
 def size_of(share: float) -> str:
-    """How large a region is that takes a share of the picture.
+    """Return the name of the size of a region that takes this share of the picture.
 
     >>> [size_of(share) for share in (0.0, 0.02, 0.05, 0.5)]
     ['outside', 'up to 3 %', '3 to 10 %', 'over 10 %']
@@ -81,7 +81,7 @@ class RegionTask(Task):
     def outcomes(
         self, features: Features, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
     ) -> Outcomes:
-        """What came out for each of some items."""
+        """Compute the outcomes of some items."""
 
     @abstractmethod
     def measured(self, outcomes: Outcomes, items: Regions) -> tuple[Outcomes, Mapping[str, Metric]]:

@@ -34,12 +34,12 @@ SINGLE, BOTH, GROUP = 1 / 2, 1 / 4, 1 / 6
 
 Outcomes = dict[str, np.ndarray]
 Answers = Bool[np.ndarray, "n 2"]
-"""Of each item, whether the question about its first and about its second picture (or caption) is answered rightly."""
+"""Two marks for each item: right or wrong answers about the item's first and second picture (or caption)."""
 Answered = tuple[Outcomes, dict[str, Metric]]
 
 
 def decisions(similarities: Float[Tensor, "n 2 2"]) -> tuple[Answers, Answers]:
-    """Which of the questions about the pictures and about the captions are answered rightly.
+    """Decide for each question about the pictures and about the captions whether the answer is right.
 
     Args:
         similarities: ``[k, i, c]`` of picture i and caption c.

@@ -21,7 +21,7 @@ from ..task import Task, check_labels, check_rows, scores, similarity, spread, t
 from .sources import Describe, Told, from_grammar, numbered
 
 Among = Callable[[tuple[int, ...]], Sequence[Sequence[str]]]
-"""From the numbers of some classes, in rising order, to what is said of each of them."""
+"""A function from the numbers of some classes, in rising order, to the sentences about each of these classes."""
 
 
 @final
@@ -126,7 +126,7 @@ class FuDD(Task):
 
 @final
 class Differential:
-    """What is said of each of some classes to tell it from the others. Every pair is asked about once at most.
+    """Sentences that tell each of some classes from the others. Every pair of classes is asked about once at most.
 
     Args:
         names: of all classes.
@@ -157,7 +157,7 @@ class Differential:
         return [tuple(dict.fromkeys(said[c] or [plain[c]])) for c in classes]
 
     def described(self, classes: tuple[int, ...]) -> float:
-        """The share of the pairs of some classes of which something is known; 1 for a class alone."""
+        """Return the share of the pairs of some classes with a known difference; 1 for a class alone."""
         pairs = [bool(self._pair(a, b)) for a, b in combinations(classes, 2)]
         return float(np.mean(pairs)) if pairs else 1.0
 
@@ -168,7 +168,7 @@ class Differential:
 
 
 class SecondPass(NamedTuple):
-    """How well pictures go with their candidates.
+    """The similarities of pictures with their candidate classes.
 
     Attributes:
         similarities: of each picture and candidate.
@@ -225,7 +225,7 @@ def second_pass(
 
 
 def _lead(similarities: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """By how much the target leads the best of the other classes, of which there is at least one."""
+    """Compute by how much the target leads the best of the other classes, of which there is at least one."""
     own = similarities.gather(1, target[:, None])[:, 0]
     others = similarities.scatter(1, target[:, None], -torch.inf)
     return own - others.amax(1)

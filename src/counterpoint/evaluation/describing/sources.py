@@ -1,4 +1,4 @@
-"""Where sentences that tell two classes apart come from: the grammar of scenes, a language model, a file.
+"""The sources of sentences that tell two classes apart: the grammar of scenes, a language model, a file.
 
 Source: Esfandiarpoor and Bach, "Follow-Up Differential Descriptions: Language Models Resolve Ambiguities for Image
 Classification" (2023), arXiv 2311.07593.
@@ -19,7 +19,7 @@ Told = tuple[str, str, str]
 """An attribute in which two classes differ, a caption that says it of the first, and one of the second."""
 
 Describe = Callable[[str, str], Sequence[Told]]
-"""From the names of two classes to what tells them apart; nothing where that is not known."""
+"""A function from the names of two classes to the known differences between the two; empty where none is known."""
 
 _ASK = """\
 Two kinds of things are easily confused in pictures. Name three to five visible attributes that tell them apart, a line
@@ -35,7 +35,7 @@ First: {first}. Second: {second}.
 
 
 def from_grammar(first: str, second: str) -> tuple[Difference, ...]:
-    """What is known to tell two concepts of ``scenes`` apart.
+    """Return the known differences between two concepts of ``scenes``.
 
     >>> for attribute, one, other in from_grammar("a lemon", "a carrot")[:2]:
     ...     print(attribute, "|", one, "|", other)

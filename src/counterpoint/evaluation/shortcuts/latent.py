@@ -204,7 +204,7 @@ def _noisy(
 
 
 def _phi(mean: float, deviation: float) -> float:
-    """How often a normal number is above 0."""
+    """Compute the probability that a normal number is above 0."""
     if deviation == 0:
         return 0.5 * (1 + math.copysign(1, mean)) if mean else 0.5
     return 0.5 * math.erfc(-mean / deviation / math.sqrt(2))

@@ -127,7 +127,7 @@ def usual_values(
 
 @dataclass(frozen=True)
 class Trend:
-    """How accuracy under a shift goes with accuracy without it, over a family of models: a line between their logits.
+    """A line from the logit of accuracy without a shift to that of accuracy under the shift, over a family of models.
 
         logit(shifted) = slope · logit(given) + intercept
 
@@ -172,7 +172,7 @@ class Trend:
     def effective_robustness(
         self, given: float | Float[np.ndarray, ...], shifted: float | Float[np.ndarray, ...]
     ) -> Float[np.ndarray, ...]:
-        """How far a shifted accuracy is above what the family has."""
+        """Compute how far a shifted accuracy is above the family's at the same given accuracy."""
         return np.asarray(shifted - self.expected(given))
 
 

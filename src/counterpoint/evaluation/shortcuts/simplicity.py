@@ -1,4 +1,4 @@
-"""What easy features leave of hard ones: class collapse and feature suppression, read from frozen embeddings."""
+"""The harm of easy features to hard ones: class collapse and feature suppression, read from frozen embeddings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLASSES, SUBCLASSES = "group", "concept"
 
 @final
 class CLSimplicityBias(Task):
-    """How much of classes, of their subclasses and of irrelevant features a noisy linear probe finds in embeddings.
+    """Accuracies of a noisy linear probe on embeddings: for classes, for their subclasses and for irrelevant features.
 
     A linear probe does not care about scale, and finds a feature a thousand times smaller than the others. So noise is
     added to all embeddings, N(0, (noise · rms)²), rms their root mean square in training: what is drowned by it counts
@@ -122,7 +122,7 @@ def probed(
     truth: Int[np.ndarray, " m"],
     count: int,
 ) -> Float[np.ndarray, " m"]:
-    """Whether a logistic probe finds the class of each row; NaN for rows without, and where training has one class."""
+    """Return 1 where a logistic probe finds a row's class, else 0; NaN without a class, or if training has only one."""
     kept, asked = classes >= 0, truth >= 0
     found = np.full(len(test), np.nan)
     if len(np.unique(classes[kept])) > 1 and asked.any():
@@ -155,7 +155,7 @@ def probed_within(
 
 
 def class_share(x: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """What each row adds to the share of the variance that lies between classes.
+    """Compute the part that each row adds to the share of the variance that lies between classes.
 
         ‖μ_class(i) − μ‖² / mean_j ‖x_j − μ‖²,    whose mean over rows is η², in [0, 1]
 
@@ -179,7 +179,7 @@ def class_share(x: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"]) -> 
 
 
 def collapse_index(accuracy: float, reference: float, chance: float) -> float:
-    """How much of the subclasses is lost: ``1 − (accuracy − chance) / (reference − chance)``.
+    """Compute how much of the subclasses is lost: ``1 − (accuracy − chance) / (reference − chance)``.
 
     0 where an encoder keeps as much as the reference, 1 where nothing is left; below 0 it keeps more.
 

@@ -1,4 +1,4 @@
-"""How a video reaches an embedder that knows pictures only."""
+"""Embeddings of videos by an embedder that knows pictures only."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ BOTH = VIDEO | TEXT
 SHOWN = {"video": VIDEO, "text": TEXT, "both": BOTH}
 TYPES = ("video-biased", "text-biased", COMPLEMENTARY, CORRECT, INCORRECT, OTHER)
 NEEDS = {"video": "video-biased", "text": "text-biased", "both": COMPLEMENTARY, "either": CORRECT}
-"""What a kind of question should turn out to be."""
+"""The type that each kind of question should turn out to be."""
 PERMUTATIONS = 5
 
 

@@ -83,7 +83,7 @@ class ViBe(Task):
 
 
 def _seen(features: Features, items: Renditions) -> dict[str, Float[np.ndarray, "n _"]]:
-    """What a classifier sees of each item."""
+    """Compute the features of each item that a classifier sees."""
     frames, texts = embed_frames(features, items), features.texts(items.captions)
     mean_frame = F.normalize(frames.mean(1), dim=-1)
     changes = frames.diff(dim=1).abs().mean(1)

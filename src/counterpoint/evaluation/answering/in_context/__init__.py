@@ -1,4 +1,4 @@
-"""What examples in context do to the flaws of a model that answers: five axes, and three ways to show examples."""
+"""Effects of examples in context on the flaws of a model that answers: five axes, and three ways to show examples."""
 
 import lazy_loader
 

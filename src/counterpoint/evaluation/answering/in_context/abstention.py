@@ -36,7 +36,7 @@ ABSURD = "absurd"
 KINDS = ("choose colour", "choose size", ABSURD)
 """Kinds whose free answer is one word that no other one could stand for."""
 RELEVANT = "Does the question describe the picture?"
-"""What the auxiliary task and the correction ask."""
+"""The question of the auxiliary task and of the correction."""
 
 VARIANTS = ("plain", "multi-task", "self-correcting")
 
@@ -98,7 +98,7 @@ class Abstention:
     def _refused(
         self, assistant: Assistant, queries: Sequence[Example], pool: Sequence[Example], seed: int
     ) -> list[bool]:
-        """Whether the second step says that a question does not describe its picture."""
+        """Return for each question whether the second step says that the question does not describe its picture."""
         judged, examples = (
             [replace(each, text=f"{each.text} {RELEVANT}", reply=each.aside) for each in several]
             for several in (queries, pool)
@@ -144,7 +144,7 @@ def _commonest(gold: Sequence[str], absurd: np.ndarray) -> float:
 
 
 def _keyword(questions: Sequence[Question]) -> str:
-    """What is answered to absurd questions.
+    """Return the answer that all absurd questions share.
 
     Raises:
         NotApplicable: if there are none, or their answers differ.

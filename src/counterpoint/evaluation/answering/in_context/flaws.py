@@ -168,7 +168,7 @@ def _rows(
 
 
 def sections(found: pl.DataFrame) -> list[Section]:
-    """What `examine` found, an axis a section: a curve for each variant, a sentence and all numbers.
+    """Make a section for each axis that `examine` found: a curve for each variant, a sentence and all numbers.
 
     Args:
         found: the table.

@@ -1,4 +1,4 @@
-"""Whether a caption is true of a picture, and which of two is: EvALign-ICL's third axis, compositionality."""
+"""Matching of captions with pictures, one caption alone or one of two: EvALign-ICL's third axis, compositionality."""
 
 from __future__ import annotations
 

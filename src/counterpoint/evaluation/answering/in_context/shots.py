@@ -28,7 +28,7 @@ OBJECTS = "Objects:"
 @final
 @dataclass(frozen=True)
 class Shots:
-    """How many examples are shown.
+    """The number of examples that are shown, with or without pictures.
 
     Attributes:
         count: of examples.
@@ -47,7 +47,7 @@ class Shots:
 
     @property
     def name(self) -> str:
-        """How reports call it: the number of examples, which for `ZERO_SHOT` is 0."""
+        """Return the name in reports: the number of examples, which for `ZERO_SHOT` is 0."""
         return {NOTHING: "nothing", ZERO_SHOT: "0"}.get(
             self, str(self.count) + " texts" * (not self.pictures)
         )
@@ -56,7 +56,7 @@ class Shots:
 NOTHING = Shots(0)
 """The request alone."""
 ZERO_SHOT = Shots(2, pictures=False)
-"""What papers on Flamingo-like models call zero-shot: two examples without their pictures, which show the form."""
+"""The zero-shot setting of papers on Flamingo-like models: two examples without their pictures, which show the form."""
 
 
 @final
@@ -81,14 +81,14 @@ class Example:
 
 @runtime_checkable
 class Form(Protocol):
-    """How an example is shown, and so how a reply is asked for."""
+    """The form in which an example is shown, and so a reply is asked for."""
 
     def reply(self, example: Example) -> str:
-        """What an example shows as its reply."""
+        """Return the reply that an example shows."""
         ...
 
     def read(self, said: str) -> str:
-        """What of a model's reply is the answer."""
+        """Return the part of a model's reply that is the answer."""
         ...
 
 
@@ -278,5 +278,5 @@ def check_variant(variant: str, known: Sequence[str]) -> None:
 
 
 def prompts(queries: Sequence[Example]) -> list[Prompt]:
-    """The requests alone."""
+    """Return the requests alone, without examples."""
     return [Prompt(query.text, query.picture) for query in queries]

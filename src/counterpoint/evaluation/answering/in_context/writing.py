@@ -1,4 +1,4 @@
-"""What is written about pictures: captions and what they invent, explanations, and instructions that are followed."""
+"""Texts about pictures: captions and the things that they invent, explanations, and replies to instructions."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ class Captioning:
 
 @lru_cache(maxsize=2)
 def _images(data: PairedData, rows: bytes) -> Tensor:
-    """Drawn once for all numbers of examples."""
+    """Return the pictures of some rows, drawn once for all numbers of examples."""
     return data.images(np.frombuffer(rows, np.int64))
 
 
 @final
 @dataclass(frozen=True)
 class Explanation:
-    """Why an answer is right, in words: EvALign-ICL's fourth axis.
+    """Explanations in words why an answer is right: EvALign-ICL's fourth axis.
 
     Variants: ``plain`` gives question and answer and asks why; ``multi-task`` gives the question alone and asks for the
     reason and the answer; ``hindsight`` (CoH-ICL) shows with each example a good reason and a bad one, what the model
@@ -159,7 +159,7 @@ class Explanation:
 
 
 def _in_hindsight(assistant: Assistant, pool: Sequence[Example], shots: Shots, seed: int) -> list[Example]:
-    """Examples with what the model replied to them, after others, where that is not the right reply."""
+    """Return the examples that the model replied to wrongly after other examples, each with the model's wrong reply."""
     asked = [
         InContext(assistant, [*pool[:place], *pool[place + 1 :]], shots, PLAIN, seed, "hindsight").shown(
             request
