@@ -9,7 +9,7 @@ from jaxtyping import Float
 def auc_components(
     positives: Float[np.ndarray, " n"], negatives: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """What each example adds to the AUC of its two scores among those of all others; their mean is the AUC.
+    """Compute the part of the AUC that each example adds with its two scores; the mean of these parts is the AUC.
 
         AUC = mean_{i,j} ([p_i > n_j] + [p_i = n_j] / 2)
         component_i = mean_j ([p_i > n_j] + [p_i = n_j] / 2) + mean_j ([p_j > n_i] + [p_j = n_i] / 2) − AUC

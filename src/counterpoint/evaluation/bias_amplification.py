@@ -19,7 +19,7 @@ from .statistic import mean
 from .task import NotApplicable, Task, check_labels, check_rows, chosen, table
 
 Members = Bool[np.ndarray, "_ _"]
-"""Which attributes, or which groups (one), each image has."""
+"""Marks of the attributes, or of the one group, that each image has."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Amplification:
 def attribute_sets(
     train: Bool[np.ndarray, "n A"], test: Bool[np.ndarray, "m A"], *, least: int = 1, more_than: int = 0
 ) -> tuple[tuple[int, ...], ...]:
-    """The sets of at least ``least`` attributes that are all that more than ``more_than`` training images have.
+    """Find the sets of ``least`` attributes or more that more than ``more_than`` training images have, and no others.
 
     They must also be present together, with others or not, in more than ``more_than`` test images.
 
@@ -93,7 +93,7 @@ def attribute_sets(
 def undirected(
     train: tuple[Members, Members], predicted: tuple[Members, Members], sets: tuple[tuple[int, ...], ...]
 ) -> Amplification:
-    """Extends MALS: how often a group goes with a set, where it does so more often than 1/groups in training.
+    """Extend MALS: compare how often a group goes with a set, where it does so more often than 1/groups in training.
 
         Δ(m, g) = 1[b_train(m, g) > 1/|G|] · (b_predicted(m, g) − b_train(m, g)),  b(m, g) = #(m, g) / #m
 
@@ -118,7 +118,7 @@ def directional(
     *,
     of: str,
 ) -> Amplification:
-    """What is predicted beyond what is true, given the other side, with the sign of the correlation in training.
+    """Compute what is predicted beyond what is true, given the other side, with the sign of the training correlation.
 
         of="groups":      Δ(m, g) = P(g predicted | m true) − P(g true | m true)
         of="attributes":  Δ(g, m) = P(m predicted | g true) − P(m true | g true)
@@ -177,7 +177,7 @@ def sampling_noise(
 
 
 def thresholds(scores: Float[np.ndarray, "n A"], true: Bool[np.ndarray, "n A"]) -> Float[np.ndarray, " A"]:
-    """For each column what scores must be above, so that as many are as are true, as nearly as ties allow.
+    """Find for each column the threshold that as many scores exceed as labels are true, as nearly as ties allow.
 
     >>> thresholds(np.array([[0.9], [0.4], [0.4], [0.1]]), np.array([[True], [False], [False], [False]])).tolist()
     [0.4]
@@ -200,13 +200,13 @@ def _incidence(attributes: np.ndarray, sets: tuple[tuple[int, ...], ...]) -> Boo
 
 
 def _together(m: Members, g: Members) -> Float[np.ndarray, "M G"]:
-    """How often each set and each group occur together, of all images."""
+    """Compute the share of all images in which each set and each group occur together."""
     shares: np.ndarray = m.T.astype(float) @ g / len(g)
     return shares
 
 
 def _sign(train: tuple[Members, Members], sets: tuple[tuple[int, ...], ...]) -> Float[np.ndarray, "M G"]:
-    """Whether a set and a group go together more or less often in training than by chance."""
+    """Return 1 where training has a set and a group together more often than by chance, −1 where less often, else 0."""
     m, g = _incidence(train[0], sets), train[1]
     sign: np.ndarray = np.sign(_together(m, g) - np.outer(m.mean(0), g.mean(0)))
     return sign
@@ -230,13 +230,13 @@ def _check(attributes: np.ndarray, groups: np.ndarray) -> None:
 
 
 RESAMPLES = 20
-"""Of the test labels, for what noise alone amounts to."""
+"""Resamples of the test labels, for what noise alone amounts to."""
 _KINDS = ("", "_signed", "_variance")
 
 
 @final
 class BiasAmplification(Task):
-    r"""Does what can be read from a model tie a group to attributes, and to sets of them, more than the labels do?
+    r"""Ties of a group to attributes, and to sets of them, that can be read from a model, beyond those of the labels.
 
     The groups are the classes of one label of the data, the attributes those of all its other labels. Both are read
     from the embeddings of pictures by logistic regressions on at most ``limit`` training rows, and said of a picture
@@ -334,7 +334,7 @@ class BiasAmplification(Task):
         train: Int[np.ndarray, " m"],
         test: Rows,
     ) -> dict[str, Members]:
-        """What is said of the test rows: the classes of each label."""
+        """Return the classes of each label that the test rows are predicted to have."""
         learned = train[chosen(data, train, self.limit, self.name)]
         validation = np.concatenate([np.zeros(0, np.int64), *data.splits.validation.values()])
         held = validation[chosen(data, validation, self.limit, self.name)] if len(validation) else learned

@@ -35,7 +35,7 @@ def logistic(
 def class_probabilities(
     train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"], k: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """From features to what `logistic` holds for the probability of each class, 0 for those without training rows."""
+    """Return a function from features to `logistic`'s probability of each class, 0 for those without training rows."""
     from sklearn.linear_model import LogisticRegression
 
     scaler = _scaler(train)

@@ -17,7 +17,7 @@ THRESHOLD = 0.9
 
 
 class Contamination(NamedTuple):
-    """Of each test picture, whether training knows it; the means over pictures are the shares that are reported.
+    """Marks of the test pictures that training knows; the means over pictures are the shares that are reported.
 
     Attributes:
         nearest: the training picture of highest cosine.

@@ -40,7 +40,7 @@ def contrast_to_noise(
 
 
 def pointing(maps: Float[Tensor, "n H W"], inside: Bool[Tensor, "n H W"]) -> Float[np.ndarray, " n"]:
-    """Whether the highest place of each map lies inside; of several equally high ones, the fraction that does.
+    """Return 1 where the highest place of a map lies inside, else 0; of several equally high places, the share inside.
 
     NaN where nothing lies inside.
 

@@ -1,4 +1,4 @@
-"""What a score is made of: a table by type, and a picture of typical failures."""
+"""The parts of a score: a table by type, and a picture of typical failures."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _of_items(
 
 
 def _asked_again(items: Bootstraps, k: int) -> Exhibit:
-    """An item as it is, and in the variant that counts."""
+    """Show an item as it is, and in the variant that counts."""
     from .answering.bootstrapped import VLB, bootstrap
 
     before, (after, _) = items.sample(k), bootstrap(items, k, VLB.primary)
@@ -182,7 +182,7 @@ def _asked_again(items: Bootstraps, k: int) -> Exhibit:
 
 
 def _said(model: Embedder, data: PairedData, items: Choices, k: int) -> list[str]:
-    """The best of the wrong options."""
+    """Return the wrong option that is most similar to the picture, as a line of text."""
     features = Features.of(model, data)
     picture = features.pictures(items.pictures(np.array([k])))
     near = features.similarity(picture, features.texts(items.options[k]))[0].clone()

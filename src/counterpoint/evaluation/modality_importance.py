@@ -1,4 +1,4 @@
-"""How much does each modality help to answer a question, over the others?"""
+"""The help of each modality in answering a question, over the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 Answers = Mapping[frozenset[str], np.ndarray]
-"""Which modalities were shown, to how well each question was answered ``(n,)``: 0 or 1, or a probability."""
+"""Answers by the modalities shown: how well each question was answered ``(n,)``, 0 or 1, or a probability."""
 
 COMPLEMENTARY: Final = "complementary"
 CORRECT: Final = "agnostic, correct"
@@ -50,7 +50,7 @@ def modality_importance(answers: Answers) -> dict[str, Float[np.ndarray, " n"]]:
 
 
 def question_types(answers: Answers, tolerance: float = 0.0) -> np.ndarray:
-    """What each question needs, in words.
+    """Return what each question needs, in words.
 
     ``"video-biased"`` where no other modality adds anything and this one does not mislead, and the two differ;
     ``"complementary"`` where every modality adds something; ``"agnostic, correct"`` or ``"agnostic, incorrect"`` where
@@ -77,7 +77,7 @@ def question_types(answers: Answers, tolerance: float = 0.0) -> np.ndarray:
 
 
 def guessing(modalities: Set[str], options: int) -> dict[str, float]:
-    """How often each type comes out where every answer is an independent guess among ``options``.
+    """Compute how often each type comes out where every answer is an independent guess among ``options``.
 
     >>> round(guessing({"video", "text"}, 5)["complementary"], 3)
     0.128

@@ -88,7 +88,7 @@ def psp(
 
 
 def propensity(counts: Int[Tensor, " L"], n: int, *, a: float = 0.55, b: float = 1.5) -> Float[Tensor, " L"]:
-    """How likely a true label is noted: ``1 / (1 + C (N_l + b)^−a)`` with ``C = (log n − 1) (b + 1)^a``.
+    """Compute how likely a true label is noted: ``1 / (1 + C (N_l + b)^−a)`` with ``C = (log n − 1) (b + 1)^a``.
 
     >>> propensity(torch.tensor([0, 10, 1000]), n=10_000).round(decimals=2).tolist()
     [0.08, 0.22, 0.77]

@@ -18,12 +18,12 @@ from .statistic import mean
 from .task import NotApplicable, Task, check_rows, check_training, chosen, panels, scores
 
 Familiar = dict[str, np.ndarray]
-"""How familiar some pictures are, by each score."""
+"""The familiarity of some pictures, by each score."""
 
 
 @final
 class OutOfDistribution(Task):
-    """How well a score tells the test pictures from other pictures of the same rows: the area under the ROC curve.
+    """The area under the ROC curve of a score that should tell the test pictures from other pictures of the same rows.
 
     The other pictures are the data's shifts: the other artist's, on another background. Scores, high for what is
     familiar: ``cosine``, the largest with a training picture; and ``energy``, −E(x), of models that have an energy.

@@ -1,4 +1,4 @@
-"""What a simple classifier reads from frozen embeddings of pictures."""
+"""Simple classifiers that read frozen embeddings of pictures."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from .statistic import calibration_error, confidence_and_hit, mean
 from .task import Task, check_training, chosen
 
 BATCH, STEPS, WIDTH, LR, DECAY = 256, 400, 128, 3e-3, 1e-2
-"""Of the head: its training, by AdamW on cross-entropy, and its hidden layer."""
+"""Settings of the head: its training, by AdamW on cross-entropy, and its hidden layer."""
 
 
 class Fusion(nn.Module):
@@ -121,7 +121,7 @@ class QuestionAnswering(Task):
 
 
 class Answered(NamedTuple):
-    """Whether an answer is right, and how likely its giver holds it to be."""
+    """The rightness of an answer, and its probability by the scores of the one that answered."""
 
     right: bool
     confidence: float

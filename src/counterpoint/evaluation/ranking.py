@@ -1,4 +1,4 @@
-"""Where the correct answers stand among all answers, with ties broken fairly."""
+"""The ranks of the correct answers among all answers, with ties broken fairly."""
 
 from __future__ import annotations
 

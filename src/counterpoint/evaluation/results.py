@@ -83,7 +83,7 @@ class Results:
         return pl.concat(parts)
 
     def value(self, task: str, test: str, metric: str, subset: str = "all") -> float:
-        """One number.
+        """Return one number: a metric of a task on a test set.
 
         Raises:
             UnknownName: if there is no such test set, task or metric.
@@ -104,7 +104,7 @@ def default_tasks(data: PairedData) -> tuple[str, ...]:
 
 
 def applicable(data: PairedData, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of some tasks that the data has labels for, and all its test sets items."""
+    """Return the named tasks that the data has labels for, and all its test sets have items for."""
     found = []
     for name in names:
         with suppress(NotApplicable):

@@ -1,4 +1,4 @@
-"""How well a model holds up on other pictures of the same things."""
+"""The robustness of a model on other pictures of the same things."""
 
 from __future__ import annotations
 

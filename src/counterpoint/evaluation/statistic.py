@@ -1,4 +1,4 @@
-"""From the outcomes of examples to one number: array functions that a bootstrap calls on every resample."""
+"""Array functions from the outcomes of examples to one number, which a bootstrap calls on every resample."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def median(values: Float[np.ndarray, " n"]) -> float:
 
 
 def magnitude(values: Float[np.ndarray, " n"]) -> float:
-    """How far the mean is from 0, whichever way: for signed outcomes whose ideal is 0 on average."""
+    """Compute how far the mean is from 0, above or below: for signed outcomes whose ideal is 0 on average."""
     return abs(float(np.mean(values)))
 
 
@@ -48,7 +48,7 @@ def mean_per_class(values: Float[np.ndarray, " n"]) -> float:
 
 
 CLASSES = 64
-"""As many as `true_and_predicted` can tell apart."""
+"""The number of classes that `true_and_predicted` can tell apart."""
 
 
 def true_and_predicted(
@@ -114,14 +114,14 @@ def weighted_f1(values: Float[np.ndarray, " n"]) -> float:
 
 
 def _yes(values: Float[np.ndarray, " n"]) -> tuple[int, int, int]:
-    """How many are of class 1, were taken for it, and both."""
+    """Count the examples that are of class 1, those that were taken for class 1, and those that are both."""
     true = np.floor(values).astype(np.int64) == 1
     said = np.rint((values % 1) * CLASSES).astype(np.int64) == 1
     return int(true.sum()), int(said.sum()), int((true & said).sum())
 
 
 def precision(values: Float[np.ndarray, " n"]) -> float:
-    """Of what was taken for class 1 the share that is of it; 0 where nothing was.
+    """Compute the share of the examples taken for class 1 that are of class 1; 0 where none was taken for class 1.
 
     Args:
         values: outcomes made by `true_and_predicted`.
@@ -131,7 +131,7 @@ def precision(values: Float[np.ndarray, " n"]) -> float:
 
 
 def recall(values: Float[np.ndarray, " n"]) -> float:
-    """Of what is of class 1 the share that was taken for it; 0 where nothing is.
+    """Compute the share of the examples of class 1 that were taken for class 1; 0 where none is of class 1.
 
     Args:
         values: outcomes made by `true_and_predicted`.
@@ -215,13 +215,13 @@ def _correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> floa
 
 
 BINS = 15
-"""Of confidence, in `calibration_error`."""
+"""Bins of confidence in `calibration_error`."""
 
 
 def confidence_and_hit(
     confidence: Float[np.ndarray, " n"], hits: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """How sure an answer is, in [0, 1], and whether it is right, 0 or 1, as one outcome, for `calibration_error`.
+    """Join an answer's confidence, in [0, 1], and its hit, 0 or 1 for right, to one outcome, for `calibration_error`.
 
     >>> confidence_and_hit(np.array([0.5, 1.0]), np.array([1.0, 0.0])).tolist()
     [2.5, 1.0]
@@ -278,7 +278,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(_UNIT, (0.0, 1.0)),
     **dict.fromkeys(("spearman", "pearson"), (-1.0, 1.0)),
 }
-"""Between what those statistics lie whose outcomes do not decide it."""
+"""The bounds of the statistics whose range the outcomes do not decide."""
 
 
 def name_of(statistic: Statistic) -> str:

@@ -1,4 +1,4 @@
-"""What a task is, and what all tasks share."""
+"""The task, and the functions that all tasks share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PANEL = 1 << 22
 
 
 class NotApplicable(ValueError):
-    """The data lacks what a task asks about."""
+    """The error for data that lack what a task asks about."""
 
 
 class Task(ABC):
@@ -83,7 +83,7 @@ def captions_of(data: PairedData, rows: Rows) -> list[list[str]]:
 
 
 def check_labels(data: PairedData, wanted: tuple[str, ...], task: str) -> tuple[str, ...]:
-    """Those of the wanted labels (all, if none are named) that the data has; else `NotApplicable`."""
+    """Return the wanted labels (all, if none are named) that the data has; raise `NotApplicable` if it has none."""
     found = tuple(name for name in wanted or data.labels if name in data.labels)
     if not found:
         raise NotApplicable(
@@ -205,7 +205,7 @@ def chosen(data: PairedData, rows: Rows, limit: int, purpose: str) -> Int[np.nda
 
 
 def top1(scores: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[np.ndarray, " n"]:
-    """Whether the target has the highest score; the probability of a fair draw where several tie for it.
+    """Return 1 where the target has the highest score, else 0; the probability of a fair draw where several tie.
 
     >>> top1(torch.tensor([[0.1, 0.9], [-0.5, -0.5]]), torch.tensor([1, 0])).tolist()
     [1.0, 0.5]
