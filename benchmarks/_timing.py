@@ -80,12 +80,12 @@ class Comparison:
 
     @property
     def over_bare(self) -> str:
-        """The same of our time over what cannot be avoided."""
+        """Return the median and the middle half of our time over what cannot be avoided."""
         return spread([ours / bare for (ours, _), bare in zip(self.seconds, self.bare, strict=True)])
 
     @property
     def share(self) -> float:
-        """Our peak over theirs."""
+        """Return our peak over theirs."""
         return self.memory[0] / self.memory[1]
 
 
@@ -109,7 +109,7 @@ def compare(
     repeats: int,
     bare: Callable[[], float] | None = None,
 ) -> Comparison:
-    """Time and memory of the two."""
+    """Measure time and memory of the two."""
     found = alternate(ours, theirs, inputs, repeats, bare or (lambda: 0.0))
     return Comparison(
         tuple((a, b) for a, b, _ in found),

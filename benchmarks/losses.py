@@ -63,7 +63,7 @@ def memory(place: int, size: int, d: int, evaluator: str) -> float:
 
 
 def apart(case: Case, size: int, d: int, evaluator: str) -> float | None:
-    """The same in a process of its own; None where that did not survive."""
+    """Measure the memory in a process of its own; None where that process did not survive."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context) as process:
         try:

@@ -57,7 +57,7 @@ def alone(n: int, d: int, tile: int | None) -> None:
 
 
 def plot(path: Path, found: dict[str, dict[int, Comparison]]) -> None:
-    """Seconds and MiB against B, ours and theirs."""
+    """Plot seconds and MiB against B, ours and theirs."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")

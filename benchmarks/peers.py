@@ -54,7 +54,7 @@ def metric_learning_supcon() -> tuple[Loss, Peer, float]:
 
 
 def sentence_transformers_cached() -> tuple[Loss, Peer, float]:
-    """What `CachedMultipleNegativesRankingLoss` does with embeddings: it goes backward slice by slice."""
+    """Return our loss, `CachedMultipleNegativesRankingLoss`, which goes backward by slices, and their ratio."""
     losses = import_module("sentence_transformers.sentence_transformer.losses")
     loss: Any = losses.CachedMultipleNegativesRankingLoss(
         torch.nn.Sequential(torch.nn.Identity()), scale=20, mini_batch_size=512

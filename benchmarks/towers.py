@@ -1,4 +1,4 @@
-"""How many pairs a second the built-in towers train: forward, symmetric softmax loss and backward.
+"""The pairs a second that the built-in towers train: forward, symmetric softmax loss and backward.
 
 Run it on a machine that does nothing else: ``python benchmarks/towers.py [THREADS ...]``.
 """

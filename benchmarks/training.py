@@ -1,4 +1,4 @@
-"""What the loop costs over a hand-written one: the same towers, views, loss and optimiser, in alternation.
+"""The cost of the loop over a hand-written one: the same towers, views, loss and optimiser, in alternation.
 
     python benchmarks/training.py [PAIRS] [STEPS] [THREADS]
 

@@ -1,4 +1,4 @@
-"""What every test runs under: shapes and types are checked, and property tests are the same on every run.
+"""Conditions of every test: shapes and types are checked, and property tests are the same on every run.
 
 Its fixtures import the package where they use it: after the checks have been put on, and only if they are asked for.
 """
@@ -51,7 +51,7 @@ def tiny_data() -> TinyData:
 
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same as files: a table of pairs with its pictures."""
+    """Write the same data as files: a table of pairs with its pictures."""
     from fixtures.files import write_pairs
 
     return write_pairs(tmp_path_factory.mktemp("pairs"))
@@ -59,7 +59,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def recipe() -> Recipe:
-    """Of a run of a second."""
+    """Return the recipe of a run of a second."""
     from counterpoint.recipes import load, override
 
     small = {"steps": 9, "batch_size": 16, "checkpoint_every": 3, "validate_every": 3, "log_every": 1}
@@ -68,7 +68,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture
 def what(pairs: Path, recipe: Recipe) -> Run:
-    """A run of it."""
+    """Return a run of clip on the pairs."""
     from counterpoint.training.run import Run
 
     return Run("clip", str(pairs), recipe, 0)

@@ -1,4 +1,4 @@
-"""What holds for every room of the package."""
+"""Rules that hold for every room of the package."""
 
 from __future__ import annotations
 

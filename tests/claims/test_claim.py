@@ -83,7 +83,7 @@ def test_several_jobs_compute_in_processes_of_their_own(tmp_path: Path) -> None:
 
 
 class Watcher:
-    """Counts what is trained."""
+    """A watcher that counts what is trained."""
 
     def __init__(self) -> None:
         self.units: list[TrainingRun] = []

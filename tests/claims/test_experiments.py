@@ -1,4 +1,4 @@
-"""What single experiments are made of."""
+"""The parts that single experiments are made of."""
 
 from __future__ import annotations
 

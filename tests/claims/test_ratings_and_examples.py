@@ -1,4 +1,4 @@
-"""What the claims of ratings, of examples in context and of prompts in several languages are made of."""
+"""The parts of the claims of ratings, of examples in context and of prompts in several languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cases of objectives are made of: how to build one, what to feed it, and loops over single numbers."""
+"""Tools for the cases of objectives: how to build one, what to feed it, and loops over single numbers."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Case:
         return self.inputs(torch.Generator().manual_seed(seed), n, d)
 
     def each(self, inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
-        """``function`` of every tensor of the batch."""
+        """Apply ``function`` to every tensor of the batch."""
         return tuple(v if k in self.fixed else apply(v, function) for k, v in enumerate(inputs))
 
     def leaves(self, inputs: Inputs) -> Inputs:
-        """Fresh copies, those of the batch differentiable."""
+        """Return fresh copies, those of the batch differentiable."""
         return self.each(inputs, lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
 
 
@@ -81,7 +81,7 @@ def call(function: Callable[..., Tensor], inputs: Inputs) -> Tensor:
 
 
 def apply(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """``function`` of every tensor in nested lists, tuples and dictionaries."""
+    """Apply ``function`` to every tensor in nested lists, tuples and dictionaries."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, dict):
@@ -132,7 +132,7 @@ def average(terms: Sequence[Tensor]) -> Tensor:
 
 
 def inverse(temperature: Temperature) -> Tensor:
-    """1/τ as the definition of the parameter says."""
+    """Return 1/τ as the definition of the parameter says."""
     if temperature.parameter is None:
         return torch.tensor(1 / temperature.init, dtype=torch.float64)
     return temperature.parameter.exp()

@@ -135,7 +135,7 @@ def grouped_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
 
 
 def isogclr_loops(objective: Any, x: Tensor, y: Tensor, ids: Tensor) -> Tensor:
-    """Of items not seen before: s is g, and every temperature the first."""
+    """Compute the loss of items not seen before: s is g, and every temperature the first."""
     n, tau = len(x), objective.x_items.start["tau"]
     losses = []
     for s in (scores(x, y), scores(y, x)):

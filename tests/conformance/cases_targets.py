@@ -29,7 +29,7 @@ LABELS = 9
 
 
 def soft_cross_entropy(row: list[Tensor], target: list[Tensor]) -> Tensor:
-    """``target`` need not sum to 1."""
+    """Compute the cross-entropy of a row; ``target`` need not sum to 1."""
     log_z = total([s.exp() for s in row]).log()
     return -total([t * (s - log_z) for s, t in zip(row, target, strict=True)])
 

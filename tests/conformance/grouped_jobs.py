@@ -1,4 +1,4 @@
-"""What a rank does to find out with whom it exchanges embeddings under `GroupedInfoNCELoss`."""
+"""The job by which a rank finds out with whom it exchanges embeddings under `GroupedInfoNCELoss`."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten
 
 
 class LargestTensor(TorchDispatchMode):
-    """Notes the largest storage of any operation's result, in elements."""
+    """A mode that notes the largest storage of any operation's result, in elements."""
 
     numel = 0
 
@@ -27,7 +27,7 @@ class LargestTensor(TorchDispatchMode):
 
 
 class _Held:
-    """What autograd holds in place of a tensor; lives as long as it is held."""
+    """The object that autograd holds in place of a tensor; lives as long as it is held."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
@@ -46,7 +46,7 @@ class Kept:
 
     @property
     def bytes(self) -> int:
-        """Each storage counted once, however often it is kept."""
+        """Return the bytes of all storages, each counted once, however often it is kept."""
         storages = {h.tensor.untyped_storage().data_ptr(): h.tensor.untyped_storage() for h in self._held}
         return sum(storage.nbytes() for storage in storages.values())
 

@@ -100,12 +100,12 @@ class StubText(TextTower):
         return torch.tanh(self.linear(mean))
 
     def states(self, tokens: Tensor, dropout: float = 0.0) -> Tensor:
-        """The words by themselves."""
+        """Return the features of the words by themselves."""
         return torch.tanh(self.linear(self.words(tokens))) * (tokens > 0)[..., None]
 
 
 class ThroughImage(ImageTower):
-    """Its input is its output, so that a test can choose the features."""
+    """A tower whose input is its output, so that a test can choose the features."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class ThroughImage(ImageTower):
 
 
 class ThroughText(TextTower):
-    """Its input is its output."""
+    """A tower whose input is its output."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

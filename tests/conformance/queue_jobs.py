@@ -1,4 +1,4 @@
-"""What the ranks of a pool do with a queue."""
+"""Jobs of the ranks of a pool with a queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold of every registered objective, whatever it is."""
+"""Properties that must hold of every registered objective, whatever the objective is."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def turned(t: Tensor) -> Tensor:
 
 
 def spaced(t: Tensor) -> Tensor:
-    """The same numbers, with others between them."""
+    """Return the same numbers, with other numbers between them."""
     return torch.stack([t, torch.zeros_like(t)], -1)[..., 0]
 
 
@@ -140,7 +140,7 @@ def test_ranks_end_with_the_state_of_one_process(
 
 
 def swapped_gap(case: Case) -> float:
-    """How much value and gradients change when the two sides change places."""
+    """Return how much value and gradients change when the two sides change places."""
     objective, inputs = case.build(), case.leaves(case.example())
     plain, grads = gradients(call(objective, inputs), objective, inputs)
     other, swapped = gradients(call(objective, case.swap(inputs)), objective, inputs)

@@ -1,4 +1,4 @@
-"""What must hold of every registered method, whatever it is."""
+"""Properties that must hold of every registered method, whatever the method is."""
 
 from __future__ import annotations
 

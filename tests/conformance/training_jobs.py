@@ -75,7 +75,7 @@ def job_run(
 
 
 def job_wrong_loader(rank: int, size: int) -> str:
-    """What a loader of one process is told on a rank."""
+    """Return the error that a loader of one process causes on a rank."""
     recipe = override(load("cpu"), {"towers.image_size": 24, "towers.vocabulary": 300})
     data = TinyData()
     method = Arm.parse("clip").build(recipe, [data.captions(0)[0]], seed=0)

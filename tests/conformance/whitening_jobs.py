@@ -1,4 +1,4 @@
-"""What a rank does to find out whether whitening sees the batch of all ranks."""
+"""The job by which a rank finds out whether whitening sees the batch of all ranks."""
 
 from __future__ import annotations
 

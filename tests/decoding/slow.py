@@ -36,7 +36,7 @@ def next_logits(kind: Kind, model: Any, inputs: Inputs, generated: Sequence[int]
 
 @cache
 def sound(name: str) -> tuple[bool, ...]:
-    """Whether to use a cache: where the installed transformers itself decodes a padded batch as the slow loop does.
+    """Return the values of ``use_cache`` for which transformers decodes a padded batch as the slow loop does.
 
     4.56 does not with a cache for Qwen2-VL, 5.0 to 5.3 not without one for SmolVLM; newer versions always do.
     """

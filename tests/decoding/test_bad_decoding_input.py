@@ -1,4 +1,4 @@
-"""What cannot work is refused, with what to do instead."""
+"""Inputs that cannot work are refused, with what to do instead."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def text_model() -> Any:
 
 
 def test_a_method_that_is_not_bound() -> None:
-    """Were it not callable, transformers would decode plainly and say nothing."""
+    """Check that the method is refused: were it not callable, transformers would decode plainly and say nothing."""
     with pytest.raises(ValueError, match=r"VisualContrastive is not bound.*\.on\(inputs\)"):
         generate(VisualContrastive())
 

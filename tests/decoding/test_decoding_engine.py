@@ -359,7 +359,7 @@ def test_random_state_is_left_alone() -> None:
 
 @pytest.mark.parametrize("form", ["embeddings", "encoded", "eager"])
 def test_eager_and_encoded_pictures_give_the_same(form: str) -> None:
-    """What generate is called with may be pixels, encoded pictures or embeddings; the method holds the pixels."""
+    """Check that generate takes pixels, encoded pictures or embeddings; the method holds the pixels."""
     kind, model = KINDS["Llava"], tiny("Llava")
     if form == "encoded" and "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
         pytest.skip("this version of transformers takes no encoded pictures")

@@ -34,7 +34,7 @@ INF = math.inf
 
 
 def scores(method: Decoding, *logits: Tensor) -> Tensor:
-    """What the engine makes of the branches' logits ``(b, v)``, the user's own first."""
+    """Return what the engine makes of the branches' logits ``(b, v)``, the user's own first."""
     own, *others = logits
     combined = combine(own, others, method.weights(own, others))
     return combined.masked_fill(~method.keep(own, others), -INF)
@@ -56,7 +56,7 @@ def masked(values: Sequence[float], own: Sequence[float], beta: float) -> list[f
 
 
 def compare(found: Tensor, reference: Callable[..., list[float]], *branches: Tensor) -> None:
-    """Up to a constant a row, which no softmax and no argmax sees."""
+    """Compare up to a constant a row, which no softmax and no argmax sees."""
     expected = torch.tensor(
         [reference(*rows) for rows in zip(*(branch.double().tolist() for branch in branches), strict=True)]
     )

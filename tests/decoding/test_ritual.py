@@ -17,7 +17,7 @@ def picture(seed: int) -> Image.Image:
 
 
 def roughness(array: np.ndarray) -> float:
-    """How neighbours differ, next to how all differ; the same under a change of brightness or contrast."""
+    """Return how neighbours differ, next to how all differ; the same under a change of brightness or contrast."""
     return float(np.abs(np.diff(array.astype(float), axis=1)).mean() / (array.std() + 1e-9))
 
 

@@ -50,7 +50,7 @@ class Shade:
 
 
 class WithEnergy(Shade):
-    """Low where pictures are bright."""
+    """A `Shade` whose energy is low where pictures are bright."""
 
     def energy(self, pictures: Tensor) -> Tensor:
         return -pictures.float().mean((1, 2, 3))

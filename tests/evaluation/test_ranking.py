@@ -17,7 +17,7 @@ from counterpoint.types import Embedder
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.integers(1, 4))
 def test_the_best_constant_answers_are_the_best_of_all(right: list[int], k: int) -> None:
-    """Against every choice of k answers, where every query has one right answer."""
+    """Compare with every choice of k answers, where every query has one right answer."""
     covers = [[query for query, answer in enumerate(right) if answer == a] for a in range(5)]
     expected = max(np.mean(np.isin(right, chosen)) for chosen in itertools.combinations(range(5), k))
     assert best_answers(covers, np.full(len(right), 1 / len(right)), k) == pytest.approx(expected)

@@ -33,7 +33,7 @@ def example(name: str) -> ModuleType:
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What happens, in order: "step" of an optimiser and "commit" of an objective."""
+    """Yield what happens, in order: "step" of an optimiser and "commit" of an objective."""
     seen: list[str] = []
     commit = Loss.commit
 
@@ -55,7 +55,7 @@ def gradients(loss: Tensor, module: nn.Module) -> dict[str, Tensor]:
 
 
 def assert_same_loss(ours: Tensor, theirs: Tensor, module: nn.Module) -> None:
-    """In value, and in the gradient of everything that the module learns."""
+    """Check that losses agree in value, and in the gradient of everything that the module learns."""
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=0)
     mine, peers = gradients(ours, module), gradients(theirs, module)
     assert peers

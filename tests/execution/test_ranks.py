@@ -1,4 +1,4 @@
-"""Where a launcher's processes fail one after another, the first one's reason is the one that is told."""
+"""Failures of a launcher's processes, one after another: the first one's reason is the one that is told."""
 
 from __future__ import annotations
 

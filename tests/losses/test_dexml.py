@@ -117,7 +117,7 @@ def test_with_one_true_label_each_it_is_one_way_infonce(objective: Any) -> None:
 
 
 def logit_gradients(objective: Any, targets: Tensor, logits: Tensor) -> Tensor:
-    """Of one query with the given logits: its vector is a unit axis, a label's logit its first coordinate."""
+    """Return the gradients of one query's logits: the query is a unit axis, a label's logit its first coordinate."""
     z = torch.stack([logits, torch.zeros_like(logits)], 1).requires_grad_()
     query = torch.tensor([[1.0, 0.0]], dtype=F64)
     (grad,) = torch.autograd.grad(objective(query, z, targets=targets[None]), z)

@@ -1,4 +1,4 @@
-"""How InfoNCE treats hard negatives, and the losses that keep only those."""
+"""Hard negatives: how InfoNCE treats them, and the losses that keep only those."""
 
 from __future__ import annotations
 

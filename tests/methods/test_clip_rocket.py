@@ -16,7 +16,7 @@ from counterpoint.networks.heads import Linear
 
 
 def cross_entropy(logits: Tensor, smoothing: float) -> Any:
-    """Row i's target is column i; ``smoothing`` is spread over all columns."""
+    """Compute the cross-entropy: row i's target is column i; ``smoothing`` is spread over all columns."""
     terms = []
     for i in range(len(logits)):
         log_p = logits[i] - torch.logsumexp(logits[i], 0)
@@ -32,7 +32,7 @@ def pair(x: Tensor, y: Tensor, scale: float, smoothing: float) -> tuple[Tensor, 
 def rocket_by_hand(
     views: dict[str, Tensor], a_views: int, s_g: float, s_h: float, smoothing: float, double: bool
 ) -> Tensor:
-    """Card (b), to the letter."""
+    """Compute the loss of card (b), to the letter."""
     global_image, global_text = pair(views["image"], views["text"], s_g, 0.0)
     local_image = local_text = torch.zeros((), dtype=torch.float64)
     for a, b in product(range(1, a_views + 1), repeat=2):

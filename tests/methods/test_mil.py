@@ -23,7 +23,7 @@ CAPTIONS = ["a red cat", "the green hill", "small old", "a cat runs over the hil
 
 
 def pooled(h: Tensor, pooling: str, gamma: float = 5.0) -> Tensor:
-    """Of similarities ``(..., N)``."""
+    """Pool similarities ``(..., N)``."""
     if pooling == "mean":
         return h.mean(-1)
     if pooling == "max":

@@ -19,7 +19,7 @@ F64 = torch.float64
 
 
 def step(method: Any, given: Batch, optimizer: torch.optim.Optimizer) -> float:
-    """What the training loop does."""
+    """Take a step as the training loop does."""
     with torch.no_grad():
         z = method.targets(given)
     z |= method.encode(given)
@@ -36,7 +36,7 @@ def sgd(method: nn.Module) -> torch.optim.Optimizer:
 
 
 def batches(method: Any, count: int, size: int = 4) -> list[Batch]:
-    """Of eight pictures, half of them in turn, so that items come round while their keys are in the queue."""
+    """Return batches of eight pictures, half of them in turn, so that items come round while their keys are queued."""
     found = []
     for k in range(count):
         given = batch(method, size, seed=k, dtype=F64)

@@ -20,7 +20,7 @@ LAST = Clock(4, 10, ends_task=True)
 
 
 def built(seed: int = 0, **options: Any) -> Any:
-    """In its first task, as a run starts it."""
+    """Build the method in its first task, as a run starts it."""
     image, text = StubImage(), StubText()
     initialise(image, seed, "image")
     initialise(text, seed, "text")

@@ -1,4 +1,4 @@
-"""Which weights move: frozen stays in evaluation mode, low rank starts as nothing, layers freeze in order."""
+"""Tuning of weights: frozen stays in evaluation mode, low rank starts as nothing, layers freeze in order."""
 
 from __future__ import annotations
 

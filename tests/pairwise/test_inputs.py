@@ -1,4 +1,4 @@
-"""What objectives accept, and how they refuse."""
+"""Inputs that objectives accept, and how objectives refuse others."""
 
 from __future__ import annotations
 

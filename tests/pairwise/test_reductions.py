@@ -26,7 +26,7 @@ def problem(n: int = 9, m: int = 13, d: int = 4, seed: int = 0, scale: float = 1
 
 
 def gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
-    """Of a fixed random functional of the result, so that every entry counts differently."""
+    """Return the gradients of a fixed random functional of the result, so that every entry counts differently."""
     g = torch.Generator().manual_seed(7)
     weights = torch.randn(out.shape, generator=g, dtype=out.dtype)
     return list(torch.autograd.grad((out.masked_fill(out == NEG, 0.0) * weights).sum(), inputs))

@@ -1,4 +1,4 @@
-"""How many seeds: against a simulation of the test itself, and its limits."""
+"""The number of seeds needed: against a simulation of the test itself, and its limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether runs were long enough, on curves that are made up."""
+"""Checks of whether runs were long enough, on curves that are made up."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_validation_curve_is_the_mean_of_what_tuning_looks_at() -> None:
 
 
 def scalar(start_at: float, end: float, balanced: float | None = None, turn: bool = False) -> LearntScalar:
-    """Of 100 steps at a rate of 0.01: it can go 1 in all, and 0.25 in the last quarter."""
+    """Return a scalar of 100 steps at a rate of 0.01: it can go 1 in all, and 0.25 in the last quarter."""
     path = {0: start_at, 75: start_at, 100: end} | ({90: start_at - 0.1 * (end - start_at)} if turn else {})
     series = {"learnt/objective.bias": list(path.items()), "loss": [(100, 1.0)]}
     if balanced is not None:

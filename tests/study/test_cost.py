@@ -1,4 +1,4 @@
-"""What arms cost and the steps they get: arithmetic on a clock that the test turns."""
+"""The cost of arms and the steps they get: arithmetic on a clock that the test turns."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_what_each_budget_makes_equal() -> None:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
-    """What was measured, on a machine where clip takes 0.1 s at first and twice as much later."""
+    """Return what was measured, on a machine where clip takes 0.1 s at first and twice as much later."""
     asked: list[Sequence[str]] = []
     base = {"clip": (0.1, 1), "siglip": (0.1, 1), "slip": (0.25, 3)}
 

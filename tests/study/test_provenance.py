@@ -226,4 +226,4 @@ def test_what_differs_is_counted_by_ids() -> None:
 
 
 class _Stop(Exception):
-    """Ends a run at once."""
+    """The error that ends a run at once."""

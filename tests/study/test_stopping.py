@@ -23,7 +23,7 @@ ARMS = ("clip", "siglip")
 
 @pytest.fixture
 def options(pairs: Path) -> list[str]:
-    """Of runs that take some seconds."""
+    """Return the options of runs that take some seconds."""
     return [
         *("--data", str(pairs), "--steps", "200", "--batch-size", "8", "--checkpoint-every", "50"),
         *("--log-every", "50", "--validate-every", "200", "--tasks", "retrieval", "--widths.embedding", "32"),
@@ -32,7 +32,7 @@ def options(pairs: Path) -> list[str]:
 
 
 def steps(run: Path) -> int:
-    """How far a run's newest checkpoint is."""
+    """Return the step of a run's newest checkpoint."""
     newest = latest_checkpoint(run / "checkpoint")
     return int(newest.name.removeprefix("step-")) if newest else 0
 
@@ -42,7 +42,7 @@ def runs(study: Path) -> list[Path]:
 
 
 def same(a: Path, b: Path) -> None:
-    """Weights and numbers over time are equal to the last bit."""
+    """Check that weights and numbers over time are equal to the last bit."""
     left, right = (load_file(latest_checkpoint(p / "checkpoint") / "model.safetensors") for p in (a, b))  # type: ignore[operator]
     assert left.keys() == right.keys()
     assert all((left[name] == right[name]).all() for name in left)

@@ -145,7 +145,7 @@ def test_tensorboard_shows_each_step_once(what: Run, tmp_path: Path) -> None:
 
 
 class _Stop(Exception):
-    """Ends a run at once."""
+    """The error that ends a run at once."""
 
 
 def test_ctrl_c_finishes_the_step_and_saves_it(what: Run, whole: Path, tmp_path: Path) -> None:

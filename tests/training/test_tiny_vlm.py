@@ -250,7 +250,7 @@ class TestPacks:
 
 
 class Stopped(Exception):
-    """Raised in place of a lost machine."""
+    """The error in place of a lost machine."""
 
 
 class TestTraining:

@@ -1,4 +1,4 @@
-"""What several commands share: a form filled from the command line."""
+"""The part that several commands share: a form filled from the command line."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def show_data_report(console: Any, source: str, image_size: int) -> None:
-    """What is worth knowing before training on a user's own files."""
+    """Print what is worth knowing before training on a user's own files."""
     from .. import data
 
     with console.status(f"reading {source}"):
@@ -112,7 +112,7 @@ def show_data_report(console: Any, source: str, image_size: int) -> None:
 
 
 def cost_table(design: Design, plans: Mapping[str, ArmPlan]) -> Any:
-    """What the study will cost: measured seconds per step, times what is to be done."""
+    """Return a table of what the study will cost: measured seconds per step, times what is to be done."""
     from rich.table import Table
 
     seeds, trials = len(design.seeds), design.tune

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def cost_table(design: DecodingDesign, costs: Mapping[str, Estimate]) -> Table:
-    """What every arm has left to do and will take."""
+    """Return a table of what every arm has left to do, and of the time and cost of that."""
     from rich.table import Table
 
     from ..study.decoding.tables import times

@@ -22,15 +22,15 @@ class Data:
     source: Annotated[str, Positional()] = "emoji"
     """emoji (:artist, :stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file."""
     out: Folder = None
-    """Where show writes its PNG (DATA.png unless given), and make its shards."""
+    """Path of the PNG that show writes (DATA.png unless given), or of the shards that make writes."""
     json: bool = False
     """describe: print JSON instead of a table."""
     preset: str = ""
-    """make scenes: which, with options after commas; basic unless given."""
+    """make scenes: the preset, with options after commas; basic unless given."""
     count: Count | None = None
-    """make scenes: how many to train on; validation and test are the preset's."""
+    """make scenes: the number of scenes to train on; validation and test are the preset's."""
     format: Literal["webdataset", "parquet"] = "webdataset"
-    """make scenes: of the shards."""
+    """make scenes: the format of the shards."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from .terminal import Terminal
 
 @form(frozen=True, config=FORM)
 class Doctor:
-    """What is installed, which devices and threads there are, what is missing and the command that mends it."""
+    """A report on what is installed, on devices and threads, on what is missing and the command that mends the lack."""
 
     json: bool = False
     """Print JSON instead of text."""
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def examine() -> dict[str, Any]:
-    """What there is. ``broken`` holds what keeps the main job from running; ``missing`` what only some parts need."""
+    """Return a report; ``broken`` holds what keeps the main job from running, ``missing`` what only some parts need."""
     core, optional = _requirements()
     packages, broken, missing = {}, {}, {}
     for name in core:

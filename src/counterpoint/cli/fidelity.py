@@ -17,20 +17,20 @@ from .terminal import Terminal
 
 @form(frozen=True, config=FORM)
 class Fidelity:
-    """How often a vision-language model leaves the question's language when there is a picture, and where inside."""
+    """A test of how often a vision-language model leaves the question's language with a picture, and where inside."""
 
     model: str
     """A folder or a hub name that transformers loads, or tiny-vlm, the one that comes along."""
     data: str = "scenes:basic"
     """Scenes to ask about."""
     languages: tuple[Literal["en", "de", "fr", "es"], ...] = ("en", "de", "fr", "es")
-    """Of the questions; English is the control."""
+    """Languages of the questions; English is the control."""
     rows: Count = 100
     """Test scenes that are asked about, at most."""
     out: OutFolder = Path("fidelity")
     """The folder for fidelity.html and fidelity.json."""
     max_new_tokens: Count = 32
-    """Where a reply is cut off."""
+    """Tokens after which a reply is cut off."""
     json: bool = False
     """Print the numbers as JSON instead of sentences."""
 

@@ -16,12 +16,12 @@ from .terminal import Terminal
 
 @form(frozen=True, config=FORM)
 class Flaws:
-    """What examples in context do to a vision-language model's hallucinations, abstention, compositionality …"""
+    """The effects of examples in context on a vision-language model's hallucinations, abstention, compositionality …"""
 
     model: str
     """A folder or a hub name that transformers loads, or tiny-vlm, the one that comes along."""
     data: str = "scenes:basic"
-    """What it is asked about; its training rows give the examples."""
+    """Data that the model is asked about; its training rows give the examples."""
     axes: tuple[str, ...] = ()
     """hallucination, abstention, matching, selection, explanation, following; all that apply unless given."""
     shots: tuple[Natural, ...] = (0, 4, 8)
@@ -33,7 +33,7 @@ class Flaws:
     out: OutFolder = Path("flaws")
     """The folder for flaws.html and flaws.json."""
     max_new_tokens: Count = 64
-    """Where a reply is cut off."""
+    """Tokens after which a reply is cut off."""
     json: bool = False
     """Print the numbers as JSON instead of sentences."""
 

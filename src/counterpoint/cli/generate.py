@@ -24,7 +24,7 @@ class Generate:
     image: Path
     """A picture file."""
     prompt: str
-    """What is asked, as a person would; the model's chat template is put around it."""
+    """Prompt, as a person would ask; the model's chat template is put around the prompt."""
     decoding: str = "plain"
     """A method (see: counterpoint list decoding), with options after commas: vcd,alpha=0.5; two at once: vcd+ritual."""
     lead: str | None = None
@@ -32,11 +32,11 @@ class Generate:
     sample: bool = False
     """Sample; else the likeliest token is taken."""
     temperature: NonNegative = 1.0
-    """Of the sampling."""
+    """Temperature of the sampling."""
     max_new_tokens: Count = 64
-    """Where the reply is cut off."""
+    """Tokens after which the reply is cut off."""
     seed: Seed = 0
-    """Of the sampling, and of what the method draws by chance."""
+    """Seed of the sampling, and of what the method draws by chance."""
     json: bool = False
     """Print the reply and its cost as JSON."""
 
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _check_given(decoding: str, needed: Collection[str | None], lead: str | None) -> None:
-    """One prompt without a lead and without examples would be contrasted with itself."""
+    """Refuse one prompt without a lead and without examples, which would be contrasted with itself."""
     if "leading" in needed and lead is None:
         raise ValueError(
             f"{decoding} takes off what a lead makes the model say; give one: --lead 'I think it is red.'"

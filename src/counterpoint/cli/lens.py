@@ -23,7 +23,7 @@ class Lens:
     image: Path
     """A picture."""
     prompt: str = "Describe the picture."
-    """What is asked."""
+    """Prompt that the model is asked."""
     reply: str | None = None
     """A reply to look at, in place of the model's own."""
     layers: tuple[Natural, Natural] | None = None

@@ -19,7 +19,7 @@ class List:
     """List what can be named on the command line."""
 
     kind: Annotated[Kind, Positional()]
-    """Which kind of thing."""
+    """Kind of thing to list."""
     json: bool = False
     """Print a JSON list of names."""
 

@@ -29,7 +29,7 @@ class Reproduce:
     jobs: Count = 1
     """Training runs at a time, each in a process of its own."""
     out: Path | None = None
-    """Where the evidence is written; evidence/SLUG.json unless given, and nowhere with --quick."""
+    """Path of the evidence file; evidence/SLUG.json unless given, and no file with --quick."""
     json: bool = False
     """Print the evidence as JSON instead of a table."""
 
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def table(evidence: Evidence) -> Table:
-    """What was measured: first what the verdict rests on, then what is reported beside it."""
+    """Return a table of what was measured: first what the verdict rests on, then what is reported besides."""
     from rich.table import Table
     from rich.text import Text
 

@@ -34,7 +34,7 @@ class Train:
     data: str = "emoji"
     """emoji (:artist, :stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file."""
     seed: Seed = 0
-    """Of the initial weights, the order of the data and every view."""
+    """Seed of the initial weights, the order of the data and every view."""
     recipe: Recipe = field(default_factory=Recipe)
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
     tasks: Names = ()

@@ -27,7 +27,7 @@ class TrainTinyVLM:
     data: str = "scenes:companions"
     """scenes:PRESET; its dials are what the model learns."""
     seed: Seed = 0
-    """Of the weights and of the order of the scenes."""
+    """Seed of the weights and of the order of the scenes."""
     out: Folder = None
     """The run's folder; runs/DATA-tiny-vlm-SEED unless given."""
     json: bool = False

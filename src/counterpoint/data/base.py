@@ -134,7 +134,7 @@ class PairedData(ABC):
         return digests_of_images(self)
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """What there is, as titled tables: a title to rows, a row's name to a number or a text."""
+        """Describe the data as titled tables: a title to rows, a row's name to a number or a text."""
         words = [len(self.captions(row)[0].split()) for row in range(len(self))]
         sides = {"train": self.splits.train}
         sides |= {f"validation: {name}": rows for name, rows in self.splits.validation.items()}
@@ -152,7 +152,7 @@ class PairedData(ABC):
         }
 
     def findings(self) -> Mapping[str, str]:
-        """What is worth knowing before training on it: a title to a line; nothing for data that ships with us."""
+        """Return what is worth knowing before training on this data: a title to a line; nothing for our own data."""
         return {}
 
     def show(self, path: str | Path) -> Path:
@@ -166,7 +166,7 @@ class PairedData(ABC):
         return {}
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """What can be asked about some rows besides plain pairs: `Squares`, `Choices`, `Regions`, `Questions` …
+        """Return what can be asked about some rows besides plain pairs: `Squares`, `Choices`, `Regions`, `Questions` …
 
         Args:
             form: of the items.

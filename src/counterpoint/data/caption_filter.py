@@ -1,4 +1,4 @@
-"""Which captions are worth training on: those that relate things, name an action, and are not read off the picture.
+"""The choice of captions worth training on: they relate things, name an action, and are not read off the picture.
 
 Source: the complexity, action and text-spotting filter of Radenovic et al., "Filtering, Distillation, and Hard
 Negatives for Vision-Language Pre-Training" (2023), arXiv 2301.02280. Its parser makes a graph of the caption; here
@@ -52,7 +52,7 @@ RELATIONS = frozenset(
 
 
 def parse(caption: str) -> list[tuple[str, Kind]]:
-    """The words that say something, in their order, with what each is.
+    """Return the words that say something, in their order, with what each word is.
 
     A word that is only a verb, or a verb's form in -ing or -ed, is an action; one that can be an adjective and
     has a thing after it an attribute; any other noun a thing, and of a run of nouns the last one, which the
@@ -114,7 +114,7 @@ def complexity(caption: str) -> int:
 
 
 def has_action(caption: str) -> bool:
-    """Whether a caption says that something is done.
+    """Return whether a caption says that something is done.
 
     >>> has_action("a dog chasing a ball"), has_action("a red ball")
     (True, False)
@@ -123,7 +123,7 @@ def has_action(caption: str) -> bool:
 
 
 def is_read_off(caption: str, texts: Sequence[str]) -> bool:
-    """Whether a caption repeats words that are written in its picture.
+    """Return whether a caption repeats words that are written in its picture.
 
     >>> is_read_off("Grand Hotel at night", ["GRAND HOTEL"]), is_read_off("a hotel", [])
     (True, False)
@@ -141,7 +141,7 @@ def _plain(text: str) -> str:
 
 
 def keep(caption: str, texts: Sequence[str] = (), *, relations: int = 1, action: bool = True) -> bool:
-    """Whether the filter keeps a pair.
+    """Return whether the filter keeps a pair.
 
     >>> keep("a dog chasing a ball"), keep("a brown dog"), keep("a brown dog", action=False)
     (True, False, True)

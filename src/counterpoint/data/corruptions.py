@@ -10,19 +10,19 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 BLUR = (1 / 48, 1 / 24, 1 / 12)
-"""Standard deviation as a fraction of the shorter side."""
+"""Standard deviation of the blur, by strength, as a fraction of the shorter side."""
 NOISE = (0.1, 0.2, 0.4)
-"""Standard deviation, where white is 1."""
+"""Standard deviation of the noise, by strength, where white is 1."""
 CONTRAST = (0.5, 0.25, 0.1)
 """Contrast that is left, around the picture's mean grey."""
 JPEG = (25, 10, 4)
-"""Quality."""
+"""Quality of the JPEG, by strength."""
 
 
 def blur(
     pictures: UInt8[Tensor, "n 3 H W"], ids: Int[Tensor, " n"], strength: int
 ) -> UInt8[Tensor, "n 3 H W"]:
-    """Gaussian blur; the kernel is cut at the borders and sums to 1 everywhere."""
+    """Blur by a Gaussian; the kernel is cut at the borders and sums to 1 everywhere."""
     sigma = BLUR[strength] * min(pictures.shape[-2:])
     down, across = (_gaussian(size, sigma) for size in pictures.shape[-2:])
     blurred = ((pictures.float() @ across.T).mT.contiguous() @ down.T).mT
@@ -43,7 +43,7 @@ def noise(
 def contrast(
     pictures: UInt8[Tensor, "n 3 H W"], ids: Int[Tensor, " n"], strength: int
 ) -> UInt8[Tensor, "n 3 H W"]:
-    """Less contrast."""
+    """Lower the contrast."""
     flat: Tensor = F.adjust_contrast(pictures, CONTRAST[strength])
     return flat
 
@@ -51,7 +51,7 @@ def contrast(
 def jpeg(
     pictures: UInt8[Tensor, "n 3 H W"], ids: Int[Tensor, " n"], strength: int
 ) -> UInt8[Tensor, "n 3 H W"]:
-    """JPEG compression and back."""
+    """Compress pictures as JPEG, and decompress them."""
     return torch.stack([F.jpeg(picture, JPEG[strength]) for picture in pictures])
 
 

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 DECODER = 1
-"""Raised whenever the code here would make other pixels of the same bytes."""
+"""Version of the decoder; raised whenever the code here would make other pixels of the same bytes."""
 MOST_PIXELS = 100_000_000
 """A picture of more pixels is refused by its header, before memory is taken for it."""
 

@@ -154,13 +154,13 @@ class Emoji(PairedData):
         return [*self.captions(row), kind]
 
     def shifts(self) -> Mapping[str, ImageSource]:
-        """Under ``default`` the same rows by the second artist, as ``"artist"``."""
+        """Return under ``default`` the pictures of the same rows by the second artist, as ``"artist"``."""
         if len(self) > len(self.table):
             return {}
         return {"artist": lambda rows: torch.from_numpy(self.pictures[1][np.asarray(rows)])}
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """What there is, as titled tables: a title to rows, a row's name to a number or a text."""
+        """Describe the emoji as titled tables: a title to rows, a row's name to a number or a text."""
         columns = self._columns
         words = [len(self.captions(row)[0].split()) for row in range(len(self.table))]
         several = Counter(Counter(columns["same"]).values())

@@ -74,7 +74,7 @@ class _Sheet:
 
 
 def _spread(rows: Rows) -> list[int]:
-    """As many rows as fit on a line, evenly spaced."""
+    """Return rows, evenly spaced, as many as fit on a line."""
     return [
         int(rows[place])
         for place in np.linspace(0, len(rows) - 1, min(_COLUMNS, len(rows))).round().astype(int)

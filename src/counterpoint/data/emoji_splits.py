@@ -1,4 +1,4 @@
-"""Which emoji train, validate and test: fixed by hashes of the emoji themselves, not by a random stream.
+"""The emoji that train, validate and test: fixed by hashes of the emoji themselves, not by a random stream.
 
 **Near-duplicates.** The difference of two pictures is the root mean square over colour channels and pixels,
 in [0, 1], after 3 × 3 block averages (24 × 24 pixels, on white). Within :data:`NEAR` two pictures are nearly

@@ -1,4 +1,4 @@
-"""What evaluation asks about besides plain pairs: squares, choices, regions, questions.
+"""Items that evaluation asks about besides plain pairs: squares, choices, regions, questions.
 
 A data set that has such items returns them from ``PairedData.items``; tasks of :mod:`counterpoint.evaluation` take
 them from there, so the same task runs on generated scenes and on a user's copy of a public benchmark.
@@ -55,7 +55,7 @@ class Choices(Items):
 
 
 class Associations(Choices):
-    """What can be said of one thing in a picture of one or two: the options are attributes, its own is right.
+    """Attributes that can be said of one thing in a picture of one or two: the thing's own attribute is right.
 
     Attributes:
         others: the option that is the other thing's attribute; −1 where the thing is alone.
@@ -77,7 +77,7 @@ class Regions(Items):
 
     @abstractmethod
     def masks(self, positions: Int[np.ndarray, " k"]) -> Bool[Tensor, "k H W"]:
-        """Which pixels the phrase speaks of."""
+        """Return the pixels that the phrase speaks of, as a mask of each picture."""
 
 
 class Correspondences(Items):
@@ -183,7 +183,7 @@ class Bootstraps(Questions):
 
     @abstractmethod
     def judge(self, before: Sample, after: Sample, done: str) -> bool:
-        """Whether the answer of an item is still right after a change, and still has to be seen."""
+        """Return whether the answer of an item is still right after a change, and still has to be seen."""
 
 
 class Contents(Items):

@@ -50,7 +50,7 @@ class MissingPicture(LookupError):
 
 
 def picture_key(codepoints: str) -> str:
-    """What names an emoji's picture whatever the package: lower-case hex without leading zeros or FE0F.
+    """Return the key of an emoji's picture in any package: lower-case hex without leading zeros or FE0F.
 
     >>> picture_key("1F575 FE0F 200D 2642 FE0F")
     '1f575-200d-2642'
@@ -82,11 +82,11 @@ class Artist(ABC):
 
     @abstractmethod
     def version(self) -> str:
-        """Changes whenever a picture may change."""
+        """Return a version that changes whenever a picture may change."""
 
     @abstractmethod
     def folder(self) -> Traversable:
-        """Where the package keeps its files, each named by its code points."""
+        """Return the folder with the package's files, each named by its code points."""
 
     @abstractmethod
     def draw(self, file: bytes) -> Picture:
@@ -94,7 +94,7 @@ class Artist(ABC):
 
     @abstractmethod
     def vectors(self) -> Traversable:
-        """Where the package keeps its vector drawings, each named by its code points."""
+        """Return the folder with the package's vector drawings, each named by its code points."""
 
     @abstractmethod
     def sprite(self, svg: bytes, side: int) -> Sprite:
@@ -118,7 +118,7 @@ class Artist(ABC):
         return self._kept(f"-{side}", codepoints, (3, side, side), self.vectors(), draw)
 
     def sprites(self, codepoints: Sequence[str], side: int) -> Sprites:
-        """The same with transparency, in squares of ``side`` pixels.
+        """Return the pictures with transparency, in squares of ``side`` pixels.
 
         Raises:
             MissingPicture, CacheError: as `pictures`.
@@ -137,7 +137,7 @@ class Artist(ABC):
         folder: Traversable,
         draw: Callable[[bytes], np.ndarray],
     ) -> np.ndarray:
-        """What the cache holds, drawn first if it has none."""
+        """Return the array that the cache holds, drawn first if the cache has none."""
         which = blake2b("\n".join(codepoints).encode(), digest_size=6).hexdigest()
         name = f"{self.name.lower()}-{self.version()}-r{RENDERER}{kind}-{which}.npy"
         path = cache_folder() / "emoji" / name

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .base import TwoTower
 
 TUNE = ("full", "lora", "frozen", "none")
-"""What moves in pretrained towers: all, low-rank adapters, nothing; ``none``: nothing in the whole model."""
+"""Choices of what moves in pretrained towers: all, low-rank adapters, nothing; ``none``: nothing in the whole model."""
 _PRETRAINED: dict[str, tuple[str, ...]] = {
     "cnn@": ("image",),
     "vit@": ("image",),
@@ -120,7 +120,7 @@ class Arm:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """What its model will have embeddings of, without building it.
+        """Return the modalities that the arm's model will have embeddings of, without building the model.
 
         >>> Arm.parse("dcl,on=images").modalities
         ('image',)

@@ -21,7 +21,7 @@ Ranges = Mapping[str, tuple[float, float]]
 
 
 class Method(nn.Module, ABC):
-    """How one batch becomes losses.
+    """A method: the way from one batch to losses.
 
     ``encode`` works sample by sample and ``losses`` looks across samples, so that gradient caching,
     evaluation and use come for free. Heads with batch statistics belong in ``losses``.
@@ -67,11 +67,11 @@ class Method(nn.Module, ABC):
         """Unit-norm embeddings of raw inputs, for evaluation and for users."""
 
     def similarity(self, a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-        """How well each of ``a`` goes with each of ``b``: the cosine, unless the method scores otherwise."""
+        """Return how well each of ``a`` goes with each of ``b``: the cosine, unless the method scores otherwise."""
         return a @ b.T
 
     def passes(self) -> dict[str, int]:
-        """How often each tower runs per example and step: the honest unit of what a method costs."""
+        """Return how often each tower runs per example and step: the honest unit of what a method costs."""
         counts: dict[str, int] = {}
         for view in self.views.values():
             counts[view.modality] = counts.get(view.modality, 0) + 1
@@ -148,7 +148,7 @@ def check_texts(texts: object) -> list[str]:
 
 
 def _commit(module: nn.Module) -> None:
-    """Each outermost loss once: one inside another is the outer one's business."""
+    """Commit each outermost loss once: a loss inside another one is the outer loss's business."""
     for child in module.children():
         if isinstance(child, Loss):
             child.commit()
@@ -181,7 +181,7 @@ class TwoTower(Method):
         return {name: self.features(view.modality, batch[name]) for name, view in self.views.items()}
 
     def features(self, modality: str, inputs: Tensor) -> Tensor:
-        """What the heads read of prepared pictures or token ids: the tower's feature vector of each."""
+        """Return the feature vectors that the heads read: the tower's, of prepared pictures or token ids."""
         found: Tensor = self.towers[modality](inputs)
         return found
 

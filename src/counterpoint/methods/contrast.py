@@ -17,7 +17,7 @@ from .base import TwoTower
 from .dual import linear_heads
 
 On = Literal["pairs", "images", "texts"]
-"""What the views of an example are."""
+"""Choices of what the views of an example are."""
 
 
 class Contrast(TwoTower):

@@ -25,7 +25,7 @@ from .base import Ranges
 from .dual import DualEncoder, linear_heads
 
 TEACHER = "teacher."
-"""What the names of the teacher's outputs begin with."""
+"""Prefix of the names of the teacher's outputs."""
 
 
 class DistilledDiHT(DualEncoder):
@@ -112,7 +112,7 @@ class DistilledDiHT(DualEncoder):
         }
 
     def concepts(self, tokens: Int[Tensor, "B L"]) -> Bool[Tensor, "B concepts"]:
-        """Which concepts each caption has."""
+        """Return which concepts each caption has."""
         tower = self.text_tower
         own = inside(tokens, tower.tokenizer.end, begins_with_end=tower.begins_with_end)
         there = torch.zeros(
@@ -129,7 +129,7 @@ class DistilledDiHT(DualEncoder):
 
 
 def _cross_entropy(logits: Float[Tensor, "B n"], target: Float[Tensor, "B n"]) -> Float[Tensor, ""]:
-    """The mean over the examples of all ranks."""
+    """Compute the mean cross-entropy over the examples of all ranks."""
     logits = full(logits)
     losses = F.cross_entropy(logits, target.to(logits.dtype), reduction="none")
     return moments.mean(losses, ranks=Processes.present())

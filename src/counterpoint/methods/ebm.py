@@ -105,7 +105,7 @@ class EBM(TwoTower):
 
     @torch.no_grad()
     def energy(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, " n"]:
-        """E of pictures as a user has them; low is familiar."""
+        """Compute the energy E of pictures as a user has them; a low energy is familiar."""
         device = next(self.parameters()).device
         return self._energy(2 * self.image_tower.prepare(pictures.to(device)) - 1)
 
@@ -119,7 +119,7 @@ class EBM(TwoTower):
 
 
 def diverged(energies: Float[Tensor, " n"], bound: float = 1e3) -> bool:
-    """Whether an energy-based model has broken down: an energy that is not finite, or beyond ±1,000.
+    """Return whether an energy-based model has broken down: an energy that is not finite, or beyond ±1,000.
 
     >>> diverged(torch.tensor([0.5, -2.0])), diverged(torch.tensor([0.5, 2e3])), diverged(torch.tensor([torch.nan]))
     (False, True, True)

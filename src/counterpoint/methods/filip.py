@@ -94,5 +94,5 @@ class FILIP(TwoTower):
 
 
 def there(tokens: Float[Tensor, "n N d"]) -> Bool[Tensor, "n N"]:
-    """Which tokens are no padding."""
+    """Return which tokens are no padding."""
     return tokens.ne(0).any(-1)

@@ -18,7 +18,7 @@ from ..types import Batch, Clock, Embeddings, View
 from .base import Ranges, TwoTower
 
 Mixing = Literal["shared", "independent", "none"]
-"""One λ for both modalities, one for each, or the pairs as they are."""
+"""Choices of λ: one for both modalities, one for each, or the pairs as they are."""
 
 
 class ResidualMLP(nn.Module):

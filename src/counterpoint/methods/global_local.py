@@ -23,7 +23,7 @@ from .base import TwoTower
 from .dual import linear_heads
 
 MOMENTUM = "momentum."
-"""What the names of a momentum copy's outputs begin with."""
+"""Prefix of the names of a momentum copy's outputs."""
 
 
 class CrossModalTerm(nn.Module, ABC):
@@ -32,14 +32,14 @@ class CrossModalTerm(nn.Module, ABC):
     name: ClassVar[str]
 
     def project(self, features: Embeddings) -> Embeddings:
-        """What a momentum copy of the term gives for each view, to serve as the target."""
+        """Return what a momentum copy of the term gives for each view, to serve as the target."""
         raise NotImplementedError(f"{type(self).__name__} has no targets for a momentum copy to give")
 
     @abstractmethod
     def forward(
         self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: Clock
     ) -> Float[Tensor, ""]:
-        """The loss.
+        """Compute the loss.
 
         Args:
             features: what the towers gave, by view.

@@ -97,7 +97,7 @@ class MIL(TwoTower):
         return F.normalize(self.projections[modality](features), dim=-1)
 
     def _together(self, x: Float[Tensor, "n N d"]) -> Float[Tensor, "n 1 d"]:
-        """g, as a bag of one."""
+        """Return the embedding g, as a bag of one."""
         assert self.non_local is not None
         return F.normalize(self.non_local(x).mean(1, keepdim=True), dim=-1)
 

@@ -17,7 +17,7 @@ from ..registry import unknown
 _GIVEN = {"self", "image", "text", "recipe", "objective", "name"}
 """Arguments that the builder of a method passes itself."""
 _PLAIN = Annotated[int | float | bool | str, Field(union_mode="left_to_right")]
-"""Where nothing says what an option is: a number if it reads as one."""
+"""Type of an option where nothing says what the option is: a number if its text reads as one."""
 
 
 def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def check(kind: str, constructor: Callable[..., Any], given: Iterable[str]) -> N
 
 
 def read(kind: str, constructor: Callable[..., Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """Options as they are written on a command line, to their types.
+    """Convert options, as they are written on a command line, to their types.
 
     >>> def build(*, weight: float = 1.0, wide: bool = False): ...
     >>> read("build", build, {"weight": "0.5", "wide": "true"})
@@ -102,7 +102,7 @@ def values(kind: str, types: Mapping[str, Any], given: Mapping[str, str]) -> dic
 
 
 def _adapter(type_: Any) -> Any:
-    """Of what can be written as text: a `Temperature` object cannot, the number beside it can."""
+    """Return the adapter of what can be written as text: a `Temperature` object cannot, the number beside it can."""
     if isinstance(type_, UnionType) or get_origin(type_) is Union:
         plain = [t for t in get_args(type_) if not (inspect.isclass(t) and issubclass(t, nn.Module))]
         type_ = Union[tuple(plain)]  # noqa: UP007 # made at run time

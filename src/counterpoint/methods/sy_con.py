@@ -19,7 +19,7 @@ from .base import Ranges, TwoTower
 from .global_local import MOMENTUM
 
 PREVIOUS = "previous."
-"""What the names of the previous model's outputs begin with."""
+"""Prefix of the names of the previous model's outputs."""
 
 
 class SyCon(TwoTower):
@@ -131,6 +131,6 @@ class SyCon(TwoTower):
 
 
 def _contents(queues: nn.ModuleList) -> tuple[list[Tensor], list[Tensor]]:
-    """The keys of both queues, and whose they are."""
+    """Return the keys of both queues, and the ids of the items that the keys are of."""
     found = [(queue.keys, queue.ids) for queue in queues if isinstance(queue, KeyQueue)]
     return [keys for keys, _ in found], [ids for _, ids in found]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from .outcomes import ArmOutcomes, Runs, Statistic, check_same_examples, parse_runs
 
 FEW_SEEDS = 5
-"""Below this many seeds no interval over seeds is well calibrated."""
+"""Number of seeds below which no interval over seeds is well calibrated."""
 FEW_EXAMPLES = 10
 """Below this, resamples of the examples say little of other examples: with one, nothing."""
 _CHUNK = 2_000_000  # drawn indices held at a time
@@ -45,7 +45,7 @@ class Summary:
 
 @dataclass(frozen=True, eq=False)
 class MultiBootstrap:
-    """What `multi_bootstrap` found.
+    """The result of `multi_bootstrap`.
 
     Attributes:
         treatment: the score of the treatment, L'.
@@ -179,7 +179,7 @@ def summarise(estimate: float, replicates: Float[np.ndarray, " replicates"], con
 
 
 def tie(deltas: Float[np.ndarray, " replicates"]) -> float:
-    """How far from a value a replicate may lie by rounding alone; discrete metrics tie often."""
+    """Return how far from a value a replicate may lie by rounding alone; discrete metrics tie often."""
     return 1e-12 * float(np.abs(deltas).max())
 
 

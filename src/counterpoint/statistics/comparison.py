@@ -1,4 +1,4 @@
-"""Which differences between arms are real: every pair on every metric, corrected for their number."""
+"""Differences between arms, and which ones are real: every pair on every metric, corrected for their number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ONE_POINT = 0.01
 
 
 class Verdict(StrEnum):
-    """What a comparison shows of its first arm."""
+    """The verdict of a comparison on its first arm."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -93,7 +93,7 @@ class Difference:
         return len(self.failed_a) + len(self.failed_b)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; numbers that do not exist are ``None``."""
+        """Return a dictionary for JSON; numbers that do not exist are ``None``."""
 
         def number(x: float) -> float | None:
             return x if math.isfinite(x) else None

@@ -1,4 +1,4 @@
-"""What went into a comparison: the outcome of every example under every training seed, checked once."""
+"""The input of a comparison: the outcome of every example under every training seed, checked once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many seeds would show a difference of a given size."""
+"""The number of seeds that would show a difference of a given size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KNOWN = 1e6  # degrees of freedom of a variance that is taken as known
 
 @dataclass(frozen=True)
 class SeedsNeeded:
-    """What it takes to show ``effect``.
+    """The seeds that are needed to show ``effect``.
 
     Attributes:
         n: the number of seeds, at least 5; ``None`` where more seeds cannot show it (or 10,000 would not do).
@@ -43,7 +43,7 @@ def seeds_needed(
     power: float = 0.8,
     confidence: float = 0.95,
 ) -> SeedsNeeded:
-    """How many seeds show a difference of ``effect``, from the differences per seed in a pilot.
+    """Compute how many seeds show a difference of ``effect``, from the differences per seed in a pilot.
 
     With S seeds the estimate has variance sd² / S + example_se²; the two-sided t test with Satterthwaite's
     degrees of freedom is to reject with probability ``power``. The second term stays whatever S is, so a

@@ -7,7 +7,7 @@ from .power import SeedsNeeded
 
 
 def sentence(difference: Difference) -> str:
-    """What one difference shows, in words a reader can quote.
+    """Write what one difference shows, in words a reader can quote.
 
     >>> import numpy as np
     >>> from counterpoint.statistics import Outcomes, compare_arms

@@ -77,12 +77,12 @@ REGIMES: Mapping[str, World] = {
     "unpaired": World(seeds=1, examples=0.7, paired=False),
     "heavy tails": World(seeds=1, examples=0.5, tails=4),
 }
-"""Where the noise may come from."""
+"""Worlds by the parts that the noise comes from."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often each interval contained the truth, over ``n_worlds`` worlds.
+    """The share of ``n_worlds`` worlds in which each interval contained the truth.
 
     Attributes:
         bootstrap: the Multi-Bootstrap's.
@@ -136,7 +136,7 @@ def coverage(
 
 @dataclass(frozen=True)
 class FalsePositives:
-    """How often two procedures of equal accuracy were called different, over ``n_worlds`` worlds, one-sided.
+    """The share of ``n_worlds`` worlds in which two procedures of equal accuracy were called different, one-sided.
 
     Attributes:
         multi_bootstrap: by the Multi-Bootstrap over all seeds.

@@ -1,4 +1,4 @@
-"""Say whether runs were long enough: validation that still rises, learnt scalars that could not get far enough."""
+"""Checks that runs were long enough: validation that still rises, learnt scalars that could not get far enough."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ class LearntScalar:
 
     @property
     def out_of_reach(self) -> bool:
-        """The schedule does not cover half of the way from the start to the balanced value."""
+        """Return whether the schedule covers less than half of the way from the start to the balanced value."""
         return self.balanced is not None and self.reach < abs(self.start - self.balanced) / 2
 
     @property
     def still_moving(self) -> bool:
-        """At the end it went one way as fast as the schedule lets it."""
+        """Return whether the scalar went one way at the end, as fast as the schedule lets it."""
         return abs(self.pull) >= _FULL
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """How the training of one arm ended, over its seeds.
+    """The state in which the training of one arm ended, over its seeds.
 
     Attributes:
         late_gain: what validation gained in the last half of the steps, by a straight line, as a fraction.

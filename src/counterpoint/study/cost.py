@@ -1,4 +1,4 @@
-"""What a study will cost, measured on this machine before it starts, and the steps that follow for each arm."""
+"""The cost of a study, measured on this machine before it starts, and the steps that follow for each arm."""
 
 from __future__ import annotations
 

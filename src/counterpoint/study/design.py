@@ -1,4 +1,4 @@
-"""What a study compares: arms, data, seeds, one recipe, one budget."""
+"""The design of a study: arms, data, seeds, one recipe, one budget."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ArmCost:
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """How one arm is run.
+    """The plan by which one arm is run.
 
     Attributes:
         steps: under the budget.
@@ -109,15 +109,15 @@ class Design:
     data: Name = "emoji"
     """emoji (:artist, :stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file."""
     seeds: Annotated[Seeds, Typed(int, 3)] = (0, 1, 2)
-    """How many seeds each arm is run with. From 5 on, verdicts can be more than suggestive."""
+    """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
     recipe: Annotated[Recipe, BeforeValidator(_recipe_of)] = field(default_factory=lambda: load_recipe("cpu"))
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
     budget: Budget = "steps"
-    """What every arm gets the same of: optimiser steps, passes through the image tower, or time."""
+    """Budget that is the same for every arm: optimiser steps, passes through the image tower, or time."""
     tune: Annotated[Natural, Field(strict=True)] = 0
     """Trials per arm of a random search on validation (learning rate, temperature, loss weight)."""
     margin: Margin = 0.01
-    """Differences within ± this are called equivalent."""
+    """Margin of equivalence: differences within ± this margin are called equivalent."""
     tasks: Names = ()
     """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as the data has labels for them."""
 

@@ -26,12 +26,12 @@ CLEAN = "clean"
 OTHER_LABELS = "on other labels"
 """The family of differences on the labels that the verdict is not about first."""
 PARTS = ("task", "test", "subset", "metric")
-"""What the parts of a key are called in a summary."""
+"""Names of the parts of a key in a summary."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """How a metric is made from outcomes.
+    """The definition of a metric: how the metric is made from outcomes.
 
     Attributes:
         chance: what guessing at random scores.
@@ -102,7 +102,7 @@ _EXAMPLES = {
 
 @final
 class Scored:
-    """What one run was scored with, read from the folders that hold its ``scores.json`` and ``examples.parquet``.
+    """The scores of one run, read from the folders that hold its ``scores.json`` and ``examples.parquet``.
 
     Args:
         folders: of the run, or of its units.
@@ -116,7 +116,7 @@ class Scored:
 
     @cached_property
     def definitions(self) -> dict[Key, tuple[Definition, int]]:
-        """How every metric is made, and of how many examples."""
+        """Return the definition of every metric, and the number of its examples."""
         return {
             (r.task, r.test, r.subset, r.metric): (
                 Definition(r.outcome, r.statistic, r.higher_is_better, r.chance, r.constant, r.role),
@@ -160,7 +160,7 @@ class Scored:
         return frame["value"].to_numpy()
 
     def has_examples_of(self, other: Scored, key: Key) -> bool:
-        """Whether a number is about the same examples here and there: some outcomes exist only for some replies."""
+        """Return whether a number is of the same examples here and there: some outcomes exist only for some replies."""
         return self is other or self._examples(key).equals(other._examples(key))
 
     def _examples(self, key: Key) -> pl.Series:
@@ -335,7 +335,7 @@ def name_of(key: Key) -> str:
 
 
 def finite(value: Any) -> Any:
-    """NaN and infinities as None, which JSON can carry."""
+    """Replace NaN and infinities by None, which JSON can carry."""
     if isinstance(value, dict):
         return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list):

@@ -202,7 +202,7 @@ def with_keys(examples: pl.DataFrame, data: PairedData) -> pl.DataFrame:
 
 
 def validation_numbers(method: Method, data: PairedData) -> dict[str, float]:
-    """What learning curves show and tuning selects by: retrieval on the validation sets, else the probe.
+    """Return the numbers for learning curves and for tuning: retrieval on the validation sets, else the probe.
 
     Empty for a model of texts alone.
     """

@@ -64,7 +64,7 @@ class Study:
 
     @property
     def sentences(self) -> list[str]:
-        """What the primary metric says about each pair of arms, in words."""
+        """Return in words what the primary metric says about each pair of arms."""
         primary = self.summary["primary"]
         return [
             d["sentence"] for d in self.summary["differences"] if all(d[k] == v for k, v in primary.items())
@@ -237,7 +237,7 @@ def default_folder(design: Design) -> Path:
 
 
 def default_jobs() -> int:
-    """One on a GPU; on a CPU as many as there are cores, up to four."""
+    """Return the usual number of runs at a time: one on a GPU; on a CPU as many as there are cores, up to four."""
     import torch
 
     return 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 4)

@@ -206,7 +206,7 @@ def _diagnostics(runs: list[FinishedRun]) -> dict[str, dict[str, float]]:
 
 
 def _tuning(folder: Path, plans: Mapping[str, ArmPlan]) -> list[dict[str, Any]]:
-    """What the search cost each arm, and what it chose."""
+    """Return what the search cost each arm, and what the search chose."""
     found = []
     for arm, plan in plans.items():
         places = sorted((folder / "tuning" / Arm.parse(arm).slug).glob("trial-*"))

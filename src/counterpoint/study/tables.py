@@ -28,13 +28,13 @@ Key = tuple[str, str, str, str]
 _NAME, _CELL, _FEW_LABELS = 24, 15, 4
 """Characters of an arm's name and of a number with its interval; metrics of further labels shown unasked."""
 CONSTANT = "best constant"
-"""How the row is called that holds the score of the best answer that is the same for all examples."""
+"""Name of the row that holds the score of the best answer that is the same for all examples."""
 _SUBSETS = 6
 """Columns of subsets that a terminal has room for."""
 
 
 def columns(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """What the main table shows: every metric that a verdict of the main family is about."""
+    """Return the metrics that the main table shows: every metric that a verdict of the main family is about."""
     keys: dict[tuple[str, str, str, str], None] = {}
     for d in summary["differences"]:
         if d["family"] == "main":
@@ -138,7 +138,7 @@ def leaderboard(
 
 
 def _beside_all(keys: Sequence[Key]) -> list[Key]:
-    """Add, to each metric on the clean examples, the same on all."""
+    """Add, to each metric on the clean examples, the same metric on all examples."""
     whole = ([key] if key[2] == "all" else [key, (key[0], key[1], "all", key[3])] for key in keys)
     return list(dict.fromkeys(key for both in whole for key in both))
 

@@ -59,7 +59,7 @@ def choose(search: Sequence[Trial], folders: Sequence[Path]) -> ArmPlan:
 
 
 def validation_score(folder: Path) -> float:
-    """How well a run did on the validation sets at its end; −inf for a failed run.
+    """Return a run's score on the validation sets at its end; −inf for a failed run.
 
     The mean R@1 of both directions; of a model without texts, the mean accuracy of the probes.
     """

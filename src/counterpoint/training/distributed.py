@@ -19,7 +19,7 @@ from ..pairwise.ranks import Ranks
 from ..reasons import reason
 
 BUCKET = 2**23
-"""How many numbers are exchanged at a time: enough to hide a message's delay, few beside a model's gradients."""
+"""Numbers that are exchanged at a time: enough to hide a message's delay, few beside a model's gradients."""
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from .precision import Precision
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run tells while it trains.
+    """The progress that a run tells while it trains.
 
     Attributes:
         step: steps that are done.

@@ -1,4 +1,4 @@
-"""What a training step will hold in memory, measured on a few examples before the first step."""
+"""The memory that a training step will hold, measured on a few examples before the first step."""
 
 from __future__ import annotations
 

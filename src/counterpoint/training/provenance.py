@@ -1,4 +1,4 @@
-"""What a run is made of, as digests: its data part by part, the user's loss, the weights it starts from.
+"""Digests of what a run is made of: its data part by part, the user's loss, the weights it starts from.
 
 The versions of packages are in ``environment.json``. Runs of earlier versions have no such file: nothing is known of
 what they were made of, and nothing is held against them.
@@ -33,7 +33,7 @@ ROWS = "data.parquet"
 
 
 class Changed(OtherRun):
-    """What a run was made of is not what there is now."""
+    """The error that a run was made of something else than there is now."""
 
 
 class Provenance(BaseModel):

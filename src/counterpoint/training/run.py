@@ -54,7 +54,7 @@ class OtherRun(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is: one arm on one data set under one recipe with one seed."""
+    """A run: one arm on one data set under one recipe with one seed."""
 
     arm: str
     data: str
@@ -305,7 +305,7 @@ def _check_versions(folder: Path) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """What the numbers depend on besides the recipe."""
+    """Return what the numbers depend on besides the recipe."""
     packages = {}
     for name in _PACKAGES:
         try:

@@ -40,7 +40,7 @@ def read(name: str, layout: Layout, root: Path) -> PairedData:
 
 
 def red(pictures: torch.Tensor) -> list[int]:
-    """Which of the fixtures' pictures they are, from their red."""
+    """Return the numbers of the fixtures' pictures, from the red of the pictures."""
     return (pictures[..., 0, 4, 4].double() / 20).round().int().flatten().tolist()
 
 

@@ -1,4 +1,4 @@
-"""Where a picture's tokens are, and the states at them, in tiny models of each class."""
+"""Places of a picture's tokens, and the states at these places, in tiny models of each class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What steps add, against what goes past them: closed forms, the network's own equations, what has none."""
+"""Additions of steps, against what goes past the steps: closed forms, the network's own equations, what has none."""
 
 from __future__ import annotations
 

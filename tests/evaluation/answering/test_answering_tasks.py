@@ -92,7 +92,7 @@ def test_popes_splits_are_subsets_and_their_examples_distinct() -> None:
 
 
 def test_mme_by_hand() -> None:
-    """Of four pictures both, both, one and none right: accuracy 5/8, accuracy+ 2/4."""
+    """Check four pictures with both, both, one and none right: accuracy 5/8, accuracy+ 2/4."""
     right = {0: YES_NO, 1: YES_NO, 2: ("yes", "yes"), 3: ("no", "yes")}
     say = Says(lambda p, seed: right[number(p)][YES_NO.index(p.text.split("?")[0].split()[-1])])
     scores = ask("mme", say, ItemData(yes_no("existence", 4)))
@@ -242,7 +242,7 @@ def test_one_that_always_affirms_believes_no_lead() -> None:
 
 
 def test_a_flip_is_to_the_answer_that_the_lead_names() -> None:
-    """Of a right answer that turns into nonsense nothing was believed."""
+    """Check that of a right answer that turns into nonsense nothing was believed."""
     question = Question("choose count", "How many?", "one", ("one", "two", "three"))
     data = ItemData(HandQuestions([question], [0]))
     confused = Says(lambda p, seed: "one" if p.text.startswith("How") else "who knows")
@@ -350,7 +350,7 @@ def test_tasks_that_data_cannot_ask_are_left_out_unless_named() -> None:
 
 
 def test_the_truth_by_pictures() -> None:
-    """Of the oracle that other tests use."""
+    """Check the oracle that other tests use."""
     data = ItemData(yes_no("existence", 2))
     items = data.items(Questions, data.ids)
     shown = items.pictures(np.arange(4))

@@ -15,7 +15,7 @@ KINDS = ("replace colour", "replace count", "replace facing", "replace relation"
 
 
 def scores(accuracies: dict[str, float], pairs: int = 10) -> Scores:
-    """A task's, with these shares of right pairs."""
+    """Return the scores of a task, with these shares of right pairs."""
     kinds = [kind for kind in accuracies for _ in range(pairs)]
     right = [float(k < round(share * pairs)) for share in accuracies.values() for k in range(pairs)]
     outcomes = {"pair_accuracy": np.array(right)}

@@ -1,4 +1,4 @@
-"""Where descriptions come from: the grammar of scenes, a language model's answers, a file."""
+"""Sources of descriptions: the grammar of scenes, a language model's answers, a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a method is worth, from outcomes whose truth is known."""
+"""The worth of a method, from outcomes whose truth is known."""
 
 from __future__ import annotations
 

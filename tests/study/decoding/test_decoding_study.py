@@ -83,7 +83,7 @@ def test_finished_units_are_never_asked_again(quick: dict[str, Any], finished: P
 
 def test_replies_before_an_interruption_are_kept(quick: dict[str, Any], tmp_path: Path) -> None:
     class Once:
-        """Stops in the third unit, and goes on the next time."""
+        """A listener that stops in the third unit, and goes on the next time."""
 
         def __init__(self) -> None:
             self.left = 2

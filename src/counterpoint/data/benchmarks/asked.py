@@ -22,7 +22,7 @@ from .pictures import Files
 
 _YES_OR_NO = ("yes", "no")
 _BETWEEN = "|"
-"""What stands between the options in one cell of a table."""
+"""Separator of the options in one cell of a table."""
 
 
 def questions(path: Path, size: int) -> OwnQuestions:

@@ -1,4 +1,4 @@
-"""What the readers share: a data set of test rows with items, and files with clear errors."""
+"""The common parts of the readers: a data set of test rows with items, and files with clear errors."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Benchmark(PairedData):
         return self._note
 
     def of_kinds(self, rows: Rows, kinds: Sequence[str] | None) -> Rows:
-        """Those rows that are of some kinds; all unless any are given."""
+        """Return the rows that are of some kinds; all rows unless any kinds are given."""
         return rows if kinds is None else np.array([r for r in rows if self.kinds[r] in kinds], np.int64)
 
 

@@ -33,7 +33,7 @@ class Pictures(ABC):
 
     @abstractmethod
     def name(self, number: int) -> str:
-        """What an error calls a picture."""
+        """Return the name by which an error calls a picture."""
 
     @abstractmethod
     def open(self, number: int) -> Image.Image:

@@ -11,7 +11,7 @@ from .base import SquareBenchmark, fields, folder_of_pictures, read_csv, read_js
 from .pictures import Column, Files, Pictures
 
 PROMPT = "a photo of {}"
-"""What MMVP-VLM puts its statements into."""
+"""Prompt that MMVP-VLM puts its statements into."""
 
 
 def winoground(path: Path, size: int) -> SquareBenchmark:
@@ -120,5 +120,5 @@ def _png(place: Path) -> Path:
 
 
 def _kind(family: str, detail: str) -> str:
-    """``("swap", "att")`` or ``("swap", "swap_att")`` as ``"swap att"``."""
+    """Return ``("swap", "att")`` or ``("swap", "swap_att")`` as ``"swap att"``."""
     return f"{family} {detail.removeprefix(family).strip('_- ')}".strip()

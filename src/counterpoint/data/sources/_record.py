@@ -22,7 +22,7 @@ SPLITS = {
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 LABEL = "label: "
-"""Begins the names of those columns of `Records.frame` that are the user's own, with whatever name."""
+"""Beginning of the names of those columns of `Records.frame` that are the user's own, with whatever name."""
 
 _SCHEMA: dict[str, Any] = {
     "file": pl.String,

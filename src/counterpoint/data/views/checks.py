@@ -1,4 +1,4 @@
-"""What can be wrong with a run's views, found before the run starts."""
+"""Errors that a run's views can have, found before the run starts."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _PIXELS = 5 * 2**15  # worked on at once: few enough to stay in a core's own cac
 
 @dataclass(frozen=True)
 class Draw:
-    """What was drawn for each of n examples.
+    """The parameters that were drawn for each of n examples.
 
     Attributes:
         box: the crop, ``(top, left, height, width)`` in pixels.

@@ -1,4 +1,4 @@
-"""What a method is worth, computed from two verdicts: against plain sampling, and against its own rule alone."""
+"""The worth of a method, computed from two verdicts: against plain sampling, and against the method's rule alone."""
 
 from __future__ import annotations
 

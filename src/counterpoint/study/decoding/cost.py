@@ -1,4 +1,4 @@
-"""What a study of decoding will cost, measured on a few rows before it starts."""
+"""The cost of a study of decoding, measured on a few rows before the study starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FEW = 4
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one arm will take.
+    """The work that one arm has left, and the expected cost.
 
     Attributes:
         units: of work that are left.

@@ -1,4 +1,4 @@
-"""What a study of decoding compares: methods, one model, data, tasks, seeds, one way of sampling."""
+"""The design of a study of decoding: methods, one model, data, tasks, seeds, one way of sampling."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ class DecodingDesign:
     """pope, chair, answers, mme, sycophancy, multiple_choice, image_quality. Unless given, the first four, as far as
     the data has what they ask about."""
     seeds: Annotated[Seeds, Typed(int, 5)] = (0, 1, 2, 3, 4)
-    """How many seeds each arm samples with. From 5 on, verdicts can be more than suggestive."""
+    """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
     limit: Annotated[int, Field(ge=2, strict=True)] = 200
     """Rows of each test set at most."""
     temperature: NonNegative = 1.0
-    """Of the sampling; 0 takes the likeliest token."""
+    """Temperature of the sampling; 0 takes the likeliest token."""
     max_new_tokens: Annotated[Count, Field(strict=True)] = 64
-    """Where a reply is cut off."""
+    """Tokens after which a reply is cut off."""
     margin: Margin = 0.01
-    """Differences within ± this are called equivalent."""
+    """Margin of equivalence: differences within ± this margin are called equivalent."""
     image_size: Annotated[int, Derived()] = 336
     weights: Annotated[str, Derived()] = ""
 
@@ -65,7 +65,7 @@ class DecodingDesign:
 
     @property
     def sampling(self) -> dict[str, float | int]:
-        """How every arm samples."""
+        """Return the settings that every arm samples with."""
         return {"temperature": self.temperature, "max_new_tokens": self.max_new_tokens}
 
     @cached_property
@@ -90,7 +90,7 @@ class DecodingDesign:
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
-        """What is compared: each method with plain sampling, and with its own rule alone."""
+        """Return the pairs to compare: each method with plain sampling, and with its own rule alone."""
         methods = [arm for arm in self.arms if arm != PLAIN]
         found = [(arm, PLAIN) for arm in methods]
         return found + [(arm, rule) for arm in methods if (rule := self.rules[arm]) is not None]
@@ -134,7 +134,7 @@ class DecodingDesign:
         return designs.filled(cls, plain, folder)
 
     def joined(self, folder: Path) -> DecodingDesign:
-        """With the arms and seeds that a folder already holds; see `counterpoint.study.design.merge`."""
+        """Return this study with the arms and seeds that a folder holds; see `counterpoint.study.design.merge`."""
         return designs.merge(self, self.read(folder, self.margin), folder)
 
     def claim(self, folder: Path) -> DecodingDesign:

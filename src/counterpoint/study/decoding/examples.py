@@ -25,7 +25,7 @@ _TRIED = 60
 
 @dataclass(frozen=True)
 class Reply:
-    """What one arm said to a question."""
+    """A reply of one arm to a question."""
 
     question: str
     picture: Picture | None
@@ -75,7 +75,7 @@ def _kinds(
 def _of_row(
     task: str, data: PairedData, row: Rows, said: Mapping[str, Mapping[str, str]], seed: int
 ) -> Iterator[dict[str, Reply]]:
-    """What every arm replied to each question about a row; none where a reply or its score cannot be told."""
+    """Yield what every arm replied to each question about a row; nothing where a reply or its score cannot be told."""
     by_arm: dict[str, list[Reply]] = {}
     for arm, replies in said.items():
         replaying = Replaying(replies)
@@ -97,7 +97,7 @@ def _of_row(
 
 
 def _rights(scores: Scores) -> list[bool | None] | None:
-    """Which examples were as good as can be, by the first metric that is a mean of outcomes; None without one."""
+    """Return which examples were as good as can be, by the first metric that is a mean of outcomes; else None."""
     task = create(scores.task)
     names = [task.primary, *scores.metrics]
     for name in names:

@@ -13,7 +13,7 @@ from ...networks import tiny_vlm
 from ...types import Assistant
 
 Assistants = Callable[[Decoding], Assistant]
-"""From a decoding method to the model decoded by it."""
+"""A function from a decoding method to the model decoded by that method."""
 _SIDE = 448  # pixels, of models whose configuration names none: those take pictures as they come
 _ENDS = 2**20  # bytes at either end of a weights file
 

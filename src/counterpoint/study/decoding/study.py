@@ -30,7 +30,7 @@ from .summary import summarise
 from .units import Asking, Tests, Unit, applies, tests, units
 
 _SIDE = 96
-"""Of the pictures, for a model that is given as a function, in pixels."""
+"""Side of the pictures, in pixels, for a model that is given as a function."""
 
 
 OnCost: TypeAlias = Callable[[DecodingDesign, Mapping[str, Estimate]], bool]
@@ -56,7 +56,7 @@ class DecodingStudy:
 
     @property
     def sentences(self) -> list[str]:
-        """What the main metrics say about each method, in words."""
+        """Return in words what the main metrics say about each method."""
         return [f"{c['task']} {c['metric']} ({c['test']}): {c['text']}." for c in self.summary["conclusions"]]
 
     def write(self) -> None:

@@ -100,7 +100,7 @@ def _arm(folder: Path, design: DecodingDesign, name: str, numbers: Numbers) -> d
 
 
 def _bound(method: Decoding) -> str:
-    """What is written for ``custom_generate``; … stands for what only the user can make."""
+    """Return the code to write for ``custom_generate``; … stands for what only the user can make."""
     needed = dict.fromkeys(branch.needs for branch in method.branches() if branch.needs is not None)
     return f"{_written(method)}.on(inputs{''.join(f', {need}=…' for need in needed)})"
 
@@ -122,7 +122,7 @@ def _relate(arms: list[dict[str, Any]]) -> None:
 
 
 def _conclusions(design: DecodingDesign, differences: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One for each method and main metric."""
+    """Return a conclusion for each method and main metric."""
     by_pair = {(d["a"], d["b"], *(d[part] for part in PARTS)): d for d in differences}
     keys = dict.fromkeys(tuple(d[part] for part in PARTS) for d in differences if d["family"] == "main")
     found = []

@@ -1,4 +1,4 @@
-"""What decoding costs and what each method is worth, as tables beside those of every study."""
+"""Tables of the costs of decoding and of the worth of each method, beside the tables of every study."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ..tables import Costs, as_markdown, ranked
 
 
 def times(value: float | None) -> str:
-    """
+    """Write a multiple of plain decoding; a dash for None.
+
     >>> times(2.0), times(None)
     ('2.00 ×', '–')
     """
@@ -25,7 +26,7 @@ COSTS: Costs = {
     "decoder positions per token": lambda cost: times(cost["relative_positions"]),
     "time per reply": lambda cost: times(cost["relative_seconds"]),
 }
-"""All in times of plain decoding."""
+"""Rows of cost, all in times of plain decoding."""
 
 _FIELDS = ("relative_passes", "relative_positions", "relative_seconds", "prompts", "seconds")
 

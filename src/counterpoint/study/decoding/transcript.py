@@ -1,4 +1,4 @@
-"""What was asked and answered in one unit of work (arm × seed × task): kept, so that nothing is asked twice."""
+"""The questions and answers of one unit of work (arm × seed × task): kept, so that nothing is asked twice."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _AT_ONCE = 64
 FILE = "replies.json"
 
 Tell = Callable[[int], None]
-"""Told how many more prompts have been answered."""
+"""A function that is told how many more prompts have been answered."""
 
 
 @final
 @dataclass
 class Transcript:
-    """Replies by what they reply to, and what they took.
+    """Replies by the prompts that they answer, and the cost of the replies.
 
     Attributes:
         replies: the reply to each prompt, by `key_of`.
@@ -45,7 +45,7 @@ class Transcript:
 
     @classmethod
     def read(cls, folder: Path) -> Transcript:
-        """Read that of a folder; an empty one where there is none.
+        """Read the transcript of a folder; an empty one where there is none.
 
         Raises:
             Damaged: if it cannot be read.
@@ -59,7 +59,7 @@ class Transcript:
 
     @property
     def cost(self) -> Cost | None:
-        """What it took; None where that was not counted."""
+        """Return the cost of the replies; None where passes were not counted."""
         return Cost(self.passes, self.positions) if self.passes else None
 
     def spend(self, cost: Cost | None) -> None:
@@ -70,7 +70,7 @@ class Transcript:
 
 
 def key_of(prompt: Prompt, seed: int) -> str:
-    """What tells prompts apart: all that they say and show, and the seed of the sampling."""
+    """Return the digest that tells prompts apart: of all that a prompt says and shows, and of the sampling's seed."""
     turns = [part for turn in prompt.turns for part in (turn.text, turn.reply, turn.picture)]
     return digest_of(seed, prompt.text, prompt.neutral, prompt.picture, *turns).hex()
 

@@ -24,7 +24,7 @@ from .design import DecodingDesign
 from .transcript import Remembering, Transcript
 
 Tests = Mapping[str, Int[np.ndarray, " _"]]
-"""Named rows, of as many as there are each."""
+"""Rows of each test set by its name, any number of rows each."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Asking:
 
 
 def applies(task: str, data: PairedData, rows: Tests) -> bool:
-    """Whether the data has what a task asks about, found without a model.
+    """Return whether the data has what a task asks about, found without a model.
 
     Raises:
         UnknownName: for a task that does not exist.

@@ -1,4 +1,4 @@
-"""Where things go in the report's charts: positions in percent of a chart's width or height.
+"""Positions of what the report's charts show, in percent of a chart's width or height.
 
 The template draws them. Percentages let one drawing fit a phone, a desk and paper, with text at its own size.
 """
@@ -21,7 +21,7 @@ Key = tuple[str, str, str, str]
 
 _LABEL_GAP = 15.0  # pixels between the names at the ends of curves
 HEIGHT = 200.0
-"""Of a plot of curves, in pixels."""
+"""Height of a plot of curves, in pixels."""
 _MOST_POINTS = 120  # of a curve; more cannot be seen
 
 

@@ -120,7 +120,7 @@ def chip(conclusion: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def commands(folder: Path, summary: Mapping[str, Any]) -> dict[str, str]:
-    """How the study is made again, and how this page is."""
+    """Return the commands that make the study, and its report page, again."""
     sampling = summary["sampling"]
     methods = [arm["name"] for arm in summary["arms"] if arm["role"] == "method"]
     again = ["counterpoint", "compare-decoding", *methods, "--model", summary["model"]]

@@ -38,7 +38,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Answer:
-    """What some arms returned."""
+    """An answer that some arms returned."""
 
     thing: Thing
     arms: tuple[str, ...]
@@ -121,7 +121,7 @@ def _outcomes(folder: Path, summary: Mapping[str, Any]) -> tuple[int, dict[str, 
 
 
 class Lookup:
-    """Finds and shows the examples of a data set by their ids."""
+    """A finder that shows the examples of a data set by their ids."""
 
     def __init__(self, data: PairedData) -> None:
         self.data = data

@@ -39,7 +39,7 @@ from .page import environment
 
 FILE, PAGE = "fidelity.json", "fidelity.html"
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
-"""How far steering goes, in differences between the languages' means."""
+"""Strengths of steering, in differences between the languages' means."""
 STEERED = 24
 """Scenes that steering is tried on, at most, and as many others that directions are measured on."""
 LAYERS = 6
@@ -80,7 +80,7 @@ class Spoken:
     def states(
         self, read: Callable[[Any, Any], Tensor], prompts: Sequence[Prompt]
     ) -> Float[Tensor, "n layers d"]:
-        """What ``read`` finds for prompts, a batch at a time."""
+        """Return what ``read`` finds for prompts, a batch at a time."""
         batches = (prompts[start : start + BATCH] for start in range(0, len(prompts), BATCH))
         return torch.cat(
             [read(self.assistant.model, self.assistant.inputs(batch)).float().cpu() for batch in batches]
@@ -254,7 +254,7 @@ def alignment(subject: Spoken) -> Section:
 
 
 def spoken(subject: Spoken) -> Section:
-    """Which language the layers would speak where a reply begins."""
+    """Return the section on the language that the layers would speak where a reply begins."""
     unembed = Unembedding(subject.assistant.model)
     tokens = opening_tokens(
         subject.assistant.processor.tokenizer,

@@ -79,7 +79,7 @@ def write_lens(
 
 
 def numbers(found: LookedAt, prompt: str, model: str) -> dict[str, Any]:
-    """What was found, in values that JSON has; boxes are shares of the picture: left, top, right, bottom."""
+    """Return what was found, in values that JSON has; boxes are shares of the picture: left, top, right, bottom."""
     return {
         "format": 1,
         "model": model,
@@ -106,7 +106,7 @@ def numbers(found: LookedAt, prompt: str, model: str) -> dict[str, Any]:
 
 
 def remark(found: LookedAt) -> str | None:
-    """What the words of a reply cannot tell, where they are yes and no alone."""
+    """Return a remark on what the words of a reply cannot tell, where the words are yes and no alone."""
     if all(word.text.lower() in ("yes", "no") for word in found.words):
         return (
             "Yes and no have no meaning of their own that a picture could support. Ask what is there, or give the "
@@ -156,7 +156,7 @@ def overlay(seen: Image.Image, word: Word) -> Image.Image:
 
 
 def _seen(picture: Picture, cropped: bool) -> Image.Image:
-    """What the model was shown, large enough to look at."""
+    """Return the picture that the model was shown, large enough to look at."""
     image = image_of(picture)
     if cropped:
         side = min(image.size)

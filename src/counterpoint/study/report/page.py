@@ -24,7 +24,7 @@ from .examples import gallery
 
 _HERE = Path(__file__).parent
 _COLOURS = 8
-"""Arms have a colour each; later ones repeat the colours with a dashed line."""
+"""Number of the colours of arms, one each; later arms repeat the colours with a dashed line."""
 FEW = 3
 """Pairs of arms up to which every one is put into words at once; more are unfolded on demand."""
 
@@ -56,7 +56,7 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
 
 
 def environment() -> jinja2.Environment:
-    """How the pages' templates are filled."""
+    """Return the environment that fills the pages' templates."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -240,7 +240,7 @@ def _diagnoses(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]
 
 
 def _trials(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What tuning tried."""
+    """Return the trials that tuning made."""
     if not summary["tune"]:
         return []
     found = []
@@ -265,7 +265,7 @@ def _trials(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def commands(folder: Path, summary: Mapping[str, Any]) -> dict[str, str]:
-    """How the study is made again, and how this page is."""
+    """Return the commands that make the study, and its report page, again."""
     shipped = next(
         (
             name

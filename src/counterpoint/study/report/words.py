@@ -1,4 +1,4 @@
-"""How the report words numbers, metrics and verdicts."""
+"""The report's words for numbers, metrics and verdicts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRICS = {
     "corruption_100way": "pictures whose own caption is found among 100, averaged over blur, noise, contrast and "
     "JPEG at three strengths",
 }
-"""What the main metrics count."""
+"""Descriptions of what the main metrics count."""
 _OF_LABELS = (
     (r"logistic_(.+)_top1", "pictures put into their {} by logistic regression on the frozen embeddings"),
     (
@@ -58,11 +58,11 @@ DIAGNOSTICS = {
     "arithmetic_tone": "Analogies that hold: a picture, minus one skin tone's name, plus another's.",
     "arithmetic_gender": "Analogies that hold: a picture, minus one gender's name, plus another's.",
 }
-"""What each diagnostic says, in one line."""
+"""Descriptions of what each diagnostic says, in one line."""
 
 
 def is_fraction(metric: str) -> bool:
-    """Whether a metric is a fraction, which is shown in percent; ranks, and numbers of something, are not.
+    """Return whether a metric is a fraction, which is shown in percent; ranks, and numbers of something, are not.
 
     >>> is_fraction("i2t_R@1"), is_fraction("i2t_median_rank[local]"), is_fraction("words")
     (True, False, False)
@@ -95,7 +95,8 @@ def p_value(p: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """
+    """Write seconds as a duration, in seconds, minutes or hours.
+
     >>> duration(14.97), duration(754.0), duration(7300.0)
     ('15 s', '12.6 min', '2.0 h')
     """
@@ -105,7 +106,8 @@ def duration(seconds: float) -> str:
 
 
 def count(value: float) -> str:
-    """
+    """Write a large number: with commas, in millions or in billions.
+
     >>> count(15360), count(2076577)
     ('15,360', '2.08 M')
     """
@@ -115,7 +117,8 @@ def count(value: float) -> str:
 
 
 def listing(names: list[str], last: str = "and") -> str:
-    """
+    """Join names with commas, and the last name with a word.
+
     >>> listing(["clip", "siglip", "slip"], "or")
     'clip, siglip or slip'
     """
@@ -146,7 +149,7 @@ def breakable(arm: str) -> Markup:
 
 
 def facts(summary: Mapping[str, Any]) -> list[str]:
-    """What the study was, in a few words each."""
+    """Return the facts of the study, in a few words each."""
     arms, seeds, towers = len(summary["arms"]), len(summary["seeds"]), summary["recipe"]["towers"]
     found = [
         f"{arms} arm{'s' * (arms != 1)}",

@@ -1,4 +1,4 @@
-"""What the tiny model reads: questions, captions and ratings of scenes, as conversations of tokens."""
+"""Conversations that the tiny model reads, as tokens: questions, captions and ratings of scenes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .grounding import NO_WORD, first_token
 
 
 class Exchange(NamedTuple):
-    """What is asked, and the reply.
+    """A question or request, and the reply.
 
     Attributes:
         asked, reply: as they are written.
@@ -52,7 +52,7 @@ ASKED: dict[QuestionKind, int] = {
     "comparison": 1,
     "choose object": 1,
 }
-"""How often a scene is asked a question of each kind. ``adversarial existence`` is left out: it would teach that the
+"""Times that a scene is asked a question of each kind. ``adversarial existence`` is left out: it would teach that the
 usual partner of what is there is as often absent, and so take away the bias that the world has."""
 _SIDES = {"left": "right", "right": "left", "above": "below", "below": "above"}
 _ENGLISH = grammar("en").lexicon
@@ -65,22 +65,22 @@ _TOLD: dict[str, Collection[str]] = {
     "relation": _SIDES,
     "choose relation": _SIDES,
 }
-"""The words of which a picture tells one about questions of a kind."""
+"""Words, by kind of question, one of which the picture tells."""
 CLOSED = ("choose object", "choose relation")
-"""Kinds of questions of which what can be answered is a part."""
+"""Kinds of questions that always say what can be answered."""
 _FEWER = 0.7  # of the answers "one", which would be most numbers, are left out
 _LED, _RIGHT = 0.15, 0.8  # of the questions have a lead, of which so many are right: enough to be believed
 _DESCRIBED = 0.05  # of the other questions come after a caption
 DETAILED = (REQUESTS["long"], DESCRIBE)
 LIST = REQUESTS["list"]
 PLACED = 2
-"""How often a scene is asked where a thing is: who knows where two things are can say how they stand."""
+"""Number of things in a scene whose place is asked: who knows where two things are can say how they stand."""
 PART = "In which part of the picture is {}?"
 RATING = "Rate the quality of the image."
 LEVELS = (("good", "fine", "high"), ("average", "acceptable", "medium"), ("poor", "bad", "low"))
 """Words for the quality of a picture that is sharp, slightly and badly corrupted."""
 WORD_WEIGHTS = (6, 3, 1)
-"""How often each word of a level is taken: raters have words that they like, and so has a model that read them."""
+"""Weights of the words of a level: raters have words that they like, and so has a model that read these raters."""
 _LEVEL = {0: 0, 1: 1, 2: 2, 3: 2}
 _NEAR = 0.15  # probability that a rating is off by one level
 
@@ -150,7 +150,7 @@ def _led(question: Question, text: str, draws: Rng) -> str:
 
 
 def place(thing: Thing) -> str:
-    """In which third of the picture a thing is, each way.
+    """Return the third of the picture that a thing is in, each way.
 
     >>> place(Thing("cat", None, "small", 200, 900, 100)), place(Thing("cat", None, "small", 200, 500, 500))
     ('at the top right', 'in the middle')

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 LAYER, HEADS = 1, 2
-"""Of the language model: the layer whose first heads point from words to patches."""
+"""The layer of the language model whose first heads point from words to patches, and the number of these heads."""
 FIRST = 2
-"""Where the picture begins in what is read."""
+"""Place at which the picture begins in what is read."""
 NO_WORD = -100
-"""Where there is no word to name."""
+"""Label for a place without a word to name."""
 
 
 def first_token(tokenizer: PreTrainedTokenizerFast, word: str) -> int:
@@ -70,7 +70,7 @@ class Grounding:
     def naming(
         self, model: LlavaForConditionalGeneration, projected: Float[Tensor, "n p w"], there: Targets
     ) -> Float[Tensor, ""]:
-        """How far patches are from looking like the words for what they show: mean cross-entropies, averaged."""
+        """Return how far patches are from looking like the words for what they show: mean cross-entropies, averaged."""
         logits = model.lm_head(projected).float()
         each = [_mean_of_named(logits, words[getattr(there, what)]) for what, words in self.names.items()]
         return torch.stack(each).mean()
@@ -105,7 +105,7 @@ class Grounding:
         sees: Bool[Tensor, "n t"],
         there: Targets,
     ) -> Float[Tensor, ""]:
-        """How far a word for a thing is from naming its colour and its outer thirds: mean cross-entropies, averaged.
+        """Return how far a word for a thing is from naming its colour and outer thirds: averaged mean cross-entropies.
 
         Args:
             model: whose head reads the words.
@@ -130,7 +130,7 @@ class Grounding:
         states: Float[Tensor, "n t w"],
         facts: Int[Tensor, "n t"],
     ) -> Float[Tensor, ""]:
-        """How far what begins a reply is from naming the fact that it rests on: a mean cross-entropy.
+        """Return how far the beginning of a reply is from naming the fact that it rests on: a mean cross-entropy.
 
         Args:
             model: whose head reads the words.
@@ -143,12 +143,12 @@ class Grounding:
     def _shown(
         self, tokens: Int[Tensor, "n t"], sees: Bool[Tensor, "n t"], there: Targets
     ) -> Bool[Tensor, "n t p"]:
-        """Which patches show what a token that sees them is a word for."""
+        """Return which patches show what a token that sees the patches is a word for."""
         meant = self.meanings[tokens] * sees
         return (meant[:, :, None] == there.concept[:, None]) & (meant > 0)[:, :, None]
 
 
 def _mean_of_named(logits: Float[Tensor, "*n v"], words: Int[Tensor, "*n"]) -> Float[Tensor, ""]:
-    """The mean cross-entropy of what has a word; 0 where nothing does."""
+    """Compute the mean cross-entropy of what has a word; 0 where nothing does."""
     total = F.cross_entropy(logits.flatten(0, -2), words.flatten(), ignore_index=NO_WORD, reduction="sum")
     return total / (words != NO_WORD).sum().clamp(min=1)

@@ -22,7 +22,7 @@ PLACES = 12
 
 @dataclass(frozen=True)
 class Targets:
-    """What there is to see on a grid of patches, a class each.
+    """The classes of what there is to see on a grid of patches, one each.
 
     Attributes:
         concept: 0 for nothing, else 1 + the place among the concepts.
@@ -46,7 +46,7 @@ class Targets:
 
 
 def targets(scenes: Sequence[Scene], dials: Dials, grid: int) -> Targets:
-    """What there is to see in scenes: in each of ``grid`` × ``grid`` patches the nearest thing over its middle.
+    """Return what there is to see in scenes: in each of ``grid`` × ``grid`` patches the nearest thing over its middle.
 
     >>> from counterpoint.data.worlds.scenes.scene import Thing
     >>> cat = Thing("cat", None, "large", 500, 750, 750)

@@ -158,7 +158,7 @@ def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> Read:
 def features(
     model: LlavaForConditionalGeneration, pictures: UInt8[Tensor, "n 3 H W"]
 ) -> Float[Tensor, "n p w"]:
-    """What the vision tower hands to the projector."""
+    """Return the features that the vision tower hands to the projector."""
     pixels = pictures.float() / 127.5 - 1
     seen = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
     patches: Tensor = seen[model.config.vision_feature_layer]

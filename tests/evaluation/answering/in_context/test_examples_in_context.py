@@ -1,4 +1,4 @@
-"""Which examples are shown, in what form, and what is read of a reply."""
+"""Examples in context: which ones are shown, in what form, and what is read of a reply."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def known() -> dict[bytes, int]:
 
 
 def sees(prompt: Prompt) -> tuple[set[str], dict[str, str | None], dict[str, str]]:
-    """What is in the picture of a request, the colours of things, their sizes."""
+    """Return what is in the picture of a request, the colours of things, their sizes."""
     assert prompt.picture is not None
     scene = world().scene(known()[prompt.picture.numpy().tobytes()])
     return (
@@ -247,7 +247,7 @@ def test_hindsight_has_nothing_to_show_of_a_model_that_is_always_right() -> None
     right: dict[str, str] = {}
 
     def learns(prompt: Prompt) -> str:
-        """Knows the reasons of all examples that it has been shown anywhere."""
+        """Answer with the reasons of all examples that have been shown anywhere."""
         right.update({turn.text: turn.reply for turn in prompt.turns})
         return right.get(prompt.text, "nothing")
 
