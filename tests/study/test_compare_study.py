@@ -19,7 +19,8 @@ import counterpoint as cp
 from counterpoint.execution import Progress
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudy
-from counterpoint.study.study import DryRun, again, compare, default_folder, run_folder
+from counterpoint.study.layout import run_folder
+from counterpoint.study.study import DryRun, again, compare, default_folder
 from counterpoint.study.training_run import TrainingRun
 from counterpoint.study.tuning import TUNING_SEED, Trial, choose, trials
 from counterpoint.training.metrics import MetricLog

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .fingerprint import Fingerprint, digests_of_images
 from .items import Items
+from .sheet import COLUMNS, contact_sheet
 
 Rows = Int[np.ndarray, " n"]
 """Row numbers of a data set."""
@@ -157,9 +158,12 @@ class PairedData(ABC):
 
     def show(self, path: str | Path) -> Path:
         """Draw some training and test examples with their captions as a PNG."""
-        from .sheet import contact_sheet
-
-        return contact_sheet(self, Path(path))
+        rows = [("train", part) for part in np.array_split(_spread(self.splits.train, 2 * COLUMNS), 2)]
+        rows += [(f"test: {name}", _spread(part, COLUMNS)) for name, part in self.splits.test.items()]
+        parts = [
+            (title, self.images(part), [self.captions(int(row))[0] for row in part]) for title, part in rows
+        ]
+        return contact_sheet(parts, Path(path), self.attribution)
 
     def shifts(self) -> Mapping[str, ImageSource]:
         """Other pictures of the same rows, by name (``{"artist": the other artist's}``)."""
@@ -178,3 +182,8 @@ class PairedData(ABC):
         """
         chosen = "" if kinds is None else f" of kind {', '.join(kinds)}"
         raise LookupError(f"{self.name!r} has no {form.__name__.lower()}{chosen}")
+
+
+def _spread(rows: Rows, count: int) -> Rows:
+    """Choose at most ``count`` rows, spread evenly."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]

@@ -19,6 +19,7 @@ from ..registry import unknown
 from . import emoji_splits, emoji_table
 from .base import ImageSource, PairedData, Rows, stored_size
 from .emoji_labels import label_sets
+from .emoji_sheet import draw
 from .fingerprint import digests_of_images
 from .rendering import SIZE, Artist, OpenMoji, Pictures, Twemoji
 
@@ -207,8 +208,6 @@ class Emoji(PairedData):
 
     def show(self, path: str | Path) -> Path:
         """Draw a contact sheet as a PNG: both artists, groups, tones, splits, and the attribution."""
-        from .emoji_sheet import draw
-
         return draw(self.sized(SIZE), Path(path))
 
 

@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..files import writing
-from .base import Rows
+from .base import Rows, Splits
 from .rendering import SIZE
 
-if TYPE_CHECKING:
-    from .emoji import Emoji
+
+@runtime_checkable
+class DrawnEmoji(Protocol):
+    """Emoji by several artists, as far as their sheet asks."""
+
+    splits: Splits
+
+    @property
+    def table(self) -> Any: ...
+    @property
+    def artists(self) -> Any: ...
+    @property
+    def pictures(self) -> Any: ...
+    @property
+    def all_languages(self) -> Sequence[str]: ...
+
+    def captions(self, row: int) -> Sequence[str]: ...
+
 
 _INK, _FAINT, _LINE, _PAPER, _CARD = "#1b1f24", "#6a737d", "#d8dee4", "#f6f8fa", "#ffffff"
 _MARGIN, _LABEL, _GAP, _COLUMNS = 36, 196, 8, 9
@@ -26,7 +42,7 @@ _WIDTH = 2 * _MARGIN + _LABEL + _COLUMNS * (_PAIR + _GAP)
 class _Sheet:
     """A page that grows downwards."""
 
-    def __init__(self, emoji: Emoji) -> None:
+    def __init__(self, emoji: DrawnEmoji) -> None:
         self.pictures = emoji.pictures
         self.image = Image.new("RGB", (_WIDTH, 8000), _PAPER)
         self.pen = ImageDraw.Draw(self.image)
@@ -81,7 +97,7 @@ def _spread(rows: Rows) -> list[int]:
     ]
 
 
-def draw(emoji: Emoji, path: Path) -> Path:
+def draw(emoji: DrawnEmoji, path: Path) -> Path:
     """Draw the sheet and return where it is."""
     sheet = _Sheet(emoji)
     table, count = emoji.table, len(emoji.table)

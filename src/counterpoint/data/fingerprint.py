@@ -6,18 +6,32 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
-
-if TYPE_CHECKING:
-    from .base import PairedData
 
 PARTS = ("ids", "splits", "captions", "pictures", "labels")
 """The parts of a data set that are told apart."""
 _BLOCK = 256
 """Pictures that are digested at once."""
+
+
+@runtime_checkable
+class ReadRows(Protocol):
+    """Data whose rows are read one by one, as far as a fingerprint asks."""
+
+    ids: Any
+    splits: Any
+    labels: Any
+    subsets: Any
+
+    def __len__(self) -> int: ...
+    def images(self, rows: Any) -> Any: ...
+    def picture_digests(self) -> Sequence[bytes]: ...
+    def captions(self, row: int) -> Sequence[str]: ...
+    def training_captions(self, row: int) -> Sequence[str]: ...
+    def evaluation_captions(self, row: int) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,7 @@ class Fingerprint:
         return cls(dict.fromkeys(PARTS, digest([description.encode()])), pl.DataFrame(schema=ROW_SCHEMA))
 
     @classmethod
-    def of_rows(cls, data: PairedData) -> Fingerprint:
+    def of_rows(cls, data: ReadRows) -> Fingerprint:
         """Return the fingerprint of data whose rows are read one by one."""
         captions = [_captions(data, row) for row in range(len(data))]
         pictures = data.picture_digests()
@@ -98,7 +112,7 @@ def digest(values: Iterable[bytes]) -> str:
     return found.hexdigest()
 
 
-def digests_of_images(data: PairedData) -> Sequence[bytes]:
+def digests_of_images(data: ReadRows) -> Sequence[bytes]:
     """Return a digest of every row's decoded picture, block by block."""
     found: list[bytes] = []
     for start in range(0, len(data), _BLOCK):
@@ -107,7 +121,7 @@ def digests_of_images(data: PairedData) -> Sequence[bytes]:
     return found
 
 
-def _captions(data: PairedData, row: int) -> bytes:
+def _captions(data: ReadRows, row: int) -> bytes:
     """Return every text of a row, those of training and those of evaluation."""
     texts = dict.fromkeys(
         (*data.evaluation_captions(row), "", *data.captions(row), *data.training_captions(row))
@@ -115,7 +129,7 @@ def _captions(data: PairedData, row: int) -> bytes:
     return "\0".join(texts).encode("utf-8", "surrogatepass")
 
 
-def _splits(data: PairedData) -> list[str]:
+def _splits(data: ReadRows) -> list[str]:
     """Return the split of every row in words; a row that is in several names them all, one in none nothing."""
     of = data.splits
     sides = {"train": of.train} if not of.tasks else {}

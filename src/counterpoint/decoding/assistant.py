@@ -16,10 +16,11 @@ from torch import Tensor
 
 from ..types import Prompt
 from .branch import Branch, Support
+from .chooser import Logits
 from .combine import Weights, combine
 from .description import Description, describe
 from .generate import OWN, Cost
-from .method import Decoding, Logits, Together
+from .method import Decoding, Together
 from .plain import Plain
 from .prompts import Message, digest_of, image_of, message, messages_of, pictures_of, tensor_of
 from .ritual import Ritual

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ..registry import unknown
 from .branch import Branch
+from .chooser import Logits
 from .combine import Weights
-from .method import Decoding, Logits
+from .method import Decoding
 from .vdd import image_free
 
 FORMS = ("diagonal", "identity")

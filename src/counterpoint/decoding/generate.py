@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..registry import unknown
+from .chooser import Chooser
 from .combine import combine, comparable
 from .loop import check_version, own_loop
-from .method import Decoding
 from .running import CACHES, Call, Running, cache_of, prompt_length
 
 OWN = "own"
@@ -66,7 +66,7 @@ class Bound:
 
     def __init__(
         self,
-        method: Decoding,
+        method: Chooser,
         inputs: Mapping[str, Any],
         given: Mapping[str, Any],
         model: Any = None,
@@ -180,7 +180,7 @@ def _distinct(names: Iterable[str]) -> list[str]:
 class _Together:
     """The logits processor that runs the further branches and combines all."""
 
-    def __init__(self, method: Decoding, runs: Sequence[Running], prompt: int, beams: int) -> None:
+    def __init__(self, method: Chooser, runs: Sequence[Running], prompt: int, beams: int) -> None:
         self.method, self.runs, self.prompt, self.beams = method, runs, prompt, beams
         self.before: Int[Tensor, "r t"] | None = None
         self.steps = 0

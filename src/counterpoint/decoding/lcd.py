@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from .branch import TextOnly
+from .chooser import Logits
 from .combine import Weights, entropy
-from .method import Contrastive, Logits, check_share, check_weight
+from .method import Contrastive, check_share, check_weight
 
 LEAST_ENTROPY = 1e-3
 """In nats: bounds the weight where the language model has no doubt."""

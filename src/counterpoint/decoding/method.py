@@ -6,18 +6,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Never, final
+from typing import Any, ClassVar, Never, final
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from .branch import Branch
+from .chooser import Logits
 from .combine import Weights, plausible
-
-if TYPE_CHECKING:
-    from .generate import Bound
-
-Logits = Float[Tensor, "b v"]
+from .generate import Bound
 
 
 class Decoding(ABC):
@@ -68,8 +65,6 @@ class Decoding(ABC):
             ValueError: where something that the method needs is missing, or not known to it.
             ImportError: for a version of transformers in which ``custom_generate`` takes no callable.
         """
-        from .generate import Bound  # which takes a method
-
         return Bound(self, inputs, given, model, streamer)
 
     def __add__(self, other: Decoding) -> Decoding:

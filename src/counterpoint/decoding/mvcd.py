@@ -11,8 +11,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from .branch import Given
+from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, Logits, check_share
+from .method import Contrastive, check_share
 
 
 @final

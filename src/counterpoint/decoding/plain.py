@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, Logits, check_share
+from .method import Contrastive, check_share
 
 
 @final

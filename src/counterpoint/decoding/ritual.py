@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, final
 import torch
 
 from .branch import Given
+from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, Logits, check_share, check_weight
+from .method import Contrastive, check_share, check_weight
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -10,8 +10,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from .branch import Branch
+from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, Decoding, Logits, Together
+from .method import Contrastive, Decoding, Together
 from .plain import Plain
 
 

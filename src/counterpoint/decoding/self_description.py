@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .branch import Described
+from .chooser import Logits
 from .combine import Weights, bounded_divergence, plausible
-from .method import Decoding, Logits, check_share, check_weight
+from .method import Decoding, check_share, check_weight
 
 
 @final

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from .branch import Noisy
+from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, Logits, check_share, check_weight
+from .method import Contrastive, check_share, check_weight
 from .pictures import STEPS
 
 

@@ -8,8 +8,9 @@ from typing import ClassVar, final
 
 from ..registry import unknown
 from .branch import Branch, Noisy, TextOnly, Zeros
+from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, Logits, check_share, check_weight
+from .method import Contrastive, check_share, check_weight
 from .pictures import STEPS
 
 

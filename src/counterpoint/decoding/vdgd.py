@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..registry import unknown
 from .branch import Support
+from .chooser import Logits
 from .combine import Weights, nucleus
-from .method import Decoding, Logits
+from .method import Decoding
 
 _REDUCTIONS: dict[str, Literal["max", "mean", "sum"]] = {"min": "max", "avg": "mean", "sum": "sum"}
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import recording
 from .reduce import evaluate_with
-
-if TYPE_CHECKING:
-    from .loss import Loss
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ class Explanation:
         return "\n".join([f"loss {self.loss:.4f}", *map(str, self.forces)])
 
 
-def explain(objective: Loss, *args: Any, **kwargs: Any) -> Explanation:
+def explain(objective: nn.Module, *args: Any, **kwargs: Any) -> Explanation:
     """Evaluate densely on this process, and ask the loss for its gradient at every score.
 
     Scores of matched pairs that the loss forms apart are added where they belong in the matrix. What

@@ -21,6 +21,7 @@ from .cost import plan_arms
 from .damage import mend
 from .design import ArmPlan, Design, DesignOptions, merge
 from .gate import prepare
+from .layout import run_folder
 from .summary import summarise
 from .tables import write_tables
 from .training_run import TrainingRun
@@ -241,10 +242,6 @@ def default_jobs() -> int:
     import torch
 
     return 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 4)
-
-
-def run_folder(place: Path, arm: str, seed: int) -> Path:
-    return place / "runs" / Arm.parse(arm).slug / f"seed-{seed}"
 
 
 def _read_plans(path: Path) -> dict[str, ArmPlan]:

@@ -21,6 +21,7 @@ from ..training.run import Environment, Run, RunState, remedy
 from .agreement import check_agreement, check_examples
 from .convergence import Convergence, warnings_of
 from .design import ArmPlan, Design
+from .layout import run_folder
 from .numbers import CLEAN, PARTS, Key, Numbers, Scored, finite
 from .remarks import cut_in_words
 from .tables import ranked
@@ -79,8 +80,6 @@ class Results:
     """All runs of a study, by arm and seed, and the numbers in them."""
 
     def __init__(self, design: Design, folder: Path) -> None:
-        from .study import run_folder
-
         self.design = design
         self.runs: dict[str, dict[int, FinishedRun]] = {
             arm: {seed: _read(run_folder(folder, arm, seed)) for seed in design.seeds} for arm in design.arms

@@ -23,7 +23,7 @@ from ...catalog.evidence import Evidence, Machine, Result
 from ...execution import Listener, Local, NullListener, OnProgress, Progress, Unit, leased
 from ...files import writing
 from ...study.design import ArmPlan, Design
-from ...study.study import run_folder
+from ...study.layout import run_folder
 from ...study.summary import Results
 from ...study.training_run import TrainingRun
 from ...training.run import RunState
