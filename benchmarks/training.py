@@ -23,16 +23,16 @@ from counterpoint.recipes import Recipe, override
 from counterpoint.recipes import load as load_recipe
 from counterpoint.training.loop import fit
 from counterpoint.training.optim import learning_rate
-from counterpoint.training.run import Run, start
+from counterpoint.training.run import Run, prepare
 from counterpoint.types import Clock
 
 
-def prepare(recipe: Recipe) -> tuple[TwoTower, Loader]:
-    return start(Run("clip", "emoji", recipe), load("emoji"))
+def prepared(recipe: Recipe) -> tuple[TwoTower, Loader]:
+    return prepare(Run("clip", "emoji", recipe), load("emoji"))
 
 
 def ours(recipe: Recipe) -> float:
-    method, loader = prepare(recipe)
+    method, loader = prepared(recipe)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         fit(method, loader, recipe, Path(folder))
@@ -40,7 +40,7 @@ def ours(recipe: Recipe) -> float:
 
 
 def plain(recipe: Recipe) -> float:
-    method, loader = prepare(recipe)
+    method, loader = prepared(recipe)
     o = recipe.optimizer
     groups = [
         {"params": [p for p in method.parameters() if p.ndim >= 2], "weight_decay": o.weight_decay},

@@ -16,7 +16,7 @@ from counterpoint.claims.dual import align, clip_rocket, siglip
 from counterpoint.claims.evaluation import naive_bayes_linear_eval
 from counterpoint.claims.uniformity import align_uniform
 from counterpoint.data.base import Labels
-from counterpoint.diagnostics.features import Features
+from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.methods.arm import Arm
 from fixtures.tiny import Oracle, TinyData
 
@@ -147,7 +147,7 @@ def test_adding_the_name_of_a_tone_finds_the_picture_in_that_tone() -> None:
     texts = {name: axes[len(bases) + k] for k, name in enumerate(tones.names)}
     rows = np.flatnonzero(toned)
     model = Oracle(data, F.normalize(images, dim=1), texts)
-    found = align.added_tone(Features(model, data), data, rows)
+    found = align.added_tone(EmbeddingCache(model, data), data, rows)
     assert len(found) == len(rows) * (len(tones.names) - 1)
     assert found[:, 0].mean() == 1.0
     # Alone, the picture is as near to each of the three other tones: one of them is right.

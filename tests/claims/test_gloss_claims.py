@@ -11,7 +11,7 @@ import torch
 from counterpoint.claims.benches import glosses
 from counterpoint.claims.benches.glosses import Encoder, Pairs
 from counterpoint.claims.text import simcse, whitened_cse
-from counterpoint.networks.start import seeded
+from counterpoint.networks.init import seeded
 
 HYPERNYMS = {
     "entity": [],

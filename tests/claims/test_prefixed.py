@@ -9,7 +9,7 @@ import torch
 from counterpoint.claims.benches.prefix_lm import WIDTH, VisualReader
 from counterpoint.claims.evaluation.mmvp import told_apart
 from counterpoint.networks.feature_mixture import InterleavedMixture, visual_projector
-from counterpoint.networks.start import seeded
+from counterpoint.networks.init import seeded
 from counterpoint.networks.tokenizer import BytePairTokenizer
 
 SAID = ["a red cat", "a blue cat on the left"]

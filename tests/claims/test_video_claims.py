@@ -13,7 +13,7 @@ from counterpoint.claims.benches import clip_towers as moving
 from counterpoint.claims.evaluation import modality_importance_score, vibe, videocon
 from counterpoint.claims.evaluation import multi_attribute_bias_amplification as amplification
 from counterpoint.claims.pairs import compa
-from counterpoint.data.items import Contrasts, Narrations, Renditions
+from counterpoint.data.items import ContrastCaptions, GeneratedVideos, Narrations
 from counterpoint.data.worlds.clips.items import ClipContrasts
 from counterpoint.data.worlds.scenes.layout.compositions import pair_part
 from counterpoint.data.worlds.sounds.compose import alike, compose_sounds
@@ -23,7 +23,7 @@ from counterpoint.evaluation.statistic import f1_of, macro_f1, true_and_predicte
 
 def test_videos_of_the_claim_hold_pairs_out() -> None:
     for split in ("train", "pairs"):
-        data = moving.filmed(videocon.WORLD, split, 30, Contrasts)
+        data = moving.filmed(videocon.WORLD, split, 30, ContrastCaptions)
         assert data.frames.shape == (len(data), videocon.FRAMES, 3, moving.SIDE, moving.SIDE)
         assert isinstance(data.items, ClipContrasts)
         if split == "train":
@@ -70,7 +70,7 @@ def test_things_of_the_test_are_not_those_of_training() -> None:
     seen, new = (set(world.rpartition("=")[2].split("+")) for world in (vibe.SEEN, vibe.NEW))
     assert len(seen) == len(new) == 10
     assert not seen & new
-    data = moving.filmed(vibe.NEW, "other artist", 40, Renditions)
+    data = moving.filmed(vibe.NEW, "other artist", 40, GeneratedVideos)
     assert len(set(data.items.kinds)) > 3
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from counterpoint import methods
 from counterpoint.methods.base import TwoTower
 from counterpoint.networks.base import ImageTower, TextTower
-from counterpoint.networks.start import initialise
+from counterpoint.networks.init import initialise
 from counterpoint.networks.transformer import VisionTransformer
 from counterpoint.recipes.schema import Recipe, Towers, Widths
 from counterpoint.types import Batch, Clock

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.networks import KeyQueue
-from counterpoint.networks.start import initialise
+from counterpoint.networks.init import initialise
 
 CUTS = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}
 

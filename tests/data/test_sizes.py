@@ -15,7 +15,7 @@ from counterpoint.data.loader import Loader
 from counterpoint.data.pairs import Pairs
 from counterpoint.recipes import Recipe, override
 from counterpoint.study import runner
-from counterpoint.training.run import Run, start
+from counterpoint.training.run import Run, prepare
 from fixtures.files import write_pairs
 from fixtures.open_clip import small_open_clip
 
@@ -49,7 +49,7 @@ def native(table: Path, size: int) -> np.ndarray:
 def test_each_arm_trains_on_pictures_of_its_own_size(large: Path, pretrained: str, recipe: Recipe) -> None:
     small = override(recipe, {"batch_size": 6})
     data = load(str(large), 24)
-    method, loader = start(Run(pretrained, str(large), small), data)
+    method, loader = prepare(Run(pretrained, str(large), small), data)
     assert method.image_tower.size == 32
     assert (loader.data.images(ROWS).numpy() == native(large, 43)).all()
     direct = Loader(
@@ -66,7 +66,7 @@ def test_each_arm_trains_on_pictures_of_its_own_size(large: Path, pretrained: st
     views = [name for name, view in method.views.items() if view.modality == "image"]
     assert all((batch[name] == expected[name]).all() for name in views)
 
-    _, plain = start(Run("clip", str(large), small), data)
+    _, plain = prepare(Run("clip", str(large), small), data)
     assert plain.data is data
     assert (plain.data.images(ROWS).numpy() == native(large, 32)).all()
     for shared in ("ids", "splits", "labels", "subsets"):

@@ -27,7 +27,7 @@ from counterpoint.decoding import (
     first_logits,
     read_picture,
 )
-from counterpoint.decoding.branch import Given
+from counterpoint.decoding.branch import GivenBranch
 from counterpoint.decoding.combine import Weights
 from counterpoint.decoding.sampling import Sampled
 from counterpoint.types import Assistant, Prompt, Turn
@@ -287,8 +287,8 @@ def test_options_out_of_range(option: dict[str, Any], message: str) -> None:
 def test_a_branch_that_no_prompt_gives_is_refused() -> None:
     @dataclass(frozen=True)
     class Sketched(Decoding):
-        def branches(self) -> tuple[Given]:
-            return (Given("sketch"),)
+        def branches(self) -> tuple[GivenBranch]:
+            return (GivenBranch("sketch"),)
 
         def weights(self, own: Tensor, others: Sequence[Tensor]) -> Weights:
             return Weights([0.0])

@@ -15,7 +15,7 @@ from slow import beam, greedy, next_logits, sampled, sound
 from torch import Tensor
 
 from counterpoint.decoding import (
-    Bound,
+    BoundDecoding,
     DescriptionContrastive,
     ExampleContrastive,
     LanguageContrastive,
@@ -55,7 +55,7 @@ def generate(name: str, inputs: Inputs, bound: Any = None, steps: int = 6, **opt
     return tokens
 
 
-def leading(name: str, inputs: Inputs, other: Inputs, alpha: float = ALPHA) -> Bound:
+def leading(name: str, inputs: Inputs, other: Inputs, alpha: float = ALPHA) -> BoundDecoding:
     return LeadingQueryContrastive(alpha=alpha, beta=BETA).on(inputs, model=tiny(name), leading=other)
 
 

@@ -18,7 +18,7 @@ from counterpoint.decoding import (
     DescriptionGrounded,
     Plain,
     describe,
-    rule_alone,
+    plausibility_only,
 )
 from fixtures.tiny_vlms import IMAGE, KINDS, VOCABULARY, WORDS, Inputs, Kind, tiny
 
@@ -133,7 +133,7 @@ def test_code_of_weight_zero_is_its_rule_alone() -> None:
     sampled: dict[str, Any] = {"do_sample": True, "temperature": 2.0}
     for beta in (None, 0.2):
         method = DescriptionContrastive(alpha=0.0, beta=beta)
-        rule = rule_alone(DescriptionContrastive(beta=beta))
+        rule = plausibility_only(DescriptionContrastive(beta=beta))
         assert rule is not None
         found = decode(method.on(inputs, description=description), **greedily)
         assert found == decode(None, **greedily), "the likeliest token always stays"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from counterpoint.decoding.pictures import blank, diffuse, patches, pixels, signal, spell
-from counterpoint.decoding.running import Call
+from counterpoint.decoding.running import BranchCall
 from fixtures.tiny_vlms import END_VISION, IMAGE, KINDS, START_VISION, tiny
 
 KEPT = {100: 0.99659, 300: 0.96233, 500: 0.74480, 700: 0.35127, 900: 0.13314, 999: 0.08125}
@@ -65,8 +65,8 @@ def test_copies_in_time_of_a_still_picture_get_one_noise() -> None:
     assert torch.equal(noisy, alone)
 
 
-def call(inputs: dict[str, Any], name: str = "Llava") -> Call:
-    return Call(tiny(name), tiny(name), inputs, {}, None, 1)
+def call(inputs: dict[str, Any], name: str = "Llava") -> BranchCall:
+    return BranchCall(tiny(name), tiny(name), inputs, {}, None, 1)
 
 
 def test_words_take_the_place_of_each_run_of_picture_tokens() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from counterpoint.decoding import Plain, Ritual, VisualContrastive, rule_alone
+from counterpoint.decoding import Plain, Ritual, VisualContrastive, plausibility_only
 from fixtures.tiny_vlms import KINDS, tiny
 
 
@@ -83,7 +83,7 @@ def test_ritual_of_weight_zero_is_its_rule_alone() -> None:
         return tokens
 
     ritual = Ritual(alpha=0.0, beta=0.2)
-    rule = rule_alone(ritual)
+    rule = plausibility_only(ritual)
     assert rule == Plain(beta=0.2)
     for options in ({"do_sample": False}, {"do_sample": True, "temperature": 2.0}):
         found = decode(ritual.on(inputs, transformed=transformed), **options)

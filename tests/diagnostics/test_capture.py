@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from counterpoint.diagnostics.capture import captured
 from counterpoint.networks.base import ImageTower, Tower
 from counterpoint.networks.convnet import ConvNet
-from counterpoint.networks.start import initialise
+from counterpoint.networks.init import initialise
 from counterpoint.networks.timm_tower import TimmTower
 from counterpoint.networks.tokenizer import BytePairTokenizer
 from counterpoint.networks.transformer import TextTransformer, VisionTransformer

@@ -13,7 +13,7 @@ from counterpoint.diagnostics.inversion import average_precision, to_image, to_t
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.base import TwoTower
 from counterpoint.methods.dual import DualEncoder, linear_heads
-from counterpoint.networks.start import initialise
+from counterpoint.networks.init import initialise
 from counterpoint.recipes import load, override
 from fixtures.open_clip import small_open_clip
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.diagnostics import Features, alignment, describe, uniformity
+from counterpoint.diagnostics import EmbeddingCache, alignment, describe, uniformity
 from fixtures.tiny import Oracle, Pixels, TinyData
 
 NAMES = {
@@ -58,13 +58,13 @@ def test_data_without_attributes_has_no_arithmetic() -> None:
 def test_features_ask_the_model_once_for_each_input_and_keep_the_order(tiny_data: TinyData) -> None:
     images = torch.eye(70)
     model = Oracle(tiny_data, images, {f"t{i}": images[i] for i in range(70)})
-    features = Features(model, tiny_data)
+    features = EmbeddingCache(model, tiny_data)
     torch.testing.assert_close(features.images(np.array([5, 2, 5])), images[[5, 2, 5]])
     torch.testing.assert_close(features.images(np.array([2, 9, 5])), images[[2, 9, 5]])
     torch.testing.assert_close(features.texts(["t3", "t1", "t3"]), images[[3, 1, 3]])
     assert model.seen == {("image", "global"): 3, ("text", "global"): 2}
-    assert Features.of(features, tiny_data) is features
-    assert Features.of(features, TinyData()) is not features
+    assert EmbeddingCache.of(features, tiny_data) is features
+    assert EmbeddingCache.of(features, TinyData()) is not features
 
 
 def test_embeddings_of_a_wrong_shape_or_not_finite_are_errors(tiny_data: TinyData) -> None:
@@ -77,7 +77,7 @@ def test_embeddings_of_a_wrong_shape_or_not_finite_are_errors(tiny_data: TinyDat
             return self.answer
 
     with pytest.raises(ValueError, match=r"embedded 2 image inputs as a tensor of shape \(3, 4\)"):
-        Features(Answers(torch.zeros(3, 4)), tiny_data).images(np.array([0, 1]))
+        EmbeddingCache(Answers(torch.zeros(3, 4)), tiny_data).images(np.array([0, 1]))
     broken = torch.tensor([[0.0, 1.0], [torch.inf, 0.0]])
     with pytest.raises(ValueError, match="1 of 2 text embeddings"):
-        Features(Answers(broken), tiny_data).texts(["a", "b"])
+        EmbeddingCache(Answers(broken), tiny_data).texts(["a", "b"])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data import Labels, PairedData, Splits
-from counterpoint.diagnostics import Features, describe
+from counterpoint.diagnostics import EmbeddingCache, describe
 from counterpoint.evaluation import (
     DEFAULT_TASKS,
     STATISTICS,
@@ -96,7 +96,7 @@ def test_each_input_is_embedded_once_for_all_tasks_and_test_sets() -> None:
     for labels in data.labels.values():
         texts |= {t.format(n): images[0] for t in labels.templates for n in labels.names}
     model = Oracle(data, images, texts)
-    features = Features(model, data)
+    features = EmbeddingCache(model, data)
     evaluate(features, data, tasks=("retrieval", "zero_shot", "probe"))
     describe(features, data, data.splits.test["concepts"])
     assert model.seen["image", "global"] == 30 + 10 + 10

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor
 
 from counterpoint.data import Labels
-from counterpoint.diagnostics import Features
+from counterpoint.diagnostics import EmbeddingCache
 from counterpoint.evaluation import create
 from counterpoint.evaluation.statistic import mean_per_class
 from counterpoint.types import Scores
@@ -137,7 +137,7 @@ def test_templates_are_normalised_before_their_mean(tiny_data: TinyData) -> None
         for of_class in prompts(labels)
         for p in of_class
     }
-    z = Features(Oracle(tiny_data, torch.zeros(70, 2), texts), tiny_data).classes(labels)
+    z = EmbeddingCache(Oracle(tiny_data, torch.zeros(70, 2), texts), tiny_data).classes(labels)
     torch.testing.assert_close(z, torch.full((4, 2), 2**-0.5))
 
 

@@ -37,12 +37,12 @@ from counterpoint import methods
 from counterpoint.claims import CLAIMS, reproduce
 from counterpoint.data import load as load_data
 from counterpoint.networks.convnet import ConvNet
-from counterpoint.networks.start import initialise
+from counterpoint.networks.init import initialise
 from counterpoint.networks.transformer import VisionTransformer
 from counterpoint.recipes import Recipe
 from counterpoint.recipes import load as load_recipe
 from counterpoint.training.loop import fit
-from counterpoint.training.run import Run, start
+from counterpoint.training.run import Run, prepare
 from fixtures.decoded import Parrot, write_questions
 
 DATA = ("emoji", "scenes:basic,train=64,validation=16,test=16")
@@ -98,7 +98,7 @@ def of_methods() -> Iterator[tuple[str, Record]]:
 
 def of_method(run: Run, data: Any) -> Record:
     """Return the parameters, the initial weights and three losses of a run."""
-    method, loader = start(run, data)
+    method, loader = prepare(run, data)
     weights = {name: tensor.detach() for name, tensor in method.state_dict().items()}
     losses: list[str] = []
     fit(

@@ -12,7 +12,7 @@ from method_stubs import LATE, RECIPE, StubImage, StubText, batch, run
 from torch import Tensor
 
 from counterpoint import methods
-from counterpoint.networks.start import initialise
+from counterpoint.networks.init import initialise
 from counterpoint.types import Batch, Clock
 
 F64 = torch.float64

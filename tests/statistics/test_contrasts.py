@@ -7,7 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from counterpoint.statistics import Outcomes, Verdict, compare_arms, contrast, linear, t_interval
+from counterpoint.statistics import (
+    Outcomes,
+    Verdict,
+    compare_arms,
+    linear,
+    linear_contrast,
+    t_interval,
+)
 
 
 def arms(seed: int, means: Mapping[str, float], n_seeds: int = 6, n: int = 80) -> dict[str, np.ndarray]:
@@ -20,7 +27,7 @@ def arms(seed: int, means: Mapping[str, float], n_seeds: int = 6, n: int = 80) -
 
 def test_a_pair_as_a_contrast_equals_the_comparison() -> None:
     x = arms(0, {"a": 0.5, "b": 0.0})
-    found = contrast(Outcomes(x), linear({"a": 1, "b": -1}), n_boot=2000, seed=3)
+    found = linear_contrast(Outcomes(x), linear({"a": 1, "b": -1}), n_boot=2000, seed=3)
     paired = compare_arms({"m": Outcomes(x)}, n_boot=2000, seed=3).differences[0].interval
     assert paired is not None
     assert found.interval.estimate == pytest.approx(paired.estimate)
@@ -34,7 +41,7 @@ def test_a_pair_as_a_contrast_equals_the_comparison() -> None:
 def test_difference_of_differences() -> None:
     x = arms(1, {"clip/basic": 0.0, "slip/basic": 1.0, "clip/new": 2.0, "slip/new": 2.0})
     weights = {"slip/basic": 1, "clip/basic": -1, "slip/new": -1, "clip/new": 1}
-    found = contrast(Outcomes(x), linear(weights))
+    found = linear_contrast(Outcomes(x), linear(weights))
     by_seed = sum(w * x[name].mean(1) for name, w in weights.items())
     assert found.interval.estimate == pytest.approx(np.mean(by_seed))
     t = t_interval(by_seed)
@@ -51,11 +58,11 @@ def test_the_best_is_selected_again_in_each_resample() -> None:
     def advantage(scores: Mapping[str, float]) -> float:
         return max(value for name, value in scores.items() if name != "clip") - scores["clip"]
 
-    found = contrast(Outcomes(x), advantage)
+    found = linear_contrast(Outcomes(x), advantage)
     assert found.bias > 0
     best = max((name for name in x if name != "clip"), key=lambda name: x[name].mean())
     assert found.interval.estimate == pytest.approx(x[best].mean() - x["clip"].mean())
-    fixed = contrast(Outcomes(x), linear({best: 1, "clip": -1}))
+    fixed = linear_contrast(Outcomes(x), linear({best: 1, "clip": -1}))
     # Every replicate of the re-selected best is at least that of the arm that happened to win.
     assert (found.interval.replicates >= fixed.interval.replicates - 1e-12).all()
     assert (found.interval.replicates > fixed.interval.replicates + 1e-12).any()
@@ -64,7 +71,7 @@ def test_the_best_is_selected_again_in_each_resample() -> None:
 def test_jackknife_of_a_function_by_hand() -> None:
     """Seeds 1, 2, 6 of one arm, squared: leave-one-out means 4, 3.5, 1.5."""
     x = {"a": np.array([[1.0, 1.0], [2.0, 2.0], [6.0, 6.0]])}
-    found = contrast(Outcomes(x), lambda scores: scores["a"] ** 2)
+    found = linear_contrast(Outcomes(x), lambda scores: scores["a"] ** 2)
     without = np.array([16, 12.25, 2.25])
     variance = 2 / 3 * ((without - without.mean()) ** 2).sum()
     assert found.interval.over_seeds is not None
@@ -76,22 +83,22 @@ def test_jackknife_of_a_function_by_hand() -> None:
 def test_common_seeds_failures_and_fixed_models() -> None:
     x = arms(3, {"a": 2.0, "b": 0.0}, n_seeds=7)
     runs = dict(enumerate(x["a"]))
-    plain = contrast(Outcomes({"a": runs, "b": x["b"][:6]}), linear({"a": 1, "b": -1}))
+    plain = linear_contrast(Outcomes({"a": runs, "b": x["b"][:6]}), linear({"a": 1, "b": -1}))
     assert plain.interval.n_seeds == 6
     assert plain.verdict is Verdict.BETTER
     assert plain.notes == ("seeds [6] of a were left out",)
-    failed = contrast(Outcomes({"a": {**runs, 2: None}, "b": x["b"]}), linear({"a": 1, "b": -1}))
+    failed = linear_contrast(Outcomes({"a": {**runs, 2: None}, "b": x["b"]}), linear({"a": 1, "b": -1}))
     assert failed.verdict is Verdict.NOT_SHOWN
     assert failed.failed == {"a": (2,)}
     assert failed.interval.n_seeds == 6
-    fixed = contrast(Outcomes({"a": x["a"], "b": x["b"][0]}), linear({"a": 1, "b": -1}))
+    fixed = linear_contrast(Outcomes({"a": x["a"], "b": x["b"][0]}), linear({"a": 1, "b": -1}))
     assert fixed.interval.n_seeds == 7
     assert fixed.interval.estimate == pytest.approx(x["a"].mean() - x["b"][0].mean())
 
 
 def test_equivalence_of_a_contrast() -> None:
     x = arms(4, {"a": 1.0})["a"]
-    found = contrast(Outcomes({"a": x, "b": x + 0.01}, margin=0.1), linear({"a": 1, "b": -1}))
+    found = linear_contrast(Outcomes({"a": x, "b": x + 0.01}, margin=0.1), linear({"a": 1, "b": -1}))
     assert found.verdict is Verdict.EQUIVALENT
 
 
@@ -99,6 +106,6 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="weights is empty"):
         linear({})
     with pytest.raises(ValueError, match="outcomes has no arms"):
-        contrast(Outcomes({}), linear({"a": 1}))
+        linear_contrast(Outcomes({}), linear({"a": 1}))
     with pytest.raises(ValueError, match="no seed is common"):
-        contrast(Outcomes({"a": {0: np.ones(3)}, "b": {1: np.ones(3)}}), linear({"a": 1, "b": -1}))
+        linear_contrast(Outcomes({"a": {0: np.ones(3)}, "b": {1: np.ones(3)}}), linear({"a": 1, "b": -1}))

@@ -20,7 +20,7 @@ from counterpoint.execution import Progress
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudy
 from counterpoint.study.layout import run_folder
-from counterpoint.study.study import DryRun, again, compare, default_folder
+from counterpoint.study.study import DryRun, compare, default_folder, resummarise
 from counterpoint.study.training_run import TrainingRun
 from counterpoint.study.tuning import TUNING_SEED, Trial, choose, trials
 from counterpoint.training.metrics import MetricLog
@@ -152,7 +152,7 @@ def test_finished_runs_are_not_repeated_and_a_study_can_grow(quick: dict[str, An
     assert (quick["folder"] / "runs" / "clip" / "seed-0" / "run.json").stat().st_mtime_ns == before
     same = compare("clip", seeds=1, listener=third, **quick)
     assert [a["name"] for a in same.summary["arms"]] == ["clip", "align"]
-    assert same.summary["differences"] == again(quick["folder"]).summary["differences"]
+    assert same.summary["differences"] == resummarise(quick["folder"]).summary["differences"]
 
 
 def test_another_study_in_the_folder(quick: dict[str, Any]) -> None:
@@ -173,9 +173,9 @@ def test_the_margin_is_the_reports_and_locks_no_folder(quick: dict[str, Any]) ->
     plain = yaml.safe_load((quick["folder"] / "study.yaml").read_text())
     (quick["folder"] / "study.yaml").write_text(yaml.safe_dump({**plain, "margin": 0.0}))
     with pytest.raises(ValueError, match=r"study\.yaml is damaged \(margin must be greater than 0"):
-        again(quick["folder"])
-    assert again(quick["folder"], margin=0.02).summary["margin"] == 0.02
-    assert again(quick["folder"]).summary["margin"] == 0.02, "the study keeps it"
+        resummarise(quick["folder"])
+    assert resummarise(quick["folder"], margin=0.02).summary["margin"] == 0.02
+    assert resummarise(quick["folder"]).summary["margin"] == 0.02, "the study keeps it"
 
 
 def test_an_arm_that_fails_is_reported_and_counted(quick: dict[str, Any], tmp_path: Path) -> None:
@@ -318,9 +318,9 @@ def test_an_unfinished_study_cannot_be_summarised(quick: dict[str, Any]) -> None
     assert design is not None
     replace(design, seeds=(0, 1)).claim(study.folder)
     with pytest.raises(ValueError, match="is not finished"):
-        again(study.folder)
+        resummarise(study.folder)
     with pytest.raises(ValueError, match="not a study folder"):
-        again(study.folder / "runs")
+        resummarise(study.folder / "runs")
     assert default_folder(design).parts[0] == "runs"
 
 

@@ -25,7 +25,7 @@ from counterpoint.study.convergence import (
     warnings_of,
 )
 from counterpoint.training.optim import learning_rate
-from counterpoint.training.run import Run, start
+from counterpoint.training.run import Run, prepare
 
 FLAT = Optimizer(lr=0.01, warmup=0.0, final_lr=1.0)
 
@@ -144,7 +144,7 @@ def test_a_run_keeps_what_it_learnt_and_what_would_be_balanced(what: Run, tmp_pa
 
     data = load_data(what.data, what.recipe.towers.image_size)
     run = replace(what, arm="siglip,bias=-10")
-    method, loader = start(run, data)
+    method, loader = prepare(run, data)
     fit(method, loader, run.recipe, tmp_path)
     ended = Convergence.of([tmp_path], run.recipe.optimizer, margin=0.01)
     scalars = {s.name: s for s in ended.scalars[0]}

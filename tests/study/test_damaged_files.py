@@ -14,8 +14,8 @@ import pytest
 from counterpoint.files import Damaged
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import Design
-from counterpoint.study.study import Study, again, compare
-from counterpoint.study.summary import Results
+from counterpoint.study.study import Study, compare, resummarise
+from counterpoint.study.summary import StudyResults
 from fixtures.run_folders import marks
 from fixtures.synthetic_study import write_data, write_study
 
@@ -66,7 +66,7 @@ def test_a_damaged_run_is_named_and_the_others_are_read(name: str, damage: str, 
 
 def test_a_damaged_run_is_a_row_and_the_others_are_shown(study: Path) -> None:
     _spoil(study / "runs" / "clip" / "seed-1" / "scores.json", "half")
-    summary = again(study).summary
+    summary = resummarise(study).summary
     clip, slip = summary["arms"]
     assert [f["seed"] for f in clip["failed"]] == [1]
     assert slip["failed"] == []
@@ -78,10 +78,10 @@ def test_a_damaged_run_is_a_row_and_the_others_are_shown(study: Path) -> None:
     assert "damaged: scores.json" in (study / "report.html").read_text()
 
 
-def _results(study: Path) -> Results:
+def _results(study: Path) -> StudyResults:
     design = Design.read(study)
     assert design is not None
-    return Results(design, study)
+    return StudyResults(design, study)
 
 
 @pytest.mark.parametrize("name", RUN_FILES)
@@ -100,7 +100,7 @@ def test_a_damaged_file_of_the_study_is_named_with_what_to_do(name: str, damage:
     _spoil(study / name, damage)
     remedy = {"study.yaml": "--out", "plan.json": "delete it", "summary.json": "counterpoint report"}[name]
     with pytest.raises(Damaged, match=rf"{re.escape(name)} is damaged \(.*\): .*{remedy}"):
-        Study.read(study) if name == "summary.json" else again(study)
+        Study.read(study) if name == "summary.json" else resummarise(study)
 
 
 def test_every_proper_part_of_a_study_is_refused(study: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.diagnostics.report import embeddings, network, places
+from counterpoint.diagnostics.report import embeddings, network, patches
 from counterpoint.diagnostics.report.sections import SECTIONS
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.report import write_report
@@ -31,7 +31,7 @@ def cheap() -> Iterator[None]:
         patch.setattr(network, "PRODUCTS", 5)
         patch.setattr(network, "GRID_POINTS", 3)
         patch.setattr(network, "CLASSIFIED", 40)
-        patch.setattr(places, "ITEMS", 24)
+        patch.setattr(patches, "ITEMS", 24)
         yield
 
 

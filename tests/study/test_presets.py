@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counterpoint.study.mean_ranks import mean_ranks, of_summary
 
 from counterpoint.cli import main
 from counterpoint.data import load
@@ -13,7 +14,6 @@ from counterpoint.evaluation import TASKS
 from counterpoint.methods.arm import Arm
 from counterpoint.registry import UnknownName
 from counterpoint.study.presets import PRESETS, find
-from counterpoint.study.standings import of_summary, standings
 
 SMALL = "scenes:tiny,train=24,validation=8,test=16"
 
@@ -44,7 +44,7 @@ def test_tasks_that_data_cannot_be_asked_are_left_out() -> None:
 
 
 def test_ranks_by_hand() -> None:
-    found = standings(
+    found = mean_ranks(
         {
             "clip": np.array([0.5, 0.5, 0.5, 0.5]),
             "slip": np.array([0.6, 0.4, 0.5, 0.7]),
@@ -83,9 +83,9 @@ def test_scores_that_are_better_low_are_turned_round_and_only_shared_metrics_cou
 
 def test_unequal_tasks_and_a_missing_baseline_are_refused() -> None:
     with pytest.raises(ValueError, match="the same tasks of every arm"):
-        standings({"a": np.zeros(2), "b": np.zeros(3)}, "a")
+        mean_ranks({"a": np.zeros(2), "b": np.zeros(3)}, "a")
     with pytest.raises(ValueError, match="the baseline 'c'"):
-        standings({"a": np.zeros(2)}, "c")
+        mean_ranks({"a": np.zeros(2)}, "c")
 
 
 def test_the_command_line_takes_a_preset(

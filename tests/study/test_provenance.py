@@ -15,7 +15,7 @@ from counterpoint.files import Damaged
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import OtherStudy
 from counterpoint.study.runner import run
-from counterpoint.study.study import again, compare
+from counterpoint.study.study import compare, resummarise
 from counterpoint.study.summary import FinishedRun
 from counterpoint.training.loop import Progress
 from counterpoint.training.provenance import Changed, counts
@@ -167,15 +167,15 @@ def test_a_verdict_is_never_about_other_examples(known: bool, options: dict[str,
     with pytest.raises(
         OtherRun, match=rf"runs/clip/seed-0 and runs/clip/seed-1 of study cannot be compared: .*{told}"
     ):
-        again("study")
+        resummarise("study")
 
 
 def test_nothing_of_a_finished_run_is_written_again(options: dict[str, Any]) -> None:
     before = marks(Path("study/runs"))
     assert "clip/seed-0/environment.json" in before
     compare("clip", seeds=1, **options)
-    again("study")
-    again("study", margin=0.2)
+    resummarise("study")
+    resummarise("study", margin=0.2)
     run(Run("clip", "pairs", options["recipe"], 0), Path("study/runs/clip/seed-0"), tasks=("retrieval",))
     compare("clip", seeds=2, **options)
     after = marks(Path("study/runs"))
@@ -187,7 +187,7 @@ def test_runs_of_earlier_versions_are_reported_resumed_and_joined(options: dict[
     folder = Path("study/runs/clip/seed-0")
     for name in ("provenance.json", "data.parquet"):
         (folder / name).unlink()
-    assert any("of an earlier version" in line for line in again("study").summary["warnings"])
+    assert any("of an earlier version" in line for line in resummarise("study").summary["warnings"])
     RunState(status="running").write(folder)
     assert any("of an earlier version" in w for w in compare("clip", seeds=2, **options).summary["warnings"])
     found = contents(folder)

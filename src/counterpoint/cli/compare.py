@@ -150,12 +150,12 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan]) -> Any:
 
 def show_standings(console: Any, summary: Mapping[str, Any], preset: Preset) -> None:
     """The arms by their mean rank over the preset's tasks, where its baseline is among them."""
-    from ..study.standings import of_summary, standings
+    from ..study.standings import mean_ranks, of_summary
     from ..study.tables import standings_table
 
     scores = of_summary(summary, preset.tasks)
     if preset.baseline in scores and len(scores[preset.baseline]):
-        console.print(standings_table(standings(scores, preset.baseline), preset))
+        console.print(standings_table(mean_ranks(scores, preset.baseline), preset))
 
 
 def show(console: Any, study: Any, every: bool = False) -> None:

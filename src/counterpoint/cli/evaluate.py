@@ -16,7 +16,7 @@ from .terminal import Terminal
 
 if TYPE_CHECKING:
     from ..data.base import PairedData, Rows
-    from ..evaluation.results import Results
+    from ..evaluation.results import RunResults
     from ..types import Scores
 
 ALL = "all rows"
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         import torch
 
         from .. import data, evaluation
-        from ..diagnostics.features import Features
+        from ..data.embeddings import EmbeddingCache
         from ..evaluation.task import NotApplicable, check_training
         from ..training.run import data_of, load
     for name in given.tasks:
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         trained = load(given.run)
         where = given.data or data_of(given.run)
         source = data.load(where, trained.image_tower.size)
-        model = Features.of(trained, source)
+        model = EmbeddingCache.of(trained, source)
         whole = given.split == "all" or (given.split is None and given.data is not None and source.split_here)
         rows = _rows(source, whole)
         console.print(_what_is_scored(where, source, rows), soft_wrap=True)
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str]) -> int:
                     place = given.failures / f"{test} {one.task}.png".replace(" ", "-")
                     evaluation.failures(one, model, source, tests[test], place)
                     console.print(f"wrote {place}", soft_wrap=True)
-        results = evaluation.Results(by_test)
+        results = evaluation.RunResults(by_test)
         scored = _with_intervals(results)
     if given.out is not None and scored:
         _write(given.out, {"run": str(given.run), "data": where}, rows, results, scored)
@@ -140,7 +140,7 @@ def _what_is_scored(where: str, data: PairedData, rows: Mapping[str, Rows]) -> s
     )
 
 
-def _with_intervals(results: Results) -> list[dict[str, Any]]:
+def _with_intervals(results: RunResults) -> list[dict[str, Any]]:
     """Return the scores with 95 % intervals, which the examples alone make: there is one model."""
     import polars as pl
 
@@ -160,7 +160,7 @@ def _write(
     folder: Path,
     about: Mapping[str, str],
     rows: Mapping[str, Rows],
-    results: Results,
+    results: RunResults,
     scored: list[dict[str, Any]],
 ) -> None:
     """Write the scores with what they are of, and the outcomes of every example."""

@@ -34,12 +34,12 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=given.json)
     with console.status("reading the runs"):
-        from ..study.decoding.study import again as again_decoding
+        from ..study.decoding.study import resummarise as again_decoding
         from ..study.design import kind_of
-        from ..study.study import again
+        from ..study.study import resummarise
 
         decoding = kind_of(given.study) == "decoding"
-        study: Any = (again_decoding if decoding else again)(given.study, given.margin)
+        study: Any = (again_decoding if decoding else resummarise)(given.study, given.margin)
     if given.json:
         json.dump(study.summary, sys.stdout, indent=2, ensure_ascii=False)
         print()

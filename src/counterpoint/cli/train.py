@@ -121,12 +121,12 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> None:
     from ..study.remarks import cut_in_words, length_in_words, random_starts
     from ..training.distributed import first_alone
     from ..training.memory import available, measure
-    from ..training.run import start
+    from ..training.run import prepare
 
     recipe = run.recipe
     with first_alone():
         data = load(run.data, recipe.towers.image_size)
-        method, loader = start(run, data)
+        method, loader = prepare(run, data)
     for line in (
         *length_in_words(asked, len(data.splits.train), loader.batch_size, recipe.total_steps),
         *cut_in_words({run.arm: cut_captions(method, data)}),

@@ -181,7 +181,7 @@ class PairedData(ABC):
             LookupError: if the data has no items of this form, or of these kinds.
         """
         chosen = "" if kinds is None else f" of kind {', '.join(kinds)}"
-        raise LookupError(f"{self.name!r} has no {form.__name__.lower()}{chosen}")
+        raise LookupError(f"{self.name!r} has no {form.called}{chosen}")
 
 
 def _spread(rows: Rows, count: int) -> Rows:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -25,6 +25,9 @@ class Items(ABC):
         attribution: the licence line that must stand wherever the pictures are shown.
     """
 
+    called: ClassVar[str]
+    """The items in words, for messages."""
+
     ids: Int[np.ndarray, " n"]
     kinds: Sequence[str]
     attribution: str = ""
@@ -33,8 +36,10 @@ class Items(ABC):
         return len(self.ids)
 
 
-class Squares(Items):
+class MinimalPairs(Items):
     """Two pictures and two captions that differ in one thing: caption 0 says picture 0, caption 1 picture 1."""
+
+    called = "minimal pairs"
 
     captions: Sequence[tuple[str, str]]
 
@@ -45,6 +50,8 @@ class Squares(Items):
 
 class Choices(Items):
     """A picture and several texts, one of which is right."""
+
+    called = "choices"
 
     options: Sequence[Sequence[str]]
     answers: Int[np.ndarray, " n"]
@@ -62,12 +69,16 @@ class Associations(Choices):
         things: what the picture shows, the thing in question first.
     """
 
+    called = "associations"
+
     others: Int[np.ndarray, " n"]
     things: Sequence[tuple[str, ...]]
 
 
 class Regions(Items):
     """A phrase and the part of the picture that it speaks of."""
+
+    called = "regions"
 
     phrases: Sequence[str]
 
@@ -87,6 +98,8 @@ class Correspondences(Items):
         points: of each item, ``(k, 2, 2)``: (x, y) of each point in the first and in the second picture, in [0, 1]
             from the upper left corner; those that are seen in both.
     """
+
+    called = "correspondences"
 
     points: Sequence[Float[np.ndarray, "k 2 2"]]
 
@@ -122,6 +135,8 @@ class Questions(Items):
         rows: of the data, whose pictures are asked about; questions of one row are about the same picture.
     """
 
+    called = "questions"
+
     questions: Sequence[Question]
     rows: Int[np.ndarray, " n"]
 
@@ -137,6 +152,8 @@ class TwinQuestions(Items):
         questions: of each item, as it is to be answered of the first and of the second picture; text and options are
             the same.
     """
+
+    called = "twin questions"
 
     questions: Sequence[tuple[Question, Question]]
 
@@ -168,12 +185,14 @@ Operator = Callable[[Sample, int], tuple[Sample, str] | None]
 """From a sample and a seed to a changed sample and what was done; None where nothing can be done."""
 
 
-class Bootstraps(Questions):
+class QuestionVariants(Questions):
     """Questions that can be asked in other words about changed pictures, with the same answer.
 
     Attributes:
         operators: ways to change a sample, by name; ``V…`` change the picture and ``L…`` the question.
     """
+
+    called = "question variants"
 
     operators: Mapping[str, Operator]
 
@@ -186,7 +205,7 @@ class Bootstraps(Questions):
         """Return whether the answer of an item is still right after a change, and still has to be seen."""
 
 
-class Contents(Items):
+class ObjectAnnotations(Items):
     """Pictures and what there is to mention in them.
 
     Attributes:
@@ -195,6 +214,8 @@ class Contents(Items):
         forms: every concept that can be mentioned, those of no picture too, to the words for it: singular, plural,
             synonyms.
     """
+
+    called = "object annotations"
 
     present: Sequence[frozenset[str]]
     partners: Sequence[frozenset[str]]
@@ -213,6 +234,8 @@ class Instructions(Items):
         replies: one that does as asked.
     """
 
+    called = "instructions"
+
     texts: Sequence[str]
     replies: Sequence[str]
 
@@ -224,19 +247,25 @@ class Instructions(Items):
 class Videos(Items):
     """Questions about videos."""
 
+    called = "videos"
+
     @abstractmethod
     def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:
         """The frames of some items' videos, all of one length."""
 
 
-class Contrasts(Videos):
+class ContrastCaptions(Videos):
     """A video and two captions that differ in one thing, named by the kind: the first one says what happens."""
+
+    called = "contrast captions"
 
     captions: Sequence[tuple[str, str]]
 
 
-class Renditions(Videos):
+class GeneratedVideos(Videos):
     """A caption and a video that should show it; the kind is what is wrong with the video, or that nothing is."""
+
+    called = "generated videos"
 
     captions: Sequence[str]
 
@@ -246,6 +275,8 @@ class Narrations(Videos):
 
     Where it is known what an answer needs, the kind says it: ``video``, ``text``, ``both`` or ``either``.
     """
+
+    called = "narrations"
 
     said: Sequence[str]
     questions: Sequence[str]

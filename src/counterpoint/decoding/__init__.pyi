@@ -6,7 +6,7 @@ from .calibration import debiased as debiased
 from .calibration import first_logits as first_logits
 from .description import Description as Description
 from .description import describe as describe
-from .generate import Bound as Bound
+from .generate import BoundDecoding as BoundDecoding
 from .generate import Cost as Cost
 from .lcd import LanguageContrastive as LanguageContrastive
 from .lqcd import LeadingQueryContrastive as LeadingQueryContrastive
@@ -16,7 +16,7 @@ from .mvcd import ExampleContrastive as ExampleContrastive
 from .plain import Plain as Plain
 from .prompts import read_picture as read_picture
 from .ritual import Ritual as Ritual
-from .rule import rule_alone as rule_alone
+from .rule import plausibility_only as plausibility_only
 from .self_description import DescriptionContrastive as DescriptionContrastive
 from .vcd import VisualContrastive as VisualContrastive
 from .vdd import VisualDebias as VisualDebias

@@ -20,11 +20,11 @@ from .chooser import Logits
 from .combine import Weights, combine
 from .description import Description, describe
 from .generate import OWN, Cost
-from .method import Decoding, Together
+from .method import Decoding, SumOfMethods
 from .plain import Plain
 from .prompts import Message, digest_of, image_of, message, messages_of, pictures_of, tensor_of
 from .ritual import Ritual
-from .rule import RuleAlone
+from .rule import PlausibilityOnly
 from .sampling import Sampled
 
 DESCRIBING = "describing"
@@ -366,10 +366,10 @@ class _Combined(Decoding):
 
 def _parts(method: Decoding) -> Iterator[Decoding]:
     """The methods that a method is made of."""
-    if isinstance(method, Together):
+    if isinstance(method, SumOfMethods):
         for each in method.methods:
             yield from _parts(each)
-    elif isinstance(method, RuleAlone):
+    elif isinstance(method, PlausibilityOnly):
         yield from _parts(method.method)
     else:
         yield method

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, final
 
 from .description import Description
 from .pictures import blank, diffuse, patches, pixels, spell
-from .running import Call, Constant, Forward, Running
+from .running import BranchCall, BranchState, ConstantBranch, ForwardBranch
 
 
 class Branch(ABC):
@@ -23,13 +23,13 @@ class Branch(ABC):
     needs: ClassVar[str | None] = None
 
     @abstractmethod
-    def open(self, call: Call) -> Running:
+    def open(self, call: BranchCall) -> BranchState:
         """Return the state of the branch at the start of a call."""
 
 
 @final
 @dataclass(frozen=True)
-class Given(Branch):
+class GivenBranch(Branch):
     """Inputs that the user made, given to ``on`` by this branch's name."""
 
     name: str
@@ -38,8 +38,8 @@ class Given(Branch):
     def needs(self) -> str:  # type: ignore[override] # its name
         return self.name
 
-    def open(self, call: Call) -> Running:
-        return Forward(call, self.name, call.model, call.given[self.name])
+    def open(self, call: BranchCall) -> BranchState:
+        return ForwardBranch(call, self.name, call.model, call.given[self.name])
 
 
 @final
@@ -51,12 +51,12 @@ class Noisy(Branch):
     seed: int
     name: str = "noise"
 
-    def open(self, call: Call) -> Running:
+    def open(self, call: BranchCall) -> BranchState:
         noisy = {
             key: diffuse(value, self.step, self.seed, **patches(key, call.inputs, call.model.config))
             for key, value in pixels(call.inputs, self.name).items()
         }
-        return Forward(call, self.name, call.model, {**call.inputs, **noisy})
+        return ForwardBranch(call, self.name, call.model, {**call.inputs, **noisy})
 
 
 @final
@@ -66,9 +66,9 @@ class Zeros(Branch):
 
     name: str = "zeros"
 
-    def open(self, call: Call) -> Running:
+    def open(self, call: BranchCall) -> BranchState:
         empty = {key: blank(value) for key, value in pixels(call.inputs, self.name).items()}
-        return Forward(call, self.name, call.model, {**call.inputs, **empty})
+        return ForwardBranch(call, self.name, call.model, {**call.inputs, **empty})
 
 
 @final
@@ -88,12 +88,12 @@ class TextOnly(Branch):
     model: Any = None
     name: str = "text"
 
-    def open(self, call: Call) -> Running:
+    def open(self, call: BranchCall) -> BranchState:
         word = [] if self.placeholder == "none" else [self.unknown]
         inputs = spell(call, self.name, lambda row, run: word)
         if self.model is None:
-            return Forward(call, self.name, call.decoder, inputs)
-        return Forward(call, self.name, self.model, inputs, self.unknown)
+            return ForwardBranch(call, self.name, call.decoder, inputs)
+        return ForwardBranch(call, self.name, self.model, inputs, self.unknown)
 
 
 @final
@@ -104,10 +104,10 @@ class Described(Branch):
     name: str = "description"
     needs: ClassVar[str] = "description"
 
-    def open(self, call: Call) -> Running:
+    def open(self, call: BranchCall) -> BranchState:
         words = Description.of(call).words
         inputs = spell(call, self.name, lambda row, run: words[row] if run == 0 else [])
-        return Forward(call, self.name, call.decoder, inputs)
+        return ForwardBranch(call, self.name, call.decoder, inputs)
 
 
 @final
@@ -123,7 +123,7 @@ class Support(Branch):
     name: str = "support"
     needs: ClassVar[str] = "description"
 
-    def open(self, call: Call) -> Running:
+    def open(self, call: BranchCall) -> BranchState:
         description = Description.of(call)
         table = description.support(self.reduction)
-        return Constant(table.repeat_interleave(call.rows // len(table), 0))
+        return ConstantBranch(table.repeat_interleave(call.rows // len(table), 0))

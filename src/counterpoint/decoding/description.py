@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .loop import check_version, own_loop
-from .running import Call
+from .running import BranchCall
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Description:
     passes: int
 
     @classmethod
-    def of(cls, call: Call) -> Description:
+    def of(cls, call: BranchCall) -> Description:
         """The description that ``on`` was given.
 
         Raises:

@@ -16,7 +16,7 @@ from ..registry import unknown
 from .chooser import Chooser
 from .combine import combine, comparable
 from .loop import check_version, own_loop
-from .running import CACHES, Call, Running, cache_of, prompt_length
+from .running import CACHES, BranchCall, BranchState, cache_of, prompt_length
 
 OWN = "own"
 """Name of the user's own input in the cost report."""
@@ -50,7 +50,7 @@ class Cost:
 
 
 @final
-class Bound:
+class BoundDecoding:
     """A method bound to inputs: what ``custom_generate=`` takes.
 
     The user's own input runs through the loop that ``generate`` would have run; a logits processor before all
@@ -118,7 +118,7 @@ class Bound:
             name = type(self.method).__name__
             raise ValueError(f"{name} gives no score of a whole sequence; num_beams must be 1")
         self._check_same(model, input_ids)
-        call = Call(
+        call = BranchCall(
             model=model if self.model is None else self.model,
             decoder=model,
             inputs=self.inputs,
@@ -180,7 +180,7 @@ def _distinct(names: Iterable[str]) -> list[str]:
 class _Together:
     """The logits processor that runs the further branches and combines all."""
 
-    def __init__(self, method: Chooser, runs: Sequence[Running], prompt: int, beams: int) -> None:
+    def __init__(self, method: Chooser, runs: Sequence[BranchState], prompt: int, beams: int) -> None:
         self.method, self.runs, self.prompt, self.beams = method, runs, prompt, beams
         self.before: Int[Tensor, "r t"] | None = None
         self.steps = 0

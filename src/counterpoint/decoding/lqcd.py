@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from .branch import Given
+from .branch import GivenBranch
 from .chooser import Logits
 from .combine import Weights
 from .method import Contrastive, check_share, check_weight
@@ -37,8 +37,8 @@ class LeadingQueryContrastive(Contrastive):
         check_weight("alpha", self.alpha)
         check_share("beta", self.beta)
 
-    def branches(self) -> tuple[Given]:
-        return (Given("leading"),)
+    def branches(self) -> tuple[GivenBranch]:
+        return (GivenBranch("leading"),)
 
     def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
         return Weights([-self.alpha])

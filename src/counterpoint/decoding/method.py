@@ -14,7 +14,7 @@ from torch import Tensor
 from .branch import Branch
 from .chooser import Logits
 from .combine import Weights, plausible
-from .generate import Bound
+from .generate import BoundDecoding
 
 
 class Decoding(ABC):
@@ -47,7 +47,7 @@ class Decoding(ABC):
     @final
     def on(
         self, inputs: Mapping[str, Any], *, model: Any = None, streamer: Any = None, **given: Any
-    ) -> Bound:
+    ) -> BoundDecoding:
         """Bind the method to the inputs that ``generate`` is called with.
 
         Args:
@@ -65,11 +65,11 @@ class Decoding(ABC):
             ValueError: where something that the method needs is missing, or not known to it.
             ImportError: for a version of transformers in which ``custom_generate`` takes no callable.
         """
-        return Bound(self, inputs, given, model, streamer)
+        return BoundDecoding(self, inputs, given, model, streamer)
 
     def __add__(self, other: Decoding) -> Decoding:
         """Join two methods: ``l + (what one adds to l) + (what the other adds)``, over what both find plausible."""
-        return Together((self, other))
+        return SumOfMethods((self, other))
 
     @final
     def __call__(self, *args: Any, **options: Any) -> Never:
@@ -89,7 +89,7 @@ class Contrastive(Decoding):
 
 @final
 @dataclass(frozen=True)
-class Together(Decoding):
+class SumOfMethods(Decoding):
     """Several methods at once, as ``a + b`` makes it."""
 
     methods: tuple[Decoding, ...]

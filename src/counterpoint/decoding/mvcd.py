@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from .branch import Given
+from .branch import GivenBranch
 from .chooser import Logits
 from .combine import Weights
 from .method import Contrastive, check_share
@@ -44,8 +44,8 @@ class ExampleContrastive(Contrastive):
         if self.end is not None and self.end < 0:
             raise ValueError(f"end={self.end}: must be the number of a token")
 
-    def branches(self) -> tuple[Given]:
-        return (Given("without_examples"),)
+    def branches(self) -> tuple[GivenBranch]:
+        return (GivenBranch("without_examples"),)
 
     def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
         same = (own == others[0]).all(-1).float()

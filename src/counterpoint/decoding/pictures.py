@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .running import Call
+from .running import BranchCall
 
 STEPS = 1000
 _PLACEHOLDERS = (
@@ -119,7 +119,7 @@ def _each(values: Tensor, sizes: Sequence[int] | None) -> Iterator[Tensor]:
         yield from values.reshape(-1, *values.shape[-3:])
 
 
-def spell(call: Call, branch: str, words: Callable[[int, int], Sequence[int]]) -> dict[str, Tensor]:
+def spell(call: BranchCall, branch: str, words: Callable[[int, int], Sequence[int]]) -> dict[str, Tensor]:
     """Token ids and mask with words in the place of each run of picture tokens, padded on the left.
 
     Args:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
 
-from .branch import Given
+from .branch import GivenBranch
 from .chooser import Logits
 from .combine import Weights
 from .method import Contrastive, check_share, check_weight
@@ -51,8 +51,8 @@ class Ritual(Contrastive):
         check_weight("alpha", self.alpha)
         check_share("beta", self.beta)
 
-    def branches(self) -> tuple[Given]:
-        return (Given("transformed"),)
+    def branches(self) -> tuple[GivenBranch]:
+        return (GivenBranch("transformed"),)
 
     def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
         return Weights([self.alpha], total=1.0 + self.alpha)

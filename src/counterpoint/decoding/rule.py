@@ -12,13 +12,13 @@ from torch import Tensor
 from .branch import Branch
 from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, Decoding, Together
+from .method import Contrastive, Decoding, SumOfMethods
 from .plain import Plain
 
 
 @final
 @dataclass(frozen=True)
-class RuleAlone(Decoding):
+class PlausibilityOnly(Decoding):
     """``l`` over the tokens that another method keeps, for rules that look at its branches too.
 
     Attributes:
@@ -41,7 +41,7 @@ class RuleAlone(Decoding):
         return self.method.keep(own, others)
 
 
-def rule_alone(method: Decoding) -> Decoding | None:
+def plausibility_only(method: Decoding) -> Decoding | None:
     """A method with contrast 0, which leaves its plausibility rule; None where that keeps every token.
 
     >>> from counterpoint.decoding import Ritual, VisualContrastive
@@ -50,8 +50,8 @@ def rule_alone(method: Decoding) -> Decoding | None:
     >>> rule_alone(VisualContrastive(beta=0.1) + Ritual(beta=0.2))
     Plain(beta=0.2)
     """
-    methods = method.methods if isinstance(method, Together) else (method,)
+    methods = method.methods if isinstance(method, SumOfMethods) else (method,)
     if not all(isinstance(each, Contrastive) for each in methods):
-        return RuleAlone(method)
+        return PlausibilityOnly(method)
     beta = max(each.beta for each in methods if isinstance(each, Contrastive))
     return Plain(beta) if beta > 0 else None

@@ -18,7 +18,7 @@ CACHES = ("cache", "past_key_values", "cache_params")
 
 
 @dataclass(frozen=True)
-class Call:
+class BranchCall:
     """One call of ``generate``, as a branch sees it.
 
     Attributes:
@@ -38,7 +38,7 @@ class Call:
     rows: int
 
 
-class Running(ABC):
+class BranchState(ABC):
     """The source of a branch's next logits.
 
     Attributes:
@@ -57,7 +57,7 @@ class Running(ABC):
 
 
 @final
-class Constant(Running):
+class ConstantBranch(BranchState):
     """The same logits at every step."""
 
     def __init__(self, logits: Float[Tensor, "r v"]) -> None:
@@ -68,7 +68,7 @@ class Constant(Running):
 
 
 @final
-class Forward(Running):
+class ForwardBranch(BranchState):
     """A model that runs on a branch's inputs, prepared as its own ``generate`` prepares them.
 
     Args:
@@ -80,7 +80,7 @@ class Forward(Running):
     """
 
     def __init__(
-        self, call: Call, name: str, model: Any, inputs: Mapping[str, Any], unknown: int | None = None
+        self, call: BranchCall, name: str, model: Any, inputs: Mapping[str, Any], unknown: int | None = None
     ) -> None:
         self.unknown = unknown
         _check_takes_pictures(model, inputs)

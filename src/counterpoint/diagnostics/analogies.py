@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from ..data.base import PairedData, Rows
+from ..data.embeddings import EmbeddingCache
 from ..types import Embedder
-from .features import Features
 
 LIMIT = 1000
 
@@ -25,7 +25,7 @@ def arithmetic(model: Embedder, data: PairedData, rows: Rows, attribute: str) ->
     classification. At most the first 1,000 pictures are exchanged.
 
     Args:
-        model: an embedder, or its `Features`.
+        model: an embedder, or its `EmbeddingCache`.
         data: has ``attribute`` among its labels.
         rows: the pictures.
         attribute: a name in ``data.labels`` (``"tone"``, ``"gender"``).
@@ -35,7 +35,7 @@ def arithmetic(model: Embedder, data: PairedData, rows: Rows, attribute: str) ->
 
     Source: multimodal arithmetic of contrastive-gap, after SIMAT (Couairon et al. 2022).
     """
-    features = Features.of(model, data)
+    features = EmbeddingCache.of(model, data)
     values = data.labels[attribute].values[rows]
     others = [labels.values[rows] for name, labels in data.labels.items() if name != attribute]
     context = np.unique(np.stack([np.zeros(len(rows), int), *others]), axis=1, return_inverse=True)[

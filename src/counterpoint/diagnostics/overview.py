@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ..data.base import PairedData, Rows
+from ..data.embeddings import EmbeddingCache
 from ..types import Embedder
 from .analogies import arithmetic
-from .features import Features
 from .gap import centroid_gap, separability
 from .geometry import alignment, components, effective_rank, std_per_dimension, uniformity
 
@@ -28,7 +28,7 @@ def describe(model: Embedder, data: PairedData, rows: Rows) -> dict[str, float]:
     undefined for so few rows.
 
     Args:
-        model: an embedder, or its `Features`; the default head is described.
+        model: an embedder, or its `EmbeddingCache`; the default head is described.
         data: where the rows are from.
         rows: which to describe.
 
@@ -37,7 +37,7 @@ def describe(model: Embedder, data: PairedData, rows: Rows) -> dict[str, float]:
     """
     if not len(rows):
         raise ValueError(f"there are no rows of {data.name!r} to describe: the split is empty")
-    features = Features.of(model, data)
+    features = EmbeddingCache.of(model, data)
     embedded: dict[str, Tensor] = {}
     if "image" in features.embeds:
         embedded["image"] = features.images(rows)

@@ -17,7 +17,7 @@ from .curves import learning_curve as learning_curve
 from .inspection import breakdown as breakdown
 from .inspection import failures as failures
 from .naive_bayes import PooledNaiveBayes as PooledNaiveBayes
-from .results import Results as Results
+from .results import RunResults as RunResults
 from .results import applicable as applicable
 from .results import default_tasks as default_tasks
 from .results import evaluate as evaluate

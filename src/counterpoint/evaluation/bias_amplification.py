@@ -12,11 +12,11 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 
 from ..data.base import Labels, PairedData, Rows
-from ..diagnostics.features import Features
+from ..data.embeddings import EmbeddingCache
 from ..types import Embedder, Metric, Scores
 from .classifiers import class_probabilities
 from .statistic import mean
-from .task import NotApplicable, Task, check_labels, check_rows, chosen, table
+from .task import NotApplicable, Task, check_labels, check_rows, subsample_by_hash, table
 
 Members = Bool[np.ndarray, "_ _"]
 """Marks of the attributes, or of the one group, that each image has."""
@@ -295,7 +295,7 @@ class BiasAmplification(Task):
         }
         before = np.concatenate([truth[name][0] for name in others], 1), truth[group][0]
         after = np.concatenate([truth[name][1] for name in others], 1), truth[group][1]
-        said = self._said(Features.of(model, data), data, every, train, test)
+        said = self._said(EmbeddingCache.of(model, data), data, every, train, test)
         predicted = {"groups": said[group], "attributes": np.concatenate([said[name] for name in others], 1)}
 
         names = [f"{label}: {name}" for label in others for name in data.labels[label].names]
@@ -328,16 +328,20 @@ class BiasAmplification(Task):
 
     def _said(
         self,
-        features: Features,
+        features: EmbeddingCache,
         data: PairedData,
         labels: Sequence[str],
         train: Int[np.ndarray, " m"],
         test: Rows,
     ) -> dict[str, Members]:
         """Return the classes of each label that the test rows are predicted to have."""
-        learned = train[chosen(data, train, self.limit, self.name)]
+        learned = train[subsample_by_hash(data, train, self.limit, self.name)]
         validation = np.concatenate([np.zeros(0, np.int64), *data.splits.validation.values()])
-        held = validation[chosen(data, validation, self.limit, self.name)] if len(validation) else learned
+        held = (
+            validation[subsample_by_hash(data, validation, self.limit, self.name)]
+            if len(validation)
+            else learned
+        )
         x, known, unknown = (features.images(part).numpy() for part in (learned, held, test))
         found = {}
         for name in labels:

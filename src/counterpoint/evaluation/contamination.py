@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .task import panels
+from .task import row_chunks
 
 THRESHOLD = 0.9
 
@@ -68,7 +68,7 @@ def contamination(
         raise ValueError(f"threshold is a cosine, from -1 to 1; got {threshold}")
     x, y = (F.normalize(z.float(), dim=-1) for z in (tested, trained))
     cosine, nearest, told = torch.empty(len(x)), torch.empty(len(x), dtype=torch.long), []
-    for rows in panels(len(x), len(y)):
+    for rows in row_chunks(len(x), len(y)):
         near = x[rows] @ y.T
         cosine[rows], nearest[rows] = near.max(1)
         for item, row in enumerate(near, rows.start):

@@ -14,19 +14,19 @@ import torch
 from jaxtyping import Bool, Float
 
 from ..data.base import PairedData, Rows
+from ..data.embeddings import EmbeddingCache
 from ..data.frames import sheet
 from ..data.items import (
-    Bootstraps,
     Choices,
-    Contrasts,
+    ContrastCaptions,
+    GeneratedVideos,
     Items,
+    MinimalPairs,
     Narrations,
     Questions,
+    QuestionVariants,
     Regions,
-    Renditions,
-    Squares,
 )
-from ..diagnostics.features import Features
 from ..files import writing
 from ..types import Embedder, Scores
 from . import create
@@ -135,7 +135,7 @@ def _of_items(
     def show(example: int, outcomes: dict[str, Any]) -> Exhibit:
         k = position[example]
         at, kind = np.array([k]), f"[{items.kinds[k]}]"
-        if isinstance(items, Squares):
+        if isinstance(items, MinimalPairs):
             pictures = [_pixels(picture) for picture in items.pictures(at)[0]]
             said = (f"{side}: {caption}" for side, caption in zip("01", items.captions[k], strict=True))
             answered = " ".join(
@@ -148,10 +148,10 @@ def _of_items(
             options, answer = items.options[k], int(items.answers[k])
             lines = [f"✓ {options[answer]}", *_said(model, data, items, k)]
             return Exhibit(_pixels(items.pictures(at)[0]), (kind, *lines))
-        if isinstance(items, Contrasts):
+        if isinstance(items, ContrastCaptions):
             right, wrong = items.captions[k]
             return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, f"✓ {right}", f"✗ {wrong}"))
-        if isinstance(items, Renditions):
+        if isinstance(items, GeneratedVideos):
             taken = outcomes.get("predicted")
             lines = [items.captions[k]]
             if taken is not None:
@@ -161,7 +161,7 @@ def _of_items(
             right = items.options[k][int(items.answers[k])]
             lines = [f"“{items.said[k]}”", items.questions[k], f"✓ {right}"]
             return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, *lines))
-        if isinstance(items, Bootstraps):
+        if isinstance(items, QuestionVariants):
             return _asked_again(items, k)
         if isinstance(items, Questions):
             question = items.questions[k]
@@ -172,7 +172,7 @@ def _of_items(
     return show
 
 
-def _asked_again(items: Bootstraps, k: int) -> Exhibit:
+def _asked_again(items: QuestionVariants, k: int) -> Exhibit:
     """Show an item as it is, and in the variant that counts."""
     from .answering.bootstrapped import VLB, bootstrap
 
@@ -183,7 +183,7 @@ def _asked_again(items: Bootstraps, k: int) -> Exhibit:
 
 def _said(model: Embedder, data: PairedData, items: Choices, k: int) -> list[str]:
     """Return the wrong option that is most similar to the picture, as a line of text."""
-    features = Features.of(model, data)
+    features = EmbeddingCache.of(model, data)
     picture = features.pictures(items.pictures(np.array([k])))
     near = features.similarity(picture, features.texts(items.options[k]))[0].clone()
     near[int(items.answers[k])] = -torch.inf
@@ -193,7 +193,7 @@ def _said(model: Embedder, data: PairedData, items: Choices, k: int) -> list[str
 def _map(items: Regions, k: int, model: Embedder, data: PairedData) -> Exhibit:
     from .compositional.maps import centre_square, phrase_maps, place_embeddings
 
-    features, at = Features.of(model, data), np.array([k])
+    features, at = EmbeddingCache.of(model, data), np.array([k])
     mask = centre_square(items.masks(at))
     pictures = items.pictures(at)
     side, lines = mask.shape[1], (f"[{items.kinds[k]}]", items.phrases[k])

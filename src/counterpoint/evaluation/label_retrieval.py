@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..data.base import PairedData, Rows
-from ..diagnostics.features import Features
+from ..data.embeddings import EmbeddingCache
 from ..types import Embedder, Metric, Scores
 from .statistic import mean
 from .task import (
@@ -17,10 +17,10 @@ from .task import (
     check_labels,
     check_rows,
     main_labels,
-    panels,
+    row_chunks,
+    scatter,
     scores,
     similarity,
-    spread,
 )
 
 KS = (5, 10, 50)
@@ -61,7 +61,7 @@ class LabelRetrieval(Task):
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, self.least)
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in check_labels(data, self.labels, self.name):
@@ -77,7 +77,7 @@ class LabelRetrieval(Task):
                 found = precisions(features, z, images, values)
                 for k, precision in found.items():
                     name = f"{direction}_{label}_P@{k}"
-                    outcomes[name] = spread(precision, labelled, len(rows))
+                    outcomes[name] = scatter(precision, labelled, len(rows))
                     metrics[name] = Metric(
                         name, mean, chance=chance, constant=always_commonest(data.labels[label].values[rows])
                     )
@@ -90,7 +90,7 @@ def precisions(
     """Precision@K of every row's query among the other rows, by K."""
     n = len(gallery)
     found: dict[int, list[Tensor]] = {k: [] for k in KS}
-    for part in panels(n, n):
+    for part in row_chunks(n, n):
         panel = similarity(model, queries[part], gallery)
         panel.diagonal(part.start).fill_(-torch.inf)
         same: Bool[Tensor, "p n"] = classes[part, None] == classes[None, :]

@@ -11,11 +11,19 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..data.base import ImageSource, PairedData, Rows
-from ..diagnostics.features import BATCH, Features
+from ..data.embeddings import BATCH, EmbeddingCache
 from ..types import Embedder, Metric, Scores
 from .auc import auc_components
 from .statistic import mean
-from .task import NotApplicable, Task, check_rows, check_training, chosen, panels, scores
+from .task import (
+    NotApplicable,
+    Task,
+    check_rows,
+    check_training,
+    row_chunks,
+    scores,
+    subsample_by_hash,
+)
 
 Familiar = dict[str, np.ndarray]
 """The familiarity of some pictures, by each score."""
@@ -58,8 +66,8 @@ class OutOfDistribution(Task):
                 f"{self.name} needs other pictures of the same rows, and {data.name!r} has none"
             )
         check_training(self, data)
-        features = Features.of(model, data)
-        train = data.splits.train[chosen(data, data.splits.train, self.limit, self.name)]
+        features = EmbeddingCache.of(model, data)
+        train = data.splits.train[subsample_by_hash(data, data.splits.train, self.limit, self.name)]
         known = F.normalize(features.images(train), dim=-1)
         energy = getattr(features.model, "energy", None)
 
@@ -84,6 +92,6 @@ class OutOfDistribution(Task):
 
 
 def _largest(z: Float[Tensor, "n d"], known: Float[Tensor, "m d"]) -> Float[np.ndarray, " n"]:
-    found = [(z[part] @ known.T).amax(1) for part in panels(len(z), len(known))]
+    found = [(z[part] @ known.T).amax(1) for part in row_chunks(len(z), len(known))]
     largest: np.ndarray = torch.cat(found).double().numpy()
     return largest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.base import PairedData, Rows
-from ..diagnostics.features import Features
+from ..data.embeddings import EmbeddingCache
 from ..types import Embedder, Metric, Scores
 from .classifiers import CLASSIFIERS
 from .statistic import mean
@@ -15,10 +15,10 @@ from .task import (
     check_labels,
     check_rows,
     check_training,
-    chosen,
     main_labels,
+    scatter,
     scores,
-    spread,
+    subsample_by_hash,
 )
 
 
@@ -61,8 +61,8 @@ class Probe(Task):
         check_rows(data, rows, self.name)
         labels = check_labels(data, self.labels, self.name)
         check_training(self, data)
-        features = Features.of(model, data)
-        train_rows = data.splits.train[chosen(data, data.splits.train, self.limit, "probe")]
+        features = EmbeddingCache.of(model, data)
+        train_rows = data.splits.train[subsample_by_hash(data, data.splits.train, self.limit, "probe")]
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in labels:
@@ -82,5 +82,5 @@ class Probe(Task):
                         features.images(rows[test]).numpy(),
                         len(names),
                     )
-                    outcomes[name] = spread(predicted == values[rows[test]], test, len(rows))
+                    outcomes[name] = scatter(predicted == values[rows[test]], test, len(rows))
         return scores(self.name, data, rows, outcomes, metrics)

@@ -12,14 +12,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..data.base import PairedData, Rows
+from ..data.embeddings import EmbeddingCache
 from ..data.items import Question, Questions
-from ..diagnostics.features import Features
 from ..networks.heads import Linear
-from ..networks.start import initialise, seeded
+from ..networks.init import initialise, seeded
 from ..types import Embedder, Metric, Scores
 from .compositional.asking import item_scores, items_of
 from .statistic import calibration_error, confidence_and_hit, mean
-from .task import Task, check_training, chosen
+from .task import Task, check_training, subsample_by_hash
 
 BATCH, STEPS, WIDTH, LR, DECAY = 256, 400, 128, 3e-3, 1e-2
 """Settings of the head: its training, by AdamW on cross-entropy, and its hidden layer."""
@@ -84,10 +84,10 @@ class QuestionAnswering(Task):
         self.limit, self.seed = limit, seed
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         train_rows = data.splits.train
         check_training(self, data)
-        train_rows = train_rows[chosen(data, train_rows, self.limit, self.name)]
+        train_rows = train_rows[subsample_by_hash(data, train_rows, self.limit, self.name)]
         train = items_of(features, Questions, train_rows, self.name)
         test = items_of(features, Questions, rows, self.name)
         answers = sorted({question.answer for question in train.questions})

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..types import Embedder
-from .task import panels, similarity
+from .task import row_chunks, similarity
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def rank(
         correct: for each query, the positions in the gallery that answer it; at least one.
     """
     above, tied, equal, top = [], [], [], []
-    for part in panels(len(queries), len(gallery)):
+    for part in row_chunks(len(queries), len(gallery)):
         scores = similarity(model, queries[part], gallery)
         lists = correct[part]
         row = torch.repeat_interleave(torch.arange(len(lists)), torch.tensor([len(c) for c in lists]))

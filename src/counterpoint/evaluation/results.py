@@ -10,7 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from ..data.base import PairedData, Rows
-from ..diagnostics.features import Features
+from ..data.embeddings import EmbeddingCache
 from ..registry import unknown
 from ..types import Embedder, Scores
 from . import DEFAULT_TASKS, create
@@ -22,7 +22,7 @@ Role = Literal["primary", "main", "other", ""]
 
 
 @dataclass(frozen=True)
-class Results:
+class RunResults:
     """The scores of tasks on test sets.
 
     Attributes:
@@ -118,7 +118,7 @@ def evaluate(
     data: PairedData,
     tasks: Sequence[str | Task] | None = None,
     tests: Mapping[str, Rows] | None = None,
-) -> Results:
+) -> RunResults:
     """Score a model on every test set with every task. Each input is embedded once.
 
     Args:
@@ -141,7 +141,7 @@ def evaluate(
             raise ValueError(
                 f"the test set {name!r} of {data.name!r} is empty: leave it out, or put rows in it"
             )
-    features = Features.of(model, data)
+    features = EmbeddingCache.of(model, data)
     by_test: dict[str, tuple[Scores, ...]] = {}
     for name, rows in tests.items():
         found = []
@@ -155,7 +155,7 @@ def evaluate(
                 if tasks is not None:
                     raise
         by_test[name] = tuple(found)
-    return Results(by_test)
+    return RunResults(by_test)
 
 
 def _role(scores: Scores, metric: str) -> Role:

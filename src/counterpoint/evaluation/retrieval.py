@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..data.base import PairedData, Rows
-from ..diagnostics.features import Features
+from ..data.embeddings import EmbeddingCache
 from ..types import Embedder, Metric, Scores
 from .ranking import best_answers, rank
 from .statistic import mean, median
@@ -45,7 +45,7 @@ class Retrieval(Task):
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, self.least)
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         captions = captions_of(data, rows)
         texts = list(dict.fromkeys(caption for own in captions for caption in own))
         position = {text: i for i, text in enumerate(texts)}

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..data.base import PairedData, Rows
 from ..data.corruptions import CORRUPTIONS, STRENGTHS
+from ..data.embeddings import EmbeddingCache
 from ..data.views import key
-from ..diagnostics.features import Features
 from ..types import Constant, Embedder, Metric, Scores
 from .statistic import mean
 from .task import (
@@ -20,12 +20,12 @@ from .task import (
     always_commonest,
     captions_of,
     check_rows,
-    chosen,
     main_labels,
-    panels,
+    row_chunks,
+    scatter,
     scores,
     similarity,
-    spread,
+    subsample_by_hash,
     top1,
 )
 
@@ -67,8 +67,8 @@ class Shift(Task):
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, self.least)
-        features = Features.of(model, data)
-        asked = chosen(data, rows, self.limit, self.name)
+        features = EmbeddingCache.of(model, data)
+        asked = subsample_by_hash(data, rows, self.limit, self.name)
         candidates, gallery = _candidates(data, rows, asked)
         conditions = ["clean", *data.shifts(), *CORRUPTIONS, "corruption"]
         outcomes: dict[str, np.ndarray] = {}
@@ -80,7 +80,7 @@ class Shift(Task):
             }
             everything = {**hits, **means, "corruption": np.mean(list(means.values()), axis=0)}
             for condition, values in everything.items():
-                outcomes[f"{condition}_{question}"] = spread(values, asked, len(rows))
+                outcomes[f"{condition}_{question}"] = scatter(values, asked, len(rows))
             for condition in conditions:
                 name = f"{condition}_{question}"
                 metrics[name] = Metric(name, mean, chance=chance, constant=constant)
@@ -91,7 +91,7 @@ class Shift(Task):
         }
         captions = features.texts(gallery)
         own = {c: _hits(features, z, captions, candidates) for c, z in embedded.items()}
-        preferred = spread(_preferred(data, rows, candidates, gallery), asked, len(rows))
+        preferred = scatter(_preferred(data, rows, candidates, gallery), asked, len(rows))
         add("100way", own, 1 / candidates.shape[1], lambda positions: mean(preferred[positions]))
         for name in main_labels(data, ()):
             labels = data.labels[name]
@@ -152,13 +152,13 @@ def _preferred(
 
 
 def _hits(
-    features: Features,
+    features: EmbeddingCache,
     images: Float[Tensor, "k d"],
     captions: Float[Tensor, "m e"],
     candidates: Int[np.ndarray, "k ways"],
 ) -> Float[np.ndarray, " k"]:
     parts = []
-    for part in panels(len(images), len(captions)):
+    for part in row_chunks(len(images), len(captions)):
         panel = similarity(features, images[part], captions)
         among = panel.gather(1, torch.from_numpy(candidates[part]))
         parts.append(top1(among, torch.zeros(len(among), dtype=torch.long)))

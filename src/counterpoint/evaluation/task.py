@@ -132,7 +132,7 @@ def items_of(
     Raises:
         NotApplicable: if there are none of this form, or of these kinds.
     """
-    wanted = form.__name__.lower() + ("" if kinds is None else f" of kind {', '.join(kinds)}")
+    wanted = form.called + ("" if kinds is None else f" of kind {', '.join(kinds)}")
     try:
         items = data.items(form, rows, kinds)
     except LookupError as error:
@@ -191,14 +191,14 @@ def table(
     return Scores(task, pl.DataFrame(named | columns), metrics)
 
 
-def spread(values: np.ndarray, positions: Int[np.ndarray, " k"], n: int) -> Float[np.ndarray, " n"]:
+def scatter(values: np.ndarray, positions: Int[np.ndarray, " k"], n: int) -> Float[np.ndarray, " n"]:
     """Outcomes of some positions as outcomes of all ``n``, NaN elsewhere."""
     whole = np.full(n, np.nan)
     whole[positions] = values
     return whole
 
 
-def chosen(data: PairedData, rows: Rows, limit: int, purpose: str) -> Int[np.ndarray, " k"]:
+def subsample_by_hash(data: PairedData, rows: Rows, limit: int, purpose: str) -> Int[np.ndarray, " k"]:
     """Positions of at most ``limit`` rows: those whose ids have the smallest hashes, whatever the model."""
     hashes = key(0, 0, data.ids[rows], f"evaluation.{purpose}")
     return np.sort(np.argsort(hashes, kind="stable")[:limit])
@@ -216,7 +216,7 @@ def top1(scores: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[np.nd
     return result
 
 
-def panels(rows: int, columns: int) -> list[slice]:
+def row_chunks(rows: int, columns: int) -> list[slice]:
     """Slices of consecutive rows such that no panel of rows × columns holds more than `PANEL` numbers."""
     size = max(1, PANEL // max(columns, 1))
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]

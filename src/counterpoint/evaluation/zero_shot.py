@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data.base import PairedData, Rows
-from ..diagnostics.features import Features
+from ..data.embeddings import EmbeddingCache
 from ..types import Embedder, Metric, Scores
 from .statistic import class_and_hit, mean, mean_per_class
 from .task import (
@@ -20,9 +20,9 @@ from .task import (
     check_labels,
     check_rows,
     main_labels,
+    scatter,
     scores,
     similarity,
-    spread,
     top1,
 )
 
@@ -64,7 +64,7 @@ class ZeroShot(Task):
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in check_labels(data, self.labels, self.name):
@@ -87,12 +87,12 @@ class ZeroShot(Task):
                 )
                 if not suffix:
                     found[f"{label}_predicted"] = panel.argmax(1).numpy()
-            outcomes |= {name: spread(column, labelled, len(rows)) for name, column in found.items()}
+            outcomes |= {name: scatter(column, labelled, len(rows)) for name, column in found.items()}
         return scores(self.name, data, rows, outcomes, metrics)
 
 
 def class_similarities(
-    features: Features, data: PairedData, rows: Rows, label: str
+    features: EmbeddingCache, data: PairedData, rows: Rows, label: str
 ) -> Iterator[tuple[str, Float[Tensor, "n k"]]]:
     """The similarity of rows and classes for every head and mix, with the suffix of its metrics."""
     names = len(data.labels[label].names)

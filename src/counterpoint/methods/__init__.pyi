@@ -13,7 +13,6 @@ from .brivl import BriVL as BriVL
 from .byolip import BYOLIP as BYOLIP
 from .byolip import BYOLIPRocket as BYOLIPRocket
 from .clip import CLIP as CLIP
-from .contrast import Contrast as Contrast
 from .convirt import ConVIRT as ConVIRT
 from .cwcl import CWCL as CWCL
 from .diht import DistilledDiHT as DistilledDiHT
@@ -22,7 +21,7 @@ from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
 from .fusemix import FuseMix as FuseMix
 from .global_local import CrossModalTerm as CrossModalTerm
-from .global_local import GlobalLocal as GlobalLocal
+from .global_local import RocketCLIP as RocketCLIP
 from .lit import LiT as LiT
 from .m3col import M3Col as M3Col
 from .mil import MIL as MIL
@@ -33,6 +32,7 @@ from .rocket import CLIPRocket as CLIPRocket
 from .siamlip import SiamLIP as SiamLIP
 from .siamlip import SiamLIPRocket as SiamLIPRocket
 from .siglip import SigLIP as SigLIP
+from .single_loss import SingleLoss as SingleLoss
 from .slip import SLIP as SLIP
 from .swalip import SwALIP as SwALIP
 from .swalip import SwALIPRocket as SwALIPRocket

@@ -117,7 +117,7 @@ def create(name: str, image: ImageTower, text: TextTower, recipe: Recipe, **opti
         name: one of `names`.
         image, text: the towers.
         recipe: gives widths, smoothing and dropout.
-        options: the method's own arguments; of a loss, its own and those of `Contrast`.
+        options: the method's own arguments; of a loss, its own and those of `SingleLoss`.
 
     Raises:
         UnknownName: if there is no such method or option; the message gives the nearest name.
@@ -138,14 +138,14 @@ def assemble(
     recipe: Recipe,
     **options: Any,
 ) -> TwoTower:
-    """A method from its class, or from the class of a loss by way of `Contrast`."""
+    """A method from its class, or from the class of a loss by way of `SingleLoss`."""
     from .base import TwoTower
-    from .contrast import Contrast
     from .options import options_of
+    from .single_loss import SingleLoss
 
     if isinstance(constructor, type) and issubclass(constructor, TwoTower):
         build: Callable[..., TwoTower] = constructor
         return build(image, text, recipe, **options)
-    around = {k: options.pop(k) for k in options_of(Contrast) if k in options}
+    around = {k: options.pop(k) for k in options_of(SingleLoss) if k in options}
     loss: Any = constructor(**options)
-    return Contrast(image, text, recipe, loss, name, **around)
+    return SingleLoss(image, text, recipe, loss, name, **around)

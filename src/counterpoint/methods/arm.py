@@ -160,7 +160,7 @@ class Arm:
         from torch import nn
 
         from ..networks import build_towers
-        from ..networks.start import initialise
+        from ..networks.init import initialise
         from . import assemble
         from .options import read
 

@@ -15,7 +15,14 @@ from ..networks.heads import mlp
 from ..recipes.schema import Recipe
 from ..types import Clock, Embeddings
 from .base import Ranges
-from .global_local import Basic, CrossModalTerm, GlobalLocal, Improved, improved, pairs
+from .global_local import (
+    BasicOptions,
+    CrossModalTerm,
+    ImprovedOptions,
+    RocketCLIP,
+    improved,
+    pairs,
+)
 
 
 class BarLIPTerm(CrossModalTerm):
@@ -66,7 +73,7 @@ class BarLIPTerm(CrossModalTerm):
         return torch.stack([self.objective(v[image], v[text]) for image, text in pairs(features)]).mean()
 
 
-class BarLIP(GlobalLocal):
+class BarLIP(RocketCLIP):
     """L = L_CLIP + w · L_bar under the basic recipe; see `CLIP` and `BarLIPTerm`.
 
     Args:
@@ -88,13 +95,13 @@ class BarLIP(GlobalLocal):
         recipe: Recipe,
         *,
         ssl_weight: NonNegative = 1.0,
-        **options: Unpack[Basic],
+        **options: Unpack[BasicOptions],
     ) -> None:
         term = BarLIPTerm(image, text, recipe, separate=False)
         super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, **options)
 
 
-class BarLIPRocket(GlobalLocal):
+class BarLIPRocket(RocketCLIP):
     """L = L_CLIP-rocket + w · L_bar under the improved recipe; see `CLIPRocket` and `BarLIPTerm`.
 
     Args:
@@ -102,7 +109,7 @@ class BarLIPRocket(GlobalLocal):
         recipe: gives the widths, the smoothing and the dropout.
         ssl_weight: w; the term has its factor of 0.025 already.
         separate_proj_child: whether the local stream has projectors of its own.
-        options: see `GlobalLocal`.
+        options: see `RocketCLIP`.
 
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
@@ -122,7 +129,7 @@ class BarLIPRocket(GlobalLocal):
         *,
         ssl_weight: NonNegative = 1.0,
         separate_proj_child: bool = False,
-        **options: Unpack[Improved],
+        **options: Unpack[ImprovedOptions],
     ) -> None:
         term = BarLIPTerm(image, text, recipe, separate=separate_proj_child)
         super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, **improved(recipe, options))

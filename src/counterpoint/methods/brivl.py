@@ -13,11 +13,11 @@ from ..losses import MoCoLoss
 from ..networks import KeyQueue, MomentumCopy
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
+from ..networks.momentum import PREFIX
 from ..networks.regions import RegionTower
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
 from .base import Ranges, TwoTower
-from .global_local import MOMENTUM
 
 
 class BriVL(TwoTower):
@@ -82,7 +82,7 @@ class BriVL(TwoTower):
     @torch.no_grad()
     def targets(self, batch: Batch) -> Embeddings:
         copies = self.momentum.module
-        return {MOMENTUM + m: F.normalize(copies.get_submodule(m)(batch[m]), dim=-1) for m in self.views}
+        return {PREFIX + m: F.normalize(copies.get_submodule(m)(batch[m]), dim=-1) for m in self.views}
 
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         projected: Tensor = self.projections[modality](features)
@@ -93,7 +93,7 @@ class BriVL(TwoTower):
         for of, to in (("image", "text"), ("text", "image")):
             q = F.normalize(self.project(of, z[of], "global"), dim=-1)
             queue = self.queues[to]
-            losses[f"{of}_to_{to}"] = self.objective(q, z[MOMENTUM + to], queue.keys, batch.ids, queue.ids)
+            losses[f"{of}_to_{to}"] = self.objective(q, z[PREFIX + to], queue.keys, batch.ids, queue.ids)
         return losses
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
@@ -101,7 +101,7 @@ class BriVL(TwoTower):
         self.momentum.update()
         for m, queue in self.queues.items():
             assert isinstance(queue, KeyQueue)
-            queue.enqueue(z[MOMENTUM + m], batch.ids)
+            queue.enqueue(z[PREFIX + m], batch.ids)
 
     def passes(self) -> dict[str, int]:
         return {modality: 2 * count for modality, count in super().passes().items()}

@@ -8,7 +8,7 @@ from ..forms import NonNegative
 from ..networks.base import ImageTower, TextTower
 from ..recipes.schema import Recipe
 from .base import Ranges
-from .global_local import Basic, GlobalLocal, Improved, improved
+from .global_local import BasicOptions, ImprovedOptions, RocketCLIP, improved
 from .siamlip import SiamLIPTerm
 
 
@@ -18,7 +18,7 @@ class BYOLIPTerm(SiamLIPTerm):
     name = "byolip"
 
 
-class BYOLIP(GlobalLocal):
+class BYOLIP(RocketCLIP):
     """L = L_CLIP + w · L_siam(p, v_m) under the basic recipe, v_m from a momentum copy of the model.
 
         θ_m ← m θ_m + (1 − m) θ after every optimiser step, over parameters only
@@ -50,13 +50,13 @@ class BYOLIP(GlobalLocal):
         ssl_weight: NonNegative = 1.0,
         momentum: float = 0.99,
         last_norm: bool = True,
-        **options: Unpack[Basic],
+        **options: Unpack[BasicOptions],
     ) -> None:
         term = BYOLIPTerm(image, text, recipe, separate=False, last_norm=last_norm)
         super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, momentum=momentum, **options)
 
 
-class BYOLIPRocket(GlobalLocal):
+class BYOLIPRocket(RocketCLIP):
     """L = L_CLIP-rocket + w · L_siam(p, v_m) under the improved recipe; see `BYOLIP` and `CLIPRocket`.
 
     Args:
@@ -66,7 +66,7 @@ class BYOLIPRocket(GlobalLocal):
         momentum: m.
         separate_proj_child: whether the local stream has projectors and predictors of its own.
         last_norm: whether the projectors end in a batch norm.
-        options: see `GlobalLocal`.
+        options: see `RocketCLIP`.
 
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
@@ -88,7 +88,7 @@ class BYOLIPRocket(GlobalLocal):
         momentum: float = 0.99,
         separate_proj_child: bool = False,
         last_norm: bool = True,
-        **options: Unpack[Improved],
+        **options: Unpack[ImprovedOptions],
     ) -> None:
         term = BYOLIPTerm(image, text, recipe, separate=separate_proj_child, last_norm=last_norm)
         super().__init__(

@@ -7,10 +7,10 @@ from typing import ClassVar, Unpack
 from ..networks.base import ImageTower, TextTower
 from ..recipes.schema import Recipe
 from .base import Ranges
-from .global_local import Basic, GlobalLocal
+from .global_local import BasicOptions, RocketCLIP
 
 
-class CLIP(GlobalLocal):
+class CLIP(RocketCLIP):
     """Linear heads and a symmetric softmax over the batch.
 
         S = nz(z_I) nz(z_T)ᵀ / τ,   L = ( CE(S, i) + CE(Sᵀ, i) ) / 2
@@ -31,5 +31,7 @@ class CLIP(GlobalLocal):
     papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 
-    def __init__(self, image: ImageTower, text: TextTower, recipe: Recipe, **options: Unpack[Basic]) -> None:
+    def __init__(
+        self, image: ImageTower, text: TextTower, recipe: Recipe, **options: Unpack[BasicOptions]
+    ) -> None:
         super().__init__(image, text, recipe, **options)

@@ -17,7 +17,7 @@ from ..networks.heads import Linear
 from ..networks.pooling import inside
 from ..networks.towers import build_image_tower
 from ..pairwise import Temperature, moments
-from ..pairwise.inputs import full
+from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks as Processes
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings
@@ -101,7 +101,7 @@ class DistilledDiHT(DualEncoder):
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         seen = self.teacher_concepts(z[TEACHER + "image"])
-        likely = full(seen.detach()).softmax(-1).topk(self.top)
+        likely = upcast(seen.detach()).softmax(-1).topk(self.top)
         target = torch.zeros_like(seen, dtype=likely.values.dtype)
         target.scatter_(1, likely.indices, likely.values / likely.values.sum(1, keepdim=True))
         there = self.concepts(batch["text"]).to(target.dtype)
@@ -130,6 +130,6 @@ class DistilledDiHT(DualEncoder):
 
 def _cross_entropy(logits: Float[Tensor, "B n"], target: Float[Tensor, "B n"]) -> Float[Tensor, ""]:
     """Compute the mean cross-entropy over the examples of all ranks."""
-    logits = full(logits)
+    logits = upcast(logits)
     losses = F.cross_entropy(logits, target.to(logits.dtype), reduction="none")
     return moments.mean(losses, ranks=Processes.present())

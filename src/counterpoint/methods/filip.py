@@ -13,7 +13,7 @@ from ..losses import FILIPLoss
 from ..losses.dense.filip import late
 from ..networks.base import ImageTower, TextTower
 from ..pairwise import Temperature
-from ..pairwise.inputs import full
+from ..pairwise.inputs import upcast
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
 from .base import Ranges, TwoTower
@@ -70,7 +70,7 @@ class FILIP(TwoTower):
 
     def _tokens(self, modality: str, features: Float[Tensor, "*n w"]) -> Float[Tensor, "*n d"]:
         return F.normalize(
-            full(self.projections[modality](features)), dim=-1
+            upcast(self.projections[modality](features)), dim=-1
         )  # heads without bias keep zeros
 
     def project(

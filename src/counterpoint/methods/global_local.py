@@ -16,14 +16,12 @@ from ..losses import GlobalLocalLoss
 from ..networks import MomentumCopy
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
+from ..networks.momentum import PREFIX
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
 from .base import TwoTower
 from .dual import linear_heads
-
-MOMENTUM = "momentum."
-"""Prefix of the names of a momentum copy's outputs."""
 
 
 class CrossModalTerm(nn.Module, ABC):
@@ -49,14 +47,14 @@ class CrossModalTerm(nn.Module, ABC):
         """
 
 
-class Basic(TypedDict, total=False):
+class BasicOptions(TypedDict, total=False):
     """Options of every method under the basic recipe: A further weak pairs (0), and where τ starts (0.07)."""
 
     views: int
     temperature: float
 
 
-class Improved(TypedDict, total=False):
+class ImprovedOptions(TypedDict, total=False):
     """Options of every method under the improved recipe; `improved` has their defaults."""
 
     views: int
@@ -75,9 +73,9 @@ class Improved(TypedDict, total=False):
     local_text: str
 
 
-def improved(recipe: Recipe, options: Improved) -> Improved:
+def improved(recipe: Recipe, options: ImprovedOptions) -> ImprovedOptions:
     """The improved recipe of CLIP-rocket: smoothing and dropout as the recipe says, the rest as the paper."""
-    defaults: Improved = {
+    defaults: ImprovedOptions = {
         "views": 2,
         "separate_proj": True,
         "reduction": "sum",
@@ -90,7 +88,7 @@ def improved(recipe: Recipe, options: Improved) -> Improved:
     return {**defaults, **options}
 
 
-class GlobalLocal(TwoTower):
+class RocketCLIP(TwoTower):
     """A weak global pair and A local views of each modality, contrasted stream by stream, and a further term.
 
         L = r · [ L_CLIP(z_I, z_T; s_g) + A · mean_{a,b} L_CLIP(h_I^a, h_T^b; s_h, ε) ] / (1 + A) + w · L_term
@@ -201,7 +199,7 @@ class GlobalLocal(TwoTower):
         assert isinstance(towers, nn.ModuleDict)
         assert isinstance(term, CrossModalTerm)
         projected = term.project(self._features(towers, batch))
-        return {MOMENTUM + name: target for name, target in projected.items()}
+        return {PREFIX + name: target for name, target in projected.items()}
 
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         heads = self.projections if head == "global" else self.local_projections
@@ -225,7 +223,7 @@ class GlobalLocal(TwoTower):
         }
         if self.term is not None:
             views = {name: z[name] for name in self.views}
-            targets = {k.removeprefix(MOMENTUM): v for k, v in z.items() if k.startswith(MOMENTUM)}
+            targets = {k.removeprefix(PREFIX): v for k, v in z.items() if k.startswith(PREFIX)}
             losses[self.term.name] = self.ssl_weight * self.term(views, embeddings, targets, clock)
         return losses
 

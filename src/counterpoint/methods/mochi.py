@@ -12,7 +12,7 @@ from ..losses.queue.mochi import draw
 from ..networks.base import ImageTower, TextTower
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock
-from .moco import Dictionary, MoCo
+from .moco import MoCo, QueueOptions
 
 
 class MoCHi(MoCo):
@@ -55,7 +55,7 @@ class MoCHi(MoCo):
         with_query: int = 8,
         warmup: float = 0.05,
         symmetric: bool = False,
-        **options: Unpack[Dictionary],
+        **options: Unpack[QueueOptions],
     ) -> None:
         if min(pairs, with_query) < 0:
             raise ValueError(f"pairs={pairs} and with_query={with_query} must not be negative")

@@ -13,14 +13,14 @@ from ..losses import MoCoLoss
 from ..networks import KeyQueue, MomentumCopy
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
+from ..networks.momentum import PREFIX
 from ..pairwise import Loss
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
 from .base import Ranges, TwoTower
-from .global_local import MOMENTUM
 
 
-class Dictionary(TypedDict, total=False):
+class QueueOptions(TypedDict, total=False):
     """Options of the copy and the queue, see `MoCo`: m (0.99) and K (1,024)."""
 
     momentum: float
@@ -86,7 +86,7 @@ class MoCo(TwoTower):
     @torch.no_grad()
     def targets(self, batch: Batch) -> Embeddings:
         return {
-            MOMENTUM + view: F.normalize(self.momentum(batch[view]), dim=-1) for _, view in self.query_and_key
+            PREFIX + view: F.normalize(self.momentum(batch[view]), dim=-1) for _, view in self.query_and_key
         }
 
     def encode(self, batch: Batch) -> Embeddings:
@@ -97,7 +97,7 @@ class MoCo(TwoTower):
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         losses = [
-            self.contrast(F.normalize(self.projection(z[query]), dim=-1), z[MOMENTUM + key], batch, clock)
+            self.contrast(F.normalize(self.projection(z[query]), dim=-1), z[PREFIX + key], batch, clock)
             for query, key in self.query_and_key
         ]
         return {self.name: torch.stack(losses).mean()}
@@ -112,7 +112,7 @@ class MoCo(TwoTower):
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
         super().after_step(z, batch, clock)
         self.momentum.update()
-        keys = [z[MOMENTUM + view] for _, view in self.query_and_key]
+        keys = [z[PREFIX + view] for _, view in self.query_and_key]
         self.queue.enqueue(torch.cat(keys), batch.ids.repeat(len(keys)))
 
     def passes(self) -> dict[str, int]:

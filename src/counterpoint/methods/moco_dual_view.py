@@ -12,7 +12,7 @@ from ..losses import DualViewLoss
 from ..networks.base import ImageTower, TextTower
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock
-from .moco import Dictionary, MoCo
+from .moco import MoCo, QueueOptions
 
 
 class MoCoDualView(MoCo):
@@ -53,7 +53,7 @@ class MoCoDualView(MoCo):
         num_hard: float | None = 0.125,
         skip_top: int = 0,
         key_weight: NonNegative = 0.1,
-        **options: Unpack[Dictionary],
+        **options: Unpack[QueueOptions],
     ) -> None:
         symmetric = mode == "symmetric"
         weight = 0.0 if symmetric else key_weight

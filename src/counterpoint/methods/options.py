@@ -44,18 +44,18 @@ def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
 
 
 def options_of_arm(constructor: Callable[..., Any]) -> dict[str, Any]:
-    """The options of a method; of a loss, its own and those of `Contrast`, which makes a method of it.
+    """The options of a method; of a loss, its own and those of `SingleLoss`, which makes a method of it.
 
     Raises:
-        ValueError: if a loss has an option that `Contrast` has too.
+        ValueError: if a loss has an option that `SingleLoss` has too.
     """
     from .base import Method
-    from .contrast import Contrast
+    from .single_loss import SingleLoss
 
     found = options_of(constructor)
     if not inspect.isclass(constructor) or issubclass(constructor, Method):
         return found
-    around = options_of(Contrast)
+    around = options_of(SingleLoss)
     for name in found.keys() & around.keys():
         raise ValueError(
             f"{constructor.__name__} must call its option {name!r} otherwise: every loss has one"

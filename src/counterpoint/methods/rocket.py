@@ -7,10 +7,10 @@ from typing import ClassVar, Unpack
 from ..networks.base import ImageTower, TextTower
 from ..recipes.schema import Recipe
 from .base import Ranges
-from .global_local import GlobalLocal, Improved, improved
+from .global_local import ImprovedOptions, RocketCLIP, improved
 
 
-class CLIPRocket(GlobalLocal):
+class CLIPRocket(RocketCLIP):
     """A weak global pair and two strongly augmented local views of each modality.
 
         L = 2 · [ L_CLIP(z_I, z_T) + 2 · mean_{a,b} L_CLIP(h_I^a, h_T^b; ε) ] / 3
@@ -21,7 +21,7 @@ class CLIPRocket(GlobalLocal):
     Args:
         image, text: the towers.
         recipe: gives the widths, the smoothing and the dropout.
-        options: see `GlobalLocal`; the defaults are those of the improved recipe.
+        options: see `RocketCLIP`; the defaults are those of the improved recipe.
 
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
@@ -30,6 +30,6 @@ class CLIPRocket(GlobalLocal):
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "local_temperature": (0.03, 0.3)}
 
     def __init__(
-        self, image: ImageTower, text: TextTower, recipe: Recipe, **options: Unpack[Improved]
+        self, image: ImageTower, text: TextTower, recipe: Recipe, **options: Unpack[ImprovedOptions]
     ) -> None:
         super().__init__(image, text, recipe, **improved(recipe, options))

@@ -18,7 +18,14 @@ from ..networks.heads import mlp
 from ..recipes.schema import Recipe
 from ..types import Clock, Embeddings
 from .base import Ranges
-from .global_local import Basic, CrossModalTerm, GlobalLocal, Improved, improved, pairs
+from .global_local import (
+    BasicOptions,
+    CrossModalTerm,
+    ImprovedOptions,
+    RocketCLIP,
+    improved,
+    pairs,
+)
 
 
 class SiamLIPTerm(CrossModalTerm):
@@ -80,7 +87,7 @@ class SiamLIPTerm(CrossModalTerm):
         return torch.stack(distances).mean()
 
 
-class SiamLIP(GlobalLocal):
+class SiamLIP(RocketCLIP):
     """L = L_CLIP + w · L_siam under the basic recipe; see `CLIP` and `SiamLIPTerm`.
 
     Args:
@@ -104,13 +111,13 @@ class SiamLIP(GlobalLocal):
         *,
         ssl_weight: NonNegative = 1.0,
         last_norm: bool = True,
-        **options: Unpack[Basic],
+        **options: Unpack[BasicOptions],
     ) -> None:
         term = SiamLIPTerm(image, text, recipe, separate=False, last_norm=last_norm)
         super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, **options)
 
 
-class SiamLIPRocket(GlobalLocal):
+class SiamLIPRocket(RocketCLIP):
     """L = L_CLIP-rocket + w · L_siam under the improved recipe; see `CLIPRocket` and `SiamLIPTerm`.
 
     With A = 2 the term is a mean over 10 distances, and the sum of two directions in the contrastive loss
@@ -122,7 +129,7 @@ class SiamLIPRocket(GlobalLocal):
         ssl_weight: w.
         separate_proj_child: whether the local stream has projectors and predictors of its own.
         last_norm: whether the projectors end in a batch norm.
-        options: see `GlobalLocal`.
+        options: see `RocketCLIP`.
 
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
@@ -143,7 +150,7 @@ class SiamLIPRocket(GlobalLocal):
         ssl_weight: NonNegative = 1.0,
         separate_proj_child: bool = False,
         last_norm: bool = True,
-        **options: Unpack[Improved],
+        **options: Unpack[ImprovedOptions],
     ) -> None:
         term = SiamLIPTerm(image, text, recipe, separate=separate_proj_child, last_norm=last_norm)
         super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, **improved(recipe, options))

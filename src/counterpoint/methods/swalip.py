@@ -17,7 +17,14 @@ from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from ..types import Clock, Embeddings
 from .base import Ranges
-from .global_local import Basic, CrossModalTerm, GlobalLocal, Improved, improved, pairs
+from .global_local import (
+    BasicOptions,
+    CrossModalTerm,
+    ImprovedOptions,
+    RocketCLIP,
+    improved,
+    pairs,
+)
 
 
 class PrototypeTerm(CrossModalTerm):
@@ -106,7 +113,7 @@ class SwALIPTerm(CrossModalTerm):
         return loss
 
 
-class SwALIP(GlobalLocal):
+class SwALIP(RocketCLIP):
     """L = L_CLIP + w · L_swa with prototypes, under the basic recipe; see `CLIP` and `PrototypeTerm`.
 
     The prototype-free version needs two local views, so this is the clustering arm of the basic recipe.
@@ -140,7 +147,7 @@ class SwALIP(GlobalLocal):
         shared_prototypes: bool = True,
         frozen_steps: int = 100,
         momentum: float | None = None,
-        **options: Unpack[Basic],
+        **options: Unpack[BasicOptions],
     ) -> None:
         term = PrototypeTerm(
             image,
@@ -153,14 +160,14 @@ class SwALIP(GlobalLocal):
         super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, momentum=momentum, **options)
 
 
-class SwALIPRocket(GlobalLocal):
+class SwALIPRocket(RocketCLIP):
     """L = L_CLIP-rocket (without smoothing) + w · L_swa without prototypes, under the improved recipe.
 
     Args:
         image, text: the towers.
         recipe: gives the widths and the dropout; its label smoothing is not used, since SwALIP forbids it.
         ssl_weight: w.
-        options: see `GlobalLocal`.
+        options: see `RocketCLIP`.
 
     Raises:
         ValueError: for smoothing other than 0, or other than two views.
@@ -182,7 +189,7 @@ class SwALIPRocket(GlobalLocal):
         recipe: Recipe,
         *,
         ssl_weight: NonNegative = 0.2,
-        **options: Unpack[Improved],
+        **options: Unpack[ImprovedOptions],
     ) -> None:
         options = {"smoothing": 0.0, **options}
         if options["smoothing"] != 0:

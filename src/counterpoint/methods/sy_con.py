@@ -13,10 +13,10 @@ from ..losses import MoCoLoss, SyConLoss
 from ..networks import KeyQueue, MomentumCopy, initialise
 from ..networks.base import ImageTower, TextTower
 from ..networks.heads import mlp
+from ..networks.momentum import PREFIX
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, View
 from .base import Ranges, TwoTower
-from .global_local import MOMENTUM
 
 PREVIOUS = "previous."
 """Prefix of the names of the previous model's outputs."""
@@ -86,7 +86,7 @@ class SyCon(TwoTower):
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Embeddings:
-        found = {MOMENTUM + v: F.normalize(self.momentum(batch[v]), dim=-1) for v in self.views}
+        found = {PREFIX + v: F.normalize(self.momentum(batch[v]), dim=-1) for v in self.views}
         if self.task > 0:
             self.previous.eval()
             found |= {PREVIOUS + v: F.normalize(self.previous(batch[v]), dim=-1) for v in self.views}
@@ -97,7 +97,7 @@ class SyCon(TwoTower):
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         q = [F.normalize(self.projection(z[v]), dim=-1) for v in self.views]
-        k = [z[MOMENTUM + v] for v in self.views]
+        k = [z[PREFIX + v] for v in self.views]
         keys, ids = _contents(self.queues)
         if self.task == 0:
             views = [self.first(q[a], k[b], keys[b], batch.ids, ids[b]) for a, b in ((0, 1), (1, 0))]
@@ -110,7 +110,7 @@ class SyCon(TwoTower):
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
         super().after_step(z, batch, clock)
         self.momentum.update()
-        for made, queues in ((MOMENTUM, self.queues), (PREVIOUS, self.previous_queues)):
+        for made, queues in ((PREFIX, self.queues), (PREVIOUS, self.previous_queues)):
             for view, queue in zip(self.views, queues, strict=True):
                 if made + view in z:
                     assert isinstance(queue, KeyQueue)

@@ -7,11 +7,11 @@ from .base import Tower as Tower
 from .convnet import ConvNet as ConvNet
 from .feature_mixture import AdditiveMixture as AdditiveMixture
 from .feature_mixture import InterleavedMixture as InterleavedMixture
+from .init import initialise as initialise
 from .momentum import MomentumCopy as MomentumCopy
 from .non_local import NonLocal as NonLocal
 from .queue import KeyQueue as KeyQueue
 from .regions import RegionTower as RegionTower
-from .start import initialise as initialise
 from .tokenizer import BytePairTokenizer as BytePairTokenizer
 from .towers import build_towers as build_towers
 from .transformer import TextTransformer as TextTransformer

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+PREFIX = "momentum."
+"""Before the names of what momentum copies embed."""
+
 
 class MomentumCopy(nn.Module):
     """A copy of ``module`` whose parameters are an exponential moving average of the module's.

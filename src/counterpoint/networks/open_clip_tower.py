@@ -16,8 +16,8 @@ from torchvision.transforms.v2 import functional as F
 from ..registry import unknown
 from .base import ImageTower, TextTower, Tokenizer
 from .blocks import dropped_inputs, residual_blocks
+from .init import seeded
 from .pixels import Normalise
-from .start import seeded
 from .timm_tower import place_features
 from .weights import Source
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ..registry import unknown
 from .base import ImageTower
+from .init import seeded
 from .pixels import Normalise
-from .start import seeded
 from .weights import Source
 
 

@@ -47,7 +47,7 @@ POSITIONS = 1024
 """The longest conversation, in tokens."""
 
 
-def shipped() -> Path:
+def default_model_path() -> Path:
     """The trained model that comes with the package: an ordinary checkpoint; its ``made.json`` says how it was made.
 
     >>> (shipped() / "config.json").is_file()

@@ -11,7 +11,7 @@ import torch
 from ..registry import unknown
 from .base import ImageTower, TextTower, Tokenizer
 from .convnet import ConvNet
-from .start import initialise
+from .init import initialise
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained
 from .transformer import TextTransformer, VisionTransformer

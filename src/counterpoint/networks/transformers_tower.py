@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ..registry import unknown
 from .base import Pooling, TextTower, Tokenizer
 from .blocks import dropped_inputs, residual_blocks
+from .init import seeded
 from .packaged import PACKAGE, packaged
 from .pooling import inside, pool
-from .start import seeded
 from .weights import Source
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from ..registry import require, unknown
 from .base import Tower
 from .blocks import residual_blocks
-from .start import seeded
+from .init import seeded
 
 MODES = ("frozen", "full", "lora")
 

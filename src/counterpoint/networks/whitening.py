@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..pairwise import guard, moments
-from ..pairwise.inputs import full
+from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
 
 
@@ -62,10 +62,10 @@ class GroupWhitening(nn.Module):
         if features.shape[-1] != self.width:
             raise ValueError(f"features must be of width={self.width}, got {features.shape[-1]}")
         if permutation is None:
-            return self._whiten(full(features))
+            return self._whiten(upcast(features))
         if len(permutation) != self.width:
             raise ValueError(f"the permutation must be of the {self.width} channels, got {len(permutation)}")
-        return self._whiten(full(features)[:, permutation])[:, permutation.argsort()]
+        return self._whiten(upcast(features)[:, permutation])[:, permutation.argsort()]
 
     def _whiten(self, x: Tensor) -> Tensor:
         ranks, size = Ranks.present(), self.width // self.groups

@@ -46,13 +46,13 @@ def paired(**named: Tensor) -> tuple[Tensor, ...]:
             )
         if tensor.device != named[first].device:
             raise ValueError(f"{first} is on {named[first].device} but {name} is on {tensor.device}")
-        if full(tensor).dtype != full(named[first]).dtype:
+        if upcast(tensor).dtype != upcast(named[first]).dtype:
             raise ValueError(
                 f"{first} is {named[first].dtype} but {name} is {tensor.dtype}: convert one to the other's type"
             )
     if _VALIDATING.get():
         check_values(**named)
-    return tuple(full(tensor) for tensor in named.values())
+    return tuple(upcast(tensor) for tensor in named.values())
 
 
 def paired_views(views: Sequence[Tensor], least: int = 2) -> tuple[Tensor, ...]:
@@ -71,7 +71,7 @@ def paired_views(views: Sequence[Tensor], least: int = 2) -> tuple[Tensor, ...]:
     return paired(**{f"view {v}": view for v, view in enumerate(views, 1)})
 
 
-def full(tensor: Tensor) -> Tensor:
+def upcast(tensor: Tensor) -> Tensor:
     """float16 and bfloat16 as float32; anything else as it is."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 

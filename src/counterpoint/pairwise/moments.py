@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .inputs import full
+from .inputs import upcast
 from .ranks import Ranks
 
 _ALONE = Ranks()
@@ -20,7 +20,7 @@ def mean(
     >>> mean(torch.tensor([1.0, 5.0, 9.0]), torch.tensor([1.0, 1.0, 0.0])).item()
     3.0
     """
-    values = full(values)
+    values = upcast(values)
     if weights is None:
         if ranks.size == 1:
             return values.mean(0)
@@ -45,7 +45,7 @@ def cross_moment(
     >>> cross_moment(torch.eye(2), torch.eye(2)).tolist()
     [[0.5, 0.0], [0.0, 0.5]]
     """
-    x, y = full(x), full(y)
+    x, y = upcast(x), upcast(y)
     with torch.autocast(x.device.type, enabled=False):
         return ranks.sum(x.T @ y) / sum(ranks.counts(len(x), x.device))
 
@@ -69,7 +69,7 @@ def sinkhorn(
     >>> sinkhorn(torch.eye(2)).round(decimals=3).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    logits = full(scores) / epsilon
+    logits = upcast(scores) / epsilon
     for _ in range(iterations):
         logits = logits - _logsumexp_rows_of_all(logits, ranks)
         logits = logits - logits.logsumexp(1, keepdim=True)

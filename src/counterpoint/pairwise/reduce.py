@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import engine, guard
-from .inputs import full
+from .inputs import upcast
 from .ranks import Ranks
 from .reductions import DIMS, Reduction
 from .tile import Tile
@@ -121,7 +121,7 @@ def reduce(
     shared = shared or {}
     evaluator, tile = in_force(known(evaluator), tile)
     n, m = _length("rows", rows), _length("columns", columns)
-    rows, columns, shared = ({k: full(t) for k, t in side.items()} for side in (rows, columns, shared))
+    rows, columns, shared = ({k: upcast(t) for k, t in side.items()} for side in (rows, columns, shared))
     ranks = Ranks() if same_columns else ranks or ranks_of(evaluator)
     chosen = evaluator == "auto"
     if chosen:

@@ -11,8 +11,8 @@ from .comparison import Verdict as Verdict
 from .comparison import compare_arms as compare_arms
 from .comparison import decide as decide
 from .contrasts import Contrast as Contrast
-from .contrasts import contrast as contrast
 from .contrasts import linear as linear
+from .contrasts import linear_contrast as linear_contrast
 from .intervals import TInterval as TInterval
 from .intervals import VerdictInterval as VerdictInterval
 from .intervals import holm as holm

@@ -58,7 +58,7 @@ def linear(weights: Mapping[str, float]) -> Callable[[ArmScores], float]:
     return lambda scores: float(sum(weight * scores[arm] for arm, weight in weights.items()))
 
 
-def contrast(
+def linear_contrast(
     outcomes: Outcomes,
     function: Callable[[ArmScores], float],
     *,

@@ -12,7 +12,7 @@ from ..training import provenance
 from ..training.provenance import Provenance
 from ..training.run import OtherRun
 from .design import OtherStudy
-from .numbers import Scored
+from .numbers import RunScores
 from .training_run import TrainingRun
 
 
@@ -64,7 +64,7 @@ def check_agreement(runs: Mapping[tuple[str, int], Path], place: Path) -> None:
             _refuse(f"{', '.join(own.weights)} changed between them", before[0], folder, place)
 
 
-def check_examples(runs: Mapping[Path, Scored], place: Path) -> None:
+def check_examples(runs: Mapping[Path, RunScores], place: Path) -> None:
     """Check by their ids that finished runs were scored on the same examples, whatever is known of their data.
 
     Raises:

@@ -18,7 +18,7 @@ from ..methods.base import TwoTower
 from ..networks.base import Tokenizer
 from ..recipes import override
 from ..training.loop import fit
-from ..training.run import PeakMemory, Run, start
+from ..training.run import PeakMemory, Run, prepare
 from ..types import NonFiniteLoss
 from .design import ArmCost, ArmPlan, Budget, Design
 
@@ -67,7 +67,7 @@ def _measured(
     design: Design, arms: Sequence[str], data: PairedData, turns: int, clock: Clock
 ) -> dict[str, ArmCost]:
     recipe = override(design.recipe, {"steps": _WARM_UP + _TIMED, "workers": 0})
-    runs = {arm: start(Run(arm, design.data, recipe), data) for arm in arms}
+    runs = {arm: prepare(Run(arm, design.data, recipe), data) for arm in arms}
     memory = PeakMemory()
 
     def turn(arm: str) -> Sequence[float]:

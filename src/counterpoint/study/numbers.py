@@ -30,7 +30,7 @@ PARTS = ("task", "test", "subset", "metric")
 
 
 @dataclass(frozen=True)
-class Definition:
+class MetricDefinition:
     """The definition of a metric: how the metric is made from outcomes.
 
     Attributes:
@@ -101,7 +101,7 @@ _EXAMPLES = {
 
 
 @final
-class Scored:
+class RunScores:
     """The scores of one run, read from the folders that hold its ``scores.json`` and ``examples.parquet``.
 
     Args:
@@ -115,11 +115,11 @@ class Scored:
         self.folders = folders
 
     @cached_property
-    def definitions(self) -> dict[Key, tuple[Definition, int]]:
+    def definitions(self) -> dict[Key, tuple[MetricDefinition, int]]:
         """Return the definition of every metric, and the number of its examples."""
         return {
             (r.task, r.test, r.subset, r.metric): (
-                Definition(r.outcome, r.statistic, r.higher_is_better, r.chance, r.constant, r.role),
+                MetricDefinition(r.outcome, r.statistic, r.higher_is_better, r.chance, r.constant, r.role),
                 r.n,
             )
             for folder in self.folders
@@ -159,7 +159,7 @@ class Scored:
             frame = frame.filter(subset=subset)
         return frame["value"].to_numpy()
 
-    def has_examples_of(self, other: Scored, key: Key) -> bool:
+    def has_examples_of(self, other: RunScores, key: Key) -> bool:
         """Return whether a number is of the same examples here and there: some outcomes exist only for some replies."""
         return self is other or self._examples(key).equals(other._examples(key))
 
@@ -169,7 +169,7 @@ class Scored:
 
 
 @final
-class Numbers:
+class StudyScores:
     """The runs of a study by arm and seed, None where one failed.
 
     Args:
@@ -177,11 +177,11 @@ class Numbers:
         margin: differences within ± this are equivalent.
     """
 
-    def __init__(self, runs: Mapping[str, Mapping[int, Scored | None]], margin: float) -> None:
+    def __init__(self, runs: Mapping[str, Mapping[int, RunScores | None]], margin: float) -> None:
         self.runs, self.margin = runs, margin
 
     @cached_property
-    def definitions(self) -> dict[Key, Definition]:
+    def definitions(self) -> dict[Key, MetricDefinition]:
         """The metrics that every finished run has, of the same examples, in the order of the first."""
         runs = [run for by_seed in self.runs.values() for run in by_seed.values() if run is not None]
         first = runs[0].definitions if runs else {}
@@ -218,7 +218,7 @@ class Numbers:
         return [key for key, definition in self._judged.items() if definition.role == "main"]
 
     @cached_property
-    def _judged(self) -> dict[Key, Definition]:
+    def _judged(self) -> dict[Key, MetricDefinition]:
         """The metrics on what verdicts are about: the clean examples where some leaked from training, else all."""
         leaky = {(task, test, metric) for task, test, subset, metric in self.definitions if subset == CLEAN}
         return {
@@ -308,7 +308,7 @@ def bounded(statistic: str, runs: Mapping[int, np.ndarray] | np.ndarray) -> tupl
     return interval.estimate, max(interval.low, least), min(interval.high, most)
 
 
-def _metric(good: Mapping[int, Scored], key: Key, definition: Definition) -> dict[str, Any]:
+def _metric(good: Mapping[int, RunScores], key: Key, definition: MetricDefinition) -> dict[str, Any]:
     runs = {seed: run.outcome(key) for seed, run in good.items()}
     estimate, low, high = bounded(definition.statistic, runs)
     return {

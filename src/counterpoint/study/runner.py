@@ -26,7 +26,7 @@ from ..recipes import load as load_recipe
 from ..training import provenance
 from ..training.distributed import first_alone, joined
 from ..training.loop import Progress, fit
-from ..training.run import OtherRun, PeakMemory, Run, RunState, load, start, with_steps
+from ..training.run import OtherRun, PeakMemory, Run, RunState, load, prepare, with_steps
 from ..types import NonFiniteLoss
 from .gate import check_batch, check_folder, check_modalities, check_sizes
 
@@ -83,7 +83,7 @@ def _run(
         for task in asked:
             check_data(task, data)
         check_sizes(asked, data)
-        method, loader = start(what, data, folder / "tokenizer.json")
+        method, loader = prepare(what, data, folder / "tokenizer.json")
         data = loader.data
         check_batch(method, what.arm, what.recipe, data)
         method.eval()

@@ -35,7 +35,7 @@ class Standing:
     tasks: int
 
 
-def standings(
+def mean_ranks(
     scores: Mapping[str, Float[np.ndarray, " tasks"]], baseline: str, seed: int = 0
 ) -> list[Standing]:
     """Arms by their mean rank over tasks, the best first.

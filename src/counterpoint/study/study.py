@@ -209,7 +209,7 @@ class DryRun(Exception):
     """The study was only to be planned."""
 
 
-def again(folder: str | os.PathLike[str], margin: float | None = None) -> Study:
+def resummarise(folder: str | os.PathLike[str], margin: float | None = None) -> Study:
     """Summarise a study's finished runs anew and write its tables and report.
 
     Args:

@@ -22,7 +22,7 @@ from .agreement import check_agreement, check_examples
 from .convergence import Convergence, warnings_of
 from .design import ArmPlan, Design
 from .layout import run_folder
-from .numbers import CLEAN, PARTS, Key, Numbers, Scored, finite
+from .numbers import CLEAN, PARTS, Key, RunScores, StudyScores, finite
 from .remarks import cut_in_words
 from .tables import ranked
 
@@ -45,7 +45,7 @@ class FinishedRun:
 
     folder: Path
     state: RunState
-    scored: Scored | None = None
+    scored: RunScores | None = None
     diagnostics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ class FinishedRun:
         Run.read(folder)
         if state.status == "failed":
             return cls(folder, state)
-        scored = Scored(folder)
+        scored = RunScores(folder)
         _ = scored.tables  # reads both of its files
         if Provenance.read(folder) is not None:
             rows_of(folder)
@@ -76,7 +76,7 @@ class FinishedRun:
         return self.scored is None
 
 
-class Results:
+class StudyResults:
     """All runs of a study, by arm and seed, and the numbers in them."""
 
     def __init__(self, design: Design, folder: Path) -> None:
@@ -85,7 +85,7 @@ class Results:
             arm: {seed: _read(run_folder(folder, arm, seed)) for seed in design.seeds} for arm in design.arms
         }
         scored = {arm: {seed: run.scored for seed, run in runs.items()} for arm, runs in self.runs.items()}
-        self.numbers = Numbers(scored, design.margin)
+        self.numbers = StudyScores(scored, design.margin)
 
     def each(self) -> Iterator[tuple[str, int, FinishedRun]]:
         """Yield every run with its arm and seed."""
@@ -106,7 +106,7 @@ def _read(folder: Path) -> FinishedRun:
 
 def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dict[str, Any]:
     """The content of ``summary.json``."""
-    results = Results(design, folder)
+    results = StudyResults(design, folder)
     if not any(results.finished()):
         reasons = [run.state.reason for runs in results.runs.values() for run in runs.values()]
         raise RuntimeError(f"every run failed; the first reason: {reasons[0]}")
@@ -151,7 +151,7 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
     return cleaned
 
 
-def _ending(results: Results, arm: str, plan: ArmPlan) -> Convergence:
+def _ending(results: StudyResults, arm: str, plan: ArmPlan) -> Convergence:
     """Return how the finished runs of an arm ended."""
     folders = [run.folder for run in results.runs[arm].values() if not run.failed]
     optimizer = override(results.design.recipe, plan.changes).optimizer
@@ -166,7 +166,7 @@ def _may_change(difference: Mapping[str, Any], endings: Mapping[str, Convergence
     return f" Still improving at the end: {' and '.join(rising)}; more steps may change the order."
 
 
-def _arm(results: Results, arm: str, plan: ArmPlan, ending: Convergence) -> dict[str, Any]:
+def _arm(results: StudyResults, arm: str, plan: ArmPlan, ending: Convergence) -> dict[str, Any]:
     runs = results.runs[arm]
     good = [run for run in runs.values() if not run.failed]
     states = [run.state for run in good] or [run.state for run in runs.values()]
@@ -223,7 +223,7 @@ def _tuning(folder: Path, plans: Mapping[str, ArmPlan]) -> list[dict[str, Any]]:
     return found
 
 
-def _winner(results: Results, arms: list[dict[str, Any]], headline: Key) -> dict[str, Any]:
+def _winner(results: StudyResults, arms: list[dict[str, Any]], headline: Key) -> dict[str, Any]:
     primary = dict(zip(PARTS, headline, strict=True))
     # An arm that failed on a seed is not recommended over one that did not.
     best = min(ranked({"arms": arms, "primary": primary}), key=lambda arm: len(arm["failed"]))["name"]
@@ -237,7 +237,7 @@ def _winner(results: Results, arms: list[dict[str, Any]], headline: Key) -> dict
     }
 
 
-def _warnings(results: Results) -> list[str]:
+def _warnings(results: StudyResults) -> list[str]:
     found = []
     unknown = [run for run in results.finished() if Provenance.read(run.folder) is None]
     if unknown:
@@ -275,7 +275,7 @@ def _leaks(arms: list[dict[str, Any]]) -> list[str]:
     return found
 
 
-def _cannot_show(results: Results, plans: Mapping[str, ArmPlan]) -> list[str]:
+def _cannot_show(results: StudyResults, plans: Mapping[str, ArmPlan]) -> list[str]:
     design = results.design
     passes = {arm: max(run.state.image_passes for run in runs.values()) for arm, runs in results.runs.items()}
     found = [

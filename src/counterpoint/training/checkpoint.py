@@ -13,7 +13,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..files import FORMAT, Damaged, check_manifest, checkpoints_in, read_json, write_json, writing_folder
+from ..files import (
+    FORMAT,
+    Damaged,
+    check_manifest,
+    checkpoints_in,
+    read_json,
+    write_json,
+    writing_folder,
+)
 
 KEPT = 2
 """Checkpoints that a folder holds: the newest, and one to go on from should it be damaged."""

@@ -237,13 +237,15 @@ def with_steps(run: Run, data: PairedData) -> Run:
     """
     if run.recipe.steps is not None:
         return run
-    method, loader = start(run, data)
+    method, loader = prepare(run, data)
     passes = max(method.passes().values(), default=1)
     steps = run.recipe.steps_for(len(data.splits.train), loader.batch_size, passes)
     return replace(run, recipe=override(run.recipe, {"steps": steps}))
 
 
-def start(run: Run, data: PairedData, tokenizer_file: Path | None = None) -> tuple[TwoTower, Loader | Stream]:
+def prepare(
+    run: Run, data: PairedData, tokenizer_file: Path | None = None
+) -> tuple[TwoTower, Loader | Stream]:
     """The run's method at its start and its batches, with the tokenizer of an earlier start if there is one.
 
     The data of the batches (``loader.data``) has pictures of the size that the image tower asks for; evaluate on it.

@@ -15,7 +15,7 @@ from PIL import Image
 from counterpoint.data import load
 from counterpoint.data.base import PairedData
 from counterpoint.data.benchmarks import BENCHMARKS
-from counterpoint.data.items import Choices, Regions, Squares
+from counterpoint.data.items import Choices, MinimalPairs, Regions
 from counterpoint.evaluation import evaluate
 from counterpoint.registry import UnknownName
 from fixtures import layouts
@@ -60,17 +60,19 @@ def test_each_is_evaluated_by_its_task_from_its_path_alone(name: str, tmp_path: 
 
 def test_winoground_pairs_pictures_with_captions(tmp_path: Path) -> None:
     data = read("winoground", layouts.winoground_lines, tmp_path)
-    squares = data.items(Squares, np.array([0, 2]))
+    squares = data.items(MinimalPairs, np.array([0, 2]))
     assert red(squares.pictures(np.array([1, 0]))) == [4, 5, 0, 1]
     assert squares.captions[1] == ("some plants around lamp 2", "lamp 2 around some plants")
     assert (squares.kinds, squares.ids.tolist()) == (["Object", "Object"], [0, 2])
-    parquet = read("winoground", layouts.winoground_parquet, tmp_path / "other").items(Squares, np.arange(2))
+    parquet = read("winoground", layouts.winoground_parquet, tmp_path / "other").items(
+        MinimalPairs, np.arange(2)
+    )
     assert red(parquet.pictures(np.arange(2))) == [0, 1, 2, 3]
     assert parquet.kinds == ["Object", "Both"]
 
 
 def test_bivlc_is_read_across_shards_and_blocks(tmp_path: Path) -> None:
-    squares = read("bivlc", layouts.bivlc, tmp_path).items(Squares, np.arange(72))
+    squares = read("bivlc", layouts.bivlc, tmp_path).items(MinimalPairs, np.arange(72))
     asked = np.array([71, 0, 69, 63, 64])
     expected = [n for k in asked for n in (k % 12, (k + 1) % 12)]
     assert red(squares.pictures(asked)) == expected
@@ -80,14 +82,14 @@ def test_bivlc_is_read_across_shards_and_blocks(tmp_path: Path) -> None:
 
 def test_inpaintcoco_leaves_out_what_has_no_second_caption(tmp_path: Path) -> None:
     data = read("inpaintcoco", layouts.inpaintcoco, tmp_path)
-    squares = data.items(Squares, np.arange(2))
+    squares = data.items(MinimalPairs, np.arange(2))
     assert squares.captions == [("a red car", "a blue car"), ("a big dog", "a small dog")]
     assert red(squares.pictures(np.arange(2))) == [0, 1, 4, 5]
     assert data.findings() == {"left out": "1 items without a caption"}
 
 
 def test_mmvp_pairs_rows_and_prompts_statements(tmp_path: Path) -> None:
-    squares = read("mmvp", layouts.mmvp, tmp_path).items(Squares, np.arange(2))
+    squares = read("mmvp", layouts.mmvp, tmp_path).items(MinimalPairs, np.arange(2))
     assert squares.captions[0] == ("a photo of a dog facing left", 'a photo of a dog facing "right", again')
     assert red(squares.pictures(np.arange(2))) == [1, 2, 3, 4]
     assert squares.kinds == ["Orientation and Direction", "Texts"]
@@ -144,13 +146,13 @@ def test_coco_without_instances_has_no_regions(tmp_path: Path) -> None:
     with pytest.raises(LookupError, match=r"has no file instances_….json"):
         data.items(Regions, np.arange(2))
     with pytest.raises(LookupError):
-        load(f"coco:{root}", 6).items(Squares, np.arange(2))
+        load(f"coco:{root}", 6).items(MinimalPairs, np.arange(2))
 
 
 def test_items_of_another_form_are_not_there(tmp_path: Path) -> None:
     data = read("sugarcrepe", layouts.sugarcrepe, tmp_path)
-    with pytest.raises(LookupError, match="has no squares"):
-        data.items(Squares, np.arange(1))
+    with pytest.raises(LookupError, match="has no minimal pairs"):
+        data.items(MinimalPairs, np.arange(1))
 
 
 @pytest.mark.parametrize("name", sorted(BENCHMARKS.names()))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.data import load
-from counterpoint.data.items import Question, Questions, Squares
+from counterpoint.data.items import MinimalPairs, Question, Questions
 from counterpoint.evaluation.answering import evaluate_assistant
 from fixtures.assistants import always, guessing
 
@@ -103,8 +103,8 @@ def test_an_empty_file_a_broken_picture_and_another_form(tmp_path: Path) -> None
         load(f"questions:{path}")
     path.write_text(json.dumps(ROWS))
     data = load(f"questions:{path}", 12)
-    with pytest.raises(LookupError, match="has no squares"):
-        data.items(Squares, np.arange(1))
+    with pytest.raises(LookupError, match="has no minimal pairs"):
+        data.items(MinimalPairs, np.arange(1))
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"a\.png cannot be read as a picture"):
         data.images(np.arange(1))

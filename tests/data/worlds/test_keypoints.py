@@ -11,7 +11,7 @@ from counterpoint.data.worlds.scenes.items.keypoints import LATTICE, SceneCorres
 from counterpoint.data.worlds.scenes.pixels.render import draw
 from counterpoint.data.worlds.scenes.scene import Scene, Thing
 from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.diagnostics.inside.parts import pck, transfer
+from counterpoint.diagnostics.internals.parts import pck, transfer
 
 
 def of(source: str, rows: int = 60) -> SceneCorrespondences:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.items import Contrasts, Narrations
+from counterpoint.data.items import ContrastCaptions, Narrations
 from counterpoint.data.worlds.clips.captions import caption
 from counterpoint.data.worlds.clips.clip import ACTIONS, Clip, Event, film, save
 from counterpoint.data.worlds.clips.compose import compose_clip
@@ -114,7 +114,7 @@ def test_training_shows_no_pair_that_is_held_out() -> None:
 
 def test_contrasts_of_training_do_not_show_held_out_pairs_either() -> None:
     world = Clips.parse(f"clips:compositions,{SMALL},settings=none+count+relation")
-    items = world.items(Contrasts, world.splits.train)
+    items = world.items(ContrastCaptions, world.splits.train)
     assert isinstance(items, ClipContrasts)
     assert {"object", "hallucination"} <= set(items.kinds)
     assert all(pairs(clip) <= {"train"} for clip in items.clips)

@@ -10,7 +10,7 @@ import torch
 
 from counterpoint.data import load
 from counterpoint.data.frames import sheet
-from counterpoint.data.items import Contrasts, Regions, Renditions
+from counterpoint.data.items import ContrastCaptions, GeneratedVideos, Regions
 from counterpoint.data.worlds.clips.captions import caption
 from counterpoint.data.worlds.clips.hallucinations import CLEAN, HALLUCINATIONS
 from counterpoint.data.worlds.clips.items import ClipContrasts, ClipRenditions
@@ -87,20 +87,20 @@ def test_fractions_of_missing_modalities_are_checked() -> None:
 
 def test_contrasts_have_the_true_caption_first() -> None:
     data = world()
-    items = data.items(Contrasts, data.splits.train)
+    items = data.items(ContrastCaptions, data.splits.train)
     assert isinstance(items, ClipContrasts)
     assert len(items) == 40
     assert items.frames(np.array([3, 1])).shape == (2, 12, 3, 16, 16)
     for clip, (right, wrong) in zip(items.clips, items.captions, strict=True):
         assert right == caption(clip)
         assert wrong != right
-    again = data.items(Contrasts, data.splits.train[5:9])
+    again = data.items(ContrastCaptions, data.splits.train[5:9])
     assert again.captions == items.captions[5:9]  # whichever other rows are asked about
 
 
 def test_renditions_are_faithful_where_they_are_clean() -> None:
     data = Clips.parse("clips:basic,train=90,pixels=16")
-    items = data.items(Renditions, data.splits.train)
+    items = data.items(GeneratedVideos, data.splits.train)
     assert isinstance(items, ClipRenditions)
     assert set(items.kinds) == {CLEAN, *HALLUCINATIONS}
     for row, (clip, kind) in enumerate(zip(items.clips, items.kinds, strict=True)):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.items import Bootstraps, Question
+from counterpoint.data.items import Question, QuestionVariants
 from counterpoint.data.worlds.scenes.dials import Dials
 from counterpoint.data.worlds.scenes.items.question_variants import (
     SceneSample,
@@ -43,9 +43,9 @@ def sample(asked: Question = HOW_MANY, *things: Thing) -> SceneSample:
     return SceneSample(Scene(0, things or (CAT, DOG)), asked, Dials(), 48)
 
 
-def items(source: str, count: int = 16) -> Bootstraps:
+def items(source: str, count: int = 16) -> QuestionVariants:
     world = Scenes.parse(f"{source},pixels=32,test={count}")
-    return world.items(Bootstraps, next(iter(world.splits.test.values())))
+    return world.items(QuestionVariants, next(iter(world.splits.test.values())))
 
 
 @pytest.mark.parametrize("source", ["scenes:basic", "scenes:tiny", "scenes:clutter", "scenes:counts"])

@@ -12,11 +12,11 @@ import torch
 from counterpoint.data.items import (
     Associations,
     Choices,
-    Contents,
     Items,
+    MinimalPairs,
+    ObjectAnnotations,
     Questions,
     Regions,
-    Squares,
 )
 from counterpoint.data.worlds.scenes.items.changes import EDITS
 from counterpoint.data.worlds.scenes.items.forms import (
@@ -32,7 +32,7 @@ from counterpoint.data.worlds.scenes.words.referring import Attribute
 from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.registry import UnknownName
 
-FORMS = (Squares, Choices, Associations, Regions, Questions, Contents)
+FORMS = (MinimalPairs, Choices, Associations, Regions, Questions, ObjectAnnotations)
 
 
 @cache
@@ -63,12 +63,15 @@ def test_items_have_their_form_and_do_not_depend_on_other_rows(form: type[Any]) 
 
 def test_worlds_hand_their_items_out() -> None:
     data = world()
-    assert data.items(Squares, rows(4, data)).captions == items_of(data, Squares, rows(4, data)).captions
+    assert (
+        data.items(MinimalPairs, rows(4, data)).captions
+        == items_of(data, MinimalPairs, rows(4, data)).captions
+    )
 
 
 def test_squares_are_a_scene_and_its_edit() -> None:
     data = world()
-    squares = items_of(data, Squares, rows(20, data))
+    squares = items_of(data, MinimalPairs, rows(20, data))
     assert isinstance(squares, SceneSquares)
     pictures = squares.pictures(np.arange(3))
     assert pictures.shape == (3, 2, 3, 48, 48)
@@ -83,7 +86,7 @@ def test_squares_are_a_scene_and_its_edit() -> None:
 @pytest.mark.parametrize("kind", EDITS)
 def test_kinds_can_be_asked_for(kind: str) -> None:
     data = world()
-    for form in (Squares, Choices):
+    for form in (MinimalPairs, Choices):
         items = items_of(data, form, rows(25, data), [kind])
         assert set(items.kinds) == {kind}
 
@@ -172,7 +175,7 @@ def test_questions_of_a_row_are_about_its_picture_and_can_be_chosen() -> None:
 def test_contents_are_what_a_scene_shows_and_what_usually_goes_with_it() -> None:
     data = world("scenes:cooccurrence,pixels=48")
     some = data.splits.test["broken"][:20]
-    contents = data.items(Contents, some)
+    contents = data.items(ObjectAnnotations, some)
     usual = dict(data.dials(int(some[0])).pairs)
     usual |= {b: a for a, b in usual.items()}
     for row, present, partners in zip(some.tolist(), contents.present, contents.partners, strict=True):
@@ -188,7 +191,7 @@ def test_contents_are_what_a_scene_shows_and_what_usually_goes_with_it() -> None
 def test_squares_of_training_rows_show_nothing_that_is_held_out() -> None:
     data = world("scenes:compositions,pixels=48")
     for split, part in ((data.splits.train[:25], "train"), (data.splits.test["colours"][:25], "test")):
-        squares = items_of(data, Squares, split)
+        squares = items_of(data, MinimalPairs, split)
         assert isinstance(squares, SceneSquares)
         assert all(colour_parts(change.after) <= {part} for change in squares.edits)
 
@@ -196,11 +199,11 @@ def test_squares_of_training_rows_show_nothing_that_is_held_out() -> None:
 def test_bad_requests_are_explained() -> None:
     data = world()
     with pytest.raises(UnknownName, match="kind of squares 'swap color': did you mean 'swap colour'"):
-        items_of(data, Squares, rows(2, data), ["swap color"])
+        items_of(data, MinimalPairs, rows(2, data), ["swap color"])
     with pytest.raises(UnknownName, match="kind of regions 'count'"):
         items_of(data, Regions, rows(2, data), ["count"])
     with pytest.raises(LookupError, match="has no items"):
         items_of(data, Items, rows(2, data))
     single = world("scenes:spurious,pixels=48")
     with pytest.raises(LookupError, match=r"none of 3 row.* has squares of kind swap object"):
-        items_of(single, Squares, rows(3, single), ["swap object"])
+        items_of(single, MinimalPairs, rows(3, single), ["swap object"])

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from counterpoint.data import load
-from counterpoint.data.items import Regions, Squares
+from counterpoint.data.items import MinimalPairs, Regions
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.sounds.compose import SoundDials, alike, compose_sounds, twin
 from counterpoint.data.worlds.sounds.items import SoundSquares
@@ -114,7 +114,7 @@ def test_rows_may_lack_a_modality() -> None:
 
 def test_squares_are_soundscapes_and_their_twins() -> None:
     data = Sounds.parse(f"sounds:attributes,{SMALL}")
-    items = data.items(Squares, data.splits.train)
+    items = data.items(MinimalPairs, data.splits.train)
     assert isinstance(items, SoundSquares)
     assert set(items.kinds) == {"order", "attribute"}
     pictures = items.pictures(np.array([0, 3]))
@@ -128,7 +128,7 @@ def test_squares_are_soundscapes_and_their_twins() -> None:
 def test_what_there_is_not_is_refused() -> None:
     data = Sounds.parse(f"sounds:basic,{SMALL},sounds=1")
     with pytest.raises(LookupError, match="has two sounds to exchange"):
-        data.items(Squares, data.splits.train)
+        data.items(MinimalPairs, data.splits.train)
     with pytest.raises(LookupError, match="has no regions"):
         data.items(Regions, data.splits.train)
     for source, reason in (

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.diagnostics.inside.attention import (
+from counterpoint.diagnostics.internals.attention import (
     aligned,
     class_share,
     distance,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.diagnostics.inside.cka import CKA, hsic
+from counterpoint.diagnostics.internals.cka import CKA, hsic
 
 
 def cloud(n: int, d: int, seed: int = 0) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.diagnostics.inside.fourier import (
+from counterpoint.diagnostics.internals.fourier import (
     band_noise,
     relative_log_amplitude,
     spatial_variance,

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoint.diagnostics.inside.hessian import penalised, summary, top_eigenvalues
+from counterpoint.diagnostics.internals.hessian import penalised, summary, top_eigenvalues
 from counterpoint.networks.transformer import VisionTransformer
 
 

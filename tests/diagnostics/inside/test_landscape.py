@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.diagnostics.inside.landscape import directions, landscape
+from counterpoint.diagnostics.internals.landscape import directions, landscape
 
 
 def weights() -> Tensor:

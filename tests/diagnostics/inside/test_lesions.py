@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.diagnostics.capture import Step, captured
-from counterpoint.diagnostics.inside.lesions import lesion, lesions, steps_of
+from counterpoint.diagnostics.internals.ablations import lesion, lesions, steps_of
 from counterpoint.networks.convnet import ConvNet
-from counterpoint.networks.start import initialise
+from counterpoint.networks.init import initialise
 from counterpoint.networks.timm_tower import TimmTower
 from counterpoint.networks.transformer import VisionTransformer
 from fixtures.open_clip import small_open_clip

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.diagnostics.inside import neighbours
-from counterpoint.diagnostics.inside.neighbours import named_by_neighbours
+from counterpoint.diagnostics.internals import neighbours
+from counterpoint.diagnostics.internals.neighbours import named_by_neighbours
 from counterpoint.evaluation.classifiers import knn
 
 

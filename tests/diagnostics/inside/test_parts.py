@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.diagnostics.inside.parts import (
+from counterpoint.diagnostics.internals.parts import (
     cells,
     clustering,
     halves,

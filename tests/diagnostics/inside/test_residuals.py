@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from counterpoint.diagnostics.capture import Captured, Step, captured
-from counterpoint.diagnostics.inside.cka import CKA
-from counterpoint.diagnostics.inside.lesions import lesion
-from counterpoint.diagnostics.inside.residuals import residuals
+from counterpoint.diagnostics.internals.ablations import lesion
+from counterpoint.diagnostics.internals.cka import CKA
+from counterpoint.diagnostics.internals.residuals import residuals
 from counterpoint.networks.convnet import ConvNet
-from counterpoint.networks.start import initialise
+from counterpoint.networks.init import initialise
 from counterpoint.networks.transformer import VisionTransformer
 
 

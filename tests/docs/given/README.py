@@ -5,14 +5,14 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 import counterpoint as cp
-from counterpoint.networks.tiny_vlm import shipped
+from counterpoint.networks.tiny_vlm import default_model_path
 
 image_embeddings, text_embeddings = (
     torch.nn.functional.normalize(torch.randn(8, 16), dim=-1).requires_grad_() for _ in range(2)
 )
 model, processor = (
-    AutoModelForImageTextToText.from_pretrained(shipped()),
-    AutoProcessor.from_pretrained(shipped()),
+    AutoModelForImageTextToText.from_pretrained(default_model_path()),
+    AutoProcessor.from_pretrained(default_model_path()),
 )
 inputs = processor(
     images=Image.new("RGB", (96, 96), "white"),

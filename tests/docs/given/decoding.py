@@ -8,15 +8,15 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 import counterpoint as cp
 from counterpoint.decoding import ExampleContrastive, LeadingQueryContrastive, Ritual
 from counterpoint.evaluation.answering import create, evaluate_assistant
-from counterpoint.networks.tiny_vlm import shipped, world
+from counterpoint.networks.tiny_vlm import default_model_path, world
 
 os.makedirs("path/or", exist_ok=True)
-os.symlink(shipped(), "path/or/hub-name")
+os.symlink(default_model_path(), "path/or/hub-name")
 image = Image.new("RGB", (96, 96), "white")
 image.save("cat.png")
 model, processor = (
-    AutoModelForImageTextToText.from_pretrained(shipped()),
-    AutoProcessor.from_pretrained(shipped()),
+    AutoModelForImageTextToText.from_pretrained(default_model_path()),
+    AutoProcessor.from_pretrained(default_model_path()),
 )
 
 

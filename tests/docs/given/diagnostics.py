@@ -7,15 +7,15 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from counterpoint.networks import build_towers
-from counterpoint.networks.tiny_vlm import shipped
+from counterpoint.networks.tiny_vlm import default_model_path
 from counterpoint.recipes import Towers
 
 image_tower, _ = build_towers(Towers(image="vit", image_size=32), ["a cat"], 0)
 pictures, classes = torch.rand(6, 3, 32, 32), torch.arange(6) % 2
 batch = torch.rand(4, 3, 32, 32)
 of_pictures = SimpleNamespace(image_tower=image_tower, named_parameters=image_tower.named_parameters)
-of_words = AutoModelForImageTextToText.from_pretrained(shipped())
-processor = AutoProcessor.from_pretrained(shipped())
+of_words = AutoModelForImageTextToText.from_pretrained(default_model_path())
+processor = AutoProcessor.from_pretrained(default_model_path())
 inputs = processor(
     images=Image.new("RGB", (96, 96), "white"),
     text="<start><user><image>Is there a cat?<assistant>",

@@ -6,11 +6,11 @@ import torch
 
 import counterpoint.data as data
 from counterpoint.decoding import VisionLanguageAssistant
-from counterpoint.networks.tiny_vlm import shipped
+from counterpoint.networks.tiny_vlm import default_model_path
 
 os.makedirs("path/or", exist_ok=True)
-os.symlink(shipped(), "path/or/hub-name")
-another = VisionLanguageAssistant.load(shipped())
+os.symlink(default_model_path(), "path/or/hub-name")
+another = VisionLanguageAssistant.load(default_model_path())
 pictures = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
 names = ["robin", "wren"]
 

@@ -10,7 +10,7 @@ import pytest
 from counterpoint.cli import main
 from counterpoint.data import load
 from counterpoint.data.base import PairedData, Rows
-from counterpoint.data.items import Contents
+from counterpoint.data.items import ObjectAnnotations
 from counterpoint.evaluation.answering import ANSWERING, create, evaluate_assistant
 from fixtures.assistants import always, guessing, knowing, seeing
 
@@ -34,7 +34,7 @@ def test_one_that_knows_is_perfect() -> None:
     for subset in scores.subsets():
         assert scores.value("f1", subset) == scores.value("accuracy", subset) == 1
         assert scores.value("yes", subset) == 0.5
-    contents = data.items(Contents, rows(data))
+    contents = data.items(ObjectAnnotations, rows(data))
     scores = create("chair")(seeing(contents), data, rows(data))
     assert scores.value("instances") == scores.value("partners") == 0
     assert scores.value("recall") == 1

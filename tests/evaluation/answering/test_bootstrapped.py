@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.base import PairedData
-from counterpoint.data.items import Bootstraps, Operator, Question, Sample
+from counterpoint.data.items import Operator, Question, QuestionVariants, Sample
 from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create
 from counterpoint.evaluation.answering import create as create_answering
@@ -54,7 +54,7 @@ class Words:
         return ("so", "not so")
 
 
-class Fixed(Bootstraps):
+class Fixed(QuestionVariants):
     """One question, and operators that a test chooses."""
 
     def __init__(self, accept: Any = lambda after: True, **operators: Operator) -> None:
@@ -182,7 +182,7 @@ def test_scores_are_of_every_variant_paired_and_by_kind() -> None:
 def test_the_vanilla_items_are_the_questions_as_they_are() -> None:
     data, assistant = world(), Constant("")
     VLB(("pad",))(assistant, data, rows(data))
-    items = data.items(Bootstraps, rows(data))
+    items = data.items(QuestionVariants, rows(data))
     first = assistant.asked[: len(items)]
     assert all(one.text.startswith(q.text) for one, q in zip(first, items.questions, strict=True))
     shown = [one.picture for one in first if one.picture is not None]
@@ -233,7 +233,7 @@ def test_embedders_choose_among_captions() -> None:
         np.mean(
             [
                 1 / len(q.options)
-                for q in data.items(Bootstraps, rows(data)).questions
+                for q in data.items(QuestionVariants, rows(data)).questions
                 if q.kind.startswith("choose")
             ]
         )
@@ -265,7 +265,7 @@ class Bare(PairedData):
 
 
 def test_data_without_such_questions_is_refused() -> None:
-    with pytest.raises(NotApplicable, match="vlb asks about bootstraps"):
+    with pytest.raises(NotApplicable, match="vlb asks about question variants"):
         VLB()(Constant(""), Bare(), np.arange(2))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.items import Regions
-from counterpoint.diagnostics.features import Features
 from counterpoint.evaluation.compositional.maps import (
     box_iou,
     boxes,
@@ -18,8 +18,8 @@ from counterpoint.evaluation.compositional.maps import (
 from fixtures.hand_made import Blind, ItemData
 
 
-def features() -> Features:
-    return Features(Blind(), ItemData())
+def features() -> EmbeddingCache:
+    return EmbeddingCache(Blind(), ItemData())
 
 
 def test_a_map_is_the_similarity_at_each_place_between_which_it_is_interpolated() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from counterpoint.cli import main
 from counterpoint.data import load
 from counterpoint.data.base import PairedData
-from counterpoint.data.items import Regions, Squares
+from counterpoint.data.items import MinimalPairs, Regions
 from counterpoint.evaluation import create, evaluate
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import load as load_recipe
@@ -55,7 +55,7 @@ def test_a_bag_of_words_that_sees_no_meaning_gets_no_swap(world: PairedData) -> 
     # To a model that knows nothing of captions, which of two pictures belongs to one is a coin's toss.
     single = rows["bivlc", "caption_0", "all"]
     assert abs(single["value"] - 0.5) < 4 * (0.25 / single["n"]) ** 0.5
-    assert len(world.items(Squares, world.splits.test[test])) == single["n"]
+    assert len(world.items(MinimalPairs, world.splits.test[test])) == single["n"]
 
 
 def test_an_oracle_of_regions_finds_them(world: PairedData) -> None:
@@ -94,7 +94,7 @@ def test_a_run_is_scored_on_items_and_its_failures_are_drawn(
     examples = pl.read_parquet(tmp_path / "run" / "examples.parquet")
     world = load(SMALL)
     (rows,) = world.splits.test.values()
-    for task, form in (("bivlc", Squares), ("pointing", Regions)):
+    for task, form in (("bivlc", MinimalPairs), ("pointing", Regions)):
         found = examples.filter(task=task)["example"].unique().sort().to_list()
         assert found == sorted(world.items(form, rows).ids.tolist())
     capsys.readouterr()

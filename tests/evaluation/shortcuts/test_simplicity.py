@@ -47,9 +47,9 @@ def score(world: PairedData, features: Tensor, **options: float) -> Scores:
             raise AssertionError("rows are looked up")
 
     model = Coded()
-    from counterpoint.diagnostics.features import Features
+    from counterpoint.data.embeddings import EmbeddingCache
 
-    known = Features(model, world)
+    known = EmbeddingCache(model, world)
     known.images = lambda rows, head="default": features[torch.from_numpy(rows)]  # type: ignore[method-assign]
     return CLSimplicityBias(**options)(known, world, world.splits.test["as trained"])  # type: ignore[arg-type]
 

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from counterpoint.data.items import Contrasts, Renditions
+from counterpoint.data.embeddings import EmbeddingCache
+from counterpoint.data.items import ContrastCaptions, GeneratedVideos
 from counterpoint.data.worlds.clips.world import Clips
 from counterpoint.data.worlds.sounds.world import Sounds
-from counterpoint.diagnostics.features import Features
 from counterpoint.evaluation import create, failures, inspection
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.video import embed_videos
@@ -26,7 +26,7 @@ from fixtures.hand_made import Blind, Given, ItemData, numbered
 ALL = np.arange(2)
 
 
-class HandContrasts(Contrasts):
+class HandContrasts(ContrastCaptions):
     """Item k has the frames 2k and 2k + 1."""
 
     def __init__(self, captions: Sequence[tuple[str, str]], kinds: Sequence[str]) -> None:
@@ -108,7 +108,7 @@ def test_a_bag_of_words_has_exactly_half_where_events_are_flipped() -> None:
 def test_clips_cannot_be_told_by_their_words() -> None:
     """Either clip of a contrast may be shown, so words say nothing, but where a hallucination adds some."""
     data = clips("basic", ",test=100")
-    items = data.items(Contrasts, data.splits.test["as trained"])
+    items = data.items(ContrastCaptions, data.splits.test["as trained"])
     said = [c for c, kind in zip(items.captions, items.kinds, strict=True) if kind != "hallucination"]
     first = np.mean([right < wrong for right, wrong in said])  # in the order of the alphabet
     assert abs(first - 0.5) < 3 * 0.5 / np.sqrt(len(said))
@@ -117,8 +117,8 @@ def test_clips_cannot_be_told_by_their_words() -> None:
 @pytest.mark.parametrize("way", ["mean", "sheet", "middle"])
 def test_videos_reach_embedders_of_pictures(way: str) -> None:
     data = clips()
-    items = data.items(Contrasts, data.splits.test["as trained"][:5])
-    features = Features(Bag(), data)
+    items = data.items(ContrastCaptions, data.splits.test["as trained"][:5])
+    features = EmbeddingCache(Bag(), data)
     z = embed_videos(features, items, way)
     assert z.shape == (5, 48)
     assert torch.allclose(z.norm(dim=1), torch.ones(5))
@@ -129,7 +129,7 @@ def test_videos_reach_embedders_of_pictures(way: str) -> None:
         embed_videos(features, items, "means")
 
 
-class HandRenditions(Renditions):
+class HandRenditions(GeneratedVideos):
     """Two frames and a caption each; of type ``still`` where both frames are alike."""
 
     def __init__(self, moves: Sequence[bool], said: Sequence[str], kinds: Sequence[str]) -> None:
@@ -143,7 +143,7 @@ class HandRenditions(Renditions):
 
 
 class TrainAndTest(ItemData):
-    def __init__(self, items: Renditions) -> None:
+    def __init__(self, items: GeneratedVideos) -> None:
         super().__init__(items)
         self.splits = type(self.splits)(np.arange(2), {}, {"all": np.arange(2)})
 
@@ -186,7 +186,7 @@ def test_vibe_runs_on_clips_and_failures_are_drawn(tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as only:
         only.setattr(inspection, "_draw", lambda title, exhibits, *rest: drawn.extend(exhibits))
         failures(scores, Bag(), data, rows, tmp_path / "vibe.png", most=5)
-    types = set(data.items(Renditions, rows).kinds)
+    types = set(data.items(GeneratedVideos, rows).kinds)
     for kind, _, taken in (exhibit.lines for exhibit in drawn):
         assert {kind[1:-1], taken[2:]} <= types, "its type and the one that it was taken for"
         assert kind[1:-1] != taken[2:]

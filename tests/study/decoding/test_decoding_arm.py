@@ -8,9 +8,9 @@ import sys
 import pytest
 import torch
 
-from counterpoint.decoding import DECODING, rule_alone
+from counterpoint.decoding import DECODING, plausibility_only
 from counterpoint.decoding.plain import Plain
-from counterpoint.decoding.rule import RuleAlone
+from counterpoint.decoding.rule import PlausibilityOnly
 from counterpoint.registry import UnknownName
 from counterpoint.study.decoding.arm import DecodingArm
 
@@ -24,7 +24,7 @@ def test_an_arm_is_read_again_from_what_it_is_called(name: str) -> None:
     if rule is not None:
         assert DecodingArm.parse(rule.spec) == rule
         assert rule.rule() is None
-        assert rule.method() == rule_alone(arm.method())
+        assert rule.method() == plausibility_only(arm.method())
 
 
 @pytest.mark.parametrize(
@@ -107,12 +107,12 @@ def test_the_rule_alone_keeps_the_models_own_order() -> None:
     torch.manual_seed(0)
     own, other = torch.randn(2, 3, 8)
     method = DECODING.create("code")
-    rule = rule_alone(method)
-    assert isinstance(rule, RuleAlone)
+    rule = plausibility_only(method)
+    assert isinstance(rule, PlausibilityOnly)
     assert torch.equal(rule.keep(own, [other]), method.keep(own, [other]))
     assert rule.weights(own, [other]).others == [0.0]
     assert rule.weights(own, [other]).total == 1.0
-    assert rule_alone(DECODING.create("vcd", beta=0.3)) == Plain(0.3)
+    assert plausibility_only(DECODING.create("vcd", beta=0.3)) == Plain(0.3)
 
 
 def test_a_described_rule_is_its_method_with_contrast_zero() -> None:
@@ -132,4 +132,4 @@ def test_a_described_rule_is_its_method_with_contrast_zero() -> None:
         for each in (DecodingArm.parse("code,contrast=0").method(), DescriptionContrastive(alpha=0.0))
     ]
     assert said[0] == said[1]
-    assert rule_alone(method) == DecodingArm.parse("code,contrast=0").method()
+    assert plausibility_only(method) == DecodingArm.parse("code,contrast=0").method()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import counterpoint as cp
-from counterpoint.study.decoding.study import again
+from counterpoint.study.decoding.study import resummarise
 from fixtures.decoded import Parrot, write_questions
 from fixtures.page import Page
 
@@ -84,7 +84,7 @@ def test_replies_stand_beside_their_questions_and_pictures(study: Any, source: s
 
 def test_it_is_made_again_without_the_model(study: Any, source: str) -> None:
     before = Parrot.heard
-    found = again(study.folder)
+    found = resummarise(study.folder)
     assert Parrot.heard == before
     assert found.summary == study.summary
     assert found.report.read_text(encoding="utf-8") == source

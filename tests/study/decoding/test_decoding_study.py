@@ -15,7 +15,7 @@ import counterpoint as cp
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.study.decoding.design import DecodingDesign
 from counterpoint.study.decoding.model import located
-from counterpoint.study.decoding.study import again
+from counterpoint.study.decoding.study import resummarise
 from counterpoint.study.decoding.transcript import Transcript
 from counterpoint.study.decoding.units import units
 from counterpoint.study.design import Design, OtherStudy, kind_of
@@ -196,7 +196,7 @@ def test_an_unfinished_study_has_no_report(finished: Path, tmp_path: Path) -> No
     assert design is not None
     (units(design, tmp_path / "study")[1].folder / "scores.json").unlink()
     with pytest.raises(ValueError, match="is not finished: run the study's compare-decoding command again"):
-        again(tmp_path / "study")
+        resummarise(tmp_path / "study")
 
 
 def test_a_run_in_place_of_its_model_says_where_that_is(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ...diagnostics.augmentation import centres, concentration
 from ...evaluation.classifiers import knn
 from ...losses import NTXentLoss
 from ...networks.convnet import ConvNet
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.emoji_views import CHANGES, changed, emoji

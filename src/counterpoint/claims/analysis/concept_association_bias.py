@@ -22,7 +22,7 @@ from ...data.worlds.scenes.world import Scenes
 from ...evaluation.compositional.association import tally
 from ...losses import InfoNCELoss
 from ...networks.heads import Linear
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.transformer import Block, Embedding
 from ..benches.clip_towers import SIDE, ClipTowers
 from ..benches.descent import minimise

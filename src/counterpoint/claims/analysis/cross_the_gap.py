@@ -15,7 +15,7 @@ from ...diagnostics import average_precision, centroid_gap
 from ...diagnostics.inversion import Inverted, to_image, to_text
 from ...losses import InfoNCELoss, NTXentLoss
 from ...methods.dual import DualEncoder, linear_heads
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.tokenizer import BytePairTokenizer
 from ...networks.transformer import TextTransformer
 from ..benches.descent import minimise

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...diagnostics.capture import captured
-from ...diagnostics.inside.fourier import band_noise, relative_log_amplitude, spatial_variance
+from ...diagnostics.internals.fourier import band_noise, relative_log_amplitude, spatial_variance
 from ...networks.base import ImageTower
 from ...networks.convnet import ConvNet
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ..benches.emoji import SIDE
 from ..benches.patches import held_out, in_parts, train_on_labels, transformer
 from ..lab import results as measure

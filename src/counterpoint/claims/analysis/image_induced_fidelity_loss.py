@@ -39,7 +39,7 @@ from ...evaluation.answering.fidelity import (
     questions,
 )
 from ...networks import tiny_vlm
-from ...networks.start import seeded
+from ...networks.init import seeded
 from ...recipes.tiny_vlm import TinyVLM, Transformer
 from ...statistics import clustered_regression, interactions
 from ..benches.descent import minimise

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from ...catalog.evidence import Result
 from ...diagnostics.capture import captured
-from ...diagnostics.inside.attention import aligned, distance, offsets, spatial
-from ...diagnostics.inside.cka import CKA
+from ...diagnostics.internals.attention import aligned, distance, offsets, spatial
+from ...diagnostics.internals.cka import CKA
 from ...evaluation.classifiers import knn
 from ...losses import InfoNCELoss, NTXentLoss
 from ...networks.heads import Linear, mlp
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.transformer import VisionTransformer
 from ..benches.descent import minimise
 from ..benches.emoji import BUCKETS, emoji_inputs, view

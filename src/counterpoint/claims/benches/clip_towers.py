@@ -17,7 +17,7 @@ from ...data.worlds.clips.items import items_of
 from ...data.worlds.clips.world import Clips
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.transformer import Block, Embedding, TextTransformer
 
 SIDE = 24

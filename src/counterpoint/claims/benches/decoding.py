@@ -20,7 +20,7 @@ from ...decoding import describe
 from ...decoding.assistant import VisionLanguageAssistant
 from ...evaluation.answering import create
 from ...evaluation.statistic import STATISTICS, name_of
-from ...networks.tiny_vlm import shipped, world
+from ...networks.tiny_vlm import default_model_path, world
 from ...statistics.outcomes import ArmOutcomes
 from ...study.decoding.arm import DecodingArm
 from ...types import Prompt
@@ -79,7 +79,7 @@ def answered(
     """
     data = bad_pictures()
     rows: Rows = data.splits.test[test][:pictures]
-    asked = assistant(arm, seed, path or str(shipped()), options)
+    asked = assistant(arm, seed, path or str(default_model_path()), options)
     scores = create(task, **(given or {}))(asked, data, rows, seed=seed)
     found: Arrays = {}
     for name, metric in scores.metrics.items():

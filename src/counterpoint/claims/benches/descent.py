@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...networks.start import seeded
+from ...networks.init import seeded
 
 
 def minimise(

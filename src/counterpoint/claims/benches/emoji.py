@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...data.base import PairedData
 from ...data.source import load
 from ...networks.heads import mlp
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...pairwise.loss import Loss
 from ...registry import unknown
 from .descent import minimise

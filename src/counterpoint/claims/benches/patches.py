@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...networks.base import ImageTower
 from ...networks.heads import Linear
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.transformer import VisionTransformer
 from .descent import minimise
 from .emoji import SIDE

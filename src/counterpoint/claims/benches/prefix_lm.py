@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...networks.base import Tokenizer
-from ...networks.start import seeded
+from ...networks.init import seeded
 from .descent import minimise
 
 WIDTH, LAYERS, HEADS = 64, 2, 4

@@ -13,13 +13,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from ...data.base import Rows
-from ...data.items import Squares
+from ...data.items import MinimalPairs
 from ...data.worlds.scenes.items.forms import items_of
 from ...data.worlds.scenes.world import Scenes
 from ...losses import InfoNCELoss
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.transformer import TextTransformer
 from ...registry import unknown
 from .descent import minimise
@@ -119,7 +119,7 @@ def edited(source: str, split: str, count: int, kinds: tuple[str, ...]) -> Edite
     """
     world = Scenes.parse(f"{source},pixels={SIDE}")
     rows = world.splits.train if split == "train" else world.splits.test["as trained"]
-    squares = items_of(world, Squares, rows[:count], kinds)
+    squares = items_of(world, MinimalPairs, rows[:count], kinds)
     pictures = torch.cat([squares.pictures(part) for part in np.array_split(np.arange(len(squares)), 16)])
     row = {identity: place for place, identity in enumerate(world.ids.tolist())}
     kept = np.array([row[identity] for identity in squares.ids.tolist()])

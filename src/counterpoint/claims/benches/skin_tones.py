@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.base import Rows
-from ...diagnostics.features import Features
+from ...data.embeddings import EmbeddingCache
 from ...evaluation import create
 from ...pairwise.loss import Loss
 from ..lab.lab import Arrays
@@ -111,5 +111,5 @@ def outcomes(model: SmallTwoTower, side: Mapping[str, Rows]) -> Arrays:
     wrong = cosines.scatter(1, own[:, None], -torch.inf).max(1, keepdim=True).values
     return {
         "contrastive": (right > wrong).squeeze(1).double().numpy(),
-        "R@1": create("retrieval")(Features(model, data), data, rows).examples["i2t_R@1"].to_numpy(),
+        "R@1": create("retrieval")(EmbeddingCache(model, data), data, rows).examples["i2t_R@1"].to_numpy(),
     }

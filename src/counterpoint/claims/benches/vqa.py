@@ -21,7 +21,7 @@ from ...data.worlds.scenes.world import Scenes
 from ...networks.base import ImageTower
 from ...networks.convnet import ConvNet
 from ...networks.heads import Linear
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.transformer import Embedding
 from .descent import minimise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...catalog.evidence import Result
-from ...networks.tiny_vlm import shipped
+from ...networks.tiny_vlm import default_model_path
 from ..benches.decoding import GREEDY, Replies, weight
 from ..lab.lab import Claim, Lab
 
@@ -17,7 +17,7 @@ def run(lab: Lab) -> Sequence[Result]:
     settings = {
         "arm": "code",
         "pictures": 8 if lab.quick else 64,
-        "path": str(shipped()),
+        "path": str(default_model_path()),
         "description_tokens": 32,
     }
     alpha = round(float(lab.cells(weight, {"weight": settings})["weight"]["alpha"].mean()), 3)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...catalog.evidence import Result
-from ...networks.tiny_vlm import shipped
+from ...networks.tiny_vlm import default_model_path
 from ..benches.decoding import Replies, weight
 from ..lab.lab import Claim, Lab
 
 
 def run(lab: Lab) -> Sequence[Result]:
-    settings = {"arm": "lcd", "pictures": 8 if lab.quick else 64, "path": str(shipped())}
+    settings = {"arm": "lcd", "pictures": 8 if lab.quick else 64, "path": str(default_model_path())}
     alpha = round(float(lab.cells(weight, {"weight": settings})["weight"]["alpha"].mean()), 2)
     arms = {
         "LCD": "lcd",

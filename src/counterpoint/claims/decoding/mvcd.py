@@ -16,7 +16,7 @@ from ...data.worlds.scenes.words import captions
 from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import DESCRIBED
 from ...evaluation.answering.asking import is_right
-from ...networks.tiny_vlm import shipped, world
+from ...networks.tiny_vlm import default_model_path, world
 from ...types import Prompt, Turn
 from ..benches.decoding import SEEDS, TEST, assistant
 from ..lab import results as measure
@@ -80,7 +80,7 @@ def run(lab: Lab) -> Sequence[Result]:
             "seed": seed,
             "shown": shown,
             "count": count,
-            "path": str(shipped()),
+            "path": str(default_model_path()),
         }
         for place, (arm, shown) in enumerate(arms.values())
         for seed in seeds

@@ -18,7 +18,7 @@ from ...generation import LANGUAGES, SETS, Candidates, draw, in_languages, repea
 from ...losses import InfoNCELoss
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear, mlp
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.transformer import TextTransformer
 from ...registry import unknown
 from ..benches.descent import minimise

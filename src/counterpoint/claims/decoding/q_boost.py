@@ -124,7 +124,7 @@ def simulated(seed: int, count: int) -> Arrays:
 
 
 def run(lab: Lab) -> Sequence[Result]:
-    from ...networks.tiny_vlm import shipped, world
+    from ...networks.tiny_vlm import default_model_path, world
 
     seeds = lab.seeds(SEEDS)
     pictures, strengths = (3, 4) if lab.quick else (PICTURES, STRENGTHS)
@@ -132,7 +132,7 @@ def run(lab: Lab) -> Sequence[Result]:
         rated,
         {
             f"world{seed}": {
-                "model": str(shipped()),
+                "model": str(default_model_path()),
                 "world": f"{world()},seed={100 + seed},test={pictures},corrupted=0",
                 "pictures": pictures,
                 "strengths": strengths,

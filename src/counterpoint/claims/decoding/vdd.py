@@ -19,7 +19,7 @@ from ...decoding.assistant import VisionLanguageAssistant
 from ...decoding.calibration import debiased
 from ...evaluation.answering.asking import YES_OR_NO
 from ...evaluation.statistic import calibration_error, confidence_and_hit
-from ...networks.tiny_vlm import shipped, world
+from ...networks.tiny_vlm import default_model_path, world
 from ...recipes.schema import Optimizer
 from ...recipes.tiny_vlm import Language, TinyVLM
 from ...training.tiny_vlm.conversations import Exchange
@@ -42,7 +42,7 @@ def tuned(seed: int, scenes: int, steps: int, pictures: int, folder: str) -> Arr
         Whether each answer is right, and whether it is yes, before and after the correction; the probability of the
         answer given.
     """
-    ready = VisionLanguageAssistant.load(shipped(), batch_size=64)
+    ready = VisionLanguageAssistant.load(default_model_path(), batch_size=64)
     model, tokenizer = ready.model, ready.processor.tokenizer
     data = Scenes.parse(f"{world()},train={scenes}")
     recipe = TinyVLM(

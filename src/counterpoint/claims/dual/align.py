@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 from ...catalog.evidence import Result
 from ...data.base import PairedData
+from ...data.embeddings import EmbeddingCache
 from ...data.source import load
-from ...diagnostics.features import Features
 from ...evaluation import create
 from ..benches.towers import Recaptioned, build, recipe, trained
 from ..lab import results as measure
@@ -49,7 +49,7 @@ def condition(name: str, seed: int, steps: int, quick: bool) -> Arrays:
         rows = np.array([row for row in rows if said[given.captions(int(row))[0]] == 1])
     rows = np.sort(rows)
     model = trained(build(arm, settings, given, rows, seed), given, rows, settings, seed)
-    features = Features(model, data)
+    features = EmbeddingCache(model, data)
     test = data.splits.test["compositions"]
     return {
         "R@1": create("retrieval")(features, data, test).examples["i2t_R@1"].to_numpy(),
@@ -58,7 +58,7 @@ def condition(name: str, seed: int, steps: int, quick: bool) -> Arrays:
     }
 
 
-def added_tone(features: Features, data: PairedData, rows: np.ndarray) -> np.ndarray:
+def added_tone(features: EmbeddingCache, data: PairedData, rows: np.ndarray) -> np.ndarray:
     """Test whether a picture plus the name of another skin tone finds the same emoji in that tone.
 
     The query is ``nz(image + text)``, the answers are the other pictures of the same tone-free emoji and of all

@@ -11,7 +11,7 @@ import numpy as np
 from ...catalog.evidence import Direction, Result
 from ...study.design import Design
 from ...study.numbers import Key, name_of
-from ...study.summary import Results
+from ...study.summary import StudyResults
 from ..benches.towers import recipe
 from ..lab import results as measure
 from ..lab.lab import Claim, Lab
@@ -60,7 +60,7 @@ class Table:
     arms: Mapping[str, Mapping[int, np.ndarray | None]]
 
     @classmethod
-    def of(cls, key: Key, named: Mapping[str, tuple[Results, str]]) -> Table:
+    def of(cls, key: Key, named: Mapping[str, tuple[StudyResults, str]]) -> Table:
         cache = {id(results): results.numbers.outcomes(key) for results, _ in named.values()}
         return cls({name: cache[id(results)][arm] for name, (results, arm) in named.items()})
 
@@ -171,7 +171,7 @@ def _parts(quick: bool) -> list[str]:
     return [names[0], AUGMENTED, names[-1]] if quick else names
 
 
-def _ablation(key: Key, results: Results, names: Sequence[str], *, decides: bool) -> list[Result]:
+def _ablation(key: Key, results: StudyResults, names: Sequence[str], *, decides: bool) -> list[Result]:
     outcomes = results.numbers.outcomes(key)
     arms = {name: outcomes[ABLATION[name]] for name in names}
     basic, augmented, full = names[0], AUGMENTED, names[-1]
@@ -195,7 +195,9 @@ def _ablation(key: Key, results: Results, names: Sequence[str], *, decides: bool
     return found
 
 
-def _plain(key: Key, grid: Mapping[str, tuple[Results, str]], equal_passes: Results) -> list[Result]:
+def _plain(
+    key: Key, grid: Mapping[str, tuple[StudyResults, str]], equal_passes: StudyResults
+) -> list[Result]:
     """Compare with CLIP with one view a side, trained three times as long: as many passes as the improved recipe."""
     table = Table.of(key, {**grid, "plain": (equal_passes, PLAIN)})
     return [
@@ -224,7 +226,7 @@ def _tone(table: Table) -> list[Result]:
     ]
 
 
-def _notes(lab: Lab, steps: int, *studies: Results) -> None:
+def _notes(lab: Lab, steps: int, *studies: StudyResults) -> None:
     levels = [
         f"{arm} {np.mean([run.mean() for run in runs.values() if run is not None]):.3f}"
         for arm, runs in studies[0].numbers.outcomes(PRIMARY).items()

@@ -13,7 +13,7 @@ from ...catalog.evidence import Result
 from ...evaluation import create
 from ...losses import InfoNCELoss
 from ...methods.base import Method
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...training import caching
 from ...types import Batch, Clock, Embeddings
 from ..benches.emoji import SmallTwoTower, emoji_inputs, pairs_of

@@ -237,7 +237,7 @@ def _inside(box: np.ndarray, grid: tuple[int, int]) -> Tensor:
 
 
 def run(lab: Lab) -> Sequence[Result]:
-    from ...networks.tiny_vlm import shipped, world
+    from ...networks.tiny_vlm import default_model_path, world
 
     seeds = lab.seeds(SEEDS)
     chosen, tested = (10, 10) if lab.quick else (CHOSEN, TESTED)
@@ -245,7 +245,10 @@ def run(lab: Lab) -> Sequence[Result]:
     cells = lab.cells(
         experiment,
         {
-            f"world{seed}": {"model": str(shipped()), "world": f"{world()},{DIALS},{sizes},seed={200 + seed}"}
+            f"world{seed}": {
+                "model": str(default_model_path()),
+                "world": f"{world()},{DIALS},{sizes},seed={200 + seed}",
+            }
             for seed in seeds
         },
     )

@@ -13,7 +13,7 @@ from ...evaluation.out_of_distribution import OutOfDistribution
 from ...evaluation.statistic import calibration_error, confidence_and_hit
 from ...methods.ebm import EBM, diverged
 from ...networks.convnet import ConvNet
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.tokenizer import BytePairTokenizer
 from ...networks.transformer import TextTransformer
 from ...types import NonFiniteLoss

@@ -167,7 +167,7 @@ def examined(model: str, world: str, steps: int, batch: int, episodes: int, rows
 
 
 def run(lab: Lab) -> Sequence[Result]:
-    from ...networks.tiny_vlm import shipped, world
+    from ...networks.tiny_vlm import default_model_path, world
 
     size: dict[str, Any] = {
         "steps": STEPS,
@@ -179,7 +179,9 @@ def run(lab: Lab) -> Sequence[Result]:
     if lab.quick:
         size = {"steps": 2, "batch": 2, "episodes": 16, "rows": 12, "draws": 2}
     source = f"{world()},train={max(size['episodes'], 400)},test={size['rows']},corrupted=0"
-    (found,) = lab.cells(examined, {"tuned": {"model": str(shipped()), "world": source, **size}}).values()
+    (found,) = lab.cells(
+        examined, {"tuned": {"model": str(default_model_path()), "world": source, **size}}
+    ).values()
     most = SHOTS[-1].name
 
     def of(task: str, shots: str, outcome: str, kind: str | None = None) -> dict[int, np.ndarray]:

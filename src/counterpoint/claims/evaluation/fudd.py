@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...data.base import Labels, PairedData, Rows, Splits
+from ...data.embeddings import EmbeddingCache
 from ...data.worlds.scenes.dials import SIDES
 from ...data.worlds.scenes.pixels.render import draw
 from ...data.worlds.scenes.scene import UNIT, Colour, Scene, Size, Thing
@@ -23,7 +24,6 @@ from ...data.worlds.scenes.words.descriptions import (
     invented,
     statements,
 )
-from ...diagnostics.features import Features
 from ...evaluation import create
 from ...evaluation.describing import Differential, second_pass
 from ...evaluation.describing.fudd import Among, by_name, likeliest
@@ -168,7 +168,7 @@ def experiment(seed: int, steps: int, quick: bool) -> Arrays:
     pictures = draw([scene(looks[value], rng) for value in values], SIDE).pictures
     labels = Labels(tuple(each.name for each in described), values, TEMPLATES)
     data = Kinds(pictures, values, labels)
-    features = Features(trained(seed, steps, quick), data)
+    features = EmbeddingCache(trained(seed, steps, quick), data)
     known = {each.name: each for each in described}
     task = create("fudd", label="kind", k=KINDS, describe=lambda a, b: differences(known[a], known[b]))
     scores = task(features, data, data.ids)

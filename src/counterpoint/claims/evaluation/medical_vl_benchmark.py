@@ -14,7 +14,7 @@ from ...data.base import PairedData
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation import create, evaluate
 from ...study.presets import find
-from ...study.standings import standings
+from ...study.standings import mean_ranks
 from ...types import Embedder
 from ..benches.towers import build, recipe, trained
 from ..lab import results as measure
@@ -103,7 +103,7 @@ def run(lab: Lab) -> Sequence[Result]:
         difference: np.ndarray = (table[better] - table[worse]).mean(1)
         return difference
 
-    order = standings(
+    order = mean_ranks(
         {arm: values.mean(0) for arm, values in table.items()}, find("medical-vl-benchmark").baseline
     )
     lab.note(

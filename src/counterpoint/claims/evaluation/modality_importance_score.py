@@ -19,7 +19,7 @@ from ...evaluation.statistic import macro_f1, true_and_predicted
 from ...evaluation.video.importance import BOTH, NEEDS, TEXT, TYPES, VIDEO
 from ...networks import BytePairTokenizer
 from ...networks.heads import mlp
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.transformer import Embedding
 from ..benches.clip_towers import SIDE, Filmed, FrameNetwork, filmed
 from ..benches.descent import minimise

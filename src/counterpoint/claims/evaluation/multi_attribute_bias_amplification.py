@@ -23,7 +23,7 @@ from ...evaluation.bias_amplification import (
     sampling_noise,
     thresholds,
 )
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ..benches.clip_towers import SIDE, FrameNetwork
 from ..benches.descent import minimise
 from ..lab import results as measure

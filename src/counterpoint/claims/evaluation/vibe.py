@@ -12,12 +12,12 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
-from ...data.items import Renditions
+from ...data.items import GeneratedVideos
 from ...data.worlds.clips.hallucinations import CLEAN, HALLUCINATIONS
 from ...evaluation.statistic import f1_of, macro_f1, true_and_predicted
 from ...networks import BytePairTokenizer
 from ...networks.heads import mlp
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.transformer import TextTransformer
 from ..benches.clip_towers import COLOURS, SIDE, Filmed, VideoTower, filmed
 from ..benches.descent import minimise
@@ -81,7 +81,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     Returns:
         True and predicted types, as one outcome per video.
     """
-    data = filmed(SEEN, "train", 60 if quick else TRAINED, Renditions)
+    data = filmed(SEEN, "train", 60 if quick else TRAINED, GeneratedVideos)
     detector = Detector(_captions(data), *ARMS[arm], seed)
     tokens, types = detector.words.tokenizer(_captions(data)), torch.from_numpy(_types(data))
 
@@ -92,7 +92,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     minimise(step, detector.parameters(), steps=steps, lr=LR, seed=seed)
     found: Arrays = {}
     for split in ("as trained", "other artist"):
-        test = filmed(NEW, split, 60 if quick else TESTED, Renditions)
+        test = filmed(NEW, split, 60 if quick else TESTED, GeneratedVideos)
         found[split] = true_and_predicted(_types(test), said(detector, test))
     return found
 
@@ -107,7 +107,7 @@ def said(detector: Detector, data: Filmed) -> Int[np.ndarray, " n"]:
 
 
 def _captions(data: Filmed) -> Sequence[str]:
-    assert isinstance(data.items, Renditions)
+    assert isinstance(data.items, GeneratedVideos)
     return data.items.captions
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...data.items import Contrasts
+from ...data.items import ContrastCaptions
 from ...evaluation.video.videocon import entailments
 from ...losses import CountToTenLoss
 from ..benches.clip_towers import COLOURS, SIDE, ClipTowers, filmed
@@ -42,7 +42,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     Returns:
         For either test split and each kind, components of the AUC and whether a video is closer to its own caption.
     """
-    data = filmed(WORLD, "train", 40 if quick else TRAINED, Contrasts)
+    data = filmed(WORLD, "train", 40 if quick else TRAINED, ContrastCaptions)
     said = _captions(data.items)
     towers = ClipTowers([text for both in said for text in both], FRAMES, seed)
     tokens = towers.words.tokenizer([text for both in said for text in both]).view(len(data), 2, -1)
@@ -62,14 +62,14 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     )
     found: Arrays = {}
     for split in (TRAINED_ON, HELD_OUT):
-        test = filmed(WORLD, split, 200 if quick else TESTED, Contrasts)
+        test = filmed(WORLD, split, 200 if quick else TESTED, ContrastCaptions)
         outcomes = judged(towers, test.frames, _captions(test.items), test.items.kinds)
         found |= {f"{split} {name}": values for name, values in outcomes.items()}
     return found
 
 
 def _captions(items: object) -> Sequence[tuple[str, str]]:
-    assert isinstance(items, Contrasts)
+    assert isinstance(items, ContrastCaptions)
     return items.captions
 
 

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...data.items import Bootstraps
+from ...data.items import QuestionVariants
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation.answering.bootstrapped import CONTROL, SINGLE, VANILLA, VARIANTS, VLB, bootstrap
 from ...evaluation.contamination import contamination
-from ...networks.tiny_vlm import shipped, world
+from ...networks.tiny_vlm import default_model_path, world
 from ..benches.decoding import GREEDY, assistant
 from ..benches.emoji import pixels
 from ..lab import results as measure
@@ -42,7 +42,7 @@ def answered(edition: int, path: str, tested: int, trained: int) -> Arrays:
     examples = VLB(edition=edition)(assistant("plain", edition, path, GREEDY), data, rows).examples
     found: Arrays = {name: examples[name].to_numpy() for name in (VANILLA, *VARIANTS)}
     found |= {f"fallback {name}": examples[f"fallback_{name}"].to_numpy() for name in VARIANTS}
-    items = data.items(Bootstraps, rows)
+    items = data.items(QuestionVariants, rows)
     copies = np.random.default_rng(edition).permutation(len(items))[: max(1, int(COPIED * len(items)))]
     shown = {
         name: ink([bootstrap(items, k, name, edition=edition)[0].picture for k in range(len(items))])
@@ -62,7 +62,7 @@ def ink(pictures: list[Tensor]) -> Float[Tensor, "n p"]:
 def run(lab: Lab) -> Sequence[Result]:
     seeds = lab.seeds(SEEDS)
     tested, trained = (8, 16) if lab.quick else (TESTED, TRAINED)
-    settings = {"path": str(shipped()), "tested": tested, "trained": trained}
+    settings = {"path": str(default_model_path()), "tested": tested, "trained": trained}
     found = lab.cells(answered, {f"edition{seed}": {"edition": seed, **settings} for seed in seeds})
 
     def of(name: str) -> dict[int, np.ndarray]:

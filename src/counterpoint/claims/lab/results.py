@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from ...catalog.evidence import Direction, Result
-from ...statistics import Outcomes, contrast, linear, t_interval
+from ...statistics import Outcomes, linear, linear_contrast, t_interval
 from ...statistics.outcomes import ArmOutcomes, Statistic
 
 
@@ -48,7 +48,7 @@ def of_arms(
     ]
     if seeds and not set.intersection(*seeds):  # no seed on which all arms finished: nothing to measure
         return Result(name=name, metric=metric, estimate=None, low=None, high=None, **rule)
-    interval = contrast(Outcomes(arms, statistic), function, name=name).interval
+    interval = linear_contrast(Outcomes(arms, statistic), function, name=name).interval
     return Result(
         name=name,
         metric=metric,

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
-from ...data.items import Squares
+from ...data.items import MinimalPairs
 from ...data.worlds.rng import Rng
 from ...data.worlds.scenes.layout.compositions import Part, pair_part
 from ...data.worlds.sounds.compose import TWINS, twin
@@ -25,7 +25,7 @@ from ...evaluation.compositional.squares import decisions
 from ...losses.parts.modular_contrast import ModularContrastLoss
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ...networks.transformer import Block, Embedding, TextTransformer
 from ..benches.descent import minimise
 from ..lab import results as measure
@@ -181,7 +181,7 @@ def heard(count: int) -> Heard:
 @lru_cache(maxsize=2)
 def squares(count: int) -> tuple[UInt8[Tensor, "n 2 3 S S"], list[tuple[str, str]], list[str]]:
     """Test soundscapes beside their twins, of pairs of sources that training has not: pictures, captions, kinds."""
-    items = world().items(Squares, rows_of("test", count))
+    items = world().items(MinimalPairs, rows_of("test", count))
     return items.pictures(np.arange(len(items))), list(items.captions), list(items.kinds)
 
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from ...catalog.evidence import Result
+from ...data.embeddings import EmbeddingCache
 from ...diagnostics import arithmetic, centroid_gap, separability
-from ...diagnostics.features import Features
 from ...diagnostics.geometry import components
 from ...evaluation import create
 from ...losses import ContrastiveGapLoss
@@ -60,7 +60,7 @@ def names(loss: str, seed: int, steps: int) -> Arrays:
     objective = ContrastiveGapLoss(TEMPERATURE, **LOSSES[loss])
     train_on_names(model, objective, batch=BATCH, steps=steps, lr=1e-3, seed=seed)
     rows = data.splits.test["compositions"]
-    features = Features(model, data)
+    features = EmbeddingCache(model, data)
     texts = features.texts([data.evaluation_captions(int(row))[0] for row in rows])
     images = features.images(rows)
     groups = create("zero_shot", labels=("group",))(features, data, data.splits.test["concepts"])

@@ -22,7 +22,7 @@ from ...diagnostics import (
 )
 from ...networks.convnet import ConvNet
 from ...networks.heads import mlp
-from ...networks.start import initialise
+from ...networks.init import initialise
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.emoji_views import emoji

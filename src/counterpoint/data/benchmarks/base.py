@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..base import IMAGE_SIZE, PairedData, Rows, SomeItems, Splits, stored_size
 from ..fingerprint import digests_of_images
-from ..items import Choices, Squares
+from ..items import Choices, MinimalPairs
 from .pictures import Pictures
 
 
@@ -103,7 +103,7 @@ class SquareBenchmark(Benchmark):
         return found if isinstance(found, form) else super().items(form, rows, kinds)
 
 
-class _SquaresOfRows(Squares):
+class _SquaresOfRows(MinimalPairs):
     def __init__(self, data: SquareBenchmark, rows: Rows) -> None:
         self._data, self._rows = data, rows
         self.ids, self.kinds = data.ids[rows], [data.kinds[row] for row in rows]

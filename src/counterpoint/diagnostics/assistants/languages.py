@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..inside.cka import CKA
+from ..internals.cka import CKA
 from .reading import Unembedding
 
 

@@ -14,14 +14,14 @@ from ...types import Batch, Clock
 from .. import plots
 from ..capture import Captured, Step, captured
 from ..dense import at_same_place, dense_alignment, dense_uniformity
-from ..inside import attention as heads
-from ..inside.cka import CKA
-from ..inside.fourier import relative_log_amplitude, spatial_variance
-from ..inside.hessian import penalised, summary, top_eigenvalues
-from ..inside.landscape import landscape
-from ..inside.lesions import lesions
-from ..inside.neighbours import named_by_neighbours
-from ..inside.residuals import residuals
+from ..internals import attention as heads
+from ..internals.ablations import lesions
+from ..internals.cka import CKA
+from ..internals.fourier import relative_log_amplitude, spatial_variance
+from ..internals.hessian import penalised, summary, top_eigenvalues
+from ..internals.landscape import landscape
+from ..internals.neighbours import named_by_neighbours
+from ..internals.residuals import residuals
 from .subject import BATCH, Section, Subject, spaced
 
 CROP = 0.75

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator
 
-from . import embeddings, network, places
+from . import embeddings, network, patches
 from .subject import Section, Subject
 
 SECTIONS: dict[str, tuple[str, Callable[[Subject], Section]]] = {
@@ -20,10 +20,10 @@ SECTIONS: dict[str, tuple[str, Callable[[Subject], Section]]] = {
     "fourier": ("Frequencies by depth", network.frequencies),
     "attention": ("How far heads look", network.attention_distance),
     "offsets": ("Heads that look aside", network.offset_heads),
-    "looks": ("What heads look at", places.what_heads_look_at),
-    "saliency": ("Attention and objects", places.saliency),
-    "objects": ("Objects and their parts", places.objects),
-    "points": ("The same points in two pictures", places.points),
+    "looks": ("What heads look at", patches.what_heads_look_at),
+    "saliency": ("Attention and objects", patches.saliency),
+    "objects": ("Objects and their parts", patches.objects),
+    "points": ("The same points in two pictures", patches.points),
     "neighbours": ("Nearest neighbours by block", network.neighbours),
     "cka": ("Layers that agree", network.layers),
     "skips": ("What steps add", network.skips),

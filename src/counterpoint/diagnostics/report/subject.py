@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ...data.base import PairedData, Rows, SomeItems
+from ...data.embeddings import EmbeddingCache
 from ...data.loader import Loader
 from ...data.stream import Stream
 from ...methods.base import TwoTower
 from ..capture import Captured, captured
-from ..features import Features
 
 EMBEDDED = 2000
 """Rows whose embeddings are looked at, at most."""
@@ -65,8 +65,8 @@ class Subject:
     weight_decay: float
 
     @cached_property
-    def features(self) -> Features:
-        return Features(self.model, self.data)
+    def features(self) -> EmbeddingCache:
+        return EmbeddingCache(self.model, self.data)
 
     @cached_property
     def seen(self) -> Rows:

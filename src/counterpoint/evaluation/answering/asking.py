@@ -6,7 +6,7 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 
-from ...data.items import Contents, Question, Questions
+from ...data.items import ObjectAnnotations, Question, Questions
 from ..compositional.asking import batches
 from .base import Assistant, Prompt
 
@@ -18,7 +18,7 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 
 
 def prompts_of(
-    items: Questions | Contents,
+    items: Questions | ObjectAnnotations,
     texts: Sequence[str],
     neutral: Sequence[str] | None = None,
     *,
@@ -42,7 +42,7 @@ def prompts_of(
 
 def replies_to(
     assistant: Assistant,
-    items: Questions | Contents,
+    items: Questions | ObjectAnnotations,
     texts: Sequence[str],
     neutral: Sequence[str] | None = None,
     *,

@@ -17,10 +17,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...data.base import PairedData, Rows
-from ...data.items import Bootstraps, Sample
+from ...data.embeddings import EmbeddingCache
+from ...data.items import QuestionVariants, Sample
 from ...data.worlds.rng import Rng
 from ...data.worlds.scenes.items.chat import prompt
-from ...diagnostics.features import Features
 from ...registry import unknown
 from ...types import Assistant, Embedder, Metric, Prompt, Scores, Turn
 from ..compositional.asking import batches, beats
@@ -56,7 +56,7 @@ def difficulty(variant: str) -> int:
 
 
 def bootstrap(
-    items: Bootstraps, position: int, variant: str, *, judge: Judge | None = None, edition: int = 0
+    items: QuestionVariants, position: int, variant: str, *, judge: Judge | None = None, edition: int = 0
 ) -> tuple[Sample, float]:
     """One item in one variant, and the share of the variant's operators that were given up.
 
@@ -135,7 +135,7 @@ class Variants:
 
     def scores(
         self,
-        items: Bootstraps,
+        items: QuestionVariants,
         positions: Int[np.ndarray, " k"],
         right: Callable[[list[Sample]], Bool[np.ndarray, " k"]],
     ) -> Scores:
@@ -199,7 +199,7 @@ class VLB:
 
     name = NAME
     primary = "V1+L4"
-    form = Bootstraps
+    form = QuestionVariants
     papers = ("vlb",)
 
     def __init__(
@@ -212,7 +212,7 @@ class VLB:
             raise ValueError(
                 f"{self.name}: the model would judge its own test; give another one as its judge"
             )
-        items = items_of(data, Bootstraps, rows, self.name)
+        items = items_of(data, QuestionVariants, rows, self.name)
 
         def right(samples: list[Sample]) -> Bool[np.ndarray, " k"]:
             found = []
@@ -247,7 +247,7 @@ class VLBChoices(Task):
     name = NAME
     primary = "V1+L4"
     modalities = ("image", "text")
-    form = Bootstraps
+    form = QuestionVariants
     papers = ("vlb",)
 
     def __init__(
@@ -256,8 +256,8 @@ class VLBChoices(Task):
         self.variants = Variants(tuple(variants), judge, edition)
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        features = Features.of(model, data)
-        items = items_of(data, Bootstraps, rows, self.name)
+        features = EmbeddingCache.of(model, data)
+        items = items_of(data, QuestionVariants, rows, self.name)
         worded = np.array([len(items.sample(k).captions) > 1 for k in range(len(items))])
         if not worded.any():
             raise NotApplicable(
@@ -284,8 +284,8 @@ class VLBChoices(Task):
 
     def check_model(self, model: Embedder, data: PairedData) -> None:
         """Raise ValueError for a model, trained or not, whose window cuts off some of the first answers."""
-        features = Features.of(model, data)
-        items = items_of(data, Bootstraps, next(iter(data.splits.test.values()))[:CHECKED], self.name)
+        features = EmbeddingCache.of(model, data)
+        items = items_of(data, QuestionVariants, next(iter(data.splits.test.values()))[:CHECKED], self.name)
         said = {
             part for variant in self.variants.names for part in variant.split("+") if part.startswith("L")
         }
@@ -305,7 +305,7 @@ def _cut_off(sample: Sample) -> ValueError:
     )
 
 
-def texts_of(features: Features, sample: Sample) -> Float[Tensor, "options d"]:
+def texts_of(features: EmbeddingCache, sample: Sample) -> Float[Tensor, "options d"]:
     """Return the embeddings of a sample's captions, one for each option."""
     return features.texts(list(sample.captions))
 

@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from ...data.base import PairedData, Rows
-from ...data.items import Contents
+from ...data.items import ObjectAnnotations
 from ...data.worlds.scenes.items.chat import INSTRUCTIONS
 from ...types import Metric, Scores
 from ..compositional.asking import item_scores
@@ -46,7 +46,7 @@ class Chair:
         self.prompt = prompt
 
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
-        items = items_of(data, Contents, rows, self.name)
+        items = items_of(data, ObjectAnnotations, rows, self.name)
         find = Mentions(items.forms)
         said = replies_to(assistant, items, [self.prompt] * len(items), seed=seed)
         found = [find(reply) for reply in said]

@@ -11,7 +11,7 @@ from ...data.base import PairedData, Rows
 from ...data.corruptions import CORRUPTIONS, STRENGTHS
 from ...types import Metric, Scores
 from ..statistic import class_and_hit, pearson, spearman
-from ..task import check_rows, chosen, table
+from ..task import check_rows, subsample_by_hash, table
 from .base import Assistant
 from .rating import ENSEMBLE, Words, rate
 
@@ -45,7 +45,7 @@ class ImageQuality:
 
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
         check_rows(data, rows, self.name)
-        some = rows[chosen(data, rows, self.most, self.name)]
+        some = rows[subsample_by_hash(data, rows, self.most, self.name)]
         keys = data.ids[some]
         pictures, numbers = data.images(some), torch.from_numpy(keys)
         untouched = rate(assistant, list(pictures), self.words).double().numpy()

@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ...data.base import PairedData, Rows
-from ...data.items import Question, Squares, TwinQuestions
+from ...data.items import MinimalPairs, Question, TwinQuestions
 from ...types import Metric, Scores
 from ..compositional.asking import batches, classes, item_scores
 from ..statistic import class_and_hit, mean, mean_per_class
@@ -79,11 +79,11 @@ def twins_of(data: PairedData, rows: Rows, task: str) -> TwinQuestions:
     try:
         return items_of(data, TwinQuestions, rows, task)
     except NotApplicable:
-        return _WhichCaption(items_of(data, Squares, rows, task))
+        return _WhichCaption(items_of(data, MinimalPairs, rows, task))
 
 
 class _WhichCaption(TwinQuestions):
-    def __init__(self, squares: Squares) -> None:
+    def __init__(self, squares: MinimalPairs) -> None:
         self._squares = squares
         self.ids, self.kinds, self.attribution = squares.ids, squares.kinds, squares.attribution
         self.questions = [

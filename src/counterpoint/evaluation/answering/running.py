@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ...data.base import PairedData, Rows
 from ...types import Assistant
-from ..results import Results
+from ..results import RunResults
 from ..task import NotApplicable, check_rows
 from . import DEFAULT_ANSWERING, create
 from .base import AnsweringTask
@@ -19,7 +19,7 @@ def evaluate_assistant(
     tests: Mapping[str, Rows] | None = None,
     *,
     seed: int = 0,
-) -> Results:
+) -> RunResults:
     """Score a model that answers in words on every test set with every task.
 
     Args:
@@ -52,4 +52,4 @@ def evaluate_assistant(
                 if tasks is not None:
                     raise
         by_test[name] = tuple(found)
-    return Results(by_test)
+    return RunResults(by_test)

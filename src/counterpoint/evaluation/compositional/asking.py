@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...data.base import Rows, SomeItems
-from ...data.items import Choices, Items, Squares
-from ...diagnostics.features import Features
+from ...data.embeddings import EmbeddingCache
+from ...data.items import Choices, Items, MinimalPairs
 from ...types import Metric, Scores
 from ..task import items_of as task_items
 from ..task import similarity, table
@@ -23,7 +23,7 @@ ROUNDING = 1e-6
 """Cosines of unit vectors in float32 that are closer than this are equal."""
 
 
-def items_of(features: Features, form: type[SomeItems], rows: Rows, task: str) -> SomeItems:
+def items_of(features: EmbeddingCache, form: type[SomeItems], rows: Rows, task: str) -> SomeItems:
     """The items of some rows of the features' data, the same for every task that asks.
 
     Raises:
@@ -33,7 +33,7 @@ def items_of(features: Features, form: type[SomeItems], rows: Rows, task: str) -
     data = features.data
     items = features.once(("items", form, rows.tobytes()), lambda: task_items(data, form, rows, task))
     if len(np.unique(items.ids)) < len(items):
-        raise ValueError(f"{task}: two {form.__name__.lower()} of {data.name!r} have the same id")
+        raise ValueError(f"{task}: two {form.called} of {data.name!r} have the same id")
     return items
 
 
@@ -54,12 +54,12 @@ def batches(count: int, size: int = BATCH) -> Iterator[Int[np.ndarray, " k"]]:
         yield np.arange(start, min(start + size, count))
 
 
-def square_similarities(features: Features, items: Squares) -> Float[Tensor, "n 2 2"]:
+def square_similarities(features: EmbeddingCache, items: MinimalPairs) -> Float[Tensor, "n 2 2"]:
     """``[k, i, c]``: how well picture i of item k goes with its caption c. Nothing else is compared."""
     return features.once(("similarities", items), lambda: _square_similarities(features, items))
 
 
-def _square_similarities(features: Features, items: Squares) -> Float[Tensor, "n 2 2"]:
+def _square_similarities(features: EmbeddingCache, items: MinimalPairs) -> Float[Tensor, "n 2 2"]:
     texts = _in_pairs(features.texts([caption for pair in items.captions for caption in pair]))
     found = []
     for positions in batches(len(items)):
@@ -73,7 +73,7 @@ def _in_pairs(z: Float[Tensor, "m d"]) -> Float[Tensor, "n 2 d"]:
     return z.view(len(z) // 2, 2, -1)
 
 
-def option_similarities(features: Features, items: Choices) -> list[Float[Tensor, " _"]]:
+def option_similarities(features: EmbeddingCache, items: Choices) -> list[Float[Tensor, " _"]]:
     """Compute the similarity of each item's picture with each of the item's options.
 
     Raises:
@@ -88,7 +88,7 @@ def option_similarities(features: Features, items: Choices) -> list[Float[Tensor
     return features.once(("similarities", items), lambda: _option_similarities(features, items))
 
 
-def _option_similarities(features: Features, items: Choices) -> list[Float[Tensor, " _"]]:
+def _option_similarities(features: EmbeddingCache, items: Choices) -> list[Float[Tensor, " _"]]:
     found = []
     for positions in batches(len(items)):
         pictures = features.pictures(items.pictures(positions))

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data.base import PairedData, Rows
+from ...data.embeddings import EmbeddingCache
 from ...data.items import Associations
-from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import mean
 from ..task import Task, similarity
@@ -58,7 +58,7 @@ class ConceptAssociationBias(Task):
         self.scale = scale
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         items = items_of(features, Associations, rows, self.name)
         own, other = items.answers, items.others
         if not (other >= 0).any() or (own == other).any():
@@ -138,7 +138,7 @@ def answer_shares(similarities: Float[Tensor, " options"]) -> Float[np.ndarray, 
 
 
 def _liking(
-    features: Features, items: Associations, pictures: Float[Tensor, "n d"], options: list[Tensor]
+    features: EmbeddingCache, items: Associations, pictures: Float[Tensor, "n d"], options: list[Tensor]
 ) -> list[Float[Tensor, " _"]]:
     """The mean similarity of each item's options with the pictures that show none of its things; NaN without."""
     shown = [set(things) for things in items.things]

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ...data.base import PairedData, Rows
+from ...data.embeddings import EmbeddingCache
 from ...data.items import Choices
-from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import class_and_hit, mean, mean_per_class
 from ..task import Task
@@ -44,7 +44,7 @@ class ChoiceTask(Task):
     form = Choices
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         items = items_of(features, Choices, rows, self.name)
         outcomes = chosen_rightly(features, items)
         right, guess = outcomes["right"], outcomes["guess"]
@@ -124,7 +124,7 @@ class ARO(ChoiceTask):
         }
 
 
-def chosen_rightly(features: Features, items: Choices) -> Outcomes:
+def chosen_rightly(features: EmbeddingCache, items: Choices) -> Outcomes:
     """Outcomes per item: ``right``, ``margin``, the number of the ``chosen`` option, and what a ``guess`` scores."""
     similarities = option_similarities(features, items)
     right, margin = right_and_margin(similarities, items.answers)

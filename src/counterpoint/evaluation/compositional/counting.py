@@ -11,8 +11,8 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from ...data.base import PairedData, Rows
+from ...data.embeddings import EmbeddingCache
 from ...data.items import Choices, Items
-from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import mean
 from ..task import NotApplicable, Task
@@ -58,7 +58,7 @@ class CountToTen(Task):
     papers = ("count-to-ten",)
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         items = items_of(features, Choices, rows, self.name)
         numbers = self._numbers(items)
         similarities = option_similarities(features, items)

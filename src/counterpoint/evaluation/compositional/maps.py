@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from ...diagnostics.features import Features
+from ...data.embeddings import EmbeddingCache
 from ..task import NotApplicable, similarity
 from .asking import ROUNDING
 
 
 def place_embeddings(
-    features: Features, pictures: UInt8[Tensor, "k 3 H W"], task: str
+    features: EmbeddingCache, pictures: UInt8[Tensor, "k 3 H W"], task: str
 ) -> Float[Tensor, "k h w d"]:
     """Embeddings of the places of pictures.
 
@@ -40,7 +40,7 @@ def place_embeddings(
 
 
 def phrase_maps(
-    features: Features,
+    features: EmbeddingCache,
     places: Float[Tensor, "k h w d"],
     phrases: Float[Tensor, "k d"],
     size: tuple[int, int],
@@ -77,7 +77,7 @@ def centre_square(masks: Bool[Tensor, "k H W"]) -> Bool[Tensor, "k S S"]:
 
 
 def labelling(
-    features: Features,
+    features: EmbeddingCache,
     places: Float[Tensor, "h w d"],
     names: Float[Tensor, "K d"],
     size: tuple[int, int],

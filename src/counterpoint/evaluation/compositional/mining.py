@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..task import panels
+from ..task import row_chunks
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def blind_pairs(
         )
     a, b = _unit(seen, "seen"), _unit(other, "other")
     kept = torch.empty(4, 0, dtype=torch.float64)
-    for part in panels(len(a), len(a)):
+    for part in row_chunks(len(a), len(a)):
         x, y = a[part] @ a[part.start :].T, b[part] @ b[part.start :].T
         rows, columns = ((x > above) & (y < below)).triu(1).nonzero(as_tuple=True)
         pair = torch.stack(
@@ -101,7 +101,7 @@ def similarity_quantile(z: Float[Tensor, "N d"], q: float, *, pairs: int = 1 << 
     z, generator = _unit(z, "z"), np.random.default_rng(seed)
     first = generator.integers(len(z), size=pairs)
     second = (first + generator.integers(1, len(z), size=pairs)) % len(z)
-    cosines = [(z[first[part]] * z[second[part]]).sum(1).numpy() for part in panels(pairs, z.shape[1])]
+    cosines = [(z[first[part]] * z[second[part]]).sum(1).numpy() for part in row_chunks(pairs, z.shape[1])]
     return float(np.quantile(np.concatenate(cosines), q))
 
 

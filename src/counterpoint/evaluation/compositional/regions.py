@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...data.base import PairedData, Rows
+from ...data.embeddings import EmbeddingCache
 from ...data.items import Regions
-from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..grounding import pointing
 from ..statistic import class_and_hit, mean, mean_per_class
@@ -60,7 +60,7 @@ class RegionTask(Task):
     form = Regions
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         items = items_of(features, Regions, rows, self.name)
         parts: list[Outcomes] = []
         sizes: list[str] = []
@@ -79,7 +79,7 @@ class RegionTask(Task):
 
     @abstractmethod
     def outcomes(
-        self, features: Features, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self, features: EmbeddingCache, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
     ) -> Outcomes:
         """Compute the outcomes of some items."""
 
@@ -88,7 +88,9 @@ class RegionTask(Task):
         """The metrics over all items, and the outcomes they read."""
 
 
-def _maps(features: Features, places: Places, phrases: Sequence[str], masks: Masks) -> Float[Tensor, "k S S"]:
+def _maps(
+    features: EmbeddingCache, places: Places, phrases: Sequence[str], masks: Masks
+) -> Float[Tensor, "k S S"]:
     return phrase_maps(features, places, features.texts(phrases), (masks.shape[1], masks.shape[2]))
 
 
@@ -106,7 +108,7 @@ class Pointing(RegionTask):
     primary = "hit"
 
     def outcomes(
-        self, features: Features, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self, features: EmbeddingCache, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
     ) -> Outcomes:
         maps = _maps(features, places, phrases, masks)
         middle = masks.shape[1] // 2
@@ -147,7 +149,7 @@ class Segmentation(RegionTask):
         self.background = background
 
     def outcomes(
-        self, features: Features, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self, features: EmbeddingCache, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
     ) -> Outcomes:
         names = self._names(items)
         embedded, number = features.texts(names), {name: k for k, name in enumerate(names)}
@@ -205,7 +207,7 @@ class Localisation(RegionTask):
         self.threshold = threshold
 
     def outcomes(
-        self, features: Features, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self, features: EmbeddingCache, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
     ) -> Outcomes:
         maps = _maps(features, places, phrases, masks)
         low, high = (f(maps, (1, 2), keepdim=True) for f in (torch.amin, torch.amax))

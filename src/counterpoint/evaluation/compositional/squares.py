@@ -22,8 +22,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...data.base import PairedData, Rows
-from ...data.items import Squares
-from ...diagnostics.features import Features
+from ...data.embeddings import EmbeddingCache
+from ...data.items import MinimalPairs
 from ...types import Embedder, Metric, Scores
 from ..statistic import class_and_hit, magnitude, mean, mean_per_class
 from ..task import Task
@@ -67,11 +67,11 @@ class SquareTask(Task):
     name: str
     primary: str
     modalities = ("image", "text")
-    form = Squares
+    form = MinimalPairs
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        features = Features.of(model, data)
-        items = items_of(features, Squares, rows, self.name)
+        features = EmbeddingCache.of(model, data)
+        items = items_of(features, MinimalPairs, rows, self.name)
         similarities = square_similarities(features, items)
         outcomes, metrics = self.answered(*decisions(similarities), items)
         right = similarities.diagonal(dim1=1, dim2=2).amin(1)
@@ -80,7 +80,7 @@ class SquareTask(Task):
         return item_scores(self.name, items, outcomes, metrics)
 
     @abstractmethod
-    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
+    def answered(self, pictures: Answers, captions: Answers, items: MinimalPairs) -> Answered:
         """Outcomes per item and the metrics over them, from the right answers about pictures and captions."""
 
 
@@ -112,7 +112,7 @@ class Winoground(SquareTask):
     name = "winoground"
     primary = "group"
 
-    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
+    def answered(self, pictures: Answers, captions: Answers, items: MinimalPairs) -> Answered:
         return _three_scores(pictures, captions)
 
 
@@ -132,7 +132,7 @@ class BiVLC(SquareTask):
     primary = "group"
     papers = ("bivlc",)
 
-    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
+    def answered(self, pictures: Answers, captions: Answers, items: MinimalPairs) -> Answered:
         i2t, t2i = _both(pictures), _both(captions)
         outcomes = {f"picture_{i}": pictures[:, i] for i in (0, 1)}
         outcomes |= {f"caption_{i}": captions[:, i] for i in (0, 1)}
@@ -160,7 +160,7 @@ class MMVP(SquareTask):
     primary = "pair_accuracy"
     papers = ("mmvp",)
 
-    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
+    def answered(self, pictures: Answers, captions: Answers, items: MinimalPairs) -> Answered:
         pair = _both(captions)
         outcomes = {"pair_accuracy": pair, "single": captions.mean(1)}
         outcomes["pattern_and_pair"] = class_and_hit(classes(items.kinds), pair.astype(float))
@@ -184,7 +184,7 @@ class InpaintCOCO(SquareTask):
     primary = "group"
     papers = ("inpaintcoco",)
 
-    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
+    def answered(self, pictures: Answers, captions: Answers, items: MinimalPairs) -> Answered:
         outcomes, metrics = _three_scores(pictures, captions)
         singles = {"text_single": pictures.mean(1), "image_single": captions.mean(1)}
         return outcomes | singles, metrics | _shares(singles, dict.fromkeys(singles, SINGLE))
@@ -205,5 +205,5 @@ class CompA(SquareTask):
     primary = "group"
     papers = ("compa",)
 
-    def answered(self, pictures: Answers, captions: Answers, items: Squares) -> Answered:
+    def answered(self, pictures: Answers, captions: Answers, items: MinimalPairs) -> Answered:
         return _three_scores(pictures, captions, "audio")

@@ -13,11 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.base import PairedData, Rows
+from ...data.embeddings import EmbeddingCache
 from ...data.worlds.scenes.words.descriptions import TEMPLATE
-from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..statistic import mean
-from ..task import Task, check_labels, check_rows, scores, similarity, spread, top1
+from ..task import Task, check_labels, check_rows, scatter, scores, similarity, top1
 from .sources import Describe, Told, from_grammar, numbered
 
 Among = Callable[[tuple[int, ...]], Sequence[Sequence[str]]]
@@ -87,7 +87,7 @@ class FuDD(Task):
                 f"{self.name} chooses among at least two classes for labelled pictures; {label!r} of {data.name!r} has "
                 f"{len(names)} class(es), and {len(labelled)} of these {len(rows)} rows are labelled"
             )
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         among = Differential(names, self.describe, self.template)
         images, truth = features.images(rows[labelled]), torch.from_numpy(values[labelled])
         first = by_name(features, images, names, self.template)
@@ -119,7 +119,7 @@ class FuDD(Task):
         chance = {"top1": 1 / len(names), "first_top1": 1 / len(names)}
         chance["recall"] = candidates.shape[1] / len(names)
         chance |= dict.fromkeys(("gain", "gain_close", "gain_clear"), 0.0)
-        outcomes = {name: spread(column, labelled, len(rows)) for name, column in found.items()}
+        outcomes = {name: scatter(column, labelled, len(rows)) for name, column in found.items()}
         metrics = {name: Metric(name, mean, chance=level) for name, level in chance.items()}
         return scores(self.name, data, rows, outcomes, metrics)
 
@@ -180,7 +180,7 @@ class SecondPass(NamedTuple):
 
 
 def by_name(
-    features: Features, images: Float[Tensor, "n d"], names: Sequence[str], template: str = TEMPLATE
+    features: EmbeddingCache, images: Float[Tensor, "n d"], names: Sequence[str], template: str = TEMPLATE
 ) -> Float[Tensor, "n C"]:
     """The first pass: the similarity of pictures and plain prompts."""
     prompts = F.normalize(features.texts([template.format(name) for name in names]), dim=-1)
@@ -199,7 +199,7 @@ def likeliest(first: Float[Tensor, "n C"], k: int) -> Int[Tensor, "n k"]:
 
 
 def second_pass(
-    features: Features, images: Float[Tensor, "n d"], candidates: Int[Tensor, "n k"], among: Among
+    features: EmbeddingCache, images: Float[Tensor, "n d"], candidates: Int[Tensor, "n k"], among: Among
 ) -> SecondPass:
     """The similarity of each picture and its candidates, each the normalised mean of the sentences said of it.
 

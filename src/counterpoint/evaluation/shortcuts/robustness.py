@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import expit, logit
 
 from ...data.base import PairedData, Rows
-from ...diagnostics.features import Features
+from ...data.embeddings import EmbeddingCache
 from ...types import Embedder, Metric, Scores
 from ..statistic import class_and_hit, mean, mean_per_class
 from ..task import NotApplicable, Task, check_rows, similarity, table, top1
@@ -71,7 +71,7 @@ class MMCLRobustness(Task):
                 f"{self.name}: none of {len(rows)} rows of {data.name!r} has a {self.label} and a {self.shortcut} that "
                 "training rows have too"
             )
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         truth, shown = classes[kept], values[kept]
         panel = similarity(features, features.images(kept), features.classes(data.labels[self.label]))
         target = torch.from_numpy(truth)

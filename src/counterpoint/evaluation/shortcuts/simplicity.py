@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ...data.base import PairedData, Rows
+from ...data.embeddings import EmbeddingCache
 from ...data.views import key
-from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..classifiers import logistic
 from ..statistic import mean
-from ..task import NotApplicable, Task, check_rows, chosen, scores, spread
+from ..task import NotApplicable, Task, check_rows, scatter, scores, subsample_by_hash
 
 CLASSES, SUBCLASSES = "group", "concept"
 
@@ -69,7 +69,7 @@ class CLSimplicityBias(Task):
                 raise NotApplicable(
                     f"{self.name} needs the label {needed!r}, which {data.name!r} does not have"
                 )
-        train_rows = data.splits.train[chosen(data, data.splits.train, self.limit, "simplicity")]
+        train_rows = data.splits.train[subsample_by_hash(data, data.splits.train, self.limit, "simplicity")]
         groups, concepts = (data.labels[name].values for name in (CLASSES, SUBCLASSES))
         train_rows = train_rows[(groups[train_rows] >= 0) & (concepts[train_rows] >= 0)]
         test = np.flatnonzero((groups[rows] >= 0) & (concepts[rows] >= 0))
@@ -79,7 +79,7 @@ class CLSimplicityBias(Task):
                 f"{data.name!r} has {len(train_rows)} to train on, and {len(test)} of these {len(rows)}"
             )
         test_rows = rows[test]
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         plain = features.images(test_rows).double().numpy()
         train = features.images(train_rows).double().numpy()
         scale = self.noise * float(np.sqrt(np.mean(train**2)))
@@ -105,7 +105,7 @@ class CLSimplicityBias(Task):
         found[within] = np.where(np.isnan(guess), np.nan, found["predicted"] == concepts[test_rows])
         asked = guess[~np.isnan(guess)]
         metrics[within] = Metric(within, mean, chance=mean(asked) if len(asked) else None)
-        outcomes = {name: spread(column, test, len(rows)) for name, column in found.items()}
+        outcomes = {name: scatter(column, test, len(rows)) for name, column in found.items()}
         return scores(self.name, data, rows, outcomes, metrics)
 
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...data.embeddings import EmbeddingCache
 from ...data.frames import middle, sheet
 from ...data.items import Videos
-from ...diagnostics.features import Features
 from ...registry import unknown
 from ..compositional.asking import batches
 
@@ -19,7 +19,7 @@ VIDEOS = 32
 """Videos whose frames are held at once."""
 
 
-def embed_videos(features: Features, items: Videos, way: str = "mean") -> Float[Tensor, "n d"]:
+def embed_videos(features: EmbeddingCache, items: Videos, way: str = "mean") -> Float[Tensor, "n d"]:
     """An embedding of unit norm for the video of each item, computed once for all tasks that ask.
 
     ``mean``: the mean of the embeddings of its frames, so what shows in no frame (their order) is lost. ``sheet``: of
@@ -40,7 +40,7 @@ def embed_videos(features: Features, items: Videos, way: str = "mean") -> Float[
     return features.once(("videos", way, items), lambda: F.normalize(compute(), dim=-1))
 
 
-def embed_frames(features: Features, items: Videos) -> Float[Tensor, "n T d"]:
+def embed_frames(features: EmbeddingCache, items: Videos) -> Float[Tensor, "n T d"]:
     """The embeddings of all frames of each item's video."""
 
     def compute() -> Tensor:

@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.base import PairedData, Rows
+from ...data.embeddings import EmbeddingCache
 from ...data.items import Narrations
 from ...data.views import key
-from ...diagnostics.features import Features
 from ...types import Embedder, Metric, Scores
 from ..compositional.asking import item_scores, items_of
 from ..compositional.association import answer_shares
@@ -78,7 +78,7 @@ class ModalityImportance(Task):
         self.way = way
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        features = Features.of(model, data)
+        features = EmbeddingCache.of(model, data)
         items = items_of(features, Narrations, rows, self.name)
         counts = np.array([len(options) for options in items.options])
         if len(items) < 2 or counts.min() < 2:

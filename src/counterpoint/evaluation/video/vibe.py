@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 
 from ...data.base import PairedData, Rows
-from ...data.items import Renditions
-from ...diagnostics.features import Features
+from ...data.embeddings import EmbeddingCache
+from ...data.items import GeneratedVideos
 from ...types import Embedder, Metric, Scores
 from ..classifiers import logistic
 from ..compositional.asking import item_scores, items_of
 from ..statistic import macro_f1, mean, true_and_predicted, weighted_f1
-from ..task import Task, chosen
+from ..task import Task, subsample_by_hash
 from .embedding import embed_frames, embed_videos
 
 
@@ -49,17 +49,17 @@ class ViBe(Task):
     primary = "prompted_accuracy"
     modalities = ("image", "text")
     learns = True
-    form = Renditions
+    form = GeneratedVideos
     papers = ("vibe",)
 
     def __init__(self, limit: int = 1000) -> None:
         self.limit = limit
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        features = Features.of(model, data)
-        items = items_of(features, Renditions, rows, self.name)
-        learned = data.splits.train[chosen(data, data.splits.train, self.limit, self.name)]
-        training = items_of(features, Renditions, learned, self.name)
+        features = EmbeddingCache.of(model, data)
+        items = items_of(features, GeneratedVideos, rows, self.name)
+        learned = data.splits.train[subsample_by_hash(data, data.splits.train, self.limit, self.name)]
+        training = items_of(features, GeneratedVideos, learned, self.name)
         types = sorted({*items.kinds, *training.kinds})
         truth, classes = (np.array([types.index(kind) for kind in it.kinds]) for it in (items, training))
         if len(np.unique(classes)) < 2:
@@ -82,7 +82,7 @@ class ViBe(Task):
         return item_scores(self.name, items, outcomes, metrics)
 
 
-def _seen(features: Features, items: Renditions) -> dict[str, Float[np.ndarray, "n _"]]:
+def _seen(features: EmbeddingCache, items: GeneratedVideos) -> dict[str, Float[np.ndarray, "n _"]]:
     """Compute the features of each item that a classifier sees."""
     frames, texts = embed_frames(features, items), features.texts(items.captions)
     mean_frame = F.normalize(frames.mean(1), dim=-1)

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data.base import PairedData, Rows
-from ...data.items import Contrasts
-from ...diagnostics.features import Features
+from ...data.embeddings import EmbeddingCache
+from ...data.items import ContrastCaptions
 from ...types import Embedder, Metric, Scores
 from ..auc import auc_components
 from ..compositional.asking import ROUNDING, beats, item_scores, items_of
@@ -51,15 +51,15 @@ class VideoCon(Task):
     name = "videocon"
     primary = "auc"
     modalities = ("image", "text")
-    form = Contrasts
+    form = ContrastCaptions
     papers = ("videocon",)
 
     def __init__(self, way: str = "mean") -> None:
         self.way = way
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        features = Features.of(model, data)
-        items = items_of(features, Contrasts, rows, self.name)
+        features = EmbeddingCache.of(model, data)
+        items = items_of(features, ContrastCaptions, rows, self.name)
         videos = embed_videos(features, items, self.way)
         texts = features.texts([caption for pair in items.captions for caption in pair])
         texts = texts.view(len(items), 2, -1)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...pairwise.inputs import full
+from ...pairwise.inputs import upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction
 from ...pairwise.temperature import Temperature
@@ -56,7 +56,7 @@ class FILIPLoss(PairwiseLoss):
     ) -> Float[Tensor, ""]:
         """The loss of unit-norm tokens of pictures ``x`` and of captions ``y``; masks are True where there is one."""
         check_bags(x, y, x_mask, y_mask)
-        x, y = full(x), full(y)
+        x, y = upcast(x), upcast(y)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             h = tile.dot()

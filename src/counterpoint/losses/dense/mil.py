@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...pairwise.inputs import full
+from ...pairwise.inputs import upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction
 from ...pairwise.temperature import Temperature
@@ -87,7 +87,7 @@ class MILLoss(PairwiseLoss):
     ) -> Float[Tensor, ""]:
         """The loss of unit-norm regions ``x`` and sentences ``y``; masks are True where there is one."""
         check_bags(x, y, x_mask, y_mask)
-        x, y = full(x), full(y)
+        x, y = upcast(x), upcast(y)
         if self.pooling == "mean":  # linear in both: the mean vectors of the bags will do
             x, y, x_mask, y_mask = middle(x, x_mask), middle(y, y_mask), None, None
 

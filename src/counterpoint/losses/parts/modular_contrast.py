@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ...pairwise.inputs import dot, full
+from ...pairwise.inputs import dot, upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp
 from ...pairwise.temperature import Temperature
@@ -74,7 +74,7 @@ class ModularContrastLoss(PairwiseLoss):
             has, needs: 1 for every feature that a sound has, or that a caption speaks of: a caption all of whose
                 features another sound has is not held against that one. Nothing is passed over unless given.
         """
-        x, captions = full(x), full(captions)
+        x, captions = upcast(x), upcast(captions)
         first = _first(owner, true, len(x))
         x = self.temperature.scale(x)
         whose = self.index(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...pairwise.inputs import full, paired
+from ...pairwise.inputs import paired, upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction, Sum
 from ...pairwise.temperature import Temperature
@@ -77,8 +77,8 @@ class M3CoLoss(PairwiseLoss):
                 f"ids, partners and shares must be one per row, ({len(x)},), got "
                 f"{', '.join(str(tuple(t.shape)) for t in (ids, *rows))}"
             )
-        return self.mixture(mixed_x, y, ids, partners_x, full(shares_x)) + self.mixture(
-            mixed_y, x, ids, partners_y, full(shares_y)
+        return self.mixture(mixed_x, y, ids, partners_x, upcast(shares_x)) + self.mixture(
+            mixed_y, x, ids, partners_y, upcast(shares_y)
         )
 
     def mixture(

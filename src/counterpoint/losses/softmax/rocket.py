@@ -8,7 +8,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from ...pairwise.inputs import full, paired
+from ...pairwise.inputs import paired, upcast
 from ...pairwise.loss import Loss
 from ...pairwise.temperature import Temperature
 from .infonce import InfoNCELoss
@@ -85,7 +85,7 @@ class GlobalLocalLoss(Loss):
             )
         # Half precision is raised once, so that a view's gradients add up in float32 too.
         image, text = paired(image=image, text=text)
-        local_images, local_texts = [*map(full, local_images)], [*map(full, local_texts)]
+        local_images, local_texts = [*map(upcast, local_images)], [*map(upcast, local_texts)]
         loss: Tensor = self.global_(image, text)
         for local_image in local_images:
             for local_text in local_texts:

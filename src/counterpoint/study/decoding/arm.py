@@ -96,24 +96,24 @@ class DecodingArm:
             UnknownName: for an unknown option; the message gives the nearest one.
             ValueError: for a value that the option cannot have, or a rule of a method that has none.
         """
-        from ...decoding import rule_alone
-        from ...decoding.method import Together
+        from ...decoding import plausibility_only
+        from ...decoding.method import SumOfMethods
         from ...decoding.plain import Plain
 
         methods = tuple(_create(name, options, seed) for name, options in self.parts)
-        method = methods[0] if len(methods) == 1 else Together(methods)
+        method = methods[0] if len(methods) == 1 else SumOfMethods(methods)
         if self.contrast:
             return method
-        rule = rule_alone(method)
+        rule = plausibility_only(method)
         return Plain() if rule is None else rule
 
     def rule(self) -> DecodingArm | None:
         """The same plausibility rule with contrast 0; None for a method without one, or one that is only that."""
-        from ...decoding import rule_alone
+        from ...decoding import plausibility_only
         from ...decoding.plain import Plain
 
         method = self.method()
-        rule = rule_alone(method)
+        rule = plausibility_only(method)
         if rule is None or rule == method or not self.contrast:
             return None
         # Methods of one β share their baseline.

@@ -50,11 +50,11 @@ def located(model: str) -> str:
         FileNotFoundError: for what can only be a path, and is none (transformers would look for it on the hub), or a
             folder without a model.
 
-    >>> located("tiny-vlm") == str(tiny_vlm.shipped())
+    >>> located("tiny-vlm") == str(tiny_vlm.default_model_path())
     True
     """
     if model == tiny_vlm.NAME:
-        return str(tiny_vlm.shipped())
+        return str(tiny_vlm.default_model_path())
     path = Path(model)
     if path.is_dir():
         if not (path / "config.json").exists():

@@ -169,7 +169,7 @@ def conduct(
     return _written(place, joined if finished else design, source)
 
 
-def again(folder: str | os.PathLike[str], margin: float | None = None) -> DecodingStudy:
+def resummarise(folder: str | os.PathLike[str], margin: float | None = None) -> DecodingStudy:
     """Summarise a finished study anew and write its tables and report; the model is not needed.
 
     Args:

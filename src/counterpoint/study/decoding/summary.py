@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...decoding.method import Decoding, Together
-from ...decoding.rule import RuleAlone
+from ...decoding.method import Decoding, SumOfMethods
+from ...decoding.rule import PlausibilityOnly
 from ...evaluation.answering import create
 from ...statistics.sentences import counted
 from ...training.run import Environment
-from ..numbers import PARTS, Numbers, Scored, finite
+from ..numbers import PARTS, RunScores, StudyScores, finite
 from ..tables import ranked
 from .arm import PLAIN, DecodingArm
 from .conclusions import conclude
@@ -38,12 +38,12 @@ def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> di
         )
     runs = {
         arm: {
-            seed: Scored(*(run_folder(folder, arm, seed) / task for task in design.tasks))
+            seed: RunScores(*(run_folder(folder, arm, seed) / task for task in design.tasks))
             for seed in design.seeds
         }
         for arm in design.roles
     }
-    numbers = Numbers(runs, design.margin)
+    numbers = StudyScores(runs, design.margin)
     keys = numbers.main({task: create(task).primary for task in design.tasks})
     if not keys:
         raise ValueError(f"tasks {', '.join(design.tasks)} gave no number that all arms have")
@@ -67,7 +67,7 @@ def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> di
     return cleaned
 
 
-def _arm(folder: Path, design: DecodingDesign, name: str, numbers: Numbers) -> dict[str, Any]:
+def _arm(folder: Path, design: DecodingDesign, name: str, numbers: StudyScores) -> dict[str, Any]:
     arm = DecodingArm.parse(name)
     passes: Counter[str] = Counter()
     positions: Counter[str] = Counter()
@@ -106,9 +106,9 @@ def _bound(method: Decoding) -> str:
 
 
 def _written(method: Decoding) -> str:
-    if isinstance(method, RuleAlone):
+    if isinstance(method, PlausibilityOnly):
         return f"rule_alone({_written(method.method)})"
-    if isinstance(method, Together):
+    if isinstance(method, SumOfMethods):
         return f"({' + '.join(map(_written, method.methods))})"
     return repr(method)
 

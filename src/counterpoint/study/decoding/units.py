@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ...data.base import PairedData
 from ...evaluation.answering import create
-from ...evaluation.results import Results
-from ...evaluation.task import NotApplicable, chosen
+from ...evaluation.results import RunResults
+from ...evaluation.task import NotApplicable, subsample_by_hash
 from ...execution import OnProgress, Progress
 from ...files import write_json, writing
 from ...types import Assistant, Prompt, Scores
@@ -61,7 +61,7 @@ def tests(data: PairedData, limit: int) -> Tests:
     for name, rows in data.splits.test.items():
         if len(rows):
             rows = np.asarray(rows)
-            found[name] = rows[chosen(data, rows, limit, "decoding")]
+            found[name] = rows[subsample_by_hash(data, rows, limit, "decoding")]
     if not found:
         raise ValueError(f"{data.name!r} has no test set to ask about")
     return found
@@ -134,7 +134,7 @@ class Asking:
 
         try:
             remembering = Remembering(self.assistant(), transcript, tell)
-            results = Results(ask(self.unit.task, remembering, self.data, self.rows, self.unit.seed))
+            results = RunResults(ask(self.unit.task, remembering, self.data, self.rows, self.unit.seed))
         finally:
             transcript.seconds = before + time.perf_counter() - start
             transcript.write(self.folder)

@@ -13,7 +13,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ...base import Rows, SomeItems
-from ...items import Contrasts, Items, Narrations, Renditions
+from ...items import ContrastCaptions, GeneratedVideos, Items, Narrations
 from ..rng import Rng
 from .captions import caption
 from .clip import Clip, film
@@ -30,11 +30,11 @@ def items_of(world: ClipRows, form: type[SomeItems], rows: Rows) -> SomeItems:
         LookupError: for another form, or where none of the rows has anything to ask about.
     """
     if form not in _FORMS:
-        raise LookupError(f"{world.name!r} has no {form.__name__.lower()}")
+        raise LookupError(f"{world.name!r} has no {form.called}")
     items: SomeItems = _FORMS[form](world, rows)
     if not len(items):
         raise LookupError(
-            f"none of {len(rows)} row(s) of {world.name!r} has anything to make {form.__name__.lower()} of"
+            f"none of {len(rows)} row(s) of {world.name!r} has anything to make {form.called} of"
         )
     return items
 
@@ -72,7 +72,7 @@ def _rendered(world: ClipRows, row: int) -> _Asked:
 
 
 @final
-class ClipContrasts(Contrasts):
+class ClipContrasts(ContrastCaptions):
     """Clips, their captions, and those of clips that differ in one thing."""
 
     def __init__(self, world: ClipRows, rows: Rows) -> None:
@@ -88,7 +88,7 @@ class ClipContrasts(Contrasts):
 
 
 @final
-class ClipRenditions(Renditions):
+class ClipRenditions(GeneratedVideos):
     """Captions, and clips that should show them: some do, and some break them in one of ViBe's ways."""
 
     def __init__(self, world: ClipRows, rows: Rows) -> None:
@@ -129,7 +129,7 @@ class ClipNarrations(Narrations):
 
 
 _FORMS: dict[type[Items], Callable[..., Any]] = {
-    Contrasts: ClipContrasts,
-    Renditions: ClipRenditions,
+    ContrastCaptions: ClipContrasts,
+    GeneratedVideos: ClipRenditions,
     Narrations: ClipNarrations,
 }

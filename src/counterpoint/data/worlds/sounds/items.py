@@ -9,7 +9,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ...base import Rows
-from ...items import Squares
+from ...items import MinimalPairs
 from ..rng import Rng
 from .compose import TWINS, twin
 from .mel import spectrogram
@@ -19,7 +19,7 @@ from .synthesis import SECONDS, synthesise
 
 
 @final
-class SoundSquares(Squares):
+class SoundSquares(MinimalPairs):
     """Soundscapes beside those of the same words in another composition.
 
     Noise in both is drawn alike. Of its kinds a row gives the first one, in an order drawn for it, that it has.

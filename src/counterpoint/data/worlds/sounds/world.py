@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ....registry import unknown
 from ...base import Labels, Rows, SomeItems
-from ...items import Squares
+from ...items import MinimalPairs
 from ..generated import GREY, GeneratedRows, present
 from ..spec import Side, written
 from .compose import SoundDials, compose_sounds
@@ -124,7 +124,7 @@ class Sounds(GeneratedRows):
         Raises:
             LookupError: for another form, where no row has a twin, or where kinds are chosen.
         """
-        if form is not Squares or kinds is not None:
+        if form is not MinimalPairs or kinds is not None:
             return super().items(form, rows, kinds)
         squares = SoundSquares(self, rows)
         if not len(squares):

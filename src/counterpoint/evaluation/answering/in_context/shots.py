@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ....data.base import PairedData, Rows, SomeItems
-from ....data.items import Contents, Items
+from ....data.items import Items, ObjectAnnotations
 from ....data.views import key
 from ....decoding.prompts import digest_of
 from ....registry import unknown
@@ -261,7 +261,7 @@ def with_objects(
     Raises:
         NotApplicable: if the data does not say what these pictures show.
     """
-    items = items_of(data, Contents, rows, task)
+    items = items_of(data, ObjectAnnotations, rows, task)
     shown = {int(identity): present for identity, present in zip(items.ids, items.present, strict=True)}
     if not set(map(int, ids)) <= set(shown):
         raise NotApplicable(f"{task}: {data.name!r} does not say what all of its pictures show")

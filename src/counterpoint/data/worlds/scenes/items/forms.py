@@ -18,15 +18,15 @@ from .....registry import unknown
 from ....base import Rows, SomeItems
 from ....items import (
     Associations,
-    Bootstraps,
     Choices,
-    Contents,
     Correspondences,
     Instructions,
     Items,
+    MinimalPairs,
+    ObjectAnnotations,
     Questions,
+    QuestionVariants,
     Regions,
-    Squares,
 )
 from ...rng import Rng
 from ..concepts import CONCEPTS
@@ -77,7 +77,7 @@ def items_of(
 
     Args:
         world: whose.
-        form: `Squares`, `Choices`, `Associations`, `Regions`, `Correspondences`, `Questions`, `Contents`
+        form: `MinimalPairs`, `Choices`, `Associations`, `Regions`, `Correspondences`, `Questions`, `ObjectAnnotations`
             or `Instructions`.
         rows: of the world; those with nothing to ask about are passed over.
         kinds: which kinds. Unless given: all `EDITS` of squares and, of choices, in a world whose things are all the
@@ -89,17 +89,17 @@ def items_of(
         LookupError: for another form, or where none of the rows has anything to ask about.
     """
     if form not in _FORMS:
-        raise LookupError(f"{world.name!r} has no {form.__name__.lower()}")
+        raise LookupError(f"{world.name!r} has no {form.called}")
     make, known = _FORMS[form]
     if kinds is None:
         kinds = _usual(world, form)
     for kind in kinds:
         if kind not in known:
-            raise unknown(f"kind of {form.__name__.lower()}", kind, known)
+            raise unknown(f"kind of {form.called}", kind, known)
     items: SomeItems = make(world, rows, tuple(kinds))
     if not len(items):
         raise LookupError(
-            f"none of {len(rows)} row(s) of {world.name!r} has {form.__name__.lower()} of kind {', '.join(kinds)}: "
+            f"none of {len(rows)} row(s) of {world.name!r} has {form.called} of kind {', '.join(kinds)}: "
             "their scenes lack what these are about; ask for other kinds, or of a world that has it"
         )
     return items
@@ -114,7 +114,7 @@ def _usual(world: SceneRows, form: type[Items]) -> Sequence[str]:
 
 
 @final
-class SceneSquares(Squares):
+class SceneSquares(MinimalPairs):
     """Scenes beside what they are with one thing changed.
 
     Picture and caption 0 are the scene's as it was composed, 1 the edited one's; both are drawn in the same way.
@@ -289,7 +289,7 @@ def _said(concept: str) -> tuple[str, ...]:
 
 
 @final
-class SceneContents(Contents):
+class SceneContents(ObjectAnnotations):
     """The concepts that scenes show, those of clutter too. A usual partner is that of ``pairs``."""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
@@ -308,18 +308,18 @@ class SceneContents(Contents):
         return drawn(self.world, self.rows[positions])
 
 
-def _bootstraps(world: SceneRows, rows: Rows, kinds: Sequence[str]) -> Bootstraps:
+def _bootstraps(world: SceneRows, rows: Rows, kinds: Sequence[str]) -> QuestionVariants:
     return SceneBootstraps(world, rows, kinds)
 
 
 _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
-    Squares: (SceneSquares, EDITS),
+    MinimalPairs: (SceneSquares, EDITS),
     Choices: (SceneChoices, CHOICES),
     Associations: (SceneAssociations, ASSOCIATIONS),
     Regions: (SceneRegions, REGIONS),
     Correspondences: (SceneCorrespondences, CORRESPONDENCES),
     Questions: (SceneQuestions, (*QUESTIONS, ABSURD)),
-    Bootstraps: (_bootstraps, QUESTIONS),
-    Contents: (SceneContents, CONTENTS),
+    QuestionVariants: (_bootstraps, QUESTIONS),
+    ObjectAnnotations: (SceneContents, CONTENTS),
     Instructions: (SceneInstructions, tuple(INSTRUCTIONS)),
 }

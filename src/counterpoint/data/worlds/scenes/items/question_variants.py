@@ -18,7 +18,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ....base import Rows
-from ....items import Bootstraps, Question, Sample
+from ....items import Question, QuestionVariants, Sample
 from ...generated import GREY
 from ...rng import Rng
 from ..concepts import CONCEPTS
@@ -232,7 +232,7 @@ def still_right(before: Sample, after: Sample, done: str = "") -> bool:
 
 
 @final
-class SceneBootstraps(Bootstraps):
+class SceneBootstraps(QuestionVariants):
     """Questions about scenes (`SceneQuestions`) that can be asked in other words about changed pictures."""
 
     operators = {  # noqa: RUF012 # a mapping nobody changes

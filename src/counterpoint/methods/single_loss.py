@@ -20,7 +20,7 @@ On = Literal["pairs", "images", "texts"]
 """Choices of what the views of an example are."""
 
 
-class Contrast(TwoTower):
+class SingleLoss(TwoTower):
     """``L = loss(z_1, …, z_V)`` with z_v = nz(g(f(view v))), nz(u) = u / ‖u‖.
 
     ==========  ============================================================================================

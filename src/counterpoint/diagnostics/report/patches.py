@@ -14,8 +14,8 @@ from ...data.base import Rows
 from ...data.items import Correspondences, Regions
 from ...methods.base import TwoTower
 from .. import plots
-from ..inside import attention as heads
-from ..inside import parts
+from ..internals import attention as heads
+from ..internals import parts
 from .subject import Section, Subject, spaced
 
 SHOWN, SHOWN_BLOCKS = 4, 6

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ..data.base import Labels, PairedData, Rows
 from ..types import Embedder
+from .base import Labels, PairedData, Rows
 
 BATCH = 256
 """Inputs per call of a model."""
@@ -21,7 +21,7 @@ Key = TypeVar("Key", bound=Hashable)
 T = TypeVar("T")
 
 
-class Features:
+class EmbeddingCache:
     """A model's embeddings of a data set, each computed once, however many tasks ask for it.
 
     It is itself an embedder, so that whatever takes a model takes its features, and passes them on.
@@ -45,8 +45,8 @@ class Features:
         self._texts: dict[str, _Memo[str]] = {}
 
     @classmethod
-    def of(cls, model: Embedder, data: PairedData) -> Features:
-        """Return the model itself if it is the `Features` of this data already, else make its `Features`."""
+    def of(cls, model: Embedder, data: PairedData) -> EmbeddingCache:
+        """Return the model itself if it is the cache of this data already, else its cache."""
         return model if isinstance(model, cls) and model.data is data else cls(model, data)
 
     def images(self, rows: Rows, head: str = "default") -> Float[Tensor, "n d"]:
