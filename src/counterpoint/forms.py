@@ -69,8 +69,7 @@ def fields_of(form: type) -> Mapping[str, FieldInfo]:
     """Return the fields of a form by their names."""
     if issubclass(form, BaseModel):
         return form.model_fields
-    fields: Mapping[str, FieldInfo] = form.__pydantic_fields__  # type: ignore[attr-defined] # of every pydantic dataclass
-    return fields
+    return form.__pydantic_fields__  # type: ignore[attr-defined] # of every pydantic dataclass
 
 
 def validated(form: type[T], values: object, naming: Callable[[str], str] = str) -> T:

@@ -136,8 +136,7 @@ def _papers() -> dict[str, Paper]:
 
 def _read(name: str) -> dict[str, dict[str, Any]]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C loader reads the file ten times as fast
-    content: dict[str, dict[str, Any]] = yaml.load((_HERE / name).read_text(encoding="utf-8"), Loader=loader)
-    return content
+    return yaml.load((_HERE / name).read_text(encoding="utf-8"), Loader=loader)
 
 
 def papers() -> tuple[Paper, ...]:

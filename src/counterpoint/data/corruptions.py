@@ -44,8 +44,7 @@ def contrast(
     pictures: UInt8[Tensor, "n 3 H W"], ids: Int[Tensor, " n"], strength: int
 ) -> UInt8[Tensor, "n 3 H W"]:
     """Lower the contrast."""
-    flat: Tensor = F.adjust_contrast(pictures, CONTRAST[strength])
-    return flat
+    return F.adjust_contrast(pictures, CONTRAST[strength])
 
 
 def jpeg(

@@ -115,8 +115,7 @@ def _scaled(picture: Image.Image) -> UInt8[np.ndarray, "h w"]:
     """Return the values of a picture of more than eight bits in eight."""
     values = np.asarray(picture)
     if picture.mode.startswith("I;16"):
-        bytes_: UInt8[np.ndarray, "h w"] = _TO_BYTES[values]
-        return bytes_
+        return _TO_BYTES[values]
     values = np.nan_to_num(values.astype(np.float32, copy=False), posinf=0, neginf=0)
     black, white = float(values.min()), float(values.max())
     if black >= 0 and white <= 2**16 - 1:

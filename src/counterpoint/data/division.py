@@ -197,8 +197,7 @@ def _hashed(links: Sequence[Links], component: Int[np.ndarray, " N"]) -> np.ndar
                     break
                 if sides[one] in donors:
                     sides[one] = side
-    found: np.ndarray = sides[component]
-    return found
+    return sides[component]
 
 
 def _hashes(values: pl.Series) -> UInt64[np.ndarray, " E"]:
@@ -206,8 +205,7 @@ def _hashes(values: pl.Series) -> UInt64[np.ndarray, " E"]:
     hashed = [int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) for text in unique]
     table = pl.DataFrame({"value": unique, "hash": pl.Series(hashed, dtype=pl.UInt64)})
     joined = values.to_frame("value").join(table, on="value", how="left", maintain_order="left")
-    found: np.ndarray = joined["hash"].to_numpy()
-    return found
+    return joined["hash"].to_numpy()
 
 
 def _leaks(link: Links, sides: np.ndarray) -> Bool[np.ndarray, " N"]:

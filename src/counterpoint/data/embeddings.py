@@ -82,8 +82,7 @@ class EmbeddingCache:
         """Return the result of ``compute``, which is computed once, at the first call with this key."""
         if key not in self._known:
             self._known[key] = compute()
-        known: T = self._known[key]
-        return known
+        return self._known[key]
 
     def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
         return self.model.embed(modality, inputs, head)

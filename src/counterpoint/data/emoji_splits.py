@@ -47,8 +47,7 @@ def low_pass(pictures: Pictures) -> np.ndarray:
     """3 × 3 block averages as rows, scaled so that Euclidean distance is RMS difference in [0, 1]."""
     count = len(pictures)
     blocks = np.asarray(pictures).reshape(count, 3, 24, 3, 24, 3).mean((3, 5), dtype=np.float32) / 255
-    rows: np.ndarray = blocks.reshape(count, -1) / np.float32(np.sqrt(3 * 24 * 24))
-    return rows
+    return blocks.reshape(count, -1) / np.float32(np.sqrt(3 * 24 * 24))
 
 
 def alike(artists: Sequence[Pictures], limit: float) -> list[tuple[int, int]]:

@@ -19,8 +19,7 @@ def centres(total: int, count: int) -> Int[np.ndarray, " count"]:
     """
     if total < 1 or count < 1:
         raise ValueError(f"frames are sampled from one at least, and one at least: got {count} of {total}")
-    found: np.ndarray = (2 * np.arange(count) + 1) * total // (2 * count)
-    return found
+    return (2 * np.arange(count) + 1) * total // (2 * count)
 
 
 def sheet(videos: UInt8[Tensor, "k T 3 H W"], side: int = 3) -> UInt8[Tensor, "k 3 height width"]:

@@ -104,8 +104,7 @@ def _open(source: str, image_size: int) -> PairedData:
     if split and name in BENCHMARKS:
         if not Path(split).exists():
             raise FileNotFoundError(f"{name}: there is no file or folder {split}")
-        benchmark: PairedData = BENCHMARKS.get(name)(Path(split), stored_size(image_size))
-        return benchmark
+        return BENCHMARKS.get(name)(Path(split), stored_size(image_size))
     if (Path(source) / "scenes.json").exists():
         from .worlds.scenes import shards
 

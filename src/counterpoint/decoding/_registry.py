@@ -34,5 +34,4 @@ def create(name: str, **options: Any) -> Decoding:
     >>> create("vcd", alpha=0.5).beta
     0.1
     """
-    method: Decoding = DECODING.create(name, **options)
-    return method
+    return DECODING.create(name, **options)

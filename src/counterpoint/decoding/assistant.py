@@ -305,8 +305,7 @@ class VisionLanguageAssistant:
         )
 
     def _written(self, messages: list[Message], **options: Any) -> str:
-        text: str = self.processor.apply_chat_template(messages, tokenize=False, **options)
-        return text
+        return self.processor.apply_chat_template(messages, tokenize=False, **options)
 
     def _first_tokens(self, words: Sequence[str]) -> list[list[int]]:
         """The tokens by which a reply can begin with each word, in the form in which the template writes replies."""

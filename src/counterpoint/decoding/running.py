@@ -113,8 +113,7 @@ class ForwardBranch(BranchState):
         self.passes += 1
         self.positions += len(ids) * self._length(ids)
         self._fresh = False
-        logits: Tensor = outputs.logits[:, -1].to(ids.device, torch.float32)
-        return logits
+        return outputs.logits[:, -1].to(ids.device, torch.float32)
 
     def _stage(self, ids: Int[Tensor, "r t"]) -> dict[str, Any]:
         """Return the arguments that tell the model where it stands, in the words of the transformers at hand."""

@@ -255,8 +255,7 @@ def _listening(attend: Any) -> Iterator[None]:
         **options: Any,
     ) -> Tensor:
         attend(query, key, attn_mask, is_causal, scale)
-        found: Tensor = original(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **options)
-        return found
+        return original(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **options)
 
     F.scaled_dot_product_attention = heard  # type: ignore[assignment] # the one place that all libraries call
     torch.backends.mha.set_fastpath_enabled(False)

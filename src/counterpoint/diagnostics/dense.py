@@ -58,8 +58,7 @@ def at_same_place(
     a, b = _centres(first, grid), _centres(second, grid)
     nearest = torch.cdist(a, b).min(2)
     bin_diagonal = (_sides(second).abs() / torch.tensor([grid[1], grid[0]]).to(second)).norm(dim=1)
-    found: Tensor = nearest.indices.masked_fill(nearest.values >= reach * bin_diagonal[:, None], -1)
-    return found
+    return nearest.indices.masked_fill(nearest.values >= reach * bin_diagonal[:, None], -1)
 
 
 def _sides(boxes: Tensor) -> Tensor:
@@ -83,8 +82,7 @@ def most_similar(a: Float[Tensor, "B P c"], b: Float[Tensor, "B P c"]) -> Int[Te
     >>> most_similar(torch.eye(2)[None], torch.eye(2).flip(0)[None]).tolist()
     [[1, 0]]
     """
-    found: Tensor = (F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).mT).argmax(2)
-    return found
+    return (F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).mT).argmax(2)
 
 
 def dense_alignment(

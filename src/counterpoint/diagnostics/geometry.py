@@ -125,8 +125,7 @@ def explained_variance(z: Float[Tensor, "n d"]) -> Float[Tensor, " k"]:
     [0.8, 1.0]
     """
     variances = torch.linalg.svdvals(z.double() - z.double().mean(0)).square()
-    explained: Tensor = variances.cumsum(0) / variances.sum()
-    return explained
+    return variances.cumsum(0) / variances.sum()
 
 
 def components(z: Float[Tensor, "n d"], fraction: float = 0.99) -> float:

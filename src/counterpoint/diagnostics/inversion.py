@@ -226,8 +226,7 @@ def _token_table(tower: TextTower) -> nn.Embedding:
     """The embedding of token ids: of the built-in and ``open_clip`` towers, and of ``transformers``."""
     inner: Any = getattr(tower, "model", tower)
     if hasattr(inner, "get_input_embeddings"):
-        table: nn.Embedding = inner.get_input_embeddings()
-        return table
+        return inner.get_input_embeddings()
     for name, module in inner.named_modules():
         if name.split(".")[-1] == "token_embedding" and isinstance(module, nn.Embedding):
             return module

@@ -81,8 +81,7 @@ def _even(predictors: Mapping[str, np.ndarray], outcome: np.ndarray) -> bool:
 
 
 def _standard(rows: np.ndarray) -> np.ndarray:
-    standard: np.ndarray = (rows - rows.mean(1, keepdims=True)) / rows.std(1, keepdims=True)
-    return standard
+    return (rows - rows.mean(1, keepdims=True)) / rows.std(1, keepdims=True)
 
 
 def _r(basis: np.ndarray, y: np.ndarray) -> float:

@@ -54,5 +54,4 @@ def create(name: str, **options: Any) -> Task:
     >>> create("retrieval").primary
     'i2t_R@1'
     """
-    task: Task = TASKS.create(name, **options)
-    return task
+    return TASKS.create(name, **options)

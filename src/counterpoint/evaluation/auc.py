@@ -35,13 +35,11 @@ def auc_components(
             raise ValueError(f"{name} must be at least one score, all finite; got {len(scores)} score(s)")
     below = _share_below(negatives, positives)
     above = 1 - _share_below(positives, negatives)
-    found: np.ndarray = below + above - below.mean()
-    return found
+    return below + above - below.mean()
 
 
 def _share_below(values: np.ndarray, points: np.ndarray) -> np.ndarray:
     """The share of values below each point, equal ones counted half."""
     ordered = np.sort(values)
     both = np.searchsorted(ordered, points, "left") + np.searchsorted(ordered, points, "right")
-    share: np.ndarray = both / (2 * len(values))
-    return share
+    return both / (2 * len(values))

@@ -191,8 +191,7 @@ def thresholds(scores: Float[np.ndarray, "n A"], true: Bool[np.ndarray, "n A"]) 
 
 
 def _present(attributes: np.ndarray, s: tuple[int, ...]) -> Bool[np.ndarray, " n"]:
-    present: np.ndarray = np.logical_and.reduce(attributes[:, list(s)], axis=1)
-    return present
+    return np.logical_and.reduce(attributes[:, list(s)], axis=1)
 
 
 def _incidence(attributes: np.ndarray, sets: tuple[tuple[int, ...], ...]) -> Bool[np.ndarray, "n M"]:
@@ -201,15 +200,13 @@ def _incidence(attributes: np.ndarray, sets: tuple[tuple[int, ...], ...]) -> Boo
 
 def _together(m: Members, g: Members) -> Float[np.ndarray, "M G"]:
     """Compute the share of all images in which each set and each group occur together."""
-    shares: np.ndarray = m.T.astype(float) @ g / len(g)
-    return shares
+    return m.T.astype(float) @ g / len(g)
 
 
 def _sign(train: tuple[Members, Members], sets: tuple[tuple[int, ...], ...]) -> Float[np.ndarray, "M G"]:
     """Return 1 where training has a set and a group together more often than by chance, −1 where less often, else 0."""
     m, g = _incidence(train[0], sets), train[1]
-    sign: np.ndarray = np.sign(_together(m, g) - np.outer(m.mean(0), g.mean(0)))
-    return sign
+    return np.sign(_together(m, g) - np.outer(m.mean(0), g.mean(0)))
 
 
 def _share_of_groups(
@@ -357,8 +354,7 @@ class BiasAmplification(Task):
 
 
 def _one_hot(label: Labels, rows: Rows) -> Members:
-    has: np.ndarray = label.values[rows][:, None] == np.arange(len(label.names))
-    return has
+    return label.values[rows][:, None] == np.arange(len(label.names))
 
 
 def _parts(
@@ -399,8 +395,7 @@ def _parts(
     wrong = said.astype(float) - other
 
     def component(w: Float[np.ndarray, "M G"]) -> Float[np.ndarray, " n"]:
-        found: np.ndarray = (likely @ (w if of == "groups" else w.T) * wrong).sum(1)
-        return found
+        return (likely @ (w if of == "groups" else w.T) * wrong).sum(1)
 
     noise = [sampling_noise(before, after, sets, of=of, seed=seed) for seed in range(RESAMPLES)]
     chances = {"": float(np.mean([n.mean for n in noise])), "_signed": 0.0}

@@ -28,8 +28,7 @@ def logistic(
 
     scaler = _scaler(train)
     classifier = LogisticRegression(max_iter=1000).fit(scaler.transform(train), classes)
-    predicted: np.ndarray = classifier.predict(scaler.transform(test))
-    return predicted
+    return classifier.predict(scaler.transform(test))
 
 
 def class_probabilities(
@@ -74,8 +73,7 @@ def knn(
         metric="cosine",
         algorithm="brute",
     )
-    predicted: np.ndarray = classifier.fit(train, classes).predict(test)
-    return predicted
+    return classifier.fit(train, classes).predict(test)
 
 
 def _scaler(train: np.ndarray) -> Any:

@@ -50,8 +50,7 @@ def class_complete(y: Int[np.ndarray, " n"], size: int, rng: np.random.Generator
     order = rng.permutation(len(y))
     first = order[np.unique(y[order], return_index=True)[1]]
     rest = order[~np.isin(order, first)]
-    subset: np.ndarray = np.concatenate([first, rest[: size - len(first)]])
-    return subset
+    return np.concatenate([first, rest[: size - len(first)]])
 
 
 def learning_curve(

@@ -35,8 +35,7 @@ def contrast_to_noise(
     values, within = maps.double().flatten(1), inside.flatten(1)
     (mean_in, var_in), (mean_out, var_out) = (_moments(values, part) for part in (within, ~within))
     gap = mean_in - mean_out
-    ratio: np.ndarray = ((gap.abs() if absolute else gap) / (var_in + var_out).sqrt()).numpy()
-    return ratio
+    return ((gap.abs() if absolute else gap) / (var_in + var_out).sqrt()).numpy()
 
 
 def pointing(maps: Float[Tensor, "n H W"], inside: Bool[Tensor, "n H W"]) -> Float[np.ndarray, " n"]:
@@ -57,8 +56,7 @@ def pointing(maps: Float[Tensor, "n H W"], inside: Bool[Tensor, "n H W"]) -> Flo
     values, within = maps.flatten(1), inside.flatten(1)
     best = values == values.amax(1, keepdim=True)
     hit = (best & within).sum(1).double() / best.sum(1)
-    outcomes: np.ndarray = torch.where(within.any(1), hit, torch.nan).numpy()
-    return outcomes
+    return torch.where(within.any(1), hit, torch.nan).numpy()
 
 
 def _moments(values: Float[Tensor, "n p"], part: Bool[Tensor, "n p"]) -> tuple[Tensor, Tensor]:

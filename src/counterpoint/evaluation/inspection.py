@@ -208,8 +208,7 @@ def _map(items: Regions, k: int, model: Embedder, data: PairedData) -> Exhibit:
 
 
 def _pixels(picture: torch.Tensor) -> np.ndarray:
-    pixels: np.ndarray = picture.permute(1, 2, 0).numpy()
-    return pixels
+    return picture.permute(1, 2, 0).numpy()
 
 
 def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:

@@ -106,8 +106,7 @@ def propensity(counts: Int[Tensor, " L"], n: int, *, a: float = 0.55, b: float =
     if n < 3:
         raise ValueError(f"n={n} training examples are too few for propensities; they need 3")
     c = (np.log(n) - 1) * (b + 1) ** a
-    noted: Tensor = 1 / (1 + c * (counts.double() + b) ** -a)
-    return noted
+    return 1 / (1 + c * (counts.double() + b) ** -a)
 
 
 def _among(scores: Tensor, k: int | Tensor) -> Tensor:
@@ -129,8 +128,7 @@ def _expected(scores: Float[Tensor, "n L"], worth: Float[Tensor, "n L"]) -> Floa
 
 def _numpy(values: Tensor) -> Outcomes:
     # Sums of a few fractions, so that what should be 1 is 1.
-    outcomes: np.ndarray = values.round(decimals=12).numpy()
-    return outcomes
+    return values.round(decimals=12).numpy()
 
 
 def _check(scores: Tensor, targets: Tensor, k: int | Tensor) -> None:

@@ -67,8 +67,7 @@ class PooledNaiveBayes:
     @property
     def variance(self) -> Float[np.ndarray, " d"]:
         """The pooled variance of every dimension, ``eps`` included."""
-        variance: np.ndarray = self.squares / self.counts.sum() + self.eps
-        return variance
+        return self.squares / self.counts.sum() + self.eps
 
     def linear(self) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
         """Weights and biases of the linear form.
@@ -88,9 +87,7 @@ class PooledNaiveBayes:
 
     def decision_function(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n k"]:
         weights, bias = self.linear()
-        scores: np.ndarray = np.asarray(x, dtype=np.float64) @ weights.T + bias
-        return scores
+        return np.asarray(x, dtype=np.float64) @ weights.T + bias
 
     def predict(self, x: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
-        best: np.ndarray = self.decision_function(x).argmax(1)
-        return best
+        return self.decision_function(x).argmax(1)

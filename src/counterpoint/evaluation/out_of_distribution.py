@@ -93,5 +93,4 @@ class OutOfDistribution(Task):
 
 def _largest(z: Float[Tensor, "n d"], known: Float[Tensor, "m d"]) -> Float[np.ndarray, " n"]:
     found = [(z[part] @ known.T).amax(1) for part in row_chunks(len(z), len(known))]
-    largest: np.ndarray = torch.cat(found).double().numpy()
-    return largest
+    return torch.cat(found).double().numpy()

@@ -44,8 +44,7 @@ class Fusion(nn.Module):
 
     def forward(self, x: Float[Tensor, "n d"], q: Float[Tensor, "n w"]) -> Float[Tensor, "n answers"]:
         fused = torch.cat([F.gelu(self.see(x) * self.ask(q)), F.gelu(self.guess(q))], 1)
-        logits: Tensor = self.answer(fused)
-        return logits
+        return self.answer(fused)
 
 
 @final

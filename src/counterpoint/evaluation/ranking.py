@@ -36,8 +36,7 @@ class Ranking:
 
     def rank(self) -> Float[np.ndarray, " n"]:
         """The expected rank of the first correct answer: ``1 + above + tied / (correct + 1)``."""
-        expected: np.ndarray = 1 + self.above + self.tied / (self.correct + 1)
-        return expected
+        return 1 + self.above + self.tied / (self.correct + 1)
 
     def hit(self, k: int) -> Float[np.ndarray, " n"]:
         """The probability that a correct answer is among the first k: 0 or 1 where nothing ties."""
@@ -49,8 +48,7 @@ class Ranking:
 
     def chance_rank(self) -> Float[np.ndarray, " n"]:
         """`rank` where every answer ties."""
-        expected: np.ndarray = 1 + (self.answers - self.right) / (self.right + 1)
-        return expected
+        return 1 + (self.answers - self.right) / (self.right + 1)
 
 
 def rank(
@@ -114,5 +112,4 @@ def _hit(k: int, above: np.ndarray, tied: np.ndarray, correct: np.ndarray) -> Fl
     for j in range(int(correct.max(initial=0))):
         left = np.clip(tied + correct - places - j, 0, None)
         missed *= np.where(j < correct, left / np.maximum(tied + correct - j, 1), 1.0)
-    hit: np.ndarray = np.round(1 - missed, 12)
-    return hit
+    return np.round(1 - missed, 12)

@@ -147,8 +147,7 @@ def _preferred(
     have = np.bincount([position[c] for own in captions_of(data, rows) for c in own], minlength=len(gallery))
     counts = have[candidates]
     best = counts == counts.max(1, keepdims=True)
-    hits: np.ndarray = best[:, 0] / best.sum(1)
-    return hits
+    return best[:, 0] / best.sum(1)
 
 
 def _hits(

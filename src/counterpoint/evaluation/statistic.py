@@ -231,8 +231,7 @@ def confidence_and_hit(
     """
     if len(confidence) and not 0 <= confidence.min() <= confidence.max() <= 1:
         raise ValueError(f"confidences must lie in [0, 1], got {confidence.min():g} to {confidence.max():g}")
-    both: np.ndarray = confidence + 2 * hits
-    return both
+    return confidence + 2 * hits
 
 
 def calibration_error(values: Float[np.ndarray, " n"]) -> float:

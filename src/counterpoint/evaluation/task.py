@@ -212,8 +212,7 @@ def top1(scores: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[np.nd
     """
     best: Bool[Tensor, "n k"] = scores == scores.amax(1, keepdim=True)
     hit = best.gather(1, target[:, None])[:, 0].double() / best.sum(1)
-    result: np.ndarray = hit.numpy()
-    return result
+    return hit.numpy()
 
 
 def row_chunks(rows: int, columns: int) -> list[slice]:

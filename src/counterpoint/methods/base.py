@@ -182,8 +182,7 @@ class TwoTower(Method):
 
     def features(self, modality: str, inputs: Tensor) -> Tensor:
         """Return the feature vectors that the heads read: the tower's, of prepared pictures or token ids."""
-        found: Tensor = self.towers[modality](inputs)
-        return found
+        return self.towers[modality](inputs)
 
     @abstractmethod
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:

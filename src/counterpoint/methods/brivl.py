@@ -85,8 +85,7 @@ class BriVL(TwoTower):
         return {PREFIX + m: F.normalize(copies.get_submodule(m)(batch[m]), dim=-1) for m in self.views}
 
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        projected: Tensor = self.projections[modality](features)
-        return projected
+        return self.projections[modality](features)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         losses = {}

@@ -110,12 +110,10 @@ class EBM(TwoTower):
         return self._energy(2 * self.image_tower.prepare(pictures.to(device)) - 1)
 
     def _features(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n w"]:
-        found: Tensor = self.image_tower((x + 1) / 2)
-        return found
+        return self.image_tower((x + 1) / 2)
 
     def _energy(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, " n"]:
-        energies: Tensor = self.projection(self._features(x))[:, 0]
-        return energies
+        return self.projection(self._features(x))[:, 0]
 
 
 def diverged(energies: Float[Tensor, " n"], bound: float = 1e3) -> bool:

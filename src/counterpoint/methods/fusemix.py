@@ -35,8 +35,7 @@ class ResidualMLP(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        adapted: Tensor = x + self.branch(x)
-        return adapted
+        return x + self.branch(x)
 
 
 def adapter(width: int, out: int, layers: int, dropout: float) -> nn.Sequential:
@@ -116,8 +115,7 @@ class FuseMix(TwoTower):
         self.alpha, self.mixing = alpha, mixing
 
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        adapted: Tensor = self.adapters[modality](features)
-        return adapted
+        return self.adapters[modality](features)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         a, b = self.mix(z["image"], z["text"])

@@ -204,8 +204,7 @@ class RocketCLIP(TwoTower):
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         heads = self.projections if head == "global" else self.local_projections
         assert heads is not None
-        projected: Tensor = heads[modality](features)
-        return projected
+        return heads[modality](features)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         embeddings = {}

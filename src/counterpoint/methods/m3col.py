@@ -96,8 +96,7 @@ class M3Col(TwoTower):
         )
 
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        projected: Tensor = self.projections[modality](features)
-        return projected
+        return self.projections[modality](features)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         u, v = (self.project(modality, z[modality], "global") for modality in ("image", "text"))
@@ -145,5 +144,4 @@ class M3Col(TwoTower):
 
     def classify(self, z: Embeddings) -> Float[Tensor, "B classes"]:
         """The logits of the classifier of both modalities, from what ``encode`` gave."""
-        logits: Tensor = self.classifiers["fusion"](torch.cat([z["image"], z["text"]], dim=1))
-        return logits
+        return self.classifiers["fusion"](torch.cat([z["image"], z["text"]], dim=1))

@@ -72,5 +72,4 @@ class MoCHi(MoCo):
         if clock.progress < self.warmup or not self.queue.full:
             return super().contrast(q, k, batch, clock)
         drawn = draw(q, self.hardest, self.pairs, self.with_query)
-        loss: Tensor = self.objective(q, k, self.queue.keys, batch.ids, self.queue.ids, **drawn)
-        return loss
+        return self.objective(q, k, self.queue.keys, batch.ids, self.queue.ids, **drawn)

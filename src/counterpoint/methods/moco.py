@@ -106,8 +106,7 @@ class MoCo(TwoTower):
         self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
     ) -> Float[Tensor, ""]:
         """The loss of the queries of one view and the keys of the other."""
-        loss: Tensor = self.objective(q, k, self.queue.keys, batch.ids, self.queue.ids)
-        return loss
+        return self.objective(q, k, self.queue.keys, batch.ids, self.queue.ids)
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
         super().after_step(z, batch, clock)

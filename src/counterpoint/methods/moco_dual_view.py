@@ -66,5 +66,4 @@ class MoCoDualView(MoCo):
         self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
     ) -> Float[Tensor, ""]:
         queue = self.queue
-        loss: Tensor = self.objective(q, k, queue.keys, batch.ids, queue.ids, filtered=queue.full)
-        return loss
+        return self.objective(q, k, queue.keys, batch.ids, queue.ids, filtered=queue.full)

@@ -106,8 +106,7 @@ def _adapter(type_: Any) -> Any:
     if isinstance(type_, UnionType) or get_origin(type_) is Union:
         plain = [t for t in get_args(type_) if not (inspect.isclass(t) and issubclass(t, nn.Module))]
         type_ = Union[tuple(plain)]  # noqa: UP007 # made at run time
-    adapter: Any = TypeAdapter(type_)
-    return adapter
+    return TypeAdapter(type_)
 
 
 def _value(kind: str, name: str, text: str, type_: Any) -> Any:

@@ -87,8 +87,7 @@ class SingleLoss(TwoTower):
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         if self.on != "pairs":
             return features
-        projected: Tensor = self.projections[modality](features)
-        return projected
+        return self.projections[modality](features)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         views = [

@@ -63,8 +63,7 @@ class SLIP(TwoTower):
         self.ssl_weight = ssl_weight
 
     def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        projected: Tensor = self.projections[modality](features)
-        return projected
+        return self.projections[modality](features)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         x = F.normalize(self.project("image", z["image"], "global"), dim=-1)

@@ -107,10 +107,9 @@ class SwALIPTerm(CrossModalTerm):
     def forward(
         self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: Clock
     ) -> Float[Tensor, ""]:
-        loss: Tensor = self.objective(
+        return self.objective(
             [embeddings["image.1"], embeddings["image.2"]], [embeddings["text.1"], embeddings["text.2"]]
         )
-        return loss
 
 
 class SwALIP(RocketCLIP):

@@ -82,8 +82,7 @@ class ImageTower(Tower, ABC):
     def prepare(self, pictures: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 size size"]:
         """Evaluation preprocessing: shorter side to ``size``, centre crop, to [0, 1]."""
         resized = F.resize(pictures, [self.size], interpolation=F.InterpolationMode.BICUBIC, antialias=True)
-        prepared: Tensor = F.to_dtype(F.center_crop(resized, [self.size, self.size]), scale=True)
-        return prepared
+        return F.to_dtype(F.center_crop(resized, [self.size, self.size]), scale=True)
 
 
 class TextTower(Tower, ABC):

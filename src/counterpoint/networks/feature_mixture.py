@@ -55,8 +55,7 @@ class AdditiveMixture(nn.Module):
         self, first: Float[Tensor, "B n width"], second: Float[Tensor, "B m width"]
     ) -> Float[Tensor, "B n out"]:
         _check_places(first, second)
-        projected: Tensor = self.project(torch.lerp(first, second, self.alpha))
-        return projected
+        return self.project(torch.lerp(first, second, self.alpha))
 
 
 @final

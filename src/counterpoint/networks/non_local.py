@@ -39,5 +39,4 @@ class NonLocal(nn.Module):
         scores = self.theta(x) @ self.phi(x).mT
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None], float("-inf"))
-        seen: Tensor = x + scores.softmax(-1) @ self.g(x)
-        return seen
+        return x + scores.softmax(-1) @ self.g(x)

@@ -40,8 +40,7 @@ class OpenClipTokenizer:
     def __call__(self, captions: Sequence[str]) -> Int[Tensor, "B L"]:
         if not captions:
             return torch.zeros(0, self.context, dtype=torch.long)
-        ids: Tensor = self._tokenizer(list(captions)).long()
-        return ids
+        return self._tokenizer(list(captions)).long()
 
     def too_long(self, captions: Sequence[str]) -> Bool[Tensor, " B"]:
         """Say of each caption whether ``context`` cuts it: with one place more its end stands elsewhere."""
@@ -82,8 +81,7 @@ class OpenClipImage(ImageTower):
         self.train(was_training)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
-        features: Tensor = self.model.encode_image(self.normalise(images), normalize=False)  # type: ignore[operator]
-        return features
+        return self.model.encode_image(self.normalise(images), normalize=False)  # type: ignore[operator]
 
     def prepare(self, pictures: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 size size"]:
         """Return pictures as the model's own preprocessing makes them, in [0, 1]."""
@@ -95,8 +93,7 @@ class OpenClipImage(ImageTower):
         above, left = (n // 2 for n in missing)
         resized = F.resize(pictures, fitted, interpolation=self._filter, antialias=True)
         padded = F.pad(resized, [left, above, missing[1] - left, missing[0] - above], fill=self._fill)
-        prepared: Tensor = F.to_dtype(F.center_crop(padded, [self.size, self.size]), scale=True)
-        return prepared
+        return F.to_dtype(F.center_crop(padded, [self.size, self.size]), scale=True)
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         """The last states of patches in place of the class token's, or places of a ``timm`` trunk.

@@ -61,8 +61,7 @@ class RegionTower(ImageTower):
         x = F.normalize(self.linear(self.shares @ places), dim=-1)
         for block in self.blocks:
             x = block(x)
-        feature: Tensor = self.norm(x).mean(1)
-        return feature
+        return self.norm(x).mean(1)
 
 
 @torch.no_grad()

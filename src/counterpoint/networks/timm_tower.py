@@ -38,8 +38,7 @@ class TimmTower(ImageTower):
         self.train(was_training)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
-        features: Tensor = self.model(self.normalise(images).contiguous(memory_format=torch.channels_last))
-        return features
+        return self.model(self.normalise(images).contiguous(memory_format=torch.channels_last))
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         return place_features(self.model, self.normalise(images))

@@ -128,5 +128,4 @@ class VisionTransformer(ImageTower):
         x = self.patch_embedding(patches) + self.position_embedding.weight
         for block in self.blocks:
             x = block(x)
-        states: Tensor = self.norm(x)
-        return states
+        return self.norm(x)

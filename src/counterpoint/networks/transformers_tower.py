@@ -160,8 +160,7 @@ def _encoder(model: Any) -> nn.Module:
         model = model.get_encoder()
     if isinstance(getattr(model, "pooler", None), nn.Module):
         model.pooler = None
-    encoder: nn.Module = model
-    return encoder
+    return model
 
 
 _MODES: dict[str, Pooling] = {

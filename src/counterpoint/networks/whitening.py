@@ -94,8 +94,7 @@ class _InverseRoot(torch.autograd.Function):
         values, vectors = torch.linalg.eigh(matrix)
         root = (values.clamp_min(0) + eps).sqrt()
         ctx.save_for_backward(root, vectors)
-        inverse_root: Tensor = (vectors / root[..., None, :]) @ vectors.mT
-        return inverse_root
+        return (vectors / root[..., None, :]) @ vectors.mT
 
     @staticmethod
     @guard.first_order("take detach=True, which makes the whitening a constant")

@@ -84,8 +84,7 @@ class Ranks:
         """The sum over ranks, with gradient."""
         if self.size == 1:
             return tensor
-        summed: Tensor = _Sum.apply(tensor, self)  # type: ignore[no-untyped-call]
-        return summed
+        return _Sum.apply(tensor, self)  # type: ignore[no-untyped-call]
 
 
 class _Sum(torch.autograd.Function):

@@ -108,8 +108,7 @@ class Tile:
 def _product(left: Tensor, right: Tensor, left_sum: Tensor | None, right_sum: Tensor | None) -> Tensor:
     if left_sum is None and right_sum is None:
         return left @ right.T
-    product: Tensor = _Product.apply(left, right, left_sum, right_sum)  # type: ignore[no-untyped-call] # torch's
-    return product
+    return _Product.apply(left, right, left_sum, right_sum)  # type: ignore[no-untyped-call] # torch's
 
 
 class _Product(torch.autograd.Function):

@@ -71,8 +71,7 @@ class MultiBootstrap:
     @property
     def deltas(self) -> Float[np.ndarray, " replicates"]:
         base, treatment = self.replicates.T
-        deltas: Float[np.ndarray, " replicates"] = treatment - base
-        return deltas
+        return treatment - base
 
     def at_least(self, threshold: float) -> float:
         """P(delta ≥ threshold) over replicates."""
@@ -87,8 +86,7 @@ class MultiBootstrap:
 
 def draw_seeds(rng: np.random.Generator, n_seeds: int, n_boot: int) -> Int[np.ndarray, "replicates seeds"]:
     """For every replicate, as many seeds as there are, with replacement."""
-    drawn: Int[np.ndarray, "replicates seeds"] = rng.integers(0, n_seeds, (n_boot, n_seeds))
-    return drawn
+    return rng.integers(0, n_seeds, (n_boot, n_seeds))
 
 
 def draw_examples(
@@ -131,10 +129,7 @@ def plug_in_scores(
     runs: Runs, statistic: Statistic = "mean", labels: np.ndarray | None = None
 ) -> Float[np.ndarray, " seeds"]:
     """The score of each seed on all examples."""
-    scores: Float[np.ndarray, " seeds"] = seed_scores(
-        runs, np.arange(runs.n_examples)[None], statistic, labels
-    )[0]
-    return scores
+    return seed_scores(runs, np.arange(runs.n_examples)[None], statistic, labels)[0]
 
 
 def resample(
@@ -156,8 +151,7 @@ def average_over_seeds(
     scores: Float[np.ndarray, "replicates seeds"], draws: Int[np.ndarray, "replicates seeds"]
 ) -> Float[np.ndarray, " replicates"]:
     """The mean over each replicate's drawn seeds; a seed that is drawn twice counts twice."""
-    averaged: Float[np.ndarray, " replicates"] = np.take_along_axis(scores, draws, axis=1).mean(1)
-    return averaged
+    return np.take_along_axis(scores, draws, axis=1).mean(1)
 
 
 def check_options(n_boot: int, confidence: float) -> None:

@@ -77,8 +77,7 @@ class Runs:
     ) -> Float[np.ndarray, "*replicates seeds"]:
         """Scores per row to scores per seed: several runs of a seed count as one (the macro average)."""
         share = (self.owner[:, None] == np.arange(len(self.seeds))[None, :]).astype(np.float64)
-        averaged: Float[np.ndarray, "*replicates seeds"] = scores @ (share / share.sum(0))
-        return averaged
+        return scores @ (share / share.sum(0))
 
 
 def sorted_seeds(seeds: Sequence[Any]) -> tuple[Any, ...]:

@@ -56,8 +56,7 @@ class World:
         def luck() -> Float[np.ndarray, "seeds 1"]:
             x = rng.standard_normal((s, 1)) if self.tails is None else rng.standard_t(self.tails, (s, 1))
             scale = 1.0 if self.tails is None else np.sqrt(self.tails / (self.tails - 2))
-            luck: Float[np.ndarray, "seeds 1"] = x / scale * np.sqrt(s) * self.seeds
-            return luck
+            return x / scale * np.sqrt(s) * self.seeds
 
         common = rng.standard_normal((1, n)) + (luck() if self.paired else 0.0)
         effect = luck() if self.paired else luck() / np.sqrt(2)

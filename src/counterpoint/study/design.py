@@ -288,10 +288,7 @@ def merge(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign
             "give another folder with --out, or delete this one"
         )
     whole: Any = design  # a frozen dataclass, which a protocol cannot say
-    merged: AnyDesign = replace(
-        whole, arms=_union(there.arms, design.arms), seeds=_union(there.seeds, design.seeds)
-    )
-    return merged
+    return replace(whole, arms=_union(there.arms, design.arms), seeds=_union(there.seeds, design.seeds))
 
 
 def claim(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign:

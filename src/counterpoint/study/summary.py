@@ -147,8 +147,7 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
     summary["warnings"] += cut_in_words({arm: cost.cut_captions for arm, cost in costs.items() if cost})
     summary["winner"] = _winner(results, arms, headline)
     summary["cannot_show"] = _cannot_show(results, plans)
-    cleaned: dict[str, Any] = finite(summary)
-    return cleaned
+    return finite(summary)
 
 
 def _ending(results: StudyResults, arm: str, plan: ArmPlan) -> Convergence:

@@ -48,8 +48,7 @@ def columns(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 def cell(arm: Mapping[str, Any], key: tuple[str, str, str, str]) -> Mapping[str, Any] | None:
     for metric in arm["metrics"]:
         if (metric["task"], metric["test"], metric["subset"], metric["metric"]) == key:
-            found: Mapping[str, Any] = metric
-            return found
+            return metric
     return None
 
 

@@ -74,5 +74,4 @@ def _draw(key: str, low: float, high: float) -> float:
     """Draw log-uniformly between two positive numbers, uniformly between others."""
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     unit = int.from_bytes(digest, "big") / 2**64
-    drawn: float = low * (high / low) ** unit if low > 0 else low + (high - low) * unit
-    return drawn
+    return low * (high / low) ** unit if low > 0 else low + (high - low) * unit

@@ -63,8 +63,7 @@ def simclr(changes: Sequence[str], tau: float, seed: int, steps: int) -> Arrays:
     def loss(rng: np.random.Generator) -> Tensor:
         rows = torch.from_numpy(rng.choice(len(x), BATCH, replace=False))
         a, b = (F.normalize(network(squared(changed(x[rows], rng, which))), dim=-1) for _ in range(2))
-        value: Tensor = objective(a, b)
-        return value
+        return objective(a, b)
 
     minimise(loss, network.parameters(), steps=steps, lr=2e-3, seed=seed)
     test, test_classes = data.of(data.test)

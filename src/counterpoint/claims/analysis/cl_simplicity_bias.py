@@ -127,10 +127,7 @@ def random_bits(bits: int, width: int, seed: int, steps: int, quick: bool) -> Ar
 
     def loss(rng: np.random.Generator) -> Tensor:
         rows = rng.choice(data.splits.train, BATCH, replace=False)
-        value: Tensor = objective(
-            *(F.normalize(network(v), dim=-1) for v in with_bits(pixels[rows], bits, rng))
-        )
-        return value
+        return objective(*(F.normalize(network(v), dim=-1) for v in with_bits(pixels[rows], bits, rng)))
 
     minimise(loss, network.parameters(), steps=steps, lr=LR, seed=seed)
     rng = np.random.default_rng([seed, 3])
@@ -148,8 +145,7 @@ def embedded(
     """Features of pictures as they are, beside bits drawn for them."""
     signs = torch.from_numpy(rng.choice([-1.0, 1.0], (len(pixels), bits))).float()
     seen = torch.cat([pixels, signs.repeat_interleave(SIDE * SIDE, dim=1)], 1)
-    features: np.ndarray = F.normalize(network(seen), dim=-1).double().numpy()
-    return features
+    return F.normalize(network(seen), dim=-1).double().numpy()
 
 
 def run(lab: Lab) -> Sequence[Result]:

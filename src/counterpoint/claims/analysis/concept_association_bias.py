@@ -115,8 +115,7 @@ class Crossed(nn.Module):
         states = torch.cat([places, words], 1)
         for block in self.blocks:
             states = block(states)
-        scores: Tensor = self.match(self.norm(states.mean(1)))[:, 0]
-        return scores
+        return self.match(self.norm(states.mean(1)))[:, 0]
 
 
 def trained(arm: str, strength: float, seed: int, steps: int, quick: bool) -> Arrays:

@@ -177,8 +177,7 @@ class Learner:
             batch = torch.from_numpy(rng.integers(len(ids), size=BATCH))
             seen = {} if pixels is None else {"pixel_values": pixels[rows[batch]]}
             out = self.model(input_ids=ids[batch], attention_mask=mask[batch], labels=labels[batch], **seen)
-            value: Tensor = out.loss
-            return value
+            return out.loss
 
         minimise(loss, parameters, steps=steps, lr=lr, seed=seed)
 

@@ -101,8 +101,7 @@ def _names(tower: VisionTransformer, steps: int, seed: int) -> None:
     def loss(rng: np.random.Generator) -> Tensor:
         rows = torch.from_numpy(rng.choice(data.splits.train, BATCH, replace=False))
         images = F.normalize(head(tower(squared(view(pictures[rows], rng)))), dim=-1)
-        value: Tensor = objective(images, F.normalize(text(words[rows]), dim=-1))
-        return value
+        return objective(images, F.normalize(text(words[rows]), dim=-1))
 
     _train(loss, steps, seed, tower, text, head)
 
@@ -119,8 +118,7 @@ def _views(tower: VisionTransformer, steps: int, seed: int) -> None:
     def loss(rng: np.random.Generator) -> Tensor:
         rows = torch.from_numpy(rng.choice(len(x), BATCH, replace=False))
         a, b = (F.normalize(head(tower(squared(changed(x[rows], rng)))), dim=-1) for _ in range(2))
-        value: Tensor = objective(a, b)
-        return value
+        return objective(a, b)
 
     _train(loss, steps, seed, tower, head)
 

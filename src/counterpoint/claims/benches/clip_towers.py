@@ -48,12 +48,10 @@ class FrameNetwork(nn.Module):
 
     def places(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n 32 h w"]:
         """Return what the convolutions find at every place; white is 0 to the convolutions."""
-        found: Tensor = self.layers(1 - pictures.float() / 255)
-        return found
+        return self.layers(1 - pictures.float() / 255)
 
     def forward(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n width"]:
-        found: Tensor = self.out(self.places(pictures).flatten(1))
-        return found
+        return self.out(self.places(pictures).flatten(1))
 
 
 @final
@@ -73,8 +71,7 @@ class VideoTower(nn.Module):
 
     def forward(self, frames: UInt8[Tensor, "n T 3 H W"]) -> Float[Tensor, "n width"]:
         states = self.frame(frames.flatten(0, 1)).view(*frames.shape[:2], -1)
-        found: Tensor = self.block(states + self.position.weight).mean(1)
-        return found
+        return self.block(states + self.position.weight).mean(1)
 
 
 @final

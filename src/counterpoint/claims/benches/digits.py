@@ -90,8 +90,7 @@ def train(
         chosen = rng.choice(rows, min(batch, len(rows)), replace=False)
         pictures = x[torch.from_numpy(chosen)]
         z = [F.normalize(network(look(pictures, rng)), dim=-1) for _ in range(views)]
-        value: Tensor = loss(*z) if step is None else step(z, chosen)
-        return value
+        return loss(*z) if step is None else step(z, chosen)
 
     parameters = [*network.parameters(), *loss.parameters()]
     return minimise(descend, parameters, steps=steps, lr=lr, seed=seed, sgd=sgd, after=loss.commit)
@@ -131,5 +130,4 @@ def neighbours(network: nn.Module) -> Float[np.ndarray, " test"]:
     train_rows, test_rows = split()
     z = F.normalize(network(x), dim=-1).double().numpy()
     found = knn(z[train_rows], classes[train_rows], z[test_rows], 10)
-    right: np.ndarray = (found == classes[test_rows]).astype(float)
-    return right
+    return (found == classes[test_rows]).astype(float)

@@ -98,8 +98,7 @@ def train(
 
     def step(rng: np.random.Generator) -> Tensor:
         x, y = draw(rng)
-        value: Tensor = loss(F.normalize(encoders[0](x), dim=-1), F.normalize(encoders[1](y), dim=-1))
-        return value
+        return loss(F.normalize(encoders[0](x), dim=-1), F.normalize(encoders[1](y), dim=-1))
 
     parameters = [p for part in (*encoders, loss) for p in part.parameters()]
     return minimise(step, parameters, steps=steps, lr=lr, seed=seed, after=loss.commit)
@@ -119,8 +118,7 @@ def jitter(
     ]
     noise = torch.from_numpy(rng.standard_normal(moved.shape)).float()
     kept = torch.from_numpy(rng.random((n, 1, height, width)) > 0.2)
-    seen: Tensor = (moved + 0.1 * noise) * kept
-    return seen
+    return (moved + 0.1 * noise) * kept
 
 
 def view(x: Float[Tensor, "n p"], rng: np.random.Generator) -> Float[Tensor, "n p"]:

@@ -108,7 +108,6 @@ def linear_probe(train: Float[Tensor, "n d"], classes: Int[np.ndarray, " n"]) ->
     classifier = LogisticRegression(C=10.0, max_iter=1000).fit(F.normalize(train, dim=-1).numpy(), classes)
 
     def read(features: Float[Tensor, "m d"]) -> Int[np.ndarray, " m"]:
-        found: np.ndarray = classifier.predict(F.normalize(features, dim=-1).numpy())
-        return found
+        return classifier.predict(F.normalize(features, dim=-1).numpy())
 
     return read

@@ -162,8 +162,7 @@ class Encoder(nn.Module):
     def forward(self, tokens: Tokens, dropout: float = 0.0) -> Float[Tensor, "n d"]:
         there = (tokens > 0).float()[..., None]
         mean = (F.dropout(self.words(tokens), dropout) * there).sum(1) / there.sum(1).clamp_min(1)
-        h: Tensor = mean + self.down(F.dropout(F.relu(self.up(mean)), dropout))
-        return h
+        return mean + self.down(F.dropout(F.relu(self.up(mean)), dropout))
 
 
 def pretrained(seed: int, steps: int) -> Encoder:
@@ -188,8 +187,7 @@ def contrasted(start: Encoder, views: Views, loss: Loss, *, steps: int, lr: floa
 
     def step(rng: np.random.Generator) -> Tensor:
         drawn = tokens[torch.from_numpy(rng.choice(len(tokens), 64, replace=False))]
-        value: Tensor = loss(*(F.normalize(head(h), dim=-1) for h in views(encoder, drawn)))
-        return value
+        return loss(*(F.normalize(head(h), dim=-1) for h in views(encoder, drawn)))
 
     minimise(step, [*encoder.parameters(), *head.parameters()], steps=steps, lr=lr, seed=seed)
     return encoder
@@ -254,8 +252,7 @@ class Outcome(NamedTuple):
 
     def less(self, measure: str, treatment: str, baseline: str) -> Float[np.ndarray, " seeds"]:
         """A measure of one arm minus that of another, seed by seed."""
-        difference: np.ndarray = self.values[treatment, measure] - self.values[baseline, measure]
-        return difference
+        return self.values[treatment, measure] - self.values[baseline, measure]
 
 
 def compare(lab: Lab, cell: Callable[..., Arrays], arms: Sequence[str], seeds: int) -> Outcome:

@@ -55,8 +55,7 @@ class VisualReader(nn.Module):
         told = self.language.get_input_embeddings()(words[:, :-1])
         logits = self.language(inputs_embeds=torch.cat([visual, told], 1)).logits[:, visual.shape[1] :]
         lost = F.cross_entropy(logits.transpose(1, 2), words[:, 1:], ignore_index=0, reduction="none")
-        found: Tensor = -lost
-        return found
+        return -lost
 
     def train_on(
         self,

@@ -173,5 +173,4 @@ def square_similarities(towers: SceneTowers, squares: Edited) -> Float[Tensor, "
     x = towers.embed("image", squares.pictures.flatten(0, 1))
     y = towers.embed("text", [caption for both in squares.captions for caption in both])
     n, d = len(squares), x.shape[1]
-    similarities: Tensor = x.view(n, 2, d) @ y.view(n, 2, d).mT
-    return similarities
+    return x.view(n, 2, d) @ y.view(n, 2, d).mT

@@ -23,8 +23,7 @@ BATCH, LR = 64, 1e-3
 def toned(rows: Rows) -> Int[np.ndarray, " toned"]:
     """Select the rows that have a skin tone."""
     tones = emoji_inputs()[0].labels["tone"].values
-    found: np.ndarray = rows[tones[rows] >= 0]
-    return found
+    return rows[tones[rows] >= 0]
 
 
 def in_every_tone(row: int) -> list[str]:

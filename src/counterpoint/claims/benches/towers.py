@@ -69,8 +69,7 @@ def trained(method: M, data: PairedData, rows: Rows, recipe: Recipe, seed: int) 
 def features(tower: ImageTower, pictures: UInt8[Tensor, "n 3 H W"]) -> np.ndarray:
     """Return the features that a tower gives before any head, ``(n, width)``."""
     parts = [tower.eval()(tower.prepare(part)) for part in torch.split(pictures, 256)]
-    found: np.ndarray = torch.cat(parts).double().numpy()
-    return found
+    return torch.cat(parts).double().numpy()
 
 
 @final
@@ -154,5 +153,4 @@ class Supervised(ImageOnly):
     def classify(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Int[np.ndarray, " n"]:
         """The class of each picture."""
         scores = self.head(torch.from_numpy(features(self.image, pictures)).float())
-        found: np.ndarray = scores.argmax(1).numpy()
-        return found
+        return scores.argmax(1).numpy()

@@ -33,8 +33,7 @@ class FirstTower(ImageTower):
         self.network, self.width = network, width
 
     def forward(self, images: Float[Tensor, "B p"]) -> Float[Tensor, "B width"]:
-        features: Tensor = self.network(images)
-        return features
+        return self.network(images)
 
 
 @final
@@ -46,8 +45,7 @@ class SecondTower(TextTower):
         self.network, self.width = network, width
 
     def forward(self, tokens: Float[Tensor, "B q"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
-        features: Tensor = self.network(tokens)
-        return features
+        return self.network(tokens)
 
 
 def train(

@@ -128,8 +128,7 @@ class SmallVQA(nn.Module):
         h = F.gelu(self.see(self.image.patches(pictures.float() / 255).flatten(1)))
         _, last = self.reader(self.table(tokens))
         q = last[0]
-        logits: Tensor = self.answer(torch.cat([h * self.ask(q), F.gelu(self.guess(q))], 1))
-        return logits
+        return self.answer(torch.cat([h * self.ask(q), F.gelu(self.guess(q))], 1))
 
     def targets(self, questions: Sequence[Question]) -> Int[Tensor, " n"]:
         """The numbers of the answers; −1 for one that is not known."""

@@ -138,8 +138,7 @@ def taught(
     def step(rng: np.random.Generator) -> Tensor:
         chosen = rng.choice(rows, min(batch, len(rows)), replace=False)
         x = F.normalize(reader.image(view(data.seen[chosen], rng)), dim=-1)
-        value: Tensor = objective(x, reader.prompts([text(int(row), rng) for row in chosen]))
-        return value
+        return objective(x, reader.prompts([text(int(row), rng) for row in chosen]))
 
     reader.train()
     minimise(step, reader.parameters(), steps=steps, lr=LR, seed=seed)

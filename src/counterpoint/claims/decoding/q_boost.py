@@ -48,8 +48,7 @@ READINGS: Mapping[str, Callable[[Logits], Float[Tensor, " n"]]] = {
 
 def blurred(pictures: UInt8[Tensor, "n 3 H W"], amount: float) -> UInt8[Tensor, "n 3 H W"]:
     sigma = amount * pictures.shape[-1] / 12
-    found: Tensor = F.gaussian_blur(pictures, [2 * int(3 * sigma) + 1] * 2, [sigma] * 2)
-    return found
+    return F.gaussian_blur(pictures, [2 * int(3 * sigma) + 1] * 2, [sigma] * 2)
 
 
 def noisy(pictures: UInt8[Tensor, "n 3 H W"], amount: float) -> UInt8[Tensor, "n 3 H W"]:

@@ -44,8 +44,7 @@ def ranks(rho: float) -> np.ndarray:
     own, noisy = visual + prior, rho * visual + prior
     contrasted = 2 * own - noisy
     before, after = ((logits > logits[:, :1]).sum(1) for logits in (own, contrasted))
-    moved: np.ndarray = after - before
-    return moved
+    return after - before
 
 
 def run(lab: Lab) -> Sequence[Result]:

@@ -47,8 +47,7 @@ def cross_modal(
     image_ids, text_ids = (None, None) if queue_ids is None else queue_ids
     to_text = objective(q.image, k.text, queue.text, ids, text_ids)
     to_image = objective(q.text, k.image, queue.image, ids, image_ids)
-    loss: Tensor = (to_text + to_image) / 2
-    return loss
+    return (to_text + to_image) / 2
 
 
 def train_with_queues(model: SmallTwoTower, *, batch: int, steps: int, lr: float, seed: int) -> None:

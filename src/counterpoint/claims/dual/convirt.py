@@ -75,8 +75,7 @@ def pretrained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
 def _probe(train: np.ndarray, classes: np.ndarray, test: np.ndarray, truth: np.ndarray) -> np.ndarray:
     one = len(np.unique(classes)) < 2  # so few labels that only one class is among them
     predicted = np.full(len(truth), classes[0]) if one else logistic(train, classes, test, 2)
-    correct: np.ndarray = (predicted == truth).astype(float)
-    return correct
+    return (predicted == truth).astype(float)
 
 
 def run(lab: Lab) -> Sequence[Result]:

@@ -232,8 +232,7 @@ def _inside(box: np.ndarray, grid: tuple[int, int]) -> Tensor:
     """Mark the places that have their middle in a box; the box is given as shares of the picture."""
     y, x = ((torch.arange(n) + 0.5) / n for n in grid)
     left, top, right, bottom = box.tolist()
-    found: Tensor = ((y >= top) & (y < bottom))[:, None] & ((x >= left) & (x < right))[None, :]
-    return found
+    return ((y >= top) & (y < bottom))[:, None] & ((x >= left) & (x < right))[None, :]
 
 
 def run(lab: Lab) -> Sequence[Result]:

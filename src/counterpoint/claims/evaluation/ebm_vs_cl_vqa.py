@@ -130,14 +130,12 @@ def run(lab: Lab) -> Sequence[Result]:
         return np.array([float(cells[f"{start}-seed{seed}"][name].mean()) for seed in seeds])
 
     def lost(start: str) -> Float[np.ndarray, " seeds"]:
-        gap: np.ndarray = number(start, f"{few} as trained") - number(start, f"{few} held out")
-        return gap
+        return number(start, f"{few} as trained") - number(start, f"{few} held out")
 
     def spread(start: str) -> Float[np.ndarray, " seeds"]:
         """Return how far each seed's accuracy is from the median of the seeds."""
         own = number(start, f"{few} as trained")
-        off: np.ndarray = np.abs(own - np.median(own))
-        return off
+        return np.abs(own - np.median(own))
 
     few, many = LABELLED
     share = "share of questions answered rightly"

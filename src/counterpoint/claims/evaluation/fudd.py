@@ -149,8 +149,7 @@ def trained(seed: int, steps: int, quick: bool) -> SceneTowers:
 
     def loss(towers: SceneTowers, infonce: InfoNCELoss, rows: Int[np.ndarray, " B"]) -> Tensor:
         said = tokens[rows, choices.integers(CAPTIONS, size=len(rows))]
-        value: Tensor = infonce(towers.pictures(pictures[rows]), towers.captions(said))
-        return value
+        return infonce(towers.pictures(pictures[rows]), towers.captions(said))
 
     train(towers, loss, examples=count, batch=BATCH, steps=steps, lr=LR, seed=seed)
     return towers

@@ -100,8 +100,7 @@ def run(lab: Lab) -> Sequence[Result]:
     choice = {arm: np.array([float(cells[f"seed{s}"][f"{arm}/{CHOICE}"]) for s in seeds]) for arm in ARMS}
 
     def gain(better: str, worse: str) -> np.ndarray:
-        difference: np.ndarray = (table[better] - table[worse]).mean(1)
-        return difference
+        return (table[better] - table[worse]).mean(1)
 
     order = mean_ranks(
         {arm: values.mean(0) for arm, values in table.items()}, find("medical-vl-benchmark").baseline

@@ -121,8 +121,7 @@ def experiment(seed: int, steps: int, read: int, quick: bool) -> Arrays:
         tokens = towers.words.tokenizer(list(texts))
 
         def loss(towers: SceneTowers, infonce: InfoNCELoss, rows: Int[np.ndarray, " B"]) -> Tensor:
-            value: Tensor = infonce(towers.pictures(data.pictures[rows]), towers.captions(tokens[rows]))
-            return value
+            return infonce(towers.pictures(data.pictures[rows]), towers.captions(tokens[rows]))
 
         train(towers, loss, examples=len(data.names), batch=BATCH, steps=steps, lr=LR, seed=seed)
 
@@ -130,8 +129,7 @@ def experiment(seed: int, steps: int, read: int, quick: bool) -> Arrays:
 
     def by_views(rng: np.random.Generator) -> Tensor:
         seen = data.pictures[torch.from_numpy(rng.choice(len(data.names), BATCH, replace=False))]
-        value: Tensor = views(*(viewer.pictures(cropped(seen, rng)) for _ in range(2)))
-        return value
+        return views(*(viewer.pictures(cropped(seen, rng)) for _ in range(2)))
 
     by(data.names)
     minimise(by_views, viewer.image.parameters(), steps=steps, lr=LR, seed=seed)
@@ -217,8 +215,7 @@ def chosen(
     """Test whether both statements of a pair pick their own picture of the two."""
     first = (y[a] * (x[a] - x[b])).sum(1) > 0
     second = (y[b] * (x[b] - x[a])).sum(1) > 0
-    right: np.ndarray = (first & second).numpy()
-    return right
+    return (first & second).numpy()
 
 
 def run(lab: Lab) -> Sequence[Result]:
@@ -232,8 +229,7 @@ def run(lab: Lab) -> Sequence[Result]:
     }
 
     def gap(name: str) -> np.ndarray:
-        difference: np.ndarray = found[f"mined {name}"] - found[f"random {name}"]
-        return difference
+        return found[f"mined {name}"] - found[f"random {name}"]
 
     lab.note(
         f"One dyed thing a scene, {SIDE} pixels a side. The contrastive model is trained on names alone, the other one",

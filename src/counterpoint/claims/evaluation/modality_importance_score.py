@@ -83,8 +83,7 @@ class Fusion(nn.Module):
         seen = self.frame(frames.flatten(0, 1)).view(*frames.shape[:2], -1).mean(1)
         parts = torch.stack([seen, self._read("said", said)], 1)
         parts = torch.where(there[..., None], parts, self.missing.weight)
-        logits: Tensor = self.head(torch.cat([parts.flatten(1), self._read("asked", asked)], 1))
-        return logits
+        return self.head(torch.cat([parts.flatten(1), self._read("asked", asked)], 1))
 
     def _read(self, name: str, tokens: Int[Tensor, "n L"]) -> Float[Tensor, "n width"]:
         inside = (tokens != 0)[..., None]

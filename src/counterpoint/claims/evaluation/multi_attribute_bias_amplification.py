@@ -47,8 +47,7 @@ Members = Bool[np.ndarray, "n 2"]
 
 
 def one_hot(groups: Int[np.ndarray, " n"]) -> Members:
-    found: np.ndarray = groups[:, None] == np.arange(2)
-    return found
+    return groups[:, None] == np.arange(2)
 
 
 def drawn_groups(attributes: Members, dial: float, rng: np.random.Generator) -> Int[np.ndarray, " n"]:
@@ -163,8 +162,7 @@ def weights(attributes: Members, groups: Int[np.ndarray, " n"], balance: str) ->
         cell = columns @ (1 << np.arange(columns.shape[1]))
         share = np.array([np.mean(groups[cell == c] == g) for c, g in zip(cell, groups, strict=True)])
         found /= share
-    weights: np.ndarray = found / found.sum()
-    return weights
+    return found / found.sum()
 
 
 def classifier(seed: int) -> nn.Sequential:
@@ -214,8 +212,7 @@ def trained(dial: float, balance: str, seed: int, steps: int, quick: bool) -> Ar
 @torch.no_grad()
 def probabilities(network: nn.Module, data: World) -> Float[np.ndarray, "n 2"]:
     parts = torch.split(data.pictures, 512)
-    found: np.ndarray = torch.cat([network.eval()(part).softmax(1) for part in parts]).numpy()
-    return found
+    return torch.cat([network.eval()(part).softmax(1) for part in parts]).numpy()
 
 
 def run(lab: Lab) -> Sequence[Result]:

@@ -34,8 +34,7 @@ def unscaled(train: np.ndarray, classes: np.ndarray, test: np.ndarray, k: int) -
     """Logistic regression with the same penalty, on features as they are."""
     from sklearn.linear_model import LogisticRegression
 
-    predicted: np.ndarray = LogisticRegression(max_iter=1000).fit(train, classes).predict(test)
-    return predicted
+    return LogisticRegression(max_iter=1000).fit(train, classes).predict(test)
 
 
 SOLVERS: dict[str, Classifier] = {
@@ -114,8 +113,7 @@ def balanced(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def _in_parts(pictures: Pictures, embed: Callable[[Tensor], Tensor]) -> Float[np.ndarray, "n d"]:
-    features: np.ndarray = torch.cat([embed(part) for part in torch.split(pictures, 256)]).double().numpy()
-    return features
+    return torch.cat([embed(part) for part in torch.split(pictures, 256)]).double().numpy()
 
 
 def run(lab: Lab) -> Sequence[Result]:
@@ -146,8 +144,7 @@ def _simulation(lab: Lab) -> list[Result]:
 
     def ratio(classifier: str) -> np.ndarray:
         each = [np.log10(examples(classifier, n) / examples("naive Bayes", n)) for n in dimensions]
-        mean: np.ndarray = np.mean(each, axis=0)
-        return mean
+        return np.mean(each, axis=0)
 
     least, most = dimensions[0], dimensions[-1]
     goal = "examples until error < Bayes error + 0.01"

@@ -66,8 +66,7 @@ class Detector(nn.Module):
         middle = frames.shape[1] // 2
         seen = self.video(frames if self.every else frames[:, middle : middle + 1])
         read = self.words(tokens) if self.prompted else torch.zeros_like(seen)
-        scores: Tensor = self.head(torch.cat([seen, read], 1))
-        return scores
+        return self.head(torch.cat([seen, read], 1))
 
 
 def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
@@ -102,8 +101,7 @@ def said(detector: Detector, data: Filmed) -> Int[np.ndarray, " n"]:
     """The type that a detector takes each video for."""
     tokens = detector.words.tokenizer(_captions(data))
     parts = zip(torch.split(data.frames, 256), torch.split(tokens, 256), strict=True)
-    found: np.ndarray = torch.cat([detector.eval()(*part).argmax(1) for part in parts]).numpy()
-    return found
+    return torch.cat([detector.eval()(*part).argmax(1) for part in parts]).numpy()
 
 
 def _captions(data: Filmed) -> Sequence[str]:

@@ -99,13 +99,11 @@ def choose(choice: str, pool: Float[np.ndarray, "n d"], n: int, seed: int) -> In
     if choice == "random":
         return rng.permutation(len(pool))[:n]
     if choice == "redundant":
-        nearest: np.ndarray = np.linalg.norm(pool - pool[rng.integers(len(pool))], axis=1).argsort()[:n]
-        return nearest
+        return np.linalg.norm(pool - pool[rng.integers(len(pool))], axis=1).argsort()[:n]
     means = KMeans(n, n_init=1, max_iter=20, random_state=seed).fit(pool)
     distance = means.transform(pool)[np.arange(len(pool)), means.labels_]
     order = distance.argsort()
-    central: np.ndarray = order[np.unique(means.labels_[order], return_index=True)[1]]
-    return central
+    return order[np.unique(means.labels_[order], return_index=True)[1]]
 
 
 def selected(choice: str, pool: int, seed: int, steps: int) -> Arrays:

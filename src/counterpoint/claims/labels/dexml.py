@@ -61,8 +61,7 @@ def fitted(loss: str, seed: int, steps: int, queries: int, labels: int) -> Array
         return F.normalize(towers[0](features[part]), dim=-1), F.normalize(towers[1](label_features), dim=-1)
 
     def step(rng: np.random.Generator) -> Tensor:
-        value: Tensor = objective(*embed(seen), targets=targets[seen])
-        return value
+        return objective(*embed(seen), targets=targets[seen])
 
     minimise(step, [p for tower in towers for p in tower.parameters()], steps=steps, lr=3e-3, seed=seed)
     found: Arrays = {}
@@ -140,8 +139,7 @@ def run(lab: Lab) -> Sequence[Result]:
         return np.array([float(cells[f"{loss.replace(' ', '-')}-seed{seed}"][key]) for seed in seeds])
 
     def better_softmax(key: str) -> np.ndarray:
-        best: np.ndarray = np.maximum(*(column(loss, key) for loss in SOFTMAX))
-        return best
+        return np.maximum(*(column(loss, key) for loss in SOFTMAX))
 
     results = [
         measure.over_seeds(

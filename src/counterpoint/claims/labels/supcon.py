@@ -56,8 +56,7 @@ def trained(loss: str, lr: float, seed: int, steps: int) -> Arrays:
         labels = torch.from_numpy(data.classes[chosen])
         if loss == "cross-entropy":
             return F.cross_entropy(classifier(torch.cat(h)), labels.repeat(2))
-        value: Tensor = objective(*(F.normalize(head(part), dim=-1) for part in h), labels=labels)
-        return value
+        return objective(*(F.normalize(head(part), dim=-1) for part in h), labels=labels)
 
     used = classifier if loss == "cross-entropy" else head
     minimise(step, [*encoder.parameters(), *used.parameters()], steps=steps, lr=lr, seed=seed)

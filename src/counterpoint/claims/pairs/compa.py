@@ -155,8 +155,7 @@ def rows_of(part: Part, count: int) -> Int[np.ndarray, " n"]:
     data = world()
     rows = (data.splits.train if part == "train" else data.splits.test["as trained"])[:count]
     sources = [[sound.source for sound in data.scape(int(row)).sounds] for row in rows]
-    found: np.ndarray = rows[np.array([pair_part(*own) == part for own in sources])]
-    return found
+    return rows[np.array([pair_part(*own) == part for own in sources])]
 
 
 @lru_cache(maxsize=2)
@@ -257,8 +256,7 @@ def train(towers: SoundTowers, data: Heard, arm: str, *, steps: int, seed: int) 
         said = batch(data, rows, arm)
         y = towers.captions(towers.words.tokenizer(said.texts))
         x = towers.sounds(data.pictures[rows])
-        value: Tensor = loss(x, y, said.owner, said.true, has=data.features[rows], needs=said.needs)
-        return value
+        return loss(x, y, said.owner, said.true, has=data.features[rows], needs=said.needs)
 
     minimise(
         step, [*towers.parameters(), *loss.parameters()], steps=steps, lr=LR, seed=seed, after=loss.commit

@@ -90,8 +90,7 @@ def trained(seed: int, steps: int, quick: bool) -> Arrays:
     towers = SceneTowers(texts + [text for own in data.captions for text in own], seed)
 
     def by_pairs(towers: SceneTowers, infonce: InfoNCELoss, rows: Int[np.ndarray, " B"]) -> Tensor:
-        value: Tensor = infonce(towers.pictures(data.pictures[rows]), towers.captions(tokens[rows]))
-        return value
+        return infonce(towers.pictures(data.pictures[rows]), towers.captions(tokens[rows]))
 
     tokens = towers.words.tokenizer(texts)
     train(towers, by_pairs, examples=len(texts), batch=BATCH, steps=steps, lr=LR, seed=seed)
@@ -133,8 +132,7 @@ def tune(
         x = towers.pictures(data.pictures[np.concatenate([counting, rest])])
         y = towers.captions(torch.cat([tokens[counting, true], plain[rest]]))
         other = torch.cat([towers.captions(tokens[counting, false]), y[few:].detach()])
-        value: Tensor = objective(x, y, other, counting=torch.arange(len(x)) < few)
-        return value
+        return objective(x, y, other, counting=torch.arange(len(x)) < few)
 
     towers.train()
     minimise(step, [*towers.parameters(), *objective.parameters()], steps=steps, lr=LR / 2, seed=seed)

@@ -78,8 +78,7 @@ def few_shots(model: SmallTwoTower, seed: int) -> Arrays:
     order = torch.randperm(len(shots), generator=generator)
 
     def correct(weights: Tensor) -> np.ndarray:
-        found: np.ndarray = ((held_out @ weights.T).argmax(1) == test).double().numpy()
-        return found
+        return ((held_out @ weights.T).argmax(1) == test).double().numpy()
 
     found = {"zero-shot": correct(prompts)}
     for k in SHOTS:

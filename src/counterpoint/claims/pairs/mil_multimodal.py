@@ -98,8 +98,7 @@ def trained(arm: str, sizes: tuple[int, int], draw: Draw, seed: int, steps: int)
 
     def loss(rng: np.random.Generator) -> Tensor:
         model.objective.commit()  # keeps the learned temperature within its bounds
-        value: Tensor = model(*draw(rng))
-        return value
+        return model(*draw(rng))
 
     minimise(loss, model.parameters(), steps=steps, lr=3e-3, seed=seed)
     return model
@@ -251,8 +250,7 @@ def _scenes(lab: Lab) -> list[Result]:
         return np.array([float(found[f"{name}-seed{seed}"][key]) for seed in seeds])
 
     def best(arms: Sequence[str], key: str) -> np.ndarray:
-        values: np.ndarray = np.max([column(arm, key) for arm in arms], axis=0)
-        return values
+        return np.max([column(arm, key) for arm in arms], axis=0)
 
     def result(name: str, key: str, values: np.ndarray, decides: bool = False) -> Result:
         return measure.over_seeds(f"2: {name}", metrics[key], values, expected="above", decides=decides)

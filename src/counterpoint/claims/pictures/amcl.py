@@ -56,8 +56,7 @@ class Contrast(nn.Module):
     def forward(self, x: Float[Tensor, "n p"], y: Float[Tensor, "n p"]) -> Float[Tensor, ""]:
         one, two = self.views(x), self.views(y)
         if isinstance(self.objective, AMCLLoss):
-            value: Tensor = self.objective(one, two)
-            return value
+            return self.objective(one, two)
         return torch.stack([self.objective(a, b) for a, b in zip(one, two, strict=True)]).sum()
 
     def scores(self, x: Float[Tensor, "n p"], y: Float[Tensor, "n p"]) -> Float[Tensor, "n n"]:
@@ -87,8 +86,7 @@ def trained(loss: str, option: float, kinds: int, seed: int, steps: int) -> Arra
 
     def step(rng: np.random.Generator) -> Tensor:
         x = train[torch.from_numpy(rng.choice(len(train), BATCH, replace=False))]
-        value: Tensor = model(pictures.changed(x, rng, changes), pictures.changed(x, rng, changes))
-        return value
+        return model(pictures.changed(x, rng, changes), pictures.changed(x, rng, changes))
 
     minimise(step, model.parameters(), steps=steps, lr=1e-3, seed=seed)
     rng = np.random.default_rng([seed, 2])

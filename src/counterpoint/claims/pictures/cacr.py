@@ -89,8 +89,7 @@ def balanced(correct: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Outcomes of the test digits, weighted so that their mean is that over classes of the mean of each."""
     classes = digits.digits()[1][digits.split()[1]]
     counts = np.bincount(classes)
-    weighted: np.ndarray = correct * len(classes) / len(counts) / counts[classes]
-    return weighted
+    return correct * len(classes) / len(counts) / counts[classes]
 
 
 def limits() -> tuple[float, float]:

@@ -39,8 +39,7 @@ def trained(loss: str, batch: int, lr: float, seed: int, steps: int) -> Arrays:
     def step(z: Sequence[Tensor], rows: Int[np.ndarray, " B"]) -> Tensor:
         with torch.no_grad():
             q.append(float(coupling(*anchors(z[0], z[1])).mean()))
-        value: Tensor = objective(*z)
-        return value
+        return objective(*z)
 
     digits.train(
         network, objective, steps=steps, batch=batch, lr=lr, seed=seed, sgd=True, step=step, look=unshifted

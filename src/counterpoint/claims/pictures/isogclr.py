@@ -64,8 +64,7 @@ def encoder(setting: str, tail: bool, seed: int, steps: int) -> Arrays:
 
     def step(z: Sequence[Tensor], chosen: Int[np.ndarray, " B"]) -> Tensor:
         ids = {"ids": torch.from_numpy(chosen)} if loss.needs_ids else {}
-        value: Tensor = loss(*z, **ids)
-        return value
+        return loss(*z, **ids)
 
     digits.train(network, loss, steps=steps, batch=BATCH, lr=3e-3, seed=seed, step=step, rows=rows)
     found = digits.probe(network, seed)
@@ -86,8 +85,7 @@ def best_temperature(h: Float[np.ndarray, " n"], rho: float) -> float:
         log_p = h / tau - np.logaddexp.reduce(h / tau)
         return float(np.exp(log_p) @ (log_p + np.log(len(h)))) - rho
 
-    root: float = optimize.bisect(gap, 1e-3, 1e3, xtol=1e-14)
-    return root
+    return optimize.bisect(gap, 1e-3, 1e3, xtol=1e-14)
 
 
 def frozen(pairs: str, rho: float, iterations: int, n: int = 64) -> float:

@@ -116,8 +116,7 @@ def recovery(seed: int, steps: int, batch: int = 128) -> Arrays:
     def step(rng: np.random.Generator) -> Tensor:
         chosen = edges[torch.from_numpy(rng.integers(len(edges), size=batch))]
         unit = F.normalize(z, dim=-1)
-        value: Tensor = loss(unit[chosen[:, 0]], unit[chosen[:, 1]])
-        return value
+        return loss(unit[chosen[:, 0]], unit[chosen[:, 1]])
 
     minimise(step, [z], steps=steps, lr=0.05, seed=seed)
     features = F.normalize(z.detach(), dim=-1).double().numpy()

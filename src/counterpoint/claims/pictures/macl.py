@@ -33,8 +33,7 @@ def trained(loss: str, temperature: float, batch: int, seed: int, steps: int) ->
 
     def step(z: Sequence[Tensor], rows: Int[np.ndarray, " B"]) -> Tensor:
         taus.append(float(follows.adapted(z[0], z[1])))
-        value: Tensor = objective(*z)
-        return value
+        return objective(*z)
 
     digits.train(network, objective, steps=steps, batch=batch, lr=3e-3, seed=seed, step=step)
     return {**digits.probe(network, seed), "adapted": np.array(taus)}

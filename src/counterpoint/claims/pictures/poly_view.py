@@ -79,8 +79,7 @@ def bound(mode: PolyViewMode, views: int, seed: int, steps: int, batches: int) -
     def loss(rng: np.random.Generator) -> Tensor:
         centre = rng.standard_normal((EXAMPLES, DIMENSIONS))
         x = centre + NOISE * rng.standard_normal((views, EXAMPLES, DIMENSIONS))
-        value: Tensor = objective(*F.normalize(network(torch.from_numpy(x).float()), dim=-1))
-        return value
+        return objective(*F.normalize(network(torch.from_numpy(x).float()), dim=-1))
 
     minimise(loss, [*network.parameters(), *objective.parameters()], steps=steps, lr=3e-3, seed=seed)
     rng = np.random.default_rng([seed, 1])

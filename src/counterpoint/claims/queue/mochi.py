@@ -86,8 +86,7 @@ def contrast(arm: str, seed: int, steps: int) -> Arrays:
             ids, queue_ids = classes[ids], torch.where(queue_ids < 0, -1, classes[queue_ids])
         mix = arm.startswith("MoCHi") and next(step) >= WARMUP * steps and model.queue.full
         drawn = draw(q, HARDEST, PAIRS, WITH_QUERY, generator) if mix else {}
-        value: Tensor = objective(q, k, model.queue.keys, ids, queue_ids, **drawn)
-        return value
+        return objective(q, k, model.queue.keys, ids, queue_ids, **drawn)
 
     keys.train(model, loss, views, steps=steps, lr=RATE, seed=seed)
     rng = np.random.default_rng([seed, 2])

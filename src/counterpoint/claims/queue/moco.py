@@ -44,8 +44,7 @@ def momentum_contrast(momentum: float, size: int, seed: int, steps: int) -> Arra
 
     def loss(q: Tensor, k: Tensor, ids: Tensor) -> Tensor:
         bank, bank_ids = (model.queue.keys, model.queue.ids) if size else (k, ids)
-        value: Tensor = objective(q, k, bank, ids, bank_ids)
-        return value
+        return objective(q, k, bank, ids, bank_ids)
 
     keys.train(model, loss, draw, steps=steps, lr=RATE, seed=seed)
     found = {**digits.probe(network, seed), "neighbours": digits.neighbours(network)}

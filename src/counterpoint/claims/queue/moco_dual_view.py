@@ -68,8 +68,7 @@ def contrast(arm: str, seed: int, steps: int) -> Arrays:
         queue, queue_ids = model.queue.keys.clone(), model.queue.ids.clone()
         if noisy:
             queue[::2], queue_ids[::2] = model.keys(noise), -1
-        value: Tensor = objective(q, k, queue, ids, queue_ids, filtered=model.queue.full)
-        return value
+        return objective(q, k, queue, ids, queue_ids, filtered=model.queue.full)
 
     draw = keys.digit_views(QUERIES // 2 if symmetric else QUERIES)
     keys.train(model, loss, draw, steps=steps, lr=RATE, seed=seed, symmetric=symmetric)

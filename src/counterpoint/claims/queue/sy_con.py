@@ -88,8 +88,7 @@ class Learner:
         if self.arm == "Sy-CON":
             banks = [[queue.keys for queue in queues] for queues in (new, old)]
             bank_ids = [[queue.ids for queue in queues] for queues in (new, old)]
-            value: Tensor = SyConLoss(TAU, stability_temperature=TAU)(q, k, p, f, *banks, ids, *bank_ids)
-            return value
+            return SyConLoss(TAU, stability_temperature=TAU)(q, k, p, f, *banks, ids, *bank_ids)
         terms = []
         for a, b in ((0, 1), (1, 0)):
             terms.append(moco(q[a], k[b], new[b].keys, ids, new[b].ids))

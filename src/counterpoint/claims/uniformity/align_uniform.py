@@ -66,8 +66,7 @@ def log_mean_exp(kappa: float, d: int) -> float:
 
 def _unit(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n d"]:
     z = rng.standard_normal((n, DIMENSIONS))
-    unit: np.ndarray = z / np.linalg.norm(z, axis=1, keepdims=True)
-    return unit
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
 def run(lab: Lab) -> Sequence[Result]:

@@ -55,8 +55,7 @@ def prior(which: str, seed: int, steps: int) -> Arrays:
     def loss(first: Tensor, second: Tensor, rows: np.ndarray) -> Tensor:
         views = [F.normalize(model.image(v), dim=-1) for v in (first, second)]
         given = None if which == "none" else features[rows]
-        value: Tensor = objective(*views, prior=given)
-        return value
+        return objective(*views, prior=given)
 
     train_on_views(model.image, loss, batch=64, steps=steps, lr=1e-3, seed=seed)
     scores = create("probe", labels=("subgroup",))(model, data, data.splits.test["concepts"])

@@ -162,8 +162,7 @@ def model(rule: str, tau: float, seed: int, steps: int, explicit: Sequence[float
         flat = z.flatten(0, 1)
         off = ~torch.eye(len(flat), dtype=torch.bool)
         even = (4 * (flat @ flat.T)[off] - 4).logsumexp(0) - np.log(int(off.sum()))
-        value: Tensor = explicit[0] * apart + explicit[1] * even
-        return value
+        return explicit[0] * apart + explicit[1] * even
 
     minimise(loss, network.parameters(), steps=steps, lr=2e-3, seed=seed)
     return {**_geometry(network), "iou": np.array(_segmentation(network))}

@@ -145,8 +145,7 @@ def _filled(where: Any, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
                 "in the published files"
             )
         on = np.arange(len(counts)) % 2 == 1
-        runs: np.ndarray = np.repeat(on, counts).reshape(size, order="C").T
-        return runs
+        return np.repeat(on, counts).reshape(size, order="C").T
     canvas = Image.new("L", size)
     for polygon in where:
         ImageDraw.Draw(canvas).polygon([float(x) for x in polygon], fill=255)

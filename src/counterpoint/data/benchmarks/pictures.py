@@ -133,5 +133,4 @@ class Column(Pictures):
 
     def _read(self, file: int, block: int) -> list[dict[str, Any] | None]:
         part = pl.scan_parquet(self._files[file]).select(self._column).slice(block * _BLOCK, _BLOCK)
-        stored: list[dict[str, Any] | None] = part.collect()[self._column].to_list()
-        return stored
+        return part.collect()[self._column].to_list()

@@ -101,8 +101,7 @@ def _cells(table: Path, column: str, block: int) -> list[bytes]:
     """Read a block of pictures, so that pictures that are read in order are not sought one by one."""
     frame = pl.scan_parquet(table, glob=False).select(column).slice(block * _CELLS, _CELLS).collect()
     cells = frame[column]
-    found: list[bytes] = (cells if cells.dtype == pl.Binary else cells.struct.field("bytes")).to_list()
-    return found
+    return (cells if cells.dtype == pl.Binary else cells.struct.field("bytes")).to_list()
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ Factor = Float[Tensor, " n"]
 def luminance(pictures: Pictures) -> Float[Tensor, "n 1 h w"]:
     """ITU-R 601 luma, with the four-digit weights of torchvision."""
     red, green, blue = pictures[:, 0:1], pictures[:, 1:2], pictures[:, 2:3]
-    luma: Tensor = (red * 0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
-    return luma
+    return (red * 0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 
 
 def grayscale(pictures: Pictures) -> Pictures:

@@ -20,8 +20,7 @@ def _mix(x: Words) -> Words:
     x = x + _GOLDEN
     x = (x ^ (x >> np.uint64(30))) * _FIRST
     x = (x ^ (x >> np.uint64(27))) * _SECOND
-    mixed: Words = x ^ (x >> np.uint64(31))
-    return mixed
+    return x ^ (x >> np.uint64(31))
 
 
 @lru_cache(maxsize=1024)
@@ -69,5 +68,4 @@ def uniform(keys: UInt64[np.ndarray, " n"], purpose: str, count: int = 1) -> Flo
     """
     streams = _absorb(keys, np.asarray([_word(purpose)], dtype=np.uint64))
     bits = _absorb(streams[:, None], np.arange(count, dtype=np.uint64)[None, :])
-    numbers: Float64[np.ndarray, "n count"] = (bits >> np.uint64(11)) * 2.0**-53
-    return numbers
+    return (bits >> np.uint64(11)) * 2.0**-53

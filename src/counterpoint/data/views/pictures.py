@@ -87,8 +87,7 @@ class ImageView:
         n = len(keys)
 
         def happens(purpose: str, probability: float) -> Bool[np.ndarray, " n"]:
-            result: Bool[np.ndarray, " n"] = uniform(keys, purpose)[:, 0] < probability
-            return result
+            return uniform(keys, purpose)[:, 0] < probability
 
         def between(
             purpose: str, low: float | np.ndarray, high: float | np.ndarray, count: int = 1

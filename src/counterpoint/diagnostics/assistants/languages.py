@@ -52,8 +52,7 @@ def direction(
         raise ValueError(
             f"both languages need the same prompts, got states of {tuple(states.shape)} and {tuple(from_states.shape)}"
         )
-    difference: Tensor = states.float().mean(0) - from_states.float().mean(0)
-    return difference
+    return states.float().mean(0) - from_states.float().mean(0)
 
 
 def opening_tokens(tokenizer: Any, words: Mapping[str, Collection[str]]) -> dict[str, list[int]]:

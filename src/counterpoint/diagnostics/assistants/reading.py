@@ -307,5 +307,4 @@ class Unembedding:
             last: whether of the last, which has been through the final norm.
         """
         normed = states if last else self.norm(states)
-        p: Tensor = self.head(normed.to(self.head.weight.dtype)).float().softmax(-1)
-        return p
+        return self.head(normed.to(self.head.weight.dtype)).float().softmax(-1)

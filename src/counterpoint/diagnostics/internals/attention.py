@@ -67,8 +67,7 @@ def distance(patches: Float[Tensor, "B heads N N"], grid: Grid) -> Float[Tensor,
     travelled = (patches * torch.cdist(points, points)).sum(-1)
     seen = patches.sum(-1) > 0
     total = (travelled * seen).sum((0, 2))
-    found: Tensor = total / seen.sum((0, 2))
-    return found
+    return total / seen.sum((0, 2))
 
 
 def _points(grid: Grid, like: Tensor) -> Float[Tensor, "N 2"]:

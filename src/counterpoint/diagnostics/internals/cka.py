@@ -30,8 +30,7 @@ def hsic(k: Float[Tensor, "*i n n"], m: Float[Tensor, "*j n n"]) -> Float[Tensor
     trace = (k * m).sum((-2, -1))
     totals = rows_k.sum(-1) * rows_m.sum(-1) / ((n - 1) * (n - 2))
     cross = (rows_k * rows_m).sum(-1) * 2 / (n - 2)
-    found: Tensor = (trace + totals - cross) / (n * (n - 3))
-    return found
+    return (trace + totals - cross) / (n * (n - 3))
 
 
 class CKA:

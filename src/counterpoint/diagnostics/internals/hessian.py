@@ -90,8 +90,7 @@ def _lanczos(
     if beside:
         off = torch.stack(beside[: len(diagonal) - 1])
         matrix = matrix + torch.diag(off, 1) + torch.diag(off, -1)
-    values: Tensor = torch.linalg.eigvalsh(matrix)
-    return values
+    return torch.linalg.eigvalsh(matrix)
 
 
 def penalised(loss: Tensor, parameters: Sequence[Tensor], weight_decay: float) -> Tensor:

@@ -65,5 +65,4 @@ def residuals(looks: Iterable[Captured]) -> Residuals:
 
 
 def _norm(state: Tensor) -> Float[Tensor, " B"]:
-    found: Tensor = torch.linalg.vector_norm(state.flatten(1), dim=1)
-    return found
+    return torch.linalg.vector_norm(state.flatten(1), dim=1)

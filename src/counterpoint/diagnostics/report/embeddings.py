@@ -62,8 +62,7 @@ def spread(subject: Subject) -> Section:
 
 
 def _cosines(x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
-    found: np.ndarray = (F.normalize(x, dim=-1) * F.normalize(y, dim=-1)).sum(1).numpy()
-    return found
+    return (F.normalize(x, dim=-1) * F.normalize(y, dim=-1)).sum(1).numpy()
 
 
 def rank(subject: Subject) -> Section:

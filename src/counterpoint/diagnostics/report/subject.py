@@ -135,5 +135,4 @@ class Subject:
 
 def spaced(rows: Rows, most: int) -> Int[np.ndarray, " some"]:
     """Some of the rows, evenly spaced."""
-    some: np.ndarray = rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
-    return some
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]

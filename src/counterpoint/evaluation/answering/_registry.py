@@ -43,5 +43,4 @@ def create(name: str, **options: Any) -> AnsweringTask:
     >>> create("pope").primary
     'f1'
     """
-    task: AnsweringTask = ANSWERING.create(name, **options)
-    return task
+    return ANSWERING.create(name, **options)

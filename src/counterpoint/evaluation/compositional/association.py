@@ -133,8 +133,7 @@ def answer_shares(similarities: Float[Tensor, " options"]) -> Float[np.ndarray, 
     if torch.isnan(similarities).any():
         return np.full(len(similarities), np.nan)
     best = similarities > similarities.max() - ROUNDING
-    shares: np.ndarray = (best.double() / best.sum()).numpy()
-    return shares
+    return (best.double() / best.sum()).numpy()
 
 
 def _liking(

@@ -79,5 +79,4 @@ def _correlations(rows: Float[np.ndarray, "models patterns"]) -> Float[np.ndarra
     centred = rows - rows.mean(1, keepdims=True)
     spread = np.sqrt((centred**2).sum(1))
     spread[spread < 1e-12] = np.nan
-    found: np.ndarray = centred @ centred.T / (spread[:, None] * spread[None])
-    return found
+    return centred @ centred.T / (spread[:, None] * spread[None])

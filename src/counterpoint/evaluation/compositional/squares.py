@@ -85,8 +85,7 @@ class SquareTask(Task):
 
 
 def _both(answers: Answers) -> Bool[np.ndarray, " n"]:
-    both: np.ndarray = answers[:, 0] & answers[:, 1]
-    return both
+    return answers[:, 0] & answers[:, 1]
 
 
 def _shares(outcomes: Outcomes, chances: Mapping[str, float]) -> dict[str, Metric]:

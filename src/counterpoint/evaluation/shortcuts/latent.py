@@ -191,8 +191,7 @@ def zero_shot_weights(
             f"ridge={ridge}"
         )
     x, t = images - images.mean(0), texts - texts.mean(0)
-    weights: np.ndarray = x.T @ (t @ prompts.T) / ((len(x) - 1) * ridge)
-    return weights
+    return x.T @ (t @ prompts.T) / ((len(x) - 1) * ridge)
 
 
 def _noisy(

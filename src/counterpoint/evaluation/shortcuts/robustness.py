@@ -121,8 +121,7 @@ def usual_values(
     known = (classes >= 0) & (values >= 0)
     seen = np.zeros((count, values.max(initial=0) + 1), dtype=np.int64)
     np.add.at(seen, (classes[known], values[known]), 1)
-    usual: np.ndarray = np.where(seen.any(1), seen.argmax(1), -1)
-    return usual
+    return np.where(seen.any(1), seen.argmax(1), -1)
 
 
 @dataclass(frozen=True)
@@ -166,8 +165,7 @@ class Trend:
 
     def expected(self, given: float | Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
         """The shifted accuracy of the family at a given one."""
-        found: np.ndarray = np.asarray(expit(self.slope * _logits(np.asarray(given)) + self.intercept))
-        return found
+        return np.asarray(expit(self.slope * _logits(np.asarray(given)) + self.intercept))
 
     def effective_robustness(
         self, given: float | Float[np.ndarray, ...], shifted: float | Float[np.ndarray, ...]
@@ -182,5 +180,4 @@ def _logits(accuracies: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
             f"accuracies must lie strictly between 0 and 1, got {accuracies.tolist()}: of n examples count "
             "(hits + 1/2) / (n + 1)"
         )
-    found: np.ndarray = logit(accuracies)
-    return found
+    return logit(accuracies)

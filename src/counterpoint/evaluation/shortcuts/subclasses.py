@@ -98,8 +98,7 @@ class Pull(NamedTuple):
 
 def second_moment(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "d d"]:
     """``E x xᵀ``, also ``E x x₊ᵀ`` where x₊ is x, seen again without change."""
-    moment: np.ndarray = x.T @ x / len(x)
-    return moment
+    return x.T @ x / len(x)
 
 
 def class_moment(x: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"]) -> Float[np.ndarray, "d d"]:

@@ -94,8 +94,7 @@ class MarginNTXentLoss(PairwiseLoss):
 
         rows = {"z": scaled, "item": item, "positive": positive}
         r = self.reduce(terms, rows=rows, columns={"z": others, "item": item})
-        loss: Tensor = r.total.all / self.count(anchor)
-        return loss
+        return r.total.all / self.count(anchor)
 
     def with_margin(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """ℓ of cos θ.

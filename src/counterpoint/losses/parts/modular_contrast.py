@@ -115,5 +115,4 @@ def _first(owner: Int[Tensor, " C"], true: Bool[Tensor, " C"], count: int) -> Bo
     if bool((first == len(owner)).any()):
         row = int((first == len(owner)).nonzero()[0])
         raise ValueError(f"row {row} of x has no true caption: give each at least one")
-    found: Bool[Tensor, " C"] = places == first[owner]
-    return found
+    return places == first[owner]

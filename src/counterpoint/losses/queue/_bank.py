@@ -72,8 +72,7 @@ def chosen(
     tensor([[0.7311, 0.2689],
             [0.2689, 0.7311]])
     """
-    found: Tensor = _Chosen.apply(anchors, bank, indices, values)  # type: ignore[no-untyped-call] # torch's
-    return found
+    return _Chosen.apply(anchors, bank, indices, values)  # type: ignore[no-untyped-call] # torch's
 
 
 class _Chosen(torch.autograd.Function):

@@ -127,8 +127,7 @@ class DualViewLoss(PairwiseLoss):
 
         if hardest == size and not skip:
             r = self.reduce(terms, rows=rows, columns=columns, same_columns=True)
-            everything: Tensor = r.row.all
-            return everything
+            return r.row.all
         with torch.no_grad():
             top: Top = self.reduce(terms, rows=rows, columns=columns, same_columns=True).row.hardest
         logits = chosen(anchors, columns["z"], top.indices, top.values)

@@ -93,5 +93,4 @@ class SigLIPLoss(PairwiseLoss):
             return {"total": {"all": Sum(softplus(logits))}}
 
         r = self.reduce(terms, rows={"z": x, **side}, columns={"z": y, **side}, shared={"bias": bias})
-        loss: Tensor = r.total.all / self.count(x)
-        return loss
+        return r.total.all / self.count(x)

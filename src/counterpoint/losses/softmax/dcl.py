@@ -80,8 +80,7 @@ class DCLLoss(PairwiseLoss):
             return {"total": {"negatives": WholeRow(log_sum_exp, others)}}
 
         r = self.reduce(terms, rows={"z": scaled, "item": item}, columns={"z": z, "item": item})
-        loss: Tensor = 2 * (r.total.negatives / self.count(z) - self.mean(positive))
-        return loss
+        return 2 * (r.total.negatives / self.count(z) - self.mean(positive))
 
     @torch.no_grad()
     def weights(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:

@@ -94,8 +94,7 @@ class GroupedInfoNCELoss(PairwiseLoss):
             columns={"z": y},
             ranks=ranks,
         )
-        loss: Tensor = (r.row.group + r.column.group) / 2 - dot(x, y)
-        return loss
+        return (r.row.group + r.column.group) / 2 - dot(x, y)
 
     def _directed(self, anchors: Tensor, partners: Tensor, group: Tensor) -> Tensor:
         r = self.reduce(
@@ -104,8 +103,7 @@ class GroupedInfoNCELoss(PairwiseLoss):
             columns={"z": group},
             same_columns=True,
         )
-        loss: Tensor = r.row.group - dot(anchors, partners)
-        return loss
+        return r.row.group - dot(anchors, partners)
 
 
 def whole_ranks(counts: Sequence[int], groups: int) -> list[int]:

@@ -84,8 +84,7 @@ class MACLLoss(PairwiseLoss):
         scaled = z / self.adapted(x, y)
         rows = {"z": scaled, "item": item, "positive": dot(scaled, partner)}
         r = self.reduce(terms, rows=rows, columns={"z": z, "item": item})
-        loss: Tensor = r.total.all / self.count(z)
-        return loss
+        return r.total.all / self.count(z)
 
     def row_loss(self, positive: Float[Tensor, " r"], negatives: Float[Tensor, "r c"]) -> Float[Tensor, " r"]:
         """The loss of complete rows: −log P, and with ``reweight`` over 1 − P."""

@@ -48,5 +48,4 @@ class NTXentLoss(PairwiseLoss):
 
         scaled = self.temperature.scale(z)
         r = self.reduce(terms, rows={"z": scaled}, columns={"z": z})
-        loss: Tensor = r.total.others / self.count(z) - self.mean(dot(scaled, partner))
-        return loss
+        return r.total.others / self.count(z) - self.mean(dot(scaled, partner))

@@ -76,5 +76,4 @@ class SimCSELoss(PairwiseLoss):
             return {"total": {"all": WholeRow(log_sum_exp, logits)}}
 
         r = self.reduce(terms, rows=rows, columns=columns)
-        loss: Tensor = r.total.all / self.count(x) - self.mean(dot(anchor, y))
-        return loss
+        return r.total.all / self.count(x) - self.mean(dot(anchor, y))

@@ -105,8 +105,7 @@ class CACRLoss(PairwiseLoss):
             weights = tile.off_diagonal(-self.t_negative * self._weighing(cost))
             return {"row": {"cost": WeightedMean(weights, cost)}}
 
-        mean: Tensor = self.reduce(terms, rows={"z": x}, columns={"z": y}).row.cost
-        return mean
+        return self.reduce(terms, rows={"z": x}, columns={"z": y}).row.cost
 
     def _weighing(self, cost: Tensor) -> Tensor:
         return cost.detach() if self.detach_weights else cost

@@ -130,5 +130,4 @@ def _create(name: str, given: Mapping[str, str], seed: int) -> Decoding:
     options = values(name, types, given)
     if "seed" in types:
         options = {"seed": seed, **options}
-    method: Decoding = constructor(**options)
-    return method
+    return constructor(**options)

@@ -63,8 +63,7 @@ def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> di
     }
     found["winner"] = _winner(design, found)
     found["cannot_show"] = _cannot_show(design, found)
-    cleaned: dict[str, Any] = finite(found)
-    return cleaned
+    return finite(found)
 
 
 def _arm(folder: Path, design: DecodingDesign, name: str, numbers: StudyScores) -> dict[str, Any]:

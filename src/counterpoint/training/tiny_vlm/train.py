@@ -161,8 +161,7 @@ def features(
     """Return the features that the vision tower hands to the projector."""
     pixels = pictures.float() / 127.5 - 1
     seen = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
-    patches: Tensor = seen[model.config.vision_feature_layer]
-    return patches
+    return seen[model.config.vision_feature_layer]
 
 
 def learn_to_see(

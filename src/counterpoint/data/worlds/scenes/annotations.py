@@ -49,5 +49,4 @@ def run_lengths(mask: Bool[np.ndarray, "H W"]) -> list[int]:
     """
     flat = np.concatenate([[False], mask.T.ravel(), [not mask[-1, -1]]])
     changes = np.flatnonzero(flat[1:] != flat[:-1])
-    lengths: list[int] = np.diff(changes, prepend=0).tolist()
-    return lengths
+    return np.diff(changes, prepend=0).tolist()

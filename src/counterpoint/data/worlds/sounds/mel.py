@@ -23,8 +23,7 @@ FLOOR = -80.0
 def centre_frequencies(bands: int) -> Float64[np.ndarray, " bands"]:
     """Return the peak of each mel band in hertz: evenly spaced in mel = 2595 log₁₀(1 + f / 700)."""
     low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST, HIGHEST))
-    found: np.ndarray = 700 * (10 ** (np.linspace(low, high, bands + 2)[1:-1] / 2595) - 1)
-    return found
+    return 700 * (10 ** (np.linspace(low, high, bands + 2)[1:-1] / 2595) - 1)
 
 
 def spectrogram(
@@ -66,7 +65,7 @@ def spectrogram(
 def _bands(bands: int) -> Float64[np.ndarray, "bins bands"]:
     from transformers.audio_utils import mel_filter_bank
 
-    filters: np.ndarray = mel_filter_bank(
+    return mel_filter_bank(
         num_frequency_bins=WINDOW // 2 + 1,
         num_mel_filters=bands,
         min_frequency=LOWEST,
@@ -75,4 +74,3 @@ def _bands(bands: int) -> Float64[np.ndarray, "bins bands"]:
         mel_scale="htk",
         triangularize_in_mel_space=True,
     )
-    return filters

@@ -96,8 +96,7 @@ def _sound(sound: Sound, draws: Rng) -> Int64[np.ndarray, " samples"]:
     if sound.source in _DECAYING:
         left = samples - np.arange(samples)
         shaped = shaped * left // samples * left // samples
-    loud: np.ndarray = shaped * AMPLITUDE[sound.loudness] // max(int(np.abs(shaped).max()), 1)
-    return loud
+    return shaped * AMPLITUDE[sound.loudness] // max(int(np.abs(shaped).max()), 1)
 
 
 def _raw(source: Source, base: int, samples: int, draws: Rng) -> Int64[np.ndarray, " samples"]:
@@ -107,8 +106,7 @@ def _raw(source: Source, base: int, samples: int, draws: Rng) -> Int64[np.ndarra
             weight * _sine(_phases(np.full(samples, base * multiple, np.int64)))
             for multiple, weight in _PARTIALS[source]
         ]
-        together: np.ndarray = np.sum(partials, axis=0)
-        return together
+        return np.sum(partials, axis=0)
     if source == "whistle":  # rises by an octave
         return _sine(_phases(16 * base + 16 * base * steps // samples))
     if source == "siren":  # falls by an octave
@@ -128,13 +126,11 @@ def _raw(source: Source, base: int, samples: int, draws: Rng) -> Int64[np.ndarra
 def _phases(sixteenths: Int64[np.ndarray, " samples"]) -> Int64[np.ndarray, " samples"]:
     """The phase at every sample, in parts of 2³², from frequencies in sixteenths of a hertz."""
     steps = (sixteenths << 32) // (16 * RATE)
-    phases: np.ndarray = (np.cumsum(steps) - steps[0]) & (2**32 - 1)
-    return phases
+    return (np.cumsum(steps) - steps[0]) & (2**32 - 1)
 
 
 def _sine(phases: Int64[np.ndarray, " samples"]) -> Int64[np.ndarray, " samples"]:
-    sine: np.ndarray = _table()[phases >> (32 - _TABLE)]
-    return sine
+    return _table()[phases >> (32 - _TABLE)]
 
 
 @cache

@@ -234,8 +234,7 @@ def _with_pictures(
 
 def pool_rows(data: PairedData, rows: Rows) -> Int[np.ndarray, " k"]:
     """The first training rows that are not asked about."""
-    left: np.ndarray = np.setdiff1d(data.splits.train[: POOL + len(rows)], rows)[:POOL]
-    return left
+    return np.setdiff1d(data.splits.train[: POOL + len(rows)], rows)[:POOL]
 
 
 def sentence(text: str) -> str:

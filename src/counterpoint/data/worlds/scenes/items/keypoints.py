@@ -67,8 +67,7 @@ def located(thing: Thing) -> Float[np.ndarray, "points 2"]:
     on = LATTICE.copy()
     if thing.facing == "right":
         on[:, 0] = 1 - on[:, 0]
-    found: np.ndarray = (np.array([left, top]) + on * thing.side) / UNIT
-    return found
+    return (np.array([left, top]) + on * thing.side) / UNIT
 
 
 def _pairs(world: SceneRows, rows: Rows) -> Iterator[tuple[_Shown, _Shown]]:
@@ -89,5 +88,4 @@ def _within(mask: Bool[np.ndarray, "H W"], points: Float[np.ndarray, "k 2"]) -> 
     """Return whether the pixel of each point lies in a mask."""
     size = mask.shape[0]
     x, y = np.clip((points * size).astype(int), 0, size - 1).T
-    found: np.ndarray = mask[y, x]
-    return found
+    return mask[y, x]

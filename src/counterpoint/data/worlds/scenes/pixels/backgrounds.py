@@ -77,8 +77,7 @@ def grain(ground: Rgb, figure: Rgb, width: int = 31) -> Painter:
 
     def paint(y: Places, x: Places) -> Int[np.ndarray, "3 H W"]:
         shade = shades[y // width * cells + x // width]
-        mixed: Int[np.ndarray, "3 H W"] = (_rgb(ground) * (255 - shade) + _rgb(figure) * shade) // 255
-        return mixed
+        return (_rgb(ground) * (255 - shade) + _rgb(figure) * shade) // 255
 
     return paint
 

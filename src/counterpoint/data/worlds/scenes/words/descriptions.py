@@ -219,5 +219,4 @@ def _with_article(name: str) -> str:
 @cache
 def _drawn() -> dict[str, dict[str, list[str]]]:
     text = (files("counterpoint.data.worlds.scenes.words") / "traits.yaml").read_text(encoding="utf-8")
-    read: dict[str, dict[str, list[str]]] = yaml.safe_load(text)
-    return read
+    return yaml.safe_load(text)

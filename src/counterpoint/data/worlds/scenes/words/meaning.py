@@ -130,8 +130,7 @@ _WORDS = lexicon("en")
 @cache
 def _synonyms() -> dict[str, Any]:
     text = (files("counterpoint.data.worlds.scenes.words") / "synonyms.yaml").read_text(encoding="utf-8")
-    read: dict[str, Any] = yaml.safe_load(text)
-    return read
+    return yaml.safe_load(text)
 
 
 def noun(concept: str, synonyms: bool = False) -> Noun:

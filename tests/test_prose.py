@@ -1,0 +1,32 @@
+"""The rule of prose: a first line is a sentence with its verb or its noun first."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+HEADLESS = re.compile(r"(What|How|Whether|Which|Where|Of|Who|Whose|That|Those|As many)\b")
+
+
+def first_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the first lines of a file's docstrings, of things and of constants, with where they stand."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        for statement in getattr(node, "body", []) if isinstance(getattr(node, "body", None), list) else []:
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                if isinstance(text := statement.value.value, str) and text.strip():
+                    yield statement.lineno, text.strip().splitlines()[0]
+
+
+def test_no_first_line_is_headless() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for room in ("src", "tests", "benchmarks", "examples", "scripts")
+        for path in sorted((ROOT / room).rglob("*.py"))
+        for line, text in first_lines(path)
+        if HEADLESS.match(text)
+    ]
+    assert not found, "\n".join(["begin with a verb (a function) or a noun (anything else):", *found])
