@@ -15,10 +15,11 @@ def first_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the first lines of a file's docstrings, of things and of constants, with where they stand."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        for statement in getattr(node, "body", []) if isinstance(getattr(node, "body", None), list) else []:
-            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-                if isinstance(text := statement.value.value, str) and text.strip():
-                    yield statement.lineno, text.strip().splitlines()[0]
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else []:
+            value = statement.value if isinstance(statement, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value.strip():
+                yield statement.lineno, value.value.strip().splitlines()[0]
 
 
 def test_no_first_line_is_headless() -> None:

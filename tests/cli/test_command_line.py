@@ -113,7 +113,7 @@ def test_compare_train_evaluate_and_report(
     assert main(["evaluate", "run", "--tasks", "winoground", "retrieval", "--json"]) == 1
     said = capsys.readouterr()
     assert {row["task"] for row in json.loads(said.out)} == {"retrieval"}
-    assert "winoground asks about squares" in said.err
+    assert "winoground asks about minimal pairs" in said.err
     assert main(["data", "show", str(table), "--out", "sheet.png"]) == 0
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.diagnostics import EmbeddingCache, alignment, describe, uniformity
+from counterpoint.data.embeddings import EmbeddingCache
+from counterpoint.diagnostics import alignment, describe, uniformity
 from fixtures.tiny import Oracle, Pixels, TinyData
 
 NAMES = {

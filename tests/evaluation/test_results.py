@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from counterpoint.data import Labels, PairedData, Splits
-from counterpoint.diagnostics import EmbeddingCache, describe
+from counterpoint.data.embeddings import EmbeddingCache
+from counterpoint.diagnostics import describe
 from counterpoint.evaluation import (
     DEFAULT_TASKS,
     STATISTICS,

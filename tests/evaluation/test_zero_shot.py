@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor
 
 from counterpoint.data import Labels
-from counterpoint.diagnostics import EmbeddingCache
+from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.evaluation import create
 from counterpoint.evaluation.statistic import mean_per_class
 from counterpoint.types import Scores

@@ -5,5 +5,6 @@ from . import worlds as worlds
 from .base import Labels as Labels
 from .base import PairedData as PairedData
 from .base import Splits as Splits
+from .embeddings import EmbeddingCache as EmbeddingCache
 from .loader import Loader as Loader
 from .source import load as load

@@ -170,7 +170,7 @@ class PairedData(ABC):
         return {}
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Return what can be asked about some rows besides plain pairs: `Squares`, `Choices`, `Regions`, `Questions` …
+        """Return what can be asked about some rows besides plain pairs: `MinimalPairs`, `Choices`, `Questions` …
 
         Args:
             form: of the items.
@@ -184,6 +184,6 @@ class PairedData(ABC):
         raise LookupError(f"{self.name!r} has no {form.called}{chosen}")
 
 
-def _spread(rows: Rows, count: int) -> Rows:
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
     """Choose at most ``count`` rows, spread evenly."""
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]

@@ -25,7 +25,7 @@ class Items(ABC):
         attribution: the licence line that must stand wherever the pictures are shown.
     """
 
-    called: ClassVar[str]
+    called: ClassVar[str] = "items"
     """The items in words, for messages."""
 
     ids: Int[np.ndarray, " n"]

@@ -14,7 +14,7 @@ from ..files import writing
 COLUMNS = 8
 
 
-Part = tuple[str, UInt8[Tensor, "n 3 H W"], Sequence[str]]
+Part = tuple[str, UInt8[Tensor, "_ 3 _ _"], Sequence[str]]
 """A line's title, its pictures and their captions."""
 
 

@@ -45,9 +45,9 @@ def plausibility_only(method: Decoding) -> Decoding | None:
     """A method with contrast 0, which leaves its plausibility rule; None where that keeps every token.
 
     >>> from counterpoint.decoding import Ritual, VisualContrastive
-    >>> rule_alone(VisualContrastive(alpha=1.0, beta=0.1))
+    >>> plausibility_only(VisualContrastive(alpha=1.0, beta=0.1))
     Plain(beta=0.1)
-    >>> rule_alone(VisualContrastive(beta=0.1) + Ritual(beta=0.2))
+    >>> plausibility_only(VisualContrastive(beta=0.1) + Ritual(beta=0.2))
     Plain(beta=0.2)
     """
     methods = method.methods if isinstance(method, SumOfMethods) else (method,)

@@ -1,4 +1,3 @@
-from ..data.embeddings import EmbeddingCache as EmbeddingCache
 from .analogies import arithmetic as arithmetic
 from .augmentation import Centres as Centres
 from .augmentation import Concentration as Concentration

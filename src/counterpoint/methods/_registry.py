@@ -96,7 +96,7 @@ _LOSSES: tuple[str, ...] = (
     "supcon",
 )
 
-"""Losses that are methods by themselves, on the views of `Contrast`."""
+"""Losses that are methods by themselves, on the views of `SingleLoss`."""
 
 METHODS = Registry(
     "method",

@@ -38,7 +38,7 @@ class Arm:
     ``lit,image=timm:resnet18@FILE``          ``image=`` and ``text=`` name other towers than the recipe's
     ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``
     ``cnn@RUN``                               CLIP from the image tower of a run of your own
-    ``dcl,temperature=0.1``                   a loss, on CLIP's towers and heads (see `Contrast`)
+    ``dcl,temperature=0.1``                   a loss, on CLIP's towers and heads (see `SingleLoss`)
     ``dcl,on=images``                         the same loss on two views of each picture
     ``./my_loss.py:MyLoss,margin=0.2``        a loss from a file: an ``nn.Module`` called with unit-norm image
                                               and text embeddings that returns a number

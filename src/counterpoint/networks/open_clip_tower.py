@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -60,9 +61,10 @@ class OpenClipImage(ImageTower):
 
     def __init__(self, model: nn.Module) -> None:
         from open_clip.model import get_model_preprocess_cfg
+        from open_clip.transform import PreprocessCfg
 
         super().__init__()
-        preprocessing = get_model_preprocess_cfg(model)
+        preprocessing = asdict(PreprocessCfg()) | get_model_preprocess_cfg(model)
         size = preprocessing["size"]
         height, width = size if isinstance(size, tuple | list) else (size, size)
         if height != width:

@@ -50,7 +50,7 @@ POSITIONS = 1024
 def default_model_path() -> Path:
     """The trained model that comes with the package: an ordinary checkpoint; its ``made.json`` says how it was made.
 
-    >>> (shipped() / "config.json").is_file()
+    >>> (default_model_path() / "config.json").is_file()
     True
     """
     return _SHIPPED

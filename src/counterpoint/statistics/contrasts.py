@@ -93,7 +93,7 @@ def linear_contrast(
     >>> outcomes = Outcomes({arm: rng.random((6, 1000)) < rate for arm, rate in rates.items()})
     >>> def advantage(scores, recipe):
     ...     return max(scores[f"slip/{recipe}"], scores[f"byolip/{recipe}"]) - scores[f"clip/{recipe}"]
-    >>> found = contrast(outcomes, lambda scores: advantage(scores, "basic") - advantage(scores, "new"))
+    >>> found = linear_contrast(outcomes, lambda scores: advantage(scores, "basic") - advantage(scores, "new"))
     >>> effect = found.interval
     >>> print(f"{effect.estimate:.2f} ({effect.low:.2f} to {effect.high:.2f}): {found.verdict}")
     0.11 (0.07 to 0.15): better

@@ -52,7 +52,7 @@ def mean_ranks(
 
     Source: this package's, for comparisons over many tasks such as that of Roy et al. (2024), arXiv 2406.07450.
 
-    >>> found = standings({"clip": np.array([0.1, 0.5]), "slip": np.array([0.2, 0.5])}, "clip")
+    >>> found = mean_ranks({"clip": np.array([0.1, 0.5]), "slip": np.array([0.2, 0.5])}, "clip")
     >>> [(it.arm, it.rank) for it in found]
     [('slip', 1.25), ('clip', 1.75)]
     """

@@ -198,7 +198,7 @@ def test_squares_of_training_rows_show_nothing_that_is_held_out() -> None:
 
 def test_bad_requests_are_explained() -> None:
     data = world()
-    with pytest.raises(UnknownName, match="kind of squares 'swap color': did you mean 'swap colour'"):
+    with pytest.raises(UnknownName, match="kind of minimal pairs 'swap color': did you mean 'swap colour'"):
         items_of(data, MinimalPairs, rows(2, data), ["swap color"])
     with pytest.raises(UnknownName, match="kind of regions 'count'"):
         items_of(data, Regions, rows(2, data), ["count"])

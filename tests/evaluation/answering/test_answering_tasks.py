@@ -339,7 +339,7 @@ def test_tasks_that_data_cannot_ask_are_left_out_unless_named() -> None:
     data = ItemData(yes_no("existence", 2))
     results = evaluate_assistant(always("yes"), data)
     assert [scores.task for scores in results.by_test["all"]] == ["answers", "pope", "mme"]
-    with pytest.raises(NotApplicable, match="chair asks about contents"):
+    with pytest.raises(NotApplicable, match="chair asks about object annotations"):
         evaluate_assistant(always("yes"), data, ["chair"])
     with pytest.raises(NotApplicable, match="whether things are there"):
         evaluate_assistant(always("yes"), ItemData(yes_no("count", 2)), ["pope"])

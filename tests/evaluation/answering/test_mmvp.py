@@ -121,7 +121,7 @@ def test_scenes_have_such_questions() -> None:
 
 def test_data_with_neither_is_refused() -> None:
     data = ItemData(HandChoices([("a", "b")], [0]))
-    with pytest.raises(NotApplicable, match="mmvp asks about squares"):
+    with pytest.raises(NotApplicable, match="mmvp asks about minimal pairs"):
         create("mmvp")(Says(lambda picture, text: "a"), data, np.arange(1))
 
 

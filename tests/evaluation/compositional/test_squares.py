@@ -150,16 +150,16 @@ def test_the_margin_is_the_least_lead() -> None:
 def test_data_without_squares_is_refused_by_name() -> None:
     data = ItemData(HandChoices([["a", "b"]], [0]))
     with pytest.raises(
-        NotApplicable, match="winoground asks about squares, and there are none: 'hand-made' has"
+        NotApplicable, match="winoground asks about minimal pairs, and there are none: 'hand-made' has"
     ):
         score("winoground", data, Blind())
 
 
 def test_items_must_be_there_and_told_apart() -> None:
-    with pytest.raises(ValueError, match=r"asks about squares, and these rows of .* have none"):
+    with pytest.raises(ValueError, match=r"asks about minimal pairs, and these rows of .* have none"):
         score("bivlc", ItemData(HandSquares([], [])), Blind())
     twice = ItemData(HandSquares([("a", "b"), ("c", "d")], ["x", "x"], [3, 3]))
-    with pytest.raises(ValueError, match="two squares of 'hand-made' have the same id"):
+    with pytest.raises(ValueError, match="two minimal pairs of 'hand-made' have the same id"):
         score("bivlc", twice, Blind())
 
 

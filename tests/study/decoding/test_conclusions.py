@@ -93,7 +93,7 @@ def test_pairs_baselines_and_correction(tmp_path: Path) -> None:
     written = {arm["name"]: arm["python"] for arm in summary["arms"]}
     assert written["plain"] == "Plain(beta=0.0).on(inputs)"
     assert written["ritual"] == "Ritual(alpha=3.0, beta=0.1, seed=0).on(inputs, transformed=…)"
-    assert written["code,contrast=0"].startswith("rule_alone(DescriptionContrastive(")
+    assert written["code,contrast=0"].startswith("plausibility_only(DescriptionContrastive(")
     assert written["code,contrast=0"].endswith(").on(inputs, description=…)")
 
 

@@ -106,7 +106,7 @@ def _bound(method: Decoding) -> str:
 
 def _written(method: Decoding) -> str:
     if isinstance(method, PlausibilityOnly):
-        return f"rule_alone({_written(method.method)})"
+        return f"plausibility_only({_written(method.method)})"
     if isinstance(method, SumOfMethods):
         return f"({' + '.join(map(_written, method.methods))})"
     return repr(method)
