@@ -29,25 +29,51 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_table_without_splits_is_scored_whole_and_probes_where_they_did_not_learn(
+def test_rows_that_it_was_trained_on_are_left_out_of_other_data_and_said(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(work)
+    trained = pl.read_parquet("run/data.parquet")["split"].str.contains("train").sum()
+    assert 0 < trained < 70
     assert main(["evaluate", "run", "--data", "without.csv", "--out", str(tmp_path / "scores")]) == 0
     said = capsys.readouterr().out
-    assert "scored: all 70 rows of without.csv, which has no splits of its own" in said
+    assert f"scored: {70 - trained} of 70 rows of without.csv, which has no splits of its own" in said
+    assert f"trained on: {trained} of the 70 pictures of without.csv, left out" in said
     assert "probe learns from the training rows, so it is asked about the test rows alone" in said
     found = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
-    assert found["rows"] == {"all rows": 70}
+    assert found["rows"] == {"all rows": 70 - trained}
     by_task = {row["task"]: row for row in found["scores"]}
-    assert (by_task["retrieval"]["test"], by_task["retrieval"]["n"]) == ("all rows", 70)
+    assert (by_task["retrieval"]["test"], by_task["retrieval"]["n"]) == ("all rows", 70 - trained)
     assert by_task["probe"]["test"] == "held out"
-    assert by_task["probe"]["n"] < 70
+    assert by_task["probe"]["n"] < 70 - trained
     assert all(row["low"] <= row["value"] <= row["high"] for row in found["scores"])
     examples = pl.read_parquet(tmp_path / "scores" / "examples.parquet")
-    assert len(examples.filter(task="retrieval", outcome="i2t_R@1")) == 70
+    assert len(examples.filter(task="retrieval", outcome="i2t_R@1")) == 70 - trained
     assert main(["evaluate", "run", "--data", "without.csv", "--split", "test", "--tasks", "retrieval"]) == 0
     assert "scored: the test rows of without.csv" in capsys.readouterr().out
+
+
+def test_all_rows_are_scored_where_asked_and_those_of_training_are_counted(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(work)
+    words = ["evaluate", "run", "--split", "all", "--tasks", "retrieval", "--data"]
+    assert main([*words, "without.csv", "--out", str(tmp_path / "scores")]) == 0
+    said = capsys.readouterr().out
+    assert "scored: all 70 rows of without.csv" in said
+    assert "of the 70 pictures of without.csv, scored with the others" in said
+    assert json.loads((tmp_path / "scores" / "evaluation.json").read_text())["rows"] == {"all rows": 70}
+
+
+def test_data_without_a_row_that_is_new_to_the_run_are_refused(
+    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(work)
+    split = pl.read_parquet("run/data.parquet")["split"]
+    table = pl.read_csv("without.csv").filter(split.str.contains("train"))
+    table.with_columns(split=pl.lit("test")).write_csv("seen.csv")
+    assert main(["evaluate", "run", "--data", "seen.csv", "--tasks", "retrieval"]) == 1
+    assert "seen.csv has no other rows to score: give other data, or --split all" in capsys.readouterr().err
 
 
 def test_a_table_that_is_all_test_and_has_no_labels_is_scored_with_a_word_on_the_rest(
@@ -57,7 +83,7 @@ def test_a_table_that_is_all_test_and_has_no_labels_is_scored_with_a_word_on_the
     assert main(["evaluate", "run", "--data", "tests.csv", "--json"]) == 0
     said = capsys.readouterr()
     assert {row["task"] for row in json.loads(said.out)} == {"retrieval", "shift"}
-    assert "scored: the test rows of tests.csv: 70 of 'held out'" in said.err
+    assert "scored: the test rows of tests.csv: 40 of 'held out'; it has 70 rows" in said.err
     assert "left out: zero_shot needs labels, and 'tests.csv' has none" in said.err
     assert "left out: probe needs labels" in said.err or "left out: probe learns" in said.err
 

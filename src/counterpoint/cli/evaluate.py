@@ -32,7 +32,10 @@ class Evaluate:
     data: str | None = None
     """Another data set, or a copy of a benchmark (winoground:PATH, …); the run's own unless given."""
     split: Literal["test", "all"] | None = None
-    """Score the test rows, or all rows; unless given, all rows of another data set that has no splits of its own."""
+    """Score the test rows, or all rows; unless given, all rows of another data set that has no splits of its own.
+
+    Rows of another data set whose picture the run was trained on are left out, but of `all`.
+    """
     tasks: Names = ()
     """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as data and model allow."""
     failures: Path | None = None
@@ -48,11 +51,13 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=given.json)
     with console.status("loading torch"):
+        import numpy as np
         import torch
 
         from .. import data, evaluation
         from ..data.embeddings import EmbeddingCache
         from ..evaluation.task import NotApplicable, check_training
+        from ..training.provenance import trained_on
         from ..training.run import data_of, load
     for name in given.tasks:
         evaluation.TASKS.reference(name)
@@ -69,12 +74,18 @@ def main(arguments: Sequence[str]) -> int:
         source = data.load(where, trained.image_tower.size)
         model = EmbeddingCache.of(trained, source)
         whole = given.split == "all" or (given.split is None and given.data is not None and source.split_here)
-        rows = _rows(source, whole)
+        seen = trained_on(given.run, source) if given.data or whole else np.arange(0)
+        left_out = np.arange(0) if given.split == "all" else seen
+        rows = _rows(source, whole, left_out)
         console.print(_what_is_scored(where, source, rows), soft_wrap=True)
+        if len(seen):
+            console.print(_what_was_trained_on(where, source, seen, given.split == "all"), soft_wrap=True)
+        if not rows:
+            raise ValueError(f"{where} has no other rows to score: give other data, or --split all")
         for name in given.tasks or evaluation.DEFAULT_TASKS:
             task = evaluation.create(name)
             # A task that learns from the training rows must not be asked about them.
-            tests = _rows(source, whole and not task.learns)
+            tests = _rows(source, whole and not task.learns, left_out)
             try:
                 if missing := sorted(set(task.modalities) - set(model.embeds)):
                     raise NotApplicable(
@@ -123,17 +134,29 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if refusals else 0
 
 
-def _rows(data: PairedData, whole: bool) -> Mapping[str, Rows]:
+def _rows(data: PairedData, whole: bool, left_out: Rows) -> Mapping[str, Rows]:
+    """Return the rows to score of every test set that has some."""
     import numpy as np
 
-    return {ALL: np.arange(len(data))} if whole else data.splits.test
+    sets = {ALL: np.arange(len(data))} if whole else data.splits.test
+    own = {name: np.setdiff1d(rows, left_out) if len(left_out) else rows for name, rows in sets.items()}
+    return {name: rows for name, rows in own.items() if len(rows)}
+
+
+def _what_was_trained_on(where: str, data: PairedData, seen: Rows, scored: bool) -> str:
+    """Return a line on the rows whose picture the run was trained on."""
+    what = "scored with the others" if scored else "left out (--split all scores them too)"
+    return f"trained on: {len(seen):,} of the {len(data):,} pictures of {where}, {what}"
 
 
 def _what_is_scored(where: str, data: PairedData, rows: Mapping[str, Rows]) -> str:
     """Return a line on the rows that are scored, and how many there are."""
     if ALL in rows:
         own = ", which has no splits of its own" if data.split_here else ""
-        return f"scored: all {len(data):,} rows of {where}{own} (--split test scores a held-out part)"
+        count = (
+            f"all {len(data):,}" if len(rows[ALL]) == len(data) else f"{len(rows[ALL]):,} of {len(data):,}"
+        )
+        return f"scored: {count} rows of {where}{own} (--split test scores a held-out part)"
     sets = ", ".join(f"{len(own):,} of {name!r}" for name, own in rows.items())
     return (
         f"scored: the test rows of {where}: {sets}; it has {len(data):,} rows (--split all scores them all)"

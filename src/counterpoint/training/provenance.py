@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from ..data.base import PairedData
+from ..data.base import PairedData, Rows
 from ..data.fingerprint import PARTS, ROW_SCHEMA, digest
 from ..files import (
     FORMAT,
@@ -126,6 +127,19 @@ def rows_of(folder: Path) -> pl.DataFrame:
     """
     path = folder / ROWS
     return read_table(path, ROW_SCHEMA, remedy(folder)) if path.exists() else pl.DataFrame(schema=ROW_SCHEMA)
+
+
+def trained_on(folder: Path, data: PairedData) -> Rows:
+    """Return the rows whose picture, file for file, a run was trained on; none where nothing is known of its data.
+
+    Raises:
+        Damaged: if what is known cannot be read.
+    """
+    known = rows_of(folder).filter(pl.col("split").str.contains("train"))
+    here = data.fingerprint.rows
+    if not (len(known) and len(here)):
+        return np.arange(0)
+    return np.flatnonzero(here["pictures"].is_in(known["pictures"].implode()).to_numpy())
 
 
 def counts(before: Mapping[str, str], after: Mapping[str, str], old: pl.DataFrame, new: pl.DataFrame) -> str:
