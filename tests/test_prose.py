@@ -31,3 +31,15 @@ def test_no_first_line_is_headless() -> None:
         if HEADLESS.match(text)
     ]
     assert not found, "\n".join(["begin with a verb (a function) or a noun (anything else):", *found])
+
+
+def test_no_message_leaves_a_plural_open() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{part.lineno}"
+        for path in (ROOT / "src").rglob("*.py")
+        for message in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(message, ast.JoinedStr)
+        for part in message.values
+        if isinstance(part, ast.Constant) and re.search(r"[a-z]{3}\(s\)", str(part.value))
+    ]
+    assert not found

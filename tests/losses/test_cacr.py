@@ -145,5 +145,5 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
 
 
 def test_one_view_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"an example needs at least 2 view\(s\), got 1"):
+    with pytest.raises(ValueError, match=r"an example needs at least 2 views, got 1"):
         CACRLoss()(torch.eye(3))

@@ -146,7 +146,7 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
         ({"y": torch.ones(5, 3, 7)}, "in the same dimensions"),
         ({"x_mask": torch.ones(5, 3).bool()}, r"x_mask must be boolean \(5, 4\), got torch.bool \(5, 3\)"),
         ({"y_mask": torch.ones(5, 3)}, r"y_mask must be boolean \(5, 3\), got torch.float32"),
-        ({"y_mask": torch.arange(15).view(5, 3) > 4}, r"y_mask leaves nothing of the example\(s\) at \[0\]"),
+        ({"y_mask": torch.arange(15).view(5, 3) > 4}, r"y_mask leaves nothing of the examples at \[0\]"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(change: dict[str, Tensor], message: str) -> None:

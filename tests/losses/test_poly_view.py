@@ -110,7 +110,7 @@ def test_a_batch_of_one_costs_nothing(mode: Any) -> None:
 
 
 def test_bad_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"an example needs at least 2 view\(s\), got 1"):
+    with pytest.raises(ValueError, match=r"an example needs at least 2 views, got 1"):
         PolyViewLoss()(torch.eye(3))
     with pytest.raises(ValueError, match="unit_rest is for mode='sufficient'"):
         PolyViewLoss(unit_rest=True)

@@ -82,5 +82,5 @@ def test_bad_arguments_are_refused() -> None:
         SimCSELoss(hard_negative_weight=-math.inf)
     with pytest.raises(ValueError, match=r"x is \(6, 4\) but negatives is \(5, 4\)"):
         unwrap(SimCSELoss.forward)(SimCSELoss(), x, y, hard[:5])
-    with pytest.raises(ValueError, match=r"an example needs at least 2 view\(s\), got 1"):
+    with pytest.raises(ValueError, match=r"an example needs at least 2 views, got 1"):
         WhitenedCSELoss()(x)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..execution import helpers
 from ..networks.base import Tokenizer
+from ..reasons import counted
 from ..recipes.schema import Augmentation
 from ..types import Batch, Clock, ViewSpec
 from . import views as view_room
@@ -57,7 +58,7 @@ class Loader:
     ) -> None:
         if len(rows) < 2:
             raise ValueError(
-                f"the training split of {data.name!r} has {len(rows)} example(s); contrast needs at least 2"
+                f"the training split of {data.name!r} has {counted(len(rows), 'example')}; contrast needs at least 2"
             )
         view_room.check(views, augmentation)
         self.data, self.rows, self.views, self.tokenizer = data, rows, views, tokenizer

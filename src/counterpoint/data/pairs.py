@@ -16,6 +16,7 @@ import polars as pl
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from ..reasons import counted
 from . import sources
 from .base import Labels, PairedData, Rows, Splits, stored_size
 from .cache import cache_folder, writing
@@ -58,7 +59,9 @@ class Report:
             "examples": ", ".join(f"{side} {self.examples[side]}" for side in SIDES if side in self.examples),
             **self.notes,
             "caption words": f"{mean:.1f} on average, {least} to {most}",
-            "duplicates": f"{self.duplicate_pictures:,} picture(s), {self.duplicate_captions:,} caption(s)",
+            "duplicates": ", ".join(
+                (counted(self.duplicate_pictures, "picture"), counted(self.duplicate_captions, "caption"))
+            ),
             "leaked from training to held-out rows": f"{leaks}: scored apart" if leaks else "none",
             **self.left_out,
             **ledger,

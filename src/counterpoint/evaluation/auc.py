@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from ..reasons import counted
+
 
 def auc_components(
     positives: Float[np.ndarray, " n"], negatives: Float[np.ndarray, " n"]
@@ -32,7 +34,9 @@ def auc_components(
     """
     for name, scores in (("positives", positives), ("negatives", negatives)):
         if not len(scores) or not np.isfinite(scores).all():
-            raise ValueError(f"{name} must be at least one score, all finite; got {len(scores)} score(s)")
+            raise ValueError(
+                f"{name} must be at least one score, all finite; got {counted(len(scores), 'score')}"
+            )
     below = _share_below(negatives, positives)
     above = 1 - _share_below(positives, negatives)
     return below + above - below.mean()

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..data.base import PairedData, Rows, SomeItems
 from ..data.items import Items
 from ..data.views import key
+from ..reasons import counted
 from ..types import Constant, Embedder, Metric, Scores
 
 PANEL = 1 << 22
@@ -68,7 +69,7 @@ def check_rows(data: PairedData, rows: Rows, task: str, least: int = 1, split: s
     """Raise ValueError for a split that is too small for a task."""
     if len(rows) < least:
         raise ValueError(
-            f"{task} needs at least {least} example(s), and the {split} of {data.name!r} has {len(rows)}: "
+            f"{task} needs at least {counted(least, 'example')}, and the {split} of {data.name!r} has {len(rows)}: "
             f"make the split larger, or leave it or the task out"
         )
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ..reasons import counted
 from . import recording
 
 _VALIDATING: ContextVar[bool] = ContextVar("validating", default=False)
@@ -64,10 +65,10 @@ def paired_views(views: Sequence[Tensor], least: int = 2) -> tuple[Tensor, ...]:
     >>> paired_views([torch.ones(3, 2)])
     Traceback (most recent call last):
     ...
-    ValueError: an example needs at least 2 view(s), got 1
+    ValueError: an example needs at least 2 views, got 1
     """
     if len(views) < least:
-        raise ValueError(f"an example needs at least {least} view(s), got {len(views)}")
+        raise ValueError(f"an example needs at least {counted(least, 'view')}, got {len(views)}")
     return paired(**{f"view {v}": view for v, view in enumerate(views, 1)})
 
 
@@ -87,17 +88,17 @@ def check_values(**named: Tensor) -> None:
     >>> check_values(text=torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
     Traceback (most recent call last):
     ...
-    ValueError: text has 1 all-zero row(s), first at [1]: a zero vector has no direction
+    ValueError: text has 1 all-zero row, first at [1]: a zero vector has no direction
     """
     for name, tensor in named.items():
         values = tensor.detach()
-        for bad, what in (
-            (~values.isfinite().all(-1), "row(s) with NaN or infinity, first at {}"),
-            ((values == 0).all(-1), "all-zero row(s), first at {}: a zero vector has no direction"),
+        for bad, what, why in (
+            (~values.isfinite().all(-1), "non-finite row", ""),
+            ((values == 0).all(-1), "all-zero row", ": a zero vector has no direction"),
         ):
             rows = bad.nonzero()[:, 0].tolist()
             if rows:
-                raise ValueError(f"{name} has {len(rows)} " + what.format(rows[:5]))
+                raise ValueError(f"{name} has {counted(len(rows), what)}, first at {rows[:5]}{why}")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..reasons import counted
 from .comparison import Difference, Verdict
 from .power import SeedsNeeded
 
@@ -66,15 +67,6 @@ def _needed(needed: SeedsNeeded, unit: str) -> str:
         larger = times(needed.examples_factor)
         return f"to show a difference of {effect} you need a test set about {larger} as large"
     return f"not even 10,000 seeds would show a difference of {effect}"
-
-
-def counted(n: int, noun: str) -> str:
-    """Write a number of things.
-
-    >>> counted(1, "seed"), counted(3, "seed")
-    ('1 seed', '3 seeds')
-    """
-    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def times(factor: float) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..statistics.sentences import counted, times
+from ..reasons import counted
+from ..statistics.sentences import times
 from .tables import cell, number, ranked
 
 MOST_NAMED = 3

@@ -15,6 +15,7 @@ from ..evaluation.task import check_data, check_rows
 from ..methods.arm import Arm
 from ..methods.base import Method
 from ..pairwise import Loss
+from ..reasons import counted
 from ..recipes import Recipe
 from .design import Design, check_names
 
@@ -135,7 +136,11 @@ def check_batch(method: Method, arm: str, recipe: Recipe, data: PairedData) -> N
     rows = min(len(part) for part in data.splits.tasks or [data.splits.train])
     batch = min(recipe.batch_size, rows)
     if batch < 2 and any(isinstance(module, Loss) and module.pairwise for module in method.modules()):
-        why = f"the training split has {rows} row(s)" if rows < 2 else "--batch-size must be at least 2"
+        why = (
+            f"the training split has {counted(rows, 'row')}"
+            if rows < 2
+            else "--batch-size must be at least 2"
+        )
         raise ValueError(
             f"arm {arm!r} tells the examples of a batch apart, and a batch would hold one: {why}"
         )

@@ -13,8 +13,8 @@ from pydantic import RootModel
 from ..evaluation import create
 from ..files import Damaged, read_json
 from ..methods.arm import Arm
+from ..reasons import counted
 from ..recipes import override
-from ..statistics.sentences import counted
 from ..training.metrics import read_metrics
 from ..training.provenance import Provenance, rows_of
 from ..training.run import Environment, Run, RunState, remedy
@@ -241,7 +241,7 @@ def _warnings(results: StudyResults) -> list[str]:
     unknown = [run for run in results.finished() if Provenance.read(run.folder) is None]
     if unknown:
         found.append(
-            f"{len(unknown)} run(s) are of an earlier version, which kept nothing of what their data was: "
+            f"{counted(len(unknown), 'run')} of an earlier version kept nothing of what the data was: "
             "only the ids of their test examples could be compared"
         )
     for arm, runs in results.runs.items():

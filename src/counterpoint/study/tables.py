@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..files import write_text
-from ..statistics.sentences import counted
+from ..reasons import counted
 
 if TYPE_CHECKING:
     from .presets import Preset

@@ -182,7 +182,7 @@ def test_what_lies_beside_splits_is_listed(tmp_path: Path) -> None:
 def test_pictures_alone_are_refused_and_counted(tmp_path: Path) -> None:
     put(tmp_path / "cat" / "1.jpg", picture(1))
     with pytest.raises(
-        ValueError, match=r"a \.txt caption beside each, .*; the 1 picture\(s\) there have none$"
+        ValueError, match=r"a \.txt caption beside each, .*; of 1 picture there none has one$"
     ):
         records(tmp_path)
 

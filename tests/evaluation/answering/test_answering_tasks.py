@@ -119,7 +119,7 @@ def test_mme_weighs_kinds_alike() -> None:
 
 def test_mme_needs_pairs() -> None:
     lone = HandQuestions([Question("count", "?", "yes", YES_NO)], [3])
-    with pytest.raises(ValueError, match=r"row 3 has 1 question\(s\) of kind 'count', answered yes"):
+    with pytest.raises(ValueError, match=r"row 3 has 1 question of kind 'count', answered yes"):
         ask("mme", always("yes"), ItemData(lone))
 
 

@@ -230,7 +230,7 @@ def _suppression(lab: Lab) -> list[Result]:
     )
     found = {p: np.array([float(cells[f"p{p}-seed{s}"]["class"]) for s in seeds]) for p in WIDTHS}
     metric = "accuracy of a noisy probe of the class, whose feature is a third of the irrelevant one"
-    lab.note(f"2: class {', '.join(f'{v.mean():.2f} with {p} dimension(s)' for p, v in found.items())}.")
+    lab.note(f"2: class {', '.join(f'{v.mean():.2f} at width {p}' for p, v in found.items())}.")
     return [
         measure.over_seeds(
             "2: class with one dimension", metric, found[WIDTHS[0]], expected="below", bound=0.6

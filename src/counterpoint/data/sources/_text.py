@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TextIO
 
+from ...reasons import counted
 from .ledger import Ledger
 
 GUESSED = "not UTF-8, read as Windows-1252"
@@ -62,7 +63,11 @@ def caption_lines(text: str, ledger: Ledger, file: object, row: object = "") -> 
     captions = tuple(line for line in lines if not _TRANSLATION.match(line))
     if len(captions) < len(lines):
         ledger.add(
-            "passed over", "translations", file, row, f"{len(lines) - len(captions)} line(s), no captions"
+            "passed over",
+            "translations",
+            file,
+            row,
+            f"{counted(len(lines) - len(captions), 'line')}, no captions",
         )
     return captions
 

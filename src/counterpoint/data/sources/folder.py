@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...reasons import counted
 from ._record import PICTURES, Record, Records
 from ._text import caption_lines, decoded
 from .ledger import Ledger
@@ -28,7 +29,7 @@ def read(folder: Path, ledger: Ledger) -> Records:
     texts = {_stem(path): path for path in files if path.suffix.lower() == ".txt"}
     found = [(picture, texts[_stem(picture)]) for picture in pictures if _stem(picture) in texts]
     if not found:
-        alone = f"; the {len(pictures):,} picture(s) there have none" if pictures else ""
+        alone = f"; of {counted(len(pictures), 'picture')} there none has one" if pictures else ""
         tables = [path.name for path in files if path.suffix.lower() in SUFFIXES]
         if tables:
             alone = f"; give the path of {tables[0]} if that is the table"

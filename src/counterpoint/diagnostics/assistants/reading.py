@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ...networks.blocks import residual_blocks
+from ...reasons import counted
 
 Grid = tuple[int, int]
 """Rows and columns of the places of a picture."""
@@ -85,7 +86,7 @@ def read(model: Any, inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]
     ids = _ids(inputs)
     if len(replies) != len(ids) or not all(len(reply) for reply in replies):
         raise ValueError(
-            f"{len(ids)} prompt(s) need as many replies of at least one token, got lengths {[*map(len, replies)]}"
+            f"give each of {len(ids)} prompts a reply of at least one token, got lengths {[*map(len, replies)]}"
         )
     places = where(model, inputs)
     prompt, longest = ids.shape[1], max(map(len, replies))
@@ -206,7 +207,8 @@ def _of_tiles(pictures: Bool[Tensor, "b t"], inputs: Mapping[str, Any], name: st
     total = int(pictures.sum())
     if real < len(pictures) or total % real:
         raise ValueError(
-            f"{total} picture tokens for {real} tile(s) of pixels in {len(pictures)} prompt(s): give each prompt one "
+            f"{total} picture tokens for {counted(real, 'tile')} of pixels in "
+            f"{counted(len(pictures), 'prompt')}: give each prompt one "
             "picture"
         )
     each = total // real

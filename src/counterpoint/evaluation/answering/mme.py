@@ -11,6 +11,7 @@ from jaxtyping import Int
 from ...data.base import PairedData, Rows
 from ...data.items import Questions
 from ...data.worlds.scenes.items.chat import prompt
+from ...reasons import counted
 from ...types import Metric, Scores
 from ..compositional.asking import classes
 from ..statistic import class_and_hit, mean, mean_per_class
@@ -78,7 +79,7 @@ def pairs_of(items: Questions) -> Int[np.ndarray, "p 2"]:
         answers = sorted(items.questions[position].answer for position in positions)
         if answers != ["no", "yes"]:
             raise ValueError(
-                f"row {row} has {len(positions)} question(s) of kind {kind!r}, answered {', '.join(answers)}: "
+                f"row {row} has {counted(len(positions), 'question')} of kind {kind!r}, answered {', '.join(answers)}: "
                 "mme needs two of each kind, one answered yes and one no"
             )
     return np.array(list(found.values()))

@@ -12,6 +12,7 @@ from torch import Tensor
 from ...data.base import Rows, SomeItems
 from ...data.embeddings import EmbeddingCache
 from ...data.items import Choices, Items, MinimalPairs
+from ...reasons import counted
 from ...types import Metric, Scores
 from ..task import items_of as task_items
 from ..task import similarity, table
@@ -82,7 +83,7 @@ def option_similarities(features: EmbeddingCache, items: Choices) -> list[Float[
     for k, (options, answer) in enumerate(zip(items.options, items.answers, strict=True)):
         if len(options) < 2 or not 0 <= answer < len(options):
             raise ValueError(
-                f"item {items.ids[k]} offers {len(options)} option(s) and says that number {answer} is right: "
+                f"item {items.ids[k]} offers {counted(len(options), 'option')} and says that number {answer} is right: "
                 "a choice is between two at least, one of which is right"
             )
     return features.once(("similarities", items), lambda: _option_similarities(features, items))

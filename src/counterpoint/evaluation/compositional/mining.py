@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...reasons import counted
 from ..task import row_chunks
 
 
@@ -97,7 +98,9 @@ def similarity_quantile(z: Float[Tensor, "N d"], q: float, *, pairs: int = 1 << 
         ValueError: for q outside [0, 1], fewer than two pictures, or embeddings that are not finite.
     """
     if not 0 <= q <= 1 or len(z) < 2:
-        raise ValueError(f"needs q between 0 and 1 and two pictures, got q={q} and {len(z)} picture(s)")
+        raise ValueError(
+            f"needs q between 0 and 1 and two pictures, got q={q} and {counted(len(z), 'picture')}"
+        )
     z, generator = _unit(z, "z"), np.random.default_rng(seed)
     first = generator.integers(len(z), size=pairs)
     second = (first + generator.integers(1, len(z), size=pairs)) % len(z)

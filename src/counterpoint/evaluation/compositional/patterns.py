@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from ...reasons import counted
 from ...types import Scores
 
 LEAST = 3
@@ -63,7 +64,7 @@ def pattern_profile(
     if len(scores) < 2 or len(asked) < LEAST:
         raise ValueError(
             f"a correlation over patterns needs two models and {LEAST} patterns that all were asked about, got "
-            f"{len(scores)} model(s) and {len(asked)}: {', '.join(asked) or 'none'}"
+            f"{counted(len(scores), 'model')} and {len(asked)}: {', '.join(asked) or 'none'}"
         )
     accuracy = np.array(list(asked.values())).T
     return PatternProfile(tuple(scores), tuple(asked), accuracy, _correlations(accuracy))

@@ -14,6 +14,7 @@ from ...data.base import PairedData, Rows
 from ...data.embeddings import EmbeddingCache
 from ...data.items import Narrations
 from ...data.views import key
+from ...reasons import counted
 from ...types import Embedder, Metric, Scores
 from ..compositional.asking import item_scores, items_of
 from ..compositional.association import answer_shares
@@ -84,7 +85,7 @@ class ModalityImportance(Task):
         if len(items) < 2 or counts.min() < 2:
             raise ValueError(
                 f"{self.name} of {data.name!r} needs two questions at least, of two options at least: got "
-                f"{len(items)} question(s), of {counts.min()} option(s) or more"
+                f"{counted(len(items), 'question')}, of {counted(int(counts.min()), 'option')} or more"
             )
         options = [features.texts(own) for own in items.options]
         seen = embed_videos(features, items, self.way)

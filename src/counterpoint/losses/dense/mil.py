@@ -182,4 +182,4 @@ def check_bags(x: Tensor, y: Tensor, x_mask: Tensor | None, y_mask: Tensor | Non
             )
         empty = (~mask.any(1)).nonzero()[:, 0].tolist()
         if empty:
-            raise ValueError(f"{name}_mask leaves nothing of the example(s) at {empty[:5]}")
+            raise ValueError(f"{name}_mask leaves nothing of the examples at {empty[:5]}")

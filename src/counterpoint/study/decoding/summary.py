@@ -12,7 +12,7 @@ from typing import Any
 from ...decoding.method import Decoding, SumOfMethods
 from ...decoding.rule import PlausibilityOnly
 from ...evaluation.answering import create
-from ...statistics.sentences import counted
+from ...reasons import counted
 from ...training.run import Environment
 from ..numbers import PARTS, RunScores, StudyScores, finite
 from ..tables import ranked

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ....files import writing
+from ....reasons import counted
 from ....registry import require
 from ..scenes.pixels.render import draw
 from ..scenes.scene import SIZES, Colour, Relation, Scene, Thing, relation_holds
@@ -84,7 +85,9 @@ class Clip:
     def __post_init__(self) -> None:
         for event in self.events:
             if not 0 <= event.thing < len(self.scene.things):
-                raise ValueError(f"{event}: there are {len(self.scene.things)} thing(s), counted from 0")
+                raise ValueError(
+                    f"{event}: the scene has {counted(len(self.scene.things), 'thing')}, numbered from 0"
+                )
             if not 0 <= event.start < event.end <= self.frames:
                 raise ValueError(f"{event}: events start before they end, within {self.frames} frames")
 

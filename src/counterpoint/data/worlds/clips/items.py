@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from ....reasons import counted
 from ...base import Rows, SomeItems
 from ...items import ContrastCaptions, GeneratedVideos, Items, Narrations
 from ..rng import Rng
@@ -34,7 +35,7 @@ def items_of(world: ClipRows, form: type[SomeItems], rows: Rows) -> SomeItems:
     items: SomeItems = _FORMS[form](world, rows)
     if not len(items):
         raise LookupError(
-            f"none of {len(rows)} row(s) of {world.name!r} has anything to make {form.called} of"
+            f"none of {counted(len(rows), 'row')} of {world.name!r} has anything to make {form.called} of"
         )
     return items
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Int16, UInt8
 from torch import Tensor
 
+from ....reasons import counted
 from ....registry import unknown
 from ...base import Labels, Rows, SomeItems
 from ...items import MinimalPairs
@@ -128,5 +129,7 @@ class Sounds(GeneratedRows):
             return super().items(form, rows, kinds)
         squares = SoundSquares(self, rows)
         if not len(squares):
-            raise LookupError(f"none of {len(rows)} row(s) of {self.name!r} has two sounds to exchange")
+            raise LookupError(
+                f"none of {counted(len(rows), 'row')} of {self.name!r} has two sounds to exchange"
+            )
         return squares  # type: ignore[return-value] # SomeItems is Squares here

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
+from .....reasons import counted
 from .....registry import unknown
 from ....base import Rows, SomeItems
 from ....items import (
@@ -99,7 +100,7 @@ def items_of(
     items: SomeItems = make(world, rows, tuple(kinds))
     if not len(items):
         raise LookupError(
-            f"none of {len(rows)} row(s) of {world.name!r} has {form.called} of kind {', '.join(kinds)}: "
+            f"none of {counted(len(rows), 'row')} of {world.name!r} has {form.called} of kind {', '.join(kinds)}: "
             "their scenes lack what these are about; ask for other kinds, or of a world that has it"
         )
     return items
