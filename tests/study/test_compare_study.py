@@ -312,12 +312,17 @@ def test_data_without_labels_is_compared_by_what_needs_none(quick: dict[str, Any
     assert study.report.exists()
 
 
-def test_an_unfinished_study_cannot_be_summarised(quick: dict[str, Any]) -> None:
+def test_the_finished_runs_of_an_unfinished_study_are_reported(quick: dict[str, Any]) -> None:
     study = compare("clip", seeds=1, **quick)
     design = Design.read(study.folder)
     assert design is not None
     replace(design, seeds=(0, 1)).claim(study.folder)
-    with pytest.raises(ValueError, match="is not finished"):
+    again = resummarise(study.folder)
+    assert again.summary["arms"][0]["metrics"] == study.summary["arms"][0]["metrics"]
+    assert again.summary["arms"][0]["unfinished"] == [1]
+    assert any("unfinished and left out: clip (seed 1)" in line for line in again.summary["warnings"])
+    shutil.rmtree(study.folder / "runs" / "clip")
+    with pytest.raises(ValueError, match="has no finished run"):
         resummarise(study.folder)
     with pytest.raises(ValueError, match="not a study folder"):
         resummarise(study.folder / "runs")

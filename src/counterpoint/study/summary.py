@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +77,37 @@ class FinishedRun:
 
 
 class StudyResults:
-    """All runs of a study, by arm and seed, and the numbers in them."""
+    """All runs of a study that came to their end, by arm and seed, and the numbers in them.
+
+    Attributes:
+        design: the study's, with those arms and seeds alone that have such a run.
+        runs: those that finished or failed.
+        unfinished: the seeds of the other runs, for each arm that has some.
+    """
 
     def __init__(self, design: Design, folder: Path) -> None:
-        self.design = design
-        self.runs: dict[str, dict[int, FinishedRun]] = {
+        read = {
             arm: {seed: _read(run_folder(folder, arm, seed)) for seed in design.seeds} for arm in design.arms
         }
-        scored = {arm: {seed: run.scored for seed, run in runs.items()} for arm, runs in self.runs.items()}
+        ended = {
+            arm: {seed: run for seed, run in runs.items() if run is not None} for arm, runs in read.items()
+        }
+        self.runs: dict[str, dict[int, FinishedRun]] = {arm: runs for arm, runs in ended.items() if runs}
+        self.unfinished = {
+            arm: [seed for seed, run in runs.items() if run is None]
+            for arm, runs in read.items()
+            if None in runs.values()
+        }
+        if not self.runs:
+            raise ValueError(
+                f"{folder} has no finished run: run the study's compare command again to finish some"
+            )
+        seeds = tuple(seed for seed in design.seeds if any(seed in runs for runs in self.runs.values()))
+        self.design = replace(design, arms=tuple(self.runs), seeds=seeds)
+        scored = {
+            arm: {seed: runs[seed].scored if seed in runs else None for seed in seeds}
+            for arm, runs in self.runs.items()
+        }
         self.numbers = StudyScores(scored, design.margin)
 
     def each(self) -> Iterator[tuple[str, int, FinishedRun]]:
@@ -95,9 +118,12 @@ class StudyResults:
         return (run for runs in self.runs.values() for run in runs.values() if not run.failed)
 
 
-def _read(folder: Path) -> FinishedRun:
-    """Read a run; one that cannot be read does not hide the others."""
+def _read(folder: Path) -> FinishedRun | None:
+    """Read a run, None if unfinished; neither such a run nor one that cannot be read hides the others."""
     try:
+        state = RunState.read(folder)
+        if state is None or state.status == "running":
+            return None
         return FinishedRun.read(folder)
     except Damaged as error:
         reason = f"damaged: {error.path.name} ({error.reason})"
@@ -107,6 +133,7 @@ def _read(folder: Path) -> FinishedRun:
 def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dict[str, Any]:
     """The content of ``summary.json``."""
     results = StudyResults(design, folder)
+    design = results.design
     if not any(results.finished()):
         reasons = [run.state.reason for runs in results.runs.values() for run in runs.values()]
         raise RuntimeError(f"every run failed; the first reason: {reasons[0]}")
@@ -175,6 +202,7 @@ def _arm(results: StudyResults, arm: str, plan: ArmPlan, ending: Convergence) ->
         "label": Arm.parse(arm).label,
         "steps": plan.steps,
         "failed": [{"seed": s, "reason": r.state.reason} for s, r in runs.items() if r.failed],
+        "unfinished": results.unfinished.get(arm, []),
         "cost": {
             "seconds": float(np.mean([s.seconds for s in states])),
             "peak_memory_bytes": max(s.peak_memory_bytes for s in states),
@@ -243,6 +271,11 @@ def _warnings(results: StudyResults) -> list[str]:
         found.append(
             f"{counted(len(unknown), 'run')} of an earlier version kept nothing of what the data was: "
             "only the ids of their test examples could be compared"
+        )
+    if results.unfinished:
+        named = "; ".join(f"{arm} (seed {', '.join(map(str, s))})" for arm, s in results.unfinished.items())
+        found.append(
+            f"unfinished and left out: {named}: run the study's compare command again to finish them"
         )
     for arm, runs in results.runs.items():
         failed = [seed for seed, run in runs.items() if run.failed]

@@ -99,10 +99,10 @@ def _outcomes(folder: Path, summary: Mapping[str, Any]) -> tuple[int, dict[str, 
     """Retrieval outcomes of the first seed with which most arms finished, by test set and arm."""
     finished: dict[int, dict[str, Path]] = {}
     for arm in summary["arms"]:
-        failed = {f["seed"] for f in arm["failed"]}
+        without = {f["seed"] for f in arm["failed"]} | set(arm["unfinished"])
         for seed in summary["seeds"]:
             path = folder / "runs" / arm["slug"] / f"seed-{seed}" / "examples.parquet"
-            if seed not in failed and path.exists():
+            if seed not in without and path.exists():
                 finished.setdefault(seed, {})[arm["name"]] = path
     if not finished:
         return 0, {}

@@ -187,10 +187,10 @@ def _curves(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The loss, and R@1 of pictures on every validation set."""
     series: dict[str, dict[str, list[Any]]] = {}
     for arm in summary["arms"]:
-        failed = {f["seed"] for f in arm["failed"]}
+        without = {f["seed"] for f in arm["failed"]} | set(arm["unfinished"])
         for seed in summary["seeds"]:
             place = folder / "runs" / arm["slug"] / f"seed-{seed}"
-            if seed in failed or not (place / FILE).exists():
+            if seed in without or not (place / FILE).exists():
                 continue
             frame = read_metrics(place).filter(
                 (pl.col("name") == "loss")
