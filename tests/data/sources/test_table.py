@@ -306,3 +306,14 @@ def test_a_table_of_datasets_with_its_classes_by_name(folder: Path) -> None:
     data = Pairs(folder / "t.parquet", 8)
     assert data.labels["kind"].names == ("a", "b")
     assert (data.images(np.array([5])) == table(folder).images(np.array([5]))).all()
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.jsonl"])
+def test_a_path_with_a_bracket_is_a_path_and_no_pattern(folder: Path, name: str) -> None:
+    path = folder / "a[b" / name
+    path.parent.mkdir()
+    table = pl.DataFrame({"file_name": ["../0.png"], "caption": ["a thing"]})
+    write = {".parquet": table.write_parquet, ".csv": table.write_csv, ".jsonl": table.write_ndjson}
+    write[path.suffix](path)
+    found, _ = records(path)
+    assert len(found) == 1

@@ -208,7 +208,7 @@ def shards(folder: Path, expected: Sequence[str], benchmark: str) -> tuple[list[
             f"{benchmark}: no Parquet files in {folder} or its folder 'data': give a copy of the published data "
             f"set, with the columns {', '.join(expected)}"
         )
-    schema = pl.read_parquet_schema(files[0])
+    schema = pl.scan_parquet(files[0], glob=False).collect_schema()
     missing = [name for name in expected if name not in schema]
     if missing:
         raise ValueError(
@@ -216,7 +216,7 @@ def shards(folder: Path, expected: Sequence[str], benchmark: str) -> tuple[list[
             f"found {', '.join(schema)}"
         )
     plain = [name for name in expected if not isinstance(schema[name], pl.Struct)]
-    return files, pl.concat([pl.read_parquet(file, columns=plain) for file in files])
+    return files, pl.concat([pl.read_parquet(file, columns=plain, glob=False) for file in files])
 
 
 def folder_of_pictures(folder: Path, names: Sequence[str], benchmark: str) -> Path:

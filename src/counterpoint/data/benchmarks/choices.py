@@ -89,7 +89,10 @@ def countbench(path: Path, size: int) -> ChoiceBenchmark:
     """
     files, frame = shards(path, ("image", "text", "number"), "countbench")
     pictured = pl.concat(
-        [pl.scan_parquet(f).select(pl.col("image").struct.field("bytes").is_not_null()) for f in files]
+        [
+            pl.scan_parquet(f, glob=False).select(pl.col("image").struct.field("bytes").is_not_null())
+            for f in files
+        ]
     ).collect()
     rows, options, answers, kinds = [], [], [], []
     for row, (there, text, number) in enumerate(

@@ -106,7 +106,7 @@ class Column(Pictures):
     """
 
     def __init__(self, files: Sequence[Path], column: str, rows: Int[np.ndarray, " n"] | None = None) -> None:
-        lengths = [pl.scan_parquet(file).select(pl.len()).collect().item() for file in files]
+        lengths = [pl.scan_parquet(file, glob=False).select(pl.len()).collect().item() for file in files]
         self._files, self._column = list(files), column
         self._starts = np.cumsum([0, *lengths])
         self._rows = np.arange(self._starts[-1]) if rows is None else rows
@@ -132,5 +132,7 @@ class Column(Pictures):
         return file, row - int(self._starts[file])
 
     def _read(self, file: int, block: int) -> list[dict[str, Any] | None]:
-        part = pl.scan_parquet(self._files[file]).select(self._column).slice(block * _BLOCK, _BLOCK)
+        part = (
+            pl.scan_parquet(self._files[file], glob=False).select(self._column).slice(block * _BLOCK, _BLOCK)
+        )
         return part.collect()[self._column].to_list()

@@ -287,7 +287,7 @@ def _separator(path: Path, header: str) -> str:
 
 def _parquet(path: Path) -> Iterator[pl.DataFrame]:
     try:
-        schema = pl.read_parquet_schema(path)
+        schema = pl.scan_parquet(path, glob=False).collect_schema()
     except Exception as error:
         raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
     picture, caption = _chosen(path, list(schema))

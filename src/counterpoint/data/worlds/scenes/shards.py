@@ -201,7 +201,7 @@ def _png_members(path: Path) -> list[tuple[int, int]]:
 def _png_column(path: Path) -> list[bytes]:
     import polars as pl
 
-    return pl.read_parquet(path, columns=["image"])["image"].struct.field("bytes").to_list()
+    return pl.read_parquet(path, columns=["image"], glob=False)["image"].struct.field("bytes").to_list()
 
 
 def _records(world: Scenes, shard: Shard) -> Iterator[tuple[bytes, dict[str, Any]]]:
