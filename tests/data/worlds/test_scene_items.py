@@ -205,5 +205,5 @@ def test_bad_requests_are_explained() -> None:
     with pytest.raises(LookupError, match="has no items"):
         items_of(data, Items, rows(2, data))
     single = world("scenes:spurious,pixels=48")
-    with pytest.raises(LookupError, match=r"none of 3 row.* has squares of kind swap object"):
+    with pytest.raises(LookupError, match=r"none of 3 row.* has minimal pairs of kind swap object"):
         items_of(single, MinimalPairs, rows(3, single), ["swap object"])
