@@ -13,7 +13,7 @@ from counterpoint.claims.benches.digits import digits
 from counterpoint.claims.benches.towers import recipe
 from counterpoint.claims.fusion import fusemix, m3col
 from counterpoint.claims.pairs import cwcl, mil_multimodal
-from counterpoint.methods.m3col import M3Col
+from counterpoint.methods.fusion.m3col import M3Col
 from counterpoint.types import Batch, Clock, Embeddings
 
 

@@ -8,9 +8,9 @@ import torch
 
 from counterpoint.claims.benches.prefix_lm import WIDTH, VisualReader
 from counterpoint.claims.evaluation.mmvp import told_apart
-from counterpoint.networks.feature_mixture import InterleavedMixture, visual_projector
+from counterpoint.networks.fusion.feature_mixture import InterleavedMixture, visual_projector
 from counterpoint.networks.init import seeded
-from counterpoint.networks.tokenizer import BytePairTokenizer
+from counterpoint.networks.towers.tokenizer import BytePairTokenizer
 
 SAID = ["a red cat", "a blue cat on the left"]
 

@@ -17,7 +17,7 @@ from counterpoint import methods
 from counterpoint.methods.base import TwoTower
 from counterpoint.networks.base import ImageTower, TextTower
 from counterpoint.networks.init import initialise
-from counterpoint.networks.transformer import VisionTransformer
+from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.recipes.schema import Recipe, Towers, Widths
 from counterpoint.types import Batch, Clock
 

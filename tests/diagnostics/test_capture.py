@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from counterpoint.diagnostics.capture import captured
 from counterpoint.networks.base import ImageTower, Tower
-from counterpoint.networks.convnet import ConvNet
 from counterpoint.networks.init import initialise
-from counterpoint.networks.timm_tower import TimmTower
-from counterpoint.networks.tokenizer import BytePairTokenizer
-from counterpoint.networks.transformer import TextTransformer, VisionTransformer
+from counterpoint.networks.towers.convnet import ConvNet
+from counterpoint.networks.towers.timm_tower import TimmTower
+from counterpoint.networks.towers.tokenizer import BytePairTokenizer
+from counterpoint.networks.towers.transformer import TextTransformer, VisionTransformer
 from fixtures.open_clip import small_open_clip
 
 CAPTIONS = ["a red car", "a blue car in the rain", "car"]

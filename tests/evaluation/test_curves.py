@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoint.evaluation import LearningCurve, learning_curve
-from counterpoint.evaluation.classifiers import logistic, naive_bayes
+from counterpoint.evaluation.classification.classifiers import logistic, naive_bayes
 from counterpoint.evaluation.curves import class_complete
 from counterpoint.evaluation.simulation import GaussianClasses, examples_needed
 

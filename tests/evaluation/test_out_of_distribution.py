@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterpoint.data.base import PairedData, Splits
 from counterpoint.evaluation import create
-from counterpoint.evaluation.out_of_distribution import OutOfDistribution
+from counterpoint.evaluation.classification.out_of_distribution import OutOfDistribution
 from counterpoint.evaluation.task import NotApplicable
 
 

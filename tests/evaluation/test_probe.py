@@ -10,7 +10,12 @@ from sklearn.linear_model import LogisticRegression
 
 from counterpoint.data import Labels, Splits
 from counterpoint.evaluation import create
-from counterpoint.evaluation.classifiers import Classifier, knn, logistic, naive_bayes
+from counterpoint.evaluation.classification.classifiers import (
+    Classifier,
+    knn,
+    logistic,
+    naive_bayes,
+)
 from counterpoint.evaluation.results import applicable
 from fixtures.tiny import Oracle, Pixels, TinyData
 

@@ -36,9 +36,9 @@ import counterpoint as cp
 from counterpoint import methods
 from counterpoint.claims import CLAIMS, reproduce
 from counterpoint.data import load as load_data
-from counterpoint.networks.convnet import ConvNet
 from counterpoint.networks.init import initialise
-from counterpoint.networks.transformer import VisionTransformer
+from counterpoint.networks.towers.convnet import ConvNet
+from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.recipes import Recipe
 from counterpoint.recipes import load as load_recipe
 from counterpoint.training.loop import fit

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from method_stubs import LOCKED, READ, RECIPE, batch, build, features, run, through, total
 from torch import nn
 
-from counterpoint.methods.cwcl import CWCL
+from counterpoint.methods.dual.cwcl import CWCL
 from counterpoint.recipes.schema import Recipe
 
 F64 = torch.float64

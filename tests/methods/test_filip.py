@@ -10,7 +10,7 @@ from torch import Tensor
 
 from counterpoint import methods
 from counterpoint.networks.base import TextTower
-from counterpoint.networks.transformer import TextTransformer
+from counterpoint.networks.towers.transformer import TextTransformer
 from counterpoint.recipes.schema import Recipe, Towers, Widths
 
 F64 = torch.float64
@@ -66,7 +66,7 @@ def test_similarities_are_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     method = build("filip")
     a, b = method.embed("image", PICTURES), method.embed("text", CAPTIONS)
     whole = method.similarity(a, b)
-    monkeypatch.setattr("counterpoint.methods.filip.PANEL", 1)
+    monkeypatch.setattr("counterpoint.methods.dual.filip.PANEL", 1)
     torch.testing.assert_close(method.similarity(a, b), whole)
 
 

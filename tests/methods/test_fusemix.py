@@ -12,7 +12,7 @@ from method_stubs import LATE, LOCKED, READ, RECIPE, SIZE, StubImage, StubText, 
 from torch import Tensor, nn
 
 from counterpoint.losses import InfoNCELoss
-from counterpoint.methods.fusemix import FuseMix, adapter
+from counterpoint.methods.fusion.fusemix import FuseMix, adapter
 from counterpoint.recipes.schema import Recipe
 
 F64 = torch.float64

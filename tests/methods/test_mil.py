@@ -11,7 +11,7 @@ from torch import Tensor
 from counterpoint import methods
 from counterpoint.networks import ConvNet
 from counterpoint.networks.base import ImageTower
-from counterpoint.networks.transformer import TextTransformer
+from counterpoint.networks.towers.transformer import TextTransformer
 from counterpoint.recipes.schema import Recipe, Towers
 
 F64 = torch.float64

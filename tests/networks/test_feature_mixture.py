@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.networks import AdditiveMixture, InterleavedMixture, initialise
-from counterpoint.networks.transformer import VisionTransformer
+from counterpoint.networks.towers.transformer import VisionTransformer
 
 
 def tokens(n: int = 4, width: int = 6, seed: int = 0) -> Tensor:

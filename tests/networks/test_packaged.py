@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint import methods
-from counterpoint.networks import TOWERS, build_towers, packaged
-from counterpoint.networks.packaged import PACKAGES
+from counterpoint.networks import TOWERS, build_towers
+from counterpoint.networks.towers import packaged
+from counterpoint.networks.towers.packaged import PACKAGES
 from counterpoint.recipes.schema import Recipe, Towers
 from counterpoint.registry import MissingPackage, UnknownName
 from counterpoint.types import Batch, Clock

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from counterpoint.networks import build_towers
 from counterpoint.networks.base import ImageTower
-from counterpoint.networks.towers import build_image_tower
+from counterpoint.networks.towers.build import build_image_tower
 from counterpoint.networks.weights import restored
 from counterpoint.recipes.schema import Towers
 from counterpoint.registry import UnknownName

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer, initialise
-from counterpoint.networks.pooling import Packing, inside
-from counterpoint.networks.transformer import Block
+from counterpoint.networks.towers.pooling import Packing, inside
+from counterpoint.networks.towers.transformer import Block
 
 CAPTIONS = ["a red car", "a blue car on a red road", "woman", "grinning face"]
 

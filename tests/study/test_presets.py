@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from counterpoint.study.mean_ranks import mean_ranks, of_summary
 
 from counterpoint.cli import main
 from counterpoint.data import load
@@ -14,6 +13,7 @@ from counterpoint.evaluation import TASKS
 from counterpoint.methods.arm import Arm
 from counterpoint.registry import UnknownName
 from counterpoint.study.presets import PRESETS, find
+from counterpoint.study.standings import mean_ranks, of_summary
 
 SMALL = "scenes:tiny,train=24,validation=8,test=16"
 

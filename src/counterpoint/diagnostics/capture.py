@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..networks.base import ImageTower, Tower
-from ..networks.blocks import residual_blocks
-from ..networks.pooling import Packing, inside
-from ..networks.transformer import TextTransformer
+from ..networks.towers.blocks import residual_blocks
+from ..networks.towers.pooling import Packing, inside
+from ..networks.towers.transformer import TextTransformer
 
 
 class Halves(NamedTuple):
@@ -153,7 +153,7 @@ def captured(tower: Tower, inputs: Tensor) -> Captured:
     Raises:
         ValueError: if no residual blocks are found, or their states are neither tokens nor maps of the batch.
 
-    >>> from counterpoint.networks.transformer import VisionTransformer
+    >>> from counterpoint.networks.towers.transformer import VisionTransformer
     >>> found = captured(VisionTransformer(size=16, depth=2, width=8, heads=2), torch.zeros(3, 3, 16, 16))
     >>> [str(step) for step in found.steps], found.maps()[0].shape, found.attention[1].shape
     (['0 attention', '0 mlp', '1 attention', '1 mlp'], torch.Size([3, 8, 2, 2]), torch.Size([3, 2, 4, 4]))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..methods.base import TwoTower
 from ..networks.base import ImageTower, TextTower
-from ..networks.pooling import inside
+from ..networks.towers.pooling import inside
 
 LR, WEIGHT_DECAY, SPREAD = 0.02, 0.01, 0.02
 BATCH = 64

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 TASKS = Registry(
     "task",
     {
-        "retrieval": "counterpoint.evaluation.retrieval:Retrieval",
-        "zero_shot": "counterpoint.evaluation.zero_shot:ZeroShot",
-        "probe": "counterpoint.evaluation.probe:Probe",
-        "shift": "counterpoint.evaluation.shift:Shift",
-        "label_retrieval": "counterpoint.evaluation.label_retrieval:LabelRetrieval",
+        "retrieval": "counterpoint.evaluation.retrieval.pair_retrieval:Retrieval",
+        "zero_shot": "counterpoint.evaluation.classification.zero_shot:ZeroShot",
+        "probe": "counterpoint.evaluation.classification.probe:Probe",
+        "shift": "counterpoint.evaluation.classification.shift:Shift",
+        "label_retrieval": "counterpoint.evaluation.retrieval.label_retrieval:LabelRetrieval",
         "winoground": "counterpoint.evaluation.compositional.squares:Winoground",
         "bivlc": "counterpoint.evaluation.compositional.squares:BiVLC",
         "mmvp": "counterpoint.evaluation.compositional.squares:MMVP",
@@ -37,7 +37,7 @@ TASKS = Registry(
         "segmentation": "counterpoint.evaluation.compositional.regions:Segmentation",
         "localisation": "counterpoint.evaluation.compositional.regions:Localisation",
         "question_answering": "counterpoint.evaluation.question_answering:QuestionAnswering",
-        "out_of_distribution": "counterpoint.evaluation.out_of_distribution:OutOfDistribution",
+        "out_of_distribution": "counterpoint.evaluation.classification.out_of_distribution:OutOfDistribution",
         "vlb": "counterpoint.evaluation.answering.bootstrapped:VLBChoices",
     },
 )

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from ..data.base import Labels, PairedData, Rows
 from ..data.embeddings import EmbeddingCache
 from ..types import Embedder, Metric, Scores
-from .classifiers import class_probabilities
+from .classification.classifiers import class_probabilities
 from .statistic import mean
 from .task import NotApplicable, Task, check_labels, check_rows, subsample_by_hash, table
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from .classifiers import Classifier, logistic, naive_bayes
+from .classification.classifiers import Classifier, logistic, naive_bayes
 
 
 @dataclass(frozen=True)

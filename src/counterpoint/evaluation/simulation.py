@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from .classifiers import Classifier
+from .classification.classifiers import Classifier
 from .curves import class_complete
 
 

@@ -14,35 +14,35 @@ if TYPE_CHECKING:
     from .base import TwoTower
 
 _CLASSES = {
-    "ALIGN": "align",
-    "AMCL": "amcl",
-    "BYOLIP": "byolip",
-    "BYOLIPRocket": "byolip",
-    "BarLIP": "barlip",
-    "BarLIPRocket": "barlip",
-    "BriVL": "brivl",
-    "CLIP": "clip",
-    "CLIPRocket": "rocket",
-    "CWCL": "cwcl",
-    "ConVIRT": "convirt",
-    "DistilledDiHT": "diht",
-    "EBM": "ebm",
-    "FILIP": "filip",
-    "FuseMix": "fusemix",
-    "LiT": "lit",
-    "M3Col": "m3col",
-    "MIL": "mil",
-    "MoCHi": "mochi",
-    "MoCo": "moco",
-    "MoCoDualView": "moco_dual_view",
-    "SLIP": "slip",
-    "SiamLIP": "siamlip",
-    "SiamLIPRocket": "siamlip",
-    "SigLIP": "siglip",
-    "SwALIP": "swalip",
-    "SwALIPRocket": "swalip",
-    "SyCon": "sy_con",
-    "WhitenedCSE": "whitened_cse",
+    "ALIGN": "dual.align",
+    "AMCL": "single.amcl",
+    "BYOLIP": "rocket.byolip",
+    "BYOLIPRocket": "rocket.byolip",
+    "BarLIP": "rocket.barlip",
+    "BarLIPRocket": "rocket.barlip",
+    "BriVL": "queue.brivl",
+    "CLIP": "dual.clip",
+    "CLIPRocket": "rocket.clip_rocket",
+    "CWCL": "dual.cwcl",
+    "ConVIRT": "dual.convirt",
+    "DistilledDiHT": "dual.diht",
+    "EBM": "single.ebm",
+    "FILIP": "dual.filip",
+    "FuseMix": "fusion.fusemix",
+    "LiT": "dual.lit",
+    "M3Col": "fusion.m3col",
+    "MIL": "dual.mil",
+    "MoCHi": "queue.mochi",
+    "MoCo": "queue.moco",
+    "MoCoDualView": "queue.moco_dual_view",
+    "SLIP": "rocket.slip",
+    "SiamLIP": "rocket.siamlip",
+    "SiamLIPRocket": "rocket.siamlip",
+    "SigLIP": "dual.siglip",
+    "SwALIP": "rocket.swalip",
+    "SwALIPRocket": "rocket.swalip",
+    "SyCon": "queue.sy_con",
+    "WhitenedCSE": "single.whitened_cse",
 }
 
 _NAMES = {
@@ -141,7 +141,7 @@ def assemble(
     """A method from its class, or from the class of a loss by way of `SingleLoss`."""
     from .base import TwoTower
     from .options import options_of
-    from .single_loss import SingleLoss
+    from .single.single_loss import SingleLoss
 
     if isinstance(constructor, type) and issubclass(constructor, TwoTower):
         build: Callable[..., TwoTower] = constructor

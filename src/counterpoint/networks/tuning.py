@@ -8,8 +8,8 @@ from torch import nn
 
 from ..registry import require, unknown
 from .base import Tower
-from .blocks import residual_blocks
 from .init import seeded
+from .towers.blocks import residual_blocks
 
 MODES = ("frozen", "full", "lora")
 

@@ -20,7 +20,7 @@ from ..execution import leased
 from ..files import sweep, write_json, writing
 from ..methods.arm import Arm
 from ..methods.base import Method, TwoTower
-from ..networks.tokenizer import BytePairTokenizer
+from ..networks.towers.tokenizer import BytePairTokenizer
 from ..recipes import Recipe
 from ..recipes import load as load_recipe
 from ..training import provenance

@@ -26,7 +26,7 @@ from ..data.views import wordnet
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
 from ..methods.base import TwoTower
-from ..networks.tokenizer import BytePairTokenizer
+from ..networks.towers.tokenizer import BytePairTokenizer
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, override, parse

@@ -15,7 +15,7 @@ from counterpoint.data.loader import Loader
 from counterpoint.data.source import load
 from counterpoint.data.worlds.scenes.words import captions
 from counterpoint.data.worlds.scenes.world import GREY, Scenes
-from counterpoint.networks.tokenizer import BytePairTokenizer
+from counterpoint.networks.towers.tokenizer import BytePairTokenizer
 from counterpoint.recipes.schema import Augmentation
 from counterpoint.types import View
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from counterpoint.diagnostics.internals.hessian import penalised, summary, top_eigenvalues
-from counterpoint.networks.transformer import VisionTransformer
+from counterpoint.networks.towers.transformer import VisionTransformer
 
 
 def symmetric(n: int, seed: int = 0) -> Tensor:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from counterpoint.diagnostics.capture import Step, captured
 from counterpoint.diagnostics.internals.ablations import lesion, lesions, steps_of
-from counterpoint.networks.convnet import ConvNet
 from counterpoint.networks.init import initialise
-from counterpoint.networks.timm_tower import TimmTower
-from counterpoint.networks.transformer import VisionTransformer
+from counterpoint.networks.towers.convnet import ConvNet
+from counterpoint.networks.towers.timm_tower import TimmTower
+from counterpoint.networks.towers.transformer import VisionTransformer
 from fixtures.open_clip import small_open_clip
 
 

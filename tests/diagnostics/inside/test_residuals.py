@@ -12,9 +12,9 @@ from counterpoint.diagnostics.capture import Captured, Step, captured
 from counterpoint.diagnostics.internals.ablations import lesion
 from counterpoint.diagnostics.internals.cka import CKA
 from counterpoint.diagnostics.internals.residuals import residuals
-from counterpoint.networks.convnet import ConvNet
 from counterpoint.networks.init import initialise
-from counterpoint.networks.transformer import VisionTransformer
+from counterpoint.networks.towers.convnet import ConvNet
+from counterpoint.networks.towers.transformer import VisionTransformer
 
 
 def cloud(n: int = 60, seed: int = 0) -> Tensor:

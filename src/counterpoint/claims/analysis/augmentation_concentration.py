@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...diagnostics.augmentation import centres, concentration
-from ...evaluation.classifiers import knn
+from ...evaluation.classification.classifiers import knn
 from ...losses import NTXentLoss
-from ...networks.convnet import ConvNet
 from ...networks.init import initialise
+from ...networks.towers.convnet import ConvNet
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.emoji_views import CHANGES, changed, emoji

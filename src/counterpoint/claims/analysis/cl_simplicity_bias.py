@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
-from ...evaluation.classifiers import logistic
+from ...evaluation.classification.classifiers import logistic
 from ...evaluation.shortcuts import (
     Subclasses,
     class_moment,

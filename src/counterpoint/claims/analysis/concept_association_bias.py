@@ -23,7 +23,7 @@ from ...evaluation.compositional.association import tally
 from ...losses import InfoNCELoss
 from ...networks.heads import Linear
 from ...networks.init import initialise
-from ...networks.transformer import Block, Embedding
+from ...networks.towers.transformer import Block, Embedding
 from ..benches.clip_towers import SIDE, ClipTowers
 from ..benches.descent import minimise
 from ..lab import results as measure

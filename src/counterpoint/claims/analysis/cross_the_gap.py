@@ -14,10 +14,10 @@ from ...catalog.evidence import Result
 from ...diagnostics import average_precision, centroid_gap
 from ...diagnostics.inversion import Inverted, to_image, to_text
 from ...losses import InfoNCELoss, NTXentLoss
-from ...methods.dual import DualEncoder, linear_heads
+from ...methods.dual.dual_encoder import DualEncoder, linear_heads
 from ...networks.init import initialise
-from ...networks.tokenizer import BytePairTokenizer
-from ...networks.transformer import TextTransformer
+from ...networks.towers.tokenizer import BytePairTokenizer
+from ...networks.towers.transformer import TextTransformer
 from ..benches.descent import minimise
 from ..benches.emoji import emoji_inputs, view
 from ..benches.patches import squared, transformer

@@ -13,8 +13,8 @@ from ...catalog.evidence import Result
 from ...diagnostics.capture import captured
 from ...diagnostics.internals.fourier import band_noise, relative_log_amplitude, spatial_variance
 from ...networks.base import ImageTower
-from ...networks.convnet import ConvNet
 from ...networks.init import initialise
+from ...networks.towers.convnet import ConvNet
 from ..benches.emoji import SIDE
 from ..benches.patches import held_out, in_parts, train_on_labels, transformer
 from ..lab import results as measure

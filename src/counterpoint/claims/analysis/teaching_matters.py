@@ -13,11 +13,11 @@ from ...catalog.evidence import Result
 from ...diagnostics.capture import captured
 from ...diagnostics.internals.attention import aligned, distance, offsets, spatial
 from ...diagnostics.internals.cka import CKA
-from ...evaluation.classifiers import knn
+from ...evaluation.classification.classifiers import knn
 from ...losses import InfoNCELoss, NTXentLoss
 from ...networks.heads import Linear, mlp
 from ...networks.init import initialise
-from ...networks.transformer import VisionTransformer
+from ...networks.towers.transformer import VisionTransformer
 from ..benches.descent import minimise
 from ..benches.emoji import BUCKETS, emoji_inputs, view
 from ..benches.emoji_views import changed, emoji

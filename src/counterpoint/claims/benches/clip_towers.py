@@ -18,7 +18,7 @@ from ...data.worlds.clips.world import Clips
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear
 from ...networks.init import initialise
-from ...networks.transformer import Block, Embedding, TextTransformer
+from ...networks.towers.transformer import Block, Embedding, TextTransformer
 
 SIDE = 24
 """Pixels of a side of a frame."""

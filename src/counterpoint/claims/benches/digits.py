@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...diagnostics import alignment, uniformity
-from ...evaluation.classifiers import knn
+from ...evaluation.classification.classifiers import knn
 from ...networks import initialise
 from ...networks.heads import mlp
 from ...pairwise.loss import Loss

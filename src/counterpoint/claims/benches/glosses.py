@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ...data.views import wordnet
 from ...diagnostics import alignment, uniformity
 from ...networks import initialise
-from ...networks.transformer import Embedding
+from ...networks.towers.transformer import Embedding
 from ...pairwise.loss import Loss
 from ..lab.lab import Arrays, Lab
 from .descent import minimise

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...networks.base import ImageTower
 from ...networks.heads import Linear
 from ...networks.init import initialise
-from ...networks.transformer import VisionTransformer
+from ...networks.towers.transformer import VisionTransformer
 from .descent import minimise
 from .emoji import SIDE
 from .emoji_views import changed, emoji

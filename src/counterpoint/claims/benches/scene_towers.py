@@ -20,7 +20,7 @@ from ...losses import InfoNCELoss
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear
 from ...networks.init import initialise
-from ...networks.transformer import TextTransformer
+from ...networks.towers.transformer import TextTransformer
 from ...registry import unknown
 from .descent import minimise
 

@@ -19,10 +19,10 @@ from ...data.worlds.scenes.items.chat import prompt
 from ...data.worlds.scenes.items.forms import items_of
 from ...data.worlds.scenes.world import Scenes
 from ...networks.base import ImageTower
-from ...networks.convnet import ConvNet
 from ...networks.heads import Linear
 from ...networks.init import initialise
-from ...networks.transformer import Embedding
+from ...networks.towers.convnet import ConvNet
+from ...networks.towers.transformer import Embedding
 from .descent import minimise
 
 SIDE = 32

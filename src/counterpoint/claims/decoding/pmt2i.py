@@ -19,7 +19,7 @@ from ...losses import InfoNCELoss
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear, mlp
 from ...networks.init import initialise
-from ...networks.transformer import TextTransformer
+from ...networks.towers.transformer import TextTransformer
 from ...registry import unknown
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE, SmallTwoTower, pairs_of, pixels, train, view, words

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...catalog.evidence import Result
 from ...data.emoji import Emoji
-from ...evaluation.classifiers import logistic
+from ...evaluation.classification.classifiers import logistic
 from ...networks import build_towers
 from ..benches.towers import (
     Recaptioned,

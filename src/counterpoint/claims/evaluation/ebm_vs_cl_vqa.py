@@ -9,13 +9,13 @@ from jaxtyping import Float
 
 from ...catalog.evidence import Result
 from ...data.worlds.scenes.world import Scenes
-from ...evaluation.out_of_distribution import OutOfDistribution
+from ...evaluation.classification.out_of_distribution import OutOfDistribution
 from ...evaluation.statistic import calibration_error, confidence_and_hit
-from ...methods.ebm import EBM, diverged
-from ...networks.convnet import ConvNet
+from ...methods.single.ebm import EBM, diverged
 from ...networks.init import initialise
-from ...networks.tokenizer import BytePairTokenizer
-from ...networks.transformer import TextTransformer
+from ...networks.towers.convnet import ConvNet
+from ...networks.towers.tokenizer import BytePairTokenizer
+from ...networks.towers.transformer import TextTransformer
 from ...types import NonFiniteLoss
 from ..benches.towers import SimCLR, recipe, trained
 from ..benches.vqa import SIDE, SmallVQA, answer, asked, tower, train, world_of

@@ -21,7 +21,7 @@ from ...data.worlds.scenes.words.referring import Attribute
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation.compositional.mining import blind_pairs, similarity_quantile
 from ...losses import InfoNCELoss, NTXentLoss
-from ...networks.feature_mixture import InterleavedMixture, visual_projector
+from ...networks.fusion.feature_mixture import InterleavedMixture, visual_projector
 from ...networks.init import seeded
 from ..benches.descent import minimise
 from ..benches.prefix_lm import WIDTH, VisualReader

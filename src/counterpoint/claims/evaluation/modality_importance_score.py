@@ -20,7 +20,7 @@ from ...evaluation.video.importance import BOTH, NEEDS, TEXT, TYPES, VIDEO
 from ...networks import BytePairTokenizer
 from ...networks.heads import mlp
 from ...networks.init import initialise
-from ...networks.transformer import Embedding
+from ...networks.towers.transformer import Embedding
 from ..benches.clip_towers import SIDE, Filmed, FrameNetwork, filmed
 from ..benches.descent import minimise
 from ..lab import results as measure

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...evaluation import learning_curve
-from ...evaluation.classifiers import CLASSIFIERS, Classifier
+from ...evaluation.classification.classifiers import CLASSIFIERS, Classifier
 from ...evaluation.simulation import GaussianClasses, examples_needed
 from ...losses import InfoNCELoss
 from ...networks import ConvNet, initialise

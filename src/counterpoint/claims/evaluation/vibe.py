@@ -18,7 +18,7 @@ from ...evaluation.statistic import f1_of, macro_f1, true_and_predicted
 from ...networks import BytePairTokenizer
 from ...networks.heads import mlp
 from ...networks.init import initialise
-from ...networks.transformer import TextTransformer
+from ...networks.towers.transformer import TextTransformer
 from ..benches.clip_towers import COLOURS, SIDE, Filmed, VideoTower, filmed
 from ..benches.descent import minimise
 from ..lab import results as measure

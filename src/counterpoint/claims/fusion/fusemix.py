@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
-from ...methods.fusemix import FuseMix, Mixing
+from ...methods.fusion.fusemix import FuseMix, Mixing
 from ...networks import initialise
 from ...types import Batch
 from ..benches.towers import recipe

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...losses import InfoNCELoss, M3CoLoss
-from ...methods.m3col import M3Col
+from ...methods.fusion.m3col import M3Col
 from ...networks import initialise
 from ...networks.heads import mlp
 from ...statistics import linear

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...evaluation.multilabel import precision, recall
+from ...evaluation.classification.multilabel import precision, recall
 from ...losses import DecoupledSoftmaxLoss, InfoNCELoss, MultiLabelSoftmaxLoss, OneVsAllLoss
 from ...networks import initialise
 from ...networks.heads import mlp

@@ -26,7 +26,7 @@ from ...losses.parts.modular_contrast import ModularContrastLoss
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear
 from ...networks.init import initialise
-from ...networks.transformer import Block, Embedding, TextTransformer
+from ...networks.towers.transformer import Block, Embedding, TextTransformer
 from ..benches.descent import minimise
 from ..lab import results as measure
 from ..lab.lab import Arrays, Claim, Lab

@@ -20,9 +20,9 @@ from ...diagnostics import (
     most_similar,
     multiple_correlation,
 )
-from ...networks.convnet import ConvNet
 from ...networks.heads import mlp
 from ...networks.init import initialise
+from ...networks.towers.convnet import ConvNet
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.emoji_views import emoji

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...networks.convnet import Residual
+from ...networks.towers.convnet import Residual
 from ..capture import Step, blocks_of, halves_of
 
 
@@ -40,7 +40,7 @@ def steps_of(tower: nn.Module) -> tuple[Step, ...]:
 def lesion(tower: nn.Module, step: Step) -> Iterator[None]:
     """Take one step out of the tower while inside: the step's branch adds nothing, and the residual goes on.
 
-    >>> from counterpoint.networks.transformer import VisionTransformer
+    >>> from counterpoint.networks.towers.transformer import VisionTransformer
     >>> tower = VisionTransformer(size=16, depth=1, width=8, heads=2)
     >>> with lesion(tower, Step(0, "mlp")):
     ...     found = tower(torch.zeros(2, 3, 16, 16))

@@ -46,7 +46,7 @@ def residuals(looks: Iterable[Captured]) -> Residuals:
         ValueError: for blocks without halves (convolutions), a batch of fewer than 4 examples, or no batch.
 
     >>> from counterpoint.diagnostics.capture import captured
-    >>> from counterpoint.networks.transformer import VisionTransformer
+    >>> from counterpoint.networks.towers.transformer import VisionTransformer
     >>> tower = VisionTransformer(size=16, depth=2, width=8, heads=2)
     >>> found = residuals([captured(tower, torch.rand(6, 3, 16, 16))])
     >>> [str(step) for step in found.steps], found.alignment.shape

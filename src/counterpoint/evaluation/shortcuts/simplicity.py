@@ -11,7 +11,7 @@ from ...data.base import PairedData, Rows
 from ...data.embeddings import EmbeddingCache
 from ...data.views import key
 from ...types import Embedder, Metric, Scores
-from ..classifiers import logistic
+from ..classification.classifiers import logistic
 from ..statistic import mean
 from ..task import NotApplicable, Task, check_rows, scatter, scores, subsample_by_hash
 

@@ -13,7 +13,7 @@ from ...data.base import PairedData, Rows
 from ...data.embeddings import EmbeddingCache
 from ...data.items import GeneratedVideos
 from ...types import Embedder, Metric, Scores
-from ..classifiers import logistic
+from ..classification.classifiers import logistic
 from ..compositional.asking import item_scores, items_of
 from ..statistic import macro_f1, mean, true_and_predicted, weighted_f1
 from ..task import Task, subsample_by_hash

@@ -1,0 +1,1 @@
+"""Tasks that rank: pairs, and pictures of one label."""

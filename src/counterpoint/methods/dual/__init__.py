@@ -1,0 +1,1 @@
+"""Methods of two towers and one loss between them."""

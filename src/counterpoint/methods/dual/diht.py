@@ -1,0 +1,135 @@
+"""DiHT with its teacher: hard negatives, and the concepts that a frozen image encoder sees."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ...forms import NonNegative
+from ...losses import DiHTLoss
+from ...networks import tune
+from ...networks.base import ImageTower, TextTower
+from ...networks.heads import Linear
+from ...networks.towers.build import build_image_tower
+from ...networks.towers.pooling import inside
+from ...pairwise import Temperature, moments
+from ...pairwise.inputs import upcast
+from ...pairwise.ranks import Ranks as Processes
+from ...recipes.schema import Recipe
+from ...types import Batch, Clock, Embeddings
+from ..base import Ranges
+from .dual_encoder import DualEncoder, linear_heads
+
+TEACHER = "teacher."
+"""Prefix of the names of the teacher's outputs."""
+
+
+class DistilledDiHT(DualEncoder):
+    """Concepts of a caption, as a frozen teacher sees them in its picture, are what the student shall see.
+
+        u    = uniform over the concepts of the caption
+        t    = softmax(W_t f_t(image)),   s = softmax(W_s f(image))
+        loss = DiHT(x, y; α, β) + w · mean CE(s, top-k of t) + mean CE(t, u)
+
+    The teacher is an image tower with weights, frozen; of its head W_t alone moves, and the student's target
+    is its k likeliest concepts, their probabilities scaled to add up to 1, without gradient. Both heads are
+    left off afterwards.
+
+    Concepts are the tokens of the text tower's vocabulary, one vocabulary in all; those that every caption of
+    a batch has are none. (The paper parses objects and attributes into two vocabularies, and fits the
+    teacher's heads before the student is trained.)
+
+    Args:
+        image, text: the towers.
+        recipe: gives the width of the embedding and the size of the teacher's pictures.
+        teacher: its name with weights, ``timm:NAME@FILE`` or ``cnn@RUN``.
+        weight: w.
+        top: k.
+        alpha, beta: of the loss `DiHTLoss`.
+        temperature: where τ starts; learned within [0.01, 1].
+
+    Raises:
+        ValueError: for a teacher without weights or for pictures of another size, and options out of range.
+
+    Source: Radenovic et al., "Filtering, Distillation, and Hard Negatives for Vision-Language Pre-Training"
+    (2023), arXiv 2301.02280.
+    """
+
+    papers = ("diht",)
+    tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "weight": (0.1, 4.0)}
+
+    def __init__(
+        self,
+        image: ImageTower,
+        text: TextTower,
+        recipe: Recipe,
+        *,
+        teacher: str,
+        weight: NonNegative = 1.0,
+        top: int = 10,
+        alpha: float = 1.0,
+        beta: float = 0.25,
+        temperature: float = 0.07,
+    ) -> None:
+        if "@" not in teacher:
+            raise ValueError(
+                f"teacher={teacher!r} has no weights; name them after an @: timm:NAME@FILE or cnn@RUN"
+            )
+        if weight < 0 or top < 1:
+            raise ValueError(f"weight={weight} must not be negative, top={top} must be at least 1")
+        objective = DiHTLoss(Temperature(temperature, bounds=(0.01, 1.0)), alpha=alpha, beta=beta)
+        super().__init__(image, text, linear_heads(image, text, recipe.widths.embedding), objective, "diht")
+        self.teacher = build_image_tower(teacher, image.size)
+        if self.teacher.size != image.size:
+            raise ValueError(
+                f"teacher={teacher!r} takes pictures of {self.teacher.size} pixels and the image tower those "
+                f"of {image.size}; set towers.image_size={self.teacher.size}"
+            )
+        tune(self.teacher, "frozen")
+        concepts = text.tokenizer.vocabulary
+        self.teacher_concepts = Linear(self.teacher.width, concepts, bias=True)
+        self.student_concepts = Linear(image.width, concepts, bias=True)
+        self.weight, self.top = weight, min(top, concepts)
+
+    @torch.no_grad()
+    def targets(self, batch: Batch) -> Embeddings:
+        return {TEACHER + "image": self.teacher(batch["image"])}
+
+    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        seen = self.teacher_concepts(z[TEACHER + "image"])
+        likely = upcast(seen.detach()).softmax(-1).topk(self.top)
+        target = torch.zeros_like(seen, dtype=likely.values.dtype)
+        target.scatter_(1, likely.indices, likely.values / likely.values.sum(1, keepdim=True))
+        there = self.concepts(batch["text"]).to(target.dtype)
+        return {
+            **super().losses(z, batch, clock),
+            "concepts": self.weight * _cross_entropy(self.student_concepts(z["image"]), target),
+            "teacher": _cross_entropy(seen, there / there.sum(1, keepdim=True).clamp_min(1)),
+        }
+
+    def concepts(self, tokens: Int[Tensor, "B L"]) -> Bool[Tensor, "B concepts"]:
+        """Return which concepts each caption has."""
+        tower = self.text_tower
+        own = inside(tokens, tower.tokenizer.end, begins_with_end=tower.begins_with_end)
+        there = torch.zeros(
+            len(tokens), self.text_tower.tokenizer.vocabulary, dtype=torch.bool, device=tokens.device
+        )
+        rows, places = own.nonzero().unbind(1)
+        there[rows, tokens[rows, places]] = True
+        processes = Processes.present()
+        everywhere = processes.total(there.sum(0)) == sum(processes.counts(len(tokens), tokens.device))
+        return there & ~everywhere
+
+    def passes(self) -> dict[str, int]:
+        return {"image": 2, "text": 1}
+
+
+def _cross_entropy(logits: Float[Tensor, "B n"], target: Float[Tensor, "B n"]) -> Float[Tensor, ""]:
+    """Compute the mean cross-entropy over the examples of all ranks."""
+    logits = upcast(logits)
+    losses = F.cross_entropy(logits, target.to(logits.dtype), reduction="none")
+    return moments.mean(losses, ranks=Processes.present())

@@ -1,0 +1,98 @@
+"""FILIP: late interaction of the places of a picture and the words of its caption."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ...losses import FILIPLoss
+from ...losses.dense.filip import late
+from ...networks.base import ImageTower, TextTower
+from ...pairwise import Temperature
+from ...pairwise.inputs import upcast
+from ...recipes.schema import Recipe
+from ...types import Batch, Clock, Embeddings, View
+from ..base import Ranges, TwoTower
+from .dual_encoder import linear_heads
+
+PANEL = 1 << 24
+"""Similarities of tokens held at once in use."""
+
+
+class FILIP(TwoTower):
+    """Each place looks for the word that suits it best, each word for its place.
+
+        x_n = nz(P_I(place n of f_I(image))),   y_m = nz(P_T(state m of f_T(caption))),   L = FILIP(x, y)
+
+    Neither tower is pooled. In use as well a picture's embedding holds the vectors of all places side by side, a
+    caption's those of its words, zeros where it has none, each of unit norm as a whole; `similarity` compares them by
+    late interaction, from the side of its first argument. So zero-shot classes and retrieval are scored as trained.
+
+    Args:
+        image, text: the towers; both must have features of their places and words.
+        recipe: gives the width of a token's embedding.
+        temperature: where τ starts; learned within [0.01, 1].
+
+    Raises:
+        LookupError: for a tower without features of places or words.
+
+    Source: Yao et al., "FILIP: Fine-grained Interactive Language-Image Pre-Training" (2021), arXiv 2111.07783.
+    """
+
+    papers = ("medical-vl-benchmark",)
+    tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
+
+    def __init__(
+        self, image: ImageTower, text: TextTower, recipe: Recipe, *, temperature: float = 0.07
+    ) -> None:
+        super().__init__(image, text)
+        self.width = recipe.widths.embedding
+        self.views = {"image": View("image", "weak"), "text": View("text")}
+        self.projections = nn.ModuleDict(linear_heads(image, text, self.width))
+        self.objective = FILIPLoss(temperature=Temperature(temperature, bounds=(0.01, 1.0)))
+        with torch.no_grad():  # so that a tower without tokens is refused at once
+            self.features("image", torch.zeros(1, 3, image.size, image.size))
+            self.features("text", text.tokenizer(["a"]))
+
+    def features(self, modality: str, inputs: Tensor) -> Tensor:
+        """Places ``(n, N, w)``, or states of words with zeros for padding ``(n, L, w)``."""
+        if modality == "image":
+            return self.image_tower.patches(inputs).flatten(2).mT
+        return self.text_tower.states(inputs)
+
+    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        x, y = self._tokens("image", z["image"]), self._tokens("text", z["text"])
+        return {"filip": self.objective(x, y, y_mask=there(y))}
+
+    def _tokens(self, modality: str, features: Float[Tensor, "*n w"]) -> Float[Tensor, "*n d"]:
+        return F.normalize(
+            upcast(self.projections[modality](features)), dim=-1
+        )  # heads without bias keep zeros
+
+    def project(
+        self, modality: str, features: Float[Tensor, "n w"] | Float[Tensor, "n N w"], head: str
+    ) -> Float[Tensor, "n D"]:
+        """All tokens side by side; captions as long as the tokenizer's context."""
+        tokens = self._tokens(modality, features)
+        if modality == "text":
+            tokens = F.pad(tokens, (0, 0, 0, self.text_tower.tokenizer.context - tokens.shape[1]))
+        return tokens.flatten(1)
+
+    def similarity(self, a: Float[Tensor, "n D"], b: Float[Tensor, "m E"]) -> Float[Tensor, "n m"]:
+        """The mean over the tokens of each of ``a`` of the best similarity with a token of each of ``b``."""
+        x, y = (F.normalize(z.view(len(z), -1, self.width), dim=-1) for z in (a, b))
+        size = max(1, PANEL // max(1, x.shape[1] * y.shape[0] * y.shape[1]))
+        parts = [
+            late(torch.einsum("rnd,cmd->rcnm", part, y), there(part)[:, None], there(y)[None])
+            for part in torch.split(x, size)
+        ]
+        return torch.cat(parts)
+
+
+def there(tokens: Float[Tensor, "n N d"]) -> Bool[Tensor, "n N"]:
+    """Return which tokens are no padding."""
+    return tokens.ne(0).any(-1)

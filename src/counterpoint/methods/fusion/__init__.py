@@ -1,0 +1,1 @@
+"""Methods that mix modalities or the features of frozen towers."""

@@ -1,0 +1,142 @@
+"""FuseMix: small adapters on two frozen towers, trained on mixtures of pairs."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...losses import InfoNCELoss
+from ...networks import tune
+from ...networks.base import ImageTower, TextTower
+from ...pairwise import Temperature
+from ...recipes.schema import Recipe
+from ...types import Batch, Clock, Embeddings, View
+from ..base import Ranges, TwoTower
+
+Mixing = Literal["shared", "independent", "none"]
+"""Choices of λ: one for both modalities, one for each, or the pairs as they are."""
+
+
+class ResidualMLP(nn.Module):
+    """``x + W₂ drop(GELU(W₁ LN(x)))``, four times as wide inside."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(4 * width, width),
+        )
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        return x + self.branch(x)
+
+
+def adapter(width: int, out: int, layers: int, dropout: float) -> nn.Sequential:
+    """Residual blocks, a layer norm and a linear layer.
+
+    >>> adapter(8, 4, layers=2, dropout=0.6)(torch.randn(5, 8)).shape
+    torch.Size([5, 4])
+    """
+    blocks = (ResidualMLP(width, dropout) for _ in range(layers))
+    return nn.Sequential(*blocks, nn.LayerNorm(width), nn.Linear(width, out))
+
+
+class FuseMix(TwoTower):
+    """Symmetric InfoNCE of adapted mixtures: the second half of the batch is mixed into the first.
+
+        a~ = λ a_1 + (1 − λ) a_2,   b~ = λ b_1 + (1 − λ) b_2,   λ ~ Beta(α, α)
+        S = nz(A_I(a~)) nz(A_T(b~))ᵀ / τ,   L = ( CE(S, i) + CE(Sᵀ, i) ) / 2
+
+    a and b are the features of frozen, pretrained towers, as they are; one λ a batch (and rank) is drawn from
+    torch's generator, the same for pictures and texts, so that a mixture of two pairs is a pair. B examples
+    give B/2 pairs: fair baselines see batches of half the size. Of an odd batch the last example is left out.
+    τ itself is learned, from 0.07 within [0.001, 0.5]; having no axes it is not decayed.
+
+    Args:
+        image, text: the towers.
+        recipe: its ``towers`` say that both are pretrained; gives the width of the embedding.
+        alpha: α > 0; 1 draws λ uniformly.
+        mixing: ``"shared"`` as above; ``"independent"`` draws a λ for each modality and ``"none"`` takes all B
+            pairs unmixed, which are the baselines.
+        layers: of each adapter.
+        dropout: inside the adapters.
+        temperature: where τ starts.
+
+    Raises:
+        ValueError: for a tower that is not pretrained, options out of range, or a batch of one.
+
+    Source: Vouitsis et al., "Data-Efficient Multimodal Fusion on a Single GPU" (2024), arXiv 2312.10144.
+    """
+
+    papers = ("fusemix",)
+    draws = True
+    tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "alpha": (0.25, 4.0)}
+
+    def __init__(
+        self,
+        image: ImageTower,
+        text: TextTower,
+        recipe: Recipe,
+        *,
+        alpha: float = 1.0,
+        mixing: Mixing = "shared",
+        layers: int = 4,
+        dropout: float = 0.6,
+        temperature: float = 0.07,
+    ) -> None:
+        super().__init__(image, text)
+        if alpha <= 0:
+            raise ValueError(f"alpha={alpha} must be positive")
+        if mixing not in get_args(Mixing):
+            raise ValueError(f"mixing={mixing!r} must be one of {', '.join(get_args(Mixing))}")
+        if layers < 0 or not 0 <= dropout < 1:
+            raise ValueError(f"layers={layers} must not be negative, dropout={dropout} must lie in [0, 1)")
+        for modality, tower in (("image", image), ("text", text)):
+            name = getattr(recipe.towers, modality)
+            if "@" not in name:
+                raise ValueError(
+                    f"fusemix wants the {modality} tower pretrained, but it is {name!r}; name weights as "
+                    f"{modality}=NAME@WEIGHTS"
+                )
+            tune(tower, "frozen")
+        self.views = {"image": View("image"), "text": View("text")}
+        width = recipe.widths.embedding
+        self.adapters = nn.ModuleDict(
+            {m: adapter(t.width, width, layers, dropout) for m, t in (("image", image), ("text", text))}
+        )
+        self.objective = InfoNCELoss(Temperature(temperature, form="direct", bounds=(0.001, 0.5)))
+        self.alpha, self.mixing = alpha, mixing
+
+    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+        return self.adapters[modality](features)
+
+    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        a, b = self.mix(z["image"], z["text"])
+        x = F.normalize(self.project("image", a, "global"), dim=-1)
+        y = F.normalize(self.project("text", b, "global"), dim=-1)
+        return {"fusemix": self.objective(x, y)}
+
+    def mix(
+        self, a: Float[Tensor, "B p"], b: Float[Tensor, "B q"]
+    ) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n q"]]:
+        """The latents that are compared: n = B/2 mixtures of each modality, or all where nothing is mixed."""
+        if self.mixing == "none":
+            return a, b
+        half = len(a) // 2
+        if half == 0:
+            raise ValueError("fusemix mixes the halves of a batch, and got a batch of one; make it larger")
+        beta = torch.distributions.Beta(self.alpha, self.alpha)
+        share = float(beta.sample())
+        shares = (share, share if self.mixing == "shared" else float(beta.sample()))
+        mixed_a, mixed_b = (
+            s * latents[:half] + (1 - s) * latents[half : 2 * half]
+            for s, latents in zip(shares, (a, b), strict=True)
+        )
+        return mixed_a, mixed_b

@@ -1,0 +1,147 @@
+"""M3CoL: mixtures aligned with their parts, then soft targets; classifiers of both modalities beside it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...forms import NonNegative
+from ...losses import M3CoLoss, MultiSClipLoss
+from ...networks.base import ImageTower, TextTower
+from ...networks.heads import Linear, mlp
+from ...pairwise import moments
+from ...pairwise.ranks import Ranks
+from ...recipes.schema import Recipe
+from ...registry import unknown
+from ...types import Batch, Clock, Embeddings, View
+from ..base import Ranges, TwoTower
+
+
+class M3Col(TwoTower):
+    """L = λ · (M3Co for the first third of the steps, then MultiSClip) [+ CE(fusion) + CE(image) + CE(text)].
+
+    Both contrastive losses act on the towers' own features u and v; only where their widths differ does a
+    linear layer map the text. For M3Co each modality is mixed on its own,
+
+        u~_i = b_i u_i + (1 − b_i) u_p(i),   b_i ~ Beta(β, β) with probability ``mixed``, else 1,
+
+    with p a random permutation of the rank's batch, and compared with the unmixed other one. With β = 0.15
+    shares lie near 0 and 1. The draws come from torch's generator.
+
+    With ``labels`` three classifiers learn beside that: of each modality, and of the unmixed features of both
+    together, which is the one to use (`classify`). Examples without a label (−1) are left out of them.
+
+    Args:
+        image, text: the towers.
+        recipe: unused: no head has a width of its own.
+        weight: λ.
+        mixing: the share of the steps with M3Co.
+        beta: β > 0.
+        mixed: the probability that an example is mixed.
+        temperature: of M3Co; fixed.
+        soft_temperature: of MultiSClip; fixed.
+        labels: which of the data's labels the classifiers learn; none if empty.
+        classes: how many classes that label has.
+
+    Raises:
+        ValueError: for β ≤ 0, probabilities outside [0, 1], and labels without at least 2 classes; in
+            ``losses`` for a label that the data does not have or that exceeds the classes.
+
+    Source: Kumar et al., "Harnessing Shared Relations via Multimodal Mixup Contrastive Learning for
+    Multimodal Classification" (2024), arXiv 2409.17777.
+    """
+
+    papers = ("m3col",)
+    draws = True
+    tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.3), "soft_temperature": (0.03, 0.3)}
+
+    def __init__(
+        self,
+        image: ImageTower,
+        text: TextTower,
+        recipe: Recipe,
+        *,
+        weight: NonNegative = 0.1,
+        mixing: float = 0.33,
+        beta: float = 0.15,
+        mixed: float = 0.5,
+        temperature: float = 0.1,
+        soft_temperature: float = 0.125,
+        labels: str = "",
+        classes: int = 0,
+    ) -> None:
+        super().__init__(image, text)
+        for name, value in (("mixing", mixing), ("mixed", mixed)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}={value} must lie in [0, 1]")
+        if beta <= 0:
+            raise ValueError(f"beta={beta} must be positive")
+        if labels and classes < 2:
+            raise ValueError(
+                f"labels={labels} needs the number of its classes: classes={classes} must be 2 or more"
+            )
+        self.views = {"image": View("image", "weak"), "text": View("text")}
+        text_head = nn.Identity() if text.width == image.width else Linear(text.width, image.width)
+        self.projections = nn.ModuleDict({"image": nn.Identity(), "text": text_head})
+        self.m3co, self.multi_sclip = M3CoLoss(temperature), MultiSClipLoss(soft_temperature)
+        self.weight, self.mixing, self.beta, self.mixed = weight, mixing, beta, mixed
+        self.labels, self.classes = labels, classes
+        widths = {"fusion": image.width + text.width, "image": image.width, "text": text.width}
+        self.classifiers = nn.ModuleDict(
+            {name: mlp(width, 256, classes, norm=False) for name, width in widths.items()} if labels else {}
+        )
+
+    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+        return self.projections[modality](features)
+
+    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        u, v = (self.project(modality, z[modality], "global") for modality in ("image", "text"))
+        x, y = F.normalize(u, dim=-1), F.normalize(v, dim=-1)
+        if clock.progress < self.mixing:
+            mixed_x, partners_x, shares_x = self.mix(u)
+            mixed_y, partners_y, shares_y = self.mix(v)
+            contrastive = self.m3co(
+                x,
+                y,
+                batch.ids,
+                mixed_x=F.normalize(mixed_x, dim=-1),
+                partners_x=batch.ids[partners_x],
+                shares_x=shares_x,
+                mixed_y=F.normalize(mixed_y, dim=-1),
+                partners_y=batch.ids[partners_y],
+                shares_y=shares_y,
+            )
+        else:
+            contrastive = self.multi_sclip(x, y)
+        return {"m3col": self.weight * contrastive, **self.classification(z, batch)}
+
+    def mix(self, u: Float[Tensor, "B d"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Mixtures of ``u`` with its own rows, the row each was mixed with, and the share of the row itself."""
+        partners = torch.randperm(len(u)).to(u.device)
+        shares = torch.distributions.Beta(self.beta, self.beta).sample((len(u),))
+        shares = torch.where(torch.rand(len(u)) < self.mixed, shares, 1.0).to(u)
+        return shares[:, None] * u + (1 - shares[:, None]) * u[partners], partners, shares
+
+    def classification(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        """The cross-entropy of every classifier over the labelled examples."""
+        if not self.labels:
+            return {}
+        if self.labels not in batch.labels:
+            raise unknown("label", self.labels, batch.labels)
+        target = batch.labels[self.labels]
+        if int(target.max()) >= self.classes:
+            raise ValueError(f"{self.labels} has a class {int(target.max())}, but classes={self.classes}")
+        logits = {"fusion": self.classify(z), **{m: self.classifiers[m](z[m]) for m in ("image", "text")}}
+        known, target = (target >= 0).to(logits["fusion"].dtype), target.clamp_min(0)
+        return {
+            name: moments.mean(F.cross_entropy(s, target, reduction="none"), known, ranks=Ranks.present())
+            for name, s in logits.items()
+        }
+
+    def classify(self, z: Embeddings) -> Float[Tensor, "B classes"]:
+        """The logits of the classifier of both modalities, from what ``encode`` gave."""
+        return self.classifiers["fusion"](torch.cat([z["image"], z["text"]], dim=1))

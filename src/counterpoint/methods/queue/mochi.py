@@ -1,0 +1,75 @@
+"""MoCHi: MoCo with further negatives, mixed of the hardest keys."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ...losses import MoCHiLoss
+from ...losses.queue.mochi import draw
+from ...networks.base import ImageTower, TextTower
+from ...recipes.schema import Recipe
+from ...types import Batch, Clock
+from .moco import MoCo, QueueOptions
+
+
+class MoCHi(MoCo):
+    """`MoCo` whose every query meets s mixtures of its N hardest keys, and s' of itself with one of them.
+
+    What is mixed is drawn anew every step, from torch's generator. Nothing is mixed before the queue is full
+    of keys and ``warmup`` is over. The accuracy of the proxy task (the key ranks first) is lower than MoCo's,
+    as it must be.
+
+    Args:
+        image, text: the towers.
+        recipe: gives the width of the keys: ``ssl_output``.
+        temperature: τ; fixed.
+        hardest: N; all keys of a smaller queue.
+        pairs: s.
+        with_query: s'. On small data many of these spread the features too far.
+        warmup: the share of the steps without mixtures.
+        symmetric: as for `MoCo`.
+        options: ``momentum`` (0.99) and ``queue`` (1,024).
+
+    Raises:
+        ValueError: for N below 1, negative s or s', or ``warmup`` outside [0, 1].
+
+    Source: Kalantidis et al., "Hard Negative Mixing for Contrastive Learning" (2020), arXiv 2010.01028.
+    """
+
+    papers = ("mochi",)
+    draws = True
+    name = "mochi"
+
+    def __init__(
+        self,
+        image: ImageTower,
+        text: TextTower,
+        recipe: Recipe,
+        *,
+        temperature: float = 0.2,
+        hardest: int = 64,
+        pairs: int = 64,
+        with_query: int = 8,
+        warmup: float = 0.05,
+        symmetric: bool = False,
+        **options: Unpack[QueueOptions],
+    ) -> None:
+        if min(pairs, with_query) < 0:
+            raise ValueError(f"pairs={pairs} and with_query={with_query} must not be negative")
+        if not 0 <= warmup <= 1:
+            raise ValueError(f"warmup={warmup} is a share of the steps and must lie in [0, 1]")
+        objective = MoCHiLoss(temperature, hardest=hardest)
+        super().__init__(image, text, recipe, objective=objective, symmetric=symmetric, **options)
+        self.hardest = min(hardest, len(self.queue))
+        self.pairs, self.with_query, self.warmup = pairs, with_query, warmup
+
+    def contrast(
+        self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
+    ) -> Float[Tensor, ""]:
+        if clock.progress < self.warmup or not self.queue.full:
+            return super().contrast(q, k, batch, clock)
+        drawn = draw(q, self.hardest, self.pairs, self.with_query)
+        return self.objective(q, k, self.queue.keys, batch.ids, self.queue.ids, **drawn)

@@ -1,0 +1,1 @@
+"""Methods of one loss on one pair of views."""

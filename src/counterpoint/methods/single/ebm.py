@@ -1,0 +1,125 @@
+"""EBM: pictures alone, by an energy that is low for them and high for what the model itself makes up."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ...forms import NonNegative
+from ...losses.parts.contrastive_divergence import ContrastiveDivergenceLoss
+from ...networks.base import ImageTower, TextTower
+from ...networks.energy import ReplayBuffer, langevin
+from ...networks.heads import Linear
+from ...recipes.schema import Recipe
+from ...types import Batch, Clock, Embeddings, View
+from ..base import Ranges, TwoTower
+
+SAMPLED, PLACES = "sampled.image", "places.image"
+
+
+class EBM(TwoTower):
+    """An energy-based model of pictures: ``E(x) = w · f(x) + b``, trained by maximum likelihood.
+
+        x⁻ by K steps of Langevin dynamics on E, from a replay buffer,   L = ContrastiveDivergence(E(x⁺), E(x⁻))
+
+    x⁺ is the picture in [−1, 1] with a little noise. One step costs K + 2 passes of the image tower, which `passes`
+    counts; x⁻ carries no gradient. Divergence shows as energies far from 0: `diverged`. The head is left off
+    afterwards: a user gets the tower's own features. The text tower is not trained. A tower with batch statistics
+    breaks the sampling; those of this package have none.
+
+    Args:
+        image, text: the towers.
+        recipe: of the run; not used.
+        steps: K, of the sampler.
+        step_size, sampling_noise: a and s of the sampler.
+        noise: standard deviation of the noise on x⁺.
+        buffer: chains of the replay buffer. The usual 10,000 are for long runs: each is saved with the model.
+        restart: probability that a chain begins anew.
+        weight: c, of the squared energies.
+
+    Source: Shevchenko et al., "EBMs vs. CL: Exploring Self-Supervised Visual Pretraining for Visual Question Answering"
+    (2022), arXiv 2206.14355; its constants could not be checked, and those of JEM (arXiv 1912.03263) and of Du and
+    Mordatch (arXiv 1903.08689) are the defaults.
+    """
+
+    papers = ("ebm-vs-cl-vqa",)
+    embeds = ("image",)
+    tunable: ClassVar[Ranges] = {"weight": (0.05, 1.0)}
+    draws: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        image: ImageTower,
+        text: TextTower,
+        recipe: Recipe,
+        *,
+        steps: int = 20,
+        step_size: float = 1.0,
+        sampling_noise: float = 0.01,
+        noise: float = 0.03,
+        buffer: int = 1000,
+        restart: float = 0.05,
+        weight: NonNegative = 0.1,
+    ) -> None:
+        super().__init__(image, text)
+        text.requires_grad_(False)
+        self.views = {"image": View("image", "weak")}
+        self.projection = Linear(image.width, 1, bias=True)
+        self.buffer = ReplayBuffer(buffer, image.size, restart)
+        self.objective = ContrastiveDivergenceLoss(weight)
+        self.steps, self.step_size = steps, step_size
+        self.sampling_noise, self.noise = sampling_noise, noise
+
+    def targets(self, batch: Batch) -> Embeddings:
+        """Samples of the model as it is: they are drawn once a step, and go back to the buffer after it."""
+        places, start = self.buffer.draw(len(batch))
+        sampled = langevin(
+            self._energy,
+            start.to(batch["image"].dtype),
+            steps=self.steps,
+            step_size=self.step_size,
+            noise=self.sampling_noise,
+        )
+        return {SAMPLED: sampled, PLACES: places}
+
+    def encode(self, batch: Batch) -> Embeddings:
+        x = 2 * batch["image"] - 1
+        return {"image": self._features(x + self.noise * torch.randn_like(x) if self.noise else x)}
+
+    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        positive = self.projection(z["image"])[:, 0]
+        return {"ebm": self.objective(positive, self._energy(z[SAMPLED]))}
+
+    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+        self.buffer.put(z[PLACES], z[SAMPLED])
+        super().after_step(z, batch, clock)
+
+    def passes(self) -> dict[str, int]:
+        return {"image": self.steps + 2}
+
+    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+        return features
+
+    @torch.no_grad()
+    def energy(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, " n"]:
+        """Compute the energy E of pictures as a user has them; a low energy is familiar."""
+        device = next(self.parameters()).device
+        return self._energy(2 * self.image_tower.prepare(pictures.to(device)) - 1)
+
+    def _features(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n w"]:
+        return self.image_tower((x + 1) / 2)
+
+    def _energy(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, " n"]:
+        return self.projection(self._features(x))[:, 0]
+
+
+def diverged(energies: Float[Tensor, " n"], bound: float = 1e3) -> bool:
+    """Return whether an energy-based model has broken down: an energy that is not finite, or beyond ±1,000.
+
+    >>> diverged(torch.tensor([0.5, -2.0])), diverged(torch.tensor([0.5, 2e3])), diverged(torch.tensor([torch.nan]))
+    (False, True, True)
+    """
+    return not bool((energies.abs() <= bound).all())

@@ -1,0 +1,96 @@
+"""WhitenedCSE: several dropout passes of a caption, each whitened under a shuffle of its own."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...losses import WhitenedCSELoss
+from ...networks.base import ImageTower, TextTower
+from ...networks.whitening import GroupWhitening
+from ...pairwise.ranks import Ranks
+from ...recipes.schema import Recipe
+from ...types import Batch, Clock, Embeddings, View
+from ..base import Ranges, TwoTower
+
+GROUP = 6
+"""Channels of a group in the paper's code: 768 in 128 groups."""
+
+
+class WhitenedCSE(TwoTower):
+    """L = Σ_{v=2..V} InfoNCE(z_1 → z_v) with z_v = nz(tanh(W SGW_v(f(view v)) + b)), nz(u) = u / ‖u‖.
+
+    SGW is `GroupWhitening` of the batch's features; each view draws a shuffle of the channels for itself, the
+    same on all ranks. The views are V dropout passes of one caption (with ``augmentation.captions: shared``
+    where an example has several), or V augmentations of the picture. Whitening and head are left off
+    afterwards: a user gets the tower's own features, and the other tower is not trained.
+
+    Args:
+        image, text: the towers.
+        recipe: of the run; gives nothing here, as the head is as wide as the tower.
+        on: ``texts`` or ``images``.
+        views: V, at least 2.
+        groups: of channels; unless given, groups of six or of the next larger size that divides the width.
+        temperature: fixed.
+        detach_whitening: whether the whitening matrix carries no gradient.
+        dropout: of the text tower's residual blocks, on texts.
+
+    Raises:
+        ValueError: for fewer than two views, or groups that do not divide the width.
+
+    Source: Zhuo et al., "WhitenedCSE: Whitening-based Contrastive Learning of Sentence Embeddings" (2023),
+    arXiv 2305.17746.
+    """
+
+    papers = ("whitened-cse",)
+    embeds: tuple[str, ...] = ("text",)
+    draws = True
+    tunable: ClassVar[Ranges] = {"temperature": (0.02, 0.2)}
+
+    def __init__(
+        self,
+        image: ImageTower,
+        text: TextTower,
+        recipe: Recipe,
+        *,
+        on: Literal["texts", "images"] = "texts",
+        views: int = 3,
+        groups: int | None = None,
+        temperature: float = 0.05,
+        detach_whitening: bool = True,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(image, text)
+        if views < 2:
+            raise ValueError(f"views={views}: the first view needs at least one other")
+        one, other, augmentation = ("image", text, "simclr") if on == "images" else ("text", image, "plain")
+        self.views = {f"{one}.{v}": View(one, augmentation) for v in range(1, views + 1)}
+        self.embeds = (one,)
+        other.requires_grad_(False)
+        width = image.width if on == "images" else text.width
+        if groups is None:
+            groups = width // next(s for s in range(min(GROUP, width), width + 1) if width % s == 0)
+        self.whitening = GroupWhitening(width, groups, detach=detach_whitening)
+        self.head = nn.Sequential(nn.Linear(width, width), nn.Tanh())
+        self.objective = WhitenedCSELoss(temperature)
+        self.dropout = {"dropout": dropout} if on == "texts" else {}
+
+    def encode(self, batch: Batch) -> Embeddings:
+        return {
+            name: self.towers[view.modality](batch[name], **self.dropout) for name, view in self.views.items()
+        }
+
+    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+        return features
+
+    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        ranks, views = Ranks.present(), []
+        for name in self.views:
+            drawn = torch.randperm(self.whitening.width).to(z[name].device)
+            shuffle = ranks.stack(drawn)[0]  # the first rank's
+            views.append(F.normalize(self.head(self.whitening(z[name], shuffle)), dim=-1))
+        return {"whitened-cse": self.objective(*views)}

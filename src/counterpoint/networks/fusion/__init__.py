@@ -1,0 +1,1 @@
+"""Networks that read several towers at once."""

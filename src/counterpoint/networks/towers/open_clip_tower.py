@@ -1,0 +1,206 @@
+"""Either or both towers of an ``open_clip`` model."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as F
+
+from ...registry import unknown
+from ..base import ImageTower, TextTower, Tokenizer
+from ..init import seeded
+from ..weights import Source
+from .blocks import dropped_inputs, residual_blocks
+from .pixels import Normalise
+from .timm_tower import place_features
+
+_IMAGE = ("visual",)
+_TEXT = ("text", "transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
+_NEITHER = ("text_decoder", "logit_scale", "logit_bias")
+
+
+class OpenClipTokenizer:
+    """An ``open_clip`` tokenizer, padded to the model's full context, which its text tower needs."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.context: int = tokenizer.context_length
+        inner = getattr(tokenizer, "tokenizer", tokenizer)
+        self.vocabulary: int = getattr(tokenizer, "vocab_size", None) or len(inner)
+        ends = (getattr(inner, name, None) for name in ("eot_token_id", "sep_token_id", "eos_token_id"))
+        self.end: int = next((end for end in ends if end is not None), -1)
+
+    def __call__(self, captions: Sequence[str]) -> Int[Tensor, "B L"]:
+        if not captions:
+            return torch.zeros(0, self.context, dtype=torch.long)
+        return self._tokenizer(list(captions)).long()
+
+    def too_long(self, captions: Sequence[str]) -> Bool[Tensor, " B"]:
+        """Say of each caption whether ``context`` cuts it: with one place more its end stands elsewhere."""
+        one_more: Tensor = self._tokenizer(list(captions), context_length=self.context + 1).long()
+        return (one_more[:, :-1] != self(captions)).any(1)
+
+
+class OpenClipImage(ImageTower):
+    """The image half of an ``open_clip`` model with its projection: ``encode_image`` before normalisation.
+
+    Attributes:
+        resize: how its configuration makes a square of a picture: the centre once the ``"shortest"`` side fits, the
+            whole picture with the ``"longest"`` side fitted and a border, or the whole picture, ``"squash"``.
+    """
+
+    projected = True
+
+    def __init__(self, model: nn.Module) -> None:
+        from open_clip.model import get_model_preprocess_cfg
+        from open_clip.transform import PreprocessCfg
+
+        super().__init__()
+        preprocessing = asdict(PreprocessCfg()) | get_model_preprocess_cfg(model)
+        size = preprocessing["size"]
+        height, width = size if isinstance(size, tuple | list) else (size, size)
+        if height != width:
+            raise ValueError(f"it takes pictures of {height}×{width} pixels; only square ones are supported")
+        self.size = height
+        self.resize: Literal["shortest", "longest", "squash"] = preprocessing["resize_mode"]
+        bilinear = preprocessing["interpolation"] == "bilinear"
+        self._filter = F.InterpolationMode.BILINEAR if bilinear else F.InterpolationMode.BICUBIC
+        self._fill = int(preprocessing["fill_color"])
+        self.normalise = Normalise(preprocessing["mean"], preprocessing["std"])
+        self.model = _without(model, (*_TEXT, *_NEITHER))
+        self.weights_set = True
+        was_training = self.training
+        with torch.no_grad():
+            self.width = self.eval()(torch.zeros(1, 3, self.size, self.size)).shape[1]
+        self.train(was_training)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
+        return self.model.encode_image(self.normalise(images), normalize=False)  # type: ignore[operator]
+
+    def prepare(self, pictures: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 size size"]:
+        """Return pictures as the model's own preprocessing makes them, in [0, 1]."""
+        shape, missing = pictures.shape[-2:], [0, 0]
+        fitted = [self.size] if self.resize == "shortest" else [self.size, self.size]
+        if self.resize == "longest":
+            fitted = [round(n * self.size / max(shape)) for n in shape]
+            missing = [self.size - n for n in fitted]
+        above, left = (n // 2 for n in missing)
+        resized = F.resize(pictures, fitted, interpolation=self._filter, antialias=True)
+        padded = F.pad(resized, [left, above, missing[1] - left, missing[0] - above], fill=self._fill)
+        return F.to_dtype(F.center_crop(padded, [self.size, self.size]), scale=True)
+
+    def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
+        """The last states of patches in place of the class token's, or places of a ``timm`` trunk.
+
+        Where the class token is what was trained, patches need not say what they show.
+        """
+        visual: Any = self.model.visual
+        x = self.normalise(images)
+        if hasattr(visual, "trunk") and not hasattr(visual.head, "pool"):
+            maps = place_features(visual.trunk, x)
+            places: Tensor = visual.head(maps.permute(0, 2, 3, 1).flatten(0, 2))
+            return places.view(len(x), *maps.shape[2:], -1).permute(0, 3, 1, 2)
+        if not hasattr(visual, "ln_post") or visual.attn_pool is not None:
+            return super().patches(images)
+        found = visual.forward_intermediates(
+            x, indices=1, normalize_intermediates=True, intermediates_only=True
+        )
+        maps = found["image_intermediates"][0]
+        return maps if visual.proj is None else torch.einsum("bchw,cd->bdhw", maps, visual.proj)
+
+
+class OpenClipText(TextTower):
+    """The text half of an ``open_clip`` model with its projection: ``encode_text`` before normalisation."""
+
+    projected = True
+    pooling = None
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.model = _without(model, (*_IMAGE, *_NEITHER))
+        self.weights_set = True
+        was_training = self.training
+        with torch.no_grad():
+            self.width = self.eval()(tokenizer([""])).shape[1]
+        self.train(was_training)
+
+    def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
+        p = dropout if self.training else 0.0
+        with dropped_inputs(residual_blocks(self.model) if p > 0 else (), p):
+            features: Tensor = self.model.encode_text(tokens, normalize=False)  # type: ignore[operator]
+        return features
+
+
+def open_clip_model(
+    source: Source, seed: int, text_layers: int | None = None
+) -> tuple[nn.Module, OpenClipTokenizer]:
+    """The whole model and its tokenizer: random weights, ``@PATH`` or ``@TAG``.
+
+    With ``text_layers`` the text tower has so many layers, where the model's configuration says how many.
+
+    A path may be a file of weights for a model that ``open_clip`` knows, or a folder with
+    ``open_clip_config.json`` and weights, whatever the model is called.
+
+    Raises:
+        UnknownName: for a model or a tag that ``open_clip`` does not have.
+        ValueError: for weights that are missing, broken or do not fit.
+    """
+    import open_clip
+
+    path, tag = source.path, None
+    folder = path is not None and path.is_dir()
+    if not folder and not source.name.startswith("hf-hub:") and source.name not in open_clip.list_models():
+        raise unknown("open_clip model", source.name, open_clip.list_models())
+    if source.weights is not None and path is None and not source.name.startswith("hf-hub:"):
+        tag = source.weights
+        tags = open_clip.list_pretrained_tags_by_model(source.name)
+        if tag not in tags:
+            raise unknown(f"weights of open_clip:{source.name}", tag, tags)
+    name = f"local-dir:{path}" if folder else source.name
+    changes: dict[str, Any] = {}
+    if text_layers is not None:
+        text = (open_clip.get_model_config(source.name) or {}).get("text_cfg", {})
+        if "layers" not in text:
+            raise ValueError(
+                f"towers.text_layers={text_layers}: {source} does not say how deep its text tower is"
+            )
+        changes["text_cfg"] = {**text, "layers": text_layers}
+    with source.reading(), _quiet(), seeded(seed, f"open_clip:{source.name}"):
+        model = open_clip.create_model(
+            name,
+            pretrained=tag or (str(path) if path and not folder else None),
+            require_pretrained=source.weights is not None,
+            pretrained_text=False,  # never half of a model: all weights or none
+            **changes,
+        )
+        return model, OpenClipTokenizer(open_clip.get_tokenizer(name))
+
+
+def _without(model: nn.Module, parts: Sequence[str]) -> nn.Module:
+    """A copy of the model that lacks some of its parts."""
+    model = copy.copy(model)
+    model._parameters, model._modules = dict(model._parameters), dict(model._modules)
+    for part in parts:
+        if part in model._parameters or part in model._modules:
+            delattr(model, part)
+    return copy.deepcopy(model)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence ``open_clip``'s warning that a model that was asked to be random is random."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

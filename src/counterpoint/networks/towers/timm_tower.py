@@ -1,0 +1,128 @@
+"""Any image encoder of ``timm``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...registry import unknown
+from ..base import ImageTower
+from ..init import seeded
+from ..weights import Source
+from .pixels import Normalise
+
+
+class TimmTower(ImageTower):
+    """A ``timm`` encoder without its classifier: the pooled features.
+
+    Args:
+        model: made with ``num_classes=0``.
+        size: pixels of a side.
+        mean, std: of the pixels, as the model expects them.
+    """
+
+    def __init__(self, model: nn.Module, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.model, self.size = model, size
+        self.normalise = Normalise(mean, std)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.weights_set = True
+        was_training = model.training
+        with torch.no_grad():  # what a model calls its width differs; what comes out does not
+            self.width = self.eval()(torch.zeros(1, 3, size, size)).shape[1]
+        self.train(was_training)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
+        return self.model(self.normalise(images).contiguous(memory_format=torch.channels_last))
+
+    def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
+        return place_features(self.model, self.normalise(images))
+
+
+def place_features(model: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
+    """Return what a ``timm`` encoder makes of each place of its last map, as if the place were all there is.
+
+    Every place goes through the model's own head by itself, as a map of one place or as the only token, which
+    also stands for the class token. So where the head averages places and is otherwise linear, the mean of what
+    comes out is what the model returns.
+
+    Raises:
+        LookupError: if the model's last states are no map.
+    """
+    states = model.forward_features(x)
+    prefix = getattr(model, "num_prefix_tokens", 0)
+    if states.ndim == 4:
+        channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        maps = states if channels_last else states.permute(0, 2, 3, 1)
+        grid = maps.shape[1:3]
+        places = maps.flatten(0, 2)[:, None, None, :]
+        places = places if channels_last else places.permute(0, 3, 1, 2)
+    else:
+        grid = getattr(getattr(model, "patch_embed", None), "grid_size", (0, 0))
+        if states.ndim != 3 or states.shape[1] != prefix + grid[0] * grid[1]:
+            raise LookupError(f"timm's {type(model).__name__} has no features of single places of a picture")
+        places = states[:, prefix:].flatten(0, 1)[:, None].expand(-1, 1 + prefix, -1)
+    features: Tensor = model.forward_head(places)
+    return features.view(len(x), *grid, -1).permute(0, 3, 1, 2)
+
+
+def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
+    """``timm:NAME``: random weights; ``@hub``: timm's pretrained ones; ``@PATH``: a file or its folder.
+
+    Args:
+        source: the tower's name and weights.
+        size: of the pictures, in pixels; the one that the model was trained at unless given.
+        seed: of the weights that are not read.
+
+    Raises:
+        UnknownName: for a name timm does not have.
+        ValueError: for weights that are missing, broken or do not fit the model in every layer, or a size the
+            model cannot take.
+    """
+    import timm
+
+    name = source.name
+    if not (name.startswith(("hf-hub:", "hf_hub:")) or timm.is_model(name)):
+        raise unknown("timm model", name, timm.list_models())
+    path = source.path
+    if source.weights not in (None, "hub") and path is None:
+        raise ValueError(f"tower {source}: the weights are neither a path that exists nor 'hub'")
+    with source.reading():
+        options: dict[str, Any] = {"num_classes": 0}
+        configuration = timm.get_pretrained_cfg(name)
+        if size is not None and configuration is not None and configuration.fixed_input_size:
+            options["img_size"] = size
+        with seeded(seed, f"timm:{name}"):
+            model = timm.create_model(name, pretrained=source.weights == "hub", **options)
+        if path is not None:
+            _load(model, path)
+        data = timm.data.resolve_model_data_config(model)
+        _, height, width = data["input_size"]
+        if size is None and height != width:
+            raise ValueError(f"it takes pictures of {height}×{width} pixels; only square ones are supported")
+        return TimmTower(model, size or height, data["mean"], data["std"])
+
+
+def _load(model: nn.Module, path: Path) -> None:
+    from timm.models import load_state_dict
+
+    if path.is_dir():
+        names = ("model.safetensors", "pytorch_model.bin")
+        path = next((path / name for name in names if (path / name).is_file()), path / names[0])
+    state = load_state_dict(str(path))
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if convert is not None:  # older layouts, and position embeddings of another size
+        state = convert(state, model)
+    configuration: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+    classifiers = configuration.get("classifier") or ()
+    classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
+    wanted = model.state_dict()
+    kept = {
+        k: v for k, v in state.items() if k in wanted or not any(k.startswith(f"{c}.") for c in classifiers)
+    }
+    model.load_state_dict(kept)

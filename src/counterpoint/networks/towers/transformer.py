@@ -1,0 +1,131 @@
+"""The built-in transformers: captions or patches of a picture to one vector, after CLIP, at a CPU's size."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..base import ImageTower, TextTower, Tokenizer
+from ..heads import Linear
+from .pixels import Normalise
+from .pooling import Packing, inside, pool
+
+
+class Embedding(nn.Embedding):
+    """A table of vectors that starts from N(0, std²)."""
+
+    def __init__(self, count: int, width: int, std: float) -> None:
+        self.std = std
+        super().__init__(count, width)
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=self.std)
+
+
+class Block(nn.Module):
+    """x ← x + attention(norm(x)); x ← x + mlp(norm(x)), with the deviations CLIP starts from."""
+
+    def __init__(self, width: int, heads: int, depth: int, causal: bool) -> None:
+        super().__init__()
+        residual = (2 * depth * width) ** -0.5
+        self.heads, self.causal = heads, causal
+        self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv = Linear(width, 3 * width, bias=True)
+        self.out = Linear(width, width, std=residual, bias=True)
+        self.up = Linear(width, 4 * width, std=(2 * width) ** -0.5, bias=True)
+        self.down = Linear(4 * width, width, std=residual, bias=True)
+
+    def forward(
+        self, x: Float[Tensor, "*batch n W"], packing: Packing | None = None
+    ) -> Float[Tensor, "*batch n W"]:
+        """States after the block: ``(B, L, W)``, or those of the tokens of a ``packing`` alone, ``(n, W)``."""
+        qkv = self.qkv(self.norm_1(x))
+        if packing is not None:
+            qkv = packing.unpack(qkv)
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        attended = attended.transpose(1, 2).flatten(2)
+        x = x + self.out(attended if packing is None else packing.pack(attended))
+        fed: Tensor = self.down(F.gelu(self.up(self.norm_2(x))))
+        return x + fed
+
+
+class TextTransformer(TextTower):
+    """A causal pre-norm transformer over token ids, read at the end token.
+
+    While training, ``dropout`` acts on the input of every residual block: on the branch and on the skip path.
+
+    Args:
+        tokenizer: whose ids it takes; gives vocabulary and context.
+        width: size of states and features.
+        depth: number of blocks.
+        heads: attention heads; divides ``width``.
+
+    Source: CLIP (arXiv 2103.00020); dropout as in CLIP-rocket (arXiv 2305.08675).
+    """
+
+    def __init__(self, tokenizer: Tokenizer, width: int = 128, depth: int = 2, heads: int = 4) -> None:
+        super().__init__()
+        self.tokenizer, self.width = tokenizer, width
+        self.token_embedding = Embedding(tokenizer.vocabulary, width, std=0.02)
+        self.position_embedding = Embedding(tokenizer.context, width, std=0.01)
+        self.blocks = nn.ModuleList(Block(width, heads, depth, causal=True) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
+        assert self.pooling is not None
+        mask = inside(tokens, self.tokenizer.end)
+        return pool(self.states(tokens, dropout), mask, self.pooling)
+
+    def states(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B L width"]:
+        packing = Packing(inside(tokens, self.tokenizer.end))  # half of a batch of short captions is padding
+        x = self.token_embedding(tokens) + self.position_embedding.weight[: tokens.shape[1]]
+        x = packing.pack(x)
+        for block in self.blocks:
+            x = block(F.dropout(x, dropout, self.training and dropout > 0), packing)
+        return packing.unpack(self.norm(x))
+
+
+class VisionTransformer(ImageTower):
+    """A small pre-norm vision transformer over square patches, read as the mean of their states.
+
+    Args:
+        size: pixels of a side; a multiple of ``patch``.
+        patch: pixels of a patch's side.
+        width: size of states and features.
+        depth: number of blocks.
+        heads: attention heads; divides ``width``.
+
+    Raises:
+        ValueError: where ``patch`` does not divide ``size``.
+
+    Source: ViT (arXiv 2010.11929).
+    """
+
+    def __init__(
+        self, size: int = 48, patch: int = 8, width: int = 192, depth: int = 4, heads: int = 4
+    ) -> None:
+        super().__init__()
+        if size % patch:
+            raise ValueError(f"image size {size} is not a multiple of the patch size {patch}")
+        self.size, self.patch, self.width = size, patch, width
+        self.normalise = Normalise()
+        self.patch_embedding = Linear(3 * patch * patch, width, bias=True)
+        self.position_embedding = Embedding((size // patch) ** 2, width, std=0.02)
+        self.blocks = nn.ModuleList(Block(width, heads, depth, causal=False) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
+        return self._states(images).mean(1)
+
+    def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
+        rows, columns = (length // self.patch for length in images.shape[2:])
+        return self._states(images).mT.reshape(len(images), self.width, rows, columns)
+
+    def _states(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n width"]:
+        patches = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
+        x = self.patch_embedding(patches) + self.position_embedding.weight
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)

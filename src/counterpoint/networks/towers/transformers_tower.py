@@ -1,0 +1,229 @@
+"""Any text encoder of ``transformers``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ...registry import unknown
+from ..base import Pooling, TextTower, Tokenizer
+from ..init import seeded
+from ..weights import Source
+from .blocks import dropped_inputs, residual_blocks
+from .packaged import PACKAGE, packaged
+from .pooling import inside, pool
+
+
+class TransformersTokenizer:
+    """A ``transformers`` tokenizer whose captions all end in one end token and are padded on the right.
+
+    A caption that holds the name of a special token is text like any other.
+
+    Attributes:
+        begins_with_end: whether captions begin with the end token too.
+    """
+
+    def __init__(self, tokenizer: Any, context: int) -> None:
+        ends = (tokenizer.sep_token_id, tokenizer.eos_token_id)
+        end = next((i for i in ends if i is not None), None)
+        if end is None:
+            raise ValueError("its tokenizer has neither a separator nor an end token to end captions with")
+        self._tokenizer = tokenizer
+        self.context, self.vocabulary, self.end = context, len(tokenizer), int(end)
+        self._pad = int(self.end if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+        self.begins_with_end: bool = tokenizer("a")["input_ids"][0] == self.end
+
+    def __call__(self, captions: Sequence[str]) -> Int[Tensor, "B L"]:
+        if not captions:
+            return torch.zeros(0, self.context, dtype=torch.long)
+        rows = self._tokenizer(
+            list(captions), truncation=True, max_length=self.context, split_special_tokens=True
+        )["input_ids"]
+        least = 2 if self.begins_with_end else 1
+        ended = (len(r) >= least and r[-1] == self.end for r in rows)
+        rows = [r if e else [*r[: self.context - 1], self.end] for r, e in zip(rows, ended, strict=True)]
+        longest = max(map(len, rows))
+        return torch.tensor([r + [self._pad] * (longest - len(r)) for r in rows])
+
+    def too_long(self, captions: Sequence[str]) -> Bool[Tensor, " B"]:
+        """Say of each caption whether ``context`` cuts it."""
+        rows = self._tokenizer(list(captions), truncation=False, split_special_tokens=True)["input_ids"]
+        return torch.tensor([len(r) + (r[-1:] != [self.end]) > self.context for r in rows])
+
+
+class TransformersTower(TextTower):
+    """A ``transformers`` encoder, its token states pooled to one vector.
+
+    Args:
+        model: maps ``input_ids`` and ``attention_mask`` to ``last_hidden_state``.
+        tokenizer: whose ids it takes.
+        pooling: how states become one vector.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, pooling: Pooling) -> None:
+        super().__init__()
+        self.model, self.tokenizer, self.pooling = model, tokenizer, pooling
+        self.begins_with_end = isinstance(tokenizer, TransformersTokenizer) and tokenizer.begins_with_end
+        self.width: int = model.config.hidden_size  # type: ignore[union-attr, assignment]
+        self.weights_set = True
+
+    def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
+        assert self.pooling is not None
+        p = dropout if self.training else 0.0
+        mask = inside(tokens, self.tokenizer.end, begins_with_end=self.begins_with_end)
+        with dropped_inputs(residual_blocks(self.model) if p > 0 else (), p):
+            states = self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+        return pool(states, mask, self.pooling)
+
+
+def transformers_tower(
+    source: Source,
+    context: int,
+    seed: int,
+    train_tokenizer: Callable[[], Tokenizer],
+    pooling: Pooling | None = None,
+) -> TransformersTower:
+    """``transformers:NAME``: random; ``@PATH``: weights of a folder; ``@hub``: weights of the hub's NAME.
+
+    ``@package``: weights of a Python package that is installed (`counterpoint.networks.towers.packaged`).
+
+    Without weights, NAME is a kind of model (``bert``: its default sizes, and a byte-pair vocabulary of the
+    captions), or a folder or hub name whose configuration and tokenizer are taken.
+
+    Args:
+        source: the tower's name.
+        context: the most tokens a caption may have.
+        seed: of random weights.
+        train_tokenizer: makes the tokenizer of a model that comes without one.
+        pooling: how states become one vector. Unless given: what a sentence encoder's folder says; else the
+            end token for causal models, the first for masked language models, the mean for others.
+
+    Raises:
+        UnknownName: for a kind of model that ``transformers`` does not have.
+        MissingPackage: for weights in a package that is not installed.
+        ValueError: for weights that are missing, broken or incomplete, or a context longer than the model's.
+    """
+    import transformers
+
+    name, path, weights = source.name, source.path, source.weights
+    if weights == PACKAGE:
+        path = packaged(name)
+    if weights not in (None, "hub") and path is None:
+        raise ValueError(f"tower {source}: the weights are neither a folder that exists nor 'hub'")
+    kinds = transformers.CONFIG_MAPPING.keys()
+    place = str(path) if path is not None else name
+    bare = weights is None and name in kinds
+    if weights is None and not bare and "/" not in name and not Path(name).is_dir():
+        raise unknown("transformers model", name, kinds)
+    with source.reading():
+        tokenizer: Tokenizer
+        if bare:
+            tokenizer = train_tokenizer()
+            special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": tokenizer.end}
+            config = transformers.AutoConfig.for_model(name, vocab_size=tokenizer.vocabulary, **special)
+        else:
+            tokenizer = TransformersTokenizer(transformers.AutoTokenizer.from_pretrained(place), context)
+            config = transformers.AutoConfig.from_pretrained(place)
+        config = getattr(config, "text_config", config)
+        limit = getattr(config, "max_position_embeddings", None)
+        if isinstance(limit, int) and 0 < limit < context:
+            raise ValueError(f"context={context} is more than the {limit} tokens this model takes")
+        with seeded(seed, f"transformers:{name}"):
+            if weights is None:
+                model = transformers.AutoModel.from_config(config)
+            else:
+                model = _read(transformers.AutoModel, place)
+        pooling = (
+            pooling or (None if bare else _sentence_pooling(place)) or _default_pooling(config.model_type)
+        )
+        return TransformersTower(_encoder(model).float(), tokenizer, pooling)
+
+
+def _read(auto: Any, place: str) -> Any:
+    model, report = auto.from_pretrained(place, output_loading_info=True)
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise ValueError(f"the weights lack {', '.join(missing[:5])} ({len(missing)} in all)")
+    return model
+
+
+def _encoder(model: Any) -> nn.Module:
+    """The part that reads text: a dual model's text half, a translation model's encoder; no unused pooler."""
+    model = getattr(model, "text_model", model)
+    if getattr(model.config, "is_encoder_decoder", False):
+        model = model.get_encoder()
+    if isinstance(getattr(model, "pooler", None), nn.Module):
+        model.pooler = None
+    return model
+
+
+_MODES: dict[str, Pooling] = {
+    "cls": "first",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt",
+    "weightedmean": "weighted_mean",
+    "lasttoken": "end",
+}
+"""Names of the poolings in ``sentence-transformers``, and their names here."""
+_ADDED = {
+    "cls": "cls_token",
+    "max": "max_tokens",
+    "mean": "mean_tokens",
+    "weightedmean": "weightedmean_tokens",
+}
+"""Names of some poolings in ``sentence-transformers`` before version 6, each a key ``pooling_mode_…`` of its own."""
+
+
+def _sentence_pooling(place: str) -> Pooling | None:
+    """Return what a ``sentence-transformers`` folder says about pooling; None where it is none.
+
+    Raises:
+        ValueError: if it pools in a way that is not known here, or does more than pool.
+    """
+    listed = _json(place, "modules.json")
+    kinds = [(str(m["type"]).rpartition(".")[2], str(m["path"])) for m in listed or ()]
+    further = sorted({kind for kind, _ in kinds} - {"Transformer", "Pooling", "Normalize"})
+    if further:
+        raise ValueError(f"its sentence encoder has parts that are not read here: {', '.join(further)}")
+    folder = next((path for kind, path in kinds if kind == "Pooling"), "1_Pooling")
+    settings = _json(place, f"{folder}/config.json")
+    if settings is None:
+        return None
+    modes = settings.get("pooling_mode")
+    if modes is None:
+        modes = [mode for mode in _MODES if settings.get(f"pooling_mode_{_ADDED.get(mode, mode)}")] or "mean"
+    modes = [modes] if isinstance(modes, str) else list(modes)
+    if len(modes) != 1 or modes[0] not in _MODES:
+        raise ValueError(
+            f"its sentence encoder pools by {' and '.join(modes)}; here by one of {', '.join(_MODES)} alone"
+        )
+    return _MODES[modes[0]]
+
+
+def _json(place: str, name: str) -> Any:
+    """Return what a JSON file of a model's folder, local or on the hub, holds; None where there is none."""
+    from transformers.utils import cached_file
+
+    file = cached_file(
+        place,
+        name,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
+
+
+def _default_pooling(kind: str) -> Pooling:
+    from transformers.models.auto import modeling_auto
+
+    if kind in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return "mean" if kind == "t5" else "first"
+    causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind.endswith("clip_text_model")
+    return "end" if causal else "mean"
