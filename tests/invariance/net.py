@@ -99,7 +99,7 @@ def of_methods() -> Iterator[tuple[str, Record]]:
 def of_method(run: Run, data: Any) -> Record:
     """Return the parameters, the initial weights and three losses of a run."""
     method, loader = prepare(run, data)
-    weights = {name: tensor.detach() for name, tensor in method.state_dict().items()}
+    at_start = digest(tensor.numpy() for tensor in method.state_dict().values())
     losses: list[str] = []
     fit(
         method,
@@ -111,7 +111,7 @@ def of_method(run: Run, data: Any) -> Record:
     )
     return {
         "parameters": {name: list(tensor.shape) for name, tensor in method.named_parameters()},
-        "weights": digest(tensor.numpy() for tensor in weights.values()),
+        "weights": at_start,
         "losses": losses,
         "weights after": digest(tensor.detach().numpy() for tensor in method.state_dict().values()),
     }
