@@ -48,7 +48,7 @@ class Checkpoint:
     seconds: float
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor] | None
-    scaler: dict[str, float]
+    scaler: dict[str, int | float]
 
 
 class _Trainer(BaseModel):
@@ -58,7 +58,7 @@ class _Trainer(BaseModel):
     format: int = FORMAT
     step: int
     seconds: float = 0.0
-    scaler: dict[str, float] = {}
+    scaler: dict[str, int | float] = {}
 
 
 def save(
