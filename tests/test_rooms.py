@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pkgutil
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -27,3 +30,9 @@ def test_exported_names_are_what_they_say(room: str) -> None:
         assert getattr(package, name) is first, f"{room}.{name} changes when it is used"
         if name in submodules:
             assert isinstance(first, ModuleType), f"rename {room}.{name} or its submodule {name}.py"
+
+
+def test_stubs_are_those_that_the_script_writes() -> None:
+    script = Path(__file__).parents[1] / "scripts" / "make_stubs.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
