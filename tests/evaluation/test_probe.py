@@ -87,6 +87,13 @@ def test_a_far_test_row_does_not_change_what_others_are_taken_for(classify: Clas
     assert classify(train, y, far, 3)[:60].tolist() == classify(train, y, test, 3).tolist()
 
 
+@pytest.mark.parametrize("classify", [logistic, naive_bayes, knn])
+@pytest.mark.filterwarnings("error")
+def test_many_classes_of_few_rows_are_classes(classify: Classifier) -> None:
+    train = np.random.default_rng(0).normal(size=(30, 4))
+    assert classify(train, np.arange(30) % 20, train, 20).shape == (30,)
+
+
 def test_one_class_in_training_is_undefined_and_an_absent_label_an_error(tiny_data: TinyData) -> None:
     data = TinyData()
     data.labels = {"group": Labels(("a", "b"), np.zeros(70, dtype=int))}

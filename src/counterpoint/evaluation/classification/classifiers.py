@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,8 @@ def logistic(
     from sklearn.linear_model import LogisticRegression
 
     scaler = _scaler(train)
-    classifier = LogisticRegression(max_iter=1000).fit(scaler.transform(train), classes)
+    with _many_classes():
+        classifier = LogisticRegression(max_iter=1000).fit(scaler.transform(train), classes)
     return classifier.predict(scaler.transform(test))
 
 
@@ -38,7 +41,8 @@ def class_probabilities(
     from sklearn.linear_model import LogisticRegression
 
     scaler = _scaler(train)
-    classifier = LogisticRegression(max_iter=1000).fit(scaler.transform(train), classes)
+    with _many_classes():
+        classifier = LogisticRegression(max_iter=1000).fit(scaler.transform(train), classes)
 
     def read(features: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m k"]:
         found = np.zeros((len(features), k))
@@ -73,7 +77,16 @@ def knn(
         metric="cosine",
         algorithm="brute",
     )
-    return classifier.fit(train, classes).predict(test)
+    with _many_classes():
+        return classifier.fit(train, classes).predict(test)
+
+
+@contextmanager
+def _many_classes() -> Iterator[None]:
+    """Keep scikit-learn from asking whether many classes are numbers: a small split may hold few rows of each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than", UserWarning)
+        yield
 
 
 def _scaler(train: np.ndarray) -> Any:
