@@ -86,7 +86,8 @@ def read(model: Any, inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]
     ids = _ids(inputs)
     if len(replies) != len(ids) or not all(len(reply) for reply in replies):
         raise ValueError(
-            f"give each of {len(ids)} prompts a reply of at least one token, got lengths {[*map(len, replies)]}"
+            f"give as many replies as prompts, each of at least one token: there are {counted(len(ids), 'prompt')}, "
+            f"and replies of lengths {[*map(len, replies)]}"
         )
     places = where(model, inputs)
     prompt, longest = ids.shape[1], max(map(len, replies))
