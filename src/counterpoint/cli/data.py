@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Count, Folder, Positional
+from ..spec import Spec
 from .arguments import parse
 from .terminal import Terminal
 
@@ -77,11 +78,9 @@ def _make(given: Data, console: Terminal) -> int:
         raise ValueError(f"which preset, {named!r} or {given.preset!r}? Give one of them")
     if given.out is None:
         raise ValueError("where to? For example: --out shards")
-    from ..data.worlds.spec import written
-
     spec = f"scenes:{named or given.preset or 'basic'}"
     if given.count is not None:
-        if "train" in written(spec)[1]:
+        if "train" in Spec.parse(spec).options:
             raise ValueError(
                 f"--count {given.count} and {spec} both say how many to train on: give one of them"
             )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..registry import unknown
+from ..spec import Spec
 from . import METHODS
 
 if TYPE_CHECKING:
@@ -71,15 +70,8 @@ class Arm:
             UnknownName: for an unknown method or way of tuning; the message gives the nearest one.
             ValueError: for an option without a value or given twice, or a loss whose file is not there.
         """
-        head, *rest = (part.strip() for part in text.strip().split(","))
-        options: dict[str, str] = {}
-        for part in rest:
-            name, equals, value = part.partition("=")
-            if not (name and equals and value):
-                raise ValueError(f"arm {text!r}: {part!r} is no option; write name=value")
-            if name in options:
-                raise ValueError(f"arm {text!r}: option {name!r} is given twice")
-            options[name] = value
+        spec = Spec.parse(text)
+        head, options = spec.name, dict(spec.options)
         towers: dict[str, str] = {m: options.pop(m) for m in ("image", "text") if m in options}
         tune = options.pop("tune", None)
         if tune is not None and tune not in TUNE:
@@ -95,7 +87,7 @@ class Arm:
             raise unknown("method", head, METHODS.names())
         if method == "lit" and tune is not None:
             raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
-        return cls(",".join([head, *rest]), method, options, towers, tune, loss)
+        return cls(str(spec), method, options, towers, tune, loss)
 
     @property
     def label(self) -> str:
@@ -104,7 +96,7 @@ class Arm:
         >>> Arm.parse("open_clip:ViT-B-32@/models/vit.pt,tune=lora").label
         'open_clip:ViT-B-32@vit.pt,tune=lora'
         """
-        return re.sub(r"(?:[^@=,/\\]*[/\\])+(?=[^,]+)", "", self.spec)
+        return Spec.parse(self.spec).label
 
     @property
     def slug(self) -> str:
@@ -113,10 +105,7 @@ class Arm:
         >>> Arm.parse("slip,ssl_weight=0.5").slug
         'slip,ssl_weight=0.5'
         """
-        if re.fullmatch(r"[A-Za-z0-9._=,-]{1,100}", self.spec):
-            return self.spec
-        readable = re.sub(r"[^A-Za-z0-9._=,-]+", "-", self.label).strip("-.")[:80]
-        return f"{readable}-{hashlib.blake2b(self.spec.encode(), digest_size=3).hexdigest()}"
+        return Spec.parse(self.spec).slug
 
     @property
     def modalities(self) -> tuple[str, ...]:

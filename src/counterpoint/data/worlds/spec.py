@@ -9,6 +9,7 @@ from pydantic import ValidationError, field_validator, model_validator
 
 from ...recipes.schema import Section
 from ...registry import unknown
+from ...spec import Spec
 
 Side = Literal["train", "validation", "test"]
 Overrides = Mapping[str, Mapping[str, Any]]
@@ -123,25 +124,13 @@ def _names(kind: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def written(source: str) -> tuple[str, dict[str, str]]:
-    """A preset's name and its options, as in ``clips:order,train=300``.
+def preset_name(spec: Spec) -> str:
+    """Return the name of a world's preset, as in ``clips:order,train=300``; ``basic`` unless it is given.
 
-    >>> written("clips:order,train=300,actions=grow+shrink")
-    ('order', {'train': '300', 'actions': 'grow+shrink'})
-
-    Raises:
-        ValueError: for an option without a value, or given twice.
+    >>> preset_name(Spec.parse("clips:order,train=300,actions=grow+shrink"))
+    'order'
     """
-    head, *rest = (part.strip() for part in source.split(","))
-    options: dict[str, str] = {}
-    for part in rest:
-        name, equals, value = part.partition("=")
-        if not (name and equals and value):
-            raise ValueError(f"{source!r}: {part!r} is no option; write name=value")
-        if name in options:
-            raise ValueError(f"{source!r}: option {name!r} is given twice")
-        options[name] = value
-    return head.partition(":")[2] or "basic", options
+    return spec.name.partition(":")[2] or "basic"
 
 
 def whole(kind: str, options: Mapping[str, str], least: Mapping[str, int]) -> dict[str, int]:

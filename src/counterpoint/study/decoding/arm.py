@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...decoding import DECODING
 from ...registry import unknown
+from ...spec import Spec, slug
 
 if TYPE_CHECKING:
     from ...decoding import Decoding
@@ -56,18 +56,11 @@ class DecodingArm:
         parts: list[tuple[str, Mapping[str, str]]] = []
         written, contrast = [], True
         for piece in re.split(r"\+(?=\s*[A-Za-z])", text):
-            name, *rest = (word.strip() for word in piece.split(","))
+            spec = Spec.parse(piece)
+            name, options = spec.name, dict(spec.options)
             if name not in DECODING:
                 raise unknown("decoding method", name, DECODING.names())
-            options: dict[str, str] = {}
-            for part in rest:
-                option, equals, value = (word.strip() for word in part.partition("="))
-                if not (option and equals and value):
-                    raise ValueError(f"arm {text!r}: {part!r} is no option; write name=value")
-                if option in options:
-                    raise ValueError(f"arm {text!r}: option {option!r} is given twice")
-                options[option] = value
-            written.append(",".join([name, *(f"{k}={v}" for k, v in options.items())]))
+            written.append(str(spec))
             if (amount := options.pop(_CONTRAST, None)) is not None:
                 if amount != "0":
                     raise ValueError(
@@ -81,10 +74,7 @@ class DecodingArm:
     @property
     def slug(self) -> str:
         """The arm as a file name; different arms have different ones."""
-        if re.fullmatch(r"[A-Za-z0-9._=,+-]{1,100}", self.spec):
-            return self.spec
-        readable = re.sub(r"[^A-Za-z0-9._=,+-]+", "-", self.spec).strip("-.")[:80]
-        return f"{readable}-{hashlib.blake2b(self.spec.encode(), digest_size=3).hexdigest()}"
+        return slug(self.spec, self.spec, kept="+")
 
     def method(self, seed: int = 0) -> Decoding:
         """The method; what it draws by chance (noise, transforms) follows the seed, where its options name none.

@@ -11,11 +11,12 @@ from jaxtyping import Bool, Float64, UInt8
 from torch import Tensor
 
 from ....registry import unknown
+from ....spec import Spec
 from ...base import Labels, Rows, SomeItems
 from ..generated import GREY, GeneratedRows, present
 from ..scenes.pixels.sprites import credit_line
 from ..scenes.words.lexicon import lexicon
-from ..spec import written
+from ..spec import preset_name
 from .captions import caption
 from .clip import ACTIONS, Clip, film
 from .compose import compose_clip
@@ -71,10 +72,11 @@ class Clips(GeneratedRows):
             UnknownName: for a preset or an option that there is none of.
             ValueError: for a value that an option cannot have.
         """
-        name, options = written(source)
+        spec = Spec.parse(source)
+        name = preset_name(spec)
         if name not in PRESETS:
             raise unknown("preset of clips", name, PRESETS)
-        return cls(PRESETS[name].changed(options), source)
+        return cls(PRESETS[name].changed(spec.options), str(spec))
 
     def dials(self, row: int) -> ClipDials:
         """The dials of a row's split."""

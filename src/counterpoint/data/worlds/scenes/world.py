@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
+from ....spec import Spec
 from ...base import ImageSource, Labels, Rows, SomeItems, stored_size
 from ..generated import GREY, GeneratedRows
-from ..spec import described, written
+from ..spec import described, preset_name
 from .dials import Dials
 from .items.forms import items_of
 from .items.labels import label_sets, subset_of
@@ -108,8 +109,8 @@ class Scenes(GeneratedRows):
             UnknownName: for an unknown preset or option.
             ValueError: for a value that an option cannot have, or an option without one.
         """
-        name, options = written(source)
-        return cls(find(name).changed(options), image_size, ",".join(map(str.strip, source.split(","))))
+        spec = Spec.parse(source)
+        return cls(find(preset_name(spec)).changed(spec.options), image_size, str(spec))
 
     def made_of(self) -> str:
         """Return what determines the rows; of stored ones, the files."""

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ....reasons import counted
 from ....registry import unknown
+from ....spec import Spec
 from ...base import Labels, Rows, SomeItems
 from ...items import MinimalPairs
 from ..generated import GREY, GeneratedRows, present
-from ..spec import Side, written
+from ..spec import Side, preset_name
 from .compose import SoundDials, compose_sounds
 from .items import SoundSquares
 from .mel import spectrogram
@@ -71,10 +72,11 @@ class Sounds(GeneratedRows):
             UnknownName: for a preset or an option that there is none of.
             ValueError: for a value that an option cannot have.
         """
-        name, options = written(source)
+        spec = Spec.parse(source)
+        name = preset_name(spec)
         if name not in PRESETS:
             raise unknown("preset of sounds", name, PRESETS)
-        return cls(PRESETS[name].changed(options), source)
+        return cls(PRESETS[name].changed(spec.options), str(spec))
 
     def _scape(self, row: int) -> Soundscape:
         return compose_sounds(self._dials[self.side(row)], self.seed, int(self.ids[row]), self.stream(row))

@@ -1,0 +1,86 @@
+"""One form for everything that is written ``name,option=value``: arms, decoding arms, worlds."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A name with its options, all still text.
+
+    Attributes:
+        name: before the first comma; it may hold a path or a colon.
+        options: in the order in which they were written.
+
+    >>> spec = Spec.parse("moco, queue=512 ,image=cnn@runs/first")
+    >>> spec.name, spec.options["queue"], str(spec)
+    ('moco', '512', 'moco,queue=512,image=cnn@runs/first')
+    """
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mapping has no hash
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Read a spec; spaces around names, commas and equals signs do not count.
+
+        Raises:
+            ValueError: for an option without a value, or given twice.
+        """
+        name, *parts = (part.strip() for part in text.split(","))
+        options: dict[str, str] = {}
+        for part in parts:
+            option, equals, value = (word.strip() for word in part.partition("="))
+            if not (option and equals and value):
+                raise ValueError(f"{text!r}: {part!r} is no option; write name=value")
+            if option in options:
+                raise ValueError(f"{text!r}: option {option!r} is given twice")
+            options[option] = value
+        return cls(name, options)
+
+    def __str__(self) -> str:
+        return ",".join([self.name, *(f"{option}={value}" for option, value in self.options.items())])
+
+    @property
+    def label(self) -> str:
+        """Return the spec as a reader is shown it: files without their folders.
+
+        >>> Spec.parse("open_clip:ViT-B-32@/models/vit.pt,tune=lora").label
+        'open_clip:ViT-B-32@vit.pt,tune=lora'
+        """
+        return re.sub(r"(?:[^@=,/\\]*[/\\])+(?=[^,]+)", "", str(self))
+
+    @property
+    def slug(self) -> str:
+        """Return the spec as the name of a file or a folder; different specs have different ones.
+
+        >>> Spec.parse("slip,ssl_weight=0.5").slug
+        'slip,ssl_weight=0.5'
+        >>> Spec.parse("cnn@runs/first").slug
+        'cnn-first-49906d'
+        """
+        return slug(str(self), self.label)
+
+
+def slug(text: str, readable: str, kept: str = "") -> str:
+    """Return a text as the name of a file: itself if it can be one, else what is readable of it and a digest.
+
+    Args:
+        text: in full; different texts have different slugs.
+        readable: the text without what a reader does not need.
+        kept: characters that stay, besides letters, digits and ``._=,-``.
+
+    >>> slug("vcd+ritual", "vcd+ritual", kept="+")
+    'vcd+ritual'
+    """
+    plain = rf"A-Za-z0-9._=,{re.escape(kept)}-"
+    if re.fullmatch(
+        rf"(?!\.)[{plain}]{{1,100}}", text
+    ):  # a name that begins with a dot is hidden, or a folder above
+        return text
+    shown = re.sub(f"[^{plain}]+", "-", readable).strip("-.")[:80]
+    return f"{shown}-{hashlib.blake2b(text.encode(), digest_size=3).hexdigest()}"
