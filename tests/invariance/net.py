@@ -7,11 +7,14 @@ The record holds, in this order, each with numbers written as Python's exact hex
 
 * ``methods``: for every registered method on ``emoji`` and ``scenes:basic`` the names and shapes of its parameters, a
   digest of its initial weights and the losses of three steps;
+* ``data``: some rows of every preset of every world and of every split of ``emoji``: ids, pictures, captions, labels,
+  waves, frames, items of every form, as digests; with the fingerprints, under which features and runs are found again;
 * ``studies``: the summaries of a small training study and of a small decoding study, without times, versions and paths;
 * ``claims``: every cell of every claim's smoke run as a digest, and every result's estimate, interval and verdict.
 
 Numbers are equal bit for bit only on the same machine with the same packages, so a record is made anew where it is
-used and is not kept in the repository. A part is left out with ``--without claims`` (some minutes).
+used and is not kept in the repository. A part is left out with ``--without claims`` (some minutes); a part that the
+record lacks is not compared.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,9 @@ from safetensors.torch import save_file
 import counterpoint as cp
 from counterpoint import methods
 from counterpoint.claims import CLAIMS, reproduce
+from counterpoint.data import PairedData, items
 from counterpoint.data import load as load_data
+from counterpoint.data.worlds import clips, scenes, sounds
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.convnet import ConvNet
 from counterpoint.networks.towers.transformer import VisionTransformer
@@ -117,6 +122,105 @@ def of_method(run: Run, data: Any) -> Record:
     }
 
 
+def of_data() -> Iterator[tuple[str, Record]]:
+    """Yield what the rows of every world are."""
+    small = "train=24,validation=8,test=12"
+    worlds: dict[str, Iterable[str]] = {
+        "scenes": scenes.PRESETS,
+        "clips": clips.PRESETS,
+        "sounds": sounds.PRESETS,
+    }
+    sources = [f"{world}:{name}" for world, presets in worlds.items() for name in presets]
+    for source in sources:
+        whole = dict(load_data(source, SIZE).fingerprint.parts)
+        yield source, {"fingerprint": whole, **of_rows(load_data(f"{source},{small}", SIZE))}
+    for source in ("emoji", "emoji:artist"):
+        yield source, of_rows(load_data(source, SIZE))
+
+
+def of_rows(data: PairedData) -> Record:
+    """Return digests of some rows of each split of a data set."""
+    of = data.splits
+    sides = [of.train, *of.validation.values(), *of.test.values()]
+    rows = np.concatenate([side[:6] for side in sides])
+    texts = [
+        [
+            data.key(row),
+            *data.captions(row),
+            "",
+            *data.training_captions(row),
+            "",
+            *data.evaluation_captions(row),
+        ]
+        for row in map(int, rows)
+    ]
+    found: Record = {
+        "name": data.name,
+        "attribution": data.attribution,
+        "fingerprint": dict(data.fingerprint.parts),
+        "ids": digest([data.ids, *sides]),
+        "pictures": digest([data.images(rows).numpy()]),
+        "captions": texts_digest(texts),
+        "subsets": texts_digest(data.subsets[rows]),
+        "labels": {
+            name: texts_digest([labels.names, labels.templates, labels.values[rows]])
+            for name, labels in data.labels.items()
+        },
+        "shifts": {name: digest([source(rows[:4]).numpy()]) for name, source in data.shifts().items()},
+    }
+    for name in ("waves", "frames", "sensors"):
+        if hasattr(data, name):
+            found[name] = digest([np.asarray(getattr(data, name)(rows[:4]))])
+    for form in FORMS:
+        try:
+            asked = data.items(form, np.arange(min(len(data), 60)))
+        except LookupError:
+            continue
+        found[form.__name__] = {
+            "facts": texts_digest([vars(asked)[name] for name in ITEM_FACTS if name in vars(asked)]),
+            "pixels": digest(
+                getattr(asked, name)(np.arange(min(len(asked), 4))).numpy()
+                for name in ("pictures", "frames", "masks")
+                if hasattr(asked, name)
+            ),
+        }
+        if isinstance(asked, items.QuestionVariants):
+            found[form.__name__]["changed"] = texts_digest(list(changed(asked)))
+    return found
+
+
+def changed(variants: items.QuestionVariants) -> Iterator[list[Any]]:
+    """Yield the first questions after each operator: the words, the picture, the judgement."""
+    for position in range(min(len(variants), 4)):
+        before = variants.sample(position)
+        for name, operator in variants.operators.items():
+            if proposal := operator(before, 7):
+                after, done = proposal
+                judged = variants.judge(before, after, done)
+                yield [name, after.question, digest([after.picture.numpy()]), done, judged]
+
+
+def texts_digest(values: Any) -> str:
+    """Return a digest of texts and numbers in lists, as they are printed."""
+    return hashlib.blake2b(repr(plain(as_lists(values))).encode(), digest_size=8).hexdigest()
+
+
+def as_lists(value: Any) -> Any:
+    """Return a value with its arrays and sequences as lists, to any depth."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return [as_lists(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+FORMS = [form for form in vars(items).values() if isinstance(form, type) and issubclass(form, items.Items)]
+ITEM_FACTS = (
+    *("ids", "kinds", "captions", "options", "answers", "others", "things", "phrases", "points", "questions"),
+    *("said", "texts", "replies", "present", "partners", "forms"),
+)
+
+
 def of_studies() -> Iterator[tuple[str, Record]]:
     """Yield the summaries of one small study of each kind."""
     with tempfile.TemporaryDirectory() as folder:
@@ -177,6 +281,7 @@ def plain(value: Any, folder: str = "\0") -> Any:
 
 PARTS: dict[str, Callable[[], Iterator[tuple[str, Record]]]] = {
     "methods": of_methods,
+    "data": of_data,
     "studies": of_studies,
     "claims": of_claims,
 }
@@ -185,10 +290,10 @@ PARTS: dict[str, Callable[[], Iterator[tuple[str, Record]]]] = {
 def measure(without: list[str]) -> dict[str, Record]:
     """Return the record of the code as it is now."""
     found: dict[str, Record] = {}
-    for part, items in PARTS.items():
+    for part, records in PARTS.items():
         if part not in without:
             found[part] = {}
-            for name, record in items():
+            for name, record in records():
                 found[part][name] = record
                 print(f"\r{part}: {name[:70]:<70}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
@@ -223,11 +328,13 @@ def main() -> int:
     given = parser.parse_args()
     logging.disable(logging.INFO)
     torch.set_num_threads(1)
-    now = measure(given.without)
+    before = {} if given.action == "record" else json.loads(given.file.read_text(encoding="utf-8"))
+    lacking = [] if given.action == "record" else [part for part in PARTS if part not in before]
+    now = measure([*given.without, *lacking])
     if given.action == "record":
         given.file.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return 0
-    before = {k: v for k, v in json.loads(given.file.read_text(encoding="utf-8")).items() if k in now}
+    before = {part: record for part, record in before.items() if part in now}
     lines = sorted(differences(before, json.loads(json.dumps(now))))
     for line in lines:
         print(line)
