@@ -77,9 +77,6 @@ class PairedData(ABC):
         name: how the user names it (``emoji``, ``emoji:artist``, a path).
         ids: a stable integer per row.
         splits: which rows train, validate and test.
-        subsets: the name of the subset each row is reported under (``"tone variants"``, ``"rest"``); where held-out
-            rows share something with training rows, ``"leaked"`` for those and ``"clean"`` for the others.
-        labels: the ways to classify the examples, by name.
         leaked: by what is shared (``"caption"``, ``"picture"``, ``"group"``), the held-out rows that have it in common
             with a training row; empty for data that was built without leaks.
         split_here: the splits were made here, by a hash of the rows, and are none of the data's own.
@@ -89,14 +86,25 @@ class PairedData(ABC):
     name: str
     ids: Int[np.ndarray, " N"]
     splits: Splits
-    subsets: np.ndarray
-    labels: Mapping[str, Labels]
     leaked: Mapping[str, Bool[np.ndarray, " N"]] = MappingProxyType({})
     split_here: bool = False
     attribution: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def subsets(self) -> np.ndarray:
+        """Return the name of the subset each row is reported under (``"tone variants"``, ``"rest"``).
+
+        Where held-out rows share something with training rows, ``"leaked"`` for those and ``"clean"`` for the others.
+        """
+        return np.full(len(self), "all")
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:
+        """Return the ways to classify the examples, by name; none unless the data has some."""
+        return {}
 
     def key(self, row: int) -> str:
         """Return what the user calls a row: its id, unless the data says otherwise."""

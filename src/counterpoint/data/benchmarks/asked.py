@@ -98,8 +98,6 @@ class OwnQuestions(PairedData):
         self.name, self.size = name, size
         self.pictures, self.questions, self.rows = pictures, questions, rows
         self.ids = np.arange(len(pictures))
-        self.subsets = np.full(len(pictures), "all")
-        self.labels = {}
         self.splits = Splits(np.arange(0), {}, {"all": np.arange(len(pictures))})
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:

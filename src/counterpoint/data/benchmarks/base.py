@@ -54,7 +54,6 @@ class Benchmark(PairedData):
         self.ids = np.arange(len(captions)) if ids is None else ids
         self.kinds = list(kinds)
         self.subsets = np.array([kind.partition(":")[0] for kind in self.kinds], dtype=str)
-        self.labels = {}
         self.splits = Splits(np.arange(0), {}, {"all": np.arange(len(captions))})
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:

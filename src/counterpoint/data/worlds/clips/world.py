@@ -127,14 +127,14 @@ class Clips(GeneratedRows):
         return [caption(self.clip(row), language) for language in self.preset.languages]
 
     @cached_property
-    def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
+    def subsets(self) -> np.ndarray:
         """Return the subset of each row: its number of events, in words."""
         words = lexicon("en").numbers
         counts = [len(self.clip(row).events) for row in range(len(self))]
         return np.array([f"{words[count]} event{'' if count == 1 else 's'}" for count in counts])
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
+    def labels(self) -> Mapping[str, Labels]:
         """Return the labels of ``action``: what happens first."""
         values = np.array([ACTIONS.index(self.clip(row).events[0].action) for row in range(len(self))])
         said = {**lexicon("en").actions, "change colour": ("changes", "its colour")}

@@ -179,12 +179,12 @@ class Scenes(GeneratedRows):
         return list(dict.fromkeys([*plain, *other]))
 
     @cached_property
-    def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
+    def subsets(self) -> np.ndarray:
         """Return the subset of each row: the number of things that words speak of."""
         return np.array([subset_of(self.scene(row)) for row in range(len(self))])
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
+    def labels(self) -> Mapping[str, Labels]:
         """The ways to classify scenes (:mod:`counterpoint.data.worlds.scenes.items.labels`)."""
         return label_sets(self)
 

@@ -108,7 +108,7 @@ class Sounds(GeneratedRows):
         return [caption(self.scape(row)) if self._present(row)["text"] else ""]
 
     @cached_property
-    def subsets(self) -> np.ndarray:  # type: ignore[override] # an attribute that is made when asked for
+    def subsets(self) -> np.ndarray:
         """Return the subset of each row: one sound, several after each other, or several at once."""
         scapes = [self.scape(row) for row in range(len(self))]
         return np.array(
@@ -116,7 +116,7 @@ class Sounds(GeneratedRows):
         )
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override]
+    def labels(self) -> Mapping[str, Labels]:
         """Return the labels of ``source``: what is heard first, or is said first."""
         values = np.array([SOURCES.index(self.scape(row).sounds[0].source) for row in range(len(self))])
         return {"source": Labels(SOURCES, values, ("a {}", "the sound of a {}"))}
