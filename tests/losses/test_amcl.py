@@ -33,30 +33,6 @@ def build(tau: float | None = None, **options: Any) -> AMCLLoss:
     return objective
 
 
-def decoupled(x: Tensor, y: Tensor, tau: float) -> Tensor:
-    """NT-Xent with the positive left out of the denominator."""
-    z, n = torch.cat([x, y]), len(x)
-    s = z @ z.T / tau
-    item = torch.arange(n).repeat(2)
-    negatives = s.masked_fill(item[:, None] == item[None], -math.inf).logsumexp(1)
-    return (negatives - s[torch.arange(2 * n), torch.arange(2 * n).roll(n)]).mean()
-
-
-def test_one_head_with_a_constant_temperature_is_decoupled_ntxent() -> None:
-    z = [v.requires_grad_() for v in unit(2)]
-    ours, theirs = build(0.4, beta=0.0)([z[0]], [z[1]]), decoupled(z[0], z[1], 0.4)
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
-    torch.testing.assert_close(
-        torch.autograd.grad(ours, z), torch.autograd.grad(theirs, z), rtol=1e-9, atol=1e-12
-    )
-
-
-def test_a_constant_regulariser_cancels_between_positive_and_negatives() -> None:
-    x, y = unit(2)
-    plain, regularised = (build(0.4, beta=beta)([x], [y]) for beta in (0.0, 0.3))
-    torch.testing.assert_close(plain, regularised, rtol=1e-12, atol=0)
-
-
 def test_heads_are_summed_under_one_network_of_temperatures() -> None:
     objective, (a, b, c, d) = build(beta=0.02), unit(4)
     both = objective([a, b], [c, d])

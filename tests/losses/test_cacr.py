@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoint.losses import CACRLoss, alignment
+from counterpoint.losses import CACRLoss
 
 F64 = torch.float64
 
@@ -35,11 +35,6 @@ def attraction(z: list[Tensor], t: float) -> float:
 
 def repulsion(x: Tensor, y: Tensor, t: float) -> float:
     return CACRLoss(alpha=0.0, t_negative=t)(x, y).item()
-
-
-def test_two_views_attract_as_alignment_does() -> None:
-    x, y = views(2)
-    assert attraction([x, y], 1.0) == pytest.approx(alignment(x, y).item(), rel=1e-12)
 
 
 def test_one_negative_repels_by_its_cost_whatever_the_temperature() -> None:

@@ -20,14 +20,6 @@ def triple(n: int = 7, d: int = 5) -> list[Tensor]:
     return [F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1).requires_grad_() for _ in range(3)]
 
 
-def test_without_weight_or_counting_examples_it_is_infonce() -> None:
-    image, text, wrong = triple()
-    clip = InfoNCELoss(0.1)(image, text)
-    assert torch.equal(CountToTenLoss(0.0, temperature=0.1)(image, text, wrong), clip)
-    none = torch.zeros(7, dtype=torch.bool)
-    assert torch.equal(CountToTenLoss(temperature=0.1)(image, text, wrong, counting=none), clip)
-
-
 def test_adds_a_two_way_softmax_over_the_counting_examples() -> None:
     image, text, wrong = triple()
     counting = torch.tensor([1, 0, 0, 1, 0, 1, 0]).bool()

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from counterpoint.losses import (
     DecoupledSoftmaxLoss,
-    InfoNCELoss,
     MultiLabelSoftmaxLoss,
     OneVsAllLoss,
     SoftTopKLoss,
@@ -100,19 +99,6 @@ def test_queries_and_label_vectors_have_the_gradient_of_the_whole_matrix(name: s
     torch.testing.assert_close(ours, expected, rtol=1e-10, atol=0)
     torch.testing.assert_close(
         torch.autograd.grad(ours, [q, z]), torch.autograd.grad(expected, [q, z]), rtol=1e-9, atol=1e-12
-    )
-
-
-@pytest.mark.parametrize(
-    "objective", [DecoupledSoftmaxLoss(0.1), MultiLabelSoftmaxLoss(0.1)], ids=["decoupled", "softmax"]
-)
-def test_with_one_true_label_each_it_is_one_way_infonce(objective: Any) -> None:
-    x, y = unit(7, 5, 0), unit(7, 5, 1)
-    ours = objective(x, y, targets=torch.eye(7).bool())
-    theirs = InfoNCELoss(0.1, weights=(1.0, 0.0))(x, y)
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
-    torch.testing.assert_close(
-        torch.autograd.grad(ours, [x, y]), torch.autograd.grad(theirs, [x, y]), rtol=1e-10, atol=1e-12
     )
 
 

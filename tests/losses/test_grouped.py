@@ -18,15 +18,6 @@ def pair(n: int = 9, d: int = 5) -> tuple[Tensor, Tensor]:
     return x.requires_grad_(), y.requires_grad_()
 
 
-def test_one_group_is_infonce() -> None:
-    x, y = pair()
-    ours, theirs = GroupedInfoNCELoss(1, temperature=0.2)(x, y), InfoNCELoss(0.2)(x, y)
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
-    torch.testing.assert_close(
-        torch.autograd.grad(ours, [x, y]), torch.autograd.grad(theirs, [x, y]), rtol=1e-10, atol=1e-12
-    )
-
-
 @pytest.mark.parametrize(("groups", "sizes"), [(3, (3, 3, 3)), (2, (4, 5)), (4, (2, 2, 2, 3))])
 def test_is_the_mean_over_anchors_of_the_losses_of_its_groups(groups: int, sizes: tuple[int, ...]) -> None:
     x, y = pair(9)

@@ -26,13 +26,6 @@ def bags(b: int = 5, n: int = 4, m: int = 3, d: int = 6) -> tuple[Tensor, Tensor
     return unit(b, n, d, seed=0), unit(b, m, d, seed=1)
 
 
-@pytest.mark.parametrize("pooling", POOLINGS[:4])
-def test_single_instances_are_infonce(pooling: Any) -> None:
-    x, y = bags(n=1, m=1)
-    loss = MILLoss(pooling, temperature=0.1)(x, y)
-    torch.testing.assert_close(loss, InfoNCELoss(0.1)(x[:, 0], y[:, 0]), rtol=1e-12, atol=0)
-
-
 def test_the_mean_is_the_similarity_with_the_mean_region() -> None:
     x, y = bags()
     torch.testing.assert_close(

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoint.losses import InfoNCELoss, MoCoLoss
+from counterpoint.losses import MoCoLoss
 from counterpoint.pairwise.reduce import Evaluator
 
 F64 = torch.float64
@@ -58,12 +58,6 @@ def test_keys_and_queue_get_no_gradient(evaluator: str) -> None:
     assert q.grad is not None
     assert k.grad is None
     assert queue.grad is None
-
-
-def test_the_batch_as_its_own_queue_is_one_way_infonce() -> None:
-    ids = torch.arange(4)
-    plain = InfoNCELoss(0.2, weights=(1.0, 0.0))(Q, K)
-    torch.testing.assert_close(MoCoLoss(0.2)(Q, K, K, ids, ids), plain, rtol=1e-12, atol=0)
 
 
 def test_keys_of_the_own_item_are_no_negatives_whatever_they_are() -> None:

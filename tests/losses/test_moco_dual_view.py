@@ -22,17 +22,6 @@ def unit(n: int, d: int = 5, seed: int = 0) -> Tensor:
 Q, K, QUEUE = unit(4, seed=1), unit(4, seed=2), unit(9, seed=3)
 
 
-@pytest.mark.parametrize("num_hard", [9, 10, 1e6, None])
-def test_all_keys_without_the_second_anchor_are_moco(num_hard: float | None) -> None:
-    loss = DualViewLoss(0.2, num_hard=num_hard)(Q, K, QUEUE)
-    torch.testing.assert_close(loss, MoCoLoss(0.2)(Q, K, QUEUE), rtol=0, atol=0)
-
-
-def test_before_the_queue_is_full_all_of_it_can_be_used() -> None:
-    loss = DualViewLoss(0.2, num_hard=2, skip_top=1)(Q, K, QUEUE, filtered=False)
-    torch.testing.assert_close(loss, MoCoLoss(0.2)(Q, K, QUEUE), rtol=0, atol=0)
-
-
 @pytest.mark.parametrize(
     ("options", "kept"),
     [

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoint.losses import GlobalLocalLoss, InfoNCELoss
+from counterpoint.losses import GlobalLocalLoss
 
 F64 = torch.float64
 
@@ -48,11 +48,6 @@ def test_weights_are_halves_for_one_view() -> None:
     torch.testing.assert_close(
         GlobalLocalLoss(0.1, 0.2)(z[0], z[1], [z[2]], [z[3]]), expected, rtol=1e-12, atol=0
     )
-
-
-def test_no_local_views_are_plain_clip() -> None:
-    x, y = unit(7, 4, seed=0), unit(7, 4, seed=1)
-    assert torch.equal(GlobalLocalLoss()(x, y), InfoNCELoss()(x, y))
 
 
 def test_labels_are_smoothed_in_the_local_stream_only() -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoint.losses import NTXentLoss, SupConLoss
+from counterpoint.losses import SupConLoss
 from counterpoint.pairwise import evaluate_with
 
 F64 = torch.float64
@@ -29,23 +29,6 @@ def with_mask(z: Tensor, positive: Tensor, tau: float) -> Tensor:
     positive = positive & ~itself
     own = torch.where(positive, log_p, 0.0).sum(1) / positive.sum(1).clamp_min(1)
     return -own[positive.any(1)].mean()
-
-
-@pytest.mark.parametrize("inside", [False, True])
-def test_without_labels_it_is_ntxent(inside: bool) -> None:
-    z = [v.requires_grad_() for v in views(2)]
-    ours, theirs = SupConLoss(0.2, inside=inside)(*z), NTXentLoss(0.2)(*z)
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
-    torch.testing.assert_close(
-        torch.autograd.grad(ours, z), torch.autograd.grad(theirs, z), rtol=1e-9, atol=1e-12
-    )
-
-
-def test_minus_one_is_no_class_and_distinct_classes_are_none_either() -> None:
-    z = views(2)
-    expected = NTXentLoss(0.2)(*z)
-    for labels in (torch.full((6,), -1), torch.arange(6)):
-        torch.testing.assert_close(SupConLoss(0.2)(*z, labels=labels), expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

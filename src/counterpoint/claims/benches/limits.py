@@ -141,8 +141,12 @@ def _alignment(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).square().sum(1).mean()
 
 
+def _of_equal_views(count: int) -> Function:
+    return lambda x, y: L.DecoupledUniformityLoss(3.0)(*[x] * count)
+
+
 def _uniformity(x: Tensor, y: Tensor) -> Tensor:
-    return L.AlignUniformLoss(0.0, 1.0)(x, x)
+    return L.AlignUniformLoss(0.0, 1.0, t=3.0)(x, x)
 
 
 _infonce = L.InfoNCELoss(TAU)
@@ -174,9 +178,10 @@ LIMITS: Mapping[str, Limit] = {
     "decoupled-softmax, one label → infonce, one way": Limit(
         partial(L.DecoupledSoftmaxLoss(TAU), targets=_TRUE), _one_way
     ),
-    "decoupled-uniformity, one view → uniformity": Limit(
-        lambda x, y: L.DecoupledUniformityLoss()(x, x), _uniformity
-    ),
+    **{
+        f"decoupled-uniformity, {count} equal views → uniformity": Limit(_of_equal_views(count), _uniformity)
+        for count in (1, 2, 3)
+    },
     "diht → infonce, both ways": Limit(L.DiHTLoss(TAU, beta=0.0), _both_ways),
     "filip, single tokens → infonce": Limit(_singly(L.FILIPLoss(temperature=TAU)), _infonce),
     "grouped-infonce → infonce": Limit(L.GroupedInfoNCELoss(1, temperature=TAU), _infonce),
