@@ -95,9 +95,9 @@ class Room:
         symbol: the name that every file gives its thing; the file's one public class unless given.
         without: folders of the package that hold no such things.
 
-    >>> claims = Room("claim", "counterpoint.claims", "CLAIM", without=("lab", "benches"))
+    >>> claims = Room("claim", "counterpoint.claims", "run", without=("lab", "benches"))
     >>> claims.reference("align-uniform")
-    'counterpoint.claims.uniformity.align_uniform:CLAIM'
+    'counterpoint.claims.uniformity.align_uniform:run'
     >>> Room("loss", "counterpoint.losses").reference("siglip")
     'counterpoint.losses.sigmoid.siglip:SigLIPLoss'
     """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from counterpoint.claims.lab import results as measure
+from counterpoint.claims.lab import measure
 from counterpoint.statistics import t_interval
 
 RNG = np.random.default_rng(0)

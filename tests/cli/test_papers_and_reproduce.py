@@ -7,8 +7,8 @@ import pytest
 
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.claims.evaluation import multiberts
-from counterpoint.claims.lab.lab import Claim, Lab
-from counterpoint.claims.lab.results import exact
+from counterpoint.claims.lab.lab import Lab
+from counterpoint.claims.lab.measure import exact
 from counterpoint.cli import main, reproduce
 
 
@@ -20,7 +20,8 @@ def _short_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         main_result = exact("the main [thing]", "a number", 2.0, expected="above", bound=1.0)
         return [exact("beside", "another", 0.0, expected="above", decides=False), main_result]
 
-    monkeypatch.setattr(multiberts, "CLAIM", Claim("multiberts", "A helps.", "it does not", run))  # type: ignore[arg-type]
+    for name, value in (("CLAIM", "A helps."), ("REFUTED", "it does not"), ("run", run)):
+        monkeypatch.setattr(multiberts, name, value)
     monkeypatch.chdir(tmp_path)
 
 
@@ -39,7 +40,7 @@ def test_a_paper_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["papers", "show", "clip-rocket"]) == 0
     assert "counterpoint reproduce clip-rocket" in capsys.readouterr().out
     assert main(["papers", "show", "clip-rocket", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["claim"] == "counterpoint.claims.dual.clip_rocket:CLAIM"
+    assert json.loads(capsys.readouterr().out)["claim"] == "counterpoint.claims.dual.clip_rocket:run"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
 from ._registry import CLAIMS as CLAIMS
-from .lab.lab import Claim as Claim
 from .lab.lab import Lab as Lab
 from .lab.lab import reproduce as reproduce

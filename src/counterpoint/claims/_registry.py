@@ -9,4 +9,4 @@ from ..registry import Room
 if TYPE_CHECKING:
     pass
 
-CLAIMS = Room("claim", "counterpoint.claims", "CLAIM", without=("lab", "benches"))
+CLAIMS = Room("claim", "counterpoint.claims", "run", without=("lab", "benches"))

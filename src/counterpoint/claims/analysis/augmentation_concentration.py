@@ -20,8 +20,15 @@ from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.emoji_views import CHANGES, changed, emoji
 from ..benches.patches import LABEL, LEAST, in_parts, squared
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Over sets of augmentations, the smaller the mean augmented distance within classes, the smaller the "
+    "error of contrastive features: Spearman's coefficient is at least 0.7."
+)
+REFUTED = "the coefficient is 0 or less"
+
 
 SEEDS, STEPS, BATCH, TAU = 5, 200, 64, 0.1
 VIEWS, COMPARED = 16, 300
@@ -163,14 +170,3 @@ def _centres(lab: Lab, steps: int) -> list[Result]:
 
 def _plain(name: str) -> str:
     return name.replace(", ", "-").replace(" ", "-")
-
-
-CLAIM = Claim(
-    slug="augmentation-concentration",
-    statement=(
-        "Over sets of augmentations, the smaller the mean augmented distance within classes, the smaller the error of "
-        "contrastive features: Spearman's coefficient is at least 0.7."
-    ),
-    refuted="the coefficient is 0 or less",
-    run=run,
-)

@@ -26,8 +26,19 @@ from ...networks import initialise
 from ...networks.heads import mlp
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE, emoji_inputs, view
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Supervised contrast from a small start loses the subclasses of classes, which a joint loss keeps; "
+    "unsupervised contrast loses a class beside larger irrelevant features where it has few dimensions, and "
+    "the groups of the emoji beside random bits that both views share."
+)
+REFUTED = (
+    "a noisy probe finds the subclasses of the supervised encoder at 0.7 or above or those of the joint one "
+    "at 0.9 or below, one dimension suffices for the class, or random bits do no harm"
+)
+
 
 SEEDS = 5
 NOISE = 0.1
@@ -300,18 +311,3 @@ def _bits(lab: Lab) -> list[Result]:
             decides=False,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="cl-simplicity-bias",
-    statement=(
-        "Supervised contrast from a small start loses the subclasses of classes, which a joint loss keeps; "
-        "unsupervised contrast loses a class beside larger irrelevant features where it has few dimensions, and the "
-        "groups of the emoji beside random bits that both views share."
-    ),
-    refuted=(
-        "a noisy probe finds the subclasses of the supervised encoder at 0.7 or above or those of the joint one at 0.9 "
-        "or below, one dimension suffices for the class, or random bits do no harm"
-    ),
-    run=run,
-)

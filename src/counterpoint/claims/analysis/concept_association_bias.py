@@ -26,8 +26,16 @@ from ...networks.init import initialise
 from ...networks.towers.transformer import Block, Embedding
 from ..benches.clip_towers import SIDE, ClipTowers
 from ..benches.descent import minimise
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Beside another thing, a contrastive model of two towers gives a thing the other's colour more often than "
+    "a third one, the more so the stronger things and colours go together in training; a transformer across "
+    "the towers, trained to match, lowers the bias by a tenth at least."
+)
+REFUTED = "the bias does not grow with the association, or the transformer lowers it by less than a tenth"
+
 
 COLOURS = ("red", "yellow", "green", "blue", "purple")
 WORLD = (
@@ -272,15 +280,3 @@ def run(lab: Lab) -> Sequence[Result]:
             for arm in ("towers", "crossed")
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="concept-association-bias",
-    statement=(
-        "Beside another thing, a contrastive model of two towers gives a thing the other's colour more often than a "
-        "third one, the more so the stronger things and colours go together in training; a transformer across the "
-        "towers, trained to match, lowers the bias by a tenth at least."
-    ),
-    refuted="the bias does not grow with the association, or the transformer lowers it by less than a tenth",
-    run=run,
-)

@@ -13,8 +13,20 @@ from ...diagnostics import tolerance
 from ...losses import HardContrastiveLoss, InfoNCELoss
 from ..benches import digits
 from ..benches.exact import of_similarities, random_views
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Gradients of InfoNCE are shared among negatives by a softmax at its temperature: a higher one gives "
+    "features that are less even and more tolerant, the best is in between, and choosing hard negatives makes "
+    "up for a high temperature or none."
+)
+REFUTED = (
+    "accuracy is best at an end of τ from 0.05 to 1, uniformity does not worsen or tolerance does not rise "
+    "from 0.2 to 1, choosing hard negatives does not help at τ = 1 or the simple loss, or an identity or a "
+    "limit fails"
+)
+
 
 ENDS, INTERIOR = (0.05, 1.0), (0.1, 0.2, 0.5)
 SEEDS, STEPS, BATCH = 5, 1000, 64
@@ -228,19 +240,3 @@ def _exact() -> list[Result]:
             bound=1e-3,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="contrastive-loss-behaviour",
-    statement=(
-        "Gradients of InfoNCE are shared among negatives by a softmax at its temperature: a higher one gives "
-        "features that are less even and more tolerant, the best is in between, and choosing hard "
-        "negatives makes up for a high temperature or none."
-    ),
-    refuted=(
-        "accuracy is best at an end of τ from 0.05 to 1, uniformity does not worsen or tolerance does not "
-        "rise from 0.2 to 1, choosing hard negatives does not help at τ = 1 or the simple loss, or an "
-        "identity or a limit fails"
-    ),
-    run=run,
-)

@@ -15,8 +15,15 @@ from ...data.source import load
 from ...methods.base import TwoTower
 from ...types import Batch, Clock
 from ..benches.towers import build, recipe
-from ..lab import results as measure
-from ..lab.lab import Claim, Lab
+from ..lab import measure
+from ..lab.lab import Lab
+
+CLAIM = (
+    "Named methods are combinations of views, negatives, encoders, heads and a loss: assembled from these "
+    "parts they have the loss and gradients of independent straight-line code."
+)
+REFUTED = "any mismatch beyond rounding"
+
 
 BATCH = 24
 
@@ -148,14 +155,3 @@ def run(lab: Lab) -> Sequence[Result]:
         )
         for arm in arms
     ]
-
-
-CLAIM = Claim(
-    slug="crl-framework",
-    statement=(
-        "Named methods are combinations of views, negatives, encoders, heads and a loss: assembled from these "
-        "parts they have the loss and gradients of independent straight-line code."
-    ),
-    refuted="any mismatch beyond rounding",
-    run=run,
-)

@@ -21,8 +21,16 @@ from ...networks.towers.transformer import TextTransformer
 from ..benches.descent import minimise
 from ..benches.emoji import emoji_inputs, view
 from ..benches.patches import squared, transformer
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "A model trained to compare pictures with texts alone finds pictures of the same class better with a "
+    "query taken to the text side by modality inversion, and texts with one taken to the picture side, while "
+    "zero-shot classification gets worse by it."
+)
+REFUTED = "inverted queries are no better at any of the temperatures, or zero-shot classification is no worse"
+
 
 SEEDS, STEPS, BATCH, WIDTH = 5, 300, 48, 32
 SETTINGS: Mapping[str, tuple[float, float]] = {
@@ -192,15 +200,3 @@ def run(lab: Lab) -> Sequence[Result]:
 
 def _plain(setting: str) -> str:
     return setting.replace("τ = ", "tau").replace(", ", "-").replace(" ", "-")
-
-
-CLAIM = Claim(
-    slug="cross-the-gap",
-    statement=(
-        "A model trained to compare pictures with texts alone finds pictures of the same class better with a query "
-        "taken to the text side by modality inversion, and texts with one taken to the picture side, while "
-        "zero-shot classification gets worse by it."
-    ),
-    refuted="inverted queries are no better at any of the temperatures, or zero-shot classification is no worse",
-    run=run,
-)

@@ -17,8 +17,19 @@ from ...networks.init import initialise
 from ...networks.towers.convnet import ConvNet
 from ..benches.emoji import SIDE
 from ..benches.patches import held_out, in_parts, train_on_labels, transformer
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "In a trained vision transformer attention lowers the high frequencies of feature maps and feed-forward "
+    "steps raise them, on at least 80 % of the steps; noise of low frequency hurts it more, against that of "
+    "high frequency, than it hurts a convolutional network."
+)
+REFUTED = (
+    "attention raises high frequencies or feed-forward steps lower them on average or on more than a fifth of "
+    "the steps, or the interaction of network and frequency of the noise is absent or the other way round"
+)
+
 
 SEEDS, BATCH = 5, 48
 STEPS = {"transformer": 600, "convolutions": 600}
@@ -194,18 +205,3 @@ def _noise(runs: Mapping[str, Mapping[int, Arrays]]) -> list[Result]:
             decides=False,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="how-vits-work",
-    statement=(
-        "In a trained vision transformer attention lowers the high frequencies of feature maps and feed-forward "
-        "steps raise them, on at least 80 % of the steps; noise of low frequency hurts it more, against that of high "
-        "frequency, than it hurts a convolutional network."
-    ),
-    refuted=(
-        "attention raises high frequencies or feed-forward steps lower them on average or on more than a fifth of the "
-        "steps, or the interaction of network and frequency of the noise is absent or the other way round"
-    ),
-    run=run,
-)

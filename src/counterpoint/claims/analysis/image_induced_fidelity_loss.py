@@ -43,8 +43,19 @@ from ...networks.init import seeded
 from ...recipes.tiny_vlm import TinyVLM, Transformer
 from ...statistics import clustered_regression, interactions
 from ..benches.descent import minimise
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "A model tuned on pictures in English replies to German questions in English more often with a picture "
+    "than with words in its place, and less so if its language model has learnt from as many German as "
+    "English texts."
+)
+REFUTED = (
+    "with a picture German questions are answered in German as often as without, or the loss is as large with "
+    "the bilingual language model"
+)
+
 
 LANGUAGES: tuple[Language, ...] = ("en", "de")
 RECIPE = TinyVLM(
@@ -468,17 +479,3 @@ def _regression(cells: dict[tuple[str, int], Arrays]) -> list[Result]:
         )
         for name in ("image", *(f"image × {factor}" for factor in arrays))
     ]
-
-
-CLAIM = Claim(
-    slug="image-induced-fidelity-loss",
-    statement=(
-        "A model tuned on pictures in English replies to German questions in English more often with a picture than "
-        "with words in its place, and less so if its language model has learnt from as many German as English texts."
-    ),
-    refuted=(
-        "with a picture German questions are answered in German as often as without, or the loss is as large with the "
-        "bilingual language model"
-    ),
-    run=run,
-)

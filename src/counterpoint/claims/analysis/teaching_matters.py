@@ -31,8 +31,19 @@ from ..benches.patches import (
     train_on_labels,
     transformer,
 )
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Transformers taught by contrast, with names or with views, are more alike in their last block than "
+    "either is to one taught by labels; one taught by masked pictures has its best features for nearest "
+    "neighbours in an earlier block than one taught by labels."
+)
+REFUTED = (
+    "contrastive models are no more alike than either is to the model of labels, the best block of the masked "
+    "model is as late as that of the labels' model, or the measures miss a known distance or direction"
+)
+
 
 SEEDS, STEPS, BATCH = 5, 200, 32
 MASKED = 0.6
@@ -269,18 +280,3 @@ def _exact() -> list[Result]:
             bound=1e-4,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="teaching-matters",
-    statement=(
-        "Transformers taught by contrast, with names or with views, are more alike in their last block than either is "
-        "to one taught by labels; one taught by masked pictures has its best features for nearest neighbours in an "
-        "earlier block than one taught by labels."
-    ),
-    refuted=(
-        "contrastive models are no more alike than either is to the model of labels, the best block of the masked "
-        "model is as late as that of the labels' model, or the measures miss a known distance or direction"
-    ),
-    run=run,
-)

@@ -24,9 +24,9 @@ from ...networks.tiny_vlm import default_model_path, world
 from ...statistics.outcomes import ArmOutcomes
 from ...study.decoding.arm import DecodingArm
 from ...types import Prompt
-from ..lab import results as measure
+from ..lab import measure
 from ..lab.lab import Arrays, Lab
-from ..lab.results import Rule
+from ..lab.measure import Rule
 
 SEEDS, PICTURES = 5, 300
 TEST = "broken"

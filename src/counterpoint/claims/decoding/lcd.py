@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from ...catalog.evidence import Result
 from ...networks.tiny_vlm import default_model_path
 from ..benches.decoding import Replies, weight
-from ..lab.lab import Claim, Lab
+from ..lab.lab import Lab
+
+CLAIM = (
+    "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting "
+    "with what it expects without the picture lowers the share of mentioned things that are not there below "
+    "what the plausibility rule does by itself."
+)
+REFUTED = "the rule alone mentions as few things that are not there"
 
 
 def run(lab: Lab) -> Sequence[Result]:
@@ -39,15 +46,3 @@ def run(lab: Lab) -> Sequence[Result]:
         captions.difference("LCD", "rule alone", "recall", expected="above", bound=-0.02, decides=False),
         asked.difference("LCD", "rule alone", "f1", expected="above", bound=-0.01, decides=False),
     ]
-
-
-CLAIM = Claim(
-    slug="lcd",
-    statement=(
-        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting "
-        "with what it expects without the picture lowers the share of mentioned things that are not there below what "
-        "the plausibility rule does by itself."
-    ),
-    refuted="the rule alone mentions as few things that are not there",
-    run=run,
-)

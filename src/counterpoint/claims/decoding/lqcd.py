@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from ...catalog.evidence import Result
 from ..benches.decoding import Replies
-from ..lab.lab import Claim, Lab
+from ..lab.lab import Lab
+
+CLAIM = (
+    "A small vision-language model that has learned to trust the asker answers questions with a false lead "
+    "better when the neutral question is contrasted with the leading one than when it reads the leading one, "
+    "and takes over fewer false answers."
+)
+REFUTED = "reading the leading question does as well"
 
 
 def run(lab: Lab) -> Sequence[Result]:
@@ -23,15 +30,3 @@ def run(lab: Lab) -> Sequence[Result]:
         found.difference("LQCD", "neutral question", "led", expected="above", bound=-0.05, decides=False),
         found.difference("LQCD", "leading question", "led", expected="above", decides=False),
     ]
-
-
-CLAIM = Claim(
-    slug="lqcd",
-    statement=(
-        "A small vision-language model that has learned to trust the asker answers questions with a false lead better "
-        "when the neutral question is contrasted with the leading one than when it reads the leading one, and takes "
-        "over fewer false answers."
-    ),
-    refuted="reading the leading question does as well",
-    run=run,
-)

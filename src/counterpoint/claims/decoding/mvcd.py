@@ -19,8 +19,15 @@ from ...evaluation.answering.asking import is_right
 from ...networks.tiny_vlm import default_model_path, world
 from ...types import Prompt, Turn
 from ..benches.decoding import SEEDS, TEST, assistant
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "A small vision-language model answers questions whose usual answer is wrong better with worked examples "
+    "than without, and better still when the prompt without examples is contrasted away."
+)
+REFUTED = "reading the examples does as well without the contrast"
+
 
 SHOWN = 2
 KINDS = ("choose count", "choose colour", "existence")
@@ -140,14 +147,3 @@ def run(lab: Lab) -> Sequence[Result]:
             decides=False,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="mvcd",
-    statement=(
-        "A small vision-language model answers questions whose usual answer is wrong better with worked examples than "
-        "without, and better still when the prompt without examples is contrasted away."
-    ),
-    refuted="reading the examples does as well without the contrast",
-    run=run,
-)

@@ -23,8 +23,16 @@ from ...networks.towers.transformer import TextTransformer
 from ...registry import unknown
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE, SmallTwoTower, pairs_of, pixels, train, view, words
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "A reader of several languages finds the picture of a description better when translations stand beside "
+    "it, more than when the description is repeated as often; and the best of several pictures made from sets "
+    "of languages is liker what was described than the best of as many made from the description alone."
+)
+REFUTED = "repeating the description helps as much, or the best picture is no liker"
+
 
 SEEDS, STEPS, BATCH, LR = 5, 600, 192, 2e-3
 WITHHELD = 0.3
@@ -321,15 +329,3 @@ def run(lab: Lab) -> Sequence[Result]:
         *(choosing(name, sharp) for name in ("gain by choosing", "diversity") for sharp in DRAWING),
         choosing("likeness", "sharp"),
     ]
-
-
-CLAIM = Claim(
-    slug="pmt2i",
-    statement=(
-        "A reader of several languages finds the picture of a description better when translations stand beside it, "
-        "more than when the description is repeated as often; and the best of several pictures made from sets of "
-        "languages is liker what was described than the best of as many made from the description alone."
-    ),
-    refuted="repeating the description helps as much, or the best picture is no liker",
-    run=run,
-)

@@ -16,8 +16,16 @@ from ...decoding.assistant import VisionLanguageAssistant
 from ...evaluation.answering.rating import ENSEMBLE, PROMPT, score
 from ...evaluation.statistic import class_and_hit, spearman
 from ...types import Prompt
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Read from the same logits of a vision-language model that was taught to rate with favourite words, the "
+    "score of three words for each of three tones ranks pictures by quality better than that of good against "
+    "poor."
+)
+REFUTED = "the ensemble with a neutral tone ranks no better than good against poor"
+
 
 SEEDS, PICTURES, STRENGTHS = 5, 24, 8
 """Worlds; pictures of each; strengths of each distortion, the first of which leaves a picture as it is."""
@@ -189,14 +197,3 @@ def run(lab: Lab) -> Sequence[Result]:
             decides=False,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="q-boost",
-    statement=(
-        "Read from the same logits of a vision-language model that was taught to rate with favourite words, the score "
-        "of three words for each of three tones ranks pictures by quality better than that of good against poor."
-    ),
-    refuted="the ensemble with a neutral tone ranks no better than good against poor",
-    run=run,
-)

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from ...catalog.evidence import Result
 from ..benches.decoding import Replies
-from ..lab.lab import Claim, Lab
+from ..lab.lab import Lab
+
+CLAIM = (
+    "On bad pictures of scenes that break the pairs a small vision-language model was trained on, adding its "
+    "logits for a randomly transformed picture answers yes/no questions more accurately than adding those for "
+    "the unchanged picture, which only sharpens sampling."
+)
+REFUTED = "sharpening alone does as well"
+
 
 ALPHA = 3.0
 ALL = 10000.0
@@ -57,15 +65,3 @@ def run(lab: Lab) -> Sequence[Result]:
         sides.difference("RITUAL", "unchanged picture", "accuracy", expected="below", decides=False),
         greedy.difference("RITUAL", "plain", "accuracy", expected="above", decides=False),
     ]
-
-
-CLAIM = Claim(
-    slug="ritual",
-    statement=(
-        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, adding its "
-        "logits for a randomly transformed picture answers yes/no questions more accurately than adding those for "
-        "the unchanged picture, which only sharpens sampling."
-    ),
-    refuted="sharpening alone does as well",
-    run=run,
-)

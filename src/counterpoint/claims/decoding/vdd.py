@@ -26,8 +26,17 @@ from ...training.tiny_vlm.conversations import Exchange
 from ...training.tiny_vlm.train import learn_to_speak, read_world
 from ...types import Prompt
 from ..benches.decoding import PICTURES, SEEDS, TEST, Replies, bad_pictures
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "After tuning on questions that are mostly answered yes, dividing by what a small vision-language model "
+    "answers without the picture makes it more accurate on balanced questions; and on bad pictures "
+    "contrasting with the model without picture lowers the share of mentioned things that are not there below "
+    "what the plausibility rule does."
+)
+REFUTED = "the model is as accurate without the correction"
+
 
 YES = 0.75
 """Share of the answers yes in the tuning."""
@@ -155,16 +164,3 @@ def sweep(lab: Lab) -> str:
     own = {str(t): {"temperature": t} for t in TEMPERATURES}
     found = Replies(lab, dict.fromkeys(own, "plain"), "pope", {"do_sample": True, "max_new_tokens": 4}, own)
     return ", ".join(f"{found.mean(t, 'accuracy'):.3f} at {t}" for t in own)
-
-
-CLAIM = Claim(
-    slug="vdd",
-    statement=(
-        "After tuning on questions that are mostly answered yes, dividing by what a small vision-language model "
-        "answers without the picture makes it more accurate on balanced questions; and on bad pictures contrasting "
-        "with the model without picture lowers the share of mentioned things that are not there below what the "
-        "plausibility rule does."
-    ),
-    refuted="the model is as accurate without the correction",
-    run=run,
-)

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 from ...catalog.evidence import Result
 from ..benches.decoding import Replies
-from ..lab.lab import Claim, Lab
+from ..lab.lab import Lab
+
+CLAIM = (
+    "On bad pictures of scenes that break the pairs a small vision-language model was trained on, sampling by "
+    "how well a candidate fits the model's description of the picture mentions fewer things that are not "
+    "there than sampling after the same description."
+)
+REFUTED = "the description in the prompt does as well by itself"
 
 
 def run(lab: Lab) -> Sequence[Result]:
@@ -43,15 +50,3 @@ def run(lab: Lab) -> Sequence[Result]:
             "VDGD", "description alone", "accuracy", expected="above", bound=-0.02, decides=False
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="vdgd",
-    statement=(
-        "On bad pictures of scenes that break the pairs a small vision-language model was trained on, sampling by "
-        "how well a candidate fits the model's description of the picture mentions fewer things that are not there "
-        "than sampling after the same description."
-    ),
-    refuted="the description in the prompt does as well by itself",
-    run=run,
-)

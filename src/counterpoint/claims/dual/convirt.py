@@ -20,8 +20,15 @@ from ..benches.towers import (
     recipe,
     trained,
 )
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Contrast with one sentence of several teaches an image tower a fine attribute: with a tenth of the "
+    "labels a linear probe is more than 5 points better on it than on SimCLR's features."
+)
+REFUTED = "SimCLR's features are as good"
+
 
 SEEDS, STEPS, BATCH, SIZE = 5, 120, 128, 32
 LANGUAGES = ("en", "de", "fr", "es", "pt", "it")
@@ -143,14 +150,3 @@ def run(lab: Lab) -> Sequence[Result]:
         "another data set.",
     )
     return results
-
-
-CLAIM = Claim(
-    slug="convirt",
-    statement=(
-        "Contrast with one sentence of several teaches an image tower a fine attribute: with a tenth of "
-        "the labels a linear probe is more than 5 points better on it than on SimCLR's features."
-    ),
-    refuted="SimCLR's features are as good",
-    run=run,
-)

@@ -17,8 +17,15 @@ from ...networks.init import initialise
 from ...training import caching
 from ...types import Batch, Clock, Embeddings
 from ..benches.emoji import SmallTwoTower, emoji_inputs, pairs_of
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Gradients from cached features equal those of the whole batch whatever the size of the parts, and plain "
+    "accumulation over parts trains a worse model."
+)
+REFUTED = "a mismatch beyond rounding, or no difference between caching and accumulation"
+
 
 SEEDS, STEPS, BATCH, CHUNK = 5, 300, 128, 8
 CHUNKS = (1, 3, 8, 32)
@@ -155,14 +162,3 @@ def run(lab: Lab) -> Sequence[Result]:
             expected="above",
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="grad-cache",
-    statement=(
-        "Gradients from cached features equal those of the whole batch whatever the size of the parts, and "
-        "plain accumulation over parts trains a worse model."
-    ),
-    refuted="a mismatch beyond rounding, or no difference between caching and accumulation",
-    run=run,
-)

@@ -12,9 +12,16 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...losses import InfoNCELoss
-from ..lab import results as measure
-from ..lab.lab import Claim, Lab
+from ..lab import measure
+from ..lab.lab import Lab
 from .siglip import Largest
+
+CLAIM = (
+    "Tile by tile the contrastive loss and all its gradients are those of the whole matrix, in memory that "
+    "grows linearly with the batch."
+)
+REFUTED = "any mismatch beyond rounding, or memory of tiles that grows faster than the batch"
+
 
 BATCHES, TILES = (1, 7, 64, 1000), (1, 8, 256)
 SIZES, WIDTH = (512, 1024, 2048, 4096), 64
@@ -97,14 +104,3 @@ def run(lab: Lab) -> Sequence[Result]:
             bound=0.1,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="inf-cl",
-    statement=(
-        "Tile by tile the contrastive loss and all its gradients are those of the whole matrix, in memory "
-        "that grows linearly with the batch."
-    ),
-    refuted="any mismatch beyond rounding, or memory of tiles that grows faster than the batch",
-    run=run,
-)

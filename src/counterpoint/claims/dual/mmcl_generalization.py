@@ -17,8 +17,18 @@ from ...diagnostics import induced_positives, normalised, principal_angles
 from ...evaluation import create
 from ...losses import GuidedNTXentLoss, InfoNCELoss, NTXentLoss, SpectralLoss
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train, train_on_views, view
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "The spectral contrastive loss of two modalities factorises their co-occurrence; names make better "
+    "positive pairs of pictures than augmentations, and a teacher that knows them improves SimCLR."
+)
+REFUTED = (
+    "trained vectors do not span the first singular vectors, SimCLR is as good as training with clean names, "
+    "or the teacher's new positives do not improve SimCLR"
+)
+
 
 SEEDS, STEPS, BATCH = 5, 300, 64
 RATE, TAU = 1e-3, 0.1
@@ -328,17 +338,3 @@ def _pairs(lab: Lab) -> list[Result]:
             decides=False,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="mmcl-generalization",
-    statement=(
-        "The spectral contrastive loss of two modalities factorises their co-occurrence; names make better positive "
-        "pairs of pictures than augmentations, and a teacher that knows them improves SimCLR."
-    ),
-    refuted=(
-        "trained vectors do not span the first singular vectors, SimCLR is as good as training with clean names, or "
-        "the teacher's new positives do not improve SimCLR"
-    ),
-    run=run,
-)

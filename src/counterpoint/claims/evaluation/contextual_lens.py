@@ -36,8 +36,15 @@ from ...evaluation.compositional.maps import box_iou
 from ...evaluation.grounding import pointing
 from ...training.tiny_vlm.conversations import CLOSED
 from ...types import Prompt
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Where a false answer names what is in the picture but belongs to another thing, the cosine of the "
+    "answer's contextual state with the picture's places tells true from false better than the logit lens."
+)
+REFUTED = "on colours of another thing its AUROC is not above that of the logit lens"
+
 
 DIALS = "objects=2-3,repeats=0.3,tinted=1,relations=1,corrupted=0"
 ASKED: dict[QuestionKind, tuple[str, ...]] = {
@@ -308,14 +315,3 @@ def run(lab: Lab) -> Sequence[Result]:
         ),
     ]
     return results
-
-
-CLAIM = Claim(
-    slug="contextual-lens",
-    statement=(
-        "Where a false answer names what is in the picture but belongs to another thing, the cosine of the answer's "
-        "contextual state with the picture's places tells true from false better than the logit lens."
-    ),
-    refuted="on colours of another thing its AUROC is not above that of the logit lens",
-    run=run,
-)

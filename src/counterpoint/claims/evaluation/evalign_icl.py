@@ -36,8 +36,15 @@ from ...evaluation.statistic import f1, share
 from ...statistics import linear
 from ...types import Prompt, Turn
 from ..benches.descent import minimise
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "After the same examples, asking a vision-language model in a second step whether a question describes "
+    "its picture raises the F1 of abstaining from absurd questions over answering in one step."
+)
+REFUTED = "the second step does not raise it"
+
 
 SEEDS, ROWS, STEPS, BATCH, LR = 5, 50, 400, 16, 5e-4
 """Draws of the examples; pictures that are asked about; steps of the tuning and episodes in each."""
@@ -270,14 +277,3 @@ def run(lab: Lab) -> Sequence[Result]:
         ),
     ]
     return results
-
-
-CLAIM = Claim(
-    slug="evalign-icl",
-    statement=(
-        "After the same examples, asking a vision-language model in a second step whether a question describes its "
-        "picture raises the F1 of abstaining from absurd questions over answering in one step."
-    ),
-    refuted="the second step does not raise it",
-    run=run,
-)

@@ -30,8 +30,15 @@ from ...evaluation.describing.fudd import Among, by_name, likeliest
 from ...evaluation.task import similarity, top1
 from ...losses import InfoNCELoss
 from ..benches.scene_towers import SIDE, SceneTowers, train
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "A second pass among the classes that a picture could be, by sentences about what tells them apart, "
+    "classifies better than names, and better than as many sentences about any of their attributes."
+)
+REFUTED = "random attributes do as well as those that differ, or names alone do"
+
 
 CONCEPTS = ("cat", "fish", "apple", "car", "key", "hat")
 COLOURS: tuple[Colour, ...] = ("red", "yellow", "green", "blue", "purple")
@@ -275,14 +282,3 @@ def run(lab: Lab) -> Sequence[Result]:
             decides=False,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="fudd",
-    statement=(
-        "A second pass among the classes that a picture could be, by sentences about what tells them apart, classifies "
-        "better than names, and better than as many sentences about any of their attributes."
-    ),
-    refuted="random attributes do as well as those that differ, or names alone do",
-    run=run,
-)

@@ -26,8 +26,20 @@ from ...networks.init import seeded
 from ..benches.descent import minimise
 from ..benches.prefix_lm import WIDTH, VisualReader
 from ..benches.scene_towers import SIDE, SceneTowers, train
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Pictures that a contrastive model takes for the same and a self-supervised one does not are, also after "
+    "tuning on full captions, harder to tell apart by statements than random pictures of the same thing; and "
+    "a language model that reads the tokens of both models in turn tells them apart better than one that "
+    "reads those of the contrastive model twice."
+)
+REFUTED = (
+    "statements about mined pairs are chosen as well as those about random pairs of the same thing, or the "
+    "second model's tokens help no more than the first one's again"
+)
+
 
 WORLD = "scenes:tiny,objects=1,tinted=1,sizes=small+medium+large"
 ATTRIBUTES = ("colour", "size", "position")
@@ -277,19 +289,3 @@ def run(lab: Lab) -> Sequence[Result]:
             for more, less, name in (("A+B", "A+A", "mined"), ("A+B", "A", "mined"), ("A+B", "A+A", "random"))
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="mmvp",
-    statement=(
-        "Pictures that a contrastive model takes for the same and a self-supervised one does not are, also after "
-        "tuning on full captions, harder to tell apart by statements than random pictures of the same thing; and a "
-        "language model that reads the tokens of both models in turn tells them apart better than one that reads "
-        "those of the contrastive model twice."
-    ),
-    refuted=(
-        "statements about mined pairs are chosen as well as those about random pairs of the same thing, or the "
-        "second model's tokens help no more than the first one's again"
-    ),
-    run=run,
-)

@@ -23,8 +23,16 @@ from ...networks.init import initialise
 from ...networks.towers.transformer import Embedding
 from ..benches.clip_towers import SIDE, Filmed, FrameNetwork, filmed
 from ..benches.descent import minimise
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "The modality importance score from probabilities averaged over models recovers what questions need, "
+    "better than from the answers of one model, and accuracy falls with the modality permuted that they need "
+    "and with no other one."
+)
+REFUTED = "its macro F1 is below 0.6, or permuting does not hurt where it should"
+
 
 COLOURS = ("red", "yellow", "green", "blue", "purple")
 WORLD = (
@@ -246,15 +254,3 @@ def run(lab: Lab) -> Sequence[Result]:
         drop("either", "video", large=False, decides=False),
         drop("either", "text", large=False, decides=False),
     ]
-
-
-CLAIM = Claim(
-    slug="modality-importance-score",
-    statement=(
-        "The modality importance score from probabilities averaged over models recovers what questions need, better "
-        "than from the answers of one model, and accuracy falls with the modality permuted that they need and with no "
-        "other one."
-    ),
-    refuted="its macro F1 is below 0.6, or permuting does not hurt where it should",
-    run=run,
-)

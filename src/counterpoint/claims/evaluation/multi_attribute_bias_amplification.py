@@ -26,8 +26,16 @@ from ...evaluation.bias_amplification import (
 from ...networks.init import initialise
 from ..benches.clip_towers import SIDE, FrameNetwork
 from ..benches.descent import minimise
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Where gender goes with a combination of two things and with neither alone, the signed metric of single "
+    "attributes is near 0 while the multi-attribute metric is above what noise gives and grows with the dial; "
+    "balancing training within combinations lowers it, balancing within single things does not."
+)
+REFUTED = "the multi-attribute metric does not exceed the resampling null, or single attributes show the same"
+
 
 DIALS = (0.5, 0.65, 0.8)
 """Probability of a woman where both things or neither are there, of a man where one is; one alone tells nothing."""
@@ -295,15 +303,3 @@ def run(lab: Lab) -> Sequence[Result]:
             for low, high in ((DIALS[0], DIALS[1]), (DIALS[1], DIALS[2]))
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="multi-attribute-bias-amplification",
-    statement=(
-        "Where gender goes with a combination of two things and with neither alone, the signed metric of single "
-        "attributes is near 0 while the multi-attribute metric is above what noise gives and grows with the dial; "
-        "balancing training within combinations lowers it, balancing within single things does not."
-    ),
-    refuted="the multi-attribute metric does not exceed the resampling null, or single attributes show the same",
-    run=run,
-)

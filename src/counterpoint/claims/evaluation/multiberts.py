@@ -13,8 +13,18 @@ from ...losses import InfoNCELoss
 from ...statistics import StatisticsWarning, multi_bootstrap
 from ...statistics.simulation import REGIMES, coverage, false_positives
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "A test that resamples seeds and examples together keeps its false-positive rate; the usual test on one "
+    "checkpoint does not, and its interval is too narrow on real runs too."
+)
+REFUTED = (
+    "the single-checkpoint rate stays below 10 %, the Multi-Bootstrap's exceeds 10 %, or the paired interval "
+    "is no wider than the one over examples"
+)
+
 
 WORLDS = 300
 """Simulated worlds."""
@@ -118,17 +128,3 @@ def _coverage(lab: Lab, worlds: int) -> list[Result]:
         )
         lab.note(f"Where {regime}, the Multi-Bootstrap alone covers {measured.bootstrap:.3f} at 5 seeds.")
     return found
-
-
-CLAIM = Claim(
-    slug="multiberts",
-    statement=(
-        "A test that resamples seeds and examples together keeps its false-positive rate; the usual test "
-        "on one checkpoint does not, and its interval is too narrow on real runs too."
-    ),
-    refuted=(
-        "the single-checkpoint rate stays below 10 %, the Multi-Bootstrap's exceeds 10 %, or the paired "
-        "interval is no wider than the one over examples"
-    ),
-    run=run,
-)

@@ -16,8 +16,19 @@ from ...evaluation.simulation import GaussianClasses, examples_needed
 from ...losses import InfoNCELoss
 from ...networks import ConvNet, initialise
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Naive Bayes with pooled variances comes near its best error with few examples whatever the dimension, "
+    "where logistic regression needs ten times as many; on features of a trained network it wins while labels "
+    "are few."
+)
+REFUTED = (
+    "naive Bayes needs more examples as the dimension grows, logistic regression is there first, or logistic "
+    "regression is better even at 2 to 4 labels per class"
+)
+
 
 Pictures = UInt8[Tensor, "n 3 H W"]
 
@@ -247,18 +258,3 @@ def _features(lab: Lab) -> list[Result]:
         "model ships with the package.",
     )
     return results
-
-
-CLAIM = Claim(
-    slug="naive-bayes-linear-eval",
-    statement=(
-        "Naive Bayes with pooled variances comes near its best error with few examples whatever the "
-        "dimension, where logistic regression needs ten times as many; on features of a trained network it "
-        "wins while labels are few."
-    ),
-    refuted=(
-        "naive Bayes needs more examples as the dimension grows, logistic regression is there first, or "
-        "logistic regression is better even at 2 to 4 labels per class"
-    ),
-    run=run,
-)

@@ -21,8 +21,16 @@ from ...networks.init import initialise
 from ...networks.towers.transformer import TextTransformer
 from ..benches.clip_towers import COLOURS, SIDE, Filmed, VideoTower, filmed
 from ..benches.descent import minimise
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Reading the caption helps a detector of hallucinated videos to find wrong numbers and omissions, more "
+    "than things that vanish or deform; seeing all frames rather than one helps with what vanishes or "
+    "deforms, more than with the others."
+)
+REFUTED = "either gain is not there, or is no larger for the types that it is said to be for"
+
 
 _WORLD = (
     "clips:basic,events=1-2,frames=8,settings=count+relation,tinted=1,backgrounds=white,"
@@ -195,15 +203,3 @@ def run(lab: Lab) -> Sequence[Result]:
             decides=False,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="vibe",
-    statement=(
-        "Reading the caption helps a detector of hallucinated videos to find wrong numbers and omissions, more than "
-        "things that vanish or deform; seeing all frames rather than one helps with what vanishes or deforms, more "
-        "than with the others."
-    ),
-    refuted="either gain is not there, or is no larger for the types that it is said to be for",
-    run=run,
-)

@@ -17,8 +17,15 @@ from ...networks import initialise
 from ...types import Batch
 from ..benches.towers import recipe
 from ..benches.vectors import FirstTower, SecondTower, train
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Mixing the latents of two pairs aligns frozen encoders better with the same coefficient in both "
+    "modalities than with one for each."
+)
+REFUTED = "independent coefficients are as good"
+
 
 SEEDS, STEPS, BATCH = 5, 300, 128
 PAIRS = (250, 1000)
@@ -199,14 +206,3 @@ def run(lab: Lab) -> Sequence[Result]:
         "ship with the package.",
     )
     return results
-
-
-CLAIM = Claim(
-    slug="fusemix",
-    statement=(
-        "Mixing the latents of two pairs aligns frozen encoders better with the same coefficient in both modalities "
-        "than with one for each."
-    ),
-    refuted="independent coefficients are as good",
-    run=run,
-)

@@ -22,8 +22,16 @@ from ..benches.emoji import BUCKETS, SIDE, emoji_inputs, view, words
 from ..benches.exact import random_views, relative_error
 from ..benches.towers import recipe
 from ..benches.vectors import FirstTower, SecondTower, train
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "With a few hundred labels, mixtures aligned with their parts and then soft targets make a classifier of "
+    "pictures and names more accurate than the classifiers' losses alone; without mixing the loss is both "
+    "directions of InfoNCE."
+)
+REFUTED = "the classifiers' losses alone are as good, or the loss without mixing is another"
+
 
 SEEDS, STEPS, BATCH, WIDTH = 5, 250, 64, 64
 LABELLED = 300
@@ -219,15 +227,3 @@ def run(lab: Lab) -> Sequence[Result]:
         "refutation, so the CLIP loss and 2 do not decide. Speech and tables were not tried.",
     )
     return results
-
-
-CLAIM = Claim(
-    slug="m3col",
-    statement=(
-        "With a few hundred labels, mixtures aligned with their parts and then soft targets make a classifier of "
-        "pictures and names more accurate than the classifiers' losses alone; without mixing the loss is both "
-        "directions of InfoNCE."
-    ),
-    refuted="the classifiers' losses alone are as good, or the loss without mixing is another",
-    run=run,
-)

@@ -1,4 +1,4 @@
-"""The claim, and the laboratory where its experiment is carried out so that nothing finished is done twice."""
+"""The laboratory where a claim's experiment is carried out so that nothing finished is done twice."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -19,7 +20,7 @@ import torch
 
 from ... import registry
 from ...catalog import paper
-from ...catalog.evidence import Evidence, Machine, Result
+from ...catalog.evidence import Evidence, Machine
 from ...execution import Listener, Local, NullListener, OnProgress, Progress, Unit, leased
 from ...files import writing
 from ...study.design import ArmPlan, Design
@@ -204,23 +205,6 @@ _QUICK_NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Claim:
-    """The experiment that tests a paper.
-
-    Attributes:
-        slug: the paper.
-        statement: what is tested, in a sentence.
-        refuted: what would refute it.
-        run: carries it out and says what was measured.
-    """
-
-    slug: str
-    statement: str
-    refuted: str
-    run: Callable[[Lab], Sequence[Result]]
-
-
 def reproduce(
     slug: str,
     quick: bool = False,
@@ -245,17 +229,17 @@ def reproduce(
         UnknownName: for a paper that is not in the catalog, or has no claim here; names those that have.
     """
     paper(slug)
-    claim: Claim = CLAIMS.get(slug)
+    claim = import_module(CLAIMS.reference(slug).partition(":")[0])
     began = time.perf_counter()
     with ExitStack() as stack:
         if folder is None:
             temporary = stack.enter_context(tempfile.TemporaryDirectory()) if quick else None
             folder = temporary or Path("runs") / "claims" / slug
         lab = Lab(Path(folder), quick, jobs, listener or NullListener(), tell or (lambda text: None))
-        results = claim.run(lab)
+        results = tuple(claim.run(lab))
     return Evidence(
         slug=slug,
-        claim=f"{claim.statement} Refuted if {claim.refuted}.",
+        claim=f"{claim.CLAIM} Refuted if {claim.REFUTED}.",
         command=f"counterpoint reproduce {slug}{' --quick' if quick else ''}",
         date=datetime.date.today(),
         machine=Machine(
@@ -264,7 +248,7 @@ def reproduce(
             device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         ),
         seconds=round(time.perf_counter() - began + lab.reused, 1),
-        results=tuple(results),
+        results=results,
         notes=" ".join([*_QUICK_NOTE * quick, *lab.notes]),
         quick=quick,
     )

@@ -17,8 +17,18 @@ from ...networks import initialise
 from ...networks.heads import mlp
 from ...pairwise.loss import Loss
 from ..benches.descent import minimise
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Where queries have several true labels, the decoupled softmax fits them better than a softmax in which "
+    "they compete: that lowers the strongest true label, the decoupled one lowers none."
+)
+REFUTED = (
+    "the multi-positive softmax, summed or averaged, fits the training queries as well, or the signs of the "
+    "gradients are not as stated"
+)
+
 
 SEEDS, STEPS = 5, 300
 QUERIES, LABELS, WIDTH = 1500, 300, 64
@@ -197,17 +207,3 @@ def run(lab: Lab) -> Sequence[Result]:
         "loss, several times as slow, was not trained.",
     )
     return results
-
-
-CLAIM = Claim(
-    slug="dexml",
-    statement=(
-        "Where queries have several true labels, the decoupled softmax fits them better than a softmax in which they "
-        "compete: that lowers the strongest true label, the decoupled one lowers none."
-    ),
-    refuted=(
-        "the multi-positive softmax, summed or averaged, fits the training queries as well, or the signs of the "
-        "gradients are not as stated"
-    ),
-    run=run,
-)

@@ -18,8 +18,19 @@ from ..benches import emoji_views as pictures
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.exact import gradients, random_views, relative_error
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Averaging over positives outside the logarithm gives better features than inside where anchors have many "
+    "positives; accuracy drops less under corruption than after cross-entropy; without labels the loss is "
+    "NT-Xent."
+)
+REFUTED = (
+    "the mean inside is at least as good, the drop is equal or larger than after cross-entropy, or the loss "
+    "without labels is another"
+)
+
 
 LOSSES = ("outside", "inside", "cross-entropy")
 CLASSES, PER_CLASS = 8, 8
@@ -164,18 +175,3 @@ def run(lab: Lab) -> Sequence[Result]:
             bound=1e-7,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="supcon",
-    statement=(
-        "Averaging over positives outside the logarithm gives better features than inside where anchors have "
-        "many positives; accuracy drops less under corruption than after cross-entropy; without labels the loss "
-        "is NT-Xent."
-    ),
-    refuted=(
-        "the mean inside is at least as good, the drop is equal or larger than after cross-entropy, or the "
-        "loss without labels is another"
-    ),
-    run=run,
-)

@@ -28,8 +28,16 @@ from ...networks.heads import Linear
 from ...networks.init import initialise
 from ...networks.towers.transformer import Block, Embedding, TextTransformer
 from ..benches.descent import minimise
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Captions of a wrong composition as hard negatives raise the group score for the order of sounds above "
+    "plain contrast, and captions in part besides raise the group score further, on pairs of sounds that "
+    "training does not have."
+)
+REFUTED = "captions in part do not raise the group score above that of hard negatives alone"
+
 
 WORLD = "sounds:basic,sounds=2,together=0.3,described=0.6"
 SIDE = 32
@@ -327,15 +335,3 @@ def run(lab: Lab) -> Sequence[Result]:
         gain("hard", "plain", "attribute group"),
         *(gain("modular", "hard", f"{kind} {score}") for kind in TWINS for score in SCORES),
     ]
-
-
-CLAIM = Claim(
-    slug="compa",
-    statement=(
-        "Captions of a wrong composition as hard negatives raise the group score for the order of sounds above plain "
-        "contrast, and captions in part besides raise the group score further, on pairs of sounds that training does "
-        "not have."
-    ),
-    refuted="captions in part do not raise the group score above that of hard negatives alone",
-    run=run,
-)

@@ -13,8 +13,17 @@ from ...losses import LLaVELoss
 from ..benches import skin_tones as tones
 from ..benches.emoji import emoji_inputs
 from ..benches.exact import of_similarities, random_views, relative_error
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Weighting each negative by an exponential of its own similarity tells captions apart that differ in one "
+    "attribute better than InfoNCE does, and better than a lower temperature does."
+)
+REFUTED = (
+    "a temperature control is as good as the best weighting, or the gradient is not the weighted softmax"
+)
+
 
 SCALE = 50.0
 """1/τ."""
@@ -162,14 +171,3 @@ def run(lab: Lab) -> Sequence[Result]:
             decides=False,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="llave",
-    statement=(
-        "Weighting each negative by an exponential of its own similarity tells captions apart that differ "
-        "in one attribute better than InfoNCE does, and better than a lower temperature does."
-    ),
-    refuted="a temperature control is as good as the best weighting, or the gradient is not the weighted softmax",
-    run=run,
-)

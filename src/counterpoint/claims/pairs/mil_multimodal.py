@@ -20,8 +20,18 @@ from ...networks import NonLocal, initialise
 from ...networks.heads import mlp
 from ..benches.descent import minimise
 from ..benches.digits import digits, split
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Trained on matched bags alone, log-sum-exp pooling finds the instance and the region that a sentence is "
+    "about where mean pooling fails; it has the mean and the maximum as its limits."
+)
+REFUTED = (
+    "mean pooling matches LSE in the contrast-to-noise ratio of its maps or in finding the instance, or the "
+    "limits differ"
+)
+
 
 SEEDS, STEPS = 5, 300
 WIDTH = 32
@@ -302,17 +312,3 @@ def _limits() -> list[Result]:
             bound=1e-5,
         )
     ]
-
-
-CLAIM = Claim(
-    slug="mil-multimodal",
-    statement=(
-        "Trained on matched bags alone, log-sum-exp pooling finds the instance and the region that a sentence is "
-        "about where mean pooling fails; it has the mean and the maximum as its limits."
-    ),
-    refuted=(
-        "mean pooling matches LSE in the contrast-to-noise ratio of its maps or in finding the instance, or the limits "
-        "differ"
-    ),
-    run=run,
-)

@@ -16,8 +16,16 @@ from ...losses import AlignUniformLoss, CACRLoss, SupConLoss
 from ...pairwise.loss import Loss
 from ...statistics import linear
 from ..benches import digits
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "With five views CACR loses less accuracy to a long tail of classes than InfoNCE over all views and than "
+    "alignment and uniformity; its weights are better than uniform ones, which t⁻ = 0 gives, as t⁻ → ∞ gives "
+    "the nearest negative alone."
+)
+REFUTED = "the drop is equal or larger, or uniform weights win, or a limit is another"
+
 
 SEEDS, STEPS, BATCH, VIEWS = 5, 200, 64, 5
 TUNING_SEED = 1000
@@ -209,15 +217,3 @@ def run(lab: Lab) -> Sequence[Result]:
         "that t⁻. The emoji and the variant with momentum targets were not tried.",
     )
     return results
-
-
-CLAIM = Claim(
-    slug="cacr",
-    statement=(
-        "With five views CACR loses less accuracy to a long tail of classes than InfoNCE over all views and "
-        "than alignment and uniformity; its weights are better than uniform ones, which t⁻ = 0 gives, as "
-        "t⁻ → ∞ gives the nearest negative alone."
-    ),
-    refuted="the drop is equal or larger, or uniform weights win, or a limit is another",
-    run=run,
-)

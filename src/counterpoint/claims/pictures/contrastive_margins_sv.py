@@ -15,8 +15,15 @@ from ...evaluation import equal_error_rate
 from ...losses import MarginNTXentLoss
 from ..benches import digits
 from ..benches.emoji import train
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "With both segments of an utterance as anchors NT-Xent verifies speakers with fewer errors than with one, "
+    "and an additive margin of 0.1 lowers the error rate further."
+)
+REFUTED = "one-sided training has an equal or lower error rate, or the margin does not lower it"
+
 
 SEEDS, STEPS, BATCH = 10, 500, 32
 TRAIN, TEST = (300, 4), (100, 6)
@@ -127,14 +134,3 @@ def run(lab: Lab) -> Sequence[Result]:
             decides=False,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="contrastive-margins-sv",
-    statement=(
-        "With both segments of an utterance as anchors NT-Xent verifies speakers with fewer errors than with "
-        "one, and an additive margin of 0.1 lowers the error rate further."
-    ),
-    refuted="one-sided training has an equal or lower error rate, or the margin does not lower it",
-    run=run,
-)

@@ -15,8 +15,19 @@ from ...pairwise.loss import Loss
 from ..benches import digits
 from ..benches.emoji import jitter
 from ..benches.exact import gradients, random_views, relative_error
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "NT-Xent's gradient is that of DCL times q = 1 − P(positive), which is small in small batches; DCL is "
+    "therefore better than NT-Xent at batches of 8 and 16, both with tuned learning rates, and less so in "
+    "large batches."
+)
+REFUTED = (
+    "there is no gap at batches of up to 16, the gap grows with the batch, or the gradients do not differ by "
+    "q"
+)
+
 
 LOSSES = ("DCL", "NT-Xent")
 BATCHES = (8, 16, 64, 256)
@@ -249,18 +260,3 @@ def _hard_positives(lab: Lab, seeds: Sequence[int], steps: int, metric: str) -> 
             decides=False,
         )
     ]
-
-
-CLAIM = Claim(
-    slug="dcl",
-    statement=(
-        "NT-Xent's gradient is that of DCL times q = 1 − P(positive), which is small in small batches; "
-        "DCL is therefore better than NT-Xent at batches of 8 and 16, both with tuned learning rates, and "
-        "less so in large batches."
-    ),
-    refuted=(
-        "there is no gap at batches of up to 16, the gap grows with the batch, or the gradients do not "
-        "differ by q"
-    ),
-    run=run,
-)

@@ -16,8 +16,18 @@ from ...losses import InfoNCELoss, ISogCLRLoss
 from ...pairwise.loss import Loss
 from ..benches import digits
 from ..benches.exact import random_views
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Temperatures learned per item are larger for frequent classes, sit where the Kullback-Leibler radius "
+    "says, and improve features of long-tailed data over a fixed temperature."
+)
+REFUTED = (
+    "the rank correlation of temperature and class frequency is not positive, nothing is gained on a long "
+    "tail over SogCLR and InfoNCE, or the temperatures miss the root that bisection finds"
+)
+
 
 SEEDS, STEPS, BATCH = 5, 300, 64
 MOST, FEWEST = 110, 4
@@ -213,17 +223,3 @@ def run(lab: Lab) -> Sequence[Result]:
         "missed the root, and 64 pairs were seen to reach it at ρ = 1 and to miss it at ρ = 2. So all three decide.",
     )
     return results
-
-
-CLAIM = Claim(
-    slug="isogclr",
-    statement=(
-        "Temperatures learned per item are larger for frequent classes, sit where the Kullback-Leibler radius says, "
-        "and improve features of long-tailed data over a fixed temperature."
-    ),
-    refuted=(
-        "the rank correlation of temperature and class frequency is not positive, nothing is gained on a long tail "
-        "over SogCLR and InfoNCE, or the temperatures miss the root that bisection finds"
-    ),
-    run=run,
-)

@@ -15,8 +15,19 @@ from ...catalog.evidence import Result
 from ...losses import KernelInfoNCELoss
 from ..benches import digits
 from ..benches.descent import minimise
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "InfoNCE is the cross-entropy between random subgraphs of the positive-pair graph and of the kernel "
+    "graph, and its optimum clusters as spectral clustering does; a mixture of kernels is at least as good as "
+    "the Gaussian one."
+)
+REFUTED = (
+    "the formula, its decomposition and the mean over subgraphs differ, blocks are not found where the "
+    "Laplacian's eigenvectors find them, or the Gaussian kernel is better beyond the spread of seeds"
+)
+
 
 SEEDS, STEPS, BATCH = 5, 400, 64
 RATE = 3e-3
@@ -258,18 +269,3 @@ def _kernels(lab: Lab) -> list[Result]:
         )
         for name in (*MIXTURES, "Laplacian", "root distance")
     ]
-
-
-CLAIM = Claim(
-    slug="kernel-infonce",
-    statement=(
-        "InfoNCE is the cross-entropy between random subgraphs of the positive-pair graph and of the kernel graph, "
-        "and its optimum clusters as spectral clustering does; a mixture of kernels is at least as good as the "
-        "Gaussian one."
-    ),
-    refuted=(
-        "the formula, its decomposition and the mean over subgraphs differ, blocks are not found where the "
-        "Laplacian's eigenvectors find them, or the Gaussian kernel is better beyond the spread of seeds"
-    ),
-    run=run,
-)

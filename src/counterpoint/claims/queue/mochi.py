@@ -22,8 +22,19 @@ from ..benches import emoji_views as pictures
 from ..benches import queues as keys
 from ..benches.emoji import SIDE
 from ..benches.exact import random_views
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Negatives mixed of the hardest keys give features at least as good as MoCo's, within one artist's emoji "
+    "and from one artist to another; mixtures of two keys are often harder than every key, and those with the "
+    "query more often still."
+)
+REFUTED = (
+    "features are worse than both MoCo's and MoCo's with a queue larger by as many keys, mixtures with the "
+    "query are no harder than those of two keys, or one is less similar to the query than its key"
+)
+
 
 SEEDS, STEPS, BATCH = 5, 800, 32
 RATE, TAU, MOMENTUM, WIDTH = 1e-3, 0.2, 0.99, 32
@@ -207,18 +218,3 @@ def run(lab: Lab) -> Sequence[Result]:
             bound=1e-10,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="mochi",
-    statement=(
-        "Negatives mixed of the hardest keys give features at least as good as MoCo's, within one artist's emoji and "
-        "from one artist to another; mixtures of two keys are often harder than every key, and those with the query "
-        "more often still."
-    ),
-    refuted=(
-        "features are worse than both MoCo's and MoCo's with a queue larger by as many keys, mixtures with the query "
-        "are no harder than those of two keys, or one is less similar to the query than its key"
-    ),
-    run=run,
-)

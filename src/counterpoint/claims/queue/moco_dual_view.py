@@ -15,8 +15,18 @@ from ...statistics import ArmOutcomes, linear
 from ..benches import digits
 from ..benches import queues as keys
 from ..benches.exact import random_views, relative_error
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "At equal passes, both views as anchors and the hardest eighth of the queue give better features than "
+    "MoCo; the eighth is as good as the whole queue, and suffers less from noise in it."
+)
+REFUTED = (
+    "both together do not gain, or neither addition alone does, the eighth is clearly worse than the whole "
+    "queue, noise costs it as much, or the loss does not reduce to MoCo"
+)
+
 
 SEEDS, STEPS, QUERIES = 5, 600, 64
 RATE, TAU, MOMENTUM, SIZE = 3e-3, 0.2, 0.99, 512
@@ -220,17 +230,3 @@ def _accuracy(arms: Mapping[str, ArmOutcomes], metric: str, decides: bool) -> li
             decides=False,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="moco-dual-view",
-    statement=(
-        "At equal passes, both views as anchors and the hardest eighth of the queue give better features than MoCo; "
-        "the eighth is as good as the whole queue, and suffers less from noise in it."
-    ),
-    refuted=(
-        "both together do not gain, or neither addition alone does, the eighth is clearly worse than the whole queue, "
-        "noise costs it as much, or the loss does not reduce to MoCo"
-    ),
-    run=run,
-)

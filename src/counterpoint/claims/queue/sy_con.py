@@ -16,8 +16,15 @@ from ...losses import MoCoLoss, SyConLoss
 from ...networks import KeyQueue, MomentumCopy, initialise
 from ...networks.heads import mlp
 from ..benches import digits
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "On classes that come in turn, contrast with the previous network's outputs and queue forgets less of the "
+    "first task than MoCo that is trained on."
+)
+REFUTED = "fine-tuning forgets no more, or the loss is another"
+
 
 SEEDS, STEPS, BATCH = 5, 200, 32
 RATE, TAU, MOMENTUM, WIDTH, SIZE = 3e-3, 0.2, 0.99, 32, 128
@@ -207,14 +214,3 @@ def run(lab: Lab) -> Sequence[Result]:
             bound=1e-10,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="sy-con",
-    statement=(
-        "On classes that come in turn, contrast with the previous network's outputs and queue forgets less of the "
-        "first task than MoCo that is trained on."
-    ),
-    refuted="fine-tuning forgets no more, or the loss is another",
-    run=run,
-)

@@ -12,8 +12,19 @@ from ...catalog.evidence import Result
 from ...losses import SimCSELoss
 from ..benches import glosses
 from ..benches.glosses import DROPOUT, Encoder, Tokens, Views
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Contrast between two passes under independent dropout masks ranks pairs of glosses better than the "
+    "pretrained encoder and than the same without dropout; embeddings become more uniform, and less of them "
+    "lies in one direction."
+)
+REFUTED = (
+    "no dropout is as good, the ranking is no better than before, or uniformity or the share of the largest "
+    "singular value does not fall"
+)
+
 
 SEEDS = 5
 
@@ -92,18 +103,3 @@ def run(lab: Lab) -> Sequence[Result]:
             expected="below",
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="simcse",
-    statement=(
-        "Contrast between two passes under independent dropout masks ranks pairs of glosses better than the "
-        "pretrained encoder and than the same without dropout; embeddings become more uniform, and less of them "
-        "lies in one direction."
-    ),
-    refuted=(
-        "no dropout is as good, the ranking is no better than before, or uniformity or the share of the largest "
-        "singular value does not fall"
-    ),
-    run=run,
-)

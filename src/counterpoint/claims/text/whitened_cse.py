@@ -13,8 +13,19 @@ from ...losses import WhitenedCSELoss
 from ...networks import GroupWhitening
 from ..benches import glosses
 from ..benches.glosses import DROPOUT, WIDTH, Encoder, Tokens, Views
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "With whitening in shuffled groups and three views, embeddings of glosses are more uniform than with "
+    "SimCSE, with two views or three, and rank pairs at least as well as three views alone; whitening leaves "
+    "each group the identity as covariance, keeps the order of channels and forgets affine maps of a group."
+)
+REFUTED = (
+    "three views alone are as uniform or rank pairs better, SimCSE is as uniform, or whitening lacks one of "
+    "these properties"
+)
+
 
 SEEDS, VIEWS = 5, 3
 GROUPS = 8
@@ -131,18 +142,3 @@ def run(lab: Lab) -> Sequence[Result]:
             for name, error in properties().items()
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="whitened-cse",
-    statement=(
-        "With whitening in shuffled groups and three views, embeddings of glosses are more uniform than with "
-        "SimCSE, with two views or three, and rank pairs at least as well as three views alone; whitening leaves "
-        "each group the identity as covariance, keeps the order of channels and forgets affine maps of a group."
-    ),
-    refuted=(
-        "three views alone are as uniform or rank pairs better, SimCSE is as uniform, or whitening lacks one of "
-        "these properties"
-    ),
-    run=run,
-)

@@ -13,8 +13,18 @@ from ...catalog.evidence import Result
 from ...losses import AlignUniformLoss, InfoNCELoss
 from ...pairwise.loss import Loss
 from ..benches import digits
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "InfoNCE less log M tends to an alignment and a uniformity term as the negatives M grow; optimising the "
+    "two directly is as good as InfoNCE, both are needed, and low values of both go with good features."
+)
+REFUTED = (
+    "the deviation does not fall like M^−½, the two terms are clearly worse than InfoNCE at every weight, "
+    "leaving uniformity out does not collapse the features, or accuracy does not correlate with the pair"
+)
+
 
 SEEDS, STEPS, BATCH = 5, 400, 64
 NEGATIVES = (32, 64, 128, 256, 512, 1024, 2048)
@@ -194,19 +204,3 @@ def _limit(lab: Lab) -> list[Result]:
             decides=False,
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="align-uniform",
-    statement=(
-        "InfoNCE less log M tends to an alignment and a uniformity term as the negatives M grow; "
-        "optimising the two directly is as good as InfoNCE, both are needed, and low values of both go "
-        "with good features."
-    ),
-    refuted=(
-        "the deviation does not fall like M^−½, the two terms are clearly worse than InfoNCE at every "
-        "weight, leaving uniformity out does not collapse the features, or accuracy does not correlate "
-        "with the pair"
-    ),
-    run=run,
-)

@@ -26,8 +26,16 @@ from ...networks.towers.convnet import ConvNet
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.emoji_views import emoji
-from ..lab import results as measure
-from ..lab.lab import Arrays, Claim, Lab
+from ..lab import measure
+from ..lab.lab import Arrays, Lab
+
+CLAIM = (
+    "Over models trained with different losses, temperatures and rules of positives, dense alignment and "
+    "uniformity together explain the quality of a linear segmentation; positives at the same place, or by "
+    "similarity, give better features than positives at random."
+)
+REFUTED = "the correlation is no larger than by chance, or random positives are as good"
+
 
 CANVAS, CROP, CELL = 32, 24, 4
 """Pixels of a scene's and a view's side, and of what a pixel of the map sees at least."""
@@ -286,15 +294,3 @@ def run(lab: Lab) -> Sequence[Result]:
             for rule in RULES[:3]
         ),
     ]
-
-
-CLAIM = Claim(
-    slug="dense-align-uniform",
-    statement=(
-        "Over models trained with different losses, temperatures and rules of positives, dense alignment and "
-        "uniformity together explain the quality of a linear segmentation; positives at the same place, or by "
-        "similarity, give better features than positives at random."
-    ),
-    refuted="the correlation is no larger than by chance, or random positives are as good",
-    run=run,
-)
