@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -20,6 +20,49 @@ Embeddings = dict[str, Tensor]
 
 class NonFiniteLoss(FloatingPointError):
     """The error for a loss that is NaN or infinite; the message names the step, the term and the batch's ids."""
+
+
+@final
+@dataclass(frozen=True)
+class Fit:
+    """The way from a picture to the square that a tower takes: resized, then cut, or padded, to its middle.
+
+    >>> Fit(224, 256).resized(300, 400), Fit(224, 224, "longest").resized(300, 400)
+    ((256, 341), (168, 224))
+
+    Attributes:
+        size: side of the square in pixels.
+        side: what the picture is resized to, before the middle ``size`` pixels are taken.
+        resize: which sides of the picture become ``side``: the ``"shortest"``, the ``"longest"`` (a border fills the
+            square), or both, ``"squash"``.
+        interpolation: a filter of Pillow's.
+        fill: colour of the border.
+    """
+
+    size: int
+    side: int
+    resize: Literal["shortest", "longest", "squash"] = "shortest"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"] = "bicubic"
+    fill: tuple[int, int, int] = (0, 0, 0)
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and the width of a picture that is resized; rounded as torchvision and timm do."""
+        if self.resize == "squash":
+            return self.side, self.side
+        if self.resize == "longest":
+            ratio = max(height, width) / self.side
+            return max(round(height / ratio), 1), max(round(width / ratio), 1)
+        long = int(self.side * max(height, width) / min(height, width))
+        return (self.side, long) if height <= width else (long, self.side)
+
+    def start(self, length: int) -> int:
+        """Return where the square begins on a resized line of so many pixels; below 0 where a border comes first."""
+        spare = length - self.size
+        return round(spare / 2) if spare >= 0 else -(-spare // 2)
+
+    def uncut(self, side: int) -> Fit:
+        """Return the fit that resizes in the same way to another side and cuts nothing off a square."""
+        return replace(self, size=side, side=side)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from rich.console import Console
 from counterpoint import files as files_module
 from counterpoint.data import kept, pictures
 from counterpoint.data.cache import CacheError
-from counterpoint.data.decode import decode
+from counterpoint.data.decode import decode, side_of
 from counterpoint.data.pictures import Pictures
+from counterpoint.types import Fit
 
 SIZE, COUNT = 8, 12
 
@@ -50,9 +51,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes to which something was decoded, in order."""
     sizes: list[int] = []
 
-    def counted(data: bytes, size: int) -> np.ndarray:
-        sizes.append(size)
-        return decode(data, size)
+    def counted(data: bytes, form: int | Fit) -> np.ndarray:
+        sizes.append(side_of(form))
+        return decode(data, form)
 
     monkeypatch.setattr(pictures, "decode", counted)
     return sizes
@@ -214,20 +215,30 @@ def test_pictures_stay_on_disk(paths: list[Path], cache: Path, monkeypatch: pyte
     found = Pictures(paths, SIZE)
     assert [np.load(path, mmap_mode="r").nbytes for path in cache.rglob("*.npy")] == [4 * one] * 3
     assert right(found, paths)
-    assert len(pickle.dumps(found.sized(8 * SIZE))) < 8 * 8 * one  # all twelve in less than one takes
+    assert len(pickle.dumps(found.formed(8 * SIZE))) < 8 * 8 * one  # all twelve in less than one takes
     assert right(pickle.loads(pickle.dumps(found)), paths)
 
 
 def test_another_size_is_decoded_from_the_files(paths: list[Path], decoded: list[int]) -> None:
     small = Pictures(paths, SIZE)
-    large = small.sized(2 * SIZE)
+    large = small.formed(2 * SIZE)
     assert right(large, paths)
     assert decoded == [SIZE] * COUNT + [2 * SIZE] * COUNT
-    assert right(small.sized(2 * SIZE), paths)
+    assert right(small.formed(2 * SIZE), paths)
     assert len(decoded) == 2 * COUNT
     draw(paths[4], 77)
     with pytest.raises(ValueError, match=r"4\.png changed while it was in use"):
-        small.sized(3 * SIZE)
+        small.formed(3 * SIZE)
+
+
+def test_each_way_to_a_square_has_a_place_of_its_own(paths: list[Path], decoded: list[int]) -> None:
+    forms = [SIZE, Fit(SIZE, SIZE, "squash"), Fit(SIZE, SIZE, "squash", "bilinear"), Fit(SIZE - 2, SIZE)]
+    forms += [Fit(SIZE, SIZE, "longest"), Fit(SIZE, SIZE, "longest", fill=(9, 9, 9))]
+    for _ in range(2):
+        for form in forms:
+            found = Pictures(paths, form).images(np.arange(COUNT)).numpy()
+            assert (found == np.stack([decode(path.read_bytes(), form) for path in paths])).all()
+    assert len(decoded) == COUNT * len(forms)
 
 
 def test_what_a_killed_writer_left_goes_at_once(paths: list[Path], cache: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_run_is_validated_and_scored_on_them_too(
     few = override(recipe, {"batch_size": 6, "steps": 1})
     runner.run(Run(pretrained, str(large), few), tmp_path / "run")
     assert len(seen) == 2
-    assert all((data.images(ROWS).numpy() == native(large, 43)).all() for data in seen)
+    assert all((data.images(ROWS).numpy() == native(large, 32)).all() for data in seen)
 
 
 def test_scenes_are_drawn_at_the_size_that_is_asked_for() -> None:

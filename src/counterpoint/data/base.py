@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
+from ..types import Fit
 from .fingerprint import Fingerprint, digests_of_images
 from .items import Items
 from .sheet import COLUMNS, contact_sheet
@@ -114,10 +115,18 @@ class PairedData(ABC):
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """The pictures of some rows, all of one size."""
 
-    def sized(self, image_size: int) -> PairedData:
+    def sized(self, image_size: int, fit: Fit | None = None) -> PairedData:
         """Return the same data with pictures good for views of ``image_size`` pixels; all else is shared.
 
-        Itself where its pictures are of that size already, or of one size for good.
+        Itself where its pictures are of that size already, or of one size for good. Pictures that are not square are
+        made so in the way of ``fit``, by their central square unless given.
+        """
+        return self
+
+    def fitted(self, fit: Fit) -> PairedData:
+        """Return the same data with pictures, for evaluation, exactly as ``fit`` resizes them.
+
+        Itself where pictures are square and can be drawn at any size.
         """
         return self
 

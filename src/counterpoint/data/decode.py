@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
+from ..types import Fit
+
 DECODER = 1
 """Version of the decoder; raised whenever the code here would make other pixels of the same bytes."""
 MOST_PIXELS = 100_000_000
@@ -35,14 +37,19 @@ _one_large = threading.Lock()
 _one_transform = threading.Lock()  # a colour transform keeps its last pixel, and is not for two threads
 
 
-def decode(data: bytes, size: int) -> UInt8[np.ndarray, "3 size size"]:
-    """Decode a picture's first frame to an upright square of sRGB (see `square`).
+def side_of(form: int | Fit) -> int:
+    """Return the side of the squares of a form, in pixels."""
+    return form.side if isinstance(form, Fit) else form
 
-    A JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves three times ``size``.
+
+def decode(data: bytes, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
+    """Decode a picture's first frame to an upright square of sRGB: by `square` for a side, by `fitted` for a fit.
+
+    A JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves three times the side; for a fit, never.
 
     Args:
         data: the bytes of a file.
-        size: side of the square in pixels.
+        form: side of the square in pixels, or the way to it that a tower asks for.
 
     Raises:
         OSError: for bytes that are no picture, or not a whole one.
@@ -53,12 +60,14 @@ def decode(data: bytes, size: int) -> UInt8[np.ndarray, "3 size size"]:
     except UnidentifiedImageError:
         raise OSError("not a picture of a kind that is read") from None
     with found as opened:
-        drafted = opened.draft(None, (_LEFT * size, _LEFT * size))
+        drafted = None if isinstance(form, Fit) else opened.draft(None, (_LEFT * form, _LEFT * form))
         pixels = opened.width * opened.height
         if pixels > MOST_PIXELS:
             raise ValueError(f"{opened.width} × {opened.height} pixels; at most {MOST_PIXELS:,} are read")
         with _one_large if pixels > _LARGE else nullcontext():
-            return square(opened, size, drafted[1][2:] if drafted else None)
+            if isinstance(form, Fit):
+                return fitted(opened, form)
+            return square(opened, form, drafted[1][2:] if drafted else None)
 
 
 def square(
@@ -88,6 +97,24 @@ def square(
     box = (left / factor, top / factor, (left + side) / factor, (top + side) / factor)
     small = _on_white(plain).resize((size, size), Image.Resampling.BICUBIC, box=box)
     return np.asarray(_upright(_in_srgb(small, picture), picture)).transpose(2, 0, 1)
+
+
+def fitted(picture: Image.Image, fit: Fit) -> UInt8[np.ndarray, "3 side side"]:
+    """Return a picture as a fit resizes it, upright and in sRGB on white: a square whose middle is what a tower takes.
+
+    Pixels are those of torchvision's and timm's own transforms: nothing is reduced before it is resized.
+
+    Args:
+        picture: as Pillow opened it.
+        fit: the tower's.
+    """
+    upright = whole(picture)
+    height, width = fit.resized(upright.height, upright.width)
+    resized = upright.resize((width, height), Image.Resampling[fit.interpolation.upper()])
+    before = round((fit.side - fit.size) / 2)  # pixels of the square that lie before its middle
+    canvas = Image.new("RGB", (fit.side, fit.side), fit.fill)
+    canvas.paste(resized, (before - fit.start(width), before - fit.start(height)))
+    return np.asarray(canvas).transpose(2, 0, 1)
 
 
 def whole(picture: Image.Image) -> Image.Image:

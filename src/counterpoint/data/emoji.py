@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ..registry import unknown
+from ..types import Fit
 from . import emoji_splits, emoji_table
 from .base import ImageSource, PairedData, Rows, stored_size
 from .emoji_labels import label_sets
@@ -112,7 +113,7 @@ class Emoji(PairedData):
         """Each artist's pictures of the whole table, read-only and memory-mapped."""
         return tuple(artist.pictures(self._columns["codepoints"], self.side) for artist in self.artists)
 
-    def sized(self, image_size: int) -> Emoji:
+    def sized(self, image_size: int, fit: Fit | None = None) -> Emoji:
         """Return the same emoji, of 72 pixels for views of up to so many, and drawn a third larger than others."""
         side = SIZE if image_size <= SIZE else stored_size(image_size)
         if side == self.side:

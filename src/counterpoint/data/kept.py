@@ -15,8 +15,9 @@ import PIL
 from jaxtyping import UInt8
 
 from .. import files
+from ..types import Fit
 from .cache import cache_folder, writing
-from .decode import DECODER
+from .decode import DECODER, side_of
 
 _BYTES = 2**26  # of the pixels of a block: what waits in memory, and what a kill can cost
 _NOWHERE = (-1, -1)
@@ -98,15 +99,15 @@ class Block:
 
 @final
 class Kept:
-    """All pictures of one size that the cache holds, by the digest of the file that each was decoded from.
+    """All pictures of one form that the cache holds, by the digest of the file that each was decoded from.
 
     Within a ``with`` block pictures are added; they are written whenever a block is full and at the end, also when the
     user stops the work.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.folder = cache_folder() / "pictures" / f"{size}-{DECODER}"
+    def __init__(self, form: int | Fit) -> None:
+        self.form, self.size = form, side_of(form)
+        self.folder = cache_folder() / "pictures" / f"{self.size}-{DECODER}{_way(form)}"
         self.blocks: list[Block] = []
         self._places: dict[str, tuple[int, int]] = {}
         self._unreadable: dict[str, str] = {}
@@ -178,6 +179,14 @@ def mapped(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n 3 h w"]:
     if found.shape != shape or found.dtype != np.uint8:
         raise ValueError(f"{path} holds other pictures than {shape}")
     return found
+
+
+def _way(form: int | Fit) -> str:
+    """Return what a folder is called beyond the side of its pictures."""
+    if not isinstance(form, Fit):
+        return ""
+    border = f"-{bytes(form.fill).hex()}" if form.resize == "longest" else ""
+    return f"-{form.resize}-{form.interpolation}-{form.size}{border}"
 
 
 def _check(pixels: np.ndarray) -> str:

@@ -17,6 +17,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ..reasons import counted
+from ..types import Fit
 from . import sources
 from .base import Labels, PairedData, Rows, Splits, stored_size
 from .cache import cache_folder, writing
@@ -85,7 +86,8 @@ class Pairs(PairedData):
     out and entered into a ledger, a CSV file in the cache folder that `findings` names; files that are no examples are
     entered too.
 
-    Pictures are decoded once, to squares of ``size`` pixels (shorter side, centre crop), into the cache folder.
+    Pictures are decoded once, into the cache folder, to squares of ``size`` pixels (shorter side, centre crop) or of
+    the form that a tower asks for.
 
     Args:
         source: the folder or the table.
@@ -103,7 +105,7 @@ class Pairs(PairedData):
         _keep(ledger, ledger_file)
         ledger.check(self.name, len(records), tolerance, ledger_file)  # before pictures are read in vain
         self._pictures = Pictures(records.files, size)
-        self._sizes = {size: self}
+        self._forms: dict[int | Fit, Pairs] = {size: self}
         for position, why in sorted(self._pictures.unreadable.items()):
             ledger.add("lost", "broken picture", records.files[position], detail=why)
         _keep(ledger, ledger_file)
@@ -139,12 +141,18 @@ class Pairs(PairedData):
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         return self._pictures.images(self._row_of[np.asarray(rows)])
 
-    def sized(self, image_size: int) -> Pairs:
-        size = stored_size(image_size)
-        if size not in self._sizes:
-            other = self._sizes[size] = copy(self)
-            other._pictures = self._pictures.sized(size)
-        return self._sizes[size]
+    def sized(self, image_size: int, fit: Fit | None = None) -> Pairs:
+        side = stored_size(image_size)
+        return self._formed(side if fit is None else fit.uncut(side))
+
+    def fitted(self, fit: Fit) -> Pairs:
+        return self._formed(fit)
+
+    def _formed(self, form: int | Fit) -> Pairs:
+        if form not in self._forms:
+            other = self._forms[form] = copy(self)
+            other._pictures = self._pictures.formed(form)
+        return self._forms[form]
 
     def captions(self, row: int) -> Sequence[str]:
         start, end = self._starts[[row, row + 1]].tolist()

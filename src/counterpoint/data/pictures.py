@@ -1,4 +1,4 @@
-"""Pictures from files: decoded once, to squares of one size, and kept in the cache folder."""
+"""Pictures from files: decoded once, to squares of one form, and kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from ..types import Fit
 from .cache import CacheError
-from .decode import decode
+from .decode import decode, side_of
 from .kept import Kept, mapped
 from .sources import StoredFile
 
@@ -36,7 +37,7 @@ class Pictures:
 
     Args:
         files: the pictures.
-        size: side of the decoded squares, in pixels.
+        form: side of the decoded squares in pixels, or the way to them that a tower asks for.
         digests: of the files' bytes, where they are known.
 
     Attributes:
@@ -48,11 +49,11 @@ class Pictures:
         CacheError: the cache folder does not hold all of them, and cannot be written.
     """
 
-    def __init__(self, files: Sequence[StoredFile], size: int, digests: Sequence[str] = ()) -> None:
-        self.size, self._files = size, files
+    def __init__(self, files: Sequence[StoredFile], form: int | Fit, digests: Sequence[str] = ()) -> None:
+        self.size, self._files = side_of(form), files
         self.digests: list[str] = []
         self.unreadable: dict[int, str] = {}
-        with Kept(size) as kept:
+        with Kept(form) as kept:
             for digest, reason in _read(files, digests or [""] * len(files), kept):
                 if reason is not None:
                     self.unreadable[len(self.digests)] = reason
@@ -88,13 +89,13 @@ class Pictures:
                 ) from error
         return self._mapped[number]
 
-    def sized(self, size: int) -> Pictures:
-        """Return the same pictures decoded to squares of another size.
+    def formed(self, form: int | Fit) -> Pictures:
+        """Return the same pictures decoded to squares of another form.
 
         Raises:
             ValueError: if a file is not what it was.
         """
-        other = Pictures(self._files, size, self.digests)
+        other = Pictures(self._files, form, self.digests)
         for position, file in enumerate(self._files):
             same = (position in other.unreadable) == (position in self.unreadable)
             if not same or other.digests[position] != self.digests[position]:
@@ -118,7 +119,7 @@ def _read(
         if digest in kept:
             return digest, None
         try:
-            return digest, decode(data, kept.size)
+            return digest, decode(data, kept.form)
         except Exception as error:  # whatever a decoder raises is why there is no picture
             return digest, " ".join(str(error).split()) or type(error).__name__
 

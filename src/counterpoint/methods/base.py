@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ..networks.base import ImageTower, TextTower
+from ..networks.base import ImageTower, TextTower, fitted
 from ..pairwise import Loss, Temperature
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings, ViewSpec
+from ..types import Batch, Clock, Embeddings, Fit, ViewSpec
 
 Ranges = Mapping[str, tuple[float, float]]
 """Options by name, each with the lowest and the highest value that a search may draw."""
@@ -225,7 +225,8 @@ class TwoTower(Method):
     ) -> Float[Tensor, "n d h w"]:
         """Unit-norm embeddings of the places of pictures, to be compared with embeddings of phrases.
 
-        The head is applied to the features of each place of the prepared (resized, centre-cropped) picture.
+        The head is applied to the features of each place of the picture's central square, all of which is resized: a
+        tower's own crop would leave out places that are asked for.
 
         Raises:
             UnknownName: for a head the method does not have.
@@ -238,7 +239,8 @@ class TwoTower(Method):
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
         try:
-            maps = self.image_tower.patches(self.image_tower.prepare(pictures.to(device)))
+            size = self.image_tower.size
+            maps = self.image_tower.patches(fitted(pictures.to(device), Fit(size, size)))
             places = self.project("image", maps.permute(0, 2, 3, 1).flatten(0, 2), head)
             grid = F.normalize(places, dim=-1).view(len(maps), *maps.shape[2:], -1)
             return grid.permute(0, 3, 1, 2)

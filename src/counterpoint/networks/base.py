@@ -6,9 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, Protocol, Self, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
+
+from ..types import Fit
 
 Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
 """From the states of a caption's tokens to one vector: the last's, the first's, their mean, their maximum; their sum by
@@ -63,9 +66,11 @@ class ImageTower(Tower, ABC):
 
     Attributes:
         size: height and width in pixels of the pictures it takes.
+        fit: the way in which the library of its weights makes them; None where they are this package's own.
     """
 
     size: int
+    fit: Fit | None = None
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
@@ -80,9 +85,29 @@ class ImageTower(Tower, ABC):
         raise LookupError(f"{type(self).__name__} has no features of single places of a picture")
 
     def prepare(self, pictures: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 size size"]:
-        """Evaluation preprocessing: shorter side to ``size``, centre crop, to [0, 1]."""
-        resized = F.resize(pictures, [self.size], interpolation=F.InterpolationMode.BICUBIC, antialias=True)
-        return F.to_dtype(F.center_crop(resized, [self.size, self.size]), scale=True)
+        """Prepare pictures for evaluation: by its `fit`, else the shorter side to ``size`` and the middle of it."""
+        return fitted(pictures, self.fit or Fit(self.size, self.size))
+
+
+def fitted(pictures: UInt8[Tensor, "B 3 H W"], fit: Fit) -> Float[Tensor, "B 3 size size"]:
+    """Resize and cut pictures by a fit, and scale them to [0, 1].
+
+    Tensors know no filters but the bicubic and the bilinear one, so the former stands for all others.
+    """
+    bilinear = fit.interpolation == "bilinear"
+    filter_ = F.InterpolationMode.BILINEAR if bilinear else F.InterpolationMode.BICUBIC
+    shape = fit.resized(*pictures.shape[-2:])
+    resized = F.resize(pictures, list(shape), interpolation=filter_, antialias=True)
+    top, left = (fit.start(length) for length in shape)
+    if min(shape) < fit.size:
+        whole = torch.tensor(fit.fill, dtype=torch.uint8, device=pictures.device)[None, :, None, None]
+        canvas = whole.expand(len(pictures), 3, fit.size, fit.size).clone()
+        above, before = max(-top, 0), max(-left, 0)
+        shown = resized[..., max(top, 0) :, max(left, 0) :][..., : fit.size, : fit.size]
+        canvas[..., above : above + shown.shape[-2], before : before + shown.shape[-1]] = shown
+    else:
+        canvas = resized[..., top : top + fit.size, left : left + fit.size]
+    return F.to_dtype(canvas, scale=True)
 
 
 class TextTower(Tower, ABC):

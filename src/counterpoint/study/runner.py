@@ -26,7 +26,7 @@ from ..recipes import load as load_recipe
 from ..training import provenance
 from ..training.distributed import first_alone, joined
 from ..training.loop import Progress, fit
-from ..training.run import OtherRun, PeakMemory, Run, RunState, load, prepare, with_steps
+from ..training.run import OtherRun, PeakMemory, Run, RunState, load, prepare, shown, with_steps
 from ..types import NonFiniteLoss
 from .gate import check_batch, check_folder, check_modalities, check_sizes
 
@@ -84,7 +84,7 @@ def _run(
             check_data(task, data)
         check_sizes(asked, data)
         method, loader = prepare(what, data, folder / "tokenizer.json")
-        data = loader.data
+        data = shown(data, method.image_tower)
         check_batch(method, what.arm, what.recipe, data)
         method.eval()
         with torch.inference_mode():

@@ -26,6 +26,7 @@ from ..data.views import wordnet
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
 from ..methods.base import TwoTower
+from ..networks.base import ImageTower
 from ..networks.towers.tokenizer import BytePairTokenizer
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
@@ -248,8 +249,8 @@ def prepare(
 ) -> tuple[TwoTower, Loader | Stream]:
     """The run's method at its start and its batches, with the tokenizer of an earlier start if there is one.
 
-    The data of the batches (``loader.data``) has pictures of the size that the image tower asks for; evaluate on it.
-    In a process group the batches are this rank's parts.
+    The data of the batches (``loader.data``) has pictures of the size that the image tower asks for; evaluate on what
+    `shown` makes of it. In a process group the batches are this rank's parts.
 
     Args:
         run: what is to be trained.
@@ -262,7 +263,7 @@ def prepare(
     run = replace(run, recipe=recipe)
     captions = [caption for row in rows for caption in data.training_captions(int(row))]
     method = build(run, captions, tokenizer_file)
-    data = data.sized(method.image_tower.size)
+    data = data.sized(method.image_tower.size, method.image_tower.fit)
 
     def loader(rows: Rows) -> Loader:
         return Loader(
@@ -282,6 +283,11 @@ def prepare(
     if data.splits.tasks:
         return method, Stream([loader(task) for task in data.splits.tasks])
     return method, loader(rows)
+
+
+def shown(data: PairedData, tower: ImageTower) -> PairedData:
+    """Return the data as an image tower is to be evaluated on: its pictures of the tower's size, in its own way."""
+    return data.sized(tower.size) if tower.fit is None else data.fitted(tower.fit)
 
 
 def build(run: Run, captions: Sequence[str], tokenizer_file: Path | None = None) -> TwoTower:

@@ -13,6 +13,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ...types import Fit
 from ..base import IMAGE_SIZE, PairedData, Rows, SomeItems, Splits, stored_size
 from ..decode import whole
 from ..fingerprint import digests_of_images
@@ -111,7 +112,7 @@ class OwnQuestions(PairedData):
                 ) from error
         return torch.from_numpy(shown)
 
-    def sized(self, image_size: int) -> OwnQuestions:
+    def sized(self, image_size: int, fit: Fit | None = None) -> OwnQuestions:
         other = copy(self)
         other.size = stored_size(image_size)
         return self if other.size == self.size else other

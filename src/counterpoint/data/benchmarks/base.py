@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from ...types import Fit
 from ..base import IMAGE_SIZE, PairedData, Rows, SomeItems, Splits, stored_size
 from ..fingerprint import digests_of_images
 from ..items import Choices, MinimalPairs
@@ -49,7 +50,8 @@ class Benchmark(PairedData):
     ) -> None:
         if not captions:
             raise ValueError(f"{name} holds no items")
-        self.name, self.size = name, size
+        self.name = name
+        self.form: int | Fit = size
         self._pictures, self._captions, self._note = pictures, captions, dict(note or {})
         self.ids = np.arange(len(captions)) if ids is None else ids
         self.kinds = list(kinds)
@@ -57,12 +59,19 @@ class Benchmark(PairedData):
         self.splits = Splits(np.arange(0), {}, {"all": np.arange(len(captions))})
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        return self._pictures.squares(np.asarray(rows, dtype=np.int64), self.size)
+        return self._pictures.squares(np.asarray(rows, dtype=np.int64), self.form)
 
-    def sized(self, image_size: int) -> Benchmark:
+    def sized(self, image_size: int, fit: Fit | None = None) -> Benchmark:
+        side = stored_size(image_size)
+        return self._formed(side if fit is None else fit.uncut(side))
+
+    def fitted(self, fit: Fit) -> Benchmark:
+        return self._formed(fit)
+
+    def _formed(self, form: int | Fit) -> Benchmark:
         other = copy(self)
-        other.size = stored_size(image_size)
-        return self if other.size == self.size else other
+        other.form = form
+        return self if form == self.form else other
 
     def picture_digests(self) -> Sequence[bytes]:
         return digests_of_images(self.sized(IMAGE_SIZE))  # the data is the same whatever size is asked for
@@ -110,7 +119,7 @@ class _SquaresOfRows(MinimalPairs):
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
         rows = self._rows[positions]
-        return torch.stack([side.squares(rows, self._data.size) for side in self._data._both], 1)
+        return torch.stack([side.squares(rows, self._data.form) for side in self._data._both], 1)
 
 
 @final

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -12,7 +13,9 @@ from jaxtyping import Bool, Int, UInt8
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
+from ...types import Fit
 from ..base import Rows, SomeItems
+from ..decode import fitted, side_of
 from ..items import Regions
 from .base import Benchmark, fields, folder_of_pictures, read_json
 from .pictures import Files
@@ -91,13 +94,15 @@ class _Instances:
             )
             self.parts.setdefault(picture, {}).setdefault(category, []).append(where)
 
-    def mask(self, picture: int, category: int, size: int) -> Bool[np.ndarray, "size size"]:
-        """Everything of a category in the square that the picture is cut to."""
+    def mask(self, picture: int, category: int, form: int | Fit) -> Bool[np.ndarray, "side side"]:
+        """Return everything of a category in the square that the picture is made."""
         whole = np.zeros(self.sizes[picture][::-1], dtype=bool)
         for where in self.parts[picture][category]:
             whole |= _filled(where, self.sizes[picture])
-        square = ImageOps.fit(Image.fromarray(whole.view(np.uint8) * 255), (size, size), Image.Resampling.BOX)
-        return np.asarray(square) > 127
+        shown = Image.fromarray(whole.view(np.uint8) * 255)
+        if isinstance(form, Fit):
+            return fitted(shown, replace(form, interpolation="box", fill=(0, 0, 0)))[0] > 127
+        return np.asarray(ImageOps.fit(shown, (form, form), Image.Resampling.BOX)) > 127
 
 
 class _CategoryRegions(Regions):
@@ -122,11 +127,11 @@ class _CategoryRegions(Regions):
         return self._data.images(np.array([self._places[k][0] for k in positions], dtype=np.int64))
 
     def masks(self, positions: Int[np.ndarray, " k"]) -> Bool[Tensor, "k H W"]:
-        size = self._data.size
-        found = torch.zeros(len(positions), size, size, dtype=torch.bool)
+        form, side = self._data.form, side_of(self._data.form)
+        found = torch.zeros(len(positions), side, side, dtype=torch.bool)
         for place, k in enumerate(positions):
             row, category = self._places[k]
-            mask = self._instances.mask(int(self._data.ids[row]), category, size)
+            mask = self._instances.mask(int(self._data.ids[row]), category, form)
             found[place] = torch.from_numpy(mask)
         return found
 

@@ -17,7 +17,8 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from ..decode import square
+from ...types import Fit
+from ..decode import fitted, side_of, square
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
@@ -39,8 +40,8 @@ class Pictures(ABC):
     def open(self, number: int) -> Image.Image:
         """One picture, as it is stored."""
 
-    def squares(self, numbers: Int[np.ndarray, " k"], size: int) -> UInt8[Tensor, "k 3 size size"]:
-        """Some pictures as RGB squares: transparent parts on white, shorter side to ``size``, centre crop.
+    def squares(self, numbers: Int[np.ndarray, " k"], form: int | Fit) -> UInt8[Tensor, "k 3 side side"]:
+        """Return some pictures as RGB squares of a side (its shorter one, centre crop), or by a tower's fit.
 
         Raises:
             ValueError: for a picture that cannot be read; the message names it.
@@ -48,11 +49,12 @@ class Pictures(ABC):
 
         def decode(number: int) -> np.ndarray:
             try:
-                return square(self.open(number), size)
+                picture = self.open(number)
+                return fitted(picture, form) if isinstance(form, Fit) else square(picture, form)
             except Exception as error:  # whatever a decoder raises, told with the name of the picture
                 raise ValueError(f"{self.name(number)} cannot be read as a picture: {error}") from error
 
-        found = np.zeros((len(numbers), 3, size, size), dtype=np.uint8)
+        found = np.zeros((len(numbers), 3, side_of(form), side_of(form)), dtype=np.uint8)
         with ThreadPoolExecutor() as pool:
             for place, pixels in enumerate(pool.map(decode, numbers.tolist())):
                 found[place] = pixels

@@ -90,4 +90,4 @@ class _TwinsOfRows(TwinQuestions):
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
         rows = self._rows[positions]
-        return torch.stack([side.squares(rows, self._data.size) for side in self._data.both], 1)
+        return torch.stack([side.squares(rows, self._data.form) for side in self._data.both], 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -108,14 +107,7 @@ def _image_tower(
 
         model, _ = both or open_clip_model(source, seed)
         with source.reading():
-            image = OpenClipImage(model)
-        if source.weights is not None and image.resize != "shortest":
-            warnings.warn(
-                f"tower {source} was trained on whole pictures made square ({image.resize}), and data sets show the "
-                "central square of theirs: where pictures are not square it sees less of them than it expects",
-                stacklevel=2,
-            )
-        return image
+            return OpenClipImage(model)
     tower: ImageTower = VisionTransformer(size) if source.name == "vit" else ConvNet(size)
     if source.weights is None:
         initialise(tower, seed, "image")

@@ -7,14 +7,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as F
 
 from ...registry import unknown
+from ...types import Fit
 from ..base import ImageTower, TextTower, Tokenizer
 from ..init import seeded
 from ..weights import Source
@@ -50,12 +50,7 @@ class OpenClipTokenizer:
 
 
 class OpenClipImage(ImageTower):
-    """The image half of an ``open_clip`` model with its projection: ``encode_image`` before normalisation.
-
-    Attributes:
-        resize: how its configuration makes a square of a picture: the centre once the ``"shortest"`` side fits, the
-            whole picture with the ``"longest"`` side fitted and a border, or the whole picture, ``"squash"``.
-    """
+    """The image half of an ``open_clip`` model with its projection: ``encode_image`` before normalisation."""
 
     projected = True
 
@@ -70,10 +65,13 @@ class OpenClipImage(ImageTower):
         if height != width:
             raise ValueError(f"it takes pictures of {height}×{width} pixels; only square ones are supported")
         self.size = height
-        self.resize: Literal["shortest", "longest", "squash"] = preprocessing["resize_mode"]
-        bilinear = preprocessing["interpolation"] == "bilinear"
-        self._filter = F.InterpolationMode.BILINEAR if bilinear else F.InterpolationMode.BICUBIC
-        self._fill = int(preprocessing["fill_color"])
+        self.fit = Fit(
+            height,
+            height,
+            preprocessing["resize_mode"],
+            "bilinear" if preprocessing["interpolation"] == "bilinear" else "bicubic",
+            (int(preprocessing["fill_color"]),) * 3,
+        )
         self.normalise = Normalise(preprocessing["mean"], preprocessing["std"])
         self.model = _without(model, (*_TEXT, *_NEITHER))
         self.weights_set = True
@@ -84,18 +82,6 @@ class OpenClipImage(ImageTower):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         return self.model.encode_image(self.normalise(images), normalize=False)  # type: ignore[operator]
-
-    def prepare(self, pictures: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 size size"]:
-        """Return pictures as the model's own preprocessing makes them, in [0, 1]."""
-        shape, missing = pictures.shape[-2:], [0, 0]
-        fitted = [self.size] if self.resize == "shortest" else [self.size, self.size]
-        if self.resize == "longest":
-            fitted = [round(n * self.size / max(shape)) for n in shape]
-            missing = [self.size - n for n in fitted]
-        above, left = (n // 2 for n in missing)
-        resized = F.resize(pictures, fitted, interpolation=self._filter, antialias=True)
-        padded = F.pad(resized, [left, above, missing[1] - left, missing[0] - above], fill=self._fill)
-        return F.to_dtype(F.center_crop(padded, [self.size, self.size]), scale=True)
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         """The last states of patches in place of the class token's, or places of a ``timm`` trunk.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...registry import unknown
+from ...types import Fit
 from ..base import ImageTower
 from ..init import seeded
 from ..weights import Source
@@ -24,11 +27,19 @@ class TimmTower(ImageTower):
         model: made with ``num_classes=0``.
         size: pixels of a side.
         mean, std: of the pixels, as the model expects them.
+        fit: the way to pictures that its weights were trained on.
     """
 
-    def __init__(self, model: nn.Module, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        fit: Fit | None = None,
+    ) -> None:
         super().__init__()
-        self.model, self.size = model, size
+        self.model, self.size, self.fit = model, size, fit
         self.normalise = Normalise(mean, std)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights_set = True
@@ -105,7 +116,17 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
         _, height, width = data["input_size"]
         if size is None and height != width:
             raise ValueError(f"it takes pictures of {height}×{width} pixels; only square ones are supported")
-        return TimmTower(model, size or height, data["mean"], data["std"])
+        trained = source.weights is not None or size is None
+        fit = _fit(size or height, data) if trained else None
+        return TimmTower(model, size or height, data["mean"], data["std"], fit)
+
+
+def _fit(size: int, data: Mapping[str, Any]) -> Fit:
+    """Return what ``timm``'s own transform for evaluation does."""
+    resize: Literal["shortest", "longest", "squash"]
+    resize = {"squash": "squash", "border": "longest"}.get(data["crop_mode"], "shortest")  # type: ignore[assignment]
+    red, green, blue = (round(255 * value) for value in data["mean"])
+    return Fit(size, math.floor(size / data["crop_pct"]), resize, data["interpolation"], (red, green, blue))
 
 
 def _load(model: nn.Module, path: Path) -> None:

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ....spec import Spec
+from ....types import Fit
 from ...base import ImageSource, Labels, Rows, SomeItems, stored_size
 from ..generated import GREY, GeneratedRows
 from ..spec import described, preset_name
@@ -88,7 +89,7 @@ class Scenes(GeneratedRows):
     def __reduce__(self) -> tuple[Callable[..., Scenes], tuple[Any, ...]]:
         return Scenes, (self.preset, self.image_size, self.name, self.stored)
 
-    def sized(self, image_size: int) -> Scenes:
+    def sized(self, image_size: int, fit: Fit | None = None) -> Scenes:
         """Return the same scenes, drawn for views of another size; itself where their size is given."""
         other = object.__new__(Scenes)
         other.__dict__.update(self.__dict__, image_size=image_size, pixels=self._side(image_size))
