@@ -74,7 +74,7 @@ def test_things_of_the_test_are_not_those_of_training() -> None:
     assert len(set(data.items.kinds)) > 3
 
 
-SCAPES = [compose_sounds(compa.world().preset.dials, 0, index) for index in range(40)]
+SCAPES = [compose_sounds(compa.world().preset.config, 0, index) for index in range(40)]
 
 
 def test_captions_in_part_are_true_and_wrong_ones_are_not() -> None:

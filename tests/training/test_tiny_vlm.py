@@ -14,7 +14,7 @@ from torch import Tensor
 
 from counterpoint.cli import main
 from counterpoint.data.worlds.rng import Rng
-from counterpoint.data.worlds.scenes.dials import Dials
+from counterpoint.data.worlds.scenes.config import SceneConfig
 from counterpoint.data.worlds.scenes.items.questions import named
 from counterpoint.data.worlds.scenes.scene import Scene, Thing
 from counterpoint.data.worlds.scenes.world import Scenes
@@ -133,8 +133,8 @@ class TestPerception:
     def test_a_patch_shows_the_nearest_thing_over_its_middle(self) -> None:
         behind = Thing("cat", None, "large", 500, 250, 250)
         before = Thing("dog", "red", "small", 200, 375, 375)
-        dials = Dials(concepts=("cat", "dog"), colours=("red",), objects=1)
-        seen = targets([Scene(0, (behind, before), corruption="jpeg_2")], dials, 4)
+        config = SceneConfig(concepts=("cat", "dog"), colours=("red",), objects=1)
+        seen = targets([Scene(0, (behind, before), corruption="jpeg_2")], config, 4)
         assert seen.concept.reshape(4, 4).tolist() == [[1, 1, 0, 0], [1, 2, 0, 0], [0] * 4, [0] * 4]
         assert seen.colour.reshape(4, 4)[:2, :2].tolist() == [[1, 1], [1, 2]]
         assert seen.size.reshape(4, 4)[:2, :2].tolist() == [[3, 3], [3, 1]]
@@ -143,7 +143,7 @@ class TestPerception:
 
     def test_a_patch_knows_where_its_thing_has_its_centre(self) -> None:
         thing = Thing("cat", None, "large", 500, 250, 750)
-        seen = targets([Scene(0, (thing,))], Dials(concepts=("cat", "dog"), objects=1), 4)
+        seen = targets([Scene(0, (thing,))], SceneConfig(concepts=("cat", "dog"), objects=1), 4)
         there = seen.concept.reshape(4, 4) > 0
         assert there.nonzero().tolist() == [[2, 0], [2, 1], [3, 0], [3, 1]]
         column, row = (1 + PLACES // 4, 1 + 3 * PLACES // 4)
@@ -152,11 +152,11 @@ class TestPerception:
 
     def test_heads_read_what_features_say(self) -> None:
         torch.manual_seed(0)
-        dials = Dials(concepts=("cat", "dog"), objects=1)
-        scenes = [Scene(k, (Thing(dials.concepts[k % 2], None, "large", 400, 500, 500),)) for k in range(8)]
-        seen = targets(scenes, dials, 4)
+        config = SceneConfig(concepts=("cat", "dog"), objects=1)
+        scenes = [Scene(k, (Thing(config.concepts[k % 2], None, "large", 400, 500, 500),)) for k in range(8)]
+        seen = targets(scenes, config, 4)
         given = torch.nn.functional.one_hot(seen.concept + 3 * seen.centre, 6).float()
-        heads = Perception(6, dials)
+        heads = Perception(6, config)
         optimizer = torch.optim.Adam(heads.parameters(), lr=0.05)
         for _ in range(150):
             optimizer.zero_grad()

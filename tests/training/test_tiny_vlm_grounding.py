@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.data.worlds.scenes.dials import Dials
+from counterpoint.data.worlds.scenes.config import SceneConfig
 from counterpoint.networks.tiny_vlm import train_tokenizer
 from counterpoint.training.tiny_vlm.grounding import FIRST, HEADS, NO_WORD, Grounding
 from counterpoint.training.tiny_vlm.perception import PLACES, Targets
 
-DIALS = Dials(concepts=("cat", "dog"), colours=("red", "blue"), objects=1)
+CONFIG = SceneConfig(concepts=("cat", "dog"), colours=("red", "blue"), objects=1)
 WORDS = " cat", " cats", " dog", " dogs", " red", " blue", " left", " right", " top", " bottom"
 TOKENIZER = train_tokenizer([word * 20 for word in WORDS], 400)
 READS_ITSELF: Any = SimpleNamespace(
@@ -41,7 +41,7 @@ SEES = torch.ones(1, 3, dtype=torch.bool)
 
 @pytest.fixture(scope="module")
 def grounding() -> Grounding:
-    return Grounding(DIALS, TOKENIZER)
+    return Grounding(CONFIG, TOKENIZER)
 
 
 def logits(*words: dict[str, float]) -> Tensor:

@@ -25,7 +25,7 @@ class TrainTinyVLM:
     """Train the tiny vision-language model on scenes; the same command goes on where it stopped."""
 
     data: str = "scenes:companions"
-    """scenes:PRESET; its dials are what the model learns."""
+    """scenes:PRESET; its options say what the model learns."""
     seed: Seed = 0
     """Seed of the weights and of the order of the scenes."""
     out: Folder = None

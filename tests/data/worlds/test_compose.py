@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.annotations import annotation, canonical, scene_of
 from counterpoint.data.worlds.scenes.concepts import CONCEPTS
-from counterpoint.data.worlds.scenes.dials import Dials
+from counterpoint.data.worlds.scenes.config import SceneConfig
 from counterpoint.data.worlds.scenes.layout.compose import compose
 from counterpoint.data.worlds.scenes.layout.compositions import (
     colour_part,
@@ -32,7 +32,7 @@ from counterpoint.data.worlds.scenes.scene import (
     relation_holds,
 )
 
-EVERYTHING = Dials(
+EVERYTHING = SceneConfig(
     objects="0-4",
     repeats=0.3,
     clutter="0-3",
@@ -61,9 +61,9 @@ def test_another_process_makes_the_same_scene_by_itself() -> None:
 import sys
 from counterpoint.data.worlds.scenes.annotations import canonical
 from counterpoint.data.worlds.scenes.layout.compose import compose
-from counterpoint.data.worlds.scenes.dials import Dials
-dials = Dials.model_validate_json(sys.stdin.read())
-sys.stdout.buffer.write(canonical(compose(dials, 5, 777, "train")))
+from counterpoint.data.worlds.scenes.config import SceneConfig
+config = SceneConfig.model_validate_json(sys.stdin.read())
+sys.stdout.buffer.write(canonical(compose(config, 5, 777, "train")))
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -100,8 +100,10 @@ TURNED = st.fixed_dictionaries(
 
 
 @given(TURNED, st.integers(0, 2**63))
-def test_whatever_the_dials_things_stand_within_and_apart(turned: dict[str, object], index: int) -> None:
-    scene = compose(Dials.model_validate(turned), 0, index)
+def test_whatever_the_configuration_things_stand_within_and_apart(
+    options: dict[str, object], index: int
+) -> None:
+    scene = compose(SceneConfig.model_validate(options), 0, index)
     assert all(min(thing.box) >= 0 and max(thing.box) <= UNIT for thing in scene)
     assert all(thing.side % 2 == 0 for thing in scene)
     together = {frozenset((r.subject, r.object)) for r in scene.relations if r.kind in ("inside", "behind")}
@@ -118,12 +120,12 @@ def visible(scene: Scene, subject: int, object: int) -> set[str]:
 
 def test_a_composed_relation_is_the_only_one_of_its_things() -> None:
     for index in range(400):
-        scene = compose(Dials(objects="2-5", relations=1), 1, index)
+        scene = compose(SceneConfig(objects="2-5", relations=1), 1, index)
         for relation in scene.relations:
             assert {relation.subject, relation.object} == {0, 1}
             assert visible(scene, relation.subject, relation.object) == {relation.kind}
-            turned = OPPOSITE.get(relation.kind)
-            assert visible(scene, relation.object, relation.subject) == ({turned} if turned else set())
+            opposite = OPPOSITE.get(relation.kind)
+            assert visible(scene, relation.object, relation.subject) == ({opposite} if opposite else set())
             if relation.kind == "inside":
                 assert CONCEPTS[scene.things[relation.object].concept].kind == "container"
 
@@ -169,6 +171,6 @@ def test_a_relation_turned_round_is_the_same_composition_and_order_is_not() -> N
 
 def test_no_relation_of_another_part_is_visible() -> None:
     for part, objects in (("train", "1-2"), ("validation", "2"), ("test", "2")):
-        turned = Dials(relation_compositions=part, relations=1, objects=objects)
-        found = [relation_parts(compose(turned, 0, index, part)) for index in range(200)]
+        config = SceneConfig(relation_compositions=part, relations=1, objects=objects)
+        found = [relation_parts(compose(config, 0, index, part)) for index in range(200)]
         assert set().union(*found) == {part}

@@ -41,7 +41,7 @@ def every_question(source: str, rows: int = 40) -> list[tuple[Question, Scene]]:
     return [
         (asked, world.scene(row))
         for row, kind in product(range(rows), QUESTIONS)
-        for asked in questions(kind, world.scene(row), Rng(1, row, kind), world.dials(row))
+        for asked in questions(kind, world.scene(row), Rng(1, row, kind), world.config(row))
     ]
 
 

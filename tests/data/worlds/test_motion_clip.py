@@ -16,7 +16,7 @@ from counterpoint.data.frames import centres, middle, sheet
 from counterpoint.data.worlds.clips.captions import caption
 from counterpoint.data.worlds.clips.clip import ACTIONS, Clip, Event, film, save
 from counterpoint.data.worlds.clips.compose import apart, compose_clip, swept
-from counterpoint.data.worlds.clips.dials import ClipDials
+from counterpoint.data.worlds.clips.config import ClipConfig
 from counterpoint.data.worlds.clips.sensors import acceleration, path
 from counterpoint.data.worlds.clips.truth import faithful
 from counterpoint.data.worlds.rng import Rng
@@ -25,7 +25,7 @@ from counterpoint.data.worlds.scenes.scene import UNIT, Relation, Scene, Thing, 
 
 CAT = Thing("cat", "red", "small", 200, 300, 500)
 TREE = Thing("tree", None, "small", 160, 800, 200)
-DIALS = ClipDials()
+CONFIG = ClipConfig()
 
 
 def of(event: Event, frames: int = 8) -> Clip:
@@ -81,7 +81,7 @@ def test_impossible_clips_are_refused() -> None:
 
 
 def test_frames_are_the_pictures_of_their_scenes() -> None:
-    clips = [compose_clip(DIALS, 0, index) for index in range(2)]
+    clips = [compose_clip(CONFIG, 0, index) for index in range(2)]
     frames = film(clips, 32)
     assert frames.shape == (2, 12, 3, 32, 32)
     assert torch.equal(frames[1, 5], draw([clips[1].at(5)], 32).pictures[0])
@@ -101,7 +101,7 @@ def test_files_hold_the_frames(tmp_path: Path, suffix: str) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6))
 def test_composed_clips_say_what_they_show_and_nothing_overlaps(index: int) -> None:
-    clip = compose_clip(DIALS, 1, index)
+    clip = compose_clip(CONFIG, 1, index)
     assert faithful(clip, clip)
     boxes = [swept(clip, place) for place in range(len(clip.scene.things))]
     assert all(min(box) >= 0 and max(box) <= UNIT for box in boxes)
@@ -118,16 +118,16 @@ def test_composed_clips_say_what_they_show_and_nothing_overlaps(index: int) -> N
 
 def test_crowded_clips_fall_back_on_a_grid() -> None:
     """Three long ways and four things besides find no place at random now and then; there still is a clip."""
-    dials = ClipDials(events=3, settings="count", actions="move left+move right+grow+shrink", frames=9)
+    config = ClipConfig(events=3, settings="count", actions="move left+move right+grow+shrink", frames=9)
     for index in range(40):
-        clip = compose_clip(dials, 2, index)
+        clip = compose_clip(config, 2, index)
         boxes = [swept(clip, place) for place in range(len(clip.scene.things))]
         assert all(apart(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
         assert max(map(max, boxes)) <= UNIT
 
 
 def test_every_action_and_setting_occurs_and_ways_are_visible() -> None:
-    clips = [compose_clip(DIALS, 0, index) for index in range(120)]
+    clips = [compose_clip(CONFIG, 0, index) for index in range(120)]
     events = [event for clip in clips for event in clip.events]
     assert {event.action for event in events} == set(ACTIONS)
     assert min(event.by for event in events if event.action.startswith("move")) >= 100
@@ -137,7 +137,7 @@ def test_every_action_and_setting_occurs_and_ways_are_visible() -> None:
 
 def test_clips_are_the_same_everywhere() -> None:
     """Annotations do not depend on the machine: a change here needs another version of the presets."""
-    text = repr([compose_clip(DIALS, 0, index, "train") for index in range(30)])
+    text = repr([compose_clip(CONFIG, 0, index, "train") for index in range(30)])
     assert blake2b(text.encode(), digest_size=8).hexdigest() == "4724ab14d49dad73"
 
 
@@ -150,9 +150,9 @@ def test_captions_tell_what_happens_in_order_and_what_else_there_is() -> None:
     assert caption(Clip(beside, (), 8)) == "with a tree to the right of a red cat in the scene"
 
 
-def test_dials_out_of_range_are_refused() -> None:
-    assert ClipDials(events="2-3", actions="grow+shrink").actions == ("grow", "shrink")
-    for dials, reason in (
+def test_options_out_of_range_are_refused() -> None:
+    assert ClipConfig(events="2-3", actions="grow+shrink").actions == ("grow", "shrink")
+    for config, reason in (
         ({"actions": "vanishes"}, "did you mean 'vanish'"),
         ({"events": "3-2"}, "fewest to the most"),
         ({"frames": 8}, "3 events need 9 frames or more, got 8"),
@@ -161,7 +161,7 @@ def test_dials_out_of_range_are_refused() -> None:
         ({"tinted": "2"}, "tinted"),
     ):
         with pytest.raises(ValueError, match=reason):
-            DIALS.changed(dials)
+            CONFIG.changed(config)
 
 
 def test_centres_sheets_and_middles() -> None:

@@ -15,8 +15,8 @@ from counterpoint.data.items import ContrastCaptions, Narrations
 from counterpoint.data.worlds.clips.captions import caption
 from counterpoint.data.worlds.clips.clip import ACTIONS, Clip, Event, film, save
 from counterpoint.data.worlds.clips.compose import compose_clip
+from counterpoint.data.worlds.clips.config import ClipConfig
 from counterpoint.data.worlds.clips.contrasts import contrast
-from counterpoint.data.worlds.clips.dials import ClipDials
 from counterpoint.data.worlds.clips.items import ClipContrasts, ClipNarrations
 from counterpoint.data.worlds.clips.narrations import NAMES, NARRATIONS, narrate, sides
 from counterpoint.data.worlds.clips.world import Clips
@@ -73,7 +73,7 @@ def test_every_clip_has_words_for_all_that_happens_in_it(language: str) -> None:
     words = lexicon(language)
     assert set(words.actions) == set(ACTIONS)
     for index in range(30):
-        clip = compose_clip(ClipDials(), 3, index)
+        clip = compose_clip(ClipConfig(), 3, index)
         text = caption(clip, language)
         assert text == " ".join(text.split())
         assert text.count(f", {words.then} ") == len(clip.events) - 1
@@ -121,18 +121,18 @@ def test_contrasts_of_training_do_not_show_held_out_pairs_either() -> None:
 
 
 def test_parts_of_pairs_are_of_the_size_that_is_said_whichever_way_round() -> None:
-    found = [pair_part(a, b) for a, b in combinations(ClipDials().concepts, 2)]
+    found = [pair_part(a, b) for a, b in combinations(ClipConfig().concepts, 2)]
     assert 0.67 < found.count("train") / len(found) < 0.73
     assert 0.17 < found.count("test") / len(found) < 0.23
     assert pair_part("pig", "cow") == pair_part("cow", "pig") == "test"
-    clique = together(ClipDials().concepts, 5, "train")
+    clique = together(ClipConfig().concepts, 5, "train")
     assert clique is not None
     assert {pair_part(a, b) for a, b in combinations(clique, 2)} == {"train"}
     assert together(["cat", "dog"], 2, "test") is None
 
 
 def test_impossible_compositions_are_refused() -> None:
-    dials = ClipDials()
+    config = ClipConfig()
     for changes, reason in (
         ({"pair_compositions": "test"}, "needs events=2"),
         (
@@ -142,16 +142,16 @@ def test_impossible_compositions_are_refused() -> None:
         ({"pair_compositions": "some"}, "pair_compositions"),
     ):
         with pytest.raises(ValueError, match=reason):
-            dials.changed(changes)
+            config.changed(changes)
 
 
 def test_where_no_other_concept_may_join_there_is_no_contrast_of_objects() -> None:
-    dials = ClipDials(
+    config = ClipConfig(
         pair_compositions="train", concepts=("cat", "dog", "pig", "horse", "apple", "cow"), events=1
     )
     clip = Clip(Scene(0, (CAT, DOG)), (Event("appear", 0, 1, 2), Event("vanish", 1, 3, 4)), 6)
     for index in range(20):
-        other = contrast("object", clip, Rng(0, index), dials)
+        other = contrast("object", clip, Rng(0, index), config)
         assert other is None or pairs(other) <= {"train"}
 
 

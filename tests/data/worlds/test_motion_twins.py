@@ -9,20 +9,20 @@ import pytest
 from counterpoint.data.worlds.clips.captions import caption
 from counterpoint.data.worlds.clips.clip import Clip, Event
 from counterpoint.data.worlds.clips.compose import apart, compose_clip, swept
+from counterpoint.data.worlds.clips.config import ClipConfig
 from counterpoint.data.worlds.clips.contrasts import CONTRASTS, REVERSED, contrast
-from counterpoint.data.worlds.clips.dials import ClipDials
 from counterpoint.data.worlds.clips.hallucinations import HALLUCINATIONS, hallucinate
 from counterpoint.data.worlds.clips.truth import faithful, true_of
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.scene import OPPOSITE, UNIT, Scene, Thing
 from counterpoint.registry import UnknownName
 
-DIALS = ClipDials()
+CONFIG = ClipConfig()
 
 
 @cache
 def clips() -> list[Clip]:
-    return [compose_clip(DIALS, 5, index) for index in range(30)]
+    return [compose_clip(CONFIG, 5, index) for index in range(30)]
 
 
 @cache
@@ -90,10 +90,10 @@ def test_an_action_turned_round_sweeps_over_the_same_place() -> None:
 
 def test_counts_of_contrasts_are_as_likely_as_those_of_clips() -> None:
     """Check that counts do not give contrasts away: three must not be more common in contrasts than in clips."""
-    dials = ClipDials(events=1, settings="count")
+    config = ClipConfig(events=1, settings="count")
     numbers = {2: 0, 3: 0, 4: 0}
     for index in range(72):
-        other = contrast("counting", compose_clip(dials, 0, index), Rng(9, index))
+        other = contrast("counting", compose_clip(config, 0, index), Rng(9, index))
         if other:
             numbers[len(other.still)] += 1
     assert min(numbers.values()) > 12

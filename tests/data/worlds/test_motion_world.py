@@ -58,7 +58,7 @@ def test_labels_and_subsets_say_what_happens() -> None:
     data = world()
     action = data.labels["action"]
     for row in range(10):
-        assert action.values[row] == list(PRESETS["basic"].dials.actions).index(
+        assert action.values[row] == list(PRESETS["basic"].config.actions).index(
             data.clip(row).events[0].action
         )
     assert set(data.subsets) == {"one event", "two events", "three events"}
@@ -130,6 +130,6 @@ def test_it_describes_its_world_and_credits_the_artists() -> None:
     world = Clips.parse("clips:order,train=4,validation=2,test=2")
     found = world.describe()
     assert found["data"] | {"version": 1, "seed": 0, "rows": 10} == found["data"]
-    assert found["dials that are turned"]["events"] == "2-3"
+    assert found["overrides"]["events"] == "2-3"
     assert found["attribution"]["pictures"] == world.attribution
     assert world.attribution.count("dyed, mirrored, scaled and composed") == 2

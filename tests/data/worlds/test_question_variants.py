@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from counterpoint.data.items import Question, QuestionVariants
-from counterpoint.data.worlds.scenes.dials import Dials
+from counterpoint.data.worlds.scenes.config import SceneConfig
 from counterpoint.data.worlds.scenes.items.question_variants import (
     SceneSample,
     add,
@@ -40,7 +40,7 @@ COLOUR = Question("choose colour", "What colour is the cat?", "red", ("red", "bl
 
 
 def sample(asked: Question = HOW_MANY, *things: Thing) -> SceneSample:
-    return SceneSample(Scene(0, things or (CAT, DOG)), asked, Dials(), 48)
+    return SceneSample(Scene(0, things or (CAT, DOG)), asked, SceneConfig(), 48)
 
 
 def items(source: str, count: int = 16) -> QuestionVariants:
@@ -124,7 +124,7 @@ def test_removing_takes_what_is_not_asked_about() -> None:
         if still_right(sample(COLOUR), *proposed):
             kept.add(tuple(thing.concept for thing in proposed[0].scene))
     assert kept == {("cat",)}
-    assert remove(SceneSample(Scene(0, ()), HOW_MANY, Dials(), 48), 0) is None
+    assert remove(SceneSample(Scene(0, ()), HOW_MANY, SceneConfig(), 48), 0) is None
 
 
 def test_expanding_keeps_everything_but_scale() -> None:

@@ -172,7 +172,7 @@ def test_short_captions_speak_of_everything_once_and_of_no_clutter(language: str
 def test_captions_of_every_world_are_true(name: str) -> None:
     preset = PRESETS[name]
     for index in range(12):
-        scene = compose(preset.dials, preset.seed, index)
+        scene = compose(preset.config, preset.seed, index)
         language, draws = LANGUAGES[index % 4], Rng(0, index)
         for caption in (short(scene, language, draws), *long(scene, language, draws)):
             assert_true_of(caption, scene, language)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.concepts import CONCEPTS, FACED
-from counterpoint.data.worlds.scenes.dials import SIDES, Dials
+from counterpoint.data.worlds.scenes.config import SIDES, SceneConfig
 from counterpoint.data.worlds.scenes.items.changes import EDITS, recount
 from counterpoint.data.worlds.scenes.items.edits import ADDING, Edit, edit, is_minimal
 from counterpoint.data.worlds.scenes.items.patterns import PATTERNS
@@ -28,19 +28,21 @@ from counterpoint.data.worlds.scenes.words.captions import short
 from counterpoint.registry import UnknownName
 
 
-def turned(**values: Any) -> Dials:
-    """Dials as they are written on a command line."""
-    return Dials(**values)
+def configured(**values: Any) -> SceneConfig:
+    """SceneConfig as they are written on a command line."""
+    return SceneConfig(**values)
 
 
-RICH = turned(objects="1-4", repeats=0.3, clutter="0-1", facings="left+right", backgrounds=("white", "grey"))
-COUNTS = turned(objects="1-10", same=True, sizes="small")
+RICH = configured(
+    objects="1-4", repeats=0.3, clutter="0-1", facings="left+right", backgrounds=("white", "grey")
+)
+COUNTS = configured(objects="1-10", same=True, sizes="small")
 
 
 @cache
-def edits(dials: Dials = RICH, count: int = 20, kinds: tuple[str, ...] = EDITS) -> list[Edit]:
-    scenes = [compose(dials, 3, index) for index in range(count)]
-    tried = [edit(kind, scene, Rng(3, scene.index, kind), dials) for scene in scenes for kind in kinds]
+def edits(config: SceneConfig = RICH, count: int = 20, kinds: tuple[str, ...] = EDITS) -> list[Edit]:
+    scenes = [compose(config, 3, index) for index in range(count)]
+    tried = [edit(kind, scene, Rng(3, scene.index, kind), config) for scene in scenes for kind in kinds]
     return [found for found in tried if found]
 
 
@@ -177,7 +179,7 @@ def test_the_kinds_by_hand() -> None:
         "swap colour": "a small blue cat to the left of a large red dog",
         "swap size": "a large red cat to the left of a small blue dog",
     }
-    about = edit("replace facing", scene, Rng(0, 0), turned(facings="left+right"))
+    about = edit("replace facing", scene, Rng(0, 0), configured(facings="left+right"))
     assert about is not None
     assert about.spans()[0] != ()
     assert {about.captions()[1].text.count(f"facing {way}") for way in ("left", "right")} == {1}
@@ -219,13 +221,13 @@ def test_what_cannot_change_gives_nothing() -> None:
     # Nobody sees which way a ball faces, and where all face left nothing can be turned.
     ball = Thing("ball", None, "medium", 280, 500, 500)
     assert "ball" not in FACED
-    assert edit("replace facing", Scene(0, (ball,)), Rng(0, 0), turned(facings="left+right")) is None
-    assert edit("replace facing", Scene(0, (cat,)), Rng(0, 0), turned()) is None
+    assert edit("replace facing", Scene(0, (ball,)), Rng(0, 0), configured(facings="left+right")) is None
+    assert edit("replace facing", Scene(0, (cat,)), Rng(0, 0), configured()) is None
 
 
 def test_clutter_is_never_what_changes() -> None:
-    dials = turned(objects=1, clutter="2-3")
-    for change in edits(dials, 8):
+    config = configured(objects=1, clutter="2-3")
+    for change in edits(config, 8):
         assert not any(change.before.things[i].clutter for i in change.things[0])
         assert not any(change.after.things[j].clutter for j in change.things[1])
 
@@ -242,12 +244,12 @@ def test_a_colour_that_an_undyed_thing_may_have_is_not_made_false() -> None:
 
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_an_edit_never_shows_a_composition_of_another_part(part: str) -> None:
-    dials = turned(objects="1-3", tinted=0.8, colour_compositions=part)
-    found = edits(dials, 15)
+    config = configured(objects="1-3", tinted=0.8, colour_compositions=part)
+    found = edits(config, 15)
     assert all(colour_parts(change.after) <= {part} for change in found)
     assert {"replace object", "replace size", "add object"} <= {change.kind for change in found}
-    dials = turned(objects=2, relations=1.0, relation_compositions=part)
-    found = edits(dials, 15)
+    config = configured(objects=2, relations=1.0, relation_compositions=part)
+    found = edits(config, 15)
     assert all(relation_parts(change.after) <= {part} for change in found)
     assert {"replace object", "replace colour"} <= {change.kind for change in found}
 
@@ -269,8 +271,8 @@ def test_training_would_leak_without_that_rule() -> None:
     assert free == {"train", "validation", "test"}
 
 
-def test_an_edit_keeps_to_the_dials() -> None:
-    dials = turned(
+def test_an_edit_keeps_to_the_configuration() -> None:
+    config = configured(
         concepts=("cat", "dog", "pig", "key", "box"),
         colours=("red", "blue"),
         sizes=("small", "large"),
@@ -278,13 +280,13 @@ def test_an_edit_keeps_to_the_dials() -> None:
         objects="1-3",
         tinted=1.0,
     )
-    for change in edits(dials, 15):
+    for change in edits(config, 15):
         for thing in change.after:
-            assert thing.concept in dials.concepts
-            assert thing.colour in dials.colours
-            assert thing.size in dials.sizes
+            assert thing.concept in config.concepts
+            assert thing.colour in config.colours
+            assert thing.size in config.sizes
             assert thing.facing == "left"
-        assert all(r.kind in dials.relation_kinds for r in change.after.relations)
+        assert all(r.kind in config.relation_kinds for r in change.after.relations)
         assert 1 <= len(change.after.things) <= 3
 
 
@@ -300,8 +302,8 @@ def test_edits_are_minimal_and_repeatable(seed: int, index: int, kind: str) -> N
 def test_edits_are_pinned() -> None:
     cat, dog = Thing("cat", "red", "small", 160, 200, 500), Thing("dog", None, "large", 400, 700, 500)
     scene = Scene(0, (cat, dog), (Relation("left of", 0, 1),))
-    dials = turned(objects="1-3", facings="left+right")
-    made = {kind: edit(kind, scene, Rng(0, 0), dials) for kind in EDITS}
+    config = configured(objects="1-3", facings="left+right")
+    made = {kind: edit(kind, scene, Rng(0, 0), config) for kind in EDITS}
     assert {kind: new_things(change) for kind, change in made.items() if change} == PINNED
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from counterpoint.data.items import Choices, Instructions, Questions
 from counterpoint.data.worlds.rng import Rng
-from counterpoint.data.worlds.scenes.dials import Dials
+from counterpoint.data.worlds.scenes.config import SceneConfig
 from counterpoint.data.worlds.scenes.items.foils import FOILS, foil
 from counterpoint.data.worlds.scenes.items.instructions import INSTRUCTIONS
 from counterpoint.data.worlds.scenes.items.questions import (
@@ -24,26 +24,26 @@ from counterpoint.data.worlds.scenes.words.captions import short
 from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.registry import UnknownName
 
-DIALS = Dials(objects=(1, 3), tinted=0.7, sizes=("medium", "large"))
+CONFIG = SceneConfig(objects=(1, 3), tinted=0.7, sizes=("medium", "large"))
 CAT = Thing("cat", "red", "medium", 300, 200, 500)
 DOG = Thing("dog", "blue", "large", 400, 700, 500)
 BOTH = Scene(0, (CAT, DOG))
 
 
 def scenes(count: int = 80) -> list[Scene]:
-    return [compose(DIALS, 3, index) for index in range(count)]
+    return [compose(CONFIG, 3, index) for index in range(count)]
 
 
 def test_absurd_questions_are_about_what_is_not_there_in_the_words_of_the_others() -> None:
     forms = {"What colour is the": "choose colour", "How large is the": "choose size"}
     said = set()
     for scene in scenes():
-        for question in questions(ABSURD, scene, Rng(3, scene.index), DIALS):
+        for question in questions(ABSURD, scene, Rng(3, scene.index), CONFIG):
             assert (question.kind, question.answer, question.options) == (ABSURD, DOES_NOT_APPLY, ())
             match = re.fullmatch(r"(.+ the) (.+)\?", question.text)
             assert match
             assert match[2] not in scene.counts()
-            assert questions(forms[match[1]], scene, Rng(3, scene.index), DIALS)
+            assert questions(forms[match[1]], scene, Rng(3, scene.index), CONFIG)
             said.add(match[1])
     assert said == set(forms)
 
@@ -60,7 +60,7 @@ def test_absurd_questions_are_asked_for_by_name_alone() -> None:
 
 def test_nothing_absurd_can_be_asked_where_nothing_can_be_asked() -> None:
     assert questions(ABSURD, Scene(0, ()), Rng(0, 0)) == ()
-    assert questions(ABSURD, BOTH, Rng(0, 0), Dials(concepts=("cat", "dog"), objects=(1, 2))) == ()
+    assert questions(ABSURD, BOTH, Rng(0, 0), SceneConfig(concepts=("cat", "dog"), objects=(1, 2))) == ()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_foils_are_of_the_kind_that_was_asked_for() -> None:
     """Check kinds alone: that foils are not true of the scene is tested with edits and with the truth of captions."""
     for scene in scenes(40):
         plain = short(scene).text
-        found = {kind: foil(kind, scene, Rng(1, scene.index), DIALS) for kind in FOILS}
+        found = {kind: foil(kind, scene, Rng(1, scene.index), CONFIG) for kind in FOILS}
         if found["random"]:
             own, other = found["random"]
             assert own == plain != other
@@ -106,22 +106,22 @@ def test_foils_are_of_the_kind_that_was_asked_for() -> None:
 
 def test_a_scene_with_one_way_to_change_has_no_compound() -> None:
     cat = Scene(0, (CAT,))
-    dials = Dials(concepts=("cat",), objects=1, sizes=("medium",), colours=("red", "blue"))
-    assert foil("atom", cat, Rng(0, 0), dials) == ("a red cat", "a blue cat")
-    assert foil("compound", cat, Rng(0, 0), dials) is None
+    config = SceneConfig(concepts=("cat",), objects=1, sizes=("medium",), colours=("red", "blue"))
+    assert foil("atom", cat, Rng(0, 0), config) == ("a red cat", "a blue cat")
+    assert foil("compound", cat, Rng(0, 0), config) is None
 
 
 def test_random_foils_are_none_where_every_scene_is_the_same() -> None:
     cat = Scene(0, (Thing("cat", None, "medium", 300, 500, 500),))
     assert (
-        foil("random", cat, Rng(0, 0), Dials(concepts=("cat",), objects=1, sizes=("medium",), tinted=0))
+        foil("random", cat, Rng(0, 0), SceneConfig(concepts=("cat",), objects=1, sizes=("medium",), tinted=0))
         is None
     )
 
 
 def test_an_unknown_foil_is_named() -> None:
     with pytest.raises(UnknownName, match="did you mean 'atom'"):
-        foil("atoms", BOTH, Rng(0, 0), DIALS)
+        foil("atoms", BOTH, Rng(0, 0), CONFIG)
 
 
 def test_choices_with_foils_hold_the_caption_at_either_place() -> None:

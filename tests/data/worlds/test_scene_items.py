@@ -176,7 +176,7 @@ def test_contents_are_what_a_scene_shows_and_what_usually_goes_with_it() -> None
     data = world("scenes:cooccurrence,pixels=48")
     some = data.splits.test["broken"][:20]
     contents = data.items(ObjectAnnotations, some)
-    usual = dict(data.dials(int(some[0])).pairs)
+    usual = dict(data.config(int(some[0])).pairs)
     usual |= {b: a for a, b in usual.items()}
     for row, present, partners in zip(some.tolist(), contents.present, contents.partners, strict=True):
         assert present == {thing.concept for thing in data.scene(row)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from counterpoint.data.worlds.scenes.dials import Dials
+from counterpoint.data.worlds.scenes.config import SceneConfig
 from counterpoint.data.worlds.scenes.items.labels import label_sets
 from counterpoint.data.worlds.scenes.layout.compositions import (
     colour_part,
@@ -32,8 +32,8 @@ def test_every_preset_makes_scenes_captions_labels_and_pictures(name: str) -> No
     assert world.preset.name == name
 
 
-def test_options_and_dials_have_different_names() -> None:
-    assert not set(OPTIONS) & Dials.model_fields.keys()
+def test_options_of_presets_and_of_configurations_have_different_names() -> None:
+    assert not set(OPTIONS) & SceneConfig.model_fields.keys()
 
 
 def test_held_out_compositions_never_leak() -> None:
@@ -78,13 +78,13 @@ def test_the_parts_of_held_out_compositions_train() -> None:
 
 def test_options_turn_what_splits_share_and_leave_what_they_set() -> None:
     changed = find("cooccurrence").changed({"strength": "0.95", "train": "20000", "seed": "3"})
-    dials = {f"{side} {name}": each for (side, name), (_, each) in changed.splits.items()}
-    assert dials["train "].strength == dials["test as trained"].strength == 0.95
-    assert dials["test balanced"].strength == 0.5
-    assert dials["test broken"].strength == 0
+    config = {f"{side} {name}": each for (side, name), (_, each) in changed.splits.items()}
+    assert config["train "].strength == config["test as trained"].strength == 0.95
+    assert config["test balanced"].strength == 0.5
+    assert config["test broken"].strength == 0
     assert changed.splits["train", ""][0] == 20_000
     assert changed.seed == 3
-    assert find("cooccurrence").dials.strength == 0.9
+    assert find("cooccurrence").config.strength == 0.9
 
 
 @pytest.mark.parametrize(

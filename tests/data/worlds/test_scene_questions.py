@@ -10,7 +10,7 @@ import pytest
 
 from counterpoint.data.items import Question
 from counterpoint.data.worlds.rng import Rng
-from counterpoint.data.worlds.scenes.dials import Dials
+from counterpoint.data.worlds.scenes.config import SceneConfig
 from counterpoint.data.worlds.scenes.items.chat import INSTRUCTIONS, answering, captioning, prompt
 from counterpoint.data.worlds.scenes.items.questions import OPTIONS, POPULAR, QUESTIONS, questions
 from counterpoint.data.worlds.scenes.layout.compose import compose
@@ -20,8 +20,8 @@ from counterpoint.registry import UnknownName
 
 CAT = Thing("cat", "red", "small", 160, 200, 500)
 DOG = Thing("dog", "blue", "large", 400, 700, 500)
-RICH = Dials(objects=(1, 4), repeats=0.3, clutter=(0, 1), tail=0.5)
-PAIRED = Dials(objects=(2, 3), pairs=(("cat", "dog"), ("car", "bus")), strength=0.5)
+RICH = SceneConfig(objects=(1, 4), repeats=0.3, clutter=(0, 1), tail=0.5)
+PAIRED = SceneConfig(objects=(2, 3), pairs=(("cat", "dog"), ("car", "bus")), strength=0.5)
 NUMBERS = [
     "zero",
     "one",
@@ -40,24 +40,24 @@ NUMBERS = [
 
 
 @cache
-def asked(dials: Dials = RICH, count: int = 60) -> list[tuple[Scene, Question]]:
-    scenes = [compose(dials, 5, index) for index in range(count)]
+def asked(config: SceneConfig = RICH, count: int = 60) -> list[tuple[Scene, Question]]:
+    scenes = [compose(config, 5, index) for index in range(count)]
     return [
         (scene, question)
         for scene in scenes
         for kind in QUESTIONS
-        for question in questions(kind, scene, Rng(5, scene.index, kind), dials)
+        for question in questions(kind, scene, Rng(5, scene.index, kind), config)
     ]
 
 
-def of(kind: str, dials: Dials = RICH) -> list[tuple[Scene, Question]]:
-    found = [(scene, question) for scene, question in asked(dials) if question.kind == kind]
+def of(kind: str, config: SceneConfig = RICH) -> list[tuple[Scene, Question]]:
+    found = [(scene, question) for scene, question in asked(config) if question.kind == kind]
     assert found
     return found
 
 
-def texts(kind: str, scene: Scene, seed: int = 0, dials: Dials | None = None) -> list[tuple[str, str]]:
-    return [(q.text, q.answer) for q in questions(kind, scene, Rng(seed, 0), dials)]
+def texts(kind: str, scene: Scene, seed: int = 0, config: SceneConfig | None = None) -> list[tuple[str, str]]:
+    return [(q.text, q.answer) for q in questions(kind, scene, Rng(seed, 0), config)]
 
 
 def thing_of(scene: Scene, noun: str) -> Thing:
@@ -103,7 +103,7 @@ def test_adversarial_existence_asks_for_the_absent_partner() -> None:
         assert absent not in scene.counts()
         assert partners[present] == absent
     assert texts("adversarial existence", Scene(0, (CAT,))) == []
-    assert texts("adversarial existence", Scene(0, (CAT, DOG)), dials=PAIRED) == []
+    assert texts("adversarial existence", Scene(0, (CAT, DOG)), config=PAIRED) == []
     assert texts("popular existence", Scene(0, (CAT,))) == []
 
 

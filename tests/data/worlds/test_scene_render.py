@@ -10,7 +10,7 @@ from PIL import Image
 from counterpoint.data.corruptions import blur
 from counterpoint.data.rendering import ARTISTS
 from counterpoint.data.worlds.scenes.concepts import CONCEPTS
-from counterpoint.data.worlds.scenes.dials import Dials
+from counterpoint.data.worlds.scenes.config import SceneConfig
 from counterpoint.data.worlds.scenes.layout.compose import compose
 from counterpoint.data.worlds.scenes.pixels.backgrounds import BACKGROUNDS, background
 from counterpoint.data.worlds.scenes.pixels.render import draw
@@ -20,7 +20,7 @@ from counterpoint.registry import UnknownName
 
 SCENES = [
     compose(
-        Dials(
+        SceneConfig(
             objects="2-4",
             relations=1,
             relation_kinds="inside+behind+above",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from counterpoint.data.worlds.scenes.dials import Dials
+from counterpoint.data.worlds.scenes.config import SceneConfig
 from counterpoint.data.worlds.scenes.items.truth import looks_like, relations_of, true_of
 from counterpoint.data.worlds.scenes.layout.compose import compose
 from counterpoint.data.worlds.scenes.pixels.palette import palette
@@ -112,9 +112,9 @@ def test_an_undyed_thing_may_have_a_colour_of_its_own() -> None:
 
 
 def test_every_composed_scene_is_true_of_itself_and_shows_its_relations() -> None:
-    dials = Dials(objects=(1, 5), repeats=0.4, clutter=(0, 2), facings=("left", "right"))
+    config = SceneConfig(objects=(1, 5), repeats=0.4, clutter=(0, 2), facings=("left", "right"))
     for index in range(30):
-        composed = compose(dials, 0, index)
+        composed = compose(config, 0, index)
         assert true_of(composed, composed, ("size", "facing"))
         visible = relations_of(composed)
         assert all(r.kind in visible[r.subject, r.object] for r in composed.relations)

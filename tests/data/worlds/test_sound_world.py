@@ -16,7 +16,7 @@ import torch
 from counterpoint.data import load
 from counterpoint.data.items import MinimalPairs, Regions
 from counterpoint.data.worlds.rng import Rng
-from counterpoint.data.worlds.sounds.compose import SoundDials, alike, compose_sounds, twin
+from counterpoint.data.worlds.sounds.compose import SoundConfig, alike, compose_sounds, twin
 from counterpoint.data.worlds.sounds.items import SoundSquares
 from counterpoint.data.worlds.sounds.mel import spectrogram
 from counterpoint.data.worlds.sounds.soundscape import (
@@ -30,18 +30,18 @@ from counterpoint.data.worlds.sounds.speech import RATE, VOICES, speak
 from counterpoint.data.worlds.sounds.world import Sounds
 from counterpoint.registry import MissingPackage, UnknownName
 
-DIALS = SoundDials()
+CONFIG = SoundConfig()
 SMALL = "train=40,validation=4,test=6,pixels=24"
 
 
 def test_soundscapes_are_the_same_everywhere() -> None:
     """Annotations do not depend on the machine: a change here needs another version of the presets."""
-    text = repr([compose_sounds(DIALS, 0, index, "train") for index in range(30)])
+    text = repr([compose_sounds(CONFIG, 0, index, "train") for index in range(30)])
     assert blake2b(text.encode(), digest_size=8).hexdigest() == "918cf7125ede4f0c"
 
 
 def test_everything_occurs() -> None:
-    scapes = [compose_sounds(DIALS, 0, index) for index in range(200)]
+    scapes = [compose_sounds(CONFIG, 0, index) for index in range(200)]
     sounds = [sound for scape in scapes for sound in scape.sounds]
     assert {sound.source for sound in sounds} == set(SOURCES)
     assert {len(scape.sounds) for scape in scapes} == {1, 2, 3}
@@ -54,7 +54,7 @@ def test_everything_occurs() -> None:
 def test_twins_are_of_the_same_words_in_another_composition(kind: str) -> None:
     found = 0
     for index in range(120):
-        scape = compose_sounds(SoundDials(sounds="2-3", described=0.6), 1, index)
+        scape = compose_sounds(SoundConfig(sounds="2-3", described=0.6), 1, index)
         other = twin(kind, scape, Rng(1, index))
         if other is None:
             continue

@@ -123,7 +123,7 @@ def test_the_data_must_have_both_labels(tiny_data: TinyData) -> None:
         create("mmcl_robustness", label="group")(Pixels(), tiny_data, np.arange(70))
 
 
-def test_dialled_scenes_give_both_parts() -> None:
+def test_biased_scenes_give_both_parts() -> None:
     world = load("scenes:spurious,train=300,validation=8,test=60")
     results = evaluate(Pixels(), world, tasks=["mmcl_robustness"])
     by_test = {test: scores[0].examples for test, scores in results.by_test.items()}

@@ -132,7 +132,7 @@ def biased(split: str, count: int) -> Biased:
     """The first scenes of a split: ``train``, or one of `TESTS`; there are as many backgrounds as classes."""
     source = f"scenes:spurious,concepts={'+'.join(things())},strength={STRENGTH},test={TESTED},pixels={SIDE}"
     world = Scenes.parse(source)
-    backgrounds = world.preset.dials.backgrounds
+    backgrounds = world.preset.config.backgrounds
     if len(backgrounds) != len(CLASSES):
         raise ValueError(f"needs a background for each of {len(CLASSES)} classes, got {len(backgrounds)}")
     rows = (world.splits.train if split == "train" else world.splits.test[split])[:count]

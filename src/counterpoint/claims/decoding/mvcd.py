@@ -68,7 +68,7 @@ def _told(data: Scenes, rows: Rows, draws: Rng) -> list[tuple[str, Question]]:
         scene = data.scene(row)
         said = captions.short(scene).text
         for kind in draws.sample(f"kinds {row}", KINDS, len(KINDS)):
-            ours = questions(kind, scene, Rng(row, 0, "mvcd"), data.dials(row))
+            ours = questions(kind, scene, Rng(row, 0, "mvcd"), data.config(row))
             if ours:
                 one = ours[row % len(ours)]
                 found.append(

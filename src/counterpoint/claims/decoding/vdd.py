@@ -63,7 +63,7 @@ def tuned(seed: int, scenes: int, steps: int, pictures: int, folder: str) -> Arr
     rows = torch.tensor(kept)
     read = type(read)(read.pictures[rows], read.seen[rows], [told[place] for place in kept])
     place = Path(folder) / f"tuned-{scenes}-{steps}-{seed}"
-    learn_to_speak(model, tokenizer, read, data.preset.dials, recipe, place, seed, lambda *progress: None)
+    learn_to_speak(model, tokenizer, read, data.preset.config, recipe, place, seed, lambda *progress: None)
     model.eval()
     bad = bad_pictures()
     items = items_of(bad, Questions, bad.splits.test[TEST][:pictures], ("existence",))
@@ -92,7 +92,7 @@ def mostly_yes(data: Scenes, row: int, seed: int) -> list[Exchange]:
     found: list[Exchange] = []
     for time in range(4):
         draws = Rng(seed, row, f"mostly yes {time}")
-        pair = questions("existence", data.scene(row), draws, data.dials(row))
+        pair = questions("existence", data.scene(row), draws, data.config(row))
         answers = {question.answer: question for question in pair}
         if answers:
             one = answers["yes" if draws.happens("yes", YES) else "no"]

@@ -81,10 +81,10 @@ class Statement(NamedTuple):
 
 def statements(world: Scenes, row: int) -> Iterator[Statement]:
     """One of each kind that a scene has something for."""
-    scene, dials = world.scene(row), world.dials(row)
+    scene, config = world.scene(row), world.config(row)
     draws = Rng(world.preset.seed, int(world.ids[row]), "contextual lens")
     for question_kind, kinds in ASKED.items():
-        for question in questions(question_kind, scene, draws, dials):
+        for question in questions(question_kind, scene, draws, config):
             wrong = [option for option in question.options if option != question.answer]
             shown = {thing.colour for thing in scene}
             sorts = dict.fromkeys(kinds, wrong)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...catalog.evidence import Result
 from ...data.base import Labels, PairedData, Rows, Splits
 from ...data.embeddings import EmbeddingCache
-from ...data.worlds.scenes.dials import SIDES
+from ...data.worlds.scenes.config import SIDES
 from ...data.worlds.scenes.pixels.render import draw
 from ...data.worlds.scenes.scene import UNIT, Colour, Scene, Size, Thing
 from ...data.worlds.scenes.words.descriptions import (

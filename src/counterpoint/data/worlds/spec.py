@@ -1,4 +1,4 @@
-"""The text after ``--data``, in one form for every kind of world: a preset, its options, its dials."""
+"""The text after ``--data``, in one form for every kind of world: a preset, its options."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ...spec import Spec
 
 Side = Literal["train", "validation", "test"]
 Overrides = Mapping[str, Mapping[str, Any]]
-"""Named splits of one side, each with the dials that it turns."""
+"""Named splits of one side, each with the options that it overrides."""
 
 
-class WorldDials(Section):
-    """Dials of some kind of world, as Python values or as written on a command line.
+class WorldConfig(Section):
+    """A configuration of some kind of world, as Python values or as written on a command line.
 
     A list is written with ``+`` (``colours=red+blue``), a range with ``-`` (``objects=2-4``, or ``objects=2``).
 
     Attributes:
-        ranges: the dials that go from the fewest to the most.
-        known: the dials that are lists of names, each with the names that it may hold.
+        ranges: the options that go from the fewest to the most.
+        known: the options that are lists of names, each with the names that it may hold.
     """
 
     ranges: ClassVar[tuple[str, ...]]
@@ -47,11 +47,11 @@ class WorldDials(Section):
                 raise ValueError(f"{name} goes from the fewest to the most, got {low}-{high}")
         return self
 
-    def changed(self, changes: Mapping[str, Any], origin: str = "dials") -> Self:
-        """The dials with some turned; values may be as written on a command line.
+    def changed(self, changes: Mapping[str, Any], origin: str = "options") -> Self:
+        """Return the configuration with some options changed; values may be as written on a command line.
 
         Raises:
-            ValueError: as the class says; the message begins with ``origin`` and the dial.
+            ValueError: as the class says; the message begins with ``origin`` and the option.
         """
         try:
             return type(self).model_validate({**self.model_dump(), **changes})
@@ -84,18 +84,16 @@ class Named(Protocol):
     @property
     def seed(self) -> int: ...
     @property
-    def dials(self) -> WorldDials: ...
+    def config(self) -> WorldConfig: ...
 
 
 def described(preset: Named) -> dict[str, dict[str, Any]]:
-    """Describe a world, and the dials that are turned, as titled tables."""
-    plain, turned = type(preset.dials)(), preset.dials
+    """Describe a world, and the overrides, as titled tables."""
+    plain, turned = type(preset.config)(), preset.config
     own = {name: getattr(turned, name) for name in type(turned).model_fields}
     return {
         "data": {"about": preset.about, "version": preset.version, "seed": preset.seed},
-        "dials that are turned": {
-            name: _shown(value) for name, value in own.items() if value != getattr(plain, name)
-        },
+        "overrides": {name: _shown(value) for name, value in own.items() if value != getattr(plain, name)},
     }
 
 

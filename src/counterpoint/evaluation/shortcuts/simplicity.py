@@ -33,7 +33,7 @@ class CLSimplicityBias(Task):
     the classes of a label, without noise, which is (classes − 1) / (rows − 1) by chance. Class collapse is a low
     ``concept_within_group`` beside a high ``group_top1``, suppression a low ``group_top1`` or ``concept_top1`` beside a
     high ``background_top1``; `collapse_index` compares with a reference encoder. Labels are independent only where
-    the data's dials make them so.
+    the data's options make them so.
 
     Args:
         irrelevant: labels of features that are not asked about: the easy ones. Those that the data lacks are left out.

@@ -92,13 +92,13 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
     asked for. Half of all questions say what can be answered, as `chat.prompt` does; some say first what the asker
     believes, who is mostly right, or what a caption says.
     """
-    scene, dials = world.scene(row), world.dials(row)
+    scene, config = world.scene(row), world.config(row)
     index, stream = int(world.ids[row]), f"{world.name} conversations"
     caption = _sentence(captions.short(scene).text)
     for kind, times in ASKED.items():
         for time in range(times):
             draws = Rng(world.preset.seed, index, f"{stream} {time}")
-            found = questions(kind, scene, draws, dials)
+            found = questions(kind, scene, draws, config)
             if not found:
                 continue
             one = found[draws.integer(f"{kind} answer", 0, len(found) - 1)]

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...data.worlds.scenes.dials import Dials
+from ...data.worlds.scenes.config import SceneConfig
 from ...data.worlds.scenes.items.questions import named
 from .perception import PLACES, Targets
 
@@ -41,7 +41,7 @@ class Grounding:
     """The losses that tie the words of a language model to what is seen.
 
     Args:
-        dials: of the world that is seen.
+        config: of the world that is seen.
         tokenizer: the language model's.
 
     Attributes:
@@ -50,20 +50,20 @@ class Grounding:
         meanings: for every token the class of the concept whose word begins with it, 0 for none.
     """
 
-    def __init__(self, dials: Dials, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, config: SceneConfig, tokenizer: PreTrainedTokenizerFast) -> None:
         def token(word: str) -> int:
             return first_token(tokenizer, word)
 
         third = PLACES // 3
         words = {
-            "concept": ["", *(named(concept, "") for concept in dials.concepts)],
-            "colour": ["", "", *dials.colours],
+            "concept": ["", *(named(concept, "") for concept in config.concepts)],
+            "colour": ["", "", *config.colours],
             "column": ["", *["left"] * third, *[""] * third, *["right"] * third],
             "row": ["", *["top"] * third, *[""] * third, *["bottom"] * third],
         }
         self.names = {what: torch.tensor([token(word) for word in each]) for what, each in words.items()}
         self.meanings = torch.zeros(len(tokenizer), dtype=torch.long)
-        for place, concept in enumerate(dials.concepts):
+        for place, concept in enumerate(config.concepts):
             for count in (1, 2):
                 self.meanings[token(named(concept, "", count))] = 1 + place
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data.worlds.scenes.dials import CORRUPTED, Dials
+from ...data.worlds.scenes.config import CORRUPTED, SceneConfig
 from ...data.worlds.scenes.scene import SIZES, UNIT, Scene
 
 NOTHING, OWN = 0, 1
@@ -45,16 +45,16 @@ class Targets:
         return Targets(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
-def targets(scenes: Sequence[Scene], dials: Dials, grid: int) -> Targets:
+def targets(scenes: Sequence[Scene], config: SceneConfig, grid: int) -> Targets:
     """Return what there is to see in scenes: in each of ``grid`` × ``grid`` patches the nearest thing over its middle.
 
     >>> from counterpoint.data.worlds.scenes.scene import Thing
     >>> cat = Thing("cat", None, "large", 500, 750, 750)
-    >>> targets([Scene(0, (cat,))], Dials(concepts=("dog", "cat"), objects=1), 2).concept
+    >>> targets([Scene(0, (cat,))], SceneConfig(concepts=("dog", "cat"), objects=1), 2).concept
     tensor([[0, 0, 0, 2]])
     """
-    concepts = {name: 1 + k for k, name in enumerate(dials.concepts)}
-    colours = {None: OWN} | {name: 2 + k for k, name in enumerate(dials.colours)}
+    concepts = {name: 1 + k for k, name in enumerate(config.concepts)}
+    colours = {None: OWN} | {name: 2 + k for k, name in enumerate(config.colours)}
     sizes = {name: 1 + k for k, name in enumerate(SIZES)}
     cells = np.zeros((6, len(scenes), grid, grid), np.int64)
     middles = (np.arange(grid) + 0.5) * UNIT / grid
@@ -79,14 +79,14 @@ class Perception(nn.Module):
 
     Args:
         width: of the tower.
-        dials: of the world that is seen.
+        config: of the world that is seen.
     """
 
-    def __init__(self, width: int, dials: Dials) -> None:
+    def __init__(self, width: int, config: SceneConfig) -> None:
         super().__init__()
         self.classes = {
-            "concept": 1 + len(dials.concepts),
-            "colour": 2 + len(dials.colours),
+            "concept": 1 + len(config.concepts),
+            "colour": 2 + len(config.colours),
             "size": 1 + len(SIZES),
             "centre": 2,
             "column": 1 + PLACES,

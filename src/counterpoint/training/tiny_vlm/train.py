@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data.worlds.scenes.dials import Dials
+from ...data.worlds.scenes.config import SceneConfig
 from ...data.worlds.scenes.scene import Scene
 from ...data.worlds.scenes.world import Scenes
 from ...execution import postponed
@@ -80,7 +80,7 @@ def train_tiny_vlm(
     projector and language model learn from conversations. Each stage keeps its checkpoints in the folder.
 
     Args:
-        world: of scenes; its dials are what the model learns, co-occurrence included.
+        world: of scenes; its options say what the model learns, co-occurrence included.
         folder: of the run.
         recipe: how.
         seed: of the weights and of the order.
@@ -117,7 +117,7 @@ def train_tiny_vlm(
     model = build(recipe, tokenizer)
     learn_to_see(model, world, read, recipe, folder / "perception", seed, listen)
     speaking = folder / "conversation"
-    learn_to_speak(model, tokenizer, read, world.preset.dials, recipe, speaking, seed, listen)
+    learn_to_speak(model, tokenizer, read, world.preset.config, recipe, speaking, seed, listen)
     target = folder / MODEL
     model.save_pretrained(target)
     processor(recipe, tokenizer).save_pretrained(target)
@@ -152,7 +152,7 @@ def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> Read:
         scenes += [world.scene(int(row)) for row in part]
         told += [list(exchanges(world, int(row))) for row in part]
         listen("reading", start + len(part), len(rows), float("nan"))
-    return Read(pictures, targets(scenes, world.preset.dials, recipe.image_size // recipe.patch), told)
+    return Read(pictures, targets(scenes, world.preset.config, recipe.image_size // recipe.patch), told)
 
 
 def features(
@@ -176,7 +176,7 @@ def learn_to_see(
     stage = nn.ModuleDict(
         {
             "tower": model.model.vision_tower,
-            "heads": Perception(recipe.vision.width, world.preset.dials),
+            "heads": Perception(recipe.vision.width, world.preset.config),
         }
     )
     heads = stage["heads"]
@@ -195,7 +195,7 @@ def learn_to_speak(
     model: LlavaForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
     read: Read,
-    dials: Dials,
+    config: SceneConfig,
     recipe: TinyVLM,
     folder: Path,
     seed: int,
@@ -207,14 +207,14 @@ def learn_to_speak(
         model: is changed.
         tokenizer: the model's.
         read: pictures, and what is said of them.
-        dials: of their world.
+        config: of their world.
         recipe: of which ``conversation``, ``blind`` and ``continued`` count here.
         folder: of the checkpoints; one that is there is gone on from.
         seed: of the order.
         listen: told about every step.
     """
     packer = Packer(corpus(read.told, tokenizer), tokenizer, recipe)
-    grounding = Grounding(dials, tokenizer)
+    grounding = Grounding(config, tokenizer)
     stage = nn.ModuleDict(
         {"projector": model.model.multi_modal_projector, "language": model.model.language_model}
     )

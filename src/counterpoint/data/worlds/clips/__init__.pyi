@@ -3,9 +3,9 @@ from .clip import Clip as Clip
 from .clip import Event as Event
 from .clip import film as film
 from .clip import save as save
+from .config import ClipConfig as ClipConfig
 from .contrasts import CONTRASTS as CONTRASTS
 from .contrasts import contrast as contrast
-from .dials import ClipDials as ClipDials
 from .hallucinations import HALLUCINATIONS as HALLUCINATIONS
 from .hallucinations import hallucinate as hallucinate
 from .narrations import NARRATIONS as NARRATIONS

@@ -1,4 +1,4 @@
-"""From dials to a clip: whole numbers and keyed hashes only, so annotations are the same bytes everywhere."""
+"""From a configuration to a clip: whole numbers and keyed hashes only, so annotations are the same bytes everywhere."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..rng import Rng
-from ..scenes.dials import ARTIST_NAMES, SIDES, grid
+from ..scenes.config import ARTIST_NAMES, SIDES, grid
 from ..scenes.layout.compositions import together
 from ..scenes.scene import UNIT, Colour, Relation, RelationKind, Scene, Size, Thing, relation_holds
 from .clip import DIRECTIONS, Action, Clip, Event
-from .dials import COUNTS, ClipDials
+from .config import COUNTS, ClipConfig
 
 Box = tuple[int, int, int, int]
 FAR = (200, 480)
@@ -30,46 +30,46 @@ class _Part(NamedTuple):
     action: Action | None = None
 
 
-def compose_clip(dials: ClipDials, seed: int, index: int, stream: str = "") -> Clip:
+def compose_clip(config: ClipConfig, seed: int, index: int, stream: str = "") -> Clip:
     """The clip with this number: a function of the arguments alone.
 
     Things never overlap, wherever they move. Those that stay where they are come first and so lie behind; those to
     which something happens follow in the order in which it does.
 
     Args:
-        dials: of the world.
+        config: of the world.
         seed: of the world.
         index: of the clip; also its scene's.
         stream: of clips, mostly a split; the clips of two streams are independent.
 
-    >>> compose_clip(ClipDials(), 0, 7) == compose_clip(ClipDials(), 0, 7)
+    >>> compose_clip(ClipConfig(), 0, 7) == compose_clip(ClipConfig(), 0, 7)
     True
     """
     draws = Rng(seed, index, stream)
-    setting = draws.choice("setting", dials.settings)
-    still = _still(draws, dials, setting)
-    count = draws.integer("events", *dials.events)
-    concepts = _concepts(draws, dials, count)
-    movers = [_mover(draws, dials, k, concepts[k]) for k in range(count)]
+    setting = draws.choice("setting", config.settings)
+    still = _still(draws, config, setting)
+    count = draws.integer("events", *config.events)
+    concepts = _concepts(draws, config, count)
+    movers = [_mover(draws, config, k, concepts[k]) for k in range(count)]
     if still:
         rest = concepts[count:] if setting == "relation" else concepts[count : count + 1] * len(still)
         still = [part._replace(concept=name) for part, name in zip(still, rest, strict=True)]
     parts = [*still, *movers]
     boxes, ways = _places(draws, parts)
-    artist = ARTIST_NAMES.index(draws.choice("artist", dials.artists))
+    artist = ARTIST_NAMES.index(draws.choice("artist", config.artists))
     things = tuple(
         Thing(part.concept, part.colour, part.size, part.side, *_start(part, box), artist)
         for part, box in zip(parts, boxes, strict=True)
     )
     events = []
-    for k, (start, end) in enumerate(_times(draws, dials.frames, count)):
+    for k, (start, end) in enumerate(_times(draws, config.frames, count)):
         place = len(still) + k
-        events.append(_event(draws, dials, parts[place], place, start, end, ways[place]))
+        events.append(_event(draws, config, parts[place], place, start, end, ways[place]))
     relations = _relation(draws, things) if setting == "relation" else ()
     return Clip(
-        Scene(index, things, relations, draws.choice("background", dials.backgrounds)),
+        Scene(index, things, relations, draws.choice("background", config.backgrounds)),
         tuple(events),
-        dials.frames,
+        config.frames,
     )
 
 
@@ -92,32 +92,32 @@ def apart(one: Box, other: Box) -> bool:
     return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 
 
-def _concepts(draws: Rng, dials: ClipDials, events: int) -> list[str]:
+def _concepts(draws: Rng, config: ClipConfig, events: int) -> list[str]:
     """Different concepts: those of the events, then two more."""
-    part = dials.pair_compositions
+    part = config.pair_compositions
     if part == "any":
-        return draws.sample("concept", dials.concepts, events + 2)
-    order = draws.sample("concept", dials.concepts, len(dials.concepts))
+        return draws.sample("concept", config.concepts, events + 2)
+    order = draws.sample("concept", config.concepts, len(config.concepts))
     found = together(order, events + 2 if part == "train" else events, part)
-    assert found is not None  # the dials have seen to it
+    assert found is not None  # the configuration's checks have seen to it
     return [*found, *(concept for concept in order if concept not in found)][: events + 2]
 
 
-def _still(draws: Rng, dials: ClipDials, setting: str) -> list[_Part]:
+def _still(draws: Rng, config: ClipConfig, setting: str) -> list[_Part]:
     if setting == "none":
         return []
     side = _side(draws, "still side", "small")  # alike, so that two of them can exchange places
     if setting == "count":
-        colour = _colour(draws, dials, "still")
+        colour = _colour(draws, config, "still")
         return [_Part("", colour, "small", side)] * draws.choice("count", COUNTS)
-    return [_Part("", _colour(draws, dials, f"still {k}"), "small", side) for k in range(2)]
+    return [_Part("", _colour(draws, config, f"still {k}"), "small", side) for k in range(2)]
 
 
-def _mover(draws: Rng, dials: ClipDials, k: int, concept: str) -> _Part:
-    action = draws.choice(f"action {k}", dials.actions)
-    colour = _colour(draws, dials, str(k))
+def _mover(draws: Rng, config: ClipConfig, k: int, concept: str) -> _Part:
+    action = draws.choice(f"action {k}", config.actions)
+    colour = _colour(draws, config, str(k))
     if action == "change colour" and colour is None:
-        colour = draws.choice(f"colour {k}", dials.colours)
+        colour = draws.choice(f"colour {k}", config.colours)
     size: Size = "medium" if action == "shrink" else "small"
     return _Part(concept, colour, size, _side(draws, f"side {k}", size), action)
 
@@ -126,9 +126,9 @@ def _side(draws: Rng, purpose: str, size: Size) -> int:
     return SIDES[size][0] + 40 * draws.integer(purpose, 0, 1)
 
 
-def _colour(draws: Rng, dials: ClipDials, purpose: str) -> Colour | None:
-    dyed = draws.happens(f"tinted {purpose}", dials.tinted)
-    return draws.choice(f"colour {purpose}", dials.colours) if dyed else None
+def _colour(draws: Rng, config: ClipConfig, purpose: str) -> Colour | None:
+    dyed = draws.happens(f"tinted {purpose}", config.tinted)
+    return draws.choice(f"colour {purpose}", config.colours) if dyed else None
 
 
 def _places(draws: Rng, parts: Sequence[_Part]) -> tuple[list[Box], list[int]]:
@@ -186,10 +186,10 @@ def _times(draws: Rng, frames: int, count: int) -> list[tuple[int, int]]:
     return found
 
 
-def _event(draws: Rng, dials: ClipDials, part: _Part, place: int, start: int, end: int, way: int) -> Event:
+def _event(draws: Rng, config: ClipConfig, part: _Part, place: int, start: int, end: int, way: int) -> Event:
     assert part.action is not None
     if part.action == "change colour":
-        others = [colour for colour in dials.colours if colour != part.colour]
+        others = [colour for colour in config.colours if colour != part.colour]
         return Event(part.action, place, start, end, colour=draws.choice(f"new colour {place}", others))
     if part.action in DIRECTIONS:
         return Event(part.action, place, start, end, by=way)

@@ -18,7 +18,7 @@ from ..scenes.layout.compositions import pair_part
 from ..scenes.scene import OPPOSITE, UNIT, Thing
 from .clip import Action, Clip, Event
 from .compose import apart, swept
-from .dials import COUNTS, ClipDials
+from .config import COUNTS, ClipConfig
 from .truth import faithful, true_of
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ REVERSED: dict[Action, Action] = {
 _TRIES = 40
 
 
-def contrast(kind: str, clip: Clip, draws: Rng, dials: ClipDials | None = None) -> Clip | None:
+def contrast(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None) -> Clip | None:
     """A clip that differs from another one in one thing; None where it has nothing that can differ so.
 
     ``object``: a thing is of another concept. ``action``: what happens to a thing is turned round. ``attribute``: a
@@ -51,7 +51,7 @@ def contrast(kind: str, clip: Clip, draws: Rng, dials: ClipDials | None = None) 
         kind: one of `CONTRASTS`.
         clip: what it differs from.
         draws: decides among the ways to do it.
-        dials: of the world that the clip is from.
+        config: of the world that the clip is from.
 
     Raises:
         UnknownName: for a kind that is not known.
@@ -65,7 +65,7 @@ def contrast(kind: str, clip: Clip, draws: Rng, dials: ClipDials | None = None) 
     """
     if kind not in _MADE:
         raise unknown("kind of contrast", kind, CONTRASTS)
-    found = _MADE[kind](clip, draws, dials or ClipDials())
+    found = _MADE[kind](clip, draws, config or ClipConfig())
     if found is None or true_of(found, clip) or not faithful(found, found):
         return None
     return found if kind == "hallucination" or not true_of(clip, found) else None
@@ -139,27 +139,27 @@ def _added(clip: Clip, model: Thing, draws: Rng, purpose: str) -> Clip | None:
     return None
 
 
-def _another(clip: Clip, draws: Rng, dials: ClipDials, besides: Collection[int]) -> str | None:
+def _another(clip: Clip, draws: Rng, config: ClipConfig, besides: Collection[int]) -> str | None:
     """A concept that is not there and may be seen besides the things at some places; None if there is none."""
     near = {clip.scene.things[place].concept for place in besides}
     options = [
         concept
-        for concept in dials.concepts
+        for concept in config.concepts
         if concept not in clip.scene.counts()
-        and (dials.pair_compositions != "train" or all(pair_part(concept, c) == "train" for c in near))
+        and (config.pair_compositions != "train" or all(pair_part(concept, c) == "train" for c in near))
     ]
     return draws.choice("concept", options) if options else None
 
 
-def _object(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _object(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     place = draws.choice("thing", range(len(clip.scene.things)))
     places = alike(clip) if place in alike(clip) else (place,)
     left = [other for other in range(len(clip.scene.things)) if other not in places]
-    concept = _another(clip, draws, dials, left)
+    concept = _another(clip, draws, config, left)
     return changed(clip, places, concept=concept) if concept else None
 
 
-def _action(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _action(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     options = [k for k, event in enumerate(clip.events) if event.action in REVERSED]
     if not options:
         return None
@@ -174,24 +174,24 @@ def _action(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
     return replace(whole, events=events)
 
 
-def _attribute(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _attribute(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     dyed = [place for place, thing in enumerate(clip.scene) if thing.colour]
     if not dyed:
         return None
     place = draws.choice("thing", dyed)
     turned = {event.colour for event in clip.events if event.thing == place}
-    others = [c for c in dials.colours if c != clip.scene.things[place].colour and c not in turned]
+    others = [c for c in config.colours if c != clip.scene.things[place].colour and c not in turned]
     if not others:
         return None
     places = alike(clip) if place in alike(clip) else (place,)
     return changed(clip, places, colour=draws.choice("colour", others))
 
 
-def _counting(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _counting(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     return recounted(clip, draws)
 
 
-def _relation(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _relation(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     if not clip.scene.relations:
         return None
     relation = clip.scene.relations[0]
@@ -205,14 +205,14 @@ def _relation(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
     return replace(clip, scene=scene)
 
 
-def _hallucination(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _hallucination(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     """A thing that appears or vanishes, before, between or after what happens else."""
-    concept = _another(clip, draws, dials, range(len(clip.scene.things)))
+    concept = _another(clip, draws, config, range(len(clip.scene.things)))
     if concept is None:
         return None
     model = replace(draws.choice("model", clip.scene.things), concept=concept)
     if model.colour:
-        model = replace(model, colour=draws.choice("colour", dials.colours))
+        model = replace(model, colour=draws.choice("colour", config.colours))
     more = _added(clip, model, draws, "place")
     if more is None:
         return None
@@ -223,7 +223,7 @@ def _hallucination(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
     return replace(more, events=tuple(sorted(events, key=lambda event: event.start)))
 
 
-def _flip(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _flip(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     if len(clip.events) < 2:
         return None
     i, j = sorted(draws.sample("events", range(len(clip.events)), 2))
@@ -234,7 +234,7 @@ def _flip(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
     return replace(clip, events=tuple(events))
 
 
-_MADE: dict[str, Callable[[Clip, Rng, ClipDials], Clip | None]] = {
+_MADE: dict[str, Callable[[Clip, Rng, ClipConfig], Clip | None]] = {
     "object": _object,
     "action": _action,
     "attribute": _attribute,

@@ -14,8 +14,8 @@ from ....registry import unknown
 from ..rng import Rng
 from ..scenes.scene import UNIT
 from .clip import DIRECTIONS, Action, Clip, Event
+from .config import ClipConfig
 from .contrasts import alike, recounted, without
-from .dials import ClipDials
 from .truth import faithful
 
 Hallucination = Literal[
@@ -31,7 +31,7 @@ CLEAN = "clean"
 _JUMP = (250, 450)  # thousandths in one frame
 
 
-def hallucinate(kind: str, clip: Clip, draws: Rng, dials: ClipDials | None = None) -> Clip | None:
+def hallucinate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None) -> Clip | None:
     """Make the clip that a bad generator could show for a clip's caption; None where the clip has nothing for the kind.
 
     ``vanishing subject``: a thing is gone from some frame in the middle on. ``numeric variability``: there are more
@@ -43,7 +43,7 @@ def hallucinate(kind: str, clip: Clip, draws: Rng, dials: ClipDials | None = Non
         kind: one of `HALLUCINATIONS`.
         clip: what its caption says.
         draws: decides among the ways to do it.
-        dials: of the world that the clip is from.
+        config: of the world that the clip is from.
 
     Raises:
         UnknownName: for a kind that is not known.
@@ -56,7 +56,7 @@ def hallucinate(kind: str, clip: Clip, draws: Rng, dials: ClipDials | None = Non
     """
     if kind not in _MADE:
         raise unknown("kind of hallucination", kind, HALLUCINATIONS)
-    found = _MADE[kind](clip, draws, dials or ClipDials())
+    found = _MADE[kind](clip, draws, config or ClipConfig())
     return None if found is None or faithful(clip, found) else found
 
 
@@ -76,7 +76,7 @@ def _staying(clip: Clip) -> list[tuple[int, int]]:
     return found
 
 
-def _vanishing(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _vanishing(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     options = _staying(clip)
     if not options:
         return None
@@ -85,11 +85,11 @@ def _vanishing(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
     return _happening(clip, Event("vanish", place, frame, frame + 1))
 
 
-def _numeric(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _numeric(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     return recounted(clip, draws)
 
 
-def _dysmorphia(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _dysmorphia(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     options = _staying(clip)
     if not options:
         return None
@@ -99,7 +99,7 @@ def _dysmorphia(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
     start = draws.integer("start", since, clip.frames - 2)
     action: Action = draws.choice("way", ("grow", "shrink", "change colour"))
     if action == "change colour":
-        others = [colour for colour in dials.colours if colour != thing.colour]
+        others = [colour for colour in config.colours if colour != thing.colour]
         return _happening(
             clip, Event(action, place, start, clip.frames, colour=draws.choice("colour", others))
         )
@@ -110,12 +110,12 @@ def _dysmorphia(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
     return _happening(clip, Event(action, place, start, clip.frames, by=by))
 
 
-def _omission(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _omission(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     options = [place for place in range(len(clip.scene.things)) if place not in alike(clip)]
     return without(clip, draws.choice("thing", options))
 
 
-def _incongruity(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
+def _incongruity(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     by = draws.integer("by", *_JUMP)
     options = []
     for place, since in _staying(clip):
@@ -132,7 +132,7 @@ def _incongruity(clip: Clip, draws: Rng, dials: ClipDials) -> Clip | None:
     return _happening(clip, Event(action, place, frame, frame + 1, by=by))
 
 
-_MADE: dict[str, Callable[[Clip, Rng, ClipDials], Clip | None]] = {
+_MADE: dict[str, Callable[[Clip, Rng, ClipConfig], Clip | None]] = {
     "vanishing subject": _vanishing,
     "numeric variability": _numeric,
     "temporal dysmorphia": _dysmorphia,

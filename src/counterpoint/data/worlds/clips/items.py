@@ -51,7 +51,7 @@ def _contrasted(world: ClipRows, row: int) -> _Asked | None:
     """A clip and its contrast; mostly either may be shown, so that words alone do not give the right caption away."""
     clip, own = world.clip(row), world.draws(row)
     for kind in own.sample("kind of contrast", CONTRASTS, len(CONTRASTS)):
-        other = contrast(kind, clip, Rng(own.word("contrast"), 0, kind), world.dials(row))
+        other = contrast(kind, clip, Rng(own.word("contrast"), 0, kind), world.config(row))
         if other:
             if kind != "hallucination" and own.happens("contrast is shown", 0.5):
                 clip, other = other, clip
@@ -66,7 +66,7 @@ def _rendered(world: ClipRows, row: int) -> _Asked:
     for kind in own.sample("kind of rendition", kinds, len(kinds)):
         if kind == CLEAN:
             break
-        other = hallucinate(kind, clip, Rng(own.word("rendition"), 0, kind), world.dials(row))
+        other = hallucinate(kind, clip, Rng(own.word("rendition"), 0, kind), world.config(row))
         if other:
             return _Asked(row, kind, other, (caption(clip),))
     return _Asked(row, CLEAN, clip, (caption(clip),))
@@ -113,7 +113,7 @@ class ClipNarrations(Narrations):
         for row in map(int, rows):
             own = world.draws(row)
             kind = own.choice("kind of narration", NARRATIONS)
-            found = narrate(kind, world.clip(row), Rng(own.word("narration"), 0, kind), world.dials(row))
+            found = narrate(kind, world.clip(row), Rng(own.word("narration"), 0, kind), world.config(row))
             if found:
                 asked.append((row, kind, found))
         self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)

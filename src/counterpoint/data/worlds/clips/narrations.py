@@ -16,7 +16,7 @@ from ....registry import unknown
 from ..rng import Rng
 from ..scenes.scene import Thing
 from .clip import Clip
-from .dials import ClipDials
+from .config import ClipConfig
 
 Narration = Literal["video", "text", "both", "either"]
 NARRATIONS: tuple[Narration, ...] = get_args(Narration)
@@ -63,7 +63,7 @@ def sides(clip: Clip) -> tuple[Thing, Thing] | None:
     return (left, right) if left.colour and right.colour and left.colour != right.colour else None
 
 
-def narrate(kind: str, clip: Clip, draws: Rng, dials: ClipDials | None = None) -> Narrated | None:
+def narrate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None) -> Narrated | None:
     """A question of a kind; None where the clip does not show two things side by side.
 
     ``video``: the colour of a thing, which is not said. ``text``: the name of a thing, which is said. ``both``: the
@@ -73,7 +73,7 @@ def narrate(kind: str, clip: Clip, draws: Rng, dials: ClipDials | None = None) -
         kind: one of `NARRATIONS`.
         clip: what is shown.
         draws: decides what is asked, and the names.
-        dials: of the world that the clip is from: the colours to choose from.
+        config: of the world that the clip is from: the colours to choose from.
 
     Raises:
         UnknownName: for a kind that is not known.
@@ -106,7 +106,7 @@ def narrate(kind: str, clip: Clip, draws: Rng, dials: ClipDials | None = None) -
         f"what colour is {subject}?",
         f"{subject} is",
         own,
-        (other, *(dials or ClipDials()).colours),
+        (other, *(config or ClipConfig()).colours),
     )
 
 

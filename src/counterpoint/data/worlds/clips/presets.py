@@ -13,7 +13,7 @@ from ...frames import middle, sheet
 from ..scenes.words.lexicon import languages
 from ..spec import Overrides, Side, whole
 from .clip import DIRECTIONS
-from .dials import ClipDials
+from .config import ClipConfig
 
 Picture = Literal["sheet", "middle"]
 
@@ -26,16 +26,16 @@ PICTURES: Mapping[str, Callable[[Tensor], Tensor]] = {"sheet": sheet, "middle": 
 
 @dataclass(frozen=True)
 class ClipPreset:
-    """A world of clips; ``validations`` and ``tests`` turn some of its dials.
+    """A world of clips; ``validations`` and ``tests`` override some of its options.
 
     Attributes:
         name: after ``clips:``.
         about: in one line.
-        dials: that all splits share, but for what a test turns.
+        config: of all splits, but for what a split overrides.
         version: raised whenever a clip of it would change.
         seed: of the world.
         train, validation, test: rows of training, and of each validation and test split.
-        validations, tests: the splits, with the dials that they turn.
+        validations, tests: the splits, with the options that they override.
         languages: of the captions, the one that evaluation uses first.
         pixels: side of a frame.
         picture: what a row's picture is.
@@ -43,7 +43,7 @@ class ClipPreset:
 
     name: str
     about: str
-    dials: ClipDials
+    config: ClipConfig
     version: int = 1
     seed: int = 0
     train: int = 4_000
@@ -58,34 +58,34 @@ class ClipPreset:
     picture: Picture = "sheet"
 
     @property
-    def splits(self) -> dict[tuple[Side, str], tuple[int, ClipDials]]:
-        """The rows and the dials of every split.
+    def splits(self) -> dict[tuple[Side, str], tuple[int, ClipConfig]]:
+        """Return the rows and the configuration of every split.
 
         Raises:
-            ValueError: if the dials of a split contradict each other.
+            ValueError: if the options of a split contradict each other.
         """
-        found: dict[tuple[Side, str], tuple[int, ClipDials]] = {("train", ""): (self.train, self.dials)}
+        found: dict[tuple[Side, str], tuple[int, ClipConfig]] = {("train", ""): (self.train, self.config)}
         others: tuple[tuple[Side, int, Overrides], ...] = (
             ("validation", self.validation, self.validations),
             ("test", self.test, self.tests),
         )
         for side, count, turned in others:
             for name, changes in turned.items():
-                dials = self.dials.changed(changes, f"clips:{self.name}, {side} {name!r}")
-                found[side, name] = count, dials
+                config = self.config.changed(changes, f"clips:{self.name}, {side} {name!r}")
+                found[side, name] = count, config
         return found
 
     def changed(self, options: Mapping[str, str]) -> ClipPreset:
         """The preset with some options as they are written on a command line.
 
         Raises:
-            UnknownName: for an option that is neither a dial nor one of the preset's.
+            UnknownName: for an option that neither the configuration nor the preset has.
             ValueError: for a value that it cannot have.
         """
-        dials = {name: text for name, text in options.items() if name in ClipDials.model_fields}
+        config = {name: text for name, text in options.items() if name in ClipConfig.model_fields}
         for name in options:
-            if name not in dials and name not in _OPTIONS:
-                raise unknown("option of clips", name, [*_OPTIONS, *ClipDials.model_fields])
+            if name not in config and name not in _OPTIONS:
+                raise unknown("option of clips", name, [*_OPTIONS, *ClipConfig.model_fields])
         own: dict[str, Any] = dict(whole("clips", options, _LEAST))
         if "languages" in options:
             own["languages"] = languages(options["languages"])
@@ -93,7 +93,7 @@ class ClipPreset:
             if options["picture"] not in PICTURES:
                 raise unknown("picture of a clip", options["picture"], PICTURES)
             own["picture"] = options["picture"]
-        return replace(self, dials=self.dials.changed(dials, f"clips:{self.name}"), **own)
+        return replace(self, config=self.config.changed(config, f"clips:{self.name}"), **own)
 
 
 _LEAST = {"seed": 0, "train": 1, "validation": 1, "test": 1, "pixels": 16}
@@ -105,21 +105,21 @@ _OPTIONS = (*_LEAST, "languages", "picture")
 PRESETS: dict[str, ClipPreset] = {
     preset.name: preset
     for preset in (
-        ClipPreset("basic", "one to three events, beside things that stay where they are", ClipDials()),
+        ClipPreset("basic", "one to three events, beside things that stay where they are", ClipConfig()),
         ClipPreset(
-            "order", "two or three events and nothing else", ClipDials(events=(2, 3), settings=("none",))
+            "order", "two or three events and nothing else", ClipConfig(events=(2, 3), settings=("none",))
         ),
         ClipPreset(
             "compositions",
             "two things to which something happens, of concepts that training never shows together",
-            ClipDials(events=(2, 2), pair_compositions="train"),
+            ClipConfig(events=(2, 2), pair_compositions="train"),
             validations={"as trained": {}, "pairs": {"pair_compositions": "validation"}},
             tests={"as trained": {}, "pairs": {"pair_compositions": "test"}},
         ),
         ClipPreset(
             "narrated",
             "two coloured things that stay visible, mostly side by side, for questions about what is shown and said",
-            ClipDials(
+            ClipConfig(
                 events=(2, 2),
                 actions=("move up", "move down", "grow", "shrink"),
                 settings=("none",),
@@ -129,7 +129,7 @@ PRESETS: dict[str, ClipPreset] = {
         ClipPreset(
             "sensors",
             "one thing moves, with what an accelerometer on it measures; some rows lack a modality",
-            ClipDials(
+            ClipConfig(
                 events=(1, 1),
                 actions=tuple(DIRECTIONS),
                 settings=("none",),

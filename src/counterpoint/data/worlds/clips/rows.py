@@ -9,7 +9,7 @@ from jaxtyping import Int64
 
 from ..rng import Rng
 from .clip import Clip
-from .dials import ClipDials
+from .config import ClipConfig
 from .presets import ClipPreset
 
 
@@ -23,5 +23,5 @@ class ClipRows(Protocol):
     attribution: str
 
     def clip(self, row: int, /) -> Clip: ...
-    def dials(self, row: int) -> ClipDials: ...
+    def config(self, row: int) -> ClipConfig: ...
     def draws(self, row: int) -> Rng: ...

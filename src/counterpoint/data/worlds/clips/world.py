@@ -20,7 +20,7 @@ from ..spec import preset_name
 from .captions import caption
 from .clip import ACTIONS, Clip, film
 from .compose import compose_clip
-from .dials import ClipDials
+from .config import ClipConfig
 from .items import items_of
 from .presets import PICTURES, PRESETS, ClipPreset
 from .sensors import acceleration
@@ -50,8 +50,8 @@ class Clips(GeneratedRows):
             preset.seed,
             {split: count for split, (count, _) in splits.items()},
         )
-        self.preset, self._dials = preset, {split: dials for split, (_, dials) in splits.items()}
-        drawn = {artist for dials in self._dials.values() for artist in dials.artists}
+        self.preset, self._configs = preset, {split: config for split, (_, config) in splits.items()}
+        drawn = {artist for config in self._configs.values() for artist in config.artists}
         self.attribution = credit_line(drawn)
         self.clip = lru_cache(maxsize=2**14)(self._clip)
 
@@ -78,12 +78,12 @@ class Clips(GeneratedRows):
             raise unknown("preset of clips", name, PRESETS)
         return cls(PRESETS[name].changed(spec.options), str(spec))
 
-    def dials(self, row: int) -> ClipDials:
-        """The dials of a row's split."""
-        return self._dials[self.side(row)]
+    def config(self, row: int) -> ClipConfig:
+        """Return the configuration of a row's split."""
+        return self._configs[self.side(row)]
 
     def _clip(self, row: int) -> Clip:
-        return compose_clip(self.dials(row), self.seed, int(self.ids[row]), self.stream(row))
+        return compose_clip(self.config(row), self.seed, int(self.ids[row]), self.stream(row))
 
     def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
         """Return for each modality a mask of the rows that have it: ``video``, ``text``, ``sensor``."""
@@ -91,11 +91,11 @@ class Clips(GeneratedRows):
         return {name: np.array([one[name] for one in each], bool) for name in ("video", "text", "sensor")}
 
     def _present(self, row: int) -> dict[str, bool]:
-        dials = self.dials(row)
+        config = self.config(row)
         fractions = {
-            "video": dials.missing_pictures,
-            "text": dials.missing_captions,
-            "sensor": dials.missing_sensors,
+            "video": config.missing_pictures,
+            "text": config.missing_captions,
+            "sensor": config.missing_sensors,
         }
         return {name: bool(mask[0]) for name, mask in present(fractions, [self.draws(row)]).items()}
 
@@ -113,9 +113,9 @@ class Clips(GeneratedRows):
         """The acceleration of the thing to which something happens first, zero where the stream is missing."""
         streams = []
         for row, there in zip(map(int, rows), self.present(rows)["sensor"], strict=True):
-            clip, dials = self.clip(row), self.dials(row)
+            clip, config = self.clip(row), self.config(row)
             measured = acceleration(
-                clip, clip.events[0].thing, dials.sensor_rate, dials.sensor_noise, self.draws(row)
+                clip, clip.events[0].thing, config.sensor_rate, config.sensor_noise, self.draws(row)
             )
             streams.append(measured if there else np.zeros_like(measured))
         return np.stack(streams)

@@ -1,4 +1,4 @@
-from .dials import Dials as Dials
+from .config import SceneConfig as SceneConfig
 from .pixels.render import Drawing as Drawing
 from .pixels.render import draw as draw
 from .presets import PRESETS as PRESETS

@@ -1,7 +1,7 @@
-"""Worlds with names: dials, sizes and splits that do not change under one version, so numbers can be compared.
+"""Worlds with names: configurations, sizes and splits that do not change under one version, so numbers can be compared.
 
-A split is a stream of scenes of its own, from the preset's dials with some of them turned. Options after a preset's
-name turn the dials that its splits share: ``scenes:cooccurrence,strength=0.95,train=20000``. What a split sets itself
+A split is a stream of scenes of its own, from the preset's configuration with some options overridden. Options after a
+preset's name change what its splits share: ``scenes:cooccurrence,strength=0.95,train=20000``. What a split overrides
 stays as it is: there ``test: broken`` keeps its strength of 0.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from ....registry import unknown
 from ..spec import Overrides, Side, whole
 from .concepts import CONCEPTS
-from .dials import Dials
+from .config import SceneConfig
 from .words.lexicon import languages
 
 
@@ -25,18 +25,18 @@ class Preset:
     Attributes:
         name: after ``scenes:``.
         about: in one line.
-        dials: that all splits share, but for what they turn.
+        config: of all splits, but for what a split overrides.
         version: raised whenever a scene of it would change.
         seed: of the world; another seed is another world of the same kind.
         train, validation, test: rows of training, and of each validation and test split.
-        validations, tests: the splits, with the dials that they turn.
+        validations, tests: the splits, with the options that they override.
         languages: of the captions, the one that evaluation uses first.
         pixels: side of a picture; None is 96, or more where larger views are cut from it.
     """
 
     name: str
     about: str
-    dials: Dials
+    config: SceneConfig
     version: int = 1
     seed: int = 0
     train: int = 10_000
@@ -48,43 +48,43 @@ class Preset:
     pixels: int | None = None
 
     @property
-    def splits(self) -> dict[tuple[Side, str], tuple[int, Dials]]:
-        """The rows and the dials of every split, by its side and its name.
+    def splits(self) -> dict[tuple[Side, str], tuple[int, SceneConfig]]:
+        """Return the rows and the configuration of every split, by its side and its name.
 
         Raises:
-            ValueError: if the dials of a split contradict each other.
+            ValueError: if the options of a split contradict each other.
         """
-        found: dict[tuple[Side, str], tuple[int, Dials]] = {("train", ""): (self.train, self.dials)}
+        found: dict[tuple[Side, str], tuple[int, SceneConfig]] = {("train", ""): (self.train, self.config)}
         others: tuple[tuple[Side, int, Overrides], ...] = (
             ("validation", self.validation, self.validations),
             ("test", self.test, self.tests),
         )
         for side, count, turned in others:
             for name, changes in turned.items():
-                dials = self.dials.changed(changes, f"scenes:{self.name}, {side} {name!r}")
-                found[side, name] = count, dials
+                config = self.config.changed(changes, f"scenes:{self.name}, {side} {name!r}")
+                found[side, name] = count, config
         return found
 
     def changed(self, options: Mapping[str, str]) -> Preset:
         """The preset with some options as they are written on a command line.
 
         Raises:
-            UnknownName: for an option that is neither a dial nor one of `OPTIONS`.
+            UnknownName: for an option that neither the configuration nor the preset has.
             ValueError: for a value that it cannot have.
         """
-        dials = {name: text for name, text in options.items() if name in Dials.model_fields}
+        config = {name: text for name, text in options.items() if name in SceneConfig.model_fields}
         for name in options:
-            if name not in dials and name not in OPTIONS:
-                raise unknown("option of scenes", name, [*OPTIONS, *Dials.model_fields])
+            if name not in config and name not in OPTIONS:
+                raise unknown("option of scenes", name, [*OPTIONS, *SceneConfig.model_fields])
         own: dict[str, Any] = dict(whole("scenes", options, _LEAST))
         if "languages" in options:
             own["languages"] = languages(options["languages"])
-        return replace(self, dials=self.dials.changed(dials, f"scenes:{self.name}"), **own)
+        return replace(self, config=self.config.changed(config, f"scenes:{self.name}"), **own)
 
 
 _LEAST = {"seed": 0, "train": 1, "validation": 1, "test": 1, "pixels": 16}
 OPTIONS = (*_LEAST, "languages")
-"""Options that can be set besides dials."""
+"""Options that can be set besides those of the configuration."""
 
 
 def find(name: str) -> Preset:
@@ -135,12 +135,12 @@ _ALL = (
     Preset(
         "basic",
         "one to three things, coloured or not, some in a relation",
-        Dials(repeats=0.2, backgrounds=_LIGHT),
+        SceneConfig(repeats=0.2, backgrounds=_LIGHT),
     ),
     Preset(
         "compositions",
         "concepts in colours, and concepts in relations, that training never shows together",
-        Dials(
+        SceneConfig(
             objects=(1, 2),
             tinted=0.8,
             relations=1.0,
@@ -161,13 +161,13 @@ _ALL = (
     Preset(
         "counts",
         "none to ten things of one kind",
-        Dials(objects=(0, 10), same=True, sizes=("small",), backgrounds=_LIGHT),
+        SceneConfig(objects=(0, 10), same=True, sizes=("small",), backgrounds=_LIGHT),
         tests={"as trained": {}, "clutter": {"clutter": "2-4"}},
     ),
     Preset(
         "relations",
         "two things in a relation",
-        Dials(objects=(2, 2), relations=1.0, tinted=0.3, backgrounds=_LIGHT),
+        SceneConfig(objects=(2, 2), relations=1.0, tinted=0.3, backgrounds=_LIGHT),
         tests={
             "across": {"relation_kinds": "left of+right of"},
             "down": {"relation_kinds": "above+below"},
@@ -178,7 +178,7 @@ _ALL = (
     Preset(
         "cooccurrence",
         "eight pairs of things that are mostly seen together; not so in test: broken",
-        Dials(
+        SceneConfig(
             objects=(2, 3),
             concepts=(*(concept for pair in _PAIRS for concept in pair), *_LONELY),
             pairs=_PAIRS,
@@ -192,7 +192,7 @@ _ALL = (
     Preset(
         "spurious",
         "the background gives the thing away; in test: opposed it misleads",
-        Dials(
+        SceneConfig(
             objects=(1, 1),
             concepts=tuple(CONCEPTS)[:48],
             spurious="background",
@@ -206,21 +206,21 @@ _ALL = (
     Preset(
         "longtail",
         "few concepts are common and many are rare; all are as common in test: even",
-        Dials(objects=(1, 1), tail=1.2, tinted=0.3, backgrounds=_LIGHT),
+        SceneConfig(objects=(1, 1), tail=1.2, tinted=0.3, backgrounds=_LIGHT),
         validations={"as trained": {}, "even": {"tail": 0}},
         tests={"as trained": {}, "even": {"tail": 0}},
     ),
     Preset(
         "noisy",
         "three captions of ten are another scene's; not in validation and test",
-        Dials(label_noise=0.3, backgrounds=_LIGHT),
+        SceneConfig(label_noise=0.3, backgrounds=_LIGHT),
         validations={"clean": {"label_noise": 0}},
         tests={"clean": {"label_noise": 0}},
     ),
     Preset(
         "clutter",
         "one thing that captions speak of among small things that they do not",
-        Dials(objects=(1, 1), clutter=(3, 6), sizes=("medium",), relations=0.0, backgrounds=_LIGHT),
+        SceneConfig(objects=(1, 1), clutter=(3, 6), sizes=("medium",), relations=0.0, backgrounds=_LIGHT),
         tests={
             "as trained": {},
             "clean": {"clutter": 0},
@@ -230,13 +230,13 @@ _ALL = (
     Preset(
         "artist",
         "things as one artist draws them; in test: other artist as another does",
-        Dials(backgrounds=_LIGHT),
+        SceneConfig(backgrounds=_LIGHT),
         tests={"as trained": {}, "other artist": {"artists": "openmoji"}},
     ),
     Preset(
         "domains",
         "plain pictures to train on; other backgrounds, the other artist, mirrored and corrupted ones to test",
-        Dials(backgrounds=_LIGHT),
+        SceneConfig(backgrounds=_LIGHT),
         tests={
             "as trained": {},
             "backgrounds": {"backgrounds": _PLACES},
@@ -248,14 +248,14 @@ _ALL = (
     Preset(
         "missing",
         "captions, pictures and labels that are not there; whole in validation and test",
-        Dials(missing_captions=0.3, missing_pictures=0.2, hidden_labels=0.5, backgrounds=_LIGHT),
+        SceneConfig(missing_captions=0.3, missing_pictures=0.2, hidden_labels=0.5, backgrounds=_LIGHT),
         validations={"whole": {"missing_captions": 0, "missing_pictures": 0, "hidden_labels": 0}},
         tests={"whole": {"missing_captions": 0, "missing_pictures": 0, "hidden_labels": 0}},
     ),
     Preset(
         "tiny",
         "fourteen concepts and five colours, large: for the smallest models",
-        Dials(
+        SceneConfig(
             concepts=_TINY,
             colours=("red", "yellow", "green", "blue", "purple"),
             sizes=("medium", "large"),
@@ -266,7 +266,7 @@ _ALL = (
     Preset(
         "companions",
         "what the tiny vision-language model learns: fourteen concepts, most of which come in pairs; some bad pictures",
-        Dials(
+        SceneConfig(
             objects=(2, 4),
             repeats=0.7,
             concepts=_TINY,

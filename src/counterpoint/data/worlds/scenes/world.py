@@ -17,7 +17,7 @@ from ....types import Fit
 from ...base import ImageSource, Labels, Rows, SomeItems, stored_size
 from ..generated import GREY, GeneratedRows
 from ..spec import described, preset_name
-from .dials import Dials
+from .config import SceneConfig
 from .items.forms import items_of
 from .items.labels import label_sets, subset_of
 from .layout.compose import compose
@@ -80,9 +80,9 @@ class Scenes(GeneratedRows):
             {split: count for split, (count, _) in splits.items()},
         )
         self.preset, self.image_size, self.stored = preset, image_size, stored
-        self._dials = {split: dials for split, (_, dials) in splits.items()}
+        self._configs = {split: config for split, (_, config) in splits.items()}
         self.pixels = self._side(image_size)
-        drawn = {artist for dials in self._dials.values() for artist in dials.artists}
+        drawn = {artist for config in self._configs.values() for artist in config.artists}
         self.attribution = credit_line(drawn)
         self.scene = lru_cache(maxsize=2**16)(self._scene)
 
@@ -125,25 +125,25 @@ class Scenes(GeneratedRows):
         return sides | {f"test: {name}": rows for name, rows in of.test.items()}
 
     def _scene(self, row: int) -> Scene:
-        return compose(self.dials(row), self.seed, int(self.ids[row]), self.stream(row))
+        return compose(self.config(row), self.seed, int(self.ids[row]), self.stream(row))
 
-    def dials(self, row: int) -> Dials:
-        """The dials of a row's split."""
-        return self._dials[self.side(row)]
+    def config(self, row: int) -> SceneConfig:
+        """Return the configuration of a row's split."""
+        return self._configs[self.side(row)]
 
     def told(self, row: int) -> Scene:
         """Return the scene that the captions of a row speak of: the row's own, or under label noise another one."""
-        dials = self.dials(row)
-        if not (dials.label_noise and self.draws(row).happens("label noise", dials.label_noise)):
+        config = self.config(row)
+        if not (config.label_noise and self.draws(row).happens("label noise", config.label_noise)):
             return self.scene(row)
-        return compose(dials, self.seed, int(self.ids[row]) + _OTHERS, self.stream(row))
+        return compose(config, self.seed, int(self.ids[row]) + _OTHERS, self.stream(row))
 
     def missing(self, row: int) -> tuple[bool, bool]:
         """Return whether the picture of a row is missing, and whether the caption is."""
-        dials, draws = self.dials(row), self.draws(row)
+        config, draws = self.config(row), self.draws(row)
         return (
-            draws.happens("missing picture", dials.missing_pictures),
-            draws.happens("missing caption", dials.missing_captions),
+            draws.happens("missing picture", config.missing_pictures),
+            draws.happens("missing caption", config.missing_captions),
         )
 
     def draw(self, rows: Rows) -> Drawing:
@@ -159,13 +159,13 @@ class Scenes(GeneratedRows):
     def _drawn(self, rows: Rows, change: Callable[[Scene], Scene]) -> UInt8[Tensor, "n 3 H W"]:
         pictures = draw([change(self.scene(int(row))) for row in rows], self.pixels).pictures
         for place, row in enumerate(rows):
-            if self.dials(int(row)).missing_pictures and self.missing(int(row))[0]:
+            if self.config(int(row)).missing_pictures and self.missing(int(row))[0]:
                 pictures[place] = GREY
         return pictures
 
     def captions(self, row: int) -> Sequence[str]:
         """The plainest caption in each language; empty if it is missing."""
-        if self.dials(row).missing_captions and self.missing(row)[1]:
+        if self.config(row).missing_captions and self.missing(row)[1]:
             return [""]
         scene = self.told(row)
         return [captions.short(scene, language).text for language in self.preset.languages]
@@ -225,7 +225,7 @@ class Scenes(GeneratedRows):
                 "pixels": f"{self.pixels} × {self.pixels}",
             },
             "splits": {split: len(rows) for split, rows in self.split_rows().items()},
-            "dials that are turned": world["dials that are turned"],
+            "overrides": world["overrides"],
             f"the first {len(rows):,} training scenes": {
                 "things, mean": round(len(things) / len(rows), 2),
                 "coloured things": f"{sum(t.colour is not None for t in things) / max(len(things), 1):.0%}",

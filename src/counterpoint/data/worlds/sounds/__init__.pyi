@@ -1,4 +1,4 @@
-from .compose import SoundDials as SoundDials
+from .compose import SoundConfig as SoundConfig
 from .mel import spectrogram as spectrogram
 from .presets import PRESETS as PRESETS
 from .soundscape import Sound as Sound

@@ -1,4 +1,4 @@
-"""From dials to a soundscape, and to one that differs from it in composition alone."""
+"""From a configuration to a soundscape, and to one that differs from it in composition alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from ....forms import Fraction
 from ....registry import unknown
 from ..rng import Rng
-from ..spec import WorldDials
+from ..spec import WorldConfig
 from .soundscape import ATTRIBUTES, PITCHED, SOURCES, Attribute, Sound, Soundscape, Source
 
 MOST = 3
@@ -21,8 +21,8 @@ TWINS: tuple[Twin, ...] = get_args(Twin)
 Number = Annotated[int, Field(ge=1, le=MOST)]
 
 
-class SoundDials(WorldDials):
-    """The dials that describe the soundscapes of a world. On the command line: ``sounds=2-3``, ``sources=beep+hiss``.
+class SoundConfig(WorldConfig):
+    """The configuration of a world of soundscapes. On the command line: ``sounds=2-3``, ``sources=beep+hiss``.
 
     Attributes:
         sounds: the fewest and the most, each of another source.
@@ -33,7 +33,7 @@ class SoundDials(WorldDials):
         missing_pictures, missing_captions: fraction of rows that lack the sound, or the caption.
 
     Raises:
-        ValueError: for an unknown dial or name, a dial out of range, or fewer sources than sounds.
+        ValueError: for an unknown option or name, a value out of range, or fewer sources than sounds.
     """
 
     ranges: ClassVar[tuple[str, ...]] = ("sounds",)
@@ -54,26 +54,26 @@ class SoundDials(WorldDials):
         return self
 
 
-def compose_sounds(dials: SoundDials, seed: int, index: int, stream: str = "") -> Soundscape:
+def compose_sounds(config: SoundConfig, seed: int, index: int, stream: str = "") -> Soundscape:
     """The soundscape with this number: a function of the arguments alone.
 
-    >>> compose_sounds(SoundDials(), 0, 7) == compose_sounds(SoundDials(), 0, 7)
+    >>> compose_sounds(SoundConfig(), 0, 7) == compose_sounds(SoundConfig(), 0, 7)
     True
     """
     draws = Rng(seed, index, stream)
-    count = draws.integer("sounds", *dials.sounds)
+    count = draws.integer("sounds", *config.sounds)
     sounds = tuple(
-        _sound(draws, dials, k, source)
-        for k, source in enumerate(draws.sample("source", dials.sources, count))
+        _sound(draws, config, k, source)
+        for k, source in enumerate(draws.sample("source", config.sources, count))
     )
-    return Soundscape(sounds, count > 1 and draws.happens("together", dials.together))
+    return Soundscape(sounds, count > 1 and draws.happens("together", config.together))
 
 
-def _sound(draws: Rng, dials: SoundDials, k: int, source: Source) -> Sound:
+def _sound(draws: Rng, config: SoundConfig, k: int, source: Source) -> Sound:
     said = {}
-    for name in dials.attributes:
+    for name in config.attributes:
         possible = name != "pitch" or source in PITCHED
-        if possible and draws.happens(f"described {name} {k}", dials.described):
+        if possible and draws.happens(f"described {name} {k}", config.described):
             first, _, last = ATTRIBUTES[name]
             said[name] = draws.choice(f"{name} {k}", (first, last))
     return replace(Sound(source), **said)  # type: ignore[arg-type] # the values of `ATTRIBUTES`

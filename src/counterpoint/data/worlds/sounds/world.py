@@ -17,7 +17,7 @@ from ...base import Labels, Rows, SomeItems
 from ...items import MinimalPairs
 from ..generated import GREY, GeneratedRows, present
 from ..spec import Side, preset_name
-from .compose import SoundDials, compose_sounds
+from .compose import SoundConfig, compose_sounds
 from .items import SoundSquares
 from .mel import spectrogram
 from .presets import PRESETS, SoundPreset
@@ -39,20 +39,20 @@ class Sounds(GeneratedRows):
     """
 
     def __init__(self, preset: SoundPreset, name: str = "") -> None:
-        sides: dict[tuple[Side, str], tuple[int, SoundDials]] = {
-            ("train", ""): (preset.train, preset.dials),
-            ("validation", "as trained"): (preset.validation, preset.dials),
+        sides: dict[tuple[Side, str], tuple[int, SoundConfig]] = {
+            ("train", ""): (preset.train, preset.config),
+            ("validation", "as trained"): (preset.validation, preset.config),
         }
         for test, turned in preset.tests.items():
-            dials = preset.dials.changed(turned, f"sounds:{preset.name}, test {test!r}")
-            sides["test", test] = preset.test, dials
+            config = preset.config.changed(turned, f"sounds:{preset.name}, test {test!r}")
+            sides["test", test] = preset.test, config
         super().__init__(
             name or f"sounds:{preset.name}",
             f"sounds {preset.name} {preset.version}",
             preset.seed,
             {split: count for split, (count, _) in sides.items()},
         )
-        self.preset, self._dials = preset, {split: dials for split, (_, dials) in sides.items()}
+        self.preset, self._configs = preset, {split: config for split, (_, config) in sides.items()}
         self.scape = lru_cache(maxsize=2**14)(self._scape)
 
     def __reduce__(self) -> tuple[type[Sounds], tuple[Any, ...]]:
@@ -79,7 +79,7 @@ class Sounds(GeneratedRows):
         return cls(PRESETS[name].changed(spec.options), str(spec))
 
     def _scape(self, row: int) -> Soundscape:
-        return compose_sounds(self._dials[self.side(row)], self.seed, int(self.ids[row]), self.stream(row))
+        return compose_sounds(self._configs[self.side(row)], self.seed, int(self.ids[row]), self.stream(row))
 
     def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
         """Return for each modality a mask of the rows that have it: ``sound``, ``text``."""
@@ -87,8 +87,8 @@ class Sounds(GeneratedRows):
         return {name: np.array([one[name] for one in each], bool) for name in ("sound", "text")}
 
     def _present(self, row: int) -> dict[str, bool]:
-        dials = self._dials[self.side(row)]
-        fractions = {"sound": dials.missing_pictures, "text": dials.missing_captions}
+        config = self._configs[self.side(row)]
+        fractions = {"sound": config.missing_pictures, "text": config.missing_captions}
         return {name: bool(mask[0]) for name, mask in present(fractions, [self.draws(row)]).items()}
 
     def waves(self, rows: Rows) -> Int16[np.ndarray, "n samples"]:

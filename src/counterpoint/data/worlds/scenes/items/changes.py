@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from ...rng import Rng
 from ..concepts import CONCEPTS, FACED
-from ..dials import SIDES, Dials
+from ..config import SIDES, SceneConfig
 from ..layout.placing import behind, inside
 from ..scene import UNIT, Relation, RelationKind, Scene, Thing, relation_holds
 from ..words.referring import groups
@@ -44,20 +44,20 @@ class Change(NamedTuple):
     new: tuple[int, ...]
 
 
-def changes(kind: EditKind, scene: Scene, draws: Rng, dials: Dials) -> Iterator[Change]:
+def changes(kind: EditKind, scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change]:
     """Ways to change one thing of a scene, in random order; not all of them are valid edits.
 
     Args:
         kind: what changes.
         scene: of which.
         draws: decides in which order.
-        dials: of the world, for what may appear in it.
+        config: of the world, for what may appear in it.
     """
     if kind in _OPTIONS:
-        return _altered(scene, draws, partial(_OPTIONS[kind], scene=scene, draws=draws, dials=dials))
+        return _altered(scene, draws, partial(_OPTIONS[kind], scene=scene, draws=draws, config=config))
     if kind in _SWAPPED:
         return _swapped(scene, draws, _SWAPPED[kind])
-    return _BUILT[kind](scene, draws, dials)
+    return _BUILT[kind](scene, draws, config)
 
 
 def _alike(scene: Scene) -> list[tuple[int, ...]]:
@@ -94,33 +94,33 @@ Option = dict[str, Any]
 """Fields of a thing, and what they become."""
 
 
-def _objects(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[Option]:
+def _objects(thing: Thing, scene: Scene, draws: Rng, config: SceneConfig) -> list[Option]:
     """Return other concepts for a thing; a container becomes a container only, as something may be inside."""
     hollow, present = CONCEPTS[thing.concept].kind == "container", scene.counts()
-    fitting = [c for c in dials.concepts if (CONCEPTS[c].kind == "container") == hollow and c not in present]
+    fitting = [c for c in config.concepts if (CONCEPTS[c].kind == "container") == hollow and c not in present]
     return [{"concept": c} for c in fitting]
 
 
-def _colours(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[Option]:
-    return [{"colour": colour} for colour in dials.colours if thing.colour not in (None, colour)]
+def _colours(thing: Thing, scene: Scene, draws: Rng, config: SceneConfig) -> list[Option]:
+    return [{"colour": colour} for colour in config.colours if thing.colour not in (None, colour)]
 
 
-def _first_colours(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[Option]:
-    dyed = dials.tinted or dials.colour_compositions in ("validation", "test")
-    return [{"colour": colour} for colour in dials.colours if dyed and thing.colour is None]
+def _first_colours(thing: Thing, scene: Scene, draws: Rng, config: SceneConfig) -> list[Option]:
+    dyed = config.tinted or config.colour_compositions in ("validation", "test")
+    return [{"colour": colour} for colour in config.colours if dyed and thing.colour is None]
 
 
-def _sizes(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[Option]:
+def _sizes(thing: Thing, scene: Scene, draws: Rng, config: SceneConfig) -> list[Option]:
     options = []
-    for size in dials.sizes:
+    for size in config.sizes:
         low, high = SIDES[size]
         side = low + _STEP * draws.integer(f"edit side {size}", 0, (high - low) // _STEP)
         options += [{"size": size, "side": side}] if size != thing.size else []
     return options
 
 
-def _facings(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[Option]:
-    turned = [facing for facing in dials.facings if facing != thing.facing and thing.concept in FACED]
+def _facings(thing: Thing, scene: Scene, draws: Rng, config: SceneConfig) -> list[Option]:
+    turned = [facing for facing in config.facings if facing != thing.facing and thing.concept in FACED]
     return [{"facing": facing} for facing in turned]
 
 
@@ -155,16 +155,16 @@ def _swapped(scene: Scene, draws: Rng, fields: tuple[str, ...]) -> Iterator[Chan
             yield _with(scene, (*a, *b), dict.fromkeys(a, of_b) | dict.fromkeys(b, of_a))
 
 
-def _recounted(scene: Scene, draws: Rng, dials: Dials) -> Iterator[Change]:
+def _recounted(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change]:
     """More or fewer of a group that no relation speaks of; what is lost is the last to have come."""
     spoken = {place for r in scene.relations for place in (r.subject, r.object)}
     free = [group for group in _alike(scene) if not spoken.intersection(group)]
-    low, high = (total - len(scene.subjects) for total in dials.objects)
+    low, high = (total - len(scene.subjects) for total in config.objects)
     options = [
         (group, len(group) + more)
         for group in free
         for more in range(max(low, 1 - len(group)), high + 1)
-        if more and (dials.same or dials.repeats)
+        if more and (config.same or config.repeats)
     ]
     for group, count in _shuffled(draws, "count", options):
         copies: list[Thing] = []
@@ -180,12 +180,12 @@ def _recounted(scene: Scene, draws: Rng, dials: Dials) -> Iterator[Change]:
             )
 
 
-def _moved(scene: Scene, draws: Rng, dials: Dials) -> Iterator[Change]:
+def _moved(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change]:
     """The subject of a relation elsewhere, so that it stands in another one; the object stays where it is."""
     options = [
         (place, kind)
         for place, relation in enumerate(scene.relations)
-        for kind in dials.relation_kinds
+        for kind in config.relation_kinds
         if kind != relation.kind
     ]
     for place, kind in _shuffled(draws, "relation", options):
@@ -242,20 +242,20 @@ def _reordered(scene: Scene, number: int, kind: RelationKind, moved: Thing) -> C
     return Change(after, (subject,), (order.index(subject),))
 
 
-def _added(scene: Scene, draws: Rng, dials: Dials) -> Iterator[Change]:
+def _added(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change]:
     """A concept that is not there yet; coloured and as large as one of those that are."""
-    some = 0 < len(scene.subjects) < dials.objects[1] and not dials.same
-    fitting = [c for c in dials.concepts if CONCEPTS[c].kind != "container" and c not in scene.counts()]
+    some = 0 < len(scene.subjects) < config.objects[1] and not config.same
+    fitting = [c for c in config.concepts if CONCEPTS[c].kind != "container" and c not in scene.counts()]
     for concept in draws.sample("edit concept", fitting, min(3, len(fitting))) if some else []:
         model = replace(draws.choice(f"model {concept}", scene.subjects), concept=concept)
         if model.colour:
-            model = replace(model, colour=draws.choice(f"colour {concept}", dials.colours))
+            model = replace(model, colour=draws.choice(f"colour {concept}", config.colours))
         new = _placed(model, draws, f"place {concept}", partial(_clear, others=scene.things))
         if new:
             yield Change(replace(scene, things=(*scene, new)), (), (len(scene.things),))
 
 
-_BUILT: dict[str, Callable[[Scene, Rng, Dials], Iterator[Change]]] = {
+_BUILT: dict[str, Callable[[Scene, Rng, SceneConfig], Iterator[Change]]] = {
     "replace count": _recounted,
     "replace relation": _moved,
     "add object": _added,

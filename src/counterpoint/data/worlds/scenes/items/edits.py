@@ -10,7 +10,7 @@ from itertools import islice
 from .....registry import unknown
 from ...rng import Rng
 from ..concepts import CONCEPTS
-from ..dials import Dials
+from ..config import SceneConfig
 from ..layout.compositions import colour_parts, relation_parts
 from ..scene import UNIT, Relation, Scene, relation_holds
 from ..words.captions import Caption, short
@@ -85,7 +85,7 @@ def edit(
     kind: str,
     scene: Scene,
     draws: Rng,
-    dials: Dials | None = None,
+    config: SceneConfig | None = None,
 ) -> Edit | None:
     """A scene, and what it is with one thing changed; None where it has nothing that can change so.
 
@@ -94,15 +94,15 @@ def edit(
     what they are, their colours or their sizes. ``add``: a thing that was not there, or a colour where there was
     none. Everything else stays as it is, also the relations that nobody speaks of, unless a thing moves.
 
-    The edited scene is one that the dials could have made: of their concepts, colours, sizes, relations, facings and
-    numbers of things. Where they hold compositions out, it shows none of another part than its own, so that an edit
-    of a training scene never shows what is kept for the test.
+    The edited scene is one that the configuration could have made: of its concepts, colours, sizes, relations, facings
+    and numbers of things. Where the configuration holds compositions out, the scene shows none of another part than
+    its own, so that an edit of a training scene never shows what is kept for the test.
 
     Args:
         kind: one of `EDITS`.
         scene: what is edited.
         draws: decides among the ways to do it.
-        dials: of the world that the scene is from.
+        config: of the world that the scene is from.
 
     Raises:
         UnknownName: for a kind that is not known.
@@ -114,19 +114,19 @@ def edit(
     >>> edit("swap colour", Scene(0, (cat,)), Rng(0, 0)) is None
     True
     """
-    dials = dials or Dials()
+    config = config or SceneConfig()
     for each in EDITS:
         if each == kind:
-            for change in islice(changes(each, scene, draws, dials), TRIES):
+            for change in islice(changes(each, scene, draws, config), TRIES):
                 found = Edit(each, scene, change.after, (change.old, change.new))
-                if _keeps_to_its_part(change.after, dials) and is_minimal(found):
+                if _keeps_to_its_part(change.after, config) and is_minimal(found):
                     return found
             return None
     raise unknown("kind of edit", kind, EDITS)
 
 
-def _keeps_to_its_part(scene: Scene, dials: Dials) -> bool:
-    colours, relations = dials.colour_compositions, dials.relation_compositions
+def _keeps_to_its_part(scene: Scene, config: SceneConfig) -> bool:
+    colours, relations = config.colour_compositions, config.relation_compositions
     return (colours == "any" or colour_parts(scene) <= {colours}) and (
         relations == "any" or relation_parts(scene) <= {relations}
     )

@@ -6,7 +6,7 @@ from itertools import count, islice
 
 from .....registry import unknown
 from ...rng import Rng
-from ..dials import Dials
+from ..config import SceneConfig
 from ..layout.compose import compose
 from ..scene import Scene
 from ..words.captions import short
@@ -20,7 +20,7 @@ _REPLACING = tuple(kind for kind in EDITS if kind.startswith("replace"))
 _TRIES = 20
 
 
-def foil(kind: str, scene: Scene, draws: Rng, dials: Dials) -> tuple[str, str] | None:
+def foil(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tuple[str, str] | None:
     """A scene's caption and one that is not true of it; None where there is none of this kind.
 
     - ``random`` is the caption of another scene, which anyone who looks can tell: the baseline.
@@ -31,7 +31,7 @@ def foil(kind: str, scene: Scene, draws: Rng, dials: Dials) -> tuple[str, str] |
         kind: one of `FOILS`.
         scene: of which the first caption is true.
         draws: decide which foil.
-        dials: of the scene's world.
+        config: of the scene's world.
 
     Raises:
         UnknownName: for another kind.
@@ -40,16 +40,16 @@ def foil(kind: str, scene: Scene, draws: Rng, dials: Dials) -> tuple[str, str] |
 
     >>> from counterpoint.data.worlds.scenes.scene import Thing
     >>> cat = Scene(0, (Thing("cat", "red", "medium", 300, 500, 500),))
-    >>> foil("atom", cat, Rng(0, 0), Dials(sizes="medium", concepts="cat+dog+pig"))
+    >>> foil("atom", cat, Rng(0, 0), SceneConfig(sizes="medium", concepts="cat+dog+pig"))
     ('a red cat', 'a yellow cat')
     """
     if kind not in FOILS:
         raise unknown("kind of foil", kind, FOILS)
     if kind == "random":
-        others = (compose(dials, draws.word("another scene"), index, "foils") for index in count())
+        others = (compose(config, draws.word("another scene"), index, "foils") for index in count())
         other = next((each for each in islice(others, _TRIES) if not true_of(each, scene)), None)
         return (short(scene).text, short(other).text) if other else None
-    found = (edit(each, scene, draws, dials) for each in draws.sample("foil", _REPLACING, len(_REPLACING)))
+    found = (edit(each, scene, draws, config) for each in draws.sample("foil", _REPLACING, len(_REPLACING)))
     edits = list(islice((each for each in found if each), 1 if kind == "atom" else 2))
     if kind == "atom" and edits:
         before, after = edits[0].captions()

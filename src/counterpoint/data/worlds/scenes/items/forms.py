@@ -31,7 +31,7 @@ from ....items import (
 )
 from ...rng import Rng
 from ..concepts import CONCEPTS
-from ..dials import Dials
+from ..config import SceneConfig
 from ..pixels.render import draw
 from ..rows import SceneRows
 from ..scene import Scene, Thing
@@ -108,7 +108,7 @@ def items_of(
 
 def _usual(world: SceneRows, form: type[Items]) -> Sequence[str]:
     if form is Choices:
-        return ("count",) if world.preset.dials.same else EDITS
+        return ("count",) if world.preset.config.same else EDITS
     if form is Questions:
         return QUESTIONS
     return ("object",) if form is Regions else _FORMS[form][1]
@@ -145,9 +145,9 @@ class _Choice(NamedTuple):
     answer: int
 
 
-def _choice(kind: str, scene: Scene, draws: Rng, dials: Dials) -> _Choice | None:
+def _choice(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> _Choice | None:
     if kind != "count":
-        found = foil(kind, scene, draws, dials) if kind in FOILS else _edited(kind, scene, draws, dials)
+        found = foil(kind, scene, draws, config) if kind in FOILS else _edited(kind, scene, draws, config)
         if not found:
             return None
         answer = draws.integer("answer", 0, 1)
@@ -160,8 +160,8 @@ def _choice(kind: str, scene: Scene, draws: Rng, dials: Dials) -> _Choice | None
     return _Choice(said, COUNTED.index(len(counted)))
 
 
-def _edited(kind: str, scene: Scene, draws: Rng, dials: Dials) -> tuple[str, str] | None:
-    found = edit(kind, scene, draws, dials)
+def _edited(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tuple[str, str] | None:
+    found = edit(kind, scene, draws, config)
     if not found:
         return None
     before, after = found.captions()
@@ -192,7 +192,7 @@ class _Association(NamedTuple):
     things: tuple[str, ...]
 
 
-def _associations(kind: str, scene: Scene, draws: Rng, dials: Dials) -> list[_Association]:
+def _associations(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> list[_Association]:
     """Return an association for each thing of a scene with one thing, or with two of unlike concept and colour."""
     things, colours = len(scene.things), {thing.colour for thing in scene}
     if things not in (1, 2) or None in colours or len(colours) < things or len(scene.counts()) < things:
@@ -202,18 +202,18 @@ def _associations(kind: str, scene: Scene, draws: Rng, dials: Dials) -> list[_As
         others = [other for other in scene if other is not thing]
         found.append(
             _Association(
-                tuple(grammar("en").phrase(Look(thing.concept, colour=c)).text for c in dials.colours),
-                _place(thing, dials),
-                _place(others[0], dials) if others else -1,
+                tuple(grammar("en").phrase(Look(thing.concept, colour=c)).text for c in config.colours),
+                _place(thing, config),
+                _place(others[0], config) if others else -1,
                 (thing.concept, *(other.concept for other in others)),
             )
         )
     return found
 
 
-def _place(thing: Thing, dials: Dials) -> int:
+def _place(thing: Thing, config: SceneConfig) -> int:
     assert thing.colour is not None
-    return dials.colours.index(thing.colour)
+    return config.colours.index(thing.colour)
 
 
 @final
@@ -298,7 +298,7 @@ class SceneContents(ObjectAnnotations):
         self.ids = world.ids[self.rows]
         self.present = [frozenset(world.scene(int(row)).counts()) for row in self.rows]
         self.partners = [
-            frozenset(absent for _, absent in widowed(world.scene(int(row)), world.dials(int(row))))
+            frozenset(absent for _, absent in widowed(world.scene(int(row)), world.config(int(row))))
             for row in self.rows
         ]
         self.kinds = ["objects"] * len(self.rows)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ....base import Rows
 from ....items import Instructions
 from ...rng import Rng
-from ..dials import Dials
+from ..config import SceneConfig
 from ..rows import SceneRows
 from ..scene import Scene
 from ..words.captions import long, short, tags
@@ -26,7 +26,7 @@ INSTRUCTIONS: Mapping[str, str] = {
 """Instructions, by the form of the reply that each asks for."""
 
 
-def _instruction(kind: str, scene: Scene, draws: Rng, dials: Dials) -> tuple[str, str]:
+def _instruction(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tuple[str, str]:
     if kind == "short":
         reply = short(scene).text
     elif kind == "long":

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ....base import Rows
 from ...rng import Rng
-from ..dials import Dials
+from ..config import SceneConfig
 from ..pixels.render import draw
 from ..rows import SceneRows
 from ..scene import Scene
@@ -22,13 +22,16 @@ PER_ROW = 64
 
 
 def ask_rows(
-    world: SceneRows, rows: Rows, kinds: Sequence[str], ask: Callable[[str, Scene, Rng, Dials], T | None]
+    world: SceneRows,
+    rows: Rows,
+    kinds: Sequence[str],
+    ask: Callable[[str, Scene, Rng, SceneConfig], T | None],
 ) -> Iterator[tuple[int, str, T]]:
     """Each row's kind and what is asked, of rows whose scenes have something for any of the kinds."""
     for row in map(int, rows):
         own = world.draws(row)
         for kind in own.sample("kind of item", kinds, len(kinds)):
-            found = ask(kind, world.scene(row), Rng(own.word("item"), 0, kind), world.dials(row))
+            found = ask(kind, world.scene(row), Rng(own.word("item"), 0, kind), world.config(row))
             if found:
                 yield row, kind, found
                 break

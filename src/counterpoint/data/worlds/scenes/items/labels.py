@@ -24,21 +24,21 @@ def label_sets(world: SceneRows) -> dict[str, Labels]:
 
     ``concept``, ``group`` (its kind) and ``colour`` are those of scenes whose things agree in them; ``count`` and
     ``background`` every scene has. A set that has fewer than two classes in this world is left out, and so are
-    labels that the dials hide.
+    labels that the configuration hides.
     """
-    dials = [dials for _, dials in world.preset.splits.values()]
+    config = [config for _, config in world.preset.splits.values()]
     english = lexicon("en")
     possible: dict[str, tuple[Sequence[Hashable], Sequence[str], tuple[str, ...]]] = {}
-    concepts = [name for name in CONCEPTS if any(name in each.concepts for each in dials)]
+    concepts = [name for name in CONCEPTS if any(name in each.concepts for each in config)]
     named = [phrase(Thing(name, None, "medium", 240, 500, 500)) for name in concepts]
     possible["concept"] = concepts, named, _OF
     kinds = [kind for kind in KINDS if any(CONCEPTS[name].kind == kind for name in concepts)]
     possible["group"] = kinds, [english.kinds[kind].singular for kind in kinds], _OF
-    counts = range(min(d.objects[0] for d in dials), max(d.objects[1] for d in dials) + 1)
+    counts = range(min(d.objects[0] for d in config), max(d.objects[1] for d in config) + 1)
     possible["count"] = counts, [_things(number, english.numbers) for number in counts], _OF
-    colours = [c for c in COLOURS if any(each.tinted and c in each.colours for each in dials)]
+    colours = [c for c in COLOURS if any(each.tinted and c in each.colours for each in config)]
     possible["colour"] = colours, colours, ("{}", "something {}", "a picture of something {}")
-    backgrounds = [name for name in english.backgrounds if any(name in d.backgrounds for d in dials)]
+    backgrounds = [name for name in english.backgrounds if any(name in d.backgrounds for d in config)]
     possible["background"] = backgrounds, [english.backgrounds[b][1] for b in backgrounds], _OF
 
     values = {name: np.full(len(world), -1) for name in possible}
@@ -46,7 +46,7 @@ def label_sets(world: SceneRows) -> dict[str, Labels]:
         name: {value: k for k, value in enumerate(classes)} for name, (classes, _, _) in possible.items()
     }
     for row in range(len(world)):
-        hidden = world.dials(row).hidden_labels
+        hidden = world.config(row).hidden_labels
         for name, value in _truth(world.scene(row)).items():
             if not (hidden and world.draws(row).happens(f"hidden {name}", hidden)):
                 values[name][row] = places[name].get(value, -1)

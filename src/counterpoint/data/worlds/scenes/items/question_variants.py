@@ -22,7 +22,7 @@ from ....items import Question, QuestionVariants, Sample
 from ...generated import GREY
 from ...rng import Rng
 from ..concepts import CONCEPTS
-from ..dials import SIDES, Dials
+from ..config import SIDES, SceneConfig
 from ..pixels.render import draw
 from ..rows import SceneRows
 from ..scene import UNIT, Scene, Thing
@@ -58,7 +58,7 @@ class SceneSample:
     Attributes:
         scene: what the picture shows.
         asked: the question as it was first asked.
-        dials: of the scene's world.
+        config: of the scene's world.
         pixels: side of the picture.
         wording: of the question now.
         padded: whether the picture was shrunk as it is, into the middle of a grey one.
@@ -66,7 +66,7 @@ class SceneSample:
 
     scene: Scene
     asked: Question
-    dials: Dials
+    config: SceneConfig
     pixels: int
     wording: Wording = PLAIN
     padded: bool = False
@@ -115,13 +115,13 @@ Proposal = tuple[SceneSample, str] | None
 def add(sample: Sample, seed: int) -> Proposal:
     """V1, harder: something more, as small as the world's things are, that hides nothing."""
     assert isinstance(sample, SceneSample)
-    scene, dials, draws = sample.scene, sample.dials, Rng(seed, 0, "add")
-    absent = [c for c in dials.concepts if CONCEPTS[c].kind != "container" and c not in scene.counts()]
+    scene, config, draws = sample.scene, sample.config, Rng(seed, 0, "add")
+    absent = [c for c in config.concepts if CONCEPTS[c].kind != "container" and c not in scene.counts()]
     if not absent:
         return None
-    size = min(dials.sizes, key=lambda size: SIDES[size])
+    size = min(config.sizes, key=lambda size: SIDES[size])
     side, concept = SIDES[size][0], draws.choice("concept", absent)
-    colour = draws.choice("colour", dials.colours) if draws.happens("tinted", dials.tinted) else None
+    colour = draws.choice("colour", config.colours) if draws.happens("tinted", config.tinted) else None
     artist = scene.things[0].artist if scene.things else 0
     for attempt in range(PLACES):
         x, y = (draws.integer(f"{axis} {attempt}", side // 2, UNIT - side // 2) for axis in "xy")
@@ -216,7 +216,7 @@ def still_right(before: Sample, after: Sample, done: str = "") -> bool:
 
     >>> cat, dog = Thing("cat", "red", "small", 160, 200, 500), Thing("dog", None, "large", 400, 700, 500)
     >>> asked = Question("count", "How many cats are in the picture?", "one", ("one", "two"))
-    >>> one = SceneSample(Scene(0, (cat, dog)), asked, Dials(), 96)
+    >>> one = SceneSample(Scene(0, (cat, dog)), asked, SceneConfig(), 96)
     >>> [still_right(one, replace(one, scene=Scene(0, things))) for things in ((cat,), (cat, cat), (dog,))]
     [True, False, False]
     """
@@ -256,7 +256,7 @@ class SceneBootstraps(QuestionVariants):
 
     def sample(self, position: int) -> SceneSample:
         row, world = int(self.asked.rows[position]), self.asked.world
-        return SceneSample(world.scene(row), self.questions[position], world.dials(row), world.pixels)
+        return SceneSample(world.scene(row), self.questions[position], world.config(row), world.pixels)
 
     def judge(self, before: Sample, after: Sample, done: str) -> bool:
         return still_right(before, after, done)

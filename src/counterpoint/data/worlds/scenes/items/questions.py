@@ -15,7 +15,7 @@ from .....registry import unknown
 from ....items import Question
 from ...rng import Rng
 from ..concepts import CONCEPTS
-from ..dials import Dials
+from ..config import SceneConfig
 from ..scene import OPPOSITE, RELATIONS, SIZES, RelationKind, Scene, Thing, relation_holds
 from ..words.grammar import Determiner, Look, grammar
 
@@ -51,7 +51,7 @@ _ENGLISH = grammar("en")
 _WORDS = _ENGLISH.lexicon
 
 
-def questions(kind: str, scene: Scene, draws: Rng, dials: Dials | None = None) -> tuple[Question, ...]:
+def questions(kind: str, scene: Scene, draws: Rng, config: SceneConfig | None = None) -> tuple[Question, ...]:
     """Return the questions of one kind about a scene: one answered yes and one answered no, or one choice.
 
     There are none where the scene lacks what is asked about.
@@ -73,7 +73,7 @@ def questions(kind: str, scene: Scene, draws: Rng, dials: Dials | None = None) -
         kind: one of `QUESTIONS`, or ``absurd``.
         scene: asked about; its clutter counts, as it is there.
         draws: decide what is asked.
-        dials: of the scene's world: what might have been there.
+        config: of the scene's world: what might have been there.
 
     Raises:
         UnknownName: for a kind that is not known.
@@ -86,7 +86,7 @@ def questions(kind: str, scene: Scene, draws: Rng, dials: Dials | None = None) -
     """
     for each, ask in _ASKING.items():
         if each == kind:
-            return ask(scene, draws, dials or Dials())
+            return ask(scene, draws, config or SceneConfig())
     raise unknown("kind of question", kind, _ASKING)
 
 
@@ -124,11 +124,11 @@ def _absent(scene: Scene, concepts: Sequence[str]) -> list[str]:
     return [concept for concept in concepts if concept not in scene.counts()]
 
 
-def widowed(scene: Scene, dials: Dials) -> list[tuple[str, str]]:
+def widowed(scene: Scene, config: SceneConfig) -> list[tuple[str, str]]:
     """Concepts that are there whose usual partner is not."""
-    turned = [pair[::-1] for pair in dials.pairs]
+    turned = [pair[::-1] for pair in config.pairs]
     present = scene.counts()
-    return [(a, b) for a, b in (*dials.pairs, *turned) if a in present and b not in present]
+    return [(a, b) for a, b in (*config.pairs, *turned) if a in present and b not in present]
 
 
 def _exists(kind: QuestionKind, present: str, absent: str) -> tuple[Question, ...]:
@@ -136,28 +136,28 @@ def _exists(kind: QuestionKind, present: str, absent: str) -> tuple[Question, ..
     return _either(kind, yes, no)
 
 
-def _existence(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
-    absent = _absent(scene, dials.concepts)
+def _existence(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
+    absent = _absent(scene, config.concepts)
     if not scene.things or not absent:
         return ()
     present = draws.choice("existence present", list(scene.counts()))
     return _exists("existence", present, draws.choice("existence absent", absent))
 
 
-def _popular(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
-    absent = _absent(scene, dials.concepts[:POPULAR] if dials.tail else ())
+def _popular(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
+    absent = _absent(scene, config.concepts[:POPULAR] if config.tail else ())
     if not scene.things or not absent:
         return ()
     present = draws.choice("popular present", list(scene.counts()))
     return _exists("popular existence", present, draws.choice("popular absent", absent))
 
 
-def _adversarial(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
-    alone = widowed(scene, dials)
+def _adversarial(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
+    alone = widowed(scene, config)
     return _exists("adversarial existence", *draws.choice("adversarial", alone)) if alone else ()
 
 
-def _count(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
+def _count(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
     if not scene.things:
         return ()
     concept, count = draws.choice("count", list(scene.counts().items()))
@@ -169,26 +169,26 @@ def _count(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
     return _either("count", yes, no, _there_are([(concept, count)]))
 
 
-def _colour(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
+def _colour(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
     dyed = [thing for thing in _single(scene) if thing.colour]
     if not dyed:
         return ()
     thing = draws.choice("colour", dyed)
-    wrong = _other_colours(thing, scene, draws, dials)
+    wrong = _other_colours(thing, scene, draws, config)
     if not wrong:
         return ()
     yes, no = (f"Is {named(thing.concept, 'the')} {colour}?" for colour in (thing.colour, wrong[0]))
     return _either("colour", yes, no, f"{named(thing.concept, 'the')} is {thing.colour}")
 
 
-def _other_colours(thing: Thing, scene: Scene, draws: Rng, dials: Dials) -> list[str]:
+def _other_colours(thing: Thing, scene: Scene, draws: Rng, config: SceneConfig) -> list[str]:
     """The wrong colours of a thing: other things' first."""
     shown = [other.colour for other in scene if other.colour]
-    colours = [*dict.fromkeys(shown), *draws.sample("colours", dials.colours, len(dials.colours))]
+    colours = [*dict.fromkeys(shown), *draws.sample("colours", config.colours, len(config.colours))]
     return [colour for colour in dict.fromkeys(colours) if colour != thing.colour]
 
 
-def _size(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
+def _size(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
     if not _single(scene):
         return ()
     thing = draws.choice("size", _single(scene))
@@ -217,7 +217,7 @@ def _stands(kind: RelationKind, other: Thing) -> str:
     return f"{_WORDS.relations[kind][0]} {named(other.concept, 'the')}"
 
 
-def _relation(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
+def _relation(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
     if not _plain(scene):
         return ()
     kind, a, b = draws.choice("relation", _plain(scene))
@@ -225,7 +225,7 @@ def _relation(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
     return _either("relation", yes, no, f"{named(a.concept, 'the')} is {_stands(kind, b)}")
 
 
-def _comparison(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
+def _comparison(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
     counts, single = scene.counts(), _single(scene)
     more = [(a, b) for a in counts for b in counts if counts[a] > counts[b]]
     if more:
@@ -256,18 +256,18 @@ def _is_large(thing: Thing) -> str:
     return f"{named(thing.concept, 'the')} is {_WORDS.sizes[thing.size][0][0]}"
 
 
-def _choose_object(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
+def _choose_object(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
     if not scene.things:
         return ()
     present = draws.choice("object", list(scene.counts()))
-    others = draws.sample("objects", absent := _absent(scene, dials.concepts), len(absent))
+    others = draws.sample("objects", absent := _absent(scene, config.concepts), len(absent))
     others.sort(key=lambda concept: CONCEPTS[concept].kind != CONCEPTS[present].kind)
-    partners = [b for a, b in widowed(scene, dials) if a == present]
+    partners = [b for a, b in widowed(scene, config) if a == present]
     wrong = (named(concept, "a") for concept in (*partners, *others))
     return _choice("choose object", draws, "Which of these is in the picture?", named(present, "a"), wrong)
 
 
-def _choose_count(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
+def _choose_count(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
     if not scene.things:
         return ()
     concept, count = draws.choice("choose count", list(scene.counts().items()))
@@ -277,17 +277,17 @@ def _choose_count(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...
     return _choice("choose count", draws, text, _WORDS.numbers[count], numbers)
 
 
-def _choose_colour(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
+def _choose_colour(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
     dyed = [thing for thing in _single(scene) if thing.colour]
     if not dyed:
         return ()
     thing = draws.choice("choose colour", dyed)
-    wrong = _other_colours(thing, scene, draws, dials)
+    wrong = _other_colours(thing, scene, draws, config)
     text = _FREE["choose colour"].format(named(thing.concept, "the"))
     return _choice("choose colour", draws, text, str(thing.colour), wrong)
 
 
-def _choose_size(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
+def _choose_size(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
     if not _single(scene):
         return ()
     thing = draws.choice("choose size", _single(scene))
@@ -296,7 +296,7 @@ def _choose_size(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]
     return _choice("choose size", draws, text, answer, wrong)
 
 
-def _choose_relation(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
+def _choose_relation(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
     plain = [found for found in _plain(scene) if found[0] in OPPOSITE]
     if not plain:
         return ()
@@ -313,16 +313,16 @@ _FREE: dict[QuestionKind, str] = {
 }
 
 
-def _absurd(scene: Scene, draws: Rng, dials: Dials) -> tuple[Question, ...]:
-    forms = [form for kind, form in _FREE.items() if _ASKING[kind](scene, draws, dials)]
-    absent = _absent(scene, dials.concepts)
+def _absurd(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
+    forms = [form for kind, form in _FREE.items() if _ASKING[kind](scene, draws, config)]
+    absent = _absent(scene, config.concepts)
     if not forms or not absent:
         return ()
     text = draws.choice("absurd form", forms).format(named(draws.choice("absurd", absent), "the"))
     return (Question("absurd", text, DOES_NOT_APPLY),)
 
 
-_ASKING: dict[QuestionKind, Callable[[Scene, Rng, Dials], tuple[Question, ...]]] = {
+_ASKING: dict[QuestionKind, Callable[[Scene, Rng, SceneConfig], tuple[Question, ...]]] = {
     "existence": _existence,
     "popular existence": _popular,
     "adversarial existence": _adversarial,

@@ -1,4 +1,4 @@
-"""From dials to a scene: whole numbers and keyed hashes only, so annotations are the same bytes everywhere."""
+"""From a configuration to a scene: whole numbers and keyed hashes only, so that annotations are the same everywhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 from ...rng import Rng
-from ..dials import ARTIST_NAMES, SIDES, Dials
+from ..config import ARTIST_NAMES, SIDES, SceneConfig
 from ..scene import Colour, Relation, Scene, Size, Thing
 from .placing import Unit, behind, inside, place
 from .plan import Plan
@@ -16,24 +16,24 @@ T = TypeVar("T")
 _STEP = 40  # of sides: the fewer there are, the more often a scaled sprite is used again
 
 
-def compose(dials: Dials, seed: int, index: int, stream: str = "") -> Scene:
+def compose(config: SceneConfig, seed: int, index: int, stream: str = "") -> Scene:
     """The scene with this number: a function of the arguments alone, whichever scenes are made before it.
 
     Things overlap only where one is inside or behind another. A relation is of the first two things: a container
     comes before what is inside it, and what is behind before what hides it. Clutter comes last.
 
     Args:
-        dials: of the world.
+        config: of the world.
         seed: of the world.
         index: of the scene; also its ``index``.
         stream: of scenes, mostly a split; the scenes of two streams are independent.
 
-    >>> compose(Dials(objects=2), 0, 7) == compose(Dials(objects=2), 0, 7)
+    >>> compose(SceneConfig(objects=2), 0, 7) == compose(SceneConfig(objects=2), 0, 7)
     True
     """
-    plan, draws = _plan(dials), Rng(seed, index, stream)
-    count = draws.integer("objects", *dials.objects)
-    total = count + draws.integer("clutter", *dials.clutter)
+    plan, draws = _plan(config), Rng(seed, index, stream)
+    count = draws.integer("objects", *config.objects)
+    total = count + draws.integer("clutter", *config.clutter)
     relation = _relation(plan, draws, count, total)
     concepts, alike = _concepts(plan, draws, count, total, relation)
     sizes, sides = _sizes(plan, draws, count, alike, relation)
@@ -41,7 +41,7 @@ def compose(dials: Dials, seed: int, index: int, stream: str = "") -> Scene:
     colours: list[Colour | None] = []
     for i, concept in enumerate(concepts):
         colours.append(_colour(plan, draws, i, concept) if alike[i] == i else colours[alike[i]])
-    artist = ARTIST_NAMES.index(draws.choice("artist", dials.artists))
+    artist = ARTIST_NAMES.index(draws.choice("artist", config.artists))
     things = tuple(
         Thing(
             concepts[i],
@@ -50,24 +50,24 @@ def compose(dials: Dials, seed: int, index: int, stream: str = "") -> Scene:
             sides[i],
             *centres[i],
             artist,
-            draws.choice(f"facing {alike[i]}", dials.facings),
+            draws.choice(f"facing {alike[i]}", config.facings),
             i >= count,
         )
         for i in range(total)
     )
     background = _background(plan, draws, concepts)
-    worse = dials.corrupted > 0 and draws.happens("corrupted", dials.corrupted)
-    corruption = draws.choice("corruption", dials.corruptions) if worse else None
+    worse = config.corrupted > 0 and draws.happens("corrupted", config.corrupted)
+    corruption = draws.choice("corruption", config.corruptions) if worse else None
     return Scene(index, things, (relation,) if relation else (), background, corruption)
 
 
 @lru_cache(maxsize=64)
-def _plan(dials: Dials) -> Plan:
-    return Plan(dials)
+def _plan(config: SceneConfig) -> Plan:
+    return Plan(config)
 
 
 def _relation(plan: Plan, draws: Rng, count: int, total: int) -> Relation | None:
-    if count < 2 or plan.dials.same or not draws.happens("relation", plan.dials.relations):
+    if count < 2 or plan.config.same or not draws.happens("relation", plan.config.relations):
         return None
     kinds = plan.kinds(total)
     if not kinds:
@@ -86,7 +86,7 @@ def _concepts(
     """Draw the concept of each thing, and the thing of which it is one more: mostly the thing itself."""
     if not total:
         return [], []
-    dials = plan.dials
+    config = plan.config
     chosen = [plan.pick(draws, "concept 0", plan.firsts(relation))]
     alike = [0]
     partner = plan.partners.get(chosen[0]) if draws.happens("partner", plan.partnership) else None
@@ -97,7 +97,8 @@ def _concepts(
             chosen.append(partner)
             alike.append(i)
         elif i < count and (
-            dials.same or (relation is None and dials.repeats and draws.happens(f"repeat {i}", dials.repeats))
+            config.same
+            or (relation is None and config.repeats and draws.happens(f"repeat {i}", config.repeats))
         ):
             other = alike[draws.integer(f"repeat of {i}", 0, i - 1)]
             chosen.append(chosen[other])
@@ -110,20 +111,20 @@ def _concepts(
 
 
 def _colour(plan: Plan, draws: Rng, i: int, concept: str) -> Colour | None:
-    dials = plan.dials
-    dyed = dials.colour_compositions in ("validation", "test") or draws.happens(f"tinted {i}", dials.tinted)
+    config = plan.config
+    dyed = config.colour_compositions in ("validation", "test") or draws.happens(f"tinted {i}", config.tinted)
     if not dyed:
         return None
-    if dials.spurious == "colour":
-        return _spurious(draws, f"colour {i}", dials.colours, plan.place[concept], dials.strength)
+    if config.spurious == "colour":
+        return _spurious(draws, f"colour {i}", config.colours, plan.place[concept], config.strength)
     return draws.choice(f"colour {i}", plan.colours[concept])
 
 
 def _background(plan: Plan, draws: Rng, concepts: Sequence[str]) -> str:
-    dials = plan.dials
-    if dials.spurious == "background" and concepts:
-        return _spurious(draws, "background", dials.backgrounds, plan.place[concepts[0]], dials.strength)
-    return draws.choice("background", dials.backgrounds)
+    config = plan.config
+    if config.spurious == "background" and concepts:
+        return _spurious(draws, "background", config.backgrounds, plan.place[concepts[0]], config.strength)
+    return draws.choice("background", config.backgrounds)
 
 
 def _spurious(draws: Rng, purpose: str, options: Sequence[T], concept: int, strength: float) -> T:

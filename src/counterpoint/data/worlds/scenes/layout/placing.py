@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...rng import Rng
-from ..dials import SIDES, grid
+from ..config import SIDES, grid
 from ..scene import UNIT, Size
 
 Point = tuple[int, int]

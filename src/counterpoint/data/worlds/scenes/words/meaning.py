@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import yaml
 
 from ....items import Question
-from ..dials import SIDES
+from ..config import SIDES
 from ..pixels.palette import palette
 from ..scene import RELATIONS, SIZES, Scene, relation_holds
 from .lexicon import Noun, lexicon

@@ -1,4 +1,4 @@
-"""Every dial does what it says, measured; and what cannot be is said before anything is made."""
+"""Every option does what it says, measured; and what cannot be is said before anything is made."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from scipy.stats import binom
 
 from counterpoint.data.corruptions import CORRUPTIONS, STRENGTHS
 from counterpoint.data.rendering import ARTISTS
-from counterpoint.data.worlds.scenes.dials import ARTIST_NAMES, CORRUPTED, SIDES, Dials, fitting
+from counterpoint.data.worlds.scenes.config import ARTIST_NAMES, CORRUPTED, SIDES, SceneConfig, fitting
 from counterpoint.data.worlds.scenes.layout.compose import compose
 from counterpoint.data.worlds.scenes.scene import COLOURS, RELATIONS, SIZES, Scene
 
 COUNT = 400
 
 
-def scenes(**turned: object) -> list[Scene]:
-    dials = Dials().changed(turned)
-    return [compose(dials, 0, index, "test") for index in range(COUNT)]
+def scenes(**options: object) -> list[Scene]:
+    config = SceneConfig().changed(options)
+    return [compose(config, 0, index, "test") for index in range(COUNT)]
 
 
 def likely(outcomes: Iterable[bool], probability: float) -> bool:
@@ -30,7 +30,7 @@ def likely(outcomes: Iterable[bool], probability: float) -> bool:
     return bool(low <= sum(found) <= high)
 
 
-def test_the_names_that_dials_know_are_those_of_the_things_they_name() -> None:
+def test_the_names_that_options_know_are_those_of_the_things_they_name() -> None:
     assert tuple(artist.name.lower() for artist in ARTISTS) == ARTIST_NAMES
     assert tuple(f"{kind}_{s + 1}" for kind in CORRUPTIONS for s in STRENGTHS) == CORRUPTED
 
@@ -158,9 +158,9 @@ def test_facing_artists_backgrounds_and_corruptions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("turned", "message"),
+    ("options", "message"),
     [
-        ({"objcts": 2}, "unknown key in dials 'objcts': did you mean 'objects'"),
+        ({"objcts": 2}, "unknown key in sceneconfig 'objcts': did you mean 'objects'"),
         ({"colours": "rde"}, "colours: unknown colours 'rde': did you mean 'red'"),
         ({"concepts": "cat+dgo"}, "did you mean 'dog'"),
         ({"backgrounds": "brik"}, "did you mean 'brick'"),
@@ -196,6 +196,6 @@ def test_facing_artists_backgrounds_and_corruptions() -> None:
         ),
     ],
 )
-def test_what_cannot_be(turned: dict[str, object], message: str) -> None:
+def test_what_cannot_be(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Dials().changed(turned)
+        SceneConfig().changed(options)

@@ -1,4 +1,4 @@
-"""Every dial of a world, one frozen type."""
+"""The configuration of a world of scenes: every option, one frozen type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ....forms import Fraction
 from ....registry import unknown
-from ..spec import WorldDials
+from ..spec import WorldConfig
 from .concepts import CONCEPTS
 from .layout.compositions import colour_part
 from .pixels.backgrounds import BACKGROUNDS
@@ -30,8 +30,8 @@ Share = Literal["any", "train", "validation", "test"]
 Number = Annotated[int, Field(ge=0, le=MOST_THINGS)]
 
 
-class Dials(WorldDials):
-    """The dials that describe the scenes of a world. Probabilities are exact, and independent unless stated otherwise.
+class SceneConfig(WorldConfig):
+    """The configuration of a world of scenes. Probabilities are exact, and independent unless stated otherwise.
 
     On the command line a list is written with ``+`` (``colours=red+blue``), a range with ``-`` (``objects=2-4``)
     and pairs with ``:`` (``pairs=cat:dog+car:bus``).
@@ -53,7 +53,7 @@ class Dials(WorldDials):
         colours: to dye with.
         sizes: of the things. Crowded scenes take only those that fit.
         relations: probability that a scene of two things or more is composed to show a relation of the first two.
-        relation_kinds: which; those that the other dials make impossible are left out. ``inside`` needs a concept
+        relation_kinds: which; those that the other options make impossible are left out. ``inside`` needs a concept
             that is a container, small things and larger ones.
         colour_compositions: ``train``, ``validation`` or ``test`` dyes things only in that part's colours of their
             concept (:mod:`counterpoint.data.worlds.scenes.layout.compositions`); with the last two, everything is dyed.
@@ -68,12 +68,12 @@ class Dials(WorldDials):
         missing_pictures: fraction of rows whose picture is not there (it is grey all over).
         missing_captions: fraction of rows whose caption is not there (it is empty).
 
-    >>> Dials(objects="2-4", colours="red+blue").objects
+    >>> SceneConfig(objects="2-4", colours="red+blue").objects
     (2, 4)
 
     Raises:
-        ValueError: for an unknown dial, concept, colour … (naming the nearest that is known), a dial out of range, or
-            what cannot be: more things than fit, fewer concepts than things.
+        ValueError: for an unknown option, concept, colour … (naming the nearest that is known), a value out of range,
+            or what cannot be: more things than fit, fewer concepts than things.
     """
 
     ranges: ClassVar[tuple[str, ...]] = ("objects", "clutter")
@@ -138,31 +138,33 @@ def fitting(sizes: tuple[Size, ...], units: int) -> tuple[Size, ...]:
     return tuple(size for size in sizes if SIDES[size][1] <= grid(units)[1])
 
 
-def _room(dials: Dials) -> list[str]:
+def _room(config: SceneConfig) -> list[str]:
     found = []
-    most = dials.objects[1] + dials.clutter[1]
-    fits = max((n for n in range(1, MOST_THINGS + 1) if fitting(dials.sizes, n)), default=0)
+    most = config.objects[1] + config.clutter[1]
+    fits = max((n for n in range(1, MOST_THINGS + 1) if fitting(config.sizes, n)), default=0)
     if most > fits:
         found.append(
-            f"{most} things (objects and clutter) of size {' or '.join(dials.sizes)} do not fit; at most {fits} do"
+            f"{most} things (objects and clutter) of size {' or '.join(config.sizes)} do not fit; at most {fits} do"
         )
-    needed = (1 if dials.same else dials.objects[1]) + dials.clutter[1]
-    if needed > len(dials.concepts):
-        found.append(f"{needed} different things in a scene need as many concepts, got {len(dials.concepts)}")
+    needed = (1 if config.same else config.objects[1]) + config.clutter[1]
+    if needed > len(config.concepts):
+        found.append(
+            f"{needed} different things in a scene need as many concepts, got {len(config.concepts)}"
+        )
     return found
 
 
-def _bias(dials: Dials) -> list[str]:
+def _bias(config: SceneConfig) -> list[str]:
     found = []
-    paired = Counter(concept for pair in dials.pairs for concept in pair)
+    paired = Counter(concept for pair in config.pairs for concept in pair)
     for concept, times in paired.items():
-        if concept not in dials.concepts:
-            raise unknown("concept in pairs", concept, dials.concepts)
+        if concept not in config.concepts:
+            raise unknown("concept in pairs", concept, config.concepts)
         if times > 1:
             found.append(f"pairs: {concept!r} is in more than one place")
-    if dials.pairs:
-        free = len(dials.concepts) - len(paired)
-        if dials.tail:
+    if config.pairs:
+        free = len(config.concepts) - len(paired)
+        if config.tail:
             found.append(
                 "pairs need tail=0: of two concepts that are not as common one cannot imply the other alike"
             )
@@ -171,41 +173,41 @@ def _bias(dials: Dials) -> list[str]:
             found.append(
                 f"pairs: {inner[0]!r} is a container, which other things are inside of: choose another"
             )
-        if dials.same or dials.objects[0] < 2:
+        if config.same or config.objects[0] < 2:
             found.append(
                 "pairs need scenes of two objects or more, that are not all the same: set objects=2-3"
             )
-        if free < dials.objects[1] + dials.clutter[1]:
+        if free < config.objects[1] + config.clutter[1]:
             found.append(
                 f"pairs leave {free} concepts for the other things, of which there may be "
-                f"{dials.objects[1] + dials.clutter[1]}: name fewer pairs or more concepts"
+                f"{config.objects[1] + config.clutter[1]}: name fewer pairs or more concepts"
             )
-        if dials.relation_compositions != "any":
+        if config.relation_compositions != "any":
             found.append(
                 "pairs and relation_compositions both choose the concepts of a scene: set one of them"
             )
-    choices = {"background": dials.backgrounds, "colour": dials.colours, None: ("", "")}[dials.spurious]
+    choices = {"background": config.backgrounds, "colour": config.colours, None: ("", "")}[config.spurious]
     if len(choices) < 2:
         found.append(
-            f"spurious={dials.spurious} needs at least two {dials.spurious}s, got {', '.join(choices)}"
+            f"spurious={config.spurious} needs at least two {config.spurious}s, got {', '.join(choices)}"
         )
     return found
 
 
-def _held_out(dials: Dials) -> list[str]:
+def _held_out(config: SceneConfig) -> list[str]:
     found = []
-    part = dials.colour_compositions
+    part = config.colour_compositions
     if part != "any":
-        bare = [c for c in dials.concepts if all(colour_part(c, x) != part for x in dials.colours)]
+        bare = [c for c in config.concepts if all(colour_part(c, x) != part for x in config.colours)]
         if bare:
             found.append(f"colour_compositions={part} leaves no colour for {bare[0]!r}: allow all colours")
-        if dials.spurious == "colour":
+        if config.spurious == "colour":
             found.append("spurious=colour and colour_compositions both choose the colours: set one of them")
-    part = dials.relation_compositions
-    if part != "any" and (dials.objects[1] > 2 or dials.clutter[1] or dials.same or dials.relations < 1):
+    part = config.relation_compositions
+    if part != "any" and (config.objects[1] > 2 or config.clutter[1] or config.same or config.relations < 1):
         found.append(
             "relation_compositions needs relations=1, clutter=0 and at most two objects, not the same"
         )
-    if part in ("validation", "test") and dials.objects != (2, 2):
+    if part in ("validation", "test") and config.objects != (2, 2):
         found.append(f"relation_compositions={part} needs objects=2")
     return found

@@ -1,4 +1,4 @@
-"""Every dial of a world of clips, one frozen type."""
+"""The configuration of a world of clips: every option, one frozen type."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import Field, model_validator
 
 from ....forms import Fraction
 from ..scenes.concepts import CONCEPTS
-from ..scenes.dials import ARTIST_NAMES, ArtistName, Share
+from ..scenes.config import ARTIST_NAMES, ArtistName, Share
 from ..scenes.layout.compositions import together
 from ..scenes.pixels.backgrounds import BACKGROUNDS
 from ..scenes.scene import COLOURS, Colour
-from ..spec import WorldDials
+from ..spec import WorldConfig
 from .clip import ACTIONS, Action
 
 Setting = Literal["none", "count", "relation"]
@@ -27,8 +27,8 @@ Number = Annotated[int, Field(ge=1, le=3)]
 _CONCEPTS = tuple(name for name, concept in CONCEPTS.items() if concept.kind != "container")
 
 
-class ClipDials(WorldDials):
-    """The dials that describe the clips of a world. On the command line: ``events=2-3``, ``actions=appear+vanish``.
+class ClipConfig(WorldConfig):
+    """The configuration of a world of clips. On the command line: ``events=2-3``, ``actions=appear+vanish``.
 
     Attributes:
         events: the fewest and the most events, one after the other, each of another thing.
@@ -48,11 +48,11 @@ class ClipDials(WorldDials):
         sensor_noise: standard deviation of what is added to each, in thousandths of a side per frame².
         missing_pictures, missing_captions, missing_sensors: fraction of rows that lack the modality.
 
-    >>> ClipDials(events="2-3").events
+    >>> ClipConfig(events="2-3").events
     (2, 3)
 
     Raises:
-        ValueError: for an unknown dial or name, a dial out of range, or too few frames for the events.
+        ValueError: for an unknown option or name, a value out of range, or too few frames for the events.
     """
 
     ranges: ClassVar[tuple[str, ...]] = ("events",)
