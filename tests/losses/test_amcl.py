@@ -131,21 +131,6 @@ def test_the_lowest_temperature_bounds_the_loss_from_below(top_k: int | None) ->
     assert loss > -2 / 0.05 - 0.02 * (1 + (top_k or 1)) * largest
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"width": 0}, "width must be at least 1"),
-        ({"top_k": 0}, "top_k must be at least 1"),
-        ({"beta": -1.0}, "beta must be at least 0"),
-        ({"tau_min": 0.0}, "0 < tau_min < tau_max must hold"),
-        ({"tau_min": 2.0}, "0 < tau_min < tau_max must hold"),
-    ],
-)
-def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        AMCLLoss(**options)
-
-
 def test_bad_heads_are_refused() -> None:
     objective, (x, y) = build(), unit(2)
     with pytest.raises(ValueError, match="both views need the same heads, at least one, got 2 and 1"):

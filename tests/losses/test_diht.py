@@ -75,16 +75,3 @@ def test_a_batch_of_one_costs_the_log_of_alpha_on_each_side(alpha: float) -> Non
     loss = DiHTLoss(alpha=alpha)(x, y)
     assert loss.item() == pytest.approx(2 * math.log(alpha), abs=1e-12)
     assert not any(g.any() for g in torch.autograd.grad(loss, [x, y]))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"alpha": 0.0}, "alpha must be positive, got 0.0; without the positive it is another loss, DCL"),
-        ({"alpha": -1.0}, "alpha must be positive"),
-        ({"beta": -0.1}, "beta must be at least 0, got -0.1"),
-    ],
-)
-def test_bad_options_are_refused(options: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        DiHTLoss(**options)

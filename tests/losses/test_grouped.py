@@ -47,8 +47,3 @@ def test_starts_from_the_temperature_of_clip() -> None:
     temperature = GroupedInfoNCELoss().temperature
     assert temperature.value.item() == pytest.approx(0.07)
     assert temperature.bounds == (0.01, 1.0)
-
-
-def test_no_group_at_all_is_refused() -> None:
-    with pytest.raises(ValueError, match="groups must be at least 1, got 0"):
-        GroupedInfoNCELoss(0)

@@ -116,17 +116,3 @@ def test_a_batch_of_one_has_no_negatives(fraction: float) -> None:
     assert HardContrastiveLoss(fraction=fraction)(x, y).item() == pytest.approx(0, abs=1e-12)
     simple = HardContrastiveLoss(fraction=fraction, simple=True)(x, y)
     torch.testing.assert_close(simple, -(x * y).sum(), rtol=1e-12, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"fraction": 0.0}, r"fraction must lie in \(0, 1\], got 0.0"),
-        ({"fraction": 1.2}, "fraction must lie in"),
-        ({"simple": True, "repulsion": -1.0}, "repulsion must be at least 0"),
-        ({"repulsion": 1.0}, "is of the simple loss only"),
-    ],
-)
-def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        HardContrastiveLoss(**options)

@@ -221,22 +221,6 @@ def test_of_an_id_that_occurs_twice_the_first_counts() -> None:
     assert tau.tolist() == [0.5, 0.375, 0.75, 1.0, 1.0]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"temperature": 0.001}, "temperature=0.001 must lie within its bounds"),
-        ({"lowest": 0.0}, "must lie within its bounds"),
-        ({"gamma": 0.0}, r"gamma must lie in \(0, 1\], got 0.0"),
-        ({"beta_u": 1.5}, "beta_u must lie"),
-        ({"rho": -1.0}, "rho must be at least 0"),
-        ({"eta": math.inf}, "eta must be at least 0 and finite"),
-    ],
-)
-def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        ISogCLRLoss(**options)
-
-
 @pytest.mark.parametrize("ids", [torch.arange(5), torch.zeros(6)])
 def test_bad_ids_are_refused(ids: Tensor) -> None:
     x, y = pair()

@@ -83,19 +83,6 @@ def test_a_concatenation_looks_at_each_half_by_its_own_kernel() -> None:
     torch.testing.assert_close(second, 0.3 * nothing + 0.7 * gauss, rtol=1e-10, atol=0)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"gamma": 0.0}, r"gamma must lie in \(0, 2\], got 0.0"),
-        ({"gamma": 2.5}, "gamma must lie"),
-        ({"lam": 1.0}, r"lam must lie in \(0, 1\), got 1.0"),
-    ],
-)
-def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        KernelInfoNCELoss(**options)
-
-
 def test_one_dimension_has_no_halves() -> None:
     x = torch.ones(3, 1, dtype=F64)
     with pytest.raises(ValueError, match="at least 2 dimensions"):

@@ -122,15 +122,6 @@ def test_a_local_and_a_global_score_are_two_losses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [({"pooling": "min"}, "pooling must be one of mean, max"), ({"gamma": 0.0}, "gamma must be positive")],
-)
-def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        unwrap(MILLoss.__init__)(MILLoss.__new__(MILLoss), **options)
-
-
-@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"x": torch.ones(5, 6)}, r"x must be floating \(B, n, d\)"),

@@ -118,9 +118,7 @@ def test_draws_follow_from_the_generator() -> None:
     assert not torch.equal(one["shares"], other["shares"])
 
 
-def test_refuses_half_of_a_draw_and_no_key_to_mix() -> None:
+def test_refuses_half_of_a_draw() -> None:
     given = drawn(5)
     with pytest.raises(ValueError, match="pairs go with shares"):
         MoCHiLoss()(Q, K, QUEUE, pairs=given["pairs"])
-    with pytest.raises(ValueError, match="hardest=0"):
-        MoCHiLoss(hardest=0)

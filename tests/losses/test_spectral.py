@@ -66,8 +66,3 @@ def test_its_minimum_keeps_the_first_singular_vectors() -> None:
     torch.testing.assert_close(loss, -s[:2].square().sum(), rtol=1e-10, atol=0)
     (gradient,) = torch.autograd.grad(loss, f)
     assert gradient.abs().max() < 1e-12
-
-
-def test_a_mu_that_is_not_positive_is_refused() -> None:
-    with pytest.raises(ValueError, match="mu must be positive, got 0"):
-        SpectralLoss(0.0)

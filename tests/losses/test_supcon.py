@@ -116,5 +116,3 @@ def test_one_view_needs_labels_and_no_view_is_none() -> None:
         SupConLoss()(*views(1))
     with pytest.raises(ValueError, match=r"an example needs at least 1 view, got 0"):
         SupConLoss()(labels=LABELS)
-    with pytest.raises(ValueError, match="anchors must be one of all, first"):
-        unwrap(SupConLoss.__init__)(SupConLoss(), anchors="one")

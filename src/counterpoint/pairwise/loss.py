@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..ranges import Checked
 from . import moments
 from .explain import Explanation, explain
 from .ranks import Ranks
@@ -19,7 +20,7 @@ from .temperature import Temperature
 Self = TypeVar("Self", bound="Loss")
 
 
-class Loss(nn.Module, ABC):
+class Loss(Checked, nn.Module, ABC):
     """A loss on bare embeddings: ``(B, d), (B, d) -> ()``.
 
     On several ranks each passes its own rows and gets the value over all of them; a data-parallel average of

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Count, Positive
 from ...pairwise.inputs import paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction, Sum
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import Tile
-from ._sinkhorn import check_sinkhorn
 
 
 class SwALIPLoss(PairwiseLoss):
@@ -52,13 +52,12 @@ class SwALIPLoss(PairwiseLoss):
 
     def __init__(
         self,
-        temperature: float | Temperature | None = None,
+        temperature: Positive | Temperature | None = None,
         *,
-        epsilon: float = 0.05,
-        iterations: int = 3,
+        epsilon: Positive = 0.05,
+        iterations: Count = 3,
     ) -> None:
         super().__init__()
-        check_sinkhorn(epsilon, iterations)
         self.temperature = Temperature.of(temperature, Temperature(0.1, bounds=(0.01, 1.0)))
         self.epsilon = epsilon
         self.iterations = iterations

@@ -5,11 +5,11 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Count, Positive
 from ...pairwise import moments
 from ...pairwise.inputs import paired
 from ...pairwise.loss import Loss
 from ...pairwise.temperature import Temperature
-from ._sinkhorn import check_sinkhorn
 
 
 class SwALIPPrototypesLoss(Loss):
@@ -38,10 +38,9 @@ class SwALIPPrototypesLoss(Loss):
     papers = ("clip-rocket",)
 
     def __init__(
-        self, temperature: float | Temperature = 0.1, *, epsilon: float = 0.05, iterations: int = 3
+        self, temperature: Positive | Temperature = 0.1, *, epsilon: Positive = 0.05, iterations: Count = 3
     ) -> None:
         super().__init__()
-        check_sinkhorn(epsilon, iterations)
         self.temperature = Temperature.of(temperature, Temperature(0.1))
         self.epsilon = epsilon
         self.iterations = iterations

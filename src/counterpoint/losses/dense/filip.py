@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction
@@ -42,7 +43,7 @@ class FILIPLoss(PairwiseLoss):
     symmetric = True
     papers = ("medical-vl-benchmark",)
 
-    def __init__(self, *, temperature: float | Temperature | None = None) -> None:
+    def __init__(self, *, temperature: Positive | Temperature | None = None) -> None:
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.07, bounds=(0.01, 1.0)))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction
@@ -66,14 +67,10 @@ class MILLoss(PairwiseLoss):
         self,
         pooling: Pooling = "lse",
         *,
-        gamma: float = 5.0,
-        temperature: float | Temperature | None = None,
+        gamma: Positive = 5.0,
+        temperature: Positive | Temperature | None = None,
     ) -> None:
         super().__init__()
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}, got {pooling!r}")
-        if gamma <= 0:
-            raise ValueError(f"gamma must be positive, got {gamma}")
         self.pooling, self.gamma = pooling, gamma
         self.temperature = Temperature.of(temperature, Temperature(0.07, bounds=(0.01, 1.0)))
 

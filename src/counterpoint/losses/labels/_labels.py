@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reduce import Reduced, Terms
@@ -22,7 +23,7 @@ class LabelLoss(PairwiseLoss):
 
     papers = ("dexml",)
 
-    def __init__(self, temperature: float | Temperature = 0.05) -> None:
+    def __init__(self, temperature: Positive | Temperature = 0.05) -> None:
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.05))
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.reductions import Reduction, WholeRow
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import Tile
@@ -40,11 +41,9 @@ class MultiLabelSoftmaxLoss(LabelLoss):
     """
 
     def __init__(
-        self, temperature: float | Temperature = 0.05, *, reduction: Literal["sum", "mean"] = "sum"
+        self, temperature: Positive | Temperature = 0.05, *, reduction: Literal["sum", "mean"] = "sum"
     ) -> None:
         super().__init__(temperature)
-        if reduction not in ("sum", "mean"):
-            raise ValueError(f"reduction must be 'sum' or 'mean', got {reduction!r}")
         self.reduction = reduction
 
     def forward(

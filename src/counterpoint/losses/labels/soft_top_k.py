@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ...forms import Count, Positive
 from ...pairwise.reductions import Reduction, WholeRow
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import NEG, Tile
@@ -44,13 +45,9 @@ class SoftTopKLoss(LabelLoss):
     """
 
     def __init__(
-        self, temperature: float | Temperature = 0.05, *, k: int | None = 5, alpha: float = 2.0
+        self, temperature: Positive | Temperature = 0.05, *, k: Count | None = 5, alpha: Positive = 2.0
     ) -> None:
         super().__init__(temperature)
-        if k is not None and k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
-        if alpha <= 0:
-            raise ValueError(f"alpha must be positive, got {alpha}")
         self.k = k
         self.alpha = alpha
 

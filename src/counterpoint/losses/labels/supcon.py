@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import paired_views
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction, Sum
@@ -57,11 +58,9 @@ class SupConLoss(PairwiseLoss):
     papers = ("supcon",)
 
     def __init__(
-        self, temperature: float | Temperature = 0.1, *, inside: bool = False, anchors: Anchors = "all"
+        self, temperature: Positive | Temperature = 0.1, *, inside: bool = False, anchors: Anchors = "all"
     ) -> None:
         super().__init__()
-        if anchors not in get_args(Anchors):
-            raise ValueError(f"anchors must be one of {', '.join(get_args(Anchors))}, got {anchors!r}")
         self.temperature = Temperature.of(temperature, Temperature(0.1))
         self.inside, self.anchors = inside, anchors
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ...forms import NonNegative, Positive
 from ...pairwise.inputs import dot, paired, softplus
 from ...pairwise.loss import Loss
 from ...pairwise.temperature import Temperature
@@ -41,10 +42,8 @@ class CountToTenLoss(Loss):
     pairwise = True
     papers = ("count-to-ten",)
 
-    def __init__(self, weight: float = 1.0, temperature: float | Temperature | None = None) -> None:
+    def __init__(self, weight: NonNegative = 1.0, temperature: Positive | Temperature | None = None) -> None:
         super().__init__()
-        if weight < 0:
-            raise ValueError(f"weight must not be negative, got {weight}")
         self.infonce = InfoNCELoss(temperature)
         self.weight = weight
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import NonNegative, Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import WholeRow, log_sum_exp
@@ -62,17 +63,15 @@ class MarginNTXentLoss(PairwiseLoss):
 
     def __init__(
         self,
-        temperature: float | Temperature = 0.03,
+        temperature: Positive | Temperature = 0.03,
         *,
         kind: Margin = "additive",
-        margin: float = 0.1,
+        margin: NonNegative = 0.1,
         two_sided: bool = True,
     ) -> None:
         super().__init__()
-        if kind not in get_args(Margin):
-            raise ValueError(f"kind must be one of {', '.join(get_args(Margin))}, got {kind!r}")
-        if not 0 <= margin <= (math.pi if kind == "angular" else math.inf):
-            raise ValueError(f"margin must be at least 0, and at most π if angular, got {margin}")
+        if kind == "angular" and margin > math.pi:
+            raise ValueError(f"an angular margin must be at most π, got {margin}")
         self.temperature = Temperature.of(temperature, Temperature(0.03))
         self.kind, self.margin, self.two_sided = kind, margin, two_sided
 

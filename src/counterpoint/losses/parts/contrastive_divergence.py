@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import NonNegative
 from ...pairwise.loss import Loss
 
 
@@ -29,10 +30,8 @@ class ContrastiveDivergenceLoss(Loss):
 
     papers = ("ebm-vs-cl-vqa",)
 
-    def __init__(self, weight: float = 0.1) -> None:
+    def __init__(self, weight: NonNegative = 0.1) -> None:
         super().__init__()
-        if weight < 0:
-            raise ValueError(f"weight={weight}: energies would be pushed away from 0; give 0 or more")
         self.weight = weight
 
     def forward(self, positive: Float[Tensor, " B"], negative: Float[Tensor, " B"]) -> Float[Tensor, ""]:

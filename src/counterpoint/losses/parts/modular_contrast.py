@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import dot, upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp
@@ -50,7 +51,7 @@ class ModularContrastLoss(PairwiseLoss):
 
     papers = ("compa",)
 
-    def __init__(self, temperature: float | Temperature | None = None) -> None:
+    def __init__(self, temperature: Positive | Temperature | None = None) -> None:
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.07, bounds=(0.01, 1.0)))
 

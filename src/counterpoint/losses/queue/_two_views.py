@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.temperature import Temperature
@@ -17,7 +18,10 @@ class TwoTerms(PairwiseLoss):
     papers = ("sy-con",)
 
     def __init__(
-        self, temperature: float | Temperature = 0.2, *, stability_temperature: float | Temperature = 0.2
+        self,
+        temperature: Positive | Temperature = 0.2,
+        *,
+        stability_temperature: Positive | Temperature = 0.2,
     ) -> None:
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.2))

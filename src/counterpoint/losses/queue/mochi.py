@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...forms import Count, Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.reductions import LogSumExp, Reduction, Top, TopK
 from ...pairwise.temperature import Temperature
@@ -48,10 +49,8 @@ class MoCHiLoss(MoCoLoss):
 
     papers = ("mochi",)
 
-    def __init__(self, temperature: float | Temperature = 0.2, *, hardest: int = 1024) -> None:
+    def __init__(self, temperature: Positive | Temperature = 0.2, *, hardest: Count = 1024) -> None:
         super().__init__(temperature)
-        if hardest < 1:
-            raise ValueError(f"hardest={hardest}: negatives are mixed of at least one key")
         self.hardest = hardest
 
     def forward(

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp
@@ -46,7 +47,7 @@ class MoCoLoss(PairwiseLoss):
 
     papers: ClassVar[tuple[str, ...]] = ("moco", "brivl")
 
-    def __init__(self, temperature: float | Temperature = 0.2) -> None:
+    def __init__(self, temperature: Positive | Temperature = 0.2) -> None:
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.2))
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...forms import Natural, NonNegative, Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction, Top, TopK
@@ -60,17 +61,13 @@ class DualViewLoss(PairwiseLoss):
 
     def __init__(
         self,
-        temperature: float | Temperature = 0.2,
+        temperature: Positive | Temperature = 0.2,
         *,
-        num_hard: float | None = 0.125,
-        skip_top: int = 0,
-        key_weight: float = 0.0,
+        num_hard: Positive | None = 0.125,
+        skip_top: Natural = 0,
+        key_weight: NonNegative = 0.0,
     ) -> None:
         super().__init__()
-        if num_hard is not None and not num_hard > 0:
-            raise ValueError(f"num_hard={num_hard} must be positive: a number of keys, or a share below 1")
-        if skip_top < 0 or key_weight < 0:
-            raise ValueError(f"skip_top={skip_top} and key_weight={key_weight} must not be negative")
         self.temperature = Temperature.of(temperature, Temperature(0.2))
         self.num_hard, self.skip_top, self.key_weight = num_hard, skip_top, key_weight
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ...forms import Finite, Positive
 from ...pairwise.inputs import paired, softplus
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import Sum
@@ -53,7 +54,7 @@ class SigLIPLoss(PairwiseLoss):
     symmetric = True
     papers = ("siglip",)
 
-    def __init__(self, temperature: float | Temperature | None = None, *, bias: float = -10.0) -> None:
+    def __init__(self, temperature: Positive | Temperature | None = None, *, bias: Finite = -10.0) -> None:
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.1))
         self.bias = nn.Parameter(torch.tensor(float(bias)))

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import WholeRow, log_sum_exp
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import NEG, Tile
+
+Sigma = Annotated[float, Field(ge=0.02)]
+"""Range of σ; below, ``exp(p / σ)`` overflows."""
 
 
 class DCLLoss(PairwiseLoss):
@@ -54,11 +59,9 @@ class DCLLoss(PairwiseLoss):
     papers = ("dcl",)
 
     def __init__(
-        self, temperature: float | Temperature = 0.1, *, weighted: bool = False, sigma: float = 0.5
+        self, temperature: Positive | Temperature = 0.1, *, weighted: bool = False, sigma: Sigma = 0.5
     ) -> None:
         super().__init__()
-        if not sigma >= 0.02:
-            raise ValueError(f"sigma must be at least 0.02 (below, exp(p / sigma) overflows), got {sigma}")
         self.temperature = Temperature.of(temperature, Temperature(0.1))
         self.weighted, self.sigma = weighted, sigma
 

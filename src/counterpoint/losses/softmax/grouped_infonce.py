@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Count, Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.ranks import Ranks
@@ -56,10 +57,8 @@ class GroupedInfoNCELoss(PairwiseLoss):
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.2)}
     papers = ("m2-encoder",)
 
-    def __init__(self, groups: int = 4, *, temperature: float | Temperature | None = None) -> None:
+    def __init__(self, groups: Count = 4, *, temperature: Positive | Temperature | None = None) -> None:
         super().__init__()
-        if groups < 1:
-            raise ValueError(f"groups must be at least 1, got {groups}")
         self.groups = groups
         self.temperature = Temperature.of(temperature, Temperature(0.07, bounds=(0.01, 1.0)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import BelowOne, NonNegative, Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp
@@ -50,16 +51,14 @@ class InfoNCELoss(PairwiseLoss):
 
     def __init__(
         self,
-        temperature: float | Temperature | None = None,
+        temperature: Positive | Temperature | None = None,
         *,
-        label_smoothing: float = 0.0,
-        weights: tuple[float, float] = (0.5, 0.5),
+        label_smoothing: BelowOne = 0.0,
+        weights: tuple[NonNegative, NonNegative] = (0.5, 0.5),
     ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
-        if min(weights) < 0 or max(weights) == 0:
-            raise ValueError(f"weights must be non-negative and not both 0, got {weights}")
+        if max(weights) == 0:
+            raise ValueError("weights must not both be 0")
         self.temperature = Temperature.of(temperature, Temperature(0.07, bounds=(0.01, 1.0)))
         self.label_smoothing = label_smoothing
         self.weights = weights

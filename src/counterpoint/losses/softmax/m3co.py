@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import paired, upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction, Sum
@@ -44,7 +45,7 @@ class M3CoLoss(PairwiseLoss):
     needs_ids = True
     papers = ("m3col",)
 
-    def __init__(self, temperature: float | Temperature = 0.1) -> None:
+    def __init__(self, temperature: Positive | Temperature = 0.1) -> None:
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.1))
 

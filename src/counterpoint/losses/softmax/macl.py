@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Fraction, Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import WholeRow, log_sum_exp
@@ -57,18 +58,13 @@ class MACLLoss(PairwiseLoss):
 
     def __init__(
         self,
-        temperature: float = 0.1,
+        temperature: Positive = 0.1,
         *,
-        alpha: float = 0.5,
-        threshold: float = 0.0,
+        alpha: Fraction = 0.5,
+        threshold: Fraction = 0.0,
         reweight: bool = True,
     ) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
-        for name, value in (("alpha", alpha), ("threshold", threshold)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {value}")
         self.temperature, self.alpha, self.threshold, self.reweight = temperature, alpha, threshold, reweight
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:

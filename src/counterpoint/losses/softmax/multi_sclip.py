@@ -8,6 +8,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction, WeightedMean
@@ -43,7 +44,7 @@ class MultiSClipLoss(PairwiseLoss):
     papers = ("m3col",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.5)}
 
-    def __init__(self, temperature: float | Temperature = 0.125, *, detach_targets: bool = False) -> None:
+    def __init__(self, temperature: Positive | Temperature = 0.125, *, detach_targets: bool = False) -> None:
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.125))
         self.detach_targets = detach_targets

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import WholeRow, log_sum_exp
@@ -34,7 +35,7 @@ class NTXentLoss(PairwiseLoss):
     symmetric = True
     papers = ("clip-rocket",)
 
-    def __init__(self, temperature: float | Temperature = 0.1) -> None:
+    def __init__(self, temperature: Positive | Temperature = 0.1) -> None:
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.1))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import dot, paired_views
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp
@@ -65,12 +66,10 @@ class PolyViewLoss(PairwiseLoss):
         self,
         mode: PolyViewMode = "geometric",
         *,
-        temperature: float | Temperature = 0.1,
+        temperature: Positive | Temperature = 0.1,
         unit_rest: bool = False,
     ) -> None:
         super().__init__()
-        if mode not in get_args(PolyViewMode):
-            raise ValueError(f"mode must be one of {', '.join(get_args(PolyViewMode))}, got {mode!r}")
         if unit_rest and mode != "sufficient":
             raise ValueError(f"unit_rest is for mode='sufficient'; {mode!r} takes no mean of views")
         self.mode, self.unit_rest = mode, unit_rest

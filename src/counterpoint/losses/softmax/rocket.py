@@ -8,6 +8,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import BelowOne, Positive
 from ...pairwise.inputs import paired, upcast
 from ...pairwise.loss import Loss
 from ...pairwise.temperature import Temperature
@@ -53,15 +54,13 @@ class GlobalLocalLoss(Loss):
 
     def __init__(
         self,
-        temperature: float | Temperature | None = None,
-        local_temperature: float | Temperature | None = None,
+        temperature: Positive | Temperature | None = None,
+        local_temperature: Positive | Temperature | None = None,
         *,
-        label_smoothing: float = 0.1,
+        label_smoothing: BelowOne = 0.1,
         reduction: Literal["mean", "sum"] = "mean",
     ) -> None:
         super().__init__()
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
         each = 0.5 if reduction == "mean" else 1.0
         self.global_ = InfoNCELoss(temperature, weights=(each, each))
         self.local = InfoNCELoss(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -10,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Finite, Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import WholeRow, log_sum_exp
@@ -46,10 +46,10 @@ class SimCSELoss(PairwiseLoss):
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.02, 0.2)}
     papers = ("simcse",)
 
-    def __init__(self, temperature: float | Temperature = 0.05, *, hard_negative_weight: float = 0.0) -> None:
+    def __init__(
+        self, temperature: Positive | Temperature = 0.05, *, hard_negative_weight: Finite = 0.0
+    ) -> None:
         super().__init__()
-        if not math.isfinite(hard_negative_weight):
-            raise ValueError(f"hard_negative_weight must be finite, got {hard_negative_weight}")
         self.temperature = Temperature.of(temperature, Temperature(0.05))
         self.hard_negative_weight = hard_negative_weight
 

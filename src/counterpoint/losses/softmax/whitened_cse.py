@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import paired_views
 from ...pairwise.loss import Loss
 from ...pairwise.temperature import Temperature
@@ -43,7 +44,7 @@ class WhitenedCSELoss(Loss):
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.02, 0.2)}
     papers = ("whitened-cse",)
 
-    def __init__(self, temperature: float | Temperature = 0.05) -> None:
+    def __init__(self, temperature: Positive | Temperature = 0.05) -> None:
         super().__init__()
         self.pair = SimCSELoss(temperature)
 

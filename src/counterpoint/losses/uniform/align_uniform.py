@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import paired, squared_distance
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp
 from ...pairwise.tile import Tile
 
 __all__ = ["AlignUniformLoss", "alignment", "cross_uniformity", "uniformity"]
+
+Power = Annotated[float, Field(ge=1)]
+"""Range of α; below, the gradient of a perfect match is infinite."""
 
 
 class AlignUniformLoss(PairwiseLoss):
@@ -44,15 +50,9 @@ class AlignUniformLoss(PairwiseLoss):
     papers = ("align-uniform",)
 
     def __init__(
-        self, alignment: float = 1.0, uniformity: float = 1.0, *, alpha: float = 2.0, t: float = 2.0
+        self, alignment: float = 1.0, uniformity: float = 1.0, *, alpha: Power = 2.0, t: Positive = 2.0
     ) -> None:
         super().__init__()
-        if alpha < 1:
-            raise ValueError(
-                f"alpha must be at least 1 (the gradient is infinite at a perfect match), got {alpha}"
-            )
-        if t <= 0:
-            raise ValueError(f"t must be positive, got {t}")
         self.alignment, self.uniformity = alignment, uniformity
         self.alpha, self.t = alpha, t
 

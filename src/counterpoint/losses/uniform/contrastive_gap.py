@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import paired
 from ...pairwise.loss import Loss
 from ...pairwise.temperature import Temperature
@@ -43,7 +44,7 @@ class ContrastiveGapLoss(Loss):
 
     def __init__(
         self,
-        temperature: float | Temperature | None = None,
+        temperature: Positive | Temperature | None = None,
         *,
         alignment: float = 1.0,
         uniformity: float = 1.0,

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise import moments
 from ...pairwise.inputs import paired_views
 from ...pairwise.loss import PairwiseLoss
@@ -61,18 +62,13 @@ class DecoupledUniformityLoss(PairwiseLoss):
 
     def __init__(
         self,
-        t: float = 2.0,
+        t: Positive = 2.0,
         *,
         kernel: Literal["rbf", "cosine"] = "rbf",
-        sigma: float | None = None,
-        ridge: float = 0.01,
+        sigma: Positive | None = None,
+        ridge: Positive = 0.01,
     ) -> None:
         super().__init__()
-        if kernel not in ("rbf", "cosine"):
-            raise ValueError(f"kernel must be 'rbf' or 'cosine', got {kernel!r}")
-        for name, value in (("t", t), ("sigma", sigma), ("ridge", ridge)):
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {value}")
         self.t, self.kernel, self.sigma, self.ridge = t, kernel, sigma, ridge
 
     def forward(self, *views: Float[Tensor, "B d"], prior: Tensor | None = None) -> Float[Tensor, ""]:

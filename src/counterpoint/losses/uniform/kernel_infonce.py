@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import paired, squared_distance
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp
@@ -71,19 +73,13 @@ class KernelInfoNCELoss(PairwiseLoss):
 
     def __init__(
         self,
-        gamma: float = 1.0,
+        gamma: Annotated[float, Field(gt=0, le=2)] = 1.0,
         *,
         mix: Mix = "none",
-        lam: float = 0.5,
-        temperature: float | Temperature = 0.1,
+        lam: Annotated[float, Field(gt=0, lt=1)] = 0.5,
+        temperature: Positive | Temperature = 0.1,
     ) -> None:
         super().__init__()
-        if not 0 < gamma <= 2:
-            raise ValueError(f"gamma must lie in (0, 2], got {gamma}")
-        if mix not in get_args(Mix):
-            raise ValueError(f"mix must be one of {', '.join(get_args(Mix))}, got {mix!r}")
-        if not 0 < lam < 1:
-            raise ValueError(f"lam must lie in (0, 1), got {lam}")
         self.gamma, self.mix, self.lam = gamma, mix, lam
         self.temperature = Temperature.of(temperature, Temperature(0.1))
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise import moments
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import Loss
@@ -48,10 +49,8 @@ class SpectralLoss(Loss):
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"mu": (1.0, 10.0)}
     papers = ("mmcl-generalization", "kernel-infonce")
 
-    def __init__(self, mu: float = 1.0) -> None:
+    def __init__(self, mu: Positive = 1.0) -> None:
         super().__init__()
-        if not mu > 0:
-            raise ValueError(f"mu must be positive, got {mu}")
         self.mu = mu
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:

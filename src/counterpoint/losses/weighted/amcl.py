@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...forms import Count, NonNegative, Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction, TopK
@@ -61,22 +62,17 @@ class AMCLLoss(PairwiseLoss):
 
     def __init__(
         self,
-        width: int = 128,
+        width: Count = 128,
         *,
-        hidden: int = 128,
-        beta: float = 1e-4,
-        tau_min: float = 0.05,
-        tau_max: float = 2.0,
-        top_k: int | None = None,
+        hidden: Count = 128,
+        beta: NonNegative = 1e-4,
+        tau_min: Positive = 0.05,
+        tau_max: Positive = 2.0,
+        top_k: Count | None = None,
     ) -> None:
         super().__init__()
-        for name, size in (("width", width), ("hidden", hidden), ("top_k", top_k)):
-            if size is not None and size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        if beta < 0:
-            raise ValueError(f"beta must be at least 0, got {beta}")
-        if not 0 < tau_min < tau_max:
-            raise ValueError(f"0 < tau_min < tau_max must hold, got tau_min={tau_min}, tau_max={tau_max}")
+        if not tau_min < tau_max:
+            raise ValueError(f"tau_min must be less than tau_max, got {tau_min} and {tau_max}")
         self.width, self.beta, self.top_k = width, beta, top_k
         self.tau_min, self.tau_max = tau_min, tau_max
         self.phi = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))

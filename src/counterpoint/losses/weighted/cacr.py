@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import BelowOne, NonNegative
 from ...pairwise.inputs import paired_views, squared_distance
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import WeightedMean
@@ -59,25 +60,15 @@ class CACRLoss(PairwiseLoss):
 
     def __init__(
         self,
-        alpha: float = 1.0,
-        beta: float = 1.0,
+        alpha: NonNegative = 1.0,
+        beta: NonNegative = 1.0,
         *,
-        t_positive: float = 1.0,
-        t_negative: float = 2.0,
-        prior: float = 0.0,
+        t_positive: NonNegative = 1.0,
+        t_negative: NonNegative = 2.0,
+        prior: BelowOne = 0.0,
         detach_weights: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("alpha", alpha),
-            ("beta", beta),
-            ("t_positive", t_positive),
-            ("t_negative", t_negative),
-        ):
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} must be at least 0 and finite, got {value}")
-        if not 0 <= prior < 1:
-            raise ValueError(f"prior must lie in [0, 1), got {prior}")
         self.alpha, self.beta = alpha, beta
         self.t_positive, self.t_negative = t_positive, t_negative
         self.prior, self.detach_weights = prior, detach_weights

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction, WeightedMean
@@ -50,18 +51,12 @@ class CWCLLoss(PairwiseLoss):
 
     def __init__(
         self,
-        temperature: float | Temperature | None = None,
+        temperature: Positive | Temperature | None = None,
         *,
-        gamma: float = 1.0,
+        gamma: Positive = 1.0,
         weighted_anchor: Anchor = "frozen",
     ) -> None:
         super().__init__()
-        if gamma <= 0:
-            raise ValueError(f"gamma must be positive, got {gamma}")
-        if weighted_anchor not in get_args(Anchor):
-            raise ValueError(
-                f"weighted_anchor must be one of {', '.join(get_args(Anchor))}, got {weighted_anchor!r}"
-            )
         self.temperature = Temperature.of(temperature, Temperature(0.07, bounds=(0.01, 1.0)))
         self.gamma = gamma
         self.weighted_anchor = weighted_anchor

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import NonNegative, Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp
@@ -56,19 +57,13 @@ class DiHTLoss(PairwiseLoss):
 
     def __init__(
         self,
-        temperature: float | Temperature | None = None,
+        temperature: Positive | Temperature | None = None,
         *,
-        alpha: float = 1.0,
-        beta: float = 0.25,
+        alpha: Positive = 1.0,
+        beta: NonNegative = 0.25,
         detach_weights: bool = False,
     ) -> None:
         super().__init__()
-        if not alpha > 0:
-            raise ValueError(
-                f"alpha must be positive, got {alpha}; without the positive it is another loss, DCL"
-            )
-        if not beta >= 0:
-            raise ValueError(f"beta must be at least 0, got {beta}")
         self.temperature = Temperature.of(temperature, Temperature(0.07, bounds=(0.01, 1.0)))
         self.alpha, self.beta, self.detach_weights = alpha, beta, detach_weights
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import BelowOne, Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, TopK, WholeRow
@@ -72,14 +73,10 @@ class GuidedNTXentLoss(PairwiseLoss):
         self,
         rule: Rule = "add_positive",
         *,
-        ratio: float | None = None,
-        temperature: float | Temperature = 0.1,
+        ratio: BelowOne | None = None,
+        temperature: Positive | Temperature = 0.1,
     ) -> None:
         super().__init__()
-        if rule not in get_args(Rule):
-            raise ValueError(f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}")
-        if ratio is not None and not 0 <= ratio < 1:
-            raise ValueError(f"ratio must lie in [0, 1), got {ratio}")
         self.rule = rule
         self.ratio = _RATIOS[rule] if ratio is None else ratio
         self.temperature = Temperature.of(temperature, Temperature(0.1))

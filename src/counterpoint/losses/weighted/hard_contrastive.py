@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import NonNegative, Positive, Share
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction, Sum, TopK
@@ -56,17 +57,15 @@ class HardContrastiveLoss(PairwiseLoss):
 
     def __init__(
         self,
-        temperature: float | Temperature = 0.3,
+        temperature: Positive | Temperature = 0.3,
         *,
-        fraction: float = 0.1,
+        fraction: Share = 0.1,
         simple: bool = False,
-        repulsion: float | None = None,
+        repulsion: NonNegative | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < fraction <= 1:
-            raise ValueError(f"fraction must lie in (0, 1], got {fraction}")
-        if repulsion is not None and not (simple and repulsion >= 0):
-            raise ValueError(f"repulsion must be at least 0 and is of the simple loss only, got {repulsion}")
+        if repulsion is not None and not simple:
+            raise ValueError(f"repulsion is of the simple loss only, got {repulsion}; give simple=True")
         self.temperature = Temperature.of(temperature, Temperature(0.3))
         self.fraction, self.simple, self.repulsion = fraction, simple, repulsion
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...forms import NonNegative, Positive, Share
 from ...networks.item_state import ItemState
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
@@ -84,27 +85,21 @@ class ISogCLRLoss(PairwiseLoss):
 
     def __init__(
         self,
-        temperature: float = 0.01,
+        temperature: Positive = 0.01,
         *,
-        lowest: float = 0.005,
-        highest: float = 0.05,
-        gamma: float = 0.8,
-        rho: float = 8.0,
-        eta: float = 0.001,
-        beta_u: float = 0.5,
+        lowest: Positive = 0.005,
+        highest: Positive = 0.05,
+        gamma: Share = 0.8,
+        rho: NonNegative = 8.0,
+        eta: NonNegative = 0.001,
+        beta_u: Share = 0.5,
         adapt: bool = True,
     ) -> None:
         super().__init__()
-        if not 0 < lowest <= temperature <= highest:
+        if not lowest <= temperature <= highest:
             raise ValueError(
-                f"temperature={temperature} must lie within its bounds, 0 < lowest={lowest} <= highest={highest}"
+                f"temperature={temperature} must lie between lowest={lowest} and highest={highest}"
             )
-        for name, value in (("gamma", gamma), ("beta_u", beta_u)):
-            if not 0 < value <= 1:
-                raise ValueError(f"{name} must lie in (0, 1], got {value}")
-        for name, value in (("rho", rho), ("eta", eta)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name} must be at least 0 and finite, got {value}")
         self.lowest, self.highest = lowest, highest
         self.gamma, self.rho, self.eta, self.beta_u, self.adapt = gamma, rho, eta, beta_u, adapt
         self.x_items = ItemState(log_s=NEG, tau=temperature, u=0.0)

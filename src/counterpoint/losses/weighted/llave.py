@@ -8,6 +8,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import NonNegative, Positive
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp
@@ -46,10 +47,8 @@ class LLaVELoss(PairwiseLoss):
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.01, 0.2), "alpha": (1.0, 20.0)}
     papers = ("llave",)
 
-    def __init__(self, temperature: float | Temperature = 0.02, *, alpha: float = 9.0) -> None:
+    def __init__(self, temperature: Positive | Temperature = 0.02, *, alpha: NonNegative = 9.0) -> None:
         super().__init__()
-        if not alpha >= 0:
-            raise ValueError(f"alpha must be at least 0, got {alpha}")
         self.temperature = Temperature.of(temperature, Temperature(0.02))
         self.alpha = alpha
 
