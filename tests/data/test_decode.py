@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from counterpoint.data import decode as module
 from counterpoint.data.decode import decode
+from counterpoint.types import Fit
 from fixtures import pictures as made
 
 
@@ -96,3 +97,29 @@ def test_a_picture_of_one_colour_stays_so_whatever_its_shape(
     found = decode(made.saved(picture, form), size)
     assert found.shape == (3, size, size)
     assert np.abs(found.astype(int) - 102).max() <= 1
+
+
+HEAD = '<svg xmlns="http://www.w3.org/2000/svg"'
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", '<?xml version="1.0"?>\n<!-- made by hand -->\n'])
+def test_a_drawing_is_drawn_on_white_and_cut_to_its_middle(before: str) -> None:
+    """200 × 100 units: red left of the middle square, blue right of it, a green disc within."""
+    parts = '<rect width="50" height="100" fill="red"/><rect x="150" width="50" height="100" fill="blue"/>'
+    parts += '<circle cx="100" cy="50" r="20" fill="lime"/>'
+    found = decode(f'{before}{HEAD} viewBox="0 0 200 100">{parts}</svg>'.encode(), 20)
+    assert found[:, 10, 10].tolist() == [0, 255, 0]
+    assert (found[:, 0, 3:-3] == 255).all()
+    whole = decode(f'{before}{HEAD} viewBox="0 0 200 100">{parts}</svg>'.encode(), Fit(20, 20, "squash"))
+    assert whole[:, 10, [2, 17]].T.tolist() == [[255, 0, 0], [0, 0, 255]]
+
+
+@pytest.mark.parametrize("size", ['width="1000000" height="1000000"', 'viewBox="0 0 1 100000"'])
+def test_a_drawing_takes_no_more_memory_than_its_square(size: str) -> None:
+    found = decode(f'{HEAD} {size}><rect width="100%" height="100%" fill="red"/></svg>'.encode(), 16)
+    assert found[:, 8, 8].tolist() == [255, 0, 0]
+
+
+def test_a_broken_drawing_says_why() -> None:
+    with pytest.raises(ValueError, match="root node"):
+        decode(HEAD.encode(), 16)

@@ -42,11 +42,11 @@ def main(arguments: Sequence[str]) -> int:
         return _make(given, console)
     with console.status(f"loading {given.source}"):
         from .. import data
+        from ..data.source import short_name
 
         source = data.load(given.source)
     if given.action == "show":
-        name = Path(given.source).stem if Path(given.source).exists() else given.source.replace(":", "-")
-        path = source.show(given.out or Path(f"{name}.png"))
+        path = source.show(given.out or Path(f"{short_name(given.source)}.png"))
         console.print(f"wrote {path}", soft_wrap=True)
         return 0
     description = source.describe()

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=given.json)
     with console.status("loading torch"):
-        from ..data import load
+        from ..data.source import load, short_name
         from ..execution import Local
         from ..study.training_run import TrainingRun
         from ..training.distributed import first_alone, joined
@@ -69,8 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     from .compare import show_data_report
     from .progress import WorkProgress
 
-    data = Path(given.data).stem if Path(given.data).exists() else given.data.replace(":", "-")
-    folder = given.out or Path("runs") / f"{data}-{slug}-{given.seed}"
+    folder = given.out or Path("runs") / f"{short_name(given.data)}-{slug}-{given.seed}"
     if not given.resume and (folder / "recipe.yaml").exists():
         raise OtherRun(
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import threading
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from ..types import Fit
 
-DECODER = 1
+DECODER = 2
 """Version of the decoder; raised whenever the code here would make other pixels of the same bytes."""
 MOST_PIXELS = 100_000_000
 """A picture of more pixels is refused by its header, before memory is taken for it."""
@@ -45,7 +46,8 @@ def side_of(form: int | Fit) -> int:
 def decode(data: bytes, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
     """Decode a picture's first frame to an upright square of sRGB: by `square` for a side, by `fitted` for a fit.
 
-    A JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves three times the side; for a fit, never.
+    A JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves three times the side; for a fit, never. An SVG is drawn by
+    ``resvg``, its longer side four times as long as the square's, its texts in the fonts of the machine.
 
     Args:
         data: the bytes of a file.
@@ -56,7 +58,7 @@ def decode(data: bytes, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
         ValueError: for more than `MOST_PIXELS`.
     """
     try:
-        found = Image.open(io.BytesIO(data))
+        found = Image.open(io.BytesIO(_drawn(data, 4 * side_of(form)) if _is_drawing(data) else data))
     except UnidentifiedImageError:
         raise OSError("not a picture of a kind that is read") from None
     with found as opened:
@@ -68,6 +70,22 @@ def decode(data: bytes, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
             if isinstance(form, Fit):
                 return fitted(opened, form)
             return square(opened, form, drafted[1][2:] if drafted else None)
+
+
+def _is_drawing(data: bytes) -> bool:
+    start = data[:4096].removeprefix(codecs.BOM_UTF8).lstrip()
+    return start.startswith(b"<") and b"<svg" in start
+
+
+def _drawn(svg: bytes, side: int) -> bytes:
+    """Draw a vector picture, its longer side of so many pixels, as a PNG."""
+    import resvg_py  # here, as it is seldom needed
+
+    fonts = b"<text" in svg  # they take a while to load
+    # Both sides are bounded: a drawing whose width alone is given may be millions of pixels high.
+    return resvg_py.svg_to_bytes(
+        svg_string=svg.decode(), width=side, height=side, skip_system_fonts=not fonts
+    )
 
 
 def square(

@@ -9,12 +9,14 @@ from pathlib import Path
 from ..registry import unknown
 from .base import IMAGE_SIZE, PairedData, stored_size
 from .benchmarks import BENCHMARKS
+from .sources import TOLERANCE
 
 NAMES = (
     *("emoji", "emoji:artist", "emoji:stream", "scenes:PRESET", "clips:PRESET", "sounds:PRESET"),
     *(f"{name}:PATH" for name in BENCHMARKS.names()),
 )
 """Data sets that ship with the package, and benchmarks read from a user's copy; anything else is a path."""
+_OPTION = ",tolerance="
 _TOLD = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".tar"}
 
 
@@ -25,7 +27,8 @@ def load(source: str, image_size: int = IMAGE_SIZE) -> PairedData:
     data for another size shares everything but the pictures (`PairedData.sized`).
 
     Args:
-        source: the name or the path.
+        source: the name or the path; after a path ``,tolerance=0.05`` says what share of its rows may be left out, in
+            place of 1 %.
         image_size: of the views that will be cut from the pictures, in pixels.
 
     Raises:
@@ -49,7 +52,8 @@ def located(source: str, began: str | None) -> str:
         FileNotFoundError: for a path that is in neither place.
     """
     name, _, rest = source.partition(":")
-    head, path = (f"{name}:", Path(rest)) if name in BENCHMARKS and rest else ("", Path(source))
+    where, option = _parted(source)
+    head, path = (f"{name}:", Path(rest)) if name in BENCHMARKS and rest else ("", where)
     shipped = name.partition(",")[0] in {shown.partition(":")[0] for shown in NAMES} and not head
     if shipped or path.exists():
         return source
@@ -59,7 +63,37 @@ def located(source: str, began: str | None) -> str:
             f"the data {source!r} of the run is not here, nor where the run was begun ({began or 'not known'}): "
             "say where it is with --data"
         )
-    return f"{head}{moved}"
+    return f"{head}{moved}{option}"
+
+
+def short_name(source: str) -> str:
+    """Return what files and folders are called after the data.
+
+    >>> short_name("scenes:basic")
+    'scenes-basic'
+    """
+    where = _parted(source)[0]
+    return where.stem if where.exists() else source.replace(":", "-")
+
+
+def _parted(source: str) -> tuple[Path, str]:
+    """Return a path and the option after it, as it is written; a file whose name looks like both is a file."""
+    where, mark, value = source.rpartition(_OPTION)
+    return (Path(source), "") if not mark or Path(source).exists() else (Path(where), mark + value)
+
+
+def _tolerance(option: str) -> float:
+    if not option:
+        return TOLERANCE
+    try:
+        share = float(option.removeprefix(_OPTION))
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise ValueError(
+            f"{option[1:]}: the share of rows that may be left out is a number from 0 to below 1"
+        )
+    return share
 
 
 @lru_cache(maxsize=4)
@@ -71,7 +105,7 @@ def _slot(source: str, stamp: tuple[object, ...]) -> list[PairedData]:
 def _stamp(source: str) -> tuple[object, ...]:
     """Return where a source is and when it was last written; pictures and texts one by one are not looked at."""
     name, _, rest = source.partition(":")
-    path = Path(rest if name in BENCHMARKS else source)
+    path = Path(rest) if name in BENCHMARKS else _parted(source)[0]
     if not path.exists():
         return ()
     inside = os.scandir(path) if path.is_dir() else ()
@@ -109,10 +143,11 @@ def _open(source: str, image_size: int) -> PairedData:
         from .worlds.scenes import shards
 
         return shards.read(Path(source))
-    if Path(source).exists():
+    where, option = _parted(source)
+    if where.exists():
         from .pairs import Pairs
 
-        return Pairs(source, stored_size(image_size))
+        return Pairs(where, stored_size(image_size), _tolerance(option))
     if any(mark in source for mark in "/\\."):
         raise FileNotFoundError(
             f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, or a tar file"

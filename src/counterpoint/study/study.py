@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, Unpack
 
 from pydantic import RootModel
 
+from ..data.source import short_name
 from ..execution import Executor, Listener, Local, NullListener, leased
 from ..files import Damaged, read_json, write_json
 from ..forms import validated
@@ -233,8 +234,9 @@ def resummarise(folder: str | os.PathLike[str], margin: float | None = None) -> 
 
 
 def default_folder(design: Design) -> Path:
-    data = Path(design.data).stem if Path(design.data).exists() else design.data.replace(":", "-")
-    return Path("runs") / "-".join([data, *(Arm.parse(arm).slug for arm in design.arms)])[:80]
+    return (
+        Path("runs") / "-".join([short_name(design.data), *(Arm.parse(arm).slug for arm in design.arms)])[:80]
+    )
 
 
 def default_jobs() -> int:

@@ -155,7 +155,7 @@ def test_what_lies_beside_is_listed(tmp_path: Path) -> None:
     for k in range(3):
         pair(tmp_path, k)
     put(tmp_path / "0.jpg", picture(5))
-    for name in ("drawing.svg", "note.svg", "song.ogg", "alone.png", "note.txt", ".hidden.png"):
+    for name in ("0.svg", "drawing.svg", "note.pdf", "song.ogg", "alone.png", "note.txt", ".hidden.png"):
         put(tmp_path / name, "x")
     found, ledger = records(tmp_path)
     assert [(record.key, record.captions[0]) for record in found][:2] == [
@@ -163,9 +163,10 @@ def test_what_lies_beside_is_listed(tmp_path: Path) -> None:
         ("0.png", "caption 0"),
     ]
     assert [(kind, reason, Path(file).name) for kind, reason, file, _ in ledger.rows()] == [
+        ("passed over", "drawing of a picture that is there in pixels", "0.svg"),
         ("passed over", "picture without a caption", "alone.png"),
-        ("passed over", ".svg file", "drawing.svg"),
-        ("passed over", ".svg file", "note.svg"),
+        ("passed over", "picture without a caption", "drawing.svg"),
+        ("passed over", ".pdf file", "note.pdf"),
         ("passed over", "text without a picture", "note.txt"),
         ("passed over", ".ogg file", "song.ogg"),
     ]

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.data.pairs import Pairs
+from counterpoint.data.source import load, located, short_name
 from counterpoint.data.sources import Ledger, Records, read
 
 
@@ -317,3 +318,23 @@ def test_a_path_with_a_bracket_is_a_path_and_no_pattern(folder: Path, name: str)
     write[path.suffix](path)
     found, _ = records(path)
     assert len(found) == 1
+
+
+def test_the_tolerance_is_an_option_of_what_data_are_called(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "5.png").write_bytes(b"broken")
+    rows = "".join(f"{k}.png,{'' if k == 6 else f'caption {k}'}\n" for k in range(40))
+    path = written(folder, "file_name,text\n" + rows)
+    with pytest.raises(ValueError, match=r"at most 1 % may be left out; --data .*,tolerance=SHARE allows"):
+        load(str(path))
+    data = load(f"{path},tolerance=0.05")
+    assert len(data) == 38
+    assert load(f"{path},tolerance=0.05") is data
+    assert short_name(f"{path},tolerance=0.05") == path.stem
+    monkeypatch.chdir(folder.parent)  # a run that was begun beside the table
+    relative = f"{path.name},tolerance=0.05"
+    assert located(relative, str(path.parent)) == f"{path},tolerance=0.05"
+    for wrong in ("a few", "1", "-0.1", "nan"):
+        with pytest.raises(ValueError, match=r"^tolerance=.*: the share of rows that may be left out is"):
+            load(f"{path},tolerance={wrong}")

@@ -19,7 +19,7 @@ SPLITS = {
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
     "test": "test",
 }
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".svg"}
 
 LABEL = "label: "
 """Beginning of the names of those columns of `Records.frame` that are the user's own, with whatever name."""

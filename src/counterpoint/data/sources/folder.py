@@ -19,13 +19,16 @@ _CLASSES = range(2, 201)
 def read(folder: Path, ledger: Ledger) -> Records:
     """Read the pictures of a folder and of those below it that have a text beside them.
 
-    If every picture lies in a folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
+    Of a picture that is there in pixels and as a drawing (SVG), the pixels are read. If every picture lies in a folder
+    of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
 
     Raises:
         ValueError: if no picture has a text beside it.
     """
     files = list(_files(folder))
     pictures = [path for path in files if path.suffix.lower() in PICTURES]
+    pixels = {_stem(path) for path in pictures if path.suffix.lower() != ".svg"}
+    pictures = [path for path in pictures if path.suffix.lower() != ".svg" or _stem(path) not in pixels]
     texts = {_stem(path): path for path in files if path.suffix.lower() == ".txt"}
     found = [(picture, texts[_stem(picture)]) for picture in pictures if _stem(picture) in texts]
     if not found:
@@ -42,6 +45,8 @@ def read(folder: Path, ledger: Ledger) -> Records:
         if path not in used:
             suffix = path.suffix.lower()
             reason = "picture without a caption" if suffix in PICTURES else f"{suffix or path.name} file"
+            if suffix == ".svg" and _stem(path) in pixels:
+                reason = "drawing of a picture that is there in pixels"
             ledger.add("passed over", "text without a picture" if suffix == ".txt" else reason, path)
     return Records.collect(_records(folder, found, ledger))
 

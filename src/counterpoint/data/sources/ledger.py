@@ -82,7 +82,8 @@ class Ledger:
             )
             raise ValueError(
                 f"{name}: {len(lost):,} of {total:,} examples cannot be used: {reasons}; mend or remove them "
-                f"(at most {100 * tolerance:g} % may be left out); all are listed in {path}"
+                f"(at most {100 * tolerance:g} % may be left out; --data {name},tolerance=SHARE allows more); "
+                f"all are listed in {path}"
             )
 
     def write(self, path: Path) -> None:

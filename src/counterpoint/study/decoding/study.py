@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, Unpack
 
 from ...data.base import PairedData
 from ...data.source import load as load_data
+from ...data.source import short_name
 from ...evaluation.answering import DEFAULT_ANSWERING
 from ...evaluation.task import NotApplicable
 from ...execution import Listener, Local, NullListener, leased
@@ -191,7 +192,7 @@ def _assistant(assistants: models.Assistants, unit: Unit) -> Assistant:
 
 def default_folder(design: DecodingDesign) -> Path:
     model = Path(design.model).name
-    data = Path(design.data).stem if Path(design.data).exists() else design.data.replace(":", "-")
+    data = short_name(design.data)
     return Path("runs") / "-".join([model, data, *(DecodingArm.parse(arm).slug for arm in design.arms)])[:80]
 
 
