@@ -14,7 +14,6 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from counterpoint.data.worlds.scenes.presets import find
 from counterpoint.data.worlds.scenes.world import Scenes
 
 COUNT, BATCH = 5_000, 250
@@ -22,7 +21,7 @@ COUNT, BATCH = 5_000, 250
 
 def timed(process: int) -> dict[str, float]:
     """Seconds of processor time that each part took, so that a busy machine tells the same as an idle one."""
-    world = Scenes(find("basic").changed({"train": "200000"}))
+    world = Scenes.parse("scenes:basic,train=200000")
     start = process * COUNT
     batches = [np.arange(first, first + BATCH) for first in range(start, start + COUNT, BATCH)]
     times = [time.process_time()]
@@ -42,10 +41,10 @@ def timed(process: int) -> dict[str, float]:
 
 
 def main(processes: int) -> None:
-    Scenes(find("basic")).draw(np.arange(1))  # into the cache folder, if they are not there yet
+    Scenes.parse("scenes:basic").draw(np.arange(1))  # into the cache folder, if they are not there yet
     with ProcessPoolExecutor(processes) as pool:
         found = list(pool.map(timed, range(processes)))
-    print(f"{processes} process(es), {COUNT:,} scenes each, {Scenes(find('basic')).pixels} px")
+    print(f"{processes} process(es), {COUNT:,} scenes each, {Scenes(PRESETS['basic']).pixels} px")
     for part in found[0]:
         print(f"{part:<28}{sum(COUNT / one[part] for one in found):>10,.0f} a second")
     print(f"{'all':<28}{sum(COUNT / sum(one.values()) for one in found):>10,.0f} a second")

@@ -37,13 +37,15 @@ class TrainTinyVLM:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(TrainTinyVLM, arguments, f"train {NAME}")
-    from ..data.worlds.scenes.presets import find
+    from ..data.worlds.preset import preset_of
+    from ..data.worlds.scenes.presets import PRESETS
+    from ..spec import Spec
 
     if not given.data.startswith("scenes:"):
         raise ValueError(
             f"{NAME} learns from scenes, whose truth is known; {given.data!r} are none: give scenes:PRESET"
         )
-    find(given.data.partition(":")[2].partition(",")[0])
+    preset_of(Spec.parse(given.data), PRESETS)  # before torch is loaded
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Terminal(stderr=given.json)

@@ -126,7 +126,7 @@ def _open(source: str, image_size: int) -> PairedData:
     if name == "scenes" or name.startswith("scenes,"):
         from .worlds.scenes.world import Scenes
 
-        return Scenes.parse(source, image_size)
+        return Scenes.parse(source)
     if name == "clips" or name.startswith("clips,"):
         from .worlds.clips.world import Clips
 

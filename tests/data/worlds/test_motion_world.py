@@ -17,9 +17,9 @@ from counterpoint.data.worlds.clips.items import ClipContrasts, ClipRenditions
 from counterpoint.data.worlds.clips.presets import PRESETS
 from counterpoint.data.worlds.clips.truth import faithful, true_of
 from counterpoint.data.worlds.clips.world import Clips
-from counterpoint.data.worlds.generated import present
+from counterpoint.data.worlds.config import whole
 from counterpoint.data.worlds.rng import Rng
-from counterpoint.data.worlds.spec import whole
+from counterpoint.data.worlds.world import present
 from counterpoint.registry import UnknownName
 
 SMALL = "train=40,validation=5,test=10,pixels=16"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from counterpoint.data.worlds.scenes.config import SceneConfig
 from counterpoint.data.worlds.scenes.items.labels import label_sets
 from counterpoint.data.worlds.scenes.layout.compositions import (
     colour_part,
@@ -13,16 +12,13 @@ from counterpoint.data.worlds.scenes.layout.compositions import (
     relation_part,
     relation_parts,
 )
-from counterpoint.data.worlds.scenes.presets import OPTIONS, PRESETS, find
+from counterpoint.data.worlds.scenes.presets import PRESETS
 from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.registry import UnknownName
-
-SMALL = {"train": "120", "validation": "30", "test": "60"}
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_makes_scenes_captions_labels_and_pictures(name: str) -> None:
-    world = Scenes(find(name).changed({"train": "40", "validation": "10", "test": "10"}))
+    world = Scenes(PRESETS[name].changed({"train": "40", "validation": "10", "test": "10"}))
     assert len(world) == 40 + 10 * (len(world.splits.validation) + len(world.splits.test))
     assert len(label_sets(world)) >= 2
     assert all(isinstance(world.captions(row)[0], str) for row in range(len(world)))
@@ -32,12 +28,8 @@ def test_every_preset_makes_scenes_captions_labels_and_pictures(name: str) -> No
     assert world.preset.name == name
 
 
-def test_options_of_presets_and_of_configurations_have_different_names() -> None:
-    assert not set(OPTIONS) & SceneConfig.model_fields.keys()
-
-
 def test_held_out_compositions_never_leak() -> None:
-    world = Scenes(find("compositions").changed({"train": "500", "validation": "100", "test": "150"}))
+    world = Scenes.parse("scenes:compositions,train=500,validation=100,test=150")
     for row in world.splits.train:
         scene = world.scene(int(row))
         assert colour_parts(scene) <= {"train"}
@@ -57,7 +49,7 @@ def test_held_out_compositions_never_leak() -> None:
 
 
 def test_the_parts_of_held_out_compositions_train() -> None:
-    world = Scenes(find("compositions").changed({"train": "3000"}))
+    world = Scenes.parse("scenes:compositions,train=3000")
     seen_concepts, seen_colours, seen_kinds = set(), set(), set()
     for row in world.splits.train[:1200]:
         scene = world.scene(int(row))
@@ -76,15 +68,15 @@ def test_the_parts_of_held_out_compositions_train() -> None:
         assert relation_part(relation.kind, *names) == "test"
 
 
-def test_options_turn_what_splits_share_and_leave_what_they_set() -> None:
-    changed = find("cooccurrence").changed({"strength": "0.95", "train": "20000", "seed": "3"})
+def test_options_change_what_splits_share_and_leave_what_they_override() -> None:
+    changed = Scenes.parse("scenes:cooccurrence,strength=0.95,train=20000,seed=3").preset
     config = {f"{side} {name}": each for (side, name), (_, each) in changed.splits.items()}
     assert config["train "].strength == config["test as trained"].strength == 0.95
     assert config["test balanced"].strength == 0.5
     assert config["test broken"].strength == 0
     assert changed.splits["train", ""][0] == 20_000
     assert changed.seed == 3
-    assert find("cooccurrence").config.strength == 0.9
+    assert PRESETS["cooccurrence"].config.strength == 0.9
 
 
 @pytest.mark.parametrize(
@@ -106,8 +98,3 @@ def test_options_turn_what_splits_share_and_leave_what_they_set() -> None:
 def test_what_is_wrong_with_a_name(source: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Scenes.parse(source)
-
-
-def test_an_unknown_preset_is_an_unknown_name() -> None:
-    with pytest.raises(UnknownName):
-        find("spurios")

@@ -61,7 +61,7 @@ def cell(seed: int, steps: int, quick: bool) -> Arrays:
         ``ARM/TASK metric``, one number each.
     """
     sizes = "train=40,validation=4,test=24" if quick else f"train={TRAINED},validation=4,test={TESTED}"
-    general, special = (Scenes.parse(f"{world},{sizes},pixels=43", SIZE) for world in (GENERAL, SPECIAL))
+    general, special = (Scenes.parse(f"{world},{sizes},pixels=43") for world in (GENERAL, SPECIAL))
     rows, settings = special.splits.train, recipe(quick, batch_size=BATCH, towers__image_size=SIZE)
     found: Arrays = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from ....forms import Fraction
+from ..config import WorldConfig
 from ..scenes.concepts import CONCEPTS
 from ..scenes.config import ARTIST_NAMES, ArtistName, Share
 from ..scenes.layout.compositions import together
 from ..scenes.pixels.backgrounds import BACKGROUNDS
 from ..scenes.scene import COLOURS, Colour
-from ..spec import WorldConfig
 from .clip import ACTIONS, Action
 
 Setting = Literal["none", "count", "relation"]

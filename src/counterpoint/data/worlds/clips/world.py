@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
-from typing import Any, final
+from functools import cached_property
+from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 from torch import Tensor
 
-from ....registry import unknown
-from ....spec import Spec
 from ...base import Labels, Rows, SomeItems
-from ..generated import GREY, GeneratedRows, present
 from ..scenes.pixels.sprites import credit_line
 from ..scenes.words.lexicon import lexicon
-from ..spec import preset_name
+from ..world import GREY, World, present
 from .captions import caption
 from .clip import ACTIONS, Clip, film
 from .compose import compose_clip
@@ -27,7 +24,7 @@ from .sensors import acceleration
 
 
 @final
-class Clips(GeneratedRows):
+class Clips(World[ClipConfig, Clip]):
     """Clips of a preset, made when they are asked for.
 
     A row's picture is a contact sheet of nine frames or the middle frame, so that a tower that knows pictures can
@@ -37,53 +34,24 @@ class Clips(GeneratedRows):
         preset: what the clips are like, and how many there are.
         name: how the user named it.
 
-    >>> world = Clips(PRESETS["basic"])
+    >>> world = Clips.parse("clips:basic,train=300")
     >>> world.frames(np.array([0, 1])).shape, world.images(np.array([0])).shape
     (torch.Size([2, 12, 3, 48, 48]), torch.Size([1, 3, 144, 144]))
     """
 
+    preset: ClipPreset
+    presets = PRESETS
+
     def __init__(self, preset: ClipPreset, name: str = "") -> None:
-        splits = preset.splits
-        super().__init__(
-            name or f"clips:{preset.name}",
-            f"clips {preset.name} {preset.version}",
-            preset.seed,
-            {split: count for split, (count, _) in splits.items()},
-        )
-        self.preset, self._configs = preset, {split: config for split, (_, config) in splits.items()}
-        drawn = {artist for config in self._configs.values() for artist in config.artists}
-        self.attribution = credit_line(drawn)
-        self.clip = lru_cache(maxsize=2**14)(self._clip)
+        super().__init__(preset, name)
+        self.attribution = credit_line({artist for config in self.configs for artist in config.artists})
 
-    def __reduce__(self) -> tuple[type[Clips], tuple[Any, ...]]:
-        return Clips, (self.preset, self.name)
+    def make(self, config: ClipConfig, index: int, stream: str) -> Clip:
+        return compose_clip(config, self.preset.seed, index, stream)
 
-    def describe(self) -> dict[str, dict[str, Any]]:
-        return self.described_as(self.preset)
-
-    @classmethod
-    def parse(cls, source: str) -> Clips:
-        """A world as it is written: ``clips:PRESET``, then options after commas.
-
-        >>> len(Clips.parse("clips:order,train=30").splits.train)
-        30
-
-        Raises:
-            UnknownName: for a preset or an option that there is none of.
-            ValueError: for a value that an option cannot have.
-        """
-        spec = Spec.parse(source)
-        name = preset_name(spec)
-        if name not in PRESETS:
-            raise unknown("preset of clips", name, PRESETS)
-        return cls(PRESETS[name].changed(spec.options), str(spec))
-
-    def config(self, row: int) -> ClipConfig:
-        """Return the configuration of a row's split."""
-        return self._configs[self.side(row)]
-
-    def _clip(self, row: int) -> Clip:
-        return compose_clip(self.config(row), self.seed, int(self.ids[row]), self.stream(row))
+    def clip(self, row: int) -> Clip:
+        """Return what the video of a row shows."""
+        return self.made(row)
 
     def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
         """Return for each modality a mask of the rows that have it: ``video``, ``text``, ``sensor``."""

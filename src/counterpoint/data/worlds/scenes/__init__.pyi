@@ -2,7 +2,7 @@ from .config import SceneConfig as SceneConfig
 from .pixels.render import Drawing as Drawing
 from .pixels.render import draw as draw
 from .presets import PRESETS as PRESETS
-from .presets import Preset as Preset
+from .presets import ScenePreset as ScenePreset
 from .scene import Relation as Relation
 from .scene import Scene as Scene
 from .scene import Thing as Thing

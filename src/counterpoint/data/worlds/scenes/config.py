@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ....forms import Fraction
 from ....registry import unknown
-from ..spec import WorldConfig
+from ..config import WorldConfig
 from .concepts import CONCEPTS
 from .layout.compositions import colour_part
 from .pixels.backgrounds import BACKGROUNDS

@@ -7,95 +7,36 @@ stays as it is: there ``test: broken`` keeps its strength of 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
 
-from ....registry import unknown
-from ..spec import Overrides, Side, whole
+from ..preset import Preset
 from .concepts import CONCEPTS
 from .config import SceneConfig
 from .words.lexicon import languages
 
 
 @dataclass(frozen=True)
-class Preset:
+class ScenePreset(Preset[SceneConfig]):
     """A world of scenes with a name.
 
     Attributes:
-        name: after ``scenes:``.
-        about: in one line.
-        config: of all splits, but for what a split overrides.
-        version: raised whenever a scene of it would change.
-        seed: of the world; another seed is another world of the same kind.
-        train, validation, test: rows of training, and of each validation and test split.
-        validations, tests: the splits, with the options that they override.
         languages: of the captions, the one that evaluation uses first.
         pixels: side of a picture; None is 96, or more where larger views are cut from it.
     """
 
-    name: str
-    about: str
-    config: SceneConfig
-    version: int = 1
-    seed: int = 0
+    world = "scenes"
+    readers = MappingProxyType({"languages": languages})
+
     train: int = 10_000
     validation: int = 500
     test: int = 1_000
-    validations: Overrides = field(default_factory=lambda: {"as trained": {}})
-    tests: Overrides = field(default_factory=lambda: {"as trained": {}})
     languages: tuple[str, ...] = ("en",)
     pixels: int | None = None
 
     @property
-    def splits(self) -> dict[tuple[Side, str], tuple[int, SceneConfig]]:
-        """Return the rows and the configuration of every split, by its side and its name.
-
-        Raises:
-            ValueError: if the options of a split contradict each other.
-        """
-        found: dict[tuple[Side, str], tuple[int, SceneConfig]] = {("train", ""): (self.train, self.config)}
-        others: tuple[tuple[Side, int, Overrides], ...] = (
-            ("validation", self.validation, self.validations),
-            ("test", self.test, self.tests),
-        )
-        for side, count, turned in others:
-            for name, changes in turned.items():
-                config = self.config.changed(changes, f"scenes:{self.name}, {side} {name!r}")
-                found[side, name] = count, config
-        return found
-
-    def changed(self, options: Mapping[str, str]) -> Preset:
-        """The preset with some options as they are written on a command line.
-
-        Raises:
-            UnknownName: for an option that neither the configuration nor the preset has.
-            ValueError: for a value that it cannot have.
-        """
-        config = {name: text for name, text in options.items() if name in SceneConfig.model_fields}
-        for name in options:
-            if name not in config and name not in OPTIONS:
-                raise unknown("option of scenes", name, [*OPTIONS, *SceneConfig.model_fields])
-        own: dict[str, Any] = dict(whole("scenes", options, _LEAST))
-        if "languages" in options:
-            own["languages"] = languages(options["languages"])
-        return replace(self, config=self.config.changed(config, f"scenes:{self.name}"), **own)
-
-
-_LEAST = {"seed": 0, "train": 1, "validation": 1, "test": 1, "pixels": 16}
-OPTIONS = (*_LEAST, "languages")
-"""Options that can be set besides those of the configuration."""
-
-
-def find(name: str) -> Preset:
-    """A preset by its name.
-
-    Raises:
-        UnknownName: with the nearest name that is one.
-    """
-    if name not in PRESETS:
-        raise unknown("preset of scenes", name, PRESETS)
-    return PRESETS[name]
+    def key(self) -> str:
+        return f"{self.name} {self.version}"  # without the kind of world: scenes were there first, and stay as they are
 
 
 _LIGHT = ("white", "grey", "cream", "pale blue", "pale green", "pink")
@@ -132,12 +73,12 @@ _LONELY = (
 """Concepts that go with no other one."""
 
 _ALL = (
-    Preset(
+    ScenePreset(
         "basic",
         "one to three things, coloured or not, some in a relation",
         SceneConfig(repeats=0.2, backgrounds=_LIGHT),
     ),
-    Preset(
+    ScenePreset(
         "compositions",
         "concepts in colours, and concepts in relations, that training never shows together",
         SceneConfig(
@@ -158,13 +99,13 @@ _ALL = (
             "relations": {"relation_compositions": "test", "objects": 2},
         },
     ),
-    Preset(
+    ScenePreset(
         "counts",
         "none to ten things of one kind",
         SceneConfig(objects=(0, 10), same=True, sizes=("small",), backgrounds=_LIGHT),
         tests={"as trained": {}, "clutter": {"clutter": "2-4"}},
     ),
-    Preset(
+    ScenePreset(
         "relations",
         "two things in a relation",
         SceneConfig(objects=(2, 2), relations=1.0, tinted=0.3, backgrounds=_LIGHT),
@@ -175,7 +116,7 @@ _ALL = (
             "behind": {"relation_kinds": "behind"},
         },
     ),
-    Preset(
+    ScenePreset(
         "cooccurrence",
         "eight pairs of things that are mostly seen together; not so in test: broken",
         SceneConfig(
@@ -189,7 +130,7 @@ _ALL = (
         ),
         tests={"as trained": {}, "balanced": {"strength": 0.5}, "broken": {"strength": 0}},
     ),
-    Preset(
+    ScenePreset(
         "spurious",
         "the background gives the thing away; in test: opposed it misleads",
         SceneConfig(
@@ -203,21 +144,21 @@ _ALL = (
         validations={"as trained": {}, "independent": {"strength": 0.125}},
         tests={"as trained": {}, "independent": {"strength": 0.125}, "opposed": {"strength": 0}},
     ),
-    Preset(
+    ScenePreset(
         "longtail",
         "few concepts are common and many are rare; all are as common in test: even",
         SceneConfig(objects=(1, 1), tail=1.2, tinted=0.3, backgrounds=_LIGHT),
         validations={"as trained": {}, "even": {"tail": 0}},
         tests={"as trained": {}, "even": {"tail": 0}},
     ),
-    Preset(
+    ScenePreset(
         "noisy",
         "three captions of ten are another scene's; not in validation and test",
         SceneConfig(label_noise=0.3, backgrounds=_LIGHT),
         validations={"clean": {"label_noise": 0}},
         tests={"clean": {"label_noise": 0}},
     ),
-    Preset(
+    ScenePreset(
         "clutter",
         "one thing that captions speak of among small things that they do not",
         SceneConfig(objects=(1, 1), clutter=(3, 6), sizes=("medium",), relations=0.0, backgrounds=_LIGHT),
@@ -227,13 +168,13 @@ _ALL = (
             "crowded": {"clutter": "7-8"},
         },
     ),
-    Preset(
+    ScenePreset(
         "artist",
         "things as one artist draws them; in test: other artist as another does",
         SceneConfig(backgrounds=_LIGHT),
         tests={"as trained": {}, "other artist": {"artists": "openmoji"}},
     ),
-    Preset(
+    ScenePreset(
         "domains",
         "plain pictures to train on; other backgrounds, the other artist, mirrored and corrupted ones to test",
         SceneConfig(backgrounds=_LIGHT),
@@ -245,14 +186,14 @@ _ALL = (
             "corrupted": {"corrupted": 1},
         },
     ),
-    Preset(
+    ScenePreset(
         "missing",
         "captions, pictures and labels that are not there; whole in validation and test",
         SceneConfig(missing_captions=0.3, missing_pictures=0.2, hidden_labels=0.5, backgrounds=_LIGHT),
         validations={"whole": {"missing_captions": 0, "missing_pictures": 0, "hidden_labels": 0}},
         tests={"whole": {"missing_captions": 0, "missing_pictures": 0, "hidden_labels": 0}},
     ),
-    Preset(
+    ScenePreset(
         "tiny",
         "fourteen concepts and five colours, large: for the smallest models",
         SceneConfig(
@@ -263,7 +204,7 @@ _ALL = (
             relation_kinds=("left of", "right of", "above", "below"),
         ),
     ),
-    Preset(
+    ScenePreset(
         "companions",
         "what the tiny vision-language model learns: fourteen concepts, most of which come in pairs; some bad pictures",
         SceneConfig(
@@ -288,5 +229,5 @@ _ALL = (
         tests={"as trained": {}, "balanced": {"strength": 0.5}, "broken": {"strength": 0}},
     ),
 )
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in _ALL}
+PRESETS: dict[str, ScenePreset] = {preset.name: preset for preset in _ALL}
 """Every preset by its name."""

@@ -9,7 +9,7 @@ from jaxtyping import Int64
 
 from ..rng import Rng
 from .config import SceneConfig
-from .presets import Preset
+from .presets import ScenePreset
 from .scene import Scene
 
 
@@ -19,7 +19,7 @@ class SceneRows(Protocol):
 
     name: str
     ids: Int64[np.ndarray, " n"]
-    preset: Preset
+    preset: ScenePreset
     pixels: int
     attribution: str
 

@@ -108,7 +108,7 @@ def write(world: Scenes, folder: Path, format: Format = "webdataset") -> Iterato
     Raises:
         ValueError: if the folder holds other scenes, or the world is none that a name can stand for.
     """
-    if Scenes.parse(world.name, world.image_size).preset != world.preset:
+    if Scenes.parse(world.name).preset != world.preset:
         raise ValueError(f"{world.name!r} does not say what this world is: make it with Scenes.parse")
     sweep(folder)
     manifest = Manifest.of(world, format)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ....spec import Spec
 from ....types import Fit
-from ...base import ImageSource, Labels, Rows, SomeItems, stored_size
-from ..generated import GREY, GeneratedRows
-from ..spec import described, preset_name
+from ...base import IMAGE_SIZE, ImageSource, Labels, Rows, SomeItems, stored_size
+from ..world import GREY, World
 from .config import SceneConfig
 from .items.forms import items_of
 from .items.labels import label_sets, subset_of
@@ -24,7 +22,7 @@ from .layout.compose import compose
 from .pixels.backgrounds import BACKGROUNDS
 from .pixels.render import Drawing, draw
 from .pixels.sprites import credit_line
-from .presets import Preset, find
+from .presets import PRESETS, ScenePreset
 from .scene import Scene
 from .words import captions
 
@@ -46,7 +44,7 @@ class StoredPictures(Protocol):
 
 
 @final
-class Scenes(GeneratedRows):
+class Scenes(World[SceneConfig, Scene]):
     """Scenes of a preset, made when they are asked for: a scene is a function of its row's id and split.
 
     The first caption of a row says plainly what there is, in the first language; others follow in further
@@ -54,40 +52,38 @@ class Scenes(GeneratedRows):
 
     Args:
         preset: what the scenes are like, and how many there are.
-        image_size: of the views that will be cut from the pictures, in pixels.
         name: how the user named it.
+        image_size: of the views that will be cut from the pictures, in pixels.
         stored: the pictures, where they are read and not drawn.
 
     Attributes:
         preset: what the scenes are like.
         pixels: side of a picture.
 
-    >>> world = Scenes(find("basic"))
+    >>> world = Scenes.parse("scenes:basic,train=300")
     >>> world.captions(0)[0] == captions.short(world.scene(0)).text
     True
     >>> world.images(np.array([0, 1])).shape
     torch.Size([2, 3, 96, 96])
     """
 
+    preset: ScenePreset
+    presets = PRESETS
+
     def __init__(
-        self, preset: Preset, image_size: int = 48, name: str = "", stored: StoredPictures | None = None
+        self,
+        preset: ScenePreset,
+        name: str = "",
+        image_size: int = IMAGE_SIZE,
+        stored: StoredPictures | None = None,
     ) -> None:
-        splits = preset.splits
-        super().__init__(
-            name or f"scenes:{preset.name}",
-            f"{preset.name} {preset.version}",
-            preset.seed,
-            {split: count for split, (count, _) in splits.items()},
-        )
-        self.preset, self.image_size, self.stored = preset, image_size, stored
-        self._configs = {split: config for split, (_, config) in splits.items()}
+        super().__init__(preset, name)
+        self.image_size, self.stored = image_size, stored
         self.pixels = self._side(image_size)
-        drawn = {artist for config in self._configs.values() for artist in config.artists}
-        self.attribution = credit_line(drawn)
-        self.scene = lru_cache(maxsize=2**16)(self._scene)
+        self.attribution = credit_line({artist for config in self.configs for artist in config.artists})
 
     def __reduce__(self) -> tuple[Callable[..., Scenes], tuple[Any, ...]]:
-        return Scenes, (self.preset, self.image_size, self.name, self.stored)
+        return Scenes, (self.preset, self.name, self.image_size, self.stored)
 
     def sized(self, image_size: int, fit: Fit | None = None) -> Scenes:
         """Return the same scenes, drawn for views of another size; itself where their size is given."""
@@ -98,20 +94,6 @@ class Scenes(GeneratedRows):
     def _side(self, image_size: int) -> int:
         stored = self.stored.pixels if self.stored is not None else self.preset.pixels
         return stored or max(PIXELS, stored_size(image_size))
-
-    @classmethod
-    def parse(cls, source: str, image_size: int = 48) -> Scenes:
-        """A world as it is written: ``scenes:PRESET``, then options after commas.
-
-        >>> len(Scenes.parse("scenes:basic,train=300").splits.train)
-        300
-
-        Raises:
-            UnknownName: for an unknown preset or option.
-            ValueError: for a value that an option cannot have, or an option without one.
-        """
-        spec = Spec.parse(source)
-        return cls(find(preset_name(spec)).changed(spec.options), image_size, str(spec))
 
     def made_of(self) -> str:
         """Return what determines the rows; of stored ones, the files."""
@@ -124,19 +106,19 @@ class Scenes(GeneratedRows):
         sides |= {f"validation: {name}": rows for name, rows in of.validation.items()}
         return sides | {f"test: {name}": rows for name, rows in of.test.items()}
 
-    def _scene(self, row: int) -> Scene:
-        return compose(self.config(row), self.seed, int(self.ids[row]), self.stream(row))
+    def make(self, config: SceneConfig, index: int, stream: str) -> Scene:
+        return compose(config, self.preset.seed, index, stream)
 
-    def config(self, row: int) -> SceneConfig:
-        """Return the configuration of a row's split."""
-        return self._configs[self.side(row)]
+    def scene(self, row: int) -> Scene:
+        """Return what the picture of a row shows."""
+        return self.made(row)
 
     def told(self, row: int) -> Scene:
         """Return the scene that the captions of a row speak of: the row's own, or under label noise another one."""
         config = self.config(row)
         if not (config.label_noise and self.draws(row).happens("label noise", config.label_noise)):
             return self.scene(row)
-        return compose(config, self.seed, int(self.ids[row]) + _OTHERS, self.stream(row))
+        return self.make(config, int(self.ids[row]) + _OTHERS, self.stream(row))
 
     def missing(self, row: int) -> tuple[bool, bool]:
         """Return whether the picture of a row is missing, and whether the caption is."""
@@ -211,7 +193,7 @@ class Scenes(GeneratedRows):
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Describe the world; frequencies are those of the first training rows."""
-        world = described(self.preset)
+        world = self.preset.describe()
         rows = self.splits.train[:_DESCRIBED]
         scenes = [self.scene(int(row)) for row in rows]
         words = [len(self.captions(int(row))[0].split()) for row in rows]

@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
 
-from ....registry import unknown
-from ..spec import whole
+from ..preset import Preset
 from .compose import SoundConfig
 
 
 @dataclass(frozen=True)
-class SoundPreset:
-    """A world of soundscapes; ``tests`` override some of its options.
+class SoundPreset(Preset[SoundConfig]):
+    """A world of soundscapes with a name.
 
     Attributes:
-        name: after ``sounds:``.
-        about: in one line.
-        config: of all splits, but for what a split overrides.
-        version: raised whenever a soundscape of it would change.
-        seed: of the world.
-        train, validation, test: rows of training, and of each validation and test split.
-        tests: the test splits, with the options that they override.
         pixels: side of a spectrogram.
     """
 
-    name: str
-    about: str
-    config: SoundConfig
-    version: int = 1
-    seed: int = 0
-    train: int = 4_000
-    validation: int = 300
-    test: int = 500
-    tests: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"as trained": {}})
+    world = "sounds"
+
     pixels: int = 96
-
-    def changed(self, options: Mapping[str, str]) -> SoundPreset:
-        """The preset with some options as they are written on a command line.
-
-        Raises:
-            UnknownName: for an option that neither the configuration nor the preset has.
-            ValueError: for a value that it cannot have.
-        """
-        config = {name: text for name, text in options.items() if name in SoundConfig.model_fields}
-        for name in options:
-            if name not in config and name not in _LEAST:
-                raise unknown("option of sounds", name, [*_LEAST, *SoundConfig.model_fields])
-        own = whole("sounds", options, _LEAST)
-        return replace(self, config=self.config.changed(config, f"sounds:{self.name}"), **own)  # type: ignore[arg-type] # whole numbers all
-
-
-_LEAST = {"seed": 0, "train": 1, "validation": 1, "test": 1, "pixels": 16}
 
 
 PRESETS: dict[str, SoundPreset] = {
@@ -72,6 +38,4 @@ PRESETS: dict[str, SoundPreset] = {
         ),
     )
 }
-
-
 """Worlds with names, which do not change under one version."""

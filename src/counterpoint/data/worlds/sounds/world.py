@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
-from typing import Any, final
+from functools import cached_property
+from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Int16, UInt8
 from torch import Tensor
 
 from ....reasons import counted
-from ....registry import unknown
-from ....spec import Spec
 from ...base import Labels, Rows, SomeItems
 from ...items import MinimalPairs
-from ..generated import GREY, GeneratedRows, present
-from ..spec import Side, preset_name
+from ..world import GREY, World, present
 from .compose import SoundConfig, compose_sounds
 from .items import SoundSquares
 from .mel import spectrogram
@@ -26,60 +23,27 @@ from .synthesis import synthesise
 
 
 @final
-class Sounds(GeneratedRows):
+class Sounds(World[SoundConfig, Soundscape]):
     """Soundscapes of a preset, made when they are asked for; the picture of a row is its log-mel spectrogram.
 
     Args:
         preset: what they are like, and how many there are.
         name: how the user named it.
 
-    >>> world = Sounds(PRESETS["order"])
+    >>> world = Sounds.parse("sounds:order,train=300")
     >>> world.waves(np.array([0, 1])).shape, world.images(np.array([0])).shape
     ((2, 32000), torch.Size([1, 3, 96, 96]))
     """
 
-    def __init__(self, preset: SoundPreset, name: str = "") -> None:
-        sides: dict[tuple[Side, str], tuple[int, SoundConfig]] = {
-            ("train", ""): (preset.train, preset.config),
-            ("validation", "as trained"): (preset.validation, preset.config),
-        }
-        for test, turned in preset.tests.items():
-            config = preset.config.changed(turned, f"sounds:{preset.name}, test {test!r}")
-            sides["test", test] = preset.test, config
-        super().__init__(
-            name or f"sounds:{preset.name}",
-            f"sounds {preset.name} {preset.version}",
-            preset.seed,
-            {split: count for split, (count, _) in sides.items()},
-        )
-        self.preset, self._configs = preset, {split: config for split, (_, config) in sides.items()}
-        self.scape = lru_cache(maxsize=2**14)(self._scape)
+    preset: SoundPreset
+    presets = PRESETS
 
-    def __reduce__(self) -> tuple[type[Sounds], tuple[Any, ...]]:
-        return Sounds, (self.preset, self.name)
+    def make(self, config: SoundConfig, index: int, stream: str) -> Soundscape:
+        return compose_sounds(config, self.preset.seed, index, stream)
 
-    def describe(self) -> dict[str, dict[str, Any]]:
-        return self.described_as(self.preset)
-
-    @classmethod
-    def parse(cls, source: str) -> Sounds:
-        """A world as it is written: ``sounds:PRESET``, then options after commas.
-
-        >>> Sounds.parse("sounds:order,test=20").splits.test["as trained"].shape
-        (20,)
-
-        Raises:
-            UnknownName: for a preset or an option that there is none of.
-            ValueError: for a value that an option cannot have.
-        """
-        spec = Spec.parse(source)
-        name = preset_name(spec)
-        if name not in PRESETS:
-            raise unknown("preset of sounds", name, PRESETS)
-        return cls(PRESETS[name].changed(spec.options), str(spec))
-
-    def _scape(self, row: int) -> Soundscape:
-        return compose_sounds(self._configs[self.side(row)], self.seed, int(self.ids[row]), self.stream(row))
+    def scape(self, row: int) -> Soundscape:
+        """Return what is heard in a row."""
+        return self.made(row)
 
     def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
         """Return for each modality a mask of the rows that have it: ``sound``, ``text``."""
@@ -87,7 +51,7 @@ class Sounds(GeneratedRows):
         return {name: np.array([one[name] for one in each], bool) for name in ("sound", "text")}
 
     def _present(self, row: int) -> dict[str, bool]:
-        config = self._configs[self.side(row)]
+        config = self.config(row)
         fractions = {"sound": config.missing_pictures, "text": config.missing_captions}
         return {name: bool(mask[0]) for name, mask in present(fractions, [self.draws(row)]).items()}
 

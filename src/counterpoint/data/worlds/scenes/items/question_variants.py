@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ....base import Rows
 from ....items import Question, QuestionVariants, Sample
-from ...generated import GREY
 from ...rng import Rng
+from ...world import GREY
 from ..concepts import CONCEPTS
 from ..config import SIDES, SceneConfig
 from ..pixels.render import draw

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Self
 
 from pydantic import ValidationError, field_validator, model_validator
 
 from ...recipes.schema import Section
 from ...registry import unknown
-from ...spec import Spec
-
-Side = Literal["train", "validation", "test"]
-Overrides = Mapping[str, Mapping[str, Any]]
-"""Named splits of one side, each with the options that it overrides."""
 
 
 class WorldConfig(Section):
@@ -71,33 +66,8 @@ _LIMITS = {"le": "at most", "lt": "below", "ge": "at least", "gt": "above"}
 """Names that pydantic gives to the limits of numbers, and the words for these limits."""
 
 
-@runtime_checkable
-class Named(Protocol):
-    """A world with a name."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def about(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def config(self) -> WorldConfig: ...
-
-
-def described(preset: Named) -> dict[str, dict[str, Any]]:
-    """Describe a world, and the overrides, as titled tables."""
-    plain, turned = type(preset.config)(), preset.config
-    own = {name: getattr(turned, name) for name in type(turned).model_fields}
-    return {
-        "data": {"about": preset.about, "version": preset.version, "seed": preset.seed},
-        "overrides": {name: _shown(value) for name, value in own.items() if value != getattr(plain, name)},
-    }
-
-
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return the value of an option as a description shows it."""
     if not isinstance(value, tuple):
         return str(value)
     if value and isinstance(value[0], int):
@@ -120,15 +90,6 @@ def _names(kind: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names):
         raise ValueError(f"expected at least one, and none twice; got {', '.join(names) or 'none'}")
     return names
-
-
-def preset_name(spec: Spec) -> str:
-    """Return the name of a world's preset, as in ``clips:order,train=300``; ``basic`` unless it is given.
-
-    >>> preset_name(Spec.parse("clips:order,train=300,actions=grow+shrink"))
-    'order'
-    """
-    return spec.name.partition(":")[2] or "basic"
 
 
 def whole(kind: str, options: Mapping[str, str], least: Mapping[str, int]) -> dict[str, int]:

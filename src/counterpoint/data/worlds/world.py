@@ -1,0 +1,134 @@
+"""The common parts of worlds: splits of a preset, a row's draws, what a row lacks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+from jaxtyping import Bool
+
+from ...spec import Spec
+from ..base import PairedData, Rows, Splits
+from ..fingerprint import Fingerprint
+from .config import WorldConfig
+from .preset import Preset, Side, preset_of
+from .rng import Rng
+
+C = TypeVar("C", bound=WorldConfig)
+R = TypeVar("R")
+
+GREY = 128
+"""The value of every pixel of a picture that is not there."""
+_SPLIT = 10**9  # ids of a split start at a multiple, so that they stay when another split grows
+
+
+class World(PairedData, Generic[C, R]):
+    """Rows of a preset, made when they are asked for: each is a function of its id and its split.
+
+    Args:
+        preset: what the rows are like, and how many there are.
+        name: how the user named the world.
+    """
+
+    presets: ClassVar[Mapping[str, Preset[Any]]]
+    """The presets of this kind of world by name; ``basic`` is the one that is meant unless another is given."""
+    preset: Preset[C]
+
+    def __init__(self, preset: Preset[C], name: str = "") -> None:
+        splits = preset.splits
+        self.preset, self.name = preset, name or f"{preset.world}:{preset.name}"
+        self._key, self._sides = preset.key, list(splits)
+        self.configs = [config for _, config in splits.values()]
+        self._counts = {side: count for side, (count, _) in splits.items()}
+        counts = self._counts.values()
+        self._starts = [0, *accumulate(counts)]
+        self.ids = np.concatenate([_SPLIT * k + np.arange(count) for k, count in enumerate(counts)])
+        rows: dict[Side, dict[str, Rows]] = {"train": {}, "validation": {}, "test": {}}
+        for k, (side, split) in enumerate(self._sides):
+            rows[side][split] = np.arange(self._starts[k], self._starts[k + 1])
+        self.splits = Splits(rows["train"][""], rows["validation"], rows["test"])
+        self.made = lru_cache(maxsize=2**16)(self._made)
+
+    def __reduce__(self) -> tuple[Callable[..., PairedData], tuple[Any, ...]]:
+        return type(self), (self.preset, self.name)  # rows are made anew where they are unpickled
+
+    @classmethod
+    def parse(cls, source: str) -> Self:
+        """Return a world as it is written: ``scenes:PRESET``, then options after commas.
+
+        Raises:
+            UnknownName: for an unknown preset or option.
+            ValueError: for a value that an option cannot have, or an option without one.
+        """
+        spec = Spec.parse(source)
+        return cls(preset_of(spec, cls.presets), str(spec))
+
+    @abstractmethod
+    def make(self, config: C, index: int, stream: str) -> R:
+        """Return what a row shows or sounds like, as a function of these arguments and the seed.
+
+        Args:
+            config: of the row's split.
+            index: the row's id.
+            stream: tells the draws of the row's split from those of other splits.
+        """
+
+    def _made(self, row: int) -> R:
+        return self.make(self.config(row), int(self.ids[row]), self.stream(row))
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        rows, world = super().describe(), self.preset.describe()
+        credit = {"attribution": {"pictures": self.attribution}} if self.attribution else {}
+        return rows | {**world, "data": rows["data"] | world["data"]} | credit
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Digests of what determines the rows, none of which need be made for that."""
+        return Fingerprint.of_world(self.made_of())
+
+    def made_of(self) -> str:
+        """Return what determines the rows: the world with its options and its version, its seed and its splits."""
+        return repr((self.name, self._key, self.preset.seed, list(self._counts.items())))
+
+    def side(self, row: int) -> tuple[Side, str]:
+        """Return the split of a row."""
+        return self._sides[self._split(row)]
+
+    def _split(self, row: int) -> int:
+        return bisect_right(self._starts, row) - 1
+
+    def config(self, row: int) -> C:
+        """Return the configuration of a row's split."""
+        return self.configs[self._split(row)]
+
+    def stream(self, row: int) -> str:
+        """Return the text that tells the draws of a row's split from the draws of other splits."""
+        return " ".join((self._key, *self.side(row)))
+
+    def draws(self, row: int) -> Rng:
+        """Return a row's random choices, besides those that it was made with."""
+        return Rng(self.preset.seed, int(self.ids[row]), self.stream(row))
+
+
+def present(fractions: Mapping[str, float], draws: Sequence[Rng]) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Return a mask of the rows that have each modality; a fraction, drawn for each modality by itself, lacks it.
+
+    >>> rows = [Rng(0, row) for row in range(4)]
+    >>> {name: mask.tolist() for name, mask in present({"video": 0.5, "text": 0}, rows).items()}
+    {'video': [False, False, True, False], 'text': [True, True, True, True]}
+
+    Raises:
+        ValueError: for a fraction outside [0, 1].
+    """
+    for name, fraction in fractions.items():
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"the missing fraction of {name} must lie between 0 and 1, got {fraction}")
+    return {
+        name: np.array([not own.happens(f"missing {name}", fraction) for own in draws], dtype=bool)
+        for name, fraction in fractions.items()
+    }
