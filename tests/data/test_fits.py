@@ -204,7 +204,7 @@ def test_masks_lie_where_their_pictures_do(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_cut_and_padded_like_a_square_of_it() -> None:
-    """What is left of ``prepare`` on a picture that was resized before is the cut alone."""
+    """On a picture that was resized before, ``prepare`` does the cut alone."""
     whole = torch.arange(3 * 32 * 32, dtype=torch.int64).remainder(251).to(torch.uint8).view(1, 3, 32, 32)
     middle = fitted(whole, Fit(28, 32, "squash"))
     assert torch.equal((middle * 255).round().byte(), whole[..., 2:30, 2:30])
