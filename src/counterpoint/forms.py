@@ -30,13 +30,21 @@ FORM = ConfigDict(extra="forbid", use_attribute_docstrings=True, arbitrary_types
 """For the dataclasses of forms: the text below a field is its help."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Range of a finite number above 0."""
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-BelowOne = Annotated[float, Field(ge=0, lt=1)]
-Share = Annotated[float, Field(gt=0, le=1)]
+"""Range of a finite number of at least 0."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+"""Range of any finite number."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+"""Range of a number from 0 to 1."""
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+"""Range of a number from 0 to 1, 1 left out."""
+Share = Annotated[float, Field(gt=0, le=1)]
+"""Range of a number from 0 to 1, 0 left out."""
 Count = Annotated[int, Field(ge=1)]
+"""Range of a whole number of at least 1."""
 Natural = Annotated[int, Field(ge=0)]
+"""Range of a whole number of at least 0."""
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
 

@@ -104,7 +104,10 @@ def test_what_generate_cannot_do(
             asked(model, picture, "--decoding", "rituall"),
             "unknown decoding method 'rituall': did you mean 'ritual'",
         ),
-        (asked(model, picture, "--decoding", "vcd,alpha=-1"), "alpha=-1.0: must be a finite number"),
+        (
+            asked(model, picture, "--decoding", "vcd,alpha=-1"),
+            "option alpha of vcd must be at least 0, got '-1'",
+        ),
         (asked(model, picture, "--decoding", "lqcd"), "give one: --lead"),
         (asked(model, picture, "--decoding", "mvcd"), "a single prompt holds none"),
         (asked(model, tmp_path / "gone.png"), "there is no picture"),

@@ -270,20 +270,6 @@ def test_words_that_begin_alike_are_refused() -> None:
         assistant().word_logits(PROMPTS[:1], ("yes", "Yes"))
 
 
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ({"temperature": 0.0}, "temperature=0.0: must be positive"),
-        ({"top_p": 0.0}, "top_p=0.0: must lie above 0"),
-        ({"batch_size": 0}, "batch_size=0: must be at least 1"),
-        ({"max_new_tokens": 0}, "max_new_tokens=0: must be at least 1"),
-    ],
-)
-def test_options_out_of_range(option: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        assistant(**option)
-
-
 def test_a_branch_that_no_prompt_gives_is_refused() -> None:
     @dataclass(frozen=True)
     class Sketched(Decoding):

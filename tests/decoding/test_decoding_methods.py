@@ -288,29 +288,14 @@ def test_probabilities_are_not_what_is_contrasted() -> None:
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
-    ("vcd", {"alpha": -1.0}, "alpha=-1.0"),
-    ("vcd", {"alpha": INF}, "alpha=inf"),
-    ("vcd", {"alpha": math.nan}, "alpha=nan"),
-    ("vcd", {"beta": 1.1}, "beta=1.1"),
-    ("vcd", {"step": 1000}, "step=1000"),
-    ("lcd", {"beta": -0.1}, "beta=-0.1"),
     ("vdd", {"without": ()}, "at least one"),
     ("vdd", {"without": ("blank",)}, "unknown image-free input 'blank'"),
-    ("ritual", {"alpha": math.nan}, "alpha=nan"),
-    ("code", {"exponent": 0.0}, "exponent=0.0"),
-    ("code", {"alpha": -1.0}, "alpha=-1.0"),
-    ("code", {"beta": 2.0}, "beta=2.0"),
-    ("vdgd", {"reduction": "max"}, "unknown reduction 'max'"),
-    ("vdgd", {"top_p": 0.0}, "top_p=0.0"),
-    ("vdgd", {"temperature": 0.0}, "temperature=0.0"),
-    ("mvcd", {"beta": 2.0}, "beta=2.0"),
-    ("plain", {"beta": math.nan}, "beta=nan"),
     ("rituals", {}, "unknown decoding method 'rituals': did you mean 'ritual'"),
 ]
 
 
 @pytest.mark.parametrize(("name", "options", "message"), BAD)
-def test_options_out_of_range(name: str, options: dict[str, Any], message: str) -> None:
+def test_bad_names_are_refused(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         create(name, **options)
 

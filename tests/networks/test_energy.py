@@ -45,5 +45,3 @@ def test_chains_go_on_where_they_stood_or_begin_anew() -> None:
     other = ReplayBuffer(20, 4)
     other.load_state_dict(buffer.state_dict())
     assert torch.equal(other.samples, buffer.samples)
-    with pytest.raises(ValueError, match="a chain at least"):
-        ReplayBuffer(0, 4)

@@ -62,8 +62,6 @@ def test_two_towers_of_one_grid_feed_it_and_a_seed_fixes_its_start() -> None:
 
 
 def test_what_does_not_fit_is_named() -> None:
-    with pytest.raises(ValueError, match=r"alpha=1.5"):
-        AdditiveMixture(6, 8, 1.5)
     for mixture in (AdditiveMixture(6, 8), InterleavedMixture((6, 6), 8)):
         with pytest.raises(ValueError, match="got 4 of 2 and 9 of 2 pictures"):
             mixture(tokens(), tokens(9))

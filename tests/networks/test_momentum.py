@@ -91,8 +91,3 @@ def test_copies_of_the_whole_follow_their_own_module(again) -> None:  # type: ig
     other["slow"].update()
     assert other["slow"].module[0].weight.eq(3).all()
     assert not method["slow"].module[0].weight.eq(3).any()
-
-
-def test_impossible_momentum() -> None:
-    with pytest.raises(ValueError, match=r"m=1\.5"):
-        MomentumCopy(network(), 1.5)

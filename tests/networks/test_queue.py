@@ -86,8 +86,6 @@ def test_keeps_the_precision_it_was_given() -> None:
 
 
 def test_refuses_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="at least one key"):
-        KeyQueue(0, 4)
     enqueue = unwrap(KeyQueue.enqueue)  # past the shape annotations, which users' processes do not enforce
     with pytest.raises(ValueError, match=r"keys must be \(B, 2\) for this queue, got \(3, 4\)"):
         enqueue(KeyQueue(5, 2), torch.ones(3, 4), torch.arange(3))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from inspect import unwrap
-from typing import Any
 
 import pytest
 import torch
@@ -143,20 +142,9 @@ def test_autocast_and_half_precision_whiten_in_float32() -> None:
     assert torch.equal(half, layer(x.bfloat16().float()))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"width": 6, "groups": 4}, "groups must divide the width of 6, got 4"),
-        ({"width": 6, "groups": 0}, "groups must divide the width of 6, got 0"),
-        ({"width": 6, "groups": 3, "eps": 0.0}, "eps must be positive"),
-    ],
-)
-def test_bad_options_are_refused(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        GroupWhitening(**arguments)
-
-
 def test_bad_inputs_are_refused() -> None:
+    with pytest.raises(ValueError, match="groups must divide the width of 6, got 4"):
+        GroupWhitening(6, 4)
     layer = GroupWhitening(6, 3)
     with pytest.raises(ValueError, match="features must be of width=6, got 5"):
         layer(correlated(width=5))

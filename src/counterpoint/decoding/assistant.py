@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..forms import Count, Positive, Share
+from ..ranges import Checked
 from ..types import Prompt
 from .branch import Branch, Support
 from .chooser import Logits
@@ -41,7 +43,7 @@ Prompts = Sequence[Prompt]
 
 
 @final
-class VisionLanguageAssistant:
+class VisionLanguageAssistant(Checked):
     """A vision-language model of transformers and its processor as a `counterpoint.types.Assistant`.
 
     What a method needs beside a prompt is made from it: ``ritual`` gets the picture transformed; ``code`` and ``vdgd``
@@ -87,23 +89,14 @@ class VisionLanguageAssistant:
         decoding: Decoding | None = None,
         *,
         do_sample: bool = False,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        max_new_tokens: int = 64,
-        batch_size: int = 16,
+        temperature: Positive = 1.0,
+        top_p: Share = 1.0,
+        max_new_tokens: Count = 64,
+        batch_size: Count = 16,
         description_prompt: str = DESCRIBE,
-        description_tokens: int = 256,
+        description_tokens: Count = 256,
     ) -> None:
         _check_parts(model, processor)
-        if not temperature > 0:
-            raise ValueError(
-                f"temperature={temperature}: must be positive; do_sample=False takes the likeliest token"
-            )
-        if not 0 < top_p <= 1:
-            raise ValueError(f"top_p={top_p}: must lie above 0 and not above 1")
-        for name, value in (("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"{name}={value}: must be at least 1")
         self.model, self.processor = model.eval(), processor
         self.decoding: Decoding = Plain() if decoding is None else decoding
         self.do_sample, self.temperature, self.top_p = do_sample, temperature, top_p

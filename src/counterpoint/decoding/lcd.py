@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+from ..forms import Fraction, NonNegative
 from .branch import TextOnly
 from .chooser import Logits
 from .combine import Weights, entropy
-from .method import Contrastive, check_share, check_weight
+from .method import Contrastive
 
 LEAST_ENTROPY = 1e-3
 """In nats: bounds the weight where the language model has no doubt."""
@@ -34,15 +35,11 @@ class LanguageContrastive(Contrastive):
 
     papers: ClassVar[tuple[str, ...]] = ("lcd",)
 
-    alpha: float = 2.0
-    beta: float = 0.1
+    alpha: NonNegative = 2.0
+    beta: Fraction = 0.1
     by_entropy: bool = True
     language_model: Any = None
     unknown: int = 0
-
-    def __post_init__(self) -> None:
-        check_weight("alpha", self.alpha)
-        check_share("beta", self.beta)
 
     def branches(self) -> tuple[TextOnly]:
         return (TextOnly(unknown=self.unknown, model=self.language_model),)

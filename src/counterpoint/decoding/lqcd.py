@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+from ..forms import Fraction, NonNegative
 from .branch import GivenBranch
 from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, check_share, check_weight
+from .method import Contrastive
 
 
 @final
@@ -30,12 +31,8 @@ class LeadingQueryContrastive(Contrastive):
 
     papers: ClassVar[tuple[str, ...]] = ("lqcd",)
 
-    alpha: float = 1.0
-    beta: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_weight("alpha", self.alpha)
-        check_share("beta", self.beta)
+    alpha: NonNegative = 1.0
+    beta: Fraction = 0.1
 
     def branches(self) -> tuple[GivenBranch]:
         return (GivenBranch("leading"),)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +10,14 @@ from typing import Any, ClassVar, Never, final
 from jaxtyping import Bool
 from torch import Tensor
 
+from ..ranges import Checked
 from .branch import Branch
 from .chooser import Logits
 from .combine import Weights, plausible
 from .generate import BoundDecoding
 
 
-class Decoding(ABC):
+class Decoding(Checked, ABC):
     """A way to choose the next token from several branches; used as ``model.generate(**inputs, custom_generate=…)``.
 
     At every step the model runs once on the user's own input, which gives logits ``l``, and once on each further
@@ -119,15 +119,3 @@ class SumOfMethods(Decoding):
             pairs.append((method, others[start:end]))
             start = end
         return pairs
-
-
-def check_weight(name: str, value: float) -> None:
-    """Raise unless a weight is a finite number that is not negative."""
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name}={value}: must be a finite number of at least 0")
-
-
-def check_share(name: str, value: float) -> None:
-    """Raise unless a number lies between 0 and 1."""
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{name}={value}: must lie between 0 (keeps every token) and 1 (only the likeliest)")

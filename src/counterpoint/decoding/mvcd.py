@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from ..forms import Fraction, Natural
 from .branch import GivenBranch
 from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, check_share
+from .method import Contrastive
 
 
 @final
@@ -36,13 +37,8 @@ class ExampleContrastive(Contrastive):
 
     papers: ClassVar[tuple[str, ...]] = ("mvcd",)
 
-    beta: float = 0.1
-    end: int | None = None
-
-    def __post_init__(self) -> None:
-        check_share("beta", self.beta)
-        if self.end is not None and self.end < 0:
-            raise ValueError(f"end={self.end}: must be the number of a token")
+    beta: Fraction = 0.1
+    end: Natural | None = None
 
     def branches(self) -> tuple[GivenBranch]:
         return (GivenBranch("without_examples"),)

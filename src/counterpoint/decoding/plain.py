@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+from ..forms import Fraction
 from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, check_share
+from .method import Contrastive
 
 
 @final
@@ -20,10 +21,7 @@ class Plain(Contrastive):
         beta: of the plausibility rule; 0 keeps every token, which is plain decoding.
     """
 
-    beta: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_share("beta", self.beta)
+    beta: Fraction = 0.0
 
     def branches(self) -> tuple[()]:
         return ()

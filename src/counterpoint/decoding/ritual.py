@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
 
+from ..forms import Fraction, NonNegative
 from .branch import GivenBranch
 from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, check_share, check_weight
+from .method import Contrastive
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,13 +44,9 @@ class Ritual(Contrastive):
 
     papers: ClassVar[tuple[str, ...]] = ("ritual",)
 
-    alpha: float = 3.0
-    beta: float = 0.1
+    alpha: NonNegative = 3.0
+    beta: Fraction = 0.1
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_weight("alpha", self.alpha)
-        check_share("beta", self.beta)
 
     def branches(self) -> tuple[GivenBranch]:
         return (GivenBranch("transformed"),)

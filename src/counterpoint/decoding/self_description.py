@@ -9,10 +9,11 @@ from typing import ClassVar, final
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..forms import Fraction, NonNegative, Positive
 from .branch import Described
 from .chooser import Logits
 from .combine import Weights, bounded_divergence, plausible
-from .method import Decoding, check_share, check_weight
+from .method import Decoding
 
 
 @final
@@ -39,17 +40,9 @@ class DescriptionContrastive(Decoding):
 
     papers: ClassVar[tuple[str, ...]] = ("code-decoding",)
 
-    exponent: float = 0.2
-    alpha: float | None = None
-    beta: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.alpha is not None:
-            check_weight("alpha", self.alpha)
-        if self.beta is not None:
-            check_share("beta", self.beta)
-        if not self.exponent > 0:
-            raise ValueError(f"exponent={self.exponent}: must be positive")
+    exponent: Positive = 0.2
+    alpha: NonNegative | None = None
+    beta: Fraction | None = None
 
     def branches(self) -> tuple[Described]:
         return (Described(),)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
+from pydantic import Field
+
+from ..forms import Fraction, NonNegative
 from .branch import Noisy
 from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, check_share, check_weight
+from .method import Contrastive
 from .pictures import STEPS
+
+Step = Annotated[int, Field(ge=0, lt=STEPS)]
 
 
 @final
@@ -35,16 +40,10 @@ class VisualContrastive(Contrastive):
 
     papers: ClassVar[tuple[str, ...]] = ("vcd",)
 
-    alpha: float = 1.0
-    beta: float = 0.1
-    step: int = 500
+    alpha: NonNegative = 1.0
+    beta: Fraction = 0.1
+    step: Step = 500
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_weight("alpha", self.alpha)
-        check_share("beta", self.beta)
-        if not 0 <= self.step < STEPS:
-            raise ValueError(f"step={self.step}: must lie in 0 to {STEPS - 1}")
 
     def branches(self) -> tuple[Noisy]:
         return (Noisy(self.step, self.seed),)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+from ..forms import Fraction, NonNegative
 from ..registry import unknown
 from .branch import Branch, Noisy, TextOnly, Zeros
 from .chooser import Logits
 from .combine import Weights
-from .method import Contrastive, check_share, check_weight
+from .method import Contrastive
 from .pictures import STEPS
 
 
@@ -42,14 +43,12 @@ class VisualDebias(Contrastive):
     papers: ClassVar[tuple[str, ...]] = ("vdd",)
 
     without: tuple[str, ...] = ("none",)
-    alpha: float = 1.0
-    beta: float = 0.1
+    alpha: NonNegative = 1.0
+    beta: Fraction = 0.1
     unknown: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_weight("alpha", self.alpha)
-        check_share("beta", self.beta)
         if not self.without:
             raise ValueError("without=(): name at least one image-free input: none, unk, noise or zeros")
         self.branches()

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ..registry import unknown
+from ..forms import Positive, Share
 from .branch import Support
 from .chooser import Logits
 from .combine import Weights, nucleus
@@ -40,8 +40,7 @@ class DescriptionGrounded(Decoding):
             KL function, and then chooses all but uniformly in the nucleus; for comparison only.
 
     Raises:
-        UnknownName: for another reduction.
-        ValueError: for a share outside (0, 1] or a temperature that is not positive.
+        ValueError: for another reduction, a share outside (0, 1] or a temperature that is not positive.
 
     Source: VDGD (arXiv 2405.15683).
     """
@@ -49,18 +48,10 @@ class DescriptionGrounded(Decoding):
     papers: ClassVar[tuple[str, ...]] = ("vdgd",)
     beams: ClassVar[bool] = False
 
-    top_p: float = 0.5
-    temperature: float = 0.5
-    reduction: str = "min"
+    top_p: Share = 0.5
+    temperature: Positive = 0.5
+    reduction: Literal["min", "avg", "sum"] = "min"
     divided: bool = False
-
-    def __post_init__(self) -> None:
-        if self.reduction not in _REDUCTIONS:
-            raise unknown("reduction", self.reduction, _REDUCTIONS)
-        if not 0.0 < self.top_p <= 1.0:
-            raise ValueError(f"top_p={self.top_p}: must lie above 0 and not above 1")
-        if not self.temperature > 0.0:
-            raise ValueError(f"temperature={self.temperature}: must be positive")
 
     def branches(self) -> tuple[Support]:
         return (Support(_REDUCTIONS[self.reduction]),)

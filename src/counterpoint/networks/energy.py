@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..forms import Count, Fraction
+from ..ranges import Checked
+
 Energy = Callable[[Tensor], Tensor]
 """From pictures ``(n, 3, H, W)`` in [−1, 1] to their energies ``(n,)``."""
 
@@ -47,7 +50,7 @@ def langevin(
     return x.detach()
 
 
-class ReplayBuffer(nn.Module):
+class ReplayBuffer(Checked, nn.Module):
     """States of the chains of earlier steps, in [−1, 1]; they start as uniform noise and are saved with the model.
 
     Kept in half precision. On several ranks each has its own.
@@ -65,12 +68,8 @@ class ReplayBuffer(nn.Module):
 
     samples: Tensor
 
-    def __init__(self, capacity: int, size: int, restart: float = 0.05) -> None:
+    def __init__(self, capacity: Count, size: Count, restart: Fraction = 0.05) -> None:
         super().__init__()
-        if capacity < 1 or not 0 <= restart <= 1:
-            raise ValueError(
-                f"a buffer needs a chain at least and a probability to restart it, got {capacity} and {restart}"
-            )
         self.restart = restart
         self.register_buffer("samples", torch.empty(capacity, 3, size, size, dtype=torch.float16))
         self.reset_parameters()

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..forms import Fraction
+from ..ranges import Checked
+
 PREFIX = "momentum."
 """Before the names of what momentum copies embed."""
 
 
-class MomentumCopy(nn.Module):
+class MomentumCopy(Checked, nn.Module):
     """A copy of ``module`` whose parameters are an exponential moving average of the module's.
 
     It starts as an exact copy, and ``update()``, called once after each optimiser step, moves its parameters:
@@ -32,10 +35,8 @@ class MomentumCopy(nn.Module):
     Source: BYOL (arXiv 2006.07733); CLIP-rocket's BYOLIP (arXiv 2305.08675) with m = 0.99.
     """
 
-    def __init__(self, module: nn.Module, m: float = 0.99) -> None:
+    def __init__(self, module: nn.Module, m: Fraction = 0.99) -> None:
         super().__init__()
-        if not 0 <= m <= 1:
-            raise ValueError(f"m={m} is no momentum; give a number from 0 to 1")
         self.m = m
         self._followed = (module,)  # in a tuple, so that it is not a submodule: it has its own place
         self.module = copy.deepcopy(module).requires_grad_(False)

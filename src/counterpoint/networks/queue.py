@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..forms import Count
 from ..pairwise.ranks import Ranks
+from ..ranges import Checked
 
 
-class KeyQueue(nn.Module):
+class KeyQueue(Checked, nn.Module):
     """The last ``capacity`` keys, first in, first out, each with the item it is of.
 
     It starts with random unit vectors, which are nobody's keys. It is the same on every rank, and is saved
@@ -46,12 +48,8 @@ class KeyQueue(nn.Module):
     pointer: Tensor
     filled: Tensor
 
-    def __init__(self, capacity: int, width: int) -> None:
+    def __init__(self, capacity: Count, width: Count) -> None:
         super().__init__()
-        if capacity < 1 or width < 1:
-            raise ValueError(
-                f"a queue holds at least one key of at least one number, got ({capacity}, {width})"
-            )
         self.register_buffer("keys", torch.empty(capacity, width))
         self.register_buffer("ids", torch.empty(capacity, dtype=torch.int64))
         self.register_buffer("pointer", torch.empty((), dtype=torch.int64))

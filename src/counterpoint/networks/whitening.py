@@ -8,12 +8,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..forms import Count, Positive
 from ..pairwise import guard, moments
 from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
+from ..ranges import Checked
 
 
-class GroupWhitening(nn.Module):
+class GroupWhitening(Checked, nn.Module):
     """Zero mean and unit covariance within each group of channels, over the batch: ZCA, group by group.
 
         x_g ← (x_g − mean x_g) (C_g + ε)^(−1/2),    C_g = (1/N) Σ_i (x_ig − mean x_g)(x_ig − mean x_g)ᵀ
@@ -47,12 +49,10 @@ class GroupWhitening(nn.Module):
     [[1.0, 0.0], [0.0, 1.0]]
     """
 
-    def __init__(self, width: int, groups: int, *, eps: float = 1e-5, detach: bool = True) -> None:
+    def __init__(self, width: Count, groups: Count, *, eps: Positive = 1e-5, detach: bool = True) -> None:
         super().__init__()
-        if groups < 1 or width % groups:
+        if width % groups:
             raise ValueError(f"groups must divide the width of {width}, got {groups}")
-        if eps <= 0:
-            raise ValueError(f"eps must be positive, got {eps}")
         self.width, self.groups, self.eps, self.detach = width, groups, eps, detach
 
     def forward(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..forms import Positive
+from ..ranges import Checked
+
 Form = Literal["log", "scale", "direct"]
 
 
-class Temperature(nn.Module):
+class Temperature(Checked, nn.Module):
     """τ, by which similarities are divided.
 
     ``form`` says what is learned: ``"log"`` the logarithm of the scale 1/τ (CLIP, SigLIP), ``"scale"`` the
@@ -39,17 +42,13 @@ class Temperature(nn.Module):
 
     def __init__(
         self,
-        init: float = 0.07,
+        init: Positive = 0.07,
         *,
         learnable: bool = True,
         form: Form = "log",
         bounds: tuple[float | None, float | None] | None = None,
     ) -> None:
         super().__init__()
-        if not (math.isfinite(init) and init > 0):
-            raise ValueError(f"temperature init must be positive, got {init}")
-        if form not in get_args(Form):
-            raise ValueError(f"temperature form must be one of {', '.join(get_args(Form))}, got {form!r}")
         low, high = bounds or (None, None)
         if (low is not None and not 0 < low <= init) or (high is not None and init > high):
             raise ValueError(f"temperature bounds {bounds} must be positive and hold init={init}")

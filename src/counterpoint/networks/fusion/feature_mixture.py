@@ -12,6 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...forms import Count, Fraction
+from ...ranges import Checked
+
 
 def visual_projector(width: int, out: int) -> nn.Sequential:
     """From a vision tower's tokens to a language model's embeddings: linear, GELU, linear.
@@ -23,7 +26,7 @@ def visual_projector(width: int, out: int) -> nn.Sequential:
 
 
 @final
-class AdditiveMixture(nn.Module):
+class AdditiveMixture(Checked, nn.Module):
     """A weighted sum of two towers' tokens, place by place, then one projector (A-MoF).
 
         P(α · second + (1 − α) · first)
@@ -44,9 +47,7 @@ class AdditiveMixture(nn.Module):
     torch.Size([2, 9, 16])
     """
 
-    def __init__(self, width: int, out: int, alpha: float = 0.5) -> None:
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha={alpha}: the second tower's share lies between 0 and 1")
+    def __init__(self, width: Count, out: Count, alpha: Fraction = 0.5) -> None:
         super().__init__()
         self.alpha = alpha
         self.project = visual_projector(width, out)
