@@ -14,8 +14,9 @@ import pytest
 from counterpoint.files import Damaged
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import Design
+from counterpoint.study.results import StudyResults
 from counterpoint.study.study import Study, compare, resummarise
-from counterpoint.study.summary import StudyResults
+from counterpoint.study.summary import FinishedRun, read_results
 from fixtures.run_folders import marks
 from fixtures.synthetic_study import write_data, write_study
 
@@ -59,9 +60,9 @@ def _spoil(path: Path, damage: str) -> None:
 def test_a_damaged_run_is_named_and_the_others_are_read(name: str, damage: str, study: Path) -> None:
     _spoil(study / "runs" / "clip" / "seed-1" / name, damage)
     runs = _results(study).runs
-    assert runs["clip"][1].failed
-    assert runs["clip"][1].state.reason.startswith(f"damaged: {name} (")
-    assert not any(run.failed for run in (runs["clip"][0], *runs["slip"].values()))
+    assert runs["clip"][1].scored is None
+    assert runs["clip"][1].reason.startswith(f"damaged: {name} (")
+    assert all(run.scored is not None for run in (runs["clip"][0], *runs["slip"].values()))
 
 
 def test_a_damaged_run_is_a_row_and_the_others_are_shown(study: Path) -> None:
@@ -78,10 +79,10 @@ def test_a_damaged_run_is_a_row_and_the_others_are_shown(study: Path) -> None:
     assert "damaged: scores.json" in (study / "report.html").read_text()
 
 
-def _results(study: Path) -> StudyResults:
+def _results(study: Path) -> StudyResults[FinishedRun]:
     design = Design.read(study)
     assert design is not None
-    return StudyResults(design, study)
+    return read_results(design, study)
 
 
 @pytest.mark.parametrize("name", RUN_FILES)
@@ -90,7 +91,7 @@ def test_a_missing_file_is_damage_too(name: str, study: Path) -> None:
     if name == "run.json":
         assert _results(study).unfinished == {"slip": [0]}
         return
-    assert _results(study).runs["slip"][0].state.reason == f"damaged: {name} (it is missing)"
+    assert _results(study).runs["slip"][0].reason == f"damaged: {name} (it is missing)"
 
 
 @pytest.mark.parametrize("damage", SPOILT)
@@ -138,7 +139,7 @@ def test_a_study_of_an_older_version_is_read(study: Path) -> None:
         (place / "run.json").write_text(
             json.dumps({k: v for k, v in plain.items() if k != "evaluation_seconds"})
         )
-    assert not any(run.failed for runs in _results(study).runs.values() for run in runs.values())
+    assert all(run.scored is not None for runs in _results(study).runs.values() for run in runs.values())
 
 
 def test_compare_repeats_a_damaged_run_alone(pairs: Path, recipe: Recipe, tmp_path: Path) -> None:

@@ -142,14 +142,18 @@ class PairedData(ABC):
         """The captions that count as correct for a row in evaluation."""
         return self.captions(row)[:1]
 
+    def questions_about(self, row: int) -> Sequence[str]:
+        """Return what is asked about a row beside its captions: questions, options, answers, kinds."""
+        return ()
+
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Digests of ids, splits, captions, pictures and labels, made once; a run keeps them with its numbers."""
+        """Digests of ids, splits, captions, pictures, labels and questions, made once; a run keeps them."""
         return Fingerprint.of_rows(self)
 
     def picture_digests(self) -> Sequence[bytes]:
         """Return a digest of every row's picture: of the decoded picture, or of the file where there is one."""
-        return digests_of_images(self)
+        return digests_of_images(self.images, len(self))
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Describe the data as titled tables: a title to rows, a row's name to a number or a text."""

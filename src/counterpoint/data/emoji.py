@@ -124,7 +124,8 @@ class Emoji(PairedData):
         return other
 
     def picture_digests(self) -> Sequence[bytes]:
-        return digests_of_images(self.sized(SIZE))  # the data is the same whatever size is asked for
+        # The data is the same whatever size is asked for.
+        return digests_of_images(self.sized(SIZE).images, len(self))
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """The pictures of some rows: the first artist's, past the table's end the second's."""

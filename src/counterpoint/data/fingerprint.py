@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +13,8 @@ import polars as pl
 
 PARTS = ("ids", "splits", "captions", "pictures", "labels")
 """The parts of a data set that are told apart."""
+QUESTIONS = "questions"
+"""One part more, of data that asks something beside its captions."""
 _BLOCK = 256
 """Pictures that are digested at once."""
 
@@ -34,6 +36,7 @@ class ReadRows(Protocol):
     def captions(self, row: int) -> Sequence[str]: ...
     def training_captions(self, row: int) -> Sequence[str]: ...
     def evaluation_captions(self, row: int) -> Sequence[str]: ...
+    def questions_about(self, row: int) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,11 @@ class Fingerprint:
     """Digests of a data set.
 
     Attributes:
-        parts: the digest of each of `PARTS`; equal digests mean equal content in the same order.
-        rows: for every row its ``id``, its ``split`` and a 32-bit checksum of its ``captions``, ``pictures`` and
-            ``labels``, so that changed rows can be counted; empty for worlds, whose rows follow from their name.
+        parts: the digest of each of `PARTS`, and of `QUESTIONS` where there are any; equal digests mean equal content
+            in the same order.
+        rows: for every row its ``id``, its ``split`` and a 32-bit checksum of its ``captions``, ``pictures``,
+            ``labels`` and ``questions``, so that changed rows can be counted; empty for worlds, whose rows follow from
+            their name.
     """
 
     parts: Mapping[str, str]
@@ -83,10 +88,15 @@ class Fingerprint:
             "labels": digest([*(name.encode() for name in names), *subsets]),
         }
         columns_of_rows = {"captions": captions, "pictures": pictures, "labels": subsets}
+        schema = dict(ROW_SCHEMA)
+        questions = ["\0".join(data.questions_about(row)).encode() for row in range(len(data))]
+        if any(questions):
+            parts[QUESTIONS] = digest(questions)
+            columns_of_rows[QUESTIONS], schema[QUESTIONS] = questions, pl.UInt32()
         rows = pl.DataFrame(
             {"id": np.asarray(data.ids, dtype=np.int64), "split": splits}
             | {name: [zlib.crc32(value) for value in values] for name, values in columns_of_rows.items()},
-            schema=ROW_SCHEMA,
+            schema=schema,
         )
         return cls(parts, rows)
 
@@ -98,7 +108,7 @@ ROW_SCHEMA: dict[str, pl.DataType] = {
     "pictures": pl.UInt32(),
     "labels": pl.UInt32(),
 }
-"""Columns of `Fingerprint.rows`."""
+"""Columns of `Fingerprint.rows`; those of data with questions have ``questions`` too."""
 
 
 def digest(values: Iterable[bytes]) -> str:
@@ -114,11 +124,16 @@ def digest(values: Iterable[bytes]) -> str:
     return found.hexdigest()
 
 
-def digests_of_images(data: ReadRows) -> Sequence[bytes]:
-    """Return a digest of every row's decoded picture, block by block."""
+def digests_of_images(images: Callable[[Any], Any], count: int) -> Sequence[bytes]:
+    """Return a digest of every row's decoded picture, block by block.
+
+    Args:
+        images: from row numbers to pictures.
+        count: of the rows.
+    """
     found: list[bytes] = []
-    for start in range(0, len(data), _BLOCK):
-        pictures = data.images(np.arange(start, min(start + _BLOCK, len(data)))).numpy()
+    for start in range(0, count, _BLOCK):
+        pictures = images(np.arange(start, min(start + _BLOCK, count))).numpy()
         found += [hashlib.blake2b(p.tobytes(), digest_size=16).digest() for p in pictures]
     return found
 

@@ -2,69 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from ..data.base import PairedData
 from ..files import Damaged
-from ..training import provenance
-from ..training.provenance import Provenance
+from ..reasons import counted
+from ..training.provenance import Provenance, counts, rows_of
 from ..training.run import OtherRun
 from .design import OtherStudy
 from .numbers import RunScores
-from .training_run import TrainingRun
 
 
-def check_made_of_the_same(work: Sequence[TrainingRun], data: PairedData, place: Path) -> None:
-    """Check that the runs a study has already are made of what the next ones will be.
+@runtime_checkable
+class Made(Protocol):
+    """A unit of a study's work that keeps what it is made of."""
+
+    @property
+    def folder(self) -> Path: ...
+    def made_of(self, data: PairedData) -> Provenance:
+        """Return what the unit would be made of if it began now."""
+        ...
+
+
+def check_made_of_the_same(work: Iterable[Made], data: PairedData, study: Path) -> None:
+    """Check that the units a study has already are made of what the next ones will be.
 
     Raises:
-        OtherStudy: if they are not; the message names what differs, and the runs.
+        OtherStudy: if they are not; the message names what differs, and the units.
     """
-    found: dict[str, list[str]] = {}
+    differing: dict[str, list[str]] = {}
     for unit in work:
-        with suppress(Damaged):  # such a run will be repeated
-            for change in provenance.changes(unit.run, data, unit.folder):
-                found.setdefault(change, []).append(str(unit.folder.relative_to(place)))
-    if found:
-        runs = dict.fromkeys(run for those in found.values() for run in those)
+        with suppress(Damaged):  # such a unit will be repeated
+            for change in unit.made_of(data).changes(data, unit.folder):
+                differing.setdefault(change, []).append(str(unit.folder.relative_to(study)))
+    if differing:
+        runs = dict.fromkeys(run for those in differing.values() for run in those)
         raise OtherStudy(
-            f"{'; '.join(found)} since the study in {place} began: give another folder with --out, "
+            f"{'; '.join(differing)} since the study in {study} began: give another folder with --out, "
             f"or delete these runs: {', '.join(runs)}"
         )
 
 
-def check_agreement(runs: Mapping[tuple[str, int], Path], place: Path) -> None:
-    """Check that finished runs can be compared: of the same data all, of the same loss and weights each arm's.
+def check_agreement(units: Iterable[Path], study: Path) -> None:
+    """Check that finished units can be compared: what they have in common (data, losses, weights) was the same.
 
     Args:
-        runs: their folders by arm and seed; those that say nothing of what they were made of are passed over.
-        place: the study's folder.
+        units: their folders; those that say nothing of what they were made of are passed over.
+        study: the study's folder.
 
     Raises:
         OtherRun: if they cannot; the message names what differs, between which two.
     """
     first: tuple[Path, Provenance] | None = None
-    of_arm: dict[str, tuple[Path, Provenance]] = {}
-    for (arm, _), folder in runs.items():
-        own = Provenance.read(folder)
-        if own is None:
+    named: dict[tuple[str, str], tuple[Path, str]] = {}
+    for folder in units:
+        here = Provenance.read(folder)
+        if here is None:
             continue
-        first = first or (folder, own)
-        if own.data != first[1].data:
-            counted = provenance.counts(
-                first[1].data, own.data, provenance.rows_of(first[0]), provenance.rows_of(folder)
-            )
-            _refuse(f"their data differ ({counted})", first[0], folder, place)
-        before = of_arm.setdefault(arm, (folder, own))
-        if own.loss != before[1].loss:
-            _refuse(f"{', '.join(own.loss)} changed between them", before[0], folder, place)
-        if own.weights != before[1].weights:
-            _refuse(f"{', '.join(own.weights)} changed between them", before[0], folder, place)
+        first = first or (folder, here)
+        if here.data != first[1].data:
+            difference = counts(first[1].data, here.data, rows_of(first[0]), rows_of(folder))
+            _refuse(f"their data differ ({difference})", first[0], folder, study)
+        for part, digest in here.parts.items():
+            one, before = named.setdefault(part, (folder, digest))
+            if digest != before:
+                _refuse(f"{part[1]} changed between them", one, folder, study)
 
 
-def check_examples(runs: Mapping[Path, RunScores], place: Path) -> None:
+def of_earlier_versions(units: Iterable[Path]) -> list[str]:
+    """Return what a reader must know of units that say nothing of what they were made of."""
+    unknown = sum(Provenance.read(folder) is None for folder in units)
+    if not unknown:
+        return []
+    return [
+        f"{counted(unknown, 'run')} of an earlier version kept nothing of what the data was: "
+        "only the ids of their test examples could be compared"
+    ]
+
+
+def check_examples(runs: Mapping[Path, RunScores], study: Path) -> None:
     """Check by their ids that finished runs were scored on the same examples, whatever is known of their data.
 
     Raises:
@@ -77,11 +96,11 @@ def check_examples(runs: Mapping[Path, RunScores], place: Path) -> None:
             if ids != expected:
                 task, test = part
                 differing = len(ids ^ expected)
-                _refuse(f"{differing} examples of {task} ({test}) are in one alone", one, folder, place)
+                _refuse(f"{differing} examples of {task} ({test}) are in one alone", one, folder, study)
 
 
-def _refuse(reason: str, one: Path, other: Path, place: Path) -> None:
+def _refuse(reason: str, one: Path, other: Path, study: Path) -> None:
     raise OtherRun(
-        f"{one.relative_to(place)} and {other.relative_to(place)} of {place} cannot be compared: {reason}; "
-        "delete one of them, then run the study's compare command again"
+        f"{one.relative_to(study)} and {other.relative_to(study)} of {study} cannot be compared: {reason}; "
+        "delete one of them, then run the study's command again"
     )

@@ -3,52 +3,56 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from ..files import Damaged, latest_checkpoint, sweep
-from ..training.metrics import read_metrics
-from ..training.run import Run, RunState
-from .summary import FinishedRun
+from ..files import Damaged, sweep
 
 
-def mend(folder: Path, test: bool = True) -> None:
-    """Set a run aside if a file of it cannot be read; its folder is then free for the same run.
+@runtime_checkable
+class Checkable(Protocol):
+    """A unit of a study's work whose files can be checked."""
 
-    Args:
-        folder: of a run, which may not have begun.
-        test: the run is evaluated on test sets; trials of a search are not.
+    @property
+    def folder(self) -> Path: ...
+    def check_files(self) -> None:
+        """Read all that the unit has so far.
+
+        Raises:
+            Damaged: for a file that cannot be read.
+        """
+
+
+def set_aside_damaged(units: Iterable[Checkable]) -> None:
+    """Set units aside whose files cannot be read; their folders are then free for the same units.
 
     Warns:
-        UserWarning: if it was set aside, with the place.
+        UserWarning: for each unit that was set aside, with the place.
     """
-    sweep(folder)
+    for unit in units:
+        sweep(unit.folder)
+        try:
+            unit.check_files()
+        except Damaged as error:
+            warnings.warn(
+                f"{error.path} was damaged ({error.reason}): this run alone is repeated; its old folder is "
+                f"{_set_aside(unit.folder)}",
+                stacklevel=2,
+            )
+
+
+def is_damaged(unit: Checkable) -> bool:
+    """Return whether a file of a unit cannot be read."""
     try:
-        _check(folder, test)
-    except Damaged as error:
-        aside = next(
-            place
-            for n in range(1, 1000)
-            if not (place := folder.with_name(f"damaged-{folder.name}-{n}")).exists()
-        )
-        folder.rename(aside)
-        warnings.warn(
-            f"{error.path} was damaged ({error.reason}): this run alone is repeated; its old folder is {aside}",
-            stacklevel=2,
-        )
+        unit.check_files()
+    except Damaged:
+        return True
+    return False
 
 
-def _check(folder: Path, test: bool) -> None:
-    """Read all that a run has so far.
-
-    Raises:
-        Damaged: for a file that cannot be read.
-    """
-    state = RunState.read(folder)
-    if state is None:
-        return
-    if state.status != "running" and test:
-        FinishedRun.read(folder)
-        return
-    Run.read(folder)
-    if latest_checkpoint(folder / "checkpoint") is not None:
-        read_metrics(folder)
+def _set_aside(folder: Path) -> Path:
+    names = (folder.with_name(f"damaged-{folder.name}-{n}") for n in range(1, 1000))
+    aside = next(name for name in names if not name.exists())
+    folder.rename(aside)
+    return aside

@@ -17,15 +17,15 @@ from ..diagnostics import describe
 from ..evaluation import create, evaluate
 from ..evaluation.task import check_data
 from ..execution import leased
-from ..files import sweep, write_json, writing
+from ..files import latest_checkpoint, sweep, write_json, writing
 from ..methods.arm import Arm
 from ..methods.base import Method, TwoTower
 from ..networks.towers.tokenizer import BytePairTokenizer
 from ..recipes import Recipe
 from ..recipes import load as load_recipe
-from ..training import provenance
 from ..training.distributed import first_alone, joined
 from ..training.loop import Progress, fit
+from ..training.provenance import Provenance
 from ..training.run import OtherRun, PeakMemory, Run, RunState, load, prepare, shown, with_steps
 from ..types import NonFiniteLoss
 from .gate import check_batch, check_folder, check_modalities, check_sizes
@@ -67,7 +67,8 @@ def _run(
         if (state := RunState.read(folder)) is not None and state.status != "running":
             sweep(folder)
             what.check(folder)
-            provenance.check(what, load_data(what.data, what.recipe.towers.image_size), folder)
+            data = load_data(what.data, what.recipe.towers.image_size)
+            Provenance.of(what, data).check(data, folder)
             return state
         if first:
             check_folder(folder)
@@ -78,8 +79,8 @@ def _run(
         asked = [create(name) for name in tasks or ()] if test else []
         check_modalities(Arm.parse(what.arm), [task.name for task in asked])
         data = load_data(what.data, what.recipe.towers.image_size)
-        provenance.check(what, data, folder)
-        whole = data
+        made_of, whole = Provenance.of(what, data), data
+        made_of.check(whole, folder)
         for task in asked:
             check_data(task, data)
         check_sizes(asked, data)
@@ -92,7 +93,9 @@ def _run(
                 task.check_model(method, data)
         if first:  # a run that is refused leaves no folder
             what.claim(folder)
-            provenance.keep(what, whole, folder)
+            # A run that an earlier version began is of data that nobody knows now.
+            if latest_checkpoint(folder / "checkpoint") is None:
+                made_of.keep(whole, folder)
             if isinstance(method.text_tower.tokenizer, BytePairTokenizer):
                 method.text_tower.tokenizer.save(folder / "tokenizer.json")
     memory, earlier = PeakMemory(), RunState.read(folder) or RunState()

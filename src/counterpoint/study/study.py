@@ -19,7 +19,7 @@ from ..training.run import RunState
 from .agreement import check_made_of_the_same
 from .conclusion import conclusion
 from .cost import plan_arms
-from .damage import mend
+from .damage import set_aside_damaged
 from .design import ArmPlan, Design, DesignOptions, merge
 from .gate import prepare
 from .layout import run_folder
@@ -167,8 +167,7 @@ def conduct(
             plans = _read_plans(plans_path) | plans
             _write_plans(plans_path, plans)
     work = _runs(design, {arm: plans[arm] for arm in design.arms}, place)
-    for unit in work:
-        mend(unit.folder)
+    set_aside_damaged(work)
     listener.begin("training", work)
     executor.carry_out(work, listener)
     if diagnose:
@@ -268,8 +267,7 @@ def _tune(
         for arm, search in searches.items()
         for k, trial in enumerate(search)
     ]
-    for unit in work:
-        mend(unit.folder, test=False)
+    set_aside_damaged(work)
     listener.begin("tuning", work)
     executor.carry_out(work, listener)
     return {

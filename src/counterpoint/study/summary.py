@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from ..recipes import override
 from ..training.metrics import read_metrics
 from ..training.provenance import Provenance, rows_of
 from ..training.run import Environment, Run, RunState, remedy
-from .agreement import check_agreement, check_examples
+from .agreement import check_agreement, check_examples, of_earlier_versions
 from .convergence import Convergence, warnings_of
 from .design import ArmPlan, Design
 from .layout import run_folder
-from .numbers import CLEAN, PARTS, Key, RunScores, StudyScores, finite
+from .numbers import CLEAN, PARTS, Key, RunScores, finite
 from .remarks import cut_in_words
+from .results import StudyResults, damage
 from .tables import ranked
 
 
@@ -72,50 +73,23 @@ class FinishedRun:
         return cls(folder, state, scored, inside, Environment.read(folder).model_dump())
 
     @property
-    def failed(self) -> bool:
-        return self.scored is None
+    def reason(self) -> str:
+        return self.state.reason
 
 
-class StudyResults:
-    """All runs of a study that came to their end, by arm and seed, and the numbers in them.
+def read_results(design: Design, folder: Path) -> StudyResults[FinishedRun]:
+    """Return the runs of a study that came to their end.
 
-    Attributes:
-        design: the study's, with those arms and seeds alone that have such a run.
-        runs: those that finished or failed.
-        unfinished: the seeds of the other runs, for each arm that has some.
+    Raises:
+        ValueError: if there are none.
     """
-
-    def __init__(self, design: Design, folder: Path) -> None:
-        read = {
-            arm: {seed: _read(run_folder(folder, arm, seed)) for seed in design.seeds} for arm in design.arms
-        }
-        ended = {
-            arm: {seed: run for seed, run in runs.items() if run is not None} for arm, runs in read.items()
-        }
-        self.runs: dict[str, dict[int, FinishedRun]] = {arm: runs for arm, runs in ended.items() if runs}
-        self.unfinished = {
-            arm: [seed for seed, run in runs.items() if run is None]
-            for arm, runs in read.items()
-            if None in runs.values()
-        }
-        if not self.runs:
-            raise ValueError(
-                f"{folder} has no finished run: run the study's compare command again to finish some"
-            )
-        seeds = tuple(seed for seed in design.seeds if any(seed in runs for runs in self.runs.values()))
-        self.design = replace(design, arms=tuple(self.runs), seeds=seeds)
-        scored = {
-            arm: {seed: runs[seed].scored if seed in runs else None for seed in seeds}
-            for arm, runs in self.runs.items()
-        }
-        self.numbers = StudyScores(scored, design.margin)
-
-    def each(self) -> Iterator[tuple[str, int, FinishedRun]]:
-        """Yield every run with its arm and seed."""
-        return ((arm, seed, run) for arm, runs in self.runs.items() for seed, run in runs.items())
-
-    def finished(self) -> Iterator[FinishedRun]:
-        return (run for runs in self.runs.values() for run in runs.values() if not run.failed)
+    return StudyResults(
+        folder,
+        design.arms,
+        design.seeds,
+        lambda arm, seed: _read(run_folder(folder, arm, seed)),
+        design.margin,
+    )
 
 
 def _read(folder: Path) -> FinishedRun | None:
@@ -126,19 +100,16 @@ def _read(folder: Path) -> FinishedRun | None:
             return None
         return FinishedRun.read(folder)
     except Damaged as error:
-        reason = f"damaged: {error.path.name} ({error.reason})"
-        return FinishedRun(folder, RunState(status="failed", reason=reason))
+        return FinishedRun(folder, RunState(status="failed", reason=damage(error, folder)))
 
 
 def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dict[str, Any]:
     """The content of ``summary.json``."""
-    results = StudyResults(design, folder)
-    design = results.design
-    if not any(results.finished()):
-        reasons = [run.state.reason for runs in results.runs.values() for run in runs.values()]
-        raise RuntimeError(f"every run failed; the first reason: {reasons[0]}")
+    results = read_results(design, folder)
+    results.check_some_finished()
+    design = replace(design, arms=tuple(results.runs), seeds=results.seeds)
     good = {(arm, seed): run for arm, seed, run in results.each() if run.scored is not None}
-    check_agreement({key: run.folder for key, run in good.items()}, folder)
+    check_agreement((run.folder for run in good.values()), folder)
     check_examples({run.folder: run.scored for run in good.values() if run.scored is not None}, folder)
     keys = results.numbers.main({task: create(task).primary for task in design.tasks})
     if not keys:
@@ -147,7 +118,7 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
             "no test example may have the label, or it has one class only; choose other --tasks"
         )
     headline = keys[0]
-    endings = {arm: _ending(results, arm, plans[arm]) for arm in design.arms}
+    endings = {arm: _ending(results.finished(arm), design, plans[arm]) for arm in design.arms}
     arms = [_arm(results, arm, plans[arm], endings[arm]) for arm in design.arms]
     differences, multiplicity = results.numbers.differences(keys)
     for difference in differences:
@@ -161,7 +132,7 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
         "margin": design.margin,
         "recipe": design.recipe.model_dump(),
         "plans": {arm: asdict(plan) for arm, plan in plans.items()},
-        "environment": next(results.finished()).environment,
+        "environment": results.finished()[0].environment,
         "primary": dict(zip(PARTS, headline, strict=True)),
         "arms": arms,
         "differences": differences,
@@ -173,15 +144,14 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
     summary["warnings"] += warnings_of(endings, tuned=design.tune > 0)
     summary["warnings"] += cut_in_words({arm: cost.cut_captions for arm, cost in costs.items() if cost})
     summary["winner"] = _winner(results, arms, headline)
-    summary["cannot_show"] = _cannot_show(results, plans)
+    summary["cannot_show"] = _cannot_show(results, design)
     return finite(summary)
 
 
-def _ending(results: StudyResults, arm: str, plan: ArmPlan) -> Convergence:
+def _ending(runs: Sequence[FinishedRun], design: Design, plan: ArmPlan) -> Convergence:
     """Return how the finished runs of an arm ended."""
-    folders = [run.folder for run in results.runs[arm].values() if not run.failed]
-    optimizer = override(results.design.recipe, plan.changes).optimizer
-    return Convergence.of(folders, optimizer, results.design.margin)
+    optimizer = override(design.recipe, plan.changes).optimizer
+    return Convergence.of([run.folder for run in runs], optimizer, design.margin)
 
 
 def _may_change(difference: Mapping[str, Any], endings: Mapping[str, Convergence]) -> str:
@@ -192,16 +162,15 @@ def _may_change(difference: Mapping[str, Any], endings: Mapping[str, Convergence
     return f" Still improving at the end: {' and '.join(rising)}; more steps may change the order."
 
 
-def _arm(results: StudyResults, arm: str, plan: ArmPlan, ending: Convergence) -> dict[str, Any]:
-    runs = results.runs[arm]
-    good = [run for run in runs.values() if not run.failed]
-    states = [run.state for run in good] or [run.state for run in runs.values()]
+def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Convergence) -> dict[str, Any]:
+    good = results.finished(arm)
+    states = [run.state for run in good or results.runs[arm].values()]
     return {
         "name": arm,
         "slug": Arm.parse(arm).slug,
         "label": Arm.parse(arm).label,
         "steps": plan.steps,
-        "failed": [{"seed": s, "reason": r.state.reason} for s, r in runs.items() if r.failed],
+        "failed": results.failed(arm),
         "unfinished": results.unfinished.get(arm, []),
         "cost": {
             "seconds": float(np.mean([s.seconds for s in states])),
@@ -250,12 +219,11 @@ def _tuning(folder: Path, plans: Mapping[str, ArmPlan]) -> list[dict[str, Any]]:
     return found
 
 
-def _winner(results: StudyResults, arms: list[dict[str, Any]], headline: Key) -> dict[str, Any]:
+def _winner(results: StudyResults[FinishedRun], arms: list[dict[str, Any]], headline: Key) -> dict[str, Any]:
     primary = dict(zip(PARTS, headline, strict=True))
     # An arm that failed on a seed is not recommended over one that did not.
     best = min(ranked({"arms": arms, "primary": primary}), key=lambda arm: len(arm["failed"]))["name"]
-    seed = next(seed for seed, run in results.runs[best].items() if not run.failed)
-    folder = results.runs[best][seed].folder
+    folder = results.finished(best)[0].folder
     return {
         "name": best,
         "folder": str(folder),
@@ -264,31 +232,12 @@ def _winner(results: StudyResults, arms: list[dict[str, Any]], headline: Key) ->
     }
 
 
-def _warnings(results: StudyResults) -> list[str]:
-    found = []
-    unknown = [run for run in results.finished() if Provenance.read(run.folder) is None]
-    if unknown:
-        found.append(
-            f"{counted(len(unknown), 'run')} of an earlier version kept nothing of what the data was: "
-            "only the ids of their test examples could be compared"
-        )
-    if results.unfinished:
-        named = "; ".join(f"{arm} (seed {', '.join(map(str, s))})" for arm, s in results.unfinished.items())
-        found.append(
-            f"unfinished and left out: {named}: run the study's compare command again to finish them"
-        )
-    for arm, runs in results.runs.items():
-        failed = [seed for seed, run in runs.items() if run.failed]
-        if failed:
-            found.append(
-                f"{arm} failed on {len(failed)} of {len(runs)} seeds ({', '.join(map(str, failed))}): "
-                f"{runs[failed[0]].state.reason.split(';')[0]}"
-            )
-        collapsed = {
-            w for run in runs.values() if not run.failed for w in run.diagnostics.get("warnings", {})
-        }
-        found += [f"{arm}: {warning}" for warning in sorted(collapsed)]
-    return found
+def _warnings(results: StudyResults[FinishedRun]) -> list[str]:
+    lines = [*of_earlier_versions(run.folder for run in results.finished()), *results.warnings()]
+    for arm in results.runs:
+        collapsed = {line for run in results.finished(arm) for line in run.diagnostics.get("warnings", {})}
+        lines += [f"{arm}: {line}" for line in sorted(collapsed)]
+    return lines
 
 
 def _leaks(arms: list[dict[str, Any]]) -> list[str]:
@@ -307,8 +256,7 @@ def _leaks(arms: list[dict[str, Any]]) -> list[str]:
     return found
 
 
-def _cannot_show(results: StudyResults, plans: Mapping[str, ArmPlan]) -> list[str]:
-    design = results.design
+def _cannot_show(results: StudyResults[FinishedRun], design: Design) -> list[str]:
     passes = {arm: max(run.state.image_passes for run in runs.values()) for arm, runs in results.runs.items()}
     found = [
         f"It is about {design.data!r}, these towers ({design.recipe.towers.image}, {design.recipe.towers.text}) and "

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from .. import execution
+from ..data.base import PairedData
 from ..data.source import load as load_data
+from ..files import latest_checkpoint
 from ..recipes import parse as parse_recipe
-from ..training import provenance
 from ..training.loop import Progress
+from ..training.metrics import read_metrics
+from ..training.provenance import Provenance
 from ..training.run import Run, RunState
 from .runner import run
+from .summary import FinishedRun
 
 
 @final
@@ -48,8 +52,29 @@ class TrainingRun:
         if state is None or state.status == "running":
             return None
         self.run.check(self.folder)
-        provenance.check(self.run, load_data(self.run.data, self.run.recipe.towers.image_size), self.folder)
+        data = load_data(self.run.data, self.run.recipe.towers.image_size)
+        self.made_of(data).check(data, self.folder)
         return state
+
+    def made_of(self, data: PairedData) -> Provenance:
+        """Return what the run would be made of if it began now."""
+        return Provenance.of(self.run, data)
+
+    def check_files(self) -> None:
+        """Read all that the run has so far.
+
+        Raises:
+            Damaged: for a file that cannot be read.
+        """
+        state = RunState.read(self.folder)
+        if state is None:
+            return
+        if state.status != "running" and self.test:
+            FinishedRun.read(self.folder)
+            return
+        Run.read(self.folder)
+        if latest_checkpoint(self.folder / "checkpoint") is not None:
+            read_metrics(self.folder)
 
     def work(self, on_progress: execution.OnProgress) -> RunState:
         def on_step(now: Progress) -> None:

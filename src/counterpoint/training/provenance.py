@@ -1,4 +1,4 @@
-"""Digests of what a run is made of: its data part by part, the user's loss, the weights it starts from.
+"""Digests of what a run is made of: its data part by part, its method, the weights it starts from.
 
 The versions of packages are in ``environment.json``. Runs of earlier versions have no such file: nothing is known of
 what they were made of, and nothing is held against them.
@@ -14,7 +14,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from ..data.base import PairedData, Rows
-from ..data.fingerprint import PARTS, ROW_SCHEMA, digest
+from ..data.fingerprint import PARTS, QUESTIONS, ROW_SCHEMA, digest
 from ..files import (
     FORMAT,
     digest_of_file,
@@ -43,7 +43,8 @@ class Provenance(BaseModel):
     Attributes:
         data: the digest of each part of the data.
         loss: the user's loss by its file as the arm names it, with a digest of the source.
-        weights: digests of the files and folders that towers start from, by what is written after the @.
+        weights: digests of the files and folders of weights, by their names as the user wrote them.
+        method: the method with all its options, by its arm, where a study of decoding asks a model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +52,7 @@ class Provenance(BaseModel):
     data: dict[str, str]
     loss: dict[str, str] = {}
     weights: dict[str, str] = {}
+    method: dict[str, str] = {}
 
     @classmethod
     def of(cls, run: Run, data: PairedData) -> Provenance:
@@ -61,7 +63,7 @@ class Provenance(BaseModel):
         return cls(
             data=dict(data.fingerprint.parts),
             loss={} if arm.loss is None else {str(arm.loss[0]): digest_of_file(arm.loss[0])},
-            weights={str(path): _digest_of_weights(path) for path in paths},
+            weights={str(path): digest_of_weights(path) for path in paths},
         )
 
     @classmethod
@@ -74,49 +76,55 @@ class Provenance(BaseModel):
         path = folder / FILE
         return read_json(path, cls, remedy(folder)) if path.exists() else None
 
+    def keep(self, data: PairedData, folder: Path) -> None:
+        """Write what a run is made of into its folder, when it begins; what is there already stays."""
+        if (folder / FILE).exists():
+            return
+        rows = data.fingerprint.rows
+        if len(rows):
+            with writing(folder / ROWS) as part:
+                rows.write_parquet(part)
+        write_json(folder / FILE, self.model_dump())
 
-def keep(run: Run, data: PairedData, folder: Path) -> None:
-    """Write what a run is made of into its folder, when it begins."""
-    if (folder / FILE).exists() or latest_checkpoint(folder / "checkpoint") is not None:
-        return
-    rows = data.fingerprint.rows
-    if len(rows):
-        with writing(folder / ROWS) as part:
-            rows.write_parquet(part)
-    write_json(folder / FILE, Provenance.of(run, data).model_dump())
+    def check(self, data: PairedData, folder: Path) -> None:
+        """Check that a run which began in a folder is made of what there is now.
 
+        Args:
+            data: the run's data.
+            folder: the run's.
 
-def check(run: Run, data: PairedData, folder: Path) -> None:
-    """Check that a run is made of what there is now.
+        Raises:
+            Changed: if it is not; the message names what differs, and counts it where it can.
+            Damaged: if what it was made of cannot be read.
+        """
+        if differing := self.changes(data, folder):
+            raise Changed(
+                f"{'; '.join(differing)} since the run in {folder} began: give another folder with --out, "
+                "or delete that one"
+            )
 
-    Raises:
-        Changed: if it is not; the message names what differs, and counts it where it can.
-        Damaged: if what it was made of cannot be read.
-    """
-    found = changes(run, data, folder)
-    if found:
-        raise Changed(
-            f"{'; '.join(found)} since the run in {folder} began: give another folder with --out, or delete that one"
-        )
+    def changes(self, data: PairedData, folder: Path) -> list[str]:
+        """Return what has changed since a run began, in words; nothing where no run is or nothing is known of it.
 
+        Raises:
+            Damaged: if what it was made of cannot be read.
+        """
+        there = Provenance.read(folder)
+        if there is None:
+            return []
+        differing = []
+        if there.data != self.data:
+            counted = counts(there.data, self.data, rows_of(folder), data.fingerprint.rows)
+            differing.append(f"{data.name} changed ({counted})")
+        before = there.parts
+        replaced = [name for (kind, name), now in self.parts.items() if before.get((kind, name)) != now]
+        return differing + [f"{name} changed" for name in replaced]
 
-def changes(run: Run, data: PairedData, folder: Path) -> list[str]:
-    """Return what has changed since a run began, in words; nothing where no run is or nothing is known of it.
-
-    Raises:
-        Damaged: if what it was made of cannot be read.
-    """
-    there = Provenance.read(folder)
-    if there is None:
-        return []
-    now = Provenance.of(run, data)
-    found = []
-    if there.data != now.data:
-        counted = counts(there.data, now.data, rows_of(folder), data.fingerprint.rows)
-        found.append(f"{run.data} changed ({counted})")
-    for before, after in ((there.loss, now.loss), (there.weights, now.weights)):
-        found += [f"{name} changed" for name in after if before.get(name) != after[name]]
-    return found
+    @property
+    def parts(self) -> dict[tuple[str, str], str]:
+        """Return the digests of losses, weights and methods, by their kind and their name."""
+        kinds = {"loss": self.loss, "weights": self.weights, "method": self.method}
+        return {(kind, name): digest for kind, part in kinds.items() for name, digest in part.items()}
 
 
 def rows_of(folder: Path) -> pl.DataFrame:
@@ -151,7 +159,7 @@ def counts(before: Mapping[str, str], after: Mapping[str, str], old: pl.DataFram
         old: the checksums of the rows then.
         new: the checksums now.
     """
-    parts = [part for part in PARTS if before.get(part) != after.get(part)]
+    parts = [part for part in (*PARTS, QUESTIONS) if before.get(part) != after.get(part)]
     if not (len(old) and len(new)):
         return f"{', '.join(parts)} differ"
     both = old.join(new, on="id", how="inner", suffix=" now", maintain_order="left")
@@ -162,7 +170,9 @@ def counts(before: Mapping[str, str], after: Mapping[str, str], old: pl.DataFram
         found.append(f"{fresh} rows are new")
     if moved := int((both["split"] != both["split now"]).sum()):
         found.append(f"{moved} of {len(both)} rows are in another split")
-    for part in ("captions", "pictures", "labels"):
+    for part in ("captions", "pictures", "labels", QUESTIONS):
+        if part not in old or part not in new:
+            continue
         for side in ("test", "validation", "train"):
             own = both.filter(pl.col("split now").str.contains(side, literal=True))
             if differing := int((own[part] != own[f"{part} now"]).sum()):
@@ -178,7 +188,7 @@ def _path_of(tower: str) -> Path | None:
         return None
 
 
-def _digest_of_weights(path: Path) -> str:
+def digest_of_weights(path: Path) -> str:
     """Return a digest of a file of weights, of a run's newest checkpoint, or of all files of a folder."""
     if path.is_file():
         return digest_of_file(path)

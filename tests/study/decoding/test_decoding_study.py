@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ import pytest
 import counterpoint as cp
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.study.decoding.design import DecodingDesign
-from counterpoint.study.decoding.model import located
-from counterpoint.study.decoding.study import resummarise
 from counterpoint.study.decoding.transcript import Transcript
 from counterpoint.study.decoding.units import units
 from counterpoint.study.design import Design, OtherStudy, kind_of
@@ -188,21 +185,3 @@ def test_bad_input(changes: dict[str, Any], message: str, quick: dict[str, Any])
 def test_without_methods(quick: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="which methods"):
         cp.compare_decoding(**quick)
-
-
-def test_an_unfinished_study_has_no_report(finished: Path, tmp_path: Path) -> None:
-    shutil.copytree(finished, tmp_path / "study")
-    design = DecodingDesign.read(finished)
-    assert design is not None
-    (units(design, tmp_path / "study")[1].folder / "scores.json").unlink()
-    with pytest.raises(ValueError, match="is not finished: run the study's compare-decoding command again"):
-        resummarise(tmp_path / "study")
-
-
-def test_a_run_in_place_of_its_model_says_where_that_is(tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(
-        FileNotFoundError, match=rf"is a run; its model is {re.escape(str(tmp_path / 'model'))}"
-    ):
-        located(str(tmp_path))

@@ -11,7 +11,8 @@ import numpy as np
 from ...catalog.evidence import Direction, Result
 from ...study.design import Design
 from ...study.numbers import Key, name_of
-from ...study.summary import StudyResults
+from ...study.results import StudyResults
+from ...study.summary import FinishedRun
 from ..benches.towers import recipe
 from ..lab import measure
 from ..lab.lab import Lab
@@ -62,6 +63,7 @@ SECONDARY: tuple[Key, ...] = (
 TONE: Key = ("zero_shot", "compositions", "all", "tone_top1")
 
 Scores = Mapping[str, float]
+_Study = StudyResults[FinishedRun]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Table:
     arms: Mapping[str, Mapping[int, np.ndarray | None]]
 
     @classmethod
-    def of(cls, key: Key, named: Mapping[str, tuple[StudyResults, str]]) -> Table:
+    def of(cls, key: Key, named: Mapping[str, tuple[_Study, str]]) -> Table:
         cache = {id(results): results.numbers.outcomes(key) for results, _ in named.values()}
         return cls({name: cache[id(results)][arm] for name, (results, arm) in named.items()})
 
@@ -182,7 +184,7 @@ def _parts(quick: bool) -> list[str]:
     return [names[0], AUGMENTED, names[-1]] if quick else names
 
 
-def _ablation(key: Key, results: StudyResults, names: Sequence[str], *, decides: bool) -> list[Result]:
+def _ablation(key: Key, results: _Study, names: Sequence[str], *, decides: bool) -> list[Result]:
     outcomes = results.numbers.outcomes(key)
     arms = {name: outcomes[ABLATION[name]] for name in names}
     basic, augmented, full = names[0], AUGMENTED, names[-1]
@@ -206,9 +208,7 @@ def _ablation(key: Key, results: StudyResults, names: Sequence[str], *, decides:
     return found
 
 
-def _plain(
-    key: Key, grid: Mapping[str, tuple[StudyResults, str]], equal_passes: StudyResults
-) -> list[Result]:
+def _plain(key: Key, grid: Mapping[str, tuple[_Study, str]], equal_passes: _Study) -> list[Result]:
     """Compare with CLIP with one view a side, trained three times as long: as many passes as the improved recipe."""
     table = Table.of(key, {**grid, "plain": (equal_passes, PLAIN)})
     return [
@@ -237,7 +237,7 @@ def _tone(table: Table) -> list[Result]:
     ]
 
 
-def _notes(lab: Lab, steps: int, *studies: StudyResults) -> None:
+def _notes(lab: Lab, steps: int, *studies: _Study) -> None:
     levels = [
         f"{arm} {np.mean([run.mean() for run in runs.values() if run is not None]):.3f}"
         for arm, runs in studies[0].numbers.outcomes(PRIMARY).items()
@@ -248,7 +248,7 @@ def _notes(lab: Lab, steps: int, *studies: StudyResults) -> None:
         for study in studies
         for arm, runs in study.runs.items()
         for seed, one in runs.items()
-        if one.failed
+        if one.scored is None
     ]
     lab.note(
         f"Built-in towers at {SIZE} px, {steps} steps at batch {BATCH}, one learning rate for all arms, no",

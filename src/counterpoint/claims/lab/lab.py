@@ -25,7 +25,8 @@ from ...execution import Listener, Local, NullListener, OnProgress, Progress, Un
 from ...files import writing
 from ...study.design import ArmPlan, Design
 from ...study.layout import run_folder
-from ...study.summary import StudyResults
+from ...study.results import StudyResults
+from ...study.summary import FinishedRun, read_results
 from ...study.training_run import TrainingRun
 from ...training.run import RunState
 from .. import CLAIMS
@@ -81,7 +82,9 @@ class Lab:
         listener = _Telling(self.tell, len(units) - len(kept))
         return dict(zip(cells, Local(self.jobs).carry_out(units, listener), strict=True))
 
-    def study(self, name: str, design: Design, steps: Mapping[str, int] | None = None) -> StudyResults:
+    def study(
+        self, name: str, design: Design, steps: Mapping[str, int] | None = None
+    ) -> StudyResults[FinishedRun]:
         """Train and evaluate every arm and seed of a design that is not finished yet.
 
         Args:
@@ -106,7 +109,7 @@ class Lab:
                 work.append(TrainingRun(design.run(arm, seed, plan), folder, design.tasks))
         self.listener.begin(name, work)
         Local(self.jobs).carry_out(work, self.listener)
-        return StudyResults(design, place)
+        return read_results(design, place)
 
     def note(self, *sentences: str) -> None:
         """Add to what a reader of the evidence should know."""

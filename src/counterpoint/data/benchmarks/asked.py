@@ -98,6 +98,9 @@ class OwnQuestions(PairedData):
     ) -> None:
         self.name, self.size = name, size
         self.pictures, self.questions, self.rows = pictures, questions, rows
+        self._about: list[list[Question]] = [[] for _ in range(len(pictures))]
+        for question, row in zip(questions, rows, strict=True):
+            self._about[row].append(question)
         self.ids = np.arange(len(pictures))
         self.splits = Splits(np.arange(0), {}, {"all": np.arange(len(pictures))})
 
@@ -118,12 +121,14 @@ class OwnQuestions(PairedData):
         return self if other.size == self.size else other
 
     def picture_digests(self) -> Sequence[bytes]:
-        return digests_of_images(self.sized(IMAGE_SIZE))  # the data is the same whatever size is asked for
+        # The data is the same whatever size is asked for.
+        return digests_of_images(self.sized(IMAGE_SIZE).images, len(self))
 
     def captions(self, row: int) -> Sequence[str]:
-        return [
-            f"{q.text} {q.answer}" for q, own in zip(self.questions, self.rows, strict=True) if own == row
-        ]
+        return [f"{question.text} {question.answer}" for question in self._about[row]]
+
+    def questions_about(self, row: int) -> Sequence[str]:
+        return [part for q in self._about[row] for part in (q.kind, q.text, q.answer, q.reason, *q.options)]
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         found = _QuestionsOfRows(self, rows, kinds)

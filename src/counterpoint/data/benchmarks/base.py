@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -53,6 +54,7 @@ class Benchmark(PairedData):
         self.name = name
         self.form: int | Fit = size
         self._pictures, self._captions, self._note = pictures, captions, dict(note or {})
+        self._sides: Sequence[Pictures] = (pictures,)
         self.ids = np.arange(len(captions)) if ids is None else ids
         self.kinds = list(kinds)
         self.subsets = np.array([kind.partition(":")[0] for kind in self.kinds], dtype=str)
@@ -74,7 +76,15 @@ class Benchmark(PairedData):
         return self if form == self.form else other
 
     def picture_digests(self) -> Sequence[bytes]:
-        return digests_of_images(self.sized(IMAGE_SIZE))  # the data is the same whatever size is asked for
+        # The data is the same whatever size is asked for.
+        sides = (
+            digests_of_images(partial(side.squares, form=stored_size(IMAGE_SIZE)), len(self))
+            for side in self._sides
+        )
+        return [b"".join(digests) for digests in zip(*sides, strict=True)]
+
+    def questions_about(self, row: int) -> Sequence[str]:
+        return (self.kinds[row],)
 
     def captions(self, row: int) -> Sequence[str]:
         return self._captions[row]
@@ -104,7 +114,10 @@ class SquareBenchmark(Benchmark):
         note: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(name, pictures[0], [pair[:1] for pair in captions], kinds, size, note=note)
-        self._both, self._pairs = pictures, captions
+        self._sides, self._pairs = pictures, captions
+
+    def questions_about(self, row: int) -> Sequence[str]:
+        return (self.kinds[row], *self._pairs[row])
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         found = _SquaresOfRows(self, self.of_kinds(rows, kinds))
@@ -119,7 +132,7 @@ class _SquaresOfRows(MinimalPairs):
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
         rows = self._rows[positions]
-        return torch.stack([side.squares(rows, self._data.form) for side in self._data._both], 1)
+        return torch.stack([side.squares(rows, self._data.form) for side in self._data._sides], 1)
 
 
 @final
@@ -139,6 +152,9 @@ class ChoiceBenchmark(Benchmark):
         right = [(own[answer],) for own, answer in zip(options, answers, strict=True)]
         super().__init__(name, pictures, right, kinds, size, note=note)
         self._options, self._answers = options, np.asarray(answers)
+
+    def questions_about(self, row: int) -> Sequence[str]:
+        return (self.kinds[row], str(self._answers[row]), *self._options[row])
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         found = _ChoicesOfRows(self, self.of_kinds(rows, kinds))

@@ -75,7 +75,10 @@ class TwinBenchmark(Benchmark):
     ) -> None:
         captions = [(f"{first.text} {first.answer}",) for first, _ in pairs]
         super().__init__(name, pictures[0], captions, [first.kind for first, _ in pairs], size)
-        self.both, self.pairs = pictures, pairs
+        self._sides, self.pairs = pictures, pairs
+
+    def questions_about(self, row: int) -> Sequence[str]:
+        return [part for q in self.pairs[row] for part in (q.text, q.answer, *q.options)]
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         found = _TwinsOfRows(self, self.of_kinds(rows, kinds))
@@ -90,4 +93,4 @@ class _TwinsOfRows(TwinQuestions):
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
         rows = self._rows[positions]
-        return torch.stack([side.squares(rows, self._data.form) for side in self._data.both], 1)
+        return torch.stack([side.squares(rows, self._data.form) for side in self._data._sides], 1)

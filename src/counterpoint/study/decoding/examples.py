@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from ...data.source import load as load_data
 from ...evaluation.answering import create
 from ...evaluation.statistic import mean, name_of
 from ...evaluation.task import NotApplicable
+from ...files import Damaged
 from ...types import Picture, Scores
 from ..report.examples import EACH, KINDS, Answer, Example, Gallery, Shelf, Thing, data_uri, order
 from .design import DecodingDesign
-from .transcript import NotAsked, Replaying, Transcript
-from .units import run_folder, tests
+from .transcript import NotAsked, Replaying
+from .units import read_unit, tests, units
 
 _TRIED = 60
 """Rows of a test set that are looked through."""
@@ -58,7 +60,11 @@ def gallery(folder: Path, design: DecodingDesign) -> Gallery:
 def _kinds(
     folder: Path, design: DecodingDesign, data: PairedData, rows: Rows, task: str, seed: int
 ) -> dict[str, list[Example]]:
-    said = {arm: Transcript.read(run_folder(folder, arm, seed) / task).replies for arm in design.roles}
+    said = {}
+    for unit in units(design, folder):
+        if (unit.task, unit.seed) == (task, seed) and unit.finished:
+            with suppress(Damaged):  # the page names it among the failed runs
+                said[unit.arm] = read_unit(unit).replies
     chosen: dict[str, list[Example]] = {kind: [] for kind in KINDS}
     for row in sorted(rows, key=lambda row: order(int(data.ids[row])))[:_TRIED]:
         if all(len(found) == EACH for found in chosen.values()):

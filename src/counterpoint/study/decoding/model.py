@@ -10,6 +10,7 @@ from typing import Any
 
 from ...decoding import Decoding
 from ...networks import tiny_vlm
+from ...training.provenance import digest_of_weights
 from ...types import Assistant
 
 Assistants = Callable[[Decoding], Assistant]
@@ -80,6 +81,17 @@ def picture_size(model: str) -> int:
     config = AutoConfig.from_pretrained(located(model))
     size = getattr(getattr(config, "vision_config", None), "image_size", None)
     return max(size) if isinstance(size, list | tuple) else int(size or _SIDE)
+
+
+def digests(model: str) -> dict[str, str]:
+    """Return a digest of all files of a model's folder by the model's name; of a name on the hub, the version there."""
+    path = Path(located(model))
+    if path.is_dir():
+        return {model: digest_of_weights(path)}
+    from transformers import AutoConfig
+
+    version = AutoConfig.from_pretrained(model)._commit_hash
+    return {} if version is None else {model: str(version)}
 
 
 def weights_mark(model: str | os.PathLike[str]) -> str:

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
 from ...data.base import PairedData
 from ...data.source import load as load_data
 from ...data.source import short_name
+from ...decoding import Decoding
 from ...evaluation.answering import DEFAULT_ANSWERING
 from ...evaluation.task import NotApplicable
 from ...execution import Listener, Local, NullListener, leased
@@ -20,6 +21,8 @@ from ...files import write_json
 from ...forms import validated
 from ...training.run import environment
 from ...types import Assistant
+from ..agreement import check_made_of_the_same
+from ..damage import is_damaged, set_aside_damaged
 from ..gate import check_folder
 from ..study import DryRun
 from ..tables import write_tables
@@ -148,22 +151,34 @@ def conduct(
     place = Path(folder) if folder is not None else default_folder(design)
     check_folder(place)
     design = design.joined(place)
-    whole = units(design, place)
-    left = [unit for unit in whole if not unit.finished]
+    weights = {} if model is not None else models.digests(design.model)
+
+    @cache
+    def loaded() -> models.Assistants:
+        return model or models.load(design.model, design.sampling, batch_size)
+
+    def assistants(method: Decoding) -> Assistant:
+        return loaded()(method)  # loaded when it is first asked: a study that is finished needs no model
+
+    whole = [
+        Asking(unit, partial(_assistant, assistants, unit), source, rows, weights)
+        for unit in units(design, place)
+    ]
+    check_made_of_the_same(whole, source, place)
+    left = [asking for asking in whole if not asking.unit.finished or is_damaged(asking)]
     estimates: dict[str, Estimate] = {}
     if left:
-        assistants = model or models.load(design.model, design.sampling, batch_size)
-        estimates = estimate(design, left, assistants, source, rows)
+        estimates = estimate(design, [asking.unit for asking in left], assistants, source, rows)
     if on_cost is not None and not on_cost(design, estimates):
         raise DryRun
     with leased(place, wait=True):
         design.claim(place)
         if left or not (place / "environment.json").exists():
             write_json(place / "environment.json", environment())
-    work = [Asking(unit, partial(_assistant, assistants, unit), source, rows) for unit in left]
+    set_aside_damaged(left)
     listener = listener or NullListener()
-    listener.begin("asking", work)
-    Local().carry_out(work, listener)
+    listener.begin("asking", left)
+    Local().carry_out(left, listener)
     # Another command may add arms or seeds to the folder meanwhile; who ends last describes them all.
     joined = DecodingDesign.read(place, design.margin) or design
     finished = all(unit.finished for unit in units(joined, place))

@@ -5,78 +5,121 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from ...decoding.method import Decoding, SumOfMethods
 from ...decoding.rule import PlausibilityOnly
 from ...evaluation.answering import create
+from ...files import Damaged, read_json
 from ...reasons import counted
 from ...training.run import Environment
-from ..numbers import PARTS, RunScores, StudyScores, finite
+from ..agreement import check_agreement, of_earlier_versions
+from ..numbers import PARTS, RunScores, finite
+from ..results import StudyResults, damage
 from ..tables import ranked
 from .arm import PLAIN, DecodingArm
 from .conclusions import conclude
 from .design import DecodingDesign
 from .transcript import Transcript
-from .units import run_folder, units
+from .units import Unit, read_unit, run_folder, units
 
 _FEW_SEEDS = 5
+
+
+@final
+@dataclass(frozen=True)
+class AskedRun:
+    """One arm under one seed, all of whose tasks have been asked.
+
+    Attributes:
+        scored: what it was scored with; None where a file of it cannot be read.
+        transcripts: of its tasks; none where a file of it cannot be read.
+        reason: what cannot be read; empty where all can.
+    """
+
+    scored: RunScores | None
+    transcripts: tuple[Transcript, ...] = ()
+    reason: str = ""
+
+
+def read_results(design: DecodingDesign, folder: Path) -> StudyResults[AskedRun]:
+    """Return the runs of a study that came to their end.
+
+    Raises:
+        ValueError: if there are none of plain sampling, which every method is held against.
+    """
+    of_run: dict[tuple[str, int], list[Unit]] = {}
+    for unit in units(design, folder):
+        of_run.setdefault((unit.arm, unit.seed), []).append(unit)
+
+    def read(arm: str, seed: int) -> AskedRun | None:
+        tasks = of_run[arm, seed]
+        if not all(unit.finished for unit in tasks):
+            return None
+        try:
+            transcripts = tuple(read_unit(unit) for unit in tasks)
+        except Damaged as error:
+            return AskedRun(None, reason=damage(error, run_folder(folder, arm, seed)))
+        return AskedRun(RunScores(*(unit.folder for unit in tasks)), transcripts)
+
+    results = StudyResults(folder, tuple(design.roles), design.seeds, read, design.margin)
+    if PLAIN not in results.runs:
+        raise ValueError(
+            f"{folder} has no finished run of plain sampling, which every method is held against: "
+            "run the study's compare-decoding command again to finish some"
+        )
+    return results
 
 
 def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> dict[str, Any]:
     """The content of ``summary.json``.
 
     Raises:
-        ValueError: for a study that is not finished, or whose tasks have nothing to judge by.
+        ValueError: for a study in which plain sampling is not finished, or whose tasks have nothing to judge by.
+        OtherRun: for units that were not made of the same.
+        RuntimeError: if no run can be read.
     """
-    left = [unit for unit in units(design, folder) if not unit.finished]
-    if left:
-        raise ValueError(
-            f"{left[0].folder} is not finished: run the study's compare-decoding command again to finish it"
-        )
-    runs = {
-        arm: {
-            seed: RunScores(*(run_folder(folder, arm, seed) / task for task in design.tasks))
-            for seed in design.seeds
-        }
-        for arm in design.roles
-    }
-    numbers = StudyScores(runs, design.margin)
+    results = read_results(design, folder)
+    results.check_some_finished()
+    good = [f for run in results.finished() if run.scored is not None for f in run.scored.folders]
+    check_agreement(good, folder)
+    numbers = results.numbers
     keys = numbers.main({task: create(task).primary for task in design.tasks})
     if not keys:
         raise ValueError(f"tasks {', '.join(design.tasks)} gave no number that all arms have")
-    differences, multiplicity = numbers.differences(keys, design.pairs)
-    arms = [_arm(folder, design, arm, numbers) for arm in design.roles]
+    pairs = [pair for pair in design.pairs if set(pair) <= set(results.runs)]
+    differences, multiplicity = numbers.differences(keys, pairs) if pairs else ([], "")
+    arms = [_arm(results, design, arm) for arm in results.runs]
     _relate(arms)
+    again = "delete it and run the study's compare-decoding command again, which writes it anew"
     found: dict[str, Any] = {
         **design.plain(),
-        "environment": Environment.read(folder).model_dump(),
+        "seeds": list(results.seeds),
+        "environment": read_json(folder / "environment.json", Environment, again).model_dump(),
         "attribution": attribution,
         "primary": dict(zip(PARTS, keys[0], strict=True)),
         "arms": arms,
         "differences": differences,
         "conclusions": _conclusions(design, differences),
         "multiplicity": multiplicity,
-        "warnings": [],
+        "warnings": [*of_earlier_versions(good), *results.warnings()],
     }
     found["winner"] = _winner(design, found)
     found["cannot_show"] = _cannot_show(design, found)
     return finite(found)
 
 
-def _arm(folder: Path, design: DecodingDesign, name: str, numbers: StudyScores) -> dict[str, Any]:
+def _arm(results: StudyResults[AskedRun], design: DecodingDesign, name: str) -> dict[str, Any]:
     arm = DecodingArm.parse(name)
     passes: Counter[str] = Counter()
     positions: Counter[str] = Counter()
     asked, seconds = 0, 0.0
-    for seed in design.seeds:
-        for task in design.tasks:
-            transcript = Transcript.read(run_folder(folder, name, seed) / task)
-            passes.update(transcript.passes)
-            positions.update(transcript.positions)
-            asked, seconds = asked + transcript.asked, seconds + transcript.seconds
+    for transcript in (transcript for run in results.finished(name) for transcript in run.transcripts):
+        passes.update(transcript.passes)
+        positions.update(transcript.positions)
+        asked, seconds = asked + transcript.asked, seconds + transcript.seconds
     own, through = passes["own"], positions["own"]
     return {
         "name": name,
@@ -84,7 +127,8 @@ def _arm(folder: Path, design: DecodingDesign, name: str, numbers: StudyScores) 
         "role": design.roles[name],
         "rule": design.rules.get(name),
         "python": _bound(arm.method()),
-        "failed": [],
+        "failed": results.failed(name),
+        "unfinished": results.unfinished.get(name, []),
         "cost": {
             "seconds": seconds,
             "prompts": asked,
@@ -94,7 +138,7 @@ def _arm(folder: Path, design: DecodingDesign, name: str, numbers: StudyScores) 
             "relative_passes": passes.total() / own if own else None,
             "relative_positions": positions.total() / through if through else None,
         },
-        "metrics": numbers.metrics(name),
+        "metrics": results.numbers.metrics(name),
     }
 
 
@@ -128,6 +172,8 @@ def _conclusions(design: DecodingDesign, differences: list[dict[str, Any]]) -> l
     for arm in design.arms:
         for key in keys if arm != PLAIN else ():
             rule = design.rules[arm]
+            if any((arm, other, *key) not in by_pair for other in (PLAIN, rule) if other is not None):
+                continue  # unfinished, or its rule alone is
             against_rule = None if rule is None else by_pair[arm, rule, *key]
             conclusion = conclude(arm, by_pair[arm, PLAIN, *key], against_rule)
             found.append({"arm": arm, **dict(zip(PARTS, key, strict=True)), **asdict(conclusion)})
@@ -179,9 +225,9 @@ def _cannot_show(design: DecodingDesign, found: Mapping[str, Any]) -> list[str]:
             "The weights of ritual sum to more than 1, so that it also samples more sharply; how much of its effect "
             "that is can be seen from a study at a lower temperature."
         )
-    if len(design.seeds) < _FEW_SEEDS:
+    if len(found["seeds"]) < _FEW_SEEDS:
         lines.append(
-            f"{counted(len(design.seeds), 'seed')}: every verdict is suggestive. Add seeds with "
+            f"{counted(len(found['seeds']), 'seed')}: every verdict is suggestive. Add seeds with "
             f"--seeds {_FEW_SEEDS} and the same folder; what is finished is not repeated."
         )
     if temperature == 0:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...decoding import Cost
 from ...decoding.prompts import digest_of
 from ...files import read_json, write_json
+from ...training.run import remedy
 from ...types import Assistant, Prompt
 
 _AT_ONCE = 64
@@ -51,8 +52,7 @@ class Transcript:
             Damaged: if it cannot be read.
         """
         path = folder / FILE
-        again = f"delete {folder} and run the same command again, which asks its questions anew"
-        return read_json(path, cls, again) if path.exists() else cls()
+        return read_json(path, cls, remedy(folder)) if path.exists() else cls()
 
     def write(self, folder: Path) -> None:
         write_json(folder / FILE, self.__dict__)

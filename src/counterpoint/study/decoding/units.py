@@ -17,10 +17,14 @@ from ...evaluation.answering import create
 from ...evaluation.results import RunResults
 from ...evaluation.task import NotApplicable, subsample_by_hash
 from ...execution import OnProgress, Progress
-from ...files import write_json, writing
+from ...files import Damaged, write_json, writing
+from ...training.provenance import Provenance, rows_of
+from ...training.run import remedy
 from ...types import Assistant, Prompt, Scores
+from ..numbers import RunScores
 from .arm import DecodingArm
 from .design import DecodingDesign
+from .transcript import FILE as REPLIES
 from .transcript import Remembering, Transcript
 
 Tests = Mapping[str, Int[np.ndarray, " _"]]
@@ -97,12 +101,14 @@ class Asking:
         assistant: makes the model that is asked, decoding in the unit's way.
         data: what the questions are about.
         rows: of the data.
+        weights: digests of the model's files by its name, as far as they are known.
     """
 
     unit: Unit
     assistant: Callable[[], Assistant]
     data: PairedData
     rows: Tests
+    weights: Mapping[str, str]
 
     lighter: ClassVar[str] = "a smaller --batch-size needs less memory"
 
@@ -118,11 +124,29 @@ class Asking:
         """Return the folder once its files are written."""
         return self.folder if self.unit.finished else None
 
+    def made_of(self, data: PairedData) -> Provenance:
+        """Return what the unit would be made of if it began now."""
+        arm = self.unit.arm
+        method = {arm: repr(DecodingArm.parse(arm).method())}
+        return Provenance(data=dict(data.fingerprint.parts), weights=dict(self.weights), method=method)
+
+    def check_files(self) -> None:
+        """Read all that the unit has so far.
+
+        Raises:
+            Damaged: for a file that cannot be read.
+        """
+        read_unit(self.unit)
+
     def work(self, on_progress: OnProgress) -> Path:
         """Ask what has not been asked yet, and write the unit's files; ``scores.json`` comes last.
 
         Whatever stops it, the replies so far are kept.
         """
+        if not (
+            self.folder / REPLIES
+        ).exists():  # else an earlier version began it, of data that nobody knows now
+            self.made_of(self.data).keep(self.data, self.folder)
         transcript = Transcript.read(self.folder)
         before, start = transcript.seconds, time.perf_counter()
         replies = 0
@@ -145,6 +169,22 @@ class Asking:
 
     def outcome(self, result: Path) -> str:
         return "done"
+
+
+def read_unit(unit: Unit) -> Transcript:
+    """Return the transcript of a unit, all of whose files have been read.
+
+    Raises:
+        Damaged: for a file that cannot be read.
+    """
+    transcript = Transcript.read(unit.folder)
+    if Provenance.read(unit.folder) is not None:
+        rows_of(unit.folder)
+    if unit.finished:
+        if not (unit.folder / REPLIES).exists():
+            raise Damaged(unit.folder / REPLIES, "it is missing", remedy(unit.folder))
+        _ = RunScores(unit.folder).tables  # reads both of its files
+    return transcript
 
 
 def applies(task: str, data: PairedData, rows: Tests) -> bool:

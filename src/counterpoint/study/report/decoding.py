@@ -93,6 +93,7 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "differences": differences(summary),
         "page_costs": charts.costs(order, kinds),
         "gallery": gallery(folder, design),
+        "failed": [{"arm": arm["name"], **f} for arm in summary["arms"] for f in arm["failed"]],
         "margin": points(summary["margin"]),
         "few": FEW,
         "settings": yaml.safe_dump(design.plain(), sort_keys=False),

@@ -1,0 +1,118 @@
+"""Runs of a study that came to their end, and the numbers in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, final, runtime_checkable
+
+from ..files import Damaged
+from .numbers import RunScores, StudyScores
+
+
+@runtime_checkable
+class EndedRun(Protocol):
+    """An arm under a seed that came to its end."""
+
+    @property
+    def scored(self) -> RunScores | None:
+        """Scores of the run; None where it failed."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Reason why it failed; empty where it did not."""
+        ...
+
+
+R = TypeVar("R", bound=EndedRun)
+
+
+@final
+class StudyResults(Generic[R]):
+    """All runs of a study that came to their end, by arm and seed, and the numbers in them.
+
+    Attributes:
+        runs: those that finished or failed; arms that have none are left out.
+        seeds: those that have such a run.
+        unfinished: the seeds of the other runs, for each arm that has some.
+        margin: differences within ± this are equivalent.
+    """
+
+    def __init__(
+        self,
+        study: Path,
+        arms: Sequence[str],
+        seeds: Sequence[int],
+        read: Callable[[str, int], R | None],
+        margin: float,
+    ) -> None:
+        runs = {arm: {seed: read(arm, seed) for seed in seeds} for arm in arms}
+        ended = {
+            arm: {seed: run for seed, run in own.items() if run is not None} for arm, own in runs.items()
+        }
+        self.runs: dict[str, dict[int, R]] = {arm: own for arm, own in ended.items() if own}
+        self.unfinished = {
+            arm: [seed for seed, run in own.items() if run is None]
+            for arm, own in runs.items()
+            if None in own.values()
+        }
+        if not self.runs:
+            raise ValueError(f"{study} has no finished run: run the study's command again to finish some")
+        self.seeds = tuple(seed for seed in seeds if any(seed in own for own in self.runs.values()))
+        self.margin = margin
+
+    @cached_property
+    def numbers(self) -> StudyScores:
+        """Return the numbers of all arms under all seeds; a run that is unfinished counts as one that failed."""
+        scored = {
+            arm: {seed: runs[seed].scored if seed in runs else None for seed in self.seeds}
+            for arm, runs in self.runs.items()
+        }
+        return StudyScores(scored, self.margin)
+
+    def each(self) -> Iterator[tuple[str, int, R]]:
+        """Yield every run with its arm and seed."""
+        return ((arm, seed, run) for arm, runs in self.runs.items() for seed, run in runs.items())
+
+    def finished(self, arm: str | None = None) -> list[R]:
+        """Return the runs, of one arm or of all, that did not fail."""
+        return [run for name, _, run in self.each() if arm in {None, name} and run.scored is not None]
+
+    def failed(self, arm: str) -> list[dict[str, Any]]:
+        """Return the failed runs of an arm: seeds and reasons."""
+        runs = self.runs[arm].items()
+        return [{"seed": seed, "reason": run.reason} for seed, run in runs if run.scored is None]
+
+    def check_some_finished(self) -> None:
+        """Check that there is something to summarise.
+
+        Raises:
+            RuntimeError: if every run failed; the message gives the first reason.
+        """
+        if not self.finished():
+            reason = next(run.reason for _, _, run in self.each())
+            raise RuntimeError(f"every run failed; the first reason: {reason}")
+
+    def warnings(self) -> list[str]:
+        """Return what a reader must know of runs that are unfinished or failed."""
+        lines = []
+        if self.unfinished:
+            named = "; ".join(
+                f"{arm} (seed {', '.join(map(str, seeds))})" for arm, seeds in self.unfinished.items()
+            )
+            lines.append(f"unfinished and left out: {named}: run the study's command again to finish them")
+        for arm, runs in self.runs.items():
+            if failed := self.failed(arm):
+                seeds = ", ".join(str(run["seed"]) for run in failed)
+                lines.append(
+                    f"{arm} failed on {len(failed)} of {len(runs)} seeds ({seeds}): "
+                    f"{failed[0]['reason'].split(';')[0]}"
+                )
+        return lines
+
+
+def damage(error: Damaged, folder: Path) -> str:
+    """Return the reason that a run failed whose file cannot be read."""
+    return f"damaged: {error.path.relative_to(folder).as_posix()} ({error.reason})"
