@@ -32,7 +32,7 @@ class Train:
     method: Annotated[str, Positional()] = ""
     """A method, with options after commas (see: counterpoint list methods); tiny-vlm has options of its own."""
     data: str = "emoji"
-    """emoji (:artist, :stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet or tar file."""
+    """emoji (:artist, :stream), digits, scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL, Parquet, tar."""
     seed: Seed = 0
     """Seed of the initial weights, the order of the data and every view."""
     recipe: Recipe = field(default_factory=Recipe)

@@ -12,7 +12,7 @@ from .benchmarks import BENCHMARKS
 from .sources import TOLERANCE
 
 NAMES = (
-    *("emoji", "emoji:artist", "emoji:stream", "scenes:PRESET", "clips:PRESET", "sounds:PRESET"),
+    *("emoji", "emoji:artist", "emoji:stream", "digits", "scenes:PRESET", "clips:PRESET", "sounds:PRESET"),
     *(f"{name}:PATH" for name in BENCHMARKS.names()),
 )
 """Data sets that ship with the package, and benchmarks read from a user's copy; anything else is a path."""
@@ -123,6 +123,10 @@ def _open(source: str, image_size: int) -> PairedData:
         from .emoji import Emoji
 
         return Emoji(split or "default")
+    if source == "digits":
+        from .digits import Digits
+
+        return Digits()
     if name == "scenes" or name.startswith("scenes,"):
         from .worlds.scenes.world import Scenes
 

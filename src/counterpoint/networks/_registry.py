@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     pass
 
 TOWERS = (
-    *("cnn", "vit", "transformer", "timm:NAME", "transformers:NAME", "open_clip:NAME"),
+    *("cnn", "vit", "mlp", "transformer", "bag", "timm:NAME", "transformers:NAME", "open_clip:NAME"),
     "transformers:all-MiniLM-L6-v2@package",
 )
 
-"""Names of towers in a recipe; ``@WEIGHTS`` after a name reads pretrained ones (``cnn``, ``vit``: of a run)."""
+"""Names of towers in a recipe; ``@WEIGHTS`` after a name reads pretrained ones (``cnn``, ``vit``, ``mlp``: a run's)."""

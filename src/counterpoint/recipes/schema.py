@@ -29,7 +29,7 @@ class Section(BaseModel):
 
 
 class Towers(Section):
-    """The encoders: ``cnn``, ``vit``, ``transformer``, ``timm:NAME``, ``transformers:NAME``, ``open_clip:NAME``.
+    """The encoders: ``cnn``, ``vit``, ``mlp``, ``transformer``, ``bag``, ``timm:NAME``, ``transformers:NAME`` …
 
     ``image_size`` is for towers without a size of their own; those of ``open_clip``, and of ``timm`` with weights, take
     pictures of the size that they were made for. ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower

@@ -30,6 +30,8 @@ from .tuning import Trial, choose, trials
 
 OnCost: TypeAlias = Callable[[Design, Mapping[str, ArmPlan]], bool]
 """Called with the design and every arm's steps and cost before a study starts; a False stops it there."""
+_SMALL = 30.0
+"""Seconds of training below which all runs of a study take turns in this process: others would start for as long."""
 _PLAN_REMEDY = "delete it and run the study's compare command again, which makes it anew"
 
 
@@ -109,7 +111,7 @@ def compare(
         arms: methods by name, with options after commas; pretrained towers; a user's own loss.
         folder: the study's folder; finished runs in it are not repeated. ``runs/DATA-ARMS`` unless given.
         jobs: runs at a time, each in a process with its share of the cores; unless given, one on a GPU and
-            up to four on a CPU, where one thread a run is faster than several.
+            up to four on a CPU, where one thread a run is faster than several, and one in a study of seconds.
         diagnose: look inside the first finished run of every arm, and link the pages from the report.
         listener: told of every event.
         on_cost: told the steps of every arm and their cost before the study starts; a False stops it there.
@@ -154,7 +156,7 @@ def conduct(
     plans = plan_arms(design, known, len(ready.data.splits.train), at_once)
     if on_cost is not None and not on_cost(design, plans):
         raise DryRun
-    executor = Local(at_once)
+    executor = Local(1 if jobs is None and _is_small(design, plans) else at_once)
     # Another command may have joined the folder meanwhile, or may do so at any time.
     with leased(place, wait=True):
         design = design.claim(place)
@@ -176,6 +178,15 @@ def conduct(
         study = Study(place, summarise(place, _finished(place, design), _read_plans(plans_path)))
         study.write()
     return study
+
+
+def _is_small(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
+    """Return whether a study is over before processes of its own would pay.
+
+    Only under recipes of one thread, where a run is the same, bit by bit, in a process of its own.
+    """
+    seconds = sum(plan.steps * plan.cost.seconds_per_step for plan in plans.values() if plan.cost)
+    return design.recipe.threads == 1 and seconds * (len(design.seeds) + design.tune) < _SMALL
 
 
 def _runs(design: Design, plans: Mapping[str, ArmPlan], place: Path) -> list[TrainingRun]:

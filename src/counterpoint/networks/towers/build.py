@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +12,7 @@ from ..base import ImageTower, TextTower, Tokenizer
 from ..init import initialise
 from ..weights import Source
 from .convnet import ConvNet
+from .perceptron import BagOfWords, PixelPerceptron
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained
 from .transformer import TextTransformer, VisionTransformer
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
 Whole = tuple[torch.nn.Module, Any]
 """An ``open_clip`` model and its tokenizer, read once for both towers."""
 
-IMAGE = ("cnn", "vit", "timm:NAME", "open_clip:NAME")
-TEXT = ("transformer", "transformers:NAME", "open_clip:NAME")
+_IMAGE: Mapping[str, Callable[[int], ImageTower]] = {
+    "cnn": ConvNet,
+    "vit": VisionTransformer,
+    "mlp": PixelPerceptron,
+}
+_TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {"transformer": TextTransformer, "bag": BagOfWords}
+IMAGE = (*_IMAGE, "timm:NAME", "open_clip:NAME")
+TEXT = (*_TEXT, "transformers:NAME", "open_clip:NAME")
 
 
 def build_towers(
@@ -34,8 +41,9 @@ def build_towers(
     A random tower's weights depend on the seed and the tower's name, not on what else is built; the global
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
-    - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``timm:NAME[@hub|@PATH]``, ``open_clip:NAME[@TAG|@PATH]``
-    - text: ``transformer``, ``transformers:NAME[@hub|@PATH]``, ``open_clip:NAME[@TAG|@PATH]``
+    - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``mlp[@PATH]``, ``timm:NAME[@hub|@PATH]``,
+      ``open_clip:NAME[@TAG|@PATH]``
+    - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@PATH]``, ``open_clip:NAME[@TAG|@PATH]``
 
     The PATH of a built-in image tower is the folder of a finished run or a ``safetensors`` file (see
     `load_trained`).
@@ -65,7 +73,7 @@ def build_towers(
     for source, modality, known in ((image_source, "image", IMAGE), (text_source, "text", TEXT)):
         if (f"{source.library}:NAME" if source.library else source.name) not in known:
             raise unknown(f"{modality} tower", str(source), known)
-    if text_source.name == "transformer" and text_source.weights is not None:
+    if text_source.name in _TEXT and text_source.weights is not None:
         raise ValueError(
             f"tower {text_source}: only an image tower can start from a run's weights; leave @… out"
         )
@@ -108,7 +116,7 @@ def _image_tower(
         model, _ = both or open_clip_model(source, seed)
         with source.reading():
             return OpenClipImage(model)
-    tower: ImageTower = VisionTransformer(size) if source.name == "vit" else ConvNet(size)
+    tower = _IMAGE[source.name](size)
     if source.weights is None:
         initialise(tower, seed, "image")
     else:
@@ -135,7 +143,9 @@ def _text_tower(
         model, tokenizer = both or open_clip_model(source, seed, layers)
         with source.reading():
             return OpenClipText(model, tokenizer)
-    tower = TextTransformer(vocabulary(), depth=layers) if layers else TextTransformer(vocabulary())
+    if layers is not None and source.name != "transformer":
+        raise ValueError(f"towers.text_layers={layers}: {source} has no layers to count")
+    tower = TextTransformer(vocabulary(), depth=layers) if layers else _TEXT[source.name](vocabulary())
     initialise(tower, seed, "text")
     tower.weights_set = True
     return tower

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from counterpoint.data.digits import Digits, skew
+from counterpoint.data.source import load
+
+
+def test_pictures_and_digits_are_scikit_learns() -> None:
+    data, found = load("digits"), load_digits()
+    assert isinstance(data, Digits)
+    pictures = data.images(np.arange(len(data))).numpy()
+    assert pictures.shape == (1797, 3, 8, 8)
+    assert np.array_equal(pictures[:, 0], np.rint(found.images / 16 * 255))
+    assert (pictures == pictures[:, :1]).all()
+    assert np.array_equal(data.labels["digit"].values, found.target)
+
+
+def test_a_sentence_names_what_the_labels_say_and_nothing_is_in_two_splits() -> None:
+    data = Digits()
+    for row in (0, 5, 1796):
+        words = [labels.names[labels.values[row]] for labels in data.labels.values()]
+        assert all(word in data.captions(row)[0] for word in words)
+    parts = [data.splits.train, *data.splits.validation.values(), *data.splits.test.values()]
+    assert sorted(np.concatenate(parts)) == list(range(len(data)))
+    assert len({data.captions(row)[0] for row in range(len(data))}) == 84
+
+
+@pytest.mark.parametrize("slope", [-1.0, 0.0, 1.0])
+def test_the_skew_of_a_line_is_its_slope(slope: float) -> None:
+    picture = np.zeros((1, 8, 8))
+    for up in range(-2, 3):
+        picture[0, 4 - up, round(4 + slope * up)] = 1
+    assert skew(picture) == pytest.approx([slope])
