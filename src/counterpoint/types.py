@@ -136,24 +136,37 @@ Constant = Callable[[Int[np.ndarray, " k"]], float]
 """A function from the positions of examples to the score of the best answer that is the same for all these examples."""
 
 
+def mean(values: Float[np.ndarray, " n"]) -> float:
+    return float(np.mean(values))
+
+
 @dataclass(frozen=True)
 class Metric:
     """A rule that makes a number from the outcomes of examples.
 
+    An outcome is one number of an example, or a row of several (a class and what was taken for it, say).
+
     Attributes:
-        outcome: the column of the examples table it reads.
-        statistic: from outcomes ``(n,)`` to one number; the mean unless stated. Recomputed on every bootstrap resample.
+        columns: the column of the examples table that it reads, or k columns; an example that lacks one of them has no
+            outcome.
+        statistic: from outcomes ``(n,)``, or ``(n, k)`` of k columns in their order, to one number; the mean unless
+            stated. Recomputed on every bootstrap resample.
         higher_is_better: the direction of better.
         chance: what guessing at random scores, where that is known.
         constant: from positions in the examples table to what the best answer that is the same for all of these
             examples scores; None where there is no such answer.
     """
 
-    outcome: str
-    statistic: Callable[[np.ndarray], float] = field(default=lambda values: float(np.mean(values)))
+    columns: str | tuple[str, ...]
+    statistic: Callable[[np.ndarray], float] = mean
     higher_is_better: bool = True
     chance: float | None = None
     constant: Constant | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that it reads, one or several."""
+        return (self.columns,) if isinstance(self.columns, str) else self.columns
 
 
 @dataclass(frozen=True)
@@ -162,7 +175,7 @@ class Scores:
 
     Attributes:
         task: the task's name.
-        examples: a row per example; ``example`` (id), ``subset``, and one column per outcome.
+        examples: a row per example; ``example`` (id), ``subset``, and columns of numbers, null where not applicable.
         metrics: a metric's name to how it is made from ``examples``.
         main: the metrics that verdicts are about, the primary one first; see `Task.main_metrics`.
     """
@@ -174,10 +187,14 @@ class Scores:
 
     def value(self, metric: str, subset: str = "all") -> float:
         """The metric over all examples, or over those of one subset; NaN where there is none."""
-        rows = self.rows(metric, subset)
-        definition = self.metrics[metric]
-        outcomes = self.examples[definition.outcome].to_numpy()[rows]
-        return definition.statistic(outcomes) if len(rows) else float("nan")
+        outcomes = self.outcomes(metric, subset)
+        return self.metrics[metric].statistic(outcomes) if len(outcomes) else float("nan")
+
+    def outcomes(self, metric: str, subset: str = "all") -> Float[np.ndarray, "n ..."]:
+        """Return the outcomes behind a metric: ``(n,)``, or ``(n, k)`` where it reads k columns."""
+        columns = self.metrics[metric].columns
+        kept = self.examples[self.rows(metric, subset)]
+        return (kept[columns] if isinstance(columns, str) else kept.select(columns)).to_numpy()
 
     def constant(self, metric: str, subset: str = "all") -> float | None:
         """Return what the best constant answer scores on the same examples, None where there is no such answer."""
@@ -186,10 +203,10 @@ class Scores:
 
     def rows(self, metric: str, subset: str = "all") -> Int[np.ndarray, " k"]:
         """Return the positions of the examples of a subset that have an outcome."""
-        kept = self.examples[self.metrics[metric].outcome].is_not_null()
-        if subset != "all":
-            kept &= self.examples["subset"] == subset
-        return np.flatnonzero(kept.to_numpy())
+        kept = (self.examples["subset"] == subset).to_numpy() | (subset == "all")
+        for name in self.metrics[metric].names:
+            kept &= self.examples[name].is_not_null().to_numpy()
+        return np.flatnonzero(kept)
 
     def subsets(self) -> tuple[str, ...]:
         """``"all"`` first, then each subset that occurs, if there is more than one."""

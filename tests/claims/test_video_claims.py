@@ -18,7 +18,7 @@ from counterpoint.data.worlds.clips.items import ClipContrasts
 from counterpoint.data.worlds.scenes.layout.compositions import pair_part
 from counterpoint.data.worlds.sounds.compose import alike, compose_sounds
 from counterpoint.data.worlds.sounds.soundscape import Sound, Soundscape, caption
-from counterpoint.evaluation.statistic import f1_of, macro_f1, true_and_predicted
+from counterpoint.evaluation.statistic import f1_of, macro_f1
 
 
 def test_videos_of_the_claim_hold_pairs_out() -> None:
@@ -43,8 +43,8 @@ def test_video_towers_see_the_order_of_frames() -> None:
 
 def test_the_mean_f1_of_types_is_theirs_alone() -> None:
     true, said = np.array([0, 1, 1, 2, 2, 2]), np.array([0, 1, 2, 2, 2, 1])
-    values = true_and_predicted(true, said)
-    assert [f1_of(values, k) for k in range(4)] == pytest.approx([1, 0.5, 2 / 3, 0])
+    values = np.stack([true, said], 1)
+    assert [f1_of(k)(values) for k in range(4)] == pytest.approx([1, 0.5, 2 / 3, 0])
     assert macro_f1(values) == pytest.approx(np.mean([1, 0.5, 2 / 3]))
     kinds = (vibe.TYPES[0], vibe.TYPES[2])
     assert vibe.mean_f1(kinds)(values) == pytest.approx((1 + 2 / 3) / 2)

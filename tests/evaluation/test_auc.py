@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from counterpoint.evaluation.auc import auc_components
-from counterpoint.evaluation.statistic import macro_f1, true_and_predicted, weighted_f1
 
 
 def test_components_are_what_loops_give() -> None:
@@ -43,14 +42,3 @@ def test_ties_are_half_and_no_scores_are_refused() -> None:
         auc_components(np.zeros(0), np.zeros(0))
     with pytest.raises(ValueError, match="negatives must be at least one score, all finite"):
         auc_components(np.ones(1), np.array([np.nan]))
-
-
-def test_f1_is_scikit_learns() -> None:
-    rng = np.random.default_rng(3)
-    true = rng.integers(0, 6, 300)
-    predicted = np.where(rng.random(300) < 0.5, true, rng.integers(0, 6, 300))
-    values = true_and_predicted(true, predicted)
-    assert macro_f1(values) == pytest.approx(f1_score(true, predicted, average="macro"))
-    assert weighted_f1(values) == pytest.approx(f1_score(true, predicted, average="weighted"))
-    with pytest.raises(ValueError, match="classes must be 0 to 63, got 64 to 64"):
-        true_and_predicted(np.array([64]), np.array([0]))

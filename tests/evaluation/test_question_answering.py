@@ -14,7 +14,6 @@ from counterpoint.data.base import PairedData, Splits
 from counterpoint.data.items import Question, Questions
 from counterpoint.evaluation import applicable, breakdown, create, evaluate
 from counterpoint.evaluation.question_answering import Bag, QuestionAnswering, answer
-from counterpoint.evaluation.statistic import calibration_error, confidence_and_hit
 from counterpoint.evaluation.task import NotApplicable
 
 COLOURS = ("red", "green", "blue")
@@ -146,37 +145,6 @@ def test_data_that_cannot_be_asked_is_refused() -> None:
     none.splits = Splits(np.arange(0), {}, {"test": np.arange(6)})
     with pytest.raises(ValueError, match="learns from the training split"):
         QuestionAnswering()(Sees(), none, np.arange(6))
-
-
-def test_calibration_error_by_hand() -> None:
-    # 0.9 is in (13/15, 14/15], 0.6 in (8/15, 9/15]: 2/3 · |1/2 − 0.9| + 1/3 · |1 − 0.6|
-    values = confidence_and_hit(np.array([0.9, 0.9, 0.6]), np.array([1.0, 0.0, 1.0]))
-    assert calibration_error(values) == pytest.approx(2 / 3 * 0.4 + 1 / 3 * 0.4)
-    assert calibration_error(confidence_and_hit(np.ones(4), np.ones(4))) == 0
-    assert calibration_error(confidence_and_hit(np.ones(4), np.zeros(4))) == 1
-    with pytest.raises(ValueError, match=r"lie in \[0, 1\], got 0 to 1.5"):
-        confidence_and_hit(np.array([0.0, 1.5]), np.zeros(2))
-
-
-@pytest.mark.parametrize("k", range(1, 16))
-@pytest.mark.parametrize("hit", [0.0, 1.0])
-def test_a_confidence_on_an_edge_belongs_to_the_bin_below_it(k: int, hit: float) -> None:
-    # Both lie in ((k − 1)/15, k/15], where their gaps cancel in part; in two bins they would add up.
-    confidence = np.array([k / 15, (k - 0.5) / 15])
-    hits = np.array([hit, 1 - hit])
-    expected = abs((hits - confidence).sum()) / 2
-    assert calibration_error(confidence_and_hit(confidence, hits)) == pytest.approx(expected)
-
-
-def test_calibration_error_is_torchmetrics() -> None:
-    from torchmetrics.functional.classification import binary_calibration_error
-
-    rng = np.random.default_rng(0)
-    p = rng.random(500)
-    hits = (rng.random(500) < p**2).astype(float)
-    # Its confidence is that of the positive class.
-    theirs = binary_calibration_error(torch.from_numpy(p), torch.from_numpy(hits).long(), n_bins=15)
-    assert calibration_error(confidence_and_hit(p, hits)) == pytest.approx(float(theirs), abs=1e-6)
 
 
 def test_it_is_registered() -> None:

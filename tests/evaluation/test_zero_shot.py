@@ -13,7 +13,6 @@ from torch import Tensor
 from counterpoint.data import Labels
 from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.evaluation import create
-from counterpoint.evaluation.statistic import mean_per_class
 from counterpoint.types import Scores
 from fixtures.tiny import Oracle, Pixels, TinyData
 
@@ -139,7 +138,3 @@ def test_templates_are_normalised_before_their_mean(tiny_data: TinyData) -> None
     }
     z = EmbeddingCache(Oracle(tiny_data, torch.zeros(70, 2), texts), tiny_data).classes(labels)
     torch.testing.assert_close(z, torch.full((4, 2), 2**-0.5))
-
-
-def test_mean_per_class_skips_classes_without_examples() -> None:
-    assert mean_per_class(np.array([0.5, 0.0, 7.5])) == pytest.approx((0.5 + 1) / 2)

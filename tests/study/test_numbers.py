@@ -1,14 +1,19 @@
-"""Numbers of studies: their intervals end where the statistic does."""
+"""Numbers of studies: their intervals, and the outcomes of runs of earlier versions."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from counterpoint.evaluation.statistic import true_and_predicted
-from counterpoint.study.numbers import MetricDefinition, RunScores, _metric
+from counterpoint.evaluation import RunResults
+from counterpoint.evaluation.statistic import f1
+from counterpoint.evaluation.task import table
+from counterpoint.files import write_json
+from counterpoint.study.numbers import MetricDefinition, RunScores, StudyScores, _metric
+from counterpoint.types import Metric
 
 KEY = ("pope", "as trained", "all", "f1")
 
@@ -17,9 +22,46 @@ def test_the_interval_of_an_f1_of_two_seeds_does_not_leave_its_range(monkeypatch
     true = np.array([1, 1, 1, 0])
     said = {"0": np.array([1, 1, 1, 0]), "1": np.array([0, 0, 1, 0])}  # F1 of 1 and of ½
     monkeypatch.setattr(
-        RunScores, "outcome", lambda self, key: true_and_predicted(true, said[self.folders[0].name])
+        RunScores, "outcome", lambda self, key: np.stack([true, said[self.folders[0].name]], 1)
     )
     runs = {seed: RunScores(Path(str(seed))) for seed in (0, 1)}
-    found = _metric(runs, KEY, MetricDefinition("there_and_said", "f1", True, None))
+    found = _metric(runs, KEY, MetricDefinition(("there", "yes"), "f1", True, None))
     assert found["mean"] == pytest.approx(0.75)
     assert (found["low"], found["high"]) == (0.0, 1.0)
+
+
+PACKED = Path(__file__).parents[1] / "fixtures" / "packed_outcomes"
+"""Runs that were written when two numbers of an example were one outcome, and the numbers that were told of them."""
+
+
+def test_runs_of_packed_outcomes_are_told_with_the_same_numbers() -> None:
+    expected = json.loads((PACKED / "expected.json").read_text())
+    runs = {
+        arm: {seed: RunScores(PACKED / arm / f"seed-{seed}") for seed in (0, 1)} for arm in ("clip", "siglip")
+    }
+    numbers = StudyScores(runs, margin=0.01)
+    for arm in runs:
+        assert [
+            {k: m[k] for k in e} for m, e in zip(numbers.metrics(arm), expected["metrics"][arm], strict=True)
+        ] == (expected["metrics"][arm])
+    keys = [key for key in numbers.definitions if key[2] == "all"]
+    found, _ = numbers.differences(keys)
+    told = [{k: d[k] for k in e} for d, e in zip(found, expected["differences"], strict=True)]
+    assert told == expected["differences"]
+
+
+def test_columns_are_put_side_by_side_by_their_example(tmp_path: Path) -> None:
+    ids, there, yes = [5, 3, 9], [1.0, 0.0, 1.0], [1.0, 1.0, np.nan]
+    metrics = {"f1": Metric(("there", "yes"), f1), "yes": Metric("yes")}
+    scores = table(
+        "pope", np.array(ids), ["a", "b", "a"], {"there": np.array(there), "yes": np.array(yes)}, metrics
+    )
+    results = RunResults({"test": (scores,)})
+    results.examples().sample(fraction=1, shuffle=True, seed=0).write_parquet(tmp_path / "examples.parquet")
+    write_json(tmp_path / "scores.json", results.scores())
+    read = RunScores(tmp_path)
+    assert read.outcome(("pope", "test", "all", "f1")).tolist() == [[0, 1], [1, 1]]
+    assert (
+        read.outcome(("pope", "test", "a", "f1")).tolist() == [[1, 1]] == scores.outcomes("f1", "a").tolist()
+    )
+    assert read.outcome(("pope", "test", "all", "yes")).tolist() == [1, 1]

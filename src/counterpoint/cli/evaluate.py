@@ -165,16 +165,12 @@ def _what_is_scored(where: str, data: PairedData, rows: Mapping[str, Rows]) -> s
 
 def _with_intervals(results: RunResults) -> list[dict[str, Any]]:
     """Return the scores with 95 % intervals, which the examples alone make: there is one model."""
-    import polars as pl
-
     from ..study.numbers import bounded
 
     found = []
     for row in results.scores():
         scores = next(it for it in results.by_test[row["test"]] if it.task == row["task"])
-        positions = scores.rows(row["metric"], row["subset"])
-        outcomes = scores.examples[row["outcome"]].cast(pl.Float64).to_numpy()[positions]
-        _, low, high = bounded(row["statistic"], outcomes)
+        _, low, high = bounded(row["statistic"], scores.outcomes(row["metric"], row["subset"]).astype(float))
         found.append({**row, "low": low, "high": high})
     return found
 

@@ -83,9 +83,12 @@ def failures(
     """
     task = create(scores.task)
     main = next(iter(task.main_metrics(data)), "")
-    metric = scores.metrics.get(main) or next(iter(scores.metrics.values()))
-    chosen = _worst(scores, metric.outcome, metric.higher_is_better, most)
-    asked = {m.outcome for m in scores.metrics.values() if m.higher_is_better}
+    metrics = [
+        metric for metric in (scores.metrics.get(main), *scores.metrics.values()) if metric is not None
+    ]
+    column, higher = next((m.columns, m.higher_is_better) for m in metrics if isinstance(m.columns, str))
+    chosen = _worst(scores, column, higher, most)
+    asked = {m.columns for m in metrics if m.higher_is_better and isinstance(m.columns, str)}
     # What a task that answers with a class calls its label; of several, it is about the first that there is.
     labels = (task.label,) if task.label else () if task.labels is None else main_labels(data, task.labels)
     label = next((name for name in labels if name in data.labels), None)

@@ -18,7 +18,7 @@ from ..networks.heads import Linear
 from ..networks.init import initialise, seeded
 from ..types import Embedder, Metric, Scores
 from .compositional.asking import item_scores, items_of
-from .statistic import calibration_error, confidence_and_hit, mean
+from .statistic import calibration_error, mean
 from .task import Task, check_training, subsample_by_hash
 
 BATCH, STEPS, WIDTH, LR, DECAY = 256, 400, 128, 3e-3, 1e-2
@@ -109,13 +109,15 @@ class QuestionAnswering(Task):
             outcomes[name] = np.array([float(it.right) for it in answered])
             if name == "accuracy":
                 sure = np.array([it.confidence for it in answered])
-                outcomes["confidence_and_hit"] = confidence_and_hit(sure, outcomes[name])
+                outcomes["confidence"] = sure
                 outcomes["margin"] = np.where(outcomes[name] > 0, sure, -sure)
         outcomes["gain"] = outcomes["accuracy"] - outcomes["question_only"]
         guess = mean(np.array([1 / (len(it.options) or len(answers)) for it in test.questions]))
         metrics = {name: Metric(name, mean, chance=guess) for name in ("accuracy", "question_only")}
         metrics["gain"] = Metric("gain", mean, chance=0.0)
-        metrics["calibration_error"] = Metric("confidence_and_hit", calibration_error, higher_is_better=False)
+        metrics["calibration_error"] = Metric(
+            ("confidence", "accuracy"), calibration_error, higher_is_better=False
+        )
         return item_scores(self.name, test, outcomes, metrics)
 
 

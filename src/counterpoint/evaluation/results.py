@@ -38,9 +38,9 @@ class RunResults:
         ``chance`` (guessing at random; None where unknown), ``constant`` (the best answer that is the same for all
         of these examples; None where there is none), ``role`` (``"primary"``, the metric that a verdict is about;
         ``"main"``, the same of another label; ``"other"``; empty where the scores do not say),
-        ``higher_is_better``, and how to recompute the value from `examples`: ``outcome`` and ``statistic`` (a key of
-        `counterpoint.evaluation.STATISTICS`). What no example has an outcome for (a label that a subset does not
-        have) is undefined and has no row; `value` says NaN.
+        ``higher_is_better``, and how to recompute the value from `examples`: ``columns``, the outcomes that are put
+        side by side, and ``statistic`` (a key of `counterpoint.evaluation.STATISTICS`). What no example has an outcome
+        for (a label that a subset does not have) is undefined and has no row; `value` says NaN.
         """
         return [
             {
@@ -54,7 +54,7 @@ class RunResults:
                 "constant": scores.constant(name, subset),
                 "role": _role(scores, name),
                 "higher_is_better": metric.higher_is_better,
-                "outcome": metric.outcome,
+                "columns": list(metric.names),
                 "statistic": name_of(metric.statistic),
             }
             for test, tasks in self.by_test.items()

@@ -181,7 +181,15 @@ def table(
     outcomes: Mapping[str, np.ndarray],
     metrics: Mapping[str, Metric],
 ) -> Scores:
-    """Outcomes ``(n,)`` of the examples of these ids and subsets as `Scores`; NaN becomes null."""
+    """Outcomes ``(n,)`` of the examples of these ids and subsets as `Scores`; NaN becomes null.
+
+    Raises:
+        ValueError: if two examples have the same id.
+    """
+    if len(np.unique(ids)) < len(ids):
+        raise ValueError(
+            f"{task}: two examples have the same id, so that their outcomes cannot be told apart"
+        )
     columns = {
         name: pl.Series(values, dtype=pl.Float64, nan_to_null=True) for name, values in outcomes.items()
     }

@@ -18,6 +18,7 @@ from .intervals import VerdictInterval as VerdictInterval
 from .intervals import holm as holm
 from .intervals import interval_of_mean as interval_of_mean
 from .intervals import t_interval as t_interval
+from .outcomes import AnyStatistic as AnyStatistic
 from .outcomes import ArmOutcomes as ArmOutcomes
 from .outcomes import Outcomes as Outcomes
 from .outcomes import Statistic as Statistic

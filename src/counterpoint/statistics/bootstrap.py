@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from .outcomes import ArmOutcomes, Runs, Statistic, check_same_examples, parse_runs
+from .outcomes import (
+    AnyStatistic,
+    ArmOutcomes,
+    Runs,
+    Statistic,
+    check_same_examples,
+    columns_of,
+    parse_runs,
+)
 
 FEW_SEEDS = 5
 """Number of seeds below which no interval over seeds is well calibrated."""
@@ -98,14 +106,14 @@ def draw_examples(
         yield rng.integers(0, n_examples, (min(rows, n_boot - start), n_examples), dtype=np.int32)
 
 
-def is_mean(statistic: Statistic) -> bool:
-    return statistic == "mean" or statistic is np.mean
+def is_mean(statistic: AnyStatistic) -> bool:
+    return (statistic.function if isinstance(statistic, Statistic) else statistic) in ("mean", np.mean)
 
 
 def seed_scores(
     runs: Runs,
     draws: Int[np.ndarray, "replicates examples"],
-    statistic: Statistic = "mean",
+    statistic: AnyStatistic = "mean",
     labels: np.ndarray | None = None,
 ) -> Float[np.ndarray, "replicates seeds"]:
     """Each seed's score on each resample of the examples (a row of ``draws``), averaged over its runs."""
@@ -117,16 +125,17 @@ def seed_scores(
         return runs.average_rows((counts.astype(np.float64) @ runs.values.astype(np.float64).T) / n)
     if isinstance(statistic, str):
         raise ValueError(f"score is {statistic!r}; give 'mean' or a function")
+    function: Callable[..., float] = statistic
     scores = np.empty((n_boot, len(runs.values)))
     for b, index in enumerate(draws):
         for row, values in enumerate(runs.values):
             drawn = values[index]
-            scores[b, row] = statistic(drawn) if labels is None else statistic(labels[index], drawn)
+            scores[b, row] = function(drawn) if labels is None else function(labels[index], drawn)
     return runs.average_rows(scores)
 
 
 def plug_in_scores(
-    runs: Runs, statistic: Statistic = "mean", labels: np.ndarray | None = None
+    runs: Runs, statistic: AnyStatistic = "mean", labels: np.ndarray | None = None
 ) -> Float[np.ndarray, " seeds"]:
     """The score of each seed on all examples."""
     return seed_scores(runs, np.arange(runs.n_examples)[None], statistic, labels)[0]
@@ -136,7 +145,7 @@ def resample(
     sides: Sequence[Runs],
     rng: np.random.Generator,
     n_boot: int,
-    statistic: Statistic = "mean",
+    statistic: AnyStatistic = "mean",
     labels: np.ndarray | None = None,
 ) -> list[Float[np.ndarray, "replicates _"]]:
     """Scores of all sides on the same resamples of the examples."""
@@ -188,7 +197,7 @@ def multi_bootstrap(
     baseline: ArmOutcomes | None = None,
     *,
     labels: ArrayLike | None = None,
-    score: Statistic = "mean",
+    score: AnyStatistic = "mean",
     paired_seeds: bool = True,
     sample_seeds: bool = True,
     sample_examples: bool = True,
@@ -211,8 +220,8 @@ def multi_bootstrap(
             side.
         baseline: the same for the baseline; left out, the treatment's own score is summarised (against 0).
         labels: ``(n,)``; with them ``score`` is called as ``score(labels, predictions)``.
-        score: ``"mean"`` of the outcomes, or a function to one number, recomputed on every resample. A
-            resample where it is NaN (AUC with one class) is dropped and counted.
+        score: ``"mean"`` of the outcomes, a `Statistic` of rows of columns, or a function to one number, recomputed
+            on every resample. A resample where it is NaN (AUC with one class) is dropped and counted.
         paired_seeds: both sides share what the seed fixes (initial weights, data order). Sides with different
             seeds are cut to the common ones, with a warning.
         sample_seeds: off: the ordinary bootstrap over examples.
@@ -238,7 +247,7 @@ def multi_bootstrap(
     if expect not in ("positive", "negative"):
         raise ValueError(f"expect is {expect!r}; give 'positive' or 'negative'")
     given = {"treatment": treatment} if baseline is None else {"treatment": treatment, "baseline": baseline}
-    sides = {name: parse_runs(outcomes, name) for name, outcomes in given.items()}
+    sides = {name: parse_runs(outcomes, name, columns_of(score)) for name, outcomes in given.items()}
     for name, runs in sides.items():
         if runs.failed:
             raise ValueError(
@@ -320,10 +329,15 @@ def pair(sides: dict[str, Runs]) -> tuple[dict[str, Runs], dict[str, tuple[objec
     return {name: runs if runs.fixed else runs.restrict(common) for name, runs in sides.items()}, dropped
 
 
-def _check_labels(labels: ArrayLike | None, score: Statistic, n: int) -> np.ndarray | None:
+def _check_labels(labels: ArrayLike | None, score: AnyStatistic, n: int) -> np.ndarray | None:
     if labels is None:
         return None
     array = np.asarray(labels)
+    if isinstance(score, Statistic) and score.columns:
+        raise ValueError(
+            f"labels were given, but {score.name} reads {', '.join(score.columns)} of outcomes (examples, "
+            f"{len(score.columns)}); put the labels into the outcomes"
+        )
     if is_mean(score):
         raise ValueError(
             "labels were given, but score is 'mean', which does not use them; give score=function(y, p)"

@@ -19,7 +19,7 @@ from .bootstrap import (
     resample,
     tie,
 )
-from .outcomes import ArmOutcomes, Runs, Statistic, parse_runs
+from .outcomes import AnyStatistic, ArmOutcomes, Runs, columns_of, parse_runs
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def interval_of_difference(
 def interval_of_mean(
     outcomes: ArmOutcomes,
     *,
-    statistic: Statistic = "mean",
+    statistic: AnyStatistic = "mean",
     confidence: float = 0.95,
     n_boot: int = 1000,
     seed: int = 0,
@@ -272,7 +272,7 @@ def interval_of_mean(
     0.697 (0.653 to 0.741)
     """
     check_options(n_boot, confidence)
-    runs = parse_runs(outcomes, "outcomes")
+    runs = parse_runs(outcomes, "outcomes", columns_of(statistic))
     if not runs.seeds:
         raise ValueError(f"outcomes has no finished run (failed: {list(runs.failed)})")
     seed_rng, example_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -16,10 +17,57 @@ ArmOutcomes = Mapping[Any, ArrayLike | None] | ArrayLike
 
 A mapping from seed to ``(n,)``, to ``(rows, n)`` for several runs of one seed, or to ``None`` for a run that
 failed; an array ``(seeds, n)``, whose rows are seeds 0, 1, …; or an array ``(n,)``: one fixed model, no
-seeds.
+seeds. A statistic with k columns takes a last axis of k besides: ``(n, k)``, ``(rows, n, k)``, ``(seeds, n, k)``.
 """
-Statistic = Literal["mean"] | Callable[..., float]
-"""``"mean"``, or a function from outcomes ``(n,)`` (or labels and predictions) to one number."""
+
+
+@final
+class Statistic:
+    """A function from the outcomes of examples to one number, with the names of the columns that it reads.
+
+    An outcome is a row of numbers: a class and whether it was recognised, say. A bootstrap resamples rows, so that
+    whatever is no mean (F1, a rank correlation, a calibration error) is computed anew on every resample.
+
+    Args:
+        function: from outcomes ``(n, k)``, or ``(n,)`` without columns, to one number.
+        columns: the names of the k columns; none where an outcome is one number.
+        least, most: bounds of the number, which no interval of it leaves.
+
+    Raises:
+        ValueError: from a call with outcomes that have other columns.
+
+    >>> odds = Statistic(lambda v: float(v[:, 0].sum() / v[:, 1].sum()), columns=("won", "lost"))
+    >>> odds(np.array([[1.0, 2.0], [3.0, 2.0]]))
+    1.0
+    """
+
+    def __init__(
+        self,
+        function: Callable[[np.ndarray], float],
+        columns: tuple[str, ...] = (),
+        least: float = -math.inf,
+        most: float = math.inf,
+    ) -> None:
+        self.function, self.columns, self.least, self.most = function, columns, least, most
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    def __call__(self, values: np.ndarray) -> float:
+        if values.shape[1:] != ((len(self.columns),) if self.columns else ()):
+            takes = f"rows of {', '.join(self.columns)}" if self.columns else "single numbers"
+            raise ValueError(f"{self.name} takes {takes}, and got outcomes of shape {values.shape}")
+        return float(self.function(values))
+
+
+AnyStatistic = Literal["mean"] | Statistic | Callable[..., float]
+"""``"mean"``, a `Statistic`, or a function from outcomes ``(n,)`` (or labels and predictions) to one number."""
+
+
+def columns_of(statistic: AnyStatistic) -> tuple[str, ...]:
+    """Return the names of the columns that a statistic reads; ``()``: its outcomes are single numbers."""
+    return statistic.columns if isinstance(statistic, Statistic) else ()
 
 
 @dataclass(frozen=True)
@@ -37,7 +85,7 @@ class Outcomes:
     """
 
     arms: Mapping[str, ArmOutcomes]
-    statistic: Statistic = "mean"
+    statistic: AnyStatistic = "mean"
     higher_is_better: bool = True
     margin: float | None = None
     unit: str = "points"
@@ -49,14 +97,14 @@ class Runs:
 
     Attributes:
         seeds: the seeds with at least one finished run, sorted.
-        values: the outcomes, a row per run.
+        values: the outcomes, a row per run; with a last axis where an outcome has several columns.
         owner: which seed (an index into ``seeds``) each row belongs to.
         failed: seeds whose run failed.
         fixed: one given model rather than a training procedure with seeds.
     """
 
     seeds: tuple[Any, ...]
-    values: Shaped[np.ndarray, "rows examples"]
+    values: Shaped[np.ndarray, "rows examples *columns"]
     owner: Int[np.ndarray, " rows"]
     failed: tuple[Any, ...] = ()
     fixed: bool = False
@@ -85,12 +133,17 @@ def sorted_seeds(seeds: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(sorted(seeds, key=lambda s: (0, s, "") if isinstance(s, int) else (1, 0, str(s))))
 
 
-def _rows(outcomes: ArrayLike, where: str) -> Shaped[np.ndarray, "rows examples"]:
-    values = np.atleast_2d(np.asarray(outcomes))
-    if values.ndim != 2 or values.size == 0:
+def _rows(
+    outcomes: ArrayLike, where: str, columns: tuple[str, ...]
+) -> Shaped[np.ndarray, "rows examples *columns"]:
+    values, width = np.asarray(outcomes), (len(columns),) if columns else ()
+    values = values[None] if values.ndim == 1 + len(width) else values
+    if values.ndim != 2 + len(width) or values.shape[2:] != width or values.size == 0:
+        last = f", {len(columns)}" if columns else ""
         raise ValueError(
-            f"{where} has outcomes of shape {np.shape(outcomes)}; give (examples,), or "
-            "(rows, examples) for several runs of one seed, with at least one example"
+            f"{where} has outcomes of shape {np.shape(outcomes)}; give (examples{last or ','}), or "
+            f"(rows, examples{last}) for several runs of one seed, with at least one example"
+            + (f"; the last axis is {', '.join(columns)}" if columns else "")
         )
     if values.dtype == object:
         raise ValueError(
@@ -105,23 +158,35 @@ def _rows(outcomes: ArrayLike, where: str) -> Shaped[np.ndarray, "rows examples"
     return values
 
 
-def parse_runs(outcomes: ArmOutcomes, name: str) -> Runs:
-    """Check one arm's outcomes and lay its runs side by side; ``name`` is what errors call it."""
+def parse_runs(outcomes: ArmOutcomes, name: str, columns: tuple[str, ...] = ()) -> Runs:
+    """Check one arm's outcomes and lay its runs side by side.
+
+    Args:
+        outcomes: of the arm.
+        name: what errors call it.
+        columns: of an outcome, see `columns_of`.
+    """
     if not isinstance(outcomes, Mapping):
-        array = np.asarray(outcomes)
-        if array.ndim == 1:
-            return Runs(("fixed",), _rows(array, name), np.zeros(1, dtype=np.int64), fixed=True)
-        if array.ndim != 2:
+        array, axes = np.asarray(outcomes), 1 + bool(columns)
+        if array.ndim == axes:
+            return Runs(("fixed",), _rows(array, name, columns), np.zeros(1, dtype=np.int64), fixed=True)
+        if array.ndim != axes + 1:
+            last = f", {len(columns)}" if columns else ""
             raise ValueError(
                 f"{name} has shape {array.shape}; give a mapping from seed to outcomes, "
-                "an array (seeds, examples), or (examples,) for one fixed model"
+                f"an array (seeds, examples{last}), or (examples{last or ','}) for one fixed model"
+                + (f"; the last axis is {', '.join(columns)}" if columns else "")
             )
         outcomes = dict(enumerate(array))
     if not outcomes:
         raise ValueError(f"{name} has no runs; give at least one seed")
     failed = sorted_seeds([seed for seed, run in outcomes.items() if run is None])
     seeds = sorted_seeds([seed for seed, run in outcomes.items() if run is not None])
-    rows = [_rows(run, f"{name}, seed {seed!r},") for seed in seeds if (run := outcomes[seed]) is not None]
+    rows = [
+        _rows(run, f"{name}, seed {seed!r},", columns)
+        for seed in seeds
+        if (run := outcomes[seed]) is not None
+    ]
     sizes = {r.shape[1] for r in rows}
     if len(sizes) > 1:
         raise ValueError(

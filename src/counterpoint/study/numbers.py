@@ -14,10 +14,10 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ..evaluation import STATISTICS
-from ..evaluation.statistic import RANGES
 from ..files import Damaged, read_json, read_table
 from ..statistics import Outcomes, compare_arms, interval_of_mean, sentence
 from ..training.run import remedy
+from .packed import unpacked
 
 Key = tuple[str, str, str, str]
 """Task, test set, subset, metric."""
@@ -34,17 +34,21 @@ class MetricDefinition:
     """The definition of a metric: how the metric is made from outcomes.
 
     Attributes:
+        columns: the outcomes of an example that are put side by side.
+        statistic: a key of `counterpoint.evaluation.STATISTICS`.
         chance: what guessing at random scores.
         constant: what the best answer that is the same for all examples scores.
-        role: in verdicts, as of `Results.scores`.
+        role: in verdicts, as of `RunResults.scores`.
+        packed: its outcomes are those of an earlier version; see `unpacked`.
     """
 
-    outcome: str
+    columns: tuple[str, ...]
     statistic: str
     higher_is_better: bool
     chance: float | None
     constant: float | None = None
     role: str = ""
+    packed: bool = False
 
     def outcomes(
         self, arms: Mapping[str, Mapping[int, np.ndarray | None]], margin: float | None = None
@@ -52,7 +56,7 @@ class MetricDefinition:
         fraction = self.statistic == "mean"
         return Outcomes(
             arms=arms,
-            statistic="mean" if fraction else STATISTICS[self.statistic],
+            statistic=STATISTICS[self.statistic],
             higher_is_better=self.higher_is_better,
             margin=margin if fraction else None,
             unit="points" if fraction else "",
@@ -60,7 +64,7 @@ class MetricDefinition:
 
 
 class _Row(BaseModel):
-    """A row of ``scores.json``."""
+    """A row of ``scores.json``; earlier versions wrote ``outcome``, one column, in place of ``columns``."""
 
     model_config = ConfigDict(extra="forbid")
     task: str
@@ -71,10 +75,23 @@ class _Row(BaseModel):
     n: int
     chance: float | None
     higher_is_better: bool
-    outcome: str
     statistic: str
+    columns: tuple[str, ...] = ()
+    outcome: str = ""
     constant: float | None = None
     role: str = ""
+
+    @property
+    def definition(self) -> MetricDefinition:
+        return MetricDefinition(
+            columns=self.columns or (self.outcome,),
+            statistic=self.statistic,
+            higher_is_better=self.higher_is_better,
+            chance=self.chance,
+            constant=self.constant,
+            role=self.role,
+            packed=not self.columns,
+        )
 
 
 class _Rows(RootModel[Annotated[list[_Row], Field(min_length=1)]]):
@@ -118,10 +135,7 @@ class RunScores:
     def definitions(self) -> dict[Key, tuple[MetricDefinition, int]]:
         """Return the definition of every metric, and the number of its examples."""
         return {
-            (r.task, r.test, r.subset, r.metric): (
-                MetricDefinition(r.outcome, r.statistic, r.higher_is_better, r.chance, r.constant, r.role),
-                r.n,
-            )
+            (r.task, r.test, r.subset, r.metric): (r.definition, r.n)
             for folder in self.folders
             for r in read_json(folder / "scores.json", _Rows, remedy(folder)).root
         }
@@ -136,7 +150,7 @@ class RunScores:
         parts = examples.partition_by(["task", "test", "outcome"], as_dict=True, maintain_order=True)
         found = {(str(k[0]), str(k[1]), str(k[2])): frame for k, frame in parts.items()}
         for (task, test, _, metric), (definition, n) in self.definitions.items():
-            if n and (task, test, definition.outcome) not in found:
+            if n and any((task, test, column) not in found for column in definition.columns):
                 path = self.folders[0] / "examples.parquet"
                 raise Damaged(
                     path, f"it has no outcomes of {task} {metric} ({test})", remedy(self.folders[0])
@@ -152,20 +166,30 @@ class RunScores:
         return found
 
     def outcome(self, key: Key) -> np.ndarray:
-        """The outcomes behind one number, in the order of the examples' ids."""
-        task, test, subset, _ = key
-        frame = self.tables[task, test, self.definitions[key][0].outcome]
+        """Return the outcomes behind one number by the examples' ids: ``(n,)``, or ``(n, k)`` of k columns."""
+        definition, subset = self.definitions[key][0], key[2]
+        frame = self._columns(key)
         if subset != "all":
             frame = frame.filter(subset=subset)
-        return frame["value"].to_numpy()
+        values = frame.select(definition.columns).to_numpy()
+        if definition.packed:
+            return unpacked(definition.statistic, values[:, 0])
+        return values if len(definition.columns) > 1 else values[:, 0]
 
     def has_examples_of(self, other: RunScores, key: Key) -> bool:
         """Return whether a number is of the same examples here and there: some outcomes exist only for some replies."""
-        return self is other or self._examples(key).equals(other._examples(key))
+        return self is other or self._columns(key)["example"].equals(other._columns(key)["example"])
 
-    def _examples(self, key: Key) -> pl.Series:
+    def _columns(self, key: Key) -> pl.DataFrame:
+        """The examples that have all outcomes of a metric, with ``example``, ``subset`` and a column for each."""
         task, test, _, _ = key
-        return self.tables[task, test, self.definitions[key][0].outcome]["example"]
+        names = self.definitions[key][0].columns
+        first, *others = (self.tables[task, test, name].rename({"value": name}) for name in names)
+        for name, other in zip(names[1:], others, strict=True):
+            first = first.join(
+                other.select("example", name), on="example", how="inner", maintain_order="left"
+            )
+        return first
 
 
 @final
@@ -298,13 +322,12 @@ def bounded(statistic: str, runs: Mapping[int, np.ndarray] | np.ndarray) -> tupl
         statistic: a key of `counterpoint.evaluation.STATISTICS`.
         runs: the outcomes of the examples, by seed; or of one fixed model, whose examples alone vary.
     """
-    least, most = RANGES.get(statistic, (-math.inf, math.inf))
+    chosen = STATISTICS[statistic]
+    least, most = chosen.least, chosen.most
     outcomes = [runs] if isinstance(runs, np.ndarray) else list(runs.values())
     if statistic == "mean" and all(((v >= 0) & (v <= 1)).all() for v in outcomes):
         least, most = 0.0, 1.0
-    interval = interval_of_mean(
-        runs, statistic="mean" if statistic == "mean" else STATISTICS[statistic], n_boot=500
-    )
+    interval = interval_of_mean(runs, statistic=chosen, n_boot=500)
     return interval.estimate, max(interval.low, least), min(interval.high, most)
 
 

@@ -10,17 +10,6 @@ import pytest
 from counterpoint.data.items import Question, Questions
 from counterpoint.evaluation.answering import create, evaluate_assistant
 from counterpoint.evaluation.answering.mentions import Mentions
-from counterpoint.evaluation.statistic import (
-    class_and_hit,
-    f1,
-    pearson,
-    precision,
-    recall,
-    share,
-    spearman,
-    true_and_predicted,
-    whole_and_part,
-)
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.registry import UnknownName
 from counterpoint.types import Prompt, Scores
@@ -309,30 +298,6 @@ def test_a_rating_that_falls_with_the_strength_is_found(tiny_data: Any) -> None:
     assert scores.value("spearman", "noise") < 0
     flat = rating(Says(lambda p, seed: ""), tiny_data, np.arange(12))
     assert flat.value("spearman") == flat.value("pearson") == 0
-
-
-def test_statistics_of_yes_by_hand() -> None:
-    values = true_and_predicted(np.array([1, 1, 1, 0, 0]), np.array([1, 0, 2, 1, 0]))
-    assert (precision(values), recall(values)) == (1 / 2, pytest.approx(1 / 3))
-    assert f1(values) == pytest.approx(2 / 5)
-    assert f1(true_and_predicted(np.zeros(3, int), np.zeros(3, int))) == 0
-
-
-def test_shares_of_wholes_by_hand() -> None:
-    assert share(whole_and_part(np.array([3, 0, 7]), np.array([2, 0, 1]))) == pytest.approx(3 / 10)
-    assert share(whole_and_part(np.array([0]), np.array([0]))) == 0
-    with pytest.raises(ValueError, match="none above its whole"):
-        whole_and_part(np.array([1]), np.array([2]))
-
-
-def test_correlations_agree_with_scipy() -> None:
-    from scipy.stats import pearsonr, spearmanr
-
-    rng = np.random.default_rng(0)
-    levels, scores = rng.integers(0, 4, 40), rng.random(40).round(1)
-    outcome = class_and_hit(levels, scores)
-    assert spearman(outcome) == pytest.approx(spearmanr(levels, scores).statistic)
-    assert pearson(outcome) == pytest.approx(pearsonr(levels, scores).statistic)
 
 
 def test_tasks_that_data_cannot_ask_are_left_out_unless_named() -> None:

@@ -84,10 +84,8 @@ def answered(
     found: Arrays = {}
     for name, metric in scores.metrics.items():
         for subset in scores.subsets():
-            examples = scores.examples if subset == "all" else scores.examples.filter(subset=subset)
             key = name if subset == "all" else f"{name}: {subset}"
-            values = examples[metric.outcome].drop_nulls().to_numpy().astype(float)
-            found[f"{key}|{name_of(metric.statistic)}"] = values
+            found[f"{key}|{name_of(metric.statistic)}"] = scores.outcomes(name, subset).astype(float)
     return found
 
 

@@ -14,7 +14,7 @@ from ...catalog.evidence import Result
 from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...evaluation.answering.rating import ENSEMBLE, PROMPT, score
-from ...evaluation.statistic import class_and_hit, spearman
+from ...evaluation.statistic import spearman
 from ...types import Prompt
 from ..lab import measure
 from ..lab.lab import Arrays, Lab
@@ -102,7 +102,7 @@ def rated(model: str, world: str, pictures: int, strengths: int) -> Arrays:
 
 
 def correlation(levels: np.ndarray, scores: np.ndarray) -> float:
-    return spearman(class_and_hit(levels.ravel(), scores.ravel()))
+    return spearman(np.stack([levels.ravel(), scores.ravel()], 1))
 
 
 def correlations(logits: Float[np.ndarray, "d s n triples tones"]) -> dict[str, float]:

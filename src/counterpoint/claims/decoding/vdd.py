@@ -18,7 +18,7 @@ from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...decoding.calibration import debiased
 from ...evaluation.answering.asking import YES_OR_NO
-from ...evaluation.statistic import calibration_error, confidence_and_hit
+from ...evaluation.statistic import calibration_error
 from ...networks.tiny_vlm import default_model_path, world
 from ...recipes.schema import Optimizer
 from ...recipes.tiny_vlm import Language, TinyVLM
@@ -116,7 +116,7 @@ def run(lab: Lab) -> Sequence[Result]:
 
     def off_confidence(name: str) -> float:
         runs = [found[f"seed{seed}"] for seed in seeds]
-        both = [confidence_and_hit(run[f"{name} confidence"], run[f"{name} right"]) for run in runs]
+        both = [np.stack([run[f"{name} confidence"], run[f"{name} right"]], 1) for run in runs]
         return float(np.mean([calibration_error(values) for values in both]))
 
     arms = {"VDD": "vdd", "rule alone": "vdd,contrast=0", "plain": "plain"}

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from ...catalog.evidence import Result
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation.classification.out_of_distribution import OutOfDistribution
-from ...evaluation.statistic import calibration_error, confidence_and_hit
+from ...evaluation.statistic import calibration_error
 from ...methods.single.ebm import EBM, diverged
 from ...networks.init import initialise
 from ...networks.towers.convnet import ConvNet
@@ -82,7 +82,7 @@ def experiment(start: str, seed: int, steps: int, tuned: int, quick: bool) -> Ar
             answers = answer(model, data)
             found[f"{count} {name}"] = answers.right
             if name == "as trained":
-                sure = confidence_and_hit(answers.confidence, answers.right)
+                sure = np.stack([answers.confidence, answers.right], 1)
                 found[f"{count} ece"] = np.array(calibration_error(sure))
         found["blind"] = answer(model, tests["as trained"], blind=True).right
     return found

@@ -32,7 +32,7 @@ from ...evaluation.answering.in_context import (
 from ...evaluation.answering.in_context.abstention import ABSURD, KINDS, RELEVANT
 from ...evaluation.answering.in_context.matching import FOILS, WHETHER
 from ...evaluation.answering.in_context.shots import Example, Plain, sentence
-from ...evaluation.statistic import f1, share
+from ...evaluation.statistic import STATISTICS
 from ...statistics import linear
 from ...types import Prompt, Turn
 from ..benches.descent import minimise
@@ -54,6 +54,8 @@ EPISODES = 400
 """Rows of training that episodes are made of."""
 ABSTENTIONS = ("does not apply", "no answer", "cannot be said", "unknown")
 """Replies to absurd questions; only the examples of an episode tell which reply the episode uses."""
+ABSTAINING, ABSENT = ("absurd", "abstained"), ("mentions", "absent")
+"""The columns of the F1 of abstaining, and of the share of mentions that are not there."""
 TASKS: Mapping[str, Callable[[Shots], AnsweringTask]] = {
     "captioning": Captioning,
     "abstention": Abstention,
@@ -191,23 +193,23 @@ def run(lab: Lab) -> Sequence[Result]:
     ).values()
     most = SHOTS[-1].name
 
-    def of(task: str, shots: str, outcome: str, kind: str | None = None) -> dict[int, np.ndarray]:
-        values = found[f"{task}, {shots}, {outcome}"]
-        kept = ~np.isnan(values).any(0)
+    def of(task: str, shots: str, *columns: str, kind: str | None = None) -> dict[int, np.ndarray]:
+        values = np.stack([found[f"{task}, {shots}, {column}"] for column in columns], -1)
+        kept = ~np.isnan(values).any((0, 2))
         if kind is not None:
             kept &= found[f"{task}, kinds"] == kind
-        return dict(enumerate(values[:, kept]))
+        return dict(enumerate(values[:, kept] if len(columns) > 1 else values[:, kept, 0]))
 
     def difference(
-        name: str, metric: str, one: tuple[str, str], other: tuple[str, str], outcome: str, **rule: Any
+        name: str, metric: str, one: tuple[str, str], other: tuple[str, str], *columns: str, **rule: Any
     ) -> Result:
-        arms = {"treatment": of(*one, outcome), "baseline": of(*other, outcome)}
+        arms = {"treatment": of(*one, *columns), "baseline": of(*other, *columns)}
         return measure.of_arms(name, metric, arms, linear({"treatment": 1, "baseline": -1}), **rule)
 
-    def mean(task: str, outcome: str, statistic: Any = np.mean, kind: str | None = None) -> str:
+    def mean(task: str, *columns: str, statistic: Any = np.mean, kind: str | None = None) -> str:
         told = []
         for shots in SHOTS:
-            values = of(task, shots.name, outcome, kind)
+            values = of(task, shots.name, *columns, kind=kind)
             told.append(f"{np.mean([statistic(each) for each in values.values()]):.3f} ({shots.name})")
         return ", ".join(told)
 
@@ -217,23 +219,23 @@ def run(lab: Lab) -> Sequence[Result]:
         f"{size['batch']} conversations of up to {MOST} examples, in which absurd questions are answered in one of",
         f"{len(ABSTENTIONS)} ways that only the examples tell; seeds are {size['draws']} draws of the examples, not",
         f"trainings. {size['rows']} pictures of held-out scenes; {absurd:.0%} of the questions are absurd.",
-        f"F1 of abstaining by number of examples: {mean('abstention', 'abstention', f1)}.",
-        f"Share of mentions that are not there: {mean('captioning', 'instances', share)};",
+        f"F1 of abstaining by number of examples: {mean('abstention', *ABSTAINING, statistic=STATISTICS['f1'])}.",
+        f"Share of mentions that are not there: {mean('captioning', *ABSENT, statistic=STATISTICS['share'])};",
         f"recall of what is there: {mean('captioning', 'recall')}; words: {mean('captioning', 'words')}.",
         f"Matching, accuracy against an atom's foil: {mean('matching', 'correct', kind='atom')}; share of yes:",
         f"{mean('matching', 'yes')}. 0 is two examples without pictures. Models of one size only: nothing is said of",
         "scale.",
     )
     correction, plain = ("correction", most), ("abstention", most)
-    atoms = {"matching": of("matching", most, "correct", "atom")}
+    atoms = {"matching": of("matching", most, "correct", kind="atom")}
     results = [
         difference(
             f"A: self-correction − one step, {most} examples",
             "F1 of abstaining",
             correction,
             plain,
-            "abstention",
-            statistic=f1,
+            *ABSTAINING,
+            statistic=STATISTICS["f1"],
             expected="above",
         ),
         difference(
@@ -251,8 +253,8 @@ def run(lab: Lab) -> Sequence[Result]:
             "F1 of abstaining",
             plain,
             ("abstention", ZERO_SHOT.name),
-            "abstention",
-            statistic=f1,
+            *ABSTAINING,
+            statistic=STATISTICS["f1"],
             expected="above",
             decides=False,
         ),
@@ -261,8 +263,8 @@ def run(lab: Lab) -> Sequence[Result]:
             "CHAIRi",
             ("captioning", most),
             ("captioning", ZERO_SHOT.name),
-            "instances",
-            statistic=share,
+            *ABSENT,
+            statistic=STATISTICS["share"],
             expected="above",
             decides=False,
         ),

@@ -15,7 +15,7 @@ from ...catalog.evidence import Result
 from ...data.items import Narrations
 from ...data.worlds.clips.narrations import NAMES
 from ...evaluation.modality_importance import question_types
-from ...evaluation.statistic import macro_f1, true_and_predicted
+from ...evaluation.statistic import STATISTICS
 from ...evaluation.video.importance import BOTH, NEEDS, TEXT, TYPES, VIDEO
 from ...networks import BytePairTokenizer
 from ...networks.heads import mlp
@@ -162,7 +162,7 @@ def experiment(seed: int, steps: int, quick: bool) -> Arrays:
     """Five models, the types of the test questions by the first one's answers and by the mean of all probabilities.
 
     Returns:
-        ``hard``, ``soft``: constructed and found type of each question as one outcome; for each kind of question the
+        ``hard``, ``soft``: constructed and found type of each question; for each kind of question the
         models' mean accuracy with both shown, as they are and with the video or the text of another question.
     """
     data = filmed(WORLD, "train", 120 if quick else TRAINED, Narrations)
@@ -177,7 +177,7 @@ def experiment(seed: int, steps: int, quick: bool) -> Arrays:
     mean = {shown: np.mean([own[shown][0] for own in answers], axis=0) for shown in (VIDEO, TEXT, BOTH)}
     soft = question_types(mean, TOLERANCE)
     found: Arrays = {
-        name: true_and_predicted(needed, np.array([TYPES.index(one) for one in types.tolist()]))
+        name: np.stack([needed, [TYPES.index(one) for one in types.tolist()]], 1)
         for name, types in (("hard", hard), ("soft", soft))
     }
     order = np.roll(np.arange(len(test)), 1)
@@ -232,7 +232,7 @@ def run(lab: Lab) -> Sequence[Result]:
             "macro F1 of the constructed types",
             soft,
             lambda s: s["soft"],
-            statistic=macro_f1,
+            statistic=STATISTICS["macro_f1"],
             expected="above",
             bound=0.8,
             refuted_at=0.6,
@@ -242,7 +242,7 @@ def run(lab: Lab) -> Sequence[Result]:
             "macro F1 of the constructed types",
             soft | hard,
             lambda s: s["soft"] - s["hard"],
-            statistic=macro_f1,
+            statistic=STATISTICS["macro_f1"],
             expected="above",
         ),
         drop("video", "video", large=True),

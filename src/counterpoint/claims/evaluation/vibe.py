@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from ...catalog.evidence import Result
 from ...data.items import GeneratedVideos
 from ...data.worlds.clips.hallucinations import CLEAN, HALLUCINATIONS
-from ...evaluation.statistic import f1_of, macro_f1, true_and_predicted
+from ...evaluation.statistic import STATISTICS, f1_of
 from ...networks import BytePairTokenizer
 from ...networks.heads import mlp
 from ...networks.init import initialise
 from ...networks.towers.transformer import TextTransformer
+from ...statistics import Statistic
 from ..benches.clip_towers import COLOURS, SIDE, Filmed, VideoTower, filmed
 from ..benches.descent import minimise
 from ..lab import measure
@@ -86,7 +87,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
         quick: tiny.
 
     Returns:
-        True and predicted types, as one outcome per video.
+        True and predicted types of each video, for each split.
     """
     data = filmed(SEEN, "train", 60 if quick else TRAINED, GeneratedVideos)
     detector = Detector(_captions(data), *ARMS[arm], seed)
@@ -100,7 +101,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     found: Arrays = {}
     for split in ("as trained", "other artist"):
         test = filmed(NEW, split, 60 if quick else TESTED, GeneratedVideos)
-        found[split] = true_and_predicted(_types(test), said(detector, test))
+        found[split] = np.stack([_types(test), said(detector, test)], 1)
     return found
 
 
@@ -123,8 +124,8 @@ def _types(data: Filmed) -> Int[np.ndarray, " n"]:
 
 def mean_f1(kinds: Sequence[str]) -> Callable[[np.ndarray], float]:
     """The mean F1 of some types, from outcomes of true and predicted ones."""
-    places = [TYPES.index(kind) for kind in kinds]
-    return lambda values: float(np.mean([f1_of(values, place) for place in places]))
+    each = [f1_of(TYPES.index(kind)) for kind in kinds]
+    return lambda values: float(np.mean([f1(values) for f1 in each]))
 
 
 def run(lab: Lab) -> Sequence[Result]:
@@ -155,7 +156,7 @@ def run(lab: Lab) -> Sequence[Result]:
             metric,
             arms,
             lambda s: s[better] - s[worse],
-            statistic=statistic,
+            statistic=Statistic(statistic, STATISTICS["macro_f1"].columns),
             expected="above",
             decides=decides,
         )
@@ -198,7 +199,7 @@ def run(lab: Lab) -> Sequence[Result]:
             "macro F1",
             prompted,
             lambda s: s["other artist"] - s["as trained"],
-            statistic=macro_f1,
+            statistic=STATISTICS["macro_f1"],
             expected="below",
             decides=False,
         ),

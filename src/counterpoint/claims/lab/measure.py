@@ -11,7 +11,7 @@ from scipy import stats
 
 from ...catalog.evidence import Direction, Result
 from ...statistics import Outcomes, linear, linear_contrast, t_interval
-from ...statistics.outcomes import ArmOutcomes, Statistic
+from ...statistics.outcomes import AnyStatistic, ArmOutcomes
 
 
 class Rule(TypedDict, total=False):
@@ -29,7 +29,7 @@ def of_arms(
     arms: Mapping[str, ArmOutcomes],
     function: Callable[[Mapping[str, float]], float],
     *,
-    statistic: Statistic = "mean",
+    statistic: AnyStatistic = "mean",
     **rule: Unpack[Rule],
 ) -> Result:
     """A number made of several arms' scores, its interval from seeds and examples.

@@ -15,7 +15,7 @@ from ...data.items import Question, Questions
 from ...data.worlds.scenes.items.chat import prompt
 from ...types import Metric, Scores
 from ..compositional.asking import classes, item_scores
-from ..statistic import class_and_hit, mean, mean_per_class
+from ..statistic import mean, mean_per_class
 from ..task import items_of
 from .asking import YES_OR_NO, is_right, replies_to
 from .base import Assistant
@@ -57,11 +57,11 @@ class Answers:
         right = np.array([is_right(reply, q) for reply, q in zip(said, items.questions, strict=True)], float)
         guess = most_frequent(items)
         numbers = classes(items.kinds)
-        outcomes = {"right": right, "kind_and_right": class_and_hit(numbers, right)}
+        outcomes = {"right": right, "kind_number": numbers}
         metrics = {
             "accuracy": Metric("right", mean, chance=mean(guess)),
             "mean_over_kinds": Metric(
-                "kind_and_right", mean_per_class, chance=mean_per_class(class_and_hit(numbers, guess))
+                ("kind_number", "right"), mean_per_class, chance=mean_per_class(np.stack([numbers, guess], 1))
             ),
         }
         for kind in dict.fromkeys(items.kinds):

@@ -11,7 +11,7 @@ from ...data.items import ObjectAnnotations
 from ...data.worlds.scenes.items.chat import INSTRUCTIONS
 from ...types import Metric, Scores
 from ..compositional.asking import item_scores
-from ..statistic import mean, share, whole_and_part
+from ..statistic import mean, share
 from ..task import items_of
 from .asking import replies_to
 from .base import Assistant
@@ -55,7 +55,7 @@ class Chair:
             for mentions, present in zip(found, items.present, strict=True)
         ]
         outcomes = {
-            "instances": whole_and_part(np.array([*map(len, found)]), np.array([*map(len, wrong)])),
+            "absent": np.array([len(absent) for absent in wrong], float),
             "sentence": np.array([bool(absent) for absent in wrong], float),
             "recall": np.array(
                 [
@@ -79,7 +79,7 @@ class Chair:
             ),
         }
         metrics = {
-            "instances": Metric("instances", share, higher_is_better=False),
+            "instances": Metric(("mentions", "absent"), share, higher_is_better=False),
             "sentences": Metric("sentence", mean, higher_is_better=False),
             "recall": Metric("recall", mean),
             "mentions": Metric("mentions", mean),

@@ -10,7 +10,7 @@ import torch
 from ...data.base import PairedData, Rows
 from ...data.corruptions import CORRUPTIONS, STRENGTHS
 from ...types import Metric, Scores
-from ..statistic import class_and_hit, pearson, spearman
+from ..statistic import pearson, spearman
 from ..task import check_rows, subsample_by_hash, table
 from .base import Assistant
 from .rating import ENSEMBLE, Words, rate
@@ -61,11 +61,11 @@ class ImageQuality:
                 levels += [LEVELS - 1 - worse] * len(keys)
                 scores += rated.tolist()
         outcomes = {
-            "level_and_score": class_and_hit(np.array(levels), np.array(scores)),
+            "level": np.array(levels),
             "score": np.array(scores),
         }
         metrics = {
-            "spearman": Metric("level_and_score", spearman, chance=0.0),
-            "pearson": Metric("level_and_score", pearson, chance=0.0),
+            "spearman": Metric(("level", "score"), spearman, chance=0.0),
+            "pearson": Metric(("level", "score"), pearson, chance=0.0),
         }
         return table(self.name, np.array(ids), subsets, outcomes, metrics)

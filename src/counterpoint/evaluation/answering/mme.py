@@ -14,7 +14,7 @@ from ...data.worlds.scenes.items.chat import prompt
 from ...reasons import counted
 from ...types import Metric, Scores
 from ..compositional.asking import classes
-from ..statistic import class_and_hit, mean, mean_per_class
+from ..statistic import mean, mean_per_class
 from ..task import items_of, table
 from .asking import is_right, replies_to
 from .base import Assistant
@@ -57,11 +57,11 @@ class Mme:
         both = right[pairs]
         kinds = [items.kinds[first] for first in pairs[:, 0]]
         outcomes = {"accuracy": both.mean(1), "accuracy_plus": both.min(1)}
-        outcomes["kind_and_score"] = class_and_hit(classes(kinds), (both.mean(1) + both.min(1)) / 2)
+        outcomes |= {"kind": classes(kinds), "score": (both.mean(1) + both.min(1)) / 2}
         metrics = {
             "accuracy": Metric("accuracy", mean, chance=0.5),
             "accuracy_plus": Metric("accuracy_plus", mean, chance=0.25),
-            "score": Metric("kind_and_score", mean_per_class, chance=0.375),
+            "score": Metric(("kind", "score"), mean_per_class, chance=0.375),
         }
         return table(self.name, items.ids[pairs[:, 0]], kinds, outcomes, metrics)
 

@@ -15,7 +15,7 @@ from ...data.base import PairedData, Rows
 from ...data.items import MinimalPairs, Question, TwinQuestions
 from ...types import Metric, Scores
 from ..compositional.asking import batches, classes, item_scores
-from ..statistic import class_and_hit, mean, mean_per_class
+from ..statistic import mean, mean_per_class
 from ..task import NotApplicable, items_of
 from .asking import HELD, normalised
 from .base import Assistant, Prompt
@@ -60,10 +60,10 @@ class MMVPQuestions:
             decided[positions] = np.reshape([s is not None for s in said], (-1, 2))
         pair = right.min(1)
         outcomes = {"pair_accuracy": pair, "single": right.mean(1), "decided": decided.mean(1)}
-        outcomes["pattern_and_pair"] = class_and_hit(classes(items.kinds), pair)
+        outcomes["pattern"] = classes(items.kinds)
         metrics = {
             "pair_accuracy": Metric("pair_accuracy", mean, chance=1 / 4),
-            "mean_over_patterns": Metric("pattern_and_pair", mean_per_class, chance=1 / 4),
+            "mean_over_patterns": Metric(("pattern", "pair_accuracy"), mean_per_class, chance=1 / 4),
             "single": Metric("single", mean, chance=1 / 2),
             "decided": Metric("decided", mean),
         }

@@ -11,7 +11,7 @@ from ...data.base import PairedData, Rows
 from ...data.items import Questions
 from ...data.worlds.scenes.items.chat import prompt
 from ...types import Metric, Scores
-from ..statistic import f1, mean, precision, recall, true_and_predicted
+from ..statistic import f1, mean, precision, recall
 from ..task import NotApplicable, items_of, table
 from .asking import YES_OR_NO, first_word, replies_to, says_yes
 from .base import Assistant
@@ -64,16 +64,16 @@ class Pope:
         there, yes = np.array(truth), np.array(said)
         outcomes = {
             "right": (there == yes).astype(float),
-            "there_and_said": true_and_predicted(there.astype(int), yes.astype(int)),
+            "there": there.astype(float),
             "yes": yes.astype(float),
             "false_positive": np.where(there, np.nan, yes),
             "decided": np.array(decided, float),
         }
         metrics = {
             "accuracy": Metric("right", mean, chance=0.5),
-            "precision": Metric("there_and_said", precision, chance=0.5),
-            "recall": Metric("there_and_said", recall, chance=0.5),
-            "f1": Metric("there_and_said", f1, chance=0.5),
+            "precision": Metric(("there", "yes"), precision, chance=0.5),
+            "recall": Metric(("there", "yes"), recall, chance=0.5),
+            "f1": Metric(("there", "yes"), f1, chance=0.5),
             "yes": Metric("yes", mean, higher_is_better=False, chance=0.5),
             "false_positives": Metric("false_positive", mean, higher_is_better=False, chance=0.5),
             "decided": Metric("decided", mean),

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...data.base import PairedData, Rows
 from ...data.embeddings import EmbeddingCache
 from ...types import Embedder, Metric, Scores
-from ..statistic import class_and_hit, mean, mean_per_class
+from ..statistic import mean, mean_per_class
 from ..task import (
     Task,
     always_commonest,
@@ -71,16 +71,15 @@ class ZeroShot(Task):
             names, values = data.labels[label].names, data.labels[label].values[rows]
             labelled = np.flatnonzero(values >= 0) if len(names) > 1 else np.array([], dtype=np.int64)
             truth, chance = values[labelled], 1 / max(len(names), 1)
-            found: dict[str, np.ndarray] = {}
+            found: dict[str, np.ndarray] = {f"{label}_class": truth}
             for suffix, panel in class_similarities(features, data, rows[labelled], label):
                 hits = top1(panel, torch.from_numpy(truth))
                 found[f"{label}_top1{suffix}"] = hits
-                found[f"{label}_class_hit{suffix}"] = class_and_hit(truth, hits)
                 metrics[f"{label}_top1{suffix}"] = Metric(
                     f"{label}_top1{suffix}", mean, chance=chance, constant=always_commonest(values)
                 )
                 metrics[f"{label}_mean_per_class{suffix}"] = Metric(
-                    f"{label}_class_hit{suffix}",
+                    (f"{label}_class", f"{label}_top1{suffix}"),
                     mean_per_class,
                     chance=chance,
                     constant=always_one_class(values),

@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Int
 
 from ...data.base import PairedData, Rows
 from ...data.embeddings import EmbeddingCache
 from ...data.items import Choices
 from ...types import Embedder, Metric, Scores
-from ..statistic import class_and_hit, mean, mean_per_class
+from ..statistic import mean, mean_per_class
 from ..task import Task
 from .asking import classes, item_scores, items_of, option_similarities, right_and_margin
 
@@ -53,29 +52,24 @@ class ChoiceTask(Task):
         for family in dict.fromkeys(of.tolist()):
             outcomes[family] = np.where(of == family, right, np.nan)
             metrics[family] = Metric(family, mean, chance=mean(guess[of == family]))
-        metrics |= self.by_kind(classes(items.kinds), of, outcomes)
+        outcomes["kind"] = classes(items.kinds)
+        metrics |= self.by_kind(of, outcomes)
         return item_scores(self.name, items, outcomes, metrics, of.tolist() if self.by_family else None)
 
     @abstractmethod
-    def by_kind(
-        self, kinds: Int[np.ndarray, " n"], of: np.ndarray, outcomes: Outcomes
-    ) -> Mapping[str, Metric]:
-        """Metrics that are means over kinds, whose outcomes are added.
+    def by_kind(self, of: np.ndarray, outcomes: Outcomes) -> Mapping[str, Metric]:
+        """Return the metrics that are means over kinds.
 
         Args:
-            kinds: the number of each item's kind.
-            of: the family of each.
-            outcomes: as of `chosen_rightly`.
+            of: the family of each item.
+            outcomes: as of `chosen_rightly`, with the number of each item's ``kind`` and a column for each family.
         """
 
 
-def _mean_over_kinds(
-    column: str, kinds: Int[np.ndarray, " n"], outcomes: Outcomes, where: Bool[np.ndarray, " n"]
-) -> Metric:
-    """The mean over kinds of accuracy among some items, whose outcomes are put into ``column``."""
-    outcomes[column] = np.where(where, class_and_hit(kinds, outcomes["right"]), np.nan)
-    chance = mean_per_class(class_and_hit(kinds, outcomes["guess"])[where])
-    return Metric(column, mean_per_class, chance=chance)
+def _mean_over_kinds(column: str, outcomes: Outcomes) -> Metric:
+    """Return the mean over kinds of accuracy among the items that a column of outcomes is about."""
+    guesses = np.stack([outcomes["kind"], outcomes["guess"]], 1)[~np.isnan(outcomes[column])]
+    return Metric(("kind", column), mean_per_class, chance=mean_per_class(guesses))
 
 
 @final
@@ -92,11 +86,8 @@ class SugarCrepe(ChoiceTask):
     name = "sugarcrepe"
     by_family = False
 
-    def by_kind(
-        self, kinds: Int[np.ndarray, " n"], of: np.ndarray, outcomes: Outcomes
-    ) -> Mapping[str, Metric]:
-        everywhere = np.ones(len(kinds), bool)
-        return {"mean_over_kinds": _mean_over_kinds("kind_and_right", kinds, outcomes, everywhere)}
+    def by_kind(self, of: np.ndarray, outcomes: Outcomes) -> Mapping[str, Metric]:
+        return {"mean_over_kinds": _mean_over_kinds("right", outcomes)}
 
 
 @final
@@ -115,12 +106,9 @@ class ARO(ChoiceTask):
     name = "aro"
     by_family = True
 
-    def by_kind(
-        self, kinds: Int[np.ndarray, " n"], of: np.ndarray, outcomes: Outcomes
-    ) -> Mapping[str, Metric]:
+    def by_kind(self, of: np.ndarray, outcomes: Outcomes) -> Mapping[str, Metric]:
         return {
-            f"{family}_macro": _mean_over_kinds(f"{family}_macro", kinds, outcomes, of == family)
-            for family in dict.fromkeys(of.tolist())
+            f"{family}_macro": _mean_over_kinds(family, outcomes) for family in dict.fromkeys(of.tolist())
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -44,7 +44,7 @@ def pattern_profile(
 
     Args:
         scores: of each model.
-        metric: of the scores, such as ``"pair_accuracy"``; one that is a mean of its outcome.
+        metric: of the scores, such as ``"pair_accuracy"``.
         patterns: a pattern's name to the subsets that belong to it, as in
             :data:`counterpoint.data.worlds.scenes.items.patterns.PATTERNS`; each subset by itself unless given.
             Patterns that a model has no example of are left out.
@@ -58,7 +58,7 @@ def pattern_profile(
         subsets = sorted({name for each in scores.values() for name in each.examples["subset"].unique()})
         patterns = {name: (name,) for name in subsets}
     found = {
-        name: [_mean(each, metric, kinds) for each in scores.values()] for name, kinds in patterns.items()
+        name: [_value(each, metric, kinds) for each in scores.values()] for name, kinds in patterns.items()
     }
     asked = {name: values for name, values in found.items() if not np.isnan(values).any()}
     if len(scores) < 2 or len(asked) < LEAST:
@@ -70,10 +70,9 @@ def pattern_profile(
     return PatternProfile(tuple(scores), tuple(asked), accuracy, _correlations(accuracy))
 
 
-def _mean(scores: Scores, metric: str, kinds: Sequence[str]) -> float:
-    outcome = scores.examples.filter(pl.col("subset").is_in(list(kinds)))[scores.metrics[metric].outcome]
-    values = outcome.drop_nulls().to_numpy()
-    return float(values.mean()) if len(values) else float("nan")
+def _value(scores: Scores, metric: str, kinds: Sequence[str]) -> float:
+    chosen = replace(scores, examples=scores.examples.filter(pl.col("subset").is_in(list(kinds))))
+    return chosen.value(metric)
 
 
 def _correlations(rows: Float[np.ndarray, "models patterns"]) -> Float[np.ndarray, "models models"]:

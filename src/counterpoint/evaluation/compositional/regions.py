@@ -20,7 +20,7 @@ from ...data.embeddings import EmbeddingCache
 from ...data.items import Regions
 from ...types import Embedder, Metric, Scores
 from ..grounding import pointing
-from ..statistic import class_and_hit, mean, mean_per_class
+from ..statistic import mean, mean_per_class
 from ..task import Task
 from .asking import BATCH, batches, classes, item_scores, items_of
 from .maps import box_iou, boxes, centre_square, labelling, phrase_maps, place_embeddings
@@ -168,13 +168,12 @@ class Segmentation(RegionTask):
         p, area, phrase = 1 / len(self._names(items)), outcomes["area"], classes(items.phrases)
         guess = p * area / (p + area - p * area)
         there = ~np.isnan(area)
-        by_phrase = class_and_hit(phrase, outcomes["iou"])
-        return {**outcomes, "phrase_and_iou": by_phrase}, {
+        return {**outcomes, "phrase": np.where(there, phrase, np.nan)}, {
             "iou": Metric("iou", mean, chance=float(np.nanmean(guess))),
             "miou": Metric(
-                "phrase_and_iou",
+                ("phrase", "iou"),
                 mean_per_class,
-                chance=mean_per_class(class_and_hit(phrase[there], guess[there])),
+                chance=mean_per_class(np.stack([phrase, guess], 1)[there]),
             ),
         }
 

@@ -25,7 +25,7 @@ from ...data.base import PairedData, Rows
 from ...data.embeddings import EmbeddingCache
 from ...data.items import MinimalPairs
 from ...types import Embedder, Metric, Scores
-from ..statistic import class_and_hit, magnitude, mean, mean_per_class
+from ..statistic import magnitude, mean, mean_per_class
 from ..task import Task
 from .asking import beats, classes, item_scores, items_of, square_similarities
 
@@ -162,9 +162,9 @@ class MMVP(SquareTask):
     def answered(self, pictures: Answers, captions: Answers, items: MinimalPairs) -> Answered:
         pair = _both(captions)
         outcomes = {"pair_accuracy": pair, "single": captions.mean(1)}
-        outcomes["pattern_and_pair"] = class_and_hit(classes(items.kinds), pair.astype(float))
+        outcomes["pattern"] = classes(items.kinds)
         metrics = _shares(outcomes, {"pair_accuracy": BOTH, "single": SINGLE})
-        metrics["mean_over_patterns"] = Metric("pattern_and_pair", mean_per_class, chance=BOTH)
+        metrics["mean_over_patterns"] = Metric(("pattern", "pair_accuracy"), mean_per_class, chance=BOTH)
         return outcomes, metrics
 
 

@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from ...data.base import PairedData, Rows
 from ...data.embeddings import EmbeddingCache
 from ...types import Embedder, Metric, Scores
-from ..statistic import class_and_hit, mean, mean_per_class
+from ..statistic import mean, mean_per_class
 from ..task import NotApplicable, Task, check_rows, similarity, table, top1
 
 
@@ -85,7 +85,7 @@ class MMCLRobustness(Task):
             "aligned": np.where(conflict, np.nan, right),
             "conflicting": np.where(conflict, right, np.nan),
             "misled": np.where(conflict, (best & goes).sum(1) / best.sum(1), np.nan),
-            "part_and_right": class_and_hit(conflict.astype(int), right),
+            "conflict": conflict.astype(float),
             "predicted": panel.argmax(1).double().numpy(),
             "margin": (panel.gather(1, target[:, None])[:, 0] - others.amax(1)).double().numpy(),
         }
@@ -94,7 +94,7 @@ class MMCLRobustness(Task):
             "top1": Metric("right", mean, chance=chance),
             "aligned": Metric("aligned", mean, chance=chance),
             "conflicting": Metric("conflicting", mean, chance=chance),
-            "balanced": Metric("part_and_right", mean_per_class, chance=chance),
+            "balanced": Metric(("conflict", "right"), mean_per_class, chance=chance),
             "misled": Metric(
                 "misled",
                 mean,

@@ -27,7 +27,7 @@ from ..modality_importance import (
     modality_importance,
     question_types,
 )
-from ..statistic import macro_f1, mean, true_and_predicted
+from ..statistic import macro_f1, mean
 from ..task import Task, similarity
 from .embedding import embed_videos
 
@@ -126,11 +126,12 @@ class ModalityImportance(Task):
         if known.any():
             needed = [NEEDS.get(kind, OTHER) for kind in items.kinds]
             hit = np.array([own == found for own, found in zip(needed, types.tolist(), strict=True)], float)
-            pairs = true_and_predicted(_numbers(needed), _numbers(types.tolist()))
-            outcomes |= {"type": np.where(known, hit, np.nan), "type_pair": np.where(known, pairs, np.nan)}
+            outcomes["type"] = np.where(known, hit, np.nan)
+            outcomes["needed_type"] = np.where(known, _numbers(needed), np.nan)
+            outcomes["found_type"] = _numbers(types.tolist())
             chance = float(np.mean([g[n] for g, n, k in zip(guessed, needed, known, strict=True) if k]))
             metrics["type_accuracy"] = Metric("type", mean, chance=chance)
-            metrics["type_macro_f1"] = Metric("type_pair", macro_f1)
+            metrics["type_macro_f1"] = Metric(("needed_type", "found_type"), macro_f1)
         return item_scores(self.name, items, outcomes, metrics)
 
 

@@ -15,7 +15,7 @@ from ...data.items import GeneratedVideos
 from ...types import Embedder, Metric, Scores
 from ..classification.classifiers import logistic
 from ..compositional.asking import item_scores, items_of
-from ..statistic import macro_f1, mean, true_and_predicted, weighted_f1
+from ..statistic import macro_f1, mean, weighted_f1
 from ..task import Task, subsample_by_hash
 from .embedding import embed_frames, embed_videos
 
@@ -67,17 +67,17 @@ class ViBe(Task):
                 f"vibe: the training rows of {data.name!r} show one type only, {training.kinds[0]!r}"
             )
         majority = int(np.bincount(classes).argmax())
-        outcomes = {"majority": (truth == majority).astype(float)}
+        outcomes = {"type": truth, "majority": (truth == majority).astype(float)}
         metrics = {"majority": Metric("majority", mean, chance=1 / len(types))}
         seen, learned_from = _seen(features, items), _seen(features, training)
         places = {kind: place for place, kind in enumerate(sorted(set(items.kinds)))}
         for name in seen:  # the last one is what the main metric is about
             predicted = logistic(learned_from[name], classes, seen[name], len(types))
             outcomes[f"{name}_right"] = (predicted == truth).astype(float)
-            outcomes[f"{name}_pair"] = true_and_predicted(truth, predicted)
+            outcomes[f"{name}_type"] = predicted
             metrics[f"{name}_accuracy"] = Metric(f"{name}_right", mean, chance=1 / len(types))
-            metrics[f"{name}_macro_f1"] = Metric(f"{name}_pair", macro_f1)
-            metrics[f"{name}_weighted_f1"] = Metric(f"{name}_pair", weighted_f1)
+            metrics[f"{name}_macro_f1"] = Metric(("type", f"{name}_type"), macro_f1)
+            metrics[f"{name}_weighted_f1"] = Metric(("type", f"{name}_type"), weighted_f1)
         outcomes["predicted"] = np.array([places.get(types[k], np.nan) for k in predicted])
         return item_scores(self.name, items, outcomes, metrics)
 

@@ -108,9 +108,13 @@ def _rights(scores: Scores) -> list[bool | None] | None:
     names = [task.primary, *scores.metrics]
     for name in names:
         metric = scores.metrics.get(name)
-        if metric is not None and name_of(metric.statistic) == mean.__name__:
+        if (
+            metric is not None
+            and isinstance(metric.columns, str)
+            and name_of(metric.statistic) == mean.__name__
+        ):
             best = 1.0 if metric.higher_is_better else 0.0
-            outcomes = scores.examples[metric.outcome].to_list()
+            outcomes = scores.examples[metric.columns].to_list()
             return [None if outcome is None else outcome == best for outcome in outcomes]
     return None
 

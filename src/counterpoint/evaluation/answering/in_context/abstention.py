@@ -14,7 +14,7 @@ from ....data.base import PairedData, Rows
 from ....data.items import Question, Questions
 from ....types import Assistant, Metric, Scores
 from ...compositional.asking import item_scores
-from ...statistic import f1, true_and_predicted
+from ...statistic import f1
 from ...task import NotApplicable
 from ..asking import first_word, normalised
 from .shots import (
@@ -114,13 +114,12 @@ class Abstention:
         outcomes = {
             "correct": right.astype(float),
             "answered": np.where(absurd, np.nan, right),
-            "abstention": true_and_predicted(absurd.astype(int), abstained.astype(int)),
             "abstained": abstained.astype(float),
             "absurd": absurd.astype(float),
         }
         rate = float(absurd.mean())
         metrics = {
-            "f1": Metric("abstention", f1, chance=2 * rate / (1 + rate)),
+            "f1": Metric(("absurd", "abstained"), f1, chance=2 * rate / (1 + rate)),
             "accuracy": Metric("correct", chance=max(rate, _commonest(gold, absurd))),
             "answered": Metric("answered"),
             "abstained": Metric("abstained", chance=rate),
