@@ -347,16 +347,6 @@ def test_mvcd_ends_at_the_end_token_that_it_chooses_and_not_at_one_of_its_branch
         assert tokens == expected + [PAD] * (8 - len(expected))
 
 
-def test_random_state_is_left_alone() -> None:
-    kind = KINDS["Llava"]
-    inputs = kind.row(1)
-    torch.manual_seed(11)
-    generate("Llava", inputs, VisualContrastive().on(inputs))
-    after = torch.rand(3)
-    torch.manual_seed(11)
-    assert torch.equal(after, torch.rand(3))
-
-
 @pytest.mark.parametrize("form", ["embeddings", "encoded", "eager"])
 def test_eager_and_encoded_pictures_give_the_same(form: str) -> None:
     """Check that generate takes pixels, encoded pictures or embeddings; the method holds the pixels."""

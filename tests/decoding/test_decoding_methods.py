@@ -14,14 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from counterpoint.decoding import (
-    DECODING,
     Decoding,
     DescriptionContrastive,
     DescriptionGrounded,
     ExampleContrastive,
     LanguageContrastive,
     LeadingQueryContrastive,
-    Plain,
     Ritual,
     VisualContrastive,
     VisualDebias,
@@ -255,13 +253,6 @@ def test_equal_branches_change_no_bit_where_weights_sum_to_one(alpha: float) -> 
         assert torch.equal(scores(method, own, own), own)
 
 
-def test_plain_is_the_mask_without_the_contrast() -> None:
-    own = logits(0)
-    assert torch.equal(scores(Plain(), own), own)
-    for method in (VisualContrastive(0, 0.2), LanguageContrastive(0, 0.2), LeadingQueryContrastive(0, 0.2)):
-        assert torch.equal(scores(method, own, logits(1)), scores(Plain(0.2), own))
-
-
 def test_contrast_lowers_what_is_prior_alone() -> None:
     """With l = sight + prior and l′ = ρ·sight + prior, a token of prior alone falls in rank for every ρ < 1."""
     sight, prior = logits(0, 1, 30).abs(), logits(1, 1, 30)
@@ -298,13 +289,6 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 def test_bad_names_are_refused(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         create(name, **options)
-
-
-def test_the_registry_holds_them_all() -> None:
-    names = ("code", "lcd", "lqcd", "mvcd", "plain", "ritual", "vcd", "vdd", "vdgd")
-    assert DECODING.names() == names
-    for name in names:
-        assert isinstance(create(name), Decoding)
 
 
 def test_weights_may_differ_by_row() -> None:

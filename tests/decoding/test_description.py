@@ -18,7 +18,6 @@ from counterpoint.decoding import (
     DescriptionGrounded,
     Plain,
     describe,
-    plausibility_only,
 )
 from fixtures.tiny_vlms import IMAGE, KINDS, VOCABULARY, WORDS, Inputs, Kind, tiny
 
@@ -117,30 +116,6 @@ def test_code_equals_the_slow_loop(name: str) -> None:
     options = {"do_sample": False, "max_new_tokens": 6, "use_cache": sound(name)[0]}
     out = model.generate(**inputs, **options, custom_generate=bound)
     assert out[:, -6:].tolist() == expected
-
-
-def test_code_of_weight_zero_is_its_rule_alone() -> None:
-    model, inputs = tiny("Llava"), KIND.batch([KIND.row(1, length=5), KIND.row(2, length=3)])
-    description = describe(model, inputs, max_new_tokens=4)
-
-    def decode(bound: Any, **options: Any) -> list[list[int]]:
-        torch.manual_seed(3)
-        out = model.generate(**inputs, max_new_tokens=12, custom_generate=bound, **options)
-        tokens: list[list[int]] = out[:, -12:].tolist()
-        return tokens
-
-    greedily: dict[str, Any] = {"do_sample": False}
-    sampled: dict[str, Any] = {"do_sample": True, "temperature": 2.0}
-    for beta in (None, 0.2):
-        method = DescriptionContrastive(alpha=0.0, beta=beta)
-        rule = plausibility_only(DescriptionContrastive(beta=beta))
-        assert rule is not None
-        found = decode(method.on(inputs, description=description), **greedily)
-        assert found == decode(None, **greedily), "the likeliest token always stays"
-        found = decode(method.on(inputs, description=description), **sampled)
-        assert found == decode(rule.on(inputs, description=description), **sampled)
-        assert found != decode(None, **sampled), "the rule must leave something out for this to be a test"
-    assert found == decode(Plain(beta=0.2).on(inputs), **sampled)
 
 
 def slow_vdgd(model: Any, rows: Sequence[Inputs], description: Description) -> list[list[int]]:
