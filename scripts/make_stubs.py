@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "counterpoint"
-PACKAGES = ("losses",)
+PACKAGES = ("losses", "methods")
 
 
 def exports(path: Path) -> list[str]:

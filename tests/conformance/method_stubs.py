@@ -30,11 +30,6 @@ RECIPE = Recipe(
         local_hidden=16,
         ssl_hidden=16,
         ssl_output=8,
-        siamlip_hidden=16,
-        siamlip_output=8,
-        barlip_hidden=16,
-        barlip=8,
-        swalip_prototypes=10,
     ),
     towers=Towers(image_size=SIZE),
 )
@@ -126,8 +121,20 @@ class ThroughText(TextTower):
         return tokens
 
 
-OPTIONS: dict[str, dict[str, Any]] = {"ebm": {"noise": 0.0}, "whitened-cse": {"dropout": 0.0}}
-"""Options that keep encoding free of chance."""
+SMALL: dict[str, dict[str, Any]] = {
+    "siamlip": {"hidden": 16, "output": 8},
+    "byolip": {"hidden": 16, "output": 8},
+    "barlip": {"hidden": 16, "output": 8},
+    "swalip": {"hidden": 16, "output": 8, "prototypes": 10},
+}
+"""Sizes of single methods for these towers."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ebm": {"noise": 0.0},
+    "whitened-cse": {"dropout": 0.0},
+    **SMALL,
+    **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},
+}
+"""Options that keep encoding free of chance, and methods small."""
 
 
 @cache
@@ -158,6 +165,7 @@ def build(name: str, seed: int = 0, recipe: Recipe | None = None, **options: Any
 
 def through(name: str, width: int = 8, recipe: Recipe = RECIPE, **options: Any) -> Any:
     """A method in float64 whose features a test chooses, and whose contrastive heads are the identity."""
+    options = {**OPTIONS.get(name, {}), **options}
     method = methods.create(name, ThroughImage(width), ThroughText(width), recipe, **options)
     initialise(method, 0)
     identities = nn.ModuleDict({"image": nn.Identity(), "text": nn.Identity()})

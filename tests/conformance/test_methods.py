@@ -51,7 +51,7 @@ def test_declares_its_views_heads_and_papers(name: str) -> None:
 
 @every
 def test_every_tunable_option_is_an_option(name: str) -> None:
-    for option, (low, high) in methods.METHODS.get(name).tunable.items():
+    for option, (low, high) in Arm.parse(name).tunable().items():
         assert low < high
         for value in (low, high):
             build(name, **{option: value})
@@ -63,7 +63,7 @@ def test_a_search_moves_the_start_of_every_scalar_that_a_run_learns(name: str) -
         return {n: float(p.detach()) for n, p in method.named_parameters() if p.requires_grad and not p.ndim}
 
     start, moved = scalars(build(name)), set[str]()
-    for option, (low, _) in methods.METHODS.get(name).tunable.items():
+    for option, (low, _) in Arm.parse(name).tunable().items():
         searched = scalars(
             build(name, **{option: low})
         )  # some losses keep a stated τ fixed, and lose the scalar

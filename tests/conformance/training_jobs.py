@@ -48,7 +48,7 @@ def job_run(
             "towers.image_size": 24,
             "towers.vocabulary": 300,
             "widths.ssl_hidden": 32,
-            "widths.siamlip_hidden": 32,
+            "options": {"siamlip": {"hidden": 32}, "byolip": {"hidden": 32}, "swalip": {"hidden": 32}},
         },
     )
     data, losses = TinyData(), []

@@ -114,7 +114,8 @@ sys.exit("torch" in sys.modules)
 @pytest.mark.parametrize("name", methods.names())
 def test_every_method_is_an_arm(name: str) -> None:
     arm = Arm.parse(name)
-    assert (arm.spec, arm.method, arm.label, arm.slug) == (name, name, name, name)
+    assert (arm.spec, arm.label, arm.slug) == (name, name, name)
+    assert arm.method == methods.METHODS.resolve(name)[0]
 
 
 def test_reads_options_towers_and_tuning_apart() -> None:
@@ -187,7 +188,7 @@ def test_labels_leave_folders_out_and_slugs_are_file_names() -> None:
 @pytest.mark.usefixtures("towers")
 def test_options_take_the_type_of_their_annotation() -> None:
     assert built("slip,ssl_weight=2").ssl_weight == 2.0
-    assert build_views("clip,views=2") == {"image": 3, "text": 3}
+    assert build_views("siamlip,views=2") == {"image": 3, "text": 3}
     shared = built("clip-rocket,separate_proj=false,reduction=mean,proj=mlp")
     assert shared.heads == ("global",)
     assert len(shared.projections["image"]) == 7
@@ -208,7 +209,7 @@ def build_views(text: str) -> dict[str, int]:
         ("clip-rocket,smothing=0", "did you mean 'smoothing'"),
         ("clip,smoothing=0.1", "unknown option of clip 'smoothing'"),
         ("clip,recipe=x", "unknown option of clip 'recipe'"),
-        ("clip,views=two", "option views of clip must be a whole number, got 'two'"),
+        ("siamlip,views=two", "option views of siamlip must be a whole number, got 'two'"),
         ("clip,temperature=-1", "must be greater than 0, got -1"),
         ("clip-rocket,reduction=max", "option reduction of clip-rocket must be one of 'mean' or 'sum'"),
         ("clip-rocket,separate_proj=perhaps", "option separate_proj of clip-rocket must be true or false"),

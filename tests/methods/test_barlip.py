@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from method_stubs import RECIPE, batch, build, features, run, through, total
+from method_stubs import batch, build, features, run, through, total
 from torch import Tensor, nn
 
 F64 = torch.float64
@@ -69,8 +69,8 @@ def test_projector_is_the_cards() -> None:
         assert kinds == ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear", "BatchNorm1d"]
         assert projector[-1].affine
         assert all(layer.bias is not None for layer in projector if isinstance(layer, nn.Linear))
-        assert projector[-1].num_features == RECIPE.widths.barlip
-        assert projector[0].out_features == RECIPE.widths.barlip_hidden
+        assert projector[-1].num_features == 8
+        assert projector[0].out_features == 16
 
 
 def test_streams_share_their_projector_unless_told() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import LATE, RECIPE, batch, build, features, run, through, total
+from method_stubs import LATE, batch, build, features, run, through, total
 from torch import Tensor
 
 from counterpoint.types import Clock
@@ -77,8 +77,7 @@ def test_no_gradient_flows_into_the_assignments() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-8)
 
 
-def test_smoothing_is_forbidden_and_the_recipes_is_left_out() -> None:
-    assert RECIPE.augmentation.label_smoothing > 0
+def test_smoothing_is_forbidden_and_the_improved_recipes_is_left_out() -> None:
     assert build("swalip-rocket").objective.local.label_smoothing == 0
     build("swalip-rocket", smoothing=0.0)
     with pytest.raises(ValueError, match=r"smoothing=0\.1: SwALIP is trained without label smoothing"):
@@ -87,7 +86,9 @@ def test_smoothing_is_forbidden_and_the_recipes_is_left_out() -> None:
 
 def test_exactly_two_views_are_swapped() -> None:
     for views in (0, 1, 3):
-        with pytest.raises(ValueError, match=f"views={views}: SwALIP swaps exactly two local views"):
+        with pytest.raises(
+            ValueError, match=f"views={views}: SwALIP without prototypes swaps exactly two local views"
+        ):
             build("swalip-rocket", views=views)
 
 

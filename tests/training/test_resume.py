@@ -20,6 +20,7 @@ import torch
 
 from counterpoint.evaluation import create
 from counterpoint.files import latest_checkpoint
+from counterpoint.methods import Arm
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.runner import run
 from counterpoint.training import checkpoint as checkpoints
@@ -313,3 +314,24 @@ def test_weights_that_are_not_finite_are_said(
     monkeypatch.setattr(checkpoints, "restore", diverged)
     with pytest.raises(ValueError, match=r"holds 1 weights with NaN or infinity \(first: .*learning rate"):
         load(tmp_path)
+
+
+def test_weights_saved_under_earlier_names_are_read(recipe: Recipe, tmp_path: Path) -> None:
+    captions = ["a red cat", "the old hill"]
+    # CLIP was the case without local views of its improved recipe, whose weights still have these names.
+    before = Arm.parse("clip-rocket,improved=false").build(recipe, captions, seed=1)
+    now = Arm.parse("clip").build(recipe, captions, seed=0)
+    optimizer = torch.optim.AdamW([p for p in before.parameters() if p.requires_grad])
+    for parameter in before.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    checkpoints.save(tmp_path, 3, before, optimizer)
+    saved = checkpoints.load(tmp_path)
+    assert saved is not None
+    fresh = torch.optim.AdamW([p for p in now.parameters() if p.requires_grad])
+    checkpoints.restore(saved.of_today(now.earlier), now, fresh)
+    for name, weight in now.state_dict().items():
+        assert torch.equal(weight, before.state_dict()[name.replace("objective.", "objective.global_.")]), (
+            name
+        )
+    assert all(float(state["step"]) == 1 for state in fresh.state.values())

@@ -1,133 +1,122 @@
-"""Names of what this room offers."""
+"""Methods by name: the files of this room, losses that are methods by themselves, and short names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..losses import LOSSES
-from ..registry import Registry
+from ..registry import Room
 
 if TYPE_CHECKING:
     from ..networks.base import ImageTower, TextTower
     from ..recipes.schema import Recipe
     from .base import TwoTower
 
-_CLASSES = {
-    "ALIGN": "dual.align",
-    "AMCL": "single.amcl",
-    "BYOLIP": "rocket.byolip",
-    "BYOLIPRocket": "rocket.byolip",
-    "BarLIP": "rocket.barlip",
-    "BarLIPRocket": "rocket.barlip",
-    "BriVL": "queue.brivl",
-    "CLIP": "dual.clip",
-    "CLIPRocket": "rocket.clip_rocket",
-    "CWCL": "dual.cwcl",
-    "ConVIRT": "dual.convirt",
-    "DistilledDiHT": "dual.diht",
-    "EBM": "single.ebm",
-    "FILIP": "dual.filip",
-    "FuseMix": "fusion.fusemix",
-    "LiT": "dual.lit",
-    "M3Col": "fusion.m3col",
-    "MIL": "dual.mil",
-    "MoCHi": "queue.mochi",
-    "MoCo": "queue.moco",
-    "MoCoDualView": "queue.moco_dual_view",
-    "SLIP": "rocket.slip",
-    "SiamLIP": "rocket.siamlip",
-    "SiamLIPRocket": "rocket.siamlip",
-    "SigLIP": "dual.siglip",
-    "SwALIP": "rocket.swalip",
-    "SwALIPRocket": "rocket.swalip",
-    "SyCon": "queue.sy_con",
-    "WhitenedCSE": "single.whitened_cse",
+SHORT: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    **{f"{name}-rocket": (name, {"improved": "true"}) for name in ("siamlip", "byolip", "barlip")},
+    "swalip-rocket": ("swalip", {"improved": "true", "prototypes": "0"}),
 }
+"""Short names: of a method with options."""
 
-_NAMES = {
-    "align": "ALIGN",
-    "amcl": "AMCL",
-    "barlip": "BarLIP",
-    "barlip-rocket": "BarLIPRocket",
-    "brivl": "BriVL",
-    "byolip": "BYOLIP",
-    "byolip-rocket": "BYOLIPRocket",
-    "clip": "CLIP",
-    "clip-rocket": "CLIPRocket",
-    "convirt": "ConVIRT",
-    "cwcl": "CWCL",
-    "diht-distilled": "DistilledDiHT",
-    "ebm": "EBM",
-    "filip": "FILIP",
-    "fusemix": "FuseMix",
-    "lit": "LiT",
-    "m3col": "M3Col",
-    "mil": "MIL",
-    "mochi": "MoCHi",
-    "moco": "MoCo",
-    "moco-dual-view": "MoCoDualView",
-    "siamlip": "SiamLIP",
-    "siamlip-rocket": "SiamLIPRocket",
-    "siglip": "SigLIP",
-    "slip": "SLIP",
-    "swalip": "SwALIP",
-    "swalip-rocket": "SwALIPRocket",
-    "sy-con": "SyCon",
-    "whitened-cse": "WhitenedCSE",
-}
 
-_LOSSES: tuple[str, ...] = (
-    "cacr",
-    "dcl",
-    "decoupled-uniformity",
-    "diht",
-    "grouped-infonce",
-    "hard-contrastive",
-    "isogclr",
-    "kernel-infonce",
-    "llave",
-    "macl",
-    "margin-ntxent",
-    "multi-sclip",
-    "poly-view",
-    "simcse",
-    "spectral",
-    "supcon",
-)
+class _Methods(Room):
+    """The files below this room, and the losses that need nothing but views of the examples."""
 
-"""Losses that are methods by themselves, on the views of `SingleLoss`."""
+    def __init__(self) -> None:
+        super().__init__("method", "counterpoint.methods")
 
-METHODS = Registry(
-    "method",
-    {name: f"counterpoint.methods.{_CLASSES[symbol]}:{symbol}" for name, symbol in _NAMES.items()}
-    | {name: LOSSES.reference(name) for name in _LOSSES},
-)
+    @cached_property
+    def modules(self) -> dict[str, str]:
+        # Methods are in rooms by family; the files beside the rooms are what methods are made of.
+        own = {name: module for name, module in super().modules.items() if module.count(".") == 3}
+        return own | {
+            name: module
+            for name, module in LOSSES.modules.items()
+            if name not in own and _takes_views(module)
+        }
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted([*self.modules, *SHORT]))
+
+    def __contains__(self, name: object) -> bool:
+        return name in SHORT or super().__contains__(name)
+
+    def reference(self, name: str) -> str:
+        return super().reference(self.resolve(name)[0])
+
+    def resolve(self, name: str) -> tuple[str, Mapping[str, str]]:
+        """Return the method that a name stands for, and the options that the name implies.
+
+        >>> METHODS.resolve("siamlip-rocket")
+        ('siamlip', {'improved': 'true'})
+        >>> METHODS.resolve("clip")
+        ('clip', {})
+        """
+        return SHORT.get(name, (name, {}))
+
+
+def _takes_views(module: str) -> bool:
+    """Return whether a loss's ``forward`` needs views of the examples ``(B, d)`` alone, ids and labels apart.
+
+    The file is read, not imported, so that names can be listed without torch.
+    """
+    package, _, file = module.rpartition(".")
+    tree = ast.parse((files(package) / f"{file}.py").read_text(encoding="utf-8"))
+    forward = next(
+        (
+            node.args
+            for defined in tree.body
+            if isinstance(defined, ast.ClassDef) and not defined.name.startswith("_")
+            for node in defined.body
+            if isinstance(node, ast.FunctionDef) and node.name == "forward"
+        ),
+        None,
+    )
+    if forward is None:
+        return False
+    required = forward.args[1 : len(forward.args) - len(forward.defaults)]
+    required += [
+        a for a, default in zip(forward.kwonlyargs, forward.kw_defaults, strict=True) if default is None
+    ]
+    views = [a for a in [*required, forward.vararg] if a is not None and a.arg not in ("ids", "labels")]
+    names = [view.arg for view in views]
+    return names in (["x", "y"], ["views"]) and all(
+        view.annotation is not None and ast.unparse(view.annotation) == "Float[Tensor, 'B d']"
+        for view in views
+    )
+
+
+METHODS = _Methods()
 
 
 def names() -> tuple[str, ...]:
-    """The names that `create` knows."""
+    """Return the names that `create` knows."""
     return METHODS.names()
 
 
 def create(name: str, image: ImageTower, text: TextTower, recipe: Recipe, **options: Any) -> TwoTower:
-    """A method by name.
+    """Return a method by name.
 
     Args:
         name: one of `names`.
         image, text: the towers.
-        recipe: gives widths, smoothing and dropout.
+        recipe: gives the widths.
         options: the method's own arguments; of a loss, its own and those of `SingleLoss`.
 
     Raises:
         UnknownName: if there is no such method or option; the message gives the nearest name.
         ValueError: for a value an option cannot take.
     """
-    from .options import check
+    from .options import check, read
 
     constructor = METHODS.get(name)
+    name, implied = METHODS.resolve(name)
     check(name, constructor, options)
-    return assemble(name, constructor, image, text, recipe, **options)
+    return assemble(name, constructor, image, text, recipe, **{**read(name, constructor, implied), **options})
 
 
 def assemble(
@@ -138,10 +127,10 @@ def assemble(
     recipe: Recipe,
     **options: Any,
 ) -> TwoTower:
-    """A method from its class, or from the class of a loss by way of `SingleLoss`."""
+    """Return a method from its class, or from the class of a loss by way of `SingleLoss`."""
     from .base import TwoTower
     from .options import options_of
-    from .single.single_loss import SingleLoss
+    from .single_loss import SingleLoss
 
     if isinstance(constructor, type) and issubclass(constructor, TwoTower):
         build: Callable[..., TwoTower] = constructor

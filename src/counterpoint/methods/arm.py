@@ -78,7 +78,8 @@ class Arm:
             raise unknown("way to tune", tune, TUNE)
         method, loss = "clip", None
         if head in METHODS:
-            method = head
+            method, implied = METHODS.resolve(head)
+            options = {**implied, **options}
         elif (kind := next((k for k in _PRETRAINED if head.startswith(k)), None)) is not None:
             towers = {**dict.fromkeys(_PRETRAINED[kind], head), **towers}
         elif ".py" in head:
@@ -123,8 +124,14 @@ class Arm:
 
     def tunable(self) -> dict[str, tuple[float, float]]:
         """The options a search may draw, with their ranges; what the arm states itself is not among them."""
+        from .base import Method
+        from .options import read
+
         constructor = self._constructor()
-        ranges: Mapping[str, tuple[float, float]] = getattr(constructor, "tunable", {})
+        if isinstance(constructor, type) and issubclass(constructor, Method):
+            ranges = constructor.searched(read(self.method, constructor, self.options))
+        else:  # a loss of the user's own may say nothing
+            ranges = getattr(constructor, "tunable", {})
         return {name: bounds for name, bounds in ranges.items() if name not in self.options}
 
     def build(
@@ -155,7 +162,7 @@ class Arm:
 
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
-        options = read(kind, constructor, self.options)
+        options = read(kind, constructor, {**self._of_recipe(recipe), **self.options})
         towers = recipe.towers.model_copy(update=dict(self.towers))
         pretrained = self._pretrained(towers)
         image, text = build_towers(towers, captions, seed, tokenizer)
@@ -182,6 +189,17 @@ class Arm:
                 )
             method.requires_grad_(False)
         return method
+
+    def _of_recipe(self, recipe: Recipe) -> dict[str, str]:
+        """Return the options that a recipe has for this method, those for its short name before the others."""
+        for name in recipe.options:
+            if name not in METHODS:
+                raise unknown("method in the recipe's options", name, METHODS.names())
+        if self.loss is not None:
+            return {}
+        names = (self.method, Spec.parse(self.spec).name)
+        given = {option: value for name in names for option, value in recipe.options.get(name, {}).items()}
+        return {option: str(value) for option, value in given.items()}
 
     def _constructor(self) -> Any:
         return METHODS.get(self.method) if self.loss is None else _load_loss(*self.loss)

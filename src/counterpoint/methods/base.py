@@ -34,6 +34,8 @@ class Method(nn.Module, ABC):
         tunable: the options that a search draws, log-uniformly where they are positive: loss weights, and the start of
             every scalar that a run learns.
         draws: ``losses`` draws from torch's generator, which the loop seeds at every step.
+        earlier: of weights that an earlier version saved under another name, how the names began and begin today;
+            nothing for weights that are not kept any more.
     """
 
     views: ViewSpec
@@ -42,6 +44,12 @@ class Method(nn.Module, ABC):
     papers: tuple[str, ...] = ()
     tunable: ClassVar[Ranges] = {}
     draws: ClassVar[bool] = False
+    earlier: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def searched(cls, options: Mapping[str, object]) -> Ranges:
+        """Return the options that a search draws where some options are given: those without effect are left out."""
+        return cls.tunable
 
     def targets(self, batch: Batch) -> Embeddings:
         """Outputs of frozen and momentum copies: once a step, without gradient, never replayed."""

@@ -50,7 +50,7 @@ def options_of_arm(constructor: Callable[..., Any]) -> dict[str, Any]:
         ValueError: if a loss has an option that `SingleLoss` has too.
     """
     from .base import Method
-    from .single.single_loss import SingleLoss
+    from .single_loss import SingleLoss
 
     found = options_of(constructor)
     if not inspect.isclass(constructor) or issubclass(constructor, Method):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..forms import Count, Fraction, Natural, NonNegative, Positive
+from ..forms import Count, Derived, Fraction, Natural, NonNegative, Positive
 from ..registry import unknown
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """Decay of a moving average: the share that stays at every step."""
+
+
+Option = bool | int | float | str
+"""Value of a method's option."""
 
 
 class Section(BaseModel):
@@ -45,17 +50,12 @@ class Towers(Section):
 
 
 class Widths(Section):
-    """Sizes of the heads. CPU sizes by default; the papers' sizes are in the GPU recipes."""
+    """Sizes of the heads that several methods have. CPU sizes by default; the papers' are in the GPU recipes."""
 
     embedding: Count = 256
     local_hidden: Count = 512
     ssl_hidden: Count = 512
     ssl_output: Count = 256
-    siamlip_hidden: Count = 512
-    siamlip_output: Count = 128
-    barlip_hidden: Count = 512
-    barlip: Count = 512
-    swalip_prototypes: Count = 256
 
 
 class Optimizer(Section):
@@ -81,8 +81,6 @@ class Augmentation(Section):
     stop_words: Fraction = 0.8
     clean_text: bool = False
     synonyms: bool = True
-    local_text_dropout: Fraction = 0.0
-    label_smoothing: Fraction = 0.1
 
 
 LEAST_STEPS = 100
@@ -97,6 +95,9 @@ class Recipe(Section):
     With ``microbatch`` N > 0 encoders see N examples at a time (gradient caching): the same gradient in less
     memory, for one more forward pass.
 
+    ``options`` are options of single methods, by the name of the method or its short name (``{"siamlip": {"hidden":
+    2048}}``); what an arm states itself goes before them.
+
     A run has ``steps`` steps. Unless given, they follow the data: ``epochs`` of it, in which no arm of the comparison
     passes more than ``most_passes`` pictures or texts through a tower. The number of steps is written into the run, and
     where it is given the other two mean nothing and are not kept.
@@ -106,6 +107,7 @@ class Recipe(Section):
     widths: Widths = Widths()
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation = Augmentation()
+    options: Annotated[Mapping[str, Mapping[str, Option]], Derived()] = {}
     batch_size: Count = 256
     microbatch: Natural = 0
     steps: Count | None = None

@@ -99,7 +99,7 @@ def fit(
     first = ranks.rank == 0
     start, spent, log = 0, 0.0, MetricLog(folder if first else None)
     if folder is not None and (saved := checkpoints.load(folder / "checkpoint")) is not None:
-        checkpoints.restore(saved, method, optimizer, precision.scaler)
+        checkpoints.restore(saved.of_today(method.earlier), method, optimizer, precision.scaler)
         start, spent = saved.step, saved.seconds
         log.read(start)
         if on_step is not None:

@@ -221,7 +221,7 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
         raise ValueError(f"{path} has no checkpoint yet: the run was stopped before its first one")
     with restored():
         method = build(run, captions=(), tokenizer_file=path / "tokenizer.json")
-    checkpoints.restore(saved, method, None)
+    checkpoints.restore(saved.of_today(method.earlier), method, None)
     broken = [name for name, weight in method.named_parameters() if not weight.isfinite().all()]
     if broken:
         raise ValueError(

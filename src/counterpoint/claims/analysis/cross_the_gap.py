@@ -14,7 +14,7 @@ from ...catalog.evidence import Result
 from ...diagnostics import average_precision, centroid_gap
 from ...diagnostics.inversion import Inverted, to_image, to_text
 from ...losses import InfoNCELoss, NTXentLoss
-from ...methods.dual.dual_encoder import DualEncoder, linear_heads
+from ...methods.dual_encoder import DualEncoder, linear_heads
 from ...networks.init import initialise
 from ...networks.towers.tokenizer import BytePairTokenizer
 from ...networks.towers.transformer import TextTransformer

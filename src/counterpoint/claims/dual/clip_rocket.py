@@ -31,7 +31,7 @@ REFUTED = (
 SEEDS, STEPS, BATCH, SIZE = 5, 120, 128, 32
 LOSSES = ("siamlip", "byolip", "barlip", "swalip")
 BASIC = {
-    "clip": "clip,views=2",
+    "clip": "clip-rocket,improved=false,views=2",
     "siamlip": "siamlip,views=2",
     "byolip": "byolip,views=2",
     "barlip": "barlip,views=2",

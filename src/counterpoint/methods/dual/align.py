@@ -12,7 +12,7 @@ from ...networks.heads import Linear
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ..base import Ranges
-from .dual_encoder import DualEncoder
+from ..dual_encoder import DualEncoder
 
 
 class ALIGN(DualEncoder):

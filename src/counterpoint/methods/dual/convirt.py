@@ -10,7 +10,7 @@ from ...networks.base import ImageTower, TextTower
 from ...networks.heads import mlp
 from ...recipes.schema import Recipe
 from ..base import Ranges
-from .dual_encoder import DualEncoder
+from ..dual_encoder import DualEncoder
 
 
 class ConVIRT(DualEncoder):

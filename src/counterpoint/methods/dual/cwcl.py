@@ -15,7 +15,7 @@ from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
 from ..base import Ranges
-from .dual_encoder import DualEncoder
+from ..dual_encoder import DualEncoder
 
 
 class CWCL(DualEncoder):

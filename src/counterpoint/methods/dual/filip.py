@@ -17,7 +17,7 @@ from ...pairwise.inputs import upcast
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
 from ..base import Ranges, TwoTower
-from .dual_encoder import linear_heads
+from ..dual_encoder import linear_heads
 
 PANEL = 1 << 24
 """Similarities of tokens held at once in use."""

@@ -13,7 +13,7 @@ from ...networks.heads import Linear
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ..base import Ranges
-from .dual_encoder import DualEncoder, linear_heads
+from ..dual_encoder import DualEncoder, linear_heads
 
 _CODES = {"L": "pretrained and locked", "U": "pretrained and trained", "u": "trained from random weights"}
 

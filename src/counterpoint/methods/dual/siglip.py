@@ -9,7 +9,7 @@ from ...networks.base import ImageTower, TextTower
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ..base import Ranges
-from .dual_encoder import DualEncoder, linear_heads
+from ..dual_encoder import DualEncoder, linear_heads
 
 
 class SigLIP(DualEncoder):

@@ -21,7 +21,7 @@ Mixing = Literal["shared", "independent", "none"]
 """Choices of λ: one for both modalities, one for each, or the pairs as they are."""
 
 
-class ResidualMLP(nn.Module):
+class _ResidualMLP(nn.Module):
     """``x + W₂ drop(GELU(W₁ LN(x)))``, four times as wide inside."""
 
     def __init__(self, width: int, dropout: float) -> None:
@@ -44,7 +44,7 @@ def adapter(width: int, out: int, layers: int, dropout: float) -> nn.Sequential:
     >>> adapter(8, 4, layers=2, dropout=0.6)(torch.randn(5, 8)).shape
     torch.Size([5, 4])
     """
-    blocks = (ResidualMLP(width, dropout) for _ in range(layers))
+    blocks = (_ResidualMLP(width, dropout) for _ in range(layers))
     return nn.Sequential(*blocks, nn.LayerNorm(width), nn.Linear(width, out))
 
 

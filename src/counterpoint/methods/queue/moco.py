@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, TypedDict
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +18,6 @@ from ...pairwise import Loss
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
 from ..base import Ranges, TwoTower
-
-
-class QueueOptions(TypedDict, total=False):
-    """Options of the copy and the queue, see `MoCo`: m (0.99) and K (1,024)."""
-
-    momentum: float
-    queue: int
 
 
 class MoCo(TwoTower):

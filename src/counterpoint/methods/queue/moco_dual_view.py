@@ -12,7 +12,8 @@ from ...losses import DualViewLoss
 from ...networks.base import ImageTower, TextTower
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock
-from .moco import MoCo, QueueOptions
+from ._options import QueueOptions
+from .moco import MoCo
 
 
 class MoCoDualView(MoCo):

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar, Unpack
 
-from ...forms import NonNegative
+from ...forms import Count, NonNegative
 from ...networks.base import ImageTower, TextTower
 from ...recipes.schema import Recipe
 from ..base import Ranges
-from .global_local import BasicOptions, ImprovedOptions, RocketCLIP, improved
-from .siamlip import SiamLIPTerm
-
-
-class BYOLIPTerm(SiamLIPTerm):
-    """`SiamLIPTerm` under another name in logs; the targets are given to it."""
-
-    name = "byolip"
+from ._base import RocketCLIP, RocketOptions
+from ._terms import SiamLIPTerm
 
 
 class BYOLIP(RocketCLIP):
-    """L = L_CLIP + w · L_siam(p, v_m) under the basic recipe, v_m from a momentum copy of the model.
+    """L = L_CLIP + w · L_siam(p, v_m), v_m from a momentum copy of the model; see `RocketCLIP` for the two recipes.
 
         θ_m ← m θ_m + (1 − m) θ after every optimiser step, over parameters only
 
@@ -29,16 +23,17 @@ class BYOLIP(RocketCLIP):
 
     Args:
         image, text: the towers.
-        recipe: gives the widths.
+        recipe: gives the widths of the contrastive heads.
         ssl_weight: w.
         momentum: m.
-        last_norm: whether the projectors end in a batch norm.
-        options: ``views`` (0) and ``temperature`` (0.07).
+        hidden, output: widths of the projectors and predictors. The paper's 2,048 and 128 are in the GPU recipes.
+        last_norm: end the projectors in a batch norm.
+        separate_proj_child: give the local stream projectors and predictors of its own.
+        options: see `RocketCLIP`.
 
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
 
-    papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "ssl_weight": (0.25, 4.0)}
 
     def __init__(
@@ -49,54 +44,14 @@ class BYOLIP(RocketCLIP):
         *,
         ssl_weight: NonNegative = 1.0,
         momentum: float = 0.99,
+        hidden: Count = 512,
+        output: Count = 128,
         last_norm: bool = True,
-        **options: Unpack[BasicOptions],
-    ) -> None:
-        term = BYOLIPTerm(image, text, recipe, separate=False, last_norm=last_norm)
-        super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, momentum=momentum, **options)
-
-
-class BYOLIPRocket(RocketCLIP):
-    """L = L_CLIP-rocket + w · L_siam(p, v_m) under the improved recipe; see `BYOLIP` and `CLIPRocket`.
-
-    Args:
-        image, text: the towers.
-        recipe: gives the widths, the smoothing and the dropout.
-        ssl_weight: w.
-        momentum: m.
-        separate_proj_child: whether the local stream has projectors and predictors of its own.
-        last_norm: whether the projectors end in a batch norm.
-        options: see `RocketCLIP`.
-
-    Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
-    """
-
-    papers = ("clip-rocket",)
-    tunable: ClassVar[Ranges] = {
-        "temperature": (0.03, 0.2),
-        "local_temperature": (0.03, 0.3),
-        "ssl_weight": (0.25, 4.0),
-    }
-
-    def __init__(
-        self,
-        image: ImageTower,
-        text: TextTower,
-        recipe: Recipe,
-        *,
-        ssl_weight: NonNegative = 1.0,
-        momentum: float = 0.99,
         separate_proj_child: bool = False,
-        last_norm: bool = True,
-        **options: Unpack[ImprovedOptions],
+        **options: Unpack[RocketOptions],
     ) -> None:
-        term = BYOLIPTerm(image, text, recipe, separate=separate_proj_child, last_norm=last_norm)
-        super().__init__(
-            image,
-            text,
-            recipe,
-            term=term,
-            ssl_weight=ssl_weight,
-            momentum=momentum,
-            **improved(recipe, options),
+        widths = {"image": image.width, "text": text.width}
+        term = SiamLIPTerm(
+            widths, hidden, output, separate=separate_proj_child, last_norm=last_norm, name="byolip"
         )
+        super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, momentum=momentum, **options)

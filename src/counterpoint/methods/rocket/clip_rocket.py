@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Unpack
 
 from ...networks.base import ImageTower, TextTower
 from ...recipes.schema import Recipe
 from ..base import Ranges
-from .global_local import ImprovedOptions, RocketCLIP, improved
+from ._base import RocketCLIP, RocketOptions
 
 
 class CLIPRocket(RocketCLIP):
@@ -16,20 +17,26 @@ class CLIPRocket(RocketCLIP):
         L = 2 · [ L_CLIP(z_I, z_T) + 2 · mean_{a,b} L_CLIP(h_I^a, h_T^b; ε) ] / 3
 
     The local stream has three-layer heads, a temperature (from 0.1), label smoothing and text dropout of its
-    own; the factor 2 is the sum of the two directions (``reduction=mean`` leaves it out).
+    own; the factor 2 is the sum of the two directions (``reduction=mean`` leaves it out). With
+    ``improved=false,views=A`` this is CLIP on A further weak pairs, so that a comparison with the improved recipe can
+    give all arms the same pairs.
 
     Args:
         image, text: the towers.
-        recipe: gives the widths, the smoothing and the dropout.
-        options: see `RocketCLIP`; the defaults are those of the improved recipe.
+        recipe: gives the widths.
+        options: see `RocketCLIP`; ``improved`` is true unless given.
 
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
 
-    papers = ("clip-rocket",)
-    tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "local_temperature": (0.03, 0.3)}
+    tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
+
+    @classmethod
+    def searched(cls, options: Mapping[str, object]) -> Ranges:
+        return super().searched({"improved": True, **options})
 
     def __init__(
-        self, image: ImageTower, text: TextTower, recipe: Recipe, **options: Unpack[ImprovedOptions]
+        self, image: ImageTower, text: TextTower, recipe: Recipe, **options: Unpack[RocketOptions]
     ) -> None:
-        super().__init__(image, text, recipe, **improved(recipe, options))
+        options = {"improved": True, **options}
+        super().__init__(image, text, recipe, **options)

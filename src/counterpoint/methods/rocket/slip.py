@@ -16,7 +16,7 @@ from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
 from ..base import Ranges, TwoTower
-from ..dual.dual_encoder import linear_heads
+from ..dual_encoder import linear_heads
 
 
 class SLIP(TwoTower):

@@ -15,7 +15,7 @@ from ...networks.heads import mlp
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
 from ..base import Ranges, TwoTower
-from ..dual.dual_encoder import linear_heads
+from ..dual_encoder import linear_heads
 
 
 class AMCL(TwoTower):

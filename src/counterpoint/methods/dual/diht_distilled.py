@@ -22,7 +22,7 @@ from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
 from ..base import Ranges
-from .dual_encoder import DualEncoder, linear_heads
+from ..dual_encoder import DualEncoder, linear_heads
 
 TEACHER = "teacher."
 """Prefix of the names of the teacher's outputs."""

@@ -1,17 +1,17 @@
-"""One global pair and A local views a side: the base of CLIP-rocket, of which CLIP is the case A = 0."""
+"""One global pair and A local views a side, and a further loss: the one class of CLIP-rocket's family."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import ClassVar, Literal, TypedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...forms import NonNegative
+from ...forms import Fraction, NonNegative
 from ...losses import GlobalLocalLoss
 from ...networks import MomentumCopy
 from ...networks.base import ImageTower, TextTower
@@ -20,50 +20,22 @@ from ...networks.momentum import PREFIX
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
-from ..base import TwoTower
-from ..dual.dual_encoder import linear_heads
+from ..base import Ranges, TwoTower
+from ..dual_encoder import linear_heads
+from ._terms import CrossModalTerm
 
 
-class CrossModalTerm(nn.Module, ABC):
-    """A loss between the pictures and the texts of a batch, added to the contrastive one."""
+class RocketOptions(TypedDict, total=False):
+    """Options of the whole family, see `RocketCLIP`; the recipe has the value of what is not given."""
 
-    name: ClassVar[str]
-
-    def project(self, features: Embeddings) -> Embeddings:
-        """Return what a momentum copy of the term gives for each view, to serve as the target."""
-        raise NotImplementedError(f"{type(self).__name__} has no targets for a momentum copy to give")
-
-    @abstractmethod
-    def forward(
-        self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: Clock
-    ) -> Float[Tensor, ""]:
-        """Compute the loss.
-
-        Args:
-            features: what the towers gave, by view.
-            embeddings: the unit-norm contrastive embeddings, by view (of the local head for local views).
-            targets: what the momentum copy's ``project`` gave, by view; empty without one.
-            clock: where the run stands.
-        """
-
-
-class BasicOptions(TypedDict, total=False):
-    """Options of every method under the basic recipe: A further weak pairs (0), and where τ starts (0.07)."""
-
-    views: int
-    temperature: float
-
-
-class ImprovedOptions(TypedDict, total=False):
-    """Options of every method under the improved recipe; `improved` has their defaults."""
-
+    improved: bool
     views: int
     temperature: float
     local_temperature: float
     separate_proj: bool
     reduction: Literal["mean", "sum"]
-    smoothing: float
-    dropout: float
+    smoothing: Fraction
+    dropout: Fraction
     detach_proj: bool
     proj: Literal["linear", "mlp"]
     local_proj: Literal["linear", "mlp"]
@@ -73,19 +45,54 @@ class ImprovedOptions(TypedDict, total=False):
     local_text: str
 
 
-def improved(recipe: Recipe, options: ImprovedOptions) -> ImprovedOptions:
-    """The improved recipe of CLIP-rocket: smoothing and dropout as the recipe says, the rest as the paper."""
-    defaults: ImprovedOptions = {
-        "views": 2,
-        "separate_proj": True,
-        "reduction": "sum",
-        "smoothing": recipe.augmentation.label_smoothing,
-        "dropout": recipe.augmentation.local_text_dropout,
-        "local_image": "strong",
-        "global_text": "weak",
-        "local_text": "strong",
-    }
-    return {**defaults, **options}
+@dataclass(frozen=True)
+class _Streams:
+    """The global and the local stream of a recipe."""
+
+    views: int
+    separate_proj: bool
+    reduction: Literal["mean", "sum"]
+    smoothing: float
+    local_image: str
+    global_text: str
+    local_text: str
+    dropout: float = 0.0
+    temperature: float = 0.07
+    local_temperature: float = 0.1
+    detach_proj: bool = False
+    proj: Literal["linear", "mlp"] = "linear"
+    local_proj: Literal["linear", "mlp"] = "mlp"
+    global_image: str = "weak"
+
+
+_BASIC = _Streams(
+    views=0,
+    separate_proj=False,
+    reduction="mean",
+    smoothing=0.0,
+    local_image="weak",
+    global_text="plain",
+    local_text="plain",
+)
+_IMPROVED = _Streams(
+    views=2,
+    separate_proj=True,
+    reduction="sum",
+    smoothing=0.1,
+    local_image="strong",
+    global_text="weak",
+    local_text="strong",
+)
+
+
+def streams_of(options: RocketOptions) -> _Streams:
+    """Return the streams that options come to, under the recipe that the options name.
+
+    >>> streams_of({"improved": True, "reduction": "mean"}).views
+    2
+    """
+    given = {name: value for name, value in options.items() if name != "improved"}
+    return replace(_IMPROVED if options.get("improved") else _BASIC, **given)  # type: ignore[arg-type] # keys of the dict
 
 
 class RocketCLIP(TwoTower):
@@ -96,6 +103,10 @@ class RocketCLIP(TwoTower):
     z are the global heads, h the local ones; r is 1 for ``"mean"``, 2 for ``"sum"``. Global and local
     features never meet. With A = 0 this is CLIP, whatever the options of the local stream.
 
+    The paper compares every further loss under two recipes. The basic one has A = 0, or A further weak pairs on the
+    same heads. The improved one (``improved``, written ``NAME-rocket`` for short) has two strongly augmented local
+    views with heads, temperature, smoothing and text dropout of their own, and sums both directions.
+
     Args:
         image, text: the towers. Each view is a forward pass of its own, so that batch statistics are per
             view.
@@ -104,20 +115,30 @@ class RocketCLIP(TwoTower):
         ssl_weight: w.
         momentum: with a number m, the term's targets come from a copy of towers and term that follows with
             momentum m. (Copies of the contrastive heads, whose outputs nobody would read, are left out.)
-        views: A.
-        temperature: where the learned τ = 1/s_g starts, kept in [0.01, 1].
-        local_temperature: the same for the local stream, if it has heads of its own.
-        separate_proj: whether the local stream has its own heads and temperature.
-        reduction: mean or sum of the two directions.
-        smoothing: ε, of the local stream only.
-        dropout: of the text tower's residual blocks, in the local stream only.
-        detach_proj: whether the text's global head gets features without gradient.
-        proj: the global heads: linear without bias, or three layers with batch norm.
-        local_proj: the local heads.
-        global_image, local_image, global_text, local_text: the augmentation of each view.
+        options: the options that follow; in brackets the values under the basic and the improved recipe.
+        improved: use the improved recipe.
+        views: A (0; 2).
+        temperature: where the learned τ = 1/s_g starts, kept in [0.01, 1] (0.07).
+        local_temperature: the same for the local stream, if the stream has heads of its own (0.1).
+        separate_proj: give the local stream heads and temperature of its own (false; true).
+        reduction: mean or sum of the two directions (mean; sum).
+        smoothing: ε, of the local stream only (0; 0.1).
+        dropout: of the text tower's residual blocks, in the local stream only (0).
+        detach_proj: give the text's global head features without gradient (false).
+        proj: the global heads: linear without bias, or three layers with batch norm (linear).
+        local_proj: the local heads (mlp).
+        global_image, local_image, global_text, local_text: the augmentation of each view (weak, weak, plain, plain;
+            weak, strong, weak, strong).
 
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
+
+    papers = ("clip-rocket",)
+
+    @classmethod
+    def searched(cls, options: Mapping[str, object]) -> Ranges:
+        separate = options.get("separate_proj", options.get("improved", False))
+        return {**cls.tunable, **({"local_temperature": (0.03, 0.3)} if separate else {})}
 
     def __init__(
         self,
@@ -128,32 +149,21 @@ class RocketCLIP(TwoTower):
         term: CrossModalTerm | None = None,
         ssl_weight: NonNegative = 1.0,
         momentum: float | None = None,
-        views: int = 0,
-        temperature: float = 0.07,
-        local_temperature: float = 0.1,
-        separate_proj: bool = False,
-        reduction: Literal["mean", "sum"] = "mean",
-        smoothing: float = 0.0,
-        dropout: float = 0.0,
-        detach_proj: bool = False,
-        proj: Literal["linear", "mlp"] = "linear",
-        local_proj: Literal["linear", "mlp"] = "mlp",
-        global_image: str = "weak",
-        local_image: str = "weak",
-        global_text: str = "plain",
-        local_text: str = "plain",
+        **options: Unpack[RocketOptions],
     ) -> None:
         super().__init__(image, text)
+        streams = streams_of(options)
+        views = streams.views
         if views < 0:
             raise ValueError(f"views={views}: the number of local views cannot be negative")
         self.views = {
-            "image": View("image", global_image),
-            "text": View("text", global_text),
-            **{f"image.{a}": View("image", local_image) for a in range(1, views + 1)},
-            **{f"text.{a}": View("text", local_text) for a in range(1, views + 1)},
+            "image": View("image", streams.global_image),
+            "text": View("text", streams.global_text),
+            **{f"image.{a}": View("image", streams.local_image) for a in range(1, views + 1)},
+            **{f"text.{a}": View("text", streams.local_text) for a in range(1, views + 1)},
         }
         self.local = {m: [f"{m}.{a}" for a in range(1, views + 1)] for m in ("image", "text")}
-        self.dropout, self.detach_proj = dropout, detach_proj
+        self.dropout, self.detach_proj = streams.dropout, streams.detach_proj
 
         def heads(kind: Literal["linear", "mlp"]) -> nn.ModuleDict:
             width, hidden = recipe.widths.embedding, recipe.widths.local_hidden
@@ -163,16 +173,17 @@ class RocketCLIP(TwoTower):
                 {m: mlp(t.width, hidden, width) for m, t in (("image", image), ("text", text))}
             )
 
-        self.projections = heads(proj)
-        self.local_projections = heads(local_proj) if separate_proj and views else None
+        self.projections = heads(streams.proj)
+        self.local_projections = heads(streams.local_proj) if streams.separate_proj and views else None
         if self.local_projections is not None:
             self.heads = ("global", "local")
-        tau = Temperature(temperature, bounds=(0.01, 1.0))
+        tau = Temperature(streams.temperature, bounds=(0.01, 1.0))
+        separate = self.local_projections is not None
         self.objective = GlobalLocalLoss(
             tau,
-            tau if self.local_projections is None else Temperature(local_temperature, bounds=(0.01, 1.0)),
-            label_smoothing=smoothing,
-            reduction=reduction,
+            Temperature(streams.local_temperature, bounds=(0.01, 1.0)) if separate else tau,
+            label_smoothing=streams.smoothing,
+            reduction=streams.reduction,
         )
         self.term, self.ssl_weight = term, ssl_weight
         self.momentum: MomentumCopy | None = None
@@ -234,14 +245,3 @@ class RocketCLIP(TwoTower):
     def passes(self) -> dict[str, int]:
         copies = 1 if self.momentum is None else 2
         return {modality: copies * count for modality, count in super().passes().items()}
-
-
-def pairs(views: Iterable[str]) -> list[tuple[str, str]]:
-    """The image and the text view of every pair: the global one, then each local image with each local text.
-
-    >>> pairs(["image", "text", "image.1", "text.1"])
-    [('image', 'text'), ('image.1', 'text.1')]
-    """
-    names = list(views)
-    local = {m: [name for name in names if name.startswith(f"{m}.")] for m in ("image", "text")}
-    return [("image", "text"), *((a, b) for a in local["image"] for b in local["text"])]

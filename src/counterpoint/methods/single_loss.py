@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...networks.base import ImageTower, TextTower
-from ...networks.heads import mlp
-from ...recipes.schema import Recipe
-from ...registry import unknown
-from ...types import Batch, Clock, Embeddings, View
-from ..base import TwoTower
-from ..dual.dual_encoder import linear_heads
+from ..networks.base import ImageTower, TextTower
+from ..networks.heads import mlp
+from ..recipes.schema import Recipe
+from ..registry import unknown
+from ..types import Batch, Clock, Embeddings, View
+from .base import TwoTower
+from .dual_encoder import linear_heads
 
 On = Literal["pairs", "images", "texts"]
 """Choices of what the views of an example are."""

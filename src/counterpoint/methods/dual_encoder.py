@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...networks.base import ImageTower, TextTower
-from ...networks.heads import Linear
-from ...types import Batch, Clock, Embeddings, View
-from ..base import TwoTower
+from ..networks.base import ImageTower, TextTower
+from ..networks.heads import Linear
+from ..types import Batch, Clock, Embeddings, View
+from .base import TwoTower
 
 
 class DualEncoder(TwoTower):

@@ -1,0 +1,12 @@
+"""Options that the methods with a queue share."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class QueueOptions(TypedDict, total=False):
+    """Options of the copy and the queue, see `MoCo`: m (0.99) and K (1,024)."""
+
+    momentum: float
+    queue: int

@@ -1,0 +1,71 @@
+"""Options of single methods in a recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from counterpoint import recipes
+from counterpoint.methods import METHODS, Arm
+from counterpoint.methods.options import read
+from counterpoint.recipes import Recipe, override, parse
+
+CAPTIONS = ["a red cat", "the old hill"]
+TINY = override(
+    recipes.load("cpu"), {"towers.image_size": 24, "towers.vocabulary": 300, "widths.local_hidden": 16}
+)
+
+
+def built(arm: str, options: dict[str, dict[str, Any]]) -> Any:
+    return Arm.parse(arm).build(override(TINY, {"options": options}), CAPTIONS, seed=0)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_the_options_of_every_recipe_are_options_of_its_methods(name: str) -> None:
+    for method, options in recipes.load(name).options.items():
+        read(method, METHODS.get(method), {option: str(value) for option, value in options.items()})
+
+
+def test_what_an_arm_states_goes_before_its_short_name_and_that_before_the_recipe() -> None:
+    of_recipe = {"siamlip": {"output": 16, "views": 1}, "siamlip-rocket": {"views": 3}}
+    assert len(built("siamlip", of_recipe).views) == 2 * (1 + 1)
+    assert len(built("siamlip-rocket", of_recipe).views) == 2 * (1 + 3)
+    assert len(built("siamlip-rocket,views=2", of_recipe).views) == 2 * (1 + 2)
+    assert built("siamlip", of_recipe).term.predictor["global"]["image"][0].in_features == 16
+    assert built("clip", of_recipe).heads == ("global",)
+
+
+def test_prototypes_of_the_recipe_are_not_for_the_version_without() -> None:
+    assert built("swalip", {"swalip": {"prototypes": 12}}).term.prototypes["both"].weight.shape[0] == 12
+    assert not hasattr(built("swalip-rocket", {"swalip": {"prototypes": 12}}).term, "prototypes")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"siamlpi": {"hidden": 2}},
+            "unknown method in the recipe's options 'siamlpi': did you mean 'siamlip'",
+        ),
+        ({"siamlip": {"hiden": 2}}, "unknown option of siamlip 'hiden': did you mean 'hidden'"),
+        ({"siamlip": {"hidden": "wide"}}, "option hidden of siamlip must be a whole number, got 'wide'"),
+    ],
+)
+def test_options_that_no_method_has_are_refused(options: dict[str, dict[str, Any]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        built("siamlip", options)
+
+
+def test_sizes_in_recipes_of_earlier_versions_become_options() -> None:
+    earlier = Recipe().model_dump()
+    earlier["widths"] |= {"siamlip_hidden": 512, "siamlip_output": 128, "barlip_hidden": 512, "barlip": 512}
+    earlier["augmentation"] |= {"local_text_dropout": 0.0, "label_smoothing": 0.1}
+    assert parse(earlier) == Recipe()  # defaults are the same, so that such a run goes on
+    earlier["widths"] |= {"siamlip_hidden": 2048}
+    earlier["augmentation"] |= {"local_text_dropout": 0.2}
+    options = parse(earlier).options
+    improved = ("clip-rocket", "siamlip-rocket", "byolip-rocket", "barlip-rocket", "swalip-rocket")
+    assert set(options) == {"siamlip", "byolip", "swalip", *improved}
+    assert all(options[name] == {"hidden": 2048} for name in ("siamlip", "byolip", "swalip"))
+    assert all(options[name] == {"dropout": 0.2} for name in improved)
