@@ -14,6 +14,7 @@ from method_stubs import run as run_unseeded
 from torch import Tensor
 
 from counterpoint import methods
+from counterpoint.methods import Arm
 from counterpoint.methods.base import TwoTower
 from counterpoint.types import Batch
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -48,6 +51,7 @@ class InfoNCELoss(PairwiseLoss):
     """
 
     papers = ("clip-rocket", "align", "convirt")
+    tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.2)}
 
     def __init__(
         self,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -34,6 +37,7 @@ class NTXentLoss(PairwiseLoss):
 
     symmetric = True
     papers = ("clip-rocket",)
+    tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.05, 0.5)}
 
     def __init__(self, temperature: Positive | Temperature = 0.1) -> None:
         super().__init__()

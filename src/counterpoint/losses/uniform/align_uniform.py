@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -48,6 +49,7 @@ class AlignUniformLoss(PairwiseLoss):
 
     symmetric = True
     papers = ("align-uniform",)
+    tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"uniformity": (0.25, 4.0)}
 
     def __init__(
         self, alignment: float = 1.0, uniformity: float = 1.0, *, alpha: Power = 2.0, t: Positive = 2.0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -41,6 +44,10 @@ class ContrastiveGapLoss(Loss):
     symmetric = True
     pairwise = True
     papers = ("contrastive-gap",)
+    tunable: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "temperature": (0.03, 0.2),
+        "uniformity": (0.25, 4.0),
+    }
 
     def __init__(
         self,
