@@ -44,7 +44,7 @@ def cross_entropies(logits: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Ten
 
 def clip(method: Any, batch: Batch) -> Tensor:
     x, y = unit(method, batch, "image"), unit(method, batch, "text")
-    forth, back = cross_entropies(method.objective.global_.temperature.parameter.exp() * x @ y.T)
+    forth, back = cross_entropies(method.objective.temperature.parameter.exp() * x @ y.T)
     return (forth + back) / 2
 
 
