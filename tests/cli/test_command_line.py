@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -85,11 +87,41 @@ def test_one_line_says_what_is_wrong(
     assert message in error
 
 
-def test_an_unknown_key_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compare", "clip", "--optimizer.lrr", "1"], "--optimizer.lrr, 1; did you mean --optimizer.lr?"),
+        (["evaluate"], "PATH is missing"),
+        (["compare", "clip", "--seeds", "two"], "--seeds: invalid literal for int() with base 10: 'two'"),
+        (["list", "nonsense"], "invalid choice 'nonsense'"),
+    ],
+)
+def test_words_that_are_no_options_are_refused_in_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
-        main(["compare", "clip", "--optimizer.lrr", "1"])
+        main(words)
     assert end.value.code == 2
-    assert "--optimizer.lr" in "".join(capsys.readouterr())
+    said = capsys.readouterr()
+    assert not said.out
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"counterpoint {words[0]}: ")
+    assert message in line
+    assert line.endswith(f"(see: counterpoint {words[0]} --help)")
+
+
+def test_a_warning_is_one_line_without_a_place_in_the_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warn(words: Sequence[str]) -> int:
+        print(warnings.formatwarning("a checkpoint is damaged", UserWarning, "run.py", 219), end="")
+        return 0
+
+    monkeypatch.setattr("counterpoint.cli.doctor.main", warn)
+    before = warnings.formatwarning
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out == "! a checkpoint is damaged\n"
+    assert warnings.formatwarning is before
 
 
 def test_compare_train_evaluate_and_report(

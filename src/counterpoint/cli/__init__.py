@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from ..execution import signals
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signals.follow(os.getppid(), signals.end_with_grace)
     _listen()
     try:
-        with signals.raised():
+        with signals.raised(), _plain_warnings():
             return _run(command, rest)
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, signals.Stopped) else signals.Stopped()
@@ -82,6 +84,22 @@ def _listen() -> None:
 
     logging.basicConfig(format="%(message)s")
     logging.getLogger("counterpoint").setLevel(logging.INFO)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show warnings as the user needs them: the place in the source says nothing to them."""
+
+    def plain(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        return f"! {message}\n"
+
+    before, warnings.formatwarning = warnings.formatwarning, plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _help() -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -42,8 +45,32 @@ def parse(
     """
     recipe = load_recipe(value_of(arguments, "--recipe") or "cpu")
     shown = _shown(form, {**(defaults or {}), "recipe": recipe})
-    given: object = tyro.cli(shown, args=[*arguments], prog=f"counterpoint {command}")
+    refusal = io.StringIO()
+    try:
+        with redirect_stderr(refusal):
+            given: object = tyro.cli(shown, args=[*arguments], prog=f"counterpoint {command}")
+    except SystemExit as ended:
+        if ended.code:
+            print(f"counterpoint {command}: {_in_a_line(refusal.getvalue(), command)}", file=sys.stderr)
+        raise
     return validated(form, _values(form, given), partial(_option, form))
+
+
+def _in_a_line(box: str, command: str) -> str:
+    """Return what tyro says in a box: its first paragraph, and the option that it takes for the one meant."""
+    paragraphs: list[list[str]] = [[]]
+    for line in (edged.strip("│╰╯ ") for edged in box.splitlines()[1:]):  # the first is the title
+        if line and not line.strip("─-"):
+            paragraphs.append([])
+        elif line:
+            paragraphs[-1].append(line)
+    (first, *others), *rest = [part for part in paragraphs if part]
+    if first.startswith("Missing from "):
+        return f"{others[0]} is missing (see: counterpoint {command} --help)"
+    meant = [line.split()[0].partition("|")[0] for part in rest for line in part if line.startswith("--")]
+    near = f"; did you mean {meant[0]}?" if meant and first.startswith("Unrecognized") else ""
+    words = " ".join([first, *others]).removesuffix(".")
+    return f"{words[0].lower()}{words[1:]}{near} (see: counterpoint {command} --help)"
 
 
 def value_of(arguments: Sequence[str], flag: str) -> str | None:

@@ -136,7 +136,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> None:
     parts = report.at(-(-loader.batch_size // ranks), recipe.microbatch)
     held = ", ".join(f"{name} {_size(count)}" for name, count in parts.items())
     each = f" of each of {ranks} processes" if ranks > 1 else ""
-    console.print(f"memory of a step{each}, measured on a few examples: {held}")
+    console.print(f"memory of a step{each}, measured on a few examples: {held}", soft_wrap=True)
     with suppress(OSError):
         gpu = torch.cuda.is_available()
         free = available("cuda") if gpu else available() // ranks

@@ -115,7 +115,10 @@ class Run:
             _check_versions(folder)
         try:
             write_yaml(folder / "recipe.yaml", self.plain())
-            write_json(folder / "environment.json", environment())
+            made = environment()
+            write_json(
+                folder / "environment.json", made | {"threads": self.recipe.threads or made["threads"]}
+            )
         except OSError as error:
             raise OSError(
                 f"cannot write to {folder}: {error.strerror}; choose another folder with --out"

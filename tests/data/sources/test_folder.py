@@ -264,3 +264,19 @@ def test_a_shard_that_is_damaged_in_its_midst(tmp_path: Path) -> None:
     found, ledger = records(path)
     assert len(found) == 20
     assert ledger.select("kind", "reason").rows() == [("lost", "shard cut short or damaged")]
+
+
+@pytest.mark.parametrize("files", ["png txt", "txt png"])
+def test_a_shard_that_is_cut_between_two_files_of_an_example(tmp_path: Path, files: str) -> None:
+    names = {
+        f"{k}.{kind}": picture(k) if kind == "png" else b"a caption"
+        for k in range(3)
+        for kind in files.split()
+    }
+    path = tar(tmp_path / "000.tar", names)
+    with tarfile.open(path) as opened:
+        last = opened.getmembers()[-1]
+    path.write_bytes(path.read_bytes()[: last.offset])
+    found, ledger = records(path)
+    assert len(found) == 2
+    assert ledger.select("kind", "reason", "row").rows() == [("lost", "shard cut short or damaged", "2")]

@@ -55,6 +55,11 @@ class _Example:
     values: bytes | None = None
     others: list[str] = field(default_factory=list)
 
+    @property
+    def whole(self) -> bool:
+        """Return whether there is a picture with something that may hold its caption."""
+        return self.picture is not None and (self.text is not None or self.values is not None)
+
 
 def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
     """Return the files of each example, in the order of the archive; what is cut off goes into the ledger."""
@@ -95,7 +100,12 @@ def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
         ledger.add("lost", DAMAGED, archive, "", f"{error}; all that followed is lost too")
         return found
     if not rest:
-        ledger.add("passed over", "shard without an end mark", archive, "", "it may be cut short")
+        last = next(reversed(found), "")
+        if last and not found[last].whole:
+            found.pop(last)
+            ledger.add("lost", DAMAGED, archive, last, "all that followed is lost too")
+        else:
+            ledger.add("passed over", "shard without an end mark", archive, "", "it may be cut short")
     elif len(rest) < _END or any(rest):  # the tar reader stops here without a word
         ledger.add("lost", DAMAGED, archive, "", f"at byte {opened.offset:,}; all that followed is lost too")
     return found
