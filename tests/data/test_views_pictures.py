@@ -11,6 +11,8 @@ from torchvision.transforms.v2 import functional as F
 
 from counterpoint.data import views
 from counterpoint.data.views import colours, pictures, resampling
+from counterpoint.recipes import Augmentation
+from counterpoint.registry import UnknownName
 
 NAMES = tuple(pictures.IMAGE_VIEWS)
 ROUNDING = 0.01 / 255  # a hundredth of a grey level: float32 through a chain of seven changes
@@ -297,3 +299,11 @@ def test_bad_input_names_the_argument() -> None:
 def test_views_are_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         views.image("weak").mirror = 1.0  # type: ignore[misc]
+
+
+def test_a_recipe_names_the_view_that_is_contrasted() -> None:
+    written = Augmentation(contrasted="written")
+    assert views.image("simclr", written) is views.image("written")
+    assert views.image("weak", written) is views.image("weak")
+    with pytest.raises(UnknownName, match="image view"):
+        views.image("simclr", Augmentation(contrasted="writen"))

@@ -214,3 +214,22 @@ def test_impossible_options_are_refused() -> None:
         build("moco", momentum=2.0)
     with pytest.raises(ValueError, match="at least one key"):
         build("moco", queue=0)
+
+
+def test_without_a_queue_the_other_keys_of_the_batch_are_the_negatives() -> None:
+    method = build("moco", queue=0).double()
+    given = batch(method, 6, dtype=F64)
+    z = method.targets(given) | method.encode(given)
+    q = F.normalize(method.projection(z["image.1"]), dim=1)
+    k = next(value for name, value in z.items() if name.endswith("image.2"))
+    logits = q @ k.T / 0.2
+    assert float(method.losses(z, given, LATE)["moco"]) == pytest.approx(
+        float(F.cross_entropy(logits, torch.arange(6)))
+    )
+    method.after_step(z, given, LATE)
+
+
+@pytest.mark.parametrize("name", ["mochi", "moco-dual-view"])
+def test_a_method_that_chooses_keys_needs_a_queue(name: str) -> None:
+    with pytest.raises(ValueError, match="queue=0"):
+        build(name, queue=0)

@@ -71,7 +71,9 @@ class Loader:
         self.rank, self.world = rank, world
         self.shared_caption = augmentation.captions == "shared"
         self._pictures = {
-            n: view_room.image(v.augmentation) for n, v in views.items() if v.modality == "image"
+            n: view_room.image(v.augmentation, augmentation)
+            for n, v in views.items()
+            if v.modality == "image"
         }
         self._texts = {
             n: view_room.text(v.augmentation, augmentation) for n, v in views.items() if v.modality == "text"

@@ -75,9 +75,11 @@ class Augmentation(Section):
     """Text and picture augmentation that the views read.
 
     ``captions``: whether each text view of an example draws a caption of its own, or all share one.
+    ``contrasted``: the view of pictures that methods contrast with themselves, where these say ``simclr``.
     """
 
     captions: Literal["each", "shared"] = "each"
+    contrasted: str = "simclr"
     stop_words: Fraction = 0.8
     clean_text: bool = False
     synonyms: bool = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
@@ -225,11 +225,29 @@ IMAGE_VIEWS: Mapping[str, ImageView | EitherView] = {
         sigma=(0.1, 3.0),
         blur_p=1.0,
     ),
+    "written": ImageView(
+        crop=(0.5, 1.0),
+        rotate=15.0,
+        translate=0.1,
+        zoom=(0.9, 1.1),
+        jitter=(0.4, 0.4, 0.0, 0.0),
+        jitter_p=0.8,
+        sigma=(0.1, 1.0),
+        blur_p=0.5,
+    ),
 }
 
 
-def image(name: str) -> ImageView | EitherView:
-    """An image view by its name.
+@runtime_checkable
+class Options(Protocol):
+    """The key of a recipe's ``augmentation`` section that the image views read."""
+
+    @property
+    def contrasted(self) -> str: ...
+
+
+def image(name: str, augmentation: Options | None = None) -> ImageView | EitherView:
+    """An image view by its name; for ``simclr`` the one that ``augmentation.contrasted`` names.
 
     - ``plain``: the central square, resized. For evaluation and for basic recipes without augmentation.
     - ``weak``: a crop of 50–100 % of the area; no mirroring, no colour change. Source: Fini et al., 2023
@@ -249,6 +267,8 @@ def image(name: str) -> ImageView | EitherView:
     Raises:
         UnknownName: for any other name.
     """
+    if augmentation is not None and name == "simclr":
+        name = augmentation.contrasted
     if name not in IMAGE_VIEWS:
         raise unknown("image view", name, IMAGE_VIEWS)
     return IMAGE_VIEWS[name]

@@ -64,13 +64,14 @@ class MoCHi(MoCo):
             raise ValueError(f"warmup={warmup} is a share of the steps and must lie in [0, 1]")
         objective = MoCHiLoss(temperature, hardest=hardest)
         super().__init__(image, text, recipe, objective=objective, symmetric=symmetric, **options)
-        self.hardest = min(hardest, len(self.queue))
+        self.hardest = min(hardest, len(self.long_queue()))
         self.pairs, self.with_query, self.warmup = pairs, with_query, warmup
 
     def contrast(
         self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
     ) -> Float[Tensor, ""]:
-        if clock.progress < self.warmup or not self.queue.full:
+        queue = self.long_queue()
+        if clock.progress < self.warmup or not queue.full:
             return super().contrast(q, k, batch, clock)
         drawn = draw(q, self.hardest, self.pairs, self.with_query)
-        return self.objective(q, k, self.queue.keys, batch.ids, self.queue.ids, **drawn)
+        return self.objective(q, k, queue.keys, batch.ids, queue.ids, **drawn)

@@ -15,6 +15,7 @@ from ...networks.base import ImageTower, TextTower
 from ...networks.heads import mlp
 from ...networks.momentum import PREFIX
 from ...pairwise import Loss
+from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
 from ..base import Ranges, TwoTower
@@ -40,7 +41,7 @@ class MoCo(TwoTower):
         recipe: gives the width of the keys: ``ssl_output``.
         temperature: τ; fixed.
         momentum: m. The paper's 0.999 is for long runs on large data.
-        queue: K. Any number; it need not be a multiple of the batch.
+        queue: K. Any number; it need not be a multiple of the batch. With 0 the negatives are the batch's other keys.
         symmetric: whether each view is query and key in turn, and the loss their mean; the keys of both enter
             the queue.
 
@@ -73,7 +74,7 @@ class MoCo(TwoTower):
         width = recipe.widths.ssl_output
         self.projection = mlp(image.width, image.width, width, layers=2, norm=False)
         self.momentum = MomentumCopy(nn.Sequential(image, self.projection), momentum)
-        self.queue = KeyQueue(queue, width)
+        self.queue = KeyQueue(queue, width) if queue else None
         self.objective = MoCoLoss(temperature) if objective is None else objective
 
     @torch.no_grad()
@@ -99,11 +100,28 @@ class MoCo(TwoTower):
         self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
     ) -> Float[Tensor, ""]:
         """The loss of the queries of one view and the keys of the other."""
-        return self.objective(q, k, self.queue.keys, batch.ids, self.queue.ids)
+        if self.queue is not None:
+            return self.objective(q, k, self.queue.keys, batch.ids, self.queue.ids)
+        processes = Processes.present()
+        counts = processes.counts(len(k), k.device)
+        keys, ids = processes.gather(k, counts), processes.gather(batch.ids, counts)
+        return self.objective(q, k, keys, batch.ids, ids)
+
+    def long_queue(self) -> KeyQueue:
+        """Return the queue, for methods that choose among its keys.
+
+        Raises:
+            ValueError: for ``queue=0``.
+        """
+        if self.queue is None:
+            raise ValueError(f"queue=0: {self.name} chooses among the keys of a queue; give at least 1")
+        return self.queue
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
         super().after_step(z, batch, clock)
         self.momentum.update()
+        if self.queue is None:
+            return
         keys = [z[PREFIX + view] for _, view in self.query_and_key]
         self.queue.enqueue(torch.cat(keys), batch.ids.repeat(len(keys)))
 

@@ -60,11 +60,12 @@ class MoCoDualView(MoCo):
         weight = 0.0 if symmetric else key_weight
         objective = DualViewLoss(temperature, num_hard=num_hard, skip_top=skip_top, key_weight=weight)
         super().__init__(image, text, recipe, objective=objective, symmetric=symmetric, **options)
-        if skip_top >= len(self.queue):
-            raise ValueError(f"skip_top={skip_top} leaves none of the {len(self.queue)} keys of the queue")
+        keys = len(self.long_queue())
+        if skip_top >= keys:
+            raise ValueError(f"skip_top={skip_top} leaves none of the {keys} keys of the queue")
 
     def contrast(
         self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
     ) -> Float[Tensor, ""]:
-        queue = self.queue
+        queue = self.long_queue()
         return self.objective(q, k, queue.keys, batch.ids, queue.ids, filtered=queue.full)
