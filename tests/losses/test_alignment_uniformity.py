@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from counterpoint.losses import (
     AlignUniformLoss,
@@ -20,13 +19,7 @@ from counterpoint.losses import (
     uniformity,
 )
 from counterpoint.pairwise import evaluate_with
-
-F64 = torch.float64
-
-
-def unit(n: int, d: int, seed: int = 0) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1)
+from fixtures.vectors import F64, unit
 
 
 def test_collapsed_features_have_uniformity_zero() -> None:
@@ -59,14 +52,14 @@ def test_a_single_point_warns_and_counts_zero() -> None:
 
 
 def test_uniformity_is_per_view_and_not_of_the_pooled_views() -> None:
-    x, y = unit(8, 4), unit(8, 4, 1)
+    x, y = unit(8, 4), unit(8, 4, seed=1)
     expected = alignment(x, y) + (uniformity(x) + uniformity(y)) / 2
     torch.testing.assert_close(AlignUniformLoss()(x, y), expected)
     assert abs(AlignUniformLoss()(x, y) - alignment(x, y) - uniformity(torch.cat([x, y]))) > 1e-3
 
 
 def test_weight_zero_leaves_the_other_term() -> None:
-    x, y = unit(8, 4), unit(8, 4, 1)
+    x, y = unit(8, 4), unit(8, 4, seed=1)
     torch.testing.assert_close(AlignUniformLoss(2.0, 0.0)(x, y), 2 * alignment(x, y))
     torch.testing.assert_close(AlignUniformLoss(0.0, 1.0)(x, x), uniformity(x))
 
@@ -82,18 +75,18 @@ def test_perfect_matches_have_finite_gradients_for_any_alpha() -> None:
 def test_contrastive_limit_theorem_falls_like_one_over_root_m() -> None:
     # L - log M -> -E[x.y]/tau + E log E exp(x.x'/tau): the error is much smaller with 64 times the negatives.
     tau, d = 0.5, 8
-    big = unit(6000, d, 5)
-    limit = -1 / tau + (unit(300, d, 6) @ big.T / tau).exp().mean(1).log().mean()
+    big = unit(6000, d, seed=5)
+    limit = -1 / tau + (unit(300, d, seed=6) @ big.T / tau).exp().mean(1).log().mean()
     errors = []
     for m in (8, 512):
-        x, negatives = unit(300, d, 7), unit(300 * m, d, 8).view(300, m, d)
+        x, negatives = unit(300, d, seed=7), unit(300 * m, d, seed=8).view(300, m, d)
         s = torch.cat([torch.full((300, 1), 1 / tau), torch.einsum("nd,nmd->nm", x, negatives) / tau], 1)
         errors.append(abs((s.logsumexp(1) - 1 / tau).mean() - math.log(m) - limit))
     assert errors[1] < errors[0] / 8
 
 
 def test_gap_losses_reduce_to_clip_and_add_their_terms() -> None:
-    x, y = unit(8, 4), unit(8, 4, 1)
+    x, y = unit(8, 4), unit(8, 4, seed=1)
     clip = InfoNCELoss(0.1)(x, y)
     bare = ContrastiveGapLoss(0.1, alignment=0.0, uniformity=0.0)
     torch.testing.assert_close(bare(x, y), clip)
@@ -104,7 +97,7 @@ def test_gap_losses_reduce_to_clip_and_add_their_terms() -> None:
 
 
 def test_cross_uniformity_leaves_matched_pairs_out() -> None:
-    x, y = unit(6, 4), unit(6, 4, 1)
+    x, y = unit(6, 4), unit(6, 4, seed=1)
     pairs = torch.cdist(x, y).square().mul(-2).exp()
     off = pairs[~torch.eye(6, dtype=torch.bool)].mean().log()
     torch.testing.assert_close(cross_uniformity(x, y), off)

@@ -7,18 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from counterpoint.losses import AMCLLoss
 from counterpoint.pairwise import evaluate_with
-
-F64 = torch.float64
-
-
-def unit(count: int, n: int = 5, d: int = 4, seed: int = 0) -> list[Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    return [F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(count)]
+from fixtures.vectors import F64, views
 
 
 def build(tau: float | None = None, **options: Any) -> AMCLLoss:
@@ -34,7 +27,7 @@ def build(tau: float | None = None, **options: Any) -> AMCLLoss:
 
 
 def test_heads_are_summed_under_one_network_of_temperatures() -> None:
-    objective, (a, b, c, d) = build(beta=0.02), unit(4)
+    objective, (a, b, c, d) = build(beta=0.02), views(4, 5, 4)
     both = objective([a, b], [c, d])
     torch.testing.assert_close(both, objective([a], [c]) + objective([b], [d]), rtol=1e-12, atol=0)
     assert sum(p.numel() for p in objective.parameters()) == 2 * 4 * 6 + 6 + 4
@@ -83,7 +76,7 @@ def test_the_regulariser_rewards_that_of_negatives_and_charges_that_of_positives
 
 
 def test_top_k_takes_the_negatives_of_largest_cosine() -> None:
-    x, y = unit(2)
+    x, y = views(2, 5, 4)
     z = torch.cat([x, y])
     item = torch.arange(5).repeat(2)
     s = (z @ z.T).masked_fill(item[:, None] == item[None], -math.inf)
@@ -94,14 +87,14 @@ def test_top_k_takes_the_negatives_of_largest_cosine() -> None:
 
 
 def test_top_k_of_few_negatives_takes_them_all() -> None:
-    x, y = unit(2, n=3)
+    x, y = views(2, 3, 4)
     many, all_four = (build(beta=0.02, top_k=k)([x], [y]) for k in (100, 4))
     torch.testing.assert_close(many, all_four, rtol=0, atol=0)
 
 
 def test_gradients_reach_the_network_of_temperatures_and_pass_through_it() -> None:
     # The views are constants to the scores, so that what reaches them comes by way of the temperatures.
-    objective, (x, y) = build(beta=0.0), unit(2, d=4)
+    objective, (x, y) = build(beta=0.0), views(2, 5, 4)
     loss = objective([x], [y])
     grads = torch.autograd.grad(loss, list(objective.parameters()))
     assert all(g.abs().sum() > 0 for g in grads)
@@ -110,7 +103,7 @@ def test_gradients_reach_the_network_of_temperatures_and_pass_through_it() -> No
 @pytest.mark.parametrize("evaluator", ["dense", "tiled"])
 @pytest.mark.parametrize("top_k", [None, 3])
 def test_a_batch_of_one_is_the_positive_alone(evaluator: Any, top_k: int | None) -> None:
-    x, y = unit(2, n=1)
+    x, y = views(2, 1, 4)
     with evaluate_with(evaluator):
         loss = build(0.4, beta=0.1, top_k=top_k)([x], [y])
     expected = -(x @ y.T).item() / 0.4 + 0.1 * (2 * math.log(0.4) + 1 / 0.4)
@@ -120,7 +113,7 @@ def test_a_batch_of_one_is_the_positive_alone(evaluator: Any, top_k: int | None)
 @pytest.mark.parametrize("top_k", [None, 3])
 def test_the_lowest_temperature_bounds_the_loss_from_below(top_k: int | None) -> None:
     # Scores of −∞ and ∞ by hand: whatever φ says, τ stays in its bounds, and with it every term.
-    x, y = unit(2)
+    x, y = views(2, 5, 4)
     objective = build(beta=0.02, tau_min=0.05, top_k=top_k)
     with torch.no_grad():
         for parameter in objective.parameters():
@@ -132,7 +125,7 @@ def test_the_lowest_temperature_bounds_the_loss_from_below(top_k: int | None) ->
 
 
 def test_bad_heads_are_refused() -> None:
-    objective, (x, y) = build(), unit(2)
+    objective, (x, y) = build(), views(2, 5, 4)
     with pytest.raises(ValueError, match="both views need the same heads, at least one, got 2 and 1"):
         objective([x, x], [y])
     with pytest.raises(ValueError, match="at least one, got 0 and 0"):

@@ -6,17 +6,10 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import CACRLoss
-
-F64 = torch.float64
-
-
-def views(count: int, n: int = 6, d: int = 4, seed: int = 0) -> list[Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    return [F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(count)]
+from fixtures.vectors import F64, views
 
 
 def costs(x: Tensor, y: Tensor) -> Tensor:
@@ -37,14 +30,14 @@ def repulsion(x: Tensor, y: Tensor, t: float) -> float:
 
 
 def test_one_negative_repels_by_its_cost_whatever_the_temperature() -> None:
-    x, y = views(2, n=2)
+    x, y = views(2, 2, 4)
     c = costs(x, y)
     for t in (0.0, 0.9, 5.0):
         assert repulsion(x, y, t) == pytest.approx(-(c[0, 1] + c[1, 0]).item() / 2, rel=1e-12)
 
 
 def test_t_0_weighs_uniformly() -> None:
-    x, y, z = views(3)
+    x, y, z = views(3, 6, 4)
     off = ~torch.eye(6, dtype=torch.bool)
     pairs = ((x, y), (x, z), (y, z))
     expected = sum(costs(a, b).diagonal().mean() - costs(a, b)[off].mean() for a, b in pairs) / 3
@@ -53,13 +46,13 @@ def test_t_0_weighs_uniformly() -> None:
 
 
 def test_large_t_leaves_the_nearest_negative_alone() -> None:
-    x, y = views(2)
+    x, y = views(2, 6, 4)
     nearest = (costs(x, y) + torch.diag(torch.full((6,), math.inf, dtype=F64))).amin(1)
     assert repulsion(x, y, 1e6) == pytest.approx(-nearest.mean().item(), rel=1e-12)
 
 
 def test_large_t_leaves_the_farthest_positive_alone() -> None:
-    z = views(4)
+    z = views(4, 6, 4)
     farthest = torch.stack([torch.stack([(z[v] - u).square().sum(1) for u in z]).amax(0) for v in range(4)])
     assert attraction(z, 1e6) == pytest.approx(farthest.mean().item(), rel=1e-12)
 
@@ -86,7 +79,7 @@ def test_is_bounded_on_the_sphere_and_may_be_negative() -> None:
 
 
 def test_a_batch_of_one_is_attracted_alone() -> None:
-    x, y, z = views(3, n=1)
+    x, y, z = views(3, 1, 4)
     for prior in (0.0, 0.1):
         loss = CACRLoss(prior=prior)(x, y, z)
         assert loss.item() == pytest.approx(attraction([x, y, z], 1.0), rel=1e-12)
@@ -94,7 +87,7 @@ def test_a_batch_of_one_is_attracted_alone() -> None:
 
 def test_a_prior_takes_the_positives_share_out_of_the_negatives() -> None:
     # A quarter of what is drawn as a negative is the positive itself: what is left are the true negatives.
-    x, y = views(2, n=2)
+    x, y = views(2, 2, 4)
     positive, negative = costs(x, y).diagonal(), costs(x, y).fliplr().diagonal()
     true = (negative - 0.25 * positive) / 0.75
     torch.testing.assert_close(0.75 * true + 0.25 * positive, negative, rtol=1e-12, atol=0)
@@ -103,7 +96,7 @@ def test_a_prior_takes_the_positives_share_out_of_the_negatives() -> None:
 
 
 def test_a_prior_pulls_the_positive_closer() -> None:
-    x, y = (v.requires_grad_() for v in views(2))
+    x, y = (v.requires_grad_() for v in views(2, 6, 4))
     plain, debiased = (
         CACRLoss(alpha=0.0, prior=prior).explain(x, y).forces[0].pull.diagonal() for prior in (0.0, 0.1)
     )
@@ -112,7 +105,7 @@ def test_a_prior_pulls_the_positive_closer() -> None:
 
 
 def test_detached_weights_change_the_gradient_and_not_the_value() -> None:
-    z = [v.requires_grad_() for v in views(2)]
+    z = [v.requires_grad_() for v in views(2, 6, 4)]
     x, y = z
     detached = CACRLoss(detach_weights=True)(x, y)
     torch.testing.assert_close(detached, CACRLoss()(x, y), rtol=1e-12, atol=0)

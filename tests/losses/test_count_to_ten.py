@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import CountToTenLoss, InfoNCELoss
-
-F64 = torch.float64
+from fixtures.vectors import F64
 
 
 def triple(n: int = 7, d: int = 5) -> list[Tensor]:

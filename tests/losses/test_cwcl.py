@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import CWCLLoss, InfoNCELoss
-
-F64 = torch.float64
+from fixtures.vectors import F64
 
 
 def pair(n: int = 9, d: int = 6) -> tuple[Tensor, Tensor]:

@@ -6,18 +6,9 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from counterpoint.losses import DCLLoss, NTXentLoss
-
-F64 = torch.float64
-
-
-def pair(n: int = 6, d: int = 5) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(0)
-    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
+from fixtures.vectors import F64, pair
 
 
 @pytest.mark.parametrize("n", [2, 5])
@@ -35,7 +26,7 @@ def test_the_loss_can_be_negative() -> None:
 
 
 def test_the_gradient_of_ntxent_at_an_anchor_is_the_probability_of_its_negatives_times_this_one() -> None:
-    x, y = pair()
+    x, y = pair(6, 5)
     (ours,), (theirs,) = DCLLoss(0.2).explain(x, y).forces, NTXentLoss(0.2).explain(x, y).forces
     z = torch.cat([x, y]).detach()
     p = (z @ z.T / 0.2).fill_diagonal_(-math.inf).softmax(1)
@@ -46,7 +37,7 @@ def test_the_gradient_of_ntxent_at_an_anchor_is_the_probability_of_its_negatives
 
 
 def test_neither_view_of_an_example_is_its_own_negative() -> None:
-    x, y = pair()
+    x, y = pair(6, 5)
     (force,) = DCLLoss(0.2).explain(x, y).forces
     both = [force.pull.diagonal(), force.pull.roll(6, 1).diagonal()]
     torch.testing.assert_close(both[0], torch.zeros(12, dtype=F64), rtol=0, atol=0)
@@ -55,7 +46,7 @@ def test_neither_view_of_an_example_is_its_own_negative() -> None:
 
 
 def test_weights_are_two_minus_the_batch_times_the_softmax() -> None:
-    x, y = pair()
+    x, y = pair(6, 5)
     weights = DCLLoss(sigma=1.0).weights(x, y)
     closeness = (x * y).sum(1).detach()
     torch.testing.assert_close(weights, 2 - 6 * closeness.softmax(0), rtol=1e-12, atol=0)
@@ -71,7 +62,7 @@ def test_no_positive_is_pushed_away_by_its_weight() -> None:
 
 
 def test_weights_take_no_gradient() -> None:
-    x, y = pair()
+    x, y = pair(6, 5)
     weights = DCLLoss().weights(x, y)
     added = 2 * ((1 - weights) * (x * y).sum(1)).mean() / 0.1
     ours = torch.autograd.grad(DCLLoss(0.1, weighted=True)(x, y), [x, y])
@@ -80,12 +71,12 @@ def test_weights_take_no_gradient() -> None:
 
 
 def test_equally_close_positives_weigh_one() -> None:
-    x, _ = pair()
+    x, _ = pair(6, 5)
     torch.testing.assert_close(DCLLoss(weighted=True)(x, x), DCLLoss()(x, x), rtol=1e-12, atol=0)
 
 
 def test_a_batch_of_one_has_only_its_positive_term() -> None:
-    x, y = pair(1)
+    x, y = pair(1, 5)
     with pytest.warns(UserWarning, match="DCL of one example has no negatives"):
         loss = DCLLoss(0.5)(x, y)
     torch.testing.assert_close(loss, -2 * (x * y).sum() / 0.5, rtol=1e-12, atol=0)

@@ -8,17 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import DecoupledUniformityLoss
-
-F64 = torch.float64
-
-
-def units(n: int = 6, d: int = 4, seed: int = 0) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1)
+from fixtures.vectors import F64, unit
 
 
 def opened(angle: Tensor, n: int = 3) -> tuple[Tensor, Tensor]:
@@ -45,12 +38,12 @@ def test_spreading_centroids_closes_the_angle_between_views() -> None:
 def test_a_very_narrow_kernel_shrinks_centroids_and_does_nothing_else(ridge: float) -> None:
     x = torch.eye(5, dtype=F64)
     objective = DecoupledUniformityLoss(sigma=1e-3, ridge=ridge)
-    assert objective(x, x, prior=units(5)).item() == pytest.approx(-4 / (1 + ridge) ** 2, rel=1e-12)
+    assert objective(x, x, prior=unit(5, 4)).item() == pytest.approx(-4 / (1 + ridge) ** 2, rel=1e-12)
 
 
 @pytest.mark.parametrize("options", [{}, {"sigma": 1.0}, {"kernel": "cosine"}], ids=str)
 def test_equal_priors_make_one_centroid_of_all_and_leave_no_gradient(options: dict[str, Any]) -> None:
-    x, y = units(seed=1).requires_grad_(), units(seed=2)
+    x, y = unit(6, 4, seed=1).requires_grad_(), unit(6, 4, seed=2)
     loss = DecoupledUniformityLoss(**options)(x, y, prior=torch.ones(6, 3, dtype=F64))
     assert abs(loss.item()) < 1e-12
     assert torch.autograd.grad(loss, x)[0].abs().max() < 1e-12
@@ -68,7 +61,7 @@ def test_examples_alike_in_the_prior_share_their_views() -> None:
 
 
 def test_the_median_distance_is_the_default_width() -> None:
-    x, prior = units(5, seed=1), 40 * units(5, seed=2)
+    x, prior = unit(5, 4, seed=1), 40 * unit(5, 4, seed=2)
     median = torch.pdist(prior).sort().values[4].item()  # the lower middle of ten
     assert DecoupledUniformityLoss()(x, prior=prior).item() == pytest.approx(
         DecoupledUniformityLoss(sigma=median)(x, prior=prior).item(), rel=1e-12
@@ -76,7 +69,7 @@ def test_the_median_distance_is_the_default_width() -> None:
 
 
 def test_no_gradient_reaches_the_prior() -> None:
-    x, prior = units(seed=1).requires_grad_(), units(seed=2).requires_grad_()
+    x, prior = unit(6, 4, seed=1).requires_grad_(), unit(6, 4, seed=2).requires_grad_()
     loss = DecoupledUniformityLoss()(x, prior=prior)
     on_x, on_prior = torch.autograd.grad(loss, [x, prior], allow_unused=True)
     assert on_x.abs().max() > 0
@@ -84,16 +77,16 @@ def test_no_gradient_reaches_the_prior() -> None:
 
 
 def test_a_batch_of_one_costs_nothing() -> None:
-    x = units(1).requires_grad_()
-    loss = DecoupledUniformityLoss()(x, x, prior=units(1))
+    x = unit(1, 4).requires_grad_()
+    loss = DecoupledUniformityLoss()(x, x, prior=unit(1, 4))
     assert loss.item() == 0
     assert not torch.autograd.grad(loss, x)[0].any()
 
 
 def test_a_bad_prior_is_refused() -> None:
-    x, forward = units(), unwrap(DecoupledUniformityLoss.forward)
+    x, forward = unit(6, 4), unwrap(DecoupledUniformityLoss.forward)
     with pytest.raises(ValueError, match="a row per example, 6, got 5"):
-        forward(DecoupledUniformityLoss(), x, prior=units(5))
+        forward(DecoupledUniformityLoss(), x, prior=unit(5, 4))
     with pytest.raises(ValueError, match="the prior has NaN or infinite values"):
         forward(DecoupledUniformityLoss(), x, prior=torch.full((6, 1), math.nan))
 

@@ -19,8 +19,7 @@ from counterpoint.losses import (
 )
 from counterpoint.losses.labels.soft_top_k import log_soft_top_k
 from counterpoint.pairwise import evaluate_with
-
-F64 = torch.float64
+from fixtures.vectors import F64
 
 
 def unit(n: int, d: int, seed: int) -> Tensor:

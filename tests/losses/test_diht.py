@@ -6,18 +6,10 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import DiHTLoss
-
-F64 = torch.float64
-
-
-def pair(n: int = 7, d: int = 5) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(0)
-    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
+from fixtures.vectors import F64, pair
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.25, 3.0])
@@ -29,7 +21,7 @@ def test_equal_negatives_weigh_one(alpha: float, beta: float) -> None:
 
 
 def test_each_direction_normalises_its_own_weights() -> None:
-    x, y = pair()
+    x, y = pair(7, 5)
     s = (x @ y.T / 0.3).detach()
     off = (0.5 * s).fill_diagonal_(-math.inf)
     forth, back = 6 * off.softmax(1), 6 * off.softmax(0)
@@ -45,7 +37,7 @@ def test_each_direction_normalises_its_own_weights() -> None:
 
 
 def test_a_large_concentration_leaves_the_hardest_negative_alone() -> None:
-    x, y = pair()
+    x, y = pair(7, 5)
     s = (x @ y.T).detach()
     hardest = s.clone().fill_diagonal_(-math.inf)
     expected = 0.0
@@ -56,13 +48,13 @@ def test_a_large_concentration_leaves_the_hardest_negative_alone() -> None:
 
 
 def test_logits_of_a_hundred_do_not_overflow_in_float32() -> None:
-    x, y = pair()
+    x, y = pair(7, 5)
     single = DiHTLoss(0.01, beta=1.0)(x.detach().float(), y.detach().float())
     assert single.item() == pytest.approx(DiHTLoss(0.01, beta=1.0)(x, y).item(), rel=1e-4)
 
 
 def test_detached_weights_change_gradients_and_not_the_value() -> None:
-    x, y = pair()
+    x, y = pair(7, 5)
     plain, detached = DiHTLoss(0.3, beta=0.5)(x, y), DiHTLoss(0.3, beta=0.5, detach_weights=True)(x, y)
     torch.testing.assert_close(plain, detached, rtol=1e-14, atol=0)
     (a,), (b,) = (torch.autograd.grad(loss, [x]) for loss in (plain, detached))
@@ -71,7 +63,7 @@ def test_detached_weights_change_gradients_and_not_the_value() -> None:
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_a_batch_of_one_costs_the_log_of_alpha_on_each_side(alpha: float) -> None:
-    x, y = pair(1)
+    x, y = pair(1, 5)
     loss = DiHTLoss(alpha=alpha)(x, y)
     assert loss.item() == pytest.approx(2 * math.log(alpha), abs=1e-12)
     assert not any(g.any() for g in torch.autograd.grad(loss, [x, y]))

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from counterpoint.losses import FILIPLoss, MILLoss
 from counterpoint.losses.dense.filip import late
-
-F64 = torch.float64
+from fixtures.vectors import F64
 
 
 def unit(*shape: int, seed: int) -> Tensor:

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from counterpoint.losses import GroupedInfoNCELoss, InfoNCELoss
-
-F64 = torch.float64
-
-
-def pair(n: int = 9, d: int = 5) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(0)
-    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
+from fixtures.vectors import pair
 
 
 @pytest.mark.parametrize(("groups", "sizes"), [(3, (3, 3, 3)), (2, (4, 5)), (4, (2, 2, 2, 3))])
 def test_is_the_mean_over_anchors_of_the_losses_of_its_groups(groups: int, sizes: tuple[int, ...]) -> None:
-    x, y = pair(9)
+    x, y = pair(9, 5)
     parts = zip(x.split(list(sizes)), y.split(list(sizes)), strict=True)
     expected = sum(len(a) * InfoNCELoss(0.2)(a, b) for a, b in parts) / 9
     torch.testing.assert_close(
@@ -30,14 +21,14 @@ def test_is_the_mean_over_anchors_of_the_losses_of_its_groups(groups: int, sizes
 
 @pytest.mark.parametrize("groups", [9, 10, 30])
 def test_an_anchor_alone_in_its_group_costs_nothing(groups: int) -> None:
-    x, y = pair(9)
+    x, y = pair(9, 5)
     loss = GroupedInfoNCELoss(groups, temperature=0.2)(x, y)
     assert abs(loss.item()) < 1e-12
     assert torch.autograd.grad(loss, x)[0].abs().max() < 1e-12
 
 
 def test_no_similarity_of_two_groups_is_formed() -> None:
-    x, y = pair(7)
+    x, y = pair(7, 5)
     explanation = GroupedInfoNCELoss(3, temperature=0.2).explain(x, y)
     assert sorted(tuple(f.pull.shape) for f in explanation.forces) == [(2, 2)] * 2 + [(3, 3)]
     assert all(f.positives(i) == [i] for f in explanation.forces for i in range(len(f.pull)))

@@ -12,24 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import GuidedNTXentLoss
+from fixtures.vectors import unit
 
-F64 = torch.float64
 RULES = ["add_positive", "drop_false_positive", "drop_false_negative", "drop_easy_negative"]
 
 
-def units(n: int, d: int = 5, seed: int = 0) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1)
-
-
 def views(n: int = 6) -> tuple[Tensor, Tensor]:
-    z = units(2 * n)
+    z = unit(2 * n, 5)
     return z[:n].requires_grad_(), z[n:].requires_grad_()
 
 
 def of_classes(*classes: int) -> Tensor:
     """A teacher to which examples of a class are nearly alike, each a little less like the one before."""
-    spread = 0.02 * units(len(classes), seed=1)
+    spread = 0.02 * unit(len(classes), 5, seed=1)
     return 3 * F.one_hot(torch.tensor(classes), 5).double() + spread
 
 
@@ -98,7 +93,7 @@ def test_easy_negatives_leave_the_denominator_even_where_the_partner_is_one_of_t
 @pytest.mark.parametrize("rule", RULES)
 def test_no_gradient_reaches_the_teacher_and_its_lengths_do_not_matter(rule: Any) -> None:
     x, y = views()
-    teachers = [units(6, seed=s).requires_grad_() for s in (2, 3)]
+    teachers = [unit(6, 5, seed=s).requires_grad_() for s in (2, 3)]
     objective = GuidedNTXentLoss(rule, ratio=0.3)
     loss = call(objective, x, y, *teachers)
     assert torch.autograd.grad(loss, teachers, allow_unused=True, retain_graph=True) == (None, None)
@@ -113,4 +108,4 @@ def test_a_teacher_of_other_examples_is_refused() -> None:
     x, y = views()
     objective = GuidedNTXentLoss()
     with pytest.raises(ValueError, match="the teacher must embed the same views: 6 rows, got 5"):
-        unwrap(GuidedNTXentLoss.forward)(objective, x, y, teacher_x=units(5), teacher_y=units(5))
+        unwrap(GuidedNTXentLoss.forward)(objective, x, y, teacher_x=unit(5, 5), teacher_y=unit(5, 5))

@@ -12,14 +12,7 @@ from torch import Tensor
 
 from counterpoint.losses import HardContrastiveLoss, InfoNCELoss
 from counterpoint.pairwise import evaluate_with
-
-F64 = torch.float64
-
-
-def pair(n: int = 9, d: int = 4) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(0)
-    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
+from fixtures.vectors import F64, pair
 
 
 def hardest(s: Tensor, k: int) -> Tensor:
@@ -28,7 +21,7 @@ def hardest(s: Tensor, k: int) -> Tensor:
 
 @pytest.mark.parametrize("tau", [0.07, 0.3, 1.0])
 def test_infonce_pushes_negatives_by_their_probability_and_pulls_by_its_sum(tau: float) -> None:
-    x, y = pair()
+    x, y = pair(9, 4)
     (force,) = InfoNCELoss(tau, weights=(1.0, 0.0)).explain(x, y).forces
     s = (x @ y.T).detach().requires_grad_()
     by_cosine = torch.autograd.grad(F.cross_entropy(s / tau, torch.arange(9), reduction="sum"), s)[0]
@@ -45,7 +38,7 @@ def test_infonce_pushes_negatives_by_their_probability_and_pulls_by_its_sum(tau:
 def test_penalties_spread_over_more_negatives_as_the_temperature_rises() -> None:
     entropies = []
     for tau in (0.05, 0.1, 0.3, 1.0, 10.0):
-        (force,) = InfoNCELoss(tau, weights=(1.0, 0.0)).explain(*pair()).forces
+        (force,) = InfoNCELoss(tau, weights=(1.0, 0.0)).explain(*pair(9, 4)).forces
         pull = force.pull[~torch.eye(9, dtype=torch.bool)].view(9, 8)
         entropies.append(float(torch.special.entr(pull / pull.sum(1, keepdim=True)).sum(1).mean()))
     assert entropies == sorted(entropies)
@@ -53,7 +46,7 @@ def test_penalties_spread_over_more_negatives_as_the_temperature_rises() -> None
 
 
 def test_infonce_is_a_triplet_loss_at_low_and_the_simple_loss_at_high_temperature() -> None:
-    x, y = pair()
+    x, y = pair(9, 4)
     s = (x @ y.T).detach()
     gaps = [(hardest(m, 1)[:, 0] - m.diagonal()).clamp_min(0).mean() for m in (s, s.T)]
     low = 1e-4 * InfoNCELoss(1e-4)(x, y).item()
@@ -67,7 +60,7 @@ def test_infonce_is_a_triplet_loss_at_low_and_the_simple_loss_at_high_temperatur
 @pytest.mark.parametrize(("fraction", "k"), [(0.1, 1), (0.3, 3), (0.5, 4), (0.99, 8)])
 @pytest.mark.parametrize("evaluator", ["dense", "tiled"])
 def test_the_top_share_of_each_anchor_is_kept(evaluator: Any, fraction: float, k: int, simple: bool) -> None:
-    x, y = pair()
+    x, y = pair(9, 4)
     s = x @ y.T
     plain = torch.zeros((), dtype=F64)
     for matrix in (s, s.T):
@@ -84,7 +77,7 @@ def test_the_top_share_of_each_anchor_is_kept(evaluator: Any, fraction: float, k
 
 @pytest.mark.parametrize("simple", [False, True])
 def test_easy_negatives_are_left_alone(simple: bool) -> None:
-    x, y = pair()
+    x, y = pair(9, 4)
     (force,) = HardContrastiveLoss(0.5, fraction=0.25, simple=simple).explain(x, y).forces
     s = (x @ y.T).detach()
     kept = torch.zeros(9, 9, dtype=torch.bool)
@@ -112,7 +105,7 @@ def test_a_share_is_rounded_up_and_not_by_the_last_bit(fraction: float, n: int, 
 
 @pytest.mark.parametrize("fraction", [0.5, 1.0])
 def test_a_batch_of_one_has_no_negatives(fraction: float) -> None:
-    x, y = pair(1)
+    x, y = pair(1, 4)
     assert HardContrastiveLoss(fraction=fraction)(x, y).item() == pytest.approx(0, abs=1e-12)
     simple = HardContrastiveLoss(fraction=fraction, simple=True)(x, y)
     torch.testing.assert_close(simple, -(x * y).sum(), rtol=1e-12, atol=0)

@@ -8,18 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from open_clip.loss import ClipLoss
-from torch import Tensor
 
 from counterpoint.losses import InfoNCELoss
 from counterpoint.pairwise import Temperature
-
-F64 = torch.float64
-
-
-def pair(n: int = 9, d: int = 6, seed: int = 0) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
+from fixtures.vectors import F64, pair
 
 
 @pytest.mark.parametrize("n", [2, 5, 16])
@@ -40,7 +32,7 @@ def test_collapsed_features_cost_log_of_the_batch(tau: float, smoothing: float) 
 
 
 def test_a_batch_of_one_costs_nothing_and_pulls_nowhere() -> None:
-    x, y = pair(1)
+    x, y = pair(1, 6)
     loss = InfoNCELoss()(x, y)
     assert abs(loss.item()) < 1e-12
     for grad in torch.autograd.grad(loss, [x, y]):
@@ -49,7 +41,7 @@ def test_a_batch_of_one_costs_nothing_and_pulls_nowhere() -> None:
 
 @pytest.mark.parametrize("smoothing", [0.1, 0.5])
 def test_smoothing_adds_its_share_of_the_mean_gap(smoothing: float) -> None:
-    x, y = pair()
+    x, y = pair(9, 6)
     s = x @ y.T / 0.1
     gap = (s.diagonal() - s.mean(1)).mean()
     added = InfoNCELoss(0.1, label_smoothing=smoothing)(x, y) - InfoNCELoss(0.1)(x, y)
@@ -59,7 +51,7 @@ def test_smoothing_adds_its_share_of_the_mean_gap(smoothing: float) -> None:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weights", [(0.5, 0.5), (1.0, 1.0), (0.75, 0.25), (1.0, 0.0), (0.0, 1.0)])
 def test_equals_two_cross_entropies(smoothing: float, weights: tuple[float, float]) -> None:
-    x, y = pair()
+    x, y = pair(9, 6)
     objective = InfoNCELoss(0.1, label_smoothing=smoothing, weights=weights)
     s, target = x @ y.T / 0.1, torch.arange(9)
     forth, back = (F.cross_entropy(m, target, label_smoothing=smoothing) for m in (s, s.T))
@@ -81,7 +73,7 @@ def test_convirt_weighs_image_to_text_three_to_one() -> None:
 
 
 def test_parity_with_open_clip() -> None:
-    x, y = pair(16)
+    x, y = pair(16, 6)
     objective = InfoNCELoss().double()
     scale = objective.temperature.inverse()
     theirs = ClipLoss()(x, y, scale)
@@ -114,7 +106,7 @@ def test_commit_clamps_the_scale_to_that_of_clip() -> None:
 
 
 def test_explain_names_the_pair_and_pushes_the_rest_by_their_softmax() -> None:
-    x, y = pair(5)
+    x, y = pair(5, 6)
     explanation = InfoNCELoss(0.5, weights=(1.0, 0.0)).explain(x, y)
     (force,) = explanation.forces
     p = (x @ y.T / 0.5).softmax(1).detach()

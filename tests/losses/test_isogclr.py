@@ -9,20 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import ISogCLRLoss
 from counterpoint.networks.item_state import ItemState
 from counterpoint.training import checkpoint as checkpoints
-
-F64 = torch.float64
-
-
-def pair(n: int = 6, d: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
+from fixtures.vectors import F64, pair
 
 
 def isogclr(**options: Any) -> ISogCLRLoss:
@@ -49,7 +41,7 @@ def test_three_steps_in_plain_arithmetic() -> None:
     objective = isogclr(gamma=gamma, rho=rho, eta=eta, beta_u=beta)
     memory: dict[tuple[str, int], dict[str, float]] = {}
     for seed, ids in ((0, [3, 1, 4, 15]), (1, [9, 4, 3, 27]), (2, [4, 15, 1, 3])):
-        x, y = pair(4, seed=seed)
+        x, y = pair(4, 4, seed=seed)
         loss = objective(x, y, torch.tensor(ids))
         objective.commit()
         expected = 0.0
@@ -74,7 +66,7 @@ def test_three_steps_in_plain_arithmetic() -> None:
 
 
 def test_the_gradient_is_that_of_the_objective_and_the_number_returned_is_not() -> None:
-    x, y = pair()
+    x, y = pair(6, 4)
     loss = isogclr(gamma=1.0)(x, y, torch.arange(6))
     robust = torch.stack(
         [0.2 * (negatives(s) / 0.2).exp().mean(1).log().mean() for s in (x @ y.T, y @ x.T)]
@@ -89,7 +81,7 @@ def test_the_gradient_is_that_of_the_objective_and_the_number_returned_is_not() 
 
 
 def test_on_fixed_features_each_temperature_finds_the_divergence_rho() -> None:
-    x, y = pair(8)
+    x, y = pair(8, 4)
     objective, ids = isogclr(gamma=1.0, beta_u=1.0, rho=0.5, eta=0.01), torch.arange(8)
     for _ in range(600):
         objective(x, y, ids)
@@ -108,7 +100,7 @@ def test_on_fixed_features_each_temperature_finds_the_divergence_rho() -> None:
 
 @pytest.mark.parametrize(("rho", "bound"), [(20.0, 0.02), (0.0, 1.0)])
 def test_rho_beyond_the_log_of_the_negatives_or_at_0_ends_at_a_bound(rho: float, bound: float) -> None:
-    x, y = pair()
+    x, y = pair(6, 4)
     objective, ids = isogclr(gamma=1.0, rho=rho, eta=0.2), torch.arange(6)
     for _ in range(80):
         objective(x, y, ids)
@@ -118,7 +110,7 @@ def test_rho_beyond_the_log_of_the_negatives_or_at_0_ends_at_a_bound(rho: float,
 
 def test_more_of_the_same_negatives_do_not_change_what_is_remembered() -> None:
     # s is a mean over negatives: a sum would shift rho by the log of their number.
-    x, y = pair(2)
+    x, y = pair(2, 4)
     few, many = isogclr(), isogclr()
     few(x, y, torch.tensor([1, 2]))
     # Anchor 0 with the one negative, and with it four times.
@@ -130,7 +122,7 @@ def test_more_of_the_same_negatives_do_not_change_what_is_remembered() -> None:
 
 
 def test_state_follows_ids_and_not_places_in_the_batch() -> None:
-    x, y = pair()
+    x, y = pair(6, 4)
     ids, order = torch.tensor([5, -3, 10**17, 0, 2, 8]), torch.tensor([3, 0, 5, 1, 4, 2])
     one, other = isogclr(), isogclr()
     for k in range(2):
@@ -143,7 +135,7 @@ def test_state_follows_ids_and_not_places_in_the_batch() -> None:
 
 
 def test_state_moves_once_per_step_and_not_in_evaluation() -> None:
-    x, y = pair()
+    x, y = pair(6, 4)
     once, twice, ids = isogclr(), isogclr(), torch.arange(6)
     for objective, calls, commits in ((once, 1, 1), (twice, 3, 2)):
         for _ in range(calls):
@@ -158,7 +150,7 @@ def test_state_moves_once_per_step_and_not_in_evaluation() -> None:
 
 
 def test_sogclr_remembers_and_keeps_its_temperature() -> None:
-    x, y = pair()
+    x, y = pair(6, 4)
     objective, ids = isogclr(adapt=False), torch.arange(6)
     objective(x, y, ids)
     objective.commit()
@@ -183,7 +175,7 @@ def test_differences_that_overflow_an_exponential_are_no_trouble() -> None:
 
 
 def test_a_batch_of_one_moves_nothing() -> None:
-    x, y = pair(1)
+    x, y = pair(1, 4)
     objective, ids = isogclr(), torch.tensor([4])
     loss = objective(x, y, ids)
     objective.commit()
@@ -192,7 +184,7 @@ def test_a_batch_of_one_moves_nothing() -> None:
 
 
 def test_state_survives_a_checkpoint_into_an_objective_of_another_length(tmp_path: Path) -> None:
-    x, y = pair()
+    x, y = pair(6, 4)
     ids = torch.tensor([5, -3, 10**17, 0, 2, 8])
     objective, resumed = isogclr(), isogclr()
     objective(x, y, ids)
@@ -223,6 +215,6 @@ def test_of_an_id_that_occurs_twice_the_first_counts() -> None:
 
 @pytest.mark.parametrize("ids", [torch.arange(5), torch.zeros(6)])
 def test_bad_ids_are_refused(ids: Tensor) -> None:
-    x, y = pair()
+    x, y = pair(6, 4)
     with pytest.raises(ValueError, match=r"ids must be one integer per row, \(6,\)"):
         unwrap(ISogCLRLoss.forward)(ISogCLRLoss(), x, y, ids)

@@ -8,18 +8,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from counterpoint.losses import KernelInfoNCELoss
+from fixtures.vectors import F64, pair
 
-F64 = torch.float64
 SMALL = 1e-6  # the constant inside the root
-
-
-def pair(n: int = 6, d: int = 4) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(0)
-    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
 
 
 @pytest.mark.parametrize("n", [1, 2, 6])
@@ -33,7 +26,7 @@ def test_orthonormal_examples_with_equal_views(n: int, gamma: float) -> None:
 
 
 def test_the_gaussian_loss_is_the_trace_of_a_laplacian_and_a_repulsion() -> None:
-    x, y = pair(5)
+    x, y = pair(5, 4)
     z, tau = torch.cat([x, y]), 0.4
     similarity = torch.eye(10, dtype=F64).roll(5, 1)  # each view's partner, with certainty
     laplacian = torch.eye(10, dtype=F64) - similarity
@@ -64,7 +57,7 @@ def test_kernels_that_underflow_are_told_apart_in_the_log_domain() -> None:
 
 
 def test_a_mixture_of_losses_is_between_them_and_a_mixture_of_kernels_another_thing() -> None:
-    x, y = pair()
+    x, y = pair(6, 4)
     laplace, gauss = KernelInfoNCELoss(1.0)(x, y), KernelInfoNCELoss(2.0)(x, y)
     losses = KernelInfoNCELoss(1.0, mix="loss", lam=0.25)(x, y)
     torch.testing.assert_close(losses, 0.25 * laplace + 0.75 * gauss, rtol=1e-12, atol=0)

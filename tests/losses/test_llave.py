@@ -6,22 +6,13 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from counterpoint.losses import LLaVELoss
-
-F64 = torch.float64
-
-
-def pair(n: int = 7, d: int = 5) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(0)
-    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
+from fixtures.vectors import F64, pair
 
 
 def test_probabilities_are_those_of_sharper_negatives_and_gradients_of_the_plain_scale() -> None:
-    x, y = pair()
+    x, y = pair(7, 5)
     s = (x @ y.T).detach()
     sharper = 10 * s + 9 * s.clone().fill_diagonal_(0)
     forth, back = sharper.softmax(1), sharper.softmax(0)
@@ -65,4 +56,4 @@ def test_the_default_is_the_reference_setting() -> None:
 
 
 def test_a_batch_of_one_costs_nothing() -> None:
-    assert LLaVELoss()(*pair(1)).item() == pytest.approx(0.0, abs=1e-12)
+    assert LLaVELoss()(*pair(1, 5)).item() == pytest.approx(0.0, abs=1e-12)

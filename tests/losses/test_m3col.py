@@ -12,14 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import InfoNCELoss, M3CoLoss, MultiSClipLoss
-
-F64 = torch.float64
-
-
-def pair(n: int = 7, d: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
+from fixtures.vectors import F64, pair
 
 
 def mixing(
@@ -41,7 +34,7 @@ ROUND = IDS.roll(1)
 
 
 def test_no_share_makes_the_partner_the_only_positive() -> None:
-    x, y = pair()
+    x, y = pair(7, 5)
     other = IDS.roll(-2)
     loss = M3CoLoss(0.2)(x, y, IDS, **mixing(x, y, ROUND, 0.0, other))
     expected = InfoNCELoss(0.2)(x, y.roll(1, 0)) + InfoNCELoss(0.2)(y, x.roll(-2, 0))
@@ -50,13 +43,13 @@ def test_no_share_makes_the_partner_the_only_positive() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_a_mixture_with_itself_has_a_share_of_one(share: float) -> None:
-    x, y = pair()
+    x, y = pair(7, 5)
     loss = M3CoLoss()(x, y, IDS, **mixing(x, y, IDS, share))
     torch.testing.assert_close(loss, 2 * InfoNCELoss(0.1)(x, y), rtol=1e-12, atol=0)
 
 
 def test_the_loss_is_linear_in_the_shares_of_fixed_mixtures() -> None:
-    x, y = pair()
+    x, y = pair(7, 5)
     whole, half, none = (M3CoLoss()(x, y, IDS, **mixing(x, y, ROUND, share)) for share in (1.0, 0.5, 0.0))
     torch.testing.assert_close(half, (whole + none) / 2, rtol=1e-12, atol=0)
     assert abs(whole - none) > 0.1
@@ -80,14 +73,14 @@ def test_columns_are_not_normalised() -> None:
 
 
 def test_a_batch_of_one_costs_nothing() -> None:
-    x, y = pair(1)
+    x, y = pair(1, 5)
     loss = M3CoLoss()(x, y, IDS[:1], **mixing(x, y, IDS[:1], 0.4))
     assert abs(loss.item()) < 1e-12
     assert abs(MultiSClipLoss()(x, y).item()) < 1e-12
 
 
 def test_partners_must_be_one_per_row() -> None:
-    x, y = pair()
+    x, y = pair(7, 5)
     with pytest.raises(ValueError, match=r"one per row, \(7,\), got \(7,\), \(6,\)"):
         unwrap(M3CoLoss.forward)(M3CoLoss(), x, y, IDS, **mixing(x, y, ROUND[:-1], 0.5))
 
@@ -99,7 +92,7 @@ def soft_clip(a: Tensor, c: Tensor, target: Tensor, tau: float) -> Tensor:
 
 @pytest.mark.parametrize("detach", [False, True])
 def test_multi_sclip_is_two_soft_losses(detach: bool) -> None:
-    x, y = pair()
+    x, y = pair(7, 5)
     keep = (lambda t: t.detach()) if detach else (lambda t: t)
     plain = soft_clip(x, y, keep(y), 0.125) + soft_clip(y, x, keep(x), 0.125)
     ours = MultiSClipLoss(detach_targets=detach)(x, y)
@@ -117,6 +110,6 @@ def test_multi_sclip_of_distinct_examples_is_twice_infonce() -> None:
 
 
 def test_targets_are_not_detached_unless_asked_for() -> None:
-    x, y = pair()
+    x, y = pair(7, 5)
     (kept,), (cut,) = (torch.autograd.grad(MultiSClipLoss(detach_targets=d)(x, y), x) for d in (False, True))
     assert (kept - cut).norm() > 0.01 * kept.norm()

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import DCLLoss, MACLLoss, NTXentLoss
-
-F64 = torch.float64
+from fixtures.vectors import F64
 
 
 def pair(n: int = 6, d: int = 5, dtype: torch.dtype = F64) -> tuple[Tensor, Tensor]:

@@ -7,18 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from counterpoint.losses import MarginNTXentLoss
-
-F64 = torch.float64
-
-
-def pair(n: int = 6, d: int = 5) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(0)
-    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
+from fixtures.vectors import F64, pair
 
 
 @pytest.mark.parametrize("tau", [1.0, 0.1])
@@ -54,7 +45,7 @@ def test_a_perfect_match_has_a_finite_gradient_under_an_angular_margin(dtype: to
 
 @pytest.mark.parametrize("kind", ["additive", "angular"])
 def test_a_margin_makes_the_loss_harder_and_leaves_negatives_as_they_are(kind: Any) -> None:
-    x, y = pair()
+    x, y = pair(6, 5)
     z = torch.cat([x, y]).detach()
     losses = []
     for margin in (0.0, 0.1, 0.3):
@@ -74,7 +65,7 @@ def test_a_margin_makes_the_loss_harder_and_leaves_negatives_as_they_are(kind: A
 
 @pytest.mark.parametrize(("two_sided", "negatives"), [(True, 10), (False, 5)])
 def test_no_view_is_contrasted_with_itself(two_sided: bool, negatives: int) -> None:
-    x, y = pair()
+    x, y = pair(6, 5)
     (force,) = MarginNTXentLoss(0.2, two_sided=two_sided).explain(x, y).forces
     assert all(len(force.negatives(a)) == negatives for a in range(len(force.pull)))
     assert all(len(force.positives(a)) == 1 for a in range(len(force.pull)))
@@ -84,7 +75,7 @@ def test_no_view_is_contrasted_with_itself(two_sided: bool, negatives: int) -> N
 
 @pytest.mark.parametrize("two_sided", [True, False])
 def test_a_batch_of_one_costs_nothing_and_pulls_nowhere(two_sided: bool) -> None:
-    x, y = pair(1)
+    x, y = pair(1, 5)
     loss = MarginNTXentLoss(two_sided=two_sided)(x, y)
     assert loss.item() == 0
     assert not any(g.any() for g in torch.autograd.grad(loss, [x, y]))

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from counterpoint.losses import InfoNCELoss, MILLoss
 from counterpoint.networks import NonLocal
+from fixtures.vectors import F64
 
-F64 = torch.float64
 POOLINGS: list[Any] = ["mean", "max", "lse", "attention", "noisy_or"]
 
 

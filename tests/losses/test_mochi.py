@@ -9,16 +9,9 @@ from torch import Tensor
 
 from counterpoint.losses import MoCHiLoss, MoCoLoss
 from counterpoint.losses.queue.mochi import draw
+from fixtures.vectors import F64, unit
 
-F64 = torch.float64
-
-
-def unit(n: int, d: int = 5, seed: int = 0) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1)
-
-
-Q, K, QUEUE = unit(4, seed=1), unit(4, seed=2), unit(9, seed=3)
+Q, K, QUEUE = unit(4, 5, seed=1), unit(4, 5, seed=2), unit(9, 5, seed=3)
 
 
 def drawn(hardest: int, pairs: int = 3, with_query: int = 2, seed: int = 0) -> dict[str, Tensor]:
@@ -56,7 +49,7 @@ def test_a_key_mixed_with_itself_is_that_key_again() -> None:
 @pytest.mark.parametrize("share", [0.01, 0.25, 0.49])
 def test_mixing_with_the_query_makes_a_key_harder(share: float) -> None:
     for q, k, n in zip(
-        unit(20, seed=4)[:, None], unit(20, seed=5)[:, None], unit(20, seed=6)[:, None], strict=True
+        unit(20, 5, seed=4)[:, None], unit(20, 5, seed=5)[:, None], unit(20, 5, seed=6)[:, None], strict=True
     ):
         given = {"partners": torch.tensor([[0]]), "query_shares": torch.tensor([[share]], dtype=F64)}
         assert MoCHiLoss(0.2)(q, k, n, **given) > MoCoLoss(0.2)(q, k, torch.cat([n, n]))

@@ -8,20 +8,12 @@ from inspect import unwrap
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from counterpoint.losses import MoCoLoss
 from counterpoint.pairwise.reduce import Evaluator
+from fixtures.vectors import F64, unit
 
-F64 = torch.float64
-
-
-def unit(n: int, d: int = 5, seed: int = 0) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1)
-
-
-Q, K, QUEUE = unit(4, seed=1), unit(4, seed=2), unit(9, seed=3)
+Q, K, QUEUE = unit(4, 5, seed=1), unit(4, 5, seed=2), unit(9, 5, seed=3)
 
 
 def test_orthonormal_keys() -> None:
@@ -65,7 +57,7 @@ def test_keys_of_the_own_item_are_no_negatives_whatever_they_are() -> None:
     of_item_0 = queue_ids == 0
     loss = MoCoLoss(0.2)(Q[:1], K[:1], QUEUE, ids[:1], queue_ids)
     torch.testing.assert_close(loss, MoCoLoss(0.2)(Q[:1], K[:1], QUEUE[~of_item_0]), rtol=1e-12, atol=0)
-    changed = torch.where(of_item_0[:, None], unit(9, seed=8), QUEUE)
+    changed = torch.where(of_item_0[:, None], unit(9, 5, seed=8), QUEUE)
     torch.testing.assert_close(MoCoLoss(0.2)(Q[:1], K[:1], changed, ids[:1], queue_ids), loss, rtol=0, atol=0)
     assert MoCoLoss(0.2)(Q[1:2], K[1:2], changed, ids[1:2], queue_ids) != MoCoLoss(0.2)(
         Q[1:2], K[1:2], QUEUE, ids[1:2], queue_ids

@@ -6,20 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from counterpoint.losses import DualViewLoss, MoCoLoss
+from fixtures.vectors import unit
 
-F64 = torch.float64
-
-
-def unit(n: int, d: int = 5, seed: int = 0) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1)
-
-
-Q, K, QUEUE = unit(4, seed=1), unit(4, seed=2), unit(9, seed=3)
+Q, K, QUEUE = unit(4, 5, seed=1), unit(4, 5, seed=2), unit(9, 5, seed=3)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +49,8 @@ def test_each_anchor_has_its_own_hardest_keys() -> None:
 
 def test_both_views_together_are_the_mean_of_either() -> None:
     loss = DualViewLoss(0.2, num_hard=3)
-    ways = (loss(Q, K, QUEUE) + loss(unit(4, seed=6), unit(4, seed=7), QUEUE)) / 2
-    stacked = loss(torch.cat([Q, unit(4, seed=6)]), torch.cat([K, unit(4, seed=7)]), QUEUE)
+    ways = (loss(Q, K, QUEUE) + loss(unit(4, 5, seed=6), unit(4, 5, seed=7), QUEUE)) / 2
+    stacked = loss(torch.cat([Q, unit(4, 5, seed=6)]), torch.cat([K, unit(4, 5, seed=7)]), QUEUE)
     torch.testing.assert_close(stacked, ways, rtol=1e-12, atol=0)
 
 

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from counterpoint.losses import BarlowTwinsLoss, NegativeCosineLoss
-
-F64 = torch.float64
-
-
-def unit(n: int, d: int, seed: int) -> torch.Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1)
+from fixtures.vectors import F64, unit
 
 
 def test_distance_is_zero_two_and_four() -> None:
-    x = unit(500, 32, 0)
+    x = unit(500, 32)
     assert NegativeCosineLoss()(x, x).item() == pytest.approx(0, abs=1e-12)
     assert NegativeCosineLoss()(x, -x).item() == pytest.approx(4)
     # The mean of 500 cosines in 32 dimensions has standard deviation 1/sqrt(500 * 32) = 0.008.
-    assert NegativeCosineLoss()(x, unit(500, 32, 1)).item() == pytest.approx(2, abs=0.06)
+    assert NegativeCosineLoss()(x, unit(500, 32, seed=1)).item() == pytest.approx(2, abs=0.06)
 
 
 def test_the_target_does_not_move() -> None:
-    p, v = unit(4, 3, 0).requires_grad_(), unit(4, 3, 1).requires_grad_()
+    p, v = unit(4, 3).requires_grad_(), unit(4, 3, seed=1).requires_grad_()
     NegativeCosineLoss()(p, v).backward()
     assert v.grad is None
     assert p.grad is not None

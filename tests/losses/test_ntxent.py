@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint.losses import NTXentLoss
-
-F64 = torch.float64
+from fixtures.vectors import F64
 
 
 @pytest.mark.parametrize("n", [1, 2, 6])

@@ -7,18 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from counterpoint.losses import PolyViewLoss, SupConLoss
+from fixtures.vectors import F64, views
 
-F64 = torch.float64
 MODES = ("geometric", "arithmetic", "sufficient")
-
-
-def views(count: int, n: int = 5, d: int = 4, seed: int = 0) -> list[Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    return [F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(count)]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -31,7 +24,7 @@ def test_orthonormal_examples_with_equal_views(mode: Any, count: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_arithmetic_is_never_above_geometric(seed: int) -> None:
-    z = views(4, seed=seed)
+    z = views(4, 5, 4, seed=seed)
     arithmetic, geometric = (PolyViewLoss(mode)(*z).item() for mode in ("arithmetic", "geometric"))
     assert arithmetic < geometric
 
@@ -49,7 +42,7 @@ def test_arithmetic_averages_likelihoods_not_losses() -> None:
 
 
 def test_the_other_positives_are_not_in_the_denominator() -> None:
-    z = views(3)
+    z = views(3, 5, 4)
     geometric, supcon = PolyViewLoss(temperature=0.3)(*z), SupConLoss(0.3)(*z)
     stacked = torch.cat(z) / 0.3**0.5
     s = stacked @ stacked.T
@@ -73,7 +66,7 @@ def test_the_rest_is_a_mean_inside_the_sphere_unless_told() -> None:
 
 
 def test_gradient_flows_through_the_rest_and_through_the_view() -> None:
-    z = [v.requires_grad_() for v in views(3)]
+    z = [v.requires_grad_() for v in views(3, 5, 4)]
     stacked = torch.stack(z)
     losses = []
     for a in range(3):
@@ -93,7 +86,7 @@ def test_gradient_flows_through_the_rest_and_through_the_view() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_batch_of_one_costs_nothing(mode: Any) -> None:
-    z = [v.requires_grad_() for v in views(3, n=1)]
+    z = [v.requires_grad_() for v in views(3, 1, 4)]
     loss = PolyViewLoss(mode)(*z)
     assert loss.item() == pytest.approx(0.0, abs=1e-12)
     assert all(g.abs().max() < 1e-12 for g in torch.autograd.grad(loss, z))

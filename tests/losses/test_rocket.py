@@ -11,13 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import GlobalLocalLoss
-
-F64 = torch.float64
-
-
-def unit(*shape: int, seed: int) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(*shape, generator=g, dtype=F64), dim=-1)
+from fixtures.vectors import F64, unit
 
 
 def clip(image: Tensor, text: Tensor, tau: float, smoothing: float = 0.0) -> Tensor:

@@ -12,14 +12,7 @@ from torch import Tensor
 
 from counterpoint.losses import SigLIPLoss
 from counterpoint.pairwise import evaluate_with
-
-F64 = torch.float64
-
-
-def pair(n: int = 9, d: int = 6) -> tuple[Tensor, Tensor]:
-    g = torch.Generator().manual_seed(0)
-    x, y = (F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(2))
-    return x.requires_grad_(), y.requires_grad_()
+from fixtures.vectors import F64, pair
 
 
 def softplus(v: float) -> float:
@@ -76,7 +69,7 @@ def test_one_pair_has_nothing_to_be_balanced_against() -> None:
 
 @pytest.mark.parametrize("evaluator", ["dense", "tiled"])
 def test_parity_with_open_clip(evaluator: str) -> None:
-    x, y = pair(16)
+    x, y = pair(16, 6)
     objective = SigLIPLoss(bias=-3.0).double()
     inputs = [x, y, *objective.parameters()]
     theirs = SigLipLoss()(x, y, objective.temperature.inverse(), objective.bias)
@@ -97,7 +90,7 @@ def test_a_repeated_caption_is_no_false_negative() -> None:
 
 
 def test_explain_sees_all_positives_of_an_id() -> None:
-    x, y = pair(4)
+    x, y = pair(4, 6)
     explanation = SigLIPLoss(bias=-1.0).double().explain(x, y, torch.tensor([0, 1, 1, 0]))
     (force,) = explanation.forces
     assert [sorted(force.positives(i)) for i in range(4)] == [[0, 3], [1, 2], [1, 2], [0, 3]]
@@ -107,6 +100,6 @@ def test_explain_sees_all_positives_of_an_id() -> None:
 def test_bad_ids_are_refused(ids: Tensor) -> None:
     from inspect import unwrap
 
-    x, y = pair()
+    x, y = pair(9, 6)
     with pytest.raises(ValueError, match=r"ids must be one integer per row, \(9,\)"):
         unwrap(SigLIPLoss.forward)(SigLIPLoss(), x, y, ids)

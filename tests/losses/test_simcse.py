@@ -8,16 +8,9 @@ from inspect import unwrap
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from counterpoint.losses import SimCSELoss, WhitenedCSELoss
-
-F64 = torch.float64
-
-
-def unit(count: int, n: int = 6, d: int = 4) -> list[Tensor]:
-    g = torch.Generator().manual_seed(0)
-    return [F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(count)]
+from fixtures.vectors import F64, views
 
 
 def test_cosines_are_multiplied_by_20() -> None:
@@ -27,7 +20,7 @@ def test_cosines_are_multiplied_by_20() -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 1.5, -2.0])
 def test_hard_negatives_are_further_columns_of_a_cross_entropy(weight: float) -> None:
-    x, y, hard = unit(3)
+    x, y, hard = views(3, 6, 4)
     logits = torch.cat([x @ y.T, x @ hard.T], 1) / 0.05
     logits = logits + weight * torch.cat([torch.zeros(6, 6, dtype=F64), torch.eye(6, dtype=F64)], 1)
     loss = SimCSELoss(hard_negative_weight=weight)(x, y, hard)
@@ -43,7 +36,7 @@ def test_the_weight_is_the_logarithm_of_how_often_the_own_negative_counts() -> N
 
 
 def test_own_negatives_count_among_those_of_all() -> None:
-    x, y, hard = unit(3)
+    x, y, hard = views(3, 6, 4)
     without, far = SimCSELoss()(x, y), SimCSELoss(hard_negative_weight=-1e4)(x, y, hard)
     others = torch.cat([x @ y.T, (x @ hard.T).masked_fill(torch.eye(6, dtype=torch.bool), -math.inf)], 1)
     expected = F.cross_entropy(others / 0.05, torch.arange(6))
@@ -57,7 +50,7 @@ def test_a_sentence_twice_in_the_batch_is_a_false_negative() -> None:
 
 
 def test_the_whitened_loss_sums_the_first_view_against_each_other() -> None:
-    x, y, z = unit(3)
+    x, y, z = views(3, 6, 4)
     loss = WhitenedCSELoss(0.2)(x, y, z)
     one = SimCSELoss(0.2)
     torch.testing.assert_close(loss, one(x, y) + one(x, z), rtol=1e-12, atol=0)
@@ -68,7 +61,7 @@ def test_the_whitened_loss_sums_the_first_view_against_each_other() -> None:
 
 
 def test_bad_arguments_are_refused() -> None:
-    x, y, hard = unit(3)
+    x, y, hard = views(3, 6, 4)
     with pytest.raises(ValueError, match=r"x is \(6, 4\) but negatives is \(5, 4\)"):
         unwrap(SimCSELoss.forward)(SimCSELoss(), x, y, hard[:5])
     with pytest.raises(ValueError, match=r"an example needs at least 2 views, got 1"):

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from counterpoint.diagnostics import normalised
 from counterpoint.losses import SpectralLoss
-
-F64 = torch.float64
+from fixtures.vectors import F64
 
 
 def joint() -> Tensor:

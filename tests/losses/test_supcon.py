@@ -12,14 +12,9 @@ from torch import Tensor
 
 from counterpoint.losses import SupConLoss
 from counterpoint.pairwise import evaluate_with
+from fixtures.vectors import F64, views
 
-F64 = torch.float64
 LABELS = torch.tensor([0, 1, 0, 2, 1, 0])
-
-
-def views(count: int, n: int = 6, d: int = 4, seed: int = 0) -> list[Tensor]:
-    g = torch.Generator().manual_seed(seed)
-    return [F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1) for _ in range(count)]
 
 
 def with_mask(z: Tensor, positive: Tensor, tau: float) -> Tensor:
@@ -33,7 +28,7 @@ def with_mask(z: Tensor, positive: Tensor, tau: float) -> Tensor:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_is_the_masked_matrix_form(count: int) -> None:
-    z = views(count)
+    z = views(count, 6, 4)
     group = LABELS.repeat(count)
     expected = with_mask(torch.cat(z), group[:, None] == group[None], 0.2)
     torch.testing.assert_close(SupConLoss(0.2)(*z, labels=LABELS), expected, rtol=1e-12, atol=0)
@@ -48,13 +43,13 @@ def test_collapse_costs_the_log_of_the_others_on_either_side_of_the_logarithm() 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_inside_is_below_outside_where_an_anchor_has_several_positives(seed: int) -> None:
-    z = views(2, seed=seed)
+    z = views(2, 6, 4, seed=seed)
     outside, inside = (SupConLoss(inside=inside)(*z, labels=LABELS).item() for inside in (False, True))
     assert inside < outside
 
 
 def test_the_only_one_of_its_class_is_left_out_of_the_mean() -> None:
-    (z,) = views(1)
+    (z,) = views(1, 6, 4)
     with_single = SupConLoss(0.2)(z, labels=LABELS)  # class 2 occurs once
     group = LABELS[:, None] == LABELS[None]
     torch.testing.assert_close(with_single, with_mask(z, group, 0.2), rtol=1e-12, atol=0)
@@ -63,7 +58,7 @@ def test_the_only_one_of_its_class_is_left_out_of_the_mean() -> None:
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("evaluator", ["dense", "tiled"])
 def test_no_positives_at_all_give_0_without_a_gradient(inside: bool, evaluator: str) -> None:
-    z = views(1)[0].requires_grad_()
+    z = views(1, 6, 4)[0].requires_grad_()
     with evaluate_with(evaluator, tile=4):  # type: ignore[arg-type]
         loss = SupConLoss(inside=inside)(z, labels=torch.arange(6))
         (grad,) = torch.autograd.grad(loss, [z])
@@ -72,7 +67,7 @@ def test_no_positives_at_all_give_0_without_a_gradient(inside: bool, evaluator: 
 
 
 def test_first_anchors_see_all_views_and_are_the_first_view_alone() -> None:
-    z = views(3)
+    z = views(3, 6, 4)
     stacked = torch.cat(z)
     log_p = (stacked @ stacked.T / 0.2).fill_diagonal_(-math.inf).log_softmax(1)[:6]
     group = LABELS.repeat(3)
@@ -83,7 +78,7 @@ def test_first_anchors_see_all_views_and_are_the_first_view_alone() -> None:
 
 
 def test_explain_finds_the_class_in_both_views() -> None:
-    z = [v.requires_grad_() for v in views(2, n=4)]
+    z = [v.requires_grad_() for v in views(2, 4, 4)]
     (force,) = SupConLoss(1.0).explain(*z, labels=torch.tensor([0, 1, 0, -1])).forces
     assert set(force.negatives(0)) == {1, 3, 5, 7}
     assert set(force.positives(3)) == {7}
@@ -108,11 +103,11 @@ def test_a_positive_pulls_by_its_angle_and_an_easy_one_hardly(degrees: float) ->
 @pytest.mark.parametrize("labels", [torch.arange(5), torch.zeros(6, 1, dtype=torch.long), torch.zeros(6)])
 def test_bad_labels_are_refused(labels: Tensor) -> None:
     with pytest.raises(ValueError, match=r"labels must be one integer per row, \(6,\)"):
-        unwrap(SupConLoss.forward)(SupConLoss(), *views(2), labels=labels)
+        unwrap(SupConLoss.forward)(SupConLoss(), *views(2, 6, 4), labels=labels)
 
 
 def test_one_view_needs_labels_and_no_view_is_none() -> None:
     with pytest.raises(ValueError, match=r"an example needs at least 2 views, got 1"):
-        SupConLoss()(*views(1))
+        SupConLoss()(*views(1, 6, 4))
     with pytest.raises(ValueError, match=r"an example needs at least 1 view, got 0"):
         SupConLoss()(labels=LABELS)

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from counterpoint.losses import GlobalLocalLoss, SwALIPLoss, SwALIPPrototypesLoss
 from counterpoint.pairwise import evaluate_with, moments
-
-F64 = torch.float64
+from fixtures.vectors import F64
 
 
 def views(n: int = 7, d: int = 5) -> tuple[list[Tensor], list[Tensor]]:

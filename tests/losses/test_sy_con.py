@@ -11,17 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import MoCoLoss, SyConBatchLoss, SyConLoss
-
-F64 = torch.float64
-
-
-def unit(n: int, d: int = 5, seed: int = 0) -> Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return F.normalize(torch.randn(n, d, generator=g, dtype=F64), dim=-1)
+from fixtures.vectors import F64, unit
 
 
 def views(n: int, seed: int) -> list[Tensor]:
-    return [unit(n, seed=seed), unit(n, seed=seed + 50)]
+    return [unit(n, 5, seed=seed), unit(n, 5, seed=seed + 50)]
 
 
 Q, K, P, FROZEN = (views(4, seed) for seed in range(1, 5))
