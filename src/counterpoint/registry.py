@@ -94,25 +94,37 @@ class Room:
         package: the package's name.
         symbol: the name that every file gives its thing; the file's one public class unless given.
         without: folders of the package that hold no such things.
+        file: where a thing is a package, the file in it that holds the thing; the package's name is the thing's.
 
     >>> claims = Room("claim", "counterpoint.claims", "run", without=("lab", "benches"))
     >>> claims.reference("align-uniform")
     'counterpoint.claims.uniformity.align_uniform:run'
     >>> Room("loss", "counterpoint.losses").reference("siglip")
     'counterpoint.losses.sigmoid.siglip:SigLIPLoss'
+    >>> Room("data set", "counterpoint.data.worlds", file="world").reference("clips")
+    'counterpoint.data.worlds.clips.world:Clips'
     """
 
     def __init__(
-        self, kind: str, package: str, symbol: str | None = None, without: Sequence[str] = ()
+        self,
+        kind: str,
+        package: str,
+        symbol: str | None = None,
+        without: Sequence[str] = (),
+        file: str | None = None,
     ) -> None:
-        self.kind, self.package, self.symbol, self.without = kind, package, symbol, frozenset(without)
+        self.kind, self.package, self.symbol, self.file = kind, package, symbol, file
+        self.without = frozenset(without)
 
     @cached_property
     def modules(self) -> dict[str, str]:
         """The module of every name."""
         found: dict[str, str] = {}
         for module in _modules(files(self.package), self.package, self.without):
-            name = module.rpartition(".")[2].replace("_", "-")
+            place = module if self.file is None else module.removesuffix(f".{self.file}")
+            if self.file is not None and place in (module, self.package):
+                continue  # beside the file that counts, or not in a package of its own
+            name = place.rpartition(".")[2].replace("_", "-")
             if name in found:
                 raise ValueError(f"two files are named {name!r}: {found[name]} and {module}; rename one")
             found[name] = module

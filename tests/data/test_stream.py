@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.emoji import Emoji
 from counterpoint.data.loader import Loader
 from counterpoint.data.stream import Stream
+from counterpoint.data.worlds.emoji.world import Emoji
 from counterpoint.recipes import Augmentation
 from counterpoint.types import View
 from fixtures.tiny import TinyData

@@ -134,7 +134,7 @@ def of_data() -> Iterator[tuple[str, Record]]:
     for source in sources:
         whole = dict(load_data(source, SIZE).fingerprint.parts)
         yield source, {"fingerprint": whole, **of_rows(load_data(f"{source},{small}", SIZE))}
-    for source in ("emoji", "emoji:artist"):
+    for source in ("emoji", "emoji:artist", "digits"):
         yield source, of_rows(load_data(source, SIZE))
 
 

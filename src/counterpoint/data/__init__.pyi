@@ -1,5 +1,4 @@
 from . import corruptions as corruptions
-from . import emoji as emoji
 from . import views as views
 from . import worlds as worlds
 from .base import Labels as Labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,12 +11,8 @@ from ..registry import unknown
 from .base import IMAGE_SIZE, PairedData, stored_size
 from .benchmarks import BENCHMARKS
 from .sources import TOLERANCE
+from .worlds import WORLDS
 
-NAMES = (
-    *("emoji", "emoji:artist", "emoji:stream", "digits", "scenes:PRESET", "clips:PRESET", "sounds:PRESET"),
-    *(f"{name}:PATH" for name in BENCHMARKS.names()),
-)
-"""Data sets that ship with the package, and benchmarks read from a user's copy; anything else is a path."""
 _OPTION = ",tolerance="
 _TOLD = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".tar"}
 
@@ -54,8 +51,7 @@ def located(source: str, began: str | None) -> str:
     name, _, rest = source.partition(":")
     where, option = _parted(source)
     head, path = (f"{name}:", Path(rest)) if name in BENCHMARKS and rest else ("", where)
-    shipped = name.partition(",")[0] in {shown.partition(":")[0] for shown in NAMES} and not head
-    if shipped or path.exists():
+    if _before_mark(source) in WORLDS or path.exists():
         return source
     moved = Path(began or ".") / path
     if not moved.exists():
@@ -74,6 +70,11 @@ def short_name(source: str) -> str:
     """
     where = _parted(source)[0]
     return where.stem if where.exists() else source.replace(":", "-")
+
+
+def _before_mark(source: str) -> str:
+    """Return what stands before the first colon or comma."""
+    return re.split("[:,]", source, maxsplit=1)[0]
 
 
 def _parted(source: str) -> tuple[Path, str]:
@@ -119,26 +120,8 @@ def _written(stat: os.stat_result) -> tuple[int, int]:
 
 def _open(source: str, image_size: int) -> PairedData:
     name, _, split = source.partition(":")
-    if name == "emoji":
-        from .emoji import Emoji
-
-        return Emoji(split or "default")
-    if source == "digits":
-        from .digits import Digits
-
-        return Digits()
-    if name == "scenes" or name.startswith("scenes,"):
-        from .worlds.scenes.world import Scenes
-
-        return Scenes.parse(source)
-    if name == "clips" or name.startswith("clips,"):
-        from .worlds.clips.world import Clips
-
-        return Clips.parse(source)
-    if name == "sounds" or name.startswith("sounds,"):
-        from .worlds.sounds.world import Sounds
-
-        return Sounds.parse(source)
+    if (world := _before_mark(source)) in WORLDS:
+        return WORLDS.get(world).parse(source)
     if split and name in BENCHMARKS:
         if not Path(split).exists():
             raise FileNotFoundError(f"{name}: there is no file or folder {split}")
@@ -156,4 +139,4 @@ def _open(source: str, image_size: int) -> PairedData:
         raise FileNotFoundError(
             f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, or a tar file"
         )
-    raise unknown("data set", source, NAMES)
+    raise unknown("data set", source, [*WORLDS.names(), *(f"{name}:PATH" for name in BENCHMARKS.names())])

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
-from ...data.emoji import Emoji
+from ...data.worlds.emoji.world import Emoji
 from ...generation import LANGUAGES, SETS, Candidates, draw, in_languages, repeated
 from ...losses import InfoNCELoss
 from ...networks import BytePairTokenizer

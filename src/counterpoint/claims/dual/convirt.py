@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...catalog.evidence import Result
-from ...data.emoji import Emoji
+from ...data.worlds.emoji.world import Emoji
 from ...evaluation.classification.classifiers import logistic
 from ...networks import build_towers
 from ..benches.towers import (

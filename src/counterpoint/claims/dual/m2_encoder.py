@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...catalog.evidence import Result
-from ...data.emoji import Emoji
+from ...data.worlds.emoji.world import Emoji
 from ...evaluation import create
 from ...losses import GroupedInfoNCELoss
 from ..benches.emoji import Draw, SmallTwoTower, emoji_inputs, train, words

@@ -1,4 +1,4 @@
-"""Rows of scenes, as far as their items, labels and annotations ask."""
+"""Rows of scenes, as far as their items, labels and annotations ask, and pictures of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
+from torch import Tensor
 
+from ...base import Rows
 from ..rng import Rng
 from .config import SceneConfig
 from .presets import ScenePreset
@@ -27,3 +29,15 @@ class SceneRows(Protocol):
     def scene(self, row: int, /) -> Scene: ...
     def config(self, row: int) -> SceneConfig: ...
     def draws(self, row: int) -> Rng: ...
+
+
+@runtime_checkable
+class StoredPictures(Protocol):
+    """Pictures that were drawn before."""
+
+    pixels: int
+
+    def __call__(self, rows: Rows) -> Tensor: ...
+
+    def made_of(self) -> str:
+        """Return a description that changes with the pictures, wherever they lie."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import UInt8
@@ -23,24 +23,13 @@ from .pixels.backgrounds import BACKGROUNDS
 from .pixels.render import Drawing, draw
 from .pixels.sprites import credit_line
 from .presets import PRESETS, ScenePreset
+from .rows import StoredPictures
 from .scene import Scene
 from .words import captions
 
 PIXELS = 96
 _OTHERS = 5 * 10**8  # from here on are the scenes whose captions are given to others by mistake
 _DESCRIBED = 1000
-
-
-@runtime_checkable
-class StoredPictures(Protocol):
-    """Pictures that were drawn before."""
-
-    pixels: int
-
-    def __call__(self, rows: Rows) -> Tensor: ...
-
-    def made_of(self) -> str:
-        """Return a description that changes with the pictures, wherever they lie."""
 
 
 @final

@@ -15,19 +15,20 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ..registry import unknown
-from ..types import Fit
-from . import emoji_splits, emoji_table
-from .base import ImageSource, PairedData, Rows, stored_size
-from .emoji_labels import label_sets
-from .emoji_sheet import draw
-from .fingerprint import digests_of_images
-from .rendering import SIZE, Artist, OpenMoji, Pictures, Twemoji
+from ....registry import unknown
+from ....spec import Spec
+from ....types import Fit
+from ...base import ImageSource, PairedData, Rows, stored_size
+from ...fingerprint import digests_of_images
+from ...rendering import SIZE, Artist, OpenMoji, Pictures, Twemoji
+from . import splits, table
+from .labels import label_sets
+from .sheet import draw
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_SPLITS = {"default": emoji_splits.default, "artist": emoji_splits.artist, "stream": emoji_splits.stream}
+_SPLITS = {"default": splits.default, "artist": splits.artist, "stream": splits.stream}
 
 _SHORT_WORDS = {"of", "in", "on", "up", "to", "no", "ok", "at", "a", "tv", "cd", "dj", "&"}
 _NO_WORDS = {
@@ -62,7 +63,7 @@ _NO_WORDS = {
 
 @final
 class Emoji(PairedData):
-    """Pictures and names of all fully-qualified emoji, split as :mod:`counterpoint.data.emoji_splits` says.
+    """Pictures and names of all fully-qualified emoji, split as :mod:`counterpoint.data.worlds.emoji.splits` says.
 
     With ``split="default"`` a row is an emoji with its Twemoji picture, and ``shifts()["artist"]`` gives the
     OpenMoji pictures. With ``split="artist"`` the OpenMoji pictures follow as further rows: train on one
@@ -92,7 +93,7 @@ class Emoji(PairedData):
         self.side = SIZE
         self.artists: tuple[Artist, ...] = (Twemoji(), OpenMoji())
         self.attribution = "; ".join(artist.attribution for artist in self.artists)
-        self.table: Dataset = emoji_table.load()
+        self.table: Dataset = table.load()
         self._columns: dict[str, list[Any]] = self.table.to_dict()
         self.all_languages = tuple(self._columns["names"][0])
         for language in languages:
@@ -107,6 +108,14 @@ class Emoji(PairedData):
         toned = np.tile(self._columns["is_tone_variant"], copies)
         self.subsets = np.where(toned, "tone variants", "rest")
         self.labels = label_sets(self._columns, copies)
+
+    @classmethod
+    def parse(cls, source: str) -> Emoji:
+        """Return the emoji as they are written: ``emoji``, ``emoji:artist``, ``emoji:stream``."""
+        spec = Spec.parse(source)
+        if spec.options:
+            raise ValueError(f"{source!r}: emoji has no options; write {spec.name}")
+        return cls(spec.name.partition(":")[2] or "default")
 
     @cached_property
     def pictures(self) -> tuple[Pictures, ...]:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoint.data.base import Splits
-from counterpoint.data.emoji import Emoji
-from counterpoint.data.emoji_splits import NEAR, SAME, alike, components, compositions, low_pass
+from counterpoint.data.worlds.emoji.splits import NEAR, SAME, alike, components, compositions, low_pass
+from counterpoint.data.worlds.emoji.world import Emoji
 
 ENDS = {
     "train": (1, 3943, 5046443),

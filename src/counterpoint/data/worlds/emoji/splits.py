@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import Rows, Splits
-from .rendering import Pictures
+from ...base import Rows, Splits
+from ...rendering import Pictures
 
 NEAR = 0.05
 SAME = 0.01

@@ -18,7 +18,7 @@ What the columns mean, beyond the obvious:
     ``"family"``).
 ``near``, ``same``
     row of the first emoji in the same component of nearly the same, and of the same, pictures
-    (:mod:`counterpoint.data.emoji_splits` says how that is measured).
+    (:mod:`counterpoint.data.worlds.emoji.splits` says how that is measured).
 """
 
 from __future__ import annotations

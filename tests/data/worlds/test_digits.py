@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from counterpoint.data.digits import Digits, skew
 from counterpoint.data.source import load
+from counterpoint.data.worlds.digits.world import Digits, skew
 
 
 def test_pictures_and_digits_are_scikit_learns() -> None:

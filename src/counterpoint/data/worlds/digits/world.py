@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from .base import Labels, PairedData, Rows, Splits
+from ...base import Labels, PairedData, Rows, Splits
 
 TRAINED, SPARE = 1000, 200
 """Rows that train, and rows for validation; the others test."""
@@ -53,6 +53,13 @@ class Digits(PairedData):
             "lean": Labels(LEANS, _thirds(skew(found.images)), ("a digit, {}",)),
         }
         self._pictures = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1)
+
+    @classmethod
+    def parse(cls, source: str) -> Digits:
+        """Return the digits, which are written ``digits`` and have no options."""
+        if source != "digits":
+            raise ValueError(f"{source!r}: digits has no options; write digits")
+        return cls()
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 8 8"]:
         return self._pictures[torch.from_numpy(np.asarray(rows))]

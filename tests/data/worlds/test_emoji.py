@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from counterpoint.data.emoji import Emoji
-from counterpoint.data.emoji_table import TONES, load, without_tone
 from counterpoint.data.rendering import ARTISTS, picture_key
+from counterpoint.data.worlds.emoji.table import TONES, load, without_tone
+from counterpoint.data.worlds.emoji.world import Emoji
 from counterpoint.registry import UnknownName
 
 
@@ -200,12 +200,12 @@ def test_bad_arguments() -> None:
 def test_old_names_package_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import emoji as package
 
-    from counterpoint.data import emoji_table
+    from counterpoint.data.worlds.emoji import table
 
     lacking = {key: names for key, names in package.EMOJI_DATA.items() if key != "😀"}
     monkeypatch.setattr(package, "EMOJI_DATA", lacking)
     with pytest.raises(LookupError, match=r"lacks the names of 1 emoji .*pip install --upgrade emoji"):
-        emoji_table._translations(["😀", "😃"])
+        table._translations(["😀", "😃"])
 
 
 def test_attribution_names_both_artists_and_licences(emoji: Emoji) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import Labels
-from .emoji_table import TONES
+from ...base import Labels
+from .table import TONES
 
 TEMPLATES = (
     "{}",

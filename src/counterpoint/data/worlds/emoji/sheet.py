@@ -10,9 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..files import writing
-from .base import Rows, Splits
-from .rendering import SIZE
+from ....files import writing
+from ...base import Rows, Splits
+from ...rendering import SIZE
 
 
 @runtime_checkable
