@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import counterpoint
 from counterpoint.claims import CLAIMS, reproduce
 from counterpoint.claims.lab.lab import Arrays, Cell, Lab
 from counterpoint.execution import OnProgress
@@ -51,6 +52,7 @@ JUDGED = (
     "verdict",
 )
 """Fields of a result that must not change; its name may."""
+PACKAGE = str(Path(counterpoint.__file__).parent)
 WITHOUT = ("clip-rocket",)
 """Claims that are studies: they have no cells."""
 
@@ -183,8 +185,9 @@ def results_of(slug: str, templates: Mapping[str, list[Template]]) -> Record:
 
     def filled(cell: Cell) -> Arrays:
         function = cell.compute.__name__
-        settings = json.loads(plain(cell.settings))
-        seen.add(f"{function} {plain(settings)}")
+        written = plain(cell.settings).replace(folder, "FOLDER").replace(PACKAGE, "PACKAGE")
+        settings = json.loads(written)
+        seen.add(f"{function} {written}")
         return fill(function, settings, templates[function])
 
     with patched("read", filled), tempfile.TemporaryDirectory() as folder:
@@ -279,7 +282,10 @@ def main() -> int:
     logging.disable(logging.INFO)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    slugs = given.slugs or [slug for slug in CLAIMS.names() if slug not in WITHOUT]
+    known = (
+        json.loads(given.file.read_text(encoding="utf-8")) if given.action == "compare" else CLAIMS.names()
+    )
+    slugs = given.slugs or [slug for slug in known if slug not in WITHOUT]
     return (record if given.action == "record" else compare)(given.file, slugs)
 
 

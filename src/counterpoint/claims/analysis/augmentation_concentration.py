@@ -20,8 +20,7 @@ from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.emoji_views import CHANGES, changed, emoji
 from ..benches.patches import LABEL, LEAST, in_parts, squared
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Over sets of augmentations, the smaller the mean augmented distance within classes, the smaller the "

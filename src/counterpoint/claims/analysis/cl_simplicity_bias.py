@@ -26,8 +26,7 @@ from ...networks import initialise
 from ...networks.heads import mlp
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE, emoji_inputs, view
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Supervised contrast from a small start loses the subclasses of classes, which a joint loss keeps; "

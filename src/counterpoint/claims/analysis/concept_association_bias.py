@@ -26,8 +26,7 @@ from ...networks.init import initialise
 from ...networks.towers.transformer import Block, Embedding
 from ..benches.clip_towers import SIDE, ClipTowers
 from ..benches.descent import minimise
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Beside another thing, a contrastive model of two towers gives a thing the other's colour more often than "

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...catalog.evidence import Result
 from ...diagnostics import tolerance
 from ...losses import HardContrastiveLoss, InfoNCELoss
 from ..benches import digits
 from ..benches.exact import of_similarities, random_views
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, Result, above, below, best, decides, exact
 
 CLAIM = (
     "Gradients of InfoNCE are shared among negatives by a softmax at its temperature: a higher one gives "
@@ -29,7 +27,7 @@ REFUTED = (
 
 
 ENDS, INTERIOR = (0.05, 1.0), (0.1, 0.2, 0.5)
-SEEDS, STEPS, BATCH = 5, 1000, 64
+STEPS, BATCH = 1000, 64
 HARD_STEPS, WARM_UP, HARD_BATCH = 600, 150, 128
 FRACTION = 0.3
 SELECTIONS = {
@@ -116,127 +114,51 @@ def _similarities(size: int) -> torch.Tensor:
     return x @ y.T
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    return [*_trade_off(lab), *_selection(lab), *_exact()]
-
-
-def _trade_off(lab: Lab) -> list[Result]:
-    seeds, steps = lab.seeds(SEEDS), 10 if lab.quick else STEPS
-    taus = (*ENDS, *INTERIOR)
-    found = lab.cells(
-        temperature,
-        {
-            f"tau{tau:g}-seed{seed}": {"tau": tau, "seed": seed, "steps": steps}
-            for tau in taus
-            for seed in seeds
-        },
-    )
-
-    def column(tau: float, key: str) -> np.ndarray:
-        return np.array([found[f"tau{tau:g}-seed{seed}"][key] for seed in seeds])
-
-    def peak(scores: Mapping[str, float]) -> float:
-        return max(scores[f"{tau:g}"] for tau in INTERIOR) - max(scores[f"{tau:g}"] for tau in ENDS)
-
-    accuracy = f"accuracy of a probe on {digits.LABELLED} labels, digits"
-    lab.note(
-        "Two-layer networks on views (shift, noise, masking) of scikit-learn's digits, a probe on",
-        f"{digits.LABELLED} labels; Adam at 0.003, which divides the scale of gradients, 1/τ, out. 1: {steps} steps at",
-        f"batch {BATCH}; the best inner and outer temperatures are chosen again in every resample. Below",
-        "0.2 nothing is said of uniformity.",
-    )
-    return [
-        measure.over_seeds(
-            "1: uniformity at τ = 1 − at 0.2",
-            "uniformity, t = 2, held-out digits (lower is better)",
-            column(1.0, "uniformity") - column(0.2, "uniformity"),
-            expected="above",
-        ),
-        measure.over_seeds(
-            "1: tolerance at τ = 1 − at 0.2",
-            "mean cosine of held-out digits of one class",
-            column(1.0, "tolerance") - column(0.2, "tolerance"),
-            expected="above",
-        ),
-        measure.of_arms(
-            f"1: best of τ = {', '.join(f'{t:g}' for t in INTERIOR)} − best of {', '.join(f'{t:g}' for t in ENDS)}",
-            accuracy,
-            {
-                f"{tau:g}": {seed: found[f"tau{tau:g}-seed{seed}"]["correct"] for seed in seeds}
-                for tau in taus
-            },
-            peak,
-            expected="above",
-        ),
-    ]
-
-
-def _selection(lab: Lab) -> list[Result]:
-    seeds = lab.seeds(SEEDS)
-    steps, warm_up = (10, 3) if lab.quick else (HARD_STEPS, WARM_UP)
-    found = lab.cells(
-        selection,
-        {
-            f"{name.replace(' ', '-')}-seed{seed}": {
-                "name": name,
-                "seed": seed,
-                "steps": steps,
-                "warm_up": warm_up,
-            }
-            for name in SELECTIONS
-            for seed in seeds
-        },
-    )
-
-    def arm(name: str) -> dict[int, np.ndarray]:
-        return {seed: found[f"{name.replace(' ', '-')}-seed{seed}"]["correct"] for seed in seeds}
-
-    lab.note(
-        f"2: {steps} steps at batch {HARD_BATCH}, of which the first {warm_up} have the ordinary loss at τ = 1 in all",
-        f"arms; then {FRACTION:.0%} of the negatives against all. Without that start, or with a tenth of the",
-        "negatives, features collapse.",
-    )
-    return [
-        measure.difference(
-            f"2: {hard} − {every}",
-            f"accuracy of a probe on {digits.LABELLED} labels, digits",
-            arm(hard),
-            arm(every),
-            expected="above",
-        )
-        for hard, every in (("hard", "ordinary"), ("hard simple", "simple"))
-    ]
-
-
-def _exact() -> list[Result]:
+def run(lab: Lab) -> Iterator[Result]:
+    metric = f"accuracy of a probe on {digits.LABELLED} labels, digits"
+    runs = lab.grid(temperature, {"tau": (*ENDS, *INTERIOR)}, steps=STEPS)
+    accuracy = runs.scores("correct", metric)
+    uneven = runs.scores("uniformity", "uniformity, t = 2, held-out digits (lower is better)")
+    tolerant = runs.scores("tolerance", "mean cosine of held-out digits of one class")
+    selected = lab.grid(selection, {"name": tuple(SELECTIONS)}, steps=HARD_STEPS, warm_up=WARM_UP)
+    after = selected.scores("correct", metric)
     rises = np.diff(entropies())
     triplet, simple = limits()
-    return [
-        measure.exact(
-            "3: the gradients of negatives are P/τ, sum to the positive's, and share it as a softmax, float64",
-            "largest error",
-            identities(),
-            expected="below",
-            bound=1e-6,
+    yield from decides(
+        above(uneven[1.0] - uneven[0.2], name="1: uniformity at τ = 1 − at 0.2"),
+        above(tolerant[1.0] - tolerant[0.2], name="1: tolerance at τ = 1 − at 0.2"),
+        above(
+            best(accuracy[tau] for tau in INTERIOR) - best(accuracy[tau] for tau in ENDS),
+            name="1: best of τ = 0.1, 0.2, 0.5 − best of 0.05, 1",
         ),
-        measure.exact(
-            "3: least rise of the entropy of those shares from one temperature to the next",
-            "nats",
-            float(rises.min()),
-            expected="above",
+        above(after["hard"] - after["ordinary"], name="2: hard − ordinary"),
+        above(after["hard simple"] - after["simple"], name="2: hard simple − simple"),
+        below(
+            exact(identities(), "largest error"),
+            1e-6,
+            name="3: the gradients of negatives are P/τ, sum to the positive's, and share it as a softmax, float64",
         ),
-        measure.exact(
-            "3: τ times the loss at τ = 0.0001 against the triplet loss without margin",
-            "error",
-            triplet,
-            expected="below",
-            bound=1e-3,
+        above(
+            exact(rises.min(), "nats"),
+            name="3: least rise of the entropy of those shares from one temperature to the next",
         ),
-        measure.exact(
-            "3: τ times the loss less log N at τ = 1000 against the simple loss",
-            "error",
-            simple,
-            expected="below",
-            bound=1e-3,
+        below(
+            exact(triplet, "error"),
+            1e-3,
+            name="3: τ times the loss at τ = 0.0001 against the triplet loss without margin",
         ),
-    ]
+        below(
+            exact(simple, "error"),
+            1e-3,
+            name="3: τ times the loss less log N at τ = 1000 against the simple loss",
+        ),
+    )
+    lab.note(
+        "Two-layer networks on views (shift, noise, masking) of scikit-learn's digits, a probe on",
+        f"{digits.LABELLED} labels; Adam at 0.003, which divides the scale of gradients, 1/τ, out. 1: {STEPS} steps at",
+        f"batch {BATCH}; the best inner and outer temperatures are chosen again in every resample. Below",
+        "0.2 nothing is said of uniformity.",
+        f"2: {HARD_STEPS} steps at batch {HARD_BATCH}, of which the first {WARM_UP} have the ordinary loss at τ = 1 in",
+        f"all arms; then {FRACTION:.0%} of the negatives against all. Without that start, or with a tenth of the",
+        "negatives, features collapse.",
+    )

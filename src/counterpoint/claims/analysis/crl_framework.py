@@ -15,8 +15,7 @@ from ...data.source import load
 from ...methods.base import TwoTower
 from ...types import Batch, Clock
 from ..benches.towers import build, recipe
-from ..lab import measure
-from ..lab.lab import Lab
+from ..lab import Lab, measure
 
 CLAIM = (
     "Named methods are combinations of views, negatives, encoders, heads and a loss: assembled from these "

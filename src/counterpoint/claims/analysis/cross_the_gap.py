@@ -21,8 +21,7 @@ from ...networks.towers.transformer import TextTransformer
 from ..benches.descent import minimise
 from ..benches.emoji import emoji_inputs, view
 from ..benches.patches import squared, transformer
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "A model trained to compare pictures with texts alone finds pictures of the same class better with a "

@@ -17,8 +17,7 @@ from ...networks.init import initialise
 from ...networks.towers.convnet import ConvNet
 from ..benches.emoji import SIDE
 from ..benches.patches import held_out, in_parts, train_on_labels, transformer
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "In a trained vision transformer attention lowers the high frequencies of feature maps and feed-forward "

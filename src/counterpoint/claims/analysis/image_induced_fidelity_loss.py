@@ -43,8 +43,7 @@ from ...networks.init import seeded
 from ...recipes.tiny_vlm import TinyVLM, Transformer
 from ...statistics import clustered_regression, interactions
 from ..benches.descent import minimise
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "A model tuned on pictures in English replies to German questions in English more often with a picture "

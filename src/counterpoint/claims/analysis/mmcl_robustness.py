@@ -25,8 +25,7 @@ from ...losses import InfoNCELoss
 from ...networks import initialise
 from ..benches.descent import minimise
 from ..benches.scene_towers import SIDE, SceneTowers, train
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Contrast with captions that tell details classifies better than supervision once a shortcut of the "

@@ -31,8 +31,7 @@ from ..benches.patches import (
     train_on_labels,
     transformer,
 )
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Transformers taught by contrast, with names or with views, are more alike in their last block than "

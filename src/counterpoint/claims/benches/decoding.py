@@ -6,13 +6,12 @@ all pictures are bad ones: there it falls back on what it has learned.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
-from ...catalog.evidence import Result
 from ...data.base import Rows
 from ...data.worlds.scenes.items.chat import INSTRUCTIONS
 from ...data.worlds.scenes.world import Scenes
@@ -21,12 +20,10 @@ from ...decoding.assistant import VisionLanguageAssistant
 from ...evaluation.answering import create
 from ...evaluation.statistic import STATISTICS, name_of
 from ...networks.tiny_vlm import default_model_path, world
-from ...statistics.outcomes import ArmOutcomes
 from ...study.decoding.arm import DecodingArm
 from ...types import Prompt
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
-from ..lab.measure import Rule
+from ..lab import Arrays, Grid, Lab, Score, Scores
+from ..lab.grid import Point, Runs
 
 SEEDS, PICTURES = 5, 300
 TEST = "broken"
@@ -112,7 +109,7 @@ def weight(arm: str, pictures: int, path: str, description_tokens: int | None = 
 
 
 class Replies:
-    """Arms of decoding on one task: their outcomes, seeds × examples.
+    """Arms of decoding on one task; ``replies["VCD", "f1"]`` is the score of an arm by a metric.
 
     Args:
         lab: where it is carried out.
@@ -136,61 +133,49 @@ class Replies:
         drawn: Collection[str] | None = None,
         **settings: Any,
     ) -> None:
-        self.seeds, self.task, self.label = lab.seeds(SEEDS), task, label
-        pictures = 4 if lab.quick else PICTURES
-        once = {name: drawn is not None and name not in drawn for name in arms}
-        cells = {
-            f"{task}-{place}-seed{seed}": {
-                "arm": arm,
-                "seed": seed,
-                "task": task,
-                "pictures": pictures,
-                "options": {**options, **(own or {}).get(name, {})},
-                **settings,
-            }
-            for place, (name, arm) in enumerate(arms.items())
-            for seed in (self.seeds[:1] if once[name] else self.seeds)
+        self.task, self.label = task, label
+        axes = {
+            name: {"arm": arm, "options": {**options, **(own or {}).get(name, {})}}
+            for name, arm in arms.items()
         }
-        found = lab.cells(answered, cells)
-        self._found = {
-            name: {
-                seed: found[f"{task}-{place}-seed{self.seeds[0] if once[name] else seed}"]
-                for seed in self.seeds
-            }
-            for place, name in enumerate(arms)
-        }
+        given = {"task": task, "pictures": PICTURES, **settings}
+        runs: dict[Point, Runs] = {}
+        for changes in (True, False):
+            some = {name: axis for name, axis in axes.items() if (drawn is None or name in drawn) == changes}
+            if some:
+                runs |= lab.grid(answered, {"arm": some}, seeds=SEEDS if changes else 1, **given).runs
+        seeds = lab.seeds(SEEDS)
+        self._grid = Grid(
+            {"arm": tuple(arms)},
+            {(name,): {seed: runs[name,].get(seed, runs[name,][0]) for seed in seeds} for name in arms},
+        )
 
-    def outcomes(self, arm: str, metric: str) -> tuple[ArmOutcomes, str]:
-        """Outcomes by seed, and the name of their statistic; ``metric: subset`` for a subset's.
+    def __getitem__(self, key: tuple[str, str]) -> Score:
+        """Return an arm's score by a metric; ``metric: subset`` for a subset's.
 
         Raises:
             KeyError: for a metric that the task does not give.
         """
-        runs = self._found[arm]
-        key = next(k for k in runs[self.seeds[0]] if k.rpartition("|")[0] == metric)
-        return {seed: run[key] for seed, run in runs.items()}, key.rpartition("|")[2]
+        arm, metric = key
+        scores = self._scores(metric)
+        return scores[arm].about(metric + self.label)
+
+    def _scores(self, metric: str) -> Scores:
+        first = next(iter(self._grid.runs.values()))[0]
+        name = next((key for key in first if key.rpartition("|")[0] == metric), None)
+        if name is None:
+            raise KeyError(f"{self.task} gives no {metric!r}; it gives {', '.join(sorted(first))}")
+        about = f"{self.task} {metric}, bad pictures of {TEST} pairs"
+        return self._grid.scores(name, about, STATISTICS[name.rpartition("|")[2]])
 
     def mean(self, arm: str, metric: str) -> float:
-        """An arm's score, the mean over its seeds."""
-        outcomes, statistic = self.outcomes(arm, metric)
-        assert isinstance(outcomes, Mapping)
-        return float(np.mean([STATISTICS[statistic](np.asarray(run)) for run in outcomes.values()]))
+        """Return an arm's score, the mean over its seeds."""
+        scores = self._scores(metric)
+        statistic = scores.statistic
+        assert callable(statistic)
+        return float(np.mean([statistic(run) for run in scores.values(arm)]))
 
-    def difference(self, treatment: str, baseline: str, metric: str, **rule: Unpack[Rule]) -> Result:
-        """One arm's score minus another's."""
-        arms = {}
-        for role, arm in (("treatment", treatment), ("baseline", baseline)):
-            arms[role], statistic = self.outcomes(arm, metric)
-        return measure.of_arms(
-            f"{treatment} − {baseline}, {metric}{self.label}",
-            f"{self.task} {metric}, bad pictures of {TEST} pairs",
-            arms,
-            lambda scores: scores["treatment"] - scores["baseline"],
-            statistic=STATISTICS[statistic],
-            **rule,
-        )
-
-    def said(self, metric: str, arms: Sequence[str] | None = None) -> str:
-        """The scores of the arms in words, for a note."""
-        parts = (f"{arm} {self.mean(arm, metric):.3f}" for arm in arms or self._found)
+    def said(self, metric: str) -> str:
+        """Return the scores of the arms in words, for a note."""
+        parts = (f"{arm} {self.mean(arm, metric):.3f}" for arm in self._grid.axes["arm"])
         return f"{self.task} {metric}: {', '.join(parts)}."

@@ -16,7 +16,7 @@ from ...evaluation.classification.classifiers import knn
 from ...networks import initialise
 from ...networks.heads import mlp
 from ...pairwise.loss import Loss
-from ..lab.lab import Arrays
+from ..lab import Arrays
 from .descent import minimise
 from .emoji import jitter
 

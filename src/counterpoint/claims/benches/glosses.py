@@ -21,7 +21,7 @@ from ...diagnostics import alignment, uniformity
 from ...networks import initialise
 from ...networks.towers.transformer import Embedding
 from ...pairwise.loss import Loss
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab
 from .descent import minimise
 
 WORDS, LENGTH, WIDTH = 4000, 16, 64

@@ -14,7 +14,7 @@ from ...data.base import Rows
 from ...data.embeddings import EmbeddingCache
 from ...evaluation import create
 from ...pairwise.loss import Loss
-from ..lab.lab import Arrays
+from ..lab import Arrays
 from .emoji import Draw, SmallTwoTower, emoji_inputs, train, words
 
 BATCH, LR = 64, 1e-3

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from ...catalog.evidence import Result
 from ...networks.tiny_vlm import default_model_path
 from ..benches.decoding import GREEDY, Replies, weight
-from ..lab.lab import Lab
+from ..lab import Lab, Result, above, below, beside, decides
 
 CLAIM = (
     "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting "
@@ -21,14 +20,11 @@ RECALL = 0.5
 """Least recall of things in the model's captions: with less a description carries too little to test the claim."""
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    settings = {
-        "arm": "code",
-        "pictures": 8 if lab.quick else 64,
-        "path": str(default_model_path()),
-        "description_tokens": 32,
-    }
-    alpha = round(float(lab.cells(weight, {"weight": settings})["weight"]["alpha"].mean()), 3)
+def run(lab: Lab) -> Iterator[Result]:
+    weights = lab.grid(
+        weight, {}, seeds=None, arm="code", pictures=64, path=str(default_model_path()), description_tokens=32
+    )
+    alpha = round(float(weights[()][None]["alpha"].mean()), 3)
     arms = {
         "CODE": "code",
         "greedy": "plain",
@@ -48,14 +44,16 @@ def run(lab: Lab) -> Sequence[Result]:
         captions.said("instances"),
         captions.said("words"),
     )
-    return [
-        asked.difference("CODE", "greedy", "f1", expected="above"),
-        captions.difference("CODE", "greedy", "instances", expected="below"),
-        asked.difference("CODE", "fixed weight", "f1", expected="above", bound=-0.01, decides=False),
-        captions.difference("CODE", "fixed weight", "instances", expected="below", bound=0.01, decides=False),
-        asked.difference("CODE", "rule alone", "f1", expected="above", decides=False),
-        captions.difference("CODE", "rule alone", "instances", expected="below", decides=False),
-        asked.difference("CODE", "mean weight", "f1", expected="above", bound=-0.01, decides=False),
-        captions.difference("CODE", "mean weight", "instances", expected="below", bound=0.01, decides=False),
-        asked.difference("CODE", "VCD", "f1", expected="above", decides=False),
-    ]
+    yield from decides(
+        above(asked["CODE", "f1"] - asked["greedy", "f1"]),
+        below(captions["CODE", "instances"] - captions["greedy", "instances"]),
+    )
+    yield from beside(
+        above(asked["CODE", "f1"] - asked["fixed weight", "f1"], -0.01),
+        below(captions["CODE", "instances"] - captions["fixed weight", "instances"], 0.01),
+        above(asked["CODE", "f1"] - asked["rule alone", "f1"]),
+        below(captions["CODE", "instances"] - captions["rule alone", "instances"]),
+        above(asked["CODE", "f1"] - asked["mean weight", "f1"], -0.01),
+        below(captions["CODE", "instances"] - captions["mean weight", "instances"], 0.01),
+        above(asked["CODE", "f1"] - asked["VCD", "f1"]),
+    )

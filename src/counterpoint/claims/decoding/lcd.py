@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from ...catalog.evidence import Result
 from ...networks.tiny_vlm import default_model_path
 from ..benches.decoding import Replies, weight
-from ..lab.lab import Lab
+from ..lab import Lab, Result, above, below, beside, decides
 
 CLAIM = (
     "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting "
@@ -17,9 +16,9 @@ CLAIM = (
 REFUTED = "the rule alone mentions as few things that are not there"
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    settings = {"arm": "lcd", "pictures": 8 if lab.quick else 64, "path": str(default_model_path())}
-    alpha = round(float(lab.cells(weight, {"weight": settings})["weight"]["alpha"].mean()), 2)
+def run(lab: Lab) -> Iterator[Result]:
+    weights = lab.grid(weight, {}, seeds=None, arm="lcd", pictures=64, path=str(default_model_path()))
+    alpha = round(float(weights[()][None]["alpha"].mean()), 2)
     arms = {
         "LCD": "lcd",
         "rule alone": "lcd,contrast=0",
@@ -38,11 +37,13 @@ def run(lab: Lab) -> Sequence[Result]:
         captions.said("recall"),
         asked.said("f1"),
     )
-    return [
-        captions.difference("LCD", "rule alone", "instances", expected="below"),
-        captions.difference("LCD", "rule alone", "sentences", expected="below", decides=False),
-        captions.difference("LCD", "fixed weight", "instances", expected="below", bound=0.01, decides=False),
-        captions.difference("LCD", "plain", "instances", expected="below", decides=False),
-        captions.difference("LCD", "rule alone", "recall", expected="above", bound=-0.02, decides=False),
-        asked.difference("LCD", "rule alone", "f1", expected="above", bound=-0.01, decides=False),
-    ]
+    yield from decides(
+        below(captions["LCD", "instances"] - captions["rule alone", "instances"]),
+    )
+    yield from beside(
+        below(captions["LCD", "sentences"] - captions["rule alone", "sentences"]),
+        below(captions["LCD", "instances"] - captions["fixed weight", "instances"], 0.01),
+        below(captions["LCD", "instances"] - captions["plain", "instances"]),
+        above(captions["LCD", "recall"] - captions["rule alone", "recall"], -0.02),
+        above(asked["LCD", "f1"] - asked["rule alone", "f1"], -0.01),
+    )

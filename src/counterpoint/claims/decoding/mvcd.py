@@ -19,8 +19,7 @@ from ...evaluation.answering.asking import is_right
 from ...networks.tiny_vlm import default_model_path, world
 from ...types import Prompt, Turn
 from ..benches.decoding import SEEDS, TEST, assistant
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "A small vision-language model answers questions whose usual answer is wrong better with worked examples "

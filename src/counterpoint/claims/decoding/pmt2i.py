@@ -23,8 +23,7 @@ from ...networks.towers.transformer import TextTransformer
 from ...registry import unknown
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE, SmallTwoTower, pairs_of, pixels, train, view, words
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "A reader of several languages finds the picture of a description better when translations stand beside "

@@ -16,8 +16,7 @@ from ...decoding.assistant import VisionLanguageAssistant
 from ...evaluation.answering.rating import ENSEMBLE, PROMPT, score
 from ...evaluation.statistic import spearman
 from ...types import Prompt
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Read from the same logits of a vision-language model that was taught to rate with favourite words, the "

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from ...catalog.evidence import Result
 from ..benches.decoding import Replies
-from ..lab.lab import Lab
+from ..lab import Lab, Result, above, below, beside, decides
 
 CLAIM = (
     "On bad pictures of scenes that break the pairs a small vision-language model was trained on, adding its "
@@ -21,7 +20,7 @@ ALL = 10000.0
 """A weight beside which the picture itself counts for nothing; the logits are divided by as much again."""
 
 
-def run(lab: Lab) -> Sequence[Result]:
+def run(lab: Lab) -> Iterator[Result]:
     arms = {
         "RITUAL": f"ritual,alpha={ALPHA}",
         "unchanged picture": "ritual,contrast=0",
@@ -56,12 +55,14 @@ def run(lab: Lab) -> Sequence[Result]:
         sides.said("accuracy"),
         greedy.said("accuracy"),
     )
-    return [
-        sampled.difference("RITUAL", "unchanged picture", "accuracy", expected="above"),
-        sampled.difference("RITUAL", "unchanged picture", "f1", expected="above", decides=False),
-        sampled.difference("RITUAL", "plain", "accuracy", expected="above", decides=False),
-        sampled.difference("unchanged picture", "plain", "accuracy", expected="above", decides=False),
-        sampled.difference("transformed picture alone", "plain", "accuracy", expected="below", decides=False),
-        sides.difference("RITUAL", "unchanged picture", "accuracy", expected="below", decides=False),
-        greedy.difference("RITUAL", "plain", "accuracy", expected="above", decides=False),
-    ]
+    yield from decides(
+        above(sampled["RITUAL", "accuracy"] - sampled["unchanged picture", "accuracy"]),
+    )
+    yield from beside(
+        above(sampled["RITUAL", "f1"] - sampled["unchanged picture", "f1"]),
+        above(sampled["RITUAL", "accuracy"] - sampled["plain", "accuracy"]),
+        above(sampled["unchanged picture", "accuracy"] - sampled["plain", "accuracy"]),
+        below(sampled["transformed picture alone", "accuracy"] - sampled["plain", "accuracy"]),
+        below(sides["RITUAL", "accuracy"] - sides["unchanged picture", "accuracy"]),
+        above(greedy["RITUAL", "accuracy"] - greedy["plain", "accuracy"]),
+    )

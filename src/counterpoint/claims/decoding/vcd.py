@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from ...catalog.evidence import Direction, Result
 from ..benches.decoding import Replies, answered
-from ..lab import measure
-from ..lab.lab import Lab
+from ..lab import Lab, Result, above, below, beside, decides, exact
 
 CLAIM = (
     "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting "
@@ -25,22 +23,20 @@ SYNTHETIC, WORDS = 2000, 50
 
 
 def chosen(lab: Lab) -> int:
-    """The amount of noise with the best F1 on validation questions, sampled with one seed."""
-    pictures = 8 if lab.quick else 150
-    cells = {
-        f"noise{step}": {
-            "arm": f"vcd,step={step}",
-            "seed": 100,
-            "task": "pope",
-            "pictures": pictures,
-            "options": {"do_sample": True, "max_new_tokens": 4},
-            "test": "balanced",
-        }
-        for step in STEPS
-    }
-    found = lab.cells(answered, cells)
-    accuracy = {step: found[f"noise{step}"]["accuracy|mean"].mean() for step in STEPS}
-    return max(STEPS, key=lambda step: accuracy[step])
+    """Return the amount of noise with the best accuracy on validation questions, sampled with one seed."""
+    asked = {step: {"arm": f"vcd,step={step}"} for step in STEPS}
+    options = {"do_sample": True, "max_new_tokens": 4}
+    validation = lab.grid(
+        answered,
+        {"noise": asked},
+        seeds=(100,),
+        task="pope",
+        pictures=150,
+        options=options,
+        test="balanced",
+    )
+    accuracy = validation.scores("accuracy|mean", "accuracy")
+    return max(STEPS, key=lambda step: accuracy.values(step).mean())
 
 
 def ranks(rho: float) -> np.ndarray:
@@ -55,29 +51,27 @@ def ranks(rho: float) -> np.ndarray:
     return after - before
 
 
-def run(lab: Lab) -> Sequence[Result]:
+def run(lab: Lab) -> Iterator[Result]:
     step = chosen(lab)
     arms = {"VCD": f"vcd,step={step}", "rule alone": f"vcd,step={step},contrast=0", "plain": "plain"}
-    found = Replies(lab, arms, "pope", {"do_sample": True, "max_new_tokens": 4})
+    asked = Replies(lab, arms, "pope", {"do_sample": True, "max_new_tokens": 4})
     fewest = min(int(ranks(rho).min()) for rho in (0.0, 0.3, 0.6, 0.9))
+    affirmed = "false_positives: adversarial"
+    yield from decides(
+        below(asked["VCD", affirmed] - asked["rule alone", affirmed]),
+        above(asked["VCD", "f1"] - asked["rule alone", "f1"]),
+    )
+    yield from beside(
+        below(asked["VCD", affirmed] - asked["plain", affirmed]),
+        above(asked["VCD", "f1"] - asked["plain", "f1"]),
+        above(
+            exact(fewest, "the fewest in any of 8,000 synthetic worlds"),
+            -0.5,
+            name="token that only the prior likes, places it falls by contrasting",
+        ),
+    )
     lab.note(
         f"Noise of step {step}, the best of {', '.join(map(str, STEPS))} on the test set of balanced pairs.",
-        found.said("false_positives: adversarial"),
-        found.said("f1"),
+        asked.said(affirmed),
+        asked.said("f1"),
     )
-    judged: tuple[tuple[str, Direction], ...] = (("false_positives: adversarial", "below"), ("f1", "above"))
-    return [
-        *(
-            found.difference("VCD", other, metric, expected=way, decides=other == "rule alone")
-            for other in ("rule alone", "plain")
-            for metric, way in judged
-        ),
-        measure.exact(
-            "token that only the prior likes, places it falls by contrasting",
-            "the fewest in any of 8,000 synthetic worlds",
-            float(fewest),
-            expected="above",
-            bound=-0.5,
-            decides=False,
-        ),
-    ]

@@ -26,8 +26,7 @@ from ...training.tiny_vlm.conversations import Exchange
 from ...training.tiny_vlm.train import learn_to_speak, read_world
 from ...types import Prompt
 from ..benches.decoding import PICTURES, SEEDS, TEST, Replies, bad_pictures
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, above, below, beside, decides, measure
 
 CLAIM = (
     "After tuning on questions that are mostly answered yes, dividing by what a small vision-language model "
@@ -149,8 +148,8 @@ def run(lab: Lab) -> Sequence[Result]:
             expected="below",
             decides=False,
         ),
-        captions.difference("VDD", "rule alone", "instances", expected="below"),
-        captions.difference("VDD", "rule alone", "recall", expected="above", bound=-0.02, decides=False),
+        *decides(below(captions["VDD", "instances"] - captions["rule alone", "instances"])),
+        *beside(above(captions["VDD", "recall"] - captions["rule alone", "recall"], -0.02)),
     ]
 
 

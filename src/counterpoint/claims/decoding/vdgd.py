@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from ...catalog.evidence import Result
 from ..benches.decoding import Replies
-from ..lab.lab import Lab
+from ..lab import Lab, Result, above, below, beside, decides
 
 CLAIM = (
     "On bad pictures of scenes that break the pairs a small vision-language model was trained on, sampling by "
@@ -16,7 +15,7 @@ CLAIM = (
 REFUTED = "the description in the prompt does as well by itself"
 
 
-def run(lab: Lab) -> Sequence[Result]:
+def run(lab: Lab) -> Iterator[Result]:
     arms = {
         "VDGD": "vdgd",
         "description alone": "vdgd,contrast=0",
@@ -42,11 +41,11 @@ def run(lab: Lab) -> Sequence[Result]:
         captions.said("words"),
         answers.said("accuracy"),
     )
-    return [
-        captions.difference("VDGD", "description alone", "instances", expected="below"),
-        captions.difference("VDGD", "no description", "instances", expected="below", decides=False),
-        captions.difference("divided", "description alone", "instances", expected="above", decides=False),
-        answers.difference(
-            "VDGD", "description alone", "accuracy", expected="above", bound=-0.02, decides=False
-        ),
-    ]
+    yield from decides(
+        below(captions["VDGD", "instances"] - captions["description alone", "instances"]),
+    )
+    yield from beside(
+        below(captions["VDGD", "instances"] - captions["no description", "instances"]),
+        above(captions["divided", "instances"] - captions["description alone", "instances"]),
+        above(answers["VDGD", "accuracy"] - answers["description alone", "accuracy"], -0.02),
+    )

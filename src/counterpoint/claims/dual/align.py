@@ -15,8 +15,7 @@ from ...data.embeddings import EmbeddingCache
 from ...data.source import load
 from ...evaluation import create
 from ..benches.towers import Recaptioned, build, recipe, trained
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Trained for equal steps, four times as many pairs of which 30 % have a wrong caption retrieve better "

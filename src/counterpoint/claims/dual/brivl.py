@@ -18,8 +18,7 @@ from ..benches import queues as keys
 from ..benches.descent import minimise
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
 from ..benches.exact import relative_error
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "With 32 pairs a batch, momentum encoders and a queue of 1,024 keys for each modality retrieve better "

@@ -14,8 +14,7 @@ from ...study.numbers import Key, name_of
 from ...study.results import StudyResults
 from ...study.summary import FinishedRun
 from ..benches.towers import recipe
-from ..lab import measure
-from ..lab.lab import Lab
+from ..lab import Lab, measure
 
 CLAIM = (
     "The improved recipe gains CLIP more than any of four extra losses does, the best extra loss's advantage "

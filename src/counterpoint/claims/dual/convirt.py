@@ -20,8 +20,7 @@ from ..benches.towers import (
     recipe,
     trained,
 )
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Contrast with one sentence of several teaches an image tower a fine attribute: with a tenth of the "

@@ -17,8 +17,7 @@ from ...networks.init import initialise
 from ...training import caching
 from ...types import Batch, Clock, Embeddings
 from ..benches.emoji import SmallTwoTower, emoji_inputs, pairs_of
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Gradients from cached features equal those of the whole batch whatever the size of the parts, and plain "

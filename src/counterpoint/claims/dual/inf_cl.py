@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...losses import InfoNCELoss
-from ..lab import measure
-from ..lab.lab import Lab
+from ..lab import Lab, measure
 from .siglip import Largest
 
 CLAIM = (

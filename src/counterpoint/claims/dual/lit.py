@@ -16,8 +16,7 @@ from ...evaluation import create
 from ...networks import build_towers
 from ...types import Embedder
 from ..benches.towers import Supervised, build, captions_of, recipe, trained
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "With captions for a tenth of the pictures, a text tower tuned to a pretrained, locked image tower names "

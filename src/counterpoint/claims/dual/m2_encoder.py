@@ -17,8 +17,7 @@ from ...data.worlds.emoji.world import Emoji
 from ...evaluation import create
 from ...losses import GroupedInfoNCELoss
 from ..benches.emoji import Draw, SmallTwoTower, emoji_inputs, train, words
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "With negatives from one of g groups of the batch, work and memory of the similarities fall as 1/g, and "

@@ -17,8 +17,7 @@ from ...diagnostics import induced_positives, normalised, principal_angles
 from ...evaluation import create
 from ...losses import GuidedNTXentLoss, InfoNCELoss, NTXentLoss, SpectralLoss
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train, train_on_views, view
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "The spectral contrastive loss of two modalities factorises their co-occurrence; names make better "

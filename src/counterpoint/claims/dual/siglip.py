@@ -18,8 +18,7 @@ from ...evaluation import create
 from ...losses import InfoNCELoss, SigLIPLoss
 from ...pairwise.loss import Loss
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "With batches of 8 to 32 pairs the sigmoid loss retrieves at least as well as the tuned softmax loss, and "

@@ -20,8 +20,7 @@ from ..benches.scene_towers import (
     train,
     with_negatives,
 )
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "A model that is right about most single pictures and captions is right about far fewer whole squares; "

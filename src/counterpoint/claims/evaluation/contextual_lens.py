@@ -36,8 +36,7 @@ from ...evaluation.compositional.maps import box_iou
 from ...evaluation.grounding import pointing
 from ...training.tiny_vlm.conversations import CLOSED
 from ...types import Prompt
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Where a false answer names what is in the picture but belongs to another thing, the cosine of the "

@@ -19,8 +19,7 @@ from ...networks.towers.transformer import TextTransformer
 from ...types import NonFiniteLoss
 from ..benches.towers import SimCLR, recipe, trained
 from ..benches.vqa import SIDE, SmallVQA, answer, asked, tower, train, world_of
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "A contrastive start without labels raises the accuracy of a model that learns to answer questions from "

@@ -36,8 +36,7 @@ from ...evaluation.statistic import STATISTICS
 from ...statistics import linear
 from ...types import Prompt, Turn
 from ..benches.descent import minimise
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "After the same examples, asking a vision-language model in a second step whether a question describes "

@@ -30,8 +30,7 @@ from ...evaluation.describing.fudd import Among, by_name, likeliest
 from ...evaluation.task import similarity, top1
 from ...losses import InfoNCELoss
 from ..benches.scene_towers import SIDE, SceneTowers, train
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "A second pass among the classes that a picture could be, by sentences about what tells them apart, "

@@ -17,8 +17,7 @@ from ...study.presets import find
 from ...study.standings import mean_ranks
 from ...types import Embedder
 from ..benches.towers import build, recipe, trained
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Under one setup, an image tower that starts from another domain is better on the mean over "

@@ -26,8 +26,7 @@ from ...networks.init import seeded
 from ..benches.descent import minimise
 from ..benches.prefix_lm import WIDTH, VisualReader
 from ..benches.scene_towers import SIDE, SceneTowers, train
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Pictures that a contrastive model takes for the same and a self-supervised one does not are, also after "

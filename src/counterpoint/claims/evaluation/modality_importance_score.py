@@ -23,8 +23,7 @@ from ...networks.init import initialise
 from ...networks.towers.transformer import Embedding
 from ..benches.clip_towers import SIDE, Filmed, FrameNetwork, filmed
 from ..benches.descent import minimise
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "The modality importance score from probabilities averaged over models recovers what questions need, "

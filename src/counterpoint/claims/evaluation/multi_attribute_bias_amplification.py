@@ -26,8 +26,7 @@ from ...evaluation.bias_amplification import (
 from ...networks.init import initialise
 from ..benches.clip_towers import SIDE, FrameNetwork
 from ..benches.descent import minimise
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Where gender goes with a combination of two things and with neither alone, the signed metric of single "

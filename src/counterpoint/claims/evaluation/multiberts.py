@@ -13,8 +13,7 @@ from ...losses import InfoNCELoss
 from ...statistics import StatisticsWarning, multi_bootstrap
 from ...statistics.simulation import REGIMES, coverage, false_positives
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "A test that resamples seeds and examples together keeps its false-positive rate; the usual test on one "

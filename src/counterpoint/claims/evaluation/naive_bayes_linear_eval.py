@@ -16,8 +16,7 @@ from ...evaluation.simulation import GaussianClasses, examples_needed
 from ...losses import InfoNCELoss
 from ...networks import ConvNet, initialise
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Naive Bayes with pooled variances comes near its best error with few examples whatever the dimension, "

@@ -22,8 +22,7 @@ from ...networks.towers.transformer import TextTransformer
 from ...statistics import Statistic
 from ..benches.clip_towers import COLOURS, SIDE, Filmed, VideoTower, filmed
 from ..benches.descent import minimise
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Reading the caption helps a detector of hallucinated videos to find wrong numbers and omissions, more "

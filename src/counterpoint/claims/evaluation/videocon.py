@@ -14,8 +14,7 @@ from ...evaluation.video.videocon import entailments
 from ...losses import CountToTenLoss
 from ..benches.clip_towers import COLOURS, SIDE, ClipTowers, filmed
 from ..benches.descent import minimise
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Choosing between a video's caption and a contrast caption in training raises the ROC-AUC of order flips, "

@@ -19,8 +19,7 @@ from ...evaluation.contamination import contamination
 from ...networks.tiny_vlm import default_model_path, world
 from ..benches.decoding import GREEDY, assistant
 from ..benches.emoji import pixels
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 from ..lab.measure import Rule
 
 CLAIM = (

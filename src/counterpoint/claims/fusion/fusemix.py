@@ -17,8 +17,7 @@ from ...networks import initialise
 from ...types import Batch
 from ..benches.towers import recipe
 from ..benches.vectors import FirstTower, SecondTower, train
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Mixing the latents of two pairs aligns frozen encoders better with the same coefficient in both "

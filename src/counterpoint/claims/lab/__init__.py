@@ -1,1 +1,30 @@
 """The laboratory: where a claim's experiment is carried out, and how its results are judged."""
+
+from ...catalog.evidence import Result
+from .grid import Arrays, Grid, Scores
+from .lab import Lab
+from .results import above, below, beside, decides, within
+from .score import Measured, Score, arm, best, combined, exact, mean, per_seed, rate, worst
+
+__all__ = [
+    "Arrays",
+    "Grid",
+    "Lab",
+    "Measured",
+    "Result",
+    "Score",
+    "Scores",
+    "above",
+    "arm",
+    "below",
+    "beside",
+    "best",
+    "combined",
+    "decides",
+    "exact",
+    "mean",
+    "per_seed",
+    "rate",
+    "within",
+    "worst",
+]

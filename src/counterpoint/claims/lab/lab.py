@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import inspect
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,10 +32,15 @@ from ...study.summary import FinishedRun, read_results
 from ...study.training_run import TrainingRun
 from ...training.run import RunState
 from .. import CLAIMS
+from . import quick as smoke
+from .grid import Arrays, Axes, Grid, Point, Runs, points, settings
 
-Arrays = dict[str, np.ndarray]
-"""Measurements of one cell of an experiment, by name."""
+Function = Callable[..., Arrays]
+"""Function of a module, from settings to the arrays of one cell."""
 Tell = Callable[[str], None]
+SEEDS = 5
+TUNING_SEEDS = (1000, 1001)
+"""Seeds that choose settings; the tested ones begin at 0."""
 
 
 @dataclass
@@ -59,9 +66,102 @@ class Lab:
     notes: list[str] = field(default_factory=list)
     reused: float = 0.0
 
-    def seeds(self, full: int) -> tuple[int, ...]:
-        """The seeds of the experiment: ``full`` of them, or at most two in a smoke run."""
-        return tuple(range(min(full, 2) if self.quick else full))
+    def seeds(self, full: int | Sequence[int]) -> tuple[int, ...]:
+        """Return the seeds of the experiment: as many as ``full`` from 0, or these; at most two in a smoke run."""
+        every = tuple(range(full)) if isinstance(full, int) else tuple(full)
+        return every[: smoke.SEEDS] if self.quick else every
+
+    def grid(
+        self, function: Function, axes: Axes, *, seeds: int | Sequence[int] | None = SEEDS, **fixed: Any
+    ) -> Grid:
+        """Measure a function at every point of some axes under every seed, or read what an earlier call measured.
+
+        A smoke run measures the ends of each axis, and each point stands for the nearest of these; sizes are smaller
+        (see `counterpoint.claims.lab.quick`), and a function with a parameter ``quick`` is told.
+
+        Args:
+            function: of a module, from settings to arrays; the same settings must give the same arrays.
+            axes: a setting's name to its values; or any name to named combinations of settings.
+            seeds: how many, from 0, or these; None for a function without the setting ``seed``.
+            fixed: settings that are the same everywhere.
+        """
+        wanted = (None,) if seeds is None else self.seeds(seeds)
+        found = self._measured(function, axes, {point: {} for point in points(axes)}, wanted, fixed)
+        return Grid({axis: tuple(values) for axis, values in axes.items()}, found)
+
+    def tuned(
+        self,
+        function: Function,
+        axes: Axes,
+        *,
+        over: Mapping[str, Sequence[Any]],
+        by: str = "validation",
+        seeds: int = SEEDS,
+        tuning_seeds: Sequence[int] = TUNING_SEEDS,
+        **fixed: Any,
+    ) -> Grid:
+        """Measure a function as `grid` does, at the best values of some settings for each point.
+
+        Args:
+            over: a setting's name to the values that are tried at every point, under seeds of their own.
+            by: the array whose mean is largest at the best values; the first of equals is taken.
+            tuning_seeds: the seeds that choose, none of which is tested; the first in a smoke run.
+        """
+        tried = {name: smoke.ends(values) for name, values in over.items()} if self.quick else over
+        trying = tuple(tuning_seeds[:1] if self.quick else tuning_seeds)
+        candidates = list(points(tried))
+        trials = self._measured(
+            function,
+            {**axes, **tried},
+            {(*point, *values): {} for point in points(axes) for values in candidates},
+            trying,
+            fixed,
+        )
+
+        def validation(point: Point, values: Point) -> float:
+            return float(np.mean([run[by].mean() for run in trials[*point, *values].values()]))
+
+        chosen: dict[Point, Mapping[str, Any]] = {}
+        for point in points(axes):
+            best = max(candidates, key=lambda values: validation(point, values))
+            chosen[point] = settings(tried, best)
+        found = self._measured(function, axes, chosen, self.seeds(seeds), fixed)
+        return Grid({axis: tuple(values) for axis, values in axes.items()}, found, chosen)
+
+    def _measured(
+        self,
+        function: Function,
+        axes: Axes,
+        own: Mapping[Point, Mapping[str, Any]],
+        seeds: Sequence[int | None],
+        fixed: Mapping[str, Any],
+    ) -> dict[Point, Runs]:
+        """Return the runs of every point; ``own`` are settings of single points."""
+        flag = {smoke.FLAG: self.quick} if smoke.FLAG in inspect.signature(function).parameters else {}
+        measured = {point: self._kept(axes, point) for point in own}
+        units: dict[tuple[Point, int | None], Cell] = {}
+        for point in dict.fromkeys(measured.values()):
+            for seed in seeds:
+                given = {**settings(axes, point), **own[point], **fixed, **flag}
+                if self.quick:
+                    given = {name: smoke.reduced(name, value) for name, value in given.items()}
+                if seed is not None:
+                    given["seed"] = seed
+                units[point, seed] = Cell(
+                    function, _name(point, own[point], seed), given, self.folder / "cells"
+                )
+        arrays = dict(zip(units, self._carried_out(list(units.values())), strict=True))
+        runs = {
+            point: {seed: arrays[point, seed] for seed in seeds} for point in dict.fromkeys(measured.values())
+        }
+        return {point: runs[kept] for point, kept in measured.items()}
+
+    def _kept(self, axes: Axes, point: Point) -> Point:
+        """Return the point that stands for a point: itself, or in a smoke run the nearest ends of the axes."""
+        if not self.quick:
+            return point
+        every = [tuple(values) for values in axes.values()]
+        return tuple(smoke.nearest_end(values, value) for values, value in zip(every, point, strict=True))
 
     def cells(
         self, compute: Callable[..., Arrays], cells: Mapping[str, Mapping[str, Any]]
@@ -77,10 +177,12 @@ class Lab:
             The arrays of every cell.
         """
         units = [Cell(compute, name, settings, self.folder / "cells") for name, settings in cells.items()]
+        return dict(zip(cells, self._carried_out(units), strict=True))
+
+    def _carried_out(self, units: Sequence[Cell]) -> list[Arrays]:
         kept = [arrays for unit in units if (arrays := unit.read()) is not None]
         self.reused += sum(float(arrays["seconds"]) for arrays in kept)
-        listener = _Telling(self.tell, len(units) - len(kept))
-        return dict(zip(cells, Local(self.jobs).carry_out(units, listener), strict=True))
+        return Local(self.jobs).carry_out(units, _Telling(self.tell, len(units) - len(kept)))
 
     def study(
         self, name: str, design: Design, steps: Mapping[str, int] | None = None
@@ -141,19 +243,27 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        digest = hashlib.blake2b(
-            json.dumps(self.settings, sort_keys=True).encode(), digest_size=6
-        ).hexdigest()
-        return self.cells / f"{self.compute.__name__.strip('_')}-{self.name}-{digest}"
+        return self.cells / f"{self._function}-{self.name}-{self._digest}"
+
+    @property
+    def _function(self) -> str:
+        return self.compute.__name__.strip("_")
+
+    @property
+    def _digest(self) -> str:
+        return hashlib.blake2b(json.dumps(self.settings, sort_keys=True).encode(), digest_size=6).hexdigest()
 
     @property
     def path(self) -> Path:
         return self.folder.parent / f"{self.folder.name}.npz"
 
     def read(self) -> Arrays | None:
-        if not self.path.exists():
+        path = self.path
+        if not path.exists():  # the settings say which cell it is, whatever name an earlier version gave it
+            path = next(self.cells.glob(f"{self._function}-*-{self._digest}.npz"), path)
+        if not path.exists():
             return None
-        with np.load(self.path) as stored:
+        with np.load(path) as stored:
             return dict(stored)
 
     def work(self, on_progress: OnProgress) -> Arrays:
@@ -181,6 +291,13 @@ class Cell:
     def parse(cls, plain: dict[str, Any]) -> Cell:
         compute = registry.load(plain["compute"])
         return cls(compute, plain["name"], plain["settings"], Path(plain["cells"]))
+
+
+def _name(point: Point, own: Mapping[str, Any], seed: int | None) -> str:
+    """Return a file's name for a cell, of letters, digits, dots and dashes."""
+    parts = [*point, *own.values(), *([] if seed is None else [f"seed{seed}"])]
+    words = (f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
+    return re.sub(r"[^\w.]+", "-", "-".join(words)).strip("-")[:100] or "all"
 
 
 class _Telling:

@@ -17,8 +17,7 @@ from ...networks import initialise
 from ...networks.heads import mlp
 from ...pairwise.loss import Loss
 from ..benches.descent import minimise
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Where queries have several true labels, the decoupled softmax fits them better than a softmax in which "

@@ -18,8 +18,7 @@ from ..benches import emoji_views as pictures
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.exact import gradients, random_views, relative_error
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Averaging over positives outside the logarithm gives better features than inside where anchors have many "

@@ -28,8 +28,7 @@ from ...networks.heads import Linear
 from ...networks.init import initialise
 from ...networks.towers.transformer import Block, Embedding, TextTransformer
 from ..benches.descent import minimise
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Captions of a wrong composition as hard negatives raise the group score for the order of sounds above "

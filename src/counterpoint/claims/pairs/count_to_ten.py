@@ -23,8 +23,7 @@ from ...data.worlds.scenes.world import Scenes
 from ...losses import CountToTenLoss, InfoNCELoss
 from ..benches.descent import minimise
 from ..benches.scene_towers import SIDE, SceneTowers, train
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "After pretraining on captions of which a fifth say a number, tuning with the choice between the right "

@@ -21,8 +21,7 @@ from ...pairwise import Temperature
 from ...pairwise.loss import Loss
 from ..benches.emoji import BUCKETS, SmallTwoTower, emoji_inputs, pairs_of, train
 from ..benches.exact import random_views, relative_error
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "A network trained into a frozen space names items of unseen classes better when its targets follow the "

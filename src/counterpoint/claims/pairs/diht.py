@@ -15,8 +15,7 @@ from ...losses import DiHTLoss
 from ..benches import skin_tones as tones
 from ..benches.descent import minimise
 from ..benches.emoji import SmallTwoTower, emoji_inputs, words
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "A moderate weight on hard negatives tells captions apart that differ in one attribute better than none "

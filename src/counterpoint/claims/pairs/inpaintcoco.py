@@ -21,8 +21,7 @@ from ..benches.scene_towers import (
     train,
     with_negatives,
 )
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Training with captions in which the colour is replaced, as negatives, improves the choice among captions "

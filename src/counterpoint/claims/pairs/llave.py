@@ -13,8 +13,7 @@ from ...losses import LLaVELoss
 from ..benches import skin_tones as tones
 from ..benches.emoji import emoji_inputs
 from ..benches.exact import of_similarities, random_views, relative_error
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Weighting each negative by an exponential of its own similarity tells captions apart that differ in one "

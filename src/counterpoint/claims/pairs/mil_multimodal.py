@@ -20,8 +20,7 @@ from ...networks import NonLocal, initialise
 from ...networks.heads import mlp
 from ..benches.descent import minimise
 from ..benches.digits import digits, split
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Trained on matched bags alone, log-sum-exp pooling finds the instance and the region that a sentence is "

@@ -19,8 +19,7 @@ from ..benches import emoji_views as pictures
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.exact import gradients, random_views, relative_error
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Three heads with a temperature for every pair give better features than SimCLR's one head at its best "

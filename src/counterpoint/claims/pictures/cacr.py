@@ -16,8 +16,7 @@ from ...losses import AlignUniformLoss, CACRLoss, SupConLoss
 from ...pairwise.loss import Loss
 from ...statistics import linear
 from ..benches import digits
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "With five views CACR loses less accuracy to a long tail of classes than InfoNCE over all views and than "

@@ -15,8 +15,7 @@ from ...evaluation import equal_error_rate
 from ...losses import MarginNTXentLoss
 from ..benches import digits
 from ..benches.emoji import train
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "With both segments of an utterance as anchors NT-Xent verifies speakers with fewer errors than with one, "

@@ -16,8 +16,7 @@ from ...losses import InfoNCELoss, ISogCLRLoss
 from ...pairwise.loss import Loss
 from ..benches import digits
 from ..benches.exact import random_views
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Temperatures learned per item are larger for frequent classes, sit where the Kullback-Leibler radius "

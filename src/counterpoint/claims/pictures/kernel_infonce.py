@@ -15,8 +15,7 @@ from ...catalog.evidence import Result
 from ...losses import KernelInfoNCELoss
 from ..benches import digits
 from ..benches.descent import minimise
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "InfoNCE is the cross-entropy between random subgraphs of the positive-pair graph and of the kernel "

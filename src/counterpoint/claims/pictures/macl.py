@@ -13,8 +13,7 @@ from ...losses import DCLLoss, MACLLoss, NTXentLoss
 from ...pairwise.loss import Loss
 from ..benches import digits
 from ..benches.exact import gradients, random_views, relative_error
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "MACL has the gradient of DCL at a temperature that follows alignment, and spreads features more evenly "

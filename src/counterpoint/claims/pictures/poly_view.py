@@ -20,8 +20,7 @@ from ...pairwise.temperature import Temperature
 from ..benches import digits
 from ..benches.descent import minimise
 from ..benches.exact import gradients, random_views, relative_error
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "At equal compute, four to eight views of fewer examples under a poly-view loss give better features than "

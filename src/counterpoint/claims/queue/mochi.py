@@ -22,8 +22,7 @@ from ..benches import emoji_views as pictures
 from ..benches import queues as keys
 from ..benches.emoji import SIDE
 from ..benches.exact import random_views
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Negatives mixed of the hardest keys give features at least as good as MoCo's, within one artist's emoji "

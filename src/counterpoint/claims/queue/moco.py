@@ -16,8 +16,7 @@ from ...networks import KeyQueue
 from ..benches import digits
 from ..benches import queues as keys
 from ..benches.exact import random_views, relative_error
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Keys of a slow copy (m = 0.99) give better features than keys of the network itself (m = 0), and a queue "

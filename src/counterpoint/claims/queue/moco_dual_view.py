@@ -15,8 +15,7 @@ from ...statistics import ArmOutcomes, linear
 from ..benches import digits
 from ..benches import queues as keys
 from ..benches.exact import random_views, relative_error
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "At equal passes, both views as anchors and the hardest eighth of the queue give better features than "

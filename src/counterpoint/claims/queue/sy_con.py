@@ -16,8 +16,7 @@ from ...losses import MoCoLoss, SyConLoss
 from ...networks import KeyQueue, MomentumCopy, initialise
 from ...networks.heads import mlp
 from ..benches import digits
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "On classes that come in turn, contrast with the previous network's outputs and queue forgets less of the "

@@ -12,8 +12,7 @@ from ...catalog.evidence import Result
 from ...losses import SimCSELoss
 from ..benches import glosses
 from ..benches.glosses import DROPOUT, Encoder, Tokens, Views
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Contrast between two passes under independent dropout masks ranks pairs of glosses better than the "

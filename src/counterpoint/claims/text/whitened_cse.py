@@ -13,8 +13,7 @@ from ...losses import WhitenedCSELoss
 from ...networks import GroupWhitening
 from ..benches import glosses
 from ..benches.glosses import DROPOUT, WIDTH, Encoder, Tokens, Views
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "With whitening in shuffled groups and three views, embeddings of glosses are more uniform than with "

@@ -13,8 +13,7 @@ from ...catalog.evidence import Result
 from ...losses import AlignUniformLoss, InfoNCELoss
 from ...pairwise.loss import Loss
 from ..benches import digits
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "InfoNCE less log M tends to an alignment and a uniformity term as the negatives M grow; optimising the "

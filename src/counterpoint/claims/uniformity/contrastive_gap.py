@@ -17,8 +17,7 @@ from ...losses import ContrastiveGapLoss
 from ...networks import initialise
 from ...networks.heads import mlp
 from ..benches.emoji import SIDE, SmallTwoTower, emoji_inputs, pairs_of, train, train_on_names
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "At a low temperature the CLIP loss keeps two encoders linearly separable although they see identical "

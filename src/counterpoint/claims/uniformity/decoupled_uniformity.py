@@ -17,8 +17,7 @@ from ...losses import DecoupledUniformityLoss, InfoNCELoss
 from ...pairwise.loss import Loss
 from ..benches import digits
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_views
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Spreading the centroids of views learns features as good as tuned InfoNCE at small batches, and a kernel "

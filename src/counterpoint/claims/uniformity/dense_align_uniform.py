@@ -26,8 +26,7 @@ from ...networks.towers.convnet import ConvNet
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.emoji_views import emoji
-from ..lab import measure
-from ..lab.lab import Arrays, Lab
+from ..lab import Arrays, Lab, measure
 
 CLAIM = (
     "Over models trained with different losses, temperatures and rules of positives, dense alignment and "

@@ -1,0 +1,57 @@
+"""Smoke runs: the one place that decides how little of an experiment they carry out.
+
+Two seeds, the ends of each axis, and a thirtieth of every setting that is a size. A claim never asks: it names its full
+design, and each point of it is measured at the nearest one that a smoke run keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+SEEDS = 2
+"""Most seeds of a smoke run."""
+PART = 30
+"""Divisor of sizes."""
+SIZES = frozenset(
+    (
+        *("steps", "warm_up", "pretraining", "inversion"),
+        *("pictures", "scenes", "samples", "queries", "labels", "size", "most", "views", "worlds", "n_boot"),
+    )
+)
+"""Settings that say how long something takes: lengths of training, and numbers of examples."""
+FLAG = "quick"
+"""Setting by which a function is told that its run is a smoke run, if it has that parameter."""
+
+
+def ends(values: Sequence[T]) -> tuple[T, ...]:
+    """Return the first and the last value of an axis.
+
+    >>> ends((8, 16, 64, 256))
+    (8, 256)
+    """
+    return tuple(values) if len(values) <= 2 else (values[0], values[-1])
+
+
+def nearest_end(values: Sequence[T], value: T) -> T:
+    """Return the end of an axis that stands for one of its values.
+
+    >>> [nearest_end((8, 16, 64, 256), batch) for batch in (8, 16, 64)]
+    [8, 8, 256]
+    """
+    return values[0] if 2 * values.index(value) < len(values) - 1 or len(values) == 1 else values[-1]
+
+
+def reduced(name: str, value: Any) -> Any:
+    """Return a setting as a smoke run has it: a thirtieth of a size, at least 2 of what is counted.
+
+    >>> reduced("steps", 300), reduced("steps", 4), reduced("inversion", 0.6), reduced("lr", 0.6)
+    (10, 2, 0.02, 0.6)
+    """
+    if name not in SIZES or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return min(value, max(2, value // PART))
+    return value / PART if isinstance(value, float) else value

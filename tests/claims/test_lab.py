@@ -1,0 +1,261 @@
+"""The laboratory's parts: scores in resamples, grids and how they are indexed, tuning, and smoke runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from counterpoint.claims.lab import (
+    Arrays,
+    Lab,
+    above,
+    arm,
+    below,
+    beside,
+    best,
+    combined,
+    decides,
+    exact,
+    mean,
+    measure,
+    per_seed,
+    rate,
+    within,
+    worst,
+)
+from counterpoint.statistics import Outcomes, linear_contrast, t_interval
+
+RNG = np.random.default_rng(0)
+HITS = {name: (RNG.random((6, 200)) < level) for name, level in (("a", 0.6), ("b", 0.62), ("c", 0.5))}
+A, B, C = (arm(name, hits, "R@1") for name, hits in HITS.items())
+CALLS: list[dict[str, Any]] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_calls() -> None:
+    CALLS.clear()
+
+
+def ends_of(score: Any) -> tuple[float | None, ...]:
+    found = score.measure()
+    return found.estimate, found.low, found.high
+
+
+# Scores
+
+
+def test_a_difference_has_the_interval_of_the_linear_contrast() -> None:
+    old = measure.difference("x", "R@1", HITS["a"], HITS["c"], expected="above")
+    assert ends_of(A - C) == (old.estimate, old.low, old.high)
+    assert (A - C).label == "a − c"
+
+
+def test_whatever_is_selected_is_selected_again_in_every_resample() -> None:
+    arms = dict(HITS)
+    contrast = linear_contrast(Outcomes(arms), lambda s: max(s["a"], s["b"]) - min(s["c"], s["a"]))
+    interval = contrast.interval
+    score = best([A, B]) - worst([C, A])
+    assert ends_of(score) == (interval.estimate, interval.low, interval.high)
+    assert score.label == "best of a, b − worst of c, a"
+
+
+def test_arithmetic_is_that_of_the_arms_scores() -> None:
+    a, b = HITS["a"].mean(), HITS["b"].mean()
+    assert (mean([A, B]) * 2 - 0.5).measure().estimate == pytest.approx(a + b - 0.5)
+    assert ((A + B) / A).measure().estimate == pytest.approx((a + b) / a)
+    assert combined(lambda s: s[0] * s[1], "product", [A, B]).measure().estimate == pytest.approx(a * b)
+
+
+def test_arms_of_equal_name_are_different_arms() -> None:
+    other = arm("a", HITS["c"], "R@1")
+    assert (A - other).measure().estimate == pytest.approx(HITS["a"].mean() - HITS["c"].mean())
+    assert (A - A).measure() == exact(0, "R@1").measure().__class__(0.0, 0.0, 0.0, 6, 0.0, 0.0)
+
+
+def test_two_statistics_are_refused_and_exact_numbers_have_none() -> None:
+    median = arm("m", HITS["b"], "R@1", np.median)
+    with pytest.raises(ValueError, match="different statistics"):
+        A - median
+    assert (exact(1.0, "R@1") - median).measure().estimate == pytest.approx(
+        1 - np.median(HITS["b"], 1).mean()
+    )
+
+
+def test_numbers_per_seed_have_the_t_interval_seed_by_seed() -> None:
+    x, y = RNG.random(5), RNG.random(5)
+    score = best([per_seed("x", "slope", x), per_seed("y", "slope", y)]) - 0.5
+    t = t_interval(np.maximum(x, y) - 0.5)
+    assert ends_of(score) == (t.estimate, t.low, t.high)
+    assert score.measure().seed_sd == pytest.approx(np.std(np.maximum(x, y), ddof=1))
+
+
+def test_numbers_per_seed_and_outcomes_per_example_do_not_mix() -> None:
+    with pytest.raises(ValueError, match=r"a: examples; slope: seeds.*by_seed"):
+        (A - per_seed("slope", "R@1", [0.1, 0.2])).measure()
+
+
+def test_a_number_that_is_not_finite_or_has_no_common_seed_is_not_measured() -> None:
+    assert above(per_seed("x", "x", [1.0, np.nan, 2.0])).estimate is None
+    one, other = arm("one", {0: HITS["a"][0], 1: None}, "x"), arm("other", {0: None, 1: HITS["a"][1]}, "x")
+    assert (one - other).measure().estimate is None
+
+
+def test_a_failed_run_takes_its_seed_out_of_every_arm() -> None:
+    failed = arm("failed", {**dict(enumerate(HITS["a"])), 0: None}, "R@1")
+    found = (failed - C).measure()
+    assert found.n_seeds == 5
+    assert found.estimate == pytest.approx(HITS["a"][1:].mean() - HITS["c"][1:].mean())
+
+
+def test_a_label_says_once_what_two_arms_have_in_common() -> None:
+    x, y, z = (
+        arm(label, HITS["a"], "R@1") for label in (("DCL", "batch 8"), ("NT-Xent", "batch 8"), ("DCL", "16"))
+    )
+    assert (x - y).label == "DCL − NT-Xent, batch 8"
+    assert (x - z).label == "batch 8 − 16, DCL"
+    assert (x.about("clean") - y.about("clean")).label == "DCL − NT-Xent, batch 8, clean"
+
+
+# Results
+
+
+def test_a_result_takes_name_and_metric_from_its_score_unless_given() -> None:
+    assert (above(A - C).name, above(A - C).metric) == ("a − c", "R@1")
+    named = below(A - C, 0.3, refuted_at=0.4, name="gap", metric="hits")
+    assert (named.name, named.metric, named.bound, named.refuted_at) == ("gap", "hits", 0.3, 0.4)
+    assert within(exact(0.01, "error"), 0.1).verdict == "reproduced"
+
+
+def test_what_decides_and_what_stands_beside_it() -> None:
+    assert [result.decides for result in (*decides(above(A)), *beside(above(A), below(B)))] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_rate_needs_a_name() -> None:
+    events = np.arange(300) < 9
+    found = below(rate(events), 0.1, name="false positives", metric="share of worlds")
+    old = measure.rate("false positives", "share of worlds", events, expected="below", bound=0.1)
+    assert found == old
+    with pytest.raises(ValueError, match="give name= and metric="):
+        below(rate(events), 0.1)
+
+
+# Grids
+
+
+def trained(loss: str, batch: int, lr: float, seed: int, steps: int) -> Arrays:
+    CALLS.append({"loss": loss, "batch": batch, "lr": lr, "seed": seed, "steps": steps})
+    rng = np.random.default_rng([len(loss), batch, seed])
+    return {
+        "correct": (rng.random(50) < lr).astype(float),
+        "steps": np.arange(steps, dtype=float),
+        "validation": np.array(-abs(lr - batch / 100)),
+        "low 0.5": np.full(50, 0.25),
+    }
+
+
+def counted(arm: str, quick: bool) -> Arrays:
+    return {"number": np.array(3.0 + quick), "outcomes": np.ones(40)}
+
+
+AXES = {"loss": ("NT-Xent", "DCL"), "batch": (8, 16, 64)}
+
+
+def test_a_grid_is_indexed_by_the_values_of_its_axes(tmp_path: Path) -> None:
+    runs = Lab(tmp_path).grid(trained, AXES, lr=0.5, steps=3)
+    assert len(CALLS) == 2 * 3 * 5
+    assert list(runs)[:2] == [("NT-Xent", 8), ("NT-Xent", 16)]
+    accuracy = runs.scores("correct", "accuracy")
+    expected = np.mean([run["correct"].mean() for run in runs["DCL", 16].values()])
+    assert accuracy["DCL", 16].measure().estimate == pytest.approx(expected)
+    assert (accuracy["DCL", 16] - accuracy["NT-Xent", 16]).label == "DCL − NT-Xent, batch 16"
+    with pytest.raises(KeyError, match=r"no point of the grid \(loss: NT-Xent, DCL; batch: 8, 16, 64\)"):
+        accuracy["DCL", 9]
+
+
+def test_an_arm_is_the_same_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    accuracy = Lab(tmp_path).grid(trained, AXES, lr=0.5, steps=3).scores("correct", "accuracy")
+    score = accuracy["DCL", 8] - accuracy["DCL", 8]
+    assert len(score.arms) == 1
+    assert ends_of(score) == (0.0, 0.0, 0.0)
+
+
+def test_outcomes_that_are_no_examples_are_reduced_by_seed(tmp_path: Path) -> None:
+    runs = Lab(tmp_path).grid(trained, AXES, lr=0.5, steps=5)
+    found = runs.scores("steps", "mean step", by_seed=np.mean)["DCL", 8].measure()
+    assert (found.estimate, found.n_seeds) == (2.0, 5)
+
+
+def test_the_rest_of_an_index_fills_the_places_of_an_outcomes_name(tmp_path: Path) -> None:
+    scores = Lab(tmp_path).grid(trained, AXES, lr=0.5, steps=3).scores("{} {:g}", "share")
+    assert scores["DCL", 8, "low", 0.5].measure().estimate == 0.25
+    assert scores["DCL", 8, "low", 0.5].label == "DCL, batch 8, low, 0.5"
+    assert scores.means([("DCL", 8, "low", 0.5)]) == "DCL, batch 8, low, 0.5 0.250"
+
+
+def test_a_function_without_chance_has_exact_numbers_and_one_fixed_model(tmp_path: Path) -> None:
+    runs = Lab(tmp_path).grid(counted, {"arm": ("x", "y")}, seeds=None)
+    assert runs.scores("number", "count")["x"].measure().n_seeds is None
+    assert runs["x"][None]["number"] == 3.0
+    assert runs.scores("outcomes", "hits")["y"].measure().estimate == 1.0
+
+
+def test_named_combinations_of_settings_are_an_axis(tmp_path: Path) -> None:
+    arms = {"slow": {"loss": "DCL", "lr": 0.1}, "fast": {"loss": "DCL", "lr": 0.9}}
+    runs = Lab(tmp_path).grid(trained, {"arm": arms}, seeds=2, batch=8, steps=2)
+    assert [call["lr"] for call in CALLS] == [0.1, 0.1, 0.9, 0.9]
+    assert runs.scores("correct", "accuracy")["fast"].label == "fast"
+
+
+def test_tuning_chooses_by_seeds_that_are_not_tested(tmp_path: Path) -> None:
+    runs = Lab(tmp_path).tuned(trained, AXES, over={"lr": (0.05, 0.1, 0.2, 0.6)}, steps=2)
+    assert {point: values["lr"] for point, values in runs.chosen.items()} == {
+        (loss, batch): lr for loss in AXES["loss"] for batch, lr in ((8, 0.1), (16, 0.2), (64, 0.6))
+    }
+    tried, tested = CALLS[: 2 * 3 * 4 * 2], CALLS[2 * 3 * 4 * 2 :]
+    assert {call["seed"] for call in tried} == {1000, 1001}
+    assert {call["seed"] for call in tested} == set(range(5))
+    assert runs.choices.startswith("NT-Xent, batch 8: 0.1; NT-Xent, batch 16: 0.2; ")
+
+
+def test_a_cell_that_an_earlier_version_named_otherwise_is_found_by_its_settings(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    given = {"loss": "DCL", "batch": 8, "lr": 0.5, "seed": 0, "steps": 3}
+    lab.cells(trained, {"an-old-name": given})
+    lab.grid(trained, {"loss": ("DCL",)}, seeds=1, batch=8, lr=0.5, steps=3)
+    assert len(CALLS) == 1
+
+
+# Smoke runs
+
+
+def test_a_smoke_run_has_the_ends_of_axes_few_steps_and_two_seeds(tmp_path: Path) -> None:
+    runs = Lab(tmp_path, quick=True).grid(trained, AXES, lr=0.5, steps=300)
+    assert {(call["loss"], call["batch"]) for call in CALLS} == {
+        (a, b) for a in AXES["loss"] for b in (8, 64)
+    }
+    assert {call["seed"] for call in CALLS} == {0, 1}
+    assert {call["steps"] for call in CALLS} == {10}
+    # Every point of the full design can be named, and is measured at the nearest end.
+    assert runs["DCL", 16] is runs["DCL", 64]
+    accuracy = runs.scores("correct", "accuracy")
+    assert accuracy["DCL", 16].label == "DCL, batch 16"
+
+
+def test_a_smoke_run_tunes_between_the_ends_with_one_seed(tmp_path: Path) -> None:
+    runs = Lab(tmp_path, quick=True).tuned(trained, AXES, over={"lr": (0.05, 0.1, 0.6)}, steps=2)
+    tried = [call for call in CALLS if call["seed"] == 1000]
+    assert {call["lr"] for call in tried} == {0.05, 0.6}
+    assert runs.chosen["DCL", 8] == {"lr": 0.05}
+
+
+def test_a_function_that_asks_is_told_of_a_smoke_run(tmp_path: Path) -> None:
+    for quick in (False, True):
+        runs = Lab(tmp_path, quick=quick).grid(counted, {"arm": ("x",)}, seeds=None)
+        assert runs["x"][None]["number"] == 3.0 + quick
