@@ -64,7 +64,7 @@ def main() -> None:
     recipe = override(load("cpu"), {"batch_size": options.batch, "microbatch": options.microbatch})
     memory = PeakMemory()
     pictures, captions = pairs(options.batch, recipe.towers.image_size)
-    method = Arm.parse(options.method).build(recipe, captions[:5000], seed=0).train()
+    method = Arm.parse(options.method).build(recipe, {"text": captions[:5000]}, seed=0).train()
     batch = Batch(
         torch.arange(options.batch), {"image": pictures, "text": method.text_tower.tokenizer(captions)}
     )

@@ -51,7 +51,7 @@ def main(threads: Sequence[int]) -> None:
     random.Random(0).shuffle(names)
     pairs = {}
     for kind in ("cnn", "vit"):
-        image, text = pairs[kind] = build_towers(Towers(image=kind), names, seed=0)
+        image, text = pairs[kind] = build_towers(Towers(image=kind), {"text": names}, seed=0).values()
         heads_of[image], heads_of[text] = heads.Linear(image.width, 256), heads.Linear(text.width, 256)
     for count in threads:
         torch.set_num_threads(count)

@@ -67,15 +67,20 @@ class Fit:
 
 @dataclass(frozen=True)
 class View:
-    """One look at one modality of an example.
+    """One look at one column of an example.
 
     Attributes:
-        modality: ``"image"`` or ``"text"``.
-        augmentation: a name known to ``counterpoint.data.views`` (``"plain"``, ``"weak"``, ``"strong"``, ``"simclr"``).
+        modality: of the column, by its name in ``counterpoint.modalities``.
+        augmentation: a view that the modality has (``"plain"``, ``"weak"``, ``"strong"``, ``"simclr"``).
+        column: that is looked at; the first of its modality, which bears the modality's name, unless given.
     """
 
     modality: str
     augmentation: str = "plain"
+    column: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "column", self.column or self.modality)
 
 
 ViewSpec = Mapping[str, View]
@@ -88,7 +93,8 @@ class Batch:
 
     Attributes:
         ids: stable integers, the same on every rank and in every epoch.
-        views: a view's name to its tensor: images ``(B, 3, H, W)`` in [0, 1], token ids ``(B, L)``.
+        views: a view's name to its tensor, the input of its tower: images ``(B, 3, H, W)`` in [0, 1], token ids
+            ``(B, L)``.
         labels: the data's labels by name, the class of each example ``(B,)``, −1 where it has none.
     """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from method_stubs import SIZE
 from torch.utils.data import DataLoader, Dataset
 
 from counterpoint.data.loader import Loader
@@ -17,11 +16,10 @@ L = TypeVar("L", bound=Loader)
 DATA = TinyData()
 
 
-def loader_of(method: Any, kind: type[L] = Loader, size: int = SIZE, **options: Any) -> L:
+def loader_of(method: Any, kind: type[L] = Loader, **options: Any) -> L:
     """Batches of 8 from 12 examples."""
     options = {"augmentation": Augmentation(synonyms=False), "batch_size": 8, "seed": 0, **options}
-    tokenizer = method.text_tower.tokenizer
-    return kind(DATA, DATA.splits.train[:12], method.views, tokenizer=tokenizer, image_size=size, **options)
+    return kind(DATA, DATA.splits.train[:12], method.views, inputs=method.inputs, **options)
 
 
 class FirstBatches(Dataset[Batch]):

@@ -99,9 +99,9 @@ def test_a_step_of_every_recipe(name: str, tiny_towers: dict[str, Any]) -> None:
     data, told = TinyData(), list[Progress]()
     arm = "clip-rocket" if name.startswith("rocket") else "slip"  # those of the recipes' own commands
     captions = [data.captions(row)[0] for row in data.splits.train]
-    method = Arm.parse(arm).build(small, captions, seed=0)
+    method = Arm.parse(arm).build(small, {"text": captions}, seed=0)
     before = {k: p.detach().clone() for k, p in method.named_parameters() if p.requires_grad}
-    loader = loader_of(method, size=method.image_tower.size, augmentation=small.augmentation)
+    loader = loader_of(method, augmentation=small.augmentation)
     fit(method, loader, small, accelerator="cpu", on_step=told.append)
     assert len(told) == small.steps
     after = dict(method.named_parameters())

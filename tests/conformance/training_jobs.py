@@ -53,14 +53,13 @@ def job_run(
     )
     data, losses = TinyData(), []
     captions = [data.captions(row)[0] for row in range(len(data))]
-    method = Arm.parse(arm).build(recipe, captions, seed=0).double()
+    method = Arm.parse(arm).build(recipe, {"text": captions}, seed=0).double()
     loader = DoubleLoader(
         data,
         data.splits.train,
         method.views,
         augmentation=recipe.augmentation,
-        tokenizer=method.text_tower.tokenizer,
-        image_size=24,
+        inputs=method.inputs,
         batch_size=recipe.batch_size,
         seed=0,
         rank=rank,
@@ -78,14 +77,13 @@ def job_wrong_loader(rank: int, size: int) -> str:
     """Return the error that a loader of one process causes on a rank."""
     recipe = override(load("cpu"), {"towers.image_size": 24, "towers.vocabulary": 300})
     data = TinyData()
-    method = Arm.parse("clip").build(recipe, [data.captions(0)[0]], seed=0)
+    method = Arm.parse("clip").build(recipe, {"text": [data.captions(0)[0]]}, seed=0)
     loader = Loader(
         data,
         data.splits.train,
         {"image": View("image")},
         augmentation=recipe.augmentation,
-        tokenizer=method.text_tower.tokenizer,
-        image_size=24,
+        inputs=method.inputs,
         batch_size=4,
         seed=0,
     )

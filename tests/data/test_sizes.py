@@ -57,8 +57,7 @@ def test_each_arm_trains_on_pictures_of_its_own_size(large: Path, pretrained: st
         data.splits.train,
         method.views,
         augmentation=small.augmentation,
-        tokenizer=method.text_tower.tokenizer,
-        image_size=32,
+        inputs=method.inputs,
         batch_size=6,
         seed=0,
     )

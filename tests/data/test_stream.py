@@ -9,6 +9,7 @@ import torch
 from counterpoint.data.loader import Loader
 from counterpoint.data.stream import Stream
 from counterpoint.data.worlds.emoji.world import Emoji
+from counterpoint.networks.towers.pixels import Square
 from counterpoint.recipes import Augmentation
 from counterpoint.types import View
 from fixtures.tiny import TinyData
@@ -17,24 +18,13 @@ DATA = TinyData()
 TASKS = tuple(np.array_split(DATA.splits.train, 3))
 
 
-class Numbers:
-    context, vocabulary, end = 4, 10, 9
-
-    def __call__(self, captions: list[str]) -> torch.Tensor:
-        return torch.zeros(len(captions), 1, dtype=torch.long)
-
-    def too_long(self, captions: list[str]) -> torch.Tensor:
-        return torch.zeros(len(captions), dtype=torch.bool)
-
-
 def loader(rows: np.ndarray, batch_size: int = 4) -> Loader:
     return Loader(
         DATA,
         rows,
         {"image": View("image")},
         augmentation=Augmentation(),
-        tokenizer=Numbers(),
-        image_size=24,
+        inputs={"image": Square(24)},
         batch_size=batch_size,
         seed=0,
     )

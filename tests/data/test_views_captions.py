@@ -21,6 +21,7 @@ class Options:
     stop_words: float = 0.8
     clean_text: bool = False
     synonyms: bool = True
+    captions: str = "each"
 
 
 DICTIONARY = {"dog": ("hound", "pooch"), "red": ("crimson",)}
@@ -212,21 +213,22 @@ def _no_wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("WORDNET", "WNSEARCHDIR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(wordnet, "_places", lambda: iter(()))
+    wordnet.load.cache_clear()
 
 
 @pytest.mark.usefixtures("_no_wordnet")
 def test_a_missing_wordnet_is_found_before_the_run() -> None:
     spec = {"image": View("image", "strong"), "text": View("text", "weak"), "text.1": View("text", "strong")}
     with pytest.raises(MissingPackage, match=r"pip install 'counterpoint\[words\]'"):
-        views.check(spec, Options())
-    views.check(spec, Options(synonyms=False))
-    views.check({name: spec[name] for name in ("image", "text")}, Options())
+        views.looks(spec, Options())
+    views.looks(spec, Options(synonyms=False))
+    views.looks({name: spec[name] for name in ("image", "text")}, Options())
 
 
 def test_unknown_views_are_found_before_the_run() -> None:
     with pytest.raises(UnknownName, match="unknown image view 'week': did you mean 'weak'"):
-        views.check({"image": View("image", "week")}, Options())
+        views.looks({"image": View("image", "week")}, Options())
     with pytest.raises(UnknownName, match="unknown text view 'simclr'"):
-        views.check({"text": View("text", "simclr")}, Options())
+        views.looks({"text": View("text", "simclr")}, Options())
     with pytest.raises(UnknownName, match="modality"):
-        views.check({"text": View("audio", "plain")}, Options())
+        views.looks({"text": View("audio", "plain")}, Options())

@@ -25,7 +25,7 @@ def model(image: str = "vit") -> TwoTower:
         load("cpu"),
         {"towers.image": image, "towers.image_size": 24, "towers.vocabulary": 300, "widths.embedding": 16},
     )
-    built = Arm.parse("clip").build(recipe, CAPTIONS, 0)
+    built = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, 0)
     assert isinstance(built, TwoTower)
     return built
 

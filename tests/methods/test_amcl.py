@@ -47,7 +47,7 @@ def test_a_users_cosine_is_the_mean_of_those_of_the_heads() -> None:
     )
     ours = method.similarity(method.embed("image", pictures), method.embed("text", CAPTIONS))
     with torch.no_grad():
-        h = method.image_tower(method.image_tower.prepare(pictures))
+        h = method.image_tower(method.image_tower.input(pictures))
         t = method.text_tower(method.text_tower.tokenizer(CAPTIONS))
         cosines = [
             F.normalize(f(h), dim=-1) @ F.normalize(g(t), dim=-1).T
@@ -61,7 +61,7 @@ def test_on_images_a_user_gets_the_towers_features_and_texts_are_not_trained() -
     pictures = torch.randint(
         0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
-    features = method.image_tower(method.image_tower.prepare(pictures))
+    features = method.image_tower(method.image_tower.input(pictures))
     torch.testing.assert_close(method.embed("image", pictures), F.normalize(features, dim=-1))
     with pytest.raises(ValueError, match="it has no text embeddings"):
         method.embed("text", CAPTIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,8 @@ def towers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stub towers in place of the built-in and the pretrained ones; a pretrained pair shares a space."""
 
     def build_towers(
-        towers: Towers, captions: Sequence[str], seed: int, tokenizer: Any = None
-    ) -> tuple[StubImage, StubText]:
+        towers: Towers, examples: Mapping[str, Any], seed: int, **options: Any
+    ) -> dict[str, StubImage | StubText]:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             image, text = (
@@ -82,8 +82,8 @@ def towers(monkeypatch: pytest.MonkeyPatch) -> None:
             )
         for tower, name in ((image, towers.image), (text, towers.text)):
             tower.weights_set = True
-            tower.projected = name.startswith("open_clip:")
-        return image, text
+            tower.projected, tower.name = name.startswith("open_clip:"), name
+        return {"image": image, "text": text}
 
     monkeypatch.setattr(networks, "build_towers", build_towers)
 
@@ -96,7 +96,7 @@ def loss(tmp_path: Path) -> Path:
 
 
 def built(text: str, seed: int = 0) -> Any:
-    return Arm.parse(text).build(RECIPE, ["a cat"], seed)
+    return Arm.parse(text).build(RECIPE, {"text": ["a cat"]}, seed)
 
 
 def test_parsing_and_listing_load_no_torch() -> None:
@@ -257,7 +257,7 @@ def test_a_pretrained_pair_starts_as_it_is() -> None:
     captions, pictures = ["a red cat", "the old hill"], torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
     for modality, inputs in (("image", pictures), ("text", captions)):
         tower = method.towers[modality]
-        prepared = tower.prepare(inputs) if modality == "image" else tower.tokenizer(inputs)
+        prepared = tower.input(inputs) if modality == "image" else tower.tokenizer(inputs)
         z = nn.functional.normalize(tower(prepared).detach(), dim=-1)
         torch.testing.assert_close(method.embed(modality, inputs), z)
 
@@ -307,7 +307,7 @@ def test_low_rank_updates_leave_the_start_as_it_was() -> None:
 def test_a_users_loss_trains_clips_model(loss: Path) -> None:
     arm = Arm.parse(f"{loss}:MyLoss,margin=0.5")
     assert arm.label == "my_loss.py:MyLoss,margin=0.5"
-    method: Any = arm.build(RECIPE, ["a cat"], 0)
+    method: Any = arm.build(RECIPE, {"text": ["a cat"]}, 0)
     losses = run(method, batch(method))
     assert set(losses) == {"MyLoss"}
     torch.autograd.backward(losses["MyLoss"])
@@ -419,7 +419,7 @@ def build_and_run(text: str) -> None:
 def test_builds_and_embeds_with_the_towers_of_the_package() -> None:
     recipe = RECIPE.model_copy(update={"towers": Towers(image_size=32, context=8, vocabulary=300)})
     captions = ["a red cat", "the old green hill", "a cat on the hill"] * 4
-    method: Any = Arm.parse("clip-rocket").build(recipe, captions, 0)
+    method: Any = Arm.parse("clip-rocket").build(recipe, {"text": captions}, 0)
     z = method.embed("image", torch.randint(0, 256, (2, 3, 40, 32), dtype=torch.uint8), "local")
     assert z.shape == (2, 8)
     assert method.embed("text", captions[:3]).shape == (3, 8)
@@ -430,7 +430,9 @@ def test_convirt_may_freeze_the_first_layers_of_a_text_tower() -> None:
     recipe = RECIPE.model_copy(update={"towers": Towers(image_size=32, context=8, vocabulary=300)})
     trained = {}
     for count in (0, 1):
-        method: Any = Arm.parse(f"convirt,frozen_text_layers={count}").build(recipe, ["a red cat"] * 9, 0)
+        method: Any = Arm.parse(f"convirt,frozen_text_layers={count}").build(
+            recipe, {"text": ["a red cat"] * 9}, 0
+        )
         assert method.text_tower.pooling == "max"
         trained[count] = sum(p.numel() for p in method.text_tower.parameters() if p.requires_grad)
     assert 0 < trained[1] < trained[0]

@@ -45,7 +45,7 @@ def test_what_is_used_is_the_similarity_that_was_trained() -> None:
     assert a.shape == (5, 2 * 8)
     assert b.shape == (4, Words.context * 8)
     with torch.no_grad():
-        maps = method.image_tower.patches(method.image_tower.prepare(PICTURES))
+        maps = method.image_tower.patches(method.image_tower.input(PICTURES))
         x = F.normalize(method.projections["image"](maps.flatten(2).mT), dim=-1)
         states = method.text_tower.states(Words()(CAPTIONS))
         y = [F.normalize(method.projections["text"](own[own.ne(0).any(-1)]), dim=-1) for own in states]

@@ -72,7 +72,7 @@ def test_what_is_used_is_the_similarity_that_was_trained(pooling: str, non_local
     method = build("mil", pooling=pooling, non_local=non_local).eval()
     a, b = method.embed("image", PICTURES), method.embed("text", CAPTIONS)
     assert a.shape == (5, (2 + non_local) * 8)
-    prepared = method.image_tower.prepare(PICTURES)
+    prepared = method.image_tower.input(PICTURES)
     with torch.no_grad():
         x = F.normalize(
             method.projections["image"](method.image_tower.patches(prepared).flatten(2).mT), dim=-1

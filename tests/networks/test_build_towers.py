@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,31 +31,44 @@ def equal(a: nn.Module, b: nn.Module) -> bool:
 
 
 def test_sizes_come_from_the_recipe() -> None:
-    image, text = build_towers(Towers(image_size=64, context=9, vocabulary=270), CAPTIONS, 0)
+    image, text = build_towers(
+        Towers(image_size=64, context=9, vocabulary=270), {"text": CAPTIONS}, 0
+    ).values()
     assert isinstance(image, ConvNet)
     assert isinstance(text, TextTransformer)
     assert image.size == 64
     assert (text.tokenizer.context, text.tokenizer.vocabulary) == (9, 270)
-    assert isinstance(build_towers(Towers(image="vit"), CAPTIONS, 0)[0], VisionTransformer)
+    assert isinstance(build_towers(Towers(image="vit"), {"text": CAPTIONS}, 0)["image"], VisionTransformer)
 
 
 def test_arms_share_their_towers_start() -> None:
     before = torch.random.get_rng_state()
-    image, text = build_towers(Towers(), CAPTIONS, 4)
+    image, text = build_towers(Towers(), {"text": CAPTIONS}, 4).values()
     assert torch.equal(before, torch.random.get_rng_state())
     torch.randn(7)
-    other_image, other_text = build_towers(Towers(), CAPTIONS, 4)
+    other_image, other_text = build_towers(Towers(), {"text": CAPTIONS}, 4).values()
     assert equal(image, other_image)
     assert equal(text, other_text)
     initialise(nn.ModuleDict({"somewhere": image, "head": nn.Linear(3, 3)}), 99)
     assert equal(image, other_image), "a method's own start does not redraw its towers"
-    assert equal(build_towers(Towers(image="vit"), CAPTIONS, 4)[1], text)
-    assert not equal(build_towers(Towers(), CAPTIONS, 5)[1], text)
+    assert equal(build_towers(Towers(image="vit"), {"text": CAPTIONS}, 4)["text"], text)
+    assert not equal(build_towers(Towers(), {"text": CAPTIONS}, 5)["text"], text)
 
 
-def test_a_given_tokenizer_is_used_and_captions_are_not_needed() -> None:
+def test_the_tokenizer_of_an_earlier_start_is_used_and_captions_are_not_needed(tmp_path: Path) -> None:
     tokenizer = BytePairTokenizer.train(CAPTIONS, 280, 8)
-    assert build_towers(Towers(), [], 0, tokenizer)[1].tokenizer is tokenizer
+    tokenizer.save(tmp_path / tokenizer.file)
+    text = build_towers(Towers(), {}, 0, folder=tmp_path)["text"]
+    assert torch.equal(text.input(CAPTIONS), tokenizer(CAPTIONS))
+
+
+def test_only_the_towers_of_the_columns_are_built_and_columns_of_a_modality_share_one() -> None:
+    assert list(build_towers(Towers(), {}, 0, columns={"image": "image"})) == [
+        "image"
+    ]  # no captions are read
+    columns = {"question": "text", "answer": "text"}
+    towers = build_towers(Towers(), {"question": ["a b"], "answer": [["c d", "e"]]}, 0, columns=columns)
+    assert towers["question"] is towers["answer"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +83,7 @@ def test_a_given_tokenizer_is_used_and_captions_are_not_needed() -> None:
 )
 def test_unknown_names(towers: dict[str, str], message: str) -> None:
     with pytest.raises(UnknownName, match=message):
-        build_towers(Towers(**towers), CAPTIONS, 0)
+        build_towers(Towers(**towers), {"text": CAPTIONS}, 0)
 
 
 @pytest.mark.parametrize("name", ["cnn@", "timm:resnet18@"])

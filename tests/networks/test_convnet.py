@@ -63,12 +63,12 @@ def test_prepare_resizes_the_shorter_side_and_crops_the_middle() -> None:
     net = tower(16)
     wide = torch.zeros(1, 3, 32, 64, dtype=torch.uint8)
     wide[..., 16:48] = 255
-    prepared = net.prepare(wide)
+    prepared = net.input(wide)
     assert prepared.shape == (1, 3, 16, 16)
     assert prepared.dtype == torch.float32
     assert prepared[..., 2:-2].min() == 1.0
     same = torch.randint(0, 256, (1, 3, 16, 16), dtype=torch.uint8)
-    assert torch.allclose(net.prepare(same), same / 255, atol=1e-7)
+    assert torch.allclose(net.input(same), same / 255, atol=1e-7)
 
 
 def test_gradient_reaches_every_weight() -> None:

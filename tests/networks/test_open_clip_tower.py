@@ -51,7 +51,7 @@ def spec(folder: Path) -> str:
 @torch.no_grad()
 def test_both_towers_are_exactly_the_model(saved: tuple[Path, torch.nn.Module]) -> None:
     folder, model = saved
-    image, text = build_towers(Towers(image=spec(folder), text=spec(folder)), [], 0)
+    image, text = build_towers(Towers(image=spec(folder), text=spec(folder)), {"text": []}, 0).values()
     tune(image, "frozen")
     tune(text, "frozen")
     x = torch.rand(3, 3, 32, 32)
@@ -79,19 +79,19 @@ def test_pictures_are_prepared_as_the_model_does(tmp_path: Path, mode: str, inte
     )
     model, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{tmp_path}")
     torch.save(model.state_dict(), tmp_path / "open_clip_pytorch_model.bin")
-    image = build_towers(Towers(image=spec(tmp_path)), ["a car"], 0)[0]
+    image = build_towers(Towers(image=spec(tmp_path)), {"text": ["a car"]}, 0)["image"]
     smooth = torch.rand(1, 3, 6, 9, generator=torch.Generator().manual_seed(0))
     for height, width in ((45, 80), (80, 45), (33, 32), (20, 27)):
         picture = (F.interpolate(smooth, (height, width), mode="bicubic").clamp(0, 1) * 255).byte()
         expected = prepare(Image.fromarray(picture[0].permute(1, 2, 0).numpy()))
-        ours = image.normalise(image.prepare(picture))[0]
+        ours = image.normalise(image.input(picture))[0]
         # Pillow rounds once more, between the two directions: a level of 255, or 0.015 of a standard deviation.
         assert (ours - expected).abs().max() < 0.035
 
 
 def test_each_half_holds_its_own_weights_only(saved: tuple[Path, torch.nn.Module]) -> None:
     folder, model = saved
-    image, text = build_towers(Towers(image=spec(folder), text=spec(folder)), [], 0)
+    image, text = build_towers(Towers(image=spec(folder), text=spec(folder)), {"text": []}, 0).values()
     count = lambda *modules: sum(p.numel() for m in modules for p in m.parameters())  # noqa: E731
     assert count(image) == count(model.visual)
     assert count(image, text) + 1 == count(model), "all but the logit scale"
@@ -101,7 +101,7 @@ def test_each_half_holds_its_own_weights_only(saved: tuple[Path, torch.nn.Module
 
 
 def test_every_weight_of_a_half_is_trained(saved: tuple[Path, torch.nn.Module]) -> None:
-    image, text = build_towers(Towers(image=spec(saved[0]), text=spec(saved[0])), [], 0)
+    image, text = build_towers(Towers(image=spec(saved[0]), text=spec(saved[0])), {"text": []}, 0).values()
     (
         image(torch.rand(4, 3, 32, 32)).square().sum() + text(text.tokenizer(CAPTIONS)).square().sum()
     ).backward()
@@ -109,13 +109,13 @@ def test_every_weight_of_a_half_is_trained(saved: tuple[Path, torch.nn.Module]) 
 
 
 def test_one_tower_beside_a_built_in_one(saved: tuple[Path, torch.nn.Module]) -> None:
-    image, text = build_towers(Towers(text=spec(saved[0])), ["a car"], 0)
+    image, text = build_towers(Towers(text=spec(saved[0])), {"text": ["a car"]}, 0).values()
     assert image(torch.rand(2, 3, 48, 48)).shape == (2, image.width)
     assert text(text.tokenizer(CAPTIONS)).shape == (3, 16)
 
 
 def test_text_dropout_while_training_only(saved: tuple[Path, torch.nn.Module]) -> None:
-    _, text = build_towers(Towers(text=spec(saved[0])), ["a car"], 0)
+    _, text = build_towers(Towers(text=spec(saved[0])), {"text": ["a car"]}, 0).values()
     tokens = text.tokenizer(CAPTIONS)
     plain = text.eval()(tokens)
     assert torch.equal(text(tokens, dropout=0.5), plain)
@@ -125,7 +125,7 @@ def test_text_dropout_while_training_only(saved: tuple[Path, torch.nn.Module]) -
 
 
 def test_copies(saved: tuple[Path, torch.nn.Module]) -> None:
-    towers = build_towers(Towers(image=spec(saved[0]), text=spec(saved[0])), [], 0)
+    towers = build_towers(Towers(image=spec(saved[0]), text=spec(saved[0])), {"text": []}, 0)
     for image, text in (copy.deepcopy(towers), pickle.loads(pickle.dumps(towers))):
         x = torch.rand(1, 3, 32, 32)
         assert torch.equal(image.eval()(x), towers[0].eval()(x))
@@ -137,9 +137,9 @@ def test_random_start_by_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     open_clip.add_model_config(tmp_path)
     name = "open_clip:tiny-model"
     before = torch.random.get_rng_state()
-    a = build_towers(Towers(image=name, text=name), [], 1)
-    b = build_towers(Towers(image=name, text="transformer"), ["a car"], 1)
-    c = build_towers(Towers(image=name, text=name), [], 2)
+    a = build_towers(Towers(image=name, text=name), {"text": []}, 1)
+    b = build_towers(Towers(image=name, text="transformer"), {"text": ["a car"]}, 1)
+    c = build_towers(Towers(image=name, text=name), {"text": []}, 2)
     assert torch.equal(before, torch.random.get_rng_state())
     x = torch.rand(1, 3, 32, 32)
     assert torch.equal(a[0](x), b[0](x))
@@ -148,13 +148,13 @@ def test_random_start_by_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 def test_the_depth_of_the_text_tower_can_be_set() -> None:
     towers = Towers(image="cnn", text="open_clip:RN50", text_layers=1)
-    _, text = build_towers(towers, [], 0)
+    _, text = build_towers(towers, {"text": []}, 0).values()
     blocks = [name for name, _ in text.named_modules() if re.fullmatch(r".*resblocks\.\d+", name)]
     assert len(blocks) == 1
-    _, built_in = build_towers(Towers(text_layers=3), CAPTIONS, 0)
+    _, built_in = build_towers(Towers(text_layers=3), {"text": CAPTIONS}, 0).values()
     assert len(built_in.blocks) == 3  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="text_layers=1: transformers:bert is as deep as its own"):
-        build_towers(Towers(text="transformers:bert", text_layers=1), CAPTIONS, 0)
+        build_towers(Towers(text="transformers:bert", text_layers=1), {"text": CAPTIONS}, 0)
 
 
 def test_a_file_of_weights_must_fit(tmp_path: Path, saved: tuple[Path, torch.nn.Module]) -> None:
@@ -163,34 +163,34 @@ def test_a_file_of_weights_must_fit(tmp_path: Path, saved: tuple[Path, torch.nn.
     state = open_clip.create_model("tiny-file").state_dict()
     file, name = tmp_path / "w.pt", f"open_clip:tiny-file@{tmp_path / 'w.pt'}"
     torch.save(state, file)
-    build_towers(Towers(image=name, text=name), [], 0)
+    build_towers(Towers(image=name, text=name), {"text": []}, 0)
     del state["visual.proj"]
     torch.save(state, file)
     with pytest.raises(ValueError, match=r"(?s)could not be read, and nothing was kept.*visual\.proj"):
-        build_towers(Towers(image=name, text=name), [], 0)
+        build_towers(Towers(image=name, text=name), {"text": []}, 0)
     file.write_bytes(b"junk")
     with pytest.raises(ValueError, match="could not be read"):
-        build_towers(Towers(image=name, text=name), [], 0)
+        build_towers(Towers(image=name, text=name), {"text": []}, 0)
 
 
 def test_a_folder_without_weights_or_configuration(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="config file missing"):
-        build_towers(Towers(image=spec(tmp_path)), ["a"], 0)
+        build_towers(Towers(image=spec(tmp_path)), {"text": ["a"]}, 0)
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
     with pytest.raises(ValueError, match="pretrained weights"):
-        build_towers(Towers(image=spec(tmp_path)), ["a"], 0)
+        build_towers(Towers(image=spec(tmp_path)), {"text": ["a"]}, 0)
 
 
 def test_names() -> None:
     with pytest.raises(UnknownName, match="did you mean 'ViT-B-32'"):
-        build_towers(Towers(image="open_clip:VitB-32"), ["a"], 0)
+        build_towers(Towers(image="open_clip:VitB-32"), {"text": ["a"]}, 0)
     with pytest.raises(UnknownName, match="did you mean 'openai'"):
-        build_towers(Towers(image="open_clip:ViT-B-32@openia"), ["a"], 0)
+        build_towers(Towers(image="open_clip:ViT-B-32@openia"), {"text": ["a"]}, 0)
     with pytest.raises(ValueError, match=r"no file or folder .*w\.pt"):
-        build_towers(Towers(image="open_clip:ViT-B-32@/nowhere/w.pt"), ["a"], 0)
+        build_towers(Towers(image="open_clip:ViT-B-32@/nowhere/w.pt"), {"text": ["a"]}, 0)
 
 
 def test_captions_that_the_context_cuts(saved: tuple[Path, torch.nn.Module]) -> None:
-    tokenizer = build_towers(Towers(text=spec(saved[0])), [], 0)[1].tokenizer
+    tokenizer = build_towers(Towers(text=spec(saved[0])), {"text": []}, 0)["text"].tokenizer
     fits, cut = "a" + " red" * 9, "a" + " red" * 10  # ten and eleven words, and a begin and an end token
     assert tokenizer.too_long([*CAPTIONS, fits, cut]).tolist() == [False, True, False, False, True]

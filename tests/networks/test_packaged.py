@@ -23,7 +23,7 @@ here = pytest.mark.skipif(find_spec(PACKAGES[NAME][0]) is None, reason="its pack
 
 @here
 def test_sentences_of_one_meaning_are_near_each_other() -> None:
-    _, text = build_towers(Towers(text=TOWER), [], seed=0)
+    _, text = build_towers(Towers(text=TOWER), {"text": []}, seed=0).values()
     assert (text.width, text.pooling) == (384, "mean")
     with torch.no_grad():
         z = F.normalize(
@@ -37,7 +37,7 @@ def test_sentences_of_one_meaning_are_near_each_other() -> None:
 def test_is_the_model_of_sentence_transformers() -> None:
     sentences = pytest.importorskip("sentence_transformers")
     captions = ["a crying face", "woman farmer: medium skin tone"]
-    _, text = build_towers(Towers(text=TOWER), [], seed=0)
+    _, text = build_towers(Towers(text=TOWER), {"text": []}, seed=0).values()
     model = sentences.SentenceTransformer(str(packaged.packaged(NAME)), device="cpu")
     with torch.no_grad():
         ours = F.normalize(text.eval()(text.tokenizer(captions)), dim=-1)
@@ -48,7 +48,7 @@ def test_is_the_model_of_sentence_transformers() -> None:
 @here
 def test_cwcl_learns_its_geometry() -> None:
     recipe = Recipe(towers=Towers(text=TOWER, image_size=16))
-    image, text = build_towers(recipe.towers, [], seed=0)
+    image, text = build_towers(recipe.towers, {"text": []}, seed=0).values()
     method = methods.create("cwcl", image, text, recipe).train()
     pictures = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     given = Batch(

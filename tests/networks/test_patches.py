@@ -20,7 +20,7 @@ CAPTIONS = ["a red car", "a blue car"]
 
 
 def towers(name: str, size: int) -> tuple[ImageTower, TextTower]:
-    image, text = build_towers(Towers(image=name, image_size=size), CAPTIONS, 0)
+    image, text = build_towers(Towers(image=name, image_size=size), {"text": CAPTIONS}, 0).values()
     return image.eval(), text.eval()
 
 
@@ -128,7 +128,7 @@ def test_a_methods_places_lie_in_the_space_of_its_captions() -> None:
     assert places.shape == (3, model.embed("text", ["a car"]).shape[1], 2, 2)
     torch.testing.assert_close(places.norm(dim=1), torch.ones(3, 2, 2))
     # The head is linear: the picture's embedding is the direction of the mean of places before they are normalised.
-    raw = model.image_tower.patches(model.image_tower.prepare(pictures)).mean((2, 3))
+    raw = model.image_tower.patches(model.image_tower.input(pictures)).mean((2, 3))
     whole = F.normalize(model.project("image", raw, "global"), dim=1)
     torch.testing.assert_close(whole, model.embed("image", pictures), atol=1e-5, rtol=1e-4)
     with pytest.raises(UnknownName):

@@ -21,7 +21,7 @@ CAPTIONS = ["a red car", "a blue car"]
 
 
 def tower(name: str, size: int = 32, seed: int = 0) -> ImageTower:
-    return build_towers(Towers(image=name, image_size=size), CAPTIONS, seed)[0]
+    return build_towers(Towers(image=name, image_size=size), {"text": CAPTIONS}, seed)["image"]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,9 @@ CAPTIONS = ["a red car", "a blue car"]
 
 
 def tower(name: str, size: int = 32, seed: int = 0) -> ImageTower:
-    return build_towers(Towers(image=name, image_size=size, vocabulary=280), CAPTIONS, seed)[0]
+    return build_towers(Towers(image=name, image_size=size, vocabulary=280), {"text": CAPTIONS}, seed)[
+        "image"
+    ]
 
 
 def saved(tensors: dict[str, Tensor], path: Path) -> Path:
@@ -32,7 +34,7 @@ def saved(tensors: dict[str, Tensor], path: Path) -> Path:
 def run_of(name: str, folder: Path, status: str = "finished") -> Path:
     """The folder of a run of CLIP at its start, as far as its weights are concerned."""
     recipe = Recipe(towers=Towers(image=name, image_size=32, vocabulary=280))
-    method = Arm.parse("clip").build(recipe, CAPTIONS, seed=5)
+    method = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=5)
     for step in (2, 10):
         place = folder / "checkpoint" / f"step-{step:07d}"
         place.mkdir(parents=True)
@@ -65,7 +67,7 @@ def test_weights_are_the_same_whatever_the_seed_and_stay_when_a_method_starts(tm
     start = tower("cnn", seed=7).state_dict()
     recipe = Recipe(towers=Towers(image_size=32, vocabulary=280))
     for seed in (0, 1):
-        method = Arm.parse(f"{name},tune=frozen").build(recipe, CAPTIONS, seed)
+        method = Arm.parse(f"{name},tune=frozen").build(recipe, {"text": CAPTIONS}, seed)
         assert all(torch.equal(v, start[k]) for k, v in method.image_tower.state_dict().items())
         assert not any(p.requires_grad for p in method.image_tower.parameters())
 
@@ -110,7 +112,7 @@ def test_refuses_what_does_not_fit(name: str, size: int, message: str, tmp_path:
 
 def test_a_text_tower_has_a_vocabulary_of_its_own() -> None:
     with pytest.raises(ValueError, match="only an image tower"):
-        build_towers(Towers(text="transformer@runs/x"), CAPTIONS, 0)
+        build_towers(Towers(text="transformer@runs/x"), {"text": CAPTIONS}, 0)
 
 
 @pytest.mark.parametrize("arm", ["clip,image=cnn@{}", "lit,image=cnn@{}", "clip,image=cnn@{},tune=lora"])

@@ -62,7 +62,7 @@ def save(folder: Path, kind: str) -> torch.nn.Module:
 
 
 def tower(name: str, seed: int = 0, context: int = 16) -> TextTower:
-    return build_towers(Towers(text=name, context=context), CAPTIONS, seed)[1]
+    return build_towers(Towers(text=name, context=context), {"text": CAPTIONS}, seed)["text"]
 
 
 def test_bert_is_read_at_its_first_token_with_padding_masked(tmp_path: Path) -> None:

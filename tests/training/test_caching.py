@@ -25,7 +25,7 @@ CLOCK = Clock(3, 10)
 
 
 def method_of(arm: str, recipe: Recipe) -> Any:
-    return Arm.parse(arm).build(recipe, CAPTIONS, seed=0)
+    return Arm.parse(arm).build(recipe, {"text": CAPTIONS}, seed=0)
 
 
 def loader_of(method: Any, recipe: Recipe) -> Loader:
@@ -34,8 +34,7 @@ def loader_of(method: Any, recipe: Recipe) -> Loader:
         DATA.splits.train,
         method.views,
         augmentation=recipe.augmentation,
-        tokenizer=method.text_tower.tokenizer,
-        image_size=method.image_tower.size,
+        inputs=method.inputs,
         batch_size=recipe.batch_size,
         seed=0,
     )

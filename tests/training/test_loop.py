@@ -36,8 +36,7 @@ def loader_of(
         data.splits.train,
         method.views,  # type: ignore[attr-defined]
         augmentation=recipe.augmentation,
-        tokenizer=method.text_tower.tokenizer,  # type: ignore[attr-defined]
-        image_size=recipe.towers.image_size,
+        inputs=method.inputs,
         batch_size=recipe.batch_size,
         seed=seed,
         rank=rank,
@@ -48,7 +47,7 @@ def loader_of(
 @pytest.mark.parametrize(("arm", "clip_norm"), [("clip", 0.1), ("byolip", 0.0), ("moco,queue=40", 0.0)])
 def test_equals_a_plain_pytorch_loop(arm: str, clip_norm: float, recipe: Recipe) -> None:
     recipe = override(recipe, {"optimizer.clip_norm": clip_norm, "steps": 5})
-    ours, plain = (Arm.parse(arm).build(recipe, CAPTIONS, seed=0) for _ in range(2))
+    ours, plain = (Arm.parse(arm).build(recipe, {"text": CAPTIONS}, seed=0) for _ in range(2))
     fit(ours, loader_of(ours, recipe), recipe, seed=0)
     o = recipe.optimizer
     trained = [p for p in plain.parameters() if p.requires_grad]
@@ -85,7 +84,7 @@ def test_dropout_follows_from_the_runs_seed(recipe: Recipe) -> None:
     recipe = override(recipe, {"augmentation.local_text_dropout": 0.5, "steps": 2})
     left = []
     for seed in (0, 0, 1):
-        method = Arm.parse("clip-rocket").build(recipe, CAPTIONS, seed=0)
+        method = Arm.parse("clip-rocket").build(recipe, {"text": CAPTIONS}, seed=0)
         left.append(fit(method, loader_of(method, recipe), recipe, seed=seed).state_dict())
     one, again, other = left
     assert all(torch.equal(one[name], value) for name, value in again.items())
@@ -102,7 +101,7 @@ def test_vectors_and_scalars_are_not_decayed() -> None:
 
 
 def test_batches_follow_from_seed_and_step(recipe: Recipe) -> None:
-    method = Arm.parse("slip").build(recipe, CAPTIONS, seed=0)
+    method = Arm.parse("slip").build(recipe, {"text": CAPTIONS}, seed=0)
     one, two = loader_of(method, recipe), loader_of(method, recipe)
     started_late = dict(enumerate((batch for batch, _ in two.batches(2, 4)), start=2))
     for step, (batch, clock) in enumerate(one.batches(0, 4)):
@@ -114,7 +113,7 @@ def test_batches_follow_from_seed_and_step(recipe: Recipe) -> None:
 
 
 def test_the_order_of_batches_follows_from_the_seed(recipe: Recipe) -> None:
-    method = Arm.parse("clip").build(recipe, CAPTIONS, seed=0)
+    method = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=0)
     ids = [loader_of(method, recipe, seed=seed).batch(0).ids for seed in (3, 3, 4)]
     assert torch.equal(ids[0], ids[1])
     assert set(ids[0].tolist()) != set(ids[2].tolist())
@@ -125,7 +124,9 @@ def test_views_follow_from_the_epoch(recipe: Recipe) -> None:
         def training_captions(self, row: int) -> list[str]:
             return [f"{word} {row}" for word in ("one", "two", "three", "four", "five")]
 
-    method = Arm.parse("clip").build(recipe, [f"one two three four five {n}" for n in range(70)], seed=0)
+    method = Arm.parse("clip").build(
+        recipe, {"text": [f"one two three four five {n}" for n in range(70)]}, seed=0
+    )
     loader = loader_of(method, override(recipe, {"batch_size": 30}), data=Several())
     assert loader.steps_per_epoch == 1
     first, second = loader.batch(0), loader.batch(1)
@@ -139,7 +140,7 @@ def test_views_follow_from_the_epoch(recipe: Recipe) -> None:
 
 
 def test_an_epoch_shows_every_example_once(recipe: Recipe) -> None:
-    method = Arm.parse("clip").build(recipe, CAPTIONS, seed=0)
+    method = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=0)
     loader = loader_of(method, override(recipe, {"batch_size": 5}))
     seen = torch.cat([loader.batch(step).ids for step in range(loader.steps_per_epoch)])
     assert len(seen.unique()) == len(seen) == 30
@@ -147,7 +148,7 @@ def test_an_epoch_shows_every_example_once(recipe: Recipe) -> None:
 
 
 def test_ranks_share_a_batch(recipe: Recipe) -> None:
-    method = Arm.parse("clip").build(recipe, CAPTIONS, seed=0)
+    method = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=0)
     whole = loader_of(method, recipe).batch(1)
     parts = [loader_of(method, recipe, rank, 3).batch(1) for rank in range(3)]
     assert sorted(whole.ids.tolist()) == sorted(i for part in parts for i in part.ids.tolist())
@@ -181,8 +182,7 @@ def test_views_draw_a_caption_each_or_share_one(recipe: Recipe) -> None:
             data.splits.train,
             {"text": View("text"), "text.1": View("text")},
             augmentation=Augmentation(captions=captions),  # type: ignore[arg-type] # one of the two
-            tokenizer=Listening(),
-            image_size=24,
+            inputs={"text": Listening()},
             batch_size=16,
             seed=0,
         )
@@ -197,15 +197,14 @@ def test_views_draw_a_caption_each_or_share_one(recipe: Recipe) -> None:
 
 
 def test_training_needs_two_examples(recipe: Recipe) -> None:
-    method = Arm.parse("clip").build(recipe, CAPTIONS, seed=0)
+    method = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=0)
     with pytest.raises(ValueError, match="has 1 example"):
         Loader(
             TinyData(),
             TinyData().splits.train[:1],
             method.views,
             augmentation=recipe.augmentation,
-            tokenizer=method.text_tower.tokenizer,
-            image_size=24,
+            inputs=method.inputs,
             batch_size=4,
             seed=0,
         )
@@ -237,8 +236,8 @@ def test_another_run_in_the_folder(what: Run, tmp_path: Path) -> None:
 
 
 def test_weights_that_do_not_fit(recipe: Recipe, tmp_path: Path) -> None:
-    small = Arm.parse("clip").build(recipe, CAPTIONS, seed=0)
-    wide = Arm.parse("clip").build(override(recipe, {"widths.embedding": 32}), CAPTIONS, seed=0)
+    small = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=0)
+    wide = Arm.parse("clip").build(override(recipe, {"widths.embedding": 32}), {"text": CAPTIONS}, seed=0)
     checkpoints.save(tmp_path, 1, small, None)
     saved = checkpoints.load(tmp_path)
     assert saved is not None

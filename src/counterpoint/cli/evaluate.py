@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         from ..data.embeddings import EmbeddingCache
         from ..evaluation.task import NotApplicable, check_training
         from ..training.provenance import trained_on
-        from ..training.run import data_of, load, shown
+        from ..training.run import Run, data_of, load
     for name in given.tasks:
         evaluation.TASKS.reference(name)
     if given.out is not None and (given.out / "recipe.yaml").exists():
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     with console.status("evaluating"), torch.inference_mode():
         trained = load(given.run)
         where = given.data or data_of(given.run)
-        source = shown(data.load(where, trained.image_tower.size), trained.image_tower)
+        source = data.load(where, Run.read(given.run).recipe.towers.image_size).suited(trained.inputs)
         model = EmbeddingCache.of(trained, source)
         whole = given.split == "all" or (given.split is None and given.data is not None and source.split_here)
         seen = trained_on(given.run, source) if given.data or whole else np.arange(0)

@@ -1,6 +1,7 @@
 from . import corruptions as corruptions
 from . import views as views
 from . import worlds as worlds
+from .base import Data as Data
 from .base import Labels as Labels
 from .base import PairedData as PairedData
 from .base import Splits as Splits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,10 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
+from ..modalities import PAIR
+from ..networks.base import Input
+from ..networks.towers.pixels import Square
+from ..registry import unknown
 from ..types import Fit
 from .fingerprint import Fingerprint, digests_of_images
 from .items import Items
@@ -71,19 +75,24 @@ class Splits:
     tasks: Sequence[Int[np.ndarray, " _"]] = ()
 
 
-class PairedData(ABC):
-    """Examples with a picture and one or more captions.
+class Data(ABC):
+    """Rows with named columns, each of a modality.
+
+    The first column of a modality bears the modality's name. `read` gives raw forms as
+    `counterpoint.modalities.Modality` describes them, one example a row.
 
     Attributes:
+        columns: the columns, in the order of the data, each with its modality.
         name: how the user names it (``emoji``, ``emoji:artist``, a path).
         ids: a stable integer per row.
         splits: which rows train, validate and test.
         leaked: by what is shared (``"caption"``, ``"picture"``, ``"group"``), the held-out rows that have it in common
             with a training row; empty for data that was built without leaks.
         split_here: the splits were made here, by a hash of the rows, and are none of the data's own.
-        attribution: the licence line that must stand wherever the pictures are shown; empty if there is none.
+        attribution: the licence line that must stand wherever examples are shown; empty if there is none.
     """
 
+    columns: Mapping[str, str]
     name: str
     ids: Int[np.ndarray, " N"]
     splits: Splits
@@ -110,6 +119,96 @@ class PairedData(ABC):
     def key(self, row: int) -> str:
         """Return what the user calls a row: its id, unless the data says otherwise."""
         return str(self.ids[row])
+
+    @abstractmethod
+    def read(self, column: str, rows: Rows) -> Any:
+        """Return some rows of a column in the raw form of its modality, as evaluation sees them.
+
+        Raises:
+            UnknownName: for a column that the data does not have.
+        """
+
+    def read_training(self, column: str, rows: Rows) -> Any:
+        """Return some rows of a column as training sees them: where a row has several forms, all of them."""
+        return self.read(column, rows)
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        """Return which of some rows have a value in a column; all, unless the data says otherwise."""
+        return np.ones(len(rows), dtype=bool)
+
+    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Data:
+        """Return the same data with raw forms that suit the inputs of towers, given by column.
+
+        In training views are cut from them; in evaluation they go through the inputs as they are.
+        """
+        return self
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Describe the data as titled tables: a title to rows, a row's name to a number or a text."""
+        sides = {"train": self.splits.train}
+        sides |= {f"validation: {name}": rows for name, rows in self.splits.validation.items()}
+        sides |= {f"test: {name}": rows for name, rows in self.splits.test.items()}
+        return {
+            "data": {"name": self.name, "rows": len(self)},
+            "columns": dict(self.columns),
+            "splits": {side: len(rows) for side, rows in sides.items()},
+            "subsets": dict(Counter(map(str, self.subsets))),
+            "labels": {name: f"{len(labels.names)} classes" for name, labels in self.labels.items()},
+        }
+
+    def findings(self) -> Mapping[str, str]:
+        """Return what is worth knowing before training on this data: a title to a line; nothing for our own data."""
+        return {}
+
+    def show(self, path: str | Path) -> Path:
+        """Draw some training and test examples as a PNG, all columns of an example together."""
+        rows = [("train", part) for part in np.array_split(_spread(self.splits.train, 2 * COLUMNS), 2)]
+        rows += [(f"test: {name}", _spread(part, COLUMNS)) for name, part in self.splits.test.items()]
+        parts = [
+            (title, [(modality, self.read(column, part)) for column, modality in self.columns.items()])
+            for title, part in rows
+        ]
+        return contact_sheet(parts, Path(path), self.attribution)
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        """Return what can be asked about some rows besides plain pairs: `MinimalPairs`, `Choices`, `Questions` …
+
+        Args:
+            form: of the items.
+            rows: of the data.
+            kinds: only of these kinds; the data's usual ones unless given.
+
+        Raises:
+            LookupError: if the data has no items of this form, or of these kinds.
+        """
+        chosen = "" if kinds is None else f" of kind {', '.join(kinds)}"
+        raise LookupError(f"{self.name!r} has no {form.called}{chosen}")
+
+
+class PairedData(Data):
+    """Examples with a picture and one or more captions: the columns ``image`` and ``text``."""
+
+    columns: Mapping[str, str] = MappingProxyType(PAIR)
+
+    def read(self, column: str, rows: Rows) -> Any:
+        if column == "image":
+            return self.images(rows)
+        if column == "text":
+            return [self.evaluation_captions(int(row))[0] for row in rows]
+        raise unknown(f"column of {self.name}", column, self.columns)
+
+    def read_training(self, column: str, rows: Rows) -> Any:
+        if column == "text":
+            return [self.training_captions(int(row)) for row in rows]
+        return self.read(column, rows)
+
+    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> PairedData:
+        shown = inputs.get("image")
+        if not isinstance(shown, Square):
+            return self
+        if shown.fit is None or training:
+            return self.sized(shown.size, shown.fit)
+        return self.fitted(shown.fit)
 
     @abstractmethod
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
@@ -156,16 +255,8 @@ class PairedData(ABC):
         return digests_of_images(self.images, len(self))
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Describe the data as titled tables: a title to rows, a row's name to a number or a text."""
         words = [len(self.captions(row)[0].split()) for row in range(len(self))]
-        sides = {"train": self.splits.train}
-        sides |= {f"validation: {name}": rows for name, rows in self.splits.validation.items()}
-        sides |= {f"test: {name}": rows for name, rows in self.splits.test.items()}
-        return {
-            "data": {"name": self.name, "rows": len(self)},
-            "splits": {side: len(rows) for side, rows in sides.items()},
-            "subsets": dict(Counter(map(str, self.subsets))),
-            "labels": {name: f"{len(labels.names)} classes" for name, labels in self.labels.items()},
+        return super().describe() | {
             "captions": {
                 "words, median": int(np.median(words)),
                 "words, fewest": min(words),
@@ -173,36 +264,25 @@ class PairedData(ABC):
             },
         }
 
-    def findings(self) -> Mapping[str, str]:
-        """Return what is worth knowing before training on this data: a title to a line; nothing for our own data."""
-        return {}
-
-    def show(self, path: str | Path) -> Path:
-        """Draw some training and test examples with their captions as a PNG."""
-        rows = [("train", part) for part in np.array_split(_spread(self.splits.train, 2 * COLUMNS), 2)]
-        rows += [(f"test: {name}", _spread(part, COLUMNS)) for name, part in self.splits.test.items()]
-        parts = [
-            (title, self.images(part), [self.captions(int(row))[0] for row in part]) for title, part in rows
-        ]
-        return contact_sheet(parts, Path(path), self.attribution)
-
     def shifts(self) -> Mapping[str, ImageSource]:
         """Other pictures of the same rows, by name (``{"artist": the other artist's}``)."""
         return {}
 
-    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Return what can be asked about some rows besides plain pairs: `MinimalPairs`, `Choices`, `Questions` …
 
-        Args:
-            form: of the items.
-            rows: of the data.
-            kinds: only of these kinds; the data's usual ones unless given.
+class Examples(Mapping[str, Any]):
+    """Some rows of a data set as training sees them, column by column, each read when it is asked for."""
 
-        Raises:
-            LookupError: if the data has no items of this form, or of these kinds.
-        """
-        chosen = "" if kinds is None else f" of kind {', '.join(kinds)}"
-        raise LookupError(f"{self.name!r} has no {form.called}{chosen}")
+    def __init__(self, data: Data, rows: Rows) -> None:
+        self.data, self.rows = data, rows
+
+    def __getitem__(self, column: str) -> Any:
+        return self.data.read_training(column, self.rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.data.columns)
+
+    def __len__(self) -> int:
+        return len(self.data.columns)
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,12 +11,14 @@ from jaxtyping import Int
 from torch.utils.data import DataLoader, Dataset
 
 from ..execution import helpers
-from ..networks.base import Tokenizer
+from ..modalities import MODALITIES, resolve
+from ..networks.base import Input
 from ..reasons import counted
 from ..recipes.schema import Augmentation
 from ..types import Batch, Clock, ViewSpec
 from . import views as view_room
-from .base import PairedData, Rows
+from .base import Data, Rows
+from .views.look import looks
 
 
 class Loader:
@@ -28,9 +31,8 @@ class Loader:
         data: where examples come from.
         rows: the rows to train on.
         views: what a batch holds.
-        augmentation: options of the text views, and whether they share a caption.
-        tokenizer: turns captions into token ids.
-        image_size: height and width of the image views, in pixels.
+        augmentation: options of the views.
+        inputs: of the towers, by column: what turns raw forms into tensors.
         batch_size: examples per step over all ranks; at most ``len(rows)``.
         seed: of the order and of every view.
         workers: processes that prepare batches; 0 prepares them in this process.
@@ -43,13 +45,12 @@ class Loader:
 
     def __init__(
         self,
-        data: PairedData,
+        data: Data,
         rows: Rows,
         views: ViewSpec,
         *,
         augmentation: Augmentation,
-        tokenizer: Tokenizer,
-        image_size: int,
+        inputs: Mapping[str, Input],
         batch_size: int,
         seed: int,
         workers: int = 0,
@@ -60,24 +61,16 @@ class Loader:
             raise ValueError(
                 f"the training split of {data.name!r} has {counted(len(rows), 'example')}; contrast needs at least 2"
             )
-        view_room.check(views, augmentation)
-        self.data, self.rows, self.views, self.tokenizer = data, rows, views, tokenizer
-        self.image_size, self.seed, self.workers = image_size, seed, workers
+        self.data, self.rows, self.views, self.inputs = data, rows, views, inputs
+        self.augmentation, self.seed, self.workers = augmentation, seed, workers
+        self._looks = looks(views, augmentation)
+        self._columns = {view.column: view.modality for view in views.values()}
         self.batch_size = min(batch_size, len(rows))
         if self.batch_size < world:
             raise ValueError(
                 f"a batch of {self.batch_size} cannot be shared by {world} ranks; make batch_size larger"
             )
         self.rank, self.world = rank, world
-        self.shared_caption = augmentation.captions == "shared"
-        self._pictures = {
-            n: view_room.image(v.augmentation, augmentation)
-            for n, v in views.items()
-            if v.modality == "image"
-        }
-        self._texts = {
-            n: view_room.text(v.augmentation, augmentation) for n, v in views.items() if v.modality == "text"
-        }
 
     @property
     def steps_per_epoch(self) -> int:
@@ -94,20 +87,24 @@ class Loader:
         rows, epoch = self.rows_at(step)
         rows = np.array_split(rows, self.world)[self.rank]
         ids: Int[np.ndarray, " B"] = self.data.ids[rows]
-        pictures = self.data.images(rows)
-        captions = [list(self.data.training_captions(int(row))) for row in rows]
-        if self.shared_caption:
-            draws = view_room.uniform(view_room.key(self.seed, epoch, ids, "shared caption"), "caption")[:, 0]
-            captions = [[own[int(u * len(own))]] for own, u in zip(captions, draws.tolist(), strict=True)]
-        tensors = {}
-        for name in self.views:
-            keys = view_room.key(self.seed, epoch, ids, name)
-            if name in self._pictures:
-                tensors[name] = self._pictures[name].apply(pictures, keys, self.image_size)
-            else:
-                tensors[name] = self.tokenizer(self._texts[name].apply(captions, keys))
+        raw = {column: self._read(column, rows, ids, epoch) for column in self._columns}
+        tensors = {
+            name: self._looks[name](
+                raw[view.column], view_room.key(self.seed, epoch, ids, name), self.inputs[view.column]
+            )
+            for name, view in self.views.items()
+        }
         labels = {name: torch.from_numpy(one.values[rows]) for name, one in self.data.labels.items()}
         return Batch(torch.from_numpy(ids), tensors, labels)
+
+    def _read(self, column: str, rows: Rows, ids: Int[np.ndarray, " B"], epoch: int) -> Any:
+        """Return a column of a batch in its raw form, with what all views of an example share already drawn."""
+        raw = self.data.read_training(column, rows)
+        share = MODALITIES.get(self._columns[column]).share
+        if share is None:
+            return raw
+        keys = view_room.key(self.seed, epoch, ids, "shared caption")
+        return resolve(share)(raw, self.augmentation, keys)
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
         """The batches of steps ``start`` to ``steps - 1``."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..modalities import MODALITIES
 from ..registry import unknown
 from ..spec import Spec
 from . import METHODS
 
 if TYPE_CHECKING:
-    from ..networks.base import Tokenizer
     from ..recipes.schema import Recipe, Towers
     from .base import TwoTower
 
@@ -72,7 +72,7 @@ class Arm:
         """
         spec = Spec.parse(text)
         head, options = spec.name, dict(spec.options)
-        towers: dict[str, str] = {m: options.pop(m) for m in ("image", "text") if m in options}
+        towers: dict[str, str] = {m: options.pop(m) for m in MODALITIES.names() if m in options}
         tune = options.pop("tune", None)
         if tune is not None and tune not in TUNE:
             raise unknown("way to tune", tune, TUNE)
@@ -135,7 +135,7 @@ class Arm:
         return {name: bounds for name, bounds in ranges.items() if name not in self.options}
 
     def build(
-        self, recipe: Recipe, captions: Sequence[str], seed: int, tokenizer: Tokenizer | None = None
+        self, recipe: Recipe, examples: Mapping[str, Any], seed: int, folder: Path | None = None
     ) -> TwoTower:
         """The method at the start of a run.
 
@@ -144,9 +144,10 @@ class Arm:
 
         Args:
             recipe: of the run.
-            captions: what a tokenizer is trained on, where the text tower needs one.
+            examples: a column to the raw form of its training rows, which a tokenizer is trained on where the text
+                tower needs one.
             seed: of the initial weights.
-            tokenizer: one trained before, instead.
+            folder: of the run, where an earlier start may have left its tokenizer.
 
         Raises:
             UnknownName: for an unknown option or tower; the message gives the nearest one.
@@ -155,7 +156,7 @@ class Arm:
         """
         from torch import nn
 
-        from ..networks import build_towers
+        from ..networks import ImageTower, TextTower, build_towers
         from ..networks.init import initialise
         from . import assemble
         from .options import read
@@ -165,7 +166,10 @@ class Arm:
         options = read(kind, constructor, {**self._of_recipe(recipe), **self.options})
         towers = recipe.towers.model_copy(update=dict(self.towers))
         pretrained = self._pretrained(towers)
-        image, text = build_towers(towers, captions, seed, tokenizer)
+        built = build_towers(towers, examples, seed, names=self.towers, folder=folder)
+        image, text = built["image"], built["text"]
+        assert isinstance(image, ImageTower)
+        assert isinstance(text, TextTower)
         pair = len(pretrained) == 2 and towers.image == towers.text and image.projected and text.projected
         widths = recipe.widths.model_copy(update={"embedding": image.width}) if pair else recipe.widths
         recipe = recipe.model_copy(update={"towers": towers, "widths": widths})

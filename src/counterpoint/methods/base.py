@@ -11,8 +11,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ..networks.base import ImageTower, TextTower, fitted
+from ..modalities import MODALITIES, resolve
+from ..networks.base import ImageTower, Input, TextTower, Tower
+from ..networks.towers.pixels import fitted
 from ..pairwise import Loss, Temperature
+from ..raw import check_pictures
 from ..registry import unknown
 from ..types import Batch, Clock, Embeddings, Fit, ViewSpec
 
@@ -51,6 +54,11 @@ class Method(nn.Module, ABC):
         """Return the options that a search draws where some options are given: those without effect are left out."""
         return cls.tunable
 
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        """Return what makes the tensors of views from raw forms, by column."""
+        return {}
+
     def targets(self, batch: Batch) -> Embeddings:
         """Outputs of frozen and momentum copies: once a step, without gradient, never replayed."""
         return {}
@@ -86,75 +94,6 @@ class Method(nn.Module, ABC):
         return counts
 
 
-def check_pictures(pictures: object) -> Tensor:
-    """Return pictures that can be embedded: uint8 ``(n, 3, H, W)``, n ≥ 1.
-
-    Raises:
-        ValueError: for anything else, with what it is and what would mend it.
-
-    >>> check_pictures(torch.zeros(2, 20, 20, 3, dtype=torch.uint8))
-    Traceback (most recent call last):
-    ...
-    ValueError: pictures must be (n, 3, H, W), got (2, 20, 20, 3): channels come second, pictures.permute(0, 3, 1, 2)
-    """
-    wanted = "pictures must be a uint8 tensor (n, 3, H, W)"
-    if not isinstance(pictures, Tensor):
-        raise ValueError(f"{wanted}, got {type(pictures).__name__}")
-    shape = tuple(pictures.shape)
-    if pictures.dtype != torch.uint8:
-        raise ValueError(
-            f"{wanted} of values from 0 to 255, got {pictures.dtype}: the model scales them itself"
-        )
-    if pictures.ndim != 4 or shape[1] != 3:
-        advice = {
-            (3, 0): ": of one picture, give picture[None]",
-            (4, 3): ": channels come second, pictures.permute(0, 3, 1, 2)",
-            (4, 1): ": repeat the grey channel, pictures.expand(-1, 3, -1, -1)",
-            (4, 4): ": leave the alpha channel out, pictures[:, :3]",
-        }
-        case = (
-            (3, 0)
-            if pictures.ndim == 3
-            else (4, 3 if shape[-1:] == (3,) else shape[1] if len(shape) == 4 else 0)
-        )
-        raise ValueError(f"pictures must be (n, 3, H, W), got {shape}{advice.get(case, '')}")
-    if 0 in shape:
-        raise ValueError(f"there is nothing to embed: the pictures are {shape}")
-    return pictures
-
-
-def check_texts(texts: object) -> list[str]:
-    """Return texts that can be embedded, of one text a list of it.
-
-    Raises:
-        ValueError: for anything else, and for none.
-
-    >>> check_texts("a cat")
-    ['a cat']
-    >>> check_texts(["a cat", None])
-    Traceback (most recent call last):
-    ...
-    ValueError: text 1 must be a text, got NoneType
-    """
-    if isinstance(texts, Tensor | bytes) or not isinstance(texts, Sequence):
-        raise ValueError(f"texts must be a list of texts, or one text, got {type(texts).__name__}")
-    found = [texts] if isinstance(texts, str) else list(texts)
-    if not found:
-        raise ValueError("there is nothing to embed: the list of texts is empty")
-    for place, text in enumerate(found):
-        if not isinstance(text, str):
-            raise ValueError(f"text {place} must be a text, got {type(text).__name__}")
-        try:
-            text.encode()
-        except (
-            UnicodeEncodeError
-        ):  # half of a UTF-16 pair, as broken decoding leaves it, which no tokenizer takes
-            raise ValueError(
-                f"text {place} is no valid Unicode: {text!r}; decode it with errors='replace'"
-            ) from None
-    return found
-
-
 def _commit(module: nn.Module) -> None:
     """Commit each outermost loss once: a loss inside another one is the outer loss's business."""
     for child in module.children():
@@ -184,6 +123,16 @@ class TwoTower(Method):
         tower = self.towers["text"]
         assert isinstance(tower, TextTower)
         return tower
+
+    def tower(self, column: str) -> Tower:
+        """Return the tower of a column."""
+        tower = self.towers[column]
+        assert isinstance(tower, Tower)
+        return tower
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        return {column: self.tower(column).input for column in self.towers}
 
     def encode(self, batch: Batch) -> Embeddings:
         return {name: self.features(view.modality, batch[name]) for name, view in self.views.items()}
@@ -215,14 +164,12 @@ class TwoTower(Method):
         head = self.heads[0] if head == "default" else head
         if head not in self.heads:
             raise unknown("head", head, self.heads)
-        inputs = check_pictures(inputs) if modality == "image" else check_texts(inputs)
+        tower = self.tower(modality)
+        raw = resolve(MODALITIES.get(tower.modality).check)(inputs)
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
         try:
-            if isinstance(inputs, Tensor):
-                prepared = self.image_tower.prepare(inputs.to(device))
-            else:
-                prepared = self.text_tower.tokenizer(inputs).to(device)
+            prepared = tower.input(raw.to(device) if isinstance(raw, Tensor) else raw).to(device)
             return F.normalize(self.project(modality, self.features(modality, prepared), head), dim=-1)
         finally:
             self.train(was_training)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, Protocol, Self, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
-import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as F
 
 from ..types import Fit
+from .towers.pixels import Square
 
 Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
 """From the states of a caption's tokens to one vector: the last's, the first's, their mean, their maximum; their sum by
@@ -19,8 +19,28 @@ the root of their number, and their mean weighted by their place, 1 for the firs
 
 
 @runtime_checkable
+class Input(Protocol):
+    """From a raw form (see `counterpoint.modalities.Modality`) to the tensor that a tower takes."""
+
+    def __call__(self, raw: Any, /) -> Tensor: ...
+
+
+@runtime_checkable
+class FittedInput(Protocol):
+    """An input that was fitted on training rows, and is kept with the run that fitted it.
+
+    Attributes:
+        file: its file's name in the folder of a run.
+    """
+
+    file: str
+
+    def save(self, path: str | Path) -> None: ...
+
+
+@runtime_checkable
 class Tokenizer(Protocol):
-    """Captions to token ids.
+    """Captions to token ids: the input of a text tower.
 
     Attributes:
         context: the most tokens a caption may have, start and end tokens included.
@@ -45,6 +65,9 @@ class Tower(nn.Module, ABC):
     """One modality's encoder.
 
     Attributes:
+        modality: of what it encodes, by its name in ``counterpoint.modalities``.
+        takes_dropout: ``forward`` takes a rate of dropout beside its input.
+        name: as a recipe or an arm names it, its weights after an @; see `pretrained`.
         width: the size of a feature vector.
         frozen: no weight moves, and the tower stays in evaluation mode (dropout, batch statistics) whatever
             its parent does; set by ``tune``.
@@ -52,10 +75,23 @@ class Tower(nn.Module, ABC):
         projected: features lie in a space that both towers of a pretrained pair share.
     """
 
+    modality: ClassVar[str]
+    takes_dropout: ClassVar[bool] = False
+    name: str = ""
     width: int
     frozen: bool = False
     weights_set: bool = False
     projected: bool = False
+
+    @property
+    @abstractmethod
+    def input(self) -> Input:
+        """The way from the modality's raw form to what `forward` takes; small, and good in another process."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the tower was named with weights to start from."""
+        return "@" in self.name
 
     def train(self, mode: bool = True) -> Self:
         return super().train(mode and not self.frozen)
@@ -69,8 +105,13 @@ class ImageTower(Tower, ABC):
         fit: the way in which the library of its weights makes them; None where they are this package's own.
     """
 
+    modality: ClassVar[str] = "image"
     size: int
     fit: Fit | None = None
+
+    @property
+    def input(self) -> Square:
+        return Square(self.size, self.fit)
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
@@ -84,31 +125,6 @@ class ImageTower(Tower, ABC):
         """
         raise LookupError(f"{type(self).__name__} has no features of single places of a picture")
 
-    def prepare(self, pictures: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 size size"]:
-        """Prepare pictures for evaluation: by its `fit`, else the shorter side to ``size`` and the middle of it."""
-        return fitted(pictures, self.fit or Fit(self.size, self.size))
-
-
-def fitted(pictures: UInt8[Tensor, "B 3 H W"], fit: Fit) -> Float[Tensor, "B 3 size size"]:
-    """Resize and cut pictures by a fit, and scale them to [0, 1].
-
-    Tensors know no filters but the bicubic and the bilinear one, so the former stands for all others.
-    """
-    bilinear = fit.interpolation == "bilinear"
-    filter_ = F.InterpolationMode.BILINEAR if bilinear else F.InterpolationMode.BICUBIC
-    shape = fit.resized(*pictures.shape[-2:])
-    resized = F.resize(pictures, list(shape), interpolation=filter_, antialias=True)
-    top, left = (fit.start(length) for length in shape)
-    if min(shape) < fit.size:
-        whole = torch.tensor(fit.fill, dtype=torch.uint8, device=pictures.device)[None, :, None, None]
-        canvas = whole.expand(len(pictures), 3, fit.size, fit.size).clone()
-        above, before = max(-top, 0), max(-left, 0)
-        shown = resized[..., max(top, 0) :, max(left, 0) :][..., : fit.size, : fit.size]
-        canvas[..., above : above + shown.shape[-2], before : before + shown.shape[-1]] = shown
-    else:
-        canvas = resized[..., top : top + fit.size, left : left + fit.size]
-    return F.to_dtype(canvas, scale=True)
-
 
 class TextTower(Tower, ABC):
     """Token ids to features.
@@ -120,9 +136,15 @@ class TextTower(Tower, ABC):
             method may set it.
     """
 
+    modality: ClassVar[str] = "text"
+    takes_dropout: ClassVar[bool] = True
     tokenizer: Tokenizer
     begins_with_end: bool = False
     pooling: Pooling | None = "end"
+
+    @property
+    def input(self) -> Tokenizer:
+        return self.tokenizer
 
     @abstractmethod
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..data.base import PairedData
+from ..data.base import Examples, PairedData
 from ..data.source import load as load_data
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
 from ..evaluation.task import check_data, check_rows
@@ -64,11 +64,9 @@ def prepare(design: Design, folder: Path, arms: Sequence[str]) -> Prepared:
     for task in tasks:
         check_data(task, data)
     check_sizes(tasks, data)
-    captions = [
-        caption for row in data.splits.train[:_CAPTIONS] for caption in data.training_captions(int(row))
-    ]
+    examples = Examples(data, data.splits.train[:_CAPTIONS])
     for arm in arms:
-        check_batch(Arm.parse(arm).build(design.recipe, captions, seed=0), arm, design.recipe, data)
+        check_batch(Arm.parse(arm).build(design.recipe, examples, seed=0), arm, design.recipe, data)
     return Prepared(design, data)
 
 

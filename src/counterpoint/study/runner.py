@@ -20,13 +20,12 @@ from ..execution import leased
 from ..files import latest_checkpoint, sweep, write_json, writing
 from ..methods.arm import Arm
 from ..methods.base import Method, TwoTower
-from ..networks.towers.tokenizer import BytePairTokenizer
 from ..recipes import Recipe
 from ..recipes import load as load_recipe
 from ..training.distributed import first_alone, joined
 from ..training.loop import Progress, fit
 from ..training.provenance import Provenance
-from ..training.run import OtherRun, PeakMemory, Run, RunState, load, prepare, shown, with_steps
+from ..training.run import OtherRun, PeakMemory, Run, RunState, keep_inputs, load, prepare, with_steps
 from ..types import NonFiniteLoss
 from .gate import check_batch, check_folder, check_modalities, check_sizes
 
@@ -84,8 +83,8 @@ def _run(
         for task in asked:
             check_data(task, data)
         check_sizes(asked, data)
-        method, loader = prepare(what, data, folder / "tokenizer.json")
-        data = shown(data, method.image_tower)
+        method, loader = prepare(what, data, folder)
+        data = data.suited(method.inputs)
         check_batch(method, what.arm, what.recipe, data)
         method.eval()
         with torch.inference_mode():
@@ -96,8 +95,7 @@ def _run(
             # A run that an earlier version began is of data that nobody knows now.
             if latest_checkpoint(folder / "checkpoint") is None:
                 made_of.keep(whole, folder)
-            if isinstance(method.text_tower.tokenizer, BytePairTokenizer):
-                method.text_tower.tokenizer.save(folder / "tokenizer.json")
+            keep_inputs(method, folder)
     memory, earlier = PeakMemory(), RunState.read(folder) or RunState()
     progress = [Progress(0, what.recipe.total_steps, float("nan"), 0.0, 0.0)]
 

@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -18,16 +18,15 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from ..data.base import PairedData, Rows
+from ..data.base import Data, Examples, Rows
 from ..data.loader import Loader
 from ..data.source import located
 from ..data.stream import Stream
 from ..data.views import wordnet
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
-from ..methods.base import TwoTower
-from ..networks.base import ImageTower
-from ..networks.towers.tokenizer import BytePairTokenizer
+from ..methods.base import Method, TwoTower
+from ..networks.base import FittedInput
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, override, parse
@@ -223,7 +222,7 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
     if saved is None:
         raise ValueError(f"{path} has no checkpoint yet: the run was stopped before its first one")
     with restored():
-        method = build(run, captions=(), tokenizer_file=path / "tokenizer.json")
+        method = build(run, {}, path)
     checkpoints.restore(saved.of_today(method.earlier), method, None)
     broken = [name for name, weight in method.named_parameters() if not weight.isfinite().all()]
     if broken:
@@ -234,7 +233,7 @@ def load(folder: str | os.PathLike[str]) -> TwoTower:
     return method.eval()
 
 
-def with_steps(run: Run, data: PairedData) -> Run:
+def with_steps(run: Run, data: Data) -> Run:
     """Return the run with the number of steps that its recipe comes to on its data.
 
     Where they follow the data the method is built, to know its passes of an example through a tower.
@@ -247,26 +246,24 @@ def with_steps(run: Run, data: PairedData) -> Run:
     return replace(run, recipe=override(run.recipe, {"steps": steps}))
 
 
-def prepare(
-    run: Run, data: PairedData, tokenizer_file: Path | None = None
-) -> tuple[TwoTower, Loader | Stream]:
-    """The run's method at its start and its batches, with the tokenizer of an earlier start if there is one.
+def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TwoTower, Loader | Stream]:
+    """The run's method at its start and its batches, with the towers' inputs as an earlier start left them.
 
-    The data of the batches (``loader.data``) has pictures of the size that the image tower asks for; evaluate on what
-    `shown` makes of it. In a process group the batches are this rank's parts.
+    The data of the batches (``loader.data``) is the data as it suits the towers in training (pictures of the size that
+    the image tower asks for); evaluate on ``data.suited(method.inputs)``. In a process group the batches are this
+    rank's parts.
 
     Args:
         run: what is to be trained.
         data: what on: the run's data, loaded.
-        tokenizer_file: where an earlier start may have left its tokenizer.
+        folder: of the run, where an earlier start may have left a tokenizer.
     """
     rows, ranks = data.splits.train, Ranks.present()
     # What a method takes from the batch, a bias that suits it, must be of the batch that there is.
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
     run = replace(run, recipe=recipe)
-    captions = [caption for row in rows for caption in data.training_captions(int(row))]
-    method = build(run, captions, tokenizer_file)
-    data = data.sized(method.image_tower.size, method.image_tower.fit)
+    method = build(run, Examples(data, rows), folder)
+    data, inputs = data.suited(method.inputs, training=True), method.inputs
 
     def loader(rows: Rows) -> Loader:
         return Loader(
@@ -274,8 +271,7 @@ def prepare(
             rows,
             method.views,
             augmentation=recipe.augmentation,
-            tokenizer=method.text_tower.tokenizer,
-            image_size=method.image_tower.size,
+            inputs=inputs,
             batch_size=recipe.batch_size,
             seed=run.seed,
             workers=recipe.workers,
@@ -288,15 +284,16 @@ def prepare(
     return method, loader(rows)
 
 
-def shown(data: PairedData, tower: ImageTower) -> PairedData:
-    """Return the data as an image tower is to be evaluated on: its pictures of the tower's size, in its own way."""
-    return data.sized(tower.size) if tower.fit is None else data.fitted(tower.fit)
+def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> TwoTower:
+    """Build the run's method at its start, with the towers' inputs as an earlier start left them in its folder."""
+    return Arm.parse(run.arm).build(run.recipe, examples, run.seed, folder)
 
 
-def build(run: Run, captions: Sequence[str], tokenizer_file: Path | None = None) -> TwoTower:
-    """The run's method at its start, with the tokenizer of an earlier start if there is one."""
-    tokenizer = BytePairTokenizer.load(tokenizer_file) if tokenizer_file and tokenizer_file.exists() else None
-    return Arm.parse(run.arm).build(run.recipe, captions, run.seed, tokenizer=tokenizer)
+def keep_inputs(method: Method, folder: Path) -> None:
+    """Write what the towers' inputs learned of the data, a tokenizer, into the folder of a run."""
+    for made in method.inputs.values():
+        if isinstance(made, FittedInput):
+            made.save(folder / made.file)
 
 
 def _check_versions(folder: Path) -> None:

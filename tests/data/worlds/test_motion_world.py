@@ -67,7 +67,7 @@ def test_labels_and_subsets_say_what_happens() -> None:
 def test_rows_may_lack_a_modality() -> None:
     data = Clips.parse("clips:sensors,train=200,pixels=16")
     rows = data.splits.train
-    there = data.present(rows)
+    there = data.masks(rows)
     assert set(there) == {"video", "text", "sensor"}
     for mask in there.values():
         assert 0.7 < mask.mean() < 0.9

@@ -15,6 +15,7 @@ from counterpoint.data.loader import Loader
 from counterpoint.data.source import load
 from counterpoint.data.worlds.scenes.words import captions
 from counterpoint.data.worlds.scenes.world import GREY, Scenes
+from counterpoint.networks.towers.pixels import Square
 from counterpoint.networks.towers.tokenizer import BytePairTokenizer
 from counterpoint.recipes.schema import Augmentation
 from counterpoint.types import View
@@ -127,8 +128,7 @@ def test_a_batch_with_missing_captions_and_pictures_is_a_batch() -> None:
         world.splits.train,
         {"image": View("image", "weak"), "text": View("text", "weak")},
         augmentation=Augmentation(synonyms=False),
-        tokenizer=BytePairTokenizer.train(said, vocabulary=300),
-        image_size=32,
+        inputs={"image": Square(32), "text": BytePairTokenizer.train(said, vocabulary=300)},
         batch_size=64,
         seed=0,
     )

@@ -103,7 +103,7 @@ def test_data_is_found_by_its_name_and_its_pictures_are_spectrograms() -> None:
 def test_rows_may_lack_a_modality() -> None:
     data = Sounds.parse(f"sounds:basic,{SMALL},missing_pictures=0.5,missing_captions=0.5")
     rows = data.splits.train
-    there = data.present(rows)
+    there = data.masks(rows)
     silent, mute = rows[~there["sound"]], rows[~there["text"]]
     assert 8 < len(silent) < 32
     assert 8 < len(mute) < 32

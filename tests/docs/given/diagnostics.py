@@ -10,7 +10,7 @@ from counterpoint.networks import build_towers
 from counterpoint.networks.tiny_vlm import default_model_path
 from counterpoint.recipes import Towers
 
-image_tower, _ = build_towers(Towers(image="vit", image_size=32), ["a cat"], 0)
+image_tower, _ = build_towers(Towers(image="vit", image_size=32), {"text": ["a cat"]}, 0).values()
 pictures, classes = torch.rand(6, 3, 32, 32), torch.arange(6) % 2
 batch = torch.rand(4, 3, 32, 32)
 of_pictures = SimpleNamespace(image_tower=image_tower, named_parameters=image_tower.named_parameters)

@@ -112,8 +112,7 @@ def error(arm: str) -> float:
         rows,
         method.views,
         augmentation=settings.augmentation,
-        tokenizer=method.text_tower.tokenizer,
-        image_size=method.image_tower.size,
+        inputs=method.inputs,
         batch_size=BATCH,
         seed=0,
     )

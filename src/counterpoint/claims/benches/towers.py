@@ -16,7 +16,8 @@ from ...data.loader import Loader
 from ...losses import NTXentLoss
 from ...methods.arm import Arm
 from ...methods.base import Method, TwoTower
-from ...networks import BytePairTokenizer, ImageTower, initialise
+from ...networks import ImageTower, initialise
+from ...networks.base import Input
 from ...networks.heads import Linear, mlp
 from ...recipes import Recipe, load, override
 from ...training.loop import fit
@@ -42,21 +43,19 @@ def captions_of(data: PairedData, rows: Rows) -> list[str]:
 
 def build(arm: str, recipe: Recipe, data: PairedData, rows: Rows, seed: int) -> TwoTower:
     """An arm at its start, its vocabulary from some rows' captions."""
-    method = Arm.parse(arm).build(recipe, captions_of(data, rows), seed)
+    method = Arm.parse(arm).build(recipe, {"text": captions_of(data, rows)}, seed)
     assert isinstance(method, TwoTower)
     return method
 
 
 def trained(method: M, data: PairedData, rows: Rows, recipe: Recipe, seed: int) -> M:
     """Train a method on some rows of a data set."""
-    text = method.text_tower.tokenizer if isinstance(method, TwoTower) else None
     loader = Loader(
         data,
         rows,
         method.views,
         augmentation=recipe.augmentation,
-        tokenizer=text or BytePairTokenizer.train(["nothing to read"]),
-        image_size=recipe.towers.image_size,
+        inputs=method.inputs,
         batch_size=recipe.batch_size,
         seed=seed,
     )
@@ -68,7 +67,7 @@ def trained(method: M, data: PairedData, rows: Rows, recipe: Recipe, seed: int) 
 @torch.no_grad()
 def features(tower: ImageTower, pictures: UInt8[Tensor, "n 3 H W"]) -> np.ndarray:
     """Return the features that a tower gives before any head, ``(n, width)``."""
-    parts = [tower.eval()(tower.prepare(part)) for part in torch.split(pictures, 256)]
+    parts = [tower.eval()(tower.input(part)) for part in torch.split(pictures, 256)]
     return torch.cat(parts).double().numpy()
 
 
@@ -100,6 +99,10 @@ class ImageOnly(Method):
     def __init__(self, image: ImageTower) -> None:
         super().__init__()
         self.image = image
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        return {"image": self.image.input}
 
     def encode(self, batch: Batch) -> Embeddings:
         return {name: self.image(batch[name]) for name in self.views}

@@ -9,13 +9,12 @@ import numpy as np
 from ...catalog.evidence import Result
 from ...data.worlds.emoji.world import Emoji
 from ...evaluation.classification.classifiers import logistic
-from ...networks import build_towers
+from ...networks.towers.build import build_image_tower
 from ..benches.towers import (
     Recaptioned,
     SimCLR,
     Supervised,
     build,
-    captions_of,
     features,
     recipe,
     trained,
@@ -59,12 +58,12 @@ def pretrained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     if arm == "scratch":
         found: Arrays = {}
         for fraction, rows in subsets.items():
-            image, _ = build_towers(settings.towers, captions_of(data, rows), seed)
+            image = build_image_tower(settings.towers.image, settings.towers.image_size, seed)
             model = trained(Supervised(image, classes, seed), data, np.sort(rows), settings, seed)
             found[f"{fraction:g}"] = (model.classify(pictures) == truth).astype(float)
         return found
     if arm == "simclr":
-        image, _ = build_towers(settings.towers, captions_of(data, train), seed)
+        image = build_image_tower(settings.towers.image, settings.towers.image_size, seed)
         tower = trained(SimCLR(image, settings, seed), data, train, settings, seed).image
     else:
         whole = {int(row): ["; ".join(data.captions(int(row)))] for row in train}

@@ -13,9 +13,9 @@ from ...catalog.evidence import Result
 from ...data.base import PairedData
 from ...data.source import load
 from ...evaluation import create
-from ...networks import build_towers
+from ...networks.towers.build import build_image_tower
 from ...types import Embedder
-from ..benches.towers import Supervised, build, captions_of, recipe, trained
+from ..benches.towers import Supervised, build, recipe, trained
 from ..lab import Arrays, Lab, measure
 
 CLAIM = (
@@ -45,7 +45,7 @@ def modes(labels: str, seed: int, steps: int, quick: bool) -> Arrays:
         classes = (
             data.labels["group"].values == data.labels["group"].names.index("people and body parts")
         ) * 1
-    image, _ = build_towers(settings.towers, captions_of(data, rows), seed)
+    image = build_image_tower(settings.towers.image, settings.towers.image_size, seed)
     trained(Supervised(image, classes, seed), data, rows, settings, seed)
     found: Arrays = {}
     plan = [("Lu", FEW), ("Uu", FEW)]

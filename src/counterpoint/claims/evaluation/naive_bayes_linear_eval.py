@@ -65,7 +65,7 @@ def random_network(pictures: Pictures, steps: int) -> Float[np.ndarray, "n d"]:
     """Features of an untrained convolutional network; no steps are taken."""
     tower = ConvNet(48)
     initialise(tower, 0, "image")
-    return _in_parts(pictures, lambda part: tower.eval()(tower.prepare(part)))
+    return _in_parts(pictures, lambda part: tower.eval()(tower.input(part)))
 
 
 def trained_network(pictures: Pictures, steps: int) -> Float[np.ndarray, "n d"]:

@@ -12,7 +12,9 @@ from typing import Protocol, final, runtime_checkable
 import ftfy
 import numpy as np
 from jaxtyping import UInt64
+from torch import Tensor
 
+from ...networks.base import Tokenizer
 from ...registry import unknown
 from . import wordnet
 from .keys import uniform
@@ -37,6 +39,8 @@ class Options(Protocol):
     def clean_text(self) -> bool: ...
     @property
     def synonyms(self) -> bool: ...
+    @property
+    def captions(self) -> str: ...
 
 
 @final
@@ -59,6 +63,12 @@ class TextView:
     edit: bool = False
     clean: bool = False
     synonyms: Synonyms | None = None
+
+    def __call__(
+        self, raw: Sequence[str | Sequence[str]], keys: UInt64[np.ndarray, " n"], input: Tokenizer
+    ) -> Tensor:
+        """Return the token ids of one text per example; an example is one text or several."""
+        return input(self.apply([[own] if isinstance(own, str) else own for own in raw], keys))
 
     def apply(self, captions: Sequence[Sequence[str]], keys: UInt64[np.ndarray, " n"]) -> list[str]:
         """One text per example.
@@ -109,6 +119,16 @@ class TextView:
                 edited = delete_words(words, draws, choice)
             result.append(" ".join(edited) or text)
         return result
+
+
+def share(
+    captions: Sequence[Sequence[str]], augmentation: Options, keys: UInt64[np.ndarray, " n"]
+) -> Sequence[Sequence[str]]:
+    """Leave each example one caption for all its views, if ``augmentation.captions`` is ``"shared"``."""
+    if augmentation.captions != "shared":
+        return captions
+    draws = uniform(keys, "caption")[:, 0].tolist()
+    return [[own[int(u * len(own))]] for own, u in zip(captions, draws, strict=True)]
 
 
 @lru_cache(maxsize=2**16)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, UInt8, UInt64
 from torch import Tensor
 
+from ...networks.towers.pixels import Square
 from ...registry import unknown
 from . import colours, resampling
 from .keys import uniform
@@ -148,6 +149,12 @@ class ImageView:
         height, width = pictures.shape[-2:]
         return self.render(pictures, self.draw(keys, height, width, size), size)
 
+    def __call__(
+        self, raw: UInt8[Tensor, "n 3 H W"], keys: UInt64[np.ndarray, " n"], input: Square
+    ) -> Float[Tensor, "n 3 size size"]:
+        """Return pictures as a tower takes them: the view resizes as it crops."""
+        return self.apply(raw, keys, input.size)
+
     def _render(self, pictures: Tensor, draw: Draw, size: int) -> Tensor:
         top, left, height, width = draw.box.T
         rows = resampling.crop_matrices(top, height, pictures.shape[-2], size) / 255
@@ -188,6 +195,12 @@ class EitherView:
             index = torch.from_numpy(np.flatnonzero(chosen))
             result.index_copy_(0, index, view.apply(pictures.index_select(0, index), keys[chosen], size))
         return result
+
+    def __call__(
+        self, raw: UInt8[Tensor, "n 3 H W"], keys: UInt64[np.ndarray, " n"], input: Square
+    ) -> Float[Tensor, "n 3 size size"]:
+        """See `ImageView.__call__`."""
+        return self.apply(raw, keys, input.size)
 
 
 _WEAK = ImageView(crop=(0.5, 1.0))

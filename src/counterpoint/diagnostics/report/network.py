@@ -48,7 +48,7 @@ def dense_features(subject: Subject) -> Section:
     maps = []
     for crop in crops:
         parts = [
-            captured(tower, tower.prepare(part).to(subject.device)).maps()[-1]
+            captured(tower, tower.input(part).to(subject.device)).maps()[-1]
             for part in torch.split(crop, BATCH)
         ]
         maps.append(torch.cat(parts))

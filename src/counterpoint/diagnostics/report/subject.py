@@ -119,7 +119,7 @@ class Subject:
         """Yield the inside of a model's image tower, batch by batch; with the pictures of `inside` unless given."""
         tower = model.to(self.device).image_tower
         for part in torch.split(self.data.images(self.inside) if pictures is None else pictures, BATCH):
-            yield captured(tower, tower.prepare(part).to(self.device))
+            yield captured(tower, tower.input(part).to(self.device))
 
     def items(self, form: type[SomeItems]) -> SomeItems:
         """Return the items of this form about the rows of `inside`.

@@ -107,7 +107,7 @@ class EBM(TwoTower):
     def energy(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, " n"]:
         """Compute the energy E of pictures as a user has them; a low energy is familiar."""
         device = next(self.parameters()).device
-        return self._energy(2 * self.image_tower.prepare(pictures.to(device)) - 1)
+        return self._energy(2 * self.image_tower.input(pictures.to(device)) - 1)
 
     def _features(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n w"]:
         return self.image_tower((x + 1) / 2)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
+from ...modalities import MODALITIES, PAIR, resolve
+from ...recipes.schema import Towers
 from ...registry import unknown
-from ..base import ImageTower, TextTower, Tokenizer
+from ..base import ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
 from ..weights import Source
 from .convnet import ConvNet
@@ -17,11 +21,8 @@ from .tokenizer import BytePairTokenizer
 from .trained import load_trained
 from .transformer import TextTransformer, VisionTransformer
 
-if TYPE_CHECKING:
-    from ...recipes.schema import Towers
+T = TypeVar("T")
 
-Whole = tuple[torch.nn.Module, Any]
-"""An ``open_clip`` model and its tokenizer, read once for both towers."""
 
 _IMAGE: Mapping[str, Callable[[int], ImageTower]] = {
     "cnn": ConvNet,
@@ -29,16 +30,48 @@ _IMAGE: Mapping[str, Callable[[int], ImageTower]] = {
     "mlp": PixelPerceptron,
 }
 _TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {"transformer": TextTransformer, "bag": BagOfWords}
-IMAGE = (*_IMAGE, "timm:NAME", "open_clip:NAME")
-TEXT = (*_TEXT, "transformers:NAME", "open_clip:NAME")
+
+
+@dataclass(frozen=True)
+class Start:
+    """The circumstances in which a tower is built: what the function of a modality's ``build`` gets beside its source.
+
+    Attributes:
+        name: of the tower as it was written; within `restored` the source has lost its weights.
+        sizes: the recipe's section on towers.
+        seed: of the initial weights.
+        examples: gives the training rows' raw forms, one for each column that the tower reads, for an input that is
+            fitted on them; dear, so to be called only then.
+        folder: of the run, where an earlier start may have left such an input.
+        known: what was read for one tower and serves another one too; see `once`.
+    """
+
+    name: str
+    sizes: Towers
+    seed: int
+    examples: Callable[[], Sequence[Any]] = tuple
+    folder: Path | None = None
+    known: dict[object, Any] = field(default_factory=dict)
+
+    def once(self, key: object, compute: Callable[[], T]) -> T:
+        """Return the result of ``compute``, which is computed once for all towers of a run."""
+        if key not in self.known:
+            self.known[key] = compute()
+        return self.known[key]
 
 
 def build_towers(
-    towers: Towers, captions: Sequence[str], seed: int, tokenizer: Tokenizer | None = None
-) -> tuple[ImageTower, TextTower]:
-    """The image and the text tower that a recipe names, at the start of a run.
+    towers: Towers,
+    examples: Mapping[str, Any],
+    seed: int,
+    *,
+    columns: Mapping[str, str] = PAIR,
+    names: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> dict[str, Tower]:
+    """Build the towers of some columns, at the start of a run; columns of one modality share one.
 
-    A random tower's weights depend on the seed and the tower's name, not on what else is built; the global
+    A random tower's weights depend on the seed and the tower's modality, not on what else is built; the global
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
     - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``mlp[@PATH]``, ``timm:NAME[@hub|@PATH]``,
@@ -49,86 +82,101 @@ def build_towers(
     `load_trained`).
 
     >>> from counterpoint.recipes.schema import Towers
-    >>> image, text = build_towers(Towers(), ["a red car", "a blue car"], seed=0)
-    >>> image.width, text(text.tokenizer(["a red car"])).shape
+    >>> towers = build_towers(Towers(), {"text": ["a red car", "a blue car"]}, seed=0)
+    >>> towers["image"].width, towers["text"](towers["text"].input(["a red car"])).shape
     (128, torch.Size([1, 128]))
 
     Args:
         towers: the names and sizes. ``open_clip`` towers keep the size and context they were made for, ``timm``
             towers with weights the size that these were trained at.
-        captions: what a byte-pair vocabulary is trained on, where the text tower has none of its own.
+        examples: a column to the raw form of its training rows, which a byte-pair vocabulary is trained on where
+            the text tower has none of its own.
         seed: of the initial weights.
-        tokenizer: one trained before, in place of that.
+        columns: the columns that are read, each with its modality.
+        names: of towers by modality, before those of ``towers``; a modality without a name has its first tower.
+        folder: of the run; an input that an earlier start left there is taken instead of another one.
 
     Raises:
         UnknownName: for a name that is not known; the message gives the nearest one.
         ValueError: for weights that are missing, broken or do not fit, and for ``text_layers`` with a text
             tower whose depth is its own.
     """
+    names = {"image": towers.image, "text": towers.text, **(names or {})}
+    towers = towers.model_copy(update={"image": names["image"], "text": names["text"]})
+    known: dict[object, Any] = {}
+    built: dict[str, Tower] = {}
+    for modality in dict.fromkeys(columns.values()):
+        read = [column for column, of in columns.items() if of == modality]
+        name = names.get(modality) or MODALITIES.get(modality).towers[0]
+        start = Start(name, towers, seed, lambda read=read: [examples[c] for c in read], folder, known)  # type: ignore[misc] # read is bound
+        built[modality] = build_tower(modality, start)
+    return {column: built[modality] for column, modality in columns.items()}
 
-    def vocabulary() -> Tokenizer:
-        return tokenizer or BytePairTokenizer.train(captions, towers.vocabulary, towers.context)
 
-    image_source, text_source = (Source.parse(name).to_build() for name in (towers.image, towers.text))
-    for source, modality, known in ((image_source, "image", IMAGE), (text_source, "text", TEXT)):
-        if (f"{source.library}:NAME" if source.library else source.name) not in known:
-            raise unknown(f"{modality} tower", str(source), known)
-    if text_source.name in _TEXT and text_source.weights is not None:
-        raise ValueError(
-            f"tower {text_source}: only an image tower can start from a run's weights; leave @… out"
-        )
-    both: Whole | None = None
-    if image_source == text_source:
-        from .open_clip_tower import open_clip_model
+def build_tower(modality: str, start: Start) -> Tower:
+    """Build one tower of a modality.
 
-        both = open_clip_model(image_source, seed, towers.text_layers)
+    Raises:
+        UnknownName: for a name that is not known; the message gives the nearest one.
+    """
+    kind, source = MODALITIES.get(modality), Source.parse(start.name).to_build()
+    if (f"{source.library}:NAME" if source.library else source.name) not in kind.towers:
+        raise unknown(f"{modality} tower", str(source), kind.towers)
     with torch.random.fork_rng(devices=[]):  # constructors draw weights, which are then drawn anew by name
-        own = image_source.library == "timm" and Source.parse(towers.image).weights is not None
-        image = _image_tower(image_source, towers.image_size, seed, both, own_size=own)
-        text = _text_tower(text_source, towers, seed, both, vocabulary)
-    return image, text
+        tower: Tower = resolve(kind.build)(source, start)
+        if not tower.weights_set:
+            initialise(tower, start.seed, modality)
+            tower.weights_set = True
+    tower.name = start.name
+    return tower
 
 
 def build_image_tower(name: str, size: int, seed: int = 0) -> ImageTower:
-    """One image tower by its name, as `build_towers` makes it.
+    """Build one image tower by its name, for pictures of a size whatever size its weights were trained at.
 
     Raises:
         UnknownName: for a name that is not known; the message gives the nearest one.
         ValueError: for weights that are missing, broken or do not fit.
     """
-    source = Source.parse(name).to_build()
-    if (f"{source.library}:NAME" if source.library else source.name) not in IMAGE:
-        raise unknown("image tower", name, IMAGE)
-    with torch.random.fork_rng(devices=[]):
-        return _image_tower(source, size, seed, None)
-
-
-def _image_tower(
-    source: Source, size: int, seed: int, both: Whole | None, own_size: bool = False
-) -> ImageTower:
-    if source.library == "timm":
-        from .timm_tower import timm_tower
-
-        return timm_tower(source, None if own_size else size, seed)
-    if source.library == "open_clip":
-        from .open_clip_tower import OpenClipImage, open_clip_model
-
-        model, _ = both or open_clip_model(source, seed)
-        with source.reading():
-            return OpenClipImage(model)
-    tower = _IMAGE[source.name](size)
-    if source.weights is None:
-        initialise(tower, seed, "image")
-    else:
-        load_trained(tower, source)
-    tower.weights_set = True
+    tower = build_tower("image", _SizedStart(name, Towers(image=name, image_size=size), seed))
+    assert isinstance(tower, ImageTower)
     return tower
 
 
-def _text_tower(
-    source: Source, towers: Towers, seed: int, both: Whole | None, vocabulary: Callable[[], Tokenizer]
-) -> TextTower:
-    layers = towers.text_layers
+class _SizedStart(Start):
+    """A start whose pictures' size is for all towers, those with a size of their own too."""
+
+
+def image_tower(source: Source, start: Start) -> ImageTower:
+    """Build the tower of pictures of a source; see `build_towers`."""
+    size = start.sizes.image_size
+    if source.library == "timm":
+        from .timm_tower import timm_tower
+
+        own = Source.parse(start.name).weights is not None and not isinstance(start, _SizedStart)
+        return timm_tower(source, None if own else size, start.seed)
+    if source.library == "open_clip":
+        from .open_clip_tower import OpenClipImage
+
+        model, _ = _open_clip(source, start)
+        with source.reading():
+            return OpenClipImage(model)
+    tower = _IMAGE[source.name](size)
+    if source.weights is not None:
+        load_trained(tower, source)
+        tower.weights_set = True
+    return tower
+
+
+def text_tower(source: Source, start: Start) -> TextTower:
+    """Build the tower of texts of a source; see `build_towers`."""
+    sizes, layers = start.sizes, start.sizes.text_layers
+    if not source.library and source.weights is not None:
+        raise ValueError(f"tower {source}: only an image tower can start from a run's weights; leave @… out")
+
+    def vocabulary() -> Tokenizer:
+        return _vocabulary(start)
+
     if source.library == "transformers":
         from .transformers_tower import transformers_tower
 
@@ -136,16 +184,32 @@ def _text_tower(
             raise ValueError(
                 f"towers.text_layers={layers}: {source} is as deep as its own configuration says"
             )
-        return transformers_tower(source, towers.context, seed, vocabulary)
+        return transformers_tower(source, sizes.context, start.seed, vocabulary)
     if source.library == "open_clip":
-        from .open_clip_tower import OpenClipText, open_clip_model
+        from .open_clip_tower import OpenClipText
 
-        model, tokenizer = both or open_clip_model(source, seed, layers)
+        model, tokenizer = _open_clip(source, start)
         with source.reading():
             return OpenClipText(model, tokenizer)
     if layers is not None and source.name != "transformer":
         raise ValueError(f"towers.text_layers={layers}: {source} has no layers to count")
-    tower = TextTransformer(vocabulary(), depth=layers) if layers else _TEXT[source.name](vocabulary())
-    initialise(tower, seed, "text")
-    tower.weights_set = True
-    return tower
+    return TextTransformer(vocabulary(), depth=layers) if layers else _TEXT[source.name](vocabulary())
+
+
+def _vocabulary(start: Start) -> BytePairTokenizer:
+    """Return the tokenizer that an earlier start left, or one that is trained on all captions."""
+    file = None if start.folder is None else start.folder / BytePairTokenizer.file
+    if file is not None and file.exists():
+        return BytePairTokenizer.load(file)
+    raws = [raw for column in start.examples() for raw in column]
+    captions = [caption for raw in raws for caption in ([raw] if isinstance(raw, str) else raw)]
+    return BytePairTokenizer.train(captions, start.sizes.vocabulary, start.sizes.context)
+
+
+def _open_clip(source: Source, start: Start) -> tuple[torch.nn.Module, Any]:
+    """Return an ``open_clip`` model and its tokenizer, read once for both towers."""
+    from .open_clip_tower import open_clip_model
+
+    whole = start.sizes.image == start.sizes.text
+    layers = start.sizes.text_layers if whole or start.name == start.sizes.text else None
+    return start.once(source, lambda: open_clip_model(source, start.seed, layers))

@@ -13,6 +13,7 @@ from torchvision.ops import roi_align
 
 from ..base import ImageTower
 from ..heads import Linear
+from .pixels import Square
 from .transformer import Block
 
 
@@ -55,6 +56,10 @@ class RegionTower(ImageTower):
         self.linear = Linear(self.width, self.width)
         self.blocks = nn.ModuleList(Block(self.width, heads, depth, causal=False) for _ in range(depth))
         self.norm = nn.LayerNorm(self.width)
+
+    @property
+    def input(self) -> Square:
+        return self.tower.input
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         places = self.tower.patches(images).flatten(2).mT

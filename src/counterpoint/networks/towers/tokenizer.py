@@ -36,6 +36,7 @@ class BytePairTokenizer:
     """
 
     end = 2
+    file = "tokenizer.json"
 
     def __init__(self, backend: Backend) -> None:
         if backend.truncation is None:

@@ -13,7 +13,7 @@ from ...data.source import load as load_data
 from ...diagnostics.plots import svg
 from ...diagnostics.report import Section, Subject, diagnose
 from ...files import write_json, write_text
-from ...training.run import Run, data_of, load, prepare, shown
+from ...training.run import Run, data_of, load, prepare
 from ..numbers import finite
 from .page import environment
 
@@ -48,8 +48,8 @@ def diagnose_run(
     # On a GPU where there is one; the control goes with it.
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     own = load_data(data_of(folder), run.recipe.towers.image_size)
-    control, loader = prepare(run, own, folder / "tokenizer.json")
-    examined = shown(own if data is None else load_data(data), model.image_tower)
+    control, loader = prepare(run, own, folder)
+    examined = (own if data is None else load_data(data)).suited(model.inputs)
     test = next(name for name, rows in examined.splits.test.items() if len(rows))
     subject = Subject(
         model, control.eval(), examined, examined.splits.test[test], loader, run.recipe.optimizer.weight_decay

@@ -53,7 +53,7 @@ class Clips(World[ClipConfig, Clip]):
         """Return what the video of a row shows."""
         return self.made(row)
 
-    def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
+    def masks(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
         """Return for each modality a mask of the rows that have it: ``video``, ``text``, ``sensor``."""
         each = [self._present(int(row)) for row in rows]
         return {name: np.array([one[name] for one in each], bool) for name in ("video", "text", "sensor")}
@@ -70,7 +70,7 @@ class Clips(World[ClipConfig, Clip]):
     def frames(self, rows: Rows) -> UInt8[Tensor, "n T 3 H W"]:
         """The frames of some rows, grey where the video is missing."""
         frames = film([self.clip(int(row)) for row in rows], self.preset.pixels)
-        frames[~self.present(rows)["video"]] = GREY
+        frames[~self.masks(rows)["video"]] = GREY
         return frames
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
@@ -80,7 +80,7 @@ class Clips(World[ClipConfig, Clip]):
     def sensors(self, rows: Rows) -> Float64[np.ndarray, "n samples 2"]:
         """The acceleration of the thing to which something happens first, zero where the stream is missing."""
         streams = []
-        for row, there in zip(map(int, rows), self.present(rows)["sensor"], strict=True):
+        for row, there in zip(map(int, rows), self.masks(rows)["sensor"], strict=True):
             clip, config = self.clip(row), self.config(row)
             measured = acceleration(
                 clip, clip.events[0].thing, config.sensor_rate, config.sensor_noise, self.draws(row)

@@ -45,7 +45,7 @@ class Sounds(World[SoundConfig, Soundscape]):
         """Return what is heard in a row."""
         return self.made(row)
 
-    def present(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
+    def masks(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
         """Return for each modality a mask of the rows that have it: ``sound``, ``text``."""
         each = [self._present(int(row)) for row in rows]
         return {name: np.array([one[name] for one in each], bool) for name in ("sound", "text")}
@@ -58,13 +58,13 @@ class Sounds(World[SoundConfig, Soundscape]):
     def waves(self, rows: Rows) -> Int16[np.ndarray, "n samples"]:
         """The waves of some rows, silent where the sound is missing."""
         waves = np.stack([synthesise(self.scape(int(row)), self.draws(int(row))) for row in rows])
-        waves[~self.present(rows)["sound"]] = 0
+        waves[~self.masks(rows)["sound"]] = 0
         return waves
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """The spectrograms of some rows, grey where the sound is missing."""
         pictures = spectrogram(list(self.waves(rows)), self.preset.pixels)
-        pictures[~self.present(rows)["sound"]] = GREY
+        pictures[~self.masks(rows)["sound"]] = GREY
         return pictures
 
     def captions(self, row: int) -> Sequence[str]:

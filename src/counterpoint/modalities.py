@@ -1,0 +1,138 @@
+"""Modalities: the kinds of column that data may have, each with the place of whatever it needs.
+
+Nothing heavy is imported here. A further modality is one call away, and no other file has to know of it:
+
+    MODALITIES.register(Modality("series", "series", "s", check=..., view=..., build=..., towers=("small",)))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .registry import load, unknown
+
+Reference = str | Callable[..., Any]
+"""``"package.module:symbol"``, imported when it is first asked for, or the thing itself."""
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One kind of column: pictures, texts, whatever else is registered.
+
+    The *raw form* is what `Data.read` gives and ``model.embed`` takes: some examples in one object with a length.
+
+    Attributes:
+        name: as columns, options and metrics call it.
+        noun: one example of it, for messages (its plural ends in s).
+        letter: for the names of metrics, as in ``i2t``.
+        check: ``check(raw) -> raw`` returns a raw form that can be embedded, and refuses others with what would mend
+            them.
+        view: ``view(augmentation, options) -> look`` finds a view by its name; ``look(raw, keys, input) -> tensor``
+            changes examples, each by its key, and makes them a tower's input; see `counterpoint.data.views`.
+        build: ``build(source, start) -> tower`` builds a tower; see `counterpoint.networks.towers.build.Start`.
+        towers: the names of towers that ``build`` knows (``library:NAME`` for those of a library), the default first.
+        raw: the raw form in words.
+        endings: of the names of files that hold one example.
+        paired: the view that a method of pairs trains on: one that keeps what an example says.
+        contrasted: the view for methods that contrast an example with itself.
+        share: ``share(raw, options, keys) -> raw`` leaves examples what all their views have in common, once a
+            batch; nothing unless given.
+        corruptions: a mapping from names to ways to spoil examples, if there are any.
+        draw: ``draw(axis, example)`` draws one example on an axis of matplotlib.
+    """
+
+    name: str
+    noun: str
+    letter: str
+    check: Reference
+    view: Reference
+    build: Reference
+    towers: tuple[str, ...]
+    raw: str = ""
+    endings: tuple[str, ...] = ()
+    paired: str = "weak"
+    contrasted: str = "simclr"
+    share: Reference | None = None
+    corruptions: str | None = None
+    draw: Reference | None = None
+
+
+class Modalities:
+    """The modalities that are known, by name.
+
+    >>> MODALITIES.get("text").noun
+    'text'
+    """
+
+    def __init__(self, *modalities: Modality) -> None:
+        self._known = {modality.name: modality for modality in modalities}
+
+    def register(self, modality: Modality) -> Modality:
+        """Add a modality, in place of one of the same name."""
+        self._known[modality.name] = modality
+        return modality
+
+    def get(self, name: str) -> Modality:
+        """Return a modality.
+
+        Raises:
+            UnknownName: for a name that is not registered; the message gives the nearest one.
+        """
+        if name not in self._known:
+            raise unknown("modality", name, self._known)
+        return self._known[name]
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._known)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+    def __iter__(self) -> Iterator[Modality]:
+        return iter(self._known.values())
+
+
+def resolve(reference: Reference) -> Any:
+    """Return what a reference stands for.
+
+    >>> resolve("json:dumps")([1])
+    '[1]'
+    """
+    return load(reference) if isinstance(reference, str) else reference
+
+
+MODALITIES = Modalities(
+    Modality(
+        "image",
+        "image",
+        "i",
+        check="counterpoint.raw:check_pictures",
+        view="counterpoint.data.views.pictures:image",
+        build="counterpoint.networks.towers.build:image_tower",
+        towers=("cnn", "vit", "mlp", "timm:NAME", "open_clip:NAME"),
+        raw="a uint8 tensor (n, 3, H, W)",
+        endings=(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+        corruptions="counterpoint.data.corruptions:CORRUPTIONS",
+        draw="counterpoint.data.sheet:draw_picture",
+    ),
+    Modality(
+        "text",
+        "text",
+        "t",
+        check="counterpoint.raw:check_texts",
+        view="counterpoint.data.views.captions:text",
+        build="counterpoint.networks.towers.build:text_tower",
+        towers=("transformer", "bag", "transformers:NAME", "open_clip:NAME"),
+        raw="a list of strings; in training a list of each example's strings",
+        endings=(".txt",),
+        paired="plain",
+        contrasted="plain",
+        share="counterpoint.data.views.captions:share",
+        draw="counterpoint.data.sheet:draw_text",
+    ),
+)
+"""The modalities that are known."""
+PAIR = {"image": "image", "text": "text"}
+"""The columns of data of pictures and captions, with their modalities."""
