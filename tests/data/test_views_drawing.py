@@ -15,6 +15,7 @@ class Options:
     stop_words: float = 1.0
     clean_text: bool = False
     synonyms: bool = False
+    captions: str = "each"
 
 
 def test_a_sheet_shows_the_pictures_it_was_given(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_text_dropout_while_training_only(saved: tuple[Path, torch.nn.Module]) -
 
 
 def test_copies(saved: tuple[Path, torch.nn.Module]) -> None:
-    towers = build_towers(Towers(image=spec(saved[0]), text=spec(saved[0])), {"text": []}, 0)
+    towers = list(build_towers(Towers(image=spec(saved[0]), text=spec(saved[0])), {"text": []}, 0).values())
     for image, text in (copy.deepcopy(towers), pickle.loads(pickle.dumps(towers))):
         x = torch.rand(1, 3, 32, 32)
         assert torch.equal(image.eval()(x), towers[0].eval()(x))
@@ -142,8 +142,8 @@ def test_random_start_by_seed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     c = build_towers(Towers(image=name, text=name), {"text": []}, 2)
     assert torch.equal(before, torch.random.get_rng_state())
     x = torch.rand(1, 3, 32, 32)
-    assert torch.equal(a[0](x), b[0](x))
-    assert not torch.allclose(a[0](x), c[0](x))
+    assert torch.equal(a["image"](x), b["image"](x))
+    assert not torch.allclose(a["image"](x), c["image"](x))
 
 
 def test_the_depth_of_the_text_tower_can_be_set() -> None:
