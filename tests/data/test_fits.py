@@ -21,17 +21,18 @@ from counterpoint.data import load
 from counterpoint.data.base import PairedData
 from counterpoint.data.items import Regions
 from counterpoint.networks import ImageTower, build_towers
-from counterpoint.networks.base import fitted
+from counterpoint.networks.towers.pixels import fitted
 from counterpoint.recipes import Recipe, override
 from counterpoint.recipes.schema import Towers
 from counterpoint.study import runner
-from counterpoint.training.run import Run, prepare, shown
+from counterpoint.training.run import Run, prepare
 from counterpoint.types import Fit
 from fixtures.files import write_pairs
 from fixtures.open_clip import CONFIG
 
 SHAPES = ((45, 80), (80, 45), (33, 32), (20, 27), (300, 171), (64, 64))
 ROWS = np.arange(len(SHAPES))
+PICTURES = {"image": "image"}
 TIMM = "test_vit.r160_in1k"
 
 
@@ -89,8 +90,8 @@ def open_clip_tower(
 
 def given_to(tower: ImageTower, data: PairedData) -> Tensor:
     """The input of the tower's first layer when the tower is evaluated on the first rows."""
-    pictures = shown(data, tower).images(ROWS)
-    return tower.normalise(tower.prepare(pictures))  # type: ignore[operator]
+    pictures = data.suited({"image": tower.input}).images(ROWS)
+    return tower.normalise(tower.input(pictures))  # type: ignore[operator]
 
 
 def expected(table: Path, transform: Callable[[Pillow.Image], Tensor]) -> Tensor:
@@ -102,7 +103,7 @@ def expected(table: Path, transform: Callable[[Pillow.Image], Tensor]) -> Tensor
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_pixels_are_those_of_open_clip(table: Path, tmp_path: Path, mode: str, interpolation: str) -> None:
     name, transform = open_clip_tower(tmp_path / "tower", mode, interpolation)
-    tower = build_towers(Towers(image=name), ["a car"], 0)[0]
+    tower = build_towers(Towers(image=name), {}, 0, columns=PICTURES)["image"]
     torch.testing.assert_close(given_to(tower, load(folder(table))), expected(table, transform))
 
 
@@ -111,9 +112,9 @@ def test_pixels_are_the_same_from_tables_and_shards(
     table: Path, tmp_path: Path, source: Callable[[Path], str]
 ) -> None:
     name, transform = open_clip_tower(tmp_path / "tower", "squash", "bilinear")
-    tower = build_towers(Towers(image=name), ["a car"], 0)[0]
+    tower = build_towers(Towers(image=name), {}, 0, columns=PICTURES)["image"]
     data = load(source(table))
-    pictures = tower.normalise(tower.prepare(shown(data, tower).images(np.arange(len(data)))))
+    pictures = tower.normalise(tower.input(data.suited({"image": tower.input}).images(np.arange(len(data)))))
     for want in expected(table, transform):
         assert min(float((own - want).abs().max()) for own in pictures) < 1e-6
 
@@ -134,14 +135,21 @@ def test_pixels_are_those_of_timm(
     data |= {"crop_pct": crop, "crop_mode": mode, "interpolation": interpolation}
     monkeypatch.setattr(timm.data, "resolve_model_data_config", lambda model: data)
     transform = timm.data.create_transform(**data, is_training=False)
-    tower = build_towers(Towers(image=f"timm:{TIMM}@{tmp_path / 'w.pth'}"), ["a car"], 0)[0]
+    tower = build_towers(
+        Towers(image=f"timm:{TIMM}@{tmp_path / 'w.pth'}"), {}, 0, columns={"image": "image"}
+    )["image"]
     assert tower.size == 160
     torch.testing.assert_close(given_to(tower, load(folder(table))), expected(table, transform))
 
 
 def test_a_tower_without_weights_has_no_way_of_its_own() -> None:
-    assert build_towers(Towers(image=f"timm:{TIMM}", image_size=32), ["a car"], 0)[0].fit is None
-    assert build_towers(Towers(), ["a car"], 0)[0].fit is None
+    assert (
+        build_towers(Towers(image=f"timm:{TIMM}", image_size=32), {}, 0, columns={"image": "image"})[
+            "image"
+        ].fit
+        is None
+    )
+    assert build_towers(Towers(), {}, 0, columns=PICTURES)["image"].fit is None
 
 
 def test_each_arm_trains_and_is_scored_on_pictures_made_in_its_way(
