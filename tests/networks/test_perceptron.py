@@ -11,7 +11,7 @@ CAPTIONS = ["a bold three, upright", "a thin nine, slanted"]
 
 
 def test_the_recipe_seconds_builds_them() -> None:
-    image, text = build_towers(load("seconds").towers, CAPTIONS, seed=0)
+    image, text = build_towers(load("seconds").towers, {"text": CAPTIONS}, seed=0).values()
     assert isinstance(image, PixelPerceptron)
     assert isinstance(text, BagOfWords)
     assert image(torch.rand(2, 3, 16, 16)).shape == (2, image.width)
@@ -38,4 +38,4 @@ def test_dropout_acts_while_training_alone() -> None:
 def test_layers_are_refused_where_there_are_none() -> None:
     towers = override(load("seconds"), {"towers.text_layers": 3}).towers
     with pytest.raises(ValueError, match="text_layers=3: bag has no layers"):
-        build_towers(towers, CAPTIONS, seed=0)
+        build_towers(towers, {"text": CAPTIONS}, seed=0)

@@ -18,7 +18,7 @@ TINY = override(
 
 
 def built(arm: str, options: dict[str, dict[str, Any]]) -> Any:
-    return Arm.parse(arm).build(override(TINY, {"options": options}), CAPTIONS, seed=0)
+    return Arm.parse(arm).build(override(TINY, {"options": options}), {"text": CAPTIONS}, seed=0)
 
 
 @pytest.mark.parametrize("name", recipes.names())

@@ -319,8 +319,8 @@ def test_weights_that_are_not_finite_are_said(
 def test_weights_saved_under_earlier_names_are_read(recipe: Recipe, tmp_path: Path) -> None:
     captions = ["a red cat", "the old hill"]
     # CLIP was the case without local views of its improved recipe, whose weights still have these names.
-    before = Arm.parse("clip-rocket,improved=false").build(recipe, captions, seed=1)
-    now = Arm.parse("clip").build(recipe, captions, seed=0)
+    before = Arm.parse("clip-rocket,improved=false").build(recipe, {"text": captions}, seed=1)
+    now = Arm.parse("clip").build(recipe, {"text": captions}, seed=0)
     optimizer = torch.optim.AdamW([p for p in before.parameters() if p.requires_grad])
     for parameter in before.parameters():
         parameter.grad = torch.ones_like(parameter)
