@@ -22,6 +22,7 @@ class Options:
     clean_text: bool = False
     synonyms: bool = True
     captions: str = "each"
+    contrasted: str = "simclr"
 
 
 DICTIONARY = {"dog": ("hound", "pooch"), "red": ("crimson",)}

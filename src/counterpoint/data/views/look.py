@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -16,6 +16,7 @@ Look = Callable[..., Tensor]
 """``look(raw, keys, input)``: from a raw form and a key for each example to the input of a tower."""
 
 
+@runtime_checkable
 class Options(captions.Options, pictures.Options, Protocol):
     """The keys of a recipe's ``augmentation`` section that views read."""
 
