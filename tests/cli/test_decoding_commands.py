@@ -129,7 +129,7 @@ def test_compare_decoding_ends_with_a_study_that_report_reads(
     common = ["--model", str(model), "--data", "scenes:basic", "--tasks", "answers", "--limit", "3"]
     common += ["--seeds", "1", "--max-new-tokens", "3", "--out", str(tmp_path / "study")]
     assert main(["compare-decoding", "vcd", "ritual", *common, "--dry-run"]) == 0
-    assert "4 arms × 1 seeds × 1 tasks" in " ".join(capsys.readouterr().out.split())
+    assert "4 arms × 1 seed × 1 task" in " ".join(capsys.readouterr().out.split())
     assert not (tmp_path / "study").exists()
     assert main(["compare-decoding", "vcd", "ritual", *common]) == 0
     said = " ".join(capsys.readouterr().out.split())

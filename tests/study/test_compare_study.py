@@ -17,6 +17,7 @@ import yaml
 
 import counterpoint as cp
 from counterpoint.execution import Progress
+from counterpoint.methods.arm import Arm, slug_of
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudy
 from counterpoint.study.layout import run_folder
@@ -212,7 +213,7 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(quick: dict[str, Any]) -> N
 def test_every_arm_gets_the_same_trials_and_the_study_uses_the_best(quick: dict[str, Any]) -> None:
     heard = Heard()
     study = compare("clip", "slip", seeds=1, tune=3, listener=heard, **quick)
-    assert heard.titles == [("tuning", 6), ("training", 2)]
+    assert heard.titles == [("timing 2 arms", 0), ("tuning", 6), ("training", 2)]
     assert all(str(TUNING_SEED) in end for end in heard.ends[:6])
     assert {a["arm"] for a in study.summary["tuning"]} == {"clip", "slip"}
     assert all(a["trials"] == 3 and a["seconds"] > 0 for a in study.summary["tuning"])
@@ -241,7 +242,7 @@ def test_the_trial_with_the_best_validation_at_its_end_is_chosen(tmp_path: Path)
 
 def test_trials_begin_with_the_recipe_and_draw_alike(recipe: Recipe) -> None:
     design = Design(("clip", "slip"), recipe=recipe, tune=4)
-    clip, slip = (trials(design, arm, ArmPlan(9)) for arm in design.arms)
+    clip, slip = (trials(design, Arm.parse(arm), ArmPlan(9)) for arm in design.arms)
     assert len(clip) == len(slip) == 4
     assert clip[0].plan == ArmPlan(9)
     rates = [t.plan.changes["optimizer.lr"] for t in clip[1:]]
@@ -252,7 +253,7 @@ def test_trials_begin_with_the_recipe_and_draw_alike(recipe: Recipe) -> None:
 
 
 def test_a_search_draws_the_start_of_siglips_bias(recipe: Recipe) -> None:
-    found = trials(Design(("siglip",), recipe=recipe, tune=9), "siglip", ArmPlan(9))
+    found = trials(Design(("siglip",), recipe=recipe, tune=9), Arm.parse("siglip"), ArmPlan(9))
     assert found[0].plan.options == {}, "the first trial is the method as it is"
     drawn = [t.plan.options["bias"] for t in found[1:]]
     assert all(-12 <= bias <= 0 for bias in drawn)
@@ -262,7 +263,9 @@ def test_a_search_draws_the_start_of_siglips_bias(recipe: Recipe) -> None:
     assert any(bias > -6 for bias in drawn)
     assert (
         "bias"
-        not in trials(Design(("siglip,bias=-10",), tune=2), "siglip,bias=-10", ArmPlan(9))[1].plan.options
+        not in trials(Design(("siglip,bias=-10",), tune=2), Arm.parse("siglip,bias=-10"), ArmPlan(9))[
+            1
+        ].plan.options
     )
 
 
@@ -345,5 +348,5 @@ def test_lit_locks_or_trains_the_image_tower_of_an_earlier_run(quick: dict[str, 
     study = compare("lit", "lit,mode=Uu", "lit,mode=uu,image=cnn", seeds=1, **{**quick, "recipe": named})
     pretrained = first.image_tower.state_dict()
     for arm, locked in (("lit", True), ("lit,mode=Uu", False), ("lit,mode=uu,image=cnn", False)):
-        tower = cp.load(run_folder(study.folder, arm, 0)).image_tower.state_dict()
+        tower = cp.load(run_folder(study.folder, slug_of(arm), 0)).image_tower.state_dict()
         assert all(torch.equal(v, pretrained[k]) for k, v in tower.items()) == locked, arm

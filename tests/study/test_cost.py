@@ -18,6 +18,7 @@ from counterpoint.recipes import Recipe, load, names, override, parse
 from counterpoint.study import cost as costs
 from counterpoint.study.cost import in_turns, plan_arms, share_cut, steps_under
 from counterpoint.study.design import ArmCost, ArmPlan, Design
+from counterpoint.study.gate import prepare
 from counterpoint.study.remarks import cut_in_words, length_in_words, remarks
 from counterpoint.study.study import _read_plans as read_plans
 from counterpoint.study.study import compare
@@ -77,40 +78,40 @@ def test_what_each_budget_makes_equal() -> None:
     assert steps_under("time", measured, "clip", 300) == {"clip": 300, "slip": 120}
 
 
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
-    """Return what was measured, on a machine where clip takes 0.1 s at first and twice as much later."""
+def measuring() -> tuple[Callable[[Sequence[str]], dict[str, ArmCost]], list[Sequence[str]]]:
+    """Return a way to measure arms, and what it measured; clip takes 0.1 s at first and twice as much later."""
     asked: list[Sequence[str]] = []
     base = {"clip": (0.1, 1), "siglip": (0.1, 1), "slip": (0.25, 3)}
 
-    def measure(design: Design, arms: Sequence[str], jobs: int) -> dict[str, ArmCost]:
+    def measure(arms: Sequence[str]) -> dict[str, ArmCost]:
         asked.append(list(arms))
         return {arm: priced(base[arm][0] * len(asked), base[arm][1]) for arm in arms}
 
-    monkeypatch.setattr(costs, "measure", measure)
-    return asked
+    return measure, asked
 
 
-def test_an_arm_that_joins_is_timed_beside_one_that_was_there(measured: list[Sequence[str]]) -> None:
+def test_an_arm_that_joins_is_timed_beside_one_that_was_there() -> None:
+    measure, measured = measuring()
     design = Design(("clip", "siglip"), recipe=override(load("cpu"), {"steps": 100}), budget="time")
-    first = plan_arms(design, {}, rows=1000)
+    first = plan_arms(design, {}, 1000, measure)
     assert {arm: plan.steps for arm, plan in first.items()} == {"clip": 100, "siglip": 100}
-    grown = plan_arms(replace(design, arms=("clip", "siglip", "slip")), first, rows=1000)
+    grown = plan_arms(replace(design, arms=("clip", "siglip", "slip")), first, 1000, measure)
     assert measured == [["clip", "siglip"], ["clip", "slip"]]
     assert grown["slip"].steps == 40, "the machine is half as fast by now, for both"
     assert {arm: grown[arm] for arm in first} == first
-    assert plan_arms(replace(design, arms=tuple(grown)), grown, rows=1000) == grown
+    assert plan_arms(replace(design, arms=tuple(grown)), grown, 1000, measure) == grown
     assert len(measured) == 2, "a study that has all its plans measures nothing"
 
 
-def test_all_arms_get_the_steps_that_the_costliest_can_make(measured: list[Sequence[str]]) -> None:
+def test_all_arms_get_the_steps_that_the_costliest_can_make() -> None:
+    measure, _ = measuring()
     recipe = override(load("cpu"), {"epochs": 10, "most_passes": 48_000})
     design = Design(("clip", "slip"), recipe=recipe)
-    assert {p.steps for p in plan_arms(design, {}, rows=16 * 1000).values()} == {1000}
-    images = plan_arms(replace(design, budget="images"), {}, rows=16 * 1000)
+    assert {p.steps for p in plan_arms(design, {}, 16 * 1000, measure).values()} == {1000}
+    images = plan_arms(replace(design, budget="images"), {}, 16 * 1000, measure)
     assert {arm: p.steps for arm, p in images.items()} == {"clip": 3000, "slip": 1000}
     # An arm that joins makes the steps of those that were there.
-    grown = plan_arms(design, {"clip": ArmPlan(3000)}, rows=16 * 1000)
+    grown = plan_arms(design, {"clip": ArmPlan(3000)}, 16 * 1000, measure)
     assert grown["slip"].steps == 3000
 
 
@@ -139,12 +140,14 @@ def test_arms_are_timed_with_the_threads_that_their_runs_will_have(
     threads: list[int] = []
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr(costs, "_measured", lambda *given: threads.append(torch.get_num_threads()) or {})
-    design = Design(("clip",), data=str(pairs), recipe=recipe)
+    study = prepare(
+        Design(("clip",), str(pairs), recipe=recipe, tasks=("retrieval",)), pairs.parent / "study"
+    )
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        costs.measure(design, ["clip"], jobs=2)
-        costs.measure(design, ["clip"], jobs=1)
+        costs.measure(study, ["clip"], jobs=2)
+        costs.measure(study, ["clip"], jobs=1)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -155,7 +158,7 @@ def test_steps_that_follow_the_data_are_written_in_before_they_are_used() -> Non
     with pytest.raises(ValueError, match="follow the data"):
         _ = load("cpu").total_steps
     assert override(load("cpu"), {"steps": 12}).total_steps == 12
-    assert all(load(name).steps is None for name in names())
+    assert all(load(name).steps is None for name in names() if name != "seconds")
 
 
 def test_recipes_of_the_same_steps_are_the_same_whatever_the_epochs() -> None:

@@ -66,7 +66,7 @@ def test_a_study_that_cannot_be(
     recipe = override(design.recipe, {k.removeprefix("recipe."): v for k, v in changes.items() if "." in k})
     other = replace(design, recipe=recipe, **{k: v for k, v in changes.items() if "." not in k})
     with pytest.raises(ValueError, match=message):
-        prepare(other, tmp_path / "study", other.arms)
+        prepare(other, tmp_path / "study")
     assert not (tmp_path / "study").exists()
 
 
@@ -74,7 +74,7 @@ def test_a_users_loss_is_built_at_the_gate(design: Design, tmp_path: Path) -> No
     (tmp_path / "mine.py").write_text(LOSS)
     arms = ("clip", f"{tmp_path / 'mine.py'}:L")
     with pytest.raises(ValueError, match=r"L in .*mine.py: missing a required argument: 'p'"):
-        prepare(replace(design, arms=arms), tmp_path / "study", arms)
+        prepare(replace(design, arms=arms), tmp_path / "study")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_split_of_one_row_is_refused_by_its_name(
     kept = table.filter((pl.col("split") != split) | (pl.col("index") == first)).drop("index")
     kept.write_csv(folder / "metadata.csv")
     with pytest.raises(ValueError, match=message):
-        prepare(replace(design, data=str(folder)), tmp_path / "study", design.arms)
+        prepare(replace(design, data=str(folder)), tmp_path / "study")
 
 
 def test_a_batch_that_is_larger_than_the_data_is_said(
@@ -102,17 +102,17 @@ def test_a_batch_that_is_larger_than_the_data_is_said(
 ) -> None:
     caplog.set_level("INFO", "counterpoint")
     larger = replace(design, recipe=override(design.recipe, {"batch_size": 500}))
-    rows = len(prepare(larger, tmp_path / "study", larger.arms).data.splits.train)
+    rows = len(prepare(larger, tmp_path / "study").data.splits.train)
     assert f"batches hold all {rows} training rows: --batch-size 500 is more than there are" in caplog.text
 
 
 def test_a_folder_that_cannot_be_the_studys(design: Design, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file is a file; choose another folder with --out"):
-        prepare(design, tmp_path / "file" / "study", ())
+        prepare(design, tmp_path / "file" / "study")
     (tmp_path / "recipe.yaml").write_text("")
     with pytest.raises(ValueError, match="holds a single run"):
-        prepare(design, tmp_path, ())
+        prepare(design, tmp_path)
 
 
 def test_a_run_does_not_go_into_a_studys_folder(design: Design, tmp_path: Path) -> None:
@@ -145,6 +145,11 @@ def test_a_run_does_not_go_into_a_studys_folder(design: Design, tmp_path: Path) 
 def test_python_calls_that_cannot_mean_anything(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         unwrap(cp.compare)("clip", **options)
+
+
+def test_the_folder_has_another_name_in_python(pairs: Path) -> None:
+    with pytest.raises(ValueError, match="there is no option out: name the study's folder with folder="):
+        cp.compare("clip", data=pairs, out="study")  # type: ignore[call-arg]
 
 
 def test_data_may_be_a_path(pairs: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Count, Flat, Folder
+from ..reasons import counted
 from ..study.design import Design, check_names
 from .arguments import parse, value_of
 from .terminal import Terminal
@@ -61,11 +62,11 @@ def main(arguments: Sequence[str]) -> int:
     with console.status("loading torch"):
         from ..data import load as load_data
         from ..study.remarks import remarks
-        from ..study.study import DryRun, conduct
+        from ..study.study import DryRun, conduct, default_jobs
     from .progress import WorkProgress
 
     def on_cost(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
-        console.print(cost_table(design, plans))
+        console.print(cost_table(design, plans, given.jobs or default_jobs()))
         for line in remarks(design, plans):
             console.print(f"! {line}", style="yellow", soft_wrap=True)
         return not given.dry_run
@@ -78,7 +79,6 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"{preset.name}: {', '.join(design.tasks)}")
         if left:
             console.print(f"left out, as the data has nothing for them: {', '.join(left)}")
-    console.print(f"preparing {design.data} and timing a few steps of each arm …")
     with WorkProgress(console) as progress:
         try:
             study = conduct(
@@ -111,16 +111,26 @@ def show_data_report(console: Any, source: str, image_size: int) -> None:
         console.print(f"{title}: {line}", soft_wrap=True)
 
 
-def cost_table(design: Design, plans: Mapping[str, ArmPlan]) -> Any:
-    """Return a table of what the study will cost: measured seconds per step, times what is to be done."""
+def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
+    """Return a table of what the study will cost: measured seconds per step, times what is to be done.
+
+    Args:
+        design: the study.
+        plans: of its arms, with their costs.
+        jobs: runs at a time, each with its share of the cores, with which the steps were timed too.
+    """
     from rich.table import Table
 
     seeds, trials = len(design.seeds), design.tune
     priced = {arm: (plan.steps, plan.cost) for arm, plan in plans.items() if plan.cost is not None}
-    total = sum(cost.seconds_per_step * steps for steps, cost in priced.values()) * (seeds + trials)
+    runs = [cost.seconds_per_step * steps for steps, cost in priced.values()]
+    at_once = min(jobs, len(plans) * seeds)
+    total = sum(runs) * (seeds + trials) / at_once
+    notes = [f"{at_once} runs at a time"] * (at_once > 1)
+    notes += [f"{counted(trials, 'tuning trial')} per arm included"] * (trials > 0)
     table = Table(
-        title=f"{len(plans)} arms × {seeds} seeds on {design.data}: about {total / 60:.1f} min of training"
-        + (f" ({trials} tuning trials per arm included)" if trials else ""),
+        title=f"{counted(len(plans), 'arm')} × {counted(seeds, 'seed')} on {design.data}: "
+        f"about {total / 60:.1f} min of training" + (f" ({', '.join(notes)})" if notes else ""),
         title_justify="left",
         caption=f"budget: equal {design.budget}; measured on this machine over a few steps; evaluation comes on top",
         caption_justify="left",

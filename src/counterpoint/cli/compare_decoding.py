@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Count, Flat, Folder
+from ..reasons import counted
 from ..study.decoding.design import DecodingDesign, check_names
 from .arguments import parse
 from .terminal import Terminal
@@ -51,7 +52,6 @@ def main(arguments: Sequence[str]) -> int:
         console.print(cost_table(design, costs))
         return not given.dry_run
 
-    console.print(f"loading {given.study.model} and timing a few replies of each arm …")
     with WorkProgress(console) as progress:
         try:
             study = conduct(
@@ -75,7 +75,8 @@ def cost_table(design: DecodingDesign, costs: Mapping[str, Estimate]) -> Table:
 
     total = sum(cost.seconds for cost in costs.values())
     table = Table(
-        title=f"{len(design.roles)} arms × {len(design.seeds)} seeds × {len(design.tasks)} tasks "
+        title=f"{counted(len(design.roles), 'arm')} × {counted(len(design.seeds), 'seed')} × "
+        f"{counted(len(design.tasks), 'task')} "
         f"({', '.join(design.tasks)}): about {total / 60:.1f} min left",
         title_justify="left",
         caption="measured on this machine on a few rows; what is finished is not repeated",

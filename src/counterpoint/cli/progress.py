@@ -49,7 +49,9 @@ class WorkProgress:
         for task in self.running.values():
             self.bars.remove_task(task)
         self.running, self.shares, self.count, self.ended_count = {}, {}, len(units), 0
-        self.whole = self.bars.add_task(title, total=len(units), note="")
+        self.whole = self.bars.add_task(title, total=len(units) or None, note="")
+        if not units:
+            self._say(f"{title} …")
 
     def progressed(self, unit: Unit[Any], progress: execution.Progress) -> None:
         if unit.folder not in self.running:

@@ -82,7 +82,7 @@ class Listener(Protocol):
     """Receiver of a work's progress events."""
 
     def begin(self, title: str, units: Sequence[Unit[Any]]) -> None:
-        """Announce units that are about to be carried out, under a title."""
+        """Announce units that are about to be carried out, under a title; none for work that has no parts."""
         ...
 
     def progressed(self, unit: Unit[Any], progress: Progress) -> None:

@@ -218,6 +218,11 @@ class Arm:
         return found
 
 
+def slug_of(spec: str) -> str:
+    """Return the slug of an arm that was parsed before; see `Arm.slug`."""
+    return Spec.parse(spec).slug
+
+
 def _loss(head: str) -> tuple[Path, str]:
     file, _, symbol = head.rpartition(":")
     if not (file.endswith(".py") and symbol.isidentifier()):

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from ..data.base import PairedData
-from ..data.source import load as load_data
 from ..methods.base import TwoTower
 from ..networks.base import Tokenizer
 from ..recipes import override
@@ -21,6 +20,7 @@ from ..training.loop import fit
 from ..training.run import PeakMemory, Run, prepare
 from ..types import NonFiniteLoss
 from .design import ArmCost, ArmPlan, Budget, Design
+from .gate import Prepared, check_model
 
 _WARM_UP, _TIMED, _TURNS = 2, 4, 4
 _CAPTIONS = 10_000
@@ -29,26 +29,29 @@ _CAPTIONS = 10_000
 Turn = Callable[[], Sequence[float]]
 """Take a few steps and return the seconds of each."""
 Clock = Callable[[], float]
+Measure = Callable[[Sequence[str]], Mapping[str, ArmCost]]
 
 
 def measure(
-    design: Design, arms: Sequence[str], jobs: int = 1, clock: Clock = time.perf_counter
+    study: Prepared, arms: Sequence[str], jobs: int = 1, clock: Clock = time.perf_counter
 ) -> dict[str, ArmCost]:
     """Train some arms of a study for a few steps, and see what a step of each costs.
 
     Under a budget of time all are timed in turns, which keeps the models of all in memory.
 
     Args:
-        design: the study.
+        study: the study.
         arms: those to measure.
         jobs: runs at a time, later: each has its share of the cores, and is timed with as many threads.
         clock: seconds that have passed.
+
+    Raises:
+        ValueError: for a model that a task cannot ask, before it is timed.
     """
-    data = load_data(design.data, design.recipe.towers.image_size)
     with _threads_of(jobs):
-        if design.budget == "time":
-            return _measured(design, arms, data, _TURNS, clock)
-        return {arm: cost for one in arms for arm, cost in _measured(design, [one], data, 0, clock).items()}
+        if study.design.budget == "time":
+            return _measured(study, arms, _TURNS, clock)
+        return {arm: cost for one in arms for arm, cost in _measured(study, [one], 0, clock).items()}
 
 
 @contextmanager
@@ -63,11 +66,12 @@ def _threads_of(jobs: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _measured(
-    design: Design, arms: Sequence[str], data: PairedData, turns: int, clock: Clock
-) -> dict[str, ArmCost]:
+def _measured(study: Prepared, arms: Sequence[str], turns: int, clock: Clock) -> dict[str, ArmCost]:
+    design, data = study.design, study.data
     recipe = override(design.recipe, {"steps": _WARM_UP + _TIMED, "workers": 0})
     runs = {arm: prepare(Run(arm, design.data, recipe), data) for arm in arms}
+    for method, _ in runs.values():
+        check_model(method, study.tasks, data)
     memory = PeakMemory()
 
     def turn(arm: str) -> Sequence[float]:
@@ -113,7 +117,9 @@ def in_turns(arms: Mapping[str, Turn], turns: int) -> dict[str, float]:
     return {arm: median(found) if found else 0.0 for arm, found in rounds.items()}
 
 
-def plan_arms(design: Design, known: Mapping[str, ArmPlan], rows: int, jobs: int = 1) -> dict[str, ArmPlan]:
+def plan_arms(
+    design: Design, known: Mapping[str, ArmPlan], rows: int, measured: Measure
+) -> dict[str, ArmPlan]:
     """Return a plan for every arm: those that a study has already as they are, the others under the same budget.
 
     All arms get the steps of the recipe; under another budget than steps, as many as cost what those of a reference
@@ -124,14 +130,14 @@ def plan_arms(design: Design, known: Mapping[str, ArmPlan], rows: int, jobs: int
         design: the study.
         known: plans that it has.
         rows: how many examples there are to train on.
-        jobs: runs at a time.
+        measured: measures a step of some arms.
     """
     new = [arm for arm in design.arms if arm not in known]
     if not new:
         return {arm: known[arm] for arm in design.arms}
     there = next((arm for arm in design.arms if arm in known), None)
     beside = [there] if there is not None and design.budget != "steps" else []
-    costs = measure(design, [*beside, *new], jobs)
+    costs = measured([*beside, *new])
     if there is not None:
         reference, steps = there, known[there].steps
     else:

@@ -270,6 +270,17 @@ def filled(form: type[T], plain: Mapping[str, Any], folder: Path) -> T:
         raise Damaged(folder / FILE, str(error), REMEDY) from None
 
 
+def filled_by_user(form: type[T], options: Mapping[str, Any]) -> T:
+    """Return a design filled with what a Python call says.
+
+    Raises:
+        ValueError: for a value that an option cannot take, and for the command line's name of the folder.
+    """
+    if "out" in options:
+        raise ValueError("there is no option out: name the study's folder with folder=")
+    return validated(form, options)
+
+
 def merge(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign:
     """Return a design with the arms and seeds that its folder already holds.
 

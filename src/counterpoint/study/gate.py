@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from ..data.base import Examples, PairedData
 from ..data.source import load as load_data
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
 from ..evaluation.task import check_data, check_rows
 from ..methods.arm import Arm
-from ..methods.base import Method
+from ..methods.base import Method, TwoTower
 from ..pairwise import Loss
 from ..reasons import counted
 from ..recipes import Recipe
-from .design import Design, check_names
+from .design import Design, check_names, merge
 
 _LOG = logging.getLogger(__name__)
 _CAPTIONS = 1000
@@ -26,27 +28,35 @@ _CAPTIONS = 1000
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study that may begin.
+    """A study that may begin, with what its names stand for: nothing is parsed, loaded or created a second time.
 
     Attributes:
-        design: the study, with its tasks.
+        design: the study, with its tasks, and with the arms and seeds that its folder already holds.
+        arms: its arms by their names.
         data: the data set that it is about.
+        tasks: what its models are asked.
     """
 
     design: Design
+    arms: Mapping[str, Arm]
     data: PairedData
+    tasks: tuple[Task, ...]
 
 
-def prepare(design: Design, folder: Path, arms: Sequence[str]) -> Prepared:
+def prepare(
+    design: Design, folder: Path, *, there: Design | None = None, known: Collection[str] = ()
+) -> Prepared:
     """Check a study before its first step.
 
     Args:
         design: the study; the tasks that its data has something for, where it names none.
         folder: the study's.
-        arms: those of its arms that are new in the folder; each is built once.
+        there: the study that the folder holds.
+        known: arms that were checked when they joined the folder; each of the others is built once.
 
     Raises:
         ValueError: for whatever is wrong; the message names the option, the arm or the split.
+        OtherStudy: if the folder holds a study of other runs.
         OSError: for a folder that cannot be written.
     """
     check_names(design)
@@ -58,16 +68,28 @@ def prepare(design: Design, folder: Path, arms: Sequence[str]) -> Prepared:
     data = load_data(design.data, design.recipe.towers.image_size)
     if not design.tasks:
         design = replace(design, tasks=default_tasks(data))
-    for arm in design.arms:
-        check_modalities(Arm.parse(arm), design.tasks)
+    design = merge(design, there, folder)
+    arms = {name: Arm.parse(name) for name in design.arms}
     tasks = tuple(create(name) for name in design.tasks)
+    check_asked(arms.values(), tasks, data)
+    examples = Examples(data, data.splits.train[:_CAPTIONS])
+    for name, arm in arms.items():
+        if name not in known:
+            check_batch(arm.build(design.recipe, examples, seed=0), name, design.recipe, data)
+    return Prepared(design, arms, data, tasks)
+
+
+def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: PairedData) -> None:
+    """Refuse tasks that cannot be asked of some arms or of some data.
+
+    Raises:
+        ValueError: naming the task, and the arm, the label or the split.
+    """
+    for arm in arms:
+        check_modalities(arm, tasks)
     for task in tasks:
         check_data(task, data)
     check_sizes(tasks, data)
-    examples = Examples(data, data.splits.train[:_CAPTIONS])
-    for arm in arms:
-        check_batch(Arm.parse(arm).build(design.recipe, examples, seed=0), arm, design.recipe, data)
-    return Prepared(design, data)
 
 
 def check_folder(folder: Path) -> None:
@@ -98,17 +120,16 @@ def check_file(path: Path) -> None:
     check_folder(path.parent)
 
 
-def check_modalities(arm: Arm, tasks: Sequence[str]) -> None:
+def check_modalities(arm: Arm, tasks: Sequence[Task]) -> None:
     """Refuse tasks that ask for embeddings which the arm's model will not have."""
     modalities = set(arm.modalities)
-    possible = [name for name in DEFAULT_TASKS if set(create(name).modalities) <= modalities]
-    for name in tasks:
-        needed = create(name).modalities
-        if not set(needed) <= modalities:
+    for task in tasks:
+        if not set(task.modalities) <= modalities:
+            possible = [name for name in DEFAULT_TASKS if set(create(name).modalities) <= modalities]
             advice = f"choose --tasks {' '.join(possible)}" if possible else "no task asks for texts alone"
             raise ValueError(
-                f"arm {arm.spec!r} learns from {arm.modalities[0]}s alone, and {name} needs "
-                f"{' and '.join(needed)} embeddings: {advice}"
+                f"arm {arm.spec!r} learns from {arm.modalities[0]}s alone, and {task.name} needs "
+                f"{' and '.join(task.modalities)} embeddings: {advice}"
             )
 
 
@@ -148,3 +169,18 @@ def check_batch(method: Method, arm: str, recipe: Recipe, data: PairedData) -> N
             rows,
             recipe.batch_size,
         )
+
+
+def check_model(method: TwoTower, tasks: Sequence[Task], data: PairedData) -> None:
+    """Refuse a model that a task cannot ask, however it is trained.
+
+    Raises:
+        ValueError: naming the task and what the model lacks.
+    """
+    training = method.training
+    method.eval()
+    suited = data.suited(method.inputs)
+    with torch.inference_mode():
+        for task in tasks:
+            task.check_model(method, suited)
+    method.train(training)

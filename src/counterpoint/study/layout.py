@@ -1,12 +1,15 @@
-"""Layout of a study's folder."""
+"""Layout of a study's folder, of whatever kind the study is."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ..methods.arm import Arm
+
+def run_folder(study: Path, slug: str, seed: int) -> Path:
+    """Return the folder of one run of a study: of the arm with a slug, under a seed."""
+    return study / "runs" / slug / f"seed-{seed}"
 
 
-def run_folder(study: Path, arm: str, seed: int) -> Path:
-    """Return the folder of one run of a study."""
-    return study / "runs" / Arm.parse(arm).slug / f"seed-{seed}"
+def trial_folder(study: Path, slug: str, number: int) -> Path:
+    """Return the folder of one trial of an arm's search."""
+    return study / "tuning" / slug / f"trial-{number}"

@@ -15,7 +15,6 @@ from ..data.base import PairedData
 from ..data.source import load as load_data
 from ..diagnostics import describe
 from ..evaluation import create, evaluate
-from ..evaluation.task import check_data
 from ..execution import leased
 from ..files import latest_checkpoint, sweep, write_json, writing
 from ..methods.arm import Arm
@@ -27,7 +26,7 @@ from ..training.loop import Progress, fit
 from ..training.provenance import Provenance
 from ..training.run import OtherRun, PeakMemory, Run, RunState, keep_inputs, load, prepare, with_steps
 from ..types import NonFiniteLoss
-from .gate import check_batch, check_folder, check_modalities, check_sizes
+from .gate import check_asked, check_batch, check_folder, check_model
 
 OnStep = Callable[[Progress], None]
 
@@ -76,20 +75,14 @@ def _run(
                 f"{folder} holds a study, and a run needs a folder of its own: give one with --out"
             )
         asked = [create(name) for name in tasks or ()] if test else []
-        check_modalities(Arm.parse(what.arm), [task.name for task in asked])
         data = load_data(what.data, what.recipe.towers.image_size)
         made_of, whole = Provenance.of(what, data), data
         made_of.check(whole, folder)
-        for task in asked:
-            check_data(task, data)
-        check_sizes(asked, data)
+        check_asked([Arm.parse(what.arm)], asked, data)
         method, loader = prepare(what, data, folder)
         data = data.suited(method.inputs)
         check_batch(method, what.arm, what.recipe, data)
-        method.eval()
-        with torch.inference_mode():
-            for task in asked:
-                task.check_model(method, data)
+        check_model(method, asked, data)
         if first:  # a run that is refused leaves no folder
             what.claim(folder)
             # A run that an earlier version began is of data that nobody knows now.

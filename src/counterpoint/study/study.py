@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
@@ -13,20 +14,20 @@ from pydantic import RootModel
 from ..data.source import short_name
 from ..execution import Executor, Listener, Local, NullListener, leased
 from ..files import Damaged, read_json, write_json
-from ..forms import validated
-from ..methods.arm import Arm
+from ..methods.arm import slug_of
+from ..reasons import counted
 from ..training.run import RunState
 from .agreement import check_made_of_the_same
 from .conclusion import conclusion
-from .cost import plan_arms
+from .cost import measure, plan_arms
 from .damage import set_aside_damaged
-from .design import ArmPlan, Design, DesignOptions, merge
-from .gate import prepare
-from .layout import run_folder
+from .design import ArmPlan, Design, DesignOptions, filled_by_user
+from .gate import Prepared, prepare
+from .layout import run_folder, trial_folder
 from .summary import summarise
 from .tables import write_tables
 from .training_run import TrainingRun
-from .tuning import Trial, choose, trials
+from .tuning import choose, trials
 
 OnCost: TypeAlias = Callable[[Design, Mapping[str, ArmPlan]], bool]
 """Called with the design and every arm's steps and cost before a study starts; a False stops it there."""
@@ -124,7 +125,7 @@ def compare(
         OtherStudy: if the folder holds another study.
         DryRun: if ``on_cost`` said False.
     """
-    design = validated(Design, {"arms": arms, **options})
+    design = filled_by_user(Design, {"arms": arms, **options})
     return conduct(design, folder, jobs=jobs, diagnose=diagnose, listener=listener, on_cost=on_cost)
 
 
@@ -146,14 +147,17 @@ def conduct(
     plans_path = place / "plan.json"
     there = Design.read(place, design.margin)
     known = {} if there is None else _read_plans(plans_path)
-    ready = prepare(design, place, [arm for arm in design.arms if arm not in known])
-    design = merge(ready.design, there, place)
+    ready = prepare(design, place, there=there, known=known)
+    design = ready.design
     check_made_of_the_same(
         _runs(design, {a: p for a, p in known.items() if a in design.arms}, place), ready.data, place
     )
     listener = listener or NullListener()
     at_once = jobs if jobs is not None else default_jobs()
-    plans = plan_arms(design, known, len(ready.data.splits.train), at_once)
+    if new := [arm for arm in design.arms if arm not in known]:
+        listener.begin(f"timing {counted(len(new), 'arm')}", ())
+    measured = partial(measure, ready, jobs=at_once)
+    plans = plan_arms(design, known, len(ready.data.splits.train), measured)
     if on_cost is not None and not on_cost(design, plans):
         raise DryRun
     executor = Local(1 if jobs is None and _is_small(design, plans) else at_once)
@@ -164,7 +168,7 @@ def conduct(
         if plans != known:
             _write_plans(plans_path, plans)
     if to_search := {arm: plan for arm, plan in plans.items() if not plan.searched}:
-        plans |= _tune(design, to_search, place, executor, listener)
+        plans |= _tune(ready, to_search, place, executor, listener)
         with leased(place, wait=True):
             plans = _read_plans(plans_path) | plans
             _write_plans(plans_path, plans)
@@ -192,7 +196,7 @@ def _is_small(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
 def _runs(design: Design, plans: Mapping[str, ArmPlan], place: Path) -> list[TrainingRun]:
     """Return the runs of some arms of a study, seed by seed, so that an unfinished study has whole seeds."""
     return [
-        TrainingRun(design.run(arm, seed, plan), run_folder(place, arm, seed), design.tasks)
+        TrainingRun(design.run(arm, seed, plan), run_folder(place, slug_of(arm), seed), design.tasks)
         for seed in design.seeds
         for arm, plan in plans.items()
     ]
@@ -201,7 +205,9 @@ def _runs(design: Design, plans: Mapping[str, ArmPlan], place: Path) -> list[Tra
 def _finished(place: Path, design: Design) -> Design:
     """Return all that is finished: the folder's whole study, or this design where another command adds to it."""
     whole = Design.read(place, design.margin) or design
-    states = [RunState.read(run_folder(place, arm, seed)) for arm in whole.arms for seed in whole.seeds]
+    states = [
+        RunState.read(run_folder(place, slug_of(arm), seed)) for arm in whole.arms for seed in whole.seeds
+    ]
     return whole if all(state is not None and state.status != "running" for state in states) else design
 
 
@@ -210,7 +216,7 @@ def _look_inside(place: Path, design: Design) -> None:
     from .report.diagnosis import PAGE, diagnose_run
 
     for arm in design.arms:
-        folders = [run_folder(place, arm, seed) for seed in design.seeds]
+        folders = [run_folder(place, slug_of(arm), seed) for seed in design.seeds]
         good = [f for f in folders if (state := RunState.read(f)) is not None and state.status == "finished"]
         if good and not (good[0] / PAGE).exists():
             diagnose_run(good[0])
@@ -244,9 +250,7 @@ def resummarise(folder: str | os.PathLike[str], margin: float | None = None) -> 
 
 
 def default_folder(design: Design) -> Path:
-    return (
-        Path("runs") / "-".join([short_name(design.data), *(Arm.parse(arm).slug for arm in design.arms)])[:80]
-    )
+    return Path("runs") / "-".join([short_name(design.data), *map(slug_of, design.arms)])[:80]
 
 
 def default_jobs() -> int:
@@ -265,28 +269,20 @@ def _write_plans(path: Path, plans: Mapping[str, ArmPlan]) -> None:
 
 
 def _tune(
-    design: Design, plans: Mapping[str, ArmPlan], place: Path, executor: Executor, listener: Listener
+    study: Prepared, plans: Mapping[str, ArmPlan], folder: Path, executor: Executor, listener: Listener
 ) -> dict[str, ArmPlan]:
-    """The same number of trials for every arm; the best on validation becomes its plan."""
-    searches: dict[str, list[Trial]] = {arm: trials(design, arm, plan) for arm, plan in plans.items()}
-    work = [
-        TrainingRun(
-            design.run(arm, trial.seed, trial.plan),
-            place / "tuning" / Arm.parse(arm).slug / f"trial-{k}",
-            test=False,
-        )
+    """Return a plan for each arm: of the same number of trials, the one that is best on validation."""
+    searches = {arm: trials(study.design, study.arms[arm], plan) for arm, plan in plans.items()}
+    folders = {
+        arm: [trial_folder(folder, slug_of(arm), number) for number in range(len(search))]
         for arm, search in searches.items()
-        for k, trial in enumerate(search)
+    }
+    work = [
+        TrainingRun(study.design.run(arm, trial.seed, trial.plan), place, test=False)
+        for arm, search in searches.items()
+        for trial, place in zip(search, folders[arm], strict=True)
     ]
     set_aside_damaged(work)
     listener.begin("tuning", work)
     executor.carry_out(work, listener)
-    return {
-        arm: replace(
-            choose(
-                search, [place / "tuning" / Arm.parse(arm).slug / f"trial-{k}" for k in range(len(search))]
-            ),
-            searched=True,
-        )
-        for arm, search in searches.items()
-    }
+    return {arm: replace(choose(search, folders[arm]), searched=True) for arm, search in searches.items()}

@@ -12,16 +12,17 @@ from pydantic import RootModel
 
 from ..evaluation import create
 from ..files import Damaged, read_json
-from ..methods.arm import Arm
+from ..methods.arm import slug_of
 from ..reasons import counted
 from ..recipes import override
+from ..spec import Spec
 from ..training.metrics import read_metrics
 from ..training.provenance import Provenance, rows_of
 from ..training.run import Environment, Run, RunState, remedy
 from .agreement import check_agreement, check_examples, of_earlier_versions
 from .convergence import Convergence, warnings_of
 from .design import ArmPlan, Design
-from .layout import run_folder
+from .layout import run_folder, trial_folder
 from .numbers import CLEAN, PARTS, Key, RunScores, finite
 from .remarks import cut_in_words
 from .results import StudyResults, damage
@@ -87,7 +88,7 @@ def read_results(design: Design, folder: Path) -> StudyResults[FinishedRun]:
         folder,
         design.arms,
         design.seeds,
-        lambda arm, seed: _read(run_folder(folder, arm, seed)),
+        lambda arm, seed: _read(run_folder(folder, slug_of(arm), seed)),
         design.margin,
     )
 
@@ -167,8 +168,8 @@ def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Co
     states = [run.state for run in good or results.runs[arm].values()]
     return {
         "name": arm,
-        "slug": Arm.parse(arm).slug,
-        "label": Arm.parse(arm).label,
+        "slug": slug_of(arm),
+        "label": Spec.parse(arm).label,
         "steps": plan.steps,
         "failed": results.failed(arm),
         "unfinished": results.unfinished.get(arm, []),
@@ -204,7 +205,7 @@ def _tuning(folder: Path, plans: Mapping[str, ArmPlan]) -> list[dict[str, Any]]:
     """Return what the search cost each arm, and what the search chose."""
     found = []
     for arm, plan in plans.items():
-        places = sorted((folder / "tuning" / Arm.parse(arm).slug).glob("trial-*"))
+        places = sorted(trial_folder(folder, slug_of(arm), 0).parent.glob("trial-*"))
         states = [state for place in places if (state := RunState.read(place)) is not None]
         found.append(
             {

@@ -104,7 +104,7 @@ def leaderboard(
     shown = [*keys, *(others if every or len(others) <= _FEW_LABELS else ())]
     wide = max(len(name) for name in [*(arm["name"] for arm in arms), CONSTANT])
     several = max(1, (width - wide - 2) // (_CELL + 2))
-    title = f"{summary['data']}: {counted(len(arms), 'arm')}, {counted(len(summary['seeds']), 'seed')} each"
+    title = f"{summary['data']}: {counted(len(arms), 'arm')}, {_seeds_each(summary)}"
     tables: list[Table | Text] = [Text(f"{title}; percent, 95 % interval")]
     for start in range(0, len(shown), several):
         part = shown[start : start + several]
@@ -134,6 +134,13 @@ def leaderboard(
             Text(f"{len(others)} metrics of other labels: with --all, in the report and in table.csv")
         )
     return tables
+
+
+def _seeds_each(summary: Mapping[str, Any]) -> str:
+    """Return how many seeds the arms' numbers are of; a summary of an earlier version knows of no unfinished ones."""
+    without = [len(arm["failed"]) + len(arm.get("unfinished", ())) for arm in summary["arms"]]
+    fewest, most = (len(summary["seeds"]) - count for count in (max(without), min(without)))
+    return f"{counted(most, 'seed')} each" if fewest == most else f"{fewest} to {counted(most, 'seed')} each"
 
 
 def _beside_all(keys: Sequence[Key]) -> list[Key]:

@@ -28,7 +28,7 @@ class Trial:
     seed: int = TUNING_SEED
 
 
-def trials(design: Design, arm: str, plan: ArmPlan) -> list[Trial]:
+def trials(design: Design, arm: Arm, plan: ArmPlan) -> list[Trial]:
     """``design.tune`` settings of an arm: the recipe as it is, then random draws.
 
     Drawn are the learning rate (a quarter to four times the recipe's) and what the method declares tunable (loss
@@ -36,7 +36,7 @@ def trials(design: Design, arm: str, plan: ArmPlan) -> list[Trial]:
     number alone: arms with the same parameter see the same factors.
     """
     found = [Trial(plan)]
-    ranges = Arm.parse(arm).tunable()
+    ranges = arm.tunable()
     for number in range(1, design.tune):
         lr = design.recipe.optimizer.lr * _draw(f"lr/{number}", *_LR_FACTORS)
         options = {

@@ -25,6 +25,7 @@ from ...catalog import paper
 from ...catalog.evidence import Evidence, Machine
 from ...execution import Listener, Local, NullListener, OnProgress, Progress, Unit, leased
 from ...files import writing
+from ...methods.arm import slug_of
 from ...study.design import ArmPlan, Design
 from ...study.layout import run_folder
 from ...study.results import StudyResults
@@ -204,7 +205,7 @@ class Lab:
         for seed in design.seeds:
             for arm in design.arms:
                 plan = ArmPlan((steps or {}).get(arm, design.recipe.total_steps))
-                folder = run_folder(place, arm, seed)
+                folder = run_folder(place, slug_of(arm), seed)
                 state = RunState.read(folder)
                 if state is not None and state.status != "running":
                     self.reused += state.seconds

@@ -18,11 +18,11 @@ from ...evaluation.answering import DEFAULT_ANSWERING
 from ...evaluation.task import NotApplicable
 from ...execution import Listener, Local, NullListener, leased
 from ...files import write_json
-from ...forms import validated
 from ...training.run import environment
 from ...types import Assistant
 from ..agreement import check_made_of_the_same
 from ..damage import is_damaged, set_aside_damaged
+from ..design import filled_by_user
 from ..gate import check_folder
 from ..study import DryRun
 from ..tables import write_tables
@@ -110,7 +110,7 @@ def compare_decoding(
         if isinstance(model, str | os.PathLike)
         else getattr(model, "__qualname__", type(model).__qualname__)
     )
-    design = validated(DecodingDesign, {"arms": methods, "model": named, **options})
+    design = filled_by_user(DecodingDesign, {"arms": methods, "model": named, **options})
     assistants = None if isinstance(model, str | os.PathLike) else model
     return conduct(design, folder, assistants, batch_size=batch_size, listener=listener, on_cost=on_cost)
 
@@ -137,6 +137,7 @@ def conduct(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     check_names(design)
+    listener = listener or NullListener()
     size = _SIDE if model is not None else models.picture_size(design.model)
     # Files are stored a third larger than the views that training cuts from them; here they are shown whole.
     source = load_data(design.data, round(size * 3 / 4))
@@ -168,6 +169,7 @@ def conduct(
     left = [asking for asking in whole if not asking.unit.finished or is_damaged(asking)]
     estimates: dict[str, Estimate] = {}
     if left:
+        listener.begin(f"loading {design.model} and timing a few replies of each arm", ())
         estimates = estimate(design, [asking.unit for asking in left], assistants, source, rows)
     if on_cost is not None and not on_cost(design, estimates):
         raise DryRun
@@ -176,7 +178,6 @@ def conduct(
         if left or not (place / "environment.json").exists():
             write_json(place / "environment.json", environment())
     set_aside_damaged(left)
-    listener = listener or NullListener()
     listener.begin("asking", left)
     Local().carry_out(left, listener)
     # Another command may add arms or seeds to the folder meanwhile; who ends last describes them all.

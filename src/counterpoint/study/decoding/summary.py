@@ -23,7 +23,7 @@ from .arm import PLAIN, DecodingArm
 from .conclusions import conclude
 from .design import DecodingDesign
 from .transcript import Transcript
-from .units import Unit, read_unit, run_folder, units
+from .units import Unit, read_unit, units
 
 _FEW_SEEDS = 5
 
@@ -61,7 +61,7 @@ def read_results(design: DecodingDesign, folder: Path) -> StudyResults[AskedRun]
         try:
             transcripts = tuple(read_unit(unit) for unit in tasks)
         except Damaged as error:
-            return AskedRun(None, reason=damage(error, run_folder(folder, arm, seed)))
+            return AskedRun(None, reason=damage(error, tasks[0].folder.parent))
         return AskedRun(RunScores(*(unit.folder for unit in tasks)), transcripts)
 
     results = StudyResults(folder, tuple(design.roles), design.seeds, read, design.margin)

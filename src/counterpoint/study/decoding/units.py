@@ -21,6 +21,7 @@ from ...files import Damaged, write_json, writing
 from ...training.provenance import Provenance, rows_of
 from ...training.run import remedy
 from ...types import Assistant, Prompt, Scores
+from ..layout import run_folder
 from ..numbers import RunScores
 from .arm import DecodingArm
 from .design import DecodingDesign
@@ -47,16 +48,13 @@ class Unit:
 
 def units(design: DecodingDesign, place: Path) -> list[Unit]:
     """All units of a study; seed by seed, so that an unfinished study has whole seeds."""
+    slugs = {arm: DecodingArm.parse(arm).slug for arm in design.roles}
     return [
-        Unit(arm, seed, task, run_folder(place, arm, seed) / task)
+        Unit(arm, seed, task, run_folder(place, slugs[arm], seed) / task)
         for seed in design.seeds
         for task in design.tasks
         for arm in design.roles
     ]
-
-
-def run_folder(place: Path, arm: str, seed: int) -> Path:
-    return place / "runs" / DecodingArm.parse(arm).slug / f"seed-{seed}"
 
 
 def tests(data: PairedData, limit: int) -> Tests:
