@@ -90,7 +90,7 @@ class Tower(nn.Module, ABC):
 
     @property
     def pretrained(self) -> bool:
-        """Whether the tower was named with weights to start from."""
+        """True where the tower was named with weights to start from."""
         return "@" in self.name
 
     def train(self, mode: bool = True) -> Self:
