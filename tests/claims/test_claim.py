@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence, Result
-from counterpoint.claims import CLAIMS
 from counterpoint.claims.evaluation import multiberts
 from counterpoint.claims.lab.lab import Arrays, Lab, reproduce
 from counterpoint.execution import Progress
@@ -30,18 +27,6 @@ def squares(n: int) -> Arrays:
 @pytest.fixture(autouse=True)
 def _no_calls() -> None:
     CALLS.clear()
-
-
-@pytest.mark.parametrize("slug", CLAIMS.names())
-def test_the_catalog_and_the_claims_agree(slug: str) -> None:
-    claim = import_module(CLAIMS.get(slug).__module__)
-    assert catalog.paper(slug).claim == CLAIMS.reference(slug)
-    assert claim.CLAIM.endswith(".")
-    assert not claim.REFUTED.endswith(".")
-
-
-def test_every_claim_of_the_catalog_is_known() -> None:
-    assert {paper.slug for paper in catalog.papers() if paper.claim} == set(CLAIMS.names())
 
 
 def test_a_finished_cell_is_read_and_not_computed_again(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Properties that must hold of every claim: it says what would refute it, its smoke run ends, and something decides."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from counterpoint import catalog
+from counterpoint.catalog.evidence import Evidence
+from counterpoint.claims import CLAIMS, reproduce
+
+every = pytest.mark.parametrize("slug", CLAIMS.names())
+
+
+def test_the_catalog_names_the_same_claims() -> None:
+    assert {paper.slug for paper in catalog.papers() if paper.claim} == set(CLAIMS.names())
+
+
+@every
+def test_it_says_what_is_claimed_and_what_would_refute_it(slug: str) -> None:
+    claim = import_module(CLAIMS.get(slug).__module__)
+    assert catalog.paper(slug).claim == CLAIMS.reference(slug)
+    assert claim.__doc__
+    assert claim.CLAIM.endswith(".")
+    assert claim.REFUTED
+    assert not claim.REFUTED.endswith(".")  # it ends the sentence "Refuted if …."
+
+
+@every
+def test_its_smoke_run_goes_the_whole_way_from_training_to_evidence(
+    slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    evidence = reproduce(slug, quick=True)
+    assert not list(tmp_path.iterdir())
+    assert evidence.quick
+    assert evidence.verdict == "inconclusive"
+    assert evidence.command == f"counterpoint reproduce {slug} --quick"
+    names = [(result.name, result.metric) for result in evidence.results]
+    assert len(set(names)) == len(names)
+    deciding = [result for result in evidence.results if result.decides]
+    assert deciding
+    for result in deciding:
+        assert result.estimate is not None
+        assert math.isfinite(result.estimate)
+    for result in evidence.results:
+        # Two seeds carry no verdict; what counts worlds or has no chance in it may.
+        assert result.verdict == "inconclusive" or result.n_seeds is None or result.n_seeds > 2
+    path = tmp_path / f"{slug}.json"
+    evidence.write(path)
+    assert Evidence.read(path) == evidence
