@@ -18,7 +18,8 @@ def job_cached(rank: int, size: int, name: str, microbatch: int) -> dict[str, Te
     whole = batch(method, size=11, dtype=torch.float64)
     cuts = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}[size]
     own = slice(cuts[rank], cuts[rank + 1])
-    part = Batch(whole.ids[own], {name: view[own] for name, view in whole.views.items()})
+    views, labels = ({name: value[own] for name, value in g.items()} for g in (whole.views, whole.labels))
+    part = Batch(whole.ids[own], views, labels)
     caching.backward(method, part, LATE, microbatch)
     average_gradients(method, Ranks.present())
     return {name: p.grad for name, p in method.named_parameters() if p.grad is not None}

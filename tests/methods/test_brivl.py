@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from method_stubs import LATE, batch, build, run, total
 from torch import nn
 
-from counterpoint.training import caching
 from counterpoint.types import Batch
 
 F64 = torch.float64
@@ -97,22 +96,6 @@ def test_keys_carry_no_gradient_and_pointers_wrap() -> None:
         assert not any(t.requires_grad for t in z.values())
         method.after_step(z, given, LATE)
         assert [int(queue.pointer) for queue in method.queues.values()] == [4 * k % 10] * 2
-
-
-def test_microbatches_change_neither_gradient_nor_state() -> None:
-    whole = build("brivl", queue=12, momentum=0.9).double()
-    parts = copy.deepcopy(whole)
-    given = batch(whole, 8, dtype=F64)
-    total(whole, given).backward()
-    whole.after_step(whole.targets(given), given, LATE)
-    _, z = caching.backward(parts, given, LATE, 3)
-    parts.after_step({k: v.detach() for k, v in z.items()}, given, LATE)
-    for p, q in zip(parts.parameters(), whole.parameters(), strict=True):
-        assert (p.grad is None) == (q.grad is None)
-        if p.grad is not None:
-            torch.testing.assert_close(p.grad, q.grad, rtol=1e-9, atol=1e-12)
-    for name, value in parts.state_dict().items():
-        torch.testing.assert_close(value, whole.state_dict()[name], rtol=1e-12, atol=1e-14)
 
 
 def test_embeds_by_its_heads_in_two_passes_each() -> None:

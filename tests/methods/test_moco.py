@@ -12,7 +12,6 @@ from method_stubs import LATE, batch, build, run, total
 from torch import Tensor, nn
 
 from counterpoint.methods.arm import Arm
-from counterpoint.training import caching
 from counterpoint.types import Batch
 
 F64 = torch.float64
@@ -141,38 +140,6 @@ def test_the_keys_of_a_step_are_not_in_its_own_negatives() -> None:
     assert (method.queue.keys @ key.T).max() < 1 - 1e-3
     method.after_step(method.targets(given), given, LATE)
     torch.testing.assert_close(method.queue.keys[:4], key)
-
-
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_microbatches_change_neither_gradient_nor_state(symmetric: bool) -> None:
-    whole = build("moco", queue=12, momentum=0.9, symmetric=symmetric).double()
-    parts = copy.deepcopy(whole)
-    given = batch(whole, 8, dtype=F64)
-    total(whole, given).backward()
-    whole.after_step(whole.targets(given), given, LATE)
-    _, z = caching.backward(parts, given, LATE, 3)
-    parts.after_step({k: v.detach() for k, v in z.items()}, given, LATE)
-    for p, q in zip(parts.parameters(), whole.parameters(), strict=True):
-        assert (p.grad is None) == (q.grad is None)
-        if p.grad is not None:
-            torch.testing.assert_close(p.grad, q.grad, rtol=1e-9, atol=1e-12)
-    for name, value in parts.state_dict().items():
-        torch.testing.assert_close(value, whole.state_dict()[name], rtol=1e-12, atol=1e-14)
-
-
-def test_goes_on_from_saved_state_bit_exactly() -> None:
-    whole = build("moco", queue=10, momentum=0.9)
-    given = [batch(whole, 4, seed=k) for k in range(6)]
-    optimizer = sgd(whole)
-    for each in given[:3]:
-        step(whole, each, optimizer)
-    resumed = build("moco", seed=1, queue=10, momentum=0.9)
-    resumed.load_state_dict(whole.state_dict())
-    other = sgd(resumed)
-    for each in given[3:]:
-        assert step(resumed, each, other) == step(whole, each, optimizer)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(resumed.state_dict()[name], value), name
 
 
 def test_views_and_passes() -> None:
