@@ -176,13 +176,6 @@ def test_an_arm_knows_what_it_will_embed(arm: str, modalities: tuple[str, ...]) 
     assert Arm.parse(arm).modalities == modalities
 
 
-def test_impossible_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="m=2"):
-        build("moco", momentum=2.0)
-    with pytest.raises(ValueError, match="at least one key"):
-        build("moco", queue=0)
-
-
 def test_without_a_queue_the_other_keys_of_the_batch_are_the_negatives() -> None:
     method = build("moco", queue=0).double()
     given = batch(method, 6, dtype=F64)
@@ -190,9 +183,8 @@ def test_without_a_queue_the_other_keys_of_the_batch_are_the_negatives() -> None
     q = F.normalize(method.projection(z["image.1"]), dim=1)
     k = next(value for name, value in z.items() if name.endswith("image.2"))
     logits = q @ k.T / 0.2
-    assert float(method.losses(z, given, LATE)["moco"]) == pytest.approx(
-        float(F.cross_entropy(logits, torch.arange(6)))
-    )
+    expected = F.cross_entropy(logits, torch.arange(6))
+    torch.testing.assert_close(method.losses(z, given, LATE)["moco"], expected)
     method.after_step(z, given, LATE)
 
 
