@@ -32,6 +32,7 @@ class BatchNorm1d(nn.BatchNorm1d):
         if ranks.size == 1 or not self.training:
             return super().forward(x)
         mean = moments.mean(x, ranks=ranks)
+        # The variance of centred values: E x² − (E x)² would cancel where the mean is large.
         centred = x - mean
         variance = moments.mean(centred.square(), ranks=ranks)
         self._follow(mean.detach(), variance.detach(), sum(ranks.counts(len(x), x.device)))

@@ -30,6 +30,7 @@ class ItemState(nn.Module):
     def __init__(self, **start: float) -> None:
         super().__init__()
         self.start = start
+        # No id is larger than the last, so that a search for any ends at a slot.
         self.register_buffer("ids", torch.tensor([torch.iinfo(torch.int64).max]))
         for name, value in start.items():
             self.register_buffer(name, torch.tensor([value]))

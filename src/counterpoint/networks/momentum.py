@@ -48,6 +48,7 @@ class MomentumCopy(Checked, nn.Module):
     @torch.no_grad()
     def update(self) -> None:
         """Take one step towards the module followed."""
+        # Not the buffers: batch norms of the copy have statistics of the copy's own features.
         for slow, fast in zip(self.module.parameters(), self._followed[0].parameters(), strict=True):
             slow.lerp_(fast, 1 - self.m)
 

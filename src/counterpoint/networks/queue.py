@@ -92,6 +92,7 @@ class KeyQueue(Checked, nn.Module):
         keys, ids = ranks.gather(keys, counts), ranks.gather(ids, counts)
         arrived = len(keys)
         places = (self.pointer + torch.arange(arrived, device=self.keys.device)) % len(self)
+        # Where more arrive than fit, a place would be written twice, and which key stays is not defined.
         last = slice(-len(self), None)
         self.keys[places[last]] = keys[last].to(self.keys.dtype)
         self.ids[places[last]] = ids[last]

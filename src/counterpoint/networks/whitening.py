@@ -92,6 +92,7 @@ class _InverseRoot(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, eps: float) -> Tensor:
         values, vectors = torch.linalg.eigh(matrix)
+        # Rounding can bring the eigenvalues of a singular covariance below 0.
         root = (values.clamp_min(0) + eps).sqrt()
         ctx.save_for_backward(root, vectors)
         return (vectors / root[..., None, :]) @ vectors.mT

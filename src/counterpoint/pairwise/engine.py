@@ -25,6 +25,7 @@ Declared: TypeAlias = list[tuple[str, str, Reduction]]
 Key: TypeAlias = tuple[str, str]
 
 
+# It takes gradients inside an autograd function, tile by tile: that is not compiled, and what is around it is.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def run(
     terms: Callable[[Tile], Any],
@@ -138,6 +139,7 @@ class Problem:
         """
         a, b = self.first_column, self.first_shared
         height, width = self.tile
+        # Detached: a tile's graph ends at its own pieces, and is freed with the tile.
         shared = [t.detach().requires_grad_(g) for t, g in zip(tensors[b:], need[b:], strict=True)]
         for i in range(0, self.n, height):
             rows = slice(i, min(i + height, self.n))
@@ -209,6 +211,7 @@ class _Reduce(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, problem: Problem, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.problem = problem
+        # None in place of zeros where the loss does not use a result: its share of each tile is then left out.
         ctx.set_materialize_grads(False)
         everyone = problem.everyone(tensors)
         need = [bool(g) and problem.differentiable for g in ctx.needs_input_grad[1:]]
@@ -252,6 +255,7 @@ class _Reduce(torch.autograd.Function):
             cotangents[key] = [_everyones(problem, key[0], next(incoming)) for _ in range(size)]
         shared_exponential = fused.Backward(results, cotangents)
         gradients = _sums(tensors, need)
+        # As in the forward pass: a tile that is computed again must be the same tile.
         with torch.autocast(tensors[0].device.type, enabled=False):
             for block in problem.blocks(tensors, need, gradients):
                 with torch.enable_grad():

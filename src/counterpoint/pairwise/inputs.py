@@ -73,7 +73,11 @@ def paired_views(views: Sequence[Tensor], least: int = 2) -> tuple[Tensor, ...]:
 
 
 def upcast(tensor: Tensor) -> Tensor:
-    """float16 and bfloat16 as float32; anything else as it is."""
+    """float16 and bfloat16 as float32; anything else as it is.
+
+    A sum of exponentials over a batch leaves the range of float16, which ends at 65,504, and needs more than the eight
+    bits of bfloat16.
+    """
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 

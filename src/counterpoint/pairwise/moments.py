@@ -24,6 +24,7 @@ def mean(
     if weights is None:
         if ranks.size == 1:
             return values.mean(0)
+        # Not the mean of the ranks' means: they may hold different numbers of rows.
         return ranks.sum(values.sum(0)) / sum(ranks.counts(len(values), values.device))
     weights = weights.to(values.dtype)
     # A row of weight 0 has no say, not even if it is infinite.
@@ -46,7 +47,7 @@ def cross_moment(
     [[0.5, 0.0], [0.0, 0.5]]
     """
     x, y = upcast(x), upcast(y)
-    with torch.autocast(x.device.type, enabled=False):
+    with torch.autocast(x.device.type, enabled=False):  # which would round the product to half precision
         return ranks.sum(x.T @ y) / sum(ranks.counts(len(x), x.device))
 
 
@@ -69,6 +70,7 @@ def sinkhorn(
     >>> sinkhorn(torch.eye(2)).round(decimals=3).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
+    # In the log domain: exp(scores / ε) leaves float32 where a score exceeds 88 ε.
     logits = upcast(scores) / epsilon
     for _ in range(iterations):
         logits = logits - _logsumexp_rows_of_all(logits, ranks)

@@ -94,6 +94,7 @@ class LogSumExp(Reduction):
         return [maximum, (logits - spread(finite(maximum), dim)).exp_().sum(dim)]
 
     def merge(self, a: State, b: State) -> State:
+        # Each sum is relative to the maximum of its part; relative to the larger one no exponential exceeds 1.
         maximum = torch.maximum(a[0], b[0])
         safe = finite(maximum)
         return [maximum, a[1] * (a[0] - safe).exp() + b[1] * (b[0] - safe).exp()]
@@ -111,7 +112,7 @@ class LogSumExp(Reduction):
     def dense(self, dim: Dim) -> Tensor:
         # Not torch.logsumexp: its gradient at an empty row is NaN, ours is 0.
         (logits,) = self.tensors
-        maximum = logits.detach().amax(dim)
+        maximum = logits.detach().amax(dim)  # it cancels out of the result, and so out of the gradient
         total = (logits - spread(finite(maximum), dim)).exp().sum(dim)
         empty = maximum == NEG
         return torch.where(empty, NEG, finite(maximum) + total.masked_fill(empty, 1.0).log())
@@ -188,7 +189,7 @@ class WeightedMean(Reduction):
     def finish(self, state: State) -> tuple[Tensor, ...]:
         maximum, weight, total = state
         mean = torch.where(weight > 0, total / weight.masked_fill(weight == 0, 1.0), 0.0)
-        return (mean, maximum + weight.log())
+        return (mean, maximum + weight.log())  # the second is for `cotangents`: the weights' log-sum-exp
 
     def cotangents(
         self, out: Sequence[Tensor], grad: Sequence[Tensor | None], dim: Dim, start: int
@@ -246,7 +247,9 @@ class TopK(Reduction):
 
     def part(self, dim: Dim, start: int) -> State:
         keys, values = self._oriented(dim)
-        top, indices = keys.topk(min(self.k, keys.shape[1]), 1, sorted=False)
+        top, indices = keys.topk(
+            min(self.k, keys.shape[1]), 1, sorted=False
+        )  # put in order once, by `finish`
         return [top, values.detach().gather(1, indices), indices + start]
 
     def merge(self, a: State, b: State) -> State:

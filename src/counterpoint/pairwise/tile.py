@@ -12,7 +12,7 @@ from torch import Tensor
 from . import guard, recording
 
 NEG = float("-inf")
-"""The logit of a pair that takes no part."""
+"""The logit of a pair that takes no part: its exponential and gradient are exactly 0, however low the others are."""
 
 
 class Tile:

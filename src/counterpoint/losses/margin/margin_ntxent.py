@@ -111,4 +111,5 @@ class MarginNTXentLoss(PairwiseLoss):
 
 
 def _row_loss(positive: Float[Tensor, " r"], negatives: Float[Tensor, "r c"]) -> Float[Tensor, " r"]:
+    # −log P at once: the log-sum-exp of all less the positive would lose its digits where P is near 1.
     return -F.logsigmoid(positive - log_sum_exp(negatives))

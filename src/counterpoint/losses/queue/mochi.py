@@ -115,6 +115,7 @@ def _mix(share: Tensor, left: Tensor, right: Tensor, cosine: Tensor) -> Tensor:
     """The logit of nz(a u + (1 − a) v), from those of the unit vectors u and v and their cosine."""
     share = share.detach().to(left.dtype)
     squared = share.square() + (1 - share).square() + 2 * share * (1 - share) * cosine
+    # Opposite keys in equal shares leave nothing that could be normalised.
     return (share * left + (1 - share) * right) / squared.clamp_min(1e-12).sqrt()
 
 

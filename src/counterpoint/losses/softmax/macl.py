@@ -85,6 +85,7 @@ class MACLLoss(PairwiseLoss):
     def row_loss(self, positive: Float[Tensor, " r"], negatives: Float[Tensor, "r c"]) -> Float[Tensor, " r"]:
         """The loss of complete rows: −log P, and with ``reweight`` over 1 − P."""
         margin = positive - log_sum_exp(negatives)
+        # The log-sum-exp of all less the positive would lose its digits where P is near 1.
         loss = -F.logsigmoid(margin)
         # 1/(1 − P) = 1 + exp(margin). Up to e⁶⁰ its product with −log P keeps all digits in float32.
         return loss * (1 + margin.detach().clamp_max(60).exp()) if self.reweight else loss

@@ -77,7 +77,7 @@ class DecoupledUniformityLoss(PairwiseLoss):
         mu = sum(views[1:], views[0]) / len(views)
         n = self.count(mu)
         if n == 1:
-            return mu.sum() * 0.0
+            return mu.sum() * 0.0  # 0 that can be differentiated
         if prior is not None:
             mu = self._smoothed(mu, prior)
 
@@ -91,6 +91,7 @@ class DecoupledUniformityLoss(PairwiseLoss):
         """This rank's rows of ``A μ``."""
         if len(prior) != len(mu):
             raise ValueError(f"the prior must have a row per example, {len(mu)}, got {len(prior)}")
+        # In float64: the condition number of K + λI reaches N / λ.
         own = prior.detach().double().reshape(len(prior), -1)
         if not own.isfinite().all():
             raise ValueError("the prior has NaN or infinite values: fill them, or leave these examples out")
@@ -105,6 +106,7 @@ class DecoupledUniformityLoss(PairwiseLoss):
         if self.kernel == "cosine":
             unit = F.normalize(g, dim=-1)
             return unit @ unit.T
+        # Of differences: by products equal priors would be as far apart as rounding takes them.
         distance = torch.cdist(g, g, compute_mode="donot_use_mm_for_euclid_dist")
         sigma = self.sigma or F.pdist(g).median().clamp_min(1e-30)
         return (-0.5 * (distance / sigma).square()).exp()

@@ -60,6 +60,7 @@ class LLaVELoss(PairwiseLoss):
 
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
             logits = tile.dot()
+            # The positive keeps the weight 1, whose logarithm is 0.
             log_weights = tile.off_diagonal(per_logit * logits.detach(), fill=0.0)
             everything = LogSumExp(logits + log_weights)
             return {"row": {"all": everything}, "column": {"all": everything}}
