@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterpoint.data import load
 from counterpoint.data.fingerprint import PARTS
 from counterpoint.data.pairs import Pairs
 from counterpoint.data.worlds.scenes.shards import read, write
@@ -74,12 +73,6 @@ def test_data_without_files_are_told_by_their_pictures() -> None:
     assert np.flatnonzero(
         first.fingerprint.rows["pictures"] != second.fingerprint.rows["pictures"]
     ).tolist() == [3]
-
-
-def test_a_world_is_known_by_what_determines_it() -> None:
-    world = "scenes:basic,train=20,test=5,validation=5"
-    assert load(world).fingerprint.parts == Scenes.parse(world).fingerprint.parts
-    assert load(world).fingerprint.parts != load(f"{world},seed=1").fingerprint.parts
 
 
 def test_scenes_in_a_folder_are_known_by_their_files(tmp_path: Path) -> None:

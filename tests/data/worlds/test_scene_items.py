@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
@@ -42,31 +41,6 @@ def world(source: str = "scenes:basic,pixels=48,facings=left+right") -> Scenes:
 
 def rows(count: int, data: Scenes) -> np.ndarray:
     return data.splits.test["as trained"][:count]
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_items_have_their_form_and_do_not_depend_on_other_rows(form: type[Any]) -> None:
-    data = world()
-    items = items_of(data, form, rows(12, data))
-    assert len(items) == len(items.kinds) == len(np.unique(items.ids))
-    assert items.attribution == data.attribution
-    some = items_of(data, form, rows(12, data)[::3])
-    assert set(some.ids.tolist()) <= set(items.ids.tolist())
-    place = {identity: k for k, identity in enumerate(items.ids.tolist())}
-    for k, identity in enumerate(some.ids.tolist()):
-        assert some.kinds[k] == items.kinds[place[identity]]
-        own, other = (it.pictures(np.array([at])) for it, at in ((some, k), (items, place[identity])))
-        assert torch.equal(own, other)
-        if k == 2:
-            break
-
-
-def test_worlds_hand_their_items_out() -> None:
-    data = world()
-    assert (
-        data.items(MinimalPairs, rows(4, data)).captions
-        == items_of(data, MinimalPairs, rows(4, data)).captions
-    )
 
 
 def test_squares_are_a_scene_and_its_edit() -> None:

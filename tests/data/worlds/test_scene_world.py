@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,41 +31,9 @@ def world() -> Scenes:
     return Scenes.parse("scenes:basic,train=150,validation=20,test=30")
 
 
-def test_load_gives_a_world_by_its_name() -> None:
-    assert load("scenes:counts,train=50").name == "scenes:counts,train=50"
-    assert load("scenes").name == "scenes"
-    with pytest.raises(ValueError, match="did you mean 'counts'"):
-        load("scenes:count")
-
-
-def test_rows_are_the_same_alone_in_another_order_and_in_a_larger_world(world: Scenes) -> None:
-    rows = np.array([0, 17, 149, 150, 180, 199])
-    pictures = world.images(rows)
-    assert torch.equal(world.images(rows[::-1].copy()).flip(0), pictures)
-    again = Scenes.parse("scenes:basic,train=1000,validation=20,test=30")
-    moved = np.where(rows < 150, rows, rows + 850)
-    assert (again.ids[moved] == world.ids[rows]).all()
-    assert torch.equal(again.images(moved), pictures)
-    assert [again.captions(int(r)) for r in moved] == [world.captions(int(r)) for r in rows]
-
-
-def test_ids_are_unique_and_splits_cover_all_rows(world: Scenes) -> None:
-    assert len(set(world.ids.tolist())) == len(world) == 200
-    parts = [world.splits.train, *world.splits.validation.values(), *world.splits.test.values()]
-    assert np.array_equal(np.concatenate(parts), np.arange(200))
-    assert list(world.split_rows()) == ["train", "validation: as trained", "test: as trained"]
-
-
 def test_splits_share_no_scene(world: Scenes) -> None:
     things = [world.scene(row).things for row in range(len(world))]
     assert len({str(t) for t in things}) == len(things)
-
-
-def test_a_world_is_pickled_without_what_it_has_made(world: Scenes) -> None:
-    world.images(np.arange(20))
-    whole = pickle.dumps(world)
-    assert len(whole) < 20_000
-    assert torch.equal(pickle.loads(whole).images(np.array([3])), world.images(np.array([3])))
 
 
 def test_captions_say_plainly_what_there_is_in_each_language() -> None:
