@@ -165,7 +165,14 @@ def test_fidelity_writes_a_page_and_its_numbers(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fidelity, "GAMMAS", (1.0,))
-    words = ["fidelity", "--model", str(model), "--data", "scenes:tiny,train=1,validation=1,test=10"]
+    words = [
+        "diagnose",
+        str(model),
+        "--what",
+        "language",
+        "--data",
+        "scenes:tiny,train=1,validation=1,test=10",
+    ]
     words += ["--languages", "en", "de", "--rows", "8", "--max-new-tokens", "3", "--out", str(tmp_path)]
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -181,7 +188,7 @@ def test_fidelity_asks_about_scenes_alone(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = write_questions(tmp_path / "questions")
-    words = ["fidelity", "--model", str(model), "--data", data, "--out", str(tmp_path / "page")]
+    words = ["diagnose", str(model), "--what", "language", "--data", data, "--out", str(tmp_path / "page")]
     assert main(words) == 1
     message = f"--data {data}: questions in several languages are asked about scenes alone"
     assert message in " ".join(capsys.readouterr().err.split())

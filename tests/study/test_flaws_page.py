@@ -36,22 +36,35 @@ def test_the_command_writes_a_page_and_the_numbers(
     saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = [
-        *("--model", str(saved), "--data", DATA, "--axes", "matching", "selection", "--shots", "0", "2"),
+        *("--data", DATA, "--axes", "matching", "selection", "--shots", "0", "2"),
         *("--seeds", "1", "--rows", "4", "--max-new-tokens", "3", "--out", str(tmp_path), "--json"),
     ]
-    assert main(["flaws", *options]) == 0
+    assert main(["diagnose", str(saved), "--what", "in-context", *options]) == 0
     found = json.loads(capsys.readouterr().out)
     assert list(found["axes"]) == ["matching", "selection"]
     assert {row["shots"] for row in found["table"]} == {"nothing", "0", "2"}
     assert all(0 <= row["value"] <= 1 for row in found["table"] if row["value"] is not None)
     page = (tmp_path / "flaws.html").read_text(encoding="utf-8")
-    assert "counterpoint flaws --model" in page
+    assert f"counterpoint diagnose {saved} --what in-context" in page
     assert json.loads((tmp_path / "flaws.json").read_text(encoding="utf-8")) == found
 
 
 def test_an_unknown_axis_is_named(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        main(["flaws", "--model", str(saved), "--data", DATA, "--axes", "matchin", "--out", str(tmp_path)])
+        main(
+            [
+                "diagnose",
+                str(saved),
+                "--what",
+                "in-context",
+                "--data",
+                DATA,
+                "--axes",
+                "matchin",
+                "--out",
+                str(tmp_path),
+            ]
+        )
         == 1
     )
     assert "unknown axis 'matchin': did you mean 'matching'?" in capsys.readouterr().err

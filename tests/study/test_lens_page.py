@@ -118,7 +118,17 @@ def test_yes_and_no_are_said_to_mean_nothing_that_is_seen(
 
 
 def test_lens_command(saved: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["lens", "--model", str(saved), "--image", str(picture), "--out", str(tmp_path / "out"), "--json"]
+    words = [
+        "diagnose",
+        str(saved),
+        "--what",
+        "lens",
+        "--image",
+        str(picture),
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+    ]
     assert main([*words, "--reply", "a red cat", "--layers", "1", "2"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["reply"] == "a red cat"

@@ -63,10 +63,12 @@ def dense_features(subject: Subject) -> Section:
         "uniformity within a picture": spread.within,
         "uniformity between pictures": spread.between,
     }
+    # A map of one place has no pair of patches within a picture.
+    within = "" if math.isnan(spread.within) else f", those of one by {spread.within:.2f}"
     sentence = (
         f"Patches of the last layer that show the same place in two crops are "
         f"{numbers['alignment of the same place']:.2f} apart (squared, of 4); patches of different pictures are "
-        f"spread by {spread.between:.2f}, those of one by {spread.within:.2f} (0: all alike)."
+        f"spread by {spread.between:.2f}{within} (0: all alike)."
     )
     return Section(
         "dense", "Alignment and uniformity of patches", sentence, numbers, plots.bars(numbers, x="")

@@ -1,0 +1,33 @@
+"""counterpoint diagnose: what is looked at is a file each, with its options and its page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from ...registry import unknown
+from ..arguments import parse, value_of
+from ..terminal import Terminal
+
+WHAT = ("inside", "lens", "language", "in-context")
+
+
+def main(arguments: Sequence[str]) -> int:
+    what = value_of(arguments, "--what") or "inside"
+    if what not in WHAT:
+        raise unknown("thing to look at", what, WHAT)
+    part = import_module(f"{__name__}.{what.replace('-', '_')}")
+    given = parse(part.Form, arguments, "diagnose")
+    console = Terminal(stderr=given.json)
+    with console.status("loading torch") as status:
+        found = part.look(given, ["counterpoint", "diagnose", *arguments], status.update)
+    if given.json:
+        json.dump(found.values, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return 0
+    for line in found.lines:
+        console.print(line)
+    console.print(f"\npage: {found.page}", soft_wrap=True)
+    return 0

@@ -1,0 +1,65 @@
+"""counterpoint diagnose MODEL --what in-context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic.dataclasses import dataclass as form
+
+from ...forms import FORM, Count, Natural, OutFolder
+from ._look import Found, ModelLook, Tell
+
+
+@form(frozen=True, config=FORM, kw_only=True)
+class Form(ModelLook):
+    """Measure what examples in context do to a vision-language model: hallucinations, abstention, compositionality …"""
+
+    data: str = "scenes:basic"
+    """Data that the model is asked about; its training rows give the examples."""
+    axes: tuple[str, ...] = ()
+    """hallucination, abstention, matching, selection, explanation, following; all that apply unless given."""
+    shots: tuple[Natural, ...] = (0, 4, 8)
+    """Numbers of examples; 0 is two without their pictures. No example at all comes by itself."""
+    seeds: Count = 3
+    """Draws of the examples."""
+    rows: Count = 100
+    """Test rows that are asked about, at most."""
+    out: OutFolder = Path("flaws")
+    """The folder for flaws.html and flaws.json."""
+    max_new_tokens: Count = 64
+    """Tokens after which a reply is cut off."""
+
+
+def look(given: Form, command: Sequence[str], tell: Tell) -> Found:
+    """Ask the model along every axis, with more and more examples, and write the page."""
+    from ...data.source import load
+    from ...decoding.assistant import VisionLanguageAssistant
+    from ...evaluation.answering.in_context import NOTHING, ZERO_SHOT, Shots, examine
+    from ...study.decoding.model import located
+    from ...study.report.flaws import PAGE, write_flaws
+
+    tell("loading the model")
+    data = load(given.data)
+    rows = next(rows for rows in data.splits.test.values() if len(rows))[: given.rows]
+    assistant = VisionLanguageAssistant.load(located(given.model), max_new_tokens=given.max_new_tokens)
+    table = examine(
+        assistant,
+        data,
+        rows,
+        shots=(NOTHING, *(Shots(count) if count else ZERO_SHOT for count in given.shots)),
+        seeds=range(given.seeds),
+        axes=given.axes,
+        tell=lambda text: tell(f"asking: {text}"),
+    )
+    found = write_flaws(
+        given.out,
+        table,
+        model=given.model,
+        data=data.name,
+        rows=len(rows),
+        command=command,
+        attribution=data.attribution,
+    )
+    lines = [f"• {axis['sentence']}" for axis in found["axes"].values()]
+    return Found(found, lines, given.out / PAGE)

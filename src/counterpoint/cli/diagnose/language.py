@@ -1,0 +1,57 @@
+"""counterpoint diagnose MODEL --what language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic.dataclasses import dataclass as form
+
+from ...forms import FORM, Count, OutFolder
+from ._look import Found, ModelLook, Tell
+
+
+@form(frozen=True, config=FORM, kw_only=True)
+class Form(ModelLook):
+    """Test how often a vision-language model leaves the question's language with a picture, and where inside."""
+
+    data: str = "scenes:basic"
+    """Scenes to ask about."""
+    languages: tuple[Literal["en", "de", "fr", "es"], ...] = ("en", "de", "fr", "es")
+    """Languages of the questions; English is the control."""
+    rows: Count = 100
+    """Test scenes that are asked about, at most."""
+    out: OutFolder = Path("fidelity")
+    """The folder for fidelity.html and fidelity.json."""
+    max_new_tokens: Count = 32
+    """Tokens after which a reply is cut off."""
+
+
+def look(given: Form, command: Sequence[str], tell: Tell) -> Found:
+    """Ask the model in every language, with a picture and without, and write the page."""
+    from ...data.source import load
+    from ...data.worlds.scenes.world import Scenes
+    from ...decoding.assistant import VisionLanguageAssistant
+    from ...study.decoding.model import located
+    from ...study.report.fidelity import PAGE, write_fidelity
+
+    tell("loading the model")
+    data = load(given.data)
+    if not isinstance(data, Scenes):
+        raise ValueError(f"--data {given.data}: questions in several languages are asked about scenes alone")
+    rows = next(rows for rows in data.splits.test.values() if len(rows))[: given.rows]
+    assistant = VisionLanguageAssistant.load(located(given.model), max_new_tokens=given.max_new_tokens)
+    tell("asking")
+    found = write_fidelity(
+        given.out,
+        assistant,
+        data,
+        rows,
+        given.languages,
+        model=given.model,
+        command=command,
+        tell=lambda title: tell(f"asking: {title}"),
+    )
+    lines = [f"• {section['sentence']}" for section in found["sections"].values()]
+    return Found(found, lines, given.out / PAGE)
