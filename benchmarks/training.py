@@ -17,7 +17,7 @@ import torch
 
 from counterpoint.data.loader import Loader
 from counterpoint.data.source import load
-from counterpoint.methods.base import TwoTower
+from counterpoint.methods.base import TowerMethod
 from counterpoint.pairwise import Loss
 from counterpoint.recipes import Recipe, override
 from counterpoint.recipes import load as load_recipe
@@ -27,7 +27,7 @@ from counterpoint.training.run import Run, prepare
 from counterpoint.types import Clock
 
 
-def prepared(recipe: Recipe) -> tuple[TwoTower, Loader]:
+def prepared(recipe: Recipe) -> tuple[TowerMethod, Loader]:
     return prepare(Run("clip", "emoji", recipe), load("emoji"))
 
 

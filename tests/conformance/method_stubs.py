@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from counterpoint import methods
-from counterpoint.methods.base import TwoTower
-from counterpoint.networks.base import ImageTower, TextTower
+from counterpoint.methods import Arm
+from counterpoint.methods.base import TowerMethod
+from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.recipes.schema import Recipe, Towers, Widths
@@ -147,16 +148,24 @@ def teacher(seed: int = 0) -> str:
     return f"vit@{path}"
 
 
-def build(name: str, seed: int = 0, recipe: Recipe | None = None, **options: Any) -> Any:
+def towers_of(name: str, image: Tower, text: Tower, recipe: Recipe, on: str = "pairs") -> dict[str, Tower]:
+    """The towers of the columns that a method works on, with the names that the recipe has for them."""
+    image.name, text.name = recipe.towers.image, recipe.towers.text
+    available = {"image": image, "text": text}
+    return {column: available[column] for column in Arm.parse(f"{name},on={on}").reads()}
+
+
+def build(name: str, seed: int = 0, recipe: Recipe | None = None, on: str = "pairs", **options: Any) -> Any:
     """A method on the stub towers, started from a seed as a run starts it."""
-    image, text = StubImage(), StubText()
-    initialise(image, seed, "image")
-    initialise(text, seed, "text")
-    image.weights_set = text.weights_set = True
+    recipe = recipe or RECIPES.get(name, RECIPE)
+    towers = towers_of(name, StubImage(), StubText(), recipe, on)
+    for column, tower in towers.items():
+        initialise(tower, seed, column)
+        tower.weights_set = True
     options = {**OPTIONS.get(name, {}), **options}
     if name == "diht-distilled":
         options = {"teacher": teacher(seed), "top": 3, **options}
-    method = methods.create(name, image, text, recipe or RECIPES.get(name, RECIPE), **options)
+    method = methods.create(name, towers, recipe, **options)
     initialise(method, seed)
     if name == "sy-con":
         method.begin_task()  # in the first there is no previous model, and nothing for its predictor to learn
@@ -166,7 +175,8 @@ def build(name: str, seed: int = 0, recipe: Recipe | None = None, **options: Any
 def through(name: str, width: int = 8, recipe: Recipe = RECIPE, **options: Any) -> Any:
     """A method in float64 whose features a test chooses, and whose contrastive heads are the identity."""
     options = {**OPTIONS.get(name, {}), **options}
-    method = methods.create(name, ThroughImage(width), ThroughText(width), recipe, **options)
+    towers = towers_of(name, ThroughImage(width), ThroughText(width), recipe)
+    method = methods.create(name, towers, recipe, **options)
     initialise(method, 0)
     identities = nn.ModuleDict({"image": nn.Identity(), "text": nn.Identity()})
     method.projections = identities
@@ -175,13 +185,14 @@ def through(name: str, width: int = 8, recipe: Recipe = RECIPE, **options: Any) 
     return method.double()
 
 
-def batch(method: TwoTower, size: int = 16, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
+def batch(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
     """Random pictures and random captions for every view of a method."""
     generator = torch.Generator().manual_seed(seed)
     views: dict[str, Tensor] = {}
     for name, view in method.views.items():
-        if isinstance(method.image_tower, ThroughImage):
-            views[name] = torch.randn(size, method.image_tower.width, generator=generator, dtype=dtype)
+        if isinstance(method.tower(view.column), ThroughImage | ThroughText):
+            width = method.tower(view.column).width
+            views[name] = torch.randn(size, width, generator=generator, dtype=dtype)
         elif view.modality == "image":
             views[name] = torch.rand(size, 3, SIZE, SIZE, generator=generator, dtype=dtype)
         else:
@@ -196,12 +207,12 @@ def features(**views: Tensor) -> Batch:
     )
 
 
-def run(method: TwoTower, given: Batch, clock: Clock = LATE) -> dict[str, Tensor]:
+def run(method: TowerMethod, given: Batch, clock: Clock = LATE) -> dict[str, Tensor]:
     """The losses of a batch, by the calls that the training loop makes."""
     with torch.no_grad():
         z = method.targets(given)
     return method.losses(z | method.encode(given), given, clock)
 
 
-def total(method: TwoTower, given: Batch, clock: Clock = LATE) -> Any:
+def total(method: TowerMethod, given: Batch, clock: Clock = LATE) -> Any:
     return torch.stack(list(run(method, given, clock).values())).sum()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from counterpoint import methods
 from counterpoint.methods import Arm
-from counterpoint.methods.base import TwoTower
+from counterpoint.methods.base import TowerMethod
 from counterpoint.types import Batch
 
 every = pytest.mark.parametrize("name", methods.names())
@@ -27,13 +27,13 @@ PICTURES = torch.randint(
 INPUTS: dict[str, Any] = {"image": PICTURES, "text": CAPTIONS}
 
 
-def run(method: TwoTower, given: Batch) -> dict[str, Tensor]:
+def run(method: TowerMethod, given: Batch) -> dict[str, Tensor]:
     """The losses of a batch, seeded as the training loop seeds every step."""
     torch.manual_seed(0)
     return run_unseeded(method, given)
 
 
-def total(method: TwoTower, given: Batch) -> Tensor:
+def total(method: TowerMethod, given: Batch) -> Tensor:
     return torch.stack(list(run(method, given).values())).sum()
 
 
@@ -60,7 +60,7 @@ def test_every_tunable_option_is_an_option(name: str) -> None:
 
 @every
 def test_a_search_moves_the_start_of_every_scalar_that_a_run_learns(name: str) -> None:
-    def scalars(method: TwoTower) -> dict[str, float]:
+    def scalars(method: TowerMethod) -> dict[str, float]:
         return {n: float(p.detach()) for n, p in method.named_parameters() if p.requires_grad and not p.ndim}
 
     start, moved = scalars(build(name)), set[str]()
@@ -180,7 +180,7 @@ def test_embedding_leaves_the_mode_as_it_was(name: str, training: bool) -> None:
 @every
 def test_embedding_refuses_what_it_does_not_know(name: str) -> None:
     method = build(name)
-    with pytest.raises(ValueError, match="unknown modality 'imag': did you mean 'image'"):
+    with pytest.raises(ValueError, match="unknown column 'imag'"):
         method.embed("imag", PICTURES)
     with pytest.raises(ValueError, match="unknown head 'globl': did you mean 'global'"):
         method.embed(method.embeds[0], INPUTS[method.embeds[0]], "globl")

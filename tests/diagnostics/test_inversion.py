@@ -11,7 +11,7 @@ from torch import Tensor
 
 from counterpoint.diagnostics.inversion import average_precision, to_image, to_text
 from counterpoint.methods.arm import Arm
-from counterpoint.methods.base import TwoTower
+from counterpoint.methods.base import TowerMethod
 from counterpoint.methods.dual_encoder import DualEncoder, linear_heads
 from counterpoint.networks.init import initialise
 from counterpoint.recipes import load, override
@@ -20,13 +20,13 @@ from fixtures.open_clip import small_open_clip
 CAPTIONS = ["a red car", "a blue car in the rain", "two dogs", "a photo of a cat"]
 
 
-def model(image: str = "vit") -> TwoTower:
+def model(image: str = "vit") -> TowerMethod:
     recipe = override(
         load("cpu"),
         {"towers.image": image, "towers.image_size": 24, "towers.vocabulary": 300, "widths.embedding": 16},
     )
     built = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, 0)
-    assert isinstance(built, TwoTower)
+    assert isinstance(built, TowerMethod)
     return built
 
 
@@ -36,17 +36,17 @@ def pictures(n: int = 3, size: int = 24) -> Tensor:
 
 
 @pytest.fixture(params=["built in", "open_clip"])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TwoTower]:
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TowerMethod]:
     if request.param == "built in":
         yield model()
     else:
-        image, text = small_open_clip(tmp_path)
-        dual = DualEncoder(image, text, linear_heads(image, text, 8), torch.nn.Identity(), "none")
+        towers = dict(zip(("image", "text"), small_open_clip(tmp_path), strict=True))
+        dual = DualEncoder(towers, linear_heads(towers, 8), torch.nn.Identity(), "none")
         initialise(dual.projections, 0)
         yield dual
 
 
-def test_both_ways_come_closer_to_the_target_and_nothing_moves(either: TwoTower) -> None:
+def test_both_ways_come_closer_to_the_target_and_nothing_moves(either: TowerMethod) -> None:
     before = {name: p.clone() for name, p in either.named_parameters()}
     either.train()
     for few, many, target in (

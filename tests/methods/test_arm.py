@@ -73,8 +73,14 @@ def towers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stub towers in place of the built-in and the pretrained ones; a pretrained pair shares a space."""
 
     def build_towers(
-        towers: Towers, examples: Mapping[str, Any], seed: int, **options: Any
+        towers: Towers,
+        examples: Mapping[str, Any],
+        seed: int,
+        columns: Mapping[str, str],
+        names: Mapping[str, str],
+        folder: Path | None,
     ) -> dict[str, StubImage | StubText]:
+        towers = towers.model_copy(update=dict(names))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             image, text = (
@@ -83,7 +89,8 @@ def towers(monkeypatch: pytest.MonkeyPatch) -> None:
         for tower, name in ((image, towers.image), (text, towers.text)):
             tower.weights_set = True
             tower.projected, tower.name = name.startswith("open_clip:"), name
-        return {"image": image, "text": text}
+        both = {"image": image, "text": text}
+        return {column: both[column] for column in columns}
 
     monkeypatch.setattr(networks, "build_towers", build_towers)
 
@@ -93,6 +100,9 @@ def loss(tmp_path: Path) -> Path:
     path = tmp_path / "my_loss.py"
     path.write_text(LOSS)
     return path
+
+
+STUBS = {"image": StubImage(), "text": StubText()}
 
 
 def built(text: str, seed: int = 0) -> Any:
@@ -224,9 +234,9 @@ def test_refuses_options_when_it_builds(text: str, message: str) -> None:
 
 def test_creating_by_name_refuses_unknown_names_too() -> None:
     with pytest.raises(ValueError, match="did you mean 'ssl_weight'"):
-        methods.create("slip", StubImage(), StubText(), RECIPE, sslweight=1.0)
+        methods.create("slip", STUBS, RECIPE, sslweight=1.0)
     with pytest.raises(ValueError, match="did you mean 'slip'"):
-        methods.create("slipp", StubImage(), StubText(), RECIPE)
+        methods.create("slipp", STUBS, RECIPE)
 
 
 @pytest.mark.usefixtures("towers")

@@ -20,6 +20,7 @@ from method_stubs import (
     run,
     through,
     total,
+    towers_of,
 )
 from torch import Tensor, nn
 
@@ -180,7 +181,7 @@ def test_convirt_has_a_fixed_temperature_max_pooling_and_a_hidden_layer() -> Non
 def test_convirt_leaves_a_tower_alone_that_has_its_own_pooling() -> None:
     text = StubText()
     text.pooling = None
-    methods.create("convirt", StubImage(), text, RECIPE)
+    methods.create("convirt", {"image": StubImage(), "text": text}, RECIPE)
     assert text.pooling is None
 
 
@@ -231,7 +232,8 @@ def test_lit_keeps_a_locked_tower_in_evaluation_mode() -> None:
             normed: Tensor = self.norm(super().forward(images))
             return normed
 
-    method: Any = methods.create("lit", WithNorm(), StubText(), LOCKED).train()
+    towers = towers_of("lit", WithNorm(), StubText(), LOCKED)
+    method: Any = methods.create("lit", towers, LOCKED).train()
     assert method.training
     assert method.text_tower.training
     assert not any(m.training for m in method.image_tower.modules())
@@ -263,7 +265,7 @@ def test_lit_is_the_symmetric_softmax() -> None:
         ("Lu", RECIPE, r"pretrained and locked, but it is 'cnn'; name weights as image=NAME@WEIGHTS"),
         ("uu", LOCKED, r"image tower trained from random weights, but it is 'cnn@weights'"),
         ("LU", LOCKED, r"text tower pretrained and trained, but it is 'transformer'"),
-        ("lu", LOCKED, r"mode='lu': give a letter for the image and one for the text tower"),
+        ("lu", LOCKED, r"mode='lu': give a letter for the first and one for the second tower"),
         ("L", LOCKED, r"mode='L'"),
     ],
 )

@@ -102,4 +102,4 @@ def test_a_tower_without_tokens_is_refused() -> None:
 
     recipe = Recipe(towers=Towers(image_size=SIZE), widths=Widths(embedding=8))
     with pytest.raises(LookupError, match="Flat has no features of single tokens"):
-        methods.create("filip", StubImage(), Flat(), recipe)
+        methods.create("filip", {"image": StubImage(), "text": Flat()}, recipe)

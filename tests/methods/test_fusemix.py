@@ -167,4 +167,6 @@ def test_both_towers_must_be_pretrained(recipe: Recipe, message: str) -> None:
 )
 def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        unwrap(FuseMix.__init__)(FuseMix.__new__(FuseMix), StubImage(), StubText(), READ, **options)
+        unwrap(FuseMix.__init__)(
+            FuseMix.__new__(FuseMix), {"image": StubImage(), "text": StubText()}, READ, **options
+        )

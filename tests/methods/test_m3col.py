@@ -87,7 +87,7 @@ def test_draws_follow_torchs_generator() -> None:
 
 
 def test_features_meet_without_heads_where_their_widths_agree() -> None:
-    alike: Any = methods.create("m3col", StubImage(10), StubText(10), RECIPE)
+    alike: Any = methods.create("m3col", {"image": StubImage(10), "text": StubText(10)}, RECIPE)
     assert not list(alike.projections.parameters())
     unlike = build("m3col")
     assert isinstance(unlike.projections["image"], nn.Identity)

@@ -106,10 +106,10 @@ def test_places_are_compared_with_phrases_by_themselves() -> None:
 def test_one_place_and_one_caption_are_clips_loss() -> None:
     words = Words()
     recipe = Recipe(towers=Towers(image_size=16))
-    image, text = ConvNet(16), TextTransformer(words)
-    mil = methods.create("mil", image, text, recipe, temperature=0.07)
+    towers = {"image": ConvNet(16), "text": TextTransformer(words)}
+    mil = methods.create("mil", towers, recipe, temperature=0.07)
     assert mil.places == 1  # 16 pixels: a map of one place
-    clip = methods.create("clip", image, text, recipe)
+    clip = methods.create("clip", towers, recipe)
     clip.projections.load_state_dict(mil.projections.state_dict())
     g = torch.Generator().manual_seed(0)
     given = batch(mil, 6)
@@ -132,6 +132,6 @@ def test_a_tower_without_places_is_refused() -> None:
             return self.linear(images.mean((2, 3)))
 
     with pytest.raises(LookupError, match="Flat has no features of single places"):
-        methods.create("mil", Flat(), TextTransformer(Words()), Recipe())
+        methods.create("mil", {"image": Flat(), "text": TextTransformer(Words())}, Recipe())
     with pytest.raises(ValueError, match="at least one caption"):
         build("mil", sentences=0)

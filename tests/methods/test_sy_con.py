@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import LATE, RECIPE, StubImage, StubText, batch, run
+from method_stubs import LATE, RECIPE, StubImage, batch, run
 from torch import Tensor
 
 from counterpoint import methods
@@ -21,11 +21,10 @@ LAST = Clock(4, 10, ends_task=True)
 
 def built(seed: int = 0, **options: Any) -> Any:
     """Build the method in its first task, as a run starts it."""
-    image, text = StubImage(), StubText()
+    image = StubImage()
     initialise(image, seed, "image")
-    initialise(text, seed, "text")
-    image.weights_set = text.weights_set = True
-    method = methods.create("sy-con", image, text, RECIPE, **{"queue": 10, **options})
+    image.weights_set = True
+    method = methods.create("sy-con", {"image": image}, RECIPE, **{"queue": 10, **options})
     initialise(method, seed)
     return method.double()
 

@@ -48,8 +48,9 @@ def test_is_the_model_of_sentence_transformers() -> None:
 @here
 def test_cwcl_learns_its_geometry() -> None:
     recipe = Recipe(towers=Towers(text=TOWER, image_size=16))
-    image, text = build_towers(recipe.towers, {"text": []}, seed=0).values()
-    method = methods.create("cwcl", image, text, recipe).train()
+    towers = build_towers(recipe.towers, {"text": []}, seed=0)
+    image, text = towers.values()
+    method = methods.create("cwcl", towers, recipe).train()
     pictures = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     given = Batch(
         torch.arange(3), {"image": pictures, "text": text.tokenizer(["a cat", "the sea", "two old men"])}

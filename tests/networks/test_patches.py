@@ -120,7 +120,7 @@ def test_a_tower_without_places_says_so() -> None:
 
 def test_a_methods_places_lie_in_the_space_of_its_captions() -> None:
     recipe = load("cpu")
-    model = create("clip", *towers("cnn", 32), recipe)
+    model = create("clip", dict(zip(("image", "text"), towers("cnn", 32), strict=True)), recipe)
     pictures = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 3, 40, 56), np.uint8))
     model.train()
     places = model.embed_patches(pictures)

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from ..methods.base import TwoTower
+from ..methods.base import TowerMethod
 from ..networks.base import ImageTower, TextTower
 from ..networks.towers.pooling import inside
 
@@ -44,7 +44,7 @@ class Inverted:
 
 
 def to_text(
-    model: TwoTower,
+    model: TowerMethod,
     images: UInt8[Tensor, "n 3 H W"],
     *,
     template: str = TEMPLATE,
@@ -90,7 +90,7 @@ def to_text(
 
 
 def to_image(
-    model: TwoTower, captions: Sequence[str], *, tokens: int = 1, steps: int = 1000, seed: int = 0
+    model: TowerMethod, captions: Sequence[str], *, tokens: int = 1, steps: int = 1000, seed: int = 0
 ) -> Inverted:
     """OVI: visual pseudo-tokens in place of the patches that make the image encoder say what the text says.
 
@@ -160,7 +160,7 @@ def average_precision(
 
 
 def _invert(
-    model: TwoTower,
+    model: TowerMethod,
     run: Callable[[Tensor], Tensor],
     targets: Float[Tensor, "n d"],
     shape: tuple[int, int],
@@ -189,7 +189,7 @@ def _invert(
     return Inverted(torch.cat(features), torch.cat(cosines))
 
 
-def _project(model: TwoTower, modality: str, features: Tensor) -> Float[Tensor, "n d"]:
+def _project(model: TowerMethod, modality: str, features: Tensor) -> Float[Tensor, "n d"]:
     return F.normalize(model.project(modality, features, model.heads[0]), dim=-1)
 
 

@@ -4,7 +4,7 @@ from ._registry import create as create
 from ._registry import names as names
 from .arm import Arm as Arm
 from .base import Method as Method
-from .base import TwoTower as TwoTower
+from .base import TowerMethod as TowerMethod
 from .dual.align import ALIGN as ALIGN
 from .dual.clip import CLIP as CLIP
 from .dual.convirt import ConVIRT as ConVIRT
@@ -17,6 +17,7 @@ from .dual.siglip import SigLIP as SigLIP
 from .dual_encoder import DualEncoder as DualEncoder
 from .fusion.fusemix import FuseMix as FuseMix
 from .fusion.m3col import M3Col as M3Col
+from .needs import Needs as Needs
 from .queue.brivl import BriVL as BriVL
 from .queue.mochi import MoCHi as MoCHi
 from .queue.moco import MoCo as MoCo

@@ -12,9 +12,9 @@ from ..losses import LOSSES
 from ..registry import Room
 
 if TYPE_CHECKING:
-    from ..networks.base import ImageTower, TextTower
+    from ..networks.base import Towers
     from ..recipes.schema import Recipe
-    from .base import TwoTower
+    from .base import TowerMethod
 
 SHORT: Mapping[str, tuple[str, Mapping[str, str]]] = {
     **{f"{name}-rocket": (name, {"improved": "true"}) for name in ("siamlip", "byolip", "barlip")},
@@ -98,43 +98,42 @@ def names() -> tuple[str, ...]:
     return METHODS.names()
 
 
-def create(name: str, image: ImageTower, text: TextTower, recipe: Recipe, **options: Any) -> TwoTower:
+def create(name: str, towers: Towers, recipe: Recipe, **options: Any) -> TowerMethod:
     """Return a method by name.
 
     Args:
         name: one of `names`.
-        image, text: the towers.
+        towers: of the columns that the method is to work on, in this order; columns of one modality share a tower.
         recipe: gives the widths.
         options: the method's own arguments; of a loss, its own and those of `SingleLoss`.
 
     Raises:
         UnknownName: if there is no such method or option; the message gives the nearest name.
-        ValueError: for a value an option cannot take.
+        ValueError: for columns that the method does not take, or a value an option cannot take.
     """
     from .options import check, read
 
     constructor = METHODS.get(name)
     name, implied = METHODS.resolve(name)
     check(name, constructor, options)
-    return assemble(name, constructor, image, text, recipe, **{**read(name, constructor, implied), **options})
+    return assemble(name, constructor, towers, recipe, **{**read(name, constructor, implied), **options})
 
 
 def assemble(
     name: str,
     constructor: Callable[..., Any],
-    image: ImageTower,
-    text: TextTower,
+    towers: Towers,
     recipe: Recipe,
     **options: Any,
-) -> TwoTower:
+) -> TowerMethod:
     """Return a method from its class, or from the class of a loss by way of `SingleLoss`."""
-    from .base import TwoTower
+    from .base import TowerMethod
     from .options import options_of
     from .single_loss import SingleLoss
 
-    if isinstance(constructor, type) and issubclass(constructor, TwoTower):
-        build: Callable[..., TwoTower] = constructor
-        return build(image, text, recipe, **options)
+    if isinstance(constructor, type) and issubclass(constructor, TowerMethod):
+        build: Callable[..., TowerMethod] = constructor
+        return build(towers, recipe, **options)
     around = {k: options.pop(k) for k in options_of(SingleLoss) if k in options}
     loss: Any = constructor(**options)
-    return SingleLoss(image, text, recipe, loss, name, **around)
+    return SingleLoss(towers, recipe, loss, name, **around)

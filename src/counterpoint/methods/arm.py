@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..modalities import MODALITIES
+from ..modalities import MODALITIES, PAIR
 from ..registry import unknown
 from ..spec import Spec
 from . import METHODS
 
 if TYPE_CHECKING:
-    from ..recipes.schema import Recipe, Towers
-    from .base import TwoTower
+    from ..recipes.schema import Recipe
+    from .base import TowerMethod
 
 TUNE = ("full", "lora", "frozen", "none")
 """Choices of what moves in pretrained towers: all, low-rank adapters, nothing; ``none``: nothing in the whole model."""
@@ -38,7 +38,8 @@ class Arm:
     ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``
     ``cnn@RUN``                               CLIP from the image tower of a run of your own
     ``dcl,temperature=0.1``                   a loss, on CLIP's towers and heads (see `SingleLoss`)
-    ``dcl,on=images``                         the same loss on two views of each picture
+    ``dcl,on=images``                         the same loss on two views of each picture; so ``on=texts``, ``on=COLUMN``
+    ``clip,columns=image+audio``              a method on other columns than the first ones that suit it
     ``./my_loss.py:MyLoss,margin=0.2``        a loss from a file: an ``nn.Module`` called with unit-norm image
                                               and text embeddings that returns a number
     ========================================  ==============================================================
@@ -47,9 +48,10 @@ class Arm:
         spec: the arm as it was written; ``Arm.parse(arm.spec)`` is the arm again.
         method: the name of the method, or of the loss that is made one.
         options: of the method, or of the loss; still text.
-        towers: ``image`` and ``text`` where they differ from the recipe.
+        towers: the names of towers by modality, where they differ from the recipe.
         tune: one of `TUNE`, or None where it was not given.
         loss: the file and the class of the user's loss.
+        columns: those that the arm asks for; those that suit the method unless given.
     """
 
     spec: str
@@ -58,6 +60,7 @@ class Arm:
     towers: Mapping[str, str] = field(default_factory=dict)
     tune: str | None = None
     loss: tuple[Path, str] | None = None
+    columns: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Arm:
@@ -73,6 +76,7 @@ class Arm:
         spec = Spec.parse(text)
         head, options = spec.name, dict(spec.options)
         towers: dict[str, str] = {m: options.pop(m) for m in MODALITIES.names() if m in options}
+        columns = _columns(text, options)
         tune = options.pop("tune", None)
         if tune is not None and tune not in TUNE:
             raise unknown("way to tune", tune, TUNE)
@@ -88,7 +92,7 @@ class Arm:
             raise unknown("method", head, METHODS.names())
         if method == "lit" and tune is not None:
             raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
-        return cls(str(spec), method, options, towers, tune, loss)
+        return cls(str(spec), method, options, towers, tune, loss, columns)
 
     @property
     def label(self) -> str:
@@ -108,19 +112,26 @@ class Arm:
         """
         return Spec.parse(self.spec).slug
 
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Return the modalities that the arm's model will have embeddings of, without building the model.
+    def reads(self, columns: Mapping[str, str] = PAIR) -> dict[str, str]:
+        """Return the columns that the arm works on of those of the data, each with its modality.
 
-        >>> Arm.parse("dcl,on=images").modalities
-        ('image',)
-        >>> Arm.parse("moco").modalities
-        ('image',)
+        >>> Arm.parse("dcl,on=images").reads()
+        {'image': 'image'}
+        >>> Arm.parse("whitened-cse").reads()
+        {'text': 'text'}
+
+        Raises:
+            UnknownName: for a column that the arm asks for and the data does not have.
+            ValueError: if the columns are not what the method takes; the message names what to write.
         """
-        stated: tuple[str, ...] | None
-        stated = {"images": ("image",), "texts": ("text",)}.get(self.options.get("on", ""))
-        of_class: tuple[str, ...] = getattr(METHODS.get(self.method), "embeds", ("image", "text"))
-        return stated or of_class
+        from .base import Method
+        from .single_loss import SingleLoss
+
+        constructor = METHODS.get(self.method)
+        needs = constructor.needs if issubclass(constructor, Method) else SingleLoss.needs
+        if self.loss is not None:
+            needs = SingleLoss.needs
+        return needs.choose(Spec.parse(self.spec).name, columns, self.columns)
 
     def tunable(self) -> dict[str, tuple[float, float]]:
         """The options a search may draw, with their ranges; what the arm states itself is not among them."""
@@ -135,8 +146,13 @@ class Arm:
         return {name: bounds for name, bounds in ranges.items() if name not in self.options}
 
     def build(
-        self, recipe: Recipe, examples: Mapping[str, Any], seed: int, folder: Path | None = None
-    ) -> TwoTower:
+        self,
+        recipe: Recipe,
+        examples: Mapping[str, Any],
+        seed: int,
+        folder: Path | None = None,
+        columns: Mapping[str, str] = PAIR,
+    ) -> TowerMethod:
         """The method at the start of a run.
 
         Initial weights depend on the seed and each module's name, so that arms start alike in what they
@@ -148,6 +164,7 @@ class Arm:
                 tower needs one.
             seed: of the initial weights.
             folder: of the run, where an earlier start may have left its tokenizer.
+            columns: of the data, each with its modality.
 
         Raises:
             UnknownName: for an unknown option or tower; the message gives the nearest one.
@@ -156,33 +173,39 @@ class Arm:
         """
         from torch import nn
 
-        from ..networks import ImageTower, TextTower, build_towers
+        from ..networks import build_towers
         from ..networks.init import initialise
         from . import assemble
+        from .base import distinct
         from .options import read
 
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
         options = read(kind, constructor, {**self._of_recipe(recipe), **self.options})
-        towers = recipe.towers.model_copy(update=dict(self.towers))
-        pretrained = self._pretrained(towers)
-        built = build_towers(towers, examples, seed, names=self.towers, folder=folder)
-        image, text = built["image"], built["text"]
-        assert isinstance(image, ImageTower)
-        assert isinstance(text, TextTower)
-        pair = len(pretrained) == 2 and towers.image == towers.text and image.projected and text.projected
-        widths = recipe.widths.model_copy(update={"embedding": image.width}) if pair else recipe.widths
-        recipe = recipe.model_copy(update={"towers": towers, "widths": widths})
+        towers = build_towers(
+            recipe.towers, examples, seed, columns=self.reads(columns), names=self.towers, folder=folder
+        )
+        pretrained = [tower for tower in distinct(towers).values() if tower.pretrained]
+        if self.tune is not None and not pretrained:
+            names = " nor ".join(repr(tower.name) for tower in distinct(towers).values())
+            raise ValueError(
+                f"arm {self.spec!r}: tune={self.tune} is for pretrained towers, and neither {names} is one; "
+                "name weights after an @"
+            )
+        pair = len(pretrained) == len(towers) == 2 and all(tower.projected for tower in pretrained)
+        pair = pair and pretrained[0].name == pretrained[1].name
+        if pair:
+            widths = recipe.widths.model_copy(update={"embedding": pretrained[0].width})
+            recipe = recipe.model_copy(update={"widths": widths})
         if self.tune is not None:
             from ..networks import tune
 
-            for modality in pretrained:
-                tower = image if modality == "image" else text
+            for tower in pretrained:
                 tune(tower, "frozen" if self.tune == "none" else self.tune, seed=seed)
-        method = assemble(kind, constructor, image, text, recipe, **options)
+        method = assemble(kind, constructor, towers, recipe, **options)
         initialise(method, seed)
         if pair:
-            for head in getattr(method, "projections", {}).values():
+            for head in method.projections.values():
                 if isinstance(head, nn.Linear) and head.in_features == head.out_features:
                     nn.init.eye_(head.weight)
         if self.tune == "none":
@@ -208,14 +231,17 @@ class Arm:
     def _constructor(self) -> Any:
         return METHODS.get(self.method) if self.loss is None else _load_loss(*self.loss)
 
-    def _pretrained(self, towers: Towers) -> list[str]:
-        found = [m for m in ("image", "text") if "@" in getattr(towers, m)]
-        if self.tune is not None and not found:
-            raise ValueError(
-                f"arm {self.spec!r}: tune={self.tune} is for pretrained towers, and neither {towers.image!r} "
-                f"nor {towers.text!r} is one; name weights after an @"
-            )
-        return found
+
+def _columns(arm: str, options: dict[str, str]) -> tuple[str, ...]:
+    """Take the columns that an arm asks for out of its options: ``columns=a+b``, or ``on=images``, ``on=COLUMN``."""
+    on, stated = options.pop("on", None), options.pop("columns", None)
+    if on is not None and stated is not None:
+        raise ValueError(f"arm {arm!r}: on={on} and columns={stated} say the same thing; leave one out")
+    if on == "pairs":
+        return ()
+    words = {"images": "image", "texts": "text"}
+    columns = (stated or on or "").split("+")
+    return tuple(words.get(column, column) for column in columns if column)
 
 
 def slug_of(spec: str) -> str:

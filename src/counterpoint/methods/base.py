@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ..modalities import MODALITIES, resolve
-from ..networks.base import ImageTower, Input, TextTower, Tower
+from ..modalities import MODALITIES, PAIR, resolve
+from ..networks.base import ImageTower, Input, TextTower, Tower, Towers
 from ..networks.towers.pixels import fitted
 from ..pairwise import Loss, Temperature
 from ..raw import check_pictures
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings, Fit, ViewSpec
+from ..types import Batch, Clock, Embeddings, Fit, View, ViewSpec
+from .needs import Needs
 
 Ranges = Mapping[str, tuple[float, float]]
 """Options by name, each with the lowest and the highest value that a search may draw."""
@@ -30,9 +32,9 @@ class Method(nn.Module, ABC):
     evaluation and use come for free. Heads with batch statistics belong in ``losses``.
 
     Attributes:
-        views: which views of which modality a batch holds.
+        needs: the columns that it takes.
+        views: which views of which column a batch holds.
         heads: the embeddings a user can ask for; the first is the default.
-        embeds: the modalities it has embeddings of.
         papers: the slugs of the papers it implements.
         tunable: the options that a search draws, log-uniformly where they are positive: loss weights, and the start of
             every scalar that a run learns.
@@ -41,18 +43,23 @@ class Method(nn.Module, ABC):
             nothing for weights that are not kept any more.
     """
 
+    needs: ClassVar[Needs] = Needs()
     views: ViewSpec
     heads: tuple[str, ...] = ("global",)
-    embeds: tuple[str, ...] = ("image", "text")
     papers: tuple[str, ...] = ()
     tunable: ClassVar[Ranges] = {}
     draws: ClassVar[bool] = False
-    earlier: ClassVar[Mapping[str, str]] = {}
+    earlier: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def searched(cls, options: Mapping[str, object]) -> Ranges:
         """Return the options that a search draws where some options are given: those without effect are left out."""
         return cls.tunable
+
+    @property
+    def embeds(self) -> tuple[str, ...]:
+        """Return the columns that it has embeddings of: all that it looks at."""
+        return tuple(dict.fromkeys(view.column for view in self.views.values()))
 
     @property
     def inputs(self) -> Mapping[str, Input]:
@@ -79,8 +86,8 @@ class Method(nn.Module, ABC):
         _commit(self)
 
     @abstractmethod
-    def embed(self, modality: str, inputs: Tensor | Sequence[str], head: str = "default") -> Tensor:
-        """Unit-norm embeddings of raw inputs, for evaluation and for users."""
+    def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
+        """Unit-norm embeddings of a column's raw inputs, for evaluation and for users."""
 
     def similarity(self, a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """Return how well each of ``a`` goes with each of ``b``: the cosine, unless the method scores otherwise."""
@@ -105,72 +112,111 @@ def _commit(module: nn.Module) -> None:
             _commit(child)
 
 
-class TwoTower(Method):
-    """A method with one tower per modality and heads into a shared space: the base of most methods here."""
+class TowerMethod(Method):
+    """A method with a tower for each column it takes, and heads into a shared space: the base of most methods here.
 
-    def __init__(self, image: ImageTower, text: TextTower) -> None:
+    Columns of one modality share a tower, and with it a head. A tower and its head bear the name of the first column
+    that they are of, in ``towers``, in ``projections``, and in a run's checkpoint.
+
+    Args:
+        towers: by column; the method works on these columns, in this order.
+
+    Attributes:
+        columns: each column with the name of its tower and head.
+        projections: the heads, by name, of methods that have one for each tower.
+
+    Raises:
+        ValueError: for columns that the method does not take.
+    """
+
+    projections: nn.ModuleDict
+
+    def __init__(self, towers: Towers) -> None:
         super().__init__()
-        self.towers = nn.ModuleDict({"image": image, "text": text})
-
-    @property
-    def image_tower(self) -> ImageTower:
-        tower = self.towers["image"]
-        assert isinstance(tower, ImageTower)
-        return tower
-
-    @property
-    def text_tower(self) -> TextTower:
-        tower = self.towers["text"]
-        assert isinstance(tower, TextTower)
-        return tower
+        self.needs.check(type(self).__name__, {column: tower.modality for column, tower in towers.items()})
+        names = {id(tower): name for name, tower in distinct(towers).items()}
+        self.columns = {column: names[id(tower)] for column, tower in towers.items()}
+        self.towers = nn.ModuleDict(distinct(towers))
+        self.projections = nn.ModuleDict()
+        # Before a method could have one tower alone, it had the other one too, which was never trained.
+        gone = {f"towers.{name}.": "" for name in PAIR if name not in self.columns}
+        self.earlier = {**type(self).earlier, **gone}
 
     def tower(self, column: str) -> Tower:
         """Return the tower of a column."""
-        tower = self.towers[column]
+        tower = self.towers[self.columns[column]]
         assert isinstance(tower, Tower)
         return tower
 
     @property
+    def image_tower(self) -> ImageTower:
+        """The tower of pictures, for what is about pictures alone: patches, attention, regions.
+
+        Raises:
+            LookupError: for a method without one.
+        """
+        for tower in self.towers.values():
+            if isinstance(tower, ImageTower):
+                return tower
+        raise LookupError(f"{type(self).__name__} on {', '.join(self.columns)} has no tower of pictures")
+
+    @property
+    def text_tower(self) -> TextTower:
+        """The tower of texts, for what is about words alone.
+
+        Raises:
+            LookupError: for a method without one.
+        """
+        for tower in self.towers.values():
+            if isinstance(tower, TextTower):
+                return tower
+        raise LookupError(f"{type(self).__name__} on {', '.join(self.columns)} has no tower of texts")
+
+    @property
+    def embeds(self) -> tuple[str, ...]:
+        return tuple(self.columns)
+
+    @property
     def inputs(self) -> Mapping[str, Input]:
-        return {column: self.tower(column).input for column in self.towers}
+        return {column: self.tower(column).input for column in self.columns}
 
     def encode(self, batch: Batch) -> Embeddings:
-        return {name: self.features(view.modality, batch[name]) for name, view in self.views.items()}
+        return {name: self.features(view.column, batch[name]) for name, view in self.views.items()}
 
-    def features(self, modality: str, inputs: Tensor) -> Tensor:
-        """Return the feature vectors that the heads read: the tower's, of prepared pictures or token ids."""
-        return self.towers[modality](inputs)
+    def features(self, column: str, inputs: Tensor) -> Tensor:
+        """Return the feature vectors that the heads read: the tower's, of a column's inputs."""
+        return self.tower(column)(inputs)
 
-    @abstractmethod
-    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        """One head's embedding of tower features (``losses`` uses the same heads), not yet normalised."""
+    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+        """Return one head's embedding of a column's features (``losses`` uses the same heads), not yet normalised."""
+        return self.projections[self.columns[column]](features)
 
     @torch.no_grad()
-    def embed(self, modality: str, inputs: Tensor | Sequence[str], head: str = "default") -> Tensor:
-        """Return unit-norm embeddings ``(n, d)`` of uint8 pictures ``(n, 3, H, W)`` or of texts.
+    def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
+        """Return unit-norm embeddings ``(n, d)`` of a column's raw form: of uint8 pictures ``(n, 3, H, W)``, of texts.
 
         One text is a list of one: ``embed("text", "a cat")`` is ``(1, d)``.
 
         Raises:
-            UnknownName: for a modality or a head the method does not have.
-            ValueError: for inputs that are not of the modality, or for none.
+            UnknownName: for a column or a head the method does not have.
+            ValueError: for inputs that are not of the column's modality, or for none.
         """
-        if modality not in self.towers:
-            raise unknown("modality", modality, self.towers)
-        if modality not in self.embeds:
-            raise ValueError(
-                f"this model was trained on {self.embeds[0]}s alone: it has no {modality} embeddings"
-            )
+        if column not in self.columns:
+            if column in MODALITIES and len(self.columns) == 1:
+                raise ValueError(
+                    f"this model was trained on {self.embeds[0]}s alone: it has no {column} embeddings"
+                )
+            raise unknown("column", column, self.columns)
         head = self.heads[0] if head == "default" else head
         if head not in self.heads:
             raise unknown("head", head, self.heads)
-        tower = self.tower(modality)
+        tower = self.tower(column)
         raw = resolve(MODALITIES.get(tower.modality).check)(inputs)
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
         try:
             prepared = tower.input(raw.to(device) if isinstance(raw, Tensor) else raw).to(device)
-            return F.normalize(self.project(modality, self.features(modality, prepared), head), dim=-1)
+            return F.normalize(self.project(column, self.features(column, prepared), head), dim=-1)
         finally:
             self.train(was_training)
 
@@ -196,8 +242,31 @@ class TwoTower(Method):
         try:
             size = self.image_tower.size
             maps = self.image_tower.patches(fitted(pictures.to(device), Fit(size, size)))
-            places = self.project("image", maps.permute(0, 2, 3, 1).flatten(0, 2), head)
+            column = next(name for name, tower in self.towers.items() if isinstance(tower, ImageTower))
+            places = self.project(column, maps.permute(0, 2, 3, 1).flatten(0, 2), head)
             grid = F.normalize(places, dim=-1).view(len(maps), *maps.shape[2:], -1)
             return grid.permute(0, 3, 1, 2)
         finally:
             self.train(was_training)
+
+
+def distinct(towers: Towers) -> dict[str, Tower]:
+    """Return each tower once, by the name of the first column that it is of."""
+    first: dict[int, str] = {}
+    for column, tower in towers.items():
+        first.setdefault(id(tower), column)
+    return {name: towers[name] for name in first.values()}
+
+
+def paired(towers: Towers) -> dict[str, View]:
+    """Return a view of each column that keeps what an example says; the views bear the columns' names."""
+    return {
+        column: View(tower.modality, MODALITIES.get(tower.modality).paired, column)
+        for column, tower in towers.items()
+    }
+
+
+def contrasted(column: str, tower: Tower, count: int) -> dict[str, View]:
+    """Return views of one column to be contrasted with each other, named ``column.1``, ``column.2`` …"""
+    view = View(tower.modality, MODALITIES.get(tower.modality).contrasted, column)
+    return {f"{column}.{number}": view for number in range(1, count + 1)}

@@ -1,56 +1,59 @@
-"""The plain dual encoder: one picture, one caption, a head each, one loss."""
+"""The plain dual encoder: a view of each of two columns, a head each, one loss."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..networks.base import ImageTower, TextTower
+from ..networks.base import Towers
 from ..networks.heads import Linear
-from ..types import Batch, Clock, Embeddings, View
-from .base import TwoTower
+from ..types import Batch, Clock, Embeddings, ViewSpec
+from .base import TowerMethod, distinct, paired
 
 
-class DualEncoder(TwoTower):
-    """``loss(x, y)`` with x = nz(head_I(f_I(image))), y = nz(head_T(f_T(text))), nz(u) = u / ‖u‖.
+class DualEncoder(TowerMethod):
+    """``loss(x, y)`` with x = nz(head_1(f_1(column 1))), y = nz(head_2(f_2(column 2))), nz(u) = u / ‖u‖.
 
     The base of the methods that differ from each other in nothing but heads, views and loss.
 
     Args:
-        image, text: the towers.
-        heads: the head of each modality, both into one space.
-        objective: the loss of unit-norm ``(B, d)`` images and texts.
+        towers: the towers, by column.
+        heads: the head of each tower, all into one space.
+        objective: the loss of unit-norm embeddings ``(B, d)`` of the two columns.
         name: of the loss in logs.
-        image_view: how the picture is augmented.
+        views: how the columns are looked at, by column; see `paired` for what is not given.
+        order: the columns as the loss takes them; that of the towers unless given.
     """
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         heads: Mapping[str, nn.Module],
         objective: nn.Module,
         name: str,
-        image_view: str = "weak",
+        *,
+        views: ViewSpec | None = None,
+        order: Sequence[str] = (),
     ) -> None:
-        super().__init__(image, text)
-        self.views = {"image": View("image", image_view), "text": View("text")}
+        super().__init__(towers)
+        self.views = {**paired(towers), **(views or {})}
         self.projections = nn.ModuleDict(heads)
         self.objective = objective
-        self.name = name
-
-    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return self.projections[modality](features)
+        self.name, self.order = name, tuple(order or towers)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        x = F.normalize(self.project("image", z["image"], "global"), dim=-1)
-        y = F.normalize(self.project("text", z["text"], "global"), dim=-1)
+        x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.order)
         return {self.name: self.objective(x, y)}
 
 
-def linear_heads(image: ImageTower, text: TextTower, width: int) -> dict[str, nn.Module]:
-    """CLIP's heads: linear, without bias, from N(0, width^−½)."""
-    return {"image": Linear(image.width, width), "text": Linear(text.width, width)}
+def linear_heads(towers: Towers, width: int) -> dict[str, nn.Module]:
+    """Return CLIP's heads: linear, without bias, from N(0, width^−½)."""
+    return {name: Linear(tower.width, width) for name, tower in distinct(towers).items()}
+
+
+def heads_into_first(towers: Towers) -> dict[str, nn.Module]:
+    """Return heads into the space of the first tower's features: none for that tower, linear ones for the others."""
+    (first, tower), *others = distinct(towers).items()
+    return {first: nn.Identity(), **{name: Linear(other.width, tower.width) for name, other in others}}

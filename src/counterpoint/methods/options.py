@@ -14,7 +14,7 @@ from torch import nn
 from ..forms import fault
 from ..registry import unknown
 
-_GIVEN = {"self", "image", "text", "recipe", "objective", "name"}
+_GIVEN = {"self", "towers", "recipe", "objective", "name"}
 """Arguments that the builder of a method passes itself."""
 _PLAIN = Annotated[int | float | bool | str, Field(union_mode="left_to_right")]
 """Type of an option where nothing says what the option is: a number if its text reads as one."""
@@ -25,7 +25,7 @@ def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
 
     ``**options: Unpack[SomeTypedDict]`` counts as the keys of the typed dictionary.
 
-    >>> def build(image, *, weight: float = 1.0, views=0): ...
+    >>> def build(towers, *, weight: float = 1.0, views=0): ...
     >>> options_of(build)
     {'weight': <class 'float'>, 'views': <class 'int'>}
     """
@@ -56,7 +56,7 @@ def options_of_arm(constructor: Callable[..., Any]) -> dict[str, Any]:
     if not inspect.isclass(constructor) or issubclass(constructor, Method):
         return found
     around = options_of(SingleLoss)
-    for name in found.keys() & around.keys():
+    for name in found.keys() & (around.keys() | {"on", "columns"}):
         raise ValueError(
             f"{constructor.__name__} must call its option {name!r} otherwise: every loss has one"
         )

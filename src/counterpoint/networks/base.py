@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
@@ -95,6 +95,10 @@ class Tower(nn.Module, ABC):
 
     def train(self, mode: bool = True) -> Self:
         return super().train(mode and not self.frozen)
+
+
+Towers = Mapping[str, Tower]
+"""The towers of the columns that a method works on, in this order; columns of one modality share one."""
 
 
 class ImageTower(Tower, ABC):

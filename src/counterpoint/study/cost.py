@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..data.base import PairedData
-from ..methods.base import TwoTower
+from ..methods.base import TowerMethod
 from ..networks.base import Tokenizer
 from ..recipes import override
 from ..training.loop import fit
@@ -176,7 +176,7 @@ def _passes(cost: ArmCost) -> int:
     return max(cost.image_passes, cost.text_passes, 1)
 
 
-def cut_captions(method: TwoTower, data: PairedData) -> float:
+def cut_captions(method: TowerMethod, data: PairedData) -> float:
     """Return the share of the training captions that the context of the text tower cuts."""
     if "text" not in method.embeds:
         return 0.0

@@ -15,7 +15,8 @@ from ..data.source import load as load_data
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
 from ..evaluation.task import check_data, check_rows
 from ..methods.arm import Arm
-from ..methods.base import Method, TwoTower
+from ..methods.base import Method, TowerMethod
+from ..modalities import PAIR
 from ..pairwise import Loss
 from ..reasons import counted
 from ..recipes import Recipe
@@ -75,7 +76,7 @@ def prepare(
     examples = Examples(data, data.splits.train[:_CAPTIONS])
     for name, arm in arms.items():
         if name not in known:
-            check_batch(arm.build(design.recipe, examples, seed=0), name, design.recipe, data)
+            check_batch(arm.build(design.recipe, examples, 0, columns=data.columns), name, design.recipe, data)
     return Prepared(design, arms, data, tasks)
 
 
@@ -86,7 +87,7 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: PairedData) ->
         ValueError: naming the task, and the arm, the label or the split.
     """
     for arm in arms:
-        check_modalities(arm, tasks)
+        check_modalities(arm, tasks, data.columns)
     for task in tasks:
         check_data(task, data)
     check_sizes(tasks, data)
@@ -120,15 +121,16 @@ def check_file(path: Path) -> None:
     check_folder(path.parent)
 
 
-def check_modalities(arm: Arm, tasks: Sequence[Task]) -> None:
-    """Refuse tasks that ask for embeddings which the arm's model will not have."""
-    modalities = set(arm.modalities)
+def check_modalities(arm: Arm, tasks: Sequence[Task], columns: Mapping[str, str] = PAIR) -> None:
+    """Refuse tasks that ask for embeddings which the arm's model will not have, of data with some columns."""
+    read = tuple(arm.reads(columns))
+    modalities = set(read)
     for task in tasks:
         if not set(task.modalities) <= modalities:
             possible = [name for name in DEFAULT_TASKS if set(create(name).modalities) <= modalities]
             advice = f"choose --tasks {' '.join(possible)}" if possible else "no task asks for texts alone"
             raise ValueError(
-                f"arm {arm.spec!r} learns from {arm.modalities[0]}s alone, and {task.name} needs "
+                f"arm {arm.spec!r} learns from {read[0]}s alone, and {task.name} needs "
                 f"{' and '.join(task.modalities)} embeddings: {advice}"
             )
 
@@ -171,7 +173,7 @@ def check_batch(method: Method, arm: str, recipe: Recipe, data: PairedData) -> N
         )
 
 
-def check_model(method: TwoTower, tasks: Sequence[Task], data: PairedData) -> None:
+def check_model(method: TowerMethod, tasks: Sequence[Task], data: PairedData) -> None:
     """Refuse a model that a task cannot ask, however it is trained.
 
     Raises:

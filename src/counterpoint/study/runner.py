@@ -18,7 +18,7 @@ from ..evaluation import create, evaluate
 from ..execution import leased
 from ..files import latest_checkpoint, sweep, write_json, writing
 from ..methods.arm import Arm
-from ..methods.base import Method, TwoTower
+from ..methods.base import Method, TowerMethod
 from ..recipes import Recipe
 from ..recipes import load as load_recipe
 from ..training.distributed import first_alone, joined
@@ -76,6 +76,8 @@ def _run(
             )
         asked = [create(name) for name in tasks or ()] if test else []
         data = load_data(what.data, what.recipe.towers.image_size)
+        what = replace(what, columns=dict(data.columns))
+        check_modalities(Arm.parse(what.arm), [task.name for task in asked], data.columns)
         made_of, whole = Provenance.of(what, data), data
         made_of.check(whole, folder)
         check_asked([Arm.parse(what.arm)], asked, data)
@@ -150,7 +152,7 @@ def train(
     folder: str | os.PathLike[str],
     tasks: Sequence[str] | None = None,
     on_step: OnStep | None = None,
-) -> TwoTower:
+) -> TowerMethod:
     """Train and evaluate one method in a folder and return the model; the same call goes on where it stopped.
 
     Args:

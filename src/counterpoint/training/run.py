@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,8 @@ from ..data.stream import Stream
 from ..data.views import wordnet
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
-from ..methods.base import Method, TwoTower
+from ..methods.base import Method, TowerMethod
+from ..modalities import PAIR
 from ..networks.base import FittedInput
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
@@ -54,12 +55,20 @@ class OtherRun(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """A run: one arm on one data set under one recipe with one seed."""
+    """A run: one arm on one data set under one recipe with one seed.
+
+    Attributes:
+        arm, data: as they are written.
+        recipe: of the training.
+        seed: of the initial weights, of the order of the data and of every view.
+        columns: of the data, each with its modality, as the data says when the run begins.
+    """
 
     arm: str
     data: str
     recipe: Recipe
     seed: int = 0
+    columns: Mapping[str, str] = field(default_factory=PAIR.copy, compare=False)
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -68,6 +77,7 @@ class Run:
             "data": self.data,
             "seed": self.seed,
             "recipe": self.recipe.model_dump(),
+            **({} if self.columns == PAIR else {"columns": dict(self.columns)}),
         }
 
     @classmethod
@@ -83,7 +93,7 @@ class Run:
             raise ValueError(f"{folder} is not a run folder: it has no recipe.yaml")
         plain = read_yaml(path, _RunFile, remedy(folder))
         try:
-            return cls(plain.arm, plain.data, parse(plain.recipe), plain.seed)
+            return cls(plain.arm, plain.data, parse(plain.recipe), plain.seed, plain.columns)
         except ValueError as error:
             raise Damaged(path, str(error), remedy(folder)) from None
 
@@ -133,6 +143,7 @@ class _RunFile(BaseModel):
     data: str
     seed: int
     recipe: dict[str, Any]
+    columns: dict[str, str] = PAIR
 
 
 class Environment(BaseModel):
@@ -207,7 +218,7 @@ class RunState:
         return replace(self, status="failed", reason=reason)
 
 
-def load(folder: str | os.PathLike[str]) -> TwoTower:
+def load(folder: str | os.PathLike[str]) -> TowerMethod:
     """The trained model of a run folder, ready to ``embed``.
 
     The files of weights that its towers started from are not needed any more; a folder that a ``transformers`` or
@@ -246,7 +257,7 @@ def with_steps(run: Run, data: Data) -> Run:
     return replace(run, recipe=override(run.recipe, {"steps": steps}))
 
 
-def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TwoTower, Loader | Stream]:
+def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMethod, Loader | Stream]:
     """The run's method at its start and its batches, with the towers' inputs as an earlier start left them.
 
     The data of the batches (``loader.data``) is the data as it suits the towers in training (pictures of the size that
@@ -261,7 +272,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TwoTower,
     rows, ranks = data.splits.train, Ranks.present()
     # What a method takes from the batch, a bias that suits it, must be of the batch that there is.
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
-    run = replace(run, recipe=recipe)
+    run = replace(run, recipe=recipe, columns=dict(data.columns))
     method = build(run, Examples(data, rows), folder)
     data, inputs = data.suited(method.inputs, training=True), method.inputs
 
@@ -284,9 +295,9 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TwoTower,
     return method, loader(rows)
 
 
-def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> TwoTower:
+def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> TowerMethod:
     """Build the run's method at its start, with the towers' inputs as an earlier start left them in its folder."""
-    return Arm.parse(run.arm).build(run.recipe, examples, run.seed, folder)
+    return Arm.parse(run.arm).build(run.recipe, examples, run.seed, folder, run.columns)
 
 
 def keep_inputs(method: Method, folder: Path) -> None:

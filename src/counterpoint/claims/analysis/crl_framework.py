@@ -12,7 +12,7 @@ from torch import Tensor
 from ...catalog.evidence import Result
 from ...data.loader import Loader
 from ...data.source import load
-from ...methods.base import TwoTower
+from ...methods.base import TowerMethod
 from ...types import Batch, Clock
 from ..benches.towers import build, recipe
 from ..lab import Lab, measure
@@ -124,7 +124,7 @@ def error(arm: str) -> float:
     return max(_apart(a, b) for a, b in zip(_parts(found, method), _parts(expected, method), strict=True))
 
 
-def _parts(loss: Tensor, method: TwoTower) -> list[Tensor]:
+def _parts(loss: Tensor, method: TowerMethod) -> list[Tensor]:
     """The loss, and its gradient in all parameters together."""
     wanted = [p for p in method.parameters() if p.requires_grad]
     found = torch.autograd.grad(loss, wanted, allow_unused=True)

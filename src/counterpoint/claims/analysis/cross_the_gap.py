@@ -104,7 +104,8 @@ def _trained(setting: str, seed: int, steps: int) -> DualEncoder:
     text = TextTransformer(tokenizer, width=WIDTH, depth=2)
     initialise(text, seed, "text")
     loss = InfoNCELoss(temperature)
-    model = DualEncoder(image, text, linear_heads(image, text, WIDTH), loss, "clip")
+    towers = {"image": image, "text": text}
+    model = DualEncoder(towers, linear_heads(towers, WIDTH), loss, "clip")
     initialise(model.projections, seed, "heads")
     within = NTXentLoss(0.1)
 

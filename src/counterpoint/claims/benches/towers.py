@@ -15,7 +15,7 @@ from ...data.base import ImageSource, PairedData, Rows
 from ...data.loader import Loader
 from ...losses import NTXentLoss
 from ...methods.arm import Arm
-from ...methods.base import Method, TwoTower
+from ...methods.base import Method, TowerMethod
 from ...networks import ImageTower, initialise
 from ...networks.base import Input
 from ...networks.heads import Linear, mlp
@@ -41,10 +41,10 @@ def captions_of(data: PairedData, rows: Rows) -> list[str]:
     return [caption for row in rows for caption in data.captions(int(row))]
 
 
-def build(arm: str, recipe: Recipe, data: PairedData, rows: Rows, seed: int) -> TwoTower:
+def build(arm: str, recipe: Recipe, data: PairedData, rows: Rows, seed: int) -> TowerMethod:
     """An arm at its start, its vocabulary from some rows' captions."""
     method = Arm.parse(arm).build(recipe, {"text": captions_of(data, rows)}, seed)
-    assert isinstance(method, TwoTower)
+    assert isinstance(method, TowerMethod)
     return method
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...methods.base import TwoTower
+from ...methods.base import TowerMethod
 from ...networks import ImageTower, TextTower
 from ...types import Batch, Clock, Embeddings
 from .descent import minimise
@@ -49,7 +49,7 @@ class SecondTower(TextTower):
 
 
 def train(
-    method: TwoTower, draw: Draw, *, steps: int, lr: float, seed: int, losses: Losses | None = None
+    method: TowerMethod, draw: Draw, *, steps: int, lr: float, seed: int, losses: Losses | None = None
 ) -> None:
     """Train a method with Adam.
 

@@ -14,8 +14,6 @@ from ...evaluation.statistic import calibration_error
 from ...methods.single.ebm import EBM, diverged
 from ...networks.init import initialise
 from ...networks.towers.convnet import ConvNet
-from ...networks.towers.tokenizer import BytePairTokenizer
-from ...networks.towers.transformer import TextTransformer
 from ...types import NonFiniteLoss
 from ..benches.towers import SimCLR, recipe, trained
 from ..benches.vqa import SIDE, SmallVQA, answer, asked, tower, train, world_of
@@ -96,8 +94,7 @@ def pretrained(start: str, image: ConvNet, world: Scenes, seed: int, steps: int,
     if start == "cl":
         model = SimCLR(image, plan, seed)
     else:
-        text = TextTransformer(BytePairTokenizer.train(["nothing to read"]), width=8, depth=1, heads=1)
-        model = EBM(image, text, plan, steps=SAMPLING, buffer=NOISY)
+        model = EBM({"image": image}, plan, steps=SAMPLING, buffer=NOISY)
         initialise(model.projection, seed, "energy")
         initialise(model.buffer, seed, "buffer")
     try:

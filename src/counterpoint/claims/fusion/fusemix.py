@@ -64,12 +64,10 @@ def fitted(arm: str, pairs: Latents, held_out: Latents, seed: int, steps: int) -
     """Train the adapters on some pairs of latents; R@1 of others, the mean of both directions."""
     mixing, size, noise = ARMS[arm]
     width = SHARED + PRIVATE
-    # The recipe has to name weights for both towers; here the latents come as they are.
-    named = recipe(
-        False, towers__image="cnn@latents", towers__text="transformer@latents", widths__embedding=width
-    )
-    towers = FirstTower(nn.Identity(), width), SecondTower(nn.Identity(), width)
-    method = FuseMix(*towers, named, mixing=mixing, layers=1)
+    towers = {"image": FirstTower(nn.Identity(), width), "text": SecondTower(nn.Identity(), width)}
+    for tower in towers.values():
+        tower.name = "latents@given"  # both have to be pretrained; here the latents come as they are
+    method = FuseMix(towers, recipe(False, widths__embedding=width), mixing=mixing, layers=1)
     initialise(method, seed)
 
     def draw(rng: np.random.Generator) -> Batch:

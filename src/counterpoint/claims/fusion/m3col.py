@@ -59,13 +59,13 @@ def classified(arm: str, dropped: float, seed: int, steps: int) -> Arrays:
     data, _, _ = emoji_inputs()
     pictures, captions = inputs(dropped)
     groups = torch.from_numpy(data.labels["group"].values)
-    towers = (
-        FirstTower(mlp(3 * SIDE * SIDE, 128, WIDTH, layers=2, norm=False), WIDTH),
-        SecondTower(mlp(BUCKETS, 128, WIDTH, layers=2, norm=False), WIDTH),
-    )
+    towers = {
+        "image": FirstTower(mlp(3 * SIDE * SIDE, 128, WIDTH, layers=2, norm=False), WIDTH),
+        "text": SecondTower(mlp(BUCKETS, 128, WIDTH, layers=2, norm=False), WIDTH),
+    }
     weight = WEIGHT if arm == "M3CoL" else 0.0
     classes = len(data.labels["group"].names)
-    method = M3Col(*towers, recipe(False), weight=weight, temperature=TAU, labels="group", classes=classes)
+    method = M3Col(towers, recipe(False), weight=weight, temperature=TAU, labels="group", classes=classes)
     initialise(method, seed)
     rows = np.random.default_rng([seed, 53]).permutation(data.splits.train)[:LABELLED]
     clip = InfoNCELoss(TAU)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...methods.base import TwoTower
+from ...methods.base import TowerMethod
 from ...types import Batch, Clock
 from .. import plots
 from ..capture import Captured, Step, captured
@@ -119,7 +119,7 @@ def _highest(maps: Tensor) -> float:
 
 
 def _by_step(
-    subject: Subject, model: TwoTower, measure: Callable[[Tensor], Sequence[float]]
+    subject: Subject, model: TowerMethod, measure: Callable[[Tensor], Sequence[float]]
 ) -> tuple[tuple[Step, ...], np.ndarray]:
     """Numbers of the maps after each step, averaged over batches, ``(numbers, steps)``."""
     found, sizes = [], []
@@ -211,7 +211,7 @@ def layers(subject: Subject) -> Section:
     return Section("cka", "Layers that agree", sentence, numbers, plots.heat(matrix, names, names))
 
 
-def _of_one_size(subject: Subject, model: TwoTower) -> Iterator[Captured]:
+def _of_one_size(subject: Subject, model: TowerMethod) -> Iterator[Captured]:
     """All batches, but for a last, smaller one after others."""
     for number, look in enumerate(subject.looks(model)):
         if number and len(look.output) < BATCH:
@@ -361,6 +361,6 @@ def terrain(subject: Subject) -> Section:
     return Section("landscape", "The loss around the weights", sentence, numbers, figure)
 
 
-def _loss(model: TwoTower, batch: Batch) -> Tensor:
+def _loss(model: TowerMethod, batch: Batch) -> Tensor:
     z = {**model.targets(batch), **model.encode(batch)}
     return torch.stack(list(model.losses(z, batch, Clock(0, 1)).values())).sum()

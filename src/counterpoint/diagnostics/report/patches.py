@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...data.base import Rows
 from ...data.items import Correspondences, Regions
-from ...methods.base import TwoTower
+from ...methods.base import TowerMethod
 from .. import plots
 from ..internals import attention as heads
 from ..internals import parts
@@ -99,7 +99,7 @@ def saliency(subject: Subject) -> Section:
 
 def _overlaps(
     subject: Subject,
-    model: TwoTower,
+    model: TowerMethod,
     pictures: Tensor,
     masks: Bool[Tensor, "n H W"],
 ) -> Float[np.ndarray, "blocks heads"]:
@@ -168,7 +168,7 @@ def _masked(
     ]
 
 
-def _block_maps(subject: Subject, model: TwoTower, pictures: Tensor) -> list[Float[Tensor, "n C h w"]]:
+def _block_maps(subject: Subject, model: TowerMethod, pictures: Tensor) -> list[Float[Tensor, "n C h w"]]:
     """The map of every picture after each block."""
     by_batch = [look.block_maps().values() for look in subject.looks(model, pictures)]
     return [torch.cat(block) for block in zip(*by_batch, strict=True)]

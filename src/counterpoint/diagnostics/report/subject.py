@@ -16,7 +16,7 @@ from ...data.base import PairedData, Rows, SomeItems
 from ...data.embeddings import EmbeddingCache
 from ...data.loader import Loader
 from ...data.stream import Stream
-from ...methods.base import TwoTower
+from ...methods.base import TowerMethod
 from ..capture import Captured, captured
 
 EMBEDDED = 2000
@@ -57,8 +57,8 @@ class Subject:
         weight_decay: of the training.
     """
 
-    model: TwoTower
-    start: TwoTower
+    model: TowerMethod
+    start: TowerMethod
     data: PairedData
     rows: Rows
     loader: Loader | Stream
@@ -115,7 +115,9 @@ class Subject:
     def inside(self) -> Rows:
         return spaced(self.rows, INSIDE)
 
-    def looks(self, model: TwoTower, pictures: UInt8[Tensor, "n 3 H W"] | None = None) -> Iterator[Captured]:
+    def looks(
+        self, model: TowerMethod, pictures: UInt8[Tensor, "n 3 H W"] | None = None
+    ) -> Iterator[Captured]:
         """Yield the inside of a model's image tower, batch by batch; with the pictures of `inside` unless given."""
         tower = model.to(self.device).image_tower
         for part in torch.split(self.data.images(self.inside) if pictures is None else pictures, BATCH):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import nn
-
 from ...losses import InfoNCELoss
-from ...networks.base import ImageTower, TextTower
-from ...networks.heads import Linear
+from ...networks.base import Towers
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ..base import Ranges
-from ..dual_encoder import DualEncoder
+from ..dual_encoder import DualEncoder, heads_into_first
 
 
 class ALIGN(DualEncoder):
@@ -24,7 +21,7 @@ class ALIGN(DualEncoder):
     the whole batch. σ is learned, without bounds.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: not used beyond the towers; the embedding has the image tower's width.
         temperature: where σ starts. The paper's 1.0 learns slowly at first.
         smoothing: ε.
@@ -38,17 +35,15 @@ class ALIGN(DualEncoder):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         temperature: float = 1.0,
         smoothing: float = 0.1,
     ) -> None:
         super().__init__(
-            image,
-            text,
-            {"image": nn.Identity(), "text": Linear(text.width, image.width)},
+            towers,
+            heads_into_first(towers),
             InfoNCELoss(Temperature(temperature), label_smoothing=smoothing, weights=(1.0, 1.0)),
             "align",
         )

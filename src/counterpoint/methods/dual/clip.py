@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...losses import InfoNCELoss
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...networks.heads import Linear
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
-from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TwoTower
+from ...types import Batch, Clock, Embeddings
+from ..base import Ranges, TowerMethod, distinct, paired
 
 
-class CLIP(TwoTower):
+class CLIP(TowerMethod):
     """Two linear heads and a symmetric softmax over the batch.
 
-        x = nz(W_I f_I(image)),   y = nz(W_T f_T(text)),   nz(u) = u / ‖u‖
+        x = nz(W_1 f_1(picture)),   y = nz(W_2 f_2(caption)),   nz(u) = u / ‖u‖
         S = x yᵀ / τ,   L = ( CE(S, i) + CE(Sᵀ, i) ) / 2
 
-    τ is learned. One weakly augmented picture and one caption of each example; no smoothing, no dropout.
+    τ is learned. One weakly augmented picture and one caption of each example; no smoothing, no dropout. Any two
+    columns may stand for picture and caption.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: gives the width of the embedding.
         temperature: where τ starts; it is kept in [0.01, 1].
 
@@ -36,24 +37,18 @@ class CLIP(TwoTower):
 
     papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
-    earlier: ClassVar = {"objective.global_.": "objective.", "objective.local.": ""}
+    earlier = MappingProxyType({"objective.global_.": "objective.", "objective.local.": ""})
 
-    def __init__(
-        self, image: ImageTower, text: TextTower, recipe: Recipe, *, temperature: float = 0.07
-    ) -> None:
-        super().__init__(image, text)
-        self.views = {"image": View("image", "weak"), "text": View("text")}
+    def __init__(self, towers: Towers, recipe: Recipe, *, temperature: float = 0.07) -> None:
+        super().__init__(towers)
+        self.views = paired(towers)
         width = recipe.widths.embedding
         self.projections = nn.ModuleDict(
-            {"image": Linear(image.width, width), "text": Linear(text.width, width)}
+            {name: Linear(tower.width, width) for name, tower in distinct(towers).items()}
         )
         # Without the lower bound τ may shrink until a batch's gradients are those of its hardest pair alone.
         self.objective = InfoNCELoss(Temperature(temperature, bounds=(0.01, 1.0)))
 
-    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return self.projections[modality](features)
-
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        x = F.normalize(self.project("image", z["image"], "global"), dim=-1)
-        y = F.normalize(self.project("text", z["text"], "global"), dim=-1)
+        x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns)
         return {"clip": self.objective(x, y)}

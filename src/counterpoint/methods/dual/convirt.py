@@ -6,11 +6,13 @@ from typing import ClassVar
 
 from ...losses import InfoNCELoss
 from ...networks import freeze_layers
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import TextTower, Towers
 from ...networks.heads import mlp
 from ...recipes.schema import Recipe
+from ...types import View
 from ..base import Ranges
 from ..dual_encoder import DualEncoder
+from ..needs import Needs
 
 
 class ConVIRT(DualEncoder):
@@ -22,7 +24,7 @@ class ConVIRT(DualEncoder):
     every epoch; the text tower's states are pooled by their maximum over the tokens, padding left out.
 
     Args:
-        image, text: the towers. The text tower's ``pooling`` is set to ``"max"`` where it can be chosen.
+        towers: the towers, by column. The text tower's ``pooling`` is set to ``"max"`` where it can be chosen.
         recipe: gives the width of the embedding and of the heads' hidden layer.
         temperature: τ; not learned.
         image_weight: λ.
@@ -37,12 +39,12 @@ class ConVIRT(DualEncoder):
     """
 
     papers = ("convirt",)
+    needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.3)}
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         temperature: float = 0.1,
@@ -51,19 +53,17 @@ class ConVIRT(DualEncoder):
     ) -> None:
         if not 0 <= image_weight <= 1:
             raise ValueError(f"image_weight={image_weight} must lie in [0, 1]")
+        text = towers["text"]
+        assert isinstance(text, TextTower)
         if text.pooling is not None:
             text.pooling = "max"
         if frozen_text_layers:
             freeze_layers(text, frozen_text_layers)
         width = recipe.widths.embedding
         super().__init__(
-            image,
-            text,
-            {
-                "image": mlp(image.width, width, width, layers=2, norm=False),
-                "text": mlp(text.width, width, width, layers=2, norm=False),
-            },
+            towers,
+            {name: mlp(tower.width, width, width, layers=2, norm=False) for name, tower in towers.items()},
             InfoNCELoss(temperature, weights=(image_weight, 1 - image_weight)),
             "convirt",
-            image_view="convirt",
+            views={"image": View("image", "convirt")},
         )

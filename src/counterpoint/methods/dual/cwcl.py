@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch.nn.functional as F
-from torch import Tensor, nn
-
 from ...losses import CWCLLoss
 from ...networks import tune
-from ...networks.base import ImageTower, TextTower
-from ...networks.heads import Linear
+from ...networks.base import Towers
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
-from ...types import Batch, Clock, Embeddings
+from ...registry import unknown
 from ..base import Ranges
-from ..dual_encoder import DualEncoder
+from ..dual_encoder import DualEncoder, heads_into_first
 
 
 class CWCL(DualEncoder):
@@ -28,15 +24,16 @@ class CWCL(DualEncoder):
     arm: ``cwcl,text=transformers:NAME@FILE``. τ is learned within [0.01, 1].
 
     Args:
-        image, text: the towers.
-        recipe: its ``towers`` say which are pretrained.
-        frozen: the modality whose tower is frozen.
+        towers: the towers, by column.
+        recipe: not used beyond the towers.
+        frozen: the column whose tower is frozen.
         gamma: γ, above 1 to sharpen the targets.
         weighted_anchor: the direction with continuous targets; see the loss.
         temperature: where τ starts.
 
     Raises:
-        ValueError: for another ``frozen``, or if that tower is not pretrained.
+        UnknownName: for another ``frozen``.
+        ValueError: if that tower is not pretrained.
 
     Source: Srinivasa et al., "CWCL: Cross-Modal Transfer with Continuously Weighted Contrastive Loss" (2023),
     arXiv 2309.14580.
@@ -47,37 +44,30 @@ class CWCL(DualEncoder):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
-        frozen: Literal["text", "image"] = "text",
+        frozen: str = "text",
         gamma: float = 1.0,
         weighted_anchor: Literal["frozen", "trained", "both"] = "frozen",
         temperature: float = 0.07,
     ) -> None:
-        if frozen not in ("text", "image"):
-            raise ValueError(f"frozen={frozen!r} must be 'text' or 'image'")
-        name = getattr(recipe.towers, frozen)
-        if "@" not in name:
+        if frozen not in towers:
+            raise unknown("frozen column", frozen, towers)
+        fixed = towers[frozen]
+        if not fixed.pretrained:
             raise ValueError(
-                f"frozen={frozen} wants the {frozen} tower pretrained, but it is {name!r}; name weights as "
-                f"{frozen}=NAME@WEIGHTS"
+                f"frozen={frozen} wants the {frozen} tower pretrained, but it is {fixed.name!r}; name weights as "
+                f"{fixed.modality}=NAME@WEIGHTS"
             )
-        fixed, moving = (text, image) if frozen == "text" else (image, text)
-        trained = "image" if frozen == "text" else "text"
         tune(fixed, "frozen")
+        order = {frozen: fixed, **towers}
         super().__init__(
-            image,
-            text,
-            {frozen: nn.Identity(), trained: Linear(moving.width, fixed.width)},
+            towers,
+            heads_into_first(order),
             CWCLLoss(
                 Temperature(temperature, bounds=(0.01, 1.0)), gamma=gamma, weighted_anchor=weighted_anchor
             ),
             "cwcl",
+            order=tuple(order),
         )
-        self.frozen, self.trained = frozen, trained
-
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        q, p = (F.normalize(self.project(m, z[m], "global"), dim=-1) for m in (self.frozen, self.trained))
-        return {self.name: self.objective(q, p)}

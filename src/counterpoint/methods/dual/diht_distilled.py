@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...forms import NonNegative
 from ...losses import DiHTLoss
 from ...networks import tune
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...networks.heads import Linear
 from ...networks.towers.build import build_image_tower
 from ...networks.towers.pooling import inside
@@ -21,14 +21,15 @@ from ...pairwise.inputs import upcast
 from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges
-from ..dual_encoder import DualEncoder, linear_heads
+from ..base import Ranges, TowerMethod, paired
+from ..dual_encoder import linear_heads
+from ..needs import Needs
 
 TEACHER = "teacher."
 """Prefix of the names of the teacher's outputs."""
 
 
-class DistilledDiHT(DualEncoder):
+class DistilledDiHT(TowerMethod):
     """Concepts of a caption, as a frozen teacher sees them in its picture, are what the student shall see.
 
         u    = uniform over the concepts of the caption
@@ -44,7 +45,7 @@ class DistilledDiHT(DualEncoder):
     teacher's heads before the student is trained.)
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: gives the width of the embedding and the size of the teacher's pictures.
         teacher: its name with weights, ``timm:NAME@FILE`` or ``cnn@RUN``.
         weight: w.
@@ -60,12 +61,12 @@ class DistilledDiHT(DualEncoder):
     """
 
     papers = ("diht",)
+    needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "weight": (0.1, 4.0)}
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         teacher: str,
@@ -81,8 +82,11 @@ class DistilledDiHT(DualEncoder):
             )
         if weight < 0 or top < 1:
             raise ValueError(f"weight={weight} must not be negative, top={top} must be at least 1")
-        objective = DiHTLoss(Temperature(temperature, bounds=(0.01, 1.0)), alpha=alpha, beta=beta)
-        super().__init__(image, text, linear_heads(image, text, recipe.widths.embedding), objective, "diht")
+        super().__init__(towers)
+        self.views = paired(towers)
+        self.projections = nn.ModuleDict(linear_heads(towers, recipe.widths.embedding))
+        self.objective = DiHTLoss(Temperature(temperature, bounds=(0.01, 1.0)), alpha=alpha, beta=beta)
+        image = self.image_tower
         self.teacher = build_image_tower(teacher, image.size)
         if self.teacher.size != image.size:
             raise ValueError(
@@ -90,7 +94,7 @@ class DistilledDiHT(DualEncoder):
                 f"of {image.size}; set towers.image_size={self.teacher.size}"
             )
         tune(self.teacher, "frozen")
-        concepts = text.tokenizer.vocabulary
+        concepts = self.text_tower.tokenizer.vocabulary
         self.teacher_concepts = Linear(self.teacher.width, concepts, bias=True)
         self.student_concepts = Linear(image.width, concepts, bias=True)
         self.weight, self.top = weight, min(top, concepts)
@@ -105,8 +109,9 @@ class DistilledDiHT(DualEncoder):
         target = torch.zeros_like(seen, dtype=likely.values.dtype)
         target.scatter_(1, likely.indices, likely.values / likely.values.sum(1, keepdim=True))
         there = self.concepts(batch["text"]).to(target.dtype)
+        x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns)
         return {
-            **super().losses(z, batch, clock),
+            "diht": self.objective(x, y),
             "concepts": self.weight * _cross_entropy(self.student_concepts(z["image"]), target),
             "teacher": _cross_entropy(seen, there / there.sum(1, keepdim=True).clamp_min(1)),
         }

@@ -11,19 +11,20 @@ from torch import Tensor, nn
 
 from ...losses import FILIPLoss
 from ...losses.dense.filip import late
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...pairwise import Temperature
 from ...pairwise.inputs import upcast
 from ...recipes.schema import Recipe
-from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TwoTower
+from ...types import Batch, Clock, Embeddings
+from ..base import Ranges, TowerMethod, paired
 from ..dual_encoder import linear_heads
+from ..needs import Needs
 
 PANEL = 1 << 24
 """Similarities of tokens held at once in use."""
 
 
-class FILIP(TwoTower):
+class FILIP(TowerMethod):
     """Each place looks for the word that suits it best, each word for its place.
 
         x_n = nz(P_I(place n of f_I(image))),   y_m = nz(P_T(state m of f_T(caption))),   L = FILIP(x, y)
@@ -33,7 +34,7 @@ class FILIP(TwoTower):
     late interaction, from the side of its first argument. So zero-shot classes and retrieval are scored as trained.
 
     Args:
-        image, text: the towers; both must have features of their places and words.
+        towers: the towers, by column; both must have features of their places and words.
         recipe: gives the width of a token's embedding.
         temperature: where τ starts; learned within [0.01, 1].
 
@@ -44,23 +45,23 @@ class FILIP(TwoTower):
     """
 
     papers = ("medical-vl-benchmark",)
+    needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 
-    def __init__(
-        self, image: ImageTower, text: TextTower, recipe: Recipe, *, temperature: float = 0.07
-    ) -> None:
-        super().__init__(image, text)
+    def __init__(self, towers: Towers, recipe: Recipe, *, temperature: float = 0.07) -> None:
+        super().__init__(towers)
         self.width = recipe.widths.embedding
-        self.views = {"image": View("image", "weak"), "text": View("text")}
-        self.projections = nn.ModuleDict(linear_heads(image, text, self.width))
+        self.views = paired(towers)
+        self.projections = nn.ModuleDict(linear_heads(towers, self.width))
         self.objective = FILIPLoss(temperature=Temperature(temperature, bounds=(0.01, 1.0)))
         with torch.no_grad():  # so that a tower without tokens is refused at once
-            self.features("image", torch.zeros(1, 3, image.size, image.size))
-            self.features("text", text.tokenizer(["a"]))
+            size = self.image_tower.size
+            self.features("image", torch.zeros(1, 3, size, size))
+            self.features("text", self.text_tower.tokenizer(["a"]))
 
-    def features(self, modality: str, inputs: Tensor) -> Tensor:
+    def features(self, column: str, inputs: Tensor) -> Tensor:
         """Places ``(n, N, w)``, or states of words with zeros for padding ``(n, L, w)``."""
-        if modality == "image":
+        if column == "image":
             return self.image_tower.patches(inputs).flatten(2).mT
         return self.text_tower.states(inputs)
 
@@ -68,17 +69,17 @@ class FILIP(TwoTower):
         x, y = self._tokens("image", z["image"]), self._tokens("text", z["text"])
         return {"filip": self.objective(x, y, y_mask=there(y))}
 
-    def _tokens(self, modality: str, features: Float[Tensor, "*n w"]) -> Float[Tensor, "*n d"]:
+    def _tokens(self, column: str, features: Float[Tensor, "*n w"]) -> Float[Tensor, "*n d"]:
         return F.normalize(
-            upcast(self.projections[modality](features)), dim=-1
+            upcast(self.projections[column](features)), dim=-1
         )  # heads without bias keep zeros
 
     def project(
-        self, modality: str, features: Float[Tensor, "n w"] | Float[Tensor, "n N w"], head: str
+        self, column: str, features: Float[Tensor, "n w"] | Float[Tensor, "n N w"], head: str
     ) -> Float[Tensor, "n D"]:
         """All tokens side by side; captions as long as the tokenizer's context."""
-        tokens = self._tokens(modality, features)
-        if modality == "text":
+        tokens = self._tokens(column, features)
+        if column == "text":
             tokens = F.pad(tokens, (0, 0, 0, self.text_tower.tokenizer.context - tokens.shape[1]))
         return tokens.flatten(1)
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import nn
-
 from ...losses import InfoNCELoss
 from ...networks import tune
-from ...networks.base import ImageTower, TextTower
-from ...networks.heads import Linear
+from ...networks.base import Towers
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ..base import Ranges
-from ..dual_encoder import DualEncoder, linear_heads
+from ..dual_encoder import DualEncoder, heads_into_first, linear_heads
 
 _CODES = {"L": "pretrained and locked", "U": "pretrained and trained", "u": "trained from random weights"}
 
@@ -23,15 +20,14 @@ class LiT(DualEncoder):
 
         S = nz(f_I) nz(head(f_T))ᵀ / τ,   L = ( CE(S, i) + CE(Sᵀ, i) ) / 2
 
-    The two letters of ``mode`` are for the image and the text tower: L pretrained and locked (no gradient,
-    and batch norm and dropout in evaluation mode), U pretrained and trained, u random and trained. Lu is LiT,
-    uu trains from scratch. Weights are named in the recipe or the arm: ``lit,image=timm:resnet18@FILE``,
-    or ``lit,image=cnn@RUN`` with a run of one's own.
+    The two letters of ``mode`` are for the first and the second tower, of pictures and of texts: L pretrained and
+    locked (no gradient, and batch norm and dropout in evaluation mode), U pretrained and trained, u random and
+    trained. Lu is LiT, uu trains from scratch. Weights are named in the recipe or the arm:
+    ``lit,image=timm:resnet18@FILE``, or ``lit,image=cnn@RUN`` with a run of one's own.
 
     Args:
-        image, text: the towers.
-        recipe: its ``towers`` say which are pretrained; gives the width of the embedding if there is an image
-            head.
+        towers: the towers, by column.
+        recipe: gives the width of the embedding if there is an image head.
         mode: the two letters.
         image_head: whether the image gets a linear head, trained even on a locked tower. Without one the text
             is mapped to the image tower's width.
@@ -48,8 +44,7 @@ class LiT(DualEncoder):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         mode: str = "Lu",
@@ -58,18 +53,15 @@ class LiT(DualEncoder):
     ) -> None:
         if len(mode) != 2 or not set(mode) <= set(_CODES):
             raise ValueError(
-                f"mode={mode!r}: give a letter for the image and one for the text tower, of {_CODES}"
+                f"mode={mode!r}: give a letter for the first and one for the second tower, of {_CODES}"
             )
-        for modality, letter, tower in (("image", mode[0], image), ("text", mode[1], text)):
-            name = getattr(recipe.towers, modality)
-            if ("@" in name) != (letter in "LU"):
+        for letter, (column, tower) in zip(mode, towers.items(), strict=True):
+            if tower.pretrained != (letter in "LU"):
                 raise ValueError(
-                    f"mode={mode!r} wants the {modality} tower {_CODES[letter]}, but it is {name!r}; "
-                    f"name weights as {modality}=NAME@WEIGHTS, or change the mode"
+                    f"mode={mode!r} wants the {column} tower {_CODES[letter]}, but it is {tower.name!r}; "
+                    f"name weights as {tower.modality}=NAME@WEIGHTS, or change the mode"
                 )
             if letter == "L":
                 tune(tower, "frozen")
-        heads: dict[str, nn.Module] = {"image": nn.Identity(), "text": Linear(text.width, image.width)}
-        if image_head:
-            heads = linear_heads(image, text, recipe.widths.embedding)
-        super().__init__(image, text, heads, InfoNCELoss(Temperature(temperature)), "lit")
+        heads = linear_heads(towers, recipe.widths.embedding) if image_head else heads_into_first(towers)
+        super().__init__(towers, heads, InfoNCELoss(Temperature(temperature)), "lit")

@@ -12,16 +12,17 @@ from torch import Tensor, nn
 from ...losses import MILLoss
 from ...losses.dense.mil import Pooling
 from ...networks import NonLocal
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...networks.towers.regions import grid
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TwoTower
+from ..base import Ranges, TowerMethod
 from ..dual_encoder import linear_heads
+from ..needs import Needs
 
 
-class MIL(TwoTower):
+class MIL(TowerMethod):
     """Pictures find their captions by the similarities of their places, pooled.
 
         x_n = nz(P_I(place n of f_I(image))),   y_m = nz(P_T(f_T(caption m)))
@@ -36,7 +37,7 @@ class MIL(TwoTower):
     With several ``sentences`` a picture's are all positives: further captions drawn for the same picture.
 
     Args:
-        image, text: the towers; the image tower must have features of places.
+        towers: the towers, by column; the image tower must have features of places.
         recipe: gives the width of the embedding.
         pooling, gamma: see the loss.
         temperature: where τ starts; learned within [0.01, 1].
@@ -52,12 +53,12 @@ class MIL(TwoTower):
     """
 
     papers = ("mil-multimodal",)
+    needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "gamma": (1.0, 20.0)}
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         pooling: Pooling = "lse",
@@ -66,23 +67,23 @@ class MIL(TwoTower):
         sentences: int = 1,
         non_local: bool = False,
     ) -> None:
-        super().__init__(image, text)
+        super().__init__(towers)
         if sentences < 1:
             raise ValueError(f"sentences={sentences}: a picture needs at least one caption")
         width = recipe.widths.embedding
         self.captions = ["text", *(f"text.{m}" for m in range(1, sentences))]
         self.views = {"image": View("image", "weak"), **{name: View("text") for name in self.captions}}
-        rows, columns = grid(image)
+        rows, columns = grid(self.image_tower)
         self.places = rows * columns
-        self.projections = nn.ModuleDict(linear_heads(image, text, width))
+        self.projections = nn.ModuleDict(linear_heads(towers, width))
         self.non_local = NonLocal(width) if non_local else None
         self.objective = MILLoss(
             pooling, gamma=gamma, temperature=Temperature(temperature, bounds=(0.01, 1.0))
         )
 
-    def features(self, modality: str, inputs: Tensor) -> Tensor:
-        if modality == "text":
-            return super().features(modality, inputs)
+    def features(self, column: str, inputs: Tensor) -> Tensor:
+        if column == "text":
+            return super().features(column, inputs)
         return self.image_tower.patches(inputs).flatten(2).mT
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
@@ -93,8 +94,8 @@ class MIL(TwoTower):
             losses["mil_global"] = self.objective(self._together(x), y)
         return losses
 
-    def _instances(self, modality: str, features: Float[Tensor, "*n w"]) -> Float[Tensor, "*n d"]:
-        return F.normalize(self.projections[modality](features), dim=-1)
+    def _instances(self, column: str, features: Float[Tensor, "*n w"]) -> Float[Tensor, "*n d"]:
+        return F.normalize(self.projections[column](features), dim=-1)
 
     def _together(self, x: Float[Tensor, "n N d"]) -> Float[Tensor, "n 1 d"]:
         """Return the embedding g, as a bag of one."""
@@ -102,10 +103,10 @@ class MIL(TwoTower):
         return F.normalize(self.non_local(x).mean(1, keepdim=True), dim=-1)
 
     def project(
-        self, modality: str, features: Float[Tensor, "n w"] | Float[Tensor, "n N w"], head: str
+        self, column: str, features: Float[Tensor, "n w"] | Float[Tensor, "n N w"], head: str
     ) -> Float[Tensor, "n D"]:
         """The places of pictures, and g where there is one, side by side; of single vectors copies."""
-        x = self._instances(modality, features)
+        x = self._instances(column, features)
         copies = self.places + (self.non_local is not None)
         if x.ndim == 2:
             x = x[:, None].expand(-1, copies, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ...losses import SigLIPLoss
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ..base import Ranges
@@ -20,7 +20,7 @@ class SigLIP(DualEncoder):
     τ and b are learned, τ without bounds.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: gives the width of the embedding and B, the pairs of a step over all ranks.
         temperature: where τ starts (the paper's t is 1/τ).
         bias: where b starts. None is −log(B − 1), where the gradient of b vanishes before anything is learnt (see the
@@ -35,17 +35,15 @@ class SigLIP(DualEncoder):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         temperature: float = 0.1,
         bias: float | None = None,
     ) -> None:
         super().__init__(
-            image,
-            text,
-            linear_heads(image, text, recipe.widths.embedding),
+            towers,
+            linear_heads(towers, recipe.widths.embedding),
             SigLIPLoss(
                 Temperature(temperature),
                 bias=SigLIPLoss.balanced_bias(recipe.batch_size) if bias is None else bias,

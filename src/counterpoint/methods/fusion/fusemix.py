@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from ...losses import InfoNCELoss
 from ...networks import tune
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TwoTower
+from ..base import Ranges, TowerMethod, distinct
 
 Mixing = Literal["shared", "independent", "none"]
 """Choices of λ: one for both modalities, one for each, or the pairs as they are."""
@@ -48,7 +48,7 @@ def adapter(width: int, out: int, layers: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(*blocks, nn.LayerNorm(width), nn.Linear(width, out))
 
 
-class FuseMix(TwoTower):
+class FuseMix(TowerMethod):
     """Symmetric InfoNCE of adapted mixtures: the second half of the batch is mixed into the first.
 
         a~ = λ a_1 + (1 − λ) a_2,   b~ = λ b_1 + (1 − λ) b_2,   λ ~ Beta(α, α)
@@ -60,8 +60,8 @@ class FuseMix(TwoTower):
     τ itself is learned, from 0.07 within [0.001, 0.5]; having no axes it is not decayed.
 
     Args:
-        image, text: the towers.
-        recipe: its ``towers`` say that both are pretrained; gives the width of the embedding.
+        towers: the towers, by column.
+        recipe: gives the width of the embedding.
         alpha: α > 0; 1 draws λ uniformly.
         mixing: ``"shared"`` as above; ``"independent"`` draws a λ for each modality and ``"none"`` takes all B
             pairs unmixed, which are the baselines.
@@ -81,8 +81,7 @@ class FuseMix(TwoTower):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         alpha: float = 1.0,
@@ -91,36 +90,36 @@ class FuseMix(TwoTower):
         dropout: float = 0.6,
         temperature: float = 0.07,
     ) -> None:
-        super().__init__(image, text)
+        super().__init__(towers)
         if alpha <= 0:
             raise ValueError(f"alpha={alpha} must be positive")
         if mixing not in get_args(Mixing):
             raise ValueError(f"mixing={mixing!r} must be one of {', '.join(get_args(Mixing))}")
         if layers < 0 or not 0 <= dropout < 1:
             raise ValueError(f"layers={layers} must not be negative, dropout={dropout} must lie in [0, 1)")
-        for modality, tower in (("image", image), ("text", text)):
-            name = getattr(recipe.towers, modality)
-            if "@" not in name:
+        for column, tower in towers.items():
+            if not tower.pretrained:
                 raise ValueError(
-                    f"fusemix wants the {modality} tower pretrained, but it is {name!r}; name weights as "
-                    f"{modality}=NAME@WEIGHTS"
+                    f"fusemix wants the {column} tower pretrained, but it is {tower.name!r}; name weights as "
+                    f"{tower.modality}=NAME@WEIGHTS"
                 )
             tune(tower, "frozen")
-        self.views = {"image": View("image"), "text": View("text")}
+        self.views = {column: View(tower.modality, column=column) for column, tower in towers.items()}
         width = recipe.widths.embedding
         self.adapters = nn.ModuleDict(
-            {m: adapter(t.width, width, layers, dropout) for m, t in (("image", image), ("text", text))}
+            {name: adapter(t.width, width, layers, dropout) for name, t in distinct(towers).items()}
         )
         self.objective = InfoNCELoss(Temperature(temperature, form="direct", bounds=(0.001, 0.5)))
         self.alpha, self.mixing = alpha, mixing
 
-    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return self.adapters[modality](features)
+    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+        return self.adapters[self.columns[column]](features)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        a, b = self.mix(z["image"], z["text"])
-        x = F.normalize(self.project("image", a, "global"), dim=-1)
-        y = F.normalize(self.project("text", b, "global"), dim=-1)
+        one, other = self.columns
+        a, b = self.mix(z[one], z[other])
+        x = F.normalize(self.project(one, a, "global"), dim=-1)
+        y = F.normalize(self.project(other, b, "global"), dim=-1)
         return {"fusemix": self.objective(x, y)}
 
     def mix(

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from ...forms import NonNegative
 from ...losses import M3CoLoss, MultiSClipLoss
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...networks.heads import Linear, mlp
 from ...pairwise import moments
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...registry import unknown
-from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TwoTower
+from ...types import Batch, Clock, Embeddings
+from ..base import Ranges, TowerMethod, distinct, paired
 
 
-class M3Col(TwoTower):
+class M3Col(TowerMethod):
     """L = λ · (M3Co for the first third of the steps, then MultiSClip) [+ CE(fusion) + CE(image) + CE(text)].
 
     Both contrastive losses act on the towers' own features u and v; only where their widths differ does a
@@ -36,7 +36,7 @@ class M3Col(TwoTower):
     together, which is the one to use (`classify`). Examples without a label (−1) are left out of them.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: unused: no head has a width of its own.
         weight: λ.
         mixing: the share of the steps with M3Co.
@@ -61,8 +61,7 @@ class M3Col(TwoTower):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         weight: NonNegative = 0.1,
@@ -74,7 +73,7 @@ class M3Col(TwoTower):
         labels: str = "",
         classes: int = 0,
     ) -> None:
-        super().__init__(image, text)
+        super().__init__(towers)
         for name, value in (("mixing", mixing), ("mixed", mixed)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}={value} must lie in [0, 1]")
@@ -84,22 +83,25 @@ class M3Col(TwoTower):
             raise ValueError(
                 f"labels={labels} needs the number of its classes: classes={classes} must be 2 or more"
             )
-        self.views = {"image": View("image", "weak"), "text": View("text")}
-        text_head = nn.Identity() if text.width == image.width else Linear(text.width, image.width)
-        self.projections = nn.ModuleDict({"image": nn.Identity(), "text": text_head})
+        self.views = paired(towers)
+        width = next(iter(towers.values())).width
+        self.projections = nn.ModuleDict(
+            {
+                name: nn.Identity() if tower.width == width else Linear(tower.width, width)
+                for name, tower in distinct(towers).items()
+            }
+        )
         self.m3co, self.multi_sclip = M3CoLoss(temperature), MultiSClipLoss(soft_temperature)
         self.weight, self.mixing, self.beta, self.mixed = weight, mixing, beta, mixed
         self.labels, self.classes = labels, classes
-        widths = {"fusion": image.width + text.width, "image": image.width, "text": text.width}
+        widths = {column: tower.width for column, tower in towers.items()}
+        widths = {"fusion": sum(widths.values()), **widths}
         self.classifiers = nn.ModuleDict(
             {name: mlp(width, 256, classes, norm=False) for name, width in widths.items()} if labels else {}
         )
 
-    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return self.projections[modality](features)
-
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        u, v = (self.project(modality, z[modality], "global") for modality in ("image", "text"))
+        u, v = (self.project(column, z[column], "global") for column in self.columns)
         x, y = F.normalize(u, dim=-1), F.normalize(v, dim=-1)
         if clock.progress < self.mixing:
             mixed_x, partners_x, shares_x = self.mix(u)
@@ -135,7 +137,7 @@ class M3Col(TwoTower):
         target = batch.labels[self.labels]
         if int(target.max()) >= self.classes:
             raise ValueError(f"{self.labels} has a class {int(target.max())}, but classes={self.classes}")
-        logits = {"fusion": self.classify(z), **{m: self.classifiers[m](z[m]) for m in ("image", "text")}}
+        logits = {"fusion": self.classify(z), **{c: self.classifiers[c](z[c]) for c in self.columns}}
         known, target = (target >= 0).to(logits["fusion"].dtype), target.clamp_min(0)
         return {
             name: moments.mean(F.cross_entropy(s, target, reduction="none"), known, ranks=Ranks.present())
@@ -144,4 +146,4 @@ class M3Col(TwoTower):
 
     def classify(self, z: Embeddings) -> Float[Tensor, "B classes"]:
         """The logits of the classifier of both modalities, from what ``encode`` gave."""
-        return self.classifiers["fusion"](torch.cat([z["image"], z["text"]], dim=1))
+        return self.classifiers["fusion"](torch.cat([z[column] for column in self.columns], dim=1))

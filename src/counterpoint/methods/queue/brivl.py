@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...losses import MoCoLoss
 from ...networks import KeyQueue, MomentumCopy
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import ImageTower, Tower, Towers
 from ...networks.heads import mlp
 from ...networks.momentum import PREFIX
 from ...networks.towers.regions import RegionTower
 from ...recipes.schema import Recipe
-from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TwoTower
+from ...types import Batch, Clock, Embeddings
+from ..base import Ranges, TowerMethod, distinct, paired
 
 
-class BriVL(TwoTower):
+class BriVL(TowerMethod):
     """Each picture must find its text among past texts, and each text its picture among past pictures.
 
         L = MoCo(q_I, k_T, queue of texts) + MoCo(q_T, k_I, queue of pictures)
@@ -36,7 +36,7 @@ class BriVL(TwoTower):
     nothing here: name a deeper text tower instead.
 
     Args:
-        image, text: the towers; with ``regions`` the image tower must have features of places.
+        towers: the towers, by column; with ``regions`` the image tower must have features of places.
         recipe: gives the width of the embedding and of the heads' hidden layer.
         temperature: τ; fixed.
         momentum: m.
@@ -55,8 +55,7 @@ class BriVL(TwoTower):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         temperature: float = 0.07,
@@ -64,32 +63,30 @@ class BriVL(TwoTower):
         queue: int = 1024,
         regions: bool = False,
     ) -> None:
-        image = RegionTower(image) if regions else image
-        super().__init__(image, text)
-        self.views = {"image": View("image", "weak"), "text": View("text")}
+        if regions:
+            towers = {column: _by_regions(tower) for column, tower in towers.items()}
+        super().__init__(towers)
+        self.views = paired(towers)
         width = recipe.widths.embedding
         self.projections = nn.ModuleDict(
-            {
-                m: mlp(tower.width, width, width, layers=2, norm=False)
-                for m, tower in (("image", image), ("text", text))
-            }
+            {name: mlp(t.width, width, width, layers=2, norm=False) for name, t in distinct(towers).items()}
         )
-        whole = {m: nn.Sequential(self.towers[m], self.projections[m]) for m in self.views}
+        whole = {name: nn.Sequential(tower, self.projections[name]) for name, tower in self.towers.items()}
         self.momentum = MomentumCopy(nn.ModuleDict(whole), momentum)
-        self.queues = nn.ModuleDict({m: KeyQueue(queue, width) for m in self.views})
+        self.queues = nn.ModuleDict({column: KeyQueue(queue, width) for column in self.columns})
         self.objective = MoCoLoss(temperature)
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Embeddings:
         copies = self.momentum.module
-        return {PREFIX + m: F.normalize(copies.get_submodule(m)(batch[m]), dim=-1) for m in self.views}
-
-    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return self.projections[modality](features)
+        return {
+            PREFIX + column: F.normalize(copies.get_submodule(name)(batch[column]), dim=-1)
+            for column, name in self.columns.items()
+        }
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         losses = {}
-        for of, to in (("image", "text"), ("text", "image")):
+        for of, to in permutations(self.columns, 2):
             q = F.normalize(self.project(of, z[of], "global"), dim=-1)
             queue = self.queues[to]
             losses[f"{of}_to_{to}"] = self.objective(q, z[PREFIX + to], queue.keys, batch.ids, queue.ids)
@@ -104,3 +101,8 @@ class BriVL(TwoTower):
 
     def passes(self) -> dict[str, int]:
         return {modality: 2 * count for modality, count in super().passes().items()}
+
+
+def _by_regions(tower: Tower) -> Tower:
+    """Return a tower of pictures as one that reads them by their regions, any other as it is."""
+    return RegionTower(tower) if isinstance(tower, ImageTower) else tower

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from ...losses import MoCHiLoss
 from ...losses.queue.mochi import draw
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock
+from ._base import MomentumContrast
 from ._options import QueueOptions
-from .moco import MoCo
 
 
-class MoCHi(MoCo):
+class MoCHi(MomentumContrast):
     """`MoCo` whose every query meets s mixtures of its N hardest keys, and s' of itself with one of them.
 
     What is mixed is drawn anew every step, from torch's generator. Nothing is mixed before the queue is full
@@ -24,7 +24,7 @@ class MoCHi(MoCo):
     as it must be.
 
     Args:
-        image, text: the towers.
+        towers: the tower, by its column.
         recipe: gives the width of the keys: ``ssl_output``.
         temperature: τ; fixed.
         hardest: N; all keys of a smaller queue.
@@ -46,8 +46,7 @@ class MoCHi(MoCo):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         temperature: float = 0.2,
@@ -63,7 +62,7 @@ class MoCHi(MoCo):
         if not 0 <= warmup <= 1:
             raise ValueError(f"warmup={warmup} is a share of the steps and must lie in [0, 1]")
         objective = MoCHiLoss(temperature, hardest=hardest)
-        super().__init__(image, text, recipe, objective=objective, symmetric=symmetric, **options)
+        super().__init__(towers, recipe, objective=objective, symmetric=symmetric, **options)
         self.hardest = min(hardest, len(self.long_queue()))
         self.pairs, self.with_query, self.warmup = pairs, with_query, warmup
 
@@ -72,6 +71,6 @@ class MoCHi(MoCo):
     ) -> Float[Tensor, ""]:
         queue = self.long_queue()
         if clock.progress < self.warmup or not queue.full:
-            return super().contrast(q, k, batch, clock)
+            return self.of_queue(q, k, batch)
         drawn = draw(q, self.hardest, self.pairs, self.with_query)
         return self.objective(q, k, queue.keys, batch.ids, queue.ids, **drawn)

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from ...forms import NonNegative
 from ...losses import DualViewLoss
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock
+from ._base import MomentumContrast
 from ._options import QueueOptions
-from .moco import MoCo
 
 
-class MoCoDualView(MoCo):
+class MoCoDualView(MomentumContrast):
     """`MoCo` under the loss `DualViewLoss`, of which there are two readings.
 
     ===============  =====================================================================================
@@ -27,7 +27,7 @@ class MoCoDualView(MoCo):
     Before the queue is full of keys all of it is used.
 
     Args:
-        image, text: the towers.
+        towers: the tower, by its column.
         recipe: gives the width of the keys: ``ssl_output``.
         temperature: τ; fixed.
         mode: which reading.
@@ -45,8 +45,7 @@ class MoCoDualView(MoCo):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         temperature: float = 0.2,
@@ -59,7 +58,7 @@ class MoCoDualView(MoCo):
         symmetric = mode == "symmetric"
         weight = 0.0 if symmetric else key_weight
         objective = DualViewLoss(temperature, num_hard=num_hard, skip_top=skip_top, key_weight=weight)
-        super().__init__(image, text, recipe, objective=objective, symmetric=symmetric, **options)
+        super().__init__(towers, recipe, objective=objective, symmetric=symmetric, **options)
         keys = len(self.long_queue())
         if skip_top >= keys:
             raise ValueError(f"skip_top={skip_top} leaves none of the {keys} keys of the queue")

@@ -11,18 +11,19 @@ from torch import Tensor, nn
 
 from ...losses import MoCoLoss, SyConLoss
 from ...networks import KeyQueue, MomentumCopy, initialise
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...networks.heads import mlp
 from ...networks.momentum import PREFIX
 from ...recipes.schema import Recipe
-from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TwoTower
+from ...types import Batch, Clock, Embeddings
+from ..base import Ranges, TowerMethod, contrasted
+from ..needs import Needs
 
 PREVIOUS = "previous."
 """Prefix of the names of the previous model's outputs."""
 
 
-class SyCon(TwoTower):
+class SyCon(TowerMethod):
     """Two views of each picture in a stream of tasks, plasticity and stability without a weight between them.
 
         q = nz(g(f(view))),   k = nz(g_m(f_m(view))),   p = nz(h(q)),   o = nz(g_old(f_old(view)))
@@ -36,7 +37,7 @@ class SyCon(TwoTower):
     through the whole stream (the paper starts them anew with every task).
 
     Args:
-        image, text: the towers; that of texts is not trained.
+        towers: the tower, by its column.
         recipe: gives the width of the keys, ``ssl_output``, and of h's hidden layer, ``ssl_hidden``.
         temperature: τ of plasticity; fixed.
         stability_temperature: τ' of stability; fixed.
@@ -48,15 +49,14 @@ class SyCon(TwoTower):
     """
 
     papers = ("sy-con",)
-    embeds = ("image",)
+    needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     tunable: ClassVar[Ranges] = {"temperature": (0.05, 0.5), "stability_temperature": (0.05, 0.5)}
     task: Tensor
     draw: Tensor
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         temperature: float = 0.2,
@@ -64,12 +64,12 @@ class SyCon(TwoTower):
         momentum: float = 0.99,
         queue: int = 1024,
     ) -> None:
-        super().__init__(image, text)
-        text.requires_grad_(False)
-        self.views = {"image.1": View("image", "simclr"), "image.2": View("image", "simclr")}
+        super().__init__(towers)
+        ((column, tower),) = towers.items()
+        self.views = contrasted(column, tower, 2)
         width = recipe.widths.ssl_output
-        self.projection = mlp(image.width, image.width, width, layers=2, norm=False)
-        whole = nn.Sequential(image, self.projection)
+        self.projection = mlp(tower.width, tower.width, width, layers=2, norm=False)
+        whole = nn.Sequential(tower, self.projection)
         self.momentum, self.previous = MomentumCopy(whole, momentum), MomentumCopy(whole, 1.0)
         self.predictor = mlp(width, recipe.widths.ssl_hidden, width, layers=2)
         self.queues = nn.ModuleList(KeyQueue(queue, width) for _ in self.views)
@@ -92,7 +92,7 @@ class SyCon(TwoTower):
             found |= {PREVIOUS + v: F.normalize(self.previous(batch[v]), dim=-1) for v in self.views}
         return found
 
-    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         return features
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
@@ -127,7 +127,7 @@ class SyCon(TwoTower):
 
     def passes(self) -> dict[str, int]:
         """Through the trained tower, its copy and the previous one; the last has nothing to do in a first task."""
-        return {"image": 3 * len(self.views)}
+        return {modality: 3 * count for modality, count in super().passes().items()}
 
 
 def _contents(queues: nn.ModuleList) -> tuple[list[Tensor], list[Tensor]]:

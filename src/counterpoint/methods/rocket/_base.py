@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from ...forms import Fraction, NonNegative
 from ...losses import GlobalLocalLoss
+from ...modalities import MODALITIES
 from ...networks import MomentumCopy
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Tower, Towers
 from ...networks.heads import mlp
 from ...networks.momentum import PREFIX
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TwoTower
+from ..base import Ranges, TowerMethod, distinct
 from ..dual_encoder import linear_heads
 from ._terms import CrossModalTerm
 
@@ -95,7 +96,18 @@ def streams_of(options: RocketOptions) -> _Streams:
     return replace(_IMPROVED if options.get("improved") else _BASIC, **given)  # type: ignore[arg-type] # keys of the dict
 
 
-class RocketCLIP(TwoTower):
+def _looks(column: str, tower: Tower, streams: _Streams) -> tuple[View, View]:
+    """Return the global and the local look at a column: as the options say of pictures and texts, else as usual."""
+    kind = MODALITIES.get(tower.modality)
+    stated = {
+        "image": (streams.global_image, streams.local_image),
+        "text": (streams.global_text, streams.local_text),
+    }
+    wide, local = stated.get(kind.name, (kind.paired, kind.contrasted))
+    return View(kind.name, wide, column), View(kind.name, local, column)
+
+
+class RocketCLIP(TowerMethod):
     """A weak global pair and A local views of each modality, contrasted stream by stream, and a further term.
 
         L = r · [ L_CLIP(z_I, z_T; s_g) + A · mean_{a,b} L_CLIP(h_I^a, h_T^b; s_h, ε) ] / (1 + A) + w · L_term
@@ -108,7 +120,7 @@ class RocketCLIP(TwoTower):
     views with heads, temperature, smoothing and text dropout of their own, and sums both directions.
 
     Args:
-        image, text: the towers. Each view is a forward pass of its own, so that batch statistics are per
+        towers: the towers, by column. Each view is a forward pass of its own, so that batch statistics are per
             view.
         recipe: gives the widths: ``embedding``, ``local_hidden``.
         term: the further loss.
@@ -142,8 +154,7 @@ class RocketCLIP(TwoTower):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         term: CrossModalTerm | None = None,
@@ -151,27 +162,23 @@ class RocketCLIP(TwoTower):
         momentum: float | None = None,
         **options: Unpack[RocketOptions],
     ) -> None:
-        super().__init__(image, text)
+        super().__init__(towers)
+        self.order = tuple(towers)
         streams = streams_of(options)
         views = streams.views
         if views < 0:
             raise ValueError(f"views={views}: the number of local views cannot be negative")
-        self.views = {
-            "image": View("image", streams.global_image),
-            "text": View("text", streams.global_text),
-            **{f"image.{a}": View("image", streams.local_image) for a in range(1, views + 1)},
-            **{f"text.{a}": View("text", streams.local_text) for a in range(1, views + 1)},
-        }
-        self.local = {m: [f"{m}.{a}" for a in range(1, views + 1)] for m in ("image", "text")}
+        looks = {column: _looks(column, tower, streams) for column, tower in towers.items()}
+        self.local = {column: [f"{column}.{a}" for a in range(1, views + 1)] for column in towers}
+        self.views = {column: wide for column, (wide, _) in looks.items()}
+        self.views |= {name: looks[column][1] for column, names in self.local.items() for name in names}
         self.dropout, self.detach_proj = streams.dropout, streams.detach_proj
 
         def heads(kind: Literal["linear", "mlp"]) -> nn.ModuleDict:
             width, hidden = recipe.widths.embedding, recipe.widths.local_hidden
             if kind == "linear":
-                return nn.ModuleDict(linear_heads(image, text, width))
-            return nn.ModuleDict(
-                {m: mlp(t.width, hidden, width) for m, t in (("image", image), ("text", text))}
-            )
+                return nn.ModuleDict(linear_heads(towers, width))
+            return nn.ModuleDict({name: mlp(t.width, hidden, width) for name, t in distinct(towers).items()})
 
         self.projections = heads(streams.proj)
         self.local_projections = heads(streams.local_proj) if streams.separate_proj and views else None
@@ -196,11 +203,12 @@ class RocketCLIP(TwoTower):
         return self._features(self.towers, batch)
 
     def _features(self, towers: nn.ModuleDict, batch: Batch) -> Embeddings:
-        dropped = {"dropout": self.dropout} if self.dropout else {}
-        return {
-            name: towers[view.modality](batch[name], **(dropped if name in self.local["text"] else {}))
-            for name, view in self.views.items()
-        }
+        features = {}
+        for name, view in self.views.items():
+            local = name in self.local[view.column] and self.tower(view.column).takes_dropout
+            dropped = {"dropout": self.dropout} if self.dropout and local else {}
+            features[name] = towers[self.columns[view.column]](batch[name], **dropped)
+        return features
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Embeddings:
@@ -212,23 +220,25 @@ class RocketCLIP(TwoTower):
         projected = term.project(self._features(towers, batch))
         return {PREFIX + name: target for name, target in projected.items()}
 
-    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         heads = self.projections if head == "global" else self.local_projections
         assert heads is not None
-        return heads[modality](features)
+        return heads[self.columns[column]](features)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         embeddings = {}
         for name, view in self.views.items():
-            head = "local" if name in self.local[view.modality] and self.local_projections else "global"
-            features = z[name].detach() if name == "text" and self.detach_proj else z[name]
-            embeddings[name] = F.normalize(self.project(view.modality, features, head), dim=-1)
+            head = "local" if name in self.local[view.column] and self.local_projections else "global"
+            detached = self.detach_proj and name == self.order[1]
+            features = z[name].detach() if detached else z[name]
+            embeddings[name] = F.normalize(self.project(view.column, features, head), dim=-1)
+        one, other = self.order
         losses: dict[str, Tensor] = {
             "clip": self.objective(
-                embeddings["image"],
-                embeddings["text"],
-                [embeddings[name] for name in self.local["image"]],
-                [embeddings[name] for name in self.local["text"]],
+                embeddings[one],
+                embeddings[other],
+                [embeddings[name] for name in self.local[one]],
+                [embeddings[name] for name in self.local[other]],
             )
         }
         if self.term is not None:

@@ -57,7 +57,7 @@ class SiamLIPTerm(CrossModalTerm):
     local stream unless ``separate``; the projector's last batch norm never is.
 
     Args:
-        widths: of the towers' features, by modality.
+        widths: of the towers' features, by column.
         hidden, output: widths of projectors and predictors: of the hidden layer, and of what both give.
         name: of the term in logs.
         separate: whether the local stream has projectors and predictors of its own.
@@ -120,7 +120,7 @@ class BarLIPTerm(CrossModalTerm):
     has rank N, so small runs use a small projection (``output``).
 
     Args:
-        widths: of the towers' features, by modality.
+        widths: of the towers' features, by column.
         hidden, output: widths of the projectors: of the hidden layers, and of the projection.
         separate: whether the local stream has projectors of its own.
     """
@@ -166,7 +166,7 @@ class PrototypeTerm(CrossModalTerm):
     Codes Q are Sinkhorn–Knopp assignments, without gradient.
 
     Args:
-        widths: of the towers' features, by modality.
+        widths: of the towers' features, by column.
         hidden, output: widths of the projectors: of the hidden layer, and of what is scored.
         prototypes: K.
         shared: whether both modalities have the same prototypes.
@@ -229,17 +229,24 @@ class SwALIPTerm(CrossModalTerm):
     def forward(
         self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: Clock
     ) -> Float[Tensor, ""]:
-        return self.objective(
-            [embeddings["image.1"], embeddings["image.2"]], [embeddings["text.1"], embeddings["text.2"]]
+        one, other = (
+            [z for name, z in embeddings.items() if name.startswith(f"{column}.")]
+            for column in _columns(embeddings)
         )
+        return self.objective(one, other)
+
+
+def _columns(views: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(view.partition(".")[0] for view in views))
 
 
 def pairs(views: Iterable[str]) -> list[tuple[str, str]]:
-    """The image and the text view of every pair: the global one, then each local image with each local text.
+    """Return the pairs of views of two columns: the global one, then each local view of one with each of the other.
 
     >>> pairs(["image", "text", "image.1", "text.1"])
     [('image', 'text'), ('image.1', 'text.1')]
     """
     names = list(views)
-    local = {m: [name for name in names if name.startswith(f"{m}.")] for m in ("image", "text")}
-    return [("image", "text"), *((a, b) for a in local["image"] for b in local["text"])]
+    one, other = _columns(names)
+    local = {column: [name for name in names if name.startswith(f"{column}.")] for column in (one, other)}
+    return [(one, other), *((a, b) for a in local[one] for b in local[other])]

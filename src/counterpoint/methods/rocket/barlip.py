@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Unpack
 
 from ...forms import Count, NonNegative
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...recipes.schema import Recipe
 from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
@@ -16,7 +16,7 @@ class BarLIP(RocketCLIP):
     """L = L_CLIP + w · L_bar; see `BarLIPTerm`, and `RocketCLIP` for the two recipes.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: gives the widths of the contrastive heads.
         ssl_weight: w; the term has its factor of 0.025 already.
         hidden, output: widths of the projectors. The paper's 3,000 and 8,192 are in the GPU recipes.
@@ -30,8 +30,7 @@ class BarLIP(RocketCLIP):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         ssl_weight: NonNegative = 1.0,
@@ -41,6 +40,9 @@ class BarLIP(RocketCLIP):
         **options: Unpack[RocketOptions],
     ) -> None:
         term = BarLIPTerm(
-            {"image": image.width, "text": text.width}, hidden, output, separate=separate_proj_child
+            {column: tower.width for column, tower in towers.items()},
+            hidden,
+            output,
+            separate=separate_proj_child,
         )
-        super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, **options)
+        super().__init__(towers, recipe, term=term, ssl_weight=ssl_weight, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Unpack
 
 from ...forms import Count, NonNegative
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...recipes.schema import Recipe
 from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
@@ -22,7 +22,7 @@ class BYOLIP(RocketCLIP):
     view through both towers.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: gives the widths of the contrastive heads.
         ssl_weight: w.
         momentum: m.
@@ -38,8 +38,7 @@ class BYOLIP(RocketCLIP):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         ssl_weight: NonNegative = 1.0,
@@ -50,8 +49,8 @@ class BYOLIP(RocketCLIP):
         separate_proj_child: bool = False,
         **options: Unpack[RocketOptions],
     ) -> None:
-        widths = {"image": image.width, "text": text.width}
+        widths = {column: tower.width for column, tower in towers.items()}
         term = SiamLIPTerm(
             widths, hidden, output, separate=separate_proj_child, last_norm=last_norm, name="byolip"
         )
-        super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, momentum=momentum, **options)
+        super().__init__(towers, recipe, term=term, ssl_weight=ssl_weight, momentum=momentum, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Unpack
 
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...recipes.schema import Recipe
 from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
@@ -22,7 +22,7 @@ class CLIPRocket(RocketCLIP):
     give all arms the same pairs.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: gives the widths.
         options: see `RocketCLIP`; ``improved`` is true unless given.
 
@@ -35,8 +35,6 @@ class CLIPRocket(RocketCLIP):
     def searched(cls, options: Mapping[str, object]) -> Ranges:
         return super().searched({"improved": True, **options})
 
-    def __init__(
-        self, image: ImageTower, text: TextTower, recipe: Recipe, **options: Unpack[RocketOptions]
-    ) -> None:
+    def __init__(self, towers: Towers, recipe: Recipe, **options: Unpack[RocketOptions]) -> None:
         options = {"improved": True, **options}
-        super().__init__(image, text, recipe, **options)
+        super().__init__(towers, recipe, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Unpack
 
 from ...forms import Count, NonNegative
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...recipes.schema import Recipe
 from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
@@ -19,7 +19,7 @@ class SiamLIP(RocketCLIP):
     contrastive loss halves its weight against that.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: gives the widths of the contrastive heads.
         ssl_weight: w.
         hidden, output: widths of the projectors and predictors. The paper's 2,048 and 128 are in the GPU recipes.
@@ -34,8 +34,7 @@ class SiamLIP(RocketCLIP):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         ssl_weight: NonNegative = 1.0,
@@ -45,6 +44,6 @@ class SiamLIP(RocketCLIP):
         separate_proj_child: bool = False,
         **options: Unpack[RocketOptions],
     ) -> None:
-        widths = {"image": image.width, "text": text.width}
+        widths = {column: tower.width for column, tower in towers.items()}
         term = SiamLIPTerm(widths, hidden, output, separate=separate_proj_child, last_norm=last_norm)
-        super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, **options)
+        super().__init__(towers, recipe, term=term, ssl_weight=ssl_weight, **options)

@@ -5,27 +5,27 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...forms import NonNegative
 from ...losses import InfoNCELoss, NTXentLoss
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...networks.heads import mlp
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
-from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TwoTower
+from ...types import Batch, Clock, Embeddings
+from ..base import Ranges, TowerMethod, contrasted, paired
 from ..dual_encoder import linear_heads
 
 
-class SLIP(TwoTower):
+class SLIP(TowerMethod):
     """L = L_CLIP(image, text) + w · NT-Xent(g(f_I(image.1)), g(f_I(image.2))).
 
-    g is a three-layer perceptron with batch norm. The picture passes its tower three times, the caption once.
+    g is a three-layer perceptron with batch norm. The picture passes its tower three times, the caption once; of other
+    columns the first one stands for the picture.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: gives the widths: ``embedding``, ``ssl_hidden``, ``ssl_output``.
         temperature: where CLIP's learned τ starts, within [0.01, 1].
         ssl_weight: w.
@@ -40,33 +40,28 @@ class SLIP(TwoTower):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         temperature: float = 0.07,
         ssl_weight: NonNegative = 1.0,
         ssl_temperature: float = 0.1,
     ) -> None:
-        super().__init__(image, text)
+        super().__init__(towers)
+        column, tower = next(iter(towers.items()))
+        self.contrasted = tuple(contrasted(column, tower, 2))
         self.views = {
-            "image": View("image", "weak"),
-            "text": View("text"),
-            "image.1": View("image", "simclr"),
-            "image.2": View("image", "simclr"),
+            **paired(towers),
+            **contrasted(column, tower, 2),
         }
         widths = recipe.widths
-        self.projections = nn.ModuleDict(linear_heads(image, text, widths.embedding))
-        self.ssl_projection = mlp(image.width, widths.ssl_hidden, widths.ssl_output)
+        self.projections = nn.ModuleDict(linear_heads(towers, widths.embedding))
+        self.ssl_projection = mlp(tower.width, widths.ssl_hidden, widths.ssl_output)
         self.objective = InfoNCELoss(Temperature(temperature, bounds=(0.01, 1.0)))
         self.ssl_objective = NTXentLoss(ssl_temperature)
         self.ssl_weight = ssl_weight
 
-    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return self.projections[modality](features)
-
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        x = F.normalize(self.project("image", z["image"], "global"), dim=-1)
-        y = F.normalize(self.project("text", z["text"], "global"), dim=-1)
-        v1, v2 = (F.normalize(self.ssl_projection(z[view]), dim=-1) for view in ("image.1", "image.2"))
+        x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns)
+        v1, v2 = (F.normalize(self.ssl_projection(z[view]), dim=-1) for view in self.contrasted)
         return {"clip": self.objective(x, y), "simclr": self.ssl_weight * self.ssl_objective(v1, v2)}

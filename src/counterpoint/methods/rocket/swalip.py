@@ -6,7 +6,7 @@ from typing import ClassVar, Unpack
 
 from ...forms import Count, Natural, NonNegative
 from ...losses import SwALIPLoss
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ..base import Ranges
@@ -21,7 +21,7 @@ class SwALIP(RocketCLIP):
     (``swalip-rocket``), and the one with prototypes under the basic recipe. Neither has label smoothing.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: gives the widths of the contrastive heads.
         ssl_weight: w.
         prototypes: K; 0 for the version without. The paper's 3,000 are in the GPU recipes.
@@ -43,8 +43,7 @@ class SwALIP(RocketCLIP):
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         ssl_weight: NonNegative = 0.2,
@@ -67,7 +66,7 @@ class SwALIP(RocketCLIP):
         term: CrossModalTerm | None = None
         if prototypes:
             term = PrototypeTerm(
-                {"image": image.width, "text": text.width},
+                {column: tower.width for column, tower in towers.items()},
                 hidden,
                 output,
                 prototypes,
@@ -80,6 +79,6 @@ class SwALIP(RocketCLIP):
                 f"views={streams.views}: SwALIP without prototypes swaps exactly two local views; "
                 "leave views out, or give prototypes"
             )
-        super().__init__(image, text, recipe, term=term, ssl_weight=ssl_weight, momentum=momentum, **options)
+        super().__init__(towers, recipe, term=term, ssl_weight=ssl_weight, momentum=momentum, **options)
         if term is None:  # last, since the term shares the temperature that the local stream has got by now
             self.term = SwALIPTerm(SwALIPLoss(self.objective.local.temperature))

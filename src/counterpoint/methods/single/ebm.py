@@ -10,28 +10,29 @@ from torch import Tensor
 
 from ...forms import NonNegative
 from ...losses.parts.contrastive_divergence import ContrastiveDivergenceLoss
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...networks.energy import ReplayBuffer, langevin
 from ...networks.heads import Linear
 from ...recipes.schema import Recipe
-from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TwoTower
+from ...types import Batch, Clock, Embeddings
+from ..base import Ranges, TowerMethod, paired
+from ..needs import Needs
 
 SAMPLED, PLACES = "sampled.image", "places.image"
 
 
-class EBM(TwoTower):
+class EBM(TowerMethod):
     """An energy-based model of pictures: ``E(x) = w · f(x) + b``, trained by maximum likelihood.
 
         x⁻ by K steps of Langevin dynamics on E, from a replay buffer,   L = ContrastiveDivergence(E(x⁺), E(x⁻))
 
     x⁺ is the picture in [−1, 1] with a little noise. One step costs K + 2 passes of the image tower, which `passes`
     counts; x⁻ carries no gradient. Divergence shows as energies far from 0: `diverged`. The head is left off
-    afterwards: a user gets the tower's own features. The text tower is not trained. A tower with batch statistics
+    afterwards: a user gets the tower's own features.  A tower with batch statistics
     breaks the sampling; those of this package have none.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: of the run; not used.
         steps: K, of the sampler.
         step_size, sampling_noise: a and s of the sampler.
@@ -46,14 +47,13 @@ class EBM(TwoTower):
     """
 
     papers = ("ebm-vs-cl-vqa",)
-    embeds = ("image",)
+    needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
     tunable: ClassVar[Ranges] = {"weight": (0.05, 1.0)}
     draws: ClassVar[bool] = True
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
         steps: int = 20,
@@ -64,11 +64,10 @@ class EBM(TwoTower):
         restart: float = 0.05,
         weight: NonNegative = 0.1,
     ) -> None:
-        super().__init__(image, text)
-        text.requires_grad_(False)
-        self.views = {"image": View("image", "weak")}
-        self.projection = Linear(image.width, 1, bias=True)
-        self.buffer = ReplayBuffer(buffer, image.size, restart)
+        super().__init__(towers)
+        self.views = paired(towers)
+        self.projection = Linear(self.image_tower.width, 1, bias=True)
+        self.buffer = ReplayBuffer(buffer, self.image_tower.size, restart)
         self.objective = ContrastiveDivergenceLoss(weight)
         self.steps, self.step_size = steps, step_size
         self.sampling_noise, self.noise = sampling_noise, noise
@@ -100,7 +99,7 @@ class EBM(TwoTower):
     def passes(self) -> dict[str, int]:
         return {"image": self.steps + 2}
 
-    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         return features
 
     @torch.no_grad()

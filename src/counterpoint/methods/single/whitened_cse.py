@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,18 +10,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...losses import WhitenedCSELoss
-from ...networks.base import ImageTower, TextTower
+from ...networks.base import Towers
 from ...networks.whitening import GroupWhitening
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
-from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TwoTower
+from ...types import Batch, Clock, Embeddings
+from ..base import Ranges, TowerMethod, contrasted
+from ..needs import Needs
 
 GROUP = 6
 """Channels of a group in the paper's code: 768 in 128 groups."""
 
 
-class WhitenedCSE(TwoTower):
+class WhitenedCSE(TowerMethod):
     """L = Σ_{v=2..V} InfoNCE(z_1 → z_v) with z_v = nz(tanh(W SGW_v(f(view v)) + b)), nz(u) = u / ‖u‖.
 
     SGW is `GroupWhitening` of the batch's features; each view draws a shuffle of the channels for itself, the
@@ -30,14 +31,13 @@ class WhitenedCSE(TwoTower):
     afterwards: a user gets the tower's own features, and the other tower is not trained.
 
     Args:
-        image, text: the towers.
+        towers: the towers, by column.
         recipe: of the run; gives nothing here, as the head is as wide as the tower.
-        on: ``texts`` or ``images``.
         views: V, at least 2.
         groups: of channels; unless given, groups of six or of the next larger size that divides the width.
         temperature: fixed.
         detach_whitening: whether the whitening matrix carries no gradient.
-        dropout: of the text tower's residual blocks, on texts.
+        dropout: of the tower's residual blocks, where the tower takes a rate: on texts.
 
     Raises:
         ValueError: for fewer than two views, or groups that do not divide the width.
@@ -47,44 +47,40 @@ class WhitenedCSE(TwoTower):
     """
 
     papers = ("whitened-cse",)
-    embeds: tuple[str, ...] = ("text",)
+    needs: ClassVar[Needs] = Needs(1, 1, prefers="text")
     draws = True
     tunable: ClassVar[Ranges] = {"temperature": (0.02, 0.2)}
 
     def __init__(
         self,
-        image: ImageTower,
-        text: TextTower,
+        towers: Towers,
         recipe: Recipe,
         *,
-        on: Literal["texts", "images"] = "texts",
         views: int = 3,
         groups: int | None = None,
         temperature: float = 0.05,
         detach_whitening: bool = True,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__(image, text)
+        super().__init__(towers)
         if views < 2:
             raise ValueError(f"views={views}: the first view needs at least one other")
-        one, other, augmentation = ("image", text, "simclr") if on == "images" else ("text", image, "plain")
-        self.views = {f"{one}.{v}": View(one, augmentation) for v in range(1, views + 1)}
-        self.embeds = (one,)
-        other.requires_grad_(False)
-        width = image.width if on == "images" else text.width
+        ((column, tower),) = towers.items()
+        self.views = contrasted(column, tower, views)
+        width = tower.width
         if groups is None:
             groups = width // next(s for s in range(min(GROUP, width), width + 1) if width % s == 0)
         self.whitening = GroupWhitening(width, groups, detach=detach_whitening)
         self.head = nn.Sequential(nn.Linear(width, width), nn.Tanh())
         self.objective = WhitenedCSELoss(temperature)
-        self.dropout = {"dropout": dropout} if on == "texts" else {}
+        self.dropout = {"dropout": dropout} if tower.takes_dropout else {}
 
     def encode(self, batch: Batch) -> Embeddings:
         return {
-            name: self.towers[view.modality](batch[name], **self.dropout) for name, view in self.views.items()
+            name: self.tower(view.column)(batch[name], **self.dropout) for name, view in self.views.items()
         }
 
-    def project(self, modality: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         return features
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:

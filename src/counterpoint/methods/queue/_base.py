@@ -1,0 +1,115 @@
+"""Momentum contrast: two views of an example, the keys from a slow copy of the encoder, negatives from a queue."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from itertools import permutations
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...networks import KeyQueue, MomentumCopy
+from ...networks.base import Towers
+from ...networks.heads import mlp
+from ...networks.momentum import PREFIX
+from ...pairwise import Loss
+from ...pairwise.ranks import Ranks as Processes
+from ...recipes.schema import Recipe
+from ...types import Batch, Clock, Embeddings
+from ..base import Ranges, TowerMethod, contrasted
+from ..needs import Needs
+
+
+class MomentumContrast(TowerMethod):
+    """The base of methods whose queries meet the keys of a slow copy and of a queue; see `MoCo`.
+
+    Args:
+        towers: the tower, by its column.
+        recipe: gives the width of the keys: ``ssl_output``.
+        objective: the loss of queries, their keys and the keys of the queue.
+        momentum: m.
+        queue: K.
+        symmetric: whether each view is query and key in turn.
+    """
+
+    needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
+    tunable: ClassVar[Ranges] = {"temperature": (0.05, 0.5)}
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        towers: Towers,
+        recipe: Recipe,
+        *,
+        objective: Loss,
+        momentum: float = 0.99,
+        queue: int = 1024,
+        symmetric: bool = False,
+    ) -> None:
+        super().__init__(towers)
+        ((column, tower),) = towers.items()
+        self.views = contrasted(column, tower, 2)
+        self.query_and_key = list(permutations(self.views, 2))[: 1 + symmetric]
+        width = recipe.widths.ssl_output
+        self.projection = mlp(tower.width, tower.width, width, layers=2, norm=False)
+        self.momentum = MomentumCopy(nn.Sequential(tower, self.projection), momentum)
+        self.queue = KeyQueue(queue, width) if queue else None
+        self.objective = objective
+
+    @torch.no_grad()
+    def targets(self, batch: Batch) -> Embeddings:
+        return {
+            PREFIX + view: F.normalize(self.momentum(batch[view]), dim=-1) for _, view in self.query_and_key
+        }
+
+    def encode(self, batch: Batch) -> Embeddings:
+        return {view: self.features(self.views[view].column, batch[view]) for view, _ in self.query_and_key}
+
+    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+        return features
+
+    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        losses = [
+            self.contrast(F.normalize(self.projection(z[query]), dim=-1), z[PREFIX + key], batch, clock)
+            for query, key in self.query_and_key
+        ]
+        return {self.name: torch.stack(losses).mean()}
+
+    @abstractmethod
+    def contrast(
+        self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
+    ) -> Float[Tensor, ""]:
+        """Compute the loss of the queries of one view and the keys of the other."""
+
+    def of_queue(self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch) -> Float[Tensor, ""]:
+        """Compute the loss against all keys of the queue, or of the batch where there is no queue."""
+        if self.queue is not None:
+            return self.objective(q, k, self.queue.keys, batch.ids, self.queue.ids)
+        processes = Processes.present()
+        counts = processes.counts(len(k), k.device)
+        keys, ids = processes.gather(k, counts), processes.gather(batch.ids, counts)
+        return self.objective(q, k, keys, batch.ids, ids)
+
+    def long_queue(self) -> KeyQueue:
+        """Return the queue, for methods that choose among its keys.
+
+        Raises:
+            ValueError: for ``queue=0``.
+        """
+        if self.queue is None:
+            raise ValueError(f"queue=0: {self.name} chooses among the keys of a queue; give at least 1")
+        return self.queue
+
+    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+        super().after_step(z, batch, clock)
+        self.momentum.update()
+        if self.queue is None:
+            return
+        keys = [z[PREFIX + view] for _, view in self.query_and_key]
+        self.queue.enqueue(torch.cat(keys), batch.ids.repeat(len(keys)))
+
+    def passes(self) -> dict[str, int]:
+        return {modality: len(self.query_and_key) * count for modality, count in super().passes().items()}
