@@ -76,7 +76,9 @@ def prepare(
     examples = Examples(data, data.splits.train[:_CAPTIONS])
     for name, arm in arms.items():
         if name not in known:
-            check_batch(arm.build(design.recipe, examples, 0, columns=data.columns), name, design.recipe, data)
+            check_batch(
+                arm.build(design.recipe, examples, 0, columns=data.columns), name, design.recipe, data
+            )
     return Prepared(design, arms, data, tasks)
 
 

@@ -77,7 +77,6 @@ def _run(
         asked = [create(name) for name in tasks or ()] if test else []
         data = load_data(what.data, what.recipe.towers.image_size)
         what = replace(what, columns=dict(data.columns))
-        check_modalities(Arm.parse(what.arm), [task.name for task in asked], data.columns)
         made_of, whole = Provenance.of(what, data), data
         made_of.check(whole, folder)
         check_asked([Arm.parse(what.arm)], asked, data)
