@@ -166,11 +166,11 @@ STATISTICS: Mapping[str, Statistic] = {
         Statistic(np.mean),
         Statistic(median),
         Statistic(magnitude),
-        Statistic(mean_per_class, ("class", "hit"), 0, 1),
-        *(Statistic(function, _TYPES, 0, 1) for function in (macro_f1, weighted_f1, precision, recall, f1)),
-        Statistic(share, ("whole", "part"), 0, 1),
-        Statistic(calibration_error, ("confidence", "hit"), 0, 1),
-        *(Statistic(function, ("level", "score"), -1, 1) for function in (spearman, pearson)),
+        Statistic(mean_per_class, ("class", "hit"), 0.0, 1.0),
+        *(Statistic(function, _TYPES, 0.0, 1.0) for function in (macro_f1, weighted_f1, precision, recall, f1)),
+        Statistic(share, ("whole", "part"), 0.0, 1.0),
+        Statistic(calibration_error, ("confidence", "hit"), 0.0, 1.0),
+        *(Statistic(function, ("level", "score"), -1.0, 1.0) for function in (spearman, pearson)),
     )
 }
 """Every statistic that a metric here uses, by the name that results and run folders carry."""
