@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "counterpoint"
-PACKAGES = ("losses", "methods")
+PACKAGES = {"losses": "", "methods": "", "evaluation/tasks": "Task"}
+"""Packages, each with the end of the name of a base that its exported classes have, where others are helpers."""
 
 
-def exports(path: Path) -> list[str]:
-    """Return the public names of a file."""
+def exports(path: Path, base: str) -> list[str]:
+    """Return the public names of a file, of its classes those with a base of such a name."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     stated = [
         ast.literal_eval(node.value)
@@ -24,7 +25,12 @@ def exports(path: Path) -> list[str]:
     ]
     if stated:
         return list(stated[0])
-    names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    names = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        and (not base or any(ast.unparse(parent).endswith(base) for parent in node.bases))
+    ]
     if path.name == "_registry.py":
         names += [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
         names += [
@@ -37,7 +43,7 @@ def exports(path: Path) -> list[str]:
     return [name for name in names if not name.startswith("_")]
 
 
-def stub(package: Path) -> str:
+def stub(package: Path, base: str) -> str:
     """Return the text of a package's stub: one line a file, sorted."""
     lines = []
     for path in sorted(package.rglob("*.py")):
@@ -45,14 +51,14 @@ def stub(package: Path) -> str:
         if helper and path.name != "_registry.py":
             continue
         module = ".".join(path.relative_to(package).with_suffix("").parts)
-        lines += [f"from .{module} import {name} as {name}" for name in sorted(exports(path))]
+        lines += [f"from .{module} import {name} as {name}" for name in sorted(exports(path, base))]
     return "\n".join(sorted(lines)) + "\n"
 
 
 def main() -> int:
     stale = []
-    for name in PACKAGES:
-        path, text = SOURCE / name / "__init__.pyi", stub(SOURCE / name)
+    for name, base in PACKAGES.items():
+        path, text = SOURCE / name / "__init__.pyi", stub(SOURCE / name, base)
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         stale.append(str(path.relative_to(SOURCE)))

@@ -87,7 +87,7 @@ class Registry:
 class Room:
     """A package as a registry: each file below it holds one thing, named after the file; listing imports nothing.
 
-    Users write hyphens where the file has underscores. Files and folders that begin with ``_`` are helpers.
+    Users may write hyphens where the file has underscores. Files and folders that begin with ``_`` are helpers.
 
     Args:
         kind: the word for one thing, for messages.
@@ -95,6 +95,8 @@ class Room:
         symbol: the name that every file gives its thing; the file's one public class unless given.
         without: folders of the package that hold no such things.
         file: where a thing is a package, the file in it that holds the thing; the package's name is the thing's.
+        base: the end of the name of a base that the class has, where a file may have other public classes.
+        hyphens: whether the names that are listed have hyphens; else they are those of the files.
 
     >>> claims = Room("claim", "counterpoint.claims", "run", without=("lab", "benches"))
     >>> claims.reference("align-uniform")
@@ -112,9 +114,15 @@ class Room:
         symbol: str | None = None,
         without: Sequence[str] = (),
         file: str | None = None,
+        *,
+        base: str = "",
+        hyphens: bool = True,
     ) -> None:
         self.kind, self.package, self.symbol, self.file = kind, package, symbol, file
-        self.without = frozenset(without)
+        self.without, self.base, self.hyphens = frozenset(without), base, hyphens
+
+    def _named(self, name: str) -> str:
+        return name.replace("_", "-") if self.hyphens else name.replace("-", "_")
 
     @cached_property
     def modules(self) -> dict[str, str]:
@@ -124,7 +132,7 @@ class Room:
             place = module if self.file is None else module.removesuffix(f".{self.file}")
             if self.file is not None and place in (module, self.package):
                 continue  # beside the file that counts, or not in a package of its own
-            name = place.rpartition(".")[2].replace("_", "-")
+            name = self._named(place.rpartition(".")[2])
             if name in found:
                 raise ValueError(f"two files are named {name!r}: {found[name]} and {module}; rename one")
             found[name] = module
@@ -140,22 +148,23 @@ class Room:
             UnknownName: for a name that no file has.
             ValueError: if the file has no public class, or several.
         """
-        name = name.replace("_", "-")
+        name = self._named(name)
         if name not in self.modules:
             raise unknown(self.kind, name, self.modules)
-        return f"{self.modules[name]}:{self.symbol or _public_class(self.modules[name])}"
+        return f"{self.modules[name]}:{self.symbol or _public_class(self.modules[name], self.base)}"
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.replace("_", "-") in self.modules
+        return isinstance(name, str) and self._named(name) in self.modules
 
     def get(self, name: str) -> Any:
         return load(self.reference(name))
 
 
-def _public_class(module: str) -> str:
+def _public_class(module: str, base: str = "") -> str:
     package, _, file = module.rpartition(".")
     text = (files(package) / f"{file}.py").read_text(encoding="utf-8")
-    classes = re.findall(r"^class ([A-Z]\w*)", text, re.MULTILINE)
+    derived = rf"\([^)]*{base}\b" if base else ""
+    classes = re.findall(rf"^class ([A-Z]\w*){derived}", text, re.MULTILINE)
     if len(classes) != 1:
         raise ValueError(
             f"{module} must hold one public class, named after the file; it has {', '.join(classes) or 'none'}: "

@@ -11,7 +11,6 @@ from counterpoint.catalog.entries import evidence_folder
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.decoding import DECODING
 from counterpoint.evaluation import TASKS
-from counterpoint.evaluation.answering import ANSWERING
 from counterpoint.losses import LOSSES
 from counterpoint.methods import METHODS
 from counterpoint.registry import Registry, Room, load
@@ -20,7 +19,7 @@ IMPLEMENTED = [paper for paper in catalog.papers() if paper.symbols or paper.rec
 
 
 REGISTRIES: dict[str, Registry | Room] = {
-    registry.kind: registry for registry in (LOSSES, METHODS, TASKS, ANSWERING, DECODING)
+    registry.kind: registry for registry in (LOSSES, METHODS, TASKS, TASKS, DECODING)
 }
 REGISTERED = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
 

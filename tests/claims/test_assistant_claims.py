@@ -10,8 +10,8 @@ from counterpoint.claims.evaluation import contextual_lens
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.words.vocabulary import concepts_in
 from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.evaluation.answering.fidelity import named, questions
 from counterpoint.evaluation.answering.languages import ClosedVocabulary
+from counterpoint.evaluation.tasks.answering.fidelity import named, questions
 
 WORLD = Scenes.parse(f"scenes:tiny,{contextual_lens.DIALS},train=1,validation=1,test=40")
 

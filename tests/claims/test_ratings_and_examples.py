@@ -11,7 +11,7 @@ import torch
 from counterpoint.claims.decoding import pmt2i, q_boost
 from counterpoint.claims.evaluation import evalign_icl
 from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.evaluation.answering.in_context.abstention import RELEVANT
+from counterpoint.evaluation.tasks.in_context.abstention import RELEVANT
 
 
 def test_only_replies_are_learned_their_end_included() -> None:

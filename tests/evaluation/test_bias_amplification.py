@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoint.data.base import Labels, PairedData, Rows, Splits
 from counterpoint.evaluation import create
-from counterpoint.evaluation.bias_amplification import (
+from counterpoint.evaluation.shortcuts.bias_amplification import (
     Amplification,
     attribute_sets,
     directional,

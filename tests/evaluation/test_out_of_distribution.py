@@ -12,8 +12,8 @@ from torch import Tensor
 
 from counterpoint.data.base import PairedData, Splits
 from counterpoint.evaluation import create
-from counterpoint.evaluation.classification.out_of_distribution import OutOfDistribution
 from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.tasks.classification.out_of_distribution import OutOfDistribution
 
 
 class Bright(PairedData):

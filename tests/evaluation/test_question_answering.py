@@ -13,8 +13,12 @@ from torch import Tensor
 from counterpoint.data.base import PairedData, Splits
 from counterpoint.data.items import Question, Questions
 from counterpoint.evaluation import applicable, breakdown, create, evaluate
-from counterpoint.evaluation.question_answering import Bag, QuestionAnswering, answer
 from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.tasks.classification.question_answering import (
+    Bag,
+    QuestionAnswering,
+    answer,
+)
 
 COLOURS = ("red", "green", "blue")
 

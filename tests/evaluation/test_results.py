@@ -15,13 +15,12 @@ from counterpoint.diagnostics import describe
 from counterpoint.evaluation import (
     DEFAULT_TASKS,
     STATISTICS,
-    TASKS,
     create,
     default_tasks,
     evaluate,
 )
 from counterpoint.evaluation.statistic import mean_per_class
-from counterpoint.evaluation.task import NotApplicable, Task, check_data
+from counterpoint.evaluation.task import EmbedderTask, NotApplicable, check_data
 from counterpoint.registry import UnknownName
 from counterpoint.types import Embedder, Metric, Scores
 from fixtures.tiny import Oracle, Pixels, TinyData
@@ -74,21 +73,11 @@ def test_every_number_follows_from_the_long_table_and_survives_json(tiny_data: T
         assert value == pytest.approx(row["value"])
 
 
-def test_every_task_set_and_subset_is_there_and_every_primary_metric_exists(tiny_data: TinyData) -> None:
+def test_every_task_set_and_subset_is_there(tiny_data: TinyData) -> None:
     results = evaluate(Pixels(), tiny_data)
     found = {(r["task"], r["test"], r["subset"]) for r in results.scores()}
     subsets = ("all", "rest", "tone variants")
     assert found == {(t, s, b) for t in DEFAULT_TASKS for s in ("compositions", "concepts") for b in subsets}
-    for name in TASKS.names():
-        task = create(name)
-        assert task.name == name
-        try:
-            scores = task(Pixels(), tiny_data, np.arange(70))
-        except NotApplicable:  # a task on items, which this data has not
-            assert name not in DEFAULT_TASKS
-        else:
-            assert set(task.main_metrics(tiny_data)) <= set(scores.metrics)
-            assert task.main_metrics(tiny_data)
 
 
 def test_each_input_is_embedded_once_for_all_tasks_and_test_sets() -> None:
@@ -109,7 +98,7 @@ def test_each_input_is_embedded_once_for_all_tasks_and_test_sets() -> None:
 
 
 def test_a_user_task_and_chosen_rows() -> None:
-    class Colour(Task):
+    class Colour(EmbedderTask):
         name, primary, modalities = "colour", "red", ("image",)
 
         def __call__(self, model: Embedder, data: PairedData, rows: np.ndarray) -> Scores:

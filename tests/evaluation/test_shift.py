@@ -10,7 +10,7 @@ from torch import Tensor
 from counterpoint.data.base import ImageSource
 from counterpoint.data.corruptions import CORRUPTIONS, STRENGTHS
 from counterpoint.evaluation import create
-from counterpoint.evaluation.classification.shift import _candidates
+from counterpoint.evaluation.tasks.classification.shift import _candidates
 from fixtures.tiny import Oracle, Pixels, TinyData
 
 ROWS = np.arange(60)
@@ -73,7 +73,7 @@ def test_candidates_hold_the_own_caption_once_and_are_fixed(
             return [f"caption {row // 2}", f"other {row % 7}"]
 
     data = Alike()
-    monkeypatch.setattr("counterpoint.evaluation.classification.shift.WAYS", ways)
+    monkeypatch.setattr("counterpoint.evaluation.tasks.classification.shift.WAYS", ways)
     candidates, gallery = _candidates(data, ROWS, np.arange(60))
     assert candidates.shape == (60, min(ways, 37 - 2 + 1))
     for row, chosen in zip(ROWS, candidates, strict=True):

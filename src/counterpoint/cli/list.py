@@ -56,7 +56,7 @@ def known(kind: Kind) -> tuple[str, ...]:
     if kind == "tasks":
         from .. import evaluation
 
-        return tuple(sorted({*evaluation.TASKS.names(), *evaluation.answering.ANSWERING.names()}))
+        return evaluation.TASKS.names()
     if kind == "decoding":
         from .. import decoding
 

@@ -177,7 +177,7 @@ def _of_items(
 
 def _asked_again(items: QuestionVariants, k: int) -> Exhibit:
     """Show an item as it is, and in the variant that counts."""
-    from .answering.bootstrapped import VLB, bootstrap
+    from .tasks.answering.vlb import VLB, bootstrap
 
     before, (after, _) = items.sample(k), bootstrap(items, k, VLB.primary)
     lines = (f"[{items.kinds[k]}, {VLB.primary}]", after.question.text, f"✓ {after.question.answer}")

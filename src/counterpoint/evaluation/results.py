@@ -12,10 +12,10 @@ import polars as pl
 from ..data.base import PairedData, Rows
 from ..data.embeddings import EmbeddingCache
 from ..registry import unknown
-from ..types import Embedder, Scores
-from . import DEFAULT_TASKS, create
+from ..types import Assistant, Embedder, Scores
+from ._registry import DEFAULT_ANSWERING, DEFAULT_TASKS, create
 from .statistic import name_of
-from .task import NotApplicable, Task, check_data
+from .task import Asked, NotApplicable, Task, check_asks, check_data
 
 Role = Literal["primary", "main", "other", ""]
 """The part that a metric has in verdicts."""
@@ -114,24 +114,28 @@ def applicable(data: PairedData, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def evaluate(
-    model: Embedder,
+    model: Embedder | Assistant,
     data: PairedData,
     tasks: Sequence[str | Task] | None = None,
     tests: Mapping[str, Rows] | None = None,
+    *,
+    seed: int = 0,
 ) -> RunResults:
     """Score a model on every test set with every task. Each input is embedded once.
 
     Args:
-        model: anything that embeds pictures and strings.
+        model: anything that embeds pictures and strings, or that answers in words.
         data: what to score it on.
-        tasks: names or task objects; unless given, the default tasks, less those that ask for labels the data
-            does not have or for embeddings the model does not have.
+        tasks: names or task objects; unless given, the default tasks for such a model, less those that ask for labels
+            or questions the data does not have or for embeddings the model does not have.
         tests: named rows; the test sets of the data unless given.
+        seed: of the sampling of a model that answers.
 
     Raises:
         UnknownName: for a task that does not exist.
-        NotApplicable: for a task asked for by name whose labels the data does not have.
-        ValueError: if there is no test set, one is too small for a task, or an embedding is not finite.
+        NotApplicable: for a task asked for by name whose labels, items or questions the data does not have.
+        ValueError: if there is no test set, one is too small for a task, an embedding is not finite, or a task cannot
+            ask such a model.
     """
     tests = data.splits.test if tests is None else tests
     if not tests:
@@ -141,16 +145,22 @@ def evaluate(
             raise ValueError(
                 f"the test set {name!r} of {data.name!r} is empty: leave it out, or put rows in it"
             )
-    features = EmbeddingCache.of(model, data)
+    answers = isinstance(model, Assistant)
+    asked: Asked = "assistant" if answers else "embedder"
+    usual = DEFAULT_ANSWERING if answers else DEFAULT_TASKS
+    wanted = [create(given) if isinstance(given, str) else given for given in tasks or usual]
+    for task in wanted:
+        check_asks(task, asked)
+    one = model if isinstance(model, Assistant) else EmbeddingCache.of(model, data)
+    if tasks is None and isinstance(one, EmbeddingCache):
+        wanted = [task for task in wanted if set(task.modalities) <= set(one.embeds)]
+    sampling = {"seed": seed} if answers else {}
     by_test: dict[str, tuple[Scores, ...]] = {}
     for name, rows in tests.items():
         found = []
-        for given in DEFAULT_TASKS if tasks is None else tasks:
-            task = create(given) if isinstance(given, str) else given
-            if tasks is None and not set(task.modalities) <= set(features.embeds):
-                continue
+        for task in wanted:
             try:
-                found.append(replace(task(features, data, rows), main=task.main_metrics(data)))
+                found.append(replace(task(one, data, rows, **sampling), main=task.main_metrics(data)))
             except NotApplicable:
                 if tasks is not None:
                     raise

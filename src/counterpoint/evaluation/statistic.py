@@ -167,7 +167,10 @@ STATISTICS: Mapping[str, Statistic] = {
         Statistic(median),
         Statistic(magnitude),
         Statistic(mean_per_class, ("class", "hit"), 0.0, 1.0),
-        *(Statistic(function, _TYPES, 0.0, 1.0) for function in (macro_f1, weighted_f1, precision, recall, f1)),
+        *(
+            Statistic(function, _TYPES, 0.0, 1.0)
+            for function in (macro_f1, weighted_f1, precision, recall, f1)
+        ),
         Statistic(share, ("whole", "part"), 0.0, 1.0),
         Statistic(calibration_error, ("confidence", "hit"), 0.0, 1.0),
         *(Statistic(function, ("level", "score"), -1.0, 1.0) for function in (spearman, pearson)),

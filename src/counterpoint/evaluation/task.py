@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from ..data.base import PairedData, Rows, SomeItems
 from ..data.items import Items
 from ..data.views import key
 from ..reasons import counted
-from ..types import Constant, Embedder, Metric, Scores
+from ..types import Assistant, Constant, Embedder, Metric, Scores
 
 PANEL = 1 << 22
 """Similarities held at once."""
@@ -25,11 +26,19 @@ class NotApplicable(ValueError):
     """The error for data that lack what a task asks about."""
 
 
+Asked = Literal["embedder", "assistant"]
+"""Models that tasks ask: one that embeds, and one that answers in words."""
+
+
 class Task(ABC):
-    """A task: it scores an embedder on some rows of a data set.
+    """A task: it scores a model on some rows of a data set.
+
+    Subclass `EmbedderTask` or `AnsweringTask`. A task is found by its file, which is named after it, below
+    ``counterpoint/evaluation/tasks``.
 
     Attributes:
         name: what users write.
+        asks: the models that it can ask.
         primary: the metric that a verdict is about first; empty where it depends on the labels of the data.
         modalities: the modalities that it needs embeddings of.
         labels: the labels that it asks about, where the data has them; ``()``: all of the data; None: none.
@@ -37,20 +46,28 @@ class Task(ABC):
         form: the form of the items that it asks about; None: it asks about plain pairs.
         least: the examples that a test set has at least.
         learns: it learns from the training rows of the data, so that it may only be asked about others.
+        papers: slugs of the papers that it comes from.
     """
 
     name: str
+    asks: ClassVar[tuple[Asked, ...]]
     primary: str = ""
-    modalities: tuple[str, ...]
+    modalities: tuple[str, ...] = ()
     labels: tuple[str, ...] | None = None
     label: str = ""
     form: type[Items] | None = None
     least: int = 1
     learns: bool = False
+    papers: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
-        """Return the outcomes of every row, and the metrics made of them."""
+    def __call__(self, model: Any, data: PairedData, rows: Rows) -> Scores:
+        """Return the outcomes of every example, and the metrics made of them.
+
+        Raises:
+            NotApplicable: if the data lack what the task asks about.
+            ValueError: if there are no rows, or fewer than the task needs.
+        """
 
     def main_metrics(self, data: PairedData) -> tuple[str, ...]:
         """Return the metrics that verdicts are about, the primary one first, then those of the data's other labels."""
@@ -60,9 +77,39 @@ class Task(ABC):
         """Raise `NotApplicable` for items that lack what the task asks of them beyond their form."""
         return None
 
-    def check_model(self, model: Embedder, data: PairedData) -> None:
+    def check_model(self, model: Any, data: PairedData) -> None:
         """Raise ValueError for a model that the task cannot ask, however it is trained."""
         return None
+
+
+class EmbedderTask(Task):
+    """A task for models that embed pictures and texts."""
+
+    asks: ClassVar[tuple[Asked, ...]] = ("embedder",)
+
+    @abstractmethod
+    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores: ...
+
+
+class AnsweringTask(Task):
+    """A task for models that answer in words."""
+
+    asks: ClassVar[tuple[Asked, ...]] = ("assistant",)
+
+    @abstractmethod
+    def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
+        """Return the outcomes of every example, and the metrics made of them.
+
+        Args:
+            assistant: is asked.
+            data: what it is asked about.
+            rows: of the data.
+            seed: of the sampling, where the model samples.
+
+        Raises:
+            NotApplicable: if the data lack what the task asks about.
+            ValueError: if there are no rows, or fewer than the task needs.
+        """
 
 
 def check_rows(data: PairedData, rows: Rows, task: str, least: int = 1, split: str = "test set") -> None:
@@ -142,6 +189,20 @@ def items_of(
     if not len(items):
         raise NotApplicable(f"{task} asks about {wanted}, and these rows of {data.name!r} have none")
     return items
+
+
+_MODELS: Mapping[Asked, str] = {
+    "embedder": "models that embed pictures and texts",
+    "assistant": "models that answer in words",
+}
+
+
+def check_asks(task: Task, asked: Asked) -> None:
+    """Raise ValueError for a task that cannot ask such a model."""
+    if asked not in task.asks:
+        raise ValueError(
+            f"{task.name} is a task for {_MODELS[task.asks[0]]}, and here are {_MODELS[asked]}: leave the task out"
+        )
 
 
 def check_training(task: Task, data: PairedData) -> None:

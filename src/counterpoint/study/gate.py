@@ -13,7 +13,7 @@ import torch
 from ..data.base import Examples, PairedData
 from ..data.source import load as load_data
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
-from ..evaluation.task import check_data, check_rows
+from ..evaluation.task import check_asks, check_data, check_rows
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
 from ..modalities import PAIR
@@ -88,10 +88,11 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: PairedData) ->
     Raises:
         ValueError: naming the task, and the arm, the label or the split.
     """
+    for task in tasks:
+        check_asks(task, "embedder")
+        check_data(task, data)
     for arm in arms:
         check_modalities(arm, tasks, data.columns)
-    for task in tasks:
-        check_data(task, data)
     check_sizes(tasks, data)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from counterpoint.data import load
 from counterpoint.data.items import MinimalPairs, Question, Questions
-from counterpoint.evaluation.answering import evaluate_assistant
+from counterpoint.evaluation import evaluate
 from fixtures.assistants import always, guessing
 
 ROWS: list[dict[str, Any]] = [
@@ -72,11 +72,11 @@ def test_pictures_are_shown_whole_on_white(tmp_path: Path) -> None:
 
 def test_tasks_ask_all_of_them(tmp_path: Path) -> None:
     data = load(f"questions:{written(tmp_path, ROWS, 'jsonl')}", 24)
-    results = evaluate_assistant(always("Acme"), data, ["answers", "pope"])
+    results = evaluate(always("Acme"), data, ["answers", "pope"])
     assert results.value("answers", "all", "accuracy") == 0.25
     assert results.value("answers", "all", "accuracy", "brand") == 1
     assert results.value("pope", "all", "accuracy") == 0.5
-    assert evaluate_assistant(guessing(), data, ["answers"]).value("answers", "all", "brand") == 0
+    assert evaluate(guessing(), data, ["answers"]).value("answers", "all", "brand") == 0
 
 
 @pytest.mark.parametrize(

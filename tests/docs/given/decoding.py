@@ -7,7 +7,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 import counterpoint as cp
 from counterpoint.decoding import ExampleContrastive, LeadingQueryContrastive, Ritual
-from counterpoint.evaluation.answering import create, evaluate_assistant
+from counterpoint.evaluation import create, evaluate
 from counterpoint.networks.tiny_vlm import default_model_path, world
 
 os.makedirs("path/or", exist_ok=True)

@@ -11,7 +11,7 @@ from counterpoint.cli import main
 from counterpoint.data import load
 from counterpoint.data.base import PairedData, Rows
 from counterpoint.data.items import ObjectAnnotations
-from counterpoint.evaluation.answering import ANSWERING, create, evaluate_assistant
+from counterpoint.evaluation import TASKS, create, evaluate
 from fixtures.assistants import always, guessing, knowing, seeing
 
 ROWS = 40
@@ -77,17 +77,17 @@ def test_one_that_does_not_look_is_at_chance_exactly() -> None:
 def test_one_that_guesses_is_near_chance() -> None:
     data = world()
     some = rows(data, "balanced", 120)
-    results = evaluate_assistant(guessing(), data, ["pope", "mme"], {"balanced": some})
+    results = evaluate(guessing(), data, ["pope", "mme"], {"balanced": some})
     for row in results.scores():
         if row["subset"] == "all" and row["metric"] in ("accuracy", "accuracy_plus", "f1", "yes"):
             assert abs(row["value"] - row["chance"]) < 4 * 0.5 / row["n"] ** 0.5
-    again = evaluate_assistant(guessing(), data, ["pope"], {"balanced": some}, seed=1)
+    again = evaluate(guessing(), data, ["pope"], {"balanced": some}, seed=1)
     assert again.value("pope", "balanced", "accuracy") != results.value("pope", "balanced", "accuracy")
 
 
 def test_results_have_the_form_of_all_results() -> None:
     data = world()
-    results = evaluate_assistant(always("yes"), data, tests={"few": rows(data, count=8)})
+    results = evaluate(always("yes"), data, tests={"few": rows(data, count=8)})
     assert {scores.task for scores in results.by_test["few"]} >= {"pope", "chair", "mme"}
     table = {(row["task"], row["metric"], row["subset"]): row for row in results.scores()}
     assert table["pope", "f1", "all"]["statistic"] == "f1"
@@ -97,4 +97,4 @@ def test_results_have_the_form_of_all_results() -> None:
 
 def test_the_command_line_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "tasks"]) == 0
-    assert {*ANSWERING.names()} <= {*capsys.readouterr().out.split()}
+    assert {*TASKS.names()} <= {*capsys.readouterr().out.split()}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from counterpoint.data.items import Question, Questions
-from counterpoint.evaluation.answering import create, evaluate_assistant
+from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.answering.mentions import Mentions
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.registry import UnknownName
@@ -302,14 +302,14 @@ def test_a_rating_that_falls_with_the_strength_is_found(tiny_data: Any) -> None:
 
 def test_tasks_that_data_cannot_ask_are_left_out_unless_named() -> None:
     data = ItemData(yes_no("existence", 2))
-    results = evaluate_assistant(always("yes"), data)
+    results = evaluate(always("yes"), data)
     assert [scores.task for scores in results.by_test["all"]] == ["answers", "pope", "mme"]
     with pytest.raises(NotApplicable, match="chair asks about object annotations"):
-        evaluate_assistant(always("yes"), data, ["chair"])
+        evaluate(always("yes"), data, ["chair"])
     with pytest.raises(NotApplicable, match="whether things are there"):
-        evaluate_assistant(always("yes"), ItemData(yes_no("count", 2)), ["pope"])
+        evaluate(always("yes"), ItemData(yes_no("count", 2)), ["pope"])
     with pytest.raises(UnknownName, match="did you mean 'pope'"):
-        evaluate_assistant(always("yes"), data, ["poep"])
+        evaluate(always("yes"), data, ["poep"])
     with pytest.raises(UnknownName, match="unknown tone 'sure'"):
         create("sycophancy", tone="sure")
 

@@ -15,8 +15,9 @@ from counterpoint.data.base import PairedData
 from counterpoint.data.items import Operator, Question, QuestionVariants, Sample
 from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create
-from counterpoint.evaluation.answering import create as create_answering
-from counterpoint.evaluation.answering.bootstrapped import (
+from counterpoint.evaluation import create as create_answering
+from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.tasks.answering.vlb import (
     HARD,
     PAIRS,
     SINGLE,
@@ -24,11 +25,9 @@ from counterpoint.evaluation.answering.bootstrapped import (
     VARIANTS,
     VLB,
     AssistantJudge,
-    VLBChoices,
     bootstrap,
     difficulty,
 )
-from counterpoint.evaluation.task import NotApplicable
 from counterpoint.registry import UnknownName
 from counterpoint.types import Prompt
 
@@ -227,7 +226,7 @@ class Titles:
 
 def test_embedders_choose_among_captions() -> None:
     data = world()
-    scores = VLBChoices(("V1", "L1", "L4"))(Titles(), data, rows(data))
+    scores = VLB(("V1", "L1", "L4"))(Titles(), data, rows(data))
     assert all(kind.startswith("choose") for kind in scores.examples["subset"])
     assert scores.metrics["vanilla"].chance == pytest.approx(
         np.mean(
@@ -243,13 +242,13 @@ def test_embedders_choose_among_captions() -> None:
 
 def test_a_window_that_cuts_the_answers_off_is_an_error() -> None:
     data = world()
-    VLBChoices(("V1",))(Titles(words=6), data, rows(data))
+    VLB(("V1",))(Titles(words=6), data, rows(data))
     with pytest.raises(ValueError, match="window cuts them off"):
-        VLBChoices(("L4",))(Titles(words=6), data, rows(data))
-    VLBChoices(("V1",)).check_model(Titles(words=6), data)
-    VLBChoices(("L4",)).check_model(Titles(words=60), data)
+        VLB(("L4",))(Titles(words=6), data, rows(data))
+    VLB(("V1",)).check_model(Titles(words=6), data)
+    VLB(("L4",)).check_model(Titles(words=60), data)
     with pytest.raises(ValueError, match="window cuts them off"):  # and so before it is trained
-        VLBChoices(("L4",)).check_model(Titles(words=6), data)
+        VLB(("L4",)).check_model(Titles(words=6), data)
 
 
 class Bare(PairedData):
@@ -270,6 +269,6 @@ def test_data_without_such_questions_is_refused() -> None:
 
 
 def test_both_are_registered_under_one_name() -> None:
-    assert isinstance(create("vlb"), VLBChoices)
+    assert isinstance(create("vlb"), VLB)
     assert isinstance(create_answering("vlb"), VLB)
     assert create("vlb").primary == VLB.primary == "V1+L4"

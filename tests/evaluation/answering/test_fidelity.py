@@ -10,15 +10,15 @@ import torch
 
 from counterpoint.data.worlds.scenes.words.captions import short
 from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.evaluation.answering.fidelity import (
+from counterpoint.evaluation.answering.languages import ClosedVocabulary
+from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.tasks.answering.fidelity import (
     REQUESTS,
     Fidelity,
     faithful,
     named,
     questions,
 )
-from counterpoint.evaluation.answering.languages import ClosedVocabulary
-from counterpoint.evaluation.task import NotApplicable
 from counterpoint.types import Prompt
 
 WORLD = Scenes.parse("scenes:tiny,train=1,validation=1,test=12")

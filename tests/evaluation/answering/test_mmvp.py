@@ -15,9 +15,9 @@ from torch import Tensor
 from counterpoint.data import load
 from counterpoint.data.items import TwinQuestions
 from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.evaluation.answering import ANSWERING, create, evaluate_assistant
-from counterpoint.evaluation.answering.mmvp import WHICH, chosen
+from counterpoint.evaluation import TASKS, create, evaluate
 from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.tasks.compositional.mmvp import WHICH, chosen
 from counterpoint.types import Prompt, Scores
 from fixtures import layouts
 from fixtures.hand_made import HandChoices, HandSquares, ItemData, number_of
@@ -114,9 +114,9 @@ def test_scenes_have_such_questions() -> None:
         def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
             return ["(a)" if k % 2 == 0 else "(b)" for k in range(len(prompts))]
 
-    found = evaluate_assistant(Knows(lambda picture, text: ""), world, ["mmvp"])
+    found = evaluate(Knows(lambda picture, text: ""), world, ["mmvp"])
     assert found.value("mmvp", "as trained", "pair_accuracy") == 1
-    assert "mmvp" in ANSWERING
+    assert "mmvp" in TASKS
 
 
 def test_data_with_neither_is_refused() -> None:
@@ -154,9 +154,7 @@ def test_the_published_layout_is_read_row_by_row(tmp_path: Path) -> None:
         def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
             return ["(a)", "closed", "(b)", "It is on the left side."]
 
-    assert (
-        evaluate_assistant(Right(lambda p, t: ""), data, ["mmvp"]).value("mmvp", "all", "pair_accuracy") == 1
-    )
+    assert evaluate(Right(lambda p, t: ""), data, ["mmvp"]).value("mmvp", "all", "pair_accuracy") == 1
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from counterpoint.evaluation.answering.base import Prompt
 from counterpoint.evaluation.answering.rating import BINARY, ENSEMBLE, PROMPT, TRIADIC, rate, score
+from counterpoint.types import Prompt
 
 
 class Knows:

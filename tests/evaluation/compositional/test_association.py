@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from counterpoint.evaluation import create
-from counterpoint.evaluation.compositional.association import ConceptAssociationBias
+from counterpoint.evaluation.tasks.compositional.concept_association_bias import (
+    ConceptAssociationBias,
+)
 from counterpoint.types import Scores
 from fixtures.hand_made import Blind, Given, HandAssociations, ItemData
 

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.evaluation import create
-from counterpoint.evaluation.compositional.regions import Localisation, Segmentation, size_of
 from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.tasks.regions._regions import size_of
+from counterpoint.evaluation.tasks.regions.localisation import Localisation
+from counterpoint.evaluation.tasks.regions.segmentation import Segmentation
 from counterpoint.types import Embedder, Scores
 from fixtures.hand_made import Blind, HandRegions, HandSquares, ItemData
 

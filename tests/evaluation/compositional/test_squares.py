@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from counterpoint.evaluation import create, evaluate
-from counterpoint.evaluation.compositional.squares import SquareTask, decisions
 from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.tasks.compositional._squares import SquareTask, decisions
 from counterpoint.types import Embedder, Scores
 from fixtures.hand_made import Blind, Given, HandChoices, HandSquares, ItemData
 

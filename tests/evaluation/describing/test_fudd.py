@@ -15,7 +15,8 @@ from counterpoint.data import load
 from counterpoint.data.base import Labels, PairedData, Rows, Splits
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.describing import Differential
-from counterpoint.evaluation.describing.fudd import FuDD, likeliest
+from counterpoint.evaluation.describing.differential import likeliest
+from counterpoint.evaluation.tasks.classification.fudd import FuDD
 from counterpoint.types import Scores
 from fixtures.hand_made import Blind, Given, numbered
 from fixtures.tiny import Pixels

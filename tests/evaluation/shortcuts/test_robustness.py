@@ -15,8 +15,8 @@ from counterpoint.data.base import Labels, PairedData, Rows, Splits
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.inspection import breakdown
 from counterpoint.evaluation.shortcuts import Trend
-from counterpoint.evaluation.shortcuts.robustness import MMCLRobustness, usual_values
 from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.tasks.shortcuts.mmcl_robustness import MMCLRobustness, usual_values
 from counterpoint.types import Scores
 from fixtures.hand_made import Blind, Given, numbered
 from fixtures.tiny import Pixels, TinyData

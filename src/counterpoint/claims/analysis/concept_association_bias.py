@@ -19,7 +19,7 @@ from ...data.items import Associations
 from ...data.worlds.scenes.items.forms import items_of
 from ...data.worlds.scenes.words.captions import phrase, short
 from ...data.worlds.scenes.world import Scenes
-from ...evaluation.compositional.association import tally
+from ...evaluation.tasks.compositional.concept_association_bias import tally
 from ...losses import InfoNCELoss
 from ...networks.heads import Linear
 from ...networks.init import initialise

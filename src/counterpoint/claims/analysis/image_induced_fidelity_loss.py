@@ -29,7 +29,7 @@ from ...diagnostics.assistants import (
     prompt_states,
     steered,
 )
-from ...evaluation.answering.fidelity import (
+from ...evaluation.tasks.answering.fidelity import (
     PIVOT,
     REQUESTS,
     Fidelity,

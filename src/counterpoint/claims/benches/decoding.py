@@ -17,7 +17,7 @@ from ...data.worlds.scenes.items.chat import INSTRUCTIONS
 from ...data.worlds.scenes.world import Scenes
 from ...decoding import describe
 from ...decoding.assistant import VisionLanguageAssistant
-from ...evaluation.answering import create
+from ...evaluation import create_answering
 from ...evaluation.statistic import STATISTICS, name_of
 from ...networks.tiny_vlm import default_model_path, world
 from ...study.decoding.arm import DecodingArm
@@ -67,7 +67,7 @@ def answered(
     Args:
         arm: of decoding, as on the command line.
         seed: of the sampling.
-        task: a name of `counterpoint.evaluation.answering.ANSWERING`.
+        task: a name of `counterpoint.evaluation.TASKS`.
         pictures: that are asked about.
         options: of the assistant.
         path: of the model; the shipped one unless given.
@@ -77,7 +77,7 @@ def answered(
     data = bad_pictures()
     rows: Rows = data.splits.test[test][:pictures]
     asked = assistant(arm, seed, path or str(default_model_path()), options)
-    scores = create(task, **(given or {}))(asked, data, rows, seed=seed)
+    scores = create_answering(task, **(given or {}))(asked, data, rows, seed=seed)
     found: Arrays = {}
     for name, metric in scores.metrics.items():
         for subset in scores.subsets():
@@ -114,7 +114,7 @@ class Replies:
     Args:
         lab: where it is carried out.
         arms: a name → the arm as on the command line.
-        task: a name of `counterpoint.evaluation.answering.ANSWERING`.
+        task: a name of `counterpoint.evaluation.TASKS`.
         options: of the assistant, of all arms.
         own: options of one arm's assistant besides.
         label: in the names of its differences, where a claim has several of one task.

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ...catalog.evidence import Result
-from ...evaluation.compositional.squares import decisions
+from ...evaluation.tasks.compositional._squares import decisions
 from ...losses import InfoNCELoss
 from ..benches.scene_towers import (
     SIDE,

@@ -32,8 +32,8 @@ from ...diagnostics.assistants import (
 )
 from ...diagnostics.assistants.captions import reply_tokens
 from ...diagnostics.assistants.reading import Reading
+from ...evaluation.compositional.grounding import pointing
 from ...evaluation.compositional.maps import box_iou
-from ...evaluation.grounding import pointing
 from ...training.tiny_vlm.conversations import CLOSED
 from ...types import Prompt
 from ..lab import Arrays, Lab, measure

@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from ...catalog.evidence import Result
 from ...data.worlds.scenes.world import Scenes
-from ...evaluation.classification.out_of_distribution import OutOfDistribution
 from ...evaluation.statistic import calibration_error
+from ...evaluation.tasks.classification.out_of_distribution import OutOfDistribution
 from ...methods.single.ebm import EBM, diverged
 from ...networks.init import initialise
 from ...networks.towers.convnet import ConvNet

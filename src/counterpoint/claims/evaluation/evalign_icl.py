@@ -20,19 +20,13 @@ from ...data.worlds.scenes.items.chat import INSTRUCTIONS
 from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...decoding.prompts import image_of, messages_of, pictures_of
-from ...evaluation.answering.base import AnsweringTask
-from ...evaluation.answering.in_context import (
-    NOTHING,
-    ZERO_SHOT,
-    Abstention,
-    Captioning,
-    Matching,
-    Shots,
-)
-from ...evaluation.answering.in_context.abstention import ABSURD, KINDS, RELEVANT
-from ...evaluation.answering.in_context.matching import FOILS, WHETHER
+from ...evaluation.answering.in_context import NOTHING, ZERO_SHOT, Shots
 from ...evaluation.answering.in_context.shots import Example, Plain, sentence
 from ...evaluation.statistic import STATISTICS
+from ...evaluation.task import AnsweringTask
+from ...evaluation.tasks.in_context.abstention import ABSURD, KINDS, RELEVANT, Abstention
+from ...evaluation.tasks.in_context.captioning import Captioning
+from ...evaluation.tasks.in_context.matching import FOILS, WHETHER, Matching
 from ...statistics import linear
 from ...types import Prompt, Turn
 from ..benches.descent import minimise

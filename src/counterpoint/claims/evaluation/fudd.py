@@ -26,7 +26,7 @@ from ...data.worlds.scenes.words.descriptions import (
 )
 from ...evaluation import create
 from ...evaluation.describing import Differential, second_pass
-from ...evaluation.describing.fudd import Among, by_name, likeliest
+from ...evaluation.describing.differential import Among, by_name, likeliest
 from ...evaluation.task import similarity, top1
 from ...losses import InfoNCELoss
 from ..benches.scene_towers import SIDE, SceneTowers, train

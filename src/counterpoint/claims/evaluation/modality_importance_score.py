@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ...catalog.evidence import Result
 from ...data.items import Narrations
 from ...data.worlds.clips.narrations import NAMES
-from ...evaluation.modality_importance import question_types
 from ...evaluation.statistic import STATISTICS
-from ...evaluation.video.importance import BOTH, NEEDS, TEXT, TYPES, VIDEO
+from ...evaluation.tasks.video.modality_importance_score import BOTH, NEEDS, TEXT, TYPES, VIDEO
+from ...evaluation.video.modality_importance import question_types
 from ...networks import BytePairTokenizer
 from ...networks.heads import mlp
 from ...networks.init import initialise

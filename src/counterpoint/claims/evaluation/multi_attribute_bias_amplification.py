@@ -17,12 +17,7 @@ from ...data.source import load
 from ...data.worlds.rng import Rng
 from ...data.worlds.scenes.pixels.render import draw
 from ...data.worlds.scenes.scene import Scene, Thing
-from ...evaluation.bias_amplification import (
-    attribute_sets,
-    directional,
-    sampling_noise,
-    thresholds,
-)
+from ...evaluation.shortcuts.bias_amplification import attribute_sets, directional, sampling_noise, thresholds
 from ...networks.init import initialise
 from ..benches.clip_towers import SIDE, FrameNetwork
 from ..benches.descent import minimise

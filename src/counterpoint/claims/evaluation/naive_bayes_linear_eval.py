@@ -12,7 +12,7 @@ from torch import Tensor
 from ...catalog.evidence import Result
 from ...evaluation import learning_curve
 from ...evaluation.classification.classifiers import CLASSIFIERS, Classifier
-from ...evaluation.simulation import GaussianClasses, examples_needed
+from ...evaluation.classification.simulation import GaussianClasses, examples_needed
 from ...losses import InfoNCELoss
 from ...networks import ConvNet, initialise
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names

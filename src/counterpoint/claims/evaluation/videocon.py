@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...catalog.evidence import Result
 from ...data.items import ContrastCaptions
-from ...evaluation.video.videocon import entailments
+from ...evaluation.tasks.video.videocon import entailments
 from ...losses import CountToTenLoss
 from ..benches.clip_towers import COLOURS, SIDE, ClipTowers, filmed
 from ..benches.descent import minimise

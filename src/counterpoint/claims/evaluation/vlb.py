@@ -14,8 +14,8 @@ from torch import Tensor
 from ...catalog.evidence import Result
 from ...data.items import QuestionVariants
 from ...data.worlds.scenes.world import Scenes
-from ...evaluation.answering.bootstrapped import CONTROL, SINGLE, VANILLA, VARIANTS, VLB, bootstrap
 from ...evaluation.contamination import contamination
+from ...evaluation.tasks.answering.vlb import CONTROL, SINGLE, VANILLA, VARIANTS, VLB, bootstrap
 from ...networks.tiny_vlm import default_model_path, world
 from ..benches.decoding import GREEDY, assistant
 from ..benches.emoji import pixels

@@ -21,7 +21,7 @@ from ...data.worlds.sounds.mel import spectrogram
 from ...data.worlds.sounds.soundscape import ATTRIBUTES, SOURCES, Soundscape, caption
 from ...data.worlds.sounds.synthesis import SECONDS, synthesise
 from ...data.worlds.sounds.world import Sounds
-from ...evaluation.compositional.squares import decisions
+from ...evaluation.tasks.compositional._squares import decisions
 from ...losses.parts.modular_contrast import ModularContrastLoss
 from ...networks import BytePairTokenizer
 from ...networks.heads import Linear

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ...catalog.evidence import Result
-from ...evaluation.grounding import contrast_to_noise, pointing
+from ...evaluation.compositional.grounding import contrast_to_noise, pointing
 from ...losses import MILLoss
 from ...losses.dense.mil import Pooling
 from ...networks import NonLocal, initialise

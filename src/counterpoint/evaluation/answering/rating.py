@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from .base import Assistant, Prompt
+from ...types import Assistant, Prompt
 
 Words = Sequence[Sequence[str]]
 """Groups of words for the same levels, each from the best to the worst."""

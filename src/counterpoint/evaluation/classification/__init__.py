@@ -1,1 +1,1 @@
-"""Tasks that name a picture's label, without training, by a probe or under a shift."""
+"""Classifiers of frozen features, learning curves of them, and scores of rankings of labels."""

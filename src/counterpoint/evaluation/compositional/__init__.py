@@ -1,6 +1,6 @@
-"""Tasks on items that ask for more than a bag of words: squares, choices, regions.
+"""Parts of tasks on items, which ask for more than a bag of words: squares, choices, regions.
 
-They take their items from ``PairedData.items``, so a data set that has none of a form is no data for the task. The
+Tasks take their items from ``PairedData.items``, so a data set that has none of a form is no data for the task. The
 examples of their scores are the items: ``example`` is the item's id and ``subset`` its kind.
 """
 

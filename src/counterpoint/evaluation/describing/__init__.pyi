@@ -1,5 +1,5 @@
-from .fudd import Differential as Differential
-from .fudd import second_pass as second_pass
+from .differential import Differential as Differential
+from .differential import second_pass as second_pass
 from .sources import Describe as Describe
 from .sources import Kept as Kept
 from .sources import LanguageModel as LanguageModel

@@ -1,6 +1,6 @@
 """Shortcuts: what is learned instead of what was meant, how well it holds under shift, and what it leaves out.
 
-The tasks read them off an embedder's answers on scenes whose options tie an easy thing to a hard one; `latent` and
+Tasks read shortcuts off an embedder's answers on scenes whose options tie an easy thing to a hard one; `latent` and
 `subclasses` are the linear worlds in which two papers explain where they come from.
 """
 

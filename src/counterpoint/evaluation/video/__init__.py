@@ -1,4 +1,4 @@
-"""Tasks on videos, for embedders of pictures: a video is the mean of its frames, or one picture made of them."""
+"""Videos for embedders of pictures: a video is the mean of its frames, or one picture made of them."""
 
 import lazy_loader
 

@@ -161,12 +161,12 @@ def check_names(design: DecodingDesign) -> None:
         UnknownName: the message gives the nearest one.
         ValueError: for a method that cannot be read, and where methods, model or data are not given.
     """
-    from ...evaluation.answering import ANSWERING
+    from ...evaluation import TASKS
 
     for method in design.arms:
         DecodingArm.parse(method)
     for task in design.tasks:
-        ANSWERING.reference(task)
+        TASKS.reference(task)
     given = {
         "methods": set(design.arms) - {PLAIN},
         "model": design.model,

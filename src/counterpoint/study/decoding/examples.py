@@ -11,7 +11,7 @@ import numpy as np
 
 from ...data.base import PairedData, Rows
 from ...data.source import load as load_data
-from ...evaluation.answering import create
+from ...evaluation import create, create_answering
 from ...evaluation.statistic import mean, name_of
 from ...evaluation.task import NotApplicable
 from ...files import Damaged
@@ -86,7 +86,7 @@ def _of_row(
     for arm, replies in said.items():
         replaying = Replaying(replies)
         try:
-            scores = create(task)(replaying, data, row, seed=seed)
+            scores = create_answering(task)(replaying, data, row, seed=seed)
         except (NotAsked, NotApplicable):
             return
         rights = _rights(scores)

@@ -14,7 +14,7 @@ from ...data.base import PairedData
 from ...data.source import load as load_data
 from ...data.source import short_name
 from ...decoding import Decoding
-from ...evaluation.answering import DEFAULT_ANSWERING
+from ...evaluation import DEFAULT_ANSWERING
 from ...evaluation.task import NotApplicable
 from ...execution import Listener, Local, NullListener, leased
 from ...files import write_json

@@ -11,7 +11,7 @@ from typing import Any, final
 
 from ...decoding.method import Decoding, SumOfMethods
 from ...decoding.rule import PlausibilityOnly
-from ...evaluation.answering import create
+from ...evaluation import create
 from ...files import Damaged, read_json
 from ...reasons import counted
 from ...training.run import Environment

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.base import PairedData
-from ...evaluation.answering import create
+from ...evaluation import create_answering
 from ...evaluation.results import RunResults
 from ...evaluation.task import NotApplicable, subsample_by_hash
 from ...execution import OnProgress, Progress
@@ -81,7 +81,7 @@ def ask(
     reasons = []
     for name, own in rows.items():
         try:
-            found[name] = (create(task)(assistant, data, own, seed=seed),)
+            found[name] = (create_answering(task)(assistant, data, own, seed=seed),)
         except NotApplicable as reason:
             reasons.append(str(reason))
     if not found:

@@ -31,7 +31,14 @@ from ...diagnostics.assistants import (
     steered,
 )
 from ...diagnostics.report.subject import Section
-from ...evaluation.answering.fidelity import PIVOT, Fidelity, Question, faithful, named, questions
+from ...evaluation.tasks.answering.fidelity import (
+    PIVOT,
+    Fidelity,
+    Question,
+    faithful,
+    named,
+    questions,
+)
 from ...files import write_json, write_text
 from ...types import Prompt
 from ..numbers import finite

@@ -12,23 +12,15 @@ import pytest
 from torch import Tensor
 
 from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.evaluation.answering.in_context import (
-    AXES,
-    NOTHING,
-    ZERO_SHOT,
-    Abstention,
-    Captioning,
-    Explanation,
-    Following,
-    Matching,
-    Selection,
-    Shots,
-    examine,
-    sections,
-)
-from counterpoint.evaluation.answering.in_context.abstention import RELEVANT
+from counterpoint.evaluation.answering.in_context import AXES, NOTHING, ZERO_SHOT, Shots, examine, sections
 from counterpoint.evaluation.answering.in_context.shots import pool_rows
 from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.tasks.in_context.abstention import RELEVANT, Abstention
+from counterpoint.evaluation.tasks.in_context.captioning import Captioning
+from counterpoint.evaluation.tasks.in_context.explanation import Explanation
+from counterpoint.evaluation.tasks.in_context.following import Following
+from counterpoint.evaluation.tasks.in_context.matching import Matching
+from counterpoint.evaluation.tasks.in_context.selection import Selection
 from counterpoint.registry import UnknownName
 from counterpoint.study.report.flaws import write_flaws
 from counterpoint.types import Prompt, Scores

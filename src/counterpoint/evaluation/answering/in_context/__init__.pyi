@@ -1,14 +1,8 @@
-from .abstention import Abstention as Abstention
 from .flaws import AXES as AXES
 from .flaws import Axis as Axis
 from .flaws import examine as examine
 from .flaws import sections as sections
-from .matching import Matching as Matching
-from .matching import Selection as Selection
 from .shots import NOTHING as NOTHING
 from .shots import ZERO_SHOT as ZERO_SHOT
 from .shots import InContext as InContext
 from .shots import Shots as Shots
-from .writing import Captioning as Captioning
-from .writing import Explanation as Explanation
-from .writing import Following as Following

@@ -13,12 +13,14 @@ from ....diagnostics.plots import Curve, lines
 from ....diagnostics.report import Section
 from ....registry import unknown
 from ....types import Assistant
-from ...task import NotApplicable
-from ..base import AnsweringTask
-from .abstention import Abstention
-from .matching import Matching, Selection
+from ...task import AnsweringTask, NotApplicable
+from ...tasks.in_context.abstention import Abstention
+from ...tasks.in_context.captioning import Captioning
+from ...tasks.in_context.explanation import Explanation
+from ...tasks.in_context.following import Following
+from ...tasks.in_context.matching import Matching
+from ...tasks.in_context.selection import Selection
 from .shots import NOTHING, ZERO_SHOT, Shots
-from .writing import Captioning, Explanation, Following
 
 SHOTS = (NOTHING, ZERO_SHOT, Shots(4), Shots(8))
 

@@ -1,0 +1,1 @@
+"""Tasks for models that answer in words."""

@@ -1,0 +1,89 @@
+"""CHAIR: what descriptions mention that is not there."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from ....data.base import PairedData, Rows
+from ....data.items import ObjectAnnotations
+from ....data.worlds.scenes.items.chat import INSTRUCTIONS
+from ....types import Assistant, Metric, Scores
+from ...answering.asking import replies_to
+from ...answering.mentions import Mentions
+from ...compositional.asking import item_scores
+from ...statistic import mean, share
+from ...task import AnsweringTask, items_of
+
+
+@final
+class Chair(AnsweringTask):
+    """Descriptions of pictures, and which of the concepts that they mention are there.
+
+    ``instances`` (CHAIRi) is the share of mentions, repeated ones too, of what is not there; ``sentences`` (CHAIRs)
+    that of descriptions with any such mention. Both fall when a model says less, so beside them stand ``recall``, the
+    mean share of what is there that is mentioned, ``mentions`` and ``words``, how many of these a description has.
+
+    Of the descriptions, ``partners`` is the share that mentions something which usually goes with what is there, among
+    those pictures that lack such a thing, and ``others`` the share that mentions anything else that is not there: what
+    comes from habit, and what from confusion. The plural counts as one mention, and numbers are not checked.
+
+    Args:
+        prompt: asks for a description. How long it may be is up to the assistant.
+
+    Raises:
+        NotApplicable: from a call, if the data does not say what its pictures show.
+
+    Source: Rohrbach et al., "Object Hallucination in Image Captioning" (2018), arXiv 1809.02156.
+    """
+
+    name = "chair"
+    primary = "instances"
+
+    def __init__(self, prompt: str = INSTRUCTIONS[0]) -> None:
+        self.prompt = prompt
+
+    def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
+        items = items_of(data, ObjectAnnotations, rows, self.name)
+        find = Mentions(items.forms)
+        said = replies_to(assistant, items, [self.prompt] * len(items), seed=seed)
+        found = [find(reply) for reply in said]
+        wrong = [
+            [mention for mention in mentions if mention not in present]
+            for mentions, present in zip(found, items.present, strict=True)
+        ]
+        outcomes = {
+            "absent": np.array([len(absent) for absent in wrong], float),
+            "sentence": np.array([bool(absent) for absent in wrong], float),
+            "recall": np.array(
+                [
+                    len(present & {*mentions}) / len(present) if present else np.nan
+                    for mentions, present in zip(found, items.present, strict=True)
+                ]
+            ),
+            "mentions": np.array([len(mentions) for mentions in found], float),
+            "words": np.array([len(reply.split()) for reply in said], float),
+            "partner": np.array(
+                [
+                    float(bool(partners & {*absent})) if partners else np.nan
+                    for absent, partners in zip(wrong, items.partners, strict=True)
+                ]
+            ),
+            "other": np.array(
+                [
+                    float(bool({*absent} - partners))
+                    for absent, partners in zip(wrong, items.partners, strict=True)
+                ]
+            ),
+        }
+        metrics = {
+            "instances": Metric(("mentions", "absent"), share, higher_is_better=False),
+            "sentences": Metric("sentence", mean, higher_is_better=False),
+            "recall": Metric("recall", mean),
+            "mentions": Metric("mentions", mean),
+            "words": Metric("words", mean),
+            "partners": Metric("partner", mean, higher_is_better=False),
+            "others": Metric("other", mean, higher_is_better=False),
+        }
+        return item_scores(self.name, items, outcomes, metrics)

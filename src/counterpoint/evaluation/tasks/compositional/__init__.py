@@ -1,0 +1,1 @@
+"""Tasks that ask for more than a bag of words."""

@@ -1,0 +1,1 @@
+"""Tasks for models that answer after examples: EvALign-ICL's axes."""

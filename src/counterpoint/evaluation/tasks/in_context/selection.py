@@ -1,0 +1,89 @@
+"""Selection of a picture's caption among two, after examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import UInt8
+from torch import Tensor
+
+from ....data.base import PairedData, Rows
+from ....data.items import Choices
+from ....types import Assistant, Metric, Scores
+from ...answering.asking import first_word
+from ...answering.in_context.shots import (
+    ZERO_SHOT,
+    Example,
+    InContext,
+    Shots,
+    pool_rows,
+    prompts,
+    sentence,
+    with_pictures,
+)
+from ...compositional.asking import item_scores
+from ...task import AnsweringTask
+from .matching import FOILS
+
+WHICH = "Which sentence describes the picture? a) {} b) {}"
+
+
+@final
+@dataclass(frozen=True)
+class Selection(AnsweringTask):
+    """Image–text selection: which of the true caption and its foil, named a and b, describes the picture?
+
+    Outcomes: ``correct``, ``first`` (a was said).
+
+    Args:
+        shots: examples before each choice.
+        kinds: of choices, of two options each.
+
+    Raises:
+        NotApplicable: from a call, if the data has no such choices, or fewer training rows than examples.
+
+    Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
+    """
+
+    papers = ("evalign-icl",)
+    name = "selection"
+    primary = "accuracy"
+
+    shots: Shots = ZERO_SHOT
+    kinds: tuple[str, ...] = FOILS
+
+    def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
+        items, pictures = with_pictures(data, Choices, rows, self.name, self.kinds)
+        queries = _choices(items, pictures)
+        pool = _choices(*with_pictures(data, Choices, pool_rows(data, rows), self.name, self.kinds))
+        replies = InContext(assistant, pool, self.shots, seed=seed).reply(prompts(queries), seed=seed)
+        words = [first_word(said) for said in replies]
+        right = [word == _LETTERS[answer] for word, answer in zip(words, items.answers, strict=True)]
+        outcomes = {
+            "correct": np.array(right, float),
+            "first": np.array([word == _LETTERS[0] for word in words], float),
+        }
+        metrics = {"accuracy": Metric("correct", chance=0.5), "first": Metric("first", chance=0.5)}
+        return item_scores(self.name, items, outcomes, metrics)
+
+
+_LETTERS = ("a", "b")
+
+
+def _choices(items: Choices, pictures: UInt8[Tensor, "k 3 H W"]) -> list[Example]:
+    return [
+        Example(picture, WHICH.format(*map(sentence, options)), f"{_LETTERS[answer]})")
+        for picture, options, answer in zip(pictures, _two(items.options), items.answers, strict=True)
+    ]
+
+
+def _two(options: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    for each in options:
+        if len(each) != 2:
+            raise ValueError(
+                f"a choice between a caption and its foil has two options, got {len(each)}: {each}"
+            )
+    return options

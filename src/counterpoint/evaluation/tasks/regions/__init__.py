@@ -1,0 +1,1 @@
+"""Tasks that ask where in a picture a phrase belongs."""

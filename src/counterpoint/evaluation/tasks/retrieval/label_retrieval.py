@@ -1,0 +1,109 @@
+"""Finding pictures of the same class."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ....data.base import PairedData, Rows
+from ....data.embeddings import EmbeddingCache
+from ....types import Embedder, Metric, Scores
+from ...statistic import mean
+from ...task import (
+    EmbedderTask,
+    always_commonest,
+    check_labels,
+    check_rows,
+    main_labels,
+    row_chunks,
+    scatter,
+    scores,
+    similarity,
+)
+
+KS = (5, 10, 50)
+
+
+class LabelRetrieval(EmbedderTask):
+    """Precision@K: the fraction of the K pictures found first that have the query's class.
+
+    Image to image (``i2i``): every labelled picture of the test set queries the others. Text to image
+    (``t2i``): its first evaluation caption queries the pictures of the other rows. The query's own row is
+    never an answer. Where answers tie at the K-th place, the expectation over their order counts. Undefined
+    (NaN) where there are fewer than K answers.
+
+    Metrics: ``i2i_LABEL_P@5``, ``P@10``, ``P@50`` and the same for ``t2i``; chance is the mean frequency of
+    the query's class among its answers, and the best constant answer are pictures of the commonest class. Main
+    metrics are the ``t2i_LABEL_P@10``, that of the first of `main_labels` before all.
+
+    Args:
+        labels: which labels; all that the data has unless given.
+
+    Raises:
+        NotApplicable: if the data has none of the labels.
+        ValueError: if there are fewer than two rows.
+
+    Source: convirt (Zhang et al. 2020), zero-shot retrieval on CheXpert 8x200 (there with separate query
+    files).
+    """
+
+    name = "label_retrieval"
+    papers = ("convirt",)
+    modalities = ("image", "text")
+    least = 2
+
+    def __init__(self, labels: tuple[str, ...] = ()) -> None:
+        self.labels: tuple[str, ...] = labels
+
+    def main_metrics(self, data: PairedData) -> tuple[str, ...]:
+        return tuple(f"t2i_{label}_P@10" for label in main_labels(data, self.labels))
+
+    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+        check_rows(data, rows, self.name, self.least)
+        features = EmbeddingCache.of(model, data)
+        outcomes: dict[str, np.ndarray] = {}
+        metrics: dict[str, Metric] = {}
+        for label in check_labels(data, self.labels, self.name):
+            labelled = np.flatnonzero(data.labels[label].values[rows] >= 0)
+            mine = rows[labelled]
+            values = torch.from_numpy(data.labels[label].values[mine])
+            counts = np.bincount(values.numpy(), minlength=1)[values.numpy()]
+            chance = float(np.mean((counts - 1) / max(len(mine) - 1, 1))) if len(mine) else None
+            captions = [data.evaluation_captions(int(row))[0] for row in mine]
+            images = features.images(mine)
+            queries = {"i2i": images, "t2i": features.texts(captions) if captions else images}
+            for direction, z in queries.items():
+                found = precisions(features, z, images, values)
+                for k, precision in found.items():
+                    name = f"{direction}_{label}_P@{k}"
+                    outcomes[name] = scatter(precision, labelled, len(rows))
+                    metrics[name] = Metric(
+                        name, mean, chance=chance, constant=always_commonest(data.labels[label].values[rows])
+                    )
+        return scores(self.name, data, rows, outcomes, metrics)
+
+
+def precisions(
+    model: Embedder, queries: Float[Tensor, "n d"], gallery: Float[Tensor, "n d"], classes: Int[Tensor, " n"]
+) -> dict[int, Float[np.ndarray, " n"]]:
+    """Precision@K of every row's query among the other rows, by K."""
+    n = len(gallery)
+    found: dict[int, list[Tensor]] = {k: [] for k in KS}
+    for part in row_chunks(n, n):
+        panel = similarity(model, queries[part], gallery)
+        panel.diagonal(part.start).fill_(-torch.inf)
+        same: Bool[Tensor, "p n"] = classes[part, None] == classes[None, :]
+        same.diagonal(part.start).fill_(False)
+        ordered = panel.sort(dim=1, descending=True).values
+        for k in KS:
+            if k > n - 1:
+                found[k].append(torch.full((len(panel),), torch.nan, dtype=torch.float64))
+                continue
+            last = ordered[:, k - 1 : k]
+            above, tied = panel > last, panel == last
+            sure = (above & same).sum(1)
+            share = (k - above.sum(1)) * (tied & same).sum(1) / tied.sum(1)
+            found[k].append((sure + share).double() / k)
+    return {k: torch.cat(parts).numpy() if parts else np.zeros(0) for k, parts in found.items()}

@@ -1,0 +1,1 @@
+"""Tasks that tell what was learned instead of what was meant."""
