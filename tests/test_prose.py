@@ -11,6 +11,30 @@ ROOT = Path(__file__).parents[1]
 HEADLESS = re.compile(r"(What|How|Whether|Which|Where|Of|Who|Whose|That|Those|As many)\b")
 
 
+VERB_FIRST = ("cli", "decoding", "diagnostics", "generation", "losses", "networks", "statistics")
+"""Rooms where the first line of every function is known to begin with a verb; properties are named by nouns."""
+_NOUN = re.compile(
+    r"(The|An?|Each|Every|One|Two|Some|All|Only|Both|Its|Their|No|Another|Other|Small|New|Whole)\b"
+    r"|[^A-Z]"  # a formula, a name
+    r"|[A-Z](\b|[A-Z0-9])"  # a symbol, an abbreviation
+    r"|\w*[a-z](?<!s)s\b"  # a plural, or a verb that is not in the imperative
+    r"|\w+(ment|ness|ity|ance|ence|[^n]tion|ing)\b"
+    r"|\w+[:,]"
+)
+_VERBS_LIKE_NOUNS = {"Mention", "Position", "Bring", "String", "Silence"}
+
+
+def functions(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the first lines of the docstrings of a file's functions, with where they stand."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        names = {ast.unparse(each) for each in node.decorator_list}
+        text = ast.get_docstring(node)
+        if text and not names & {"property", "cached_property"}:
+            yield node.body[0].lineno, text.splitlines()[0]
+
+
 def first_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the first lines of a file's docstrings, of things and of constants, with where they stand."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -31,6 +55,17 @@ def test_no_first_line_is_headless() -> None:
         if HEADLESS.match(text)
     ]
     assert not found, "\n".join(["begin with a verb (a function) or a noun (anything else):", *found])
+
+
+def test_a_function_begins_with_a_verb() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for room in VERB_FIRST
+        for path in sorted((ROOT / "src" / "counterpoint" / room).rglob("*.py"))
+        for line, text in functions(path)
+        if _NOUN.match(text) and text.split()[0] not in _VERBS_LIKE_NOUNS
+    ]
+    assert not found, "\n".join(["begin with a verb in the imperative:", *found])
 
 
 def test_no_message_leaves_a_plural_open() -> None:

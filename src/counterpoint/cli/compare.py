@@ -159,7 +159,7 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
 
 
 def show_standings(console: Any, summary: Mapping[str, Any], preset: Preset) -> None:
-    """The arms by their mean rank over the preset's tasks, where its baseline is among them."""
+    """Print the arms by their mean rank over the preset's tasks, where its baseline is among them."""
     from ..study.standings import mean_ranks, of_summary
     from ..study.tables import standings_table
 

@@ -94,7 +94,7 @@ def cost_table(design: DecodingDesign, costs: Mapping[str, Estimate]) -> Table:
 
 
 def show(console: Any, study: Any) -> None:
-    """The table, a sentence per method and metric, and what to do next."""
+    """Print the table, a sentence per method and metric, and what to do next."""
     from ..study.decoding.tables import COSTS
     from ..study.tables import leaderboard, with_short_names
 

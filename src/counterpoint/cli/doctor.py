@@ -102,7 +102,7 @@ def _words(missing: dict[str, str]) -> dict[str, Any]:
 
 
 def _sentences(missing: dict[str, str]) -> dict[str, Any]:
-    """The sentence encoders whose weights are in installed packages, as towers."""
+    """Return the sentence encoders whose weights are in installed packages, as towers."""
     from ..networks.towers.packaged import PACKAGE, PACKAGES, packaged
 
     found = []

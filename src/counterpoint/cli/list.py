@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def known(kind: Kind) -> tuple[str, ...]:
-    """The names of a kind, without loading torch."""
+    """Return the names of a kind, without loading torch."""
     if kind == "recipes":
         from .. import recipes
 

@@ -113,7 +113,7 @@ def table(evidence: Evidence) -> Table:
 
 
 def destination(slug: str) -> Path:
-    """The checkout's evidence folder; of an installed package, one here."""
+    """Return the checkout's evidence folder; of an installed package, one here."""
     from ..catalog.entries import evidence_folder
 
     folder = evidence_folder()

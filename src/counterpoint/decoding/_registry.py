@@ -26,7 +26,7 @@ DECODING = Registry(
 
 
 def create(name: str, **options: Any) -> Decoding:
-    """The decoding method of this name.
+    """Return the decoding method of this name.
 
     Raises:
         UnknownName: if there is none; the message names the nearest.

@@ -114,7 +114,7 @@ class VisionLanguageAssistant(Checked):
     def load(
         cls, name: str | Path, decoding: Decoding | None = None, *, device: str | None = None, **options: Any
     ) -> Self:
-        """A model that was saved with its processor, or that the Hugging Face hub has.
+        """Load a model that was saved with its processor, or that the Hugging Face hub has.
 
         Args:
             name: a folder, or the name of a model on the hub.
@@ -143,7 +143,7 @@ class VisionLanguageAssistant(Checked):
         return cls(model.to(device), AutoProcessor.from_pretrained(name), decoding, **options)
 
     def reply(self, prompts: Prompts, *, seed: int = 0) -> list[str]:
-        """A reply to each prompt, without special tokens.
+        """Return a reply to each prompt, without special tokens.
 
         Args:
             prompts: what is asked.
@@ -212,7 +212,7 @@ class VisionLanguageAssistant(Checked):
         }
 
     def _batches(self, prompts: Prompts) -> Iterator[list[int]]:
-        """Places of prompts with as many pictures, so that each batch has one form."""
+        """Return places of prompts with as many pictures, so that each batch has one form."""
         alike: dict[int, list[int]] = {}
         for place, prompt in enumerate(prompts):
             alike.setdefault(len(pictures_of(prompt)), []).append(place)
@@ -227,7 +227,7 @@ class VisionLanguageAssistant(Checked):
     def _generate(
         self, given: Prompts, method: Decoding, max_new_tokens: int, drawn: Sequence[Sampled]
     ) -> Int[Tensor, "b t"]:
-        """The new tokens. Warpers are left to ``drawn``, after which the largest score is the sample."""
+        """Return the new tokens. Warpers are left to ``drawn``, after which the largest score is the sample."""
         needed = {branch.needs for branch in method.branches() if branch.needs is not None}
         if missing := sorted(needed - set(self._makers)):
             raise ValueError(
@@ -273,7 +273,7 @@ class VisionLanguageAssistant(Checked):
         return replace(prompt, picture=tensor_of(ritual.transform(image_of(prompt.picture))))
 
     def _descriptions(self, prompts: Prompts) -> Description:
-        """The model's description of the picture of each prompt, the last one that is shown."""
+        """Return the model's description of the picture of each prompt, the last one that is shown."""
         pictures = [pictures_of(prompt)[-1] for prompt in prompts]
         keys = [digest_of(picture) for picture in pictures]
         new = {
@@ -301,7 +301,7 @@ class VisionLanguageAssistant(Checked):
         return self.processor.apply_chat_template(messages, tokenize=False, **options)
 
     def _first_tokens(self, words: Sequence[str]) -> list[list[int]]:
-        """The tokens by which a reply can begin with each word, in the form in which the template writes replies."""
+        """Return tokens by which a reply can begin with each word, in the form in which the template writes replies."""
         asked = messages_of(Prompt("?"))
         before = self._written(asked, add_generation_prompt=True)
         found: list[list[int]] = []
@@ -357,7 +357,7 @@ class _Combined(Decoding):
 
 
 def _parts(method: Decoding) -> Iterator[Decoding]:
-    """The methods that a method is made of."""
+    """Return the methods that a method is made of."""
     if isinstance(method, SumOfMethods):
         for each in method.methods:
             yield from _parts(each)

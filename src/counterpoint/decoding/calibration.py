@@ -22,7 +22,7 @@ FORMS = ("diagonal", "identity")
 def first_logits(
     model: Any, inputs: Mapping[str, Any], without: Sequence[str] = (), *, unknown_token: int = 0
 ) -> dict[str, Float[Tensor, "b v"]]:
-    """Logits of the first token of a reply: ``"own"`` with the picture, and by name those of image-free inputs.
+    """Return logits of the first token of a reply: ``"own"`` with the picture, and by name those of image-free inputs.
 
     Args:
         model: a vision-language model.
@@ -65,7 +65,7 @@ def answer_probabilities(
 def debiased(
     p: Float[Tensor, "b k"], prior: Float[Tensor, "b k"], form: str = "diagonal", floor: float = 1e-4
 ) -> Float[Tensor, "b k"]:
-    """Class scores without the prior: ``p / p_cf``, renormalised, or ``p − p_cf``; the largest is the answer.
+    """Return class scores without the prior: ``p / p_cf``, renormalised, or ``p − p_cf``; the largest is the answer.
 
     With two classes the first subtracts the prior's log-odds. A uniform prior is a choice: where classes are truly
     unequal it costs accuracy, so report the share of yes beside it.

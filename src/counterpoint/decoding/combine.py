@@ -29,7 +29,7 @@ class Weights:
 def combine(
     own: Float[Tensor, "b v"], others: Sequence[Float[Tensor, "b v"]], weights: Weights
 ) -> Float[Tensor, "b v"]:
-    """The weighted sum of the branches' logits.
+    """Return the weighted sum of the branches' logits.
 
     >>> own, other = torch.tensor([[2.0, 1.0]]), torch.tensor([[2.0, 0.0]])
     >>> combine(own, [other], Weights([-0.5]))
@@ -46,7 +46,7 @@ def _column(weight: Weight) -> float | Float[Tensor, "b 1"]:
 
 
 def comparable(other: Float[Tensor, "b w"], own: Float[Tensor, "b v"]) -> Float[Tensor, "b v"]:
-    """A branch's logits over the user's own vocabulary, finite wherever those are.
+    """Return a branch's logits over the user's own vocabulary, finite wherever those are.
 
     A token that the branch does not know, since its vocabulary is smaller or since it gives −∞, gets the
     log-probability that the user's own input gives it: it is not contrasted. Surplus entries are dropped. A
@@ -66,7 +66,7 @@ def comparable(other: Float[Tensor, "b w"], own: Float[Tensor, "b v"]) -> Float[
 
 
 def plausible(logits: Float[Tensor, "b v"], beta: Weight) -> Bool[Tensor, "b v"]:
-    """Adaptive plausibility: ``p(y) ≥ β·max_w p(w)``, computed as ``l_y ≥ log β + max_w l_w`` in float32.
+    """Return adaptive plausibility: ``p(y) ≥ β·max_w p(w)``, computed as ``l_y ≥ log β + max_w l_w`` in float32.
 
     β = 0 keeps every token and β = 1 only the likeliest, which always stays.
 
@@ -79,7 +79,7 @@ def plausible(logits: Float[Tensor, "b v"], beta: Weight) -> Bool[Tensor, "b v"]
 
 
 def nucleus(logits: Float[Tensor, "b v"], top_p: float, temperature: float) -> Bool[Tensor, "b v"]:
-    """The likeliest tokens that together hold ``top_p`` of ``softmax(logits / temperature)``; never none.
+    """Return the likeliest tokens that together hold ``top_p`` of ``softmax(logits / temperature)``; never none.
 
     >>> nucleus(torch.tensor([0.6, 0.3, 0.1]).log()[None], top_p=0.7, temperature=1.0)
     tensor([[ True,  True, False]])
@@ -104,7 +104,7 @@ def entropy(logits: Float[Tensor, "b v"]) -> Float[Tensor, " b"]:
 def bounded_divergence(
     p: Float[Tensor, "b v"], q: Float[Tensor, "b v"], exponent: float
 ) -> Float[Tensor, " b"]:
-    """``D = ½ Σ_y (p(y) + q(y))·log₂(|p(y) − q(y)|ᵏ + 1)`` in [0, 1]: 0 for equal, 1 for disjoint one-hot ones.
+    """Return ``D = ½ Σ_y (p(y) + q(y))·log₂(|p(y) − q(y)|ᵏ + 1)`` in [0, 1]: 0 for equal, 1 for disjoint one-hot ones.
 
     Args:
         p, q: probabilities.

@@ -34,7 +34,7 @@ class Description:
 
     @classmethod
     def of(cls, call: BranchCall) -> Description:
-        """The description that ``on`` was given.
+        """Return the description that ``on`` was given.
 
         Raises:
             ValueError: where it is none, or is of another number of pictures.
@@ -49,7 +49,7 @@ class Description:
         return description
 
     def support(self, reduction: Literal["max", "mean", "sum"] = "max") -> Float[Tensor, "b v"]:
-        """Log-probability of each token over the places of the description; −∞ for an empty description."""
+        """Return log-probability of each token over the places of the description; −∞ for an empty description."""
         if reduction == "max":
             table = self.highest
         else:

@@ -31,7 +31,7 @@ installed; run: pip install -U 'transformers>=4.56'
 
 
 def own_loop(model: Any, config: Any, streamer: Any = None) -> Callable[..., Any]:
-    """Greedy search, sampling or beam search of this model's class, as the generation config asks for.
+    """Run greedy search, sampling or beam search of this model's class, as the generation config asks for.
 
     Raises:
         ValueError: for any other mode, and for beams with a streamer.

@@ -34,7 +34,7 @@ class Decoding(Checked, ABC):
 
     @abstractmethod
     def branches(self) -> tuple[Branch, ...]:
-        """The further branches, in the order in which ``weights`` and ``keep`` see their logits."""
+        """Return the further branches, in the order in which ``weights`` and ``keep`` see their logits."""
 
     @abstractmethod
     def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:

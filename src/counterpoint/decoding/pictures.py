@@ -27,7 +27,7 @@ _PLACEHOLDERS = (
 
 
 def pixels(inputs: Mapping[str, Any], branch: str) -> dict[str, Tensor]:
-    """The inputs that hold pixels.
+    """Return the inputs that hold pixels.
 
     Raises:
         ValueError: where there is none.
@@ -46,7 +46,7 @@ def pixels(inputs: Mapping[str, Any], branch: str) -> dict[str, Tensor]:
 
 
 def signal(step: int) -> float:
-    """``ᾱ_T = Π_{i≤T} (1 − β_i)``, with β_i a sigmoid from 10⁻⁵ to 0.005 over 1000 steps.
+    """Return ``ᾱ_T = Π_{i≤T} (1 − β_i)``, with β_i a sigmoid from 10⁻⁵ to 0.005 over 1000 steps.
 
     >>> [round(signal(step), 5) for step in (100, 500, 999)]
     [0.99659, 0.7448, 0.08125]
@@ -61,7 +61,7 @@ def signal(step: int) -> float:
 def diffuse(
     values: Float[Tensor, ...], step: int, seed: int, sizes: Sequence[int] | None = None, copies: int = 1
 ) -> Float[Tensor, ...]:
-    """``√ᾱ·v + √(1 − ᾱ)·ε`` of normalised pixels.
+    """Return ``√ᾱ·v + √(1 − ᾱ)·ε`` of normalised pixels.
 
     The noise of a picture depends on the seed and the picture, not on its place in a batch, and torch's random
     state stays as it is.
@@ -93,7 +93,7 @@ def diffuse(
 
 
 def blank(values: Float[Tensor, ...]) -> Float[Tensor, ...]:
-    """Pixels of all but zero: exact zeros are padding to some models (Idefics), and stay so."""
+    """Return pixels of all but zero: exact zeros are padding to some models (Idefics), and stay so."""
     result = torch.zeros_like(values)
     for picture, out in zip(_each(values, None), _each(result, None), strict=True):
         if picture.any():
@@ -112,7 +112,7 @@ def patches(key: str, inputs: Mapping[str, Any], config: Any) -> dict[str, Any]:
 
 
 def _each(values: Tensor, sizes: Sequence[int] | None) -> Iterator[Tensor]:
-    """Views of single pictures."""
+    """Return views of single pictures."""
     if values.ndim == 2:
         yield from torch.split(values, list(sizes) if sizes is not None else len(values))
     else:
@@ -120,7 +120,7 @@ def _each(values: Tensor, sizes: Sequence[int] | None) -> Iterator[Tensor]:
 
 
 def spell(call: BranchCall, branch: str, words: Callable[[int, int], Sequence[int]]) -> dict[str, Tensor]:
-    """Token ids and mask with words in the place of each run of picture tokens, padded on the left.
+    """Return token ids and mask with words in the place of each run of picture tokens, padded on the left.
 
     Args:
         call: the call, whose inputs hold ``input_ids``.

@@ -18,7 +18,7 @@ Message = dict[str, Any]
 
 
 def read_picture(path: str | Path) -> Picture:
-    """A picture from a file.
+    """Read a picture from a file.
 
     Raises:
         ValueError: for a file that cannot be decoded.

@@ -55,8 +55,10 @@ class Ritual(Contrastive):
         return Weights([self.alpha], total=1.0 + self.alpha)
 
     def transform(self, image: Image.Image) -> Image.Image:
-        """One of six transforms, all equally likely: horizontal flip, vertical flip, rotation by up to 180°,
-        colour jitter, Gaussian blur, or a random crop of 8 to 100 % resized to 336 × 336.
+        """Change a picture by one of six transforms, all equally likely.
+
+        They are a horizontal flip, a vertical flip, a rotation by up to 180°, colour jitter, a Gaussian blur, and a
+        random crop of 8 to 100 % resized to 336 × 336.
 
         The choice depends on the seed and the picture alone, and torch's random state stays as it is.
         """

@@ -42,7 +42,7 @@ class PlausibilityOnly(Decoding):
 
 
 def plausibility_only(method: Decoding) -> Decoding | None:
-    """A method with contrast 0, which leaves its plausibility rule; None where that keeps every token.
+    """Return a method with contrast 0, which leaves its plausibility rule; None where that keeps every token.
 
     >>> from counterpoint.decoding import Ritual, VisualContrastive
     >>> plausibility_only(VisualContrastive(alpha=1.0, beta=0.1))

@@ -61,7 +61,7 @@ class VisualDebias(Contrastive):
 
 
 def image_free(name: str, unknown_token: int = 0, seed: int = 0) -> Branch:
-    """The image-free input of this name."""
+    """Return the image-free input of this name."""
     known: dict[str, Branch] = {
         "none": TextOnly("none", name="none"),
         "unk": TextOnly("unk", unknown_token, name="unk"),

@@ -21,7 +21,7 @@ _ROWS = 2048
 
 
 def augmented_distance(views: Float[Tensor, "n M p"]) -> Float[Tensor, "n n"]:
-    """d_A: the least Euclidean distance between a view of one example and a view of another, 0 on the diagonal.
+    """Return d_A: the least Euclidean distance between views of two examples, 0 on the diagonal.
 
     The minimum over M views each is an upper bound of the minimum over all of them. It falls with M and
     depends on the number of pixels: compare sets of augmentations at the same M and the same pictures. Meant
@@ -47,7 +47,7 @@ def augmented_distance(views: Float[Tensor, "n M p"]) -> Float[Tensor, "n n"]:
 
 
 def clique(near: Bool[Tensor, "n n"]) -> int:
-    """The size of a large set of examples that are all near each other, found greedily: a lower bound.
+    """Return the size of a large set of examples that are all near each other, found greedily: a lower bound.
 
     Examples enter by falling number of neighbours if they are near all that are in.
 

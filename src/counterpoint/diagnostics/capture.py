@@ -92,7 +92,7 @@ class Captured:
         return self.grid
 
     def maps(self) -> tuple[Float[Tensor, "B C H W"], ...]:
-        """The states as maps over the picture, without class and register tokens.
+        """Return the states as maps over the picture, without class and register tokens.
 
         Raises:
             ValueError: for a tower of texts, whose tokens are no map.
@@ -104,7 +104,7 @@ class Captured:
         return tuple(s[:, self.prefix :].mT.reshape(len(s), -1, *self.grid) for s in self.states)
 
     def block_maps(self) -> dict[int, Float[Tensor, "B C H W"]]:
-        """The map after each block, by its number.
+        """Return the map after each block, by its number.
 
         Raises:
             ValueError: as of `maps`.
@@ -211,7 +211,7 @@ def captured(tower: Tower, inputs: Tensor) -> Captured:
 
 
 def blocks_of(tower: nn.Module) -> Sequence[nn.Module]:
-    """The residual blocks of a tower, in order.
+    """Return the residual blocks of a tower, in order.
 
     Raises:
         ValueError: if it has none.
@@ -225,12 +225,12 @@ def blocks_of(tower: nn.Module) -> Sequence[nn.Module]:
 
 
 def halves_of(block: nn.Module) -> Halves | None:
-    """The names of a pre-norm transformer block's parts; None for any other block."""
+    """Return the names of a pre-norm transformer block's parts; None for any other block."""
     return next((h for h in _HALVES if all(hasattr(block, name) for name in h)), None)
 
 
 def _weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, scale: float | None) -> Tensor:
-    """The probabilities of the call, in float32, ``(B, heads, n, n)``."""
+    """Return the probabilities of the call, in float32, ``(B, heads, n, n)``."""
     scores = q.float() @ k.float().mT * (q.shape[-1] ** -0.5 if scale is None else scale)
     if causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
@@ -292,7 +292,7 @@ def _checked(
 
 
 def _grid(tower: ImageTower, tokens: int) -> tuple[int, int]:
-    """Rows and columns of patches: what the tower says, else the largest square."""
+    """Return rows and columns of patches: what the tower says, else the largest square."""
     said = next((m.grid_size for m in tower.modules() if hasattr(m, "grid_size")), None)
     rows, columns = said if isinstance(said, tuple) else (int(tokens**0.5),) * 2
     if rows * columns > tokens:

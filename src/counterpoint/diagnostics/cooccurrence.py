@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def normalised(p: Float[Tensor, "V L"]) -> Float[Tensor, "V L"]:
-    """``Ã_vl = P(v, l) / √(P(v) P(l))``, whose largest singular value is 1.
+    """Return ``Ã_vl = P(v, l) / √(P(v) P(l))``, whose largest singular value is 1.
 
     The spectral contrastive loss of embeddings F, G (each row times the root of its probability) is
     ``‖Ã − F Gᵀ‖² − ‖Ã‖²``, so that its minimum spans the first singular vectors of Ã.
@@ -30,7 +30,7 @@ def normalised(p: Float[Tensor, "V L"]) -> Float[Tensor, "V L"]:
 
 
 def induced_positives(p: Float[Tensor, "V L"]) -> Float[Tensor, "V V"]:
-    """``P_T(v, v') = Σ_l P(l) P(v|l) P(v'|l)``: how often two images meet through a text that both have.
+    """Return ``P_T(v, v') = Σ_l P(l) P(v|l) P(v'|l)``: how often two images meet through a text that both have.
 
     Its own `normalised` matrix is Ã Ãᵀ: contrasting images with texts, and images with images of the same
     text, find the same subspace.
@@ -49,7 +49,7 @@ def induced_positives(p: Float[Tensor, "V L"]) -> Float[Tensor, "V V"]:
 
 
 def principal_angles(a: Float[Tensor, "n k"], b: Float[Tensor, "n m"]) -> Float[Tensor, " j"]:
-    """The min(k, m) angles between the spaces that the columns of a and b span, in radians, smallest first.
+    """Return the min(k, m) angles between the spaces that the columns of a and b span, in radians, smallest first.
 
     All are 0 where one space holds the other. Columns must be independent.
 

@@ -31,7 +31,7 @@ Boxes = Float[Tensor, "B 4"]
 def at_same_place(
     first: Boxes, second: Boxes, grid: tuple[int, int], reach: float = 0.5
 ) -> Int[Tensor, "B P"]:
-    """For each pixel of the first view's map the pixel of the second that shows the same place; −1 for none.
+    """Return for each pixel of the first view's map the pixel of the second that shows the same place; −1 for none.
 
     That is the one whose centre in the original picture is nearest, if it is nearer than ``reach`` diagonals
     of a bin of the second map.
@@ -74,7 +74,7 @@ def _centres(boxes: Tensor, grid: tuple[int, int]) -> Float[Tensor, "B P 2"]:
 
 @torch.no_grad()
 def most_similar(a: Float[Tensor, "B P c"], b: Float[Tensor, "B P c"]) -> Int[Tensor, "B P"]:
-    """For each pixel of one map the pixel of the other, of the same picture, of highest cosine.
+    """Return for each pixel of one map the pixel of the other, of the same picture, of highest cosine.
 
     Take features of the backbone: chosen by the projections that are then pulled together, pairs confirm
     themselves.
@@ -88,7 +88,7 @@ def most_similar(a: Float[Tensor, "B P c"], b: Float[Tensor, "B P c"]) -> Int[Te
 def dense_alignment(
     z: Float[Tensor, "B P d"], other: Float[Tensor, "B P d"], match: Int[Tensor, "B P"]
 ) -> float:
-    """``mean ‖z_bi − z'_b,match(i)‖²`` over the pixels that have a match, in [0, 4]; NaN where none has.
+    """Return ``mean ‖z_bi − z'_b,match(i)‖²`` over the pixels that have a match, in [0, 4]; NaN where none has.
 
     Args:
         z, other: the maps of two views, after the projector; made unit-norm here.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def centroid_gap(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
-    """The distance of the means of two clouds of unit-norm embeddings, in [0, 2]; 0 is no gap.
+    """Return the distance of the means of two clouds of unit-norm embeddings, in [0, 2]; 0 is no gap.
 
     It can be small while the clouds are still separable: read it beside `separability`.
 

@@ -117,7 +117,7 @@ def effective_rank(z: Float[Tensor, "n d"]) -> float:
 
 
 def explained_variance(z: Float[Tensor, "n d"]) -> Float[Tensor, " k"]:
-    """The fraction of the variance that the first 1, 2, … principal components explain, ``(min(n, d),)``.
+    """Return the fraction of the variance that the first 1, 2, … principal components explain, ``(min(n, d),)``.
 
     NaN where there is no variance.
 
@@ -140,7 +140,7 @@ def components(z: Float[Tensor, "n d"], fraction: float = 0.99) -> float:
 
 
 def std_per_dimension(z: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
-    """The standard deviation of each coordinate of the unit-norm embeddings; about 1/√d if well spread."""
+    """Return the standard deviation of each coordinate of the unit-norm embeddings; about 1/√d if well spread."""
     return F.normalize(z.double(), dim=-1).std(0, correction=0)
 
 

@@ -52,7 +52,7 @@ def to_text(
     steps: int = 150,
     seed: int = 0,
 ) -> Inverted:
-    """OTI: the pseudo-words after "a photo of" that make the text encoder say what the image encoder says.
+    """Find the pseudo-words after "a photo of" that make the text encoder say what the image encoder says (OTI).
 
     Each picture by itself minimises 1 − cos(text encoder(template with u), image embedding) over its vectors
     u, put in place of token embeddings; AdamW at 0.02 with weight decay 0.01, from N(0, 0.02²), the same start
@@ -92,7 +92,7 @@ def to_text(
 def to_image(
     model: TowerMethod, captions: Sequence[str], *, tokens: int = 1, steps: int = 1000, seed: int = 0
 ) -> Inverted:
-    """OVI: visual pseudo-tokens in place of the patches that make the image encoder say what the text says.
+    """Find visual pseudo-tokens for patches that make the image encoder say what the text says (OVI).
 
     As `to_text`; each of the R tokens stands for a contiguous share of the patches.
 
@@ -132,7 +132,7 @@ def average_precision(
     relevant: Callable[[slice], Bool[Tensor, "p m"]],
     own: Int[Tensor, " n"] | None = None,
 ) -> Float[Tensor, " n"]:
-    """The average precision of each query over the whole ranking of the gallery by cosine.
+    """Return the average precision of each query over the whole ranking of the gallery by cosine.
 
     A panel of queries at a time; NaN for a query with nothing to find.
 
@@ -203,7 +203,7 @@ def _hooked(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
 
 
 def _prompt(tower: TextTower, template: str, tokens: int) -> tuple[Int[Tensor, "1 L"], slice]:
-    """The template's ids with room for the pseudo-words before its end, and where they are.
+    """Return the template's ids with room for the pseudo-words before its end, and where they are.
 
     What stands there in the meantime is the template's last word, whose embedding is then replaced.
     """
@@ -223,7 +223,7 @@ def _prompt(tower: TextTower, template: str, tokens: int) -> tuple[Int[Tensor, "
 
 
 def _token_table(tower: TextTower) -> nn.Embedding:
-    """The embedding of token ids: of the built-in and ``open_clip`` towers, and of ``transformers``."""
+    """Return the embedding of token ids: of the built-in and ``open_clip`` towers, and of ``transformers``."""
     inner: Any = getattr(tower, "model", tower)
     if hasattr(inner, "get_input_embeddings"):
         return inner.get_input_embeddings()

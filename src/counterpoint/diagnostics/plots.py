@@ -48,7 +48,7 @@ Curve = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 def lines(
     curves: Mapping[str, Curve], *, x: str, y: str, log: bool = False, ticks: Sequence[str] = ()
 ) -> Figure:
-    """A curve for each name.
+    """Draw a curve for each name.
 
     Args:
         curves: up to eight; a name that ends in ``"at the start"`` is drawn dashed, in the last curve's colour.
@@ -89,7 +89,7 @@ def lines(
 
 
 def bars(values: Mapping[str, float], *, x: str) -> Figure:
-    """A bar for each name, from top to bottom, with its value."""
+    """Draw a bar for each name, from top to bottom, with its value."""
     figure, axes = _empty(x, "", height=0.8 + 0.32 * len(values))
     with mpl.rc_context(_STYLE):
         names = list(values)
@@ -120,7 +120,7 @@ def histograms(groups: Mapping[str, Float[np.ndarray, " _"]], *, x: str) -> Figu
 
 
 def scatter(groups: Mapping[str, Float[np.ndarray, "_ 2"]], *, x: str, y: str, equal: bool = False) -> Figure:
-    """A dot for each row of each group; ``equal``: both axes on one scale around a cross at 0."""
+    """Draw a dot for each row of each group; ``equal``: both axes on one scale around a cross at 0."""
     figure, axes = _empty(x, y, height=3.4 if equal else 2.8)
     with mpl.rc_context(_STYLE):
         for k, (name, points) in enumerate(groups.items()):
@@ -144,7 +144,7 @@ def scatter(groups: Mapping[str, Float[np.ndarray, "_ 2"]], *, x: str, y: str, e
 
 
 def heat(matrix: Float[np.ndarray, "rows columns"], rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """A matrix of values up to 1, dark for 1 and light for 0 and below, each written into its cell."""
+    """Draw a matrix of values up to 1, dark for 1 and light for 0 and below, each written into its cell."""
     side = 0.9 + 0.42 * len(columns)
     figure, axes = _empty("", "", width=side + 1.2, height=0.9 + 0.36 * len(rows))
     with mpl.rc_context(_STYLE):
@@ -177,7 +177,7 @@ def heat(matrix: Float[np.ndarray, "rows columns"], rows: Sequence[str], columns
 def contours(
     at: Float[np.ndarray, " n"], values: Float[np.ndarray, "n n"], *, x: str, y: str, levels: int = 9
 ) -> Figure:
-    """Lines of equal value over a square, each with its value, and a cross in the middle.
+    """Draw lines of equal value over a square, each with its value, and a cross in the middle.
 
     Args:
         at: positions along both axes.
@@ -200,7 +200,7 @@ def contours(
 
 
 def gallery(rows: Sequence[Sequence[np.ndarray]], columns: Sequence[str]) -> Figure:
-    """Pictures in rows under headings: ``(H, W, 3)`` in colour, ``(h, w)`` as a map of values, dark for its highest."""
+    """Draw pictures in rows under headings: ``(H, W, 3)`` in colour, ``(h, w)`` as a map, dark for its highest."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(1.0 * len(columns), 0.3 + 1.0 * len(rows)), layout="constrained")
         grid: Sequence[Sequence[Axes]] = figure.subplots(len(rows), len(columns), squeeze=False).tolist()
@@ -217,7 +217,7 @@ def gallery(rows: Sequence[Sequence[np.ndarray]], columns: Sequence[str]) -> Fig
 
 
 def svg(figure: Figure, name: str) -> str:
-    """A figure as SVG to stand in a page: its colours are the page's variables, its ids begin with ``name``.
+    """Write a figure as SVG to stand in a page: its colours are the page's variables, its ids begin with ``name``.
 
     >>> "var(--c0)" in svg(bars({"a": 1.0}, x="count"), "example")
     True
@@ -239,7 +239,7 @@ def _shades() -> mpl.colors.Colormap:
 
 
 def _cell(value: float) -> str:
-    """Two decimals without the zero before them.
+    """Write two decimals without the zero before them.
 
     >>> _cell(0.25), _cell(-0.031), _cell(0.999)
     ('.25', '−.03', '1')

@@ -34,7 +34,7 @@ what is described: choose it on other descriptions than those you report."""
 
 
 def in_languages(english: str, translations: Mapping[str, str], languages: Sequence[str] = SETS[-1]) -> str:
-    """The prompt of some languages: a line for English, and one for each translation.
+    """Return the prompt of some languages: a line for English, and one for each translation.
 
     Args:
         english: the description.
@@ -76,7 +76,7 @@ def in_languages(english: str, translations: Mapping[str, str], languages: Seque
 
 
 def repeated(english: str, translations: int) -> str:
-    """The control for length: the same lines as of so many translations, all of them the English one.
+    """Return the control for length: as many lines as of translations, all of them the English one.
 
     >>> print(repeated("a red cat", 1))
     English: a red cat
@@ -88,7 +88,7 @@ def repeated(english: str, translations: int) -> str:
 def variants(
     english: str, translations: Mapping[str, str], sets: Sequence[Sequence[str]] = SETS
 ) -> tuple[str, ...]:
-    """One prompt a set of languages, those of which all translations are there; the candidates to choose among.
+    """Return one prompt a set of languages with all translations there; the candidates to choose among.
 
     Args:
         english, translations: as for `in_languages`.

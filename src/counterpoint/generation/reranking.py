@@ -44,7 +44,7 @@ class Candidates:
         return scorer.similarity(pictures, text)[:, 0]
 
     def best(self, scorer: Embedder) -> int:
-        """The place of the picture that fits best, the first one of equals.
+        """Return the place of the picture that fits best, the first one of equals.
 
         Judge what comes of it by another embedder: to choose by one and to be judged by it is a gain of its own.
         """
@@ -66,7 +66,7 @@ class Candidates:
 
 
 def draw(generate: Generator, text: str, prompts: Sequence[str], seeds: Sequence[int]) -> Candidates:
-    """A picture for each prompt and its seed.
+    """Draw a picture for each prompt and its seed.
 
     A fair control for prompts in several languages is as many pictures of the plain description:
     ``draw(generate, text, [text] * k, range(k))``.

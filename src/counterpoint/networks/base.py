@@ -53,7 +53,7 @@ class Tokenizer(Protocol):
     end: int
 
     def __call__(self, captions: Sequence[str]) -> Int[Tensor, "B L"]:
-        """Token ids, padded on the right; a caption that is too long is cut and still ends in ``end``."""
+        """Return token ids, padded on the right; a caption that is too long is cut and still ends in ``end``."""
         ...
 
     def too_long(self, captions: Sequence[str]) -> Bool[Tensor, " B"]:
@@ -119,10 +119,10 @@ class ImageTower(Tower, ABC):
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
-        """Features of pictures in [0, 1]; the tower's own normalisation happens here."""
+        """Return features of pictures in [0, 1]; the tower's own normalisation happens here."""
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
-        """Features of the places of pictures, in the space of `forward`'s, before places are pooled.
+        """Return features of the places of pictures, in the space of `forward`'s, before places are pooled.
 
         Raises:
             LookupError: for a tower that mixes places before its features are what `forward` returns.
@@ -152,10 +152,10 @@ class TextTower(Tower, ABC):
 
     @abstractmethod
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
-        """Features of captions; ``dropout`` acts on the input of every residual block while training."""
+        """Return features of captions; ``dropout`` acts on the input of every residual block while training."""
 
     def states(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B L width"]:
-        """Features of the tokens of captions, in the space of `forward`'s, before they are pooled; zero for padding.
+        """Return features of the tokens of captions, in the space of `forward`'s, before pooling; zero for padding.
 
         Raises:
             LookupError: for a tower without them.

@@ -46,7 +46,7 @@ def mlp(
     bias: bool | Literal["last"] = True,
     norm: bool = True,
 ) -> nn.Sequential:
-    """Linear–BatchNorm–ReLU, ``layers − 1`` times, then a linear layer: projectors and predictors.
+    """Build linear–BatchNorm–ReLU, ``layers − 1`` times, then a linear layer: projectors and predictors.
 
     - CLIP-rocket's local head: ``mlp(W, 4096, 256)``.
     - SiamLIP's projector: ``mlp(W, 2048, 128, layers=2, last_norm="plain", bias=False)``; its predictor:

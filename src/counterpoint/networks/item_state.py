@@ -36,13 +36,13 @@ class ItemState(nn.Module):
             self.register_buffer(name, torch.tensor([value]))
 
     def recall(self, ids: Int[Tensor, " B"]) -> list[Float[Tensor, " B"]]:
-        """Each of the numbers of these items, in the order of the arguments."""
+        """Return each of the numbers of these items, in the order of the arguments."""
         slot, known = self._find(ids)
         return [torch.where(known, self.get_buffer(k)[slot], value) for k, value in self.start.items()]
 
     @torch.no_grad()
     def store(self, ids: Int[Tensor, " B"], **values: Float[Tensor, " B"]) -> None:
-        """New numbers for these items; of an id that occurs twice, the first occurrence counts."""
+        """Store new numbers for these items; of an id that occurs twice, the first occurrence counts."""
         ids, order = ids.sort(stable=True)
         first = torch.cat([ids.new_ones(1, dtype=torch.bool), ids[1:] != ids[:-1]])
         ids, order = ids[first], order[first]

@@ -48,7 +48,7 @@ POSITIONS = 1024
 
 
 def default_model_path() -> Path:
-    """The trained model that comes with the package: an ordinary checkpoint; its ``made.json`` says how it was made.
+    """Return trained model that comes with the package: an ordinary checkpoint; its ``made.json`` says how it was made.
 
     >>> (default_model_path() / "config.json").is_file()
     True
@@ -67,7 +67,7 @@ def world() -> str:
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level byte-pair tokenizer of at most ``vocabulary`` tokens, whatever the order of the texts.
+    """Train a byte-level byte-pair tokenizer of at most ``vocabulary`` tokens, whatever the order of the texts.
 
     Raises:
         ValueError: for a vocabulary that has no room for the bytes and the special tokens.
@@ -102,7 +102,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def build(recipe: TinyVLM, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """The model with random weights, drawn from torch's generator.
+    """Build the model with random weights, drawn from torch's generator.
 
     Raises:
         ValueError: for a picture that patches do not fill.

@@ -58,7 +58,7 @@ class GroupWhitening(Checked, nn.Module):
     def forward(
         self, features: Float[Tensor, "B D"], permutation: Int[Tensor, " D"] | None = None
     ) -> Float[Tensor, "B D"]:
-        """Whitened features; channels in their own order form the groups where no permutation is given."""
+        """Return whitened features; channels in their own order form the groups where no permutation is given."""
         if features.shape[-1] != self.width:
             raise ValueError(f"features must be of width={self.width}, got {features.shape[-1]}")
         if permutation is None:

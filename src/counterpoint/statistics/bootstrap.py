@@ -82,25 +82,25 @@ class MultiBootstrap:
         return treatment - base
 
     def at_least(self, threshold: float) -> float:
-        """P(delta ≥ threshold) over replicates."""
+        """Return P(delta ≥ threshold) over replicates."""
         return float(np.mean(self.deltas >= threshold - tie(self.deltas)))
 
     def at_least_relative(self, ratio: float) -> float:
-        """P(delta / L ≥ ratio) over replicates; sensible only where the baseline's score is far from 0."""
+        """Return P(delta / L ≥ ratio) over replicates; sensible only where the baseline's score is far from 0."""
         if self.baseline is None:
             raise ValueError("a relative threshold needs a baseline; give one to multi_bootstrap")
         return float(np.mean(self.deltas / self.replicates[:, 0] >= ratio))
 
 
 def draw_seeds(rng: np.random.Generator, n_seeds: int, n_boot: int) -> Int[np.ndarray, "replicates seeds"]:
-    """For every replicate, as many seeds as there are, with replacement."""
+    """Draw for every replicate as many seeds as there are, with replacement."""
     return rng.integers(0, n_seeds, (n_boot, n_seeds))
 
 
 def draw_examples(
     rng: np.random.Generator, n_examples: int, n_boot: int
 ) -> Iterator[Int[np.ndarray, "chunk examples"]]:
-    """For every replicate, as many examples as there are, with replacement; in chunks, to bound memory."""
+    """Draw for every replicate as many examples as there are, with replacement; in chunks, to bound memory."""
     rows = max(1, _CHUNK // n_examples)
     for start in range(0, n_boot, rows):
         yield rng.integers(0, n_examples, (min(rows, n_boot - start), n_examples), dtype=np.int32)
@@ -116,7 +116,7 @@ def seed_scores(
     statistic: AnyStatistic = "mean",
     labels: np.ndarray | None = None,
 ) -> Float[np.ndarray, "replicates seeds"]:
-    """Each seed's score on each resample of the examples (a row of ``draws``), averaged over its runs."""
+    """Return each seed's score on each resample of the examples (a row of ``draws``), averaged over its runs."""
     n_boot, n = draws.shape
     if is_mean(statistic):
         # A mean over a resample is a weighted mean: count each example, then one matrix product.
@@ -137,7 +137,7 @@ def seed_scores(
 def plug_in_scores(
     runs: Runs, statistic: AnyStatistic = "mean", labels: np.ndarray | None = None
 ) -> Float[np.ndarray, " seeds"]:
-    """The score of each seed on all examples."""
+    """Return the score of each seed on all examples."""
     return seed_scores(runs, np.arange(runs.n_examples)[None], statistic, labels)[0]
 
 
@@ -148,7 +148,7 @@ def resample(
     statistic: AnyStatistic = "mean",
     labels: np.ndarray | None = None,
 ) -> list[Float[np.ndarray, "replicates _"]]:
-    """Scores of all sides on the same resamples of the examples."""
+    """Score all sides on the same resamples of the examples."""
     parts = [
         [seed_scores(side, draws, statistic, labels) for side in sides]
         for draws in draw_examples(rng, sides[0].n_examples, n_boot)
@@ -159,7 +159,7 @@ def resample(
 def average_over_seeds(
     scores: Float[np.ndarray, "replicates seeds"], draws: Int[np.ndarray, "replicates seeds"]
 ) -> Float[np.ndarray, " replicates"]:
-    """The mean over each replicate's drawn seeds; a seed that is drawn twice counts twice."""
+    """Return the mean over each replicate's drawn seeds; a seed that is drawn twice counts twice."""
     return np.take_along_axis(scores, draws, axis=1).mean(1)
 
 
@@ -176,7 +176,7 @@ def percentiles(replicates: Float[np.ndarray, " replicates"], confidence: float)
 
 
 def summarise(estimate: float, replicates: Float[np.ndarray, " replicates"], confidence: float) -> Summary:
-    """A plug-in estimate with the mean, percentile interval and standard error of its replicates."""
+    """Return a plug-in estimate with the mean, percentile interval and standard error of its replicates."""
     spread = float(np.std(replicates, ddof=1)) if len(replicates) > 1 else 0.0
     return Summary(float(estimate), float(np.mean(replicates)), *percentiles(replicates, confidence), spread)
 
@@ -187,7 +187,7 @@ def tie(deltas: Float[np.ndarray, " replicates"]) -> float:
 
 
 def one_sided_p(deltas: Float[np.ndarray, " replicates"], expect: Literal["positive", "negative"]) -> float:
-    """The share of replicates on the wrong side of zero; n replicates cannot resolve less than 1 / n."""
+    """Return the share of replicates on the wrong side of zero; n replicates cannot resolve less than 1 / n."""
     wrong = deltas <= tie(deltas) if expect == "positive" else deltas >= -tie(deltas)
     return max(float(np.mean(wrong)), 1 / len(deltas))
 

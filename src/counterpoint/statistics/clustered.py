@@ -19,7 +19,7 @@ _SEPARATED = 1e-8
 def interactions(
     treatment: Float[np.ndarray, " n"], factors: Mapping[str, Float[np.ndarray, " n"]], name: str = "image"
 ) -> dict[str, Float[np.ndarray, " n"]]:
-    """The columns of a design in which a treatment may act differently by factor: all main effects and products.
+    """Return the columns of a design in which a treatment may act differently by factor: all main effects and products.
 
     >>> columns = interactions(np.array([0.0, 1.0]), {"bilingual": np.array([1.0, 1.0])})
     >>> {name: values.tolist() for name, values in columns.items()}
@@ -102,7 +102,7 @@ def clustered_regression(
 
 
 def _fit(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, " n"], link: str) -> Any:
-    """Coefficients, fitted outcomes, and each outcome's weight in the information."""
+    """Return coefficients, fitted outcomes, and each outcome's weight in the information."""
     if link == "identity":
         beta = np.linalg.lstsq(x, y, rcond=None)[0]
         return beta, x @ beta, np.ones(len(y))

@@ -124,7 +124,7 @@ class Comparison:
     confidence: float
 
     def find(self, a: str, b: str, metric: str) -> Difference:
-        """The difference of this pair, in the order in which it was computed."""
+        """Return the difference of this pair, in the order in which it was computed."""
         for difference in self.differences:
             if (difference.a, difference.b, difference.metric) == (a, b, metric):
                 return difference
@@ -142,7 +142,7 @@ def decide(
     failed_a: int = 0,
     failed_b: int = 0,
 ) -> tuple[Verdict, str]:
-    """The verdict on arm a, and what held it back (``""``: nothing). The rules, in order:
+    """Return the verdict on arm a, and what held it back (``""``: nothing). The rules, in order:
 
     1. ``equivalent``: the interval lies within ± margin (that includes differences shown but too small to
        matter).
@@ -369,7 +369,7 @@ def _seeds_needed(
 
 
 def _p_equivalent(difference: Difference) -> float:
-    """p of "the difference is at least the margin": the larger of both sides', doubled as ``p`` is."""
+    """Return p of "the difference is at least the margin": the larger of both sides', doubled as ``p`` is."""
     interval, margin = difference.interval, difference.margin
     if interval is None or margin is None or abs(interval.estimate) >= margin:
         return 1.0

@@ -48,7 +48,7 @@ class Contrast:
 
 
 def linear(weights: Mapping[str, float]) -> Callable[[ArmScores], float]:
-    """The contrast Σ weight · score.
+    """Return the contrast Σ weight · score.
 
     >>> linear({"slip": 1, "clip": -1})({"slip": 0.5, "clip": 0.25, "siglip": 0.9})
     0.25
@@ -67,7 +67,7 @@ def linear_contrast(
     n_boot: int = 2000,
     seed: int = 0,
 ) -> Contrast:
-    """A number made of all arms' scores, with the verdict interval of `VerdictInterval`.
+    """Return a number made of all arms' scores, with the verdict interval of `VerdictInterval`.
 
     Each replicate draws seeds (shared by all arms) and examples, averages each arm's scores over the drawn
     seeds and calls ``function`` on them, so whatever it selects is selected again. The t interval over seeds

@@ -44,7 +44,7 @@ class TInterval:
         return self.estimate + self.half_width
 
     def p_value(self, null: float = 0.0) -> float:
-        """Two-sided p of the hypothesis that the quantity is ``null``."""
+        """Return two-sided p of the hypothesis that the quantity is ``null``."""
         distance = abs(self.estimate - null)
         if self.standard_error == 0:
             return 1.0 if distance == 0 else 0.0
@@ -52,7 +52,7 @@ class TInterval:
 
 
 def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
-    """Degrees of freedom of a sum of independent variance estimates."""
+    """Return degrees of freedom of a sum of independent variance estimates."""
     total = sum(variances)
     spread = sum(v**2 / d for v, d in zip(variances, degrees, strict=True) if d > 0)
     return total**2 / spread if spread > 0 else max(degrees)
@@ -61,7 +61,7 @@ def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float
 def t_interval(
     treatment: ArrayLike, baseline: ArrayLike | None = None, *, paired: bool = True, confidence: float = 0.95
 ) -> TInterval:
-    """Student's t interval over seeds for a mean, a paired difference, or (Welch) an unpaired one.
+    """Return Student's t interval over seeds for a mean, a paired difference, or (Welch) an unpaired one.
 
     It treats the test set as given: only seeds vary. A side with a single number is a fixed model, without
     variance.
@@ -134,7 +134,7 @@ class VerdictInterval:
     replicates: Float[np.ndarray, " replicates"] = field(repr=False)
 
     def p_value(self, null: float = 0.0) -> float:
-        """Two-sided p of the hypothesis that the quantity is ``null``: the largest of the intervals' own p
+        """Return two-sided p of the hypothesis that the quantity is ``null``: the largest of the intervals' own p
         values.
 
         The bootstrap's is twice the smaller tail, at least 2 / n_boot. So p ≤ 1 − confidence where the
@@ -191,7 +191,7 @@ def verdict_interval(
 def shared_example_variance(
     a: Float[np.ndarray, "replicates a_seeds"], b: Float[np.ndarray, "replicates b_seeds"] | None = None
 ) -> float:
-    """The variance of a mean over seeds that no number of seeds removes, from scores on resampled examples.
+    """Return the variance of a mean over seeds that no number of seeds removes, from scores on resampled examples.
 
     Two seeds' scores on the same resamples covary by what the examples do to both; the mean covariance
     between different seeds is that part. For a difference of sides: Cov(a, a') + Cov(b, b') − 2 Cov(a, b). A
@@ -227,7 +227,7 @@ def interval_of_difference(
     confidence: float,
     rng: np.random.Generator,
 ) -> VerdictInterval:
-    """The verdict interval of a − b (of a alone, without b) from both sides' scores on the same resamples.
+    """Return the verdict interval of a − b (of a alone, without b) from both sides' scores on the same resamples.
 
     A pair with a fixed model is the one-sample variant: seeds vary on the other side only.
     """
@@ -258,7 +258,7 @@ def interval_of_mean(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> VerdictInterval:
-    """One arm's metric, with the interval that seeds and examples leave: the hull of Multi-Bootstrap and t.
+    """Return one arm's metric, with the interval that seeds and examples leave: the hull of Multi-Bootstrap and t.
 
     Failed runs (``None``) are left out: report them beside the number.
 
@@ -289,7 +289,7 @@ def interval_of_mean(
 
 
 def holm(p_values: ArrayLike) -> Float[np.ndarray, " tests"]:
-    """Holm's step-down correction: p values that hold for a whole family of tests.
+    """Return Holm's step-down correction: p values that hold for a whole family of tests.
 
     The k-th smallest of m becomes max over j ≤ k of min(1, (m − j + 1) p_j).
 

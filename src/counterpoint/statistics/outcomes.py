@@ -114,7 +114,7 @@ class Runs:
         return int(self.values.shape[1])
 
     def restrict(self, seeds: Sequence[Any]) -> Runs:
-        """Only the runs of these seeds, in this order."""
+        """Keep only the runs of these seeds, in this order."""
         rows = [np.flatnonzero(self.owner == self.seeds.index(seed)) for seed in seeds]
         owner = np.repeat(np.arange(len(seeds)), [len(r) for r in rows])
         chosen = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
@@ -123,13 +123,13 @@ class Runs:
     def average_rows(
         self, scores: Float[np.ndarray, "*replicates rows"]
     ) -> Float[np.ndarray, "*replicates seeds"]:
-        """Scores per row to scores per seed: several runs of a seed count as one (the macro average)."""
+        """Average scores per row to scores per seed: several runs of a seed count as one (the macro average)."""
         share = (self.owner[:, None] == np.arange(len(self.seeds))[None, :]).astype(np.float64)
         return scores @ (share / share.sum(0))
 
 
 def sorted_seeds(seeds: Sequence[Any]) -> tuple[Any, ...]:
-    """Numbers by size, then all else by its text: the same order whatever order the runs came in."""
+    """Sort numbers by size, then all else by its text: the same order whatever order the runs came in."""
     return tuple(sorted(seeds, key=lambda s: (0, s, "") if isinstance(s, int) else (1, 0, str(s))))
 
 
@@ -197,7 +197,7 @@ def parse_runs(outcomes: ArmOutcomes, name: str, columns: tuple[str, ...] = ()) 
 
 
 def check_same_examples(arms: Mapping[str, Runs]) -> int:
-    """The number of examples, the same in all arms that have any run (0 where none has)."""
+    """Return the number of examples, the same in all arms that have any run (0 where none has)."""
     sizes = {name: runs.n_examples for name, runs in arms.items() if runs.seeds}
     if len(set(sizes.values())) > 1:
         raise ValueError(

@@ -71,7 +71,7 @@ def seeds_needed(
 def from_spread(
     sd: float, effect: float, *, example_se: float, power: float, confidence: float
 ) -> SeedsNeeded:
-    """`seeds_needed` where the standard deviation over seeds is known already."""
+    """Return `seeds_needed` where the standard deviation over seeds is known already."""
     effect = abs(effect)
     if not effect > 0:
         raise ValueError(f"effect is {effect}; give a difference other than 0")

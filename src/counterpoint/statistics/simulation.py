@@ -50,7 +50,7 @@ class World:
     def draw(
         self, rng: np.random.Generator
     ) -> tuple[Float[np.ndarray, "seeds n"], Float[np.ndarray, "seeds n"]]:
-        """Outcomes of both arms; their expectations are equal."""
+        """Draw outcomes of both arms; their expectations are equal."""
         s, n = self.n_seeds, self.n_examples
 
         def luck() -> Float[np.ndarray, "seeds 1"]:
@@ -162,7 +162,7 @@ def false_positives(
     level: float = 0.05,
     seed: int = 0,
 ) -> FalsePositives:
-    """Small-scale claim A of the MultiBERTs card: what judging a procedure by one checkpoint costs.
+    """Simulate small-scale claim A of the MultiBERTs card: what judging a procedure by one checkpoint costs.
 
     Each seed of each procedure draws its accuracy from N(accuracy, seed_sd), clipped to [0, 1]; an example is
     right with that probability plus the example's difficulty, N(0, difficulty_sd) shared by all seeds and

@@ -43,7 +43,7 @@ class Box:
         return (self.bottom - self.top) * (self.right - self.left) / (h * w)
 
     def pixels(self, height: int, width: int) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom in a picture of this size.
+        """Return left, top, right and bottom in a picture of this size.
 
         >>> Box(0, 1, 2, 3, (4, 4), 1.0).pixels(96, 96)
         (24.0, 0.0, 72.0, 48.0)
@@ -54,17 +54,17 @@ class Box:
 
 
 def integral(values: Float[Tensor, "h w d"]) -> Float[Tensor, "h+1 w+1 d"]:
-    """Sums over all rectangles from the first place: ``S[i, j] = Σ_{a<i, b<j} v[a, b]``, in float64."""
+    """Return sums over all rectangles from the first place: ``S[i, j] = Σ_{a<i, b<j} v[a, b]``, in float64."""
     return F.pad(values.double().cumsum(0).cumsum(1), (0, 0, 1, 0, 1, 0))
 
 
 def rectangles(sums: Float[Tensor, "H W d"], rows: int, columns: int) -> Float[Tensor, "a b d"]:
-    """Sums over all rectangles of one size, by their first place, from an `integral`: four reads each."""
+    """Return sums over all rectangles of one size, by their first place, from an `integral`: four reads each."""
     return sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
 
 
 def best_box(places: Float[Tensor, "h w d"], meaning: Float[Tensor, " d"], *, least: int = 1) -> Box:
-    """The rectangle of places whose mean state has the highest cosine with the words'; of equals the largest.
+    """Return the rectangle of places whose mean state has the highest cosine with the words'; of equals the largest.
 
         argmax_b cos(mean_{i ∈ b} h_i, a)
 

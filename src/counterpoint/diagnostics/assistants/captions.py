@@ -147,7 +147,7 @@ def contextual_lens(
 
 
 def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[Span]]:
-    """The text of some tokens, and its words with the tokens that spell each.
+    """Return the text of some tokens, and its words with the tokens that spell each.
 
     A token that spells the end of one word and the beginning of the next belongs to both; special tokens to none.
     """
@@ -172,7 +172,7 @@ def _text(tokenizer: Any, tokens: Sequence[int]) -> str:
 
 
 def reply_tokens(processor: Any, prompt: Prompt, reply: str) -> list[int]:
-    """The tokens of a written reply, as the model would write them behind this prompt, without what ends it.
+    """Return the tokens of a written reply, as the model would write them behind this prompt, without what ends it.
 
     Args:
         processor: of the model, with a chat template.

@@ -28,7 +28,7 @@ class Detection:
 def detection(
     scores: Float[np.ndarray, " n"], supported: Bool[np.ndarray, " n"], kinds: Sequence[str] = ()
 ) -> Mapping[str, Detection]:
-    """Detection by kind, and of ``"all"``; NaN where one of the two is missing.
+    """Return detection by kind, and of ``"all"``; NaN where one of the two is missing.
 
     Args:
         scores: high for what is supported.
@@ -71,7 +71,7 @@ def _detection(scores: np.ndarray, supported: np.ndarray) -> Detection:
 def best_layers(
     scores: Float[np.ndarray, " n *layers"], supported: Bool[np.ndarray, " n"], kinds: Sequence[str] = ()
 ) -> tuple[int, ...]:
-    """The layers whose AUROC, averaged over kinds, is highest; the first of equals.
+    """Return the layers whose AUROC, averaged over kinds, is highest; the first of equals.
 
     Choose them on a validation split and keep them: chosen on the test set, they flatter themselves.
 

@@ -17,7 +17,7 @@ from .reading import Unembedding
 
 
 def alignment_by_layer(sets: Mapping[str, Float[Tensor, "n layers d"]]) -> Float[Tensor, "layers sets sets"]:
-    """Linear CKA between sets of states at each layer, without the bias that few examples of many dimensions give.
+    """Return linear CKA between sets of states at each layer, without the bias of few examples of many dimensions.
 
         CKA = ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖), centred, Frobenius norms;   by the unbiased estimator of each (see `CKA`)
 
@@ -38,7 +38,7 @@ def alignment_by_layer(sets: Mapping[str, Float[Tensor, "n layers d"]]) -> Float
 def direction(
     states: Float[Tensor, "n layers d"], from_states: Float[Tensor, "m layers d"]
 ) -> Float[Tensor, "layers d"]:
-    """``d_l = mean h_l (in one language) − mean h_l (in the other)``, over the same prompts at the same position.
+    """Return ``d_l = mean h_l (in one language) − mean h_l (in the other)``, over the same prompts and position.
 
     Its layers count as in `Reading`; the last has been through the final norm and is not where a model is steered.
 
@@ -56,7 +56,7 @@ def direction(
 
 
 def opening_tokens(tokenizer: Any, words: Mapping[str, Collection[str]]) -> dict[str, list[int]]:
-    """The tokens with which the words of each language begin, and those of no other language do.
+    """Return the tokens with which the words of each language begin, and those of no other language do.
 
     Args:
         tokenizer: of the model.

@@ -19,7 +19,7 @@ from .reading import Reading, Unembedding
 def similarities(
     places: Float[Tensor, "*n d"], meaning: Float[Tensor, " d"], *, centred: bool = False
 ) -> Float[Tensor, "*n"]:
-    """The heat map of some words: ``cos(h_i, a)`` at every place.
+    """Return the heat map of some words: ``cos(h_i, a)`` at every place.
 
     Args:
         places: states h of a picture's places at one layer.
@@ -66,7 +66,7 @@ def support(
 def logit_lens(
     places: Float[Tensor, "layers h w d"], unembed: Unembedding, tokens: Sequence[int]
 ) -> Float[Tensor, " layers"]:
-    """The baseline: the highest probability that any place gives to any of some tokens, by layer.
+    """Return the baseline: the highest probability that any place gives to any of some tokens, by layer.
 
         s = max_i max_j softmax(W_U norm(h_i))[w_j]
 
@@ -87,5 +87,5 @@ def logit_lens(
 
 
 def confidence(reading: Reading, tokens: slice = slice(None)) -> float:
-    """The other baseline: the mean probability with which the model says some words."""
+    """Return the other baseline: the mean probability with which the model says some words."""
     return float(reading.log_probabilities[tokens].exp().mean())

@@ -52,7 +52,7 @@ class Reading:
         return self.places.shape[1], self.places.shape[2]
 
     def meaning(self, tokens: slice = slice(None)) -> Float[Tensor, "layers d"]:
-        """The mean state of some tokens of the reply, all unless given: what they mean where they stand.
+        """Return the mean state of some tokens of the reply, all unless given: what they mean where they stand.
 
         Raises:
             ValueError: for no token.
@@ -117,7 +117,7 @@ def read(model: Any, inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]
 
 @torch.no_grad()
 def prompt_states(model: Any, inputs: Mapping[str, Any]) -> Float[Tensor, "b layers d"]:
-    """States at the last token of each prompt, where its reply begins; with or without a picture.
+    """Return states at the last token of each prompt, where its reply begins; with or without a picture.
 
     Args:
         model: a model of transformers.
@@ -130,7 +130,7 @@ def prompt_states(model: Any, inputs: Mapping[str, Any]) -> Float[Tensor, "b lay
 
 @torch.no_grad()
 def picture_states(model: Any, inputs: Mapping[str, Any]) -> Float[Tensor, "b layers d"]:
-    """The mean state of each picture's places.
+    """Return the mean state of each picture's places.
 
     Args:
         model: a vision-language model of transformers.
@@ -224,7 +224,7 @@ def _of_tiles(pictures: Bool[Tensor, "b t"], inputs: Mapping[str, Any], name: st
 
 
 def _grid(tokens: int, size: tuple[int, int], name: str) -> tuple[Grid, int]:
-    """The grid with the form of the pixels, and how many tokens stand before it: a class token, if any."""
+    """Return the grid with the form of the pixels, and how many tokens stand before it: a class token, if any."""
     for first in (0, 1):
         places = tokens - first
         rows = isqrt(max(places * size[0] // size[1], 0))
@@ -247,7 +247,7 @@ def _ids(inputs: Mapping[str, Any]) -> Int[Tensor, "b t"]:
 
 
 def _continued(inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """The inputs with replies behind them, padded on the right, which causal attention does not see."""
+    """Return the inputs with replies behind them, padded on the right, which causal attention does not see."""
     ids, longest = _ids(inputs), max(map(len, replies))
     tail = torch.tensor([[*reply, *[reply[-1]] * (longest - len(reply))] for reply in replies]).to(ids)
     real = torch.tensor([[k < len(reply) for k in range(longest)] for reply in replies]).to(ids)
@@ -276,7 +276,7 @@ def _hidden(model: Any, outputs: Any, length: int) -> tuple[Float[Tensor, "b t d
 
 
 def blocks_of(model: Any) -> Sequence[nn.Module]:
-    """The blocks of the language model inside."""
+    """Return the blocks of the language model inside."""
     stack = model.get_decoder()
     return tuple(getattr(stack, "layers", None) or residual_blocks(stack))
 

@@ -68,5 +68,5 @@ def _adding(shift: Float[Tensor, " d"]) -> Any:
 
 
 def _cache(kwargs: Mapping[str, Any]) -> Any:
-    """The block's cache, in the words of the transformers at hand."""
+    """Return the block's cache, in the words of the transformers at hand."""
     return cache_of(kwargs) if cache_of(kwargs) is not None else kwargs.get("past_key_value")

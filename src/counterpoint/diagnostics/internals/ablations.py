@@ -17,7 +17,7 @@ from ..capture import Step, blocks_of, halves_of
 
 
 def steps_of(tower: nn.Module) -> tuple[Step, ...]:
-    """The steps that can be taken out: attention and feed-forward halves, or the branches of convolutions.
+    """Return the steps that can be taken out: attention and feed-forward halves, or the branches of convolutions.
 
     Raises:
         ValueError: if the tower has no residual blocks whose branches are known.

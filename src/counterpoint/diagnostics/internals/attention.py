@@ -20,7 +20,7 @@ Grid = tuple[int, int]
 
 
 def spatial(attention: Float[Tensor, "B heads n n"], prefix: int) -> Float[Tensor, "B heads N N"]:
-    """Attention of patches to patches: without the first ``prefix`` tokens on both axes, rows again sum to 1.
+    """Return attention of patches to patches: without the first ``prefix`` tokens on both axes, rows again sum to 1.
 
     A row whose mass was all on those tokens stays zero: such heads would else look local.
 
@@ -48,7 +48,7 @@ def looked_at(attention: Float[Tensor, "B heads n n"], prefix: int) -> Float[Ten
 
 
 def class_share(attention: Float[Tensor, "B heads n n"], prefix: int) -> Float[Tensor, " heads"]:
-    """The share of the patches' attention that goes to the class token (token 0); zeros without one."""
+    """Return the share of the patches' attention that goes to the class token (token 0); zeros without one."""
     if not prefix:
         return attention.new_zeros(attention.shape[1])
     return attention[..., prefix:, 0].mean((0, 2))
@@ -71,7 +71,7 @@ def distance(patches: Float[Tensor, "B heads N N"], grid: Grid) -> Float[Tensor,
 
 
 def _points(grid: Grid, like: Tensor) -> Float[Tensor, "N 2"]:
-    """(y, x) of each patch on the unit square."""
+    """Return (y, x) of each patch on the unit square."""
     rows, columns = (torch.linspace(0, 1, n, dtype=like.dtype, device=like.device) for n in grid)
     return torch.cartesian_prod(rows, columns)
 
@@ -114,7 +114,7 @@ class Offsets:
 
 
 def offsets(maps: Float[Tensor, "heads Y X"]) -> Offsets:
-    """The direction of each head.
+    """Return the direction of each head.
 
     >>> found = offsets(torch.tensor([[[0.0, 0, 0], [0, 0, 1], [0, 0, 0]]]))   # looks one patch to the right
     >>> found.centre.tolist(), found.steps.tolist()
@@ -144,7 +144,7 @@ def position_deviation(patches: Float[Tensor, "B heads N N"]) -> Float[Tensor, "
 
 
 def salient(weights: Float[Tensor, "*batch N"], mass: float = 0.6) -> Bool[Tensor, "*batch N"]:
-    """The fewest patches that hold this share of the attention, the class token's or the mean over patches.
+    """Return the fewest patches that hold this share of the attention, the class token's or the mean over patches.
 
     >>> salient(torch.tensor([0.1, 0.5, 0.3, 0.1])).tolist()
     [False, True, True, False]
@@ -156,7 +156,7 @@ def salient(weights: Float[Tensor, "*batch N"], mass: float = 0.6) -> Bool[Tenso
 
 
 def overlap(a: Bool[Tensor, "*batch N"], b: Bool[Tensor, "*#batch N"]) -> Float[Tensor, "*batch"]:
-    """Intersection over union of two masks; NaN where both are empty.
+    """Return intersection over union of two masks; NaN where both are empty.
 
     >>> overlap(torch.tensor([True, True, False]), torch.tensor([False, True, True])).item()
     0.3333333432674408

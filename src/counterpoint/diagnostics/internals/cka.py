@@ -17,7 +17,7 @@ LEAST = 4
 
 
 def hsic(k: Float[Tensor, "*i n n"], m: Float[Tensor, "*j n n"]) -> Float[Tensor, "*ij"]:
-    """The unbiased estimator of the Hilbert–Schmidt independence criterion of Gram matrices without diagonals.
+    """Return the unbiased estimator of the Hilbert–Schmidt independence criterion of Gram matrices without diagonals.
 
         [tr(KM) + (1ᵀK1)(1ᵀM1) / ((n−1)(n−2)) − 2/(n−2) 1ᵀKM1] / (n(n−3))
 
@@ -69,7 +69,7 @@ class CKA:
         return self
 
     def value(self) -> Float[Tensor, "layers others"]:
-        """The alignment of each pair of layers; NaN where one of them is constant."""
+        """Return the alignment of each pair of layers; NaN where one of them is constant."""
         own_x, own_y = (torch.stack(own).mean(0) for own in self._own)
         scale = (own_x[:, None] * own_y[None]).clamp_min(0).sqrt()
         cross = torch.stack(self._cross).mean(0)

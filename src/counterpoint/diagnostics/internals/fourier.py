@@ -15,7 +15,7 @@ _FLOOR = 1e-6
 
 
 def relative_log_amplitude(maps: Float[Tensor, "B C K K"]) -> Float[Tensor, " frequencies"]:
-    """Δ log amplitude of some maps, by frequency along the diagonal, from 0, where it is 0, towards π.
+    """Return Δ log amplitude of some maps, by frequency along the diagonal, from 0, where it is 0, towards π.
 
         A(f) = mean over pictures and channels of log(|FFT2(maps)| + 1e−6) at (f, f),     Δ = A(f) − A(0)
 
@@ -42,7 +42,7 @@ def relative_log_amplitude(maps: Float[Tensor, "B C K K"]) -> Float[Tensor, " fr
 
 
 def spatial_variance(maps: Float[Tensor, "B C H W"]) -> float:
-    """The variance over the positions of a map (unbiased), averaged over pictures and channels.
+    """Return the variance over the positions of a map (unbiased), averaged over pictures and channels.
 
     Attention lowers it, convolutions and feed-forward steps raise it.
     """
@@ -58,7 +58,7 @@ def band_noise(
     channels: int = 3,
     seed: int = 0,
 ) -> Float[Tensor, "count channels size size"]:
-    """Noise of frequencies within ``width`` of one, with a mean square of 1.
+    """Return noise of frequencies within ``width`` of one, with a mean square of 1.
 
     White noise of random signs, of which the Fourier transform keeps the frame between two centred squares.
 

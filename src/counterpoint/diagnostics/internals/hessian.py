@@ -19,7 +19,7 @@ _TINY = 1e-10
 def top_eigenvalues(
     loss: Callable[[], Tensor], parameters: Iterable[Tensor], k: int = 5, steps: int = 20, seed: int = 0
 ) -> Float[Tensor, " k"]:
-    """The k eigenvalues of the Hessian that are largest in size, largest first; they may be negative.
+    """Return the k eigenvalues of the Hessian that are largest in size, largest first; they may be negative.
 
     Lanczos with full reorthogonalisation from a random start: exact if ``steps`` reaches the number of
     parameters, else the leading ones to good accuracy; raise ``steps`` until they stay. The graph is built
@@ -69,7 +69,7 @@ def top_eigenvalues(
 def _lanczos(
     product: Callable[[Tensor], Tensor], n: int, steps: int, seed: int, device: torch.device
 ) -> Tensor:
-    """The eigenvalues of the operator in the Krylov space of a random vector."""
+    """Return the eigenvalues of the operator in the Krylov space of a random vector."""
     start = torch.randn(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(device)
     basis = [start / start.norm()]
     diagonal: list[Tensor] = []
@@ -94,7 +94,7 @@ def _lanczos(
 
 
 def penalised(loss: Tensor, parameters: Sequence[Tensor], weight_decay: float) -> Tensor:
-    """``loss + λ/2 Σ‖w‖²``: what weight decay λ minimises; it moves every eigenvalue up by λ."""
+    """Return ``loss + λ/2 Σ‖w‖²``: what weight decay λ minimises; it moves every eigenvalue up by λ."""
     return loss + weight_decay / 2 * torch.stack([p.square().sum() for p in parameters]).sum()
 
 
@@ -114,7 +114,7 @@ class Spectrum:
 
 
 def summary(eigenvalues: Float[Tensor, ...]) -> Spectrum:
-    """The spectrum in three numbers.
+    """Return the spectrum in three numbers.
 
     >>> summary(torch.tensor([4.0, -1.0, 2.0, 0.0]))
     Spectrum(negative=0.25, sharpness=3.0, largest=4.0)

@@ -46,7 +46,7 @@ class Landscape:
         return float(self.loss[ring].mean()) - self.here if ring.any() else float("nan")
 
     def lower(self) -> float:
-        """The share of the grid where the loss is lower than at the weights: 0 at the bottom of a bowl."""
+        """Return the share of the grid where the loss is lower than at the weights: 0 at the bottom of a bowl."""
         return float((self.loss < self.here).mean())
 
 
@@ -58,7 +58,7 @@ def landscape(
     reach: float = 1.0,
     seed: int = 0,
 ) -> Landscape:
-    """The loss at ``w + x a + y b`` for x and y on a grid.
+    """Compute the loss at ``w + x a + y b`` for x and y on a grid.
 
     Directions are normal, then scaled weight by weight to ``a · ‖w‖ / (‖a‖ + 1e−7)``, norms over the first axis of
     each tensor, so that networks whose weights are scaled differently compare. Tensors of fewer than two axes (norms,
@@ -104,7 +104,7 @@ def landscape(
 
 
 def directions(weights: Iterable[Tensor], generator: torch.Generator) -> list[Tensor]:
-    """A random direction for each weight, as long as the weight along its first axis, place by place."""
+    """Return a random direction for each weight, as long as the weight along its first axis, place by place."""
     found = []
     for w in weights:
         random = torch.randn(w.shape, generator=generator, dtype=torch.float64).to(w)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 def object_features(maps: Float[Tensor, "B C h w"], masks: Bool[Tensor, "B H W"]) -> Float[Tensor, "B C"]:
-    """The mean of a map over an object: weighted by the share of each cell that the mask covers.
+    """Return the mean of a map over an object: weighted by the share of each cell that the mask covers.
 
     NaN for a picture whose mask is empty.
 
@@ -30,7 +30,7 @@ def object_features(maps: Float[Tensor, "B C h w"], masks: Bool[Tensor, "B H W"]
 
 
 def cells(masks: Bool[Tensor, "B H W"], grid: tuple[int, int]) -> Bool[Tensor, "B N"]:
-    """Masks on a grid of patches, row by row: a patch belongs to the object if half of it does.
+    """Return masks on a grid of patches, row by row: a patch belongs to the object if half of it does.
 
     >>> cells(torch.tensor([[[True, True, True, False]]]), (1, 2)).tolist()
     [[True, True]]
@@ -40,7 +40,7 @@ def cells(masks: Bool[Tensor, "B H W"], grid: tuple[int, int]) -> Bool[Tensor, "
 
 
 def halves(masks: Bool[Tensor, "B H W"]) -> tuple[Bool[Tensor, "B H W"], Bool[Tensor, "B H W"]]:
-    """The upper and the lower half of each mask, cut where its box has its middle: parts that every object has.
+    """Return the upper and the lower half of each mask, cut where its box has its middle: parts that every object has.
 
     A pixel row in the middle is the lower half's.
 
@@ -112,7 +112,7 @@ def clustering(
 
 
 def purity(clusters: Int[np.ndarray, " n"], classes: Int[np.ndarray, " n"]) -> float:
-    """The share of examples that are of the majority class of their cluster.
+    """Return the share of examples that are of the majority class of their cluster.
 
     >>> purity(np.array([0, 0, 0, 1]), np.array([2, 2, 5, 5]))
     0.75
@@ -149,7 +149,7 @@ def transfer(
 
 
 def middle_of_cell(points: Float[Tensor, "k 2"], grid: tuple[int, int]) -> Float[Tensor, "k 2"]:
-    """The centre (x, y) of the cell that each point is in: the best that `transfer` can answer on maps so coarse.
+    """Return centre (x, y) of the cell that each point is in: the best that `transfer` can answer on maps so coarse.
 
     >>> middle_of_cell(torch.tensor([[0.1, 0.9], [1.0, 1.0]]), (2, 2)).tolist()
     [[0.25, 0.75], [0.75, 0.75]]
@@ -161,7 +161,7 @@ def middle_of_cell(points: Float[Tensor, "k 2"], grid: tuple[int, int]) -> Float
 def pck(
     found: Float[Tensor, "*k 2"], true: Float[Tensor, "*k 2"], thresholds: Sequence[float] = (0.1, 0.05, 0.01)
 ) -> dict[float, float]:
-    """The share of key points found within a distance of where they are, by threshold; NaN without points.
+    """Return the share of key points found within a distance of where they are, by threshold; NaN without points.
 
     Args:
         found, true: (x, y) in units of the longer side of the object or picture. Points that cannot be seen in

@@ -136,7 +136,7 @@ def hard_negatives(subject: Subject) -> Section:
 
 
 def inversion(subject: Subject) -> Section:
-    """Retrieval of pictures, and of texts, of the same class: within the modality, across by inversion, the control."""
+    """Measure retrieval of pictures, and of texts, of the same class: within the modality, and across by inversion."""
     _needs_both(subject)
     classes = subject.labels(subject.seen)
     kept = torch.arange(len(classes))[classes >= 0]
@@ -190,7 +190,7 @@ def _mean(values: torch.Tensor) -> float:
 
 
 def views(subject: Subject) -> Section:
-    """(σ, δ) of the augmentation that the method trains with, and how its features gather."""
+    """Return (σ, δ) of the augmentation that the method trains with, and how its features gather."""
     name = next((v.augmentation for v in subject.model.views.values() if v.modality == "image"), None)
     if name is None:
         raise ValueError("the method sees no pictures")

@@ -37,7 +37,7 @@ BATCHES, LARGEST, EXAMPLES, PRODUCTS = 3, 5, 8, 12
 
 
 def dense_features(subject: Subject) -> Section:
-    """Last states of the tower, of two crops of each picture that overlap."""
+    """Return last states of the tower, of two crops of each picture that overlap."""
     tower = subject.model.image_tower
     pictures = subject.data.images(subject.inside)
     h, w = pictures.shape[-2:]
@@ -76,7 +76,7 @@ def dense_features(subject: Subject) -> Section:
 
 
 def frequencies(subject: Subject) -> Section:
-    """Δ log amplitude at the highest frequency and variance after each step, of the model and of its start."""
+    """Return Δ log amplitude at the highest frequency and variance after each step, of the model and of its start."""
     ticks: tuple[Step, ...] = ()
     top: dict[str, np.ndarray] = {}
     variance: dict[str, np.ndarray] = {}
@@ -114,14 +114,14 @@ def frequencies(subject: Subject) -> Section:
 
 
 def _highest(maps: Tensor) -> float:
-    """Δ log amplitude at the highest frequency; NaN for maps that are too small to have any."""
+    """Return Δ log amplitude at the highest frequency; NaN for maps that are too small to have any."""
     return float(relative_log_amplitude(maps)[-1]) if min(maps.shape[-2:]) >= 4 else math.nan
 
 
 def _by_step(
     subject: Subject, model: TowerMethod, measure: Callable[[Tensor], Sequence[float]]
 ) -> tuple[tuple[Step, ...], np.ndarray]:
-    """Numbers of the maps after each step, averaged over batches, ``(numbers, steps)``."""
+    """Return numbers of the maps after each step, averaged over batches, ``(numbers, steps)``."""
     found, sizes = [], []
     steps: tuple[Step, ...] = ()
     for look in subject.looks(model):
@@ -132,7 +132,7 @@ def _by_step(
 
 
 def _heads(subject: Subject, measure: Callable[[Captured, Tensor], Tensor]) -> list[Tensor]:
-    """A measure of the patches' attention in each block, averaged over batches."""
+    """Return a measure of the patches' attention in each block, averaged over batches."""
     found: list[list[Tensor]] = []
     for look in subject.looks(subject.model):
         found.append([measure(look, heads.spatial(a, look.prefix)) for a in look.attended()])
@@ -188,7 +188,7 @@ def offset_heads(subject: Subject) -> Section:
 
 
 def layers(subject: Subject) -> Section:
-    """CKA of each step with each other, and with the same step at the start."""
+    """Return CKA of each step with each other, and with the same step at the start."""
     within, against = CKA(), CKA()
     steps: tuple[Step, ...] = ()
     for look, start in zip(
@@ -212,7 +212,7 @@ def layers(subject: Subject) -> Section:
 
 
 def _of_one_size(subject: Subject, model: TowerMethod) -> Iterator[Captured]:
-    """All batches, but for a last, smaller one after others."""
+    """Return all batches, but for a last, smaller one after others."""
     for number, look in enumerate(subject.looks(model)):
         if number and len(look.output) < BATCH:
             return
@@ -220,7 +220,7 @@ def _of_one_size(subject: Subject, model: TowerMethod) -> Iterator[Captured]:
 
 
 def skips(subject: Subject) -> Section:
-    """CKA and norms of what each step is given and what it adds."""
+    """Return CKA and norms of what each step is given and what it adds."""
     found = residuals(_of_one_size(subject, subject.model))
     names = [str(step) for step in found.steps]
     matrix, ratio = found.alignment.cpu().numpy(), found.ratio.cpu().numpy()
@@ -305,7 +305,7 @@ def lesion_study(subject: Subject) -> Section:
 
 
 def curvature(subject: Subject) -> Section:
-    """Leading eigenvalues of the Hessian of the training loss, weight decay and augmentation included."""
+    """Compute leading eigenvalues of the Hessian of the training loss, weight decay and augmentation included."""
     model = subject.model
     weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     found = []
@@ -335,7 +335,7 @@ def curvature(subject: Subject) -> Section:
 
 
 def terrain(subject: Subject) -> Section:
-    """The training loss with its augmentation along two random directions, without and with weight decay."""
+    """Compute the training loss with its augmentation along two random directions, without and with decay."""
     model = subject.model
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
     decayed = [p for p in weights.values() if p.ndim > 1]

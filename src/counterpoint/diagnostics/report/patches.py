@@ -29,7 +29,7 @@ POINTS_WITHIN = (0.1, 0.05, 0.01)
 
 
 def what_heads_look_at(subject: Subject) -> Section:
-    """Attention of some pictures, block by block, and how much it depends on head and query."""
+    """Return attention of some pictures, block by block, and how much it depends on head and query."""
     pictures = subject.data.images(subject.inside)
     by_block: dict[str, list[list[float]]] = {"heads": [], "queries": [], "class": []}
     for look in subject.looks(subject.model, pictures):
@@ -159,7 +159,7 @@ def objects(subject: Subject) -> Section:
 def _masked(
     subject: Subject, pictures: Tensor, masks: Bool[Tensor, "m H W"]
 ) -> list[Float[np.ndarray, "m C"]]:
-    """The features of each block under the masks: one of each picture, then perhaps another one of each."""
+    """Return the features of each block under the masks: one of each picture, then perhaps another one of each."""
     maps = _block_maps(subject, subject.model, pictures)
     again = len(masks) // len(pictures)
     return [
@@ -169,7 +169,7 @@ def _masked(
 
 
 def _block_maps(subject: Subject, model: TowerMethod, pictures: Tensor) -> list[Float[Tensor, "n C h w"]]:
-    """The map of every picture after each block."""
+    """Return the map of every picture after each block."""
     by_batch = [look.block_maps().values() for look in subject.looks(model, pictures)]
     return [torch.cat(block) for block in zip(*by_batch, strict=True)]
 
@@ -180,7 +180,7 @@ def _clustered(z: Float[np.ndarray, "m C"], classes: np.ndarray) -> parts.Cluste
 
 
 def _repeated(phrases: Sequence[str]) -> Rows:
-    """Positions of some phrases that occur twice or more, evenly spaced."""
+    """Return positions of some phrases that occur twice or more, evenly spaced."""
     _, of, counts = np.unique(phrases, return_inverse=True, return_counts=True)
     often = np.flatnonzero(counts[of] > 1)
     if len(np.unique(of[often])) < 2:
@@ -191,7 +191,7 @@ def _repeated(phrases: Sequence[str]) -> Rows:
 
 
 def points(subject: Subject) -> Section:
-    """PCK by block: points of a thing, looked for in another picture of it by the most similar patch."""
+    """Return PCK by block: points of a thing, looked for in another picture of it by the most similar patch."""
     items = subject.items(Correspondences)
     chosen = spaced(np.arange(len(items)), ITEMS)
     pictures, pairs = items.pictures(chosen), [torch.from_numpy(items.points[k]).float() for k in chosen]

@@ -50,7 +50,7 @@ def diagnose(subject: Subject) -> Iterator[Section]:
 
 
 def _typeset(sentence: str) -> str:
-    """Minus signs and spaces before percent signs, as in the other reports.
+    """Set minus signs and spaces before percent signs, as in the other reports.
 
     >>> _typeset("-0.5 and 12%")
     '−0.5 and 12 %'

@@ -98,7 +98,7 @@ class Subject:
         return None
 
     def labels(self, rows: Rows) -> Int[Tensor, " n"]:
-        """The classes of rows, by `label`.
+        """Return the classes of rows, by `label`.
 
         Raises:
             ValueError: if there is none.
@@ -136,5 +136,5 @@ class Subject:
 
 
 def spaced(rows: Rows, most: int) -> Int[np.ndarray, " some"]:
-    """Some of the rows, evenly spaced."""
+    """Choose some of the rows, evenly spaced."""
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]

@@ -26,6 +26,6 @@ class NegativeCosineLoss(Loss):
     papers = ("clip-rocket",)
 
     def forward(self, prediction: Float[Tensor, "B d"], target: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The distance of unit-norm predictions from unit-norm targets."""
+        """Return the distance of unit-norm predictions from unit-norm targets."""
         prediction, target = paired(prediction=prediction, target=target)
         return 2 - 2 * self.mean(dot(prediction, target.detach()))

@@ -65,7 +65,7 @@ class SwALIPLoss(PairwiseLoss):
     def forward(
         self, images: Sequence[Float[Tensor, "B d"]], texts: Sequence[Float[Tensor, "B d"]]
     ) -> Float[Tensor, ""]:
-        """The loss of two unit-norm views of each modality."""
+        """Return the loss of two unit-norm views of each modality."""
         if len(images) != 2 or len(texts) != 2:
             raise ValueError(f"SwALIP swaps two views of each modality, got {len(images)} and {len(texts)}")
         image1, image2, text1, text2 = paired(
@@ -79,7 +79,7 @@ class SwALIPLoss(PairwiseLoss):
     def _assign(
         self, target: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """Log potentials f, g with Q_ij = exp(U_ij/ε + f_i + g_j): for images and for texts as the samples.
+        """Return log potentials f, g with Q_ij = exp(U_ij/ε + f_i + g_j): for images and for texts as the samples.
 
         Sinkhorn for the texts runs in step with that for the images, so that each stage is one sweep for
         both.
@@ -123,7 +123,7 @@ class SwALIPLoss(PairwiseLoss):
         f: dict[str, Tensor],
         g: dict[str, Tensor],
     ) -> Tensor:
-        """½ [H for the images + H for the texts]; rows of Q sum to 1, so −Σ q log p = lse − Σ q · logit."""
+        """Return ½ [H for the images + H for the texts]; rows of Q sum to 1, so −Σ q log p = lse − Σ q · logit."""
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits, target = tile.dot(), tile.dot("target")

@@ -52,7 +52,7 @@ class SwALIPPrototypesLoss(Loss):
         image_targets: Float[Tensor, "B K"] | None = None,
         text_targets: Float[Tensor, "B K"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of scores, with codes from the scores themselves or from those of a momentum model."""
+        """Return the loss of scores, with codes from the scores themselves or from those of a momentum model."""
         image, text = paired(image_scores=image_scores, text_scores=text_scores)
         (image_codes,) = paired(image_targets=image if image_targets is None else image_targets)
         (text_codes,) = paired(text_targets=text if text_targets is None else text_targets)

@@ -55,7 +55,7 @@ class FILIPLoss(PairwiseLoss):
         x_mask: Bool[Tensor, "B N"] | None = None,
         y_mask: Bool[Tensor, "B M"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm tokens of pictures ``x`` and of captions ``y``; masks are True where there is one."""
+        """Return the loss of unit-norm tokens of pictures ``x`` and captions ``y``; masks are True where one is."""
         check_bags(x, y, x_mask, y_mask)
         x, y = upcast(x), upcast(y)
 
@@ -85,7 +85,7 @@ class FILIPLoss(PairwiseLoss):
 def late(
     h: Float[Tensor, "*B N M"], own: Bool[Tensor, "*#B N"] | None, other: Bool[Tensor, "*#B M"] | None
 ) -> Float[Tensor, "*B"]:
-    """The mean over the own tokens of the best similarity with one of the other side's; without a mask, of all.
+    """Return the mean over the own tokens of the best similarity with one of the other side's; without a mask, of all.
 
     >>> h, one = torch.tensor([[0.9, 0.1], [0.2, 0.4]]), torch.tensor([True, True])
     >>> round(late(h, None, one).item(), 4), round(late(h, one, torch.tensor([True, False])).item(), 4)

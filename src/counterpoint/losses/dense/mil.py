@@ -82,7 +82,7 @@ class MILLoss(PairwiseLoss):
         x_mask: Bool[Tensor, "B N"] | None = None,
         y_mask: Bool[Tensor, "B M"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm regions ``x`` and sentences ``y``; masks are True where there is one."""
+        """Return the loss of unit-norm regions ``x`` and sentences ``y``; masks are True where there is one."""
         check_bags(x, y, x_mask, y_mask)
         x, y = upcast(x), upcast(y)
         if self.pooling == "mean":  # linear in both: the mean vectors of the bags will do
@@ -112,7 +112,7 @@ class MILLoss(PairwiseLoss):
         x_mask: Bool[Tensor, "*#B N"] | None,
         y_mask: Bool[Tensor, "*#B M"] | None,
     ) -> Float[Tensor, "*B"]:
-        """F, from the similarities of regions with sentences; without a mask, of all of them."""
+        """Return F, from the similarities of regions with sentences; without a mask, of all of them."""
         pooled = self.pool(h, None if x_mask is None else x_mask[..., None])
         if y_mask is None:
             return pooled.mean(-1)
@@ -122,7 +122,7 @@ class MILLoss(PairwiseLoss):
     def pool(
         self, h: Float[Tensor, "*B N M"], regions: Bool[Tensor, "*#B N 1"] | None
     ) -> Float[Tensor, "*B M"]:
-        """ρ over the regions that are there."""
+        """Return ρ over the regions that are there."""
 
         def without(values: Tensor, fill: float) -> Tensor:
             return values if regions is None else values.masked_fill(~regions, fill)
@@ -148,12 +148,12 @@ def middle(bags: Float[Tensor, "B n d"], mask: Bool[Tensor, "B n"] | None) -> Fl
 
 
 def with_mask(bags: Float[Tensor, "B n d"], mask: Bool[Tensor, "B n"] | None) -> dict[str, Tensor]:
-    """One side of a similarity matrix of bags, for `of_pairs`."""
+    """Return one side of a similarity matrix of bags, for `of_pairs`."""
     return {"z": bags} if mask is None else {"z": bags, "mask": mask}
 
 
 def of_pairs(tile: Tile) -> tuple[Bool[Tensor, "r 1 N"] | None, Bool[Tensor, "1 c M"] | None]:
-    """The masks of a tile's rows and columns, where they have any, as they stand beside its similarities."""
+    """Return the masks of a tile's rows and columns, where they have any, as they stand beside its similarities."""
     row, column = (getattr(side, "mask", None) for side in (tile.row, tile.column))
     return None if row is None else row[:, None], None if column is None else column[None]
 

@@ -37,7 +37,7 @@ class LabelLoss(PairwiseLoss):
 def checked(
     queries: Tensor, labels_z: Tensor, targets: Tensor, ignored: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The queries, and the label vectors in the same precision; ValueError where shapes do not fit."""
+    """Check the queries, and the label vectors in the same precision; ValueError where shapes do not fit."""
     (queries,), (labels_z,) = paired(queries=queries), paired(labels_z=labels_z)
     if labels_z.shape[1] != queries.shape[1]:
         raise ValueError(f"queries have {queries.shape[1]} dimensions but labels_z {labels_z.shape[1]}")
@@ -54,7 +54,7 @@ def checked(
 
 
 def of_tile(name: str, tile: Tile) -> Bool[Tensor, "r c"] | None:
-    """The columns of a mask ``(r, L)`` that are the columns of the tile; None where there is no such mask.
+    """Return the columns of a mask ``(r, L)`` that are the columns of the tile; None where there is no such mask.
 
     A mask is as large as the similarity matrix: what is made of it is made here, tile by tile.
     """
@@ -63,14 +63,14 @@ def of_tile(name: str, tile: Tile) -> Bool[Tensor, "r c"] | None:
 
 
 def positives(tile: Tile) -> Bool[Tensor, "r c"]:
-    """The pairs of query and true label that count."""
+    """Return the pairs of query and true label that count."""
     targets, ignored = of_tile("targets", tile), of_tile("ignored", tile)
     assert targets is not None
     return targets if ignored is None else targets & ~ignored
 
 
 def how_many(targets: Bool[Tensor, "B L"], ignored: Bool[Tensor, "B L"] | None = None) -> Int[Tensor, " B"]:
-    """The number of positives of each query, a few queries at a time: a sum copies booleans to integers."""
+    """Return the number of positives of each query, a few queries at a time: a sum copies booleans to integers."""
     parts = zip(
         torch.split(targets, 64), torch.split(targets if ignored is None else ignored, 64), strict=True
     )

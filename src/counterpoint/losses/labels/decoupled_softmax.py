@@ -47,7 +47,7 @@ class DecoupledSoftmaxLoss(LabelLoss):
         targets: Bool[Tensor, "B L"],
         ignored: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query.
+        """Return the loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query.
 
         ``ignored`` labels are neither positives nor negatives of a query, whatever ``targets`` say.
         """

@@ -53,7 +53,7 @@ class MultiLabelSoftmaxLoss(LabelLoss):
         *,
         targets: Bool[Tensor, "B L"],
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query."""
+        """Return the loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query."""
         queries, labels_z = checked(queries, labels_z, targets)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
@@ -66,6 +66,6 @@ class MultiLabelSoftmaxLoss(LabelLoss):
     def row_loss(
         self, logits: Float[Tensor, "r L"], positive: Bool[Tensor, "r L"], count: Int[Tensor, " r"]
     ) -> Float[Tensor, " r"]:
-        """The loss of complete rows."""
+        """Return the loss of complete rows."""
         loss = count * logits.logsumexp(1) - torch.where(positive, logits, 0.0).sum(1)
         return loss if self.reduction == "sum" else loss / count.clamp_min(1)

@@ -59,7 +59,7 @@ class SoftTopKLoss(LabelLoss):
         targets: Bool[Tensor, "B L"],
         ignored: Bool[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query.
+        """Return the loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query.
 
         ``ignored`` labels are not there for a query, whatever ``targets`` say.
         """
@@ -76,7 +76,7 @@ class SoftTopKLoss(LabelLoss):
         return self.mean(r.row.loss)
 
     def row_loss(self, logits: Float[Tensor, "r L"], positive: Bool[Tensor, "r L"]) -> Float[Tensor, " r"]:
-        """The loss of complete rows."""
+        """Return the loss of complete rows."""
         count = positive.sum(1)
         k = count if self.k is None else torch.full_like(count, self.k)
         defined = (count > 0) & (k < (logits > NEG).sum(1))
@@ -89,7 +89,7 @@ class SoftTopKLoss(LabelLoss):
 def log_soft_top_k(
     x: Float[Tensor, "r L"], k: Float[Tensor, " r"], alpha: float = 2.0
 ) -> Float[Tensor, "r L"]:
-    """``log σ(α (x + t))``, with the threshold t of each row at which the sigmoids sum to k.
+    """Return ``log σ(α (x + t))``, with the threshold t of each row at which the sigmoids sum to k.
 
     −∞ takes no part. k must lie between 0 and the number of the others.
 

@@ -67,7 +67,7 @@ class SupConLoss(PairwiseLoss):
     def forward(
         self, *views: Float[Tensor, "B d"], labels: Int[Tensor, " B"] | None = None
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm views of the same examples, and of the class of each, −1 for none."""
+        """Return the loss of unit-norm views of the same examples, and of the class of each, −1 for none."""
         each = paired_views(views, least=1 if labels is not None else 2)
         count, n = len(each), len(each[0])
         item = self.index(each[0])

@@ -55,7 +55,7 @@ class CountToTenLoss(Loss):
         *,
         counting: Bool[Tensor, " B"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm embeddings.
+        """Return the loss of unit-norm embeddings.
 
         Args:
             image, text: matched pairs.

@@ -76,7 +76,7 @@ class MarginNTXentLoss(PairwiseLoss):
         self.kind, self.margin, self.two_sided = kind, margin, two_sided
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm views ``x`` and ``y`` of the same examples."""
+        """Return the loss of unit-norm views ``x`` and ``y`` of the same examples."""
         x, y = paired(x=x, y=y)
         item = self.index(x)
         anchor, partner, others = x, y, y
@@ -96,7 +96,7 @@ class MarginNTXentLoss(PairwiseLoss):
         return r.total.all / self.count(anchor)
 
     def with_margin(self, cosine: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """ℓ of cos θ.
+        """Return ℓ of cos θ.
 
         >>> MarginNTXentLoss(margin=0.25).with_margin(torch.tensor([1.0, 0.0])).tolist()
         [0.75, -0.25]

@@ -65,7 +65,7 @@ class ModularContrastLoss(PairwiseLoss):
         has: Float[Tensor, "B f"] | None = None,
         needs: Float[Tensor, "C f"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm embeddings.
+        """Return the loss of unit-norm embeddings.
 
         Args:
             x: the sounds.

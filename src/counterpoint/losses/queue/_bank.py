@@ -17,7 +17,7 @@ from ...pairwise.tile import NEG, Tile
 def against(
     anchors: Tensor, queue: Tensor, ids: Tensor | None = None, queue_ids: Tensor | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The row and column tensors of anchors ``(B, d)`` against a bank ``(K, d)``, which gets no gradient.
+    """Return the row and column tensors of anchors ``(B, d)`` against a bank ``(K, d)``, which gets no gradient.
 
     Raises:
         ValueError: for a bank that is empty or of another width, or ids that are not one integer per anchor
@@ -42,7 +42,7 @@ def against(
 
 
 def others(tile: Tile, scores: Tensor) -> Tensor:
-    """The scores of a tile, −inf where the key is one of the anchor's own item."""
+    """Return the scores of a tile, −inf where the key is one of the anchor's own item."""
     if not hasattr(tile.row, "id"):
         return scores
     return scores.masked_fill(tile.same("id"), NEG)
@@ -61,7 +61,7 @@ def chosen(
     indices: Int[Tensor, "B k"],
     values: Float[Tensor, "B k"],
 ) -> Float[Tensor, "B k"]:
-    """Dot products of anchors with chosen keys that a sweep has found already, with their gradient in the anchors.
+    """Return dot products of anchors with chosen keys that a sweep has found, with their gradient in the anchors.
 
     ``values[i, j]`` is that of anchor i with the key ``bank[indices[i, j]]``. The gradient needs no second matrix, nor
     the keys copied out.

@@ -29,7 +29,7 @@ class TwoTerms(PairwiseLoss):
 
 
 def two_views(**named: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-    """Two views of each, checked like `counterpoint.pairwise.paired`.
+    """Check two views of each, as `counterpoint.pairwise.paired` checks pairs.
 
     Raises:
         ValueError: for another number of views, or views that do not pair up.

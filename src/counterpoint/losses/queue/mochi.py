@@ -66,7 +66,7 @@ class MoCHiLoss(MoCoLoss):
         partners: Int[Tensor, "B t"] | None = None,
         query_shares: Float[Tensor, "B t"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm queries, their keys, and a queue of unit vectors, the same on every rank.
+        """Return the loss of unit-norm queries, their keys, and a queue of unit vectors, the same on every rank.
 
         Args:
             q, k: the queries and their keys.
@@ -112,7 +112,7 @@ class MoCHiLoss(MoCoLoss):
 
 
 def _mix(share: Tensor, left: Tensor, right: Tensor, cosine: Tensor) -> Tensor:
-    """The logit of nz(a u + (1 − a) v), from those of the unit vectors u and v and their cosine."""
+    """Return the logit of nz(a u + (1 − a) v), from those of the unit vectors u and v and their cosine."""
     share = share.detach().to(left.dtype)
     squared = share.square() + (1 - share).square() + 2 * share * (1 - share) * cosine
     # Opposite keys in equal shares leave nothing that could be normalised.

@@ -59,7 +59,7 @@ class MoCoLoss(PairwiseLoss):
         ids: Int[Tensor, " B"] | None = None,
         queue_ids: Int[Tensor, " K"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm queries, their keys, and the queue, the same on every rank."""
+        """Return the loss of unit-norm queries, their keys, and the queue, the same on every rank."""
         q, k = paired(q=q, k=k)
         q = self.temperature.scale(q)
         positive = dot(q, k.detach())

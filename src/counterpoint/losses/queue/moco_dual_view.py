@@ -81,7 +81,7 @@ class DualViewLoss(PairwiseLoss):
         *,
         filtered: bool = True,
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm queries, their keys, and the queue, the same on every rank.
+        """Return the loss of unit-norm queries, their keys, and the queue, the same on every rank.
 
         Args:
             q, k: the queries and their keys.
@@ -105,7 +105,7 @@ class DualViewLoss(PairwiseLoss):
     def _negatives(
         self, anchors: Tensor, queue: Tensor, ids: Tensor | None, queue_ids: Tensor | None, filtered: bool
     ) -> Tensor:
-        """log Σ exp of each anchor's negatives."""
+        """Return log Σ exp of each anchor's negatives."""
         rows, columns = against(anchors, queue, ids, queue_ids)
         size, skip = len(queue), self.skip_top if filtered else 0
         if skip >= size:

@@ -59,7 +59,7 @@ class SyConLoss(TwoTerms):
         queue_ids: Sequence[Int[Tensor, " K"]] | None = None,
         previous_ids: Sequence[Int[Tensor, " L"]] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm vectors and queues, views A and B of each; queues are the same on every rank.
+        """Return the loss of unit-norm vectors and queues, views A and B of each; queues are the same on every rank.
 
         Args:
             q: projections of the present model.

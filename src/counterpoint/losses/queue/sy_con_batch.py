@@ -49,7 +49,7 @@ class SyConBatchLoss(TwoTerms):
         p: Sequence[Float[Tensor, "B d"]],
         f: Sequence[Float[Tensor, "B d"]],
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm projections, predictions and previous outputs, views A and B of each."""
+        """Return the loss of unit-norm projections, predictions and previous outputs, views A and B of each."""
         z, p, f = two_views(z=z, p=p, f=f)
         present, partner, previous = torch.cat([*z]), torch.cat([z[1], z[0]]), torch.cat([*f]).detach()
         item = self.index(z[0])

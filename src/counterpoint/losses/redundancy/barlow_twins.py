@@ -40,7 +40,7 @@ class BarlowTwinsLoss(Loss):
         self.redundancy = redundancy
 
     def forward(self, u: Float[Tensor, "B D"], v: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-        """The loss of batch-standardised ``u`` and ``v``."""
+        """Return the loss of batch-standardised ``u`` and ``v``."""
         u, v = paired(u=u, v=v)
         correlation = moments.cross_moment(u, v, ranks=self.ranks)
         diagonal = correlation.diagonal()

@@ -43,7 +43,7 @@ class OneVsAllLoss(LabelLoss):
         *,
         targets: Bool[Tensor, "B L"],
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query."""
+        """Return the loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query."""
         queries, labels_z = checked(queries, labels_z, targets)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:

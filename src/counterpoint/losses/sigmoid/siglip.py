@@ -76,7 +76,7 @@ class SigLIPLoss(PairwiseLoss):
     def forward(
         self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], ids: Int[Tensor, " B"] | None = None
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``; positive is the diagonal, or wherever ``ids`` are equal."""
+        """Return the loss of unit-norm ``x`` and ``y``; positive is the diagonal, or wherever ``ids`` are equal."""
         x, y = paired(x=x, y=y)
         if ids is not None and (ids.shape != x.shape[:1] or ids.is_floating_point()):
             raise ValueError(

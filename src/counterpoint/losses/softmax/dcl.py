@@ -66,7 +66,7 @@ class DCLLoss(PairwiseLoss):
         self.weighted, self.sigma = weighted, sigma
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm views ``x`` and ``y`` of the same examples."""
+        """Return the loss of unit-norm views ``x`` and ``y`` of the same examples."""
         x, y = paired(x=x, y=y)
         z, partner = torch.cat([x, y]), torch.cat([y, x])
         scaled = self.temperature.scale(z)
@@ -87,6 +87,6 @@ class DCLLoss(PairwiseLoss):
 
     @torch.no_grad()
     def weights(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
-        """``max(0, 2 − exp(p_i/σ) / mean_k exp(p_k/σ))``, larger for distant positives."""
+        """Return ``max(0, 2 − exp(p_i/σ) / mean_k exp(p_k/σ))``, larger for distant positives."""
         closeness = ((x * y).sum(-1) / self.sigma).exp()
         return (2 - closeness / self.mean(closeness)).clamp_min(0)

@@ -63,7 +63,7 @@ class GroupedInfoNCELoss(PairwiseLoss):
         self.temperature = Temperature.of(temperature, Temperature(0.07, bounds=(0.01, 1.0)))
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
+        """Return the loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
         x, y = paired(x=x, y=y)
         x = self.temperature.scale(x)
         counts = self.ranks.counts(len(x), x.device)
@@ -86,7 +86,7 @@ class GroupedInfoNCELoss(PairwiseLoss):
         return self.mean(torch.cat(losses))
 
     def _both(self, x: Tensor, y: Tensor, ranks: Ranks | None = None) -> Tensor:
-        """The mean of both directions, of a group that these ranks hold among them: one matrix serves both."""
+        """Return the mean of both directions, of a group that these ranks hold among them: one matrix serves both."""
         r = self.reduce(
             lambda tile: {"row": {"group": (e := LogSumExp(tile.dot()))}, "column": {"group": e}},
             rows={"z": x},

@@ -68,7 +68,7 @@ class InfoNCELoss(PairwiseLoss):
         self.weights = weights
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
+        """Return the loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
         x, y = paired(x=x, y=y)
         x = self.temperature.scale(x)
         forth, back = self.weights

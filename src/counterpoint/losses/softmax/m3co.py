@@ -62,7 +62,7 @@ class M3CoLoss(PairwiseLoss):
         partners_y: Int[Tensor, " B"],
         shares_y: Float[Tensor, " B"],
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y`` and of mixtures of each.
+        """Return the loss of unit-norm ``x`` and ``y`` and of mixtures of each.
 
         Args:
             x, y: unmixed embeddings.
@@ -90,7 +90,7 @@ class M3CoLoss(PairwiseLoss):
         partners: Int[Tensor, " B"],
         shares: Float[Tensor, " B"],
     ) -> Float[Tensor, ""]:
-        """``l(mixed, fixed)``."""
+        """Return ``l(mixed, fixed)``."""
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits, share = tile.dot(), tile.row.share[:, None]

@@ -68,7 +68,7 @@ class MACLLoss(PairwiseLoss):
         self.temperature, self.alpha, self.threshold, self.reweight = temperature, alpha, threshold, reweight
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm views ``x`` and ``y`` of the same examples."""
+        """Return the loss of unit-norm views ``x`` and ``y`` of the same examples."""
         x, y = paired(x=x, y=y)
         z, partner = torch.cat([x, y]), torch.cat([y, x])
         item = self.index(x).repeat(2)
@@ -83,7 +83,7 @@ class MACLLoss(PairwiseLoss):
         return r.total.all / self.count(z)
 
     def row_loss(self, positive: Float[Tensor, " r"], negatives: Float[Tensor, "r c"]) -> Float[Tensor, " r"]:
-        """The loss of complete rows: −log P, and with ``reweight`` over 1 − P."""
+        """Return the loss of complete rows: −log P, and with ``reweight`` over 1 − P."""
         margin = positive - log_sum_exp(negatives)
         # The log-sum-exp of all less the positive would lose its digits where P is near 1.
         loss = -F.logsigmoid(margin)
@@ -92,6 +92,6 @@ class MACLLoss(PairwiseLoss):
 
     @torch.no_grad()
     def adapted(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """τ for this batch, the same on all ranks."""
+        """Return τ for this batch, the same on all ranks."""
         alignment = self.mean((x * y).sum(-1))
         return self.temperature * (1 + self.alpha * (alignment - self.threshold)).clamp_min(0.05)

@@ -50,7 +50,7 @@ class MultiSClipLoss(PairwiseLoss):
         self.detach_targets = detach_targets
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
+        """Return the loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
         x, y = paired(x=x, y=y)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:

@@ -44,7 +44,7 @@ class NTXentLoss(PairwiseLoss):
         self.temperature = Temperature.of(temperature, Temperature(0.1))
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm views ``x`` and ``y`` of the same examples."""
+        """Return the loss of unit-norm views ``x`` and ``y`` of the same examples."""
         x, y = paired(x=x, y=y)
         z, partner = torch.cat([x, y]), torch.cat([y, x])
 

@@ -76,7 +76,7 @@ class PolyViewLoss(PairwiseLoss):
         self.temperature = Temperature.of(temperature, Temperature(0.1))
 
     def forward(self, *views: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of two or more unit-norm views of the same examples."""
+        """Return the loss of two or more unit-norm views of the same examples."""
         each = paired_views(views)
         count, n = len(each), len(each[0])
         z = torch.cat(each)

@@ -76,7 +76,7 @@ class GlobalLocalLoss(Loss):
         local_images: Sequence[Float[Tensor, "B e"]] = (),
         local_texts: Sequence[Float[Tensor, "B e"]] = (),
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm global embeddings and A local ones per modality."""
+        """Return the loss of unit-norm global embeddings and A local ones per modality."""
         views = len(local_images)
         if views != len(local_texts):
             raise ValueError(

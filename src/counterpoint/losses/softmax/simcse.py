@@ -59,7 +59,7 @@ class SimCSELoss(PairwiseLoss):
         y: Float[Tensor, "B d"],
         negatives: Float[Tensor, "B d"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``, and of one hard negative for each x."""
+        """Return the loss of unit-norm ``x`` and ``y``, and of one hard negative for each x."""
         x, y = paired(x=x, y=y)
         anchor = self.temperature.scale(x)
         rows, columns = {"z": anchor}, {"z": y}

@@ -49,6 +49,6 @@ class WhitenedCSELoss(Loss):
         self.pair = SimCSELoss(temperature)
 
     def forward(self, *views: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of two or more unit-norm views of the same examples."""
+        """Return the loss of two or more unit-norm views of the same examples."""
         anchor, *others = paired_views(views)
         return torch.stack([self.pair(anchor, other) for other in others]).sum()

@@ -59,7 +59,7 @@ class AlignUniformLoss(PairwiseLoss):
         self.alpha, self.t = alpha, t
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``."""
+        """Return the loss of unit-norm ``x`` and ``y``."""
         x, y = paired(x=x, y=y)
         loss = self.alignment * self.aligned(x, y)
         if self.uniformity:
@@ -67,13 +67,13 @@ class AlignUniformLoss(PairwiseLoss):
         return loss
 
     def aligned(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """``mean_i ‖x_i − y_i‖^α``."""
+        """Return ``mean_i ‖x_i − y_i‖^α``."""
         if self.alpha == 2:
             return self.mean(squared_distance(x, y))
         return self.mean(torch.linalg.vector_norm(x - y, dim=-1) ** self.alpha)
 
     def spread(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """``log mean_{i ≠ j} exp(−t ‖x_i − y_j‖²)``: uniformity where y is x, else cross-uniformity."""
+        """Return ``log mean_{i ≠ j} exp(−t ‖x_i − y_j‖²)``: uniformity where y is x, else cross-uniformity."""
         n = self.count(x)
         if n < 2:
             warnings.warn("uniformity of fewer than 2 points is undefined; 0 is returned", stacklevel=2)
@@ -88,7 +88,7 @@ class AlignUniformLoss(PairwiseLoss):
 
 
 def alignment(x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], alpha: float = 2.0) -> Float[Tensor, ""]:
-    """``mean_i ‖x_i − y_i‖^α`` of unit-norm x and y; lower is better, 0 is a perfect match.
+    """Return ``mean_i ‖x_i − y_i‖^α`` of unit-norm x and y; lower is better, 0 is a perfect match.
 
     Source: Wang and Isola (2020), arXiv 2005.10242.
 
@@ -100,7 +100,7 @@ def alignment(x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], alpha: float = 2
 
 
 def uniformity(x: Float[Tensor, "B d"], t: float = 2.0) -> Float[Tensor, ""]:
-    """``log mean_{i ≠ j} exp(−t ‖x_i − x_j‖²)`` of unit-norm x; lower is better, 0 is total collapse.
+    """Return ``log mean_{i ≠ j} exp(−t ‖x_i − x_j‖²)`` of unit-norm x; lower is better, 0 is total collapse.
 
     Points spread evenly over a sphere of many dimensions d give about −2t + 2t²/d.
 
@@ -114,7 +114,7 @@ def uniformity(x: Float[Tensor, "B d"], t: float = 2.0) -> Float[Tensor, ""]:
 
 
 def cross_uniformity(x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], t: float = 2.0) -> Float[Tensor, ""]:
-    """``log mean_{i ≠ j} exp(−t ‖x_i − y_j‖²)``: how far from each other the pairs that do not match are.
+    """Return ``log mean_{i ≠ j} exp(−t ‖x_i − y_j‖²)``: how far from each other the pairs that do not match are.
 
     >>> cross_uniformity(torch.eye(2), torch.eye(2)).item()
     -4.0

@@ -63,7 +63,7 @@ class ContrastiveGapLoss(Loss):
         self.cross_uniformity = cross_uniformity
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``."""
+        """Return the loss of unit-norm ``x`` and ``y``."""
         x, y = paired(x=x, y=y)
         loss: Tensor = self.infonce(x, y) + self.spread(x, y)
         if self.cross_uniformity:

@@ -72,7 +72,7 @@ class DecoupledUniformityLoss(PairwiseLoss):
         self.t, self.kernel, self.sigma, self.ridge = t, kernel, sigma, ridge
 
     def forward(self, *views: Float[Tensor, "B d"], prior: Tensor | None = None) -> Float[Tensor, ""]:
-        """The loss of unit-norm views of the same examples, with a prior ``(B, ...)`` or without."""
+        """Return the loss of unit-norm views of the same examples, with a prior ``(B, ...)`` or without."""
         views = paired_views(views, least=1)
         mu = sum(views[1:], views[0]) / len(views)
         n = self.count(mu)
@@ -88,7 +88,7 @@ class DecoupledUniformityLoss(PairwiseLoss):
         return total - math.log(n * (n - 1))
 
     def _smoothed(self, mu: Tensor, prior: Tensor) -> Tensor:
-        """This rank's rows of ``A μ``."""
+        """Return this rank's rows of ``A μ``."""
         if len(prior) != len(mu):
             raise ValueError(f"the prior must have a row per example, {len(mu)}, got {len(prior)}")
         # In float64: the condition number of K + λI reaches N / λ.

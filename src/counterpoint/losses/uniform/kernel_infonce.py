@@ -84,7 +84,7 @@ class KernelInfoNCELoss(PairwiseLoss):
         self.temperature = Temperature.of(temperature, Temperature(0.1))
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm views ``x`` and ``y`` of the same examples."""
+        """Return the loss of unit-norm views ``x`` and ``y`` of the same examples."""
         x, y = paired(x=x, y=y)
         if self.mix == "none":
             return self._loss(x, y, self._power)

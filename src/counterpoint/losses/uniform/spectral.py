@@ -54,7 +54,7 @@ class SpectralLoss(Loss):
         self.mu = mu
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
+        """Return the loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
         x, y = paired(x=x, y=y)
         n, matched = self.count(x), dot(x, y)
         loss = -2 * self.mu * self.mean(matched)

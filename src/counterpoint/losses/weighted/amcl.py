@@ -80,7 +80,7 @@ class AMCLLoss(PairwiseLoss):
     def forward(
         self, x_heads: Sequence[Float[Tensor, "B d"]], y_heads: Sequence[Float[Tensor, "B d"]]
     ) -> Float[Tensor, ""]:
-        """The loss of two unit-norm views of the same examples, as C heads see each."""
+        """Return the loss of two unit-norm views of the same examples, as C heads see each."""
         if len(x_heads) != len(y_heads) or not x_heads:
             raise ValueError(
                 f"both views need the same heads, at least one, got {len(x_heads)} and {len(y_heads)}"
@@ -123,9 +123,9 @@ class AMCLLoss(PairwiseLoss):
         return self.mean(hard - positive)
 
     def adapted(self, score: Tensor) -> Tensor:
-        """τ of pairs whose φ have these inner products."""
+        """Return τ of pairs whose φ have these inner products."""
         return self.tau_min + (self.tau_max - self.tau_min) * torch.sigmoid(-score)
 
     def normaliser(self, tau: Tensor) -> Tensor:
-        """Ω(τ)."""
+        """Return Ω(τ)."""
         return self.width / 2 * tau.log() + 1 / tau

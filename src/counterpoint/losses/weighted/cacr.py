@@ -74,7 +74,7 @@ class CACRLoss(PairwiseLoss):
         self.prior, self.detach_weights = prior, detach_weights
 
     def forward(self, *views: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of two or more unit-norm views of the same examples."""
+        """Return the loss of two or more unit-norm views of the same examples."""
         z = paired_views(views)
         pairs = list(combinations(range(len(z)), 2))
         cost = {(v, u): squared_distance(z[v], z[u]) for v, u in pairs}
@@ -89,7 +89,7 @@ class CACRLoss(PairwiseLoss):
         return loss - self.beta * self.mean(torch.stack(negatives).mean(0)) / (1 - self.prior)
 
     def _negatives(self, x: Tensor, y: Tensor) -> Tensor:
-        """``Σ_{j≠i} π⁻_j c(x_i, y_j)`` of each x_i."""
+        """Return ``Σ_{j≠i} π⁻_j c(x_i, y_j)`` of each x_i."""
 
         def terms(tile: Tile) -> dict[str, dict[str, WeightedMean]]:
             cost = tile.squared_distance()

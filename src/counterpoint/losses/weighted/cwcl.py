@@ -62,7 +62,7 @@ class CWCLLoss(PairwiseLoss):
         self.weighted_anchor = weighted_anchor
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x``, of the frozen modality, and ``y``, of the trained one."""
+        """Return the loss of unit-norm ``x``, of the frozen modality, and ``y``, of the trained one."""
         x, y = paired(x=x, y=y)
         frozen, scaled = x.detach(), self.temperature.scale(x)
         weighted = {"frozen": ("row",), "trained": ("column",), "both": ("row", "column")}[
@@ -83,7 +83,7 @@ class CWCLLoss(PairwiseLoss):
         return self.mean(r.row.all - row_target + r.column.all - column_target)
 
     def entropy(self, x: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The mean entropy of the targets in nats: log B where they are uniform, 0 where they are one-hot."""
+        """Return the mean entropy of the targets in nats: log B where they are uniform, 0 where they are one-hot."""
         (x,) = paired(x=x.detach())
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
@@ -96,5 +96,5 @@ class CWCLLoss(PairwiseLoss):
         return self.mean(r.row.all - r.row.own)
 
     def log_weights(self, tile: Tile) -> Float[Tensor, "r c"]:
-        """γ log w of a tile whose sides have ``frozen``."""
+        """Return γ log w of a tile whose sides have ``frozen``."""
         return self.gamma * ((1 + tile.dot("frozen")) / 2).clamp_min(0).log()

@@ -68,7 +68,7 @@ class DiHTLoss(PairwiseLoss):
         self.alpha, self.beta, self.detach_weights = alpha, beta, detach_weights
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
+        """Return the loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
         x, y = paired(x=x, y=y)
         x = self.temperature.scale(x)
         positive = dot(x, y)

@@ -89,7 +89,7 @@ class GuidedNTXentLoss(PairwiseLoss):
         teacher_x: Float[Tensor, "B w"],
         teacher_y: Float[Tensor, "B w"],
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm views ``x`` and ``y``, of which the teacher's embeddings have any length."""
+        """Return the loss of unit-norm views ``x`` and ``y``, of which the teacher's embeddings have any length."""
         x, y = paired(x=x, y=y)
         c_x, c_y = (F.normalize(c.detach(), dim=-1) for c in paired(teacher_x=teacher_x, teacher_y=teacher_y))
         if len(c_x) != len(x):
@@ -106,7 +106,7 @@ class GuidedNTXentLoss(PairwiseLoss):
         sign = -1 if self.rule == "drop_easy_negative" else 1
 
         def kept(logits: Tensor, similarity: Tensor, negative: Tensor) -> Tensor:
-            """The log-sum-exp of complete rows without the negatives to be dropped."""
+            """Return the log-sum-exp of complete rows without the negatives to be dropped."""
             limit = similarity.topk(k, 1).values[:, -1:]
             return logits.masked_fill(negative & (similarity >= limit - _ROUNDING), NEG).logsumexp(1)
 

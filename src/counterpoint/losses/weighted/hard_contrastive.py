@@ -70,7 +70,7 @@ class HardContrastiveLoss(PairwiseLoss):
         self.fraction, self.simple, self.repulsion = fraction, simple, repulsion
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
+        """Return the loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
         x, y = paired(x=x, y=y)
         if not self.simple:
             x = self.temperature.scale(x)

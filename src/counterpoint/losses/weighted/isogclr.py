@@ -109,7 +109,7 @@ class ISogCLRLoss(PairwiseLoss):
     def forward(
         self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], ids: Int[Tensor, " B"]
     ) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``, of which row i of both is of the item ``ids[i]``."""
+        """Return the loss of unit-norm ``x`` and ``y``, of which row i of both is of the item ``ids[i]``."""
         x, y = paired(x=x, y=y)
         if ids.shape != x.shape[:1] or ids.is_floating_point():
             raise ValueError(

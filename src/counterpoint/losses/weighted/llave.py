@@ -53,7 +53,7 @@ class LLaVELoss(PairwiseLoss):
         self.alpha = alpha
 
     def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """The loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
+        """Return the loss of unit-norm ``x`` and ``y``, of which row i of one belongs to row i of the other."""
         x, y = paired(x=x, y=y)
         scaled = self.temperature.scale(x)
         per_logit = self.alpha / self.temperature.inverse(x.dtype).detach()  # α on the cosine, not the logit

@@ -17,7 +17,7 @@ from ...ranges import Checked
 
 
 def visual_projector(width: int, out: int) -> nn.Sequential:
-    """From a vision tower's tokens to a language model's embeddings: linear, GELU, linear.
+    """Build a projector from a vision tower's tokens to a language model's embeddings: linear, GELU, linear.
 
     >>> visual_projector(8, 16)(torch.zeros(2, 9, 8)).shape
     torch.Size([2, 9, 16])

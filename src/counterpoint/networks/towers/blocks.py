@@ -12,7 +12,7 @@ from torch import nn
 
 
 def residual_blocks(module: nn.Module) -> Sequence[nn.Module]:
-    """The longest list of modules of one class inside ``module``, the outermost of equals; empty if none."""
+    """Return the longest list of modules of one class inside ``module``, the outermost of equals; empty if none."""
     lists = [m for m in module.modules() if isinstance(m, nn.ModuleList | nn.Sequential)]
     alike = [tuple(m) for m in lists if len({type(child) for child in m}) == 1]
     return max(alike, key=len, default=())
@@ -20,7 +20,7 @@ def residual_blocks(module: nn.Module) -> Sequence[nn.Module]:
 
 @contextmanager
 def dropped_inputs(blocks: Sequence[nn.Module], p: float) -> Iterator[None]:
-    """Inside, each block sees its input after dropout with probability ``p``."""
+    """Give each block its input after dropout with probability ``p``, inside a ``with`` block."""
     handles = [b.register_forward_pre_hook(partial(_drop, p), with_kwargs=True) for b in blocks]
     try:
         yield

@@ -35,7 +35,7 @@ class NonLocal(nn.Module):
     def forward(
         self, x: Float[Tensor, "B N width"], mask: Bool[Tensor, "B N"] | None = None
     ) -> Float[Tensor, "B N width"]:
-        """The bags after the block; instances where ``mask`` is False are seen by none."""
+        """Return the bags after the block; instances where ``mask`` is False are seen by none."""
         scores = self.theta(x) @ self.phi(x).mT
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None], float("-inf"))

@@ -84,7 +84,7 @@ class OpenClipImage(ImageTower):
         return self.model.encode_image(self.normalise(images), normalize=False)  # type: ignore[operator]
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
-        """The last states of patches in place of the class token's, or places of a ``timm`` trunk.
+        """Return the last states of patches in place of the class token's, or places of a ``timm`` trunk.
 
         Where the class token is what was trained, patches need not say what they show.
         """
@@ -129,7 +129,7 @@ class OpenClipText(TextTower):
 def open_clip_model(
     source: Source, seed: int, text_layers: int | None = None
 ) -> tuple[nn.Module, OpenClipTokenizer]:
-    """The whole model and its tokenizer: random weights, ``@PATH`` or ``@TAG``.
+    """Read or build the whole model and its tokenizer: random weights, ``@PATH`` or ``@TAG``.
 
     With ``text_layers`` the text tower has so many layers, where the model's configuration says how many.
 
@@ -172,7 +172,7 @@ def open_clip_model(
 
 
 def _without(model: nn.Module, parts: Sequence[str]) -> nn.Module:
-    """A copy of the model that lacks some of its parts."""
+    """Copy the model without some of its parts."""
     model = copy.copy(model)
     model._parameters, model._modules = dict(model._parameters), dict(model._modules)
     for part in parts:

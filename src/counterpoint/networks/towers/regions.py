@@ -71,7 +71,7 @@ class RegionTower(ImageTower):
 
 @torch.no_grad()
 def grid(tower: ImageTower) -> tuple[int, int]:
-    """Rows and columns of a tower's map of places.
+    """Return rows and columns of a tower's map of places.
 
     Raises:
         LookupError: for a tower without one.

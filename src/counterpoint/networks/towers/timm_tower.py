@@ -83,7 +83,7 @@ def place_features(model: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 
 
 
 def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
-    """``timm:NAME``: random weights; ``@hub``: timm's pretrained ones; ``@PATH``: a file or its folder.
+    """Build ``timm:NAME``: random weights; ``@hub``: timm's pretrained ones; ``@PATH``: a file or its folder.
 
     Args:
         source: the tower's name and weights.

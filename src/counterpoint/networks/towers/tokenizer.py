@@ -85,7 +85,7 @@ class BytePairTokenizer:
         return torch.tensor([bool(e.overflowing) for e in self._backend.encode_batch(list(captions))])
 
     def decode(self, tokens: Int[Tensor, " L"]) -> str:
-        """The text of one row of ids, without special tokens."""
+        """Return the text of one row of ids, without special tokens."""
         return str(self._backend.decode(tokens.tolist(), skip_special_tokens=True)).strip()
 
     def save(self, path: str | Path) -> None:

@@ -49,7 +49,7 @@ class _State(BaseModel):
 
 
 def _of_run(source: Source, folder: Path) -> Path:
-    """The weights of a finished run's last checkpoint."""
+    """Return the weights of a finished run's last checkpoint."""
     state, checkpoint = folder / "run.json", latest_checkpoint(folder / "checkpoint")
     if not state.is_file():
         raise ValueError(f"tower {source}: {folder} is not a run's folder: it has no run.json")

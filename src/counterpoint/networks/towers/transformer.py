@@ -39,7 +39,7 @@ class Block(nn.Module):
     def forward(
         self, x: Float[Tensor, "*batch n W"], packing: Packing | None = None
     ) -> Float[Tensor, "*batch n W"]:
-        """States after the block: ``(B, L, W)``, or those of the tokens of a ``packing`` alone, ``(n, W)``."""
+        """Return states after the block: ``(B, L, W)``, or those of the tokens of a ``packing`` alone, ``(n, W)``."""
         qkv = self.qkv(self.norm_1(x))
         if packing is not None:
             qkv = packing.unpack(qkv)

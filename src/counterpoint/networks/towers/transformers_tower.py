@@ -89,7 +89,7 @@ def transformers_tower(
     train_tokenizer: Callable[[], Tokenizer],
     pooling: Pooling | None = None,
 ) -> TransformersTower:
-    """``transformers:NAME``: random; ``@PATH``: weights of a folder; ``@hub``: weights of the hub's NAME.
+    """Build ``transformers:NAME``: random; ``@PATH``: weights of a folder; ``@hub``: those of the hub's NAME.
 
     ``@package``: weights of a Python package that is installed (`counterpoint.networks.towers.packaged`).
 
@@ -154,7 +154,7 @@ def _read(auto: Any, place: str) -> Any:
 
 
 def _encoder(model: Any) -> nn.Module:
-    """The part that reads text: a dual model's text half, a translation model's encoder; no unused pooler."""
+    """Return the part that reads text: a dual model's text half, a translation model's encoder; no unused pooler."""
     model = getattr(model, "text_model", model)
     if getattr(model.config, "is_encoder_decoder", False):
         model = model.get_encoder()
