@@ -33,20 +33,6 @@ def test_a_table_becomes_splits_captions_and_labels(table: Path) -> None:
     assert list(data.captions(0)) == [pl.read_csv(table)["text"][0]]
 
 
-@pytest.mark.parametrize("suffix", [".tsv", ".jsonl", ".parquet"])
-def test_every_kind_of_table_says_the_same(table: Path, suffix: str) -> None:
-    frame, other = pl.read_csv(table), table.with_suffix(suffix)
-    if suffix == ".tsv":
-        frame.write_csv(other, separator="\t")
-    elif suffix == ".jsonl":
-        frame.write_ndjson(other)
-    else:
-        frame.write_parquet(other)
-    a, b = Pairs(table, size=24), Pairs(other, size=24)
-    assert [a.captions(i) for i in range(len(a))] == [b.captions(i) for i in range(len(b))]
-    assert (a.images(np.arange(70)) == b.images(np.arange(70))).all()
-
-
 def test_a_folder_with_a_table_or_with_captions_beside(table: Path, tmp_path: Path) -> None:
     assert len(Pairs(table.parent, size=24)) == 70
     beside = tmp_path / "beside"

@@ -36,34 +36,26 @@ def table(tmp_path: Path) -> Path:
     return write_pairs(tmp_path / "pairs")
 
 
-def shards(table: Path, folder: Path, values: bool) -> Path:
-    """The pairs of a table, a shard for each split, captions as text or as JSON."""
+def shards(table: Path, folder: Path) -> Path:
+    """Write the pairs of a table, a shard for each split, captions as text."""
     for (side,), part in pl.read_csv(table).group_by("split"):
         files = {}
         for row in part.iter_rows(named=True):
             stem = f"some/{row['file_name'].removesuffix('.png')}"
             files[f"{stem}.png"] = (table.parent / row["file_name"]).read_bytes()
-            if values:
-                plain = {"caption": row["text"], "group": row["group"], "width": 24}
-                files[f"{stem}.json"] = json.dumps(plain).encode()
-            else:
-                files[f"{stem}.txt"] = row["text"].encode()
+            files[f"{stem}.txt"] = row["text"].encode()
         tar(folder / f"{side}-000.tar", files)
     return folder
 
 
-@pytest.mark.parametrize("values", [False, True])
-def test_shards_are_the_pairs_they_were_made_of(table: Path, tmp_path: Path, values: bool) -> None:
-    of_table, of_shards = Pairs(table, 24), load(str(shards(table, tmp_path / "shards", values)), 18)
+def test_shards_are_the_pairs_they_were_made_of(table: Path, tmp_path: Path) -> None:
+    of_table, of_shards = Pairs(table, 24), load(str(shards(table, tmp_path / "shards")), 18)
     assert len(of_shards) == len(of_table) == 70
     by_caption = {of_table.captions(row)[0]: row for row in range(70)}
     rows = np.array([by_caption[of_shards.captions(row)[0]] for row in range(70)])
     assert (of_shards.images(np.arange(70)) == of_table.images(rows)).all()
     assert set(rows[of_shards.splits.train]) == set(of_table.splits.train)
     assert set(rows[of_shards.splits.test["held out"]]) == set(of_table.splits.test["held out"])
-    if values:
-        assert of_shards.labels["group"].names == of_table.labels["group"].names
-        assert set(of_shards.labels) == {"group"}
 
 
 def test_one_tar_file_and_several_captions(table: Path, tmp_path: Path) -> None:
@@ -101,13 +93,3 @@ PNG = b"not read before the captions are"
 def test_what_is_wrong_with_a_shard(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Pairs(tar(tmp_path / "one.tar", files))
-
-
-def test_a_shard_that_is_cut_short(tmp_path: Path) -> None:
-    whole = tar(tmp_path / "one.tar", {"a.png": PNG * 100, "a.txt": b"a text"}).read_bytes()
-    (tmp_path / "one.tar").write_bytes(whole[:700])
-    with pytest.raises(ValueError, match=r"one\.tar"):
-        Pairs(tmp_path / "one.tar")
-    (tmp_path / "one.tar").write_bytes(b"no tar at all")
-    with pytest.raises(ValueError, match="cannot be read as a tar file"):
-        Pairs(tmp_path / "one.tar")

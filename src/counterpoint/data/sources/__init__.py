@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import polars as pl
 
-from . import folder, table, webdataset
+from ...registry import Room
+from ._ledger import TOLERANCE, Ledger
 from ._record import PICTURES, Cell, Member, Record, Records, StoredFile, split_of
-from .ledger import TOLERANCE, Ledger
+from ._source import Source
+from .folder import Folder
+from .table import Table
 
-__all__ = ["TOLERANCE", "Cell", "Ledger", "Member", "Record", "Records", "StoredFile", "read"]
+__all__ = [
+    "SOURCES",
+    "TOLERANCE",
+    "Cell",
+    "Ledger",
+    "Member",
+    "Record",
+    "Records",
+    "Source",
+    "StoredFile",
+    "read",
+]
+
+SOURCES = Room("source", __name__)
+"""Kinds of files and folders that hold pairs; each class has ``suffixes`` and ``read(path, ledger)``."""
 
 _TABLES = {"metadata", "captions", "data"}  # names of a table that describes its folder
 
@@ -59,25 +77,23 @@ def parts(source: Path, ledger: Ledger) -> Sequence[Part]:
     """
     if source.is_dir():
         return _of_folder(source, ledger)
-    if source.suffix.lower() in table.SUFFIXES:
-        return [Part(source, table.read)]
-    if source.suffix.lower() == ".tar":
-        return [Part(source, _shards)]
-    known = ", ".join(sorted({".tar", *table.SUFFIXES}))
-    raise ValueError(f"{source}: expected a folder or one of {known}")
+    files = _of_files()
+    if source.suffix.lower() in files:
+        return [Part(source, files[source.suffix.lower()].read)]
+    raise ValueError(f"{source}: expected a folder or one of {', '.join(sorted(files))}")
 
 
 def _of_folder(source: Path, ledger: Ledger) -> Sequence[Part]:
     entries = sorted(p for p in source.iterdir() if not p.name.startswith("."))
-    tables = [p for p in entries if p.suffix.lower() in table.SUFFIXES and not p.is_dir()]
+    tables = [p for p in entries if p.suffix.lower() in Table.suffixes and not p.is_dir()]
     described = [p for p in tables if p.stem in _TABLES]
     if described:
-        return _alone([Part(described[0], table.read)], tables, ledger)
+        return _alone([Part(described[0], Table().read)], tables, ledger)
     data = source / "data"
-    inner = sorted(p for p in data.iterdir() if p.suffix.lower() in table.SUFFIXES) if data.is_dir() else []
+    inner = sorted(p for p in data.iterdir() if p.suffix.lower() in Table.suffixes) if data.is_dir() else []
     for files in (tables, inner):
-        named = [Part(p, table.read, side) for p in files if (side := split_of(p.stem))]
-        whole = [Part(p, table.read) for p in files if p.suffix.lower() == ".parquet"]
+        named = [Part(p, Table().read, side) for p in files if (side := split_of(p.stem))]
+        whole = [Part(p, Table().read) for p in files if p.suffix.lower() == ".parquet"]
         if named or whole:
             return _alone(named or whole, files, ledger)
     folders = [p for p in entries if p.is_dir()]
@@ -86,9 +102,10 @@ def _of_folder(source: Path, ledger: Ledger) -> Sequence[Part]:
         return _alone(
             sides, [p for p in entries if p.is_dir() or p.suffix.lower() in {".tar", *PICTURES}], ledger
         )
-    if any(source.glob("*.tar")):
-        return [Part(source, _shards)]
-    return [Part(source, folder.read)]
+    for suffix, other in _of_files().items():
+        if any(source.glob(f"*{suffix}")) and suffix not in Table.suffixes:
+            return [Part(source, other.read)]
+    return [Part(source, Folder().read)]
 
 
 def _alone(taken: Sequence[Part], entries: Sequence[Path], ledger: Ledger) -> Sequence[Part]:
@@ -99,8 +116,11 @@ def _alone(taken: Sequence[Part], entries: Sequence[Path], ledger: Ledger) -> Se
     return taken
 
 
-def _shards(source: Path, ledger: Ledger) -> Records:
-    return webdataset.read(sorted(source.glob("*.tar")) if source.is_dir() else [source], ledger)
+@cache
+def _of_files() -> dict[str, Source]:
+    """Return the source that reads the files of each suffix."""
+    sources: list[Source] = [SOURCES.get(name)() for name in SOURCES.names()]
+    return {suffix: source for source in sources for suffix in sorted(source.suffixes)}
 
 
 def _read(part: Part, ledger: Ledger) -> Records:

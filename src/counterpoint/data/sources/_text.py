@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ...reasons import counted
-from .ledger import Ledger
+from ._ledger import Ledger
 
 GUESSED = "not UTF-8, read as Windows-1252"
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}

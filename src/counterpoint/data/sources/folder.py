@@ -6,49 +6,55 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import final
 
 from ...reasons import counted
+from ._ledger import Ledger
 from ._record import PICTURES, Record, Records
+from ._source import Source
 from ._text import caption_lines, decoded
-from .ledger import Ledger
-from .table import SUFFIXES
+from .table import Table
 
 _CLASSES = range(2, 201)
 
 
-def read(folder: Path, ledger: Ledger) -> Records:
-    """Read the pictures of a folder and of those below it that have a text beside them.
+@final
+class Folder(Source):
+    """Pictures with a text of the same name beside each, in a folder and in those below it."""
 
-    Of a picture that is there in pixels and as a drawing (SVG), the pixels are read. If every picture lies in a folder
-    of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
+    def read(self, path: Path, ledger: Ledger) -> Records:
+        """Read the pictures of a folder and of those below it that have a text beside them.
 
-    Raises:
-        ValueError: if no picture has a text beside it.
-    """
-    files = list(_files(folder))
-    pictures = [path for path in files if path.suffix.lower() in PICTURES]
-    pixels = {_stem(path) for path in pictures if path.suffix.lower() != ".svg"}
-    pictures = [path for path in pictures if path.suffix.lower() != ".svg" or _stem(path) not in pixels]
-    texts = {_stem(path): path for path in files if path.suffix.lower() == ".txt"}
-    found = [(picture, texts[_stem(picture)]) for picture in pictures if _stem(picture) in texts]
-    if not found:
-        alone = f"; of {counted(len(pictures), 'picture')} there none has one" if pictures else ""
-        tables = [path.name for path in files if path.suffix.lower() in SUFFIXES]
-        if tables:
-            alone = f"; give the path of {tables[0]} if that is the table"
-        raise ValueError(
-            f"{folder}: expected a metadata.csv (or .jsonl, .parquet) with columns file_name and text, "
-            f"or pictures with a .txt caption beside each, or .tar shards{alone}"
-        )
-    used = {path for both in found for path in both}
-    for path in files:
-        if path not in used:
-            suffix = path.suffix.lower()
-            reason = "picture without a caption" if suffix in PICTURES else f"{suffix or path.name} file"
-            if suffix == ".svg" and _stem(path) in pixels:
-                reason = "drawing of a picture that is there in pixels"
-            ledger.add("passed over", "text without a picture" if suffix == ".txt" else reason, path)
-    return Records.collect(_records(folder, found, ledger))
+        Of a picture that is there in pixels and as a drawing (SVG), the pixels are read. If every picture lies in a
+        folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
+
+        Raises:
+            ValueError: if no picture has a text beside it.
+        """
+        files = list(_files(path))
+        pictures = [file for file in files if file.suffix.lower() in PICTURES]
+        pixels = {_stem(path) for path in pictures if path.suffix.lower() != ".svg"}
+        pictures = [path for path in pictures if path.suffix.lower() != ".svg" or _stem(path) not in pixels]
+        texts = {_stem(file): file for file in files if file.suffix.lower() == ".txt"}
+        found = [(picture, texts[_stem(picture)]) for picture in pictures if _stem(picture) in texts]
+        if not found:
+            alone = f"; of {counted(len(pictures), 'picture')} there none has one" if pictures else ""
+            tables = [file.name for file in files if file.suffix.lower() in Table.suffixes]
+            if tables:
+                alone = f"; give the path of {tables[0]} if that is the table"
+            raise ValueError(
+                f"{path}: expected a metadata.csv (or .jsonl, .parquet) with columns file_name and text, "
+                f"or pictures with a .txt caption beside each, or .tar shards{alone}"
+            )
+        used = {path for both in found for path in both}
+        for file in files:
+            if file not in used:
+                suffix = file.suffix.lower()
+                reason = "picture without a caption" if suffix in PICTURES else f"{suffix or file.name} file"
+                if suffix == ".svg" and _stem(file) in pixels:
+                    reason = "drawing of a picture that is there in pixels"
+                ledger.add("passed over", "text without a picture" if suffix == ".txt" else reason, file)
+        return Records.collect(_records(path, found, ledger))
 
 
 def _records(folder: Path, found: list[tuple[Path, Path]], ledger: Ledger) -> Iterator[Record]:

@@ -9,67 +9,75 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import polars as pl
 
+from ._ledger import Ledger
 from ._progress import shown
 from ._record import CAPTION_COLUMNS, LABEL, PICTURES, SPLITS, Records
+from ._source import Source
 from ._text import as_text, opened
-from .ledger import Ledger
 
-SUFFIXES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
 PICTURE_COLUMNS = ("file_name", "image", "image_path", "filepath", "path", "file")
 _BLOCK = 50_000  # rows that are Python objects at once
 _BYTES_BLOCK = 512  # rows of a table that holds pictures
 _ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/])"
 
 
-def read(path: Path, ledger: Ledger) -> Records:
-    """Read a table; rows with one picture are one record with several captions.
+@final
+class Table(Source):
+    """A table with a row for each picture and caption: CSV, TSV, JSON lines or Parquet."""
 
-    Raises:
-        ValueError: if it is no table, lacks a column for the picture or the caption, or contradicts itself.
-    """
-    blocks = _parquet(path) if path.suffix.lower() == ".parquet" else _texts(path, ledger)
-    rows = pl.concat([_EMPTY, *blocks], how="diagonal").with_row_index("row", offset=1)
-    rows = _sided(path, rows)
-    name = pl.col("picture")
-    inline = pl.col("column").is_not_null()
-    sound = _without(rows, ~inline & name.is_null(), ledger, path, "no picture named")
-    sound = _without(sound, pl.col("captions").list.len() == 0, ledger, path, "empty caption")
-    sound = _without(
-        sound, name.str.contains("\0", literal=True).fill_null(False), ledger, path, "NUL in a name"
-    )
-    place = (
-        pl.when(name.str.contains(_ABSOLUTE)).then(name).otherwise(pl.lit(f"{path.parent}{os.sep}") + name)
-    )
-    sound = sound.with_columns(
-        file=pl.when(inline).then(pl.lit(str(path))).otherwise(place),
-        offset=pl.when(inline).then(pl.col("row").cast(pl.Int64) - 1),
-    )
-    _agree(path, sound)
-    labels = [column for column in sound.columns if column.startswith(LABEL)]
-    joined = sound.group_by("file", "offset", maintain_order=True).agg(
-        pl.col("row", "picture", "column", "id", *labels).first(),
-        pl.col("split").drop_nulls().first(),
-        pl.col("captions").explode(),
-    )
-    joined = _without(joined, _missing(joined), ledger, path, "no such file")
-    return Records(
-        joined.select(
-            "file",
-            pl.col("column").alias("member"),
-            "offset",
-            pl.lit(None, dtype=pl.Int64).alias("size"),
-            "captions",
-            pl.coalesce("id", "picture", pl.format("row {}", "row")).alias("key"),
-            "id",
-            "split",
-            pl.format("{}, row {}", pl.lit(str(path)), "row").alias("where"),
-            *labels,
+    suffixes = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
+
+    def read(self, path: Path, ledger: Ledger) -> Records:
+        """Read a table; rows with one picture are one record with several captions.
+
+        Raises:
+            ValueError: if it is no table, lacks a column for the picture or the caption, or contradicts itself.
+        """
+        blocks = _parquet(path) if path.suffix.lower() == ".parquet" else _texts(path, ledger)
+        rows = pl.concat([_EMPTY, *blocks], how="diagonal").with_row_index("row", offset=1)
+        rows = _sided(path, rows)
+        name = pl.col("picture")
+        inline = pl.col("column").is_not_null()
+        sound = _without(rows, ~inline & name.is_null(), ledger, path, "no picture named")
+        sound = _without(sound, pl.col("captions").list.len() == 0, ledger, path, "empty caption")
+        sound = _without(
+            sound, name.str.contains("\0", literal=True).fill_null(False), ledger, path, "NUL in a name"
         )
-    )
+        place = (
+            pl.when(name.str.contains(_ABSOLUTE))
+            .then(name)
+            .otherwise(pl.lit(f"{path.parent}{os.sep}") + name)
+        )
+        sound = sound.with_columns(
+            file=pl.when(inline).then(pl.lit(str(path))).otherwise(place),
+            offset=pl.when(inline).then(pl.col("row").cast(pl.Int64) - 1),
+        )
+        _agree(path, sound)
+        labels = [column for column in sound.columns if column.startswith(LABEL)]
+        joined = sound.group_by("file", "offset", maintain_order=True).agg(
+            pl.col("row", "picture", "column", "id", *labels).first(),
+            pl.col("split").drop_nulls().first(),
+            pl.col("captions").explode(),
+        )
+        joined = _without(joined, _missing(joined), ledger, path, "no such file")
+        return Records(
+            joined.select(
+                "file",
+                pl.col("column").alias("member"),
+                "offset",
+                pl.lit(None, dtype=pl.Int64).alias("size"),
+                "captions",
+                pl.coalesce("id", "picture", pl.format("row {}", "row")).alias("key"),
+                "id",
+                "split",
+                pl.format("{}, row {}", pl.lit(str(path)), "row").alias("where"),
+                *labels,
+            )
+        )
 
 
 _EMPTY = pl.DataFrame(

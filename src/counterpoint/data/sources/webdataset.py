@@ -7,29 +7,37 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
+from ._ledger import Ledger
 from ._progress import shown
 from ._record import CAPTION_COLUMNS, PICTURES, SPLITS, Member, Record, Records, split_of
+from ._source import Source
 from ._text import as_text, caption_lines, decoded
-from .ledger import Ledger
 
 DAMAGED = "shard cut short or damaged"
 _END = 512  # bytes of zeros after the last file
 
 
-def read(archives: Sequence[Path], ledger: Ledger) -> Records:
-    """Read the examples of some shards.
+@final
+class WebDataset(Source):
+    """Shards: tar files in which the files of one example share a name."""
 
-    An example is a picture (``.jpg``, ``.png`` …) and, under the same name, its captions: a ``.txt`` with one a line,
-    or a ``.json`` with ``text`` or ``caption``. The JSON may also hold ``split`` and ``id``; its other texts and
-    numbers are ways to classify. Without a ``split``, a shard whose name starts with one (``train-000.tar``) is of
-    that split.
+    suffixes = frozenset({".tar"})
 
-    Raises:
-        ValueError: if a file is no tar file, an id is there twice, or a split is unknown.
-    """
-    return Records.collect(_records(archives, ledger))
+    def read(self, path: Path, ledger: Ledger) -> Records:
+        """Read the examples of a shard, or of those in a folder.
+
+        An example is a picture (``.jpg``, ``.png`` …) and, under the same name, its captions: a ``.txt`` with one a
+        line, or a ``.json`` with ``text`` or ``caption``. The JSON may also hold ``split`` and ``id``; its other texts
+        and numbers are ways to classify. Without a ``split``, a shard whose name starts with one (``train-000.tar``)
+        is of that split.
+
+        Raises:
+            ValueError: if a file is no tar file, an id is there twice, or a split is unknown.
+        """
+        archives = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+        return Records.collect(_records(archives, ledger))
 
 
 def _records(archives: Sequence[Path], ledger: Ledger) -> Iterator[Record]:
