@@ -50,7 +50,7 @@ class Needs:
             if column not in columns:
                 raise unknown("column", column, columns)
         chosen = {column: columns[column] for column in wanted} or self._suited(columns)
-        if self.most is not None and len(chosen) > self.most and not wanted:
+        if self.most is not None and len(chosen) > self.most and not (wanted or self.modalities):
             pairs = ", ".join(f"{name},columns={'+'.join(part)}" for part in combinations(chosen, self.most))
             raise ValueError(
                 f"{name} takes {self._count()}, and there are {len(chosen)} ({', '.join(chosen)}); write one of {pairs}"
@@ -64,20 +64,22 @@ class Needs:
         Raises:
             ValueError: naming the method and what it takes.
         """
+        if self.modalities and tuple(columns.values()) != self.modalities:
+            given = ", ".join(f"{column} ({modality})" for column, modality in columns.items())
+            raise ValueError(
+                f"{name} takes a column of {' and one of '.join(self.modalities)}, and is given {given or 'none'}"
+            )
         listed = f"({', '.join(columns) or 'none'})"
         if len(columns) < self.least or (self.most is not None and len(columns) > self.most):
             are = "is" if len(columns) == 1 else "are"
             raise ValueError(f"{name} takes {self._count()}, and there {are} {len(columns)} {listed}")
-        if self.modalities and tuple(columns.values()) != self.modalities:
-            raise ValueError(
-                f"{name} takes columns of {' and '.join(self.modalities)}, and those given are of "
-                f"{' and '.join(columns.values())} {listed}"
-            )
 
     def _suited(self, columns: Mapping[str, str]) -> dict[str, str]:
         if self.modalities:
             firsts = {modality: column for column, modality in reversed(list(columns.items()))}
-            return {firsts[modality]: modality for modality in self.modalities if modality in firsts}
+            if not set(self.modalities) <= set(firsts):
+                return dict(columns)  # which `check` refuses, naming them all
+            return {firsts[modality]: modality for modality in self.modalities}
         if self.most == 1:
             order = sorted(columns, key=lambda column: columns[column] != self.prefers)
             return {column: columns[column] for column in order[:1]}

@@ -48,6 +48,11 @@ class Towers(Section):
     vocabulary: Count = 2048
     text_layers: Count | None = None
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The names of towers, by modality."""
+        return {"image": self.image, "text": self.text}
+
 
 class Widths(Section):
     """Sizes of the heads that several methods have. CPU sizes by default; the papers' are in the GPU recipes."""

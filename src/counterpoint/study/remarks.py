@@ -67,8 +67,8 @@ def random_starts(recipe: Recipe, parameters: Mapping[str, int]) -> list[str]:
     arms: dict[str, list[str]] = {}
     for arm in parameters:
         parsed = Arm.parse(arm)
-        towers = {"image": recipe.towers.image, "text": recipe.towers.text, **parsed.towers}
-        for name in dict.fromkeys(towers[modality] for modality in parsed.reads().values()):
+        towers = {**recipe.towers.names, **parsed.towers}
+        for name in dict.fromkeys(towers.get(modality, "") for modality in parsed.reads().values()):
             if ":" in name and "@" not in name:
                 arms.setdefault(name, []).append(arm)
     return [

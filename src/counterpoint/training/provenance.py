@@ -58,7 +58,7 @@ class Provenance(BaseModel):
     def of(cls, run: Run, data: PairedData) -> Provenance:
         """Return the provenance of a run that would begin now; weights that are not there any more have no digest."""
         arm = Arm.parse(run.arm)
-        towers = {"image": run.recipe.towers.image, "text": run.recipe.towers.text, **arm.towers}
+        towers = {**run.recipe.towers.names, **arm.towers}
         paths = [path for tower in towers.values() if (path := _path_of(tower)) is not None]
         return cls(
             data=dict(data.fingerprint.parts),

@@ -101,8 +101,8 @@ def build_towers(
         ValueError: for weights that are missing, broken or do not fit, and for ``text_layers`` with a text
             tower whose depth is its own.
     """
-    names = {"image": towers.image, "text": towers.text, **(names or {})}
-    towers = towers.model_copy(update={"image": names["image"], "text": names["text"]})
+    names = {**towers.names, **(names or {})}
+    towers = towers.model_copy(update={modality: names[modality] for modality in towers.names})
     known: dict[object, Any] = {}
     built: dict[str, Tower] = {}
     for modality in dict.fromkeys(columns.values()):

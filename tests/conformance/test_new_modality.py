@@ -1,0 +1,202 @@
+"""A modality that the package does not know, registered here: methods train on it, alone and beside texts.
+
+It is also the shortest example of such a registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from counterpoint.data.base import Data, Labels, Rows, Splits
+from counterpoint.data.views import uniform
+from counterpoint.methods import Arm
+from counterpoint.modalities import MODALITIES, Modality
+from counterpoint.networks.base import Tower
+from counterpoint.networks.towers.build import Start
+from counterpoint.networks.weights import Source
+from counterpoint.recipes import Recipe, load, override
+from counterpoint.training.loop import Progress, fit
+from counterpoint.training.run import Run, prepare
+
+STEPS, TRAIN = 40, 64
+SHAPES = {"slow wave": 1.0, "fast wave": 3.0, "faster wave": 5.0, "noise": 0.0}
+
+
+# The registration: a check, a view, an input, a tower.
+
+
+def check_series(raw: object) -> np.ndarray:
+    if not isinstance(raw, np.ndarray) or raw.ndim != 2:
+        raise ValueError("series must be an array (n, T)")
+    return raw
+
+
+class Standard:
+    """The input: series in units of their own standard deviation."""
+
+    def __call__(self, raw: np.ndarray) -> Tensor:
+        return torch.from_numpy(raw / raw.std(1, keepdims=True)).float()
+
+
+class Wobbly:
+    """The view: some noise, drawn for each example by its key."""
+
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
+    def __call__(self, raw: np.ndarray, keys: np.ndarray, input: Standard) -> Tensor:
+        return input(raw + self.strength * (uniform(keys, "noise", raw.shape[1]) - 0.5))
+
+
+def look(name: str, options: object) -> Wobbly:
+    return {"plain": Wobbly(0.0), "noisy": Wobbly(1.0)}[name]
+
+
+class SeriesTower(Tower):
+    modality = "series"
+    input = Standard()
+    width = 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(24, 32), nn.GELU(), nn.Linear(32, self.width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def build(source: Source, start: Start) -> SeriesTower:
+    return SeriesTower()
+
+
+SERIES = Modality(
+    "series", "series", "s", check_series, look, build, ("small",), paired="plain", contrasted="noisy"
+)
+
+
+# Data of it.
+
+
+class Waves(Data):
+    """Waves of a few frequencies, and words that name them; or the waves alone."""
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        rng = np.random.default_rng(0)
+        self.name, self.columns = "waves", columns
+        self.ids = np.arange(96)
+        self.splits = Splits(self.ids[:TRAIN], {}, {"held out": self.ids[TRAIN:]})
+        self.kinds = self.ids % len(SHAPES)
+        time = np.linspace(0, 1, 24)
+        speed = np.array(list(SHAPES.values()))[self.kinds][:, None]
+        phases = rng.uniform(0, 2 * np.pi, (96, 1))
+        self.series = np.sin(2 * np.pi * speed * time + phases) * (speed > 0)
+        self.series += rng.normal(0, 0.1 + (speed == 0), self.series.shape)
+
+    @property
+    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override] # the base keeps what it makes
+        return {"kind": Labels(tuple(SHAPES), self.kinds)}
+
+    def read(self, column: str, rows: Rows) -> Any:
+        if self.columns[column] == "text":
+            return [list(SHAPES)[kind] for kind in self.kinds[rows]]
+        return self.series[rows]
+
+
+BOTH = Waves(MappingProxyType({"series": "series", "text": "text"}))
+ALONE = Waves(MappingProxyType({"series": "series"}))
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    MODALITIES.register(SERIES)
+    yield
+    del MODALITIES._known["series"]
+
+
+def recipe() -> Recipe:
+    return override(
+        load("cpu"),
+        {
+            "steps": STEPS,
+            "batch_size": 16,
+            "towers.vocabulary": 280,
+            "towers.context": 8,
+            "widths.embedding": 16,
+            "widths.ssl_hidden": 16,
+            "widths.ssl_output": 16,
+            "log_every": STEPS,
+        },
+    )
+
+
+def trained(arm: str, data: Data) -> tuple[Any, list[float]]:
+    """Train through the product's own loop; the method and the loss of every step."""
+    method, loader = prepare(Run(arm, data.name, recipe()), data)
+    losses: list[float] = []
+    tell: Callable[[Progress], None] = lambda progress: losses.append(progress.loss)  # noqa: E731 # typed
+    fit(method, loader, recipe(), on_step=tell, accelerator="cpu")
+    return method.eval(), losses
+
+
+def fell(losses: list[float]) -> bool:
+    return float(np.mean(losses[-8:])) < 0.9 * float(np.mean(losses[:8]))
+
+
+def test_clip_learns_series_and_texts() -> None:
+    method, losses = trained("clip", BOTH)
+    assert fell(losses)
+    assert set(method.state_dict()) >= {"towers.series.layers.0.weight", "projections.series.weight"}
+    held_out = BOTH.splits.test["held out"]
+    series = method.embed("series", BOTH.read("series", held_out))
+    texts = method.embed("text", list(SHAPES))
+    right = method.similarity(series, texts).argmax(1).numpy() == BOTH.kinds[held_out]
+    assert right.mean() > 0.5  # a guess is right in a quarter
+    with pytest.raises(ValueError, match=r"series must be an array"):
+        method.embed("series", ["a wave"])
+
+
+@pytest.mark.parametrize(("arm", "data"), [("ntxent,on=series", BOTH), ("moco,queue=32", ALONE)])
+def test_a_loss_of_one_column_learns_series_alone(arm: str, data: Data) -> None:
+    method, losses = trained(arm, data)
+    assert fell(losses) or arm.startswith("moco")  # while a queue fills, its loss may rise
+    assert list(method.towers) == ["series"]
+    assert method.embeds == ("series",)
+    assert method.passes() == {"series": 2}
+    assert method.embed("series", data.read("series", data.ids[:3])).shape == (3, SeriesTower.width)
+
+
+def test_an_arm_names_a_tower_of_the_new_modality() -> None:
+    with pytest.raises(ValueError, match="unknown series tower 'smal': did you mean 'small'"):
+        prepare(Run("clip,series=smal", "waves", recipe()), BOTH)
+
+
+@pytest.mark.parametrize(
+    ("arm", "data", "message"),
+    [
+        ("clip", ALONE, r"clip takes 2 columns, and there is 1 \(series\)"),
+        ("ebm", ALONE, r"ebm takes a column of image, and is given series \(series\)"),
+        ("mil", BOTH, r"mil takes a column of image and one of text, and is given series \(series\), text"),
+        ("ntxent,on=image", BOTH, "unknown column 'image'"),
+        ("clip,columns=series", BOTH, r"clip takes 2 columns, and there is 1 \(series\)"),
+    ],
+)
+def test_columns_that_a_method_does_not_take_are_named(arm: str, data: Data, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Arm.parse(arm).reads(data.columns)
+
+
+def test_of_more_columns_than_a_method_takes_the_pairs_are_listed() -> None:
+    three = {"image": "image", "text": "text", "series": "series"}
+    with pytest.raises(
+        ValueError, match=r"write one of clip,columns=image\+text, clip,columns=image\+series"
+    ):
+        Arm.parse("clip").reads(three)
+    assert Arm.parse("clip,columns=series+text").reads(three) == {"series": "series", "text": "text"}
+    assert Arm.parse("mil").reads(three) == {"image": "image", "text": "text"}

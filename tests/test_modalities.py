@@ -1,0 +1,71 @@
+"""Nothing but a modality's own entry decides by its name: what is registered elsewhere is served alike."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from counterpoint.modalities import MODALITIES, PAIR, Modality, resolve
+
+SOURCE = Path(__file__).parents[1] / "src" / "counterpoint"
+LOOKED_AT = (
+    *(
+        "data/loader.py",
+        "data/stream.py",
+        "data/views/look.py",
+        "networks/base.py",
+        "networks/towers/build.py",
+    ),
+    *("training/*.py", "methods/*.py", "methods/*/*.py"),
+)
+ABOUT_PICTURES_OR_WORDS = {
+    "networks/base.py": "says what its own two towers are of",
+    "networks/towers/build.py": "builds a tower of pictures for methods that have a second one",
+    "methods/arm.py": "on=images and on=texts are words for the columns of that name",
+    "methods/dual/convirt.py": "medical pictures and their sentences",
+    "methods/dual/cwcl.py": "freezes the tower of texts unless another column is asked for",
+    "methods/dual/diht_distilled.py": "concepts of captions, as a teacher sees them in pictures",
+    "methods/dual/filip.py": "patches and words",
+    "methods/dual/mil.py": "patches",
+    "methods/queue/_base.py": "prefers pictures where there are other columns too",
+    "methods/queue/sy_con.py": "prefers pictures where there are other columns too",
+    "methods/rocket/_base.py": "options that name the augmentation of pictures and of texts",
+    "methods/single/ebm.py": "samples of pixels",
+    "methods/single/whitened_cse.py": "prefers texts where there are other columns too",
+}
+
+
+def names_of_modalities(path: Path) -> set[str]:
+    """Return the names of modalities that the code of a file holds, docstrings apart."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in PAIR
+    }
+
+
+def test_no_file_that_serves_all_modalities_names_one() -> None:
+    files = {path for pattern in LOOKED_AT for path in SOURCE.glob(pattern)}
+    assert len(files) > 40
+    naming = {str(path.relative_to(SOURCE)) for path in files if names_of_modalities(path)}
+    assert naming == set(ABOUT_PICTURES_OR_WORDS)
+
+
+@pytest.mark.parametrize("modality", list(MODALITIES), ids=lambda m: m.name)
+def test_what_an_entry_refers_to_is_there(modality: Modality) -> None:
+    references = (modality.check, modality.view, modality.build, modality.share, modality.draw)
+    assert all(callable(resolve(reference)) for reference in references if reference is not None)
+    if modality.corruptions is not None:
+        assert resolve(modality.corruptions)
+    assert len({other.letter for other in MODALITIES}) == len(MODALITIES.names())
+
+
+def test_listing_them_loads_no_torch() -> None:
+    code = "import sys; from counterpoint.modalities import MODALITIES as m; print(m.names(), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "('image', 'text') False"
