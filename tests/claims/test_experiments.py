@@ -101,9 +101,9 @@ def test_without_the_uniformity_term_an_encoder_collapses() -> None:
 
 
 def test_tiles_change_nothing_and_bound_the_largest_tensor() -> None:
-    error, largest = siglip.tiles(256, 8, [32, 64, 128])
+    error, growth = siglip.tiles(256, 8, [32, 64, 128])
     assert error < 1e-13
-    assert largest == [32 * 256, 64 * 256, 128 * 256]
+    assert growth == pytest.approx(1)
 
 
 def test_naive_bayes_needs_few_examples_where_its_assumption_holds() -> None:

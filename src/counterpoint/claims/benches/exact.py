@@ -41,3 +41,24 @@ def of_similarities(
 def relative_error(found: Tensor, expected: Tensor) -> float:
     """``‖found − expected‖ / ‖expected‖``."""
     return float((found - expected).norm() / expected.norm())
+
+
+def queue_gradients(
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor], reference: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> tuple[float, float]:
+    """Compare a loss of queries, keys and a queue with a reference.
+
+    Returns:
+        the relative error of the queries' gradient, and the largest entry of that of keys and queue.
+    """
+    q, k = random_views(16, 8)
+    queue = random_views(48, 8)[1]
+    leaves = [part.clone().requires_grad_() for part in (q, k, queue)]
+    torch.autograd.backward(loss(*leaves))
+    expected = q.clone().requires_grad_()
+    torch.autograd.backward(reference(expected, k, queue))
+    of_queries, *others = (leaf.grad for leaf in leaves)
+    assert of_queries is not None
+    assert expected.grad is not None
+    reached = [float(gradient.abs().max()) for gradient in others if gradient is not None]
+    return relative_error(of_queries, expected.grad), max(reached, default=0.0)

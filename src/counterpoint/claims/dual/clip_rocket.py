@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
 from ...catalog.evidence import Direction, Result
-from ...study.design import Design
 from ...study.numbers import Key, name_of
-from ...study.results import StudyResults
-from ...study.summary import FinishedRun
 from ..benches.towers import recipe
-from ..lab import Lab, measure
+from ..lab import Comparison, Lab, Trained, measure
 
 CLAIM = (
     "The improved recipe gains CLIP more than any of four extra losses does, the best extra loss's advantage "
@@ -51,7 +49,7 @@ AUGMENTED = "+ text augmentation"
 """The step of the ablation that has all the augmentations and nothing else."""
 PLAIN = "clip"
 """CLIP with one view a side."""
-TASKS = ("retrieval", "zero_shot")
+TASKS = {"retrieval": ("i2t_R@1",), "zero_shot": ("group_top1",)}
 PRIMARY: Key = ("retrieval", "compositions", "all", "i2t_R@1")
 SECONDARY: tuple[Key, ...] = (
     ("retrieval", "compositions", "rest", "i2t_R@1"),
@@ -62,7 +60,7 @@ SECONDARY: tuple[Key, ...] = (
 TONE: Key = ("zero_shot", "compositions", "all", "tone_top1")
 
 Scores = Mapping[str, float]
-_Study = StudyResults[FinishedRun]
+_Study = Trained
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Table:
 
     @classmethod
     def of(cls, key: Key, named: Mapping[str, tuple[_Study, str]]) -> Table:
-        cache = {id(results): results.numbers.outcomes(key) for results, _ in named.values()}
+        cache = {id(results): results.outcomes(key) for results, _ in named.values()}
         return cls({name: cache[id(results)][arm] for name, (results, arm) in named.items()})
 
 
@@ -92,7 +90,7 @@ def gain(scores: Scores) -> float:
 
 
 def run(lab: Lab) -> Sequence[Result]:
-    steps, seeds = 2 if lab.quick else STEPS, lab.seeds(SEEDS)
+    steps = 2 if lab.quick else STEPS
     settings = recipe(
         lab.quick,
         steps=steps,
@@ -106,14 +104,13 @@ def run(lab: Lab) -> Sequence[Result]:
     ablation = [ABLATION[name] for name in _parts(lab.quick)]
     compared = {f"{kind}/{loss}": row[loss] for kind, row in rows.items() for loss in losses}
     arms = dict.fromkeys([*compared.values(), *ablation])
-    equal_steps = lab.study("equal-steps", Design(tuple(arms), seeds=seeds, recipe=settings, tasks=TASKS))
+    compare = partial(Comparison, tasks=TASKS, data="emoji", recipe=settings, seeds=SEEDS)
+    equal_steps = lab.study(compare({arm: arm for arm in arms}), "equal-steps")
     # BYOLIP's momentum copy doubles its passes, one view takes a third: these make the image passes equal.
     other = {PLAIN: 3 * steps}
     if "byolip" in losses:
         other |= dict.fromkeys((BASIC["byolip"], IMPROVED["byolip"]), steps // 2)
-    equal_passes = lab.study(
-        "equal-passes", Design(tuple(other), seeds=seeds, recipe=settings, tasks=TASKS), other
-    )
+    equal_passes = lab.study(compare({arm: arm for arm in other}, steps=other), "equal-passes")
     grid = {name: (equal_steps, arm) for name, arm in compared.items()}
     matched = {
         name: (equal_passes if arm in other else results, arm) for name, (results, arm) in grid.items()
@@ -184,7 +181,7 @@ def _parts(quick: bool) -> list[str]:
 
 
 def _ablation(key: Key, results: _Study, names: Sequence[str], *, decides: bool) -> list[Result]:
-    outcomes = results.numbers.outcomes(key)
+    outcomes = results.outcomes(key)
     arms = {name: outcomes[ABLATION[name]] for name in names}
     basic, augmented, full = names[0], AUGMENTED, names[-1]
     found = [
@@ -239,13 +236,13 @@ def _tone(table: Table) -> list[Result]:
 def _notes(lab: Lab, steps: int, *studies: _Study) -> None:
     levels = [
         f"{arm} {np.mean([run.mean() for run in runs.values() if run is not None]):.3f}"
-        for arm, runs in studies[0].numbers.outcomes(PRIMARY).items()
+        for arm, runs in studies[0].outcomes(PRIMARY).items()
         if any(run is not None for run in runs.values())
     ]
     failed = [
         f"{arm}, seed {seed}"
         for study in studies
-        for arm, runs in study.runs.items()
+        for arm, runs in study.results.runs.items()
         for seed, one in runs.items()
         if one.scored is None
     ]

@@ -5,15 +5,19 @@ from .grid import Arrays, Grid, Scores
 from .lab import Lab
 from .results import above, below, beside, decides, within
 from .score import Measured, Score, arm, best, combined, exact, mean, per_seed, rate, worst
+from .study import Comparison, Trained, TrainedScores
 
 __all__ = [
     "Arrays",
+    "Comparison",
     "Grid",
     "Lab",
     "Measured",
     "Result",
     "Score",
     "Scores",
+    "Trained",
+    "TrainedScores",
     "above",
     "arm",
     "below",

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -27,14 +27,16 @@ from ...execution import Listener, Local, NullListener, OnProgress, Progress, Un
 from ...files import writing
 from ...methods.arm import slug_of
 from ...study.design import ArmPlan, Design
-from ...study.layout import run_folder
-from ...study.results import StudyResults
-from ...study.summary import FinishedRun, read_results
+from ...study.gate import prepare
+from ...study.layout import run_folder, trial_folder
+from ...study.summary import read_results
 from ...study.training_run import TrainingRun
+from ...study.tuning import Trial, choose
 from ...training.run import RunState
 from .. import CLAIMS
 from . import quick as smoke
 from .grid import Arrays, Axes, Grid, Point, Runs, points, settings
+from .study import Comparison, Trained
 
 Function = Callable[..., Arrays]
 """Function of a module, from settings to the arrays of one cell."""
@@ -185,34 +187,75 @@ class Lab:
         self.reused += sum(float(arrays["seconds"]) for arrays in kept)
         return Local(self.jobs).carry_out(units, _Telling(self.tell, len(units) - len(kept)))
 
-    def study(
-        self, name: str, design: Design, steps: Mapping[str, int] | None = None
-    ) -> StudyResults[FinishedRun]:
-        """Train and evaluate every arm and seed of a design that is not finished yet.
+    def study(self, comparison: Comparison, name: str = "study") -> Trained:
+        """Train and evaluate every arm of a comparison under every seed, as far as that is not done yet.
+
+        The runs are those of ``counterpoint compare``: registered methods, the loop, the tasks, and what is checked
+        before the first step. A smoke run has the first and the last arm, and a thirtieth of the steps.
 
         Args:
+            comparison: what is compared.
             name: of the study's folder.
-            design: what is compared.
-            steps: of the arms that do not train for the recipe's.
 
         Raises:
+            ValueError: for whatever can be known to be wrong before anything is trained.
             OtherStudy: if the folder holds a study of another design.
         """
         place = self.folder / name
+        design = comparison.design(self.seeds(comparison.seeds), self.quick)
+        every = tuple(
+            dict.fromkeys(comparison.arms.values())
+        )  # a smoke run builds those too that it does not train
+        prepare(replace(design, arms=every), place)
         with leased(place, wait=True):
             design.claim(place)
-        work = []
-        for seed in design.seeds:
-            for arm in design.arms:
-                plan = ArmPlan((steps or {}).get(arm, design.recipe.total_steps))
-                folder = run_folder(place, slug_of(arm), seed)
-                state = RunState.read(folder)
-                if state is not None and state.status != "running":
-                    self.reused += state.seconds
-                work.append(TrainingRun(design.run(arm, seed, plan), folder, design.tasks))
-        self.listener.begin(name, work)
-        Local(self.jobs).carry_out(work, self.listener)
-        return read_results(design, place)
+        arms = comparison.kept(self.quick)
+        other = {arms[label]: steps for label, steps in comparison.steps.items() if not self.quick}
+        plans = {arm: ArmPlan(other.get(arm, design.recipe.total_steps)) for arm in design.arms}
+        if comparison.rates:
+            plans = self._with_rates(design, plans, comparison.rates[: 1 if self.quick else None], place)
+        self._train(
+            name,
+            [
+                TrainingRun(
+                    design.run(arm, seed, plans[arm]), run_folder(place, slug_of(arm), seed), design.tasks
+                )
+                for seed in design.seeds
+                for arm in design.arms
+            ],
+        )
+        return Trained(arms, read_results(design, place), place, plans)
+
+    def _with_rates(
+        self, design: Design, plans: Mapping[str, ArmPlan], rates: Sequence[float], place: Path
+    ) -> dict[str, ArmPlan]:
+        """Return every arm's plan with the learning rate that is best on validation."""
+        search = {
+            arm: [Trial(replace(plan, changes={"optimizer.lr": rate})) for rate in rates]
+            for arm, plan in plans.items()
+        }
+        if len(rates) == 1:
+            return {arm: trials[0].plan for arm, trials in search.items()}
+        folders = {
+            arm: [trial_folder(place, slug_of(arm), number) for number in range(len(rates))] for arm in plans
+        }
+        self._train(
+            "learning rates",
+            [
+                TrainingRun(design.run(arm, trial.seed, trial.plan), folder, test=False)
+                for arm, trials in search.items()
+                for trial, folder in zip(trials, folders[arm], strict=True)
+            ],
+        )
+        return {arm: choose(trials, folders[arm]) for arm, trials in search.items()}
+
+    def _train(self, title: str, runs: Sequence[TrainingRun]) -> None:
+        for run in runs:
+            state = RunState.read(run.folder)
+            if state is not None and state.status != "running":
+                self.reused += state.seconds
+        self.listener.begin(title, runs)
+        Local(self.jobs).carry_out(runs, self.listener)
 
     def note(self, *sentences: str) -> None:
         """Add to what a reader of the evidence should know."""

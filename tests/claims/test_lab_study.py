@@ -1,0 +1,95 @@
+"""Studies of the laboratory: registered methods trained as users train them, once, and their numbers as scores."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from counterpoint.claims.lab import Comparison, Lab, Trained
+from counterpoint.study.study import compare
+from counterpoint.study.summary import read_results
+from counterpoint.training.run import Run
+
+SMALL = Comparison(
+    {
+        "m = 0": "moco,momentum=0,queue=64",
+        "m = 0.9": "moco,momentum=0.9,queue=64",
+        "K = 64": "moco,momentum=0.9,queue=64",
+    },
+    {"probe": ("knn_*_top1",)},
+    changes={"steps": 3, "batch_size": 16},
+    seeds=2,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="module")
+def study(folder: Path) -> Trained:
+    return Lab(folder).study(SMALL)
+
+
+def test_its_runs_are_those_of_compare(study: Trained, tmp_path: Path) -> None:
+    design = SMALL.design((0, 1))
+    place = tmp_path / "study"
+    compare(*design.arms, folder=place, jobs=1, data="digits", seeds=2, recipe=design.recipe, tasks=["probe"])
+    key = study.key("probe knn_digit_top1")
+    theirs = read_results(design, place).numbers.outcomes(key)
+    for name, outcomes in study.outcomes(key).items():
+        for seed in (0, 1):
+            assert np.array_equal(np.asarray(outcomes[seed]), np.asarray(theirs[SMALL.arms[name]][seed]))
+
+
+def test_the_same_arm_under_two_names_is_trained_once_and_is_one_arm(study: Trained) -> None:
+    accuracy = study.scores("probe knn_digit_top1")
+    assert study.folder("m = 0.9", 0) == study.folder("K = 64", 0)
+    gap = (accuracy["m = 0.9"] - accuracy["K = 64"]).measure()
+    assert (gap.estimate, gap.low, gap.high) == (0, 0, 0)
+    assert (accuracy["m = 0.9"] - accuracy["m = 0"]).label == "m = 0.9 − m = 0"
+
+
+def test_numbers_of_runs_are_scores_too(study: Trained) -> None:
+    spread = study.diagnostics("uniformity_image")["m = 0"].measure()
+    assert spread.n_seeds == 2
+    assert spread.estimate is not None
+    assert np.isfinite(spread.estimate)
+    assert study.logged("loss")["m = 0"].measure().n_seeds == 2
+
+
+def test_an_unknown_metric_or_arm_names_those_that_there_are(study: Trained) -> None:
+    with pytest.raises(KeyError, match=r"retrieval i2t_R@1.*probe knn_digit_top1"):
+        study.scores("retrieval i2t_R@1")
+    with pytest.raises(KeyError, match=r"m = 1.*m = 0, m = 0.9, K = 64"):
+        study.scores("probe knn_digit_top1")["m = 1"]
+
+
+def test_nothing_is_trained_twice(study: Trained, folder: Path) -> None:
+    files = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
+    lab = Lab(folder)
+    lab.study(SMALL)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")} == files
+    assert lab.reused > 0
+
+
+def test_a_learning_rate_is_chosen_by_validation_under_a_seed_of_its_own(tmp_path: Path) -> None:
+    arms, changes = {"clip": "clip"}, {"steps": 20, "batch_size": 64}
+    found = Lab(tmp_path).study(replace(SMALL, arms=arms, rates=(1e-9, 1e-2), changes=changes))
+    assert found.plans["clip"].changes == {"optimizer.lr": 1e-2}
+    assert Run.read(found.folder("clip", 0)).recipe.optimizer.lr == 1e-2
+    assert len(list((tmp_path / "study/tuning").rglob("run.json"))) == 2
+
+
+def test_a_smoke_run_trains_the_ends_and_builds_every_arm(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, quick=True)
+    found = lab.study(SMALL)
+    assert len(list((tmp_path / "study/runs").iterdir())) == 2
+    found.scores("probe knn_digit_top1")["m = 0.9"].measure()
+    wrong = {"a": "moco", "b": "moco,momentun=1", "c": "moco,queue=8"}
+    with pytest.raises(ValueError, match="momentun"):
+        lab.study(replace(SMALL, arms=wrong), "wrong")
