@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from counterpoint.claims.presets import find
 from counterpoint.cli import main
 from counterpoint.data import load
 from counterpoint.evaluation import TASKS
 from counterpoint.methods.arm import Arm
 from counterpoint.registry import UnknownName
-from counterpoint.study.presets import PRESETS, find
+from counterpoint.study.presets import PRESETS
 from counterpoint.study.standings import mean_ranks, of_summary
 
 SMALL = "scenes:tiny,train=24,validation=8,test=16"
@@ -114,3 +115,19 @@ def test_the_command_line_takes_a_preset(
     assert "and their parts" in said
     assert main(["compare", "--preset", "medicall", *options]) == 1
     assert "unknown preset of compare 'medicall'" in capsys.readouterr().err
+
+
+def test_a_papers_claim_is_a_question_to_other_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--preset", "siglip", "--data", "digits", "--recipe", "seconds", "--steps", "3", "--seeds", "2"]
+    assert main(["compare", *given, "--out", str(tmp_path / "study")]) == 0
+    shown = capsys.readouterr()
+    for arm in find("siglip").arms:
+        assert (tmp_path / "study/runs" / Arm.parse(arm).slug / "seed-1/scores.json").exists()
+    assert "siglip: retrieval" in shown.out + shown.err
+
+
+def test_a_claim_without_training_runs_is_no_preset() -> None:
+    with pytest.raises(ValueError, match="vcd: its claim compares no training runs"):
+        find("vcd")

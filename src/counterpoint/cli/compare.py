@@ -28,7 +28,8 @@ class Compare:
 
     study: Annotated[Design, Flat()]
     preset: str | None = None
-    """A published protocol (counterpoint list presets): its arms, tasks and budget, where none are given."""
+    """A published protocol (counterpoint list presets), or a paper whose claim compares training runs (moco, siglip):
+    its arms, tasks, budget and margin, where none are given."""
     out: Folder = None
     """The study's folder; the same command with the same folder goes on where it stopped. runs/… unless given."""
     jobs: Count | None = None
@@ -48,13 +49,12 @@ def main(arguments: Sequence[str]) -> int:
         raise ValueError(
             "compare starts its own processes; start it without torchrun, which is for counterpoint train"
         )
-    from ..study.presets import find
+    from ..claims.presets import find
 
     named = value_of(arguments, "--preset")
     preset = find(named) if named else None
-    given = parse(
-        Compare, arguments, "compare", {"arms": preset.arms, "budget": preset.budget} if preset else None
-    )
+    stated = {"arms": preset.arms, "budget": preset.budget, "margin": preset.margin} if preset else None
+    given = parse(Compare, arguments, "compare", stated)
     design = given.study
     check_names(design)  # before torch is loaded, so that a typo is answered at once
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..registry import unknown
-
 if TYPE_CHECKING:
     from ..data.base import PairedData
     from .design import Budget
@@ -24,6 +22,7 @@ class Preset:
         baseline: the arm that the others are held against.
         tasks: what is evaluated, with the patterns of those of its metrics that count as a task of their own.
         budget: what all arms get the same of.
+        margin: differences within ± this are equivalent.
     """
 
     name: str
@@ -32,6 +31,7 @@ class Preset:
     baseline: str
     tasks: Mapping[str, tuple[str, ...]]
     budget: Budget = "steps"
+    margin: float = 0.01
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -80,17 +80,3 @@ Learning" (2024), arXiv 2406.07450. Its three families and its kinds of tasks; w
 be checked, so these stand for them. At equal steps all arms see the same pairs, and some look at pictures three times
 as often: compare with ``--budget images`` too.
 """
-
-
-def find(name: str) -> Preset:
-    """A preset by its name.
-
-    >>> find("medical-vl-benchmark").arms[0]
-    'clip'
-
-    Raises:
-        UnknownName: with the nearest name that is one.
-    """
-    if name not in PRESETS:
-        raise unknown("preset of compare", name, PRESETS)
-    return PRESETS[name]

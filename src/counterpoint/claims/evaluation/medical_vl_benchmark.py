@@ -13,7 +13,7 @@ from ...catalog.evidence import Result
 from ...data.base import PairedData
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation import create, evaluate
-from ...study.presets import find
+from ...study.presets import PRESETS
 from ...study.standings import mean_ranks
 from ...types import Embedder
 from ..benches.towers import build, recipe, trained
@@ -110,7 +110,7 @@ def run(lab: Lab) -> Sequence[Result]:
         return (table[better] - table[worse]).mean(1)
 
     order = mean_ranks(
-        {arm: values.mean(0) for arm, values in table.items()}, find("medical-vl-benchmark").baseline
+        {arm: values.mean(0) for arm, values in table.items()}, PRESETS["medical-vl-benchmark"].baseline
     )
     lab.note(
         f"Image towers at {SIZE} pixels, {steps} steps of {BATCH} on {TRAINED} scenes by one artist; the started ones",

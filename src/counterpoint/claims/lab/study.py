@@ -40,6 +40,7 @@ class Comparison:
         changes: keys of the recipe, by dotted name.
         steps: of arms that take other steps than the recipe's.
         rates: learning rates, of which every arm takes the one that is best on validation under a seed of its own.
+        margin: differences within ± this are equivalent.
         seeds: how many, from 0.
     """
 
@@ -50,6 +51,7 @@ class Comparison:
     changes: Mapping[str, Any] = field(default_factory=dict)
     steps: Mapping[str, int] = field(default_factory=dict)
     rates: tuple[float, ...] = ()
+    margin: float = 0.01
     seeds: int = 5
 
     def design(self, seeds: tuple[int, ...], quick: bool = False) -> Design:
@@ -73,7 +75,7 @@ class Comparison:
     def preset(self, slug: str, about: str) -> Preset:
         """Return the comparison as a preset of ``counterpoint compare``, for whatever data a user has."""
         arms = tuple(dict.fromkeys(self.arms.values()))
-        return Preset(slug, about, {"arms": arms}, arms[0], self.tasks)
+        return Preset(slug, about, {"arms": arms}, arms[0], self.tasks, margin=self.margin)
 
 
 @final

@@ -1,0 +1,31 @@
+"""Presets of ``compare`` from claims: a paper's question, asked of whatever data a user has."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ..registry import unknown
+from ..study.presets import PRESETS, Preset
+from . import CLAIMS
+
+
+def find(name: str) -> Preset:
+    """Return a preset by its name: a published protocol, or the comparison of a paper's claim by the paper's slug.
+
+    Raises:
+        UnknownName: with the nearest name that is one.
+        ValueError: for a claim that compares no training runs.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    if name not in CLAIMS:
+        raise unknown("preset of compare", name, (*PRESETS, *CLAIMS.names()))
+    claim = import_module(CLAIMS.reference(name).partition(":")[0])
+    comparison = vars(claim).get("COMPARISON")
+    if comparison is None:
+        raise ValueError(
+            f"--preset {name}: its claim compares no training runs that other data could be given to; "
+            f"see counterpoint papers show {name}"
+        )
+    preset: Preset = comparison.preset(name, claim.CLAIM)
+    return preset
