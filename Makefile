@@ -1,5 +1,5 @@
 # One task runner. Each task sets up what it needs in VENV first.
-# PIP_ARGS goes to pip: with PyTorch's CPU index, for instance, the environment is small (see README.md).
+# PIP_ARGS goes to pip: with PyTorch's CPU index, for instance, the environment is small (see docs/demo.md).
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evidence_page import evidence_page
+from paper_page import paper_page
 
 from counterpoint import catalog
-from counterpoint.catalog.evidence import Evidence
-from counterpoint.catalog.render import expectation, number
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -38,54 +37,6 @@ ROOMS = (
     "types",
     "registry",
 )
-
-
-def paper_page(paper: catalog.Paper) -> str:
-    """What one paper is, where it lives here, and what was measured."""
-    lines = [f"# {paper.slug}", "", f"*[{paper.title}]({paper.url})* ({paper.year})", "", paper.summary, ""]
-    facts = {
-        "Family": f"{paper.family}, {paper.kind}; {', '.join(paper.modalities)}",
-        "Public code": paper.reference_code,
-        "Status": paper.status,
-        "Here": ", ".join(f"`{symbol.replace(':', '.')}`" for symbol in paper.symbols) or None,
-        "Recipe": paper.recipe and f"`{paper.recipe}`",
-        "Claim": paper.claim and f"`{paper.claim.replace(':', '.')}`",
-        "Run it": paper.claim and f"`counterpoint reproduce {paper.slug}`",
-    }
-    for name, value in facts.items():
-        if value:
-            lines += [name, f": {value}", ""]
-    if paper.evidence is not None:
-        lines += evidence_section(Evidence.read(paper.evidence))
-    return "\n".join(lines)
-
-
-def evidence_section(evidence: Evidence) -> list[str]:
-    machine = evidence.machine
-    lines = [
-        "## Evidence",
-        "",
-        f"Claim: {evidence.claim}",
-        "",
-        f"Verdict: **{evidence.verdict}** (`{evidence.command}`, {evidence.date}, "
-        f"{evidence.seconds:,.0f} s on {machine.cores} cores, {machine.device})",
-        "",
-        "| measured | metric | expected | estimate | 95 % interval | seeds | verdict |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for result in evidence.results:
-        cells = (
-            result.name if result.decides else f"({result.name})",
-            result.metric,
-            expectation(result),
-            number(result.estimate),
-            f"{number(result.low)} … {number(result.high)}",
-            "–" if result.n_seeds is None else str(result.n_seeds),
-            result.verdict,
-        )
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += ["", "A result in brackets is reported but does not decide the verdict.", ""]
-    return [*lines, evidence.notes, ""]
 
 
 def paper_index(papers: tuple[catalog.Paper, ...]) -> str:
