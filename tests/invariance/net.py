@@ -189,7 +189,7 @@ def of_rows(data: PairedData) -> Record:
     return found
 
 
-def changed(variants: items.QuestionVariants) -> Iterator[list[Any]]:
+def changed(variants: items.QuestionVariants[Any]) -> Iterator[list[Any]]:
     """Yield the first questions after each operator: the words, the picture, the judgement."""
     for position in range(min(len(variants), 4)):
         before = variants.sample(position)

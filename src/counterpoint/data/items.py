@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -181,11 +181,12 @@ class Sample(Protocol):
     def captions(self) -> Sequence[str]: ...
 
 
-Operator = Callable[[Sample, int], tuple[Sample, str] | None]
+S = TypeVar("S", bound=Sample)
+Operator = Callable[[S, int], tuple[S, str] | None]
 """From a sample and a seed to a changed sample and what was done; None where nothing can be done."""
 
 
-class QuestionVariants(Questions):
+class QuestionVariants(Questions, Generic[S]):
     """Questions that can be asked in other words about changed pictures, with the same answer.
 
     Attributes:
@@ -194,14 +195,14 @@ class QuestionVariants(Questions):
 
     called = "question variants"
 
-    operators: Mapping[str, Operator]
+    operators: Mapping[str, Operator[S]]
 
     @abstractmethod
-    def sample(self, position: int) -> Sample:
+    def sample(self, position: int) -> S:
         """An item as it is."""
 
     @abstractmethod
-    def judge(self, before: Sample, after: Sample, done: str) -> bool:
+    def judge(self, before: S, after: S, done: str) -> bool:
         """Return whether the answer of an item is still right after a change, and still has to be seen."""
 
 

@@ -175,7 +175,7 @@ def _of_items(
     return show
 
 
-def _asked_again(items: QuestionVariants, k: int) -> Exhibit:
+def _asked_again(items: QuestionVariants[Any], k: int) -> Exhibit:
     """Show an item as it is, and in the variant that counts."""
     from .tasks.answering.vlb import VLB, bootstrap
 

@@ -10,7 +10,7 @@ from counterpoint.data.frames import sheet
 from counterpoint.data.items import ContrastCaptions, GeneratedVideos
 from counterpoint.data.worlds.clips.captions import caption
 from counterpoint.data.worlds.clips.hallucinations import CLEAN, HALLUCINATIONS
-from counterpoint.data.worlds.clips.items import ClipContrasts, ClipRenditions
+from counterpoint.data.worlds.clips.items import ClipContrasts, ClipGeneratedVideos
 from counterpoint.data.worlds.clips.presets import PRESETS
 from counterpoint.data.worlds.clips.truth import faithful, true_of
 from counterpoint.data.worlds.clips.world import Clips
@@ -85,7 +85,7 @@ def test_contrasts_have_the_true_caption_first() -> None:
 def test_renditions_are_faithful_where_they_are_clean() -> None:
     data = Clips.parse("clips:basic,train=90,pixels=16")
     items = data.items(GeneratedVideos, data.splits.train)
-    assert isinstance(items, ClipRenditions)
+    assert isinstance(items, ClipGeneratedVideos)
     assert set(items.kinds) == {CLEAN, *HALLUCINATIONS}
     for row, (clip, kind) in enumerate(zip(items.clips, items.kinds, strict=True)):
         assert items.captions[row] == caption(data.clip(row))

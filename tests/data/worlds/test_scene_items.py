@@ -20,8 +20,8 @@ from counterpoint.data.items import (
 from counterpoint.data.worlds.scenes.items.changes import EDITS
 from counterpoint.data.worlds.scenes.items.forms import (
     COUNTED,
+    SceneMinimalPairs,
     SceneRegions,
-    SceneSquares,
     items_of,
 )
 from counterpoint.data.worlds.scenes.layout.compositions import colour_parts
@@ -46,7 +46,7 @@ def rows(count: int, data: Scenes) -> np.ndarray:
 def test_squares_are_a_scene_and_its_edit() -> None:
     data = world()
     squares = items_of(data, MinimalPairs, rows(20, data))
-    assert isinstance(squares, SceneSquares)
+    assert isinstance(squares, SceneMinimalPairs)
     pictures = squares.pictures(np.arange(3))
     assert pictures.shape == (3, 2, 3, 48, 48)
     for k in range(3):
@@ -166,7 +166,7 @@ def test_squares_of_training_rows_show_nothing_that_is_held_out() -> None:
     data = world("scenes:compositions,pixels=48")
     for split, part in ((data.splits.train[:25], "train"), (data.splits.test["colours"][:25], "test")):
         squares = items_of(data, MinimalPairs, split)
-        assert isinstance(squares, SceneSquares)
+        assert isinstance(squares, SceneMinimalPairs)
         assert all(colour_parts(change.after) <= {part} for change in squares.edits)
 
 

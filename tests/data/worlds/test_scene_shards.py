@@ -75,7 +75,7 @@ def test_a_record_says_everything(world: Scenes, tmp_path: Path) -> None:
     assert names[:3] == ["000000000010.png", "000000000010.txt", "000000000010.json"]
     scene, drawing = world.scene(13), world.draw(np.array([13]))
     assert scene_of(values["scene"]) == scene
-    assert scene_of(values.get("told", values["scene"])) == world.told(13)
+    assert scene_of(values.get("told", values["scene"])) == world.captioned(13)
     assert said == values["captions"][0] == world.captions(13)[0]
     assert values["boxes"] == drawing.boxes[0].tolist()
     assert values["split"] == "train"

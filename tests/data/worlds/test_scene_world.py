@@ -63,11 +63,11 @@ def test_labels_are_what_the_scenes_are(world: Scenes) -> None:
 
 def test_label_noise_gives_captions_of_another_scene_in_training_only() -> None:
     world = Scenes.parse("scenes:noisy,label_noise=0.3,train=500,test=50,validation=10")
-    wrong = [world.told(row) != world.scene(row) for row in range(250)]
+    wrong = [world.captioned(row) != world.scene(row) for row in range(250)]
     assert likely(wrong, 0.3)
-    assert not any(world.told(int(row)) != world.scene(int(row)) for row in world.splits.test["clean"])
+    assert not any(world.captioned(int(row)) != world.scene(int(row)) for row in world.splits.test["clean"])
     row = wrong.index(True)
-    assert world.captions(row) == [captions.short(world.told(row)).text]
+    assert world.captions(row) == [captions.short(world.captioned(row)).text]
     assert world.training_captions(row)[0] == world.captions(row)[0]
 
 

@@ -16,7 +16,7 @@ from counterpoint.data import load
 from counterpoint.data.items import MinimalPairs
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.sounds.compose import SoundConfig, alike, compose_sounds, twin
-from counterpoint.data.worlds.sounds.items import SoundSquares
+from counterpoint.data.worlds.sounds.items import SoundMinimalPairs
 from counterpoint.data.worlds.sounds.mel import spectrogram
 from counterpoint.data.worlds.sounds.soundscape import (
     ATTRIBUTES,
@@ -100,7 +100,7 @@ def test_data_is_found_by_its_name_and_its_pictures_are_spectrograms() -> None:
 def test_squares_are_soundscapes_and_their_twins() -> None:
     data = Sounds.parse(f"sounds:attributes,{SMALL}")
     items = data.items(MinimalPairs, data.splits.train)
-    assert isinstance(items, SoundSquares)
+    assert isinstance(items, SoundMinimalPairs)
     assert set(items.kinds) == {"order", "attribute"}
     pictures = items.pictures(np.array([0, 3]))
     assert pictures.shape == (2, 2, 3, 24, 24)

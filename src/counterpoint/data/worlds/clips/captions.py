@@ -21,7 +21,7 @@ from ..scenes.words.lexicon import Case
 from .clip import Clip, Event
 
 
-def told(thing: Thing) -> Look:
+def look_of(thing: Thing) -> Look:
     """Return the look that captions of clips give a thing: its concept and its dye."""
     return Look(thing.concept, colour=thing.colour)
 
@@ -49,7 +49,7 @@ def caption(clip: Clip, language: str = "en") -> str:
 
 def _clause(words: Grammar, clip: Clip, event: Event, first: bool) -> str:
     thing = clip.scene.things[event.thing]
-    subject = words.phrase(told(thing)).text
+    subject = words.phrase(look_of(thing)).text
     verb, rest = words.lexicon.actions[event.action]
     if event.colour:
         rest = words.agreeing(words.lexicon.colours[event.colour], words.lexicon.nouns[thing.concept], 1)
@@ -59,10 +59,10 @@ def _clause(words: Grammar, clip: Clip, event: Event, first: bool) -> str:
 
 
 def _rest(words: Grammar, clip: Clip, case: Case) -> str:
-    looks = [told(clip.scene.things[place]) for place in clip.still]
+    looks = [look_of(clip.scene.things[place]) for place in clip.still]
     for relation in clip.scene.relations:
         if relation.subject in clip.still and relation.object in clip.still:
-            one, other = (told(clip.scene.things[place]) for place in (relation.subject, relation.object))
+            one, other = (look_of(clip.scene.things[place]) for place in (relation.subject, relation.object))
             reference = words.phrase(other, case="dative")
             between, swallowed = words.attach(words.lexicon.relations[relation.kind][0], reference)
             return f"{words.phrase(one, case=case).text} {between}{reference.text[swallowed:]}"

@@ -89,7 +89,7 @@ class ClipContrasts(ContrastCaptions):
 
 
 @final
-class ClipRenditions(GeneratedVideos):
+class ClipGeneratedVideos(GeneratedVideos):
     """Captions, and clips that should show them: some do, and some break them in one of ViBe's ways."""
 
     def __init__(self, world: ClipRows, rows: Rows) -> None:
@@ -131,6 +131,6 @@ class ClipNarrations(Narrations):
 
 _FORMS: dict[type[Items], Callable[..., Any]] = {
     ContrastCaptions: ClipContrasts,
-    GeneratedVideos: ClipRenditions,
+    GeneratedVideos: ClipGeneratedVideos,
     Narrations: ClipNarrations,
 }

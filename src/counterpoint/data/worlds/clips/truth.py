@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..scenes.items.truth import looks_like
 from ..scenes.items.truth import true_of as true_of_scene
 from ..scenes.scene import Relation, Scene
-from .captions import told
+from .captions import look_of
 from .clip import Clip
 
 
@@ -21,7 +21,7 @@ def true_of(said: Clip, shown: Clip) -> bool:
     in_order = all(
         any(
             (event.action, event.colour) == (other.action, other.colour)
-            and looks_like(told(said.scene.things[event.thing]), shown.scene.things[other.thing])
+            and looks_like(look_of(said.scene.things[event.thing]), shown.scene.things[other.thing])
             for other in happening  # which goes on after the one before: a subsequence
         )
         for event in said.events

@@ -226,17 +226,17 @@ def record(world: Scenes, row: int, drawing: Drawing, place: int) -> dict[str, A
         drawing: of some rows of the world.
         place: of the row among them.
     """
-    scene, told = world.scene(row), world.told(row)
-    sentences = captions.long(told)
+    scene, captioned = world.scene(row), world.captioned(row)
+    sentences = captions.long(captioned)
     return {
         "id": int(world.ids[row]),
         "captions": list(world.captions(row)),
         "sentences": [{"text": s.text, "things": list(s.things)} for s in sentences],
-        "tags": list(captions.tags(told)),
+        "tags": list(captions.tags(captioned)),
         "scene": annotation(scene),
         "boxes": drawing.boxes[place].tolist(),
         "masks": [run_lengths(mask) for mask in drawing.masks[place]],
-    } | ({} if told is scene else {"told": annotation(told)})
+    } | ({} if captioned is scene else {"told": annotation(captioned)})
 
 
 def _write_tar(path: Path, world: Scenes, shard: Shard) -> None:

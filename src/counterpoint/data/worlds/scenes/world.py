@@ -102,7 +102,7 @@ class Scenes(World[SceneConfig, Scene]):
         """Return what the picture of a row shows."""
         return self.made(row)
 
-    def told(self, row: int) -> Scene:
+    def captioned(self, row: int) -> Scene:
         """Return the scene that the captions of a row speak of: the row's own, or under label noise another one."""
         config = self.config(row)
         if not (config.label_noise and self.draws(row).happens("label noise", config.label_noise)):
@@ -138,7 +138,7 @@ class Scenes(World[SceneConfig, Scene]):
         """The plainest caption in each language; empty if it is missing."""
         if self.config(row).missing_captions and self.missing(row)[1]:
             return [""]
-        scene = self.told(row)
+        scene = self.captioned(row)
         return [captions.short(scene, language).text for language in self.preset.languages]
 
     def training_captions(self, row: int) -> Sequence[str]:
@@ -146,7 +146,7 @@ class Scenes(World[SceneConfig, Scene]):
         plain = self.captions(row)
         if not plain[0]:
             return plain
-        scene, draws = self.told(row), self.draws(row)
+        scene, draws = self.captioned(row), self.draws(row)
         other = [captions.short(scene, language, draws).text for language in self.preset.languages]
         return list(dict.fromkeys([*plain, *other]))
 

@@ -19,7 +19,7 @@ from .synthesis import SECONDS, synthesise
 
 
 @final
-class SoundSquares(MinimalPairs):
+class SoundMinimalPairs(MinimalPairs):
     """Soundscapes beside those of the same words in another composition.
 
     Noise in both is drawn alike. Of its kinds a row gives the first one, in an order drawn for it, that it has.

@@ -15,7 +15,7 @@ from ...base import Labels, Rows, SomeItems
 from ...items import MinimalPairs
 from ..world import GREY, World, present
 from .compose import SoundConfig, compose_sounds
-from .items import SoundSquares
+from .items import SoundMinimalPairs
 from .mel import spectrogram
 from .presets import PRESETS, SoundPreset
 from .soundscape import SOURCES, Soundscape, caption
@@ -93,7 +93,7 @@ class Sounds(World[SoundConfig, Soundscape]):
         """
         if form is not MinimalPairs or kinds is not None:
             return super().items(form, rows, kinds)
-        squares = SoundSquares(self, rows)
+        squares = SoundMinimalPairs(self, rows)
         if not len(squares):
             raise LookupError(
                 f"none of {counted(len(rows), 'row')} of {self.name!r} has two sounds to exchange"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ def difficulty(variant: str) -> int:
 
 
 def bootstrap(
-    items: QuestionVariants, position: int, variant: str, *, judge: Judge | None = None, edition: int = 0
+    items: QuestionVariants[Any], position: int, variant: str, *, judge: Judge | None = None, edition: int = 0
 ) -> tuple[Sample, float]:
     """One item in one variant, and the share of the variant's operators that were given up.
 
@@ -135,7 +135,7 @@ class Variants:
 
     def scores(
         self,
-        items: QuestionVariants,
+        items: QuestionVariants[Any],
         positions: Int[np.ndarray, " k"],
         right: Callable[[list[Sample]], Bool[np.ndarray, " k"]],
     ) -> Scores:

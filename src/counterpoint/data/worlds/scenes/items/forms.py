@@ -45,30 +45,18 @@ from .foils import FOILS, foil
 from .instructions import INSTRUCTIONS, SceneInstructions
 from .item_rows import PER_ROW, ask_rows, drawn
 from .keypoints import SceneCorrespondences
-from .question_variants import SceneBootstraps
+from .question_variants import SceneQuestionVariants
 from .questions import ABSURD, QUESTIONS, widowed
 from .scene_questions import SceneQuestions
 from .truth import looks_like
 
 COUNTED = range(2, 11)
-
-
 """The numbers to choose among: CountBench's, which all take a plural."""
-
-
 CHOICES = (*EDITS, *FOILS, "count")
-
-
 ASSOCIATIONS = ("colour",)
-
-
 REGIONS = ("object", "look")
-
-
 CORRESPONDENCES = ("object",)
-
-
-CONTENTS = ("objects",)
+ANNOTATIONS = ("objects",)
 
 
 def items_of(
@@ -115,7 +103,7 @@ def _usual(world: SceneRows, form: type[Items]) -> Sequence[str]:
 
 
 @final
-class SceneSquares(MinimalPairs):
+class SceneMinimalPairs(MinimalPairs):
     """Scenes beside what they are with one thing changed.
 
     Picture and caption 0 are the scene's as it was composed, 1 the edited one's; both are drawn in the same way.
@@ -290,7 +278,7 @@ def _said(concept: str) -> tuple[str, ...]:
 
 
 @final
-class SceneContents(ObjectAnnotations):
+class SceneAnnotations(ObjectAnnotations):
     """The concepts that scenes show, those of clutter too. A usual partner is that of ``pairs``."""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
@@ -309,18 +297,14 @@ class SceneContents(ObjectAnnotations):
         return drawn(self.world, self.rows[positions])
 
 
-def _bootstraps(world: SceneRows, rows: Rows, kinds: Sequence[str]) -> QuestionVariants:
-    return SceneBootstraps(world, rows, kinds)
-
-
 _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
-    MinimalPairs: (SceneSquares, EDITS),
+    MinimalPairs: (SceneMinimalPairs, EDITS),
     Choices: (SceneChoices, CHOICES),
     Associations: (SceneAssociations, ASSOCIATIONS),
     Regions: (SceneRegions, REGIONS),
     Correspondences: (SceneCorrespondences, CORRESPONDENCES),
     Questions: (SceneQuestions, (*QUESTIONS, ABSURD)),
-    QuestionVariants: (_bootstraps, QUESTIONS),
-    ObjectAnnotations: (SceneContents, CONTENTS),
+    QuestionVariants: (SceneQuestionVariants, QUESTIONS),
+    ObjectAnnotations: (SceneAnnotations, ANNOTATIONS),
     Instructions: (SceneInstructions, tuple(INSTRUCTIONS)),
 }

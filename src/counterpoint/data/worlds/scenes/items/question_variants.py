@@ -18,7 +18,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ....base import Rows
-from ....items import Question, QuestionVariants, Sample
+from ....items import Question, QuestionVariants
 from ...rng import Rng
 from ...world import GREY
 from ..concepts import CONCEPTS
@@ -112,9 +112,8 @@ Proposal = tuple[SceneSample, str] | None
 """A changed sample and what was done; None where nothing can be done."""
 
 
-def add(sample: Sample, seed: int) -> Proposal:
+def add(sample: SceneSample, seed: int) -> Proposal:
     """V1, harder: something more, as small as the world's things are, that hides nothing."""
-    assert isinstance(sample, SceneSample)
     scene, config, draws = sample.scene, sample.config, Rng(seed, 0, "add")
     absent = [c for c in config.concepts if CONCEPTS[c].kind != "container" and c not in scene.counts()]
     if not absent:
@@ -132,9 +131,8 @@ def add(sample: Sample, seed: int) -> Proposal:
     return None
 
 
-def remove(sample: Sample, seed: int) -> Proposal:
+def remove(sample: SceneSample, seed: int) -> Proposal:
     """V2, easier: one thing less."""
-    assert isinstance(sample, SceneSample)
     if not sample.scene.things:
         return None
     place = Rng(seed, 0, "remove").integer("place", 0, len(sample.scene.things) - 1)
@@ -142,9 +140,8 @@ def remove(sample: Sample, seed: int) -> Proposal:
     return replace(sample, scene=recount(sample.scene, (place,), 0)), f"a {gone} was removed"
 
 
-def expand(sample: Sample, seed: int) -> Proposal:
+def expand(sample: SceneSample, seed: int) -> Proposal:
     """V3, harder: the background goes on around what was the whole picture."""
-    assert isinstance(sample, SceneSample)
     draws, margin = Rng(seed, 0, "expand"), (UNIT - UNIT * 100 // RATIO) // 2
     across, down = (draws.integer(axis, -margin, margin) for axis in ("across", "down"))
 
@@ -160,31 +157,27 @@ def _scaled(length: int) -> int:
     return (200 * length + RATIO) // (2 * RATIO)
 
 
-def pad(sample: Sample, seed: int) -> Proposal:
+def pad(sample: SceneSample, seed: int) -> Proposal:
     """The control of `expand`: the picture shrunk as much, in the middle of a grey one."""
-    assert isinstance(sample, SceneSample)
     return replace(sample, padded=True), "the picture was shrunk and framed in grey"
 
 
-def substitute(sample: Sample, seed: int) -> Proposal:
+def substitute(sample: SceneSample, seed: int) -> Proposal:
     """L1, harder: other words for things, sizes, relations and the picture."""
-    assert isinstance(sample, SceneSample)
     changed = replace(sample, wording=sample.wording._replace(synonyms=True))
     if changed.question == sample.question:
         return None  # none of its words has one
     return changed, "words were replaced by synonyms"
 
 
-def rephrase(sample: Sample, seed: int) -> Proposal:
+def rephrase(sample: SceneSample, seed: int) -> Proposal:
     """L2, harder: the question put in another way."""
-    assert isinstance(sample, SceneSample)
     style = Rng(seed, 0, "rephrase").integer("style", 1, STYLES - 1)
     return replace(sample, wording=sample.wording._replace(style=style)), "the question was rephrased"
 
 
-def relevant(sample: Sample, seed: int) -> Proposal:
+def relevant(sample: SceneSample, seed: int) -> Proposal:
     """L3, easier: something true said before, of what the question speaks of where that does not answer it."""
-    assert isinstance(sample, SceneSample)
     asked, options = sample.means, sample.asked.options
     things, told = mentioned(asked, options), needs(asked, options)
     draws = Rng(seed, 0, "relevant")
@@ -194,9 +187,8 @@ def relevant(sample: Sample, seed: int) -> Proposal:
     return _after(sample, true[:MOST_SAID], "a relevant statement was put before the question")
 
 
-def irrelevant(sample: Sample, seed: int) -> Proposal:
+def irrelevant(sample: SceneSample, seed: int) -> Proposal:
     """L4, harder: something true said before, of what the question does not speak of."""
-    assert isinstance(sample, SceneSample)
     things = mentioned(sample.means, sample.asked.options)
     true = [said for said in facts(sample.scene) if not things.intersection(said.things)]
     said = Rng(seed, 0, "irrelevant").sample("which", true, min(len(true), 1))
@@ -208,7 +200,7 @@ def _after(sample: SceneSample, said: Sequence[Statement], done: str) -> Proposa
     return (replace(sample, wording=sample.wording._replace(context=context)), done) if said else None
 
 
-def still_right(before: Sample, after: Sample, done: str = "") -> bool:
+def still_right(before: SceneSample, after: SceneSample, done: str = "") -> bool:
     """The exact judge: whether the first answer is the only right one of a changed sample, and has to be seen.
 
     The words are read as a model reads them, not as they were meant. What is said before the question must be true of
@@ -220,8 +212,6 @@ def still_right(before: Sample, after: Sample, done: str = "") -> bool:
     >>> [still_right(one, replace(one, scene=Scene(0, things))) for things in ((cat,), (cat, cat), (dog,))]
     [True, False, False]
     """
-    assert isinstance(before, SceneSample)
-    assert isinstance(after, SceneSample)
     told = needs(before.means, before.asked.options)
     return (
         after != before
@@ -232,7 +222,7 @@ def still_right(before: Sample, after: Sample, done: str = "") -> bool:
 
 
 @final
-class SceneBootstraps(QuestionVariants):
+class SceneQuestionVariants(QuestionVariants[SceneSample]):
     """Questions about scenes (`SceneQuestions`) that can be asked in other words about changed pictures."""
 
     operators = {  # noqa: RUF012 # a mapping nobody changes
@@ -258,5 +248,5 @@ class SceneBootstraps(QuestionVariants):
         row, world = int(self.asked.rows[position]), self.asked.world
         return SceneSample(world.scene(row), self.questions[position], world.config(row), world.pixels)
 
-    def judge(self, before: Sample, after: Sample, done: str) -> bool:
+    def judge(self, before: SceneSample, after: SceneSample, done: str) -> bool:
         return still_right(before, after, done)
