@@ -21,13 +21,12 @@ def _serve(rank: int, size: int, store: str, orders: Connection) -> None:
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
-    while (order := orders.recv()) is not None:
-        function, arguments = order
+    while True:
+        function, arguments = orders.recv()
         try:
             orders.send((True, function(rank, size, *arguments)))
         except Exception:
             orders.send((False, traceback.format_exc()))
-    dist.destroy_process_group()
 
 
 class RankPool:
@@ -72,10 +71,8 @@ class RankPool:
         return [answers[connection] for connection in self._connections]
 
     def close(self) -> None:
-        for connection, process in zip(self._connections, self._processes, strict=True):
-            if process.is_alive() and not self.broken:
-                connection.send(None)
+        # Not asked to end by themselves, for which a rank takes seconds: they hold nothing that should be kept.
         for process in self._processes:
-            process.join(0 if self.broken else 10)
-            if process.is_alive():
-                process.kill()
+            process.kill()
+        for process in self._processes:
+            process.join()
