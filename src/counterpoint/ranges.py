@@ -34,16 +34,20 @@ class Checked:
     # __init_subclass__ is called. Copies and pickles are made without arguments, and nothing is checked.
     def __new__(cls, *args: Any, **options: Any) -> Self:
         if args or options:
-            declared = ranges_of(cls)  # type: ignore[arg-type] # a class is hashable
+            validators = _validators(cls)  # type: ignore[arg-type] # a class is hashable
             for name, value in _given(cls, args, options):
-                if name in declared:
-                    _check(cls, name, declared[name], value)
+                if name in validators:
+                    _check(cls, name, validators[name], value)
         return super().__new__(cls)
 
 
-@cache
-def ranges_of(kind: type) -> Mapping[str, Any]:
-    """Return the arguments of a constructor that have a range, with what validates them."""
+def declared(kind: type) -> Mapping[str, Any]:
+    """Return the arguments of a constructor that have a range, with their annotations.
+
+    >>> from counterpoint.losses import SpectralLoss
+    >>> list(declared(SpectralLoss))
+    ['mu']
+    """
     constructor: Any = kind.__init__  # type: ignore[misc] # of the class itself, not of an instance
     try:
         hints = get_type_hints(constructor, include_extras=True)
@@ -52,8 +56,13 @@ def ranges_of(kind: type) -> Mapping[str, Any]:
     for hint in [*hints.values()]:
         if get_origin(hint) is Unpack:
             hints |= get_type_hints(get_args(hint)[0], include_extras=True)
+    return {name: hint for name, hint in hints.items() if _has_range(hint)}
+
+
+@cache
+def _validators(kind: type) -> Mapping[str, Any]:
     config = ConfigDict(arbitrary_types_allowed=True)
-    return {name: TypeAdapter(hint, config=config) for name, hint in hints.items() if _has_range(hint)}
+    return {name: TypeAdapter(hint, config=config) for name, hint in declared(kind).items()}
 
 
 def _has_range(hint: Any) -> bool:
@@ -68,9 +77,9 @@ def _given(kind: type, args: tuple[Any, ...], options: Mapping[str, Any]) -> Ite
     yield from options.items()
 
 
-def _check(kind: type, name: str, range_: Any, value: Any) -> None:
+def _check(kind: type, name: str, validator: Any, value: Any) -> None:
     try:
         # Numbers of any library may stand for one, but no text and no bool.
-        range_.validate_python(value, strict=isinstance(value, str | bool) or None)
+        validator.validate_python(value, strict=isinstance(value, str | bool) or None)
     except ValidationError as error:
         raise ValueError(fault(error, lambda _: f"{name} of {kind.__name__}")) from None

@@ -7,14 +7,14 @@ import math
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 import counterpoint
-from counterpoint.ranges import Checked, ranges_of
+from counterpoint.ranges import Checked, declared
 
 ROOMS = ("pairwise", "losses", "networks", "methods", "decoding")
 
@@ -37,7 +37,7 @@ def found() -> list[tuple[type, str]]:
         if kind.__module__.startswith(counterpoint.__name__) and not inspect.isabstract(kind)
     }
     return [
-        (kind, name) for kind in sorted(kinds, key=lambda kind: kind.__qualname__) for name in ranges_of(kind)
+        (kind, name) for kind in sorted(kinds, key=lambda kind: kind.__qualname__) for name in declared(kind)
     ]
 
 
@@ -104,13 +104,9 @@ def after(number: type, value: Any) -> Any:
     return value + 1 if number is int else math.nextafter(value, math.inf)
 
 
-def hint_of(kind: Any, name: str) -> Any:
-    return get_type_hints(kind.__init__, include_extras=True)[name]
-
-
 @every
 def test_what_is_outside_is_refused_by_the_name_the_range_and_the_value(kind: Any, name: str) -> None:
-    hint = hint_of(kind, name)
+    hint = declared(kind)[name]
     tuple_of = get_args(hint) if get_origin(hint) is tuple else None
     for part in parts(tuple_of[0] if tuple_of else hint):
         for value, range_ in refused(part):
@@ -124,11 +120,11 @@ def test_what_is_outside_is_refused_by_the_name_the_range_and_the_value(kind: An
 
 @every
 def test_what_is_inside_is_accepted_and_so_is_the_default(kind: Any, name: str) -> None:
-    hint = hint_of(kind, name)
+    hint = declared(kind)[name]
     if get_origin(hint) is not tuple:
         for part in parts(hint):
             for value in accepted(part):
                 kind.__new__(kind, **{name: value})
-    default = inspect.signature(kind.__init__).parameters[name].default
-    if default is not inspect.Parameter.empty:
-        kind.__new__(kind, **{name: default})
+    parameter = inspect.signature(kind.__init__).parameters.get(name)
+    if parameter is not None and parameter.default is not parameter.empty:
+        kind.__new__(kind, **{name: parameter.default})

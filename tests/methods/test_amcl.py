@@ -70,8 +70,3 @@ def test_on_images_a_user_gets_the_towers_features_and_texts_are_not_trained() -
     assert set(method.towers) == {"image"}
     assert all(p.grad is not None for p in method.objective.parameters())
     assert Arm.parse("amcl,on=images").reads() == {"image": "image"}
-
-
-def test_no_heads_are_refused() -> None:
-    with pytest.raises(ValueError, match="heads=0: at least one head is needed"):
-        build("amcl", heads=0)

@@ -220,7 +220,7 @@ def build_views(text: str) -> dict[str, int]:
         ("clip,smoothing=0.1", "unknown option of clip 'smoothing'"),
         ("clip,recipe=x", "unknown option of clip 'recipe'"),
         ("siamlip,views=two", "option views of siamlip must be a whole number, got 'two'"),
-        ("clip,temperature=-1", "must be greater than 0, got -1"),
+        ("clip,temperature=-1", "option temperature of clip must be greater than 0, got '-1'"),
         ("clip-rocket,reduction=max", "option reduction of clip-rocket must be one of 'mean' or 'sum'"),
         ("clip-rocket,separate_proj=perhaps", "option separate_proj of clip-rocket must be true or false"),
         ("clip,tune=lora", "tune=lora is for pretrained towers, and neither 'cnn' nor 'transformer' is one"),

@@ -222,8 +222,3 @@ def test_the_local_head_can_be_asked_for() -> None:
     z = method.local_projections["text"](method.text_tower(Words()(captions)))
     torch.testing.assert_close(method.embed("text", captions, "local"), F.normalize(z, dim=-1).detach())
     assert not torch.allclose(method.embed("text", captions), method.embed("text", captions, "local"))
-
-
-def test_a_negative_number_of_views_is_refused() -> None:
-    with pytest.raises(ValueError, match="views=-1"):
-        build("clip-rocket", views=-1)

@@ -133,5 +133,3 @@ def test_a_tower_without_places_is_refused() -> None:
 
     with pytest.raises(LookupError, match="Flat has no features of single places"):
         methods.create("mil", {"image": Flat(), "text": TextTransformer(Words())}, Recipe())
-    with pytest.raises(ValueError, match="at least one caption"):
-        build("mil", sentences=0)

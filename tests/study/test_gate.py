@@ -50,7 +50,10 @@ LOSS += "    def forward(self, x, y): return (x * y).sum()\n"
         ),
         ({"arms": ("clip", "slip,ssl_weight=-1")}, "option ssl_weight of slip must be at least 0, got '-1'"),
         ({"arms": ("clip", "slip,ssl_weight=nan")}, "option ssl_weight of slip must be a"),
-        ({"arms": ("clip", "clip,temperature=-1")}, "must be greater than 0, got -1"),
+        (
+            {"arms": ("clip", "clip,temperature=-1")},
+            "option temperature of clip must be greater than 0, got '-1'",
+        ),
         ({"tasks": ("retrival",)}, "did you mean 'retrieval'"),
         ({"arms": ("moco",)}, "'moco' learns from images alone, and retrieval needs image and text"),
         (

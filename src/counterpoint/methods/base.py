@@ -16,6 +16,7 @@ from ..modalities import MODALITIES, PAIR, resolve
 from ..networks.base import ImageTower, Input, TextTower, Tower, Towers
 from ..networks.towers.pixels import fitted
 from ..pairwise import Loss, Temperature
+from ..ranges import Checked
 from ..raw import check_pictures
 from ..registry import unknown
 from ..types import Batch, Clock, Embeddings, Fit, View, ViewSpec
@@ -25,7 +26,7 @@ Ranges = Mapping[str, tuple[float, float]]
 """Options by name, each with the lowest and the highest value that a search may draw."""
 
 
-class Method(nn.Module, ABC):
+class Method(Checked, nn.Module, ABC):
     """A method: the way from one batch to losses.
 
     ``encode`` works sample by sample and ``losses`` looks across samples, so that gradient caching,

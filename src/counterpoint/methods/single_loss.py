@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..forms import Fraction
 from ..networks.base import Towers
 from ..networks.heads import mlp
 from ..pairwise import Loss
@@ -53,7 +54,7 @@ class SingleLoss(TowerMethod):
         *,
         views: int = 2,
         labels: str = "group",
-        dropout: float = 0.1,
+        dropout: Fraction = 0.1,
     ) -> None:
         super().__init__(towers)
         # A user's loss may be any module; then it has the facts of a loss that states none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ...forms import BelowOne, Positive
 from ...losses import InfoNCELoss
 from ...networks.base import Towers
 from ...pairwise import Temperature
@@ -38,8 +39,8 @@ class ALIGN(DualEncoder):
         towers: Towers,
         recipe: Recipe,
         *,
-        temperature: float = 1.0,
-        smoothing: float = 0.1,
+        temperature: Positive = 1.0,
+        smoothing: BelowOne = 0.1,
     ) -> None:
         super().__init__(
             towers,

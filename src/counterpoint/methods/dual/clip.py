@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...forms import Positive
 from ...losses import InfoNCELoss
 from ...networks.base import Towers
 from ...networks.heads import Linear
@@ -39,7 +40,7 @@ class CLIP(TowerMethod):
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
     earlier = MappingProxyType({"objective.global_.": "objective.", "objective.local.": ""})
 
-    def __init__(self, towers: Towers, recipe: Recipe, *, temperature: float = 0.07) -> None:
+    def __init__(self, towers: Towers, recipe: Recipe, *, temperature: Positive = 0.07) -> None:
         super().__init__(towers)
         self.views = paired(towers)
         width = recipe.widths.embedding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ...forms import Fraction, Natural, Positive
 from ...losses import InfoNCELoss
 from ...networks import freeze_layers
 from ...networks.base import TextTower, Towers
@@ -47,12 +48,10 @@ class ConVIRT(DualEncoder):
         towers: Towers,
         recipe: Recipe,
         *,
-        temperature: float = 0.1,
-        image_weight: float = 0.75,
-        frozen_text_layers: int = 0,
+        temperature: Positive = 0.1,
+        image_weight: Fraction = 0.75,
+        frozen_text_layers: Natural = 0,
     ) -> None:
-        if not 0 <= image_weight <= 1:
-            raise ValueError(f"image_weight={image_weight} must lie in [0, 1]")
         text = towers["text"]
         assert isinstance(text, TextTower)
         if text.pooling is not None:

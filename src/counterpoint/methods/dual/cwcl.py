@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from ...forms import Positive
 from ...losses import CWCLLoss
 from ...networks import tune
 from ...networks.base import Towers
@@ -48,9 +49,9 @@ class CWCL(DualEncoder):
         recipe: Recipe,
         *,
         frozen: str = "text",
-        gamma: float = 1.0,
+        gamma: Positive = 1.0,
         weighted_anchor: Literal["frozen", "trained", "both"] = "frozen",
-        temperature: float = 0.07,
+        temperature: Positive = 0.07,
     ) -> None:
         if frozen not in towers:
             raise unknown("frozen column", frozen, towers)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ...forms import NonNegative
+from ...forms import Count, NonNegative, Positive
 from ...losses import DiHTLoss
 from ...networks import tune
 from ...networks.base import Towers
@@ -71,17 +71,15 @@ class DistilledDiHT(TowerMethod):
         *,
         teacher: str,
         weight: NonNegative = 1.0,
-        top: int = 10,
-        alpha: float = 1.0,
-        beta: float = 0.25,
-        temperature: float = 0.07,
+        top: Count = 10,
+        alpha: Positive = 1.0,
+        beta: NonNegative = 0.25,
+        temperature: Positive = 0.07,
     ) -> None:
         if "@" not in teacher:
             raise ValueError(
                 f"teacher={teacher!r} has no weights; name them after an @: timm:NAME@FILE or cnn@RUN"
             )
-        if weight < 0 or top < 1:
-            raise ValueError(f"weight={weight} must not be negative, top={top} must be at least 1")
         super().__init__(towers)
         self.views = paired(towers)
         self.projections = nn.ModuleDict(linear_heads(towers, recipe.widths.embedding))

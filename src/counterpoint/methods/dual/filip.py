@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ...forms import Positive
 from ...losses import FILIPLoss
 from ...losses.dense.filip import late
 from ...networks.base import Towers
@@ -48,7 +49,7 @@ class FILIP(TowerMethod):
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 
-    def __init__(self, towers: Towers, recipe: Recipe, *, temperature: float = 0.07) -> None:
+    def __init__(self, towers: Towers, recipe: Recipe, *, temperature: Positive = 0.07) -> None:
         super().__init__(towers)
         self.width = recipe.widths.embedding
         self.views = paired(towers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ...forms import Positive
 from ...losses import InfoNCELoss
 from ...networks import tune
 from ...networks.base import Towers
@@ -49,7 +50,7 @@ class LiT(DualEncoder):
         *,
         mode: str = "Lu",
         image_head: bool = False,
-        temperature: float = 0.1,
+        temperature: Positive = 0.1,
     ) -> None:
         if len(mode) != 2 or not set(mode) <= set(_CODES):
             raise ValueError(

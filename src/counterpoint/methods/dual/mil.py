@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...forms import Count, Positive
 from ...losses import MILLoss
 from ...losses.dense.mil import Pooling
 from ...networks import NonLocal
@@ -62,14 +63,12 @@ class MIL(TowerMethod):
         recipe: Recipe,
         *,
         pooling: Pooling = "lse",
-        gamma: float = 5.0,
-        temperature: float = 0.07,
-        sentences: int = 1,
+        gamma: Positive = 5.0,
+        temperature: Positive = 0.07,
+        sentences: Count = 1,
         non_local: bool = False,
     ) -> None:
         super().__init__(towers)
-        if sentences < 1:
-            raise ValueError(f"sentences={sentences}: a picture needs at least one caption")
         width = recipe.widths.embedding
         self.captions = ["text", *(f"text.{m}" for m in range(1, sentences))]
         self.views = {"image": View("image", "weak"), **{name: View("text") for name in self.captions}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ...forms import Finite, Positive
 from ...losses import SigLIPLoss
 from ...networks.base import Towers
 from ...pairwise import Temperature
@@ -38,8 +39,8 @@ class SigLIP(DualEncoder):
         towers: Towers,
         recipe: Recipe,
         *,
-        temperature: float = 0.1,
-        bias: float | None = None,
+        temperature: Positive = 0.1,
+        bias: Finite | None = None,
     ) -> None:
         super().__init__(
             towers,

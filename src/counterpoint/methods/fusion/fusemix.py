@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...forms import BelowOne, Natural, Positive
 from ...losses import InfoNCELoss
 from ...networks import tune
 from ...networks.base import Towers
@@ -84,19 +85,13 @@ class FuseMix(TowerMethod):
         towers: Towers,
         recipe: Recipe,
         *,
-        alpha: float = 1.0,
+        alpha: Positive = 1.0,
         mixing: Mixing = "shared",
-        layers: int = 4,
-        dropout: float = 0.6,
-        temperature: float = 0.07,
+        layers: Natural = 4,
+        dropout: BelowOne = 0.6,
+        temperature: Positive = 0.07,
     ) -> None:
         super().__init__(towers)
-        if alpha <= 0:
-            raise ValueError(f"alpha={alpha} must be positive")
-        if mixing not in get_args(Mixing):
-            raise ValueError(f"mixing={mixing!r} must be one of {', '.join(get_args(Mixing))}")
-        if layers < 0 or not 0 <= dropout < 1:
-            raise ValueError(f"layers={layers} must not be negative, dropout={dropout} must lie in [0, 1)")
         for column, tower in towers.items():
             if not tower.pretrained:
                 raise ValueError(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...forms import NonNegative
+from ...forms import Fraction, Natural, NonNegative, Positive
 from ...losses import M3CoLoss, MultiSClipLoss
 from ...networks.base import Towers
 from ...networks.heads import Linear, mlp
@@ -65,20 +65,15 @@ class M3Col(TowerMethod):
         recipe: Recipe,
         *,
         weight: NonNegative = 0.1,
-        mixing: float = 0.33,
-        beta: float = 0.15,
-        mixed: float = 0.5,
-        temperature: float = 0.1,
-        soft_temperature: float = 0.125,
+        mixing: Fraction = 0.33,
+        beta: Positive = 0.15,
+        mixed: Fraction = 0.5,
+        temperature: Positive = 0.1,
+        soft_temperature: Positive = 0.125,
         labels: str = "",
-        classes: int = 0,
+        classes: Natural = 0,
     ) -> None:
         super().__init__(towers)
-        for name, value in (("mixing", mixing), ("mixed", mixed)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name}={value} must lie in [0, 1]")
-        if beta <= 0:
-            raise ValueError(f"beta={beta} must be positive")
         if labels and classes < 2:
             raise ValueError(
                 f"labels={labels} needs the number of its classes: classes={classes} must be 2 or more"

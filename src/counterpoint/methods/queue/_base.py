@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...forms import Fraction, Natural
 from ...networks import KeyQueue, MomentumCopy
 from ...networks.base import Towers
 from ...networks.heads import mlp
@@ -45,8 +46,8 @@ class MomentumContrast(TowerMethod):
         recipe: Recipe,
         *,
         objective: Loss,
-        momentum: float = 0.99,
-        queue: int = 1024,
+        momentum: Fraction = 0.99,
+        queue: Natural = 1024,
         symmetric: bool = False,
     ) -> None:
         super().__init__(towers)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...forms import Count, Fraction, Positive
 from ...losses import MoCoLoss
 from ...networks import KeyQueue, MomentumCopy
 from ...networks.base import ImageTower, Tower, Towers
@@ -58,9 +59,9 @@ class BriVL(TowerMethod):
         towers: Towers,
         recipe: Recipe,
         *,
-        temperature: float = 0.07,
-        momentum: float = 0.99,
-        queue: int = 1024,
+        temperature: Positive = 0.07,
+        momentum: Fraction = 0.99,
+        queue: Count = 1024,
         regions: bool = False,
     ) -> None:
         if regions:

@@ -7,6 +7,7 @@ from typing import Unpack
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Count, Fraction, Natural, Positive
 from ...losses import MoCHiLoss
 from ...losses.queue.mochi import draw
 from ...networks.base import Towers
@@ -49,18 +50,14 @@ class MoCHi(MomentumContrast):
         towers: Towers,
         recipe: Recipe,
         *,
-        temperature: float = 0.2,
-        hardest: int = 64,
-        pairs: int = 64,
-        with_query: int = 8,
-        warmup: float = 0.05,
+        temperature: Positive = 0.2,
+        hardest: Count = 64,
+        pairs: Natural = 64,
+        with_query: Natural = 8,
+        warmup: Fraction = 0.05,
         symmetric: bool = False,
         **options: Unpack[QueueOptions],
     ) -> None:
-        if min(pairs, with_query) < 0:
-            raise ValueError(f"pairs={pairs} and with_query={with_query} must not be negative")
-        if not 0 <= warmup <= 1:
-            raise ValueError(f"warmup={warmup} is a share of the steps and must lie in [0, 1]")
         objective = MoCHiLoss(temperature, hardest=hardest)
         super().__init__(towers, recipe, objective=objective, symmetric=symmetric, **options)
         self.hardest = min(hardest, len(self.long_queue()))

@@ -7,6 +7,7 @@ from typing import Unpack
 from jaxtyping import Float
 from torch import Tensor
 
+from ...forms import Positive
 from ...losses import MoCoLoss
 from ...networks.base import Towers
 from ...recipes.schema import Recipe
@@ -53,7 +54,7 @@ class MoCo(MomentumContrast):
         towers: Towers,
         recipe: Recipe,
         *,
-        temperature: float = 0.2,
+        temperature: Positive = 0.2,
         symmetric: bool = False,
         **options: Unpack[QueueOptions],
     ) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, Unpack
 from jaxtyping import Float
 from torch import Tensor
 
-from ...forms import NonNegative
+from ...forms import Natural, NonNegative, Positive
 from ...losses import DualViewLoss
 from ...networks.base import Towers
 from ...recipes.schema import Recipe
@@ -48,10 +48,10 @@ class MoCoDualView(MomentumContrast):
         towers: Towers,
         recipe: Recipe,
         *,
-        temperature: float = 0.2,
+        temperature: Positive = 0.2,
         mode: Literal["symmetric", "key_anchor"] = "symmetric",
-        num_hard: float | None = 0.125,
-        skip_top: int = 0,
+        num_hard: Positive | None = 0.125,
+        skip_top: Natural = 0,
         key_weight: NonNegative = 0.1,
         **options: Unpack[QueueOptions],
     ) -> None:

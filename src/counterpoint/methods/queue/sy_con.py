@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...forms import Count, Fraction, Positive
 from ...losses import MoCoLoss, SyConLoss
 from ...networks import KeyQueue, MomentumCopy, initialise
 from ...networks.base import Towers
@@ -59,10 +60,10 @@ class SyCon(TowerMethod):
         towers: Towers,
         recipe: Recipe,
         *,
-        temperature: float = 0.2,
-        stability_temperature: float = 0.2,
-        momentum: float = 0.99,
-        queue: int = 1024,
+        temperature: Positive = 0.2,
+        stability_temperature: Positive = 0.2,
+        momentum: Fraction = 0.99,
+        queue: Count = 1024,
     ) -> None:
         super().__init__(towers)
         ((column, tower),) = towers.items()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...forms import Fraction, NonNegative
+from ...forms import BelowOne, Fraction, Natural, NonNegative, Positive
 from ...losses import GlobalLocalLoss
 from ...modalities import MODALITIES
 from ...networks import MomentumCopy
@@ -30,12 +30,12 @@ class RocketOptions(TypedDict, total=False):
     """Options of the whole family, see `RocketCLIP`; the recipe has the value of what is not given."""
 
     improved: bool
-    views: int
-    temperature: float
-    local_temperature: float
+    views: Natural
+    temperature: Positive
+    local_temperature: Positive
     separate_proj: bool
     reduction: Literal["mean", "sum"]
-    smoothing: Fraction
+    smoothing: BelowOne
     dropout: Fraction
     detach_proj: bool
     proj: Literal["linear", "mlp"]
@@ -159,15 +159,13 @@ class RocketCLIP(TowerMethod):
         *,
         term: CrossModalTerm | None = None,
         ssl_weight: NonNegative = 1.0,
-        momentum: float | None = None,
+        momentum: Fraction | None = None,
         **options: Unpack[RocketOptions],
     ) -> None:
         super().__init__(towers)
         self.order = tuple(towers)
         streams = streams_of(options)
         views = streams.views
-        if views < 0:
-            raise ValueError(f"views={views}: the number of local views cannot be negative")
         looks = {column: _looks(column, tower, streams) for column, tower in towers.items()}
         self.local = {column: [f"{column}.{a}" for a in range(1, views + 1)] for column in towers}
         self.views = {column: wide for column, (wide, _) in looks.items()}

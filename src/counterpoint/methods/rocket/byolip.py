@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Unpack
 
-from ...forms import Count, NonNegative
+from ...forms import Count, Fraction, NonNegative
 from ...networks.base import Towers
 from ...recipes.schema import Recipe
 from ..base import Ranges
@@ -42,7 +42,7 @@ class BYOLIP(RocketCLIP):
         recipe: Recipe,
         *,
         ssl_weight: NonNegative = 1.0,
-        momentum: float = 0.99,
+        momentum: Fraction = 0.99,
         hidden: Count = 512,
         output: Count = 128,
         last_norm: bool = True,

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...forms import NonNegative
+from ...forms import NonNegative, Positive
 from ...losses import InfoNCELoss, NTXentLoss
 from ...networks.base import Towers
 from ...networks.heads import mlp
@@ -43,9 +43,9 @@ class SLIP(TowerMethod):
         towers: Towers,
         recipe: Recipe,
         *,
-        temperature: float = 0.07,
+        temperature: Positive = 0.07,
         ssl_weight: NonNegative = 1.0,
-        ssl_temperature: float = 0.1,
+        ssl_temperature: Positive = 0.1,
     ) -> None:
         super().__init__(towers)
         column, tower = next(iter(towers.items()))

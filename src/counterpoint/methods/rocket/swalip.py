@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Unpack
 
-from ...forms import Count, Natural, NonNegative
+from ...forms import Count, Fraction, Natural, NonNegative, Positive
 from ...losses import SwALIPLoss
 from ...networks.base import Towers
 from ...pairwise import Temperature
@@ -50,11 +50,11 @@ class SwALIP(RocketCLIP):
         prototypes: Natural = 256,
         hidden: Count = 512,
         output: Count = 128,
-        swalip_temperature: float = 0.1,
+        swalip_temperature: Positive = 0.1,
         learn_temperature: bool = False,
         shared_prototypes: bool = True,
-        frozen_steps: int = 100,
-        momentum: float | None = None,
+        frozen_steps: Natural = 100,
+        momentum: Fraction | None = None,
         **options: Unpack[RocketOptions],
     ) -> None:
         options = {"smoothing": 0.0, **options}

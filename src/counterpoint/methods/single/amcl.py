@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...forms import Count, NonNegative, Positive
 from ...losses import AMCLLoss
 from ...networks.base import Towers
 from ...networks.heads import mlp
@@ -54,14 +55,12 @@ class AMCL(TowerMethod):
         towers: Towers,
         recipe: Recipe,
         *,
-        heads: int = 3,
-        beta: float = 1e-4,
-        tau_min: float = 0.05,
-        top_k: int | None = None,
+        heads: Count = 3,
+        beta: NonNegative = 1e-4,
+        tau_min: Positive = 0.05,
+        top_k: Count | None = None,
     ) -> None:
         super().__init__(towers)
-        if heads < 1:
-            raise ValueError(f"heads={heads}: at least one head is needed")
         widths = recipe.widths
         self.pairs = len(towers) == 2
         width = widths.embedding if self.pairs else widths.ssl_output

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ...forms import NonNegative
+from ...forms import Count, Fraction, Natural, NonNegative
 from ...losses.parts.contrastive_divergence import ContrastiveDivergenceLoss
 from ...networks.base import Towers
 from ...networks.energy import ReplayBuffer, langevin
@@ -56,12 +56,12 @@ class EBM(TowerMethod):
         towers: Towers,
         recipe: Recipe,
         *,
-        steps: int = 20,
-        step_size: float = 1.0,
-        sampling_noise: float = 0.01,
-        noise: float = 0.03,
-        buffer: int = 1000,
-        restart: float = 0.05,
+        steps: Natural = 20,
+        step_size: NonNegative = 1.0,
+        sampling_noise: NonNegative = 0.01,
+        noise: NonNegative = 0.03,
+        buffer: Count = 1000,
+        restart: Fraction = 0.05,
         weight: NonNegative = 0.1,
     ) -> None:
         super().__init__(towers)

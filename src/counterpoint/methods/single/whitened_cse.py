@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
+from ...forms import Count, Fraction, Positive
 from ...losses import WhitenedCSELoss
 from ...networks.base import Towers
 from ...networks.whitening import GroupWhitening
@@ -20,6 +22,9 @@ from ..needs import Needs
 
 GROUP = 6
 """Channels of a group in the paper's code: 768 in 128 groups."""
+
+Views = Annotated[int, Field(ge=2)]
+"""Range of the number of views: the first needs at least one other."""
 
 
 class WhitenedCSE(TowerMethod):
@@ -56,15 +61,13 @@ class WhitenedCSE(TowerMethod):
         towers: Towers,
         recipe: Recipe,
         *,
-        views: int = 3,
-        groups: int | None = None,
-        temperature: float = 0.05,
+        views: Views = 3,
+        groups: Count | None = None,
+        temperature: Positive = 0.05,
         detach_whitening: bool = True,
-        dropout: float = 0.1,
+        dropout: Fraction = 0.1,
     ) -> None:
         super().__init__(towers)
-        if views < 2:
-            raise ValueError(f"views={views}: the first view needs at least one other")
         ((column, tower),) = towers.items()
         self.views = contrasted(column, tower, views)
         width = tower.width
