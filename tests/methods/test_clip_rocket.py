@@ -122,10 +122,7 @@ def test_pair_weights_are_a_third_and_a_sixth_each() -> None:
     assert sorted(seen) == [3.0] + [6.0] * 4
 
 
-def test_no_views_degenerate_to_plain_clip() -> None:
-    views = random_views(0)
-    plain = total(through("clip"), features(**views))
-    torch.testing.assert_close(total(through("clip-rocket", views=0), features(**views)), 2 * plain)
+def test_no_views_need_no_local_heads() -> None:
     rocket = build("clip-rocket", views=0)
     assert rocket.heads == ("global",)
     assert not any("local" in name for name, _ in rocket.named_parameters())

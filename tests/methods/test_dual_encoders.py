@@ -300,12 +300,6 @@ def test_slip_makes_three_passes_over_pictures_and_one_over_captions() -> None:
     assert augmentations == {"image": "weak", "text": "plain", "image.1": "simclr", "image.2": "simclr"}
 
 
-def test_slip_without_weight_is_clip() -> None:
-    method, clip = build("slip", ssl_weight=0.0), build("clip")
-    given = batch(method)
-    torch.testing.assert_close(total(method, given), total(clip, given), rtol=0, atol=0)
-
-
 def test_slips_head_is_a_three_layer_perceptron() -> None:
     kinds = [type(layer).__name__ for layer in build("slip").ssl_projection]
     assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d", "ReLU", "Linear"]

@@ -38,11 +38,6 @@ def test_each_kind_of_mixture_can_be_left_out(options: dict[str, Any]) -> None:
     assert total(method, given) > total(filled("moco")[0], given)
 
 
-def test_without_mixtures_it_is_moco() -> None:
-    method, given = filled(pairs=0, with_query=0)
-    torch.testing.assert_close(total(method, given), total(filled("moco")[0], given), rtol=0, atol=0)
-
-
 def test_draws_anew_every_step_from_torchs_generator() -> None:
     method, given = filled()
     losses = []

@@ -21,17 +21,6 @@ def filled(name: str, **options: Any) -> tuple[Any, Batch]:
     return method, given
 
 
-@pytest.mark.parametrize(
-    ("options", "symmetric"),
-    [({"mode": "symmetric"}, True), ({"mode": "key_anchor", "key_weight": 0.0}, False)],
-    ids=str,
-)
-def test_with_all_keys_and_no_second_anchor_it_is_moco(options: dict[str, Any], symmetric: bool) -> None:
-    method, given = filled("moco-dual-view", num_hard=None, **options)
-    plain, _ = filled("moco", symmetric=symmetric)
-    torch.testing.assert_close(total(method, given), total(plain, given), rtol=0, atol=0)
-
-
 def test_filters_once_the_queue_is_full() -> None:
     method, given = filled("moco-dual-view", num_hard=2)
     plain, _ = filled("moco", symmetric=True)
