@@ -233,7 +233,7 @@ def of_studies() -> Iterator[tuple[str, Record]]:
             jobs=1,
             folder=Path(folder) / "training",
         )
-        yield "training", plain(study.summary, folder)
+        yield "training", plain(study.summary.plain(), folder)
         decoding = cp.compare_decoding(
             *("vcd", "lcd"),
             model=Parrot,
@@ -244,7 +244,7 @@ def of_studies() -> Iterator[tuple[str, Record]]:
             max_new_tokens=4,
             folder=Path(folder) / "decoding",
         )
-        yield "decoding", plain(decoding.summary, folder)
+        yield "decoding", plain(decoding.summary.plain(), folder)
 
 
 def of_claims() -> Iterator[tuple[str, Record]]:

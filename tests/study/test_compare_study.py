@@ -122,7 +122,7 @@ def test_a_user_s_own_labels_are_in_verdicts_tables_and_report(
     quick |= {"data": str(own_labels(pairs, tmp_path / "lab.csv")), "tasks": tasks}
     study = cp.compare("clip", "dcl", seeds=1, jobs=1, **quick)
     by_family = {
-        family: {d["metric"] for d in study.summary["differences"] if d["family"] == family}
+        family: {d["metric"] for d in study.summary.plain()["differences"] if d["family"] == family}
         for family in ("main", "on other labels")
     }
     first = {"retrieval": "i2t_R@1", "zero_shot": "animal_top1", "probe": "logistic_animal_top1"}
@@ -131,8 +131,8 @@ def test_a_user_s_own_labels_are_in_verdicts_tables_and_report(
         "main": {first[task] for task in tasks},
         "on other labels": {others[task] for task in tasks if task in others},
     }
-    assert study.summary["primary"]["metric"] == first[tasks[0]]
-    metric = next(m for m in study.summary["arms"][0]["metrics"] if m["metric"] == "animal_top1")
+    assert study.summary.plain()["primary"]["metric"] == first[tasks[0]]
+    metric = next(m for m in study.summary.plain()["arms"][0]["metrics"] if m["metric"] == "animal_top1")
     assert metric["chance"] == 1 / 2
     assert 1 / 2 < metric["constant"] < 1
     page = study.report.read_text(encoding="utf-8")
@@ -149,11 +149,11 @@ def test_finished_runs_are_not_repeated_and_a_study_can_grow(quick: dict[str, An
     assert first.ends == ["clip/0/finished"]
     before = (quick["folder"] / "runs" / "clip" / "seed-0" / "run.json").stat().st_mtime_ns
     grown = compare("clip", "align", seeds=2, listener=second, **quick)
-    assert [a["name"] for a in grown.summary["arms"]] == ["clip", "align"]
+    assert [a["name"] for a in grown.summary.plain()["arms"]] == ["clip", "align"]
     assert (quick["folder"] / "runs" / "clip" / "seed-0" / "run.json").stat().st_mtime_ns == before
     same = compare("clip", seeds=1, listener=third, **quick)
-    assert [a["name"] for a in same.summary["arms"]] == ["clip", "align"]
-    assert same.summary["differences"] == resummarise(quick["folder"]).summary["differences"]
+    assert [a["name"] for a in same.summary.plain()["arms"]] == ["clip", "align"]
+    assert same.summary.plain()["differences"] == resummarise(quick["folder"]).summary.plain()["differences"]
 
 
 def test_another_study_in_the_folder(quick: dict[str, Any]) -> None:
@@ -169,26 +169,26 @@ def test_the_margin_is_the_reports_and_locks_no_folder(quick: dict[str, Any]) ->
     heard = Heard()
     compare("clip", seeds=1, **quick)
     before = (quick["folder"] / "runs" / "clip" / "seed-0" / "scores.json").stat().st_mtime_ns
-    assert compare("clip", seeds=1, margin=0.2, listener=heard, **quick).summary["margin"] == 0.2
+    assert compare("clip", seeds=1, margin=0.2, listener=heard, **quick).summary.plain()["margin"] == 0.2
     assert (quick["folder"] / "runs" / "clip" / "seed-0" / "scores.json").stat().st_mtime_ns == before
     plain = yaml.safe_load((quick["folder"] / "study.yaml").read_text())
     (quick["folder"] / "study.yaml").write_text(yaml.safe_dump({**plain, "margin": 0.0}))
     with pytest.raises(ValueError, match=r"study\.yaml is damaged \(margin must be greater than 0"):
         resummarise(quick["folder"])
-    assert resummarise(quick["folder"], margin=0.02).summary["margin"] == 0.02
-    assert resummarise(quick["folder"]).summary["margin"] == 0.02, "the study keeps it"
+    assert resummarise(quick["folder"], margin=0.02).summary.plain()["margin"] == 0.02
+    assert resummarise(quick["folder"]).summary.plain()["margin"] == 0.02, "the study keeps it"
 
 
 def test_an_arm_that_fails_is_reported_and_counted(quick: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "my_loss.py").write_text(BREAKS)
     arm = f"{tmp_path / 'my_loss.py'}:Breaks"
     study = compare("clip", arm, seeds=2, **quick)
-    broken = study.summary["arms"][1]
+    broken = study.summary.plain()["arms"][1]
     assert [f["seed"] for f in broken["failed"]] == [0, 1]
     assert "not finite at step 0" in broken["failed"][0]["reason"]
-    assert any("failed on 2 of 2 seeds" in w for w in study.summary["warnings"])
-    assert study.summary["winner"]["name"] == "clip"
-    assert all(d["verdict"] == "no difference shown" for d in study.summary["differences"])
+    assert any("failed on 2 of 2 seeds" in w for w in study.summary.plain()["warnings"])
+    assert study.summary.plain()["winner"]["name"] == "clip"
+    assert all(d["verdict"] == "no difference shown" for d in study.summary.plain()["differences"])
 
 
 def test_every_arm_failed(quick: dict[str, Any], tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_every_arm_gets_the_same_trials_and_the_study_uses_the_best(quick: dict[
     study = compare("clip", "slip", seeds=1, tune=3, listener=heard, **quick)
     assert heard.titles == [("timing 2 arms", 0), ("tuning", 6), ("training", 2)]
     assert all(str(TUNING_SEED) in end for end in heard.ends[:6])
-    assert {a["arm"] for a in study.summary["tuning"]} == {"clip", "slip"}
-    assert all(a["trials"] == 3 and a["seconds"] > 0 for a in study.summary["tuning"])
+    assert {a["arm"] for a in study.summary.plain()["tuning"]} == {"clip", "slip"}
+    assert all(a["trials"] == 3 and a["seconds"] > 0 for a in study.summary.plain()["tuning"])
     assert not (
         study.folder / "tuning" / "clip" / "trial-0" / "scores.json"
     ).exists()  # test sets stay unseen
@@ -278,7 +278,7 @@ def test_two_at_a_time_give_the_same_numbers(quick: dict[str, Any], monkeypatch:
         torch.set_num_threads(threads)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     two = compare("clip", "siglip", seeds=1, jobs=2, **{**quick, "folder": quick["folder"].with_name("two")})
-    for a, b in zip(one.summary["arms"], two.summary["arms"], strict=True):
+    for a, b in zip(one.summary.plain()["arms"], two.summary.plain()["arms"], strict=True):
         assert [m["mean"] for m in a["metrics"]] == [m["mean"] for m in b["metrics"]]
 
 
@@ -311,7 +311,10 @@ def test_data_without_labels_is_compared_by_what_needs_none(quick: dict[str, Any
         compare("clip", seeds=1, **given)
     assert not given["folder"].exists(), "told before anything is trained"
     study = compare("clip", seeds=1, **{**given, "tasks": None})
-    assert {metric["task"] for metric in study.summary["arms"][0]["metrics"]} == {"retrieval", "shift"}
+    assert {metric["task"] for metric in study.summary.plain()["arms"][0]["metrics"]} == {
+        "retrieval",
+        "shift",
+    }
     assert study.report.exists()
 
 
@@ -321,9 +324,9 @@ def test_the_finished_runs_of_an_unfinished_study_are_reported(quick: dict[str, 
     assert design is not None
     replace(design, seeds=(0, 1)).claim(study.folder)
     again = resummarise(study.folder)
-    assert again.summary["arms"][0]["metrics"] == study.summary["arms"][0]["metrics"]
-    assert again.summary["arms"][0]["unfinished"] == [1]
-    assert any("unfinished and left out: clip (seed 1)" in line for line in again.summary["warnings"])
+    assert again.summary.plain()["arms"][0]["metrics"] == study.summary.plain()["arms"][0]["metrics"]
+    assert again.summary.plain()["arms"][0]["unfinished"] == [1]
+    assert any("unfinished and left out: clip (seed 1)" in line for line in again.summary.plain()["warnings"])
     shutil.rmtree(study.folder / "runs" / "clip")
     with pytest.raises(ValueError, match="has no finished run"):
         resummarise(study.folder)
@@ -336,7 +339,7 @@ def test_arms_of_pictures_alone_are_compared_where_that_makes_sense(quick: dict[
     with pytest.raises(ValueError, match=r"'dcl,on=images' learns from images alone.*choose --tasks probe"):
         compare("clip", "dcl,on=images", seeds=1, **quick)
     study = compare("clip", "dcl,on=images", seeds=2, **{**quick, "tasks": ("probe",)})
-    assert {arm["name"] for arm in study.summary["arms"]} == {"clip", "dcl,on=images"}
+    assert {arm["name"] for arm in study.summary.plain()["arms"]} == {"clip", "dcl,on=images"}
     assert study.report.exists()
 
 

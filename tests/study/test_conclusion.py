@@ -13,6 +13,7 @@ from rich.console import Console
 from counterpoint.cli.compare import show
 from counterpoint.cli.terminal import Terminal
 from counterpoint.study.conclusion import conclusion
+from counterpoint.study.schema import TrainingCost, TrainingSummary
 from counterpoint.study.study import Study
 from counterpoint.study.tables import leaderboard, shorten, with_short_names
 from fixtures.synthetic_study import EIGHT, write_study
@@ -27,15 +28,18 @@ def study(
     needed: dict[str, Any] | None = None,
     low: float = 0.2,
     **floor: float,
-) -> dict[str, Any]:
+) -> TrainingSummary:
     """Return a summary with a best arm, and the verdicts on it against each other arm."""
     best = max(means, key=means.__getitem__)
     arms = [
         {
             "name": name,
-            "failed": [],
+            "steps": 1,
+            "cost": dict.fromkeys(TrainingCost.model_fields, 1),
             "metrics": [
                 {
+                    "seeds": {},
+                    "n": 100,
                     **PRIMARY,
                     "mean": mean,
                     "low": low,
@@ -63,7 +67,11 @@ def study(
             }
             | {"verdict": verdict, "seeds_needed": needed}
         )
-    return {"arms": arms, "differences": differences, "primary": PRIMARY, "seeds": list(range(seeds))}
+    return TrainingSummary.model_validate(
+        {"arms": arms, "differences": differences, "primary": PRIMARY, "seeds": list(range(seeds))}
+        | {"data": "emoji", "margin": 0.01, "budget": "steps", "tune": 0, "recipe": {}, "plans": {}}
+        | {"winner": {"name": best, "command": "", "python": ""}}
+    )
 
 
 def test_one_arm_ahead_of_all_others() -> None:
@@ -161,9 +169,9 @@ def test_eight_arms_begin_with_the_answer_and_fit_a_terminal(
     assert " ".join(" ".join(line.strip() for line in lines).split()).startswith(" ".join(answer))
     tables = [line for line in lines if line.startswith(" ")]
     assert max(map(len, tables)) <= 80
-    for name in with_short_names(eight.summary)["arms"]:
-        assert any(line.startswith(f" {name['name']} ") for line in tables)
-    assert text.count("•") == (len(eight.summary["differences"]) if every else 0)
+    for name in with_short_names(eight.summary).arms:
+        assert any(line.startswith(f" {name.name} ") for line in tables)
+    assert text.count("•") == (len(eight.summary.plain()["differences"]) if every else 0)
 
 
 def test_a_narrow_and_a_wide_table_hold_the_same_numbers(eight: Study) -> None:
@@ -182,12 +190,12 @@ def test_where_test_rows_leaked_verdicts_are_about_the_clean_ones(
 ) -> None:
     monkeypatch.setattr("fixtures.synthetic_study._SUBSETS", ("leaked", "clean"))
     summary = write_study(tmp_path, "nowhere.csv", arms=("clip", "slip"), failed=None)
-    assert summary["primary"]["subset"] == "clean"
-    main = {(d["task"], d["test"], d["subset"]) for d in summary["differences"] if d["family"] == "main"}
+    assert summary.primary.subset == "clean"
+    main = {(d.task, d.test, d.subset) for d in summary.differences if d.family == "main"}
     assert {subset for _, _, subset in main} == {"clean"}
-    beside = {d["subset"] for d in summary["differences"] if d["family"] == "by subset"}
+    beside = {d.subset for d in summary.differences if d.family == "by subset"}
     assert beside == {"all", "leaked"}
-    assert any("14 of 28 examples of the test set 'concepts' share" in line for line in summary["warnings"])
+    assert any("14 of 28 examples of the test set 'concepts' share" in line for line in summary.warnings)
     assert "(compositions, clean examples)" in conclusion(summary)[0]
     console = Console(width=200, record=True)
     for table in leaderboard(summary, width=200):

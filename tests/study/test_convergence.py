@@ -169,9 +169,9 @@ def test_a_study_says_where_its_runs_were_too_short(pairs: Path, recipe: Recipe,
     )
     assert any(
         line.startswith("siglip,bias=-10: objective.bias began at -10.00")
-        for line in study.summary["warnings"]
+        for line in study.summary.plain()["warnings"]
     )
-    rising = [arm["name"] for arm in study.summary["arms"] if arm["cost"]["improving"]]
-    for difference in study.summary["differences"]:
+    rising = [arm["name"] for arm in study.summary.plain()["arms"] if arm["cost"]["improving"]]
+    for difference in study.summary.plain()["differences"]:
         if difference["family"] == "main":
             assert ("Still improving" in difference["sentence"]) == bool(rising)

@@ -180,12 +180,12 @@ def test_a_study_and_its_runs_say_how_many_steps_they_made(
     study = compare(
         "clip", data=str(pairs), recipe=following, seeds=1, tasks=("retrieval",), folder=tmp_path / "study"
     )
-    assert study.summary["arms"][0]["steps"] == 100
+    assert study.summary.plain()["arms"][0]["steps"] == 100
     plan = json.loads((tmp_path / "study" / "plan.json").read_text())["clip"]
     assert plan["steps"] == 100
     rows = plan["cost"]["batch_size"]
     assert rows < 64, "the batch is cut to the examples that there are, and the cost is that of the cut one"
-    assert study.summary["arms"][0]["cost"]["images_seen"] == 100 * rows
+    assert study.summary.plain()["arms"][0]["cost"]["images_seen"] == 100 * rows
 
 
 def test_cut_captions_are_said_by_arm() -> None:

@@ -67,7 +67,7 @@ def test_a_damaged_run_is_named_and_the_others_are_read(name: str, damage: str, 
 
 def test_a_damaged_run_is_a_row_and_the_others_are_shown(study: Path) -> None:
     _spoil(study / "runs" / "clip" / "seed-1" / "scores.json", "half")
-    summary = resummarise(study).summary
+    summary = resummarise(study).summary.plain()
     clip, slip = summary["arms"]
     assert [f["seed"] for f in clip["failed"]] == [1]
     assert slip["failed"] == []
@@ -163,7 +163,7 @@ def test_compare_repeats_a_damaged_run_alone(pairs: Path, recipe: Recipe, tmp_pa
     ):
         after = study()
     assert marks(first) == kept
-    assert after.summary["differences"] == before.summary["differences"]
-    for old, new in zip(before.summary["arms"], after.summary["arms"], strict=True):
+    assert after.summary.plain()["differences"] == before.summary.plain()["differences"]
+    for old, new in zip(before.summary.plain()["arms"], after.summary.plain()["arms"], strict=True):
         assert old["metrics"] == new["metrics"]
         assert new["failed"] == []

@@ -26,8 +26,8 @@ def test_the_interval_of_an_f1_of_two_seeds_does_not_leave_its_range(monkeypatch
     )
     runs = {seed: RunScores(Path(str(seed))) for seed in (0, 1)}
     found = _metric(runs, KEY, MetricDefinition(("there", "yes"), "f1", True, None))
-    assert found["mean"] == pytest.approx(0.75)
-    assert (found["low"], found["high"]) == (0.0, 1.0)
+    assert found.mean == pytest.approx(0.75)
+    assert (found.low, found.high) == (0.0, 1.0)
 
 
 PACKED = Path(__file__).parents[1] / "fixtures" / "packed_outcomes"
@@ -41,12 +41,16 @@ def test_runs_of_packed_outcomes_are_told_with_the_same_numbers() -> None:
     }
     numbers = StudyScores(runs, margin=0.01)
     for arm in runs:
+        rows = [metric.model_dump() for metric in numbers.metrics(arm)]
         assert [
-            {k: m[k] for k in e} for m, e in zip(numbers.metrics(arm), expected["metrics"][arm], strict=True)
-        ] == (expected["metrics"][arm])
+            {k: row[k] for k in e} for row, e in zip(rows, expected["metrics"][arm], strict=True)
+        ] == expected["metrics"][arm]
     keys = [key for key in numbers.definitions if key[2] == "all"]
     found, _ = numbers.differences(keys)
-    told = [{k: d[k] for k in e} for d, e in zip(found, expected["differences"], strict=True)]
+    told = [
+        {k: d.model_dump(mode="json")[k] for k in e}
+        for d, e in zip(found, expected["differences"], strict=True)
+    ]
     assert told == expected["differences"]
 
 

@@ -14,7 +14,8 @@ from counterpoint.evaluation import TASKS
 from counterpoint.methods.arm import Arm
 from counterpoint.registry import UnknownName
 from counterpoint.study.presets import PRESETS
-from counterpoint.study.standings import mean_ranks, of_summary
+from counterpoint.study.schema import TrainedArm, TrainingCost
+from counterpoint.study.standings import mean_ranks, of_arms
 
 SMALL = "scenes:tiny,train=24,validation=8,test=16"
 
@@ -65,21 +66,21 @@ def test_ranks_by_hand() -> None:
 
 def test_scores_that_are_better_low_are_turned_round_and_only_shared_metrics_count() -> None:
     def metric(name: str, mean: float, higher: bool = True, subset: str = "all") -> dict[str, object]:
-        place = {"task": "retrieval", "test": "t", "subset": subset, "metric": name}
-        return {**place, "mean": mean, "higher_is_better": higher}
+        place = {"task": "retrieval", "test": "t", "subset": subset, "metric": name, "seeds": {}, "n": 1}
+        return {**place, "mean": mean, "low": mean, "high": mean, "higher_is_better": higher}
 
-    summary = {
-        "arms": [
-            {
-                "name": "a",
-                "metrics": [metric("R@1", 0.2), metric("rank", 3, False), metric("R@1", 0.9, subset="x")],
-            },
-            {"name": "b", "metrics": [metric("R@1", 0.1), metric("rank", 2, False), metric("R@5", 0.3)]},
-        ]
+    metrics = {
+        "a": [metric("R@1", 0.2), metric("rank", 3, False), metric("R@1", 0.9, subset="x")],
+        "b": [metric("R@1", 0.1), metric("rank", 2, False), metric("R@5", 0.3)],
     }
-    found = of_summary(summary, {"retrieval": ("R@*", "rank")})
+    cost = dict.fromkeys(TrainingCost.model_fields, 1)
+    arms = [
+        TrainedArm.model_validate({"name": name, "steps": 1, "cost": cost, "metrics": own})
+        for name, own in metrics.items()
+    ]
+    found = of_arms(arms, {"retrieval": ("R@*", "rank")})
     assert {arm: values.tolist() for arm, values in found.items()} == {"a": [0.2, -3], "b": [0.1, -2]}
-    assert of_summary(summary, {"probe": ("*",)})["a"].tolist() == []
+    assert of_arms(arms, {"probe": ("*",)})["a"].tolist() == []
 
 
 def test_unequal_tasks_and_a_missing_baseline_are_refused() -> None:

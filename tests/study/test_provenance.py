@@ -104,7 +104,7 @@ def test_an_arm_does_not_join_a_study_of_other_data(
         compare("clip", "align", seeds=1, **options)
     assert marks(Path("study")) == before, "what is refused leaves no trace"
     shutil.rmtree("study/runs")
-    assert compare("clip", "align", seeds=1, **options).summary["arms"][1]["failed"] == []
+    assert compare("clip", "align", seeds=1, **options).summary.plain()["arms"][1]["failed"] == []
 
 
 def test_a_stopped_run_does_not_go_on_with_other_data(options: dict[str, Any]) -> None:
@@ -187,9 +187,11 @@ def test_runs_of_earlier_versions_are_reported_resumed_and_joined(options: dict[
     folder = Path("study/runs/clip/seed-0")
     for name in ("provenance.json", "data.parquet"):
         (folder / name).unlink()
-    assert any("of an earlier version" in line for line in resummarise("study").summary["warnings"])
+    assert any("of an earlier version" in line for line in resummarise("study").summary.plain()["warnings"])
     RunState(status="running").write(folder)
-    assert any("of an earlier version" in w for w in compare("clip", seeds=2, **options).summary["warnings"])
+    assert any(
+        "of an earlier version" in w for w in compare("clip", seeds=2, **options).summary.plain()["warnings"]
+    )
     found = contents(folder)
     del found["environment.json"]  # it says where the run went on
     assert found == {name: expected[name] for name in found}

@@ -16,8 +16,10 @@ from torch import Tensor
 
 from counterpoint.data.base import Rows
 from counterpoint.data.pairs import Pairs
+from counterpoint.files import Damaged
 from counterpoint.study.report import examples as report_examples
 from counterpoint.study.report import write_report
+from counterpoint.study.schema import TrainingSummary
 from fixtures.page import Page
 from fixtures.synthetic_study import ARMS, FAILED, write_data, write_study
 
@@ -33,13 +35,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingSummary]:
     folder = tmp_path_factory.mktemp("study")
     return folder, write_study(folder, str(data))
 
 
 @pytest.fixture(scope="module")
-def source(study: tuple[Path, dict[str, Any]]) -> str:
+def source(study: tuple[Path, TrainingSummary]) -> str:
     path = write_report(*study)
     assert path == study[0] / "report.html"
     return path.read_text(encoding="utf-8")
@@ -77,8 +79,10 @@ def test_nothing_is_loaded_from_elsewhere(source: str, page: Page) -> None:
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def test_every_arm_and_sentence_is_there(study: tuple[Path, dict[str, Any]], source: str, page: Page) -> None:
-    summary = study[1]
+def test_every_arm_and_sentence_is_there(
+    study: tuple[Path, TrainingSummary], source: str, page: Page
+) -> None:
+    summary = study[1].plain()
     primary = [d for d in summary["differences"] if all(d[k] == v for k, v in summary["primary"].items())]
     assert len(primary) == 3
     for difference in primary:
@@ -93,11 +97,11 @@ def test_every_arm_and_sentence_is_there(study: tuple[Path, dict[str, Any]], sou
     assert summary["winner"]["command"] in page.text
 
 
-def test_every_main_number_is_there(study: tuple[Path, dict[str, Any]], source: str) -> None:
+def test_every_main_number_is_there(study: tuple[Path, TrainingSummary], source: str) -> None:
     tables = re.findall(r"<table.*?</table>", source, flags=re.DOTALL)
     main = Page(tables[0]).text
     found = 0
-    for arm in study[1]["arms"]:
+    for arm in study[1].plain()["arms"]:
         for m in arm["metrics"]:
             if m["subset"] == "all" and m["metric"] in {"i2t_R@1", "group_top1"}:
                 assert f"{100 * m['mean']:.1f}" in main
@@ -108,11 +112,11 @@ def test_every_main_number_is_there(study: tuple[Path, dict[str, Any]], source: 
     assert "The same on a part of the test sets: tone variants" in source
 
 
-def test_what_else_a_task_measures_is_there(study: tuple[Path, dict[str, Any]], source: str) -> None:
+def test_what_else_a_task_measures_is_there(study: tuple[Path, TrainingSummary], source: str) -> None:
     found = re.search(r"<details><summary>What else retrieval measures.*?</details>", source, flags=re.DOTALL)
     assert found is not None
     table, checked = Page(found[0]).text, 0
-    for arm in study[1]["arms"]:
+    for arm in study[1].plain()["arms"]:
         for m in arm["metrics"]:
             if (m["task"], m["subset"], m["metric"]) == ("retrieval", "all", "t2i_R@1"):
                 assert f"{100 * m['mean']:.1f}" in table
@@ -148,11 +152,11 @@ def test_tables_have_headings_and_pictures_have_words(page: Page) -> None:
     assert all(a["aria-label"] for a in plots)
 
 
-def test_values_are_escaped(study: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_values_are_escaped(study: tuple[Path, TrainingSummary], tmp_path: Path) -> None:
     evil = '<b onload="x">slip</b> & "co"'
     folder = tmp_path / "study"
     shutil.copytree(study[0], folder)
-    text = json.dumps(study[1])
+    text = json.dumps(study[1].plain())
     summary = json.loads(text)
 
     def rename(value: Any) -> Any:
@@ -162,11 +166,34 @@ def test_values_are_escaped(study: tuple[Path, dict[str, Any]], tmp_path: Path) 
             return [rename(v) for v in value]
         return re.sub(r"\bslip\b", lambda _: evil, value) if isinstance(value, str) else value
 
-    source = write_report(folder, rename(summary)).read_text(encoding="utf-8")
+    source = write_report(folder, TrainingSummary.model_validate(rename(summary))).read_text(encoding="utf-8")
     assert "<b onload" not in source
     assert evil in html.unescape(source)
     assert evil in Page(source).text
     assert not any("onload" in attributes for _, attributes in Page(source).tags)
+
+
+def test_a_summary_is_read_back_whole_and_one_of_an_earlier_version_too(
+    study: tuple[Path, TrainingSummary], tmp_path: Path
+) -> None:
+    assert TrainingSummary.read(study[0]) == study[1]
+    plain = study[1].plain()
+    for arm in plain["arms"]:
+        for name in ("unfinished", "learnt", "label"):
+            del arm[name]
+        for name in ("late_gain", "improving", "evaluation_seconds"):
+            del arm["cost"][name]
+        for metric in arm["metrics"]:
+            del metric["constant"]
+    (tmp_path / "summary.json").write_text(json.dumps(plain | {"key_of_once": 1}))
+    earlier = TrainingSummary.read(tmp_path)
+    assert earlier.differences == study[1].differences
+    assert [arm.score(earlier.primary.key) for arm in earlier.arms] == [
+        arm.score(earlier.primary.key) for arm in study[1].arms
+    ]
+    (tmp_path / "summary.json").write_text(json.dumps(plain | {"arms": [{"name": "clip"}]}))
+    with pytest.raises(Damaged, match=r"summary\.json is damaged \(arms\.0\."):
+        TrainingSummary.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -189,13 +216,13 @@ def test_an_arm_without_a_finished_run(data: Path, tmp_path: Path) -> None:
     assert "the loss was NaN" in page.text
 
 
-def test_tuning_trials_are_listed(study: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_tuning_trials_are_listed(study: tuple[Path, TrainingSummary], tmp_path: Path) -> None:
     folder = tmp_path / "study"
     shutil.copytree(study[0], folder)
     shutil.copytree(folder / "runs" / "clip" / "seed-0", folder / "tuning" / "clip" / "trial-0")
     arm, seed, _ = FAILED
     shutil.copytree(folder / "runs" / arm / f"seed-{seed}", folder / "tuning" / arm / "trial-1")
-    source = write_report(folder, {**study[1], "tune": 2}).read_text(encoding="utf-8")
+    source = write_report(folder, study[1].model_copy(update={"tune": 2})).read_text(encoding="utf-8")
     section = re.search(r'<section id="tuning".*?</section>', source, flags=re.DOTALL)
     assert section is not None
     cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in section[0].split("<tr>")[2:]]
@@ -205,8 +232,10 @@ def test_tuning_trials_are_listed(study: tuple[Path, dict[str, Any]], tmp_path: 
     assert 'id="tuning"' not in (study[0] / "report.html").read_text(encoding="utf-8")
 
 
-def test_without_the_data_set_the_rest_is_written(study: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    summary = {**study[1], "data": str(tmp_path / "gone.csv")}
+def test_without_the_data_set_the_rest_is_written(
+    study: tuple[Path, TrainingSummary], tmp_path: Path
+) -> None:
+    summary = study[1].model_copy(update={"data": str(tmp_path / "gone.csv")})
     page = Page(write_report(study[0], summary).read_text(encoding="utf-8"))
     assert page.all("img") == []
     assert "The data set could not be read again" in page.text
@@ -215,7 +244,7 @@ def test_without_the_data_set_the_rest_is_written(study: tuple[Path, dict[str, A
 
 
 def test_without_pictures_captions_stay(
-    study: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    study: tuple[Path, TrainingSummary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def images(self: Pairs, rows: Rows) -> Tensor:
         raise LookupError("the installed package has no pictures")
@@ -228,13 +257,13 @@ def test_without_pictures_captions_stay(
     assert all(thing.caption and thing.picture is None for thing in things)
 
 
-def test_without_runs_the_numbers_stay(study: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_without_runs_the_numbers_stay(study: tuple[Path, TrainingSummary], tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, study[1]).read_text(encoding="utf-8"))
     assert "so there are no curves" in page.text
     assert page.all("table")
 
 
-def test_examples_are_what_the_runs_returned(study: tuple[Path, dict[str, Any]]) -> None:
+def test_examples_are_what_the_runs_returned(study: tuple[Path, TrainingSummary]) -> None:
     gallery = report_examples.gallery(*study)
     assert gallery.seed == 0
     assert {(shelf.test, shelf.direction) for shelf in gallery.shelves} == {
@@ -281,7 +310,7 @@ def _chromium() -> str | None:
 
 @pytest.mark.skipif(_chromium() is None, reason="chromium is not installed: apt-get install chromium")
 def test_in_a_browser_no_errors_no_requests_no_sideways_scroll(
-    study: tuple[Path, dict[str, Any]], tmp_path: Path
+    study: tuple[Path, TrainingSummary], tmp_path: Path
 ) -> None:
     page = write_report(*study)
     browser = _chromium()

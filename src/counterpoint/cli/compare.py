@@ -20,6 +20,7 @@ from .terminal import Terminal
 if TYPE_CHECKING:
     from ..study.design import ArmPlan
     from ..study.presets import Preset
+    from ..study.schema import TrainingSummary
 
 
 @form(frozen=True, config=FORM)
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
         except DryRun:
             return 0
     if given.json:
-        json.dump(study.summary, sys.stdout, indent=2, ensure_ascii=False)
+        json.dump(study.summary.plain(), sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
     show(console, study, given.all)
@@ -158,12 +159,12 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
     return table
 
 
-def show_standings(console: Any, summary: Mapping[str, Any], preset: Preset) -> None:
+def show_standings(console: Any, summary: TrainingSummary, preset: Preset) -> None:
     """Print the arms by their mean rank over the preset's tasks, where its baseline is among them."""
-    from ..study.standings import mean_ranks, of_summary
+    from ..study.standings import mean_ranks, of_arms
     from ..study.tables import standings_table
 
-    scores = of_summary(summary, preset.tasks)
+    scores = of_arms(summary.arms, preset.tasks)
     if preset.baseline in scores and len(scores[preset.baseline]):
         console.print(standings_table(mean_ranks(scores, preset.baseline), preset))
 
@@ -180,10 +181,10 @@ def show(console: Any, study: Any, every: bool = False) -> None:
     for table in leaderboard(short, width=console.width, every=every):
         console.print(table)
     if every:
-        for difference in study.summary["differences"]:
-            console.print(f"• {difference['sentence']}")
-    for warning in study.summary["warnings"]:
+        for difference in study.summary.differences:
+            console.print(f"• {difference.sentence}")
+    for warning in study.summary.warnings:
         console.print(f"! {warning}", style="yellow")
     console.print(f"\nreport: {study.report}", soft_wrap=True)
-    winner = study.summary["winner"]
-    console.print(f"use it: {winner['command']}", soft_wrap=True)
+    winner = study.summary.winner
+    console.print(f"use it: {winner.command}", soft_wrap=True)

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         except DryRun:
             return 0
     if given.json:
-        json.dump(study.summary, sys.stdout, indent=2, ensure_ascii=False)
+        json.dump(study.summary.plain(), sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
     show(console, study)
@@ -103,4 +103,4 @@ def show(console: Any, study: Any) -> None:
     for sentence in study.sentences:
         console.print(f"• {sentence}")
     console.print(f"\nreport: {study.report}", soft_wrap=True)
-    console.print(f"use it: {study.summary['winner']['command']}", soft_wrap=True)
+    console.print(f"use it: {study.summary.winner.command}", soft_wrap=True)

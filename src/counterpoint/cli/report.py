@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         decoding = kind_of(given.study) == "decoding"
         study: Any = (again_decoding if decoding else resummarise)(given.study, given.margin)
     if given.json:
-        json.dump(study.summary, sys.stdout, indent=2, ensure_ascii=False)
+        json.dump(study.summary.plain(), sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
     if decoding:

@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..reasons import counted
 from ..statistics.sentences import times
-from .tables import cell, number, ranked
+from .schema import Difference, Needed, Score, StudySummary
+from .tables import number, ranked
 
 MOST_NAMED = 3
 """Arms that a sentence names; more are counted."""
 ENOUGH_SEEDS = 5
 
-Row = Mapping[str, Any]
 
-
-def conclusion(summary: Row, names: Mapping[str, str] | None = None) -> list[str]:
+def conclusion(summary: StudySummary) -> list[str]:
     """Return what a study answers on its primary metric, in at most three lines.
 
     The first says who is ahead, the second by how much, the third what would decide what is not decided. They follow
     from the differences of the arm with the best mean from every other arm, whose verdicts stand in the summary.
     """
-    primary = summary["primary"]
-    key = primary["task"], primary["test"], primary["subset"], primary["metric"]
-    arms = [
-        arm for arm in ranked(summary) if (found := cell(arm, key)) is not None and found["mean"] is not None
-    ]
-    where = f"{primary['task']} {primary['metric']} ({primary['test']}"
-    where += ")" if primary["subset"] == "all" else f", {primary['subset']} examples)"
-    best = arms[0]["name"]
-    score = cell(arms[0], key)
-    assert score is not None
-    told = f"{number(score['mean'])} ({number(score['low'])} to {number(score['high'])})"
-    if len(summary["arms"]) == 1:
+    primary = summary.primary
+    key = primary.key
+    scored = [(arm.name, score) for arm in ranked(summary.arms, key) if (score := arm.score(key)) is not None]
+    where = f"{primary.task} {primary.metric} ({primary.test}"
+    where += ")" if primary.subset == "all" else f", {primary.subset} examples)"
+    best, score = scored[0]
+    told = f"{number(score.mean)} ({number(score.low)} to {number(score.high)})"
+    if len(summary.arms) == 1:
         return [
             f"{best} scores {told} percent on {where}; there is no other arm to compare it with.",
             *_floor(best, score),
         ]
     pairs = [
-        _Pair.read(d, best) for d in summary["differences"] if _is_of(d, key) and best in (d["a"], d["b"])
+        _Pair.read(d, best)
+        for d in summary.differences
+        if d.family == "main" and d.key == key and best in (d.a, d.b)
     ]
     lines = [_who(best, where, pairs), _by_how_much(best, pairs), _what_decides(summary, pairs)]
     floor = _floor(best, score)
@@ -65,25 +61,21 @@ class _Pair:
     kind: str
     firm: bool
     ends: tuple[float, float, float] | None
-    needed: Row | None
+    needed: Needed | None
 
     @classmethod
-    def read(cls, d: Row, best: str) -> _Pair:
+    def read(cls, d: Difference, best: str) -> _Pair:
         """Turn a difference so that it is the lead of the best arm, whichever side that was on."""
-        first = d["a"] == best
-        strength, _, kind = str(d["verdict"]).rpartition(": ")
+        first = d.a == best
+        kind = d.kind
         if not first:
             kind = {"better": "worse", "worse": "better"}.get(kind, kind)
         ends = None
-        if d["estimate"] is not None:
-            low, high = ((d["estimate"] if d[k] is None else d[k]) for k in ("low", "high"))
+        if d.estimate is not None:
+            low, high = (d.estimate if end is None else end for end in (d.low, d.high))
             # The lead is above 0 whether high or low scores are good.
-            ends = (d["estimate"], low, high) if d["estimate"] >= 0 else (-d["estimate"], -high, -low)
-        return cls(d["b"] if first else d["a"], kind, not strength, ends, d["seeds_needed"])
-
-
-def _is_of(d: Row, key: tuple[str, str, str, str]) -> bool:
-    return d["family"] == "main" and (d["task"], d["test"], d["subset"], d["metric"]) == key
+            ends = (d.estimate, low, high) if d.estimate >= 0 else (-d.estimate, -high, -low)
+        return cls(d.b if first else d.a, kind, d.firm, ends, d.seeds_needed)
 
 
 def _who(best: str, where: str, pairs: Sequence[_Pair]) -> str:
@@ -119,9 +111,9 @@ def _lead(pair: _Pair, what: str = "") -> str:
     return f"{estimate} points over {pair.other} ({what}{low} to {high})"
 
 
-def _what_decides(summary: Row, pairs: Sequence[_Pair]) -> str:
+def _what_decides(summary: StudySummary, pairs: Sequence[_Pair]) -> str:
     undecided = [pair for pair in pairs if pair.kind not in {"better", "equivalent"}]
-    seeds, more = len(summary["seeds"]), f"--seeds {ENOUGH_SEEDS}"
+    seeds, more = len(summary.seeds), f"--seeds {ENOUGH_SEEDS}"
     if not undecided:
         if all(pair.firm for pair in pairs):
             return ""
@@ -130,22 +122,22 @@ def _what_decides(summary: Row, pairs: Sequence[_Pair]) -> str:
     needed = nearest.needed
     if needed is None:
         return f"Nothing is known about other runs with {counted(seeds, 'seed')}: run the command again with {more}."
-    effect, factor = points(needed["effect"]), needed.get("examples_factor", 1.0)
-    if needed["n"] is not None:
-        return f"To show a difference of {effect} from {nearest.other} takes about {needed['n']} seeds."
+    effect, factor = points(needed.effect), needed.examples_factor or 1.0
+    if needed.n is not None:
+        return f"To show a difference of {effect} from {nearest.other} takes about {needed.n} seeds."
     if factor > 1:
         larger = f"a test set about {times(factor)} as large"
         return f"To show a difference of {effect} from {nearest.other} you need {larger}."
     return f"A difference of {effect} from {nearest.other} is out of reach: runs vary too much between seeds."
 
 
-def _floor(best: str, score: Row) -> list[str]:
+def _floor(best: str, score: Score) -> list[str]:
     """Return a sentence where the best arm is not shown to be above what needs no model."""
-    constant, chance = score.get("constant"), score["chance"]
-    if not score["higher_is_better"] or (constant is None and chance is None):
+    constant, chance = score.constant, score.chance
+    if not score.higher_is_better or (constant is None and chance is None):
         return []
     level = max(value for value in (constant, chance) if value is not None)
-    if score["low"] is None or score["low"] > level:
+    if score.low is None or score.low > level:
         return []
     what = "chance" if constant is None or constant <= (chance or 0.0) else "the best constant answer"
     return [f"{best} is not shown to be above {what} ({number(level)} percent)."]

@@ -15,18 +15,15 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ..evaluation import STATISTICS
 from ..files import Damaged, read_json, read_table
-from ..statistics import Outcomes, compare_arms, interval_of_mean, sentence
+from ..statistics import Outcomes, SeedsNeeded, compare_arms, interval_of_mean, sentence
 from ..training.run import remedy
 from .packed import unpacked
+from .schema import Difference, Key, Metric, Needed, Score
 
-Key = tuple[str, str, str, str]
-"""Task, test set, subset, metric."""
 CLEAN = "clean"
 """The subset of test examples that share nothing with training rows, where others do."""
 OTHER_LABELS = "on other labels"
 """The family of differences on the labels that the verdict is not about first."""
-PARTS = ("task", "test", "subset", "metric")
-"""Names of the parts of a key in a summary."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +248,7 @@ class StudyScores:
             if key[2] == (CLEAN if (key[0], key[1], key[3]) in leaky else "all")
         }
 
-    def metrics(self, arm: str) -> list[dict[str, Any]]:
+    def metrics(self, arm: str) -> list[Score]:
         """Every number of one arm with its interval; some arms have more heads than others."""
         runs = {seed: run for seed, run in self.runs[arm].items() if run is not None}
         own = next(iter(runs.values())).definitions if runs else {}
@@ -259,7 +256,7 @@ class StudyScores:
 
     def differences(
         self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None = None
-    ) -> tuple[list[dict[str, Any]], str]:
+    ) -> tuple[list[Difference], str]:
         """Each pair's difference on the main metrics, and on subsets and other labels as further families.
 
         Args:
@@ -283,7 +280,7 @@ class StudyScores:
 
     def _family(
         self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None, family: str
-    ) -> tuple[list[dict[str, Any]], str]:
+    ) -> tuple[list[Difference], str]:
         if len(self.runs) < 2 or not keys:
             return [], ""
         named = {name_of(key): key for key in keys}
@@ -294,24 +291,15 @@ class StudyScores:
             },
             pairs=pairs,
         )
-        rows = []
-        for d in comparison.differences:
-            needed = d.seeds_needed
-            rows.append(
-                {
-                    **d.to_dict(),
-                    **dict(zip(PARTS, named[d.metric], strict=True)),
-                    "family": family,
-                    "sentence": sentence(d),
-                    "seeds_needed": None
-                    if needed is None
-                    else {
-                        "effect": needed.effect,
-                        "n": needed.n,
-                        "examples_factor": needed.examples_factor,
-                    },
-                }
+        rows = [
+            Difference(
+                **d.to_dict() | Metric.of(named[d.metric]).model_dump(),
+                family=family,
+                sentence=sentence(d),
+                seeds_needed=None if d.seeds_needed is None else _needed(d.seeds_needed),
             )
+            for d in comparison.differences
+        ]
         return rows, comparison.multiplicity
 
 
@@ -331,20 +319,28 @@ def bounded(statistic: str, runs: Mapping[int, np.ndarray] | np.ndarray) -> tupl
     return interval.estimate, max(interval.low, least), min(interval.high, most)
 
 
-def _metric(good: Mapping[int, RunScores], key: Key, definition: MetricDefinition) -> dict[str, Any]:
+def _metric(good: Mapping[int, RunScores], key: Key, definition: MetricDefinition) -> Score:
     runs = {seed: run.outcome(key) for seed, run in good.items()}
-    estimate, low, high = bounded(definition.statistic, runs)
-    return {
-        **dict(zip(PARTS, key, strict=True)),
-        "mean": estimate,
-        "low": low,
-        "high": high,
-        "seeds": {str(seed): STATISTICS[definition.statistic](values) for seed, values in runs.items()},
-        "n": len(next(iter(runs.values()))),
-        "chance": definition.chance,
-        "constant": definition.constant,
-        "higher_is_better": definition.higher_is_better,
-    }
+    mean, low, high = bounded(definition.statistic, runs)
+    task, test, subset, metric = key
+    return Score(
+        task=task,
+        test=test,
+        subset=subset,
+        metric=metric,
+        mean=mean,
+        low=low,
+        high=high,
+        seeds={str(seed): STATISTICS[definition.statistic](values) for seed, values in runs.items()},
+        n=len(next(iter(runs.values()))),
+        chance=definition.chance,
+        constant=definition.constant,
+        higher_is_better=definition.higher_is_better,
+    )
+
+
+def _needed(seeds: SeedsNeeded) -> Needed:
+    return Needed(effect=seeds.effect, n=seeds.n, examples_factor=seeds.examples_factor)
 
 
 def name_of(key: Key) -> str:

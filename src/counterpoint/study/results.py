@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, final, runtime_checkable
+from typing import Generic, Protocol, TypeVar, final, runtime_checkable
 
 from ..files import Damaged
 from .numbers import RunScores, StudyScores
+from .schema import FailedRun
 
 
 @runtime_checkable
@@ -80,10 +81,10 @@ class StudyResults(Generic[R]):
         """Return the runs, of one arm or of all, that did not fail."""
         return [run for name, _, run in self.each() if arm in {None, name} and run.scored is not None]
 
-    def failed(self, arm: str) -> list[dict[str, Any]]:
-        """Return the failed runs of an arm: seeds and reasons."""
+    def failed(self, arm: str) -> list[FailedRun]:
+        """Return the failed runs of an arm."""
         runs = self.runs[arm].items()
-        return [{"seed": seed, "reason": run.reason} for seed, run in runs if run.scored is None]
+        return [FailedRun(seed=seed, reason=run.reason) for seed, run in runs if run.scored is None]
 
     def check_some_finished(self) -> None:
         """Check that there is something to summarise.
@@ -105,10 +106,10 @@ class StudyResults(Generic[R]):
             lines.append(f"unfinished and left out: {named}: run the study's command again to finish them")
         for arm, runs in self.runs.items():
             if failed := self.failed(arm):
-                seeds = ", ".join(str(run["seed"]) for run in failed)
+                seeds = ", ".join(str(run.seed) for run in failed)
                 lines.append(
                     f"{arm} failed on {len(failed)} of {len(runs)} seeds ({seeds}): "
-                    f"{failed[0]['reason'].split(';')[0]}"
+                    f"{failed[0].reason.split(';')[0]}"
                 )
         return lines
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
+
+from .schema import ArmSummary
 
 REPLICATES = 10_000
 
@@ -74,24 +75,24 @@ def mean_ranks(
     return sorted(found, key=lambda it: it.rank)
 
 
-def of_summary(
-    summary: Mapping[str, Any], tasks: Mapping[str, tuple[str, ...]]
+def of_arms(
+    arms: Sequence[ArmSummary], tasks: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Float[np.ndarray, " tasks"]]:
     """The scores of a study's arms, means over seeds, on the metrics that count as tasks and that all arms have.
 
     Args:
-        summary: of a study.
+        arms: of a study.
         tasks: patterns of metrics by task, see :class:`counterpoint.study.presets.Preset`.
     """
     by_arm = {
-        arm["name"]: {
-            (it["task"], it["test"], it["metric"]): it["mean"] if it["higher_is_better"] else -it["mean"]
-            for it in arm["metrics"]
-            if it["subset"] == "all"
-            and it["mean"] is not None
-            and any(fnmatch(it["metric"], pattern) for pattern in tasks.get(it["task"], ()))
+        arm.name: {
+            (it.task, it.test, it.metric): it.mean if it.higher_is_better else -it.mean
+            for it in arm.metrics
+            if it.subset == "all"
+            and it.mean is not None
+            and any(fnmatch(it.metric, pattern) for pattern in tasks.get(it.task, ()))
         }
-        for arm in summary["arms"]
+        for arm in arms
     }
     shared = [key for key in next(iter(by_arm.values())) if all(key in own for own in by_arm.values())]
     return {arm: np.array([own[key] for key in shared]) for arm, own in by_arm.items()}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, Unpack
+from typing import TypeAlias, Unpack
 
 from pydantic import RootModel
 
@@ -24,6 +24,7 @@ from .damage import set_aside_damaged
 from .design import ArmPlan, Design, DesignOptions, filled_by_user
 from .gate import Prepared, prepare
 from .layout import run_folder, trial_folder
+from .schema import TrainingSummary
 from .summary import summarise
 from .tables import write_tables
 from .training_run import TrainingRun
@@ -46,7 +47,7 @@ class Study:
     """
 
     folder: Path
-    summary: Mapping[str, Any]
+    summary: TrainingSummary
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Study:
@@ -56,11 +57,7 @@ class Study:
             ValueError: if the folder holds no finished study.
             Damaged: if its summary cannot be read.
         """
-        path = Path(folder)
-        file = path / "summary.json"
-        if not file.exists():
-            raise ValueError(f"{path} holds no finished study: it has no summary.json")
-        return cls(path, read_json(file, _Summary, f"counterpoint report {path} writes it again").root)
+        return cls(Path(folder), TrainingSummary.read(Path(folder)))
 
     @property
     def report(self) -> Path:
@@ -70,10 +67,8 @@ class Study:
     @property
     def sentences(self) -> list[str]:
         """Return in words what the primary metric says about each pair of arms."""
-        primary = self.summary["primary"]
-        return [
-            d["sentence"] for d in self.summary["differences"] if all(d[k] == v for k, v in primary.items())
-        ]
+        primary = self.summary.primary.key
+        return [d.sentence for d in self.summary.differences if d.key == primary]
 
     @property
     def conclusion(self) -> list[str]:
@@ -84,13 +79,9 @@ class Study:
         """Write the summary, the tables and the report."""
         from .report import write_report
 
-        write_json(self.folder / "summary.json", dict(self.summary))
+        self.summary.write(self.folder)
         write_tables(self.summary, self.folder)
         write_report(self.folder, self.summary)
-
-
-class _Summary(RootModel[dict[str, Any]]):
-    """``summary.json``."""
 
 
 class _Plans(RootModel[dict[str, ArmPlan]]):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from .agreement import check_agreement, check_examples, of_earlier_versions
 from .convergence import Convergence, warnings_of
 from .design import ArmPlan, Design
 from .layout import run_folder, trial_folder
-from .numbers import CLEAN, PARTS, Key, RunScores, finite
+from .numbers import CLEAN, RunScores
 from .remarks import cut_in_words
 from .results import StudyResults, damage
+from .schema import Difference, Key, Metric, Search, TrainedArm, TrainingCost, TrainingSummary, Winner
 from .tables import ranked
 
 
@@ -104,7 +105,7 @@ def _read(folder: Path) -> FinishedRun | None:
         return FinishedRun(folder, RunState(status="failed", reason=damage(error, folder)))
 
 
-def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dict[str, Any]:
+def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> TrainingSummary:
     """The content of ``summary.json``."""
     results = read_results(design, folder)
     results.check_some_finished()
@@ -122,31 +123,30 @@ def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> dic
     endings = {arm: _ending(results.finished(arm), design, plans[arm]) for arm in design.arms}
     arms = [_arm(results, arm, plans[arm], endings[arm]) for arm in design.arms]
     differences, multiplicity = results.numbers.differences(keys)
-    for difference in differences:
-        difference["sentence"] += _may_change(difference, endings)
-    summary: dict[str, Any] = {
-        "format": 1,
-        "data": design.data,
-        "seeds": list(design.seeds),
-        "budget": design.budget,
-        "tune": design.tune,
-        "margin": design.margin,
-        "recipe": design.recipe.model_dump(),
-        "plans": {arm: asdict(plan) for arm, plan in plans.items()},
-        "environment": results.finished()[0].environment,
-        "primary": dict(zip(PARTS, headline, strict=True)),
-        "arms": arms,
-        "differences": differences,
-        "multiplicity": multiplicity,
-        "tuning": _tuning(folder, plans) if design.tune else [],
-        "warnings": [*_leaks(arms), *_warnings(results)],
-    }
     costs = {arm: plans[arm].cost for arm in design.arms}
-    summary["warnings"] += warnings_of(endings, tuned=design.tune > 0)
-    summary["warnings"] += cut_in_words({arm: cost.cut_captions for arm, cost in costs.items() if cost})
-    summary["winner"] = _winner(results, arms, headline)
-    summary["cannot_show"] = _cannot_show(results, design)
-    return finite(summary)
+    return TrainingSummary(
+        data=design.data,
+        seeds=design.seeds,
+        budget=design.budget,
+        tune=design.tune,
+        margin=design.margin,
+        recipe=design.recipe.model_dump(),
+        plans=dict(plans),
+        environment=dict(results.finished()[0].environment),
+        primary=Metric.of(headline),
+        arms=tuple(arms),
+        differences=tuple(_with_remark(difference, endings) for difference in differences),
+        multiplicity=multiplicity,
+        tuning=tuple(_searches(folder, plans)) if design.tune else (),
+        warnings=(
+            *_leaks(arms),
+            *_warnings(results),
+            *warnings_of(endings, tuned=design.tune > 0),
+            *cut_in_words({arm: cost.cut_captions for arm, cost in costs.items() if cost}),
+        ),
+        winner=_winner(results, arms, headline),
+        cannot_show=tuple(_cannot_show(results, design)),
+    )
 
 
 def _ending(runs: Sequence[FinishedRun], design: Design, plan: ArmPlan) -> Convergence:
@@ -155,43 +155,44 @@ def _ending(runs: Sequence[FinishedRun], design: Design, plan: ArmPlan) -> Conve
     return Convergence.of([run.folder for run in runs], optimizer, design.margin)
 
 
-def _may_change(difference: Mapping[str, Any], endings: Mapping[str, Convergence]) -> str:
-    """Return what a verdict's sentence must add where an arm was still improving."""
-    rising = [arm for arm in (difference["a"], difference["b"]) if endings[arm].improving]
-    if difference["family"] != "main" or not rising:
-        return ""
-    return f" Still improving at the end: {' and '.join(rising)}; more steps may change the order."
+def _with_remark(difference: Difference, endings: Mapping[str, Convergence]) -> Difference:
+    """Return a difference whose sentence says where an arm was still improving."""
+    rising = [arm for arm in (difference.a, difference.b) if endings[arm].improving]
+    if difference.family != "main" or not rising:
+        return difference
+    remark = f" Still improving at the end: {' and '.join(rising)}; more steps may change the order."
+    return difference.model_copy(update={"sentence": difference.sentence + remark})
 
 
-def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Convergence) -> dict[str, Any]:
+def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Convergence) -> TrainedArm:
     good = results.finished(arm)
     states = [run.state for run in good or results.runs[arm].values()]
-    return {
-        "name": arm,
-        "slug": slug_of(arm),
-        "label": Spec.parse(arm).label,
-        "steps": plan.steps,
-        "failed": results.failed(arm),
-        "unfinished": results.unfinished.get(arm, []),
-        "cost": {
-            "seconds": float(np.mean([s.seconds for s in states])),
-            "peak_memory_bytes": max(s.peak_memory_bytes for s in states),
-            "parameters": states[0].parameters,
-            "trained_parameters": states[0].trained_parameters,
-            "images_seen": states[0].images_seen,
-            "image_passes": states[0].image_passes,
-            "text_passes": states[0].text_passes,
-            "late_gain": ending.late_gain,
-            "improving": ending.improving,
-            "evaluation_seconds": float(np.mean([s.evaluation_seconds for s in states])),
-        },
-        "metrics": results.numbers.metrics(arm),
-        "diagnostics": _diagnostics(good),
-        "learnt": [asdict(scalar) for run in ending.scalars[:1] for scalar in run],
-    }
+    return TrainedArm(
+        name=arm,
+        slug=slug_of(arm),
+        label=Spec.parse(arm).label,
+        steps=plan.steps,
+        failed=tuple(results.failed(arm)),
+        unfinished=tuple(results.unfinished.get(arm, ())),
+        cost=TrainingCost(
+            seconds=float(np.mean([s.seconds for s in states])),
+            peak_memory_bytes=max(s.peak_memory_bytes for s in states),
+            parameters=states[0].parameters,
+            trained_parameters=states[0].trained_parameters,
+            images_seen=states[0].images_seen,
+            image_passes=states[0].image_passes,
+            text_passes=states[0].text_passes,
+            late_gain=ending.late_gain,
+            improving=ending.improving,
+            evaluation_seconds=float(np.mean([s.evaluation_seconds for s in states])),
+        ),
+        metrics=tuple(results.numbers.metrics(arm)),
+        diagnostics=_diagnostics(good),
+        learnt=tuple(scalar for run in ending.scalars[:1] for scalar in run),
+    )
 
 
-def _diagnostics(runs: list[FinishedRun]) -> dict[str, dict[str, float]]:
+def _diagnostics(runs: list[FinishedRun]) -> dict[str, dict[str, float | None]]:
     if not runs:
         return {}
     found = [run.diagnostics for run in runs]
@@ -201,36 +202,31 @@ def _diagnostics(runs: list[FinishedRun]) -> dict[str, dict[str, float]]:
     }
 
 
-def _tuning(folder: Path, plans: Mapping[str, ArmPlan]) -> list[dict[str, Any]]:
-    """Return what the search cost each arm, and what the search chose."""
-    found = []
+def _searches(folder: Path, plans: Mapping[str, ArmPlan]) -> Iterator[Search]:
+    """Yield what the search cost each arm, and what the search chose."""
     for arm, plan in plans.items():
-        places = sorted(trial_folder(folder, slug_of(arm), 0).parent.glob("trial-*"))
-        states = [state for place in places if (state := RunState.read(place)) is not None]
-        found.append(
-            {
-                "arm": arm,
-                "trials": len(states),
-                "failed": sum(state.status == "failed" for state in states),
-                "seconds": sum(state.seconds for state in states),
-                "image_passes": sum(state.image_passes for state in states),
-                "chosen": {**plan.changes, **plan.options},
-            }
+        trials = sorted(trial_folder(folder, slug_of(arm), 0).parent.glob("trial-*"))
+        states = [state for trial in trials if (state := RunState.read(trial)) is not None]
+        yield Search(
+            arm=arm,
+            trials=len(states),
+            failed=sum(state.status == "failed" for state in states),
+            seconds=sum(state.seconds for state in states),
+            image_passes=sum(state.image_passes for state in states),
+            chosen={**plan.changes, **plan.options},
         )
-    return found
 
 
-def _winner(results: StudyResults[FinishedRun], arms: list[dict[str, Any]], headline: Key) -> dict[str, Any]:
-    primary = dict(zip(PARTS, headline, strict=True))
+def _winner(results: StudyResults[FinishedRun], arms: Sequence[TrainedArm], headline: Key) -> Winner:
     # An arm that failed on a seed is not recommended over one that did not.
-    best = min(ranked({"arms": arms, "primary": primary}), key=lambda arm: len(arm["failed"]))["name"]
+    best = min(ranked(arms, headline), key=lambda arm: len(arm.failed)).name
     folder = results.finished(best)[0].folder
-    return {
-        "name": best,
-        "folder": str(folder),
-        "command": f"counterpoint evaluate {folder}",
-        "python": f"import counterpoint as cp; model = cp.load({str(folder)!r}); model.embed('text', ['a red heart'])",
-    }
+    return Winner(
+        name=best,
+        folder=str(folder),
+        command=f"counterpoint evaluate {folder}",
+        python=f"import counterpoint as cp; model = cp.load({str(folder)!r}); model.embed('text', ['a red heart'])",
+    )
 
 
 def _warnings(results: StudyResults[FinishedRun]) -> list[str]:
@@ -241,12 +237,12 @@ def _warnings(results: StudyResults[FinishedRun]) -> list[str]:
     return lines
 
 
-def _leaks(arms: list[dict[str, Any]]) -> list[str]:
+def _leaks(arms: Sequence[TrainedArm]) -> list[str]:
     """Return how many examples of each test set share something with training rows, and what that means here."""
     counts: dict[str, dict[str, int]] = {}
-    for m in (m for arm in arms for m in arm["metrics"]):
-        of_test = counts.setdefault(m["test"], {})
-        of_test[m["subset"]] = max(m["n"], of_test.get(m["subset"], 0))
+    for m in (m for arm in arms for m in arm.metrics):
+        of_test = counts.setdefault(m.test, {})
+        of_test[m.subset] = max(m.n, of_test.get(m.subset, 0))
     found = []
     for test, n in counts.items():
         if "leaked" in n and CLEAN in n:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich import box
 from rich.table import Table
@@ -16,15 +16,17 @@ from rich.text import Text
 
 from ..files import write_text
 from ..reasons import counted
+from .schema import ArmSummary, Key, Score, StudySummary
 
 if TYPE_CHECKING:
     from .presets import Preset
     from .standings import Standing
 
-Costs = Mapping[str, Callable[[Mapping[str, Any]], str]]
+AnySummary = TypeVar("AnySummary", bound=StudySummary)
+AnyArm = TypeVar("AnyArm", bound=ArmSummary)
+
+Costs = Mapping[str, Callable[[Any], str]]
 """Rows of cost: a title to how an arm's cost is written there."""
-Key = tuple[str, str, str, str]
-"""Task, test set, subset, metric."""
 _NAME, _CELL, _FEW_LABELS = 24, 15, 4
 """Characters of an arm's name and of a number with its interval; metrics of further labels shown unasked."""
 CONSTANT = "best constant"
@@ -33,23 +35,10 @@ _SUBSETS = 6
 """Columns of subsets that a terminal has room for."""
 
 
-def columns(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def columns(summary: StudySummary) -> list[Key]:
     """Return the metrics that the main table shows: every metric that a verdict of the main family is about."""
-    keys: dict[tuple[str, str, str, str], None] = {}
-    for d in summary["differences"]:
-        if d["family"] == "main":
-            keys[d["task"], d["test"], d["subset"], d["metric"]] = None
-    if not keys:
-        p = summary["primary"]
-        keys[p["task"], p["test"], p["subset"], p["metric"]] = None
-    return list(keys)
-
-
-def cell(arm: Mapping[str, Any], key: tuple[str, str, str, str]) -> Mapping[str, Any] | None:
-    for metric in arm["metrics"]:
-        if (metric["task"], metric["test"], metric["subset"], metric["metric"]) == key:
-            return metric
-    return None
+    main = [d.key for d in summary.differences if d.family == "main"]
+    return list(dict.fromkeys(main or [summary.primary.key]))
 
 
 def number(value: float | None, percent: bool = True) -> str:
@@ -62,7 +51,7 @@ def number(value: float | None, percent: bool = True) -> str:
     return "0.0" if text == "-0.0" else text
 
 
-def heading(key: tuple[str, str, str, str]) -> str:
+def heading(key: Key) -> str:
     task, test, subset, metric = key
     return f"{task} {metric}\n{test}" + ("" if subset == "all" else f", {subset}")
 
@@ -79,14 +68,14 @@ def still_improving(improving: bool | None, gain: float | None) -> str:
 
 
 TRAINING_COSTS: Costs = {
-    "training seconds a run": lambda cost: f"{cost['seconds']:.0f}",
-    "image passes a run": lambda cost: f"{cost['image_passes']:,}",
-    "still improving": lambda cost: still_improving(cost.get("improving"), cost.get("late_gain")),
+    "training seconds a run": lambda cost: f"{cost.seconds:.0f}",
+    "image passes a run": lambda cost: f"{cost.image_passes:,}",
+    "still improving": lambda cost: still_improving(cost.improving, cost.late_gain),
 }
 
 
 def leaderboard(
-    summary: Mapping[str, Any], costs: Costs = TRAINING_COSTS, width: int = 80, every: bool = False
+    summary: StudySummary, costs: Costs = TRAINING_COSTS, width: int = 80, every: bool = False
 ) -> list[Table | Text]:
     """Return the arms, best first, with each main metric and its interval, and then their costs.
 
@@ -98,13 +87,13 @@ def leaderboard(
         width: of a line.
         every: show the main metrics of further labels too, however many there are.
     """
-    arms = ranked(summary)
+    arms = ranked(summary.arms, summary.primary.key)
     keys = _beside_all(columns(summary))
     others = _other_labels(summary)
     shown = [*keys, *(others if every or len(others) <= _FEW_LABELS else ())]
-    wide = max(len(name) for name in [*(arm["name"] for arm in arms), CONSTANT])
+    wide = max(len(name) for name in [*(arm.name for arm in arms), CONSTANT])
     several = max(1, (width - wide - 2) // (_CELL + 2))
-    title = f"{summary['data']}: {counted(len(arms), 'arm')}, {_seeds_each(summary)}"
+    title = f"{summary.data}: {counted(len(arms), 'arm')}, {_seeds_each(summary)}"
     tables: list[Table | Text] = [Text(f"{title}; percent, 95 % interval")]
     for start in range(0, len(shown), several):
         part = shown[start : start + several]
@@ -112,22 +101,22 @@ def leaderboard(
         for key in part:
             table.add_column(_stacked(key), justify="right", no_wrap=True)
         for arm in arms:
-            table.add_row(arm["name"], *(_scored(cell(arm, key)) for key in part))
+            table.add_row(arm.name, *(_scored(arm.score(key)) for key in part))
         table.add_section()
-        for title, name in (("chance", "chance"), (CONSTANT, "constant")):
-            values = [_of_any(arms, key, name) for key in part]
+        for title, value_of in (("chance", _chance), (CONSTANT, _constant)):
+            values = [_of_any(arms, key, value_of) for key in part]
             if any(value is not None for value in values):
                 table.add_row(Text(title, "dim"), *(Text(number(value), "dim") for value in values))
         tables.append(table)
     cost = _arms_table()
     for title in costs:
         cost.add_column(title, justify="right")
-    failed = any(arm["failed"] for arm in arms)
+    failed = any(arm.failed for arm in arms)
     if failed:
         cost.add_column("failed seeds", justify="right")
     for arm in arms:
-        failures = [Text(str(len(arm["failed"])), "red" if arm["failed"] else "")] if failed else []
-        cost.add_row(arm["name"], *(wording(arm["cost"]) for wording in costs.values()), *failures)
+        failures = [Text(str(len(arm.failed)), "red" if arm.failed else "")] if failed else []
+        cost.add_row(arm.name, *(wording(arm.cost) for wording in costs.values()), *failures)
     tables.append(cost)
     if len(shown) < len(keys) + len(others):
         tables.append(
@@ -136,10 +125,10 @@ def leaderboard(
     return tables
 
 
-def _seeds_each(summary: Mapping[str, Any]) -> str:
-    """Return how many seeds the arms' numbers are of; a summary of an earlier version knows of no unfinished ones."""
-    without = [len(arm["failed"]) + len(arm.get("unfinished", ())) for arm in summary["arms"]]
-    fewest, most = (len(summary["seeds"]) - count for count in (max(without), min(without)))
+def _seeds_each(summary: StudySummary) -> str:
+    """Return how many seeds the arms' numbers are of."""
+    without = [len(arm.failed) + len(arm.unfinished) for arm in summary.arms]
+    fewest, most = (len(summary.seeds) - count for count in (max(without), min(without)))
     return f"{counted(most, 'seed')} each" if fewest == most else f"{fewest} to {counted(most, 'seed')} each"
 
 
@@ -155,21 +144,29 @@ def _arms_table() -> Table:
     return table
 
 
-def _scored(m: Mapping[str, Any] | None) -> Text:
+def _scored(m: Score | None) -> Text:
     if m is None:
         return Text(number(None))
-    return Text.assemble(number(m["mean"]), (f" {number(m['low'])}–{number(m['high'])}", "dim"))
+    return Text.assemble(number(m.mean), (f" {number(m.low)}–{number(m.high)}", "dim"))
 
 
-def _of_any(arms: Sequence[Mapping[str, Any]], key: Key, name: str) -> float | None:
+def _chance(score: Score) -> float | None:
+    return score.chance
+
+
+def _constant(score: Score) -> float | None:
+    return score.constant
+
+
+def _of_any(arms: Sequence[ArmSummary], key: Key, value_of: Callable[[Score], float | None]) -> float | None:
     """Return what is the same for all arms: chance, or the best constant answer, which older summaries lack."""
-    return next((m[name] for arm in arms if (m := cell(arm, key)) and m.get(name) is not None), None)
+    values = (value_of(score) for arm in arms if (score := arm.score(key)) is not None)
+    return next((value for value in values if value is not None), None)
 
 
-def _other_labels(summary: Mapping[str, Any]) -> list[Key]:
+def _other_labels(summary: StudySummary) -> list[Key]:
     """Return the main metrics of the labels that the verdict is not about first."""
-    rows = (d for d in summary["differences"] if d["family"] == "on other labels")
-    return list(dict.fromkeys((d["task"], d["test"], d["subset"], d["metric"]) for d in rows))
+    return list(dict.fromkeys(d.key for d in summary.differences if d.family == "on other labels"))
 
 
 def _stacked(key: Key) -> Text:
@@ -194,15 +191,12 @@ def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def with_short_names(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+def with_short_names(summary: AnySummary) -> AnySummary:
     """Return a summary whose arms have names that a terminal has room for, and that differ as the arms do."""
-    names = shorten([arm["name"] for arm in summary["arms"]], _NAME)
-    arms = [{**arm, "name": names[arm["name"]]} for arm in summary["arms"]]
-    return {
-        **summary,
-        "arms": arms,
-        "differences": [{**d, "a": names[d["a"]], "b": names[d["b"]]} for d in summary["differences"]],
-    }
+    names = shorten([arm.name for arm in summary.arms], _NAME)
+    arms = tuple(arm.model_copy(update={"name": names[arm.name]}) for arm in summary.arms)
+    differences = tuple(d.model_copy(update={"a": names[d.a], "b": names[d.b]}) for d in summary.differences)
+    return summary.model_copy(update={"arms": arms, "differences": differences})
 
 
 def shorten(names: Sequence[str], width: int) -> dict[str, str]:
@@ -270,17 +264,16 @@ def standings_table(standings: Sequence[Standing], preset: Preset) -> Table:
     return table
 
 
-def ranked(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The arms, best first by the study's first metric; arms without a number come last."""
-    primary = tuple(summary["primary"][k] for k in ("task", "test", "subset", "metric"))
+def ranked(arms: Sequence[AnyArm], key: Key) -> list[AnyArm]:
+    """Return arms, best first by a metric; arms without a number come last."""
 
-    def rank(arm: Mapping[str, Any]) -> float:
-        found = cell(arm, primary)
-        if found is None or found["mean"] is None:
+    def rank(arm: AnyArm) -> float:
+        score = arm.score(key)
+        if score is None or score.mean is None:
             return float("inf")
-        return -found["mean"] if found["higher_is_better"] else float(found["mean"])
+        return -score.mean if score.higher_is_better else score.mean
 
-    return sorted(summary["arms"], key=rank)
+    return sorted(arms, key=rank)
 
 
 def score_table(test: str, scores: Sequence[Mapping[str, Any]]) -> Table:
@@ -344,23 +337,24 @@ def _by_type(task: str, test: str, scores: Sequence[Mapping[str, Any]]) -> Table
     return table
 
 
-def write_tables(summary: Mapping[str, Any], folder: Path) -> None:
+def write_tables(summary: StudySummary, folder: Path) -> None:
     """``table.csv`` with every number, ``table.md`` and ``table.tex`` with the main ones."""
     write_text(folder / "table.csv", _csv(summary))
     write_text(folder / "table.md", _markdown(summary))
     write_text(folder / "table.tex", _latex(summary))
 
 
-def _csv(summary: Mapping[str, Any]) -> str:
+def _csv(summary: StudySummary) -> str:
     text = io.StringIO()
     key = ("task", "test", "subset", "metric")
     fields = (*key, "mean", "low", "high", "n", "chance", "constant", "higher_is_better")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["arm", *fields, *(f"seed {s}" for s in summary["seeds"])])
-    for arm in summary["arms"]:
-        for metric in arm["metrics"]:
-            per_seed = [metric["seeds"].get(str(s), "") for s in summary["seeds"]]
-            writer.writerow([arm["name"], *(metric.get(f) for f in fields), *per_seed])
+    writer.writerow(["arm", *fields, *(f"seed {s}" for s in summary.seeds)])
+    for arm in summary.arms:
+        for metric in arm.metrics:
+            per_seed = [metric.seeds.get(str(s), "") for s in summary.seeds]
+            plain = metric.model_dump()
+            writer.writerow([arm.name, *(plain[name] for name in fields), *per_seed])
     return text.getvalue()
 
 
@@ -370,34 +364,32 @@ def as_markdown(rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in [head, ["---"] + ["---:"] * (len(head) - 1), *body]]
 
 
-def _grid(summary: Mapping[str, Any], between: str) -> tuple[list[str], list[list[str]]]:
+def _grid(summary: StudySummary, between: str) -> tuple[list[str], list[list[str]]]:
     keys = _beside_all(columns(summary))
     head = ["arm", *(heading(key).replace("\n", ", ") for key in keys)]
     body = []
-    for arm in summary["arms"]:
-        found = [cell(arm, key) for key in keys]
+    for arm in summary.arms:
+        found = [arm.score(key) for key in keys]
         body.append(
-            [arm["name"]]
+            [arm.name]
             + [
-                "–" if m is None else f"{number(m['mean'])} ({number(m['low'])}{between}{number(m['high'])})"
+                "–" if m is None else f"{number(m.mean)} ({number(m.low)}{between}{number(m.high)})"
                 for m in found
             ]
         )
     return head, body
 
 
-def _markdown(summary: Mapping[str, Any]) -> str:
+def _markdown(summary: StudySummary) -> str:
     head, body = _grid(summary, " – ")
     lines = as_markdown([head, *body])
-    sentences = [f"- {d['sentence']}" for d in summary["differences"] if d["family"] == "main"]
-    seeds = len(summary["seeds"])
-    note = (
-        f"Percent, mean of {seeds} seed{'s' * (seeds != 1)} with its 95 % interval. {summary['multiplicity']}"
-    )
+    sentences = [f"- {d.sentence}" for d in summary.differences if d.family == "main"]
+    seeds = len(summary.seeds)
+    note = f"Percent, mean of {seeds} seed{'s' * (seeds != 1)} with its 95 % interval. {summary.multiplicity}"
     return "\n".join([*lines, "", note, "", *sentences]) + "\n"
 
 
-def _latex(summary: Mapping[str, Any]) -> str:
+def _latex(summary: StudySummary) -> str:
     head, body = _grid(summary, "--")
 
     def escape(text: str) -> str:

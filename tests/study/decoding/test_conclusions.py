@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.study.decoding.conclusions import conclude
+from counterpoint.study.schema import Difference
 from fixtures.decoded import write_decoded
 
 RULE = "plain,beta=0.1"
@@ -14,8 +15,8 @@ RULE = "plain,beta=0.1"
 
 def worth(folder: Path, seeds: int = 5, **skills: float) -> dict[str, object]:
     named = {"plain": skills["plain"], RULE: skills["rule"], "vcd": skills["vcd"]}
-    (found,) = write_decoded(folder, named, "vcd", seeds=seeds)["conclusions"]
-    return {key: found[key] for key in ("kind", "firm")}
+    (found,) = write_decoded(folder, named, "vcd", seeds=seeds).conclusions
+    return {"kind": found.kind, "firm": found.firm}
 
 
 def test_a_contrast_that_helps(tmp_path: Path) -> None:
@@ -59,15 +60,15 @@ def test_few_seeds_are_only_suggestive(tmp_path: Path) -> None:
     ],
 )
 def test_two_verdicts_read_together(plain: str, rule: str | None, kind: str, firm: bool) -> None:
-    against_rule = None if rule is None else {"verdict": rule, "b": RULE}
-    found = conclude("vcd", {"verdict": plain, "b": "plain"}, against_rule)
+    against_rule = None if rule is None else Difference.model_construct(verdict=rule, b=RULE)
+    found = conclude("vcd", Difference.model_construct(verdict=plain, b="plain"), against_rule)
     assert (found.kind, found.firm) == (kind, firm)
     assert "vcd" in found.text
 
 
 def test_pairs_baselines_and_correction(tmp_path: Path) -> None:
     skills = {"plain": 0.5, RULE: 0.5, "vcd": 0.6, "ritual": 0.5, "code": 0.5, "code,contrast=0": 0.5}
-    summary = write_decoded(tmp_path, skills, "vcd", "ritual", "code", seeds=5)
+    summary = write_decoded(tmp_path, skills, "vcd", "ritual", "code", seeds=5).plain()
     assert [(arm["name"], arm["role"]) for arm in summary["arms"]] == [
         ("plain", "plain"),
         (RULE, "rule"),
@@ -98,7 +99,7 @@ def test_pairs_baselines_and_correction(tmp_path: Path) -> None:
 
 
 def test_cost_is_told_in_times_of_plain_decoding(tmp_path: Path) -> None:
-    arms = write_decoded(tmp_path, {"plain": 0.5, RULE: 0.5, "vcd": 0.5}, "vcd")["arms"]
+    arms = write_decoded(tmp_path, {"plain": 0.5, RULE: 0.5, "vcd": 0.5}, "vcd").plain()["arms"]
     found = {arm["name"]: arm["cost"] for arm in arms}
     assert [found[name]["relative_passes"] for name in ("plain", RULE, "vcd")] == [1.0, 1.0, 2.0]
     assert found["vcd"]["relative_seconds"] == pytest.approx(2.0)
@@ -106,6 +107,6 @@ def test_cost_is_told_in_times_of_plain_decoding(tmp_path: Path) -> None:
 
 
 def test_a_rule_is_recommended_where_it_explains_the_gain(tmp_path: Path) -> None:
-    summary = write_decoded(tmp_path, {"plain": 0.5, RULE: 0.65, "vcd": 0.65}, "vcd")
+    summary = write_decoded(tmp_path, {"plain": 0.5, RULE: 0.65, "vcd": 0.65}, "vcd").plain()
     assert summary["winner"]["name"] in {RULE}
     assert summary["winner"]["python"].startswith("model.generate(**inputs, custom_generate=Plain(beta=0.1)")

@@ -55,17 +55,17 @@ def test_nothing_is_loaded_from_elsewhere(source: str) -> None:
 
 def test_every_part_is_there(study: Any, source: str) -> None:
     page = Page(source)
-    for line in (*study.summary["cannot_show"], study.summary["multiplicity"]):
+    for line in (*study.summary.plain()["cannot_show"], study.summary.plain()["multiplicity"]):
         assert line in page.text
-    for conclusion in study.summary["conclusions"][:1]:
+    for conclusion in study.summary.plain()["conclusions"][:1]:
         assert conclusion["text"] in page.text
-    assert study.summary["winner"]["python"] in page.text
+    assert study.summary.plain()["winner"]["python"] in page.text
     for section in ("answer", "cost", "leaderboard", "kinds", "differences", "examples", "cannot", "use"):
         assert f'<section id="{section}"' in source
     for section in ("cost", "leaderboard"):
         found = re.search(rf'<section id="{section}".*?</section>', source, flags=re.DOTALL)
         assert found is not None
-        for arm in study.summary["arms"]:
+        for arm in study.summary.plain()["arms"]:
             assert arm["name"].split(",")[0] in found[0]
     assert "counterpoint compare-decoding vcd code --model" in page.text
 

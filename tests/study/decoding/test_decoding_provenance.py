@@ -49,7 +49,7 @@ def test_a_damaged_unit_is_a_row_and_is_asked_again_alone(
     place = Path(shutil.copytree(finished, tmp_path / "study"))
     before = json.loads((place / "summary.json").read_text())
     _spoil(place / "runs" / "vcd" / "seed-1" / "pope" / name)
-    summary = resummarise(place).summary
+    summary = resummarise(place).summary.plain()
     plain, rule, vcd = summary["arms"]
     assert plain["failed"] == rule["failed"] == []
     assert [run["seed"] for run in vcd["failed"]] == [1]
@@ -60,7 +60,7 @@ def test_a_damaged_unit_is_a_row_and_is_asked_again_alone(
     assert reason in (place / "report.html").read_text()
     kept = marks(place / "runs" / "vcd" / "seed-1" / "answers")
     with pytest.warns(UserWarning, match=rf"{name} was damaged .*this run alone is repeated.*damaged-pope-1"):
-        after = cp.compare_decoding("vcd", seeds=2, folder=place, **quick).summary
+        after = cp.compare_decoding("vcd", seeds=2, folder=place, **quick).summary.plain()
     assert marks(place / "runs" / "vcd" / "seed-1" / "answers") == kept
     assert after["differences"] == before["differences"]
     assert after["warnings"] == []
@@ -69,7 +69,7 @@ def test_a_damaged_unit_is_a_row_and_is_asked_again_alone(
 def test_an_unfinished_unit_is_left_out_and_said(finished: Path, tmp_path: Path) -> None:
     place = Path(shutil.copytree(finished, tmp_path / "study"))
     (place / "runs" / "vcd" / "seed-0" / "pope" / "scores.json").unlink()
-    summary = resummarise(place).summary
+    summary = resummarise(place).summary.plain()
     assert [arm["unfinished"] for arm in summary["arms"]] == [[], [], [0]]
     assert any(line.startswith("unfinished and left out: vcd (seed 0)") for line in summary["warnings"])
     assert {c["arm"] for c in summary["conclusions"]} == {"vcd"}
@@ -158,7 +158,9 @@ def test_studies_of_earlier_versions_are_reported_and_joined(
     for name in ("provenance.json", "data.parquet"):
         for file in place.rglob(name):
             file.unlink()
-    assert any("12 runs of an earlier version" in line for line in resummarise(place).summary["warnings"])
+    assert any(
+        "12 runs of an earlier version" in line for line in resummarise(place).summary.plain()["warnings"]
+    )
     joined = cp.compare_decoding("vcd", seeds=3, folder=place, **quick)
-    assert any("12 runs of an earlier version" in line for line in joined.summary["warnings"])
-    assert joined.summary["seeds"] == [0, 1, 2]
+    assert any("12 runs of an earlier version" in line for line in joined.summary.plain()["warnings"])
+    assert joined.summary.plain()["seeds"] == [0, 1, 2]

@@ -66,7 +66,10 @@ def test_finished_units_are_never_asked_again(quick: dict[str, Any], finished: P
     shutil.copytree(finished, tmp_path / "study")
     same = cp.compare_decoding("vcd", seeds=2, folder=tmp_path / "study", **quick)
     assert Parrot.heard == 0
-    assert same.summary["differences"] == json.loads((finished / "summary.json").read_text())["differences"]
+    assert (
+        same.summary.plain()["differences"]
+        == json.loads((finished / "summary.json").read_text())["differences"]
+    )
     cp.compare_decoding("ritual", seeds=2, folder=tmp_path / "study", **quick)
     grown = json.loads((tmp_path / "study" / "summary.json").read_text())
     # The rule alone is that of both methods, and is there already.
@@ -153,8 +156,8 @@ def test_another_study_in_the_folder(quick: dict[str, Any], finished: Path, tmp_
 
 def test_greedy_search_has_no_rule_alone(quick: dict[str, Any], tmp_path: Path) -> None:
     study = cp.compare_decoding("vcd", seeds=1, temperature=0, folder=tmp_path, **quick)
-    assert [arm["name"] for arm in study.summary["arms"]] == ["plain", "vcd"]
-    assert any("Greedy search" in line for line in study.summary["cannot_show"])
+    assert [arm["name"] for arm in study.summary.plain()["arms"]] == ["plain", "vcd"]
+    assert any("Greedy search" in line for line in study.summary.plain()["cannot_show"])
 
 
 def test_data_without_questions(quick: dict[str, Any], pairs: Path) -> None:

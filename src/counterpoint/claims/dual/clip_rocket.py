@@ -10,7 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from ...catalog.evidence import Direction, Result
-from ...study.numbers import Key, name_of
+from ...study.numbers import name_of
+from ...study.schema import Key
 from ..benches.towers import recipe
 from ..lab import Comparison, Lab, Trained, measure
 

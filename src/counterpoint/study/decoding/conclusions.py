@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-_FIRM = ""
+from ..schema import Difference
 
 
 @dataclass(frozen=True)
@@ -26,13 +24,11 @@ class Conclusion:
     text: str
 
 
-def conclude(
-    method: str, against_plain: Mapping[str, Any], against_rule: Mapping[str, Any] | None
-) -> Conclusion:
+def conclude(method: str, against_plain: Difference, against_rule: Difference | None) -> Conclusion:
     """Read the differences method − plain and method − rule alone (None for a method without a rule).
 
     >>> def found(verdict):
-    ...     return {"verdict": verdict, "b": "plain,beta=0.1"}
+    ...     return Difference.model_construct(verdict=verdict, b="plain,beta=0.1")
     >>> conclude("vcd", found("better"), found("better")).kind
     'contrast'
     >>> conclude("vcd", found("better"), found("equivalent")).text
@@ -53,14 +49,14 @@ def conclude(
         if against_rule is not None:
             rule, _ = _read(against_rule)
             if rule in {"better", "worse"}:
-                text += f", though it is {rule} than its rule alone ({against_rule['b']})"
+                text += f", though it is {rule} than its rule alone ({against_rule.b})"
         return Conclusion("open", True, text)
     text = f"{method} {verb} better than plain sampling"
     if against_rule is None:
         return Conclusion("contrast", firm, text)
     rule, rule_firm = _read(against_rule)
-    name = f"its rule alone ({against_rule['b']})"
-    cost = " at the cost of plain decoding" if str(against_rule["b"]).startswith("plain") else ""
+    name = f"its rule alone ({against_rule.b})"
+    cost = " at the cost of plain decoding" if against_rule.b.startswith("plain") else ""
     also = "is" if rule_firm else "seems"
     if rule == "better":
         return Conclusion("contrast", firm and rule_firm, f"{text}, and {also} better than {name}")
@@ -73,6 +69,5 @@ def conclude(
     return Conclusion("unsettled", firm, f"{text}; whether its contrast adds to {name} is not shown")
 
 
-def _read(difference: Mapping[str, Any]) -> tuple[str, bool]:
-    strength, _, name = str(difference["verdict"]).rpartition(": ")
-    return name, strength == _FIRM
+def _read(difference: Difference) -> tuple[str, bool]:
+    return difference.kind, difference.firm

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeAlias, Unpack
+from typing import TypeAlias, Unpack
 
 from ...data.base import PairedData
 from ...data.source import load as load_data
@@ -24,6 +24,7 @@ from ..agreement import check_made_of_the_same
 from ..damage import is_damaged, set_aside_damaged
 from ..design import filled_by_user
 from ..gate import check_folder
+from ..schema import DecodingSummary
 from ..study import DryRun
 from ..tables import write_tables
 from . import model as models
@@ -51,7 +52,7 @@ class DecodingStudy:
     """
 
     folder: Path
-    summary: Mapping[str, Any]
+    summary: DecodingSummary
 
     @property
     def report(self) -> Path:
@@ -61,14 +62,14 @@ class DecodingStudy:
     @property
     def sentences(self) -> list[str]:
         """Return in words what the main metrics say about each method."""
-        return [f"{c['task']} {c['metric']} ({c['test']}): {c['text']}." for c in self.summary["conclusions"]]
+        return [f"{c.task} {c.metric} ({c.test}): {c.text}." for c in self.summary.conclusions]
 
     def write(self) -> None:
         """Write the summary, the tables and the report."""
         from ..report.decoding import write_report
         from .tables import write_costs
 
-        write_json(self.folder / "summary.json", dict(self.summary))
+        self.summary.write(self.folder)
         write_tables(self.summary, self.folder)
         write_costs(self.summary, self.folder)
         write_report(self.folder, self.summary)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from ...decoding.method import Decoding, SumOfMethods
 from ...decoding.rule import PlausibilityOnly
@@ -16,8 +16,9 @@ from ...files import Damaged, read_json
 from ...reasons import counted
 from ...training.run import Environment
 from ..agreement import check_agreement, of_earlier_versions
-from ..numbers import PARTS, RunScores, finite
+from ..numbers import RunScores
 from ..results import StudyResults, damage
+from ..schema import AskedArm, DecodingCost, DecodingSummary, Difference, Key, Metric, Winner, Worth
 from ..tables import ranked
 from .arm import PLAIN, DecodingArm
 from .conclusions import conclude
@@ -73,7 +74,7 @@ def read_results(design: DecodingDesign, folder: Path) -> StudyResults[AskedRun]
     return results
 
 
-def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> dict[str, Any]:
+def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> DecodingSummary:
     """The content of ``summary.json``.
 
     Raises:
@@ -91,55 +92,76 @@ def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> di
         raise ValueError(f"tasks {', '.join(design.tasks)} gave no number that all arms have")
     pairs = [pair for pair in design.pairs if set(pair) <= set(results.runs)]
     differences, multiplicity = numbers.differences(keys, pairs) if pairs else ([], "")
-    arms = [_arm(results, design, arm) for arm in results.runs]
-    _relate(arms)
+    arms = _arms(results, design)
+    conclusions = _conclusions(design, differences)
     again = "delete it and run the study's compare-decoding command again, which writes it anew"
-    found: dict[str, Any] = {
-        **design.plain(),
-        "seeds": list(results.seeds),
-        "environment": read_json(folder / "environment.json", Environment, again).model_dump(),
-        "attribution": attribution,
-        "primary": dict(zip(PARTS, keys[0], strict=True)),
-        "arms": arms,
-        "differences": differences,
-        "conclusions": _conclusions(design, differences),
-        "multiplicity": multiplicity,
-        "warnings": [*of_earlier_versions(good), *results.warnings()],
+    return DecodingSummary(
+        data=design.data,
+        model=design.model,
+        tasks=design.tasks,
+        seeds=results.seeds,
+        limit=design.limit,
+        sampling=design.sampling,
+        image_size=design.image_size,
+        margin=design.margin,
+        weights=design.weights,
+        environment=read_json(folder / "environment.json", Environment, again).model_dump(),
+        attribution=attribution,
+        primary=Metric.of(keys[0]),
+        arms=arms,
+        differences=tuple(differences),
+        conclusions=tuple(conclusions),
+        multiplicity=multiplicity,
+        warnings=(*of_earlier_versions(good), *results.warnings()),
+        winner=_winner(design, arms, [c for c in conclusions if c.key == keys[0]], keys[0]),
+        cannot_show=tuple(_cannot_show(design, len(results.seeds), arms)),
+    )
+
+
+def _arms(results: StudyResults[AskedRun], design: DecodingDesign) -> tuple[AskedArm, ...]:
+    """Return every arm, its time in times of plain sampling's."""
+    costs = {
+        arm: _cost([t for run in results.finished(arm) for t in run.transcripts]) for arm in results.runs
     }
-    found["winner"] = _winner(design, found)
-    found["cannot_show"] = _cannot_show(design, found)
-    return finite(found)
+    plain = costs[PLAIN].seconds_per_prompt
+    arms = []
+    for name, cost in costs.items():
+        arm, seconds = DecodingArm.parse(name), cost.seconds_per_prompt
+        relative = seconds / plain if seconds and plain else None
+        arms.append(
+            AskedArm(
+                name=name,
+                slug=arm.slug,
+                role=design.roles[name],
+                rule=design.rules.get(name),
+                python=_bound(arm.method()),
+                failed=tuple(results.failed(name)),
+                unfinished=tuple(results.unfinished.get(name, ())),
+                cost=cost.model_copy(update={"relative_seconds": relative}),
+                metrics=tuple(results.numbers.metrics(name)),
+            )
+        )
+    return tuple(arms)
 
 
-def _arm(results: StudyResults[AskedRun], design: DecodingDesign, name: str) -> dict[str, Any]:
-    arm = DecodingArm.parse(name)
+def _cost(transcripts: Sequence[Transcript]) -> DecodingCost:
     passes: Counter[str] = Counter()
     positions: Counter[str] = Counter()
-    asked, seconds = 0, 0.0
-    for transcript in (transcript for run in results.finished(name) for transcript in run.transcripts):
+    for transcript in transcripts:
         passes.update(transcript.passes)
         positions.update(transcript.positions)
-        asked, seconds = asked + transcript.asked, seconds + transcript.seconds
+    asked = sum(transcript.asked for transcript in transcripts)
+    seconds = sum(transcript.seconds for transcript in transcripts)
     own, through = passes["own"], positions["own"]
-    return {
-        "name": name,
-        "slug": arm.slug,
-        "role": design.roles[name],
-        "rule": design.rules.get(name),
-        "python": _bound(arm.method()),
-        "failed": results.failed(name),
-        "unfinished": results.unfinished.get(name, []),
-        "cost": {
-            "seconds": seconds,
-            "prompts": asked,
-            "seconds_per_prompt": seconds / asked if asked else None,
-            "passes": dict(passes),
-            "positions": dict(positions),
-            "relative_passes": passes.total() / own if own else None,
-            "relative_positions": positions.total() / through if through else None,
-        },
-        "metrics": results.numbers.metrics(name),
-    }
+    return DecodingCost(
+        seconds=seconds,
+        prompts=asked,
+        seconds_per_prompt=seconds / asked if asked else None,
+        passes=dict(passes),
+        positions=dict(positions),
+        relative_passes=passes.total() / own if own else None,
+        relative_positions=positions.total() / through if through else None,
+    )
 
 
 def _bound(method: Decoding) -> str:
@@ -156,57 +178,49 @@ def _written(method: Decoding) -> str:
     return repr(method)
 
 
-def _relate(arms: list[dict[str, Any]]) -> None:
-    """Give every arm its time in times of plain sampling's."""
-    plain = next(arm["cost"]["seconds_per_prompt"] for arm in arms if arm["name"] == PLAIN)
-    for arm in arms:
-        own = arm["cost"]["seconds_per_prompt"]
-        arm["cost"]["relative_seconds"] = own / plain if own and plain else None
-
-
-def _conclusions(design: DecodingDesign, differences: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _conclusions(design: DecodingDesign, differences: Sequence[Difference]) -> list[Worth]:
     """Return a conclusion for each method and main metric."""
-    by_pair = {(d["a"], d["b"], *(d[part] for part in PARTS)): d for d in differences}
-    keys = dict.fromkeys(tuple(d[part] for part in PARTS) for d in differences if d["family"] == "main")
-    found = []
+    by_pair = {(d.a, d.b, d.key): d for d in differences}
+    keys = dict.fromkeys(d.key for d in differences if d.family == "main")
+    conclusions = []
     for arm in design.arms:
         for key in keys if arm != PLAIN else ():
             rule = design.rules[arm]
-            if any((arm, other, *key) not in by_pair for other in (PLAIN, rule) if other is not None):
+            if any((arm, other, key) not in by_pair for other in (PLAIN, rule) if other is not None):
                 continue  # unfinished, or its rule alone is
-            against_rule = None if rule is None else by_pair[arm, rule, *key]
-            conclusion = conclude(arm, by_pair[arm, PLAIN, *key], against_rule)
-            found.append({"arm": arm, **dict(zip(PARTS, key, strict=True)), **asdict(conclusion)})
-    return found
+            against_rule = None if rule is None else by_pair[arm, rule, key]
+            conclusion = conclude(arm, by_pair[arm, PLAIN, key], against_rule)
+            conclusions.append(Worth(arm=arm, **Metric.of(key).model_dump(), **asdict(conclusion)))
+    return conclusions
 
 
-def _winner(design: DecodingDesign, found: Mapping[str, Any]) -> dict[str, Any]:
-    """The best mean among the methods that are better than plain sampling on the first metric, or plain sampling."""
-    better = {
-        c["arm"]
-        for c in found["conclusions"]
-        if c["kind"] in {"contrast", "unsettled"} and all(c[k] == v for k, v in found["primary"].items())
-    }
+def _winner(
+    design: DecodingDesign, arms: Sequence[AskedArm], conclusions: Sequence[Worth], primary: Key
+) -> Winner:
+    """Return the best of the methods that are better than plain sampling on the first metric, or plain sampling.
+
+    Args:
+        design: the study.
+        arms: its arms.
+        conclusions: those on the first metric.
+        primary: the first metric.
+    """
+    better: set[str | None] = {c.arm for c in conclusions if c.kind in {"contrast", "unsettled"}}
     # Where a method is better than plain sampling and not than its own rule, the rule is what to use.
-    rules = {
-        design.rules[c["arm"]]
-        for c in found["conclusions"]
-        if c["kind"] == "rule" and all(c[k] == v for k, v in found["primary"].items())
-    }
-    chosen = next((arm for arm in ranked(found) if arm["name"] in better | rules), None)
-    chosen = chosen or next(arm for arm in found["arms"] if arm["name"] == PLAIN)
-    name = chosen["name"]
+    rules = {design.rules[c.arm] for c in conclusions if c.kind == "rule"}
+    chosen = next((arm for arm in ranked(arms, primary) if arm.name in better | rules), None)
+    chosen = chosen or next(arm for arm in arms if arm.name == PLAIN)
     temperature = design.temperature
     sampling = [] if temperature == 0 else ["--sample", "--temperature", f"{temperature:g}"]
     words = ["counterpoint", "generate", "--model", design.model, "--image", "FILE", "--prompt", "TEXT"]
-    return {
-        "name": name,
-        "command": shlex.join([*words, "--decoding", name, *sampling]),
-        "python": f"model.generate(**inputs, custom_generate={chosen['python']})",
-    }
+    return Winner(
+        name=chosen.name,
+        command=shlex.join([*words, "--decoding", chosen.name, *sampling]),
+        python=f"model.generate(**inputs, custom_generate={chosen.python})",
+    )
 
 
-def _cannot_show(design: DecodingDesign, found: Mapping[str, Any]) -> list[str]:
+def _cannot_show(design: DecodingDesign, seeds: int, arms: Sequence[AskedArm]) -> list[str]:
     temperature = design.temperature
     how = "greedily" if temperature == 0 else f"by sampling at temperature {temperature:g}"
     lines = [
@@ -225,9 +239,9 @@ def _cannot_show(design: DecodingDesign, found: Mapping[str, Any]) -> list[str]:
             "The weights of ritual sum to more than 1, so that it also samples more sharply; how much of its effect "
             "that is can be seen from a study at a lower temperature."
         )
-    if len(found["seeds"]) < _FEW_SEEDS:
+    if seeds < _FEW_SEEDS:
         lines.append(
-            f"{counted(len(found['seeds']), 'seed')}: every verdict is suggestive. Add seeds with "
+            f"{counted(seeds, 'seed')}: every verdict is suggestive. Add seeds with "
             f"--seeds {_FEW_SEEDS} and the same folder; what is finished is not repeated."
         )
     if temperature == 0:
@@ -235,6 +249,6 @@ def _cannot_show(design: DecodingDesign, found: Mapping[str, Any]) -> list[str]:
             "Greedy search takes the likeliest token, which every plausibility rule keeps, so the rule alone is plain "
             "decoding and is not run. Seeds then vary only what a method draws by chance, such as noise."
         )
-    if any(arm["cost"]["relative_passes"] is None for arm in found["arms"]):
+    if any(arm.cost.relative_passes is None for arm in arms):
         lines.append("The assistant does not count its forward passes, so that only seconds are known.")
     return lines

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ...files import write_text
+from ..schema import DecodingSummary
 from ..tables import Costs, as_markdown, ranked
 
 
@@ -22,26 +21,28 @@ def times(value: float | None) -> str:
 
 
 COSTS: Costs = {
-    "forward passes per token": lambda cost: times(cost["relative_passes"]),
-    "decoder positions per token": lambda cost: times(cost["relative_positions"]),
-    "time per reply": lambda cost: times(cost["relative_seconds"]),
+    "forward passes per token": lambda cost: times(cost.relative_passes),
+    "decoder positions per token": lambda cost: times(cost.relative_positions),
+    "time per reply": lambda cost: times(cost.relative_seconds),
 }
 """Rows of cost, all in times of plain decoding."""
 
 _FIELDS = ("relative_passes", "relative_positions", "relative_seconds", "prompts", "seconds")
 
 
-def write_costs(summary: Mapping[str, Any], folder: Path) -> None:
+def write_costs(summary: DecodingSummary, folder: Path) -> None:
     """``costs.csv``, and the costs and conclusions below the numbers of ``table.md``."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["arm", "role", *_FIELDS])
-    for arm in summary["arms"]:
-        writer.writerow([arm["name"], arm["role"], *(arm["cost"][name] for name in _FIELDS)])
+    for arm in summary.arms:
+        cost = arm.cost.model_dump()
+        writer.writerow([arm.name, arm.role, *(cost[name] for name in _FIELDS)])
     write_text(folder / "costs.csv", text.getvalue())
     table = (folder / "table.md").read_text(encoding="utf-8")
     head = ["arm", *COSTS]
-    body = [[arm["name"], *(write(arm["cost"]) for write in COSTS.values())] for arm in ranked(summary)]
+    order = ranked(summary.arms, summary.primary.key)
+    body = [[arm.name, *(write(arm.cost) for write in COSTS.values())] for arm in order]
     lines = ["", "In times of plain sampling:", "", *as_markdown([head, *body]), ""]
-    lines += [f"- {c['task']} {c['metric']} ({c['test']}): {c['text']}." for c in summary["conclusions"]]
+    lines += [f"- {c.task} {c.metric} ({c.test}): {c.text}." for c in summary.conclusions]
     write_text(folder / "table.md", table + "\n".join(lines) + "\n")

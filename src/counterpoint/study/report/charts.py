@@ -13,11 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tables import cell
+from ..schema import ArmSummary, Difference, Key
 from .words import count, duration, is_fraction, number, verdict
-
-Key = tuple[str, str, str, str]
-"""Task, test set, subset, metric."""
 
 _LABEL_GAP = 15.0  # pixels between the names at the ends of curves
 HEIGHT = 200.0
@@ -75,30 +72,30 @@ def _round_step(step: float) -> float:
     return next(m * power for m in (1, 2, 5, 10) if m * power >= step * (1 - 1e-9))
 
 
-def intervals(arms: Sequence[Mapping[str, Any]], key: Key) -> dict[str, Any]:
+def intervals(arms: Sequence[ArmSummary], key: Key) -> dict[str, Any]:
     """One metric of every arm: mean, interval, a dot per seed, and what needs no model: chance or a constant answer."""
     metric = key[3]
-    found = [(arm["name"], cell(arm, key)) for arm in arms]
-    present = [m for _, m in found if m is not None and m["mean"] is not None]
-    chance = next((m["chance"] for m in present if m["chance"] is not None), None)
-    constant = next((m["constant"] for m in present if m.get("constant") is not None), None)
+    found = [(arm.name, arm.score(key)) for arm in arms]
+    present = [m for _, m in found if m is not None and m.mean is not None]
+    chance = next((m.chance for m in present if m.chance is not None), None)
+    constant = next((m.constant for m in present if m.constant is not None), None)
     floor = max((value for value in (chance, constant) if value is not None), default=None)
-    values = [v for m in present for v in (m["low"], m["mean"], m["high"], *m["seeds"].values())]
+    values = [v for m in present for v in (m.low, m.mean, m.high, *m.seeds.values())]
     scale = Scale.over(values, least=0.0 if is_fraction(metric) else None)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, m in found:
-        if m is None or m["mean"] is None:
+        if m is None or m.mean is None:
             rows.append({"arm": name, "text": "–", "detail": "no finished run"})
             continue
-        ends = [m["mean"] if m[end] is None else m[end] for end in ("low", "high")]
+        ends = [m.mean if end is None else end for end in (m.low, m.high)]
         rows.append(
             {
                 "arm": name,
-                "mean": scale.at(m["mean"]),
+                "mean": scale.at(m.mean),
                 "low": scale.at(ends[0]),
                 "high": scale.at(ends[1]),
-                "seeds": [scale.at(v) for v in m["seeds"].values() if v is not None],
-                "text": number(m["mean"], metric),
+                "seeds": [scale.at(v) for v in m.seeds.values() if v is not None],
+                "text": number(m.mean, metric),
                 "detail": f"{number(ends[0], metric)} to {number(ends[1], metric)}",
             }
         )
@@ -108,31 +105,35 @@ def intervals(arms: Sequence[Mapping[str, Any]], key: Key) -> dict[str, Any]:
         "chance": scale.at(floor) if floor is not None and scale.low <= floor <= scale.high else None,
         "chance_text": None if chance is None else number(chance, metric),
         "constant_text": None if constant is None else number(constant, metric),
-        "n": present[0]["n"] if present else 0,
-        "higher_is_better": present[0]["higher_is_better"] if present else True,
+        "n": present[0].n if present else 0,
+        "higher_is_better": present[0].higher_is_better if present else True,
     }
 
 
-def forest(differences: Sequence[Mapping[str, Any]], margin: float) -> dict[str, Any]:
+def forest(differences: Sequence[Difference], margin: float) -> dict[str, Any]:
     """The differences of one metric around zero, with the band within which they count as equivalent."""
-    metric = differences[0]["metric"]
+    metric = differences[0].metric
     band = margin if is_fraction(metric) else None
-    values = [d[k] for d in differences for k in ("low", "estimate", "high")]
+    values = [value for d in differences for value in (d.low, d.estimate, d.high)]
     scale = Scale.over([*values, 0.0, *([-band, band] if band is not None else [])], intervals=5)
     rows = []
     for d in differences:
-        known = d["estimate"] is not None
-        low, high = (d[k] if d[k] is not None else d["estimate"] for k in ("low", "high"))
+        low, high = (d.estimate if end is None else end for end in (d.low, d.high))
+        ends = f"{number(low, metric)} to {number(high, metric)}"
         rows.append(
             {
-                "a": d["a"],
-                "b": d["b"],
+                "a": d.a,
+                "b": d.b,
                 "verdict": verdict(d),
-                "sentence": d["sentence"],
-                "text": number(d["estimate"], metric, signed=True),
-                "range": f"{number(low, metric)} to {number(high, metric)}" if known else "no shared seed",
+                "sentence": d.sentence,
+                "text": number(d.estimate, metric, signed=True),
+                "range": ends if d.estimate is not None else "no shared seed",
             }
-            | ({"at": scale.at(d["estimate"]), "low": scale.at(low), "high": scale.at(high)} if known else {})
+            | {
+                name: scale.at(value)
+                for name, value in (("at", d.estimate), ("low", low), ("high", high))
+                if value is not None
+            }
         )
     return {
         "rows": rows,
@@ -216,26 +217,26 @@ def _memory(value: float) -> str:
     return f"{value / 2**30:.2f} GB"
 
 
-Kinds = Sequence[tuple[str, str, Callable[[float], str]]]
-"""Kinds of cost: the name in the summary, the title, the words for a value."""
+Kinds = Sequence[tuple[Callable[[Any], float], str, Callable[[float], str]]]
+"""Kinds of cost: the value of an arm's cost, the title, the words for a value."""
 TRAINING: Kinds = (
-    ("seconds", "training time of a run", duration),
-    ("image_passes", "pictures through the image tower", count),
-    ("peak_memory_bytes", "peak memory", _memory),
-    ("trained_parameters", "trained parameters", count),
+    (lambda cost: cost.seconds, "training time of a run", duration),
+    (lambda cost: cost.image_passes, "pictures through the image tower", count),
+    (lambda cost: cost.peak_memory_bytes, "peak memory", _memory),
+    (lambda cost: cost.trained_parameters, "trained parameters", count),
 )
 
 
-def costs(arms: Sequence[Mapping[str, Any]], kinds: Kinds = TRAINING) -> list[dict[str, Any]]:
+def costs(arms: Sequence[ArmSummary], kinds: Kinds = TRAINING) -> list[dict[str, Any]]:
     """A set of bars for each kind of cost."""
     found = []
-    for name, title, wording in kinds:
-        most = max(arm["cost"][name] for arm in arms) or 1
+    for value_of, title, wording in kinds:
+        most = max(value_of(arm.cost) for arm in arms) or 1
         rows = [
             {
-                "arm": arm["name"],
-                "width": round(100 * arm["cost"][name] / most, 2),
-                "text": wording(arm["cost"][name]),
+                "arm": arm.name,
+                "width": round(100 * value_of(arm.cost) / most, 2),
+                "text": wording(value_of(arm.cost)),
             }
             for arm in arms
         ]

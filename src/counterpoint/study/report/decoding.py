@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,15 @@ import yaml
 
 from ...files import write_text
 from ..conclusion import points
-from ..tables import cell, columns, ranked
+from ..schema import DecodingSummary, Worth
+from ..tables import columns, ranked
 from . import charts, words
 from .page import (
     FEW,
-    Key,
     differences,
     environment,
+    failures,
     forests,
-    key_of,
     looks,
     other_tables,
     subset_tables,
@@ -27,13 +26,21 @@ from .page import (
 )
 
 _KINDS: charts.Kinds = (
-    ("relative_passes", "forward passes per token, in times of plain decoding", "{:.2f} ×".format),
-    ("relative_positions", "decoder positions per token, in times of plain decoding", "{:.2f} ×".format),
-    ("seconds_per_prompt", "time per reply on this machine", "{:.2g} s".format),
+    (
+        lambda cost: cost.relative_passes,
+        "forward passes per token, in times of plain decoding",
+        "{:.2f} ×".format,
+    ),
+    (
+        lambda cost: cost.relative_positions,
+        "decoder positions per token, in times of plain decoding",
+        "{:.2f} ×".format,
+    ),
+    (lambda cost: cost.seconds_per_prompt or 0.0, "time per reply on this machine", "{:.2g} s".format),
 )
 
 
-def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
+def write_report(folder: Path, summary: DecodingSummary) -> Path:
     """Write a study's ``report.html``: one file without scripts that needs no network."""
     style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
     page = environment().get_template("decoding.html.j2").render(**content(folder, summary), style=style)
@@ -42,44 +49,44 @@ def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
     return path
 
 
-def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+def content(folder: Path, summary: DecodingSummary) -> dict[str, Any]:
     """Everything the template shows."""
     from ..decoding.design import DecodingDesign
     from ..decoding.examples import gallery
 
     design = DecodingDesign.read(folder)
     assert design is not None
-    order = ranked(summary)
+    order = ranked(summary.arms, summary.primary.key)
     keys = columns(summary)
-    primary: Key = tuple(summary["primary"][k] for k in ("task", "test", "subset", "metric"))
-    main = [d for d in summary["differences"] if d["family"] == "main"]
-    methods = [arm["name"] for arm in summary["arms"] if arm["role"] == "method"]
-    conclusions = {(c["arm"], key_of(c)): c for c in summary["conclusions"]}
-    cannot_cost = any(arm["cost"]["relative_passes"] is None for arm in summary["arms"])
+    primary = summary.primary.key
+    main = [d for d in summary.differences if d.family == "main"]
+    methods = [arm.name for arm in summary.arms if arm.role == "method"]
+    conclusions = {(c.arm, c.key): c for c in summary.conclusions}
+    cannot_cost = any(arm.cost.relative_passes is None for arm in summary.arms)
     kinds = _KINDS[2:] if cannot_cost else _KINDS
-    sampling = summary["sampling"]
+    sampling = summary.sampling
     temperature = sampling["temperature"]
     return {
         "summary": summary,
-        "title": f"Does {words.listing(methods, 'or')} help {Path(summary['model']).name}?",
+        "title": f"Does {words.listing(methods, 'or')} help {Path(summary.model).name}?",
         "facts": [
-            summary["data"],
-            f"at most {summary['limit']} rows of each test set",
-            f"{len(summary['seeds'])} seed{'s' * (len(summary['seeds']) != 1)} each",
+            summary.data,
+            f"at most {summary.limit} rows of each test set",
+            f"{len(summary.seeds)} seed{'s' * (len(summary.seeds) != 1)} each",
             "greedy" if temperature == 0 else f"sampled at temperature {temperature:g}",
             f"at most {sampling['max_new_tokens']} tokens a reply",
-            *(str(summary["environment"][k]) for k in ("device", "date") if k in summary["environment"]),
+            *(str(summary.environment[k]) for k in ("device", "date") if k in summary.environment),
         ],
-        "looks": looks([arm["name"] for arm in summary["arms"]]),
+        "looks": looks([arm.name for arm in summary.arms]),
         "primary": primary,
-        "primary_n": next((m["n"] for arm in order if (m := cell(arm, primary))), 0),
+        "primary_n": next((m.n for arm in order if (m := arm.score(primary))), 0),
         "metrics": {key[3]: meaning for key in [primary, *keys] if (meaning := words.meaning(key[3]))},
         "answers": [
-            {"verdict": chip(conclusions[arm, primary]), "sentence": f"{conclusions[arm, primary]['text']}."}
+            {"verdict": chip(conclusions[arm, primary]), "sentence": f"{conclusions[arm, primary].text}."}
             for arm in methods
             if (arm, primary) in conclusions
         ],
-        "sentences": [d["sentence"] for d in main if key_of(d) == primary],
+        "sentences": [d.sentence for d in main if d.key == primary],
         "worth": [
             (arm, [chip(conclusions[arm, key]) if (arm, key) in conclusions else None for key in keys])
             for arm in methods
@@ -93,8 +100,8 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "differences": differences(summary),
         "page_costs": charts.costs(order, kinds),
         "gallery": gallery(folder, design),
-        "failed": [{"arm": arm["name"], **f} for arm in summary["arms"] for f in arm["failed"]],
-        "margin": points(summary["margin"]),
+        "failed": failures(summary.arms),
+        "margin": points(summary.margin),
         "few": FEW,
         "settings": yaml.safe_dump(design.plain(), sort_keys=False),
         "commands": commands(folder, summary),
@@ -111,24 +118,24 @@ _WORTH = {
 }
 
 
-def chip(conclusion: Mapping[str, Any]) -> dict[str, Any]:
+def chip(conclusion: Worth) -> dict[str, Any]:
     """A conclusion as a mark and a few words."""
-    kind, firm = conclusion["kind"], conclusion["firm"]
-    ahead = {"contrast": conclusion["arm"], "unsettled": conclusion["arm"]}
+    kind, firm = conclusion.kind, conclusion.firm
+    ahead = {"contrast": conclusion.arm, "unsettled": conclusion.arm}
     text = _WORTH[kind] if firm else f"perhaps: {_WORTH[kind]}"
     look = "ahead" if kind in ahead else "equal" if kind in {"equal", "rule"} else "open"
     return {"kind": look, "firm": firm, "arm": ahead.get(kind), "text": text}
 
 
-def commands(folder: Path, summary: Mapping[str, Any]) -> dict[str, str]:
+def commands(folder: Path, summary: DecodingSummary) -> dict[str, str]:
     """Return the commands that make the study, and its report page, again."""
-    sampling = summary["sampling"]
-    methods = [arm["name"] for arm in summary["arms"] if arm["role"] == "method"]
-    again = ["counterpoint", "compare-decoding", *methods, "--model", summary["model"]]
-    again += ["--data", summary["data"], "--tasks", *summary["tasks"]]
-    again += ["--seeds", str(max(summary["seeds"]) + 1), "--limit", str(summary["limit"])]
+    sampling = summary.sampling
+    methods = [arm.name for arm in summary.arms if arm.role == "method"]
+    again = ["counterpoint", "compare-decoding", *methods, "--model", summary.model]
+    again += ["--data", summary.data, "--tasks", *summary.tasks]
+    again += ["--seeds", str(max(summary.seeds) + 1), "--limit", str(summary.limit)]
     again += ["--temperature", f"{sampling['temperature']:g}"]
-    again += ["--max-new-tokens", str(sampling["max_new_tokens"]), "--margin", f"{summary['margin']:g}"]
+    again += ["--max-new-tokens", str(sampling["max_new_tokens"]), "--margin", f"{summary.margin:g}"]
     return {
         "compare": shlex.join(again),
         "report": shlex.join(["counterpoint", "report", str(folder)]),

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +18,7 @@ from torch import Tensor
 from ...data.base import PairedData
 from ...data.source import load as load_data
 from ...data.source import located
+from ..schema import TrainingSummary
 
 EACH = 3
 """Examples of a kind (all right, all wrong, arms disagree) for each direction and test set."""
@@ -72,7 +72,7 @@ class Gallery:
     trouble: str = ""
 
 
-def gallery(folder: Path, summary: Mapping[str, Any]) -> Gallery:
+def gallery(folder: Path, summary: TrainingSummary) -> Gallery:
     """A few examples, chosen by the hash of their ids: the same ones whenever a report is made of the same runs.
 
     Pictures or a data set that cannot be had are named as trouble; the report is written without them.
@@ -81,8 +81,8 @@ def gallery(folder: Path, summary: Mapping[str, Any]) -> Gallery:
     if not outcomes:
         return Gallery(trouble="No task of this study says which captions and pictures the arms returned.")
     try:
-        source = located(summary["data"], summary["environment"].get("folder"))
-        data = load_data(source, summary["recipe"]["towers"]["image_size"])
+        source = located(summary.data, summary.environment.get("folder"))
+        data = load_data(source, summary.recipe["towers"]["image_size"])
         lookup = Lookup(data)
         shelves = [
             Shelf(test, direction, lookup.examples(direction, tables))
@@ -95,20 +95,20 @@ def gallery(folder: Path, summary: Mapping[str, Any]) -> Gallery:
     return Gallery(shelves, seed, data.attribution, lookup.trouble)
 
 
-def _outcomes(folder: Path, summary: Mapping[str, Any]) -> tuple[int, dict[str, dict[str, pl.DataFrame]]]:
+def _outcomes(folder: Path, summary: TrainingSummary) -> tuple[int, dict[str, dict[str, pl.DataFrame]]]:
     """Retrieval outcomes of the first seed with which most arms finished, by test set and arm."""
     finished: dict[int, dict[str, Path]] = {}
-    for arm in summary["arms"]:
-        without = {f["seed"] for f in arm["failed"]} | set(arm["unfinished"])
-        for seed in summary["seeds"]:
-            path = folder / "runs" / arm["slug"] / f"seed-{seed}" / "examples.parquet"
+    for arm in summary.arms:
+        without = {f.seed for f in arm.failed} | set(arm.unfinished)
+        for seed in summary.seeds:
+            path = folder / "runs" / arm.slug / f"seed-{seed}" / "examples.parquet"
             if seed not in without and path.exists():
-                finished.setdefault(seed, {})[arm["name"]] = path
+                finished.setdefault(seed, {})[arm.name] = path
     if not finished:
         return 0, {}
     seed = max(finished, key=lambda s: len(finished[s]))
     tables: dict[str, dict[str, pl.DataFrame]] = {}
-    for arm, path in finished[seed].items():
+    for name, path in finished[seed].items():
         wanted = ("i2t_R@1", "i2t_top", "t2i_R@1", "t2i_top")
         frame = pl.read_parquet(path, glob=False).filter(
             (pl.col("task") == "retrieval") & pl.col("outcome").is_in(wanted)
@@ -116,7 +116,7 @@ def _outcomes(folder: Path, summary: Mapping[str, Any]) -> tuple[int, dict[str, 
         for (test,), part in frame.partition_by("test", as_dict=True, maintain_order=True).items():
             wide = part.pivot(on="outcome", index="example", values="value")
             if set(wanted) <= set(wide.columns):
-                tables.setdefault(str(test), {})[arm] = wide
+                tables.setdefault(str(test), {})[name] = wide
     return seed, tables
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from ...recipes import names as recipe_names
 from ...training.metrics import FILE, read_metrics
 from ...training.run import Run, RunState
 from ..conclusion import conclusion, points
-from ..tables import cell, columns, ranked
+from ..schema import ArmSummary, Key, StudySummary, TrainedArm, TrainingSummary
+from ..tables import columns, ranked
 from ..tuning import validation_score
 from . import charts, words
 from .examples import gallery
@@ -28,10 +29,8 @@ _COLOURS = 8
 FEW = 3
 """Pairs of arms up to which every one is put into words at once; more are unfolded on demand."""
 
-Key = charts.Key
 
-
-def write_report(folder: Path, summary: Mapping[str, Any]) -> Path:
+def write_report(folder: Path, summary: TrainingSummary) -> Path:
     """Write a study's ``report.html``: one file without scripts that needs no network.
 
     Args:
@@ -68,26 +67,25 @@ def environment() -> jinja2.Environment:
     return found
 
 
-def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+def content(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
     """Everything the template shows."""
-    order = ranked(summary)
-    names = [arm["name"] for arm in summary["arms"]]
+    order = ranked(summary.arms, summary.primary.key)
+    names = [arm.name for arm in summary.arms]
     keys = columns(summary)
-    primary: Key = tuple(summary["primary"][k] for k in ("task", "test", "subset", "metric"))
-    main = [d for d in summary["differences"] if d["family"] == "main"]
-    first = [d for d in main if key_of(d) == primary]
+    primary = summary.primary.key
+    first = [d for d in summary.differences if d.family == "main" and d.key == primary]
     if len(first) > FEW:  # those with the arm that the page recommends are read first
-        first = sorted(first, key=lambda d: summary["winner"]["name"] not in (d["a"], d["b"]))
+        first = sorted(first, key=lambda d: summary.winner.name not in (d.a, d.b))
     return {
         "summary": summary,
-        "title": words.question(names, summary["data"]),
+        "title": words.question(names, summary.data),
         "facts": words.facts(summary),
         "looks": looks(names),
         "primary": primary,
-        "primary_n": next((m["n"] for arm in order if (m := cell(arm, primary))), 0),
+        "primary_n": next((m.n for arm in order if (m := arm.score(primary))), 0),
         "metrics": {key[3]: meaning for key in [primary, *keys] if (meaning := words.meaning(key[3]))},
         "conclusion": conclusion(summary),
-        "answers": [{"verdict": words.verdict(d), "sentence": d["sentence"]} for d in first],
+        "answers": [{"verdict": words.verdict(d), "sentence": d.sentence} for d in first],
         "boards": [{"key": key, **charts.intervals(order, key)} for key in keys],
         "main_table": table(order, keys),
         "subset_tables": subset_tables(order, keys),
@@ -95,17 +93,17 @@ def content(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "forests": forests(summary, keys),
         "differences": differences(summary),
         "page_curves": _curves(folder, summary),
-        "page_costs": charts.costs(summary["arms"]),
+        "page_costs": charts.costs(summary.arms),
         "gallery": gallery(folder, summary),
-        "diagnostics": _diagnostics(summary["arms"]),
+        "diagnostics": _diagnostics(summary.arms),
         "diagnoses": _diagnoses(folder, summary),
-        "failed": [{"arm": arm["name"], **f} for arm in summary["arms"] for f in arm["failed"]],
-        "margin": points(summary["margin"]),
+        "failed": failures(summary.arms),
+        "margin": points(summary.margin),
         "needed": words.needed(first) if len(first) <= FEW else [],
         "few": FEW if len(first) <= FEW else 0,
         "trials": _trials(folder, summary),
-        "recipe": yaml.safe_dump(summary["recipe"], sort_keys=False),
-        "plans": yaml.safe_dump(summary["plans"], sort_keys=False),
+        "recipe": yaml.safe_dump(summary.recipe, sort_keys=False),
+        "plans": yaml.safe_dump(summary.plain()["plans"], sort_keys=False),
         "commands": commands(folder, summary),
     }
 
@@ -115,40 +113,42 @@ def looks(names: Sequence[str]) -> dict[str, str]:
     return {name: f"arm-{k % _COLOURS}{' again' if k >= _COLOURS else ''}" for k, name in enumerate(names)}
 
 
-def forests(summary: Mapping[str, Any], keys: Sequence[Key]) -> list[dict[str, Any]]:
+def failures(arms: Sequence[ArmSummary]) -> list[dict[str, Any]]:
+    """Return the failed runs of all arms."""
+    return [{"arm": arm.name, "seed": run.seed, "reason": run.reason} for arm in arms for run in arm.failed]
+
+
+def forests(summary: StudySummary, keys: Sequence[Key]) -> list[dict[str, Any]]:
     """The differences of every main metric, drawn."""
-    main = [d for d in summary["differences"] if d["family"] == "main"]
+    main = [d for d in summary.differences if d.family == "main"]
     return [
-        {"key": key, **charts.forest(group, summary["margin"])}
+        {"key": key, **charts.forest(group, summary.margin)}
         for key in keys
-        if (group := [d for d in main if key_of(d) == key])
+        if (group := [d for d in main if d.key == key])
     ]
 
 
-def differences(summary: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def differences(summary: StudySummary) -> dict[str, list[dict[str, Any]]]:
     """All differences with their verdicts in words, by family."""
     return {
-        family: [{**d, "words": words.verdict(d)} for d in summary["differences"] if d["family"] == family]
-        for family in dict.fromkeys(d["family"] for d in summary["differences"])
+        family: [
+            {**d.model_dump(), "words": words.verdict(d)} for d in summary.differences if d.family == family
+        ]
+        for family in dict.fromkeys(d.family for d in summary.differences)
     }
 
 
-def key_of(row: Mapping[str, Any]) -> Key:
-    return row["task"], row["test"], row["subset"], row["metric"]
-
-
-def table(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, Any]:
+def table(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, Any]:
     """Arms by metrics, the metrics grouped by test set, with the best mean of each marked."""
     tests = dict.fromkeys(key[1] for key in keys)
     keys = [key for test in tests for key in keys if key[1] == test]
-    rows = [(arm["name"], [cell(arm, key) for key in keys]) for arm in arms]
+    rows = [(arm.name, [arm.score(key) for key in keys]) for arm in arms]
     best: list[float | None] = []
     for column in zip(*(cells for _, cells in rows), strict=True):
-        found = [m for m in column if m is not None and m["mean"] is not None]
-        pick = max if found and found[0]["higher_is_better"] else min
+        means = [m.mean for m in column if m is not None and m.mean is not None]
+        pick = max if any(m is not None and m.higher_is_better for m in column) else min
         # Where all are the same, none is best.
-        several = len({m["mean"] for m in found}) > 1
-        best.append(pick(m["mean"] for m in found) if several else None)
+        best.append(pick(means) if len(set(means)) > 1 else None)
     return {
         "tests": {test: sum(key[1] == test for key in keys) for test in tests},
         "keys": keys,
@@ -157,39 +157,38 @@ def table(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, A
     }
 
 
-def subset_tables(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
+def subset_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
     """The main metrics on each subset (tone variants, the rest) by itself."""
     wanted = {(task, test, metric) for task, test, _, metric in keys}
     found: dict[str, dict[Key, None]] = {}
     for arm in arms:
-        for m in arm["metrics"]:
-            own = (m["task"], m["test"], m["metric"])
-            if own in wanted and key_of(m) not in keys:
-                found.setdefault(m["subset"], {})[key_of(m)] = None
+        for m in arm.metrics:
+            own = (m.task, m.test, m.metric)
+            if own in wanted and m.key not in keys:
+                found.setdefault(m.subset, {})[m.key] = None
     return {subset: table(arms, list(those)) for subset, those in found.items()}
 
 
-def other_tables(arms: Sequence[Mapping[str, Any]], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
+def other_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
     """The metrics of each task besides its main one, on whole test sets."""
     judged = {key[0] for key in keys}
     wanted = {(task, test, metric) for task, test, _, metric in keys}
     found: dict[str, dict[Key, None]] = {}
     for arm in arms:
-        for m in arm["metrics"]:
-            key = key_of(m)
-            own = (m["task"], m["test"], m["metric"])
-            if own not in wanted and m["subset"] == "all" and m["task"] in judged:
-                found.setdefault(m["task"], {})[key] = None
+        for m in arm.metrics:
+            own = (m.task, m.test, m.metric)
+            if own not in wanted and m.subset == "all" and m.task in judged:
+                found.setdefault(m.task, {})[m.key] = None
     return {task: table(arms, list(those)) for task, those in found.items()}
 
 
-def _curves(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
     """The loss, and R@1 of pictures on every validation set."""
     series: dict[str, dict[str, list[Any]]] = {}
-    for arm in summary["arms"]:
-        without = {f["seed"] for f in arm["failed"]} | set(arm["unfinished"])
-        for seed in summary["seeds"]:
-            place = folder / "runs" / arm["slug"] / f"seed-{seed}"
+    for arm in summary.arms:
+        without = {f.seed for f in arm.failed} | set(arm.unfinished)
+        for seed in summary.seeds:
+            place = folder / "runs" / arm.slug / f"seed-{seed}"
             if seed in without or not (place / FILE).exists():
                 continue
             frame = read_metrics(place).filter(
@@ -202,7 +201,7 @@ def _curves(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             for (name,), part in frame.partition_by("name", as_dict=True, maintain_order=True).items():
                 part = part.sort("step")
                 run = (part["step"].to_numpy().astype(float), part["value"].to_numpy())
-                series.setdefault(str(name), {}).setdefault(arm["name"], []).append(run)
+                series.setdefault(str(name), {}).setdefault(arm.name, []).append(run)
     found = []
     for name in sorted(series):
         validation = name.startswith("validation/")
@@ -212,15 +211,15 @@ def _curves(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _diagnostics(arms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _diagnostics(arms: Sequence[TrainedArm]) -> dict[str, Any]:
     """A table per test set: a row per diagnostic with what it says, a column per arm."""
-    tests = dict.fromkeys(test for arm in arms for test in arm["diagnostics"])
-    present = {name for arm in arms for numbers in arm["diagnostics"].values() for name in numbers}
+    tests = dict.fromkeys(test for arm in arms for test in arm.diagnostics)
+    present = {name for arm in arms for numbers in arm.diagnostics.values() for name in numbers}
     ordered = [name for name in words.DIAGNOSTICS if name in present]
     ordered += sorted(present - set(ordered))
     found: dict[str, Any] = {}
     for test in tests:
-        rows = [(name, [arm["diagnostics"].get(test, {}).get(name) for arm in arms]) for name in ordered]
+        rows = [(name, [arm.diagnostics.get(test, {}).get(name) for arm in arms]) for name in ordered]
         found[test] = [
             (name, words.DIAGNOSTICS.get(name, ""), values)
             for name, values in rows
@@ -229,31 +228,31 @@ def _diagnostics(arms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _diagnoses(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _diagnoses(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
     """The runs that `counterpoint diagnose` has looked into: arm, seed and the page, relative to the report."""
     return [
-        {"arm": arm["name"], "seed": seed, "page": place.as_posix()}
-        for arm in summary["arms"]
-        for seed in summary["seeds"]
-        if (folder / (place := Path("runs", arm["slug"], f"seed-{seed}", "diagnosis.html"))).exists()
+        {"arm": arm.name, "seed": seed, "page": place.as_posix()}
+        for arm in summary.arms
+        for seed in summary.seeds
+        if (folder / (place := Path("runs", arm.slug, f"seed-{seed}", "diagnosis.html"))).exists()
     ]
 
 
-def _trials(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _trials(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
     """Return the trials that tuning made."""
-    if not summary["tune"]:
+    if not summary.tune:
         return []
     found = []
-    for arm in summary["arms"]:
-        for number in range(summary["tune"]):
-            place = folder / "tuning" / arm["slug"] / f"trial-{number}"
+    for arm in summary.arms:
+        for number in range(summary.tune):
+            place = folder / "tuning" / arm.slug / f"trial-{number}"
             state = RunState.read(place)
             if state is None:
                 continue
             run = Run.read(place)
             found.append(
                 {
-                    "arm": arm["name"],
+                    "arm": arm.name,
                     "number": number,
                     "spec": run.arm,
                     "lr": run.recipe.optimizer.lr,
@@ -264,21 +263,21 @@ def _trials(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def commands(folder: Path, summary: Mapping[str, Any]) -> dict[str, str]:
+def commands(folder: Path, summary: TrainingSummary) -> dict[str, str]:
     """Return the commands that make the study, and its report page, again."""
     shipped = next(
         (
             name
             for name in recipe_names()
-            if load_recipe(name).model_dump() | {"steps": summary["recipe"]["steps"]} == summary["recipe"]
+            if load_recipe(name).model_dump() | {"steps": summary.recipe["steps"]} == summary.recipe
         ),
         None,
     )
-    again = ["counterpoint", "compare", *(arm["name"] for arm in summary["arms"]), "--data", summary["data"]]
-    again += ["--seeds", str(max(summary["seeds"]) + 1), "--recipe", shipped or "recipe.yaml"]
-    again += ["--steps", str(summary["recipe"]["steps"])] if shipped else []
-    again += ["--budget", summary["budget"], "--margin", f"{summary['margin']:g}"]
-    again += ["--tune", str(summary["tune"])] if summary["tune"] else []
+    again = ["counterpoint", "compare", *(arm.name for arm in summary.arms), "--data", summary.data]
+    again += ["--seeds", str(max(summary.seeds) + 1), "--recipe", shipped or "recipe.yaml"]
+    again += ["--steps", str(summary.recipe["steps"])] if shipped else []
+    again += ["--budget", summary.budget, "--margin", f"{summary.margin:g}"]
+    again += ["--tune", str(summary.tune)] if summary.tune else []
     return {
         "compare": shlex.join(again),
         "report": shlex.join(["counterpoint", "report", str(folder)]),

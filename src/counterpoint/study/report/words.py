@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
 from markupsafe import Markup
 
 from ...statistics.sentences import times
+from ..schema import Difference, TrainingSummary
 
 METRICS = {
     "i2t_R@1": "pictures whose own caption comes first among all captions of the test set",
@@ -148,29 +149,28 @@ def breakable(arm: str) -> Markup:
     return Markup(",<wbr>").join(arm.split(","))
 
 
-def facts(summary: Mapping[str, Any]) -> list[str]:
+def facts(summary: TrainingSummary) -> list[str]:
     """Return the facts of the study, in a few words each."""
-    arms, seeds, towers = len(summary["arms"]), len(summary["seeds"]), summary["recipe"]["towers"]
+    arms, seeds, towers = len(summary.arms), len(summary.seeds), summary.recipe["towers"]
     found = [
         f"{arms} arm{'s' * (arms != 1)}",
         f"{seeds} seed{'s' * (seeds != 1)} each",
-        f"equal {summary['budget']}",
-        f"{summary['tune']} tuning trials each" if summary["tune"] else "not tuned",
+        f"equal {summary.budget}",
+        f"{summary.tune} tuning trials each" if summary.tune else "not tuned",
         f"{towers['image']} and {towers['text']}",
     ]
-    return found + [str(summary["environment"][k]) for k in ("device", "date") if k in summary["environment"]]
+    return found + [str(summary.environment[k]) for k in ("device", "date") if k in summary.environment]
 
 
-def verdict(difference: Mapping[str, Any]) -> dict[str, Any]:
+def verdict(difference: Difference) -> dict[str, Any]:
     """A verdict as a mark and a few words: ``kind`` (ahead, equal, open), ``firm``, ``arm`` (who is ahead), ``text``.
 
-    >>> verdict({"a": "clip", "b": "slip", "verdict": "suggestive: worse"})["text"]
+    >>> verdict(Difference.model_construct(a="clip", b="slip", verdict="suggestive: worse"))["text"]
     'slip seems better'
     """
-    strength, _, name = str(difference["verdict"]).rpartition(": ")
-    firm = not strength
+    name, firm = difference.kind, difference.firm
     if name in {"better", "worse"}:
-        arm = difference["a" if name == "better" else "b"]
+        arm = difference.a if name == "better" else difference.b
         return {
             "kind": "ahead",
             "firm": firm,
@@ -187,18 +187,18 @@ def verdict(difference: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": "open", "firm": True, "arm": None, "text": "no difference shown"}
 
 
-def needed(differences: list[Mapping[str, Any]]) -> list[str]:
+def needed(differences: Sequence[Difference]) -> list[str]:
     """Return what would show a difference of the margin, in words, for every pair: seeds or a larger test set."""
     found = []
     for d in differences:
-        seeds = d["seeds_needed"]
-        pair = f"{d['a']} and {d['b']}"
+        seeds = d.seeds_needed
+        pair = f"{d.a} and {d.b}"
         if seeds is None:
             found.append(f"{pair}: unknown, since it takes two seeds on which both finished")
-        elif seeds["n"] is None and seeds.get("examples_factor", 1.0) > 1:
-            found.append(f"{pair}: a test set about {times(seeds['examples_factor'])} as large")
-        elif seeds["n"] is None:
+        elif seeds.n is None and (seeds.examples_factor or 1.0) > 1:
+            found.append(f"{pair}: a test set about {times(seeds.examples_factor or 1.0)} as large")
+        elif seeds.n is None:
             found.append(f"{pair}: more than any number of seeds on this test set")
         else:
-            found.append(f"{pair}: about {seeds['n']} seeds")
+            found.append(f"{pair}: about {seeds.n} seeds")
     return found

@@ -1,0 +1,318 @@
+"""Content of ``summary.json``: the numbers of a study's arms, their differences with verdicts, and what follows.
+
+A key that a file of an earlier version lacks takes the value given here; keys that no version of today knows are passed
+over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from ..files import FORMAT, read_json, write_json
+from .convergence import LearntScalar
+from .decoding.arm import Role
+from .design import ArmPlan
+
+Key = tuple[str, str, str, str]
+"""Task, test set, subset, metric."""
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Number = Annotated[float | None, BeforeValidator(_finite)]
+"""Number that may not exist: NaN and infinities, which JSON cannot carry, are None."""
+
+
+class Part(BaseModel):
+    """A part of a summary."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Metric(Part):
+    """A metric of a task on a test set, or on a subset of one.
+
+    Attributes:
+        subset: ``"all"``, or the name of the subset.
+    """
+
+    task: str
+    test: str
+    subset: str
+    metric: str
+
+    @property
+    def key(self) -> Key:
+        return self.task, self.test, self.subset, self.metric
+
+    @classmethod
+    def of(cls, key: Key) -> Metric:
+        """Return the metric of a key."""
+        task, test, subset, metric = key
+        return Metric(task=task, test=test, subset=subset, metric=metric)
+
+
+class Score(Metric):
+    """A number of one arm.
+
+    Attributes:
+        mean: over seeds.
+        low, high: the 95 % interval over seeds and examples.
+        seeds: the number under each seed.
+        n: examples.
+        chance: the score of guessing at random.
+        constant: the score of the best answer that is the same for all examples.
+    """
+
+    mean: Number
+    low: Number
+    high: Number
+    seeds: dict[str, Number]
+    n: int
+    chance: Number = None
+    constant: Number = None
+    higher_is_better: bool = True
+
+
+class Needed(Part):
+    """Seeds that would show a difference.
+
+    Attributes:
+        effect: the difference.
+        n: the number of seeds; None where no number is enough.
+        examples_factor: the size of the test set that would be, in times of this one's.
+    """
+
+    effect: float
+    n: int | None
+    examples_factor: Number = 1.0
+
+
+class Difference(Metric):
+    """A difference between two arms, ``a`` − ``b``, with its verdict on ``a``.
+
+    Attributes:
+        p_holm: the p-value, corrected for all tests of its family.
+        verdict: a value of `counterpoint.statistics.Verdict`.
+        family: ``"main"``, ``"by subset"`` or ``"on other labels"``.
+        sentence: the same in words.
+        seeds_needed: None where nothing is known of other seeds.
+    """
+
+    a: str
+    b: str
+    estimate: Number
+    low: Number
+    high: Number
+    p: Number = None
+    p_holm: Number = None
+    verdict: str
+    n_seeds: int = 0
+    n_failed: int = 0
+    notes: tuple[str, ...] = ()
+    family: str = "main"
+    sentence: str = ""
+    seeds_needed: Needed | None = None
+
+    @property
+    def firm(self) -> bool:
+        """Return whether the verdict is more than suggestive."""
+        return ": " not in self.verdict
+
+    @property
+    def kind(self) -> str:
+        """Return the verdict without its strength: ``"better"``, ``"worse"``, ``"equivalent"``, …"""
+        return self.verdict.rpartition(": ")[2]
+
+
+class FailedRun(Part):
+    """A run that failed, or cannot be read."""
+
+    seed: int
+    reason: str
+
+
+class TrainingCost(Part):
+    """Cost of an arm's runs: means over seeds of times, the most of memory, of one run the rest."""
+
+    seconds: float
+    peak_memory_bytes: int
+    parameters: int
+    trained_parameters: int
+    images_seen: int
+    image_passes: int
+    text_passes: int
+    late_gain: Number = None
+    improving: bool | None = None
+    evaluation_seconds: float = 0.0
+
+
+class DecodingCost(Part):
+    """Cost of an arm's replies; ``relative_…`` are in times of plain decoding, None where they are not known."""
+
+    seconds: float
+    prompts: int
+    seconds_per_prompt: Number
+    passes: dict[str, int]
+    positions: dict[str, int]
+    relative_passes: Number
+    relative_positions: Number
+    relative_seconds: Number = None
+
+
+class ArmSummary(Part):
+    """An arm of any study.
+
+    Attributes:
+        slug: its name as that of a folder.
+        unfinished: seeds whose runs are not finished.
+        metrics: its numbers.
+    """
+
+    name: str
+    slug: str = ""
+    failed: tuple[FailedRun, ...] = ()
+    unfinished: tuple[int, ...] = ()
+    metrics: tuple[Score, ...] = ()
+    cost: TrainingCost | DecodingCost
+
+    def score(self, key: Key) -> Score | None:
+        """Return the number of a metric; None where the arm has none."""
+        return next((score for score in self.metrics if score.key == key), None)
+
+
+class TrainedArm(ArmSummary):
+    """An arm of a training study.
+
+    Attributes:
+        label: its name without the folders of files.
+        diagnostics: numbers by test set, means over seeds.
+        learnt: what the first run learnt as scalars.
+    """
+
+    label: str = ""
+    steps: int
+    cost: TrainingCost
+    diagnostics: dict[str, dict[str, Number]] = {}
+    learnt: tuple[LearntScalar, ...] = ()
+
+
+class AskedArm(ArmSummary):
+    """An arm of a decoding study.
+
+    Attributes:
+        role: plain sampling, the plausibility rule of a method alone, or a method.
+        rule: the arm that is the method's rule alone.
+        python: the code for ``custom_generate``.
+    """
+
+    role: Role
+    rule: str | None = None
+    python: str = ""
+    cost: DecodingCost
+
+
+class Winner(Part):
+    """The arm to use, and its use."""
+
+    name: str
+    folder: str = ""
+    command: str
+    python: str
+
+
+class Search(Part):
+    """The search of an arm: its cost, and what it chose."""
+
+    arm: str
+    trials: int
+    failed: int
+    seconds: float
+    image_passes: int
+    chosen: dict[str, Any]
+
+
+class Worth(Metric):
+    """A conclusion on a method; see `counterpoint.study.decoding.conclusions`."""
+
+    arm: str
+    kind: str
+    firm: bool
+    text: str
+
+
+class StudySummary(Part):
+    """A summary of any study.
+
+    Attributes:
+        seeds: those that have a run.
+        environment: of a run.
+        primary: the metric that the verdict is about first.
+        multiplicity: what the differences were corrected for.
+    """
+
+    format: int = FORMAT
+    data: str
+    seeds: tuple[int, ...]
+    margin: float
+    environment: dict[str, Any] = {}
+    primary: Metric
+    arms: tuple[ArmSummary, ...]
+    differences: tuple[Difference, ...]
+    multiplicity: str = ""
+    warnings: tuple[str, ...] = ()
+    winner: Winner
+    cannot_show: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the summary of a study.
+
+        Raises:
+            ValueError: if the folder holds no finished study.
+            Damaged: if it cannot be read.
+        """
+        path = folder / "summary.json"
+        if not path.exists():
+            raise ValueError(f"{folder} holds no finished study: it has no summary.json")
+        return read_json(path, cls, f"counterpoint report {folder} writes it again")
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / "summary.json", self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """Return the summary as JSON can carry it."""
+        return self.model_dump(mode="json")
+
+
+class TrainingSummary(StudySummary):
+    """A summary of a training study."""
+
+    budget: str
+    tune: int
+    recipe: dict[str, Any]
+    plans: dict[str, ArmPlan]
+    arms: tuple[TrainedArm, ...]
+    tuning: tuple[Search, ...] = ()
+
+
+class DecodingSummary(StudySummary):
+    """A summary of a decoding study; ``attribution`` must stand wherever pictures of the data are shown."""
+
+    kind: Literal["decoding"] = "decoding"
+    model: str
+    tasks: tuple[str, ...]
+    limit: int
+    sampling: Mapping[str, float | int]
+    image_size: int
+    weights: str = ""
+    attribution: str = ""
+    arms: tuple[AskedArm, ...]
+    conclusions: tuple[Worth, ...] = ()
