@@ -79,7 +79,7 @@ def test_what_is_wrong_is_told_before_anything_is_loaded(
     [
         ("vcd,alhpa=1", "unknown option of vcd 'alhpa': did you mean 'alpha'"),
         ("vcd,alpha=much", "option alpha of vcd must be a number"),
-        ("vcd,beta=2", "beta=2.0"),
+        ("vcd,beta=2", "option beta of vcd must be at most 1, got '2'"),
         ("lcd,language_model=x", "unknown option of lcd 'language_model'"),
     ],
 )

@@ -15,9 +15,10 @@ from ...methods.arm import slug_of
 from ...recipes import Recipe, load, override
 from ...study.design import ArmPlan, Design
 from ...study.layout import run_folder
-from ...study.numbers import Key, name_of
+from ...study.numbers import name_of
 from ...study.presets import Preset
 from ...study.results import StudyResults
+from ...study.schema import Key
 from ...study.summary import FinishedRun
 from ...training.metrics import read_metrics
 from . import quick as smoke
