@@ -136,3 +136,12 @@ MODALITIES = Modalities(
 """The modalities that are known."""
 PAIR = {"image": "image", "text": "text"}
 """The columns of data of pictures and captions, with their modalities."""
+
+
+def passes_by_modality(values: Any) -> Any:
+    """Return the values of a file with ``passes`` by modality; earlier versions counted two of them by name."""
+    if not isinstance(values, dict) or "passes" in values:
+        return values
+    counted = {modality: f"{modality}_passes" for modality in PAIR}
+    passes = {modality: values[key] for modality, key in counted.items() if values.get(key)}
+    return {**{k: v for k, v in values.items() if k not in counted.values()}, "passes": passes}

@@ -206,7 +206,7 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(quick: dict[str, Any]) -> N
 
     with pytest.raises(DryRun):
         compare("clip", "slip", seeds=1, on_cost=on_cost, **quick)
-    assert told["slip"].image_passes == 3 * told["clip"].image_passes == 3
+    assert told["slip"].passes["image"] == 3 * told["clip"].passes["image"] == 3
     assert not quick["folder"].exists()
 
 

@@ -335,3 +335,26 @@ def test_weights_saved_under_earlier_names_are_read(recipe: Recipe, tmp_path: Pa
             name
         )
     assert all(float(state["step"]) == 1 for state in fresh.state.values())
+
+
+def test_the_passes_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    state = {"status": "finished", "steps": 3, "image_passes": 12, "text_passes": 6}
+    (tmp_path / "run.json").write_text(json.dumps(state))
+    state_now = RunState.read(tmp_path)
+    assert state_now is not None
+    assert state_now.passes == {"image": 12, "text": 6}
+    state_now.write(tmp_path)
+    assert RunState.read(tmp_path) == state_now
+
+
+def test_a_tower_that_a_method_does_not_have_any_more_is_left_out(recipe: Recipe, tmp_path: Path) -> None:
+    before = Arm.parse("moco").build(recipe, {}, seed=1)
+    captions = {"text": ["a red cat", "the old hill"]}
+    before.towers["text"] = (
+        Arm.parse("clip").build(recipe, captions, seed=1).towers["text"].requires_grad_(False)
+    )
+    checkpoints.save(tmp_path, 3, before, None)
+    saved, now = checkpoints.load(tmp_path), Arm.parse("moco").build(recipe, {}, seed=0)
+    assert saved is not None
+    checkpoints.restore(saved.of_today(now.earlier), now, None)
+    assert all(torch.equal(weight, before.state_dict()[name]) for name, weight in now.state_dict().items())

@@ -151,8 +151,8 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
             arm,
             f"{steps:,}",
             f"{cost.seconds_per_step * steps:.0f}",
-            f"{cost.image_passes} × {cost.batch_size}",
-            f"{cost.image_passes * steps * cost.batch_size:,}",
+            f"{cost.passes.get('image', 0)} × {cost.batch_size}",
+            f"{cost.passes.get('image', 0) * steps * cost.batch_size:,}",
             f"{cost.parameters / 1e6:.1f} M",
             f"{cost.peak_memory_bytes / 2**30:.1f} GB",
         )

@@ -15,6 +15,7 @@ import torch
 from ..data.base import PairedData
 from ..methods.base import TowerMethod
 from ..networks.base import Tokenizer
+from ..networks.towers.pixels import Square
 from ..recipes import override
 from ..training.loop import fit
 from ..training.run import PeakMemory, Run, prepare
@@ -86,13 +87,12 @@ def _measured(study: Prepared, arms: Sequence[str], turns: int, clock: Clock) ->
         passes = method.passes()
         costs[arm] = ArmCost(
             seconds_per_step=seconds[arm],
-            image_passes=passes.get("image", 0),
-            text_passes=passes.get("text", 0),
+            passes=passes,
             parameters=sum(p.numel() for p in method.parameters()),
             peak_memory_bytes=memory.read(),
             batch_size=loader.batch_size,
             cut_captions=cut_captions(method, data),
-            image_size=method.image_tower.size,
+            image_size=next((i.size for i in method.inputs.values() if isinstance(i, Square)), 0),
         )
     return costs
 
@@ -169,11 +169,15 @@ def steps_under(budget: Budget, costs: Mapping[str, ArmCost], reference: str, st
 
 def _price(cost: ArmCost, budget: Budget) -> float:
     """Return what a step costs in the currency of a budget."""
-    return {"steps": 1.0, "images": float(max(cost.image_passes, 1)), "time": cost.seconds_per_step}[budget]
+    return {
+        "steps": 1.0,
+        "images": float(max(cost.passes.get("image", 0), 1)),
+        "time": cost.seconds_per_step,
+    }[budget]
 
 
 def _passes(cost: ArmCost) -> int:
-    return max(cost.image_passes, cost.text_passes, 1)
+    return max([*cost.passes.values(), 1])
 
 
 def cut_captions(method: TowerMethod, data: PairedData) -> float:

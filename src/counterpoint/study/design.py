@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypedDict, TypeVar, runtime_checkable
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as form
 
 from ..files import FORMAT, Damaged, read_yaml, write_yaml
 from ..forms import FORM, Margin, Name, Names, Natural, Positional, Seeds, Typed, validated
+from ..modalities import passes_by_modality
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
 
@@ -43,8 +44,7 @@ class ArmCost:
 
     Attributes:
         seconds_per_step: the median of a few; 0 where the loss was not finite.
-        image_passes: passes of one example through an image tower per step (momentum copies counted).
-        text_passes: the same for text towers.
+        passes: of one example through towers per step, by modality (momentum copies counted).
         parameters: of the method, momentum copies included.
         peak_memory_bytes: of the process while it trained those steps.
         batch_size: examples of a step, at most those that there are.
@@ -53,13 +53,17 @@ class ArmCost:
     """
 
     seconds_per_step: float
-    image_passes: int
-    text_passes: int
+    passes: dict[str, int]
     parameters: int
     peak_memory_bytes: int
     batch_size: int
     cut_captions: float = 0.0
     image_size: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, values: Any) -> Any:
+        return passes_by_modality(values)
 
 
 @dataclass(frozen=True)

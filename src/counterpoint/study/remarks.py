@@ -82,7 +82,7 @@ def _image_sizes(costs: Mapping[str, ArmCost]) -> list[str]:
     """Return a line on the sizes of the arms' pictures, where these differ."""
     arms: dict[int, list[str]] = {}
     for arm, cost in costs.items():
-        if cost.image_passes:
+        if "image" in cost.passes:
             arms.setdefault(cost.image_size, []).append(arm)
     if len(arms) < 2:
         return []

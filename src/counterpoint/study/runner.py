@@ -108,8 +108,7 @@ def _run(
             trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
             steps=now.step,
             images_seen=seen,
-            image_passes=seen * passes.get("image", 0),
-            text_passes=seen * passes.get("text", 0),
+            passes={modality: seen * count for modality, count in passes.items()},
             seconds=now.seconds,
             peak_memory_bytes=max(memory.read(), earlier.peak_memory_bytes),
         )

@@ -180,8 +180,8 @@ def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Co
             parameters=states[0].parameters,
             trained_parameters=states[0].trained_parameters,
             images_seen=states[0].images_seen,
-            image_passes=states[0].image_passes,
-            text_passes=states[0].text_passes,
+            image_passes=states[0].passes.get("image", 0),
+            text_passes=states[0].passes.get("text", 0),
             late_gain=ending.late_gain,
             improving=ending.improving,
             evaluation_seconds=float(np.mean([s.evaluation_seconds for s in states])),
@@ -212,7 +212,7 @@ def _searches(folder: Path, plans: Mapping[str, ArmPlan]) -> Iterator[Search]:
             trials=len(states),
             failed=sum(state.status == "failed" for state in states),
             seconds=sum(state.seconds for state in states),
-            image_passes=sum(state.image_passes for state in states),
+            image_passes=sum(state.passes.get("image", 0) for state in states),
             chosen={**plan.changes, **plan.options},
         )
 
@@ -254,7 +254,10 @@ def _leaks(arms: Sequence[TrainedArm]) -> list[str]:
 
 
 def _cannot_show(results: StudyResults[FinishedRun], design: Design) -> list[str]:
-    passes = {arm: max(run.state.image_passes for run in runs.values()) for arm, runs in results.runs.items()}
+    passes = {
+        arm: max(run.state.passes.get("image", 0) for run in runs.values())
+        for arm, runs in results.runs.items()
+    }
     found = [
         f"It is about {design.data!r}, these towers ({design.recipe.towers.image}, {design.recipe.towers.text}) and "
         f"this budget. Another data set, size or length of training can order the arms differently."

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..data.base import Data, Examples, Rows
 from ..data.loader import Loader
@@ -26,7 +26,7 @@ from ..data.views import wordnet
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
-from ..modalities import PAIR
+from ..modalities import PAIR, passes_by_modality
 from ..networks.base import FittedInput
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
@@ -183,6 +183,7 @@ class RunState:
     """``run.json``: how far a run came and what it cost.
 
     Attributes:
+        passes: of examples through towers, by modality (momentum copies counted).
         seconds: of training, in all processes that the run took.
         evaluation_seconds: of the evaluation at its end.
     """
@@ -193,13 +194,17 @@ class RunState:
     reason: str = ""
     steps: int = 0
     images_seen: int = 0
-    image_passes: int = 0
-    text_passes: int = 0
+    passes: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     peak_memory_bytes: int = 0
     parameters: int = 0
     trained_parameters: int = 0
     evaluation_seconds: float = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, values: Any) -> Any:
+        return passes_by_modality(values)
 
     @classmethod
     def read(cls, folder: Path) -> RunState | None:

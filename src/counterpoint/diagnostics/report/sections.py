@@ -45,7 +45,7 @@ def diagnose(subject: Subject) -> Iterator[Section]:
             section = examine(subject)
             yield dataclasses.replace(section, sentence=_typeset(section.sentence))
         # What some tower cannot do must not cost the other sections.
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, LookupError) as error:
             yield Section(name, title, f"Not measured: {error}.", {}, None)
 
 
