@@ -6,23 +6,9 @@ gives a data set whose test rows carry the benchmark's items.
 
 from __future__ import annotations
 
-from ...registry import Registry
+from ...registry import Room
 
-BENCHMARKS = Registry(
-    "benchmark",
-    {
-        "aro": "counterpoint.data.benchmarks.choices:aro",
-        "bivlc": "counterpoint.data.benchmarks.squares:bivlc",
-        "coco": "counterpoint.data.benchmarks.coco:coco",
-        "countbench": "counterpoint.data.benchmarks.choices:countbench",
-        "inpaintcoco": "counterpoint.data.benchmarks.squares:inpaintcoco",
-        "mmvp": "counterpoint.data.benchmarks.squares:mmvp",
-        "mmvp-questions": "counterpoint.data.benchmarks.twins:mmvp_questions",
-        "questions": "counterpoint.data.benchmarks.asked:questions",
-        "sugarcrepe": "counterpoint.data.benchmarks.choices:sugarcrepe",
-        "winoground": "counterpoint.data.benchmarks.squares:winoground",
-    },
-)
-"""Readers ``(path, size) -> PairedData`` by name; pictures become squares of ``size`` pixels."""
+BENCHMARKS = Room("benchmark", __name__, symbol="read")
+"""Readers ``(path, size) -> PairedData`` by name, a file each; pictures become squares of ``size`` pixels."""
 
 __all__ = ["BENCHMARKS"]

@@ -17,12 +17,12 @@ from ...types import Fit
 from ..base import Rows, SomeItems
 from ..decode import fitted, side_of
 from ..items import Regions
-from .base import Benchmark, fields, folder_of_pictures, read_json
-from .pictures import Files
+from ._base import Benchmark, fields, folder_of_pictures, read_json
+from ._pictures import Files
 
 
-def coco(path: Path, size: int) -> COCO:
-    """COCO's captions: PATH is ``captions_NAME.json``, or a folder that holds one, or ``annotations`` with one.
+def read(path: Path, size: int) -> COCO:
+    """Read COCO's captions: PATH is ``captions_NAME.json``, or a folder that holds one, or ``annotations`` with one.
 
     The file has ``images`` (``id``, ``file_name``) and ``annotations`` (``image_id``, ``caption``). Pictures lie in a
     folder NAME (``val2017``) or ``images`` beside the file or one level up. Where ``instances_NAME.json`` lies beside

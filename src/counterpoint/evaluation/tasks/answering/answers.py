@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ....data.base import PairedData, Rows
-from ....data.benchmarks.asked import OwnQuestions
+from ....data.benchmarks.questions import OwnQuestions
 from ....data.items import Question, Questions
 from ....data.worlds.scenes.items.chat import prompt
 from ....types import Assistant, Metric, Scores

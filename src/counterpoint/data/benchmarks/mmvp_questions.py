@@ -14,14 +14,14 @@ from torch import Tensor
 
 from ..base import Rows, SomeItems
 from ..items import Question, TwinQuestions
-from .base import Benchmark, read_csv
-from .pictures import Files
+from ._base import Benchmark, read_csv
+from ._pictures import Files
 
 HEADER = ("index", "question", "options", "correct answer")
 
 
-def mmvp_questions(path: Path, size: int) -> TwinBenchmark:
-    """MMVP: ``Questions.csv`` and the folder ``MMVP Images`` in PATH.
+def read(path: Path, size: int) -> TwinQuestionsBenchmark:
+    """Read MMVP: ``Questions.csv`` and the folder ``MMVP Images`` in PATH.
 
     The table has the columns Index, Question, Options (``(a) open (b) closed``) and Correct Answer (``(a)``); rows 1
     and 2 are a pair, rows 3 and 4 the next, of the same question and options. The picture of a row is ``MMVP
@@ -51,7 +51,9 @@ def mmvp_questions(path: Path, size: int) -> TwinBenchmark:
                 f"{one.text!r} {one.answer!r} and {two.text!r} {two.answer!r}"
             )
     files = [folder / f"{row[0].strip()}.jpg" for row in rows]
-    return TwinBenchmark(f"mmvp-questions:{path}", (Files(files[::2]), Files(files[1::2])), pairs, size)
+    return TwinQuestionsBenchmark(
+        f"mmvp-questions:{path}", (Files(files[::2]), Files(files[1::2])), pairs, size
+    )
 
 
 def _question(row: Sequence[str], table: Path) -> Question:
@@ -67,7 +69,7 @@ def _question(row: Sequence[str], table: Path) -> Question:
 
 
 @final
-class TwinBenchmark(Benchmark):
+class TwinQuestionsBenchmark(Benchmark):
     """Questions about pairs of pictures; the rows are first pictures, captioned by the question and its answer."""
 
     def __init__(
@@ -81,12 +83,12 @@ class TwinBenchmark(Benchmark):
         return [part for q in self.pairs[row] for part in (q.text, q.answer, *q.options)]
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        found = _TwinsOfRows(self, self.of_kinds(rows, kinds))
+        found = _TwinQuestionsOfRows(self, self.of_kinds(rows, kinds))
         return found if isinstance(found, form) else super().items(form, rows, kinds)
 
 
-class _TwinsOfRows(TwinQuestions):
-    def __init__(self, data: TwinBenchmark, rows: Rows) -> None:
+class _TwinQuestionsOfRows(TwinQuestions):
+    def __init__(self, data: TwinQuestionsBenchmark, rows: Rows) -> None:
         self._data, self._rows = data, rows
         self.ids, self.kinds = data.ids[rows], [data.kinds[row] for row in rows]
         self.questions = [data.pairs[row] for row in rows]

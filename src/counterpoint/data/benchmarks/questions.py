@@ -18,20 +18,21 @@ from ..base import IMAGE_SIZE, PairedData, Rows, SomeItems, Splits, stored_size
 from ..decode import whole
 from ..fingerprint import digests_of_images
 from ..items import Question, Questions
-from .base import fields, read_csv, read_json
-from .pictures import Files
+from ._base import fields, read_csv, read_json
+from ._pictures import Files
 
 _YES_OR_NO = ("yes", "no")
 _BETWEEN = "|"
 """Separator of the options in one cell of a table."""
 
 
-def questions(path: Path, size: int) -> OwnQuestions:
-    """A CSV, JSONL or JSON file with ``image``, ``question`` and ``answer``, or a folder with such a ``questions.csv``.
+def read(path: Path, size: int) -> OwnQuestions:
+    """Read a CSV, JSONL or JSON file with ``image``, ``question`` and ``answer``.
 
-    ``image`` is a path, from the file's folder. ``options``, if given, is what can be answered: a list, or in a CSV
-    ``red|green|blue``; an answer of yes or no has these two unless it is given. ``kind`` is what a question is about,
-    for the breakdown; ``pope`` asks those of kind ``existence``. Pictures are shown whole, on white squares.
+    PATH may be a folder with such a ``questions.csv`` (or ``.jsonl``, ``.json``). ``image`` is a path, from the file's
+    folder. ``options``, if given, is what can be answered: a list, or in a CSV ``red|green|blue``; an answer of yes or
+    no has these two unless it is given. ``kind`` is what a question is about, for the breakdown; ``pope`` asks those
+    of kind ``existence``. Pictures are shown whole, on white squares.
 
     Raises:
         FileNotFoundError: for a folder without such a file, or a picture that is not there.

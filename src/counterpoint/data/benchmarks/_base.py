@@ -20,7 +20,7 @@ from ...types import Fit
 from ..base import IMAGE_SIZE, PairedData, Rows, SomeItems, Splits, stored_size
 from ..fingerprint import digests_of_images
 from ..items import Choices, MinimalPairs
-from .pictures import Pictures
+from ._pictures import Pictures
 
 
 class Benchmark(PairedData):
@@ -101,7 +101,7 @@ class Benchmark(PairedData):
 
 
 @final
-class SquareBenchmark(Benchmark):
+class MinimalPairsBenchmark(Benchmark):
     """A benchmark of squares; the rows are pictures and captions 0."""
 
     def __init__(
@@ -120,12 +120,12 @@ class SquareBenchmark(Benchmark):
         return (self.kinds[row], *self._pairs[row])
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        found = _SquaresOfRows(self, self.of_kinds(rows, kinds))
+        found = _MinimalPairsOfRows(self, self.of_kinds(rows, kinds))
         return found if isinstance(found, form) else super().items(form, rows, kinds)
 
 
-class _SquaresOfRows(MinimalPairs):
-    def __init__(self, data: SquareBenchmark, rows: Rows) -> None:
+class _MinimalPairsOfRows(MinimalPairs):
+    def __init__(self, data: MinimalPairsBenchmark, rows: Rows) -> None:
         self._data, self._rows = data, rows
         self.ids, self.kinds = data.ids[rows], [data.kinds[row] for row in rows]
         self.captions = [data._pairs[row] for row in rows]
@@ -136,7 +136,7 @@ class _SquaresOfRows(MinimalPairs):
 
 
 @final
-class ChoiceBenchmark(Benchmark):
+class ChoicesBenchmark(Benchmark):
     """A benchmark of choices; the rows are pictures and their right captions."""
 
     def __init__(
@@ -162,7 +162,7 @@ class ChoiceBenchmark(Benchmark):
 
 
 class _ChoicesOfRows(Choices):
-    def __init__(self, data: ChoiceBenchmark, rows: Rows) -> None:
+    def __init__(self, data: ChoicesBenchmark, rows: Rows) -> None:
         self._data, self._rows = data, rows
         self.ids, self.kinds = data.ids[rows], [data.kinds[row] for row in rows]
         self.options, self.answers = [data._options[row] for row in rows], data._answers[rows]
