@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 import counterpoint
 from counterpoint.ranges import Checked, declared
 
-ROOMS = ("pairwise", "losses", "networks", "methods", "decoding")
+ROOMS = ("pairwise", "losses", "networks", "methods", "decoding", "evaluation")
 
 
 def subclasses(kind: type) -> Iterator[type]:

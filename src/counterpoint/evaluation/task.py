@@ -15,6 +15,7 @@ from torch import Tensor
 from ..data.base import PairedData, Rows, SomeItems
 from ..data.items import Items
 from ..data.views import key
+from ..ranges import Checked
 from ..reasons import counted
 from ..types import Assistant, Constant, Embedder, Metric, Scores
 
@@ -30,7 +31,7 @@ Asked = Literal["embedder", "assistant"]
 """Models that tasks ask: one that embeds, and one that answers in words."""
 
 
-class Task(ABC):
+class Task(Checked, ABC):
     """A task: it scores a model on some rows of a data set.
 
     Subclass `EmbedderTask` or `AnsweringTask`. A task is found by its file, which is named after it, below

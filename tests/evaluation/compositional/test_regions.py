@@ -13,7 +13,6 @@ from torch import Tensor
 from counterpoint.evaluation import create
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.tasks.regions._regions import size_of
-from counterpoint.evaluation.tasks.regions.localisation import Localisation
 from counterpoint.evaluation.tasks.regions.segmentation import Segmentation
 from counterpoint.types import Embedder, Scores
 from fixtures.hand_made import Blind, HandRegions, HandSquares, ItemData
@@ -166,11 +165,6 @@ def test_places_that_are_not_finite_are_refused() -> None:
 
     with pytest.raises(ValueError, match="embeddings of places are NaN or infinite"):
         score("pointing", painted(), Diverged())
-
-
-def test_a_threshold_is_a_fraction() -> None:
-    with pytest.raises(ValueError, match="threshold must lie between 0 and 1, got 1"):
-        Localisation(threshold=1)
 
 
 def test_regions_of_one_kind_are_reported_by_their_size() -> None:

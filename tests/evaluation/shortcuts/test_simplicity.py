@@ -138,7 +138,5 @@ def test_the_index_is_relative_to_a_reference() -> None:
 
 
 def test_bad_input_is_named(world: PairedData, tiny_data: TinyData) -> None:
-    with pytest.raises(ValueError, match="noise=-1"):
-        create("cl_simplicity_bias", noise=-1)
     with pytest.raises(NotApplicable, match="needs the label 'concept'"):
         create("cl_simplicity_bias")(Pixels(), tiny_data, np.arange(70))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+from ...forms import Count, NonNegative
+from ...ranges import Checked
 
-class PooledNaiveBayes:
+
+class PooledNaiveBayes(Checked):
     """Gaussian naive Bayes with pooled variances, which makes it linear in the features.
 
     ``score_k(x) = log π_k − ½ Σ_d (x_d − μ_kd)² / σ²_d`` with class frequencies π, class means μ and the
@@ -30,9 +33,7 @@ class PooledNaiveBayes:
     [0, 1]
     """
 
-    def __init__(self, classes: int, eps: float = 1e-9) -> None:
-        if classes < 1:
-            raise ValueError(f"classes={classes}: there must be at least one class")
+    def __init__(self, classes: Count, eps: NonNegative = 1e-9) -> None:
         self.classes, self.eps = classes, eps
         self.counts = np.zeros(classes)
         self.means = np.zeros((classes, 0))

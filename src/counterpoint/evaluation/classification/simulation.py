@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import Field
 
+from ...ranges import Checked
 from .classifiers import Classifier
 from .curves import class_complete
 
+AtLeastTwo = Annotated[int, Field(ge=2)]
+
 
 @dataclass(frozen=True)
-class GaussianClasses:
+class GaussianClasses(Checked):
     """Equally frequent Gaussian classes with a shared covariance.
 
     Class k has mean ``c_k · (1, …, 1)`` with ``c = −1, 1, 2, 4, …``. ``easy``: independent dimensions, half
@@ -30,17 +34,9 @@ class GaussianClasses:
     Source: naive-bayes-linear-eval (Zheng et al. 2023), its simulation.
     """
 
-    classes: int
-    dimensions: int
+    classes: AtLeastTwo
+    dimensions: AtLeastTwo
     covariance: Literal["easy", "hard"] = "easy"
-
-    def __post_init__(self) -> None:
-        if self.classes < 2 or self.dimensions < 2:
-            raise ValueError(
-                f"classes={self.classes} and dimensions={self.dimensions} must both be at least 2"
-            )
-        if self.covariance not in ("easy", "hard"):
-            raise ValueError(f"covariance={self.covariance!r} must be 'easy' or 'hard'")
 
     @property
     def centres(self) -> Float[np.ndarray, " K"]:

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import Field
+
+from ...forms import Fraction, NonNegative
+from ...ranges import Checked
+
+AtLeastTwo = Annotated[int, Field(ge=2)]
 
 
 class Captioned(NamedTuple):
@@ -28,7 +34,7 @@ class Captioned(NamedTuple):
 
 
 @dataclass(frozen=True)
-class IntraClass:
+class IntraClass(Checked):
     """Two classes whose true feature varies much within a class, and whose spurious one hardly varies.
 
         y = ±1,   a = y with probability ``agreement``, else −y
@@ -50,21 +56,13 @@ class IntraClass:
         ValueError: for a probability outside [0, 1], a negative spread or noise, or fewer than two dimensions.
     """
 
-    dimension: int = 2000
-    core_spread: float = 1.0
-    spurious_spread: float = 0.1
-    agreement: float = 0.99
-    core_told: float = 1.0
-    spurious_told: float = 1.0
-    noise: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_shares(agreement=self.agreement, core_told=self.core_told, spurious_told=self.spurious_told)
-        if self.dimension < 2 or min(self.core_spread, self.spurious_spread, self.noise) < 0:
-            raise ValueError(
-                f"needs two dimensions, and spreads and noise of at least 0, got dimension={self.dimension}, "
-                f"core_spread={self.core_spread}, spurious_spread={self.spurious_spread}, noise={self.noise}"
-            )
+    dimension: AtLeastTwo = 2000
+    core_spread: NonNegative = 1.0
+    spurious_spread: NonNegative = 0.1
+    agreement: Fraction = 0.99
+    core_told: Fraction = 1.0
+    spurious_told: Fraction = 1.0
+    noise: NonNegative = 1.0
 
     @property
     def prompts(self) -> Float[np.ndarray, "2 d"]:
@@ -94,7 +92,8 @@ class IntraClass:
         >>> round(IntraClass(agreement=1.0, spurious_spread=0.0).limit(0.5), 3)
         0.812
         """
-        _check_shares(agreement=agreement)
+        if not 0 <= agreement <= 1:
+            raise ValueError(f"agreement={agreement} must be between 0 and 1")
         core, spurious = 1 + self.core_told * self.core_spread**2, 2 * self.agreement - 1
         s = math.hypot(core * self.core_spread, spurious * self.spurious_spread)
         aligned, conflicting = (_phi(w, s) for w in (core + spurious, core - spurious))
@@ -102,7 +101,7 @@ class IntraClass:
 
 
 @dataclass(frozen=True)
-class InterClass:
+class InterClass(Checked):
     """Two classes for each of m features, which other classes show as a detail.
 
     Class (k, ±) has +1 or −1 as its feature k; every other feature j is there too, as ±``detail`` at random. Each class
@@ -124,19 +123,17 @@ class InterClass:
         ValueError: for a probability or a detail outside [0, 1], fewer than two features, or too few dimensions.
     """
 
-    features: int = 10
-    detail: float = 0.5
-    agreement: float = 0.99
-    told: float = 1.0
+    features: AtLeastTwo = 10
+    detail: Fraction = 0.5
+    agreement: Fraction = 0.99
+    told: Fraction = 1.0
     dimension: int = 500
-    noise: float = 1.0
+    noise: NonNegative = 1.0
 
     def __post_init__(self) -> None:
-        _check_shares(agreement=self.agreement, told=self.told, detail=self.detail)
-        if self.features < 2 or self.dimension < 2 * self.features or self.noise < 0:
+        if self.dimension < 2 * self.features:
             raise ValueError(
-                f"features={self.features} must be at least 2, dimension={self.dimension} twice as many, and "
-                f"noise={self.noise} at least 0"
+                f"dimension={self.dimension} must be at least twice as many as features={self.features}"
             )
 
     @property
@@ -207,9 +204,3 @@ def _phi(mean: float, deviation: float) -> float:
     if deviation == 0:
         return 0.5 * (1 + math.copysign(1, mean)) if mean else 0.5
     return 0.5 * math.erfc(-mean / deviation / math.sqrt(2))
-
-
-def _check_shares(**shares: float) -> None:
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name}={share} must be between 0 and 1")

@@ -13,6 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from ...forms import NonNegative
+from ...ranges import Checked
+
 
 class Sample(NamedTuple):
     """Examples of `Subclasses`.
@@ -28,7 +31,7 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Subclasses:
+class Subclasses(Checked):
     """Two classes of two subclasses each, and features that are neither's.
 
         x = (y · class_strength + offset) e₁ + y' · subclass_strength · e₂ + r · irrelevant_k · e₂₊ₖ + N(0, noise²/d I)
@@ -52,13 +55,12 @@ class Subclasses:
     subclass_strength: float = 1.0
     irrelevant: tuple[float, ...] = ()
     offset: float = 0.5
-    noise: float = 1.0
+    noise: NonNegative = 1.0
 
     def __post_init__(self) -> None:
-        if self.dimension < 2 + len(self.irrelevant) or self.noise < 0:
+        if self.dimension < 2 + len(self.irrelevant):
             raise ValueError(
-                f"dimension={self.dimension} must be at least {2 + len(self.irrelevant)}, one for each feature, and "
-                f"noise={self.noise} at least 0"
+                f"dimension={self.dimension} must be at least {2 + len(self.irrelevant)}, one for each feature"
             )
 
     def sample(self, n: int, rng: np.random.Generator) -> Sample:

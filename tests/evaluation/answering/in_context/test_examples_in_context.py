@@ -127,8 +127,6 @@ def test_the_answer_is_read_and_not_the_rest() -> None:
 def test_too_few_examples() -> None:
     with pytest.raises(NotApplicable, match="12 examples are to be shown and there are 10"):
         InContext(Asked(), POOL, Shots(12))
-    with pytest.raises(ValueError, match="count=-1"):
-        Shots(-1)
 
 
 def test_sentences() -> None:

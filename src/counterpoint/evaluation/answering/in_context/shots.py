@@ -15,6 +15,8 @@ from ....data.base import PairedData, Rows, SomeItems
 from ....data.items import Items, ObjectAnnotations
 from ....data.views import key
 from ....decoding.prompts import digest_of
+from ....forms import Natural
+from ....ranges import Checked
 from ....registry import unknown
 from ....types import Assistant, Picture, Prompt, Turn
 from ...task import NotApplicable, items_of
@@ -27,7 +29,7 @@ OBJECTS = "Objects:"
 
 @final
 @dataclass(frozen=True)
-class Shots:
+class Shots(Checked):
     """The number of examples that are shown, with or without pictures.
 
     Attributes:
@@ -38,12 +40,8 @@ class Shots:
         ValueError: for a negative count.
     """
 
-    count: int
+    count: Natural
     pictures: bool = True
-
-    def __post_init__(self) -> None:
-        if self.count < 0:
-            raise ValueError(f"count={self.count}: show no example (0) or more")
 
     @property
     def name(self) -> str:

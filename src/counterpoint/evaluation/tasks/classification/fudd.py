@@ -12,6 +12,7 @@ from torch import Tensor
 from ....data.base import PairedData, Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.worlds.scenes.words.descriptions import TEMPLATE
+from ....forms import Count
 from ....types import Embedder, Metric, Scores
 from ...describing.differential import Differential, by_name, likeliest, second_pass
 from ...describing.sources import Describe, from_grammar
@@ -62,12 +63,10 @@ class FuDD(EmbedderTask):
     def __init__(
         self,
         label: str = "concept",
-        k: int = 10,
+        k: Count = 10,
         describe: Describe = from_grammar,
         template: str = TEMPLATE,
     ) -> None:
-        if k < 1:
-            raise ValueError(f"k={k}: the second pass chooses among at least one class")
         self.label = label
         self.labels: tuple[str, ...] = (label,)
         self.k, self.describe, self.template = k, describe, template

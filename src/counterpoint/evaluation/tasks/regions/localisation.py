@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import Annotated, final
 
 import numpy as np
 import torch
 from jaxtyping import Bool
+from pydantic import Field
 from torch import Tensor
 
 from ....data.embeddings import EmbeddingCache
@@ -37,9 +38,7 @@ class Localisation(RegionTask):
     name = "localisation"
     primary = "iou"
 
-    def __init__(self, threshold: float = 0.5) -> None:
-        if not 0 < threshold < 1:
-            raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
+    def __init__(self, threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5) -> None:
         self.threshold = threshold
 
     def outcomes(

@@ -8,6 +8,7 @@ import numpy as np
 
 from ....data.base import PairedData, Rows
 from ....data.embeddings import EmbeddingCache
+from ....forms import Count, NonNegative
 from ....types import Embedder, Metric, Scores
 from ...shortcuts.simplicity import CLASSES, SUBCLASSES, class_share, noise_of, probed, probed_within
 from ...statistic import mean
@@ -52,10 +53,11 @@ class CLSimplicityBias(EmbedderTask):
     papers = ("cl-simplicity-bias",)
 
     def __init__(
-        self, irrelevant: tuple[str, ...] = ("background", "colour"), noise: float = 0.1, limit: int = 1000
+        self,
+        irrelevant: tuple[str, ...] = ("background", "colour"),
+        noise: NonNegative = 0.1,
+        limit: Count = 1000,
     ) -> None:
-        if noise < 0:
-            raise ValueError(f"noise={noise} must be at least 0")
         self.irrelevant, self.noise, self.limit = irrelevant, noise, limit
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
