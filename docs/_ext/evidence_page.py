@@ -7,16 +7,20 @@ from html import escape
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence, Result
-from counterpoint.catalog.render import expectation, number
+from counterpoint.catalog.render import expectation, measured, number, undecided
 
 _COLOURS = {"reproduced": "#2a7f4f", "not reproduced": "#b3392f", "inconclusive": "#9a7b1f"}
+_TITLES = {
+    "reproduced": "Claims that hold here",
+    "not reproduced": "Claims that do not hold here",
+    "inconclusive": "Undecided, and what would decide them",
+}
 _WIDTH, _ROW, _MIDDLE, _REACH = 360, 22, 180, 160
 
 
 def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
     """All evidence: the counts of verdicts, and for each paper its claim, a plot and a table."""
     found = [(paper, Evidence.read(paper.evidence)) for paper in papers if paper.evidence is not None]
-    counts = Counter(evidence.verdict for _, evidence in found)
     lines = [
         "# Evidence",
         "",
@@ -24,28 +28,24 @@ def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
         "the direction that the paper leads one to expect, and from a rule of refutation stated with the claim; "
         "it speaks about this code at a small scale, not about the paper's own experiment.",
         "",
-        f"{len(found)} claims were run: "
-        + ", ".join(f"{counts[verdict]} {verdict}" for verdict in _COLOURS)
-        + ". In the plots each interval is drawn around the bound that it is judged by (the line), on a scale of "
+        *learned(found, "#{}"),
+        "",
+        "## All results",
+        "",
+        "In the plots each interval is drawn around the bound that it is judged by (the line), on a scale of "
         "its own; green is reproduced, red not reproduced, yellow inconclusive. Pale rows are reported but do "
         "not decide.",
-        "",
-        "| paper | verdict | run it |",
-        "| --- | --- | --- |",
-    ]
-    lines += [
-        f"| [{paper.slug}](#{paper.slug}) | {evidence.verdict} | `{evidence.command}` |"
-        for paper, evidence in found
     ]
     for paper, evidence in found:
         lines += [
             "",
-            f"## {paper.slug}",
+            f"### {paper.slug}",
             "",
             f"[{paper.title}](../papers/{paper.slug}.md): {evidence.claim}",
             "",
         ]
-        lines += [f"Verdict: **{evidence.verdict}**.", "", "```{raw} html", plot(evidence.results), "```", ""]
+        lines += [f"Verdict: **{evidence.verdict}** (`{evidence.command}`).", "", *open_questions(evidence)]
+        lines += ["```{raw} html", plot(evidence.results), "```", ""]
         lines += [
             "| measured | expected | estimate | 95 % interval | verdict |",
             "| --- | --- | --- | --- | --- |",
@@ -61,6 +61,33 @@ def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
             )
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def learned(found: list[tuple[catalog.Paper, Evidence]], link: str) -> list[str]:
+    """Lines that say which claims hold here, which do not and which are open, each by how much."""
+    counts = Counter(evidence.verdict for _, evidence in found)
+    lines = [
+        f"Of {len(found)} claims that were run {counts['reproduced']} hold here, {counts['not reproduced']} do not, "
+        f"and {counts['inconclusive']} are undecided at this size. Numbers of seeds are those that would decide four "
+        "times of five if the value is as estimated.",
+    ]
+    for verdict, title in _TITLES.items():
+        lines += ["", f"## {title}", ""]
+        for paper, evidence in found:
+            if evidence.verdict == verdict:
+                # The first of the results that the verdict rests on.
+                result = next(r for r in evidence.results if r.decides and r.verdict == verdict)
+                more = "" if verdict != "inconclusive" else f" {undecided(result)}"
+                lines.append(
+                    f"- [{paper.slug}]({link.format(paper.slug)}): {result.name}: {measured(result)}.{more}"
+                )
+    return lines
+
+
+def open_questions(evidence: Evidence) -> list[str]:
+    """Lines that say what would decide the results that leave a verdict open."""
+    found = [f"- Undecided: {result.name}. {undecided(result)}" for result in evidence.undecided]
+    return [*found, ""] if found else []
 
 
 def plot(results: tuple[Result, ...] | list[Result]) -> str:

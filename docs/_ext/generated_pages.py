@@ -10,10 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evidence_page import evidence_page
+from evidence_page import evidence_page, learned
 from paper_page import paper_page
 
 from counterpoint import catalog
+from counterpoint.catalog.evidence import Evidence
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -50,6 +51,10 @@ def paper_index(papers: tuple[catalog.Paper, ...]) -> str:
         "experiment of ours, run from this repository, reproduced the paper's claim at a small scale; "
         "*implemented* that the code is there and tested, and the claim is untested, inconclusive or not "
         "reproduced (its page says which).",
+        "",
+        *learned([(p, Evidence.read(p.evidence)) for p in papers if p.evidence is not None], "{}.md"),
+        "",
+        "## All papers",
         "",
         "| paper | title | year | family | kind | status |",
         "| --- | --- | --- | --- | --- | --- |",

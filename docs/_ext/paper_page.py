@@ -6,6 +6,8 @@ import inspect
 import re
 from collections.abc import Iterator
 
+from evidence_page import open_questions
+
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.catalog.render import expectation, number
@@ -124,6 +126,7 @@ def measured(evidence: Evidence) -> list[str]:
         "",
         f"**{evidence.verdict.capitalize()}**: {evidence.claim}",
         "",
+        *open_questions(evidence),
         "| measured | metric | expected | estimate | 95 % interval | seeds | verdict |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]

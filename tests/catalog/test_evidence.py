@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from counterpoint.catalog.evidence import ENOUGH_SEEDS, Evidence, Machine, Result, judge
+from counterpoint.catalog.entries import evidence_folder
+from counterpoint.catalog.evidence import ENOUGH_SEEDS, Evidence, Machine, Needed, Result, judge
+from counterpoint.catalog.render import undecided
 
 Numbers = st.floats(-10, 10, allow_nan=False)
 
@@ -139,3 +141,77 @@ def test_evidence_needs_a_result_that_decides() -> None:
         evidence(result(decides=False))
     with pytest.raises(ValidationError, match="at least 1 item"):
         evidence(results=())
+
+
+# What would decide it
+
+
+def open_result(estimate: float, needed: Needed | None = None, **rule: Any) -> Result:
+    return result(estimate=estimate, low=estimate - 1, high=estimate + 1, needed=needed, **rule)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "rule", "towards", "effect"),
+    [
+        (0.3, {"bound": 0.1}, "reproduced", 0.2),
+        (-0.3, {"bound": 0.1}, "not reproduced", 0.4),
+        (-0.3, {"bound": 0.1, "refuted_at": -0.1}, "not reproduced", 0.2),
+        (0.0, {"bound": 0.1, "refuted_at": -0.1}, "inconclusive", 0.0),
+        (0.3, {"expected": "below", "bound": 0.5}, "reproduced", 0.2),
+        (0.7, {"expected": "below", "bound": 0.5}, "not reproduced", 0.2),
+        (-0.3, {"expected": "within", "bound": 0.5}, "reproduced", 0.2),
+        (-0.9, {"expected": "within", "bound": 0.5, "refuted_at": 0.7}, "not reproduced", 0.2),
+    ],
+)
+def test_an_estimate_leans_to_the_verdict_it_would_have(
+    estimate: float, rule: dict[str, Any], towards: str, effect: float
+) -> None:
+    found = open_result(estimate, **rule)
+    assert found.verdict == "inconclusive"
+    assert found.leaning() == (towards, pytest.approx(effect))
+
+
+def test_what_would_decide_must_follow_from_the_numbers() -> None:
+    with pytest.raises(ValidationError, match=r"the estimate says reproduced by 0\.3"):
+        open_result(0.3, Needed(towards="not reproduced", effect=0.3))
+    with pytest.raises(ValidationError, match="only an inconclusive result needs more data"):
+        result(needed=Needed(towards="reproduced", effect=0.2))
+
+
+def test_what_would_decide_is_read_back_and_only_written_where_there_is_something(tmp_path: Path) -> None:
+    stated = open_result(0.3, Needed(towards="reproduced", effect=0.3, seeds=12, examples=1.0))
+    found = evidence(stated, result())
+    found.write(tmp_path / "siglip.json")
+    assert Evidence.read(tmp_path / "siglip.json") == found
+    assert found.undecided == (stated,)
+    written = json.loads((tmp_path / "siglip.json").read_text())["results"]
+    assert ["needed" in one for one in written] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("needed", "sentence"),
+    [
+        (None, "What would decide it is not known."),
+        (
+            Needed(towards="reproduced", effect=0.3, seeds=1200, examples=1.0),
+            "About 1,200 seeds would confirm it.",
+        ),
+        (Needed(towards="reproduced", effect=0.3, examples=3.21), "at least 3.2 times as many are needed."),
+        (Needed(towards="reproduced", effect=0.3, seeds=12), "if the test examples grow as they do"),
+        (Needed(towards="reproduced", effect=0.3), "More than 10,000 seeds"),
+    ],
+)
+def test_the_sentence_says_what_is_known(needed: Needed | None, sentence: str) -> None:
+    assert sentence in undecided(open_result(0.3, needed))
+
+
+def test_a_verdict_that_is_decided_leaves_nothing_open() -> None:
+    refuted = result(estimate=-0.2, low=-0.3, high=-0.1)
+    assert evidence(open_result(0.3), refuted).undecided == ()
+
+
+@pytest.mark.parametrize("path", sorted(evidence_folder().glob("*.json")), ids=lambda path: path.stem)
+def test_committed_evidence_that_is_undecided_says_what_would_decide_it(path: Path) -> None:
+    for one in Evidence.read(path).undecided:
+        assert one.needed is not None
+        assert undecided(one)

@@ -26,7 +26,7 @@ from counterpoint.claims.lab import (
     within,
     worst,
 )
-from counterpoint.statistics import Outcomes, linear_contrast, t_interval
+from counterpoint.statistics import Outcomes, linear_contrast, seeds_needed, t_interval
 
 RNG = np.random.default_rng(0)
 HITS = {name: (RNG.random((6, 200)) < level) for name, level in (("a", 0.6), ("b", 0.62), ("c", 0.5))}
@@ -144,6 +144,40 @@ def test_a_rate_needs_a_name() -> None:
     assert found == old
     with pytest.raises(ValueError, match="give name= and metric="):
         below(rate(events), 0.1)
+
+
+# What would decide a result
+
+
+def test_an_inconclusive_result_says_how_many_seeds_would_decide_it() -> None:
+    values = np.array([0.3, -0.2, 0.25, -0.1, 0.15])
+    found = above(per_seed("gain", "x", values))
+    assert found.needed is not None
+    expected = seeds_needed(values, float(values.mean()))
+    assert (found.needed.towards, found.needed.seeds, found.needed.examples) == (
+        "reproduced",
+        expected.n,
+        1.0,
+    )
+    assert measure.over_seeds("gain", "x", values, expected="above").needed == found.needed
+
+
+def test_where_the_examples_are_too_few_it_asks_for_more_of_them() -> None:
+    # Every seed says the same of the examples, so that only these vary.
+    hits = np.tile(np.arange(60) < 33, (5, 1))
+    found = above(arm("a", hits, "R@1") - 0.5)
+    if found.needed is None or found.needed.examples is None:
+        pytest.fail("nothing is said of the examples")
+    assert found.needed.seeds is None
+    assert found.needed.examples > 1
+
+
+def test_a_decided_or_missing_result_needs_nothing() -> None:
+    assert above(A).needed is None
+    assert above(per_seed("x", "x", [1.0, np.nan])).needed is None
+    between = above(per_seed("x", "x", [-0.3, 0.2, -0.1, 0.1, -0.2]), 0.1, refuted_at=-0.1).needed
+    assert between is not None
+    assert (between.towards, between.seeds) == ("inconclusive", None)
 
 
 # Grids

@@ -11,6 +11,7 @@ import datetime
 import math
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     ValidationError,
     computed_field,
+    model_serializer,
     model_validator,
 )
 
@@ -112,6 +114,25 @@ class Machine(_Record):
     device: str = "cpu"
 
 
+class Needed(_Record):
+    """More data that would decide an inconclusive result four times of five, if its value is as estimated.
+
+    Attributes:
+        towards: the verdict that the estimate itself would have; inconclusive where it lies between what is asked for
+            and what would refute it, so that no data decides.
+        effect: the distance from the estimate to where that verdict begins, in the unit of the metric.
+        seeds: how many seeds decide it, on the same test examples where ``examples`` is known, or with test examples
+            that grow as they do where it is not; None where seeds alone do not decide it.
+        examples: how many times the test examples to have, at least, before seeds can help: 1 where the present ones
+            do. None where their part in the interval is not known.
+    """
+
+    towards: Verdict
+    effect: float = Field(ge=0)
+    seeds: int | None = Field(default=None, ge=1)
+    examples: float | None = Field(default=None, ge=1)
+
+
 class Result(_Record):
     """One measured value with its interval, and what it says.
 
@@ -123,6 +144,7 @@ class Result(_Record):
         estimate, low, high: the value and its 95 % interval; None where it could not be measured.
         n_seeds: the seeds it rests on; None where chance plays no part.
         decides: whether the verdict on the paper depends on it; others are reported beside it.
+        needed: what would decide it, of an inconclusive result; None where that is not known.
     """
 
     name: str = Field(min_length=1)
@@ -135,6 +157,7 @@ class Result(_Record):
     high: float | None
     n_seeds: int | None = Field(default=None, ge=1)
     decides: bool = True
+    needed: Needed | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Result:
@@ -151,7 +174,45 @@ class Result(_Record):
                     f"refuted_at: {self.refuted_at} would refute what bound: {self.bound} calls reproduced; "
                     "put it at the bound or beyond"
                 )
+        if self.needed is not None:
+            self._check_needed(self.needed)
         return self
+
+    @model_serializer(mode="wrap")
+    def _serialised(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Leave out ``needed`` where there is none: files of decided results stay as they are."""
+        plain = handler(self)
+        if plain["needed"] is None:
+            del plain["needed"]
+        return plain
+
+    def _check_needed(self, needed: Needed) -> None:
+        if self.verdict != "inconclusive":
+            raise ValueError(
+                f"needed: the verdict is {self.verdict}; only an inconclusive result needs more data"
+            )
+        towards, effect = self.leaning()
+        if towards != needed.towards or not math.isclose(effect, needed.effect, rel_tol=1e-9, abs_tol=1e-12):
+            raise ValueError(
+                f"needed: {needed.towards} by {needed.effect} is stated, but the estimate says {towards} by {effect}"
+            )
+
+    def leaning(self) -> tuple[Verdict, float]:
+        """Return the verdict that the estimate itself would have, and how far inside that verdict's range it lies.
+
+        >>> Result(name="gain", metric="R@1", expected="above", estimate=0.2, low=-0.1, high=0.5).leaning()
+        ('reproduced', 0.2)
+        """
+        if self.estimate is None:
+            return "inconclusive", 0.0
+        refuted_at = self.bound if self.refuted_at is None else self.refuted_at
+        towards = judge(
+            self.expected, self.estimate, self.estimate, bound=self.bound, refuted_at=self.refuted_at
+        )
+        if towards == "inconclusive":
+            return towards, 0.0
+        value = abs(self.estimate) if self.expected == "within" else self.estimate
+        return towards, abs(value - (self.bound if towards == "reproduced" else refuted_at))
 
     @computed_field  # type: ignore[prop-decorator] # mypy knows no decorated property; pydantic documents this form
     @property
@@ -209,6 +270,13 @@ class Evidence(_Record):
         if "not reproduced" in verdicts:
             return "not reproduced"
         return "reproduced" if verdicts == {"reproduced"} else "inconclusive"
+
+    @property
+    def undecided(self) -> tuple[Result, ...]:
+        """Results that leave the verdict open: those that decide and are inconclusive; none of a verdict that is."""
+        if self.verdict != "inconclusive":
+            return ()
+        return tuple(result for result in self.results if result.decides and result.verdict == "inconclusive")
 
     @classmethod
     def read(cls, path: Path) -> Evidence:

@@ -99,12 +99,43 @@ def expectation(result: Result) -> str:
     return f"{'>' if result.expected == 'above' else '<'} {number(result.bound)}"
 
 
+def measured(result: Result) -> str:
+    """Return a result's value with its interval and what is asked of it: ``0.05 (0.03 … 0.07), asked > 0``."""
+    interval = "" if result.low == result.high else f" ({number(result.low)} … {number(result.high)})"
+    return f"{number(result.estimate)}{interval}, asked {expectation(result)}"
+
+
+def undecided(result: Result) -> str:
+    """Say what would decide an inconclusive result, in a sentence."""
+    needed = result.needed
+    if needed is None:
+        return "What would decide it is not known."
+    if needed.towards == "inconclusive":
+        return (
+            "Its estimate lies between the bound and what would refute it: if that is right, nothing decides."
+        )
+    value = "confirm" if needed.towards == "reproduced" else "refute"
+    if needed.seeds is None and needed.examples is not None and needed.examples > 1:
+        return (
+            f"No number of seeds would {value} it on these test examples; at least "
+            f"{needed.examples:.1f} times as many are needed."
+        )
+    if needed.seeds is None:
+        return f"More than 10,000 seeds would be needed to {value} it: the value is at the bound."
+    growing = (
+        ""
+        if needed.examples is not None
+        else ", if the test examples grow as they do (their part is not known)"
+    )
+    return f"About {needed.seeds:,} seeds would {value} it{growing}."
+
+
 def _evidence(evidence: Evidence) -> Group:
-    measured = Table(caption_justify="left")
+    found = Table(caption_justify="left")
     for column in ("measured", "metric", "expected", "estimate", "95 % interval", "seeds", "verdict"):
-        measured.add_column(column, overflow="fold")
+        found.add_column(column, overflow="fold")
     for result in evidence.results:
-        measured.add_row(
+        found.add_row(
             Text(result.name if result.decides else f"({result.name})"),
             Text(result.metric),
             expectation(result),
@@ -114,12 +145,11 @@ def _evidence(evidence: Evidence) -> Group:
             Text(result.verdict, style=_STYLES[result.verdict]),
         )
     machine = evidence.machine
-    measured.caption = (
-        f"{evidence.date}, {evidence.seconds:,.0f} s on {machine.cores} cores ({machine.device})"
-    )
+    found.caption = f"{evidence.date}, {evidence.seconds:,.0f} s on {machine.cores} cores ({machine.device})"
     return Group(
         Text.assemble("Verdict: ", (evidence.verdict, f"bold {_STYLES[evidence.verdict]}")),
         Text(f"Claim: {evidence.claim}"),
-        measured,
+        found,
+        *(Text(f"Undecided: {result.name}. {undecided(result)}") for result in evidence.undecided),
         Text(evidence.notes),
     )

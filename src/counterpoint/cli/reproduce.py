@@ -49,6 +49,9 @@ def main(arguments: Sequence[str]) -> int:
     console = Terminal(stderr=given.json)
     place = given.out or (None if given.quick else destination(given.slug))
     with console.status("loading torch"):
+        from rich.text import Text
+
+        from ..catalog.render import undecided
         from ..claims import reproduce
         from ..study.gate import check_file
 
@@ -77,6 +80,8 @@ def main(arguments: Sequence[str]) -> int:
     console.print(table(evidence))
     console.print(evidence.notes, style="dim")
     console.print(f"verdict: {evidence.verdict}", style="bold")
+    for result in () if evidence.quick else evidence.undecided:
+        console.print(Text(f"undecided: {result.name}. {undecided(result)}"))
     if place is not None:
         console.print(f"evidence: {place}", soft_wrap=True)
     return 0

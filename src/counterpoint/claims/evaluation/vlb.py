@@ -20,7 +20,7 @@ from ...networks.tiny_vlm import default_model_path, world
 from ..benches.decoding import GREEDY, assistant
 from ..benches.emoji import pixels
 from ..lab import Arrays, Lab, measure
-from ..lab.measure import Rule
+from ..lab.results import Judged
 
 CLAIM = (
     "Questions whose answers stay right after something is added to the picture and something irrelevant is "
@@ -75,7 +75,7 @@ def run(lab: Lab) -> Sequence[Result]:
     def of(name: str) -> dict[int, np.ndarray]:
         return {seed: found[f"edition{seed}"][name] for seed in seeds}
 
-    def change(better: str, worse: str, **rule: Unpack[Rule]) -> Result:
+    def change(better: str, worse: str, **rule: Unpack[Judged]) -> Result:
         return measure.difference(
             f"{better} − {worse}", "share of questions answered rightly", of(better), of(worse), **rule
         )

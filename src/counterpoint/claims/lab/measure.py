@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
-from ...catalog.evidence import Direction, Result
-from ...statistics import Outcomes, linear, linear_contrast, t_interval
+from ...catalog.evidence import Result
+from ...statistics import linear
 from ...statistics.outcomes import AnyStatistic, ArmOutcomes
-
-
-class Rule(TypedDict, total=False):
-    """The rule that judges a result; see `counterpoint.catalog.evidence.Result`."""
-
-    expected: Direction
-    bound: float
-    refuted_at: float | None
-    decides: bool
+from . import score
+from .results import Judged, judged
+from .score import Arm, Measured, Score, per_seed
 
 
 def of_arms(
@@ -30,7 +23,7 @@ def of_arms(
     function: Callable[[Mapping[str, float]], float],
     *,
     statistic: AnyStatistic = "mean",
-    **rule: Unpack[Rule],
+    **rule: Unpack[Judged],
 ) -> Result:
     """A number made of several arms' scores, its interval from seeds and examples.
 
@@ -41,27 +34,16 @@ def of_arms(
         statistic: from outcomes to a score.
         rule: how it is judged.
     """
-    seeds = [
-        {s for s, run in outcomes.items() if run is not None}
-        for outcomes in arms.values()
-        if isinstance(outcomes, Mapping)
-    ]
-    if seeds and not set.intersection(*seeds):  # no seed on which all arms finished: nothing to measure
-        return Result(name=name, metric=metric, estimate=None, low=None, high=None, **rule)
-    interval = linear_contrast(Outcomes(arms, statistic), function, name=name).interval
-    return Result(
-        name=name,
-        metric=metric,
-        estimate=interval.estimate,
-        low=interval.low,
-        high=interval.high,
-        n_seeds=interval.n_seeds,
-        **rule,
-    )
+    own = {label: Arm(label, outcomes) for label, outcomes in arms.items()}
+
+    def value(values: Mapping[Arm, float]) -> float:
+        return function({label: values[arm] for label, arm in own.items()})
+
+    return judged(Score(tuple(own.values()), value, name, metric, statistic).measure(), name, metric, **rule)
 
 
 def difference(
-    name: str, metric: str, treatment: ArmOutcomes, baseline: ArmOutcomes, **rule: Unpack[Rule]
+    name: str, metric: str, treatment: ArmOutcomes, baseline: ArmOutcomes, **rule: Unpack[Judged]
 ) -> Result:
     """The treatment's mean outcome minus the baseline's.
 
@@ -74,53 +56,29 @@ def difference(
 
 
 def over_seeds(
-    name: str, metric: str, values: Sequence[float] | Float[np.ndarray, " seeds"], **rule: Unpack[Rule]
+    name: str, metric: str, values: Sequence[float] | Float[np.ndarray, " seeds"], **rule: Unpack[Judged]
 ) -> Result:
     """The mean of one number per seed, with the t interval over seeds; not measured if a number is not finite.
 
     >>> over_seeds("slope", "log-log slope", [0.01, -0.02, 0.0, 0.01, 0.02], expected="within", bound=0.1).verdict
     'reproduced'
     """
-    found = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(found).all():
-        return Result(
-            name=name, metric=metric, estimate=None, low=None, high=None, n_seeds=len(found), **rule
-        )
-    t = t_interval(found)
-    return Result(
-        name=name,
-        metric=metric,
-        estimate=t.estimate,
-        low=t.low,
-        high=t.high,
-        n_seeds=len(found),
-        **rule,
-    )
+    return judged(per_seed(name, metric, values).measure(), name, metric, **rule)
 
 
-def rate(name: str, metric: str, events: np.ndarray, **rule: Unpack[Rule]) -> Result:
+def rate(name: str, metric: str, events: np.ndarray, **rule: Unpack[Judged]) -> Result:
     """Measure how often something happens in independent worlds, with the exact binomial (Clopper–Pearson) interval.
 
     >>> rate("false positives", "share of worlds", np.arange(300) < 9, expected="below", bound=0.1).verdict
     'reproduced'
     """
-    test = stats.binomtest(int(events.sum()), len(events))
-    low, high = test.proportion_ci(0.95)
-    return Result(
-        name=name,
-        metric=metric,
-        estimate=float(test.statistic),
-        low=float(low),
-        high=float(high),
-        n_seeds=len(events),
-        **rule,
-    )
+    return judged(score.rate(events), name, metric, **rule)
 
 
-def exact(name: str, metric: str, value: float, **rule: Unpack[Rule]) -> Result:
+def exact(name: str, metric: str, value: float, **rule: Unpack[Judged]) -> Result:
     """A value in which chance plays no part.
 
     >>> exact("tiled equals dense", "largest relative error", 1e-15, expected="below", bound=1e-6).verdict
     'reproduced'
     """
-    return Result(name=name, metric=metric, estimate=value, low=value, high=value, **rule)
+    return judged(Measured(value, value, value), name, metric, **rule)

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import TypedDict, Unpack
 
-from ...catalog.evidence import Direction, Result
+from ...catalog.evidence import Direction, Needed, Result
+from ...statistics.power import from_spread
 from .score import Measured, Score
+
+POWER = 0.8
+"""Share of repetitions in which the seeds that are said to decide a result do so."""
+
+
+class Judged(TypedDict, total=False):
+    """The rule that judges a result; see `counterpoint.catalog.evidence.Result`."""
+
+    expected: Direction
+    bound: float
+    refuted_at: float | None
+    decides: bool
 
 
 class Rule(TypedDict, total=False):
@@ -52,20 +65,57 @@ def beside(*results: Result) -> tuple[Result, ...]:
     return tuple(result.model_copy(update={"decides": False}) for result in results)
 
 
-def _judged(expected: Direction, score: Score | Measured, bound: float, rule: Rule) -> Result:
-    named = isinstance(score, Score)
-    name, metric = (score.label, score.metric) if isinstance(score, Score) else ("", "")
-    measured = score.measure() if isinstance(score, Score) else score
-    if not named and not (rule.get("name") and rule.get("metric")):
-        raise ValueError(f"a value of {measured.estimate} has no name of its own; give name= and metric=")
-    return Result(
-        name=rule.get("name", name),
-        metric=rule.get("metric", metric),
-        expected=expected,
-        bound=bound,
-        refuted_at=rule.get("refuted_at"),
+def judged(measured: Measured, name: str, metric: str, **rule: Unpack[Judged]) -> Result:
+    """Return a measured value as a result; an inconclusive one says what would decide it.
+
+    Args:
+        measured: the value.
+        name, metric: of the result.
+        rule: fields of the result that judge it.
+    """
+    result = Result(
+        name=name,
+        metric=metric,
         estimate=measured.estimate,
         low=measured.low,
         high=measured.high,
         n_seeds=measured.n_seeds,
+        **rule,
+    )
+    return result.model_copy(update={"needed": needed(result, measured)})
+
+
+def needed(result: Result, measured: Measured) -> Needed | None:
+    """Compute what would decide an inconclusive result; None if it is decided or that is not known.
+
+    If the value is as estimated, `counterpoint.statistics.power.from_spread` says how many seeds show its distance to
+    the end of the verdict's range four times of five.
+    """
+    if result.verdict != "inconclusive" or measured.estimate is None:
+        return None
+    towards, effect = result.leaning()
+    if towards == "inconclusive" or effect == 0:
+        return Needed(towards=towards, effect=effect)
+    if measured.seed_sd is None or measured.example_se is None:
+        return None
+    found = from_spread(
+        measured.seed_sd, effect, example_se=measured.example_se, power=POWER, confidence=0.95
+    )
+    return Needed(towards=towards, effect=effect, seeds=found.n, examples=max(found.examples_factor, 1.0))
+
+
+def _judged(expected: Direction, score: Score | Measured, bound: float, rule: Rule) -> Result:
+    if isinstance(score, Score):
+        measured, name, metric = score.measure(), score.label, score.metric
+    elif "name" in rule and "metric" in rule:
+        measured, name, metric = score, "", ""
+    else:
+        raise ValueError(f"a value of {score.estimate} has no name of its own; give name= and metric=")
+    return judged(
+        measured,
+        rule.get("name", name),
+        rule.get("metric", metric),
+        expected=expected,
+        bound=bound,
+        refuted_at=rule.get("refuted_at"),
     )
