@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterpoint.data.base import PairedData, Splits
 from counterpoint.data.items import Question, Questions
-from counterpoint.evaluation import applicable, breakdown, create, evaluate
+from counterpoint.evaluation import applicable, breakdown, evaluate
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.tasks.classification.question_answering import (
     Bag,
@@ -149,8 +149,3 @@ def test_data_that_cannot_be_asked_is_refused() -> None:
     none.splits = Splits(np.arange(0), {}, {"test": np.arange(6)})
     with pytest.raises(ValueError, match="learns from the training split"):
         QuestionAnswering()(Sees(), none, np.arange(6))
-
-
-def test_it_is_registered() -> None:
-    task = create("question_answering")
-    assert (task.primary, task.modalities) == ("accuracy", ("image",))

@@ -122,13 +122,6 @@ def test_an_absent_subset_is_undefined(tiny_data: TinyData) -> None:
     assert math.isnan(scores.value("group_top1", "tone variants"))
 
 
-def test_data_without_labels_is_an_error_that_says_so() -> None:
-    data = TinyData()
-    data.labels = {}
-    with pytest.raises(ValueError, match="zero_shot needs labels, and 'tiny' has none"):
-        create("zero_shot")(Pixels(), data, np.arange(5))
-
-
 def test_templates_are_normalised_before_their_mean(tiny_data: TinyData) -> None:
     labels = dataclasses.replace(tiny_data.labels["tone"], templates=("{}", "long {}"))
     texts = {

@@ -85,16 +85,6 @@ def test_one_that_guesses_is_near_chance() -> None:
     assert again.value("pope", "balanced", "accuracy") != results.value("pope", "balanced", "accuracy")
 
 
-def test_results_have_the_form_of_all_results() -> None:
-    data = world()
-    results = evaluate(always("yes"), data, tests={"few": rows(data, count=8)})
-    assert {scores.task for scores in results.by_test["few"]} >= {"pope", "chair", "mme"}
-    table = {(row["task"], row["metric"], row["subset"]): row for row in results.scores()}
-    assert table["pope", "f1", "all"]["statistic"] == "f1"
-    assert table["chair", "instances", "all"]["statistic"] == "share"
-    assert results.examples().columns == ["task", "test", "example", "subset", "outcome", "value"]
-
-
 def test_the_command_line_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "tasks"]) == 0
     assert {*TASKS.names()} <= {*capsys.readouterr().out.split()}

@@ -14,9 +14,7 @@ from torch import Tensor
 from counterpoint.data.base import PairedData
 from counterpoint.data.items import Operator, Question, QuestionVariants, Sample
 from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.evaluation import breakdown, create
-from counterpoint.evaluation import create as create_answering
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation import breakdown
 from counterpoint.evaluation.tasks.answering.vlb import (
     HARD,
     PAIRS,
@@ -261,14 +259,3 @@ class Bare(PairedData):
 
     def captions(self, row: int) -> Sequence[str]:
         return [""]
-
-
-def test_data_without_such_questions_is_refused() -> None:
-    with pytest.raises(NotApplicable, match="vlb asks about question variants"):
-        VLB()(Constant(""), Bare(), np.arange(2))
-
-
-def test_both_are_registered_under_one_name() -> None:
-    assert isinstance(create("vlb"), VLB)
-    assert isinstance(create_answering("vlb"), VLB)
-    assert create("vlb").primary == VLB.primary == "V1+L4"

@@ -15,12 +15,11 @@ from torch import Tensor
 from counterpoint.data import load
 from counterpoint.data.items import TwinQuestions
 from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.evaluation import TASKS, create, evaluate
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.tasks.compositional.mmvp import WHICH, chosen
 from counterpoint.types import Prompt, Scores
 from fixtures import layouts
-from fixtures.hand_made import HandChoices, HandSquares, ItemData, number_of
+from fixtures.hand_made import HandSquares, ItemData, number_of
 
 CAPTIONS = [(f"{k} cats", f"{k} dogs") for k in range(2, 8)]
 KINDS = ["quantity and count"] * 4 + ["text"] * 2
@@ -116,13 +115,6 @@ def test_scenes_have_such_questions() -> None:
 
     found = evaluate(Knows(lambda picture, text: ""), world, ["mmvp"])
     assert found.value("mmvp", "as trained", "pair_accuracy") == 1
-    assert "mmvp" in TASKS
-
-
-def test_data_with_neither_is_refused() -> None:
-    data = ItemData(HandChoices([("a", "b")], [0]))
-    with pytest.raises(NotApplicable, match="mmvp asks about minimal pairs"):
-        create("mmvp")(Says(lambda picture, text: "a"), data, np.arange(1))
 
 
 def mmvp_questions(root: Path, rows: Sequence[tuple[str, str, str]]) -> Path:

@@ -15,7 +15,7 @@ from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.tasks.regions._regions import size_of
 from counterpoint.evaluation.tasks.regions.segmentation import Segmentation
 from counterpoint.types import Embedder, Scores
-from fixtures.hand_made import Blind, HandRegions, HandSquares, ItemData
+from fixtures.hand_made import Blind, HandRegions, ItemData
 
 TASKS = ("pointing", "segmentation", "localisation")
 COLOURS = ("background", "red thing", "green thing", "blue thing")
@@ -148,14 +148,12 @@ def test_what_lies_outside_the_towers_square_is_not_asked() -> None:
     assert found.metrics["hit"].chance == pytest.approx(1 / 4)
 
 
-def test_models_and_data_without_places_are_refused() -> None:
+def test_models_without_places_are_refused() -> None:
     for task in TASKS:
         with pytest.raises(
             NotApplicable, match=f"{task} needs a model with embed_patches, which Blind is not"
         ):
             score(task, painted(), Blind())
-        with pytest.raises(NotApplicable, match="asks about regions, and there are none"):
-            create(task)(Flat(), ItemData(HandSquares([("a", "b")], ["x"])), np.arange(2))
 
 
 def test_places_that_are_not_finite_are_refused() -> None:

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from counterpoint.evaluation import create, evaluate
-from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.tasks.compositional._squares import SquareTask, decisions
 from counterpoint.types import Embedder, Scores
-from fixtures.hand_made import Blind, Given, HandChoices, HandSquares, ItemData
+from fixtures.hand_made import Blind, Given, HandSquares, ItemData
 
 TASKS = ("winoground", "bivlc", "mmvp", "inpaintcoco")
 
@@ -145,14 +144,6 @@ def test_the_margin_is_the_least_lead() -> None:
     data, model = given(torch.tensor([[[0.8, 0.2], [0.1, 0.7]], [[0.3, 0.2], [0.6, 0.7]]]))
     margin = score("winoground", data, model).examples["margin"].to_numpy()
     np.testing.assert_allclose(margin, [0.7 - 0.2, 0.3 - 0.6], atol=1e-6)
-
-
-def test_data_without_squares_is_refused_by_name() -> None:
-    data = ItemData(HandChoices([["a", "b"]], [0]))
-    with pytest.raises(
-        NotApplicable, match="winoground asks about minimal pairs, and there are none: 'hand-made' has"
-    ):
-        score("winoground", data, Blind())
 
 
 def test_items_must_be_there_and_told_apart() -> None:

@@ -45,7 +45,11 @@ class Chair(AnsweringTask):
         self.prompt = prompt
 
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
-        items = items_of(data, ObjectAnnotations, rows, self.name)
+        return self.judged(assistant, data, rows, seed, self.name)
+
+    def judged(self, assistant: Assistant, data: PairedData, rows: Rows, seed: int, task: str) -> Scores:
+        """Return the scores under the name of a task."""
+        items = items_of(data, ObjectAnnotations, rows, task)
         find = Mentions(items.forms)
         said = replies_to(assistant, items, [self.prompt] * len(items), seed=seed)
         found = [find(reply) for reply in said]
@@ -86,4 +90,4 @@ class Chair(AnsweringTask):
             "partners": Metric("partner", mean, higher_is_better=False),
             "others": Metric("other", mean, higher_is_better=False),
         }
-        return item_scores(self.name, items, outcomes, metrics)
+        return item_scores(task, items, outcomes, metrics)

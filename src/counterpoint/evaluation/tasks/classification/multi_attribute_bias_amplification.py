@@ -82,6 +82,9 @@ class BiasAmplification(EmbedderTask):
         labelled = data.labels[group].values >= 0
         test, train = rows[labelled[rows]], data.splits.train[labelled[data.splits.train]]
         check_rows(data, test, self.name, 2)
+        test = test[
+            np.argsort(data.ids[test])
+        ]  # so that the resampling of chance does not depend on their order
         for part, where in (("training", train), ("test", test)):
             if len(np.unique(data.labels[group].values[where])) < 2:
                 raise ValueError(f"{self.name}: the {part} rows of {data.name!r} show one {group} only")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import final
 
@@ -69,11 +69,10 @@ class Captioning(AnsweringTask):
         form: Form = PLAIN
         if self.variant == "multi-task":
             form, pool = MultiTask(OBJECTS), with_objects(pool, data.ids[shown], data, shown, self.name)
-        found = chair(InContext(assistant, pool, self.shots, form, seed), data, rows, seed=seed)
-        return replace(found, task=self.name)
+        return chair.judged(InContext(assistant, pool, self.shots, form, seed), data, rows, seed, self.name)
 
 
 @lru_cache(maxsize=2)
 def _images(data: PairedData, rows: bytes) -> Tensor:
     """Return the pictures of some rows, drawn once for all numbers of examples."""
-    return data.images(np.frombuffer(rows, np.int64))
+    return data.images(np.frombuffer(rows, np.int64).copy())

@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ....data.base import PairedData, Rows
@@ -64,7 +64,7 @@ class VideoCon(EmbedderTask):
         texts = features.texts([caption for pair in items.captions for caption in pair])
         texts = texts.view(len(items), 2, -1)
         s = torch.stack([similarity(features, v[None], t)[0] for v, t in zip(videos, texts, strict=True)])
-        outcomes = entailments(s, texts, items.kinds)
+        outcomes = entailments(s, texts, items.kinds, np.argsort(np.argsort(items.ids)))
         metrics = {
             "auc": Metric("auc", mean, chance=0.5),
             "pairwise": Metric("right", mean, chance=0.5),
@@ -76,7 +76,10 @@ class VideoCon(EmbedderTask):
 
 
 def entailments(
-    s: Float[Tensor, "n 2"], texts: Float[Tensor, "n 2 d"], kinds: Sequence[str]
+    s: Float[Tensor, "n 2"],
+    texts: Float[Tensor, "n 2 d"],
+    kinds: Sequence[str],
+    places: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, np.ndarray]:
     """The outcomes of the task: ``right``, ``margin``, and the components of every AUC, NaN where there is none.
 
@@ -84,6 +87,8 @@ def entailments(
         s: the similarity of each video with its caption and with its contrast.
         texts: the embeddings of both.
         kinds: of the contrasts.
+        places: of the items in an order that does not depend on how they come, which fixes the folds of the classifier
+            of captions; as they come unless given.
     """
     s = s.double()
     # Captions of the same words differ in their last digits only, which must not decide.
@@ -92,7 +97,7 @@ def entailments(
         "right": beats(s[:, 0], s[:, 1]).double().numpy(),
         "margin": (s[:, 0] - s[:, 1]).numpy(),
         "auc": auc_components(entailed, contradicted),
-        "text_only_auc": _text_only(texts),
+        "text_only_auc": _text_only(texts, np.arange(len(texts)) if places is None else places),
     }
     for kind in dict.fromkeys(kinds):
         its = np.asarray(kinds) == kind
@@ -101,12 +106,12 @@ def entailments(
     return outcomes
 
 
-def _text_only(texts: Float[Tensor, "n 2 d"]) -> Float[np.ndarray, " n"]:
+def _text_only(texts: Float[Tensor, "n 2 d"], places: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """AUC components of scores that see captions only; NaN where there are fewer items than folds."""
     from sklearn.linear_model import LogisticRegression
 
     z = texts.numpy()
-    n, fold = len(z), np.arange(len(z)) % FOLDS
+    n, fold = len(z), places % FOLDS
     if n < FOLDS:
         return np.full(n, np.nan)
     found = np.empty((n, 2))
