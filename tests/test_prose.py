@@ -57,6 +57,17 @@ def test_no_first_line_is_headless() -> None:
     assert not found, "\n".join(["begin with a verb (a function) or a noun (anything else):", *found])
 
 
+def test_no_paragraph_of_the_documentation_is_headless() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "concepts").glob("*.md")]
+    found = [
+        f"{page.relative_to(ROOT)}: {paragraph.splitlines()[0]}"
+        for page in sorted(pages)
+        for paragraph in page.read_text(encoding="utf-8").split("\n\n")
+        if HEADLESS.match(paragraph)
+    ]
+    assert not found, "\n".join(["begin with the noun that is spoken of:", *found])
+
+
 def test_a_function_begins_with_a_verb() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {text}"
