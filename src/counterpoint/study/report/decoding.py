@@ -8,15 +8,14 @@ from typing import Any
 
 import yaml
 
-from ...files import write_text
 from ..conclusion import points
 from ..schema import DecodingSummary, Worth
 from ..tables import columns, ranked
 from . import charts, words
+from .frame import write_page
 from .page import (
     FEW,
     differences,
-    environment,
     failures,
     forests,
     looks,
@@ -42,11 +41,7 @@ _KINDS: charts.Kinds = (
 
 def write_report(folder: Path, summary: DecodingSummary) -> Path:
     """Write a study's ``report.html``: one file without scripts that needs no network."""
-    style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
-    page = environment().get_template("decoding.html.j2").render(**content(folder, summary), style=style)
-    path = folder / "report.html"
-    write_text(path, page)
-    return path
+    return write_page(folder / "report.html", "decoding.html.j2", **content(folder, summary))
 
 
 def content(folder: Path, summary: DecodingSummary) -> dict[str, Any]:

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 
 from ...data.source import load as load_data
-from ...diagnostics.plots import svg
-from ...diagnostics.report import Section, Subject, diagnose
-from ...files import write_json, write_text
+from ...diagnostics.report import Subject, diagnose
+from ...files import write_json
 from ...training.run import Run, data_of, load, prepare
 from ..numbers import finite
-from .page import environment
+from .frame import drawn, write_page
 
 FILE = "diagnosis.json"
 PAGE = "diagnosis.html"
@@ -75,7 +74,15 @@ def diagnose_run(
     cleaned: dict[str, Any] = finite(found)
     write_json(place / FILE, cleaned)
     command = ["counterpoint", "diagnose", str(folder), *(["--data", data] if data else [])]
-    write_text(place / PAGE, page(cleaned, sections, shlex.join(command), examined.attribution))
+    write_page(
+        place / PAGE,
+        "diagnosis.html.j2",
+        found=cleaned,
+        sections=drawn([section for section in sections if section.numbers], cleaned["sections"]),
+        not_measured=not_measured(cleaned["sections"]),
+        command=shlex.join(command),
+        attribution=examined.attribution,
+    )
     return cleaned
 
 
@@ -111,30 +118,3 @@ def not_measured(sections: Mapping[str, Mapping[str, Any]]) -> str:
             by_reason.setdefault(reason, []).append(section["title"])
     parts = [f"{', '.join(titles)} ({reason})" for reason, titles in by_reason.items()]
     return f"Not measured: {'; '.join(parts)}." if parts else ""
-
-
-def page(found: Mapping[str, Any], sections: list[Section], command: str, attribution: str = "") -> str:
-    """The page as text."""
-    here = Path(__file__).parent
-    return (
-        environment()
-        .get_template("diagnosis.html.j2")
-        .render(
-            found=found,
-            sections=[
-                {
-                    "name": s.name,
-                    "title": s.title,
-                    "sentence": s.sentence,
-                    "numbers": found["sections"][s.name]["numbers"],
-                    "plot": svg(s.figure, s.name) if s.figure is not None else "",
-                }
-                for s in sections
-                if s.numbers
-            ],
-            not_measured=not_measured(found["sections"]),
-            command=command,
-            attribution=attribution,
-            style=(here / "style.css").read_text(encoding="utf-8"),
-        )
-    )

@@ -39,10 +39,10 @@ from ...evaluation.tasks.answering.fidelity import (
     named,
     questions,
 )
-from ...files import write_json, write_text
+from ...files import write_json
 from ...types import Prompt
 from ..numbers import finite
-from .page import environment
+from .frame import drawn, write_page
 
 FILE, PAGE = "fidelity.json", "fidelity.html"
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
@@ -149,27 +149,14 @@ def write_fidelity(
         }
     )
     write_json(folder / FILE, found)
-    page = (
-        environment()
-        .get_template("fidelity.html.j2")
-        .render(
-            found=found,
-            sections=[
-                {
-                    "name": s.name,
-                    "title": s.title,
-                    "sentence": s.sentence,
-                    "numbers": found["sections"][s.name]["numbers"],
-                    "plot": plots.svg(s.figure, s.name) if s.figure is not None else "",
-                }
-                for s in sections
-            ],
-            command=shlex.join(command),
-            attribution=data.attribution,
-            style=(Path(__file__).parent / "style.css").read_text(encoding="utf-8"),
-        )
+    write_page(
+        folder / PAGE,
+        "fidelity.html.j2",
+        found=found,
+        sections=drawn(sections, found["sections"]),
+        command=shlex.join(command),
+        attribution=data.attribution,
     )
-    write_text(folder / PAGE, page)
     return found
 
 

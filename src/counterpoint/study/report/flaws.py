@@ -9,11 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from ...diagnostics.plots import svg
 from ...evaluation.answering.in_context import sections
-from ...files import write_json, write_text
+from ...files import write_json
 from ..numbers import finite
-from .page import environment
+from .frame import drawn, write_page
 
 FILE, PAGE = "flaws.json", "flaws.html"
 
@@ -54,25 +53,12 @@ def write_flaws(
         }
     )
     write_json(folder / FILE, values)
-    page = (
-        environment()
-        .get_template("flaws.html.j2")
-        .render(
-            found=values,
-            sections=[
-                {
-                    "name": s.name,
-                    "title": s.title,
-                    "sentence": s.sentence,
-                    "numbers": values["axes"][s.name]["numbers"],
-                    "plot": svg(s.figure, s.name) if s.figure is not None else "",
-                }
-                for s in made
-            ],
-            command=shlex.join(command),
-            attribution=attribution,
-            style=(Path(__file__).parent / "style.css").read_text(encoding="utf-8"),
-        )
+    write_page(
+        folder / PAGE,
+        "flaws.html.j2",
+        found=values,
+        sections=drawn(made, values["axes"]),
+        command=shlex.join(command),
+        attribution=attribution,
     )
-    write_text(folder / PAGE, page)
     return values

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw
 from ...data.views.stopwords import STOP_WORDS
 from ...decoding.prompts import image_of
 from ...diagnostics.assistants.captions import LookedAt, Word
-from ...files import write_json, write_text, writing
+from ...files import write_json, writing
 from ...types import Picture
-from .page import environment
+from .frame import write_page
 
 FILE, PAGE, SHEET = "lens.json", "lens.html", "lens.png"
 _SIDE = 336  # of a picture on the page, at least, in pixels
@@ -62,19 +62,15 @@ def write_lens(
     values = numbers(found, prompt, model)
     write_json(folder / FILE, values)
     _write_sheet(folder / SHEET, seen, content, drawn)
-    page = (
-        environment()
-        .get_template("lens.html.j2")
-        .render(
-            found=values,
-            pieces=pieces(found),
-            seen=_uri(seen),
-            shown=[Shown(word, _uri(one)) for word, one in zip(content, drawn, strict=True)],
-            command=shlex.join(command),
-            style=(Path(__file__).parent / "style.css").read_text(encoding="utf-8"),
-        )
+    write_page(
+        folder / PAGE,
+        "lens.html.j2",
+        found=values,
+        pieces=pieces(found),
+        seen=_uri(seen),
+        shown=[Shown(word, _uri(one)) for word, one in zip(content, drawn, strict=True)],
+        command=shlex.join(command),
     )
-    write_text(folder / PAGE, page)
     return values
 
 

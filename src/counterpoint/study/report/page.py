@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import polars as pl
 import yaml
 
-from ...files import write_text
 from ...recipes import load as load_recipe
 from ...recipes import names as recipe_names
 from ...training.metrics import FILE, read_metrics
@@ -22,8 +20,8 @@ from ..tables import columns, ranked
 from ..tuning import validation_score
 from . import charts, words
 from .examples import gallery
+from .frame import write_page
 
-_HERE = Path(__file__).parent
 _COLOURS = 8
 """Number of the colours of arms, one each; later arms repeat the colours with a dashed line."""
 FEW = 3
@@ -40,31 +38,9 @@ def write_report(folder: Path, summary: TrainingSummary) -> Path:
     Returns:
         The path of the page.
     """
-    page = (
-        environment()
-        .get_template("template.html.j2")
-        .render(
-            **content(Path(folder), summary),
-            style=(_HERE / "style.css").read_text(encoding="utf-8"),
-            plot_height=charts.HEIGHT,
-        )
-    )
-    path = Path(folder) / "report.html"
-    write_text(path, page)
-    return path
-
-
-def environment() -> jinja2.Environment:
-    """Return the environment that fills the pages' templates."""
-    found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters |= {"number": words.number, "p_value": words.p_value, "breakable": words.breakable}
-    return found
+    place = Path(folder)
+    filled = content(place, summary)
+    return write_page(place / "report.html", "template.html.j2", **filled, plot_height=charts.HEIGHT)
 
 
 def content(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
