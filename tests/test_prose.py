@@ -11,7 +11,20 @@ ROOT = Path(__file__).parents[1]
 HEADLESS = re.compile(r"(What|How|Whether|Which|Where|Of|Who|Whose|That|Those|As many)\b")
 
 
-VERB_FIRST = ("cli", "decoding", "diagnostics", "generation", "losses", "networks", "statistics")
+VERB_FIRST = (
+    *(
+        "catalog",
+        "cli",
+        "decoding",
+        "diagnostics",
+        "execution",
+        "generation",
+        "losses",
+        "networks",
+        "pairwise",
+    ),
+    *("recipes", "statistics"),
+)
 """Rooms where the first line of every function is known to begin with a verb; properties are named by nouns."""
 _NOUN = re.compile(
     r"(The|An?|Each|Every|One|Two|Some|All|Only|Both|Its|Their|No|Another|Other|Small|New|Whole)\b"

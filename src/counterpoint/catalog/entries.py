@@ -140,7 +140,7 @@ def _read(name: str) -> dict[str, dict[str, Any]]:
 
 
 def papers() -> tuple[Paper, ...]:
-    """All papers, by slug."""
+    """Return all papers, by slug."""
     return tuple(_papers().values())
 
 
@@ -162,7 +162,7 @@ def paper(slug: str) -> Paper:
 def find(
     *, family: str | None = None, kind: str | None = None, status: str | None = None, text: str | None = None
 ) -> tuple[Paper, ...]:
-    """The papers that fit every condition given.
+    """Return the papers that fit every condition given.
 
     Args:
         family: one of ``FAMILIES``.

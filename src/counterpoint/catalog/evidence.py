@@ -88,7 +88,7 @@ class _Record(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _verdict_follows(cls, data: Any, handler: ModelWrapValidatorHandler[_Record]) -> _Record:
-        """A verdict in the input is checked against the numbers, never believed."""
+        """Check a verdict in the input against the numbers; it is never believed."""
         stated = None
         if isinstance(data, dict) and "verdict" in data:
             data = dict(data)
@@ -280,7 +280,7 @@ class Evidence(_Record):
 
     @classmethod
     def read(cls, path: Path) -> Evidence:
-        """The evidence in a file.
+        """Read the evidence in a file.
 
         Raises:
             ValueError: if the file is not valid evidence; names the file and what is wrong.

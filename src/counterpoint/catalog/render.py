@@ -25,7 +25,7 @@ _STYLES = {
 
 
 def as_dict(paper: Paper) -> dict[str, Any]:
-    """A paper as plain data, ready for JSON, its evidence included."""
+    """Return a paper as plain data, ready for JSON, its evidence included."""
     plain = asdict(paper)
     plain |= {"modalities": list(paper.modalities), "symbols": list(paper.symbols)}
     plain |= {"url": paper.url, "status": paper.status, "evidence": None}
@@ -35,7 +35,7 @@ def as_dict(paper: Paper) -> dict[str, Any]:
 
 
 def table(papers: Iterable[Paper]) -> Table:
-    """Some papers, a row each, and how many of them have which status."""
+    """Return some papers, a row each, and how many of them have which status."""
     listed = [(paper, paper.status) for paper in papers]
     counts = Counter(status for _, status in listed)
     caption = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
@@ -57,7 +57,7 @@ def table(papers: Iterable[Paper]) -> Table:
 
 
 def page(paper: Paper) -> Group:
-    """One paper: what it is, where it lives, what was measured."""
+    """Return one paper: what it is, where it lives, what was measured."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -88,12 +88,12 @@ def page(paper: Paper) -> Group:
 
 
 def number(value: float | None) -> str:
-    """Four significant digits, or a dash for what could not be measured."""
+    """Write four significant digits, or a dash for what could not be measured."""
     return "–" if value is None else f"{value:.4g}"
 
 
 def expectation(result: Result) -> str:
-    """A result's rule in a few signs: ``> 0``, ``< 0.1``, ``within ±0.02``."""
+    """Return a result's rule in a few signs: ``> 0``, ``< 0.1``, ``within ±0.02``."""
     if result.expected == "within":
         return f"within ±{number(result.bound)}"
     return f"{'>' if result.expected == 'above' else '<'} {number(result.bound)}"

@@ -212,7 +212,7 @@ class VisionLanguageAssistant(Checked):
         }
 
     def _batches(self, prompts: Prompts) -> Iterator[list[int]]:
-        """Return places of prompts with as many pictures, so that each batch has one form."""
+        """Yield places of prompts with as many pictures, so that each batch has one form."""
         alike: dict[int, list[int]] = {}
         for place, prompt in enumerate(prompts):
             alike.setdefault(len(pictures_of(prompt)), []).append(place)
@@ -357,7 +357,7 @@ class _Combined(Decoding):
 
 
 def _parts(method: Decoding) -> Iterator[Decoding]:
-    """Return the methods that a method is made of."""
+    """Yield the methods that a method is made of."""
     if isinstance(method, SumOfMethods):
         for each in method.methods:
             yield from _parts(each)

@@ -112,7 +112,7 @@ def patches(key: str, inputs: Mapping[str, Any], config: Any) -> dict[str, Any]:
 
 
 def _each(values: Tensor, sizes: Sequence[int] | None) -> Iterator[Tensor]:
-    """Return views of single pictures."""
+    """Yield views of single pictures."""
     if values.ndim == 2:
         yield from torch.split(values, list(sizes) if sizes is not None else len(values))
     else:

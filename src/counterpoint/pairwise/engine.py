@@ -35,7 +35,7 @@ def run(
     tile: tuple[int, int],
     ranks: Ranks,
 ) -> tuple[dict[str, dict[str, Any]], int]:
-    """The results by direction and name, and how many columns each row met, those of all ranks."""
+    """Return the results by direction and name, and how many columns each row met, those of all ranks."""
     tensors = [*rows.values(), *columns.values(), *shared.values()]
     row, column = next(iter(rows.values())), next(iter(columns.values()))
     problem = Problem(
@@ -57,7 +57,7 @@ def run(
 
 
 def declared(terms: Mapping[str, Mapping[str, Reduction]]) -> Declared:
-    """The reductions of a tile in a flat list, checked."""
+    """Check the reductions of a tile, and return them in a flat list."""
     found: Declared = []
     for per, named in terms.items():
         if per not in DIMS:
@@ -96,7 +96,7 @@ class Block:
         return {"row": self.rows, "column": self.columns, "total": slice(None)}[per]
 
     def start(self, per: str) -> int:
-        """The global index of the first element along the reduced direction."""
+        """Return the global index of the first element along the reduced direction."""
         return self.tile.row_start if per == "column" else self.tile.column_start
 
 
@@ -122,7 +122,7 @@ class Problem:
         self.first_shared = self.first_column + len(self.names[1])
 
     def everyone(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The inputs with the columns of all ranks."""
+        """Return the inputs with the columns of all ranks."""
         a, b = self.first_column, self.first_shared
         gathered = [self.ranks.gather(t, self.column_counts) for t in tensors[a:b]]
         return [*tensors[:a], *gathered, *tensors[b:]]
@@ -133,7 +133,7 @@ class Problem:
         need: Sequence[bool],
         gradients: Sequence[Tensor | None] | None = None,
     ) -> Iterator[Block]:
-        """All tiles, row by row; pieces of tensors that ``need`` a gradient are fresh leaves.
+        """Yield all tiles, row by row; pieces of tensors that ``need`` a gradient are fresh leaves.
 
         Products add what they find straight to ``gradients`` where these are given.
         """
@@ -168,7 +168,7 @@ class Problem:
                 yield Block(tile, leaves, rows, columns)
 
     def whole_rows(self, rows: Sequence[Tensor]) -> None:
-        """From tiles to panels that hold complete rows, of the same area or half that of the rows' own tensors."""
+        """Turn tiles into panels that hold complete rows, of the same area or half that of the rows' own tensors."""
         height, width = self.tile
         wide = max(t[:1].numel() for t in rows)
         self.tile = (max(1, min(height, max(height * width // self.m, wide * self.n // 2 // self.m))), self.m)
@@ -195,7 +195,7 @@ class Problem:
                 total += gradient
 
     def own(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """The gradients, those of columns summed over ranks and cut to this rank's own."""
+        """Return the gradients, those of columns summed over ranks and cut to this rank's own."""
         result = list(gradients)
         for p in range(self.first_column, self.first_shared):
             gradient = result[p]
@@ -302,7 +302,7 @@ def _one_sweep_for(problem: Problem, found: Declared, need: Sequence[bool]) -> O
 
 @torch.no_grad()
 def _sweep(problem: Problem, tensors: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-    """The results over all tiles and ranks, in the order of the layout; of rows, this rank's."""
+    """Compute the results over all tiles and ranks, in the order of the layout; of rows, this rank's."""
     states: dict[Key, State] = {}
     last: dict[Key, Reduction] = {}
     shared_exponential = fused.Forward(states, last)
@@ -342,7 +342,7 @@ def _sweep(problem: Problem, tensors: Sequence[Tensor]) -> list[tuple[Tensor, ..
 def _total_sweep(
     problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]
 ) -> tuple[list[Tensor], list[Tensor], int]:
-    """A single total sum over all tiles and ranks, and its gradients."""
+    """Compute a single total sum over all tiles and ranks, and its gradients."""
     gradients = _sums(tensors, need)
     total: Tensor | None = None
     for block in problem.blocks(tensors, need, gradients):
@@ -362,7 +362,7 @@ def _total_sweep(
 def _row_sweep(
     problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]
 ) -> tuple[list[Tensor], list[Tensor], int]:
-    """A log-sum-exp of each row with its gradient in that row's tensors, and what needs none beside it.
+    """Compute a log-sum-exp of each row with its gradient in that row's tensors, and what needs none beside it.
 
     The gradient is the mean, by softmax weight, of the logits' gradients. It is kept as the sum is, as if divided
     by the exponential of the largest logit so far.
@@ -418,7 +418,7 @@ def _sums(tensors: Sequence[Tensor], need: Sequence[bool]) -> list[Tensor | None
 
 
 def _scaled(tensor: Tensor, by: Tensor) -> Tensor:
-    """A tensor times one number, or each of its rows times a number of its own."""
+    """Return a tensor times one number, or each of its rows times a number of its own."""
     return tensor * by.view(-1, *(1,) * (tensor.ndim - 1)) if by.ndim else tensor * by
 
 
@@ -429,7 +429,7 @@ def _tile_cotangents(
     cotangents: Mapping[Key, Sequence[Tensor | None]],
     shared_exponential: fused.Backward,
 ) -> dict[int, tuple[Tensor, Tensor]]:
-    """For each of a tile's tensors: itself and its gradient, summed over the reductions that read it."""
+    """Yield each of a tile's tensors and its gradient, summed over the reductions that read it."""
     outputs: dict[int, tuple[Tensor, Tensor]] = {}
     with torch.no_grad():
         served = shared_exponential.cotangents(found, block.within)
@@ -456,7 +456,7 @@ def _tile_cotangents(
 
 
 def _everyones(problem: Problem, per: str, grad: Tensor | None) -> Tensor | None:
-    """The gradient of a result as all ranks' losses see it."""
+    """Return the gradient of a result as all ranks' losses see it."""
     if grad is None or problem.ranks.size == 1:
         return grad
     if per == "column":

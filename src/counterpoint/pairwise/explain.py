@@ -24,12 +24,12 @@ class Force:
     pull: Tensor
 
     def positives(self, anchor: int) -> list[int]:
-        """Columns that the anchor is drawn to, strongest first."""
+        """Return columns that the anchor is drawn to, strongest first."""
         row = self.pull[anchor]
         return [j for j in row.argsort(descending=True).tolist() if row[j] > 0]
 
     def negatives(self, anchor: int) -> list[int]:
-        """Columns that the anchor is driven from, strongest first."""
+        """Return columns that the anchor is driven from, strongest first."""
         row = self.pull[anchor]
         return [j for j in row.argsort().tolist() if row[j] < 0]
 
@@ -81,7 +81,7 @@ def explain(objective: nn.Module, *args: Any, **kwargs: Any) -> Explanation:
 
 
 def _leaves(value: Any) -> Any:
-    """The inputs, cut off from their history and differentiable."""
+    """Return the inputs, cut off from their history and differentiable."""
     if isinstance(value, Tensor):
         return value.detach().requires_grad_() if value.is_floating_point() else value
     if isinstance(value, dict):

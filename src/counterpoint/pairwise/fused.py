@@ -126,7 +126,7 @@ class Backward:
         self._weights: dict[tuple[Key, ...], tuple[Tensor | None, dict[Key, Tensor]]] = {}
 
     def cotangents(self, found: Declared, within: Within) -> dict[Key, list[tuple[Tensor, Tensor]]]:
-        """Logits and their gradients, those of all that read the same logits together under one of their keys."""
+        """Return logits and their gradients, those of all that read the same logits under one of their keys."""
         pairs: dict[Key, list[tuple[Tensor, Tensor]]] = {}
         for keys, logits in _sharing(found):
             if keys not in self._weights:

@@ -18,7 +18,7 @@ _VALIDATING: ContextVar[bool] = ContextVar("validating", default=False)
 
 
 def paired(**named: Tensor) -> tuple[Tensor, ...]:
-    """Matching embeddings, checked, with half precision raised to float32.
+    """Check matching embeddings, and raise half precision to float32.
 
     Args:
         named: tensors ``(B, d)`` under the names that an error shall use.
@@ -57,7 +57,7 @@ def paired(**named: Tensor) -> tuple[Tensor, ...]:
 
 
 def paired_views(views: Sequence[Tensor], least: int = 2) -> tuple[Tensor, ...]:
-    """Several views of the same examples, checked as `paired` does, under the names "view 1", "view 2", ….
+    """Check several views of the same examples as `paired` does, under the names "view 1", "view 2", ….
 
     Raises:
         ValueError: for fewer than ``least`` views, and as `paired`.
@@ -73,7 +73,7 @@ def paired_views(views: Sequence[Tensor], least: int = 2) -> tuple[Tensor, ...]:
 
 
 def upcast(tensor: Tensor) -> Tensor:
-    """float16 and bfloat16 as float32; anything else as it is.
+    """Return float16 and bfloat16 as float32; anything else as it is.
 
     A sum of exponentials over a batch leaves the range of float16, which ends at 65,504, and needs more than the eight
     bits of bfloat16.
@@ -107,7 +107,7 @@ def check_values(**named: Tensor) -> None:
 
 @contextmanager
 def validating() -> Iterator[None]:
-    """Losses called inside check the values of their inputs too (slow: for finding a fault)."""
+    """Let losses called inside check the values of their inputs too (slow: for finding a fault)."""
     token = _VALIDATING.set(True)
     try:
         yield
@@ -125,10 +125,10 @@ def softplus(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
 
 
 def dot(x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
-    """``<x_i, y_i>``, the score of each matched pair."""
+    """Return ``<x_i, y_i>``, the score of each matched pair."""
     return recording.diagonal((x * y).sum(-1), x, y)
 
 
 def squared_distance(x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
-    """``‖x_i − y_i‖²`` of each matched pair."""
+    """Return ``‖x_i − y_i‖²`` of each matched pair."""
     return recording.diagonal((x - y).square().sum(-1), x, y, -1)

@@ -91,17 +91,17 @@ class Loss(Checked, nn.Module, ABC):
         return ranks_of(in_force(self.evaluator, self.tile)[0])
 
     def count(self, rows: Tensor) -> int:
-        """The number of rows on all ranks."""
+        """Return the number of rows on all ranks."""
         return sum(self.ranks.counts(len(rows), rows.device))
 
     def index(self, rows: Tensor) -> Int[Tensor, " B"]:
-        """The global indices of this rank's rows."""
+        """Return the global indices of this rank's rows."""
         ranks = self.ranks
         start = sum(ranks.counts(len(rows), rows.device)[: ranks.rank])
         return torch.arange(start, start + len(rows), device=rows.device)
 
     def mean(self, values: Float[Tensor, B * rest], weights: Tensor | None = None) -> Float[Tensor, "*rest"]:
-        """The mean over the anchors of all ranks, the only mean a loss may use.
+        """Return the mean over the anchors of all ranks, the only mean a loss may use.
 
         Args:
             values: one entry per anchor of this rank.
@@ -126,7 +126,7 @@ class PairwiseLoss(Loss):
         ranks: Ranks | None = None,
         bags: tuple[int, int] = (1, 1),
     ) -> Reduced:
-        """`counterpoint.pairwise.reduce.reduce` with this loss's evaluator."""
+        """Call `counterpoint.pairwise.reduce.reduce` with this loss's evaluator."""
         return reduce(
             terms,
             rows=rows,

@@ -15,7 +15,7 @@ _ALONE = Ranks()
 def mean(
     values: Float[Tensor, B * rest], weights: Float[Tensor, " B"] | None = None, *, ranks: Ranks = _ALONE
 ) -> Float[Tensor, "*rest"]:
-    """The (weighted) mean over the rows of all ranks; 0 where all weights are 0.
+    """Return the (weighted) mean over the rows of all ranks; 0 where all weights are 0.
 
     >>> mean(torch.tensor([1.0, 5.0, 9.0]), torch.tensor([1.0, 1.0, 0.0])).item()
     3.0
@@ -41,7 +41,7 @@ def _beside(weights: Tensor, values: Tensor) -> Tensor:
 def cross_moment(
     x: Float[Tensor, "B D"], y: Float[Tensor, "B E"], *, ranks: Ranks = _ALONE
 ) -> Float[Tensor, "D E"]:
-    """``(1/N) Σ_i x_i y_iᵀ`` over the N rows of all ranks.
+    """Return ``(1/N) Σ_i x_i y_iᵀ`` over the N rows of all ranks.
 
     >>> cross_moment(torch.eye(2), torch.eye(2)).tolist()
     [[0.5, 0.0], [0.0, 0.5]]
@@ -55,7 +55,7 @@ def cross_moment(
 def sinkhorn(
     scores: Float[Tensor, "B K"], *, epsilon: float = 0.05, iterations: int = 3, ranks: Ranks = _ALONE
 ) -> Float[Tensor, "B K"]:
-    """Balanced soft assignments of B samples to K centres; rows sum to 1, columns to about B/K. No gradient.
+    """Return balanced soft assignments of B samples to K centres; rows sum to 1, columns to about B/K. No gradient.
 
     In each iteration the mass of every centre is made 1/K, then that of every sample 1/B, in the log domain.
 

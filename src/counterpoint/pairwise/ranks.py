@@ -30,13 +30,13 @@ class Ranks:
 
     @classmethod
     def present(cls) -> Ranks:
-        """The default process group, or this process alone."""
+        """Return the default process group, or this process alone."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
 
     def part(self, sizes: Sequence[int]) -> Ranks:
-        """This rank among those of its part, when all are cut into consecutive parts of so many ranks.
+        """Return this rank among those of its part, when all are cut into consecutive parts of so many ranks.
 
         Every rank must call it, as all take part in forming the parts' groups. Parts of parts are not for it.
         """
@@ -55,7 +55,7 @@ class Ranks:
         return torch.stack(self.stack(torch.tensor([n], device=device))).flatten().tolist()
 
     def stack(self, tensor: Tensor) -> list[Tensor]:
-        """The tensor of each rank, in rank order; shapes must agree."""
+        """Gather the tensor of each rank, in rank order; shapes must agree."""
         if self.size == 1:
             return [tensor]
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
@@ -63,7 +63,7 @@ class Ranks:
         return parts
 
     def gather(self, tensor: Tensor, counts: list[int]) -> Tensor:
-        """The rows of all ranks, in rank order, however many each holds. Carries no gradient."""
+        """Gather the rows of all ranks, in rank order, however many each holds. Carries no gradient."""
         if self.size == 1:
             return tensor
         rows = tensor.detach().to(torch.uint8) if tensor.dtype == torch.bool else tensor.detach()
@@ -73,7 +73,7 @@ class Ranks:
         return torch.cat([part[:n] for part, n in zip(parts, counts, strict=True)]).to(tensor.dtype)
 
     def total(self, tensor: Tensor) -> Tensor:
-        """The sum over ranks, without gradient."""
+        """Return the sum over ranks, without gradient."""
         if self.size == 1:
             return tensor
         tensor = tensor.detach().clone()
@@ -81,7 +81,7 @@ class Ranks:
         return tensor
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over ranks, with gradient."""
+        """Return the sum over ranks, with gradient."""
         if self.size == 1:
             return tensor
         return _Sum.apply(tensor, self)  # type: ignore[no-untyped-call]
@@ -101,5 +101,5 @@ class _Sum(torch.autograd.Function):
 
 @lru_cache(maxsize=64)
 def _group(world: Any, members: tuple[int, ...]) -> Any:
-    """The group of some ranks of a world, formed once."""
+    """Return the group of some ranks of a world, formed once."""
     return dist.new_group(list(members))

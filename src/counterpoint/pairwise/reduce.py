@@ -43,7 +43,7 @@ class Reduced:
 
 @contextmanager
 def evaluate_with(evaluator: Evaluator, *, tile: TileSize | None = None) -> Iterator[None]:
-    """Everything reduced inside uses this evaluator (and tile), whatever the losses say.
+    """Let everything reduced inside use this evaluator (and tile), whatever the losses say.
 
     It holds in this thread alone, not in threads started inside, and what ``torch.utils.checkpoint`` computes again in
     a backward pass after the block is not inside: there ``evaluated`` of the loss is the way.
@@ -69,13 +69,13 @@ def known(evaluator: str) -> Evaluator:
 
 
 def in_force(evaluator: Evaluator, tile: TileSize | None) -> tuple[Evaluator, TileSize | None]:
-    """The forced evaluator and tile, else those given."""
+    """Return the forced evaluator and tile, else those given."""
     forced = _FORCED.get()
     return forced if forced is not None else (evaluator, tile)
 
 
 def ranks_of(evaluator: Evaluator) -> Ranks:
-    """The ranks that take part: all there are, or this process alone under ``dense`` and ``tiled``."""
+    """Return the ranks that take part: all there are, or this process alone under ``dense`` and ``tiled``."""
     return Ranks.present() if evaluator in ("auto", "distributed") else Ranks()
 
 

@@ -24,12 +24,12 @@ DIMS: dict[str, Dim] = {"row": 1, "column": 0, "total": (0, 1)}
 
 
 def spread(reduced: Tensor, dim: Dim) -> Tensor:
-    """A reduced vector against its tile, ready to broadcast."""
+    """Return a reduced vector against its tile, ready to broadcast."""
     return reduced.unsqueeze(dim) if isinstance(dim, int) else reduced
 
 
 def finite(maximum: Tensor) -> Tensor:
-    """0 in place of −inf, so that (−inf) − (−inf) never happens."""
+    """Return 0 in place of −inf, so that (−inf) − (−inf) never happens."""
     return maximum.masked_fill(maximum == NEG, 0.0)
 
 
@@ -44,28 +44,28 @@ class Reduction(ABC):
 
     @abstractmethod
     def part(self, dim: Dim, start: int) -> State:
-        """The state of this tile; ``start`` is the global index of its first element along ``dim``."""
+        """Return the state of this tile; ``start`` is the global index of its first element along ``dim``."""
 
     @abstractmethod
     def merge(self, a: State, b: State) -> State:
-        """The state of two disjoint parts."""
+        """Return the state of two disjoint parts."""
 
     @abstractmethod
     def finish(self, state: State) -> tuple[Tensor, ...]:
-        """The results; `wrap` hands them to the loss, `cotangents` reads them again."""
+        """Return the results; `wrap` hands them to the loss, `cotangents` reads them again."""
 
     @abstractmethod
     def cotangents(
         self, out: Sequence[Tensor], grad: Sequence[Tensor | None], dim: Dim, start: int
     ) -> list[Tensor]:
-        """From the gradient of the results to the gradient of each of ``tensors``."""
+        """Turn the gradient of the results into the gradient of each of ``tensors``."""
 
     @abstractmethod
     def dense(self, dim: Dim) -> Any:
-        """The result itself, by ordinary differentiable operations."""
+        """Return the result itself, by ordinary differentiable operations."""
 
     def used(self) -> tuple[Tensor, ...]:
-        """Everything that the result is computed from."""
+        """Return everything that the result is computed from."""
         return self.tensors
 
     @staticmethod

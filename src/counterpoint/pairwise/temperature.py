@@ -65,7 +65,7 @@ class Temperature(Checked, nn.Module):
         return given if isinstance(given, Temperature) else cls(given, learnable=False)
 
     def inverse(self, dtype: torch.dtype | None = None) -> Float[Tensor, ""]:
-        """1/τ, computed in ``dtype``."""
+        """Return 1/τ, computed in ``dtype``."""
         if self.parameter is None:
             return torch.tensor(1 / self.init, dtype=dtype)
         parameter = self.parameter if dtype is None else self.parameter.to(dtype)
@@ -79,7 +79,7 @@ class Temperature(Checked, nn.Module):
         return 1 / self.inverse().detach()
 
     def scale(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """``x / τ``."""
+        """Return ``x / τ``."""
         return x / self.init if self.parameter is None else x * self.inverse(x.dtype)
 
     @torch.no_grad()
@@ -94,7 +94,7 @@ class Temperature(Checked, nn.Module):
             self.parameter.clamp_(min=low, max=high)
 
     def _learned(self, tau: float) -> float:
-        """The parameter at which τ is ``tau``."""
+        """Return the parameter at which τ is ``tau``."""
         return {"log": math.log(1 / tau), "scale": 1 / tau, "direct": tau}[self.form]
 
     def extra_repr(self) -> str:

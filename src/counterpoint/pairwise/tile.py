@@ -66,7 +66,7 @@ class Tile:
         return torch.arange(self.column_start, self.column_start + self.shape[1], device=self._device)[None]
 
     def dot(self, row: str = "z", column: str | None = None) -> Tensor:
-        """Inner products ``(r, c)`` of a row tensor with a column tensor (of the same name unless stated).
+        """Return inner products ``(r, c)`` of a row tensor with a column tensor (of the same name unless stated).
 
         Of bags of vectors, ``(r, N, d)`` and ``(c, M, d)``, all with all: ``(r, c, N, M)``.
         """
@@ -82,7 +82,7 @@ class Tile:
         return recording.matrix(_product(left, right, *sums), left, right)
 
     def squared_distance(self, row: str = "z", column: str | None = None) -> Tensor:
-        """Squared Euclidean distances ``(r, c)``."""
+        """Return squared Euclidean distances ``(r, c)``."""
         left: Tensor = getattr(self.row, row)
         right: Tensor = getattr(self.column, column or row)
         inner = torch.addmm(right.square().sum(1)[None], left, right.T, alpha=-2)
@@ -101,7 +101,7 @@ class Tile:
         return self.row_start < self.column_start + c and self.column_start < self.row_start + r
 
     def off_diagonal(self, values: Tensor, fill: float = NEG) -> Tensor:
-        """``values`` with ``fill`` where row and column are the same item."""
+        """Return ``values`` with ``fill`` where row and column are the same item."""
         return values.masked_fill(self.i == self.j, fill) if self.on_diagonal else values
 
 

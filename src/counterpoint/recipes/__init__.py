@@ -18,13 +18,13 @@ __all__ = ["Augmentation", "Optimizer", "Recipe", "Towers", "Widths", "load", "n
 
 
 def names() -> tuple[str, ...]:
-    """The recipes that ship with the package."""
+    """Return the recipes that ship with the package."""
     folder = files(__package__)
     return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
 
 
 def load(source: str | os.PathLike[str] = "cpu") -> Recipe:
-    """A recipe by its name, or from a YAML file.
+    """Load a recipe by its name, or from a YAML file.
 
     >>> load("cpu").towers.image
     'cnn'
@@ -104,7 +104,7 @@ def _of_today(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe with some keys changed, by dotted name.
+    """Return a recipe with some keys changed, by dotted name.
 
     >>> override(load("cpu"), {"optimizer.lr": 1e-4, "steps": 10}).optimizer.lr
     0.0001

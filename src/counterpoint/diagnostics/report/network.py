@@ -212,7 +212,7 @@ def layers(subject: Subject) -> Section:
 
 
 def _of_one_size(subject: Subject, model: TowerMethod) -> Iterator[Captured]:
-    """Return all batches, but for a last, smaller one after others."""
+    """Yield all batches, but for a last, smaller one after others."""
     for number, look in enumerate(subject.looks(model)):
         if number and len(look.output) < BATCH:
             return
