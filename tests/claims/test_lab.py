@@ -275,10 +275,12 @@ def test_a_smoke_run_has_the_ends_of_axes_few_steps_and_two_seeds(tmp_path: Path
         (a, b) for a in AXES["loss"] for b in (8, 64)
     }
     assert {call["seed"] for call in CALLS} == {0, 1}
-    assert {call["steps"] for call in CALLS} == {10}
+    assert {call["steps"] for call in CALLS} == {3}
     # Every point of the full design can be named, and is measured at the nearest end.
     assert runs["DCL", 16] is runs["DCL", 64]
     accuracy = runs.scores("correct", "accuracy")
+    gaps = [accuracy["DCL", batch] - accuracy["NT-Xent", batch] for batch in AXES["batch"]]
+    assert [gap.label for gap in gaps] == [f"DCL − NT-Xent, batch {batch}" for batch in AXES["batch"]]
     assert accuracy["DCL", 16].label == "DCL, batch 16"
 
 

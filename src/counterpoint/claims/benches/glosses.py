@@ -21,7 +21,7 @@ from ...diagnostics import alignment, uniformity
 from ...networks import initialise
 from ...networks.towers.transformer import Embedding
 from ...pairwise.loss import Loss
-from ..lab import Arrays, Lab
+from ..lab import Arrays, Lab, Score, per_seed
 from .descent import minimise
 
 WORDS, LENGTH, WIDTH = 4000, 16, 64
@@ -250,6 +250,10 @@ class Outcome(NamedTuple):
     rates: dict[str, float]
     values: dict[tuple[str, str], Float[np.ndarray, " seeds"]]
 
+    def score(self, measure: str, arm: str, metric: str) -> Score:
+        """Return a measure of one arm, with what it is called in results."""
+        return per_seed(arm, metric, self.values[arm, measure])
+
     def less(self, measure: str, treatment: str, baseline: str) -> Float[np.ndarray, " seeds"]:
         """A measure of one arm minus that of another, seed by seed."""
         return self.values[treatment, measure] - self.values[baseline, measure]
@@ -265,23 +269,18 @@ def compare(lab: Lab, cell: Callable[..., Arrays], arms: Sequence[str], seeds: i
         arms: their names.
         seeds: how many.
     """
-    steps, pretraining = (5, 5) if lab.quick else (STEPS, PRETRAINING)
-    candidates = RATES[1:2] if lab.quick else RATES
 
-    def cells(rates: Mapping[str, Sequence[float]], seeds: Sequence[int]) -> list[Arrays]:
-        shared = {
-            "steps": steps,
-            "pretraining": pretraining,
-            "rates": {arm: list(r) for arm, r in rates.items()},
-        }
-        return list(lab.cells(cell, {f"seed{seed}": {**shared, "seed": seed} for seed in seeds}).values())
+    def runs(rates: Mapping[str, Sequence[float]], seeds: int | Sequence[int]) -> list[Arrays]:
+        given = {arm: list(tried) for arm, tried in rates.items()}
+        found = lab.grid(cell, {}, seeds=seeds, rates=given, steps=STEPS, pretraining=PRETRAINING)
+        return list(found[()].values())
 
-    (tuned,) = cells(dict.fromkeys(arms, candidates), [TUNING_SEED])
+    (tuned,) = runs(dict.fromkeys(arms, RATES), (TUNING_SEED,))
     best = {
-        arm: max(candidates, key=lambda lr: float(tuned[f"{arm} {lr:g} validation rank correlation"]))
+        arm: max(RATES, key=lambda lr: float(tuned[f"{arm} {lr:g} validation rank correlation"]))
         for arm in arms
     }
-    found = cells({arm: [lr] for arm, lr in best.items()}, lab.seeds(seeds))
+    found = runs({arm: [lr] for arm, lr in best.items()}, seeds)
     measures = ("rank correlation", "alignment", "uniformity", "first singular value")
     values = {
         (arm, measure): np.array([float(run[f"{arm} {lr:g} test {measure}"]) for run in found])
@@ -291,8 +290,8 @@ def compare(lab: Lab, cell: Callable[..., Arrays], arms: Sequence[str], seeds: i
     lab.note(
         f"Glosses of {TRAINED:,} of WordNet's nouns, in their {WORDS:,} most frequent words; the encoder is the mean",
         f"of word vectors and a network with one hidden layer, {WIDTH} wide, dropout {DROPOUT:g}, pretrained for",
-        f"{pretraining} steps to name a missing word (no transformer, and no order of words). All arms go on from",
-        f"there for {steps} steps of Adam, batch 64, τ = {TEMPERATURE:g}, and are judged without the head on pairs of",
+        f"{PRETRAINING} steps to name a missing word (no transformer, and no order of words). All arms go on from",
+        f"there for {STEPS} steps of Adam, batch 64, τ = {TEMPERATURE:g}, and are judged without the head on pairs of",
         f"{TESTED:,} other glosses, at most {PER_TENTH} of each tenth of Wu and Palmer's similarity; the intervals are",
         "over seeds, which share these pairs. Learning rates were chosen by other glosses and a seed that is not",
         f"among the tested ones ({', '.join(f'{arm}: {lr:g}' for arm, lr in best.items())}).",

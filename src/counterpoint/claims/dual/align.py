@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...catalog.evidence import Result
 from ...data.base import PairedData
 from ...data.embeddings import EmbeddingCache
 from ...data.source import load
 from ...evaluation import create
 from ..benches.towers import Recaptioned, build, recipe, trained
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, arm, beside, decides
 
 CLAIM = (
     "Trained for equal steps, four times as many pairs of which 30 % have a wrong caption retrieve better "
@@ -24,7 +23,7 @@ CLAIM = (
 REFUTED = "the clean pairs win over four times as many with 30 % noise"
 
 
-SEEDS, STEPS, BATCH, SIZE = 5, 120, 128, 32
+STEPS, BATCH, SIZE = 120, 128, 32
 PLAIN = "align,temperature=0.07"
 CONDITIONS: dict[str, tuple[str, int, float, bool]] = {
     "290 clean": (PLAIN, 290, 0.0, False),
@@ -89,67 +88,36 @@ def added_tone(features: EmbeddingCache, data: PairedData, rows: np.ndarray) -> 
     return np.array(found, dtype=float).reshape(-1, 2)
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds = lab.seeds(SEEDS)
-    names = list(CONDITIONS)[:2] if lab.quick else list(CONDITIONS)
-    found = lab.cells(
-        condition,
-        {
-            f"{list(CONDITIONS).index(name)}-seed{seed}": {
-                "name": name,
-                "seed": seed,
-                "steps": STEPS,
-                "quick": lab.quick,
-            }
-            for name in names
-            for seed in seeds
-        },
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(condition, {"name": tuple(CONDITIONS)}, steps=STEPS)
+    found = runs.scores("R@1", "retrieval i2t_R@1 on held-out compositions")
+    exchanges = "share of exchanges whose nearest picture is the same emoji in that tone"
+    arithmetic = runs["2,320 clean"]
+    with_text, alone = (
+        arm(label, {seed: run["arithmetic"][:, column] for seed, run in arithmetic.items()}, exchanges)
+        for column, label in enumerate(("picture and name", "picture alone"))
     )
-
-    def arm(name: str, key: str = "R@1") -> dict[int, np.ndarray]:
-        return {seed: found[f"{list(CONDITIONS).index(name)}-seed{seed}"][key] for seed in seeds}
-
-    metric = "retrieval i2t_R@1 on held-out compositions"
-    pairs = [
-        ("1,160 with 30 % noise", "290 clean", True),
-        ("2,320 with 50 % noise", "290 clean", False),
-        ("1,160 with 30 % noise, filtered", "1,160 with 30 % noise", False),
-        ("2,320 with 50 % noise, filtered", "2,320 with 50 % noise", False),
-        ("2,320 clean", "2,320 with 50 % noise", False),
-        ("2,320 clean", "2,320 clean, no smoothing", False),
-        ("2,320 clean", "2,320 clean, sigma from 1", False),
-    ]
-    results = [
-        measure.difference(
-            f"{treatment} − {baseline}",
-            metric,
-            arm(treatment),
-            arm(baseline),
-            expected="above",
-            decides=decides,
-        )
-        for treatment, baseline, decides in pairs
-        if treatment in names and baseline in names
-    ]
-    full = names[-1] if lab.quick else "2,320 clean"
-    exchanges = arm(full, "arithmetic")
-    results.append(
-        measure.difference(
-            "embedding arithmetic: picture plus the name of another skin tone, − the picture alone",
-            "share of exchanges whose nearest picture is the same emoji in that tone",
-            {seed: outcome[:, 0] for seed, outcome in exchanges.items()},
-            {seed: outcome[:, 1] for seed, outcome in exchanges.items()},
-            expected="above",
-            decides=False,
-        )
+    yield from decides(above(found["1,160 with 30 % noise"] - found["290 clean"]))
+    yield from beside(
+        above(found["2,320 with 50 % noise"] - found["290 clean"]),
+        above(found["1,160 with 30 % noise, filtered"] - found["1,160 with 30 % noise"]),
+        above(found["2,320 with 50 % noise, filtered"] - found["2,320 with 50 % noise"]),
+        *(
+            above(found["2,320 clean"] - found[other])
+            for other in ("2,320 with 50 % noise", "2,320 clean, no smoothing", "2,320 clean, sigma from 1")
+        ),
+        above(
+            with_text - alone,
+            name="embedding arithmetic: picture plus the name of another skin tone, − the picture alone",
+        ),
     )
-    kept = {name: int(arm(name, "pairs")[seeds[0]]) for name in names if name.endswith("filtered")}
+    kept = (
+        f"{name}: {int(runs[name][0]['pairs']):,} left" for name in CONDITIONS if name.endswith("filtered")
+    )
     lab.note(
         f"Emoji has 2,324 training pairs, of which an eighth, a half and all are taken; {STEPS} steps at",
         f"batch {BATCH} and {SIZE} px for every condition. Noise gives a picture another picture's name; the pairs are",
-        "drawn anew for every seed. Filtering drops captions that several pictures share",
-        f"({', '.join(f'{k}: {v:,} left' for k, v in kept.items())}); captions of rare words are not",
-        "dropped, as most names of emoji have one. σ starts at 0.07 except where stated: from the",
-        "paper's 1 it hardly moves in so few steps.",
+        f"drawn anew for every seed. Filtering drops captions that several pictures share ({', '.join(kept)});",
+        "captions of rare words are not dropped, as most names of emoji have one. σ starts at 0.07 except where",
+        "stated: from the paper's 1 it hardly moves in so few steps.",
     )
-    return results

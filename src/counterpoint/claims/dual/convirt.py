@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from ...catalog.evidence import Result
 from ...data.worlds.emoji.world import Emoji
 from ...evaluation.classification.classifiers import logistic
 from ...networks.towers.build import build_image_tower
@@ -19,7 +18,7 @@ from ..benches.towers import (
     recipe,
     trained,
 )
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, beside, decides
 
 CLAIM = (
     "Contrast with one sentence of several teaches an image tower a fine attribute: with a tenth of the "
@@ -28,7 +27,7 @@ CLAIM = (
 REFUTED = "SimCLR's features are as good"
 
 
-SEEDS, STEPS, BATCH, SIZE = 5, 120, 128, 32
+STEPS, BATCH, SIZE = 120, 128, 32
 LANGUAGES = ("en", "de", "fr", "es", "pt", "it")
 """An emoji's 'sentences': its name in each language."""
 ATTRIBUTE = "gender"
@@ -83,63 +82,35 @@ def _probe(train: np.ndarray, classes: np.ndarray, test: np.ndarray, truth: np.n
     return (predicted == truth).astype(float)
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds = lab.seeds(SEEDS)
-    arms = ("convirt", "simclr", "scratch") if lab.quick else ARMS
-    found = lab.cells(
-        pretrained,
-        {
-            f"{arm.replace(' ', '-')}-seed{seed}": {
-                "arm": arm,
-                "seed": seed,
-                "steps": STEPS,
-                "quick": lab.quick,
-            }
-            for arm in arms
-            for seed in seeds
-        },
-    )
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(pretrained, {"arm": ARMS}, steps=STEPS)
+    correct = runs.scores("{:g}", "accuracy on woman or man, held-out pictures")
 
-    def correct(arm: str, fraction: float) -> dict[int, np.ndarray]:
-        return {seed: found[f"{arm.replace(' ', '-')}-seed{seed}"][f"{fraction:g}"] for seed in seeds}
-
-    metric = "accuracy on woman or man, held-out pictures"
-    results = [
-        measure.difference(
-            f"ConVIRT − SimCLR, linear probe on {fraction:.0%} of the labels",
-            metric,
-            correct("convirt", fraction),
-            correct("simclr", fraction),
-            expected="above",
-            bound=0.05,
+    def over_simclr(fraction: float) -> Result:
+        return above(
+            correct["convirt", fraction] - correct["simclr", fraction],
+            0.05,
             refuted_at=0.0,
-            decides=fraction == 0.1,
+            name=f"ConVIRT − SimCLR, linear probe on {fraction:.0%} of the labels",
         )
-        for fraction in FRACTIONS
-    ]
-    results.append(
-        measure.difference(
-            "ConVIRT's probe on 10% of the labels − training from scratch on all",
-            metric,
-            correct("convirt", 0.1),
-            correct("scratch", 1.0),
-            expected="above",
-            bound=-0.02,
-            decides=False,
-        )
+
+    yield from decides(over_simclr(0.1))
+    yield from beside(
+        *(over_simclr(fraction) for fraction in FRACTIONS if fraction != 0.1),
+        above(
+            correct["convirt", 0.1] - correct["scratch", 1.0],
+            -0.02,
+            name="ConVIRT's probe on 10% of the labels − training from scratch on all",
+        ),
+        *(
+            above(
+                correct["convirt", 0.1] - correct[other, 0.1],
+                name=f"ConVIRT − {other}, linear probe on 10% of the labels",
+            )
+            for other in ARMS
+            if other not in ("convirt", "simclr")
+        ),
     )
-    results += [
-        measure.difference(
-            f"ConVIRT − {arm}, linear probe on 10% of the labels",
-            metric,
-            correct("convirt", 0.1),
-            correct(arm, 0.1),
-            expected="above",
-            decides=False,
-        )
-        for arm in arms
-        if arm not in ("convirt", "simclr")
-    ]
     lab.note(
         f"The sentences of a picture are its names in {len(LANGUAGES)} languages, of which one is drawn",
         f"per epoch ('whole caption': all of them in one text); {STEPS} steps at batch {BATCH} and {SIZE} px, from",
@@ -147,4 +118,3 @@ def run(lab: Lab) -> Sequence[Result]:
         "shows. Labels of training are drawn anew for every seed. Reports of several sentences need",
         "another data set.",
     )
-    return results

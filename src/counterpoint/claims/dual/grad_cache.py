@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...evaluation import create
 from ...losses import InfoNCELoss
 from ...methods.base import Method
@@ -17,7 +16,7 @@ from ...networks.init import initialise
 from ...training import caching
 from ...types import Batch, Clock, Embeddings
 from ..benches.emoji import SmallTwoTower, emoji_inputs, pairs_of
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, below, decides, exact
 
 CLAIM = (
     "Gradients from cached features equal those of the whole batch whatever the size of the parts, and plain "
@@ -26,7 +25,7 @@ CLAIM = (
 REFUTED = "a mismatch beyond rounding, or no difference between caching and accumulation"
 
 
-SEEDS, STEPS, BATCH, CHUNK = 5, 300, 128, 8
+STEPS, BATCH, CHUNK = 300, 128, 8
 CHUNKS = (1, 3, 8, 32)
 
 
@@ -123,41 +122,28 @@ def trained(way: str, seed: int, steps: int) -> Arrays:
     return {"test": scores.examples["i2t_R@1"].to_numpy(), "cosines": np.array(cosines)}
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    steps, seeds = (10 if lab.quick else STEPS), lab.seeds(SEEDS)
-    found = lab.cells(
-        trained,
-        {
-            f"{way}-seed{seed}": {"way": way, "seed": seed, "steps": steps}
-            for way in ("cached", "accumulated")
-            for seed in seeds
-        },
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(trained, {"way": ("cached", "accumulated")}, steps=STEPS)
+    found = runs.scores("test", "retrieval i2t_R@1 on held-out compositions")
+    cosine = runs.scores("cosines", "mean over the run", by_seed=np.mean)
+    yield from decides(
+        below(
+            exact(max(error(chunk) for chunk in CHUNKS), "largest relative error"),
+            1e-12,
+            name="1: cached gradient against the whole batch's, dropout on, float64",
+        ),
+        below(
+            cosine["cached"],
+            1.0,
+            name=f"2: cosine of the accumulated gradient (parts of {CHUNK}) with the whole batch's",
+        ),
+        above(
+            found["cached"] - found["accumulated"],
+            name="2: R@1 with caching − R@1 with accumulation, equal steps",
+        ),
     )
     lab.note(
         "Two-layer networks on 16 × 16 pixels of the emoji and hashed words of their names; Adam at 0.001,",
-        f"{steps} steps of {BATCH} pairs in parts of {CHUNK}. That memory is flat in the batch is predicted and",
+        f"{STEPS} steps of {BATCH} pairs in parts of {CHUNK}. That memory is flat in the batch is predicted and",
         "tested (tests/training/test_caching.py) and measured by benchmarks/large_batch.py, not here.",
     )
-    return [
-        measure.exact(
-            "1: cached gradient against the whole batch's, dropout on, float64",
-            "largest relative error",
-            max(error(chunk) for chunk in CHUNKS),
-            expected="below",
-            bound=1e-12,
-        ),
-        measure.over_seeds(
-            f"2: cosine of the accumulated gradient (parts of {CHUNK}) with the whole batch's",
-            "mean over the run",
-            [float(found[f"cached-seed{seed}"]["cosines"].mean()) for seed in seeds],
-            expected="below",
-            bound=1.0,
-        ),
-        measure.difference(
-            "2: R@1 with caching − R@1 with accumulation, equal steps",
-            "retrieval i2t_R@1 on held-out compositions",
-            {seed: found[f"cached-seed{seed}"]["test"] for seed in seeds},
-            {seed: found[f"accumulated-seed{seed}"]["test"] for seed in seeds},
-            expected="above",
-        ),
-    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...losses import InfoNCELoss
-from ..lab import Lab, measure
+from ..lab import Lab, Result, below, decides, exact, within
 from .siglip import Largest
 
 CLAIM = (
@@ -70,36 +69,29 @@ def slope(sizes: Sequence[int], evaluator: str) -> float:
     return float(np.polyfit(np.log(sizes), np.log([largest(n, evaluator) for n in sizes]), 1)[0])
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    batches, tiles = (BATCHES[:3], TILES[:2]) if lab.quick else (BATCHES, TILES)
-    sizes = SIZES[:2] if lab.quick else SIZES
-    cases = [(n, tile) for n, tile in product(batches, tiles) if n * n // tile**2 < 10**5]
+def run(lab: Lab) -> Iterator[Result]:
+    cases = [(n, tile) for n, tile in product(lab.some(BATCHES), lab.some(TILES)) if n * n // tile**2 < 10**5]
+    sizes = lab.some(SIZES)
+    yield from decides(
+        below(
+            exact(max(error(n, tile) for n, tile in cases), "largest relative error"),
+            1e-10,
+            name="1: loss and gradients in tiles against PyTorch's cross-entropy, float64",
+        ),
+        within(
+            exact(slope(sizes, "tiled") - 1, "log-log slope of elements"),
+            0.1,
+            name="2: growth of the largest tensor with the batch in tiles, less 1 (linear)",
+        ),
+        within(
+            exact(slope(sizes, "dense") - 2, "log-log slope of elements"),
+            0.1,
+            name="2: the same for the whole matrix, less 2 (quadratic)",
+        ),
+    )
     lab.note(
-        f"1: batches of {', '.join(map(str, batches))} in tiles of {', '.join(map(str, tiles))} (the smallest",
+        f"1: batches of {', '.join(map(str, BATCHES))} in tiles of {', '.join(map(str, TILES))} (the smallest",
         "tiles with the smaller batches only). 2: the largest tensor of a pass in tiles of 32, batches of",
-        f"{sizes[0]:,} to {sizes[-1]:,}, width {WIDTH}. That the result does not depend on the number of",
+        f"{SIZES[0]:,} to {SIZES[-1]:,}, width {WIDTH}. That the result does not depend on the number of",
         "processes is a test (tests/conformance, 1 to 3 gloo ranks), and time a benchmark; neither is here.",
     )
-    return [
-        measure.exact(
-            "1: loss and gradients in tiles against PyTorch's cross-entropy, float64",
-            "largest relative error",
-            max(error(n, tile) for n, tile in cases),
-            expected="below",
-            bound=1e-10,
-        ),
-        measure.exact(
-            "2: growth of the largest tensor with the batch in tiles, less 1 (linear)",
-            "log-log slope of elements",
-            slope(sizes, "tiled") - 1,
-            expected="within",
-            bound=0.1,
-        ),
-        measure.exact(
-            "2: the same for the whole matrix, less 2 (quadratic)",
-            "log-log slope of elements",
-            slope(sizes, "dense") - 2,
-            expected="within",
-            bound=0.1,
-        ),
-    ]

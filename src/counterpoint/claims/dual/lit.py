@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import save_model
 
-from ...catalog.evidence import Result
 from ...data.base import PairedData
 from ...data.source import load
 from ...evaluation import create
 from ...networks.towers.build import build_image_tower
 from ...types import Embedder
 from ..benches.towers import Supervised, build, recipe, trained
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, beside, decides
 
 CLAIM = (
     "With captions for a tenth of the pictures, a text tower tuned to a pretrained, locked image tower names "
@@ -25,7 +24,7 @@ CLAIM = (
 REFUTED = "training both towers from scratch wins at a tenth of the captions"
 
 
-SEEDS, STEPS, BATCH, SIZE = 5, 100, 128, 32
+STEPS, BATCH, SIZE = 100, 128, 32
 FEW, ALL = 0.1, 1.0
 
 
@@ -75,53 +74,26 @@ def _named(model: Embedder, data: PairedData, quick: bool) -> Arrays:
     }
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds = lab.seeds(SEEDS)
-    found = lab.cells(
-        modes,
-        {
-            f"{labels}-seed{seed}": {"labels": labels, "seed": seed, "steps": STEPS, "quick": lab.quick}
-            for labels in ("broad", "narrow")
-            for seed in seeds
-        },
-    )
-
-    def arm(mode: str, fraction: float, condition: str, labels: str = "broad") -> dict[int, np.ndarray]:
-        return {seed: found[f"{labels}-seed{seed}"][f"{mode} {fraction:g} {condition}"] for seed in seeds}
-
-    results = []
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(modes, {"labels": ("broad", "narrow")}, steps=STEPS)
     for condition, artist in (("clean", "same artist"), ("artist", "other artist")):
         metric = f"shift {condition}_100way: the right one of 100 held-out names, {artist}"
-        for better, worse in (("Lu", "uu"), ("Lu", "Uu"), ("Uu", "uu")):
-            results.append(
-                measure.difference(
-                    f"{better} − {worse}, {FEW:.0%} of the captions, {artist}",
-                    metric,
-                    arm(better, FEW, condition),
-                    arm(worse, FEW, condition),
-                    expected="above",
-                    decides=(better, worse) == ("Lu", "uu"),
-                )
-            )
-        arms = {f"{m} {f:g}": arm(m, f, condition) for m in ("Lu", "uu") for f in (FEW, ALL)}
-        results += [
-            measure.of_arms(
-                f"advantage of Lu over uu, {FEW:.0%} − all captions, {artist}",
-                metric,
-                arms,
-                lambda s: (s[f"Lu {FEW:g}"] - s[f"uu {FEW:g}"]) - (s[f"Lu {ALL:g}"] - s[f"uu {ALL:g}"]),
-                expected="above",
-                decides=False,
+        named = runs.scores("{} {:g} " + condition, metric)
+        few, every = ({mode: named["broad", mode, f] for mode in ("Lu", "Uu", "uu")} for f in (FEW, ALL))
+        tenth = f"{FEW:.0%} of the captions, {artist}"
+        yield from decides(above(few["Lu"] - few["uu"], name=f"Lu − uu, {tenth}"))
+        yield from beside(
+            above(few["Lu"] - few["Uu"], name=f"Lu − Uu, {tenth}"),
+            above(few["Uu"] - few["uu"], name=f"Uu − uu, {tenth}"),
+            above(
+                (few["Lu"] - few["uu"]) - (every["Lu"] - every["uu"]),
+                name=f"advantage of Lu over uu, {FEW:.0%} − all captions, {artist}",
             ),
-            measure.difference(
-                f"Lu pretrained on 98 classes − on 2, {FEW:.0%} of the captions, {artist}",
-                metric,
-                arm("Lu", FEW, condition),
-                arm("Lu", FEW, condition, "narrow"),
-                expected="above",
-                decides=False,
+            above(
+                named["broad", "Lu", FEW] - named["narrow", "Lu", FEW],
+                name=f"Lu pretrained on 98 classes − on 2, {tenth}",
             ),
-        ]
+        )
     lab.note(
         f"The image tower is the built-in one at {SIZE} px, trained for {STEPS} steps on labels of the Twemoji",
         f"pictures; contrastive tuning takes {STEPS} steps more at batch {BATCH} (uu has only those).",
@@ -129,4 +101,3 @@ def run(lab: Lab) -> Sequence[Result]:
         "are not tried. Half of the held-out names differ in skin tone or gender alone, which the labels",
         "of the pretraining do not tell.",
     )
-    return results

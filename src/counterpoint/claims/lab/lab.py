@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, TypeVar, final
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from . import quick as smoke
 from .grid import Arrays, Axes, Grid, Point, Runs, points, settings
 from .study import Comparison, Trained
 
+T = TypeVar("T")
 Function = Callable[..., Arrays]
 """Function of a module, from settings to the arrays of one cell."""
 Tell = Callable[[str], None]
@@ -130,6 +131,10 @@ class Lab:
             chosen[point] = settings(tried, best)
         found = self._measured(function, axes, chosen, self.seeds(seeds), fixed)
         return Grid({axis: tuple(values) for axis, values in axes.items()}, found, chosen)
+
+    def some(self, values: Sequence[T]) -> tuple[T, ...]:
+        """Return the values for which something is computed on the spot; in a smoke run the first two."""
+        return smoke.first(values) if self.quick else tuple(values)
 
     def _measured(
         self,

@@ -1,6 +1,6 @@
 """Smoke runs: the one place that decides how little of an experiment they carry out.
 
-Two seeds, the ends of each axis, and a thirtieth of every setting that is a size. A claim never asks: it names its full
+Two seeds, the ends of each axis, and a hundredth of every setting that is a size. A claim never asks: it names its full
 design, and each point of it is measured at the nearest one that a smoke run keeps.
 """
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 SEEDS = 2
 """Most seeds of a smoke run."""
-PART = 30
+PART = 100
 """Divisor of sizes."""
 SIZES = frozenset(
     (
@@ -35,6 +35,15 @@ def ends(values: Sequence[T]) -> tuple[T, ...]:
     return tuple(values) if len(values) <= 2 else (values[0], values[-1])
 
 
+def first(values: Sequence[T]) -> tuple[T, ...]:
+    """Return the first two values of what is computed on the spot, of which the first cost least.
+
+    >>> first((512, 1024, 2048))
+    (512, 1024)
+    """
+    return tuple(values[:2])
+
+
 def nearest_end(values: Sequence[T], value: T) -> T:
     """Return the end of an axis that stands for one of its values.
 
@@ -45,10 +54,10 @@ def nearest_end(values: Sequence[T], value: T) -> T:
 
 
 def reduced(name: str, value: Any) -> Any:
-    """Return a setting as a smoke run has it: a thirtieth of a size, at least 2 of what is counted.
+    """Return a setting as a smoke run has it: a hundredth of a size, at least 2 of what is counted.
 
-    >>> reduced("steps", 300), reduced("steps", 4), reduced("inversion", 0.6), reduced("lr", 0.6)
-    (10, 2, 0.02, 0.6)
+    >>> reduced("steps", 300), reduced("steps", 4), reduced("inversion", 0.5), reduced("lr", 0.5)
+    (3, 2, 0.005, 0.5)
     """
     if name not in SIZES or isinstance(value, bool):
         return value

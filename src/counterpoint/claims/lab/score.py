@@ -180,7 +180,7 @@ def arm(
 
 def of_arm(own: Arm, parts: tuple[str, ...], metric: str, statistic: AnyStatistic = "mean") -> Score:
     """Return the score of an arm that exists."""
-    return Score((own,), lambda values: values[own], own.label, metric, statistic, parts)
+    return Score((own,), lambda values: values[own], ", ".join(parts), metric, statistic, parts)
 
 
 def per_seed(label: str, metric: str, values: Sequence[float] | np.ndarray) -> Score:

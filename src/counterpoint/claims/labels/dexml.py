@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -10,14 +10,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...evaluation.classification.multilabel import precision, recall
 from ...losses import DecoupledSoftmaxLoss, InfoNCELoss, MultiLabelSoftmaxLoss, OneVsAllLoss
 from ...networks import initialise
 from ...networks.heads import mlp
 from ...pairwise.loss import Loss
 from ..benches.descent import minimise
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, below, beside, best, decides, exact
 
 CLAIM = (
     "Where queries have several true labels, the decoupled softmax fits them better than a softmax in which "
@@ -29,7 +28,7 @@ REFUTED = (
 )
 
 
-SEEDS, STEPS = 5, 300
+STEPS = 300
 QUERIES, LABELS, WIDTH = 1500, 300, 64
 MANY = 10
 """Queries with at least so many true labels are looked at on their own."""
@@ -126,83 +125,57 @@ def single(n: int, labels: int) -> float:
     return max(abs(float(found / expected) - 1), abs(float(in_batch / one_way) - 1))
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 3 if lab.quick else STEPS
-    queries, labels = (150, 60) if lab.quick else (QUERIES, LABELS)
-    cells = lab.cells(
-        fitted,
-        {
-            f"{loss.replace(' ', '-')}-seed{seed}": {
-                "loss": loss,
-                "seed": seed,
-                "steps": steps,
-                "queries": queries,
-                "labels": labels,
-            }
-            for loss in LOSSES
-            for seed in seeds
-        },
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(fitted, {"loss": tuple(LOSSES)}, steps=STEPS, queries=QUERIES, labels=LABELS)
+    seeds = runs["decoupled"]
+    largest = max(float(runs[loss][seed]["decoupled largest gradient"]) for loss in LOSSES for seed in seeds)
+    pushed_down = runs.scores(
+        "softmax, sum pushes the strongest", "share of the queries with several true labels"
     )
+    fit = runs.scores("training R@|P|", "training R@|P|, synthetic queries")
 
-    def column(loss: str, key: str) -> np.ndarray:
-        return np.array([float(cells[f"{loss.replace(' ', '-')}-seed{seed}"][key]) for seed in seeds])
-
-    def better_softmax(key: str) -> np.ndarray:
-        return np.maximum(*(column(loss, key) for loss in SOFTMAX))
-
-    results = [
-        measure.over_seeds(
-            f"1: decoupled − the better softmax, {key}",
-            f"{key.removesuffix(', many')}, synthetic queries"
-            + (f" with {MANY} true labels or more" if key.endswith("many") else ""),
-            column("decoupled", key) - better_softmax(key),
-            expected="above",
-            decides=key == "training R@|P|",
+    def over_softmax(key: str) -> Result:
+        many = f" with {MANY} true labels or more" if key.endswith("many") else ""
+        found = runs.scores(key, f"{key.removesuffix(', many')}, synthetic queries{many}")
+        return above(
+            found["decoupled"] - best(found[loss] for loss in SOFTMAX),
+            name=f"1: decoupled − the better softmax, {key}",
         )
-        for key in (
-            "training R@|P|",
-            "training R@|P|, many",
-            "training P@5",
-            "held out R@|P|",
-            "held out R@|P|, many",
-            "held out P@5",
-        )
-    ]
-    results += [
-        measure.over_seeds(
-            "1: decoupled − one-vs-all, training R@|P|",
-            "training R@|P|, synthetic queries",
-            column("decoupled", "training R@|P|") - column("one-vs-all", "training R@|P|"),
-            expected="above",
-            decides=False,
+
+    yield from decides(
+        over_softmax("training R@|P|"),
+        below(
+            exact(single(12, 20), "relative difference"),
+            1e-6,
+            name="1: decoupled against InfoNCE with one true label per query",
         ),
-        measure.exact(
-            "1: decoupled against InfoNCE with one true label per query",
-            "relative difference",
-            single(12, 20),
-            expected="below",
-            bound=1e-6,
+        above(
+            pushed_down["softmax, sum"],
+            name="2: the softmax's sum lowers the strongest true label, at logits it has fitted",
         ),
-        measure.over_seeds(
-            "2: the softmax's sum lowers the strongest true label, at logits it has fitted",
-            "share of the queries with several true labels",
-            column("softmax, sum", "softmax, sum pushes the strongest"),
-            expected="above",
+        below(
+            exact(largest, "largest derivative in a true label's logit"),
+            1e-12,
+            name="2: the decoupled softmax lowers none, at the logits of every network",
         ),
-        measure.exact(
-            "2: the decoupled softmax lowers none, at the logits of every network",
-            "largest derivative in a true label's logit",
-            max(float(column(loss, "decoupled largest gradient").max()) for loss in LOSSES),
-            expected="below",
-            bound=1e-12,
+    )
+    yield from beside(
+        *(
+            over_softmax(key)
+            for key in (
+                "training R@|P|, many",
+                "training P@5",
+                "held out R@|P|",
+                "held out R@|P|, many",
+                "held out P@5",
+            )
         ),
-    ]
-    means = ", ".join(f"{loss} {column(loss, 'training R@|P|').mean():.3f}" for loss in LOSSES)
+        above(fit["decoupled"] - fit["one-vs-all"], name="1: decoupled − one-vs-all, training R@|P|"),
+    )
     lab.note(
-        f"{queries:,} training and {queries // 3} held-out queries with 1 to 20 of {labels} labels, drawn by Zipf's",
+        f"{QUERIES:,} training and {QUERIES // 3} held-out queries with 1 to 20 of {LABELS} labels, drawn by Zipf's",
         "law anew for every seed; a query's features are the sum of its labels' plus noise. Two two-layer networks,",
-        f"temperature 0.05, {steps} steps of Adam at 0.003 on all queries at once, the same for all losses. The",
-        f"better of the two softmax losses is taken in every seed. R@|P| on training queries: {means}. The soft top-k",
-        "loss, several times as slow, was not trained.",
+        f"temperature 0.05, {STEPS} steps of Adam at 0.003 on all queries at once, the same for all losses. The",
+        f"better of the two softmax losses is taken in every seed. R@|P| on training queries: {fit.means()}. The soft",
+        "top-k loss, several times as slow, was not trained.",
     )
-    return results

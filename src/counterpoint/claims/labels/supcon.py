@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...losses import NTXentLoss, SupConLoss
 from ...networks import initialise
 from ...networks.heads import mlp
@@ -18,7 +17,7 @@ from ..benches import emoji_views as pictures
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.exact import gradients, random_views, relative_error
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, arm, below, beside, decides, exact
 
 CLAIM = (
     "Averaging over positives outside the logarithm gives better features than inside where anchors have many "
@@ -31,13 +30,10 @@ REFUTED = (
 )
 
 
-LOSSES = ("outside", "inside", "cross-entropy")
 CLASSES, PER_CLASS = 8, 8
 """Subgroups in a batch, and emoji of each subgroup, in two pictures."""
 TAU = 0.1
-RATES = (3e-4, 1e-3, 3e-3)
-SEEDS, STEPS = 5, 600
-TUNING_SEED = 1000
+STEPS = 600
 CHANGES = ("crop", "colour jitter")
 LEVELS = (1, 2, 3, 4, 5)
 
@@ -112,65 +108,44 @@ def without_labels() -> float:
     )
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 10 if lab.quick else STEPS
-    rates = RATES[1:2] if lab.quick else RATES
-
-    def cells(loss: str, lrs: Sequence[float], seeds: Sequence[int]) -> list[Arrays]:
-        named = {
-            f"{loss}-lr{lr:g}-seed{seed}": {"loss": loss, "lr": lr, "seed": seed, "steps": steps}
-            for lr in lrs
-            for seed in seeds
-        }
-        return list(lab.cells(trained, named).values())
-
-    best: dict[str, float] = {}
-    arms: dict[str, Mapping[int, np.ndarray]] = {}
-    for loss in LOSSES:
-        tuned = cells(loss, rates, [TUNING_SEED])
-        best[loss] = rates[int(np.argmax([float(run["validation"]) for run in tuned]))]
-        found = dict(zip(seeds, cells(loss, [best[loss]], seeds), strict=True))
-        arms[loss] = {seed: run["correct"] for seed, run in found.items()}
-        arms[f"{loss}, drop"] = {seed: run["correct"] - run["corrupted"] for seed, run in found.items()}
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.tuned(
+        trained,
+        {"loss": ("outside", "inside", "cross-entropy")},
+        over={"lr": (3e-4, 1e-3, 3e-3)},
+        tuning_seeds=(1000,),
+        steps=STEPS,
+    )
     metric = "accuracy on the subgroup, held-out emoji of two artists"
-    drop = f"{metric}, clean − mean over 3 corruptions × {len(LEVELS)} levels"
+    accuracy = runs.scores("correct", metric)
+
+    def drop(loss: str) -> Score:
+        lost = {seed: run["correct"] - run["corrupted"] for seed, run in runs[loss].items()}
+        return arm(loss, lost, f"{metric}, clean − mean over 3 corruptions × {len(LEVELS)} levels")
+
+    yield from decides(
+        above(accuracy["outside"] - accuracy["inside"], name="1: mean outside the logarithm − inside"),
+        below(
+            drop("outside") - drop("cross-entropy"),
+            name="2: drop under corruption, SupCon − cross-entropy",
+        ),
+        below(
+            exact(without_labels(), "largest relative error of loss and gradient"),
+            1e-7,
+            name="3: SupCon without labels against NT-Xent, float64",
+        ),
+    )
+    yield from beside(
+        above(
+            accuracy["outside"] - accuracy["cross-entropy"],
+            name="2: SupCon − cross-entropy, clean pictures",
+        )
+    )
     lab.note(
         "1 and 2: two-layer networks on 16 × 16 pixels of the emoji that are not people, in the subgroups that",
         f"have {PER_CLASS} of them to train on; batches of {CLASSES} subgroups × {PER_CLASS} emoji × 2 artists under",
         f"random crops and colours, so that an anchor has {2 * PER_CLASS - 1} positives; τ = {TAU:g}, a head of two",
-        f"layers, {steps} steps of Adam. SupCon's encoder is then frozen and read by a linear classifier;",
+        f"layers, {STEPS} steps of Adam. SupCon's encoder is then frozen and read by a linear classifier;",
         "cross-entropy keeps its own. Learning rates were chosen by held-out concepts for validation and a seed",
-        f"that is not among the tested ones ({', '.join(f'{loss}: {lr:g}' for loss, lr in best.items())}).",
-        "Corruptions are noise, blur and a grey square.",
+        f"that is not among the tested ones ({runs.choices}). Corruptions are noise, blur and a grey square.",
     )
-    return [
-        measure.difference(
-            "1: mean outside the logarithm − inside",
-            metric,
-            arms["outside"],
-            arms["inside"],
-            expected="above",
-        ),
-        measure.difference(
-            "2: drop under corruption, SupCon − cross-entropy",
-            drop,
-            arms["outside, drop"],
-            arms["cross-entropy, drop"],
-            expected="below",
-        ),
-        measure.difference(
-            "2: SupCon − cross-entropy, clean pictures",
-            metric,
-            arms["outside"],
-            arms["cross-entropy"],
-            expected="above",
-            decides=False,
-        ),
-        measure.exact(
-            "3: SupCon without labels against NT-Xent, float64",
-            "largest relative error of loss and gradient",
-            without_labels(),
-            expected="below",
-            bound=1e-7,
-        ),
-    ]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...losses import SimCSELoss
 from ..benches import glosses
 from ..benches.glosses import DROPOUT, Encoder, Tokens, Views
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides
 
 CLAIM = (
     "Contrast between two passes under independent dropout masks ranks pairs of glosses better than the "
@@ -61,44 +60,34 @@ def trained(rates: Mapping[str, Sequence[float]], seed: int, steps: int, pretrai
     return glosses.compared(ARMS, SimCSELoss(glosses.TEMPERATURE), rates, seed, steps, pretraining)
 
 
-def run(lab: Lab) -> Sequence[Result]:
+def run(lab: Lab) -> Iterator[Result]:
     found = glosses.compare(lab, trained, list(ARMS), SEEDS)
-    correlation = "Spearman's coefficient of cosine and Wu–Palmer similarity, held-out glosses"
+
+    def less(measure: str, baseline: str, metric: str) -> Score:
+        return found.score(measure, "dropout", metric) - found.score(measure, baseline, metric)
+
+    def ranks(baseline: str) -> Result:
+        metric = "Spearman's coefficient of cosine and Wu–Palmer similarity, held-out glosses"
+        return above(less("rank correlation", baseline, metric), name=f"1: dropout − {baseline}")
+
+    spread = less("uniformity", "before", "uniformity, t = 2, held-out glosses (lower is better)")
+    share = less("first singular value", "before", "share of the sum of singular values, held-out glosses")
+    near = f"mean squared distance of pairs at least {glosses.NEAR:g} similar (lower is better)"
+    yield from decides(
+        ranks("before"),
+        ranks("no dropout"),
+        below(spread, name="1: uniformity, dropout − before"),
+        below(share, name="3: largest singular value, dropout − before"),
+    )
+    yield from beside(
+        ranks("one mask"),
+        ranks("word deletion"),
+        *(
+            below(less("alignment", baseline, near), name=f"1: alignment, dropout − {baseline}")
+            for baseline in ("before", "no dropout")
+        ),
+    )
     lab.note(
         "'Before' is the pretrained encoder. Next sentences as positives were not tried, since glosses do not",
         "follow each other, nor were hard negatives (2), which need captions that differ in one thing.",
     )
-    return [
-        *(
-            measure.over_seeds(
-                f"1: dropout − {baseline}",
-                correlation,
-                found.less("rank correlation", "dropout", baseline),
-                expected="above",
-                decides=baseline in ("before", "no dropout"),
-            )
-            for baseline in ("before", "no dropout", "one mask", "word deletion")
-        ),
-        measure.over_seeds(
-            "1: uniformity, dropout − before",
-            "uniformity, t = 2, held-out glosses (lower is better)",
-            found.less("uniformity", "dropout", "before"),
-            expected="below",
-        ),
-        *(
-            measure.over_seeds(
-                f"1: alignment, dropout − {baseline}",
-                f"mean squared distance of pairs at least {glosses.NEAR:g} similar (lower is better)",
-                found.less("alignment", "dropout", baseline),
-                expected="below",
-                decides=False,
-            )
-            for baseline in ("before", "no dropout")
-        ),
-        measure.over_seeds(
-            "3: largest singular value, dropout − before",
-            "share of the sum of singular values, held-out glosses",
-            found.less("first singular value", "dropout", "before"),
-            expected="below",
-        ),
-    ]
