@@ -14,6 +14,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     import polars as pl
 
+PAPERS = {"crl-framework": ("View",)}
+
 Embeddings = dict[str, Tensor]
 """Tensors that a method computed per sample, by name (``"image"``, ``"text.1"``); the first axis is the batch."""
 

@@ -121,9 +121,13 @@ def test_status_follows_symbols_and_evidence(tmp_path: Path, monkeypatch: pytest
 
 def test_implemented_yaml_may_only_name_known_papers(monkeypatch: pytest.MonkeyPatch) -> None:
     read = entries._read
-    symbols = {"siglp": {"symbols": ["json:JSONEncoder"]}}
-    monkeypatch.setattr(entries, "_read", lambda name: symbols if name == "implemented.yaml" else read(name))
-    with pytest.raises(UnknownName, match=r"implemented\.yaml 'siglp': did you mean 'siglip'"):
+    recipes = {"siglp": {"recipe": "cpu"}}
+    with monkeypatch.context() as patch:
+        patch.setattr(entries, "_read", lambda name: recipes if name == "implemented.yaml" else read(name))
+        with pytest.raises(UnknownName, match=r"implemented\.yaml 'siglp': did you mean 'siglip'"):
+            entries._papers.__wrapped__()
+    monkeypatch.setattr(entries, "declared", lambda: {"siglp": ("json:JSONEncoder",)})
+    with pytest.raises(UnknownName, match=r"json:JSONEncoder 'siglp': did you mean 'siglip'"):
         entries._papers.__wrapped__()
 
 

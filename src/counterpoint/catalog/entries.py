@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,6 +47,10 @@ KINDS = (
 STATUSES = ("planned", "implemented", "verified")
 
 _HERE = Path(__file__).resolve().parent
+_DECLARED = re.compile(
+    r"^class (?P<class>\w+)|^    papers(?:: [^=\n]+)? = (?P<papers>\([^)]*\))|^PAPERS = (?P<PAPERS>\{[^}]*\})",
+    re.MULTILINE,
+)
 _CHECKOUT = _HERE.parents[2]
 
 
@@ -67,7 +73,7 @@ class Paper:
         modalities: the kinds of input it works on.
         summary: its contribution in one or two sentences.
         reference_code: public code of the paper and its licence, if known.
-        symbols: what implements it, each ``"package.module:Symbol"``.
+        symbols: what implements it, each ``"package.module:Symbol"``: whatever names the paper in the sources.
         recipe: the recipe that trains it, a file ``recipes/NAME.yaml``.
         claim: the experiment that tests it, ``"package.module:Symbol"``: the file of its name among the claims.
     """
@@ -119,19 +125,49 @@ class Paper:
 @cache
 def _papers() -> dict[str, Paper]:
     described = _read("papers.yaml")
-    implemented = _read("implemented.yaml")
+    implemented, symbols = _read("implemented.yaml"), declared()
     claims: Room = load("counterpoint.claims:CLAIMS")  # by name, as rooms import downwards only
     for slug in implemented:
         if slug not in described:
             raise unknown("paper in implemented.yaml", slug, described)
+    for slug, things in symbols.items():
+        if slug not in described:
+            raise unknown(f"paper of {things[0]}", slug, described)
     found = {}
     for slug in sorted(described):
         facts = described[slug] | implemented.get(slug, {})
-        for key in ("modalities", "symbols"):
-            facts[key] = tuple(facts.get(key, ()))
+        facts["modalities"] = tuple(facts.get("modalities", ()))
         claim = claims.reference(slug) if slug in claims else None
-        found[slug] = Paper(slug=slug, claim=claim, **facts)
+        found[slug] = Paper(slug=slug, symbols=symbols.get(slug, ()), claim=claim, **facts)
     return found
+
+
+def declared() -> dict[str, tuple[str, ...]]:
+    """Return what implements each paper, as the sources say it, without importing them.
+
+    A class names its papers in ``papers = (…)``; a module lists what else it holds in ``PAPERS = {slug: (names, …)}``.
+
+    >>> declared()["inf-cl"]
+    ('counterpoint.pairwise.engine:run', 'counterpoint.pairwise.reduce:reduce')
+    """
+    symbols: dict[str, list[str]] = {}
+    for path in sorted(_HERE.parent.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "papers" not in text and "PAPERS" not in text:
+            continue
+        parts = path.relative_to(_HERE.parent).with_suffix("").parts
+        module = ".".join(("counterpoint", *parts)).removesuffix(".__init__")
+        owner = ""
+        for match in _DECLARED.finditer(text):
+            if match["class"]:
+                owner = match["class"]
+            elif match["papers"]:
+                for slug in ast.literal_eval(match["papers"]):
+                    symbols.setdefault(slug, []).append(f"{module}:{owner}")
+            else:
+                for slug, names in ast.literal_eval(match["PAPERS"]).items():
+                    symbols.setdefault(slug, []).extend(f"{module}:{name}" for name in names)
+    return {slug: tuple(things) for slug, things in symbols.items()}
 
 
 def _read(name: str) -> dict[str, dict[str, Any]]:

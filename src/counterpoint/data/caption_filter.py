@@ -15,6 +15,8 @@ from typing import Literal
 from .views import wordnet
 from .views.stopwords import STOP_WORDS
 
+PAPERS = {"diht": ("keep",)}
+
 Kind = Literal["thing", "attribute", "action", "relation"]
 
 RELATIONS = frozenset(

@@ -16,6 +16,8 @@ from .combine import Weights
 from .method import Decoding
 from .vdd import image_free
 
+PAPERS = {"vdd": ("answer_probabilities", "debiased", "first_logits")}
+
 FORMS = ("diagonal", "identity")
 
 

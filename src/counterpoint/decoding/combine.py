@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+PAPERS = {"code-decoding": ("bounded_divergence",), "vcd": ("plausible",)}
+
 Weight = float | Float[Tensor, " b"]
 """The weight of a branch: the same for all rows, or one a row."""
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from .loop import check_version, own_loop
 from .running import BranchCall
 
+PAPERS = {"code-decoding": ("describe",), "vdgd": ("describe",)}
+
 
 @dataclass(frozen=True)
 class Description:

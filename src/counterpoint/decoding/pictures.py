@@ -14,6 +14,8 @@ from torch import Tensor
 
 from .running import BranchCall
 
+PAPERS = {"vcd": ("diffuse",)}
+
 STEPS = 1000
 _PLACEHOLDERS = (
     "image_token_id",

@@ -12,6 +12,8 @@ from ..data.base import PairedData, Rows
 from ..data.embeddings import EmbeddingCache
 from ..types import Embedder
 
+PAPERS = {"contrastive-gap": ("arithmetic",)}
+
 LIMIT = 1000
 
 

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+PAPERS = {"augmentation-concentration": ("augmented_distance", "centres", "clique", "concentration")}
+
 MOST = 256
 """Examples of one class that are compared."""
 _ROWS = 2048

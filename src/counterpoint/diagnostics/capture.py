@@ -22,6 +22,8 @@ from ..networks.towers.blocks import residual_blocks
 from ..networks.towers.pooling import Packing, inside
 from ..networks.towers.transformer import TextTransformer
 
+PAPERS = {"teaching-matters": ("captured",)}
+
 
 class Halves(NamedTuple):
     """Names inside a pre-norm block: what ends its attention branch, its feed-forward branch, the norm between."""

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+PAPERS = {"mmcl-generalization": ("induced_positives", "normalised", "principal_angles")}
+
 
 def normalised(p: Float[Tensor, "V L"]) -> Float[Tensor, "V L"]:
     """Return ``Ã_vl = P(v, l) / √(P(v) P(l))``, whose largest singular value is 1.

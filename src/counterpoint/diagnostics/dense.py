@@ -21,6 +21,8 @@ from torch import Tensor
 from ..pairwise import NEG, LogSumExp, Tile
 from ..pairwise.reduce import reduce
 
+PAPERS = {"dense-align-uniform": ("at_same_place", "dense_alignment", "dense_uniformity", "most_similar")}
+
 PIXELS = 4096
 """Pixels among which uniformity is measured."""
 

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+PAPERS = {"contrastive-gap": ("centroid_gap", "separability")}
+
 
 def centroid_gap(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     """Return the distance of the means of two clouds of unit-norm embeddings, in [0, 2]; 0 is no gap.

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+PAPERS = {"align-uniform": ("alignment", "uniformity"), "contrastive-loss-behaviour": ("tolerance",)}
+
 BLOCK = 1024
 
 

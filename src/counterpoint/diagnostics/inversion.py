@@ -24,6 +24,8 @@ from ..methods.base import TowerMethod
 from ..networks.base import ImageTower, TextTower
 from ..networks.towers.pooling import inside
 
+PAPERS = {"cross-the-gap": ("average_precision", "to_image", "to_text")}
+
 LR, WEIGHT_DECAY, SPREAD = 0.02, 0.01, 0.02
 BATCH = 64
 TEMPLATE = "a photo of"

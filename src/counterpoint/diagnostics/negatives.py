@@ -15,6 +15,8 @@ from ..pairwise import LogSumExp, Tile, TopK, WeightedMean
 from ..pairwise.reduce import reduce
 from ..pairwise.reductions import Reduction
 
+PAPERS = {"contrastive-loss-behaviour": ("hardness",)}
+
 TEMPERATURES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 

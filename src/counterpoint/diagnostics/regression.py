@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+PAPERS = {"dense-align-uniform": ("multiple_correlation",)}
+
 
 @dataclass(frozen=True)
 class Fit:

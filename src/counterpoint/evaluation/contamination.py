@@ -13,6 +13,8 @@ from torch import Tensor
 
 from .task import row_chunks
 
+PAPERS = {"vlb": ("contamination",)}
+
 THRESHOLD = 0.9
 
 

@@ -10,6 +10,8 @@ from jaxtyping import Float, Real
 from ..statistics import Statistic
 from ..types import mean as mean
 
+PAPERS = {"ebm-vs-cl-vqa": ("calibration_error",)}
+
 Rows = Real[np.ndarray, "n 2"]
 """Outcomes of two columns."""
 

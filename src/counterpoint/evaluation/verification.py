@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+PAPERS = {"contrastive-margins-sv": ("equal_error_rate", "min_dcf")}
+
 
 def equal_error_rate(positives: Float[np.ndarray, " p"], negatives: Float[np.ndarray, " n"]) -> float:
     """The error rate at the threshold where as many positives are missed as negatives are accepted.

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from ..registry import unknown
 
+PAPERS = {"pmt2i": ("in_languages", "variants")}
+
 LANGUAGES: Mapping[str, str] = {
     "en": "English",
     "de": "German",

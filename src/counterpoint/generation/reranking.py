@@ -12,6 +12,8 @@ from torch import Tensor
 
 from ..types import Embedder, Picture
 
+PAPERS = {"pmt2i": ("Candidates",)}
+
 
 @runtime_checkable
 class Generator(Protocol):

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ..forms import Count, Fraction
 from ..ranges import Checked
 
+PAPERS = {"ebm-vs-cl-vqa": ("ReplayBuffer", "langevin")}
+
 Energy = Callable[[Tensor], Tensor]
 """From pictures ``(n, 3, H, W)`` in [−1, 1] to their energies ``(n,)``."""
 

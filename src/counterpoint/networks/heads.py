@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from .batch_norm import BatchNorm1d
 
+PAPERS = {"crl-framework": ("mlp",)}
+
 LastNorm = Literal["affine", "plain"] | None
 
 

@@ -11,6 +11,8 @@ from torch import nn
 from ..forms import Fraction
 from ..ranges import Checked
 
+PAPERS = {"crl-framework": ("MomentumCopy",), "moco": ("MomentumCopy",)}
+
 PREFIX = "momentum."
 """Before the names of what momentum copies embed."""
 

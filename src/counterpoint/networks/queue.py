@@ -11,6 +11,8 @@ from ..forms import Count
 from ..pairwise.ranks import Ranks
 from ..ranges import Checked
 
+PAPERS = {"brivl": ("KeyQueue",), "moco": ("KeyQueue",)}
+
 
 class KeyQueue(Checked, nn.Module):
     """The last ``capacity`` keys, first in, first out, each with the item it is of.

@@ -14,6 +14,8 @@ from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
 from ..ranges import Checked
 
+PAPERS = {"whitened-cse": ("GroupWhitening",)}
+
 
 class GroupWhitening(Checked, nn.Module):
     """Zero mean and unit covariance within each group of channels, over the batch: ZCA, group by group.

@@ -21,6 +21,8 @@ from .ranks import Ranks
 from .reductions import DIMS, LogSumExp, Reduction, State, Sum, TopK, WholeRow, finite
 from .tile import Tile
 
+PAPERS = {"inf-cl": ("run",)}
+
 Declared: TypeAlias = list[tuple[str, str, Reduction]]
 Key: TypeAlias = tuple[str, str]
 

@@ -19,6 +19,8 @@ from .ranks import Ranks
 from .reductions import DIMS, Reduction
 from .tile import Tile
 
+PAPERS = {"inf-cl": ("reduce",)}
+
 Evaluator: TypeAlias = Literal["auto", "dense", "tiled", "distributed"]
 TileSize: TypeAlias = int | tuple[int, int]
 Terms: TypeAlias = Callable[[Tile], Mapping[str, Mapping[str, Reduction]]]

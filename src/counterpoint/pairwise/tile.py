@@ -11,6 +11,8 @@ from torch import Tensor
 
 from . import guard, recording
 
+PAPERS = {"crl-framework": ("Tile",)}
+
 NEG = float("-inf")
 """The logit of a pair that takes no part: its exponential and gradient are exactly 0, however low the others are."""
 

@@ -21,6 +21,8 @@ from .outcomes import (
     parse_runs,
 )
 
+PAPERS = {"multiberts": ("multi_bootstrap",)}
+
 FEW_SEEDS = 5
 """Number of seeds below which no interval over seeds is well calibrated."""
 FEW_EXAMPLES = 10

@@ -12,6 +12,8 @@ from jaxtyping import Float, Shaped
 from ..registry import unknown
 from .intervals import TInterval
 
+PAPERS = {"image-induced-fidelity-loss": ("clustered_regression",)}
+
 LINKS = ("logit", "identity")
 _SEPARATED = 1e-8
 

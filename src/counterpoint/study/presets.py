@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from ..data.base import PairedData
     from .design import Budget
 
+PAPERS = {"medical-vl-benchmark": ("PRESETS",)}
+
 
 @dataclass(frozen=True)
 class Preset:

@@ -12,6 +12,8 @@ from scipy import stats
 
 from .schema import ArmSummary
 
+PAPERS = {"medical-vl-benchmark": ("mean_ranks",)}
+
 REPLICATES = 10_000
 
 

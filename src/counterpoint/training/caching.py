@@ -23,6 +23,8 @@ from ..methods.base import Method
 from ..networks.base import Tower
 from ..types import Batch, Clock, Embeddings
 
+PAPERS = {"grad-cache": ("backward",)}
+
 Losses = dict[str, Tensor]
 
 

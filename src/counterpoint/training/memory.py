@@ -17,6 +17,8 @@ from ..pairwise.reduce import DEFAULT_TILE
 from ..types import Clock
 from .caching import refuse_batch_norms
 
+PAPERS = {"grad-cache": ("MemoryReport",)}
+
 _FEW, _MORE = 8, 24
 _TILES = 4
 """Matrices of a tile's size that exist at once: scores, their exponential, their gradient, a term's own."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from ._base import MinimalPairsBenchmark, shards
 from ._pictures import Column
 
+PAPERS = {"bivlc": ("read",)}
+
 
 def read(path: Path, size: int) -> MinimalPairsBenchmark:
     """Read BiVLC: Parquet files in PATH or ``PATH/data``, pictures inside.

@@ -10,6 +10,8 @@ import polars as pl
 from ._base import MinimalPairsBenchmark, shards
 from ._pictures import Column
 
+PAPERS = {"inpaintcoco": ("read",)}
+
 
 def read(path: Path, size: int) -> MinimalPairsBenchmark:
     """Read InpaintCOCO: Parquet files in PATH or ``PATH/data``, pictures inside.

@@ -7,6 +7,8 @@ from pathlib import Path
 from ._base import MinimalPairsBenchmark, read_csv
 from ._pictures import Files
 
+PAPERS = {"mmvp": ("read",)}
+
 PROMPT = "a photo of {}"
 """Prompt that MMVP-VLM puts its statements into."""
 

@@ -17,6 +17,8 @@ from ..items import Question, TwinQuestions
 from ._base import Benchmark, read_csv
 from ._pictures import Files
 
+PAPERS = {"mmvp": ("read",)}
+
 HEADER = ("index", "question", "options", "correct answer")
 
 

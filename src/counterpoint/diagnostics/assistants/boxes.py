@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+PAPERS = {"contextual-lens": ("best_box",)}
+
 ROUNDING = 1e-9
 """Cosines that differ by less are the same."""
 NOWHERE = 1e-6

@@ -17,6 +17,8 @@ from .boxes import Box, best_box
 from .lens import confidence, logit_lens, similarities
 from .reading import Grid, Unembedding, read
 
+PAPERS = {"contextual-lens": ("contextual_lens",)}
+
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 
 

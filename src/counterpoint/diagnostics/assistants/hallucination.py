@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+PAPERS = {"contextual-lens": ("best_layers",)}
+
 
 @dataclass(frozen=True)
 class Detection:

@@ -15,6 +15,8 @@ from torch import Tensor
 from ..internals.cka import CKA
 from .reading import Unembedding
 
+PAPERS = {"image-induced-fidelity-loss": ("alignment_by_layer", "direction", "language_shares")}
+
 
 def alignment_by_layer(sets: Mapping[str, Float[Tensor, "n layers d"]]) -> Float[Tensor, "layers sets sets"]:
     """Return linear CKA between sets of states at each layer, without the bias of few examples of many dimensions.

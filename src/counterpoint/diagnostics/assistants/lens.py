@@ -15,6 +15,8 @@ from torch import Tensor
 
 from .reading import Reading, Unembedding
 
+PAPERS = {"contextual-lens": ("support", "logit_lens")}
+
 
 def similarities(
     places: Float[Tensor, "*n d"], meaning: Float[Tensor, " d"], *, centred: bool = False

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from ...decoding.running import cache_of
 from .reading import blocks_of
 
+PAPERS = {"image-induced-fidelity-loss": ("steered",)}
+
 
 @contextmanager
 def steered(model: Any, directions: Mapping[int, Float[Tensor, " d"]], gamma: float) -> Iterator[None]:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from ...networks.towers.convnet import Residual
 from ..capture import Step, blocks_of, halves_of
 
+PAPERS = {"how-vits-work": ("lesions",)}
+
 
 def steps_of(tower: nn.Module) -> tuple[Step, ...]:
     """Return the steps that can be taken out: attention and feed-forward halves, or the branches of convolutions.

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+PAPERS = {"teaching-matters": ("aligned", "distance", "offsets", "salient")}
+
 Grid = tuple[int, int]
 
 

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+PAPERS = {"teaching-matters": ("CKA",)}
+
 LEAST = 4
 """Examples that a batch must have for the unbiased estimator."""
 

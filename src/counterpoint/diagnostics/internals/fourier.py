@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+PAPERS = {"how-vits-work": ("band_noise", "relative_log_amplitude", "spatial_variance")}
+
 _FLOOR = 1e-6
 
 

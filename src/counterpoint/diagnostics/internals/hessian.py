@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+PAPERS = {"how-vits-work": ("top_eigenvalues",)}
+
 _TINY = 1e-10
 
 

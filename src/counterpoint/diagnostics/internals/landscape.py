@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+PAPERS = {"how-vits-work": ("landscape",)}
+
 _TINY = 1e-7
 _STILL = ("position", "pos_embed")
 

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+PAPERS = {"teaching-matters": ("named_by_neighbours",)}
+
 PANEL = 1024
 """Queries that are compared with all others at once."""
 

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+PAPERS = {"teaching-matters": ("clustering", "pck", "transfer")}
+
 
 def object_features(maps: Float[Tensor, "B C h w"], masks: Bool[Tensor, "B H W"]) -> Float[Tensor, "B C"]:
     """Return the mean of a map over an object: weighted by the share of each cell that the mask covers.

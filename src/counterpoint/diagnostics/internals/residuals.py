@@ -16,6 +16,8 @@ from torch import Tensor
 from ..capture import Captured, Step
 from .cka import CKA
 
+PAPERS = {"teaching-matters": ("residuals",)}
+
 
 @dataclass(frozen=True)
 class Residuals:

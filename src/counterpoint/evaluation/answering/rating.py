@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ...types import Assistant, Prompt
 
+PAPERS = {"q-boost": ("rate",)}
+
 Words = Sequence[Sequence[str]]
 """Groups of words for the same levels, each from the best to the worst."""
 

@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 
 from .classifiers import Classifier, logistic, naive_bayes
 
+PAPERS = {"naive-bayes-linear-eval": ("learning_curve",)}
+
 
 @dataclass(frozen=True)
 class LearningCurve:

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+PAPERS = {"dexml": ("ndcg", "precision", "psp", "recall")}
+
 Outcomes = Float[np.ndarray, " n"]
 
 

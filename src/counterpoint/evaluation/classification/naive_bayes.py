@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from ...forms import Count, NonNegative
 from ...ranges import Checked
 
+PAPERS = {"naive-bayes-linear-eval": ("PooledNaiveBayes",)}
+
 
 class PooledNaiveBayes(Checked):
     """Gaussian naive Bayes with pooled variances, which makes it linear in the features.

@@ -14,6 +14,8 @@ from ...ranges import Checked
 from .classifiers import Classifier
 from .curves import class_complete
 
+PAPERS = {"naive-bayes-linear-eval": ("examples_needed",)}
+
 AtLeastTwo = Annotated[int, Field(ge=2)]
 
 

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+PAPERS = {"mil-multimodal": ("contrast_to_noise", "pointing")}
+
 
 def contrast_to_noise(
     maps: Float[Tensor, "n H W"], inside: Bool[Tensor, "n H W"], *, absolute: bool = True

@@ -12,6 +12,8 @@ from torch import Tensor
 from ...reasons import counted
 from ..task import row_chunks
 
+PAPERS = {"mmvp": ("blind_pairs",)}
+
 
 @dataclass(frozen=True)
 class BlindPairs:

@@ -12,6 +12,8 @@ from jaxtyping import Float
 from ...reasons import counted
 from ...types import Scores
 
+PAPERS = {"mmvp": ("pattern_profile",)}
+
 LEAST = 3
 """The least number of patterns: through two points there is always a line."""
 

@@ -17,6 +17,8 @@ from ...data.worlds.scenes.words.descriptions import TEMPLATE
 from ..task import similarity
 from .sources import Describe, Told, numbered
 
+PAPERS = {"fudd": ("Differential",)}
+
 Among = Callable[[tuple[int, ...]], Sequence[Sequence[str]]]
 """A function from the numbers of some classes, in rising order, to the sentences about each of these classes."""
 

@@ -15,6 +15,8 @@ from ...data.worlds.scenes.words.descriptions import Difference, concept, differ
 from ...files import write_json
 from ...registry import unknown
 
+PAPERS = {"fudd": ("Kept", "LanguageModel")}
+
 Told = tuple[str, str, str]
 """An attribute in which two classes differ, a caption that says it of the first, and one of the second."""
 

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
+PAPERS = {"multi-attribute-bias-amplification": ("directional", "undirected", "sampling_noise")}
+
 Members = Bool[np.ndarray, "_ _"]
 """Marks of the attributes, or of the one group, that each image has."""
 

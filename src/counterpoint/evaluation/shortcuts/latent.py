@@ -19,6 +19,8 @@ from ...ranges import Checked
 
 AtLeastTwo = Annotated[int, Field(ge=2)]
 
+PAPERS = {"mmcl-robustness": ("InterClass", "IntraClass", "zero_shot_weights")}
+
 
 class Captioned(NamedTuple):
     """Examples of a world.

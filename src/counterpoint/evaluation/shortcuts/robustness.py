@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import expit, logit
 
+PAPERS = {"mmcl-robustness": ("Trend",)}
+
 
 @dataclass(frozen=True)
 class Trend:

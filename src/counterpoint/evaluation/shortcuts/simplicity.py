@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from ...data.views import key
 from ..classification.classifiers import logistic
 
+PAPERS = {"cl-simplicity-bias": ("collapse_index",)}
+
 CLASSES, SUBCLASSES = "group", "concept"
 
 

@@ -16,6 +16,8 @@ from jaxtyping import Float, Int
 from ...forms import NonNegative
 from ...ranges import Checked
 
+PAPERS = {"cl-simplicity-bias": ("Subclasses", "spectral_descent")}
+
 
 class Sample(NamedTuple):
     """Examples of `Subclasses`.

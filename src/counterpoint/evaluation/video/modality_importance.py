@@ -9,6 +9,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
+PAPERS = {"modality-importance-score": ("modality_importance", "question_types", "guessing")}
+
 Answers = Mapping[frozenset[str], np.ndarray]
 """Answers by the modalities shown: how well each question was answered ``(n,)``, 0 or 1, or a probability."""
 

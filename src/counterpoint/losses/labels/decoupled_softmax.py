@@ -11,6 +11,8 @@ from ...pairwise.reductions import LogSumExp, Reduction, Sum
 from ...pairwise.tile import NEG, Tile
 from ._labels import LabelLoss, checked, how_many, of_tile, positives
 
+PAPERS = {"dexml": ("DecoupledSoftmaxLoss",)}
+
 
 class DecoupledSoftmaxLoss(LabelLoss):
     """Each true label competes with the false ones, and not with the other true ones.

@@ -14,6 +14,8 @@ from ...pairwise.temperature import Temperature
 from ...pairwise.tile import Tile
 from ._labels import LabelLoss, checked, how_many, positives
 
+PAPERS = {"dexml": ("MultiLabelSoftmaxLoss",)}
+
 
 class MultiLabelSoftmaxLoss(LabelLoss):
     """`InfoNCE` with several positives, all of which stay in the denominator of each.

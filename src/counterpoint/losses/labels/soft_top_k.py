@@ -15,6 +15,8 @@ from ...pairwise.temperature import Temperature
 from ...pairwise.tile import NEG, Tile
 from ._labels import LabelLoss, checked, of_tile, positives
 
+PAPERS = {"dexml": ("SoftTopKLoss",)}
+
 
 class SoftTopKLoss(LabelLoss):
     """Every true label should be among the k best.

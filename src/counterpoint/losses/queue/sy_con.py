@@ -14,6 +14,8 @@ from ...pairwise.tile import Tile
 from ._bank import against, others
 from ._two_views import TwoTerms, two_views
 
+PAPERS = {"sy-con": ("SyConLoss",)}
+
 
 class SyConLoss(TwoTerms):
     """Continual contrast with queues: learn the new task, keep the old representation.

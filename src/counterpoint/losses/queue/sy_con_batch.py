@@ -13,6 +13,8 @@ from ...pairwise.reductions import LogSumExp
 from ...pairwise.tile import NEG, Tile
 from ._two_views import TwoTerms, two_views
 
+PAPERS = {"sy-con": ("SyConBatchLoss",)}
+
 
 class SyConBatchLoss(TwoTerms):
     """Sy-CON with the batch as the negatives, on SimCLR's terms.

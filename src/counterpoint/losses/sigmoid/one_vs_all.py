@@ -11,6 +11,8 @@ from ...pairwise.reductions import Reduction, Sum
 from ...pairwise.tile import Tile
 from ..labels._labels import LabelLoss, checked, positives
 
+PAPERS = {"dexml": ("OneVsAllLoss",)}
+
 
 class OneVsAllLoss(LabelLoss):
     """Each label of each query is a yes-or-no question of its own: binary cross-entropy.

@@ -11,6 +11,8 @@ from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
 from ._terms import BarLIPTerm
 
+PAPERS = {"clip-rocket": ("BarLIP",)}
+
 
 class BarLIP(RocketCLIP):
     """L = L_CLIP + w · L_bar; see `BarLIPTerm`, and `RocketCLIP` for the two recipes.

@@ -11,6 +11,8 @@ from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
 from ._terms import SiamLIPTerm
 
+PAPERS = {"clip-rocket": ("BYOLIP",)}
+
 
 class BYOLIP(RocketCLIP):
     """L = L_CLIP + w · L_siam(p, v_m), v_m from a momentum copy of the model; see `RocketCLIP` for the two recipes.

@@ -10,6 +10,8 @@ from ...recipes.schema import Recipe
 from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
 
+PAPERS = {"clip-rocket": ("CLIPRocket",)}
+
 
 class CLIPRocket(RocketCLIP):
     """A weak global pair and two strongly augmented local views of each modality.

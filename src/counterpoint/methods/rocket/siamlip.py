@@ -11,6 +11,8 @@ from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
 from ._terms import SiamLIPTerm
 
+PAPERS = {"clip-rocket": ("SiamLIP",)}
+
 
 class SiamLIP(RocketCLIP):
     """L = L_CLIP + w · L_siam; see `SiamLIPTerm`, and `RocketCLIP` for the two recipes.

@@ -13,6 +13,8 @@ from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions, streams_of
 from ._terms import CrossModalTerm, PrototypeTerm, SwALIPTerm
 
+PAPERS = {"clip-rocket": ("SwALIP",)}
+
 
 class SwALIP(RocketCLIP):
     """L = L_CLIP + w · L_swa, with prototypes (`PrototypeTerm`) or without (`SwALIPTerm`).

@@ -18,6 +18,8 @@ from ...types import Batch, Clock, Embeddings
 from ..base import Ranges, TowerMethod, paired
 from ..needs import Needs
 
+PAPERS = {"ebm-vs-cl-vqa": ("diverged",)}
+
 SAMPLED, PLACES = "sampled.image", "places.image"
 
 

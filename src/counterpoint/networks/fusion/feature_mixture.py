@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from ...forms import Count, Fraction
 from ...ranges import Checked
 
+PAPERS = {"mmvp": ("AdditiveMixture", "InterleavedMixture")}
+
 
 def visual_projector(width: int, out: int) -> nn.Sequential:
     """Build a projector from a vision tower's tokens to a language model's embeddings: linear, GELU, linear.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+PAPERS = {"mil-multimodal": ("NonLocal",)}
+
 
 class NonLocal(nn.Module):
     """``x'_n = x_n + Σ_k softmax_k(θ(x_n) · φ(x_k)) g(x_k)``, with θ, φ and g linear.

@@ -16,6 +16,8 @@ from ..heads import Linear
 from .pixels import Square
 from .transformer import Block
 
+PAPERS = {"brivl": ("RegionTower",)}
+
 
 @final
 class RegionTower(ImageTower):

@@ -21,6 +21,8 @@ from .compose import apart, swept
 from .config import COUNTS, ClipConfig
 from .truth import faithful, true_of
 
+PAPERS = {"videocon": ("contrast",)}
+
 T = TypeVar("T")
 
 Contrast = Literal["object", "action", "attribute", "counting", "relation", "hallucination", "flip"]

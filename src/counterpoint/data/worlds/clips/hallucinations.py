@@ -18,6 +18,8 @@ from .config import ClipConfig
 from .contrasts import alike, recounted, without
 from .truth import faithful
 
+PAPERS = {"vibe": ("hallucinate",)}
+
 Hallucination = Literal[
     "vanishing subject",
     "numeric variability",

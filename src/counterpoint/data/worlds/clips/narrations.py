@@ -18,6 +18,8 @@ from ..scenes.scene import Thing
 from .clip import Clip
 from .config import ClipConfig
 
+PAPERS = {"modality-importance-score": ("narrate",)}
+
 Narration = Literal["video", "text", "both", "either"]
 NARRATIONS: tuple[Narration, ...] = get_args(Narration)
 NAMES = ("Bo", "Kim", "Max", "Pia", "Tom")

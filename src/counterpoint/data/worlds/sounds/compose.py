@@ -14,6 +14,8 @@ from ..config import WorldConfig
 from ..rng import Rng
 from .soundscape import ATTRIBUTES, PITCHED, SOURCES, Attribute, Sound, Soundscape, Source
 
+PAPERS = {"compa": ("twin",)}
+
 MOST = 3
 """The largest number of sounds for which there is time one after the other, even if all are long."""
 Twin = Literal["order", "attribute"]

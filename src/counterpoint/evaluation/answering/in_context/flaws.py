@@ -22,6 +22,8 @@ from ...tasks.in_context.matching import Matching
 from ...tasks.in_context.selection import Selection
 from .shots import NOTHING, ZERO_SHOT, Shots
 
+PAPERS = {"evalign-icl": ("examine",)}
+
 SHOTS = (NOTHING, ZERO_SHOT, Shots(4), Shots(8))
 
 

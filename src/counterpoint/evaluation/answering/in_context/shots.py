@@ -21,6 +21,8 @@ from ....registry import unknown
 from ....types import Assistant, Picture, Prompt, Turn
 from ...task import NotApplicable, items_of
 
+PAPERS = {"evalign-icl": ("InContext",)}
+
 POOL = 256
 """Rows of the training data among which examples are drawn, at most."""
 OBJECTS = "Objects:"

@@ -28,6 +28,8 @@ from ...compositional.asking import batches, beats
 from ...statistic import mean
 from ...task import AnsweringTask, EmbedderTask, NotApplicable, items_of, similarity, table
 
+PAPERS = {"vlb": ("bootstrap", "AssistantJudge")}
+
 NAME = "vlb"
 VANILLA = "vanilla"
 CONTROL = "pad"

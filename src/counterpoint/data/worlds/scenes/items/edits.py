@@ -18,6 +18,8 @@ from ..words.referring import Attribute
 from .changes import EDITS, EditKind, changes
 from .truth import relations_of, true_of
 
+PAPERS = {"bivlc": ("edit",)}
+
 ADDING: tuple[EditKind, ...] = ("add object", "add colour")
 """Kinds of edits after which the first caption is true of the second picture too, and merely says less."""
 

@@ -50,6 +50,13 @@ from .questions import ABSURD, QUESTIONS, widowed
 from .scene_questions import SceneQuestions
 from .truth import looks_like
 
+PAPERS = {
+    "bivlc": ("SceneMinimalPairs",),
+    "concept-association-bias": ("SceneAssociations",),
+    "count-to-ten": ("SceneChoices",),
+    "inpaintcoco": ("SceneMinimalPairs",),
+}
+
 COUNTED = range(2, 11)
 """The numbers to choose among: CountBench's, which all take a plural."""
 CHOICES = (*EDITS, *FOILS, "count")

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from .changes import EditKind
 
+PAPERS = {"mmvp": ("PATTERNS",)}
+
 PATTERNS: dict[str, tuple[EditKind, ...]] = {
     "orientation and direction": ("replace facing",),
     "presence of specific features": ("add object",),

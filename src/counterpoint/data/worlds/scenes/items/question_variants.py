@@ -45,6 +45,8 @@ from ..words.meaning import (
 from .changes import PLACES, overlap, recount
 from .scene_questions import SceneQuestions
 
+PAPERS = {"vlb": ("SceneQuestionVariants", "still_right")}
+
 RATIO = 150
 """The side of a picture that shows more around it, in hundredths of what it was."""
 MOST_SAID = 2

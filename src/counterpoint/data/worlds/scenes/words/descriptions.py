@@ -21,6 +21,8 @@ from ..concepts import CONCEPTS, Kind
 from ..pixels.palette import palette
 from ..scene import COLOURS, Thing
 
+PAPERS = {"fudd": ("differences",)}
+
 Trait = Literal["concept", "kind", "colour", "size", "shape", "parts", "place"]
 TRAITS: tuple[Trait, ...] = get_args(Trait)
 

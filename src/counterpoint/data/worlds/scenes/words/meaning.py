@@ -20,6 +20,8 @@ from ..pixels.palette import palette
 from ..scene import RELATIONS, SIZES, Scene, relation_holds
 from .lexicon import Noun, lexicon
 
+PAPERS = {"vlb": ("right_answers",)}
+
 Form = Literal["exists", "exactly", "colour", "size", "relation", "larger", "more", "background"]
 AskedForm = Literal[Form, "which", "how many", "what colour", "how large", "where"]
 """The form of a question: the forms of statements are answered yes or no, the others by a choice."""
