@@ -46,8 +46,10 @@ def relative_log_amplitude(maps: Float[Tensor, "B C K K"]) -> Float[Tensor, " fr
 def spatial_variance(maps: Float[Tensor, "B C H W"]) -> float:
     """Return the variance over the positions of a map (unbiased), averaged over pictures and channels.
 
-    Attention lowers it, convolutions and feed-forward steps raise it.
+    Attention lowers it, convolutions and feed-forward steps raise it. NaN for maps of one position, which have none.
     """
+    if maps.shape[2:].numel() < 2:
+        return math.nan
     return float(maps.double().var((2, 3)).mean())
 
 
