@@ -18,6 +18,7 @@ from counterpoint.evaluation import (
     default_tasks,
     evaluate,
 )
+from counterpoint.evaluation.results import RunResults
 from counterpoint.evaluation.statistic import mean_per_class
 from counterpoint.evaluation.task import EmbedderTask, NotApplicable, check_data
 from counterpoint.registry import UnknownName
@@ -213,3 +214,7 @@ def test_a_model_of_pictures_alone_is_asked_what_it_can_answer(tiny_data: TinyDa
     numbers = describe(Blind(), tiny_data, tiny_data.splits.test["concepts"])
     assert "uniformity_image" in numbers
     assert not any("text" in name or "gap" in name for name in numbers)
+
+
+def test_a_model_that_no_task_asks_has_no_outcomes() -> None:
+    assert RunResults({}).examples().is_empty()

@@ -21,6 +21,16 @@ Role = Literal["primary", "main", "other", ""]
 """The part that a metric has in verdicts."""
 
 
+_OUTCOMES = {
+    "task": pl.String,
+    "test": pl.String,
+    "example": pl.Int64,
+    "subset": pl.String,
+    "outcome": pl.String,
+    "value": pl.Float64,
+}
+
+
 @dataclass(frozen=True)
 class RunResults:
     """The scores of tasks on test sets.
@@ -80,7 +90,7 @@ class RunResults:
             for test, tasks in self.by_test.items()
             for scores in tasks
         ]
-        return pl.concat(parts)
+        return pl.concat([pl.DataFrame(schema=_OUTCOMES), *parts])  # a model that no task asks has none
 
     def value(self, task: str, test: str, metric: str, subset: str = "all") -> float:
         """Return one number: a metric of a task on a test set.
