@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
-from method_stubs import batch, run, through
+from method_stubs import ThroughText, batch, run, through
 from torch import Tensor
 
 from counterpoint.types import Batch
@@ -14,23 +12,22 @@ from counterpoint.types import Batch
 CUTS = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}
 
 
-class Encoded(torch.nn.Module):
-    """A tower of one linear layer in place of the stub that passes its input through."""
+class Encoded(ThroughText):
+    """A tower of one linear layer on features that a test chooses."""
 
-    def __init__(self, inner: Any) -> None:
-        super().__init__()
-        self.inner = inner
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
         g = torch.Generator().manual_seed(3)
-        self.weight = torch.nn.Parameter(torch.randn(8, 8, generator=g, dtype=torch.float64))
+        self.weight = torch.nn.Parameter(torch.randn(width, width, generator=g, dtype=torch.float64))
 
     def forward(self, x: Tensor, dropout: float = 0.0) -> Tensor:
-        return (self.inner(x) @ self.weight).tanh()
+        return (x @ self.weight).tanh()
 
 
 def job_whitened_cse(rank: int, size: int, detach: bool) -> tuple[Tensor, list[Tensor]]:
     """The method's loss and rank-averaged gradients, on this rank's rows, its generator elsewhere."""
     method = through("whitened-cse", groups=2, temperature=0.2, detach_whitening=detach)
-    method.towers["text"] = Encoded(method.towers["text"])
+    method.towers["text"] = Encoded(8)
     whole = batch(method, size=11, dtype=torch.float64)
     own = slice(*CUTS[size][rank : rank + 2])
     torch.manual_seed(rank)
