@@ -154,6 +154,7 @@ class Data(ABC):
             "splits": {side: len(rows) for side, rows in sides.items()},
             "subsets": dict(Counter(map(str, self.subsets))),
             "labels": {name: f"{len(labels.names)} classes" for name, labels in self.labels.items()},
+            **({"attribution": {"pictures": self.attribution}} if self.attribution else {}),
         }
 
     def findings(self) -> Mapping[str, str]:

@@ -14,8 +14,6 @@ from counterpoint.data.worlds.clips.items import ClipContrasts, ClipGeneratedVid
 from counterpoint.data.worlds.clips.presets import PRESETS
 from counterpoint.data.worlds.clips.truth import faithful, true_of
 from counterpoint.data.worlds.clips.world import Clips
-from counterpoint.data.worlds.rng import Rng
-from counterpoint.data.worlds.world import present
 from counterpoint.registry import UnknownName
 
 SMALL = "train=40,validation=5,test=10,pixels=16"
@@ -51,22 +49,16 @@ def test_labels_and_subsets_say_what_happens() -> None:
 def test_rows_may_lack_a_modality() -> None:
     data = Clips.parse("clips:sensors,train=200,pixels=16")
     rows = data.splits.train
-    there = data.masks(rows)
-    assert set(there) == {"video", "text", "sensor"}
+    there = {column: data.present(column, rows) for column in ("image", "text", "sensor")}
     for mask in there.values():
         assert 0.7 < mask.mean() < 0.9
     lacking = {name: rows[~mask][:2] for name, mask in there.items()}
-    assert (data.images(lacking["video"]) == 128).all()
+    assert (data.images(lacking["image"]) == 128).all()
     assert all(data.captions(int(row)) == [""] for row in lacking["text"])
     assert not data.sensors(lacking["sensor"]).any()
     streams = data.sensors(rows[there["sensor"]][:3])
     assert streams.shape == (3, 48, 2)
     assert (np.abs(streams).max((1, 2)) > 50).all()  # it moves
-
-
-def test_fractions_of_missing_modalities_are_checked() -> None:
-    with pytest.raises(ValueError, match="missing fraction of text must lie between 0 and 1, got 2"):
-        present({"text": 2}, [Rng(0, 0)])
 
 
 def test_contrasts_have_the_true_caption_first() -> None:

@@ -73,7 +73,7 @@ def test_label_noise_gives_captions_of_another_scene_in_training_only() -> None:
 
 def test_missing_pictures_captions_and_labels() -> None:
     world = Scenes.parse("scenes:missing,train=250,test=20,validation=5,objects=1")
-    lost = [world.missing(row) for row in range(250)]
+    lost = [(world.lacks("image", row), world.lacks("text", row)) for row in range(250)]
     assert likely((picture for picture, _ in lost), 0.2)
     assert likely((caption for _, caption in lost), 0.3)
     pictures = world.images(np.arange(250))

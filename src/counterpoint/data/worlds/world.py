@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -37,6 +37,8 @@ class World(PairedData, Generic[C, R]):
 
     presets: ClassVar[Mapping[str, Preset[Any]]]
     """The presets of this kind of world by name; ``basic`` is the one that is meant unless another is given."""
+    gaps: ClassVar[Mapping[str, tuple[str, str]]]
+    """Columns that a row may lack, each with the word of its draw and the option that is the fraction of such rows."""
     preset: Preset[C]
 
     def __init__(self, preset: Preset[C], name: str = "") -> None:
@@ -83,8 +85,7 @@ class World(PairedData, Generic[C, R]):
 
     def describe(self) -> dict[str, dict[str, Any]]:
         rows, world = super().describe(), self.preset.describe()
-        credit = {"attribution": {"pictures": self.attribution}} if self.attribution else {}
-        return rows | {**world, "data": rows["data"] | world["data"]} | credit
+        return rows | world | {"data": rows["data"] | world["data"]}
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
@@ -110,25 +111,17 @@ class World(PairedData, Generic[C, R]):
         """Return the text that tells the draws of a row's split from the draws of other splits."""
         return " ".join((self._key, *self.side(row)))
 
+    def lacks(self, column: str, row: int) -> bool:
+        """Return whether a row has a gap where another one has a value of this column."""
+        word, option = self.gaps[column]
+        fraction: float = getattr(self.config(row), option)
+        return fraction > 0 and self.draws(row).happens(f"missing {word}", fraction)
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        if column not in self.gaps:
+            return super().present(column, rows)
+        return np.array([not self.lacks(column, int(row)) for row in rows], dtype=bool)
+
     def draws(self, row: int) -> Rng:
         """Return a row's random choices, besides those that it was made with."""
         return Rng(self.preset.seed, int(self.ids[row]), self.stream(row))
-
-
-def present(fractions: Mapping[str, float], draws: Sequence[Rng]) -> dict[str, Bool[np.ndarray, " n"]]:
-    """Return a mask of the rows that have each modality; a fraction, drawn for each modality by itself, lacks it.
-
-    >>> rows = [Rng(0, row) for row in range(4)]
-    >>> {name: mask.tolist() for name, mask in present({"video": 0.5, "text": 0}, rows).items()}
-    {'video': [False, False, True, False], 'text': [True, True, True, True]}
-
-    Raises:
-        ValueError: for a fraction outside [0, 1].
-    """
-    for name, fraction in fractions.items():
-        if not 0 <= fraction <= 1:
-            raise ValueError(f"the missing fraction of {name} must lie between 0 and 1, got {fraction}")
-    return {
-        name: np.array([not own.happens(f"missing {name}", fraction) for own in draws], dtype=bool)
-        for name, fraction in fractions.items()
-    }

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from ...base import Labels, Rows, SomeItems
 from ..scenes.pixels.sprites import credit_line
 from ..scenes.words.lexicon import lexicon
-from ..world import GREY, World, present
+from ..world import GREY, World
 from .captions import caption
 from .clip import ACTIONS, Clip, film
 from .compose import compose_clip
@@ -41,6 +42,13 @@ class Clips(World[ClipConfig, Clip]):
 
     preset: ClipPreset
     presets = PRESETS
+    gaps = MappingProxyType(
+        {
+            "image": ("video", "missing_pictures"),
+            "text": ("text", "missing_captions"),
+            "sensor": ("sensor", "missing_sensors"),
+        }
+    )
 
     def __init__(self, preset: ClipPreset, name: str = "") -> None:
         super().__init__(preset, name)
@@ -53,24 +61,10 @@ class Clips(World[ClipConfig, Clip]):
         """Return what the video of a row shows."""
         return self.made(row)
 
-    def masks(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
-        """Return for each modality a mask of the rows that have it: ``video``, ``text``, ``sensor``."""
-        each = [self._present(int(row)) for row in rows]
-        return {name: np.array([one[name] for one in each], bool) for name in ("video", "text", "sensor")}
-
-    def _present(self, row: int) -> dict[str, bool]:
-        config = self.config(row)
-        fractions = {
-            "video": config.missing_pictures,
-            "text": config.missing_captions,
-            "sensor": config.missing_sensors,
-        }
-        return {name: bool(mask[0]) for name, mask in present(fractions, [self.draws(row)]).items()}
-
     def frames(self, rows: Rows) -> UInt8[Tensor, "n T 3 H W"]:
         """The frames of some rows, grey where the video is missing."""
         frames = film([self.clip(int(row)) for row in rows], self.preset.pixels)
-        frames[~self.masks(rows)["video"]] = GREY
+        frames[~self.present("image", rows)] = GREY
         return frames
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
@@ -80,7 +74,7 @@ class Clips(World[ClipConfig, Clip]):
     def sensors(self, rows: Rows) -> Float64[np.ndarray, "n samples 2"]:
         """The acceleration of the thing to which something happens first, zero where the stream is missing."""
         streams = []
-        for row, there in zip(map(int, rows), self.masks(rows)["sensor"], strict=True):
+        for row, there in zip(map(int, rows), self.present("sensor", rows), strict=True):
             clip, config = self.clip(row), self.config(row)
             measured = acceleration(
                 clip, clip.events[0].thing, config.sensor_rate, config.sensor_noise, self.draws(row)
@@ -90,7 +84,7 @@ class Clips(World[ClipConfig, Clip]):
 
     def captions(self, row: int) -> Sequence[str]:
         """Describe what happens, in each language; return an empty text if the caption is missing."""
-        if not self._present(row)["text"]:
+        if self.lacks("text", row):
             return [""]
         return [caption(self.clip(row), language) for language in self.preset.languages]
 

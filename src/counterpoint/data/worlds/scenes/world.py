@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -58,6 +59,9 @@ class Scenes(World[SceneConfig, Scene]):
 
     preset: ScenePreset
     presets = PRESETS
+    gaps = MappingProxyType(
+        {"image": ("picture", "missing_pictures"), "text": ("caption", "missing_captions")}
+    )
 
     def __init__(
         self,
@@ -109,14 +113,6 @@ class Scenes(World[SceneConfig, Scene]):
             return self.scene(row)
         return self.make(config, int(self.ids[row]) + _OTHERS, self.stream(row))
 
-    def missing(self, row: int) -> tuple[bool, bool]:
-        """Return whether the picture of a row is missing, and whether the caption is."""
-        config, draws = self.config(row), self.draws(row)
-        return (
-            draws.happens("missing picture", config.missing_pictures),
-            draws.happens("missing caption", config.missing_captions),
-        )
-
     def draw(self, rows: Rows) -> Drawing:
         """The pictures of some rows, with the mask and the box of every thing, whether a row lacks it or not."""
         return draw([self.scene(int(row)) for row in rows], self.pixels)
@@ -130,13 +126,13 @@ class Scenes(World[SceneConfig, Scene]):
     def _drawn(self, rows: Rows, change: Callable[[Scene], Scene]) -> UInt8[Tensor, "n 3 H W"]:
         pictures = draw([change(self.scene(int(row))) for row in rows], self.pixels).pictures
         for place, row in enumerate(rows):
-            if self.config(int(row)).missing_pictures and self.missing(int(row))[0]:
+            if self.lacks("image", int(row)):
                 pictures[place] = GREY
         return pictures
 
     def captions(self, row: int) -> Sequence[str]:
         """The plainest caption in each language; empty if it is missing."""
-        if self.config(row).missing_captions and self.missing(row)[1]:
+        if self.lacks("text", row):
             return [""]
         scene = self.captioned(row)
         return [captions.short(scene, language).text for language in self.preset.languages]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Int16, UInt8
+from jaxtyping import Int16, UInt8
 from torch import Tensor
 
 from ....reasons import counted
 from ...base import Labels, Rows, SomeItems
 from ...items import MinimalPairs
-from ..world import GREY, World, present
+from ..world import GREY, World
 from .compose import SoundConfig, compose_sounds
 from .items import SoundMinimalPairs
 from .mel import spectrogram
@@ -37,6 +38,7 @@ class Sounds(World[SoundConfig, Soundscape]):
 
     preset: SoundPreset
     presets = PRESETS
+    gaps = MappingProxyType({"image": ("sound", "missing_pictures"), "text": ("text", "missing_captions")})
 
     def make(self, config: SoundConfig, index: int, stream: str) -> Soundscape:
         return compose_sounds(config, self.preset.seed, index, stream)
@@ -45,31 +47,21 @@ class Sounds(World[SoundConfig, Soundscape]):
         """Return what is heard in a row."""
         return self.made(row)
 
-    def masks(self, rows: Rows) -> dict[str, Bool[np.ndarray, " n"]]:
-        """Return for each modality a mask of the rows that have it: ``sound``, ``text``."""
-        each = [self._present(int(row)) for row in rows]
-        return {name: np.array([one[name] for one in each], bool) for name in ("sound", "text")}
-
-    def _present(self, row: int) -> dict[str, bool]:
-        config = self.config(row)
-        fractions = {"sound": config.missing_pictures, "text": config.missing_captions}
-        return {name: bool(mask[0]) for name, mask in present(fractions, [self.draws(row)]).items()}
-
     def waves(self, rows: Rows) -> Int16[np.ndarray, "n samples"]:
         """The waves of some rows, silent where the sound is missing."""
         waves = np.stack([synthesise(self.scape(int(row)), self.draws(int(row))) for row in rows])
-        waves[~self.masks(rows)["sound"]] = 0
+        waves[~self.present("image", rows)] = 0
         return waves
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """The spectrograms of some rows, grey where the sound is missing."""
         pictures = spectrogram(list(self.waves(rows)), self.preset.pixels)
-        pictures[~self.masks(rows)["sound"]] = GREY
+        pictures[~self.present("image", rows)] = GREY
         return pictures
 
     def captions(self, row: int) -> Sequence[str]:
         """Return a caption of what is heard; empty if the caption is missing."""
-        return [caption(self.scape(row)) if self._present(row)["text"] else ""]
+        return ["" if self.lacks("text", row) else caption(self.scape(row))]
 
     @cached_property
     def subsets(self) -> np.ndarray:
