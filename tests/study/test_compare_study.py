@@ -322,7 +322,7 @@ def test_the_finished_runs_of_an_unfinished_study_are_reported(quick: dict[str, 
     study = compare("clip", seeds=1, **quick)
     design = Design.read(study.folder)
     assert design is not None
-    replace(design, seeds=(0, 1)).claim(study.folder)
+    replace(design, seeds=(0, 1)).reserve(study.folder)
     again = resummarise(study.folder)
     assert again.summary.plain()["arms"][0]["metrics"] == study.summary.plain()["arms"][0]["metrics"]
     assert again.summary.plain()["arms"][0]["unfinished"] == [1]

@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_the_studys(design: Design, tmp_path: Path) -> N
 
 
 def test_a_run_does_not_go_into_a_studys_folder(design: Design, tmp_path: Path) -> None:
-    design.claim(tmp_path)
+    design.reserve(tmp_path)
     with pytest.raises(ValueError, match="holds a study, and a run needs a folder of its own"):
         cp.train("clip", design.data, recipe=design.recipe, folder=tmp_path)
 

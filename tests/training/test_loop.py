@@ -230,9 +230,9 @@ def test_a_non_finite_loss_names_step_term_and_ids(pairs: Path, recipe: Recipe, 
 
 
 def test_another_run_in_the_folder(what: Run, tmp_path: Path) -> None:
-    what.claim(tmp_path)
+    what.reserve(tmp_path)
     with pytest.raises(OtherRun, match="holds another run"):
-        Run("siglip", what.data, what.recipe, 0).claim(tmp_path)
+        Run("siglip", what.data, what.recipe, 0).reserve(tmp_path)
 
 
 def test_weights_that_do_not_fit(recipe: Recipe, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_run_that_was_killed_at_any_time_ends_as_if_it_had_not_been(
     run(what, tmp_path / "whole", tasks=("retrieval",))
     names = re.findall(r'^    "(.*)": lambda', _KILL, re.MULTILINE)
     for name in names:
-        what.claim(tmp_path / name)
+        what.reserve(tmp_path / name)
     done = subprocess.run([sys.executable, "-c", _KILL, str(tmp_path)], capture_output=True, text=True)
     assert done.stdout.split("\n") == [*names, ""], done.stderr
     assert latest_checkpoint(tmp_path / names[0] / "checkpoint") is None
@@ -285,19 +285,19 @@ def test_an_optimiser_of_other_parameters(what: Run, whole: Path) -> None:
 
 
 def test_going_on_under_another_version_is_told(what: Run, tmp_path: Path) -> None:
-    what.claim(tmp_path)
+    what.reserve(tmp_path)
     RunState(status="running").write(tmp_path)
     path = tmp_path / "environment.json"
     written = json.loads(path.read_text())
     written["packages"]["torch"] = "1.0.0"
     path.write_text(json.dumps(written))
     with pytest.warns(UserWarning, match=r"begun under torch 1\.0\.0 and goes on under"):
-        what.claim(tmp_path)
-    what.claim(tmp_path)  # the environment is now the present one
+        what.reserve(tmp_path)
+    what.reserve(tmp_path)  # the environment is now the present one
 
 
 def test_the_environment_names_the_dictionary(what: Run, tmp_path: Path) -> None:
-    what.claim(tmp_path)
+    what.reserve(tmp_path)
     assert len(json.loads((tmp_path / "environment.json").read_text())["wordnet"]) == 8
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..training.run import Run
 
 T = TypeVar("T")
-AnyDesign = TypeVar("AnyDesign", bound="Claimant")
+AnyDesign = TypeVar("AnyDesign", bound="FolderOwner")
 Budget = Literal["steps", "images", "time"]
 FILE = "study.yaml"
 REMEDY = "restore it from a copy, or give another folder with --out; the runs beside it are whole"
@@ -174,9 +174,9 @@ class Design:
             plain["margin"] = margin
         return filled(cls, plain, folder)
 
-    def claim(self, folder: Path) -> Design:
-        """Make a folder this study's; see `claim`."""
-        return claim(self, self.read(folder, self.margin), folder)
+    def reserve(self, folder: Path) -> Design:
+        """Make a folder this study's; see `reserve`."""
+        return reserve(self, self.read(folder, self.margin), folder)
 
 
 class DesignOptions(TypedDict, total=False):
@@ -208,7 +208,7 @@ def check_names(design: Design) -> None:
 
 
 @runtime_checkable
-class Claimant(Protocol):
+class FolderOwner(Protocol):
     """A design that a folder can belong to: a frozen dataclass with these fields."""
 
     @property
@@ -306,7 +306,7 @@ def merge(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign
     return replace(whole, arms=_union(there.arms, design.arms), seeds=_union(there.seeds, design.seeds))
 
 
-def claim(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign:
+def reserve(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign:
     """Make a folder a design's; arms and seeds that it already holds stay in the study.
 
     Raises:

@@ -85,7 +85,7 @@ def _run(
         check_batch(method, what.arm, what.recipe, data)
         check_model(method, asked, data)
         if first:  # a run that is refused leaves no folder
-            what.claim(folder)
+            what.reserve(folder)
             # A run that an earlier version began is of data that nobody knows now.
             if latest_checkpoint(folder / "checkpoint") is None:
                 made_of.keep(whole, folder)

@@ -154,7 +154,7 @@ def conduct(
     executor = Local(1 if jobs is None and _is_small(design, plans) else at_once)
     # Another command may have joined the folder meanwhile, or may do so at any time.
     with leased(place, wait=True):
-        design = design.claim(place)
+        design = design.reserve(place)
         plans |= _read_plans(plans_path)
         if plans != known:
             _write_plans(plans_path, plans)
@@ -234,7 +234,7 @@ def resummarise(folder: str | os.PathLike[str], margin: float | None = None) -> 
         if missing := [arm for arm in design.arms if arm not in plans]:
             raise Damaged(path, f"it has no plan of {', '.join(missing)}", _PLAN_REMEDY)
         if margin is not None:
-            design.claim(place)
+            design.reserve(place)
         study = Study(place, summarise(place, design, plans))
         study.write()
     return study

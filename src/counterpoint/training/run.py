@@ -110,7 +110,7 @@ class Run:
                 f"or another recipe): choose another folder, or delete this one"
             )
 
-    def claim(self, folder: Path) -> None:
+    def reserve(self, folder: Path) -> None:
         """Make a folder this run's, or check that it already is; to be called before a run begins or goes on.
 
         Warns:

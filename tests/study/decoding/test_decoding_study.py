@@ -149,7 +149,7 @@ def test_another_study_in_the_folder(quick: dict[str, Any], finished: Path, tmp_
         cp.compare_decoding("vcd", seeds=2, folder=finished, **quick | {"limit": 5})
     with pytest.raises(OtherStudy, match=r"another kind \(decoding\)"):
         Design.read(finished)
-    Design(("clip",)).claim(tmp_path)
+    Design(("clip",)).reserve(tmp_path)
     with pytest.raises(OtherStudy, match=r"another kind \(training\)"):
         cp.compare_decoding("vcd", folder=tmp_path, **quick)
 

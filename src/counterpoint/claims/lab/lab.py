@@ -213,7 +213,7 @@ class Lab:
         )  # a smoke run builds those too that it does not train
         prepare(replace(design, arms=every), place)
         with leased(place, wait=True):
-            design.claim(place)
+            design.reserve(place)
         arms = comparison.kept(self.quick)
         other = {arms[label]: steps for label, steps in comparison.steps.items() if not self.quick}
         plans = {arm: ArmPlan(other.get(arm, design.recipe.total_steps)) for arm in design.arms}

@@ -137,9 +137,9 @@ class DecodingDesign:
         """Return this study with the arms and seeds that a folder holds; see `counterpoint.study.design.merge`."""
         return designs.merge(self, self.read(folder, self.margin), folder)
 
-    def claim(self, folder: Path) -> DecodingDesign:
-        """Make a folder this study's; see `counterpoint.study.design.claim`."""
-        return designs.claim(self, self.read(folder, self.margin), folder)
+    def reserve(self, folder: Path) -> DecodingDesign:
+        """Make a folder this study's; see `counterpoint.study.design.reserve`."""
+        return designs.reserve(self, self.read(folder, self.margin), folder)
 
 
 class DecodingOptions(TypedDict, total=False):

@@ -175,7 +175,7 @@ def conduct(
     if on_cost is not None and not on_cost(design, estimates):
         raise DryRun
     with leased(place, wait=True):
-        design.claim(place)
+        design.reserve(place)
         if left or not (place / "environment.json").exists():
             write_json(place / "environment.json", environment())
     set_aside_damaged(left)
@@ -199,7 +199,7 @@ def resummarise(folder: str | os.PathLike[str], margin: float | None = None) -> 
     if design is None:
         raise ValueError(f"{place} is not a study folder: it has no study.yaml")
     if margin is not None:
-        design.claim(place)
+        design.reserve(place)
     return _written(place, design, load_data(design.data, round(design.image_size * 3 / 4)))
 
 

@@ -108,7 +108,7 @@ def train_tiny_vlm(
         "seed": seed,
         "recipe": recipe.model_dump(mode="json"),
     }
-    _claim(folder / "plan.json", plan)
+    _reserve(folder / "plan.json", plan)
     read = read_world(world, recipe, listen)
     tokenizer = train_tokenizer(
         {text for told in read.told for one in told for text in (one.asked, one.reply)}, recipe.vocabulary
@@ -125,7 +125,7 @@ def train_tiny_vlm(
     return target
 
 
-def _claim(file: Path, plan: Mapping[str, Any]) -> None:
+def _reserve(file: Path, plan: Mapping[str, Any]) -> None:
     """Write what a run is to be, or check that it is what an earlier call began."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
