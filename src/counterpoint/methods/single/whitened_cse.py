@@ -33,7 +33,7 @@ class WhitenedCSE(TowerMethod):
     SGW is `GroupWhitening` of the batch's features; each view draws a shuffle of the channels for itself, the
     same on all ranks. The views are V dropout passes of one caption (with ``augmentation.captions: shared``
     where an example has several), or V augmentations of the picture. Whitening and head are left off
-    afterwards: a user gets the tower's own features, and the other tower is not trained.
+    afterwards: a user gets the tower's own features.
 
     Args:
         towers: the towers, by column.
