@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,14 +25,14 @@ REFUTED = (
     "tiles change the loss or its gradients"
 )
 
-BATCHES, SMALL = (8, 16, 32, 256), (8, 16, 32)
+BATCHES = (8, 32)
 SOFTMAX, BALANCED, PAPERS = "clip", "siglip", "siglip,bias=-10"
 COMPARISON = Comparison(
     {"softmax": SOFTMAX, "sigmoid": BALANCED, "sigmoid from −10": PAPERS},
     {"retrieval": ("i2t_R@1", "t2i_R@1")},
     data="emoji",
-    changes={"steps": 400, "batch_size": 32},
-    rates=(1e-3, 3e-3, 1e-2),
+    changes={"steps": 200, "batch_size": 32},
+    rates=(1e-3, 3e-3),
 )
 """The sigmoid's bias starts at −log(B − 1), where it is balanced, or where the paper has it for batches of 32,768."""
 
@@ -79,22 +78,21 @@ def tiles(size: int = 512, width: int = 8, heights: Sequence[int] = (32, 64, 128
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    batches = (SMALL[0], BATCHES[-1]) if lab.quick else BATCHES
     studies = {
         batch: lab.study(
             replace(COMPARISON, changes={**COMPARISON.changes, "batch_size": batch}), f"batch-{batch}"
         )
-        for batch in batches
+        for batch in BATCHES
     }
     retrieved = {batch: study.scores("retrieval i2t_R@1", "compositions") for batch, study in studies.items()}
 
     def gap(arm: str, *batches: int) -> Score:
         return mean(retrieved[batch][arm] - retrieved[batch]["softmax"] for batch in batches)
 
-    small = [batch for batch in batches if batch in SMALL]
+    balanced, start = "sigmoid", "sigmoid from −10"
     error, slope = tiles()
     yield from decides(
-        above(gap("sigmoid", *small), name=f"1: sigmoid − softmax, mean over batches of {said(small)}"),
+        above(gap(balanced, *BATCHES), name=f"1: {balanced} − softmax, mean over batches of {said(BATCHES)}"),
         below(
             exact(error, "largest relative error"),
             1e-6,
@@ -106,21 +104,13 @@ def run(lab: Lab) -> Iterator[Result]:
             name="2: growth of the largest tensor with the height of a tile, less 1 (linear)",
         ),
     )
-    start, largest = "sigmoid from −10", batches[-1]
     yield from beside(
-        above(gap(start, *small), name=f"1: {start} − softmax, mean over batches of {said(small)}"),
-        *(
-            above(
-                gap(arm, small[0]) - gap(arm, largest), name=f"1: {arm}, gap at {small[0]} − gap at {largest}"
-            )
-            for arm in ("sigmoid", start)
-        ),
+        above(gap(start, *BATCHES), name=f"1: {start} − softmax, mean over batches of {said(BATCHES)}"),
         *(
             above(gap(arm, batch), name=f"1: {arm} − softmax at batch {batch}")
-            for arm in ("sigmoid", start)
-            for batch in batches
+            for arm in (balanced, start)
+            for batch in BATCHES
         ),
-        *bias(lab, studies[batches[-1]].folder("softmax", 0)),
     )
     rates = (
         f"{name} {batch}: {plan.changes['optimizer.lr']:g}"
@@ -128,26 +118,12 @@ def run(lab: Lab) -> Iterator[Result]:
         for name, plan in study.plans.items()
     )
     lab.note(
-        "1: the registered clip and siglip on emoji under the recipe seconds, 400 steps at every batch size; learning",
+        "1: the registered clip and siglip on emoji under the recipe seconds, 200 steps at every batch size; learning",
         f"rates by validation under a seed that is not tested ({', '.join(rates)}). R@1: "
         + "; ".join(f"batch {batch}: {scores.means()}" for batch, scores in retrieved.items())
         + ".",
-        "3: the image tower of the softmax run of seed 0 at the largest batch, which siglip trains on with a new text",
-        "tower; b is learned from both starts. Nothing is named that would refute 3, so it does not decide.",
+        "These runs are short: all arms are far below what they reach later, which may change the order.",
     )
-
-
-def bias(lab: Lab, aligned: Path) -> Iterator[Result]:
-    """Claim 3: train on from an aligned image tower, with b from −10 and from 0."""
-    arms = {
-        f"b from {start:g}": f"siglip,image=mlp@{aligned.absolute()},bias={start:g}" for start in (-10.0, 0.0)
-    }
-    changes = {**COMPARISON.changes, "batch_size": 64, "log_every": 1}
-    study = lab.study(replace(COMPARISON, arms=arms, rates=(), changes=changes), "bias")
-    retrieved, loss = study.scores("retrieval i2t_R@1", "compositions"), study.logged("loss", first=True)
-    slow, fast = arms
-    yield above(retrieved[slow] - retrieved[fast], name=f"3: {slow} − {fast}")
-    yield above(loss[fast] - loss[slow], name=f"3: {fast} − {slow}")
 
 
 def said(batches: Sequence[int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
@@ -66,7 +66,14 @@ class Comparison:
                 "batch_size": min(recipe.batch_size, BATCH),
             }
             recipe = override(recipe, less)
-        return Design(arms, data=self.data, seeds=seeds, recipe=recipe, tasks=tuple(self.tasks))
+        return Design(
+            arms,
+            data=self.data,
+            seeds=seeds,
+            recipe=recipe,
+            margin=self.margin,
+            tasks=tuple(self.tasks),
+        )
 
     def kept(self, quick: bool) -> dict[str, str]:
         """Return the arm that stands for each name: itself, or in a smoke run the nearer end of the list."""
@@ -84,6 +91,7 @@ class Trained:
     """A study whose runs came to their end.
 
     Attributes:
+        arms: an arm as the command line takes it, by its name here.
         results: the runs and their numbers, by arm as the command line takes it.
         plans: of every arm, by its name: steps, and the learning rate where it was chosen.
     """
@@ -95,7 +103,7 @@ class Trained:
         folder: Path,
         plans: Mapping[str, ArmPlan],
     ) -> None:
-        self.results, self._arms, self._folder = results, arms, folder
+        self.results, self.arms, self._folder = results, arms, folder
         self.plans = {name: plans[arm] for name, arm in arms.items()}
         self._made: dict[tuple[str, object], Arm] = {}
 
@@ -127,7 +135,7 @@ class Trained:
     def outcomes(self, key: Key) -> dict[str, Mapping[int, np.ndarray | None]]:
         """Return the outcomes behind one number under every arm and seed."""
         found = self.results.numbers.outcomes(key)
-        return {name: found[arm] for name, arm in self._arms.items()}
+        return {name: found[arm] for name, arm in self.arms.items()}
 
     def diagnostics(self, name: str) -> TrainedScores:
         """Return a diagnostic of the first test set, a number a run, as scores; as ``"uniformity_image"``."""
@@ -139,9 +147,9 @@ class Trained:
 
     def arm(self, name: str, what: object) -> Arm:
         """Return an arm; the same one whenever the same is asked for, so that an expression has it once."""
-        if name not in self._arms:
-            raise KeyError(f"{name!r} is no arm of the study ({', '.join(self._arms)})")
-        arm = self._arms[name]
+        if name not in self.arms:
+            raise KeyError(f"{name!r} is no arm of the study ({', '.join(self.arms)})")
+        arm = self.arms[name]
         if (arm, what) not in self._made:
             self._made[arm, what] = self._make(name, arm, what)
         return self._made[arm, what]
@@ -154,7 +162,7 @@ class Trained:
             return Arm(name, self._numbers(arm, lambda run: _logged(run.folder, number, first)), True)
         return Arm(name, self.results.numbers.outcomes(what)[arm])  # type: ignore[arg-type] # a key
 
-    def _numbers(self, arm: str, read: Any) -> dict[int, float | None]:
+    def _numbers(self, arm: str, read: Callable[[FinishedRun], float]) -> dict[int, float | None]:
         return {
             seed: None if run.scored is None else float(read(run))
             for seed, run in self.results.runs[arm].items()
@@ -162,7 +170,7 @@ class Trained:
 
     def folder(self, name: str, seed: int) -> Path:
         """Return the folder of a run, whose model `counterpoint.training.run.load` reads."""
-        return run_folder(self._folder, slug_of(self._arms[name]), seed)
+        return run_folder(self._folder, slug_of(self.arms[name]), seed)
 
 
 @final
@@ -182,7 +190,7 @@ class TrainedScores:
     def means(self, digits: int = 3) -> str:
         """Return the mean over seeds of every arm in words, for a note."""
         parts = []
-        for name in self.study._arms:
+        for name in self.study.arms:
             estimate = self[name].measure().estimate
             parts.append(f"{name} {'failed' if estimate is None else format(estimate, f'.{digits}f')}")
         return ", ".join(parts)
