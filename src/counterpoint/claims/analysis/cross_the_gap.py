@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...diagnostics import average_precision, centroid_gap
 from ...diagnostics.inversion import Inverted, to_image, to_text
 from ...losses import InfoNCELoss, NTXentLoss
@@ -21,7 +20,7 @@ from ...networks.towers.transformer import TextTransformer
 from ..benches.descent import minimise
 from ..benches.emoji import emoji_inputs, view
 from ..benches.patches import squared, transformer
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides
 
 CLAIM = (
     "A model trained to compare pictures with texts alone finds pictures of the same class better with a "
@@ -31,7 +30,7 @@ CLAIM = (
 REFUTED = "inverted queries are no better at any of the temperatures, or zero-shot classification is no worse"
 
 
-SEEDS, STEPS, BATCH, WIDTH = 5, 300, 48, 32
+STEPS, BATCH, WIDTH = 300, 48, 32
 SETTINGS: Mapping[str, tuple[float, float]] = {
     "τ = 0.01": (0.01, 0.0),
     "τ = 0.07": (0.07, 0.0),
@@ -131,72 +130,46 @@ def _trained(setting: str, seed: int, steps: int) -> DualEncoder:
     return model.eval()
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds = lab.seeds(SEEDS)
-    found = lab.cells(
-        crossed,
-        {
-            f"{_plain(setting)}-seed{seed}": {
-                "setting": setting,
-                "seed": seed,
-                "steps": 2 if lab.quick else STEPS,
-                "inversion": 0.01 if lab.quick else 1.0,
-            }
-            for setting in SETTINGS
-            for seed in seeds
-        },
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(crossed, {"setting": tuple(SETTINGS)}, steps=STEPS, inversion=1.0)
+    retrieval = "mean average precision of the same subgroup"
+    precision = runs.scores("{} {}", retrieval, by_seed=np.nanmean)
+    alone = runs.scores("{} {}", f"{retrieval}, among queries", by_seed=np.nanmean)
+    shot = runs.scores("{}", f"accuracy on {LABEL}s of unseen emoji")
+    inner = "τ = 0.07, within modalities too"
+
+    def crossing(kind: str, setting: str) -> Score:
+        return precision[setting, kind, "across"] - precision[setting, kind, "within"]
+
+    def named(kind: str, setting: str) -> str:
+        return f"1: {kind} retrieval, query inverted − native, {setting}"
+
+    def zero_shot(setting: str) -> Result:
+        gain = shot[setting, "zero-shot inverted"] - shot[setting, "zero-shot"]
+        return below(gain, name=f"2: zero-shot, pictures inverted − native, {setting}")
+
+    yield from decides(
+        *(above(crossing(kind, setting), name=named(kind, setting)) for kind in QUERIES for setting in PLAIN),
+        zero_shot("τ = 0.07"),
     )
-
-    def column(setting: str, value: str) -> dict[int, np.ndarray]:
-        return {seed: found[f"{_plain(setting)}-seed{seed}"][value] for seed in seeds}
-
-    def mean(setting: str, value: str) -> np.ndarray:
-        return np.array([np.nanmean(v) for v in column(setting, value).values()])
-
+    yield from beside(
+        *(below(crossing(kind, inner), name=named(kind, inner)) for kind in QUERIES),
+        *(
+            below(
+                alone["τ = 0.07", kind, "both inverted"] - alone["τ = 0.07", kind, "within, queries"],
+                name=f"1, control: {kind}s, both inverted − both native, τ = 0.07",
+            )
+            for kind in QUERIES
+        ),
+        zero_shot("τ = 0.01"),
+    )
+    gap = runs.scores("gap", "distance of the centres")
+    cosines = (float(precision.values(("τ = 0.07", kind, "cosine")).mean()) for kind in QUERIES)
     lab.note(
         "Two small transformers (pictures of 16 × 16 pixels in patches of 4 × 4, names in 512 byte pairs), trained",
         f"with InfoNCE at a fixed temperature for {STEPS} steps at batch {BATCH}; emoji of unseen concepts are to find",
         f"those of their subgroup. Inversion: one token, {INVERSION['image']} steps for pictures and",
-        f"{INVERSION['text']} (of the paper's 1,000) for texts. Gaps of the centres:",
-        "; ".join(f"{s} {mean(s, 'gap').mean():.2f}" for s in SETTINGS) + ".",
+        f"{INVERSION['text']} (of the paper's 1,000) for texts. Gaps of the centres: {gap.means(digits=2)}.",
         "Cosines of inverted pictures and texts with their targets at τ = 0.07:",
-        f"{mean('τ = 0.07', 'image cosine').mean():.2f} and {mean('τ = 0.07', 'text cosine').mean():.2f}.",
+        f"{' and '.join(f'{cosine:.2f}' for cosine in cosines)}.",
     )
-    return [
-        *(
-            measure.over_seeds(
-                f"1: {kind} retrieval, query inverted − native, {setting}",
-                "mean average precision of the same subgroup",
-                mean(setting, f"{kind} across") - mean(setting, f"{kind} within"),
-                expected="above" if setting in PLAIN else "below",
-                decides=setting in PLAIN,
-            )
-            for kind in QUERIES
-            for setting in SETTINGS
-        ),
-        *(
-            measure.over_seeds(
-                f"1, control: {kind}s, both inverted − both native, {PLAIN[1]}",
-                "mean average precision of the same subgroup, among queries",
-                mean(PLAIN[1], f"{kind} both inverted") - mean(PLAIN[1], f"{kind} within, queries"),
-                expected="below",
-                decides=False,
-            )
-            for kind in QUERIES
-        ),
-        *(
-            measure.difference(
-                f"2: zero-shot, pictures inverted − native, {setting}",
-                f"accuracy on {LABEL}s of unseen emoji",
-                column(setting, "zero-shot inverted"),
-                column(setting, "zero-shot"),
-                expected="below",
-                decides=setting == PLAIN[1],
-            )
-            for setting in PLAIN
-        ),
-    ]
-
-
-def _plain(setting: str) -> str:
-    return setting.replace("τ = ", "tau").replace(", ", "-").replace(" ", "-")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from ...catalog.evidence import Result
 from ...data.base import Rows
 from ...data.items import Question
 from ...data.worlds.rng import Rng
@@ -19,7 +18,7 @@ from ...evaluation.answering.asking import is_right
 from ...networks.tiny_vlm import default_model_path, world
 from ...types import Prompt, Turn
 from ..benches.decoding import SEEDS, TEST, assistant
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, below, beside, decides
 
 CLAIM = (
     "A small vision-language model answers questions whose usual answer is wrong better with worked examples "
@@ -77,72 +76,30 @@ def _told(data: Scenes, rows: Rows, draws: Rng) -> list[tuple[str, Question]]:
     return found
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    arms = {"MVCD": ("mvcd", SHOWN), "with examples": ("plain", SHOWN), "without examples": ("plain", 0)}
-    seeds, count = lab.seeds(SEEDS), 10 if lab.quick else ASKED
-    cells = {
-        f"arm{place}-seed{seed}": {
-            "arm": arm,
-            "seed": seed,
-            "shown": shown,
-            "count": count,
-            "path": str(default_model_path()),
-        }
-        for place, (arm, shown) in enumerate(arms.values())
-        for seed in seeds
+def run(lab: Lab) -> Iterator[Result]:
+    arms = {
+        "MVCD": {"arm": "mvcd", "shown": SHOWN},
+        "with examples": {"arm": "plain", "shown": SHOWN},
+        "without examples": {"arm": "plain", "shown": 0},
     }
-    found = iter(lab.cells(asked, cells).values())
-    runs = {name: {seed: next(found) for seed in seeds} for name in arms}
-
-    def of(name: str, part: str) -> dict[int, np.ndarray]:
-        return {seed: run[part] for seed, run in runs[name].items()}
-
-    means = {
-        name: np.mean([run["conflict"].mean() for run in by_seed.values()]) for name, by_seed in runs.items()
-    }
-    copies = {
-        name: np.mean([run["copied"].mean() for run in by_seed.values()]) for name, by_seed in runs.items()
-    }
+    runs = lab.grid(asked, {"arm": arms}, seeds=SEEDS, count=ASKED, path=str(default_model_path()))
+    conflict, every = runs.scores("conflict", "exact match"), runs.scores("all", "exact match")
+    copied = runs.scores("copied", "share of wrong answers that repeat an example's")
+    yield from decides(
+        above(conflict["MVCD"] - conflict["with examples"], name="MVCD − with examples, conflicts"),
+        above(
+            conflict["with examples"] - conflict["without examples"],
+            name="with examples − without, conflicts",
+        ),
+    )
+    yield from beside(
+        above(every["MVCD"] - every["with examples"], name="MVCD − with examples, all"),
+        below(copied["MVCD"] - copied["with examples"], 0.02, name="MVCD − with examples, copies"),
+    )
     lab.note(
         f"Pictures come as captions, and {SHOWN} worked examples of other pictures before the question. The model was",
         "trained on conversations of a few turns about one picture, not on examples in context.",
-        "Accuracy on the conflict set: " + ", ".join(f"{k} {v:.3f}" for k, v in means.items()) + ".",
-        "Wrong answers that repeat an example's: "
-        + ", ".join(f"{k} {v:.3f}" for k, v in copies.items())
-        + ".",
+        f"Accuracy on the conflict set: {conflict.means()}.",
+        f"Wrong answers that repeat an example's: {copied.means()}.",
         "Where examples do not help plain decoding, the test says nothing of the contrast.",
     )
-    metric = "exact match"
-    return [
-        measure.difference(
-            "MVCD − with examples, conflicts",
-            metric,
-            of("MVCD", "conflict"),
-            of("with examples", "conflict"),
-            expected="above",
-        ),
-        measure.difference(
-            "with examples − without, conflicts",
-            metric,
-            of("with examples", "conflict"),
-            of("without examples", "conflict"),
-            expected="above",
-        ),
-        measure.difference(
-            "MVCD − with examples, all",
-            metric,
-            of("MVCD", "all"),
-            of("with examples", "all"),
-            expected="above",
-            decides=False,
-        ),
-        measure.difference(
-            "MVCD − with examples, copies",
-            "share of wrong answers that repeat an example's",
-            of("MVCD", "copied"),
-            of("with examples", "copied"),
-            expected="below",
-            bound=0.02,
-            decides=False,
-        ),
-    ]

@@ -15,12 +15,21 @@ SEEDS = 2
 """Most seeds of a smoke run."""
 PART = 100
 """Divisor of sizes."""
-SIZES = frozenset(
-    (
-        *("steps", "warm_up", "pretraining", "inversion"),
-        *("pictures", "scenes", "samples", "queries", "labels", "size", "most", "views", "worlds", "n_boot"),
-    )
+_LENGTHS = ("steps", "warm_up", "pretraining", "inversion")
+_NUMBERS = (
+    "count",
+    "labels",
+    "most",
+    "n_boot",
+    "pictures",
+    "queries",
+    "samples",
+    "scenes",
+    "size",
+    "views",
+    "worlds",
 )
+SIZES = frozenset((*_LENGTHS, *_NUMBERS))
 """Settings that say how long something takes: lengths of training, and numbers of examples."""
 FLAG = "quick"
 """Setting by which a function is told that its run is a smoke run, if it has that parameter."""

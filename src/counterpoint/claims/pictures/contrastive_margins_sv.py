@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -10,12 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...evaluation import equal_error_rate
 from ...losses import MarginNTXentLoss
 from ..benches import digits
 from ..benches.emoji import train
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, below, beside, decides
 
 CLAIM = (
     "With both segments of an utterance as anchors NT-Xent verifies speakers with fewer errors than with one, "
@@ -88,48 +87,22 @@ def verified(arm: str, seed: int, steps: int) -> Arrays:
     }
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 20 if lab.quick else STEPS
-    found = lab.cells(
-        verified,
-        {
-            f"{list(ARMS).index(arm)}-seed{seed}": {"arm": arm, "seed": seed, "steps": steps}
-            for arm in ARMS
-            for seed in seeds
-        },
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(verified, {"arm": tuple(ARMS)}, seeds=SEEDS, steps=STEPS)
+    error = runs.scores("EER", "equal error rate, trials among held-out speakers")
+    gap = runs.scores("gap", "mean cosine of trials of one speaker − of two")
+    yield from decides(
+        above(error["one-sided"] - error["two-sided"], name="1: one-sided − two-sided, no margin"),
+        below(error["m = 0.1"] - error["two-sided"], name="2: margin of 0.1 − none, two-sided"),
     )
-
-    def column(arm: str, key: str = "EER") -> np.ndarray:
-        return np.array([found[f"{list(ARMS).index(arm)}-seed{seed}"][key] for seed in seeds])
-
-    plain = column("two-sided")
-    metric = "equal error rate, trials among held-out speakers"
+    yield from beside(
+        above(gap["m = 0.1"] - gap["two-sided"], name="2: gap of cosines, margin of 0.1 − none"),
+        above(error["m = 0.5"] - error["two-sided"], name="2: margin of 0.5 − none, two-sided"),
+    )
     lab.note(
         f"Simulated speech, a new world for every seed: {TRAIN[0]} speakers with {TRAIN[1]} utterances to train on,",
         f"{TEST[0]} others with {TEST[1]} to test on; {VOICE} numbers say who speaks, {CONTENT} what is said, and a",
         "fixed random network mixes them to 64. The encoder is a two-layer network, τ = 0.03, batch",
-        f"{BATCH}, {steps} steps of Adam at 0.001. Real or synthesised speech is not tried. Mean error rates:",
-        f"{', '.join(f'{arm}: {column(arm).mean():.3f}' for arm in ARMS)}.",
+        f"{BATCH}, {STEPS} steps of Adam at 0.001. Real or synthesised speech is not tried. Mean error rates:",
+        f"{error.means()}.",
     )
-    return [
-        measure.over_seeds(
-            "1: one-sided − two-sided, no margin", metric, column("one-sided") - plain, expected="above"
-        ),
-        measure.over_seeds(
-            "2: margin of 0.1 − none, two-sided", metric, column("m = 0.1") - plain, expected="below"
-        ),
-        measure.over_seeds(
-            "2: gap of cosines, margin of 0.1 − none",
-            "mean cosine of trials of one speaker − of two",
-            column("m = 0.1", "gap") - column("two-sided", "gap"),
-            expected="above",
-            decides=False,
-        ),
-        measure.over_seeds(
-            "2: margin of 0.5 − none, two-sided",
-            metric,
-            column("m = 0.5") - plain,
-            expected="above",
-            decides=False,
-        ),
-    ]
