@@ -25,7 +25,7 @@ from counterpoint.study.study import compare
 
 
 def priced(seconds: float = 0.1, passes: int = 1, **changes: Any) -> ArmCost:
-    return replace(ArmCost(seconds, passes, 1, 1_000_000, 0, batch_size=16), **changes)
+    return replace(ArmCost(seconds, {"image": passes, "text": 1}, 1_000_000, 0, batch_size=16), **changes)
 
 
 class FakeClock:
