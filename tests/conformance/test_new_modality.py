@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.data.base import Data, Labels, Rows, Splits
+from counterpoint.data.fingerprint import Fingerprint
 from counterpoint.data.views import uniform
 from counterpoint.methods import Arm
 from counterpoint.modalities import MODALITIES, Modality
@@ -23,6 +24,7 @@ from counterpoint.networks.towers.build import Start
 from counterpoint.networks.weights import Source
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.training.loop import Progress, fit
+from counterpoint.training.provenance import counts
 from counterpoint.training.run import Run, prepare
 
 STEPS, TRAIN = 40, 64
@@ -170,6 +172,33 @@ def test_a_loss_of_one_column_learns_series_alone(arm: str, data: Data) -> None:
     assert method.embeds == ("series",)
     assert method.passes() == {"series": 2}
     assert method.embed("series", data.read("series", data.ids[:3])).shape == (3, SeriesTower.width)
+
+
+def test_what_changed_in_a_column_has_its_name() -> None:
+    def fingerprint(change: Callable[[Waves], None]) -> Fingerprint:
+        data = Waves(BOTH.columns)
+        change(data)
+        return data.fingerprint
+
+    def louder(data: Waves) -> None:
+        data.series[3, 7] += 1e-9
+
+    def other(data: Waves) -> None:
+        data.kinds = np.where(data.ids == 70, (data.kinds + 1) % len(SHAPES), data.kinds)
+
+    before = fingerprint(lambda data: None)
+    assert before.parts == BOTH.fingerprint.parts
+    assert list(before.parts) == ["ids", "splits", "labels", "series", "text"]
+    assert {*ALONE.fingerprint.parts.items()} < {*before.parts.items()}
+    for change, differing, said in (
+        (louder, {"series"}, "1 of 64 train series differ"),
+        (other, {"text", "labels"}, "1 of 32 test labels differ, 1 of 32 test text differ"),
+    ):
+        after = fingerprint(change)
+        assert {name for name, digest in after.parts.items() if digest != before.parts[name]} == differing
+        assert counts(before.parts, after.parts, before.rows, after.rows) == said
+    with pytest.raises(ValueError, match="waves: a column cannot be called 'labels'"):
+        _ = Waves({"labels": "series"}).fingerprint
 
 
 def test_an_arm_names_a_tower_of_the_new_modality() -> None:

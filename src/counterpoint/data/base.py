@@ -20,7 +20,7 @@ from ..networks.base import Input
 from ..networks.towers.pixels import Square
 from ..registry import unknown
 from ..types import Fit
-from .fingerprint import Fingerprint, digests_of_images
+from .fingerprint import BLOCK, QUESTIONS, Fingerprint, bytes_of, digest, digests_of_images
 from .items import Items
 from .sheet import COLUMNS, contact_sheet
 
@@ -136,6 +136,28 @@ class Data(ABC):
         """Return which of some rows have a value in a column; all, unless the data says otherwise."""
         return np.ones(len(rows), dtype=bool)
 
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Digests of ids, splits, labels and of what every row holds, each by itself, made once; a run keeps them."""
+        return Fingerprint.of_rows(self)
+
+    def digests(self) -> Mapping[str, Sequence[bytes]]:
+        """Return what tells every row's content from others', by the name that messages say what changed with."""
+        return {column: self._digests_of(column) for column in self.columns}
+
+    def _digests_of(self, column: str) -> list[bytes]:
+        """Return digests of a column as training and as evaluation see it, which may be two forms of it."""
+        found: list[bytes] = []
+        for start in range(0, len(self), BLOCK):
+            rows = np.arange(start, min(start + BLOCK, len(self)))
+            there = self.present(column, rows).tolist()
+            trained, read = self.read_training(column, rows), self.read(column, rows)
+            found += [
+                digest([bytes([have]), bytes_of(one), bytes_of(other)]).encode()
+                for have, one, other in zip(there, trained, read, strict=True)
+            ]
+        return found
+
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Data:
         """Return the same data with raw forms that suit the inputs of towers, given by column.
 
@@ -246,10 +268,13 @@ class PairedData(Data):
         """Return what is asked about a row beside its captions: questions, options, answers, kinds."""
         return ()
 
-    @cached_property
-    def fingerprint(self) -> Fingerprint:
-        """Digests of ids, splits, captions, pictures, labels and questions, made once; a run keeps them."""
-        return Fingerprint.of_rows(self)
+    def digests(self) -> Mapping[str, Sequence[bytes]]:
+        held = {
+            "captions": [_texts_of(self, row) for row in range(len(self))],
+            "pictures": self.picture_digests(),
+        }
+        questions = ["\0".join(self.questions_about(row)).encode() for row in range(len(self))]
+        return {**held, QUESTIONS: questions} if any(questions) else held
 
     def picture_digests(self) -> Sequence[bytes]:
         """Return a digest of every row's picture: of the decoded picture, or of the file where there is one."""
@@ -284,6 +309,12 @@ class Examples(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.data.columns)
+
+
+def _texts_of(data: PairedData, row: int) -> bytes:
+    """Return every text of a row, those of evaluation and those of training."""
+    texts = (*data.evaluation_captions(row), "", *data.captions(row), *data.training_captions(row))
+    return "\0".join(dict.fromkeys(texts)).encode("utf-8", "surrogatepass")
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:

@@ -15,14 +15,15 @@ PARTS = ("ids", "splits", "captions", "pictures", "labels")
 """The parts of a data set that are told apart."""
 QUESTIONS = "questions"
 """One part more, of data that asks something beside its captions."""
-_BLOCK = 256
-"""Pictures that are digested at once."""
+BLOCK = 256
+"""Rows that are digested at once."""
 
 
 @runtime_checkable
 class ReadRows(Protocol):
     """Data whose rows are read one by one, as far as a fingerprint asks."""
 
+    name: str
     ids: Any
     splits: Any
 
@@ -31,12 +32,7 @@ class ReadRows(Protocol):
     @property
     def subsets(self) -> Any: ...
     def __len__(self) -> int: ...
-    def images(self, rows: Any) -> Any: ...
-    def picture_digests(self) -> Sequence[bytes]: ...
-    def captions(self, row: int) -> Sequence[str]: ...
-    def training_captions(self, row: int) -> Sequence[str]: ...
-    def evaluation_captions(self, row: int) -> Sequence[str]: ...
-    def questions_about(self, row: int) -> Sequence[str]: ...
+    def digests(self) -> Mapping[str, Sequence[bytes]]: ...
 
 
 @dataclass(frozen=True)
@@ -44,11 +40,10 @@ class Fingerprint:
     """Digests of a data set.
 
     Attributes:
-        parts: the digest of each of `PARTS`, and of `QUESTIONS` where there are any; equal digests mean equal content
-            in the same order.
-        rows: for every row its ``id``, its ``split`` and a 32-bit checksum of its ``captions``, ``pictures``,
-            ``labels`` and ``questions``, so that changed rows can be counted; empty for worlds, whose rows follow from
-            their name.
+        parts: the digests of ids, splits and labels, and of what the columns hold: for pictures with captions these are
+            `PARTS`, and `QUESTIONS` where there are any. Equal digests mean equal content in the same order.
+        rows: for every row its ``id``, its ``split`` and a 32-bit checksum of each other part, so that changed rows
+            can be counted; empty for worlds, whose rows follow from their name.
     """
 
     parts: Mapping[str, str]
@@ -65,9 +60,14 @@ class Fingerprint:
 
     @classmethod
     def of_rows(cls, data: ReadRows) -> Fingerprint:
-        """Return the fingerprint of data whose rows are read one by one."""
-        captions = [_captions(data, row) for row in range(len(data))]
-        pictures = data.picture_digests()
+        """Return the fingerprint of data whose rows are read one by one.
+
+        Raises:
+            ValueError: for a column that is called like another part.
+        """
+        held = data.digests()
+        if taken := sorted({"id", "split", "ids", "splits", "labels"} & set(held)):
+            raise ValueError(f"{data.name}: a column cannot be called {taken[0]!r}; give it another name")
         splits = _splits(data)
         names = sorted(data.labels)
         columns = [data.labels[name] for name in names]
@@ -83,20 +83,14 @@ class Fingerprint:
         parts = {
             "ids": digest([np.asarray(data.ids, dtype="<i8").tobytes()]),
             "splits": digest(split.encode() for split in splits),
-            "captions": digest(captions),
-            "pictures": digest(pictures),
             "labels": digest([*(name.encode() for name in names), *subsets]),
         }
-        columns_of_rows = {"captions": captions, "pictures": pictures, "labels": subsets}
-        schema = dict(ROW_SCHEMA)
-        questions = ["\0".join(data.questions_about(row)).encode() for row in range(len(data))]
-        if any(questions):
-            parts[QUESTIONS] = digest(questions)
-            columns_of_rows[QUESTIONS], schema[QUESTIONS] = questions, pl.UInt32()
+        parts |= {name: digest(values) for name, values in held.items()}
+        columns_of_rows = {**held, "labels": subsets}
         rows = pl.DataFrame(
             {"id": np.asarray(data.ids, dtype=np.int64), "split": splits}
             | {name: [zlib.crc32(value) for value in values] for name, values in columns_of_rows.items()},
-            schema=schema,
+            schema={"id": pl.Int64(), "split": pl.String()} | dict.fromkeys(columns_of_rows, pl.UInt32()),
         )
         return cls(parts, rows)
 
@@ -132,18 +126,35 @@ def digests_of_images(images: Callable[[Any], Any], count: int) -> Sequence[byte
         count: of the rows.
     """
     found: list[bytes] = []
-    for start in range(0, count, _BLOCK):
-        pictures = images(np.arange(start, min(start + _BLOCK, count))).numpy()
+    for start in range(0, count, BLOCK):
+        pictures = images(np.arange(start, min(start + BLOCK, count))).numpy()
         found += [hashlib.blake2b(p.tobytes(), digest_size=16).digest() for p in pictures]
     return found
 
 
-def _captions(data: ReadRows, row: int) -> bytes:
-    """Return every text of a row, those of training and those of evaluation."""
-    texts = dict.fromkeys(
-        (*data.evaluation_captions(row), "", *data.captions(row), *data.training_captions(row))
-    )
-    return "\0".join(texts).encode("utf-8", "surrogatepass")
+def bytes_of(raw: Any) -> bytes:
+    """Return what tells one example in its raw form from others: a string, a tensor, an array, or many of these.
+
+    >>> bytes_of(["ab", "c"]) == bytes_of(["a", "bc"]), bytes_of(np.zeros(2)) == bytes_of(np.zeros((2, 1)))
+    (False, False)
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if raw is None or isinstance(raw, str):
+        return b"" if raw is None else raw.encode("utf-8", "surrogatepass")
+    if isinstance(raw, bytes):
+        return raw
+    if isinstance(raw, Mapping):
+        raw = [part for name in sorted(raw) for part in (name, raw[name])]
+    if isinstance(raw, Sequence):
+        return digest(map(bytes_of, raw)).encode()
+    array = np.asarray(raw)
+    if array.dtype.hasobject:
+        raise TypeError(
+            f"cannot digest {type(raw).__name__}: a raw form is made of strings, tensors and arrays"
+        )
+    return f"{array.dtype.str}{array.shape}".encode() + array.tobytes()
 
 
 def _splits(data: ReadRows) -> list[str]:

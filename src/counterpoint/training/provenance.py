@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from ..data.base import PairedData, Rows
+from ..data.base import Data, Rows
 from ..data.fingerprint import PARTS, QUESTIONS, ROW_SCHEMA, digest
 from ..files import (
     FORMAT,
@@ -55,7 +55,7 @@ class Provenance(BaseModel):
     method: dict[str, str] = {}
 
     @classmethod
-    def of(cls, run: Run, data: PairedData) -> Provenance:
+    def of(cls, run: Run, data: Data) -> Provenance:
         """Return the provenance of a run that would begin now; weights that are not there any more have no digest."""
         arm = Arm.parse(run.arm)
         towers = {**run.recipe.towers.names, **arm.towers}
@@ -76,7 +76,7 @@ class Provenance(BaseModel):
         path = folder / FILE
         return read_json(path, cls, remedy(folder)) if path.exists() else None
 
-    def keep(self, data: PairedData, folder: Path) -> None:
+    def keep(self, data: Data, folder: Path) -> None:
         """Write what a run is made of into its folder, when it begins; what is there already stays."""
         if (folder / FILE).exists():
             return
@@ -86,7 +86,7 @@ class Provenance(BaseModel):
                 rows.write_parquet(part)
         write_json(folder / FILE, self.model_dump())
 
-    def check(self, data: PairedData, folder: Path) -> None:
+    def check(self, data: Data, folder: Path) -> None:
         """Check that a run which began in a folder is made of what there is now.
 
         Args:
@@ -103,7 +103,7 @@ class Provenance(BaseModel):
                 "or delete that one"
             )
 
-    def changes(self, data: PairedData, folder: Path) -> list[str]:
+    def changes(self, data: Data, folder: Path) -> list[str]:
         """Return what has changed since a run began, in words; nothing where no run is or nothing is known of it.
 
         Raises:
@@ -133,11 +133,15 @@ def rows_of(folder: Path) -> pl.DataFrame:
     Raises:
         Damaged: if they cannot be read.
     """
-    path = folder / ROWS
-    return read_table(path, ROW_SCHEMA, remedy(folder)) if path.exists() else pl.DataFrame(schema=ROW_SCHEMA)
+    path, made_of = folder / ROWS, Provenance.read(folder)
+    if made_of is None or not path.exists():
+        return pl.DataFrame(schema=ROW_SCHEMA)
+    parts = [part for part in made_of.data if part not in ("ids", "splits")]
+    kinds = {"id": pl.Int64(), "split": pl.String()} | dict.fromkeys(parts, pl.UInt32())
+    return read_table(path, kinds, remedy(folder))
 
 
-def trained_on(folder: Path, data: PairedData) -> Rows:
+def trained_on(folder: Path, data: Data) -> Rows:
     """Return the rows whose picture, file for file, a run was trained on; none where nothing is known of its data.
 
     Raises:
@@ -145,7 +149,7 @@ def trained_on(folder: Path, data: PairedData) -> Rows:
     """
     known = rows_of(folder).filter(pl.col("split").str.contains("train"))
     here = data.fingerprint.rows
-    if not (len(known) and len(here)):
+    if not (len(known) and len(here)) or "pictures" not in known or "pictures" not in here:
         return np.arange(0)
     return np.flatnonzero(here["pictures"].is_in(known["pictures"].implode()).to_numpy())
 
@@ -159,7 +163,8 @@ def counts(before: Mapping[str, str], after: Mapping[str, str], old: pl.DataFram
         old: the checksums of the rows then.
         new: the checksums now.
     """
-    parts = [part for part in (*PARTS, QUESTIONS) if before.get(part) != after.get(part)]
+    every = dict.fromkeys((*PARTS, QUESTIONS, *after, *before))
+    parts = [part for part in every if before.get(part) != after.get(part)]
     if not (len(old) and len(new)):
         return f"{', '.join(parts)} differ"
     both = old.join(new, on="id", how="inner", suffix=" now", maintain_order="left")
@@ -170,7 +175,7 @@ def counts(before: Mapping[str, str], after: Mapping[str, str], old: pl.DataFram
         found.append(f"{fresh} rows are new")
     if moved := int((both["split"] != both["split now"]).sum()):
         found.append(f"{moved} of {len(both)} rows are in another split")
-    for part in ("captions", "pictures", "labels", QUESTIONS):
+    for part in every:
         if part not in old or part not in new:
             continue
         for side in ("test", "validation", "train"):
