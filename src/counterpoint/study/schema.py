@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from ..files import FORMAT, read_json, write_json
+from ..modalities import passes_by_modality
 from .convergence import LearntScalar
 from .decoding.arm import Role
 from .design import ArmPlan
@@ -139,7 +140,18 @@ class FailedRun(Part):
     reason: str
 
 
-class TrainingCost(Part):
+class Trained(Part):
+    """Cost of training; ``passes`` are of examples through towers, by modality."""
+
+    passes: dict[str, int]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, values: Any) -> Any:
+        return passes_by_modality(values)
+
+
+class TrainingCost(Trained):
     """Cost of an arm's runs: means over seeds of times, the most of memory, of one run the rest."""
 
     seconds: float
@@ -147,8 +159,6 @@ class TrainingCost(Part):
     parameters: int
     trained_parameters: int
     images_seen: int
-    image_passes: int
-    text_passes: int
     late_gain: Number = None
     improving: bool | None = None
     evaluation_seconds: float = 0.0
@@ -228,14 +238,13 @@ class Winner(Part):
     python: str
 
 
-class Search(Part):
+class Search(Trained):
     """The search of an arm: its cost, and what it chose."""
 
     arm: str
     trials: int
     failed: int
     seconds: float
-    image_passes: int
     chosen: dict[str, Any]
 
 

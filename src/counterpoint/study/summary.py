@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -180,8 +181,7 @@ def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Co
             parameters=states[0].parameters,
             trained_parameters=states[0].trained_parameters,
             images_seen=states[0].images_seen,
-            image_passes=states[0].passes.get("image", 0),
-            text_passes=states[0].passes.get("text", 0),
+            passes=states[0].passes,
             late_gain=ending.late_gain,
             improving=ending.improving,
             evaluation_seconds=float(np.mean([s.evaluation_seconds for s in states])),
@@ -212,7 +212,7 @@ def _searches(folder: Path, plans: Mapping[str, ArmPlan]) -> Iterator[Search]:
             trials=len(states),
             failed=sum(state.status == "failed" for state in states),
             seconds=sum(state.seconds for state in states),
-            image_passes=sum(state.passes.get("image", 0) for state in states),
+            passes=dict(sum((Counter(state.passes) for state in states), Counter[str]())),
             chosen={**plan.changes, **plan.options},
         )
 

@@ -69,7 +69,7 @@ def still_improving(improving: bool | None, gain: float | None) -> str:
 
 TRAINING_COSTS: Costs = {
     "training seconds a run": lambda cost: f"{cost.seconds:.0f}",
-    "image passes a run": lambda cost: f"{cost.image_passes:,}",
+    "image passes a run": lambda cost: f"{cost.passes.get('image', 0):,}",
     "still improving": lambda cost: still_improving(cost.improving, cost.late_gain),
 }
 

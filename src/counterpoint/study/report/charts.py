@@ -221,7 +221,7 @@ Kinds = Sequence[tuple[Callable[[Any], float], str, Callable[[float], str]]]
 """Kinds of cost: the value of an arm's cost, the title, the words for a value."""
 TRAINING: Kinds = (
     (lambda cost: cost.seconds, "training time of a run", duration),
-    (lambda cost: cost.image_passes, "pictures through the image tower", count),
+    (lambda cost: cost.passes.get("image", 0), "pictures through the image tower", count),
     (lambda cost: cost.peak_memory_bytes, "peak memory", _memory),
     (lambda cost: cost.trained_parameters, "trained parameters", count),
 )
