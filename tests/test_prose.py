@@ -23,7 +23,7 @@ VERB_FIRST = (
         "networks",
         "pairwise",
     ),
-    *("recipes", "statistics"),
+    *("evaluation", "recipes", "statistics"),
 )
 """Rooms where the first line of every function is known to begin with a verb; properties are named by nouns."""
 _NOUN = re.compile(

@@ -43,7 +43,7 @@ def auc_components(
 
 
 def _share_below(values: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The share of values below each point, equal ones counted half."""
+    """Return the share of values below each point, equal ones counted half."""
     ordered = np.sort(values)
     both = np.searchsorted(ordered, points, "left") + np.searchsorted(ordered, points, "right")
     return both / (2 * len(values))

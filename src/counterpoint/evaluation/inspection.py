@@ -36,7 +36,7 @@ _COLUMNS = 4
 
 
 def breakdown(scores: Scores) -> pl.DataFrame:
-    """The metrics of a task by subset: a row for each, ``"all"`` first, with the number ``n`` of its examples.
+    """Return the metrics of a task by subset: a row for each, ``"all"`` first, with the number ``n`` of examples.
 
     For tasks on items a subset is a kind of item, so this is the table by type. The last row, ``chance``, is what
     guessing scores on all of them.
@@ -103,7 +103,7 @@ def failures(
 
 
 def _worst(scores: Scores, outcome: str, higher_is_better: bool, most: int) -> list[dict[str, Any]]:
-    """Examples that fell short of the best possible outcome, one of each subset in turn."""
+    """Find examples that fell short of the best possible outcome, one of each subset in turn."""
     sign, best = (1, 1.0) if higher_is_better else (-1, 0.0)
     frame = scores.examples.drop_nulls(outcome).filter(sign * pl.col(outcome) < sign * best)
     margin = ("margin",) if "margin" in frame.columns else ()
@@ -113,7 +113,7 @@ def _worst(scores: Scores, outcome: str, higher_is_better: bool, most: int) -> l
 
 
 def _of_rows(data: PairedData, label: str | None) -> Callable[[int, dict[str, Any]], Exhibit]:
-    """Rows with their caption and what was taken for it; of a task that chooses a class, ``label``, the two classes."""
+    """Return a function that shows a row, its caption and what was taken for it; with ``label``, the two classes."""
     position = {int(key): row for row, key in enumerate(data.ids)}
 
     def show(example: int, outcomes: dict[str, Any]) -> Exhibit:

@@ -42,7 +42,7 @@ class RunResults:
     by_test: Mapping[str, tuple[Scores, ...]]
 
     def scores(self) -> list[dict[str, Any]]:
-        """A row per task, test set, subset (``"all"`` first) and metric.
+        """Return a row per task, test set, subset (``"all"`` first) and metric.
 
         Keys: ``task``, ``test``, ``subset``, ``metric``, ``value``, ``n`` (examples with an outcome),
         ``chance`` (guessing at random; None where unknown), ``constant`` (the best answer that is the same for all
@@ -75,7 +75,7 @@ class RunResults:
         ]
 
     def examples(self) -> pl.DataFrame:
-        """Every outcome in long form: ``task``, ``test``, ``example``, ``subset``, ``outcome``, ``value``."""
+        """Return every outcome in long form: ``task``, ``test``, ``example``, ``subset``, ``outcome``, ``value``."""
         parts = [
             scores.examples.unpivot(index=["example", "subset"], variable_name="outcome", value_name="value")
             .drop_nulls("value")
@@ -109,7 +109,7 @@ class RunResults:
 
 
 def default_tasks(data: PairedData) -> tuple[str, ...]:
-    """The default tasks, less those that ask for labels the data does not have."""
+    """Return the default tasks, less those that ask for labels the data does not have."""
     return applicable(data, DEFAULT_TASKS)
 
 

@@ -123,7 +123,7 @@ def check_rows(data: PairedData, rows: Rows, task: str, least: int = 1, split: s
 
 
 def captions_of(data: PairedData, rows: Rows) -> list[list[str]]:
-    """The distinct evaluation captions of every row; ValueError if a row has none."""
+    """Return the distinct evaluation captions of every row; ValueError if a row has none."""
     captions = [list(dict.fromkeys(data.evaluation_captions(int(row)))) for row in rows]
     for row, own in zip(rows, captions, strict=True):
         if not own:
@@ -176,7 +176,7 @@ def always_one_class(classes: Int[np.ndarray, " n"]) -> Constant:
 def items_of(
     data: PairedData, form: type[SomeItems], rows: Rows, task: str, kinds: Sequence[str] | None = None
 ) -> SomeItems:
-    """The items of some rows.
+    """Return the items of some rows.
 
     Raises:
         NotApplicable: if there are none of this form, or of these kinds.
@@ -232,7 +232,7 @@ def check_data(task: Task, data: PairedData) -> None:
 def scores(
     task: str, data: PairedData, rows: Rows, outcomes: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
 ) -> Scores:
-    """Outcomes ``(n,)`` per row as `Scores`; NaN (not applicable) becomes null."""
+    """Wrap outcomes ``(n,)`` per row as `Scores`; NaN (not applicable) becomes null."""
     return table(task, data.ids[rows], [str(s) for s in data.subsets[rows]], outcomes, metrics)
 
 
@@ -243,7 +243,7 @@ def table(
     outcomes: Mapping[str, np.ndarray],
     metrics: Mapping[str, Metric],
 ) -> Scores:
-    """Outcomes ``(n,)`` of the examples of these ids and subsets as `Scores`; NaN becomes null.
+    """Wrap outcomes ``(n,)`` of the examples of these ids and subsets as `Scores`; NaN becomes null.
 
     Raises:
         ValueError: if two examples have the same id.
@@ -263,14 +263,14 @@ def table(
 
 
 def scatter(values: np.ndarray, positions: Int[np.ndarray, " k"], n: int) -> Float[np.ndarray, " n"]:
-    """Outcomes of some positions as outcomes of all ``n``, NaN elsewhere."""
+    """Return spread outcomes of some positions over all ``n``, NaN elsewhere."""
     whole = np.full(n, np.nan)
     whole[positions] = values
     return whole
 
 
 def subsample_by_hash(data: PairedData, rows: Rows, limit: int, purpose: str) -> Int[np.ndarray, " k"]:
-    """Positions of at most ``limit`` rows: those whose ids have the smallest hashes, whatever the model."""
+    """Choose at most ``limit`` rows, those whose ids have the smallest hashes, whatever the model."""
     hashes = key(0, 0, data.ids[rows], f"evaluation.{purpose}")
     return np.sort(np.argsort(hashes, kind="stable")[:limit])
 
@@ -287,13 +287,13 @@ def top1(scores: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[np.nd
 
 
 def row_chunks(rows: int, columns: int) -> list[slice]:
-    """Slices of consecutive rows such that no panel of rows × columns holds more than `PANEL` numbers."""
+    """Cut rows into consecutive slices such that no panel of rows × columns holds more than `PANEL` numbers."""
     size = max(1, PANEL // max(columns, 1))
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
 def similarity(model: Embedder, a: Float[Tensor, "n d"], b: Float[Tensor, "m e"]) -> Float[Tensor, "n m"]:
-    """The model's similarity, checked: NaN is neither above nor below anything, and would rank first."""
+    """Return the model's similarity, checked: NaN is neither above nor below anything, and would rank first."""
     panel = model.similarity(a, b)
     if torch.isnan(panel).any():
         raise ValueError("the model's similarity returned NaN, so no rank means anything")

@@ -9,7 +9,7 @@ PAPERS = {"contrastive-margins-sv": ("equal_error_rate", "min_dcf")}
 
 
 def equal_error_rate(positives: Float[np.ndarray, " p"], negatives: Float[np.ndarray, " n"]) -> float:
-    """The error rate at the threshold where as many positives are missed as negatives are accepted.
+    """Return the error rate at the threshold where as many positives are missed as negatives are accepted.
 
     Between two thresholds both rates are interpolated linearly, which is where the ROC curve meets the line
     of equal errors. 0 is perfect, 0.5 what chance gives, 1 always wrong. Tied scores are accepted together.
@@ -42,7 +42,7 @@ def min_dcf(
     c_miss: float = 1.0,
     c_fa: float = 1.0,
 ) -> float:
-    """The detection cost at the best threshold, relative to deciding without a score.
+    """Return the detection cost at the best threshold, relative to deciding without a score.
 
         minDCF = min_t [C_miss p P_miss(t) + C_fa (1 − p) P_fa(t)] / min(C_miss p, C_fa (1 − p))
 
@@ -75,7 +75,7 @@ def min_dcf(
 
 
 def _error_rates(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The shares of positives missed and of negatives accepted, at every threshold from the lowest score up."""
+    """Return the shares of positives missed and negatives accepted, at every threshold from the lowest score up."""
     for name, scores in (("positives", positives), ("negatives", negatives)):
         if not len(scores) or not np.isfinite(scores).all():
             raise ValueError(f"{name} must be at least one score, all finite; got {len(scores)} scores")

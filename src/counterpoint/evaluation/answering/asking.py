@@ -24,7 +24,7 @@ def prompts_of(
     *,
     shown: bool = True,
 ) -> Iterator[list[Prompt]]:
-    """The prompts about some items, as many at once as are held.
+    """Yield the prompts about some items, as many at once as are held.
 
     Args:
         items: are asked about.
@@ -48,13 +48,13 @@ def replies_to(
     *,
     seed: int,
 ) -> list[str]:
-    """A reply to what is asked about each item."""
+    """Ask about each item and return the replies."""
     batched = prompts_of(items, texts, neutral)
     return [reply for prompts in batched for reply in assistant.reply(prompts, seed=seed)]
 
 
 def normalised(text: str) -> str:
-    """A short answer without case, punctuation and a leading article, small numbers as digits.
+    """Return a short answer without case, punctuation and a leading article, small numbers as digits.
 
     >>> normalised(" The two Cats."), normalised("Two.")
     ('2 cats', '2')
@@ -66,7 +66,7 @@ def normalised(text: str) -> str:
 
 
 def first_word(reply: str) -> str:
-    """The first word in small letters; empty where there is none.
+    """Return the first word in small letters; empty where there is none.
 
     >>> first_word("Yes, there is a cat.")
     'yes'

@@ -36,5 +36,5 @@ class Mentions:
         self._words = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)")
 
     def __call__(self, text: str) -> list[str]:
-        """The concepts in the order of their mentions, each as often as it is mentioned."""
+        """Return the concepts in the order of their mentions, each as often as it is mentioned."""
         return [self._concept[word] for word in self._words.findall(" ".join(text.lower().split()))]

@@ -77,7 +77,7 @@ def rate(
 
 
 def score(logits: Float[Tensor, "n groups levels"]) -> Float[Tensor, " n"]:
-    """``softmax(mean over groups) · (1 … 0)``: the expected level, the best one first.
+    """Return ``softmax(mean over groups) · (1 … 0)``: the expected level, the best one first.
 
     >>> score(torch.zeros(1, 3, 3))
     tensor([0.5000])

@@ -26,18 +26,18 @@ class LearningCurve:
     errors: Mapping[str, Float[np.ndarray, "sizes subsets"]]
 
     def crossover(self, earlier: str = "naive_bayes", later: str = "logistic") -> int | None:
-        """The smallest size at which ``later`` has the lower mean error; None if it never has."""
+        """Return the smallest size at which ``later`` has the lower mean error; None if it never has."""
         better = self.errors[later].mean(1) < self.errors[earlier].mean(1)
         return self.sizes[int(better.argmax())] if better.any() else None
 
     def reaches(self, classifier: str, error: float) -> int | None:
-        """The smallest size at which the mean error is below ``error``; None if it never is."""
+        """Return the smallest size at which the mean error is below ``error``; None if it never is."""
         below = self.errors[classifier].mean(1) < error
         return self.sizes[int(below.argmax())] if below.any() else None
 
 
 def class_complete(y: Int[np.ndarray, " n"], size: int, rng: np.random.Generator) -> Int[np.ndarray, " size"]:
-    """Positions of a random subset in which every class occurs.
+    """Draw positions of a random subset in which every class occurs.
 
     One example of each class is drawn first, the rest from all others.
 

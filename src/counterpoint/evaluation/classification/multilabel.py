@@ -17,7 +17,7 @@ Outcomes = Float[np.ndarray, " n"]
 
 
 def precision(scores: Float[Tensor, "n L"], targets: Bool[Tensor, "n L"], k: int) -> Outcomes:
-    """P@k of each query: the fraction of its k best labels that are true.
+    """Return P@k of each query: the fraction of its k best labels that are true.
 
     >>> precision(torch.tensor([[0.9, 0.5, 0.1]]), torch.tensor([[True, False, True]]), 2).tolist()
     [0.5]
@@ -32,7 +32,7 @@ def precision(scores: Float[Tensor, "n L"], targets: Bool[Tensor, "n L"], k: int
 def recall(
     scores: Float[Tensor, "n L"], targets: Bool[Tensor, "n L"], k: int | Int[Tensor, " n"]
 ) -> Outcomes:
-    """R@k of each query: the fraction of its true labels that are among the k best; NaN where it has none.
+    """Return R@k of each query: the fraction of its true labels that are among the k best; NaN where it has none.
 
     ``k`` may differ from query to query: the number of true labels, ``targets.sum(1)``, gives R-precision.
 
@@ -44,7 +44,7 @@ def recall(
 
 
 def ndcg(scores: Float[Tensor, "n L"], targets: Bool[Tensor, "n L"], k: int) -> Outcomes:
-    """nDCG@k of each query: Σ over true labels at rank r ≤ k of 1 / log₂(1 + r), over its largest possible value.
+    """Return nDCG@k of each query: Σ over true labels at rank r ≤ k of 1 / log₂(1 + r), over its largest value.
 
     NaN where a query has no true label.
 
@@ -64,7 +64,7 @@ def ndcg(scores: Float[Tensor, "n L"], targets: Bool[Tensor, "n L"], k: int) -> 
 def psp(
     scores: Float[Tensor, "n L"], targets: Bool[Tensor, "n L"], propensities: Float[Tensor, " L"], k: int
 ) -> float:
-    """PSP@k: precision in which a rare label counts 1/p, over its largest possible value.
+    """Return PSP@k: precision in which a rare label counts 1/p, over its largest possible value.
 
         Σ_i Σ_{true l among the k best of i} 1/p_l  /  Σ_i (the k largest 1/p_l of true labels of i)
 
@@ -112,14 +112,14 @@ def propensity(counts: Int[Tensor, " L"], n: int, *, a: float = 0.55, b: float =
 
 
 def _among(scores: Tensor, k: int | Tensor) -> Tensor:
-    """The probability of each label to be among the k best."""
+    """Return the probability of each label to be among the k best."""
     places = torch.arange(scores.shape[1], device=scores.device)
     limit = k[:, None] if isinstance(k, Tensor) else k
     return _expected(scores, (places < limit).double().expand(scores.shape))
 
 
 def _expected(scores: Float[Tensor, "n L"], worth: Float[Tensor, "n L"]) -> Float[Tensor, "n L"]:
-    """The worth of each label's place (best first), its mean over the places of labels that score the same."""
+    """Return the worth of each label's place (best first), its mean over the places of labels that tie."""
     falling = -scores.double()
     ordered = falling.sort(1).values
     first = torch.searchsorted(ordered, falling)

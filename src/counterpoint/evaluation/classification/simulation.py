@@ -45,7 +45,7 @@ class GaussianClasses(Checked):
         return np.array([-1.0] + [2.0 ** (k - 1) for k in range(1, self.classes)])
 
     def _eigen(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n n"]]:
-        """Eigenvalues and eigenvectors (columns) of the covariance."""
+        """Return eigenvalues and eigenvectors (columns) of the covariance."""
         n = self.dimensions
         diagonal = np.where(np.arange(n) < n // 2, float(n), 1.0)
         if self.covariance == "easy":
@@ -59,14 +59,14 @@ class GaussianClasses(Checked):
     def sample(
         self, size: int, rng: np.random.Generator
     ) -> tuple[Float[np.ndarray, "size n"], Int[np.ndarray, " size"]]:
-        """Features and classes of ``size`` examples; class frequencies differ by at most one example."""
+        """Draw features and classes of ``size`` examples; class frequencies differ by at most one example."""
         y = np.arange(size) % self.classes
         values, vectors = self._eigen()
         noise = (rng.standard_normal((size, self.dimensions)) * np.sqrt(values)) @ vectors.T
         return self.centres[y][:, None] + noise, y
 
     def bayes_error(self) -> float:
-        """The error of the best classifier.
+        """Return the error of the best classifier.
 
         All means lie on one line, so that the problem is one-dimensional: centres c with standard deviation
         ``1/√s``, ``s = 1ᵀ Σ⁻¹ 1``, and the best classifier takes the nearest centre.
@@ -87,7 +87,7 @@ def examples_needed(
     seed: int = 0,
     test_size: int = 10_000,
 ) -> int | None:
-    """The smallest training size at which the mean error is below the Bayes error plus ``within``.
+    """Return the smallest training size at which the mean error is below the Bayes error plus ``within``.
 
     Sizes go from 2K in steps of ⌈log n⌉ up to 100 n; each repeat has its own pool of training examples and
     its own test set.

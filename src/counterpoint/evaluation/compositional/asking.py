@@ -25,7 +25,7 @@ ROUNDING = 1e-6
 
 
 def items_of(features: EmbeddingCache, form: type[SomeItems], rows: Rows, task: str) -> SomeItems:
-    """The items of some rows of the features' data, the same for every task that asks.
+    """Return the items of some rows of the features' data, the same for every task that asks.
 
     Raises:
         NotApplicable: if these rows have none of this form.
@@ -45,18 +45,18 @@ def item_scores(
     metrics: Mapping[str, Metric],
     subsets: Sequence[str] | None = None,
 ) -> Scores:
-    """Outcomes per item as `Scores`: an example is an item, its subset the item's kind unless given."""
+    """Wrap outcomes per item as `Scores`: an example is an item, its subset the item's kind unless given."""
     return table(task, items.ids, items.kinds if subsets is None else subsets, outcomes, metrics)
 
 
 def batches(count: int, size: int = BATCH) -> Iterator[Int[np.ndarray, " k"]]:
-    """Consecutive positions, ``size`` at a time."""
+    """Yield consecutive positions, ``size`` at a time."""
     for start in range(0, count, size):
         yield np.arange(start, min(start + size, count))
 
 
 def square_similarities(features: EmbeddingCache, items: MinimalPairs) -> Float[Tensor, "n 2 2"]:
-    """``[k, i, c]``: how well picture i of item k goes with its caption c. Nothing else is compared."""
+    """Return ``[k, i, c]``: how well picture i of item k goes with its caption c; nothing else is compared."""
     return features.once(("similarities", items), lambda: _square_similarities(features, items))
 
 
@@ -124,7 +124,7 @@ def right_and_margin(
 
 
 def classes(kinds: Sequence[str]) -> Int[np.ndarray, " n"]:
-    """The number of each kind among all that occur, in alphabetical order.
+    """Number each kind among all that occur, in alphabetical order.
 
     >>> classes(["swap", "add", "swap"]).tolist()
     [1, 0, 1]

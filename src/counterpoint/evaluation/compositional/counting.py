@@ -31,7 +31,7 @@ NUMBERS = {word: number for number, word in enumerate(WORDS)} | {"no": 0, "a": 1
 
 
 def numbers_said(options: Sequence[str], where: str = "the options") -> Int[np.ndarray, " options"]:
-    """The number in which captions differ, in each of them.
+    """Read the number in which captions differ, in each of them.
 
     Words from ``zero`` to ``twelve``, digits, ``no`` (0) and ``a`` (1) are numbers.
 

@@ -13,7 +13,7 @@ PAPERS = {"mil-multimodal": ("contrast_to_noise", "pointing")}
 def contrast_to_noise(
     maps: Float[Tensor, "n H W"], inside: Bool[Tensor, "n H W"], *, absolute: bool = True
 ) -> Float[np.ndarray, " n"]:
-    """``|μ_in − μ_out| / sqrt(σ²_in + σ²_out)`` of each map; variances are those of the pixels there are.
+    """Return ``|μ_in − μ_out| / sqrt(σ²_in + σ²_out)`` of each map; variances are those of the pixels there are.
 
     NaN where a map has nothing inside, nothing outside, or one value everywhere; infinite where inside and
     outside are constant and differ.
@@ -62,7 +62,7 @@ def pointing(maps: Float[Tensor, "n H W"], inside: Bool[Tensor, "n H W"]) -> Flo
 
 
 def _moments(values: Float[Tensor, "n p"], part: Bool[Tensor, "n p"]) -> tuple[Tensor, Tensor]:
-    """Mean and variance of a part of each row; NaN where it is empty."""
+    """Return mean and variance of a part of each row; NaN where it is empty."""
     count = part.sum(1)
     mean = (values * part).sum(1) / count
     return mean, ((values - mean[:, None]).square() * part).sum(1) / count

@@ -17,7 +17,7 @@ from .asking import ROUNDING
 def place_embeddings(
     features: EmbeddingCache, pictures: UInt8[Tensor, "k 3 H W"], task: str
 ) -> Float[Tensor, "k h w d"]:
-    """Embeddings of the places of pictures.
+    """Embed the places of pictures.
 
     Raises:
         NotApplicable: if the model has no ``embed_patches``, or its image tower no features of places.
@@ -45,7 +45,7 @@ def phrase_maps(
     phrases: Float[Tensor, "k d"],
     size: tuple[int, int],
 ) -> Float[Tensor, "k H W"]:
-    """The similarity of each picture's places with its own phrase, bilinearly interpolated to ``size``.
+    """Return the similarity of each picture's places with its own phrase, bilinearly interpolated to ``size``.
 
     A map whose values differ by rounding alone is the same everywhere.
     """
@@ -61,12 +61,12 @@ def phrase_maps(
 
 
 def enlarge(maps: Float[Tensor, "k c h w"], size: tuple[int, int]) -> Float[Tensor, "k c H W"]:
-    """Bilinear interpolation between the centres of places; constant beyond the outermost."""
+    """Interpolate bilinearly between the centres of places; constant beyond the outermost."""
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
 def centre_square(masks: Bool[Tensor, "k H W"]) -> Bool[Tensor, "k S S"]:
-    """The part of pictures that towers are shown: the largest square in the middle.
+    """Cut out the part of pictures that towers are shown: the largest square in the middle.
 
     >>> centre_square(torch.tensor([[[True, False, True]]])).tolist()
     [[[False]]]
@@ -101,7 +101,7 @@ def labelling(
 
 
 def boxes(mask: Bool[Tensor, "H W"]) -> list[tuple[int, int, int, int]]:
-    """The box around each connected part of a mask, the largest part's first: left, top, right, bottom.
+    """Return the box around each connected part of a mask, the largest part's first: left, top, right, bottom.
 
     Right and bottom are the first pixels outside. Pixels touch at their sides.
 
@@ -121,7 +121,7 @@ def boxes(mask: Bool[Tensor, "H W"]) -> list[tuple[int, int, int, int]]:
 
 
 def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes.
+    """Return intersection over union of two boxes.
 
     >>> box_iou((0, 0, 2, 2), (1, 0, 3, 2))
     0.3333333333333333

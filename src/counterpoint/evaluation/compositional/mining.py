@@ -43,7 +43,7 @@ def blind_pairs(
     below: float = 0.6,
     most: int = 1000,
 ) -> BlindPairs:
-    """Pairs with cosine above ``above`` in one encoder and below ``below`` in the other.
+    """Find pairs with cosine above ``above`` in one encoder and below ``below`` in the other.
 
     Every pair is looked at, in panels of rows: no N × N matrix exists, and at most ``most`` pairs are kept.
 
@@ -85,7 +85,7 @@ def blind_pairs(
 
 
 def similarity_quantile(z: Float[Tensor, "N d"], q: float, *, pairs: int = 1 << 20, seed: int = 0) -> float:
-    """The cosine that a share ``q`` of the pairs of different pictures stays below; from a sample of pairs.
+    """Estimate the cosine that a share ``q`` of the pairs of different pictures stays below, from a sample.
 
     >>> similarity_quantile(torch.eye(3), 0.5)
     0.0

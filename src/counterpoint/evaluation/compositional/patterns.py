@@ -38,7 +38,7 @@ class PatternProfile:
 def pattern_profile(
     scores: Mapping[str, Scores], metric: str, patterns: Mapping[str, Sequence[str]] | None = None
 ) -> PatternProfile:
-    """Accuracies of some models by pattern, and their correlation over patterns.
+    """Return accuracies of some models by pattern, and their correlation over patterns.
 
     Encoders and the assistants that see through them can be compared: from each, the scores of a task whose subsets
     are kinds of items. High correlations say that models share blind spots, not why. With nine patterns |r| below about

@@ -81,13 +81,13 @@ class SecondPass(NamedTuple):
 def by_name(
     features: EmbeddingCache, images: Float[Tensor, "n d"], names: Sequence[str], template: str = TEMPLATE
 ) -> Float[Tensor, "n C"]:
-    """The first pass: the similarity of pictures and plain prompts."""
+    """Compute the first pass: the similarity of pictures and plain prompts."""
     prompts = F.normalize(features.texts([template.format(name) for name in names]), dim=-1)
     return similarity(features, images, prompts)
 
 
 def likeliest(first: Float[Tensor, "n C"], k: int) -> Int[Tensor, "n k"]:
-    """The numbers of the k classes of highest similarity (all, if there are fewer), in rising order.
+    """Return the numbers of the k classes of highest similarity (all, if there are fewer), in rising order.
 
     Of classes that tie for the last place those of lower number are taken.
 
@@ -100,7 +100,7 @@ def likeliest(first: Float[Tensor, "n C"], k: int) -> Int[Tensor, "n k"]:
 def second_pass(
     features: EmbeddingCache, images: Float[Tensor, "n d"], candidates: Int[Tensor, "n k"], among: Among
 ) -> SecondPass:
-    """The similarity of each picture and its candidates, each the normalised mean of the sentences said of it.
+    """Compute the similarity of each picture and its candidates, each the normalised mean of what is said of it.
 
     Args:
         features: of the model.

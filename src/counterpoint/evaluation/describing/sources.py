@@ -118,7 +118,7 @@ class Kept:
 
 
 def numbered(names: Sequence[str]) -> dict[str, int]:
-    """The number of each class by its name.
+    """Return the number of each class by its name.
 
     Raises:
         ValueError: for two classes of one name, which no sentence about a name tells apart.
@@ -139,7 +139,7 @@ def _entry(classes: tuple[int, int], told: Sequence[Told]) -> dict[str, Any]:
 
 
 def _read(path: Path, count: int) -> dict[str, Any]:
-    """The entries of a file, checked to be of its layout and of so many classes."""
+    """Read the entries of a file, checked to be of its layout and of so many classes."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

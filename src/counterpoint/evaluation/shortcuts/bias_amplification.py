@@ -48,7 +48,7 @@ class Amplification:
         return int(np.isnan(self.signed).sum())
 
     def largest(self, attributes: Sequence[str], groups: Sequence[str], most: int = 20) -> pl.DataFrame:
-        """The sets and groups of the largest differences, in words: ``attributes``, ``group``, ``difference``.
+        """Return the sets and groups of the largest differences: ``attributes``, ``group``, ``difference``.
 
         >>> found = Amplification(((0, 1),), np.array([[0.2, -0.3]]))
         >>> found.largest(["ball", "hat"], ["woman", "man"]).rows()
@@ -151,7 +151,7 @@ def sampling_noise(
     of: str,
     seed: int = 0,
 ) -> Amplification:
-    """`directional` of a bootstrap resample of the true test labels as if it were predicted.
+    """Return `directional` of a bootstrap resample of the true test labels as if it were predicted.
 
     Absolute differences are positive even where there is nothing but noise: what a model amplifies is to be
     compared with the ``mean`` of this.

@@ -83,7 +83,7 @@ class IntraClass(Checked):
         return Captioned(images, texts, (y > 0).astype(np.int64))
 
     def limit(self, agreement: float) -> float:
-        """The zero-shot accuracy that contrast reaches in the limit of many examples, in a world of another agreement.
+        """Return the zero-shot accuracy that contrast reaches in the limit of many examples, at another agreement.
 
             w = (1 + core_told · core_spread²,  2 · agreement − 1),    s² = Σ (w_f · spread_f)²
             accuracy = q · Φ((w_core + w_spurious) / s) + (1 − q) · Φ((w_core − w_spurious) / s)
@@ -163,7 +163,7 @@ def zero_shot_weights(
     prompts: Float[np.ndarray, "K e"],
     ridge: float = 1.0,
 ) -> Float[np.ndarray, "d K"]:
-    """The classifier by prompts that linear encoders are at the minimum of the linearised contrastive loss.
+    """Return the classifier by prompts of linear encoders at the minimum of the linearised contrastive loss.
 
         L(G) = mean_{i≠j} s_ij − mean_i s_ii + ridge/2 · ‖G‖²,    s_ij = x_iᵀ G t_j,    G = W_imageᵀ W_text
 

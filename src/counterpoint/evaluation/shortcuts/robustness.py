@@ -37,7 +37,7 @@ class Trend:
 
     @classmethod
     def fit(cls, given: Float[np.ndarray, " M"], shifted: Float[np.ndarray, " M"]) -> Self:
-        """The least-squares line of M models.
+        """Fit the least-squares line of M models.
 
         Raises:
             ValueError: for accuracies that do not pair up or of which all given ones are equal, or one of 0 or 1,
@@ -52,7 +52,7 @@ class Trend:
         return cls(float(slope), float(intercept))
 
     def expected(self, given: float | Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
-        """The shifted accuracy of the family at a given one."""
+        """Return the shifted accuracy of the family at a given one."""
         return np.asarray(expit(self.slope * _logits(np.asarray(given)) + self.intercept))
 
     def effective_robustness(

@@ -14,7 +14,7 @@ CLASSES, SUBCLASSES = "group", "concept"
 
 
 def noise_of(ids: Int[np.ndarray, " n"], width: int) -> Float[np.ndarray, "n d"]:
-    """Standard normal noise, a function of each row's id: the same for all models, whichever rows are asked about."""
+    """Draw standard normal noise from each row's id: the same for all models, whichever rows are asked about."""
     hashes = key(0, 0, ids, "evaluation.simplicity.noise").tolist()
     return np.stack([np.random.default_rng(hashed).standard_normal(width) for hashed in hashes])
 
@@ -38,7 +38,7 @@ def probed_within(
     train: tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]],
     test: tuple[Float[np.ndarray, "m d"], Int[np.ndarray, " m"]],
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """The subclass that a probe of those of a row's class finds, and how often a guess among them is right.
+    """Return the subclass that a probe within a row's class finds, and how often a guess there is right.
 
     NaN for rows of a class of which training has fewer than two subclasses. A subclass that training lacks is never
     found.

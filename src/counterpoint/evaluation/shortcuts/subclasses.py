@@ -66,7 +66,7 @@ class Subclasses(Checked):
             )
 
     def sample(self, n: int, rng: np.random.Generator) -> Sample:
-        """Examples, balanced exactly.
+        """Draw examples, balanced exactly.
 
         Raises:
             ValueError: for a number that four does not divide: what is left over would not vanish from means.
@@ -101,12 +101,12 @@ class Pull(NamedTuple):
 
 
 def second_moment(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "d d"]:
-    """``E x xᵀ``, also ``E x x₊ᵀ`` where x₊ is x, seen again without change."""
+    """Return ``E x xᵀ``, also ``E x x₊ᵀ`` where x₊ is x, seen again without change."""
     return x.T @ x / len(x)
 
 
 def class_moment(x: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"]) -> Float[np.ndarray, "d d"]:
-    """``E x x₊ᵀ`` where x₊ is any example of the class of x, itself included: the second moment of class means.
+    """Return ``E x x₊ᵀ``, x₊ any example of the class of x, itself too: the second moment of class means.
 
     >>> x = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     >>> class_moment(x, np.array([1, 1, 0, 0])).tolist()                     # what differs within a class is gone
@@ -125,7 +125,7 @@ def spectral_descent(
     steps: int,
     record: Collection[int] = (),
 ) -> dict[int, Float[np.ndarray, "p d"]]:
-    """Full-batch gradient descent of a linear encoder f(x) = W x on a sum of spectral contrastive losses.
+    """Run full-batch gradient descent of a linear encoder f(x) = W x on a sum of spectral contrastive losses.
 
         W ← W − rate · Σ weight · (−4 W S₊ + 4 W S Wᵀ W S)
 

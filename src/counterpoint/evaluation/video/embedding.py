@@ -20,7 +20,7 @@ VIDEOS = 32
 
 
 def embed_videos(features: EmbeddingCache, items: Videos, way: str = "mean") -> Float[Tensor, "n d"]:
-    """An embedding of unit norm for the video of each item, computed once for all tasks that ask.
+    """Embed the video of each item, with unit norm, once for all tasks that ask.
 
     ``mean``: the mean of the embeddings of its frames, so what shows in no frame (their order) is lost. ``sheet``: of
     nine frames side by side, which the embedder scales like any picture. ``middle``: of the frame in the middle.
@@ -41,7 +41,7 @@ def embed_videos(features: EmbeddingCache, items: Videos, way: str = "mean") -> 
 
 
 def embed_frames(features: EmbeddingCache, items: Videos) -> Float[Tensor, "n T d"]:
-    """The embeddings of all frames of each item's video."""
+    """Embed all frames of each item's video."""
 
     def compute() -> Tensor:
         found = []

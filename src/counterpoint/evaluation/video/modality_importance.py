@@ -21,7 +21,7 @@ OTHER: Final = "none"
 
 
 def modality_importance(answers: Answers) -> dict[str, Float[np.ndarray, " n"]]:
-    """The modality importance score of each question and modality, in [−1, 1].
+    """Return the modality importance score of each question and modality, in [−1, 1].
 
         MIS_j = mean of a_S over S ∋ j, |S| ≥ 2  −  mean of a_S over non-empty S ∌ j
 

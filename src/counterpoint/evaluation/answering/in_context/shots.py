@@ -195,7 +195,7 @@ class InContext:
         return self.assistant.word_logits([self.shown(prompt) for prompt in prompts], words)
 
     def shown(self, prompt: Prompt) -> Prompt:
-        """A request after its examples, which come before turns of its own."""
+        """Put examples before a request, ahead of turns of its own."""
         order = np.argsort(
             key(self.seed, _digest(prompt), np.arange(len(self.pool)), f"examples {self.purpose}"),
             kind="stable",
@@ -215,7 +215,7 @@ def _digest(prompt: Prompt) -> int:
 def with_pictures(
     data: PairedData, form: type[SomeItems], rows: Rows, task: str, kinds: tuple[str, ...] | None = None
 ) -> tuple[SomeItems, UInt8[Tensor, "k 3 H W"]]:
-    """The items of some rows and their pictures, drawn once: they are asked about after all numbers of examples.
+    """Return the items of some rows and their pictures, drawn once for all numbers of examples.
 
     Raises:
         NotApplicable: if the data has none.
@@ -233,12 +233,12 @@ def _with_pictures(
 
 
 def pool_rows(data: PairedData, rows: Rows) -> Int[np.ndarray, " k"]:
-    """The first training rows that are not asked about."""
+    """Return the first training rows that are not asked about."""
     return np.setdiff1d(data.splits.train[: POOL + len(rows)], rows)[:POOL]
 
 
 def sentence(text: str) -> str:
-    """A text as replies are written: with a capital letter and a full stop.
+    """Write a text as replies are written: with a capital letter and a full stop.
 
     >>> sentence("a red cat")
     'A red cat.'
@@ -249,7 +249,7 @@ def sentence(text: str) -> str:
 def with_objects(
     pool: Sequence[Example], ids: Int[np.ndarray, " k"], data: PairedData, rows: Rows, task: str
 ) -> list[Example]:
-    """Examples with a list of what their pictures show as the auxiliary reply.
+    """Give examples a list of what their pictures show as the auxiliary reply.
 
     Args:
         pool: the examples.

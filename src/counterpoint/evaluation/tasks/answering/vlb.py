@@ -60,7 +60,7 @@ def difficulty(variant: str) -> int:
 def bootstrap(
     items: QuestionVariants[Any], position: int, variant: str, *, judge: Judge | None = None, edition: int = 0
 ) -> tuple[Sample, float]:
-    """One item in one variant, and the share of the variant's operators that were given up.
+    """Return one item in one variant, and the share of the variant's operators that were given up.
 
     Operators act in the order of their names in the variant. Each proposes up to `TRIES` changes; the first that the
     judge lets pass against the item as it was is kept. An operator without one changes nothing, so no item is lost:

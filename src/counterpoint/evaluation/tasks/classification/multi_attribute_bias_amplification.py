@@ -168,7 +168,7 @@ def _parts(
     of: str,
     groups: Sequence[str],
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """The metrics of one direction, each as a component per test example whose mean it is, and their chance levels.
+    """Return the metrics of one direction, each as a component per test example, and their chance levels.
 
     A difference Δ(m, g) is the mean over examples of (predicted − true) · [given] / P(given); a metric is a sum of
     differences with weights that are fixed here.

@@ -129,7 +129,7 @@ class Answered(NamedTuple):
 
 
 def answer(logits: Float[Tensor, " answers"], question: Question, answers: Sequence[str]) -> Answered:
-    """The likeliest of a question's options, or of all answers where it has none; options that no answer is cannot win.
+    """Choose the likeliest of a question's options, or of all answers; options that no answer is cannot win.
 
     >>> answer(torch.tensor([2.0, 0.0, 5.0]), Question("", "", "no", ("yes", "no")), ("no", "yes", "two"))
     Answered(right=True, confidence=0.8807970285415649)
@@ -144,7 +144,7 @@ def answer(logits: Float[Tensor, " answers"], question: Question, answers: Seque
 def trained(
     x: Float[Tensor, "n d"], q: Float[Tensor, "n w"], target: Int[Tensor, " n"], answers: int, seed: int
 ) -> Fusion:
-    """A head trained on some questions; the same arguments give the same head."""
+    """Train a head on some questions; the same arguments give the same head."""
     with torch.inference_mode(False), torch.enable_grad():  # in which an evaluation may be
         x, q, target = (given.clone() for given in (x, q, target))
         head = Fusion(x.shape[1], q.shape[1], answers)

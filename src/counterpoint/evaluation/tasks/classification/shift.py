@@ -108,7 +108,7 @@ class Shift(EmbedderTask):
 
 
 def _conditions(data: PairedData, rows: Rows) -> Iterator[tuple[str, UInt8[Tensor, "n 3 H W"] | None]]:
-    """Names and pictures; None for the pictures as they are."""
+    """Yield names and pictures; None for the pictures as they are."""
     yield "clean", None
     for name, source in data.shifts().items():
         yield name, source(rows)
@@ -121,7 +121,7 @@ def _conditions(data: PairedData, rows: Rows) -> Iterator[tuple[str, UInt8[Tenso
 def _candidates(
     data: PairedData, rows: Rows, asked: Int[np.ndarray, " k"]
 ) -> tuple[Int[np.ndarray, "k ways"], list[str]]:
-    """For each asked row its own caption (first) and others to choose from, as positions in the captions."""
+    """Draw for each asked row its own caption (first) and others, as positions in the captions."""
     own = captions_of(data, rows)
     gallery = list(dict.fromkeys(caption for captions in own for caption in captions))
     position = {caption: i for i, caption in enumerate(gallery)}

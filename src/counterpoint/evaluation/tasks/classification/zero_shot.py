@@ -94,7 +94,7 @@ class ZeroShot(EmbedderTask):
 def class_similarities(
     features: EmbeddingCache, data: PairedData, rows: Rows, label: str
 ) -> Iterator[tuple[str, Float[Tensor, "n k"]]]:
-    """The similarity of rows and classes for every head and mix, with the suffix of its metrics."""
+    """Yield the similarity of rows and classes for every head and mix, with the suffix of its metrics."""
     names = len(data.labels[label].names)
 
     def panel(head: str) -> Float[Tensor, "n k"]:

@@ -78,7 +78,7 @@ def mean_over_kinds(column: str, outcomes: Outcomes) -> Metric:
 
 
 def chosen_rightly(features: EmbeddingCache, items: Choices) -> Outcomes:
-    """Outcomes per item: ``right``, ``margin``, the number of the ``chosen`` option, and what a ``guess`` scores."""
+    """Return outcomes per item: ``right``, ``margin``, the ``chosen`` option's number and what a ``guess`` scores."""
     similarities = option_similarities(features, items)
     right, margin = right_and_margin(similarities, items.answers)
     return {
@@ -90,7 +90,7 @@ def chosen_rightly(features: EmbeddingCache, items: Choices) -> Outcomes:
 
 
 def families(kinds: Sequence[str]) -> np.ndarray:
-    """The first word of each kind.
+    """Return the first word of each kind.
 
     >>> families(["swap object", "relation: behind"]).tolist()
     ['swap', 'relation']

@@ -80,7 +80,7 @@ class SquareTask(EmbedderTask):
 
     @abstractmethod
     def answered(self, pictures: Answers, captions: Answers, items: MinimalPairs) -> Answered:
-        """Outcomes per item and the metrics over them, from the right answers about pictures and captions."""
+        """Return outcomes per item and the metrics over them, from the right answers about pictures and captions."""
 
 
 def both(answers: Answers) -> Bool[np.ndarray, " n"]:
@@ -88,12 +88,12 @@ def both(answers: Answers) -> Bool[np.ndarray, " n"]:
 
 
 def shares(outcomes: Outcomes, chances: Mapping[str, float]) -> dict[str, Metric]:
-    """The mean of each named outcome."""
+    """Return the mean of each named outcome."""
     return {name: Metric(name, mean, chance=chance) for name, chance in chances.items() if name in outcomes}
 
 
 def three_scores(pictures: Answers, captions: Answers, image: str = "image") -> Answered:
-    """Winoground's text score, its image score under the name of what the captions choose among, and the group's."""
+    """Return Winoground's text score, its image score (named for what captions choose among) and the group's."""
     text, other = both(pictures), both(captions)
     outcomes: Outcomes = {"text": text, image: other, "group": text & other}
     return outcomes, shares(outcomes, {"text": BOTH, image: BOTH, "group": GROUP})

@@ -97,7 +97,7 @@ class ConceptAssociationBias(EmbedderTask):
 def tally(
     similarities: Sequence[Float[Tensor, " _"]], items: Associations, scale: float = 100.0
 ) -> dict[str, np.ndarray]:
-    """The outcomes of each item from the similarities of its options; NaN where an item is not of their kind.
+    """Count each item's outcomes from the similarities of its options; NaN where an item is not of their kind.
 
     ``alone`` for things by themselves; for two things ``own``, ``other``, ``third``, ``cab``, ``cab_soft``, ``margin``.
 
@@ -129,7 +129,7 @@ def tally(
 
 
 def answer_shares(similarities: Float[Tensor, " options"]) -> Float[np.ndarray, " options"]:
-    """One answer, divided among the options of highest similarity; NaN where similarities are unknown."""
+    """Divide one answer among the options of highest similarity; NaN where similarities are unknown."""
     if torch.isnan(similarities).any():
         return np.full(len(similarities), np.nan)
     best = similarities > similarities.max() - ROUNDING
@@ -139,7 +139,7 @@ def answer_shares(similarities: Float[Tensor, " options"]) -> Float[np.ndarray, 
 def _liking(
     features: EmbeddingCache, items: Associations, pictures: Float[Tensor, "n d"], options: list[Tensor]
 ) -> list[Float[Tensor, " _"]]:
-    """The mean similarity of each item's options with the pictures that show none of its things; NaN without."""
+    """Return the mean similarity of each item's options with the pictures that show none of its things; NaN without."""
     shown = [set(things) for things in items.things]
     liked = []
     for things, texts in zip(shown, options, strict=True):

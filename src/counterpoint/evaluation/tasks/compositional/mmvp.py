@@ -87,7 +87,7 @@ class MMVP(SquareTask, AnsweringTask):
 
 
 def twins_of(data: PairedData, rows: Rows, task: str) -> TwinQuestions:
-    """Questions about pairs of pictures, or those that pairs of captions make.
+    """Return questions about pairs of pictures, or those that pairs of captions make.
 
     Raises:
         NotApplicable: if the data has neither.
@@ -112,7 +112,7 @@ class _WhichCaption(TwinQuestions):
 
 
 def lettered(question: Question) -> str:
-    """A question with its options under letters.
+    """Write a question with its options under letters.
 
     >>> lettered(Question("state", "Is the door open?", "open", ("open", "closed")))
     "Is the door open? (a) open (b) closed Answer with the option's letter."

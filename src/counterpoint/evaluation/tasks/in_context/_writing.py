@@ -19,7 +19,7 @@ _WITHIN = 1.5  # times as long, or as short, as the reference: else the form tha
 def written(
     task: str, items: Items, kept: Sequence[int], said: Sequence[str], right: Sequence[str]
 ) -> Scores:
-    """The outcomes of texts about some items."""
+    """Score texts about some items."""
     lengths, wanted = (np.array([len(text.split()) for text in texts], float) for texts in (said, right))
     known = {
         "cider": cider(said, [[each] for each in right]),

@@ -137,7 +137,7 @@ class Abstention(AnsweringTask):
 
 
 def _commonest(gold: Sequence[str], absurd: np.ndarray) -> float:
-    """Accuracy of giving the commonest answer to everything."""
+    """Return accuracy of giving the commonest answer to everything."""
     answered = [answer for answer, no in zip(gold, absurd, strict=True) if not no]
     return max((gold.count(answer) for answer in set(answered)), default=0) / len(gold)
 

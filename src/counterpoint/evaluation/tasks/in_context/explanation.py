@@ -87,7 +87,7 @@ class Explanation(AnsweringTask):
     def _examples(
         self, items: Questions, pictures: UInt8[Tensor, "k 3 H W"]
     ) -> tuple[list[int], list[Example]]:
-        """The questions whose answer has a reason."""
+        """Select the questions whose answer has a reason, and write an example from each."""
         kept = [place for place, question in enumerate(items.questions) if question.reason]
         if not kept:
             raise NotApplicable(f"{self.name}: no question has a reason for its answer; leave the task out")

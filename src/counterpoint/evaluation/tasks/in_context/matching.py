@@ -108,7 +108,7 @@ class Matching(AnsweringTask):
 def _captions(
     items: Choices, pictures: UInt8[Tensor, "n 3 H W"], positions: Int[np.ndarray, " k"], true: np.ndarray
 ) -> list[Example]:
-    """The true caption or the foil of some items, as a request each."""
+    """Write a request about the true caption or the foil of each of some items."""
     found = []
     for position, is_true in zip(positions, true, strict=True):
         answer = int(items.answers[position])

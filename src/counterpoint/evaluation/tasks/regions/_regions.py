@@ -85,7 +85,7 @@ class RegionTask(EmbedderTask):
 
     @abstractmethod
     def measured(self, outcomes: Outcomes, items: Regions) -> tuple[Outcomes, Mapping[str, Metric]]:
-        """The metrics over all items, and the outcomes they read."""
+        """Return the metrics over all items, and the outcomes they read."""
 
 
 def maps_of(

@@ -64,7 +64,7 @@ class Localisation(RegionTask):
 
 
 def _best(box: tuple[int, int, int, int], mask: Bool[Tensor, "S S"]) -> float:
-    """The highest intersection over union of a box with a mask's box or one of its parts'."""
+    """Return the highest intersection over union of a box with a mask's box or one of its parts'."""
     parts = boxes(mask)
     if not parts:
         return float("nan")

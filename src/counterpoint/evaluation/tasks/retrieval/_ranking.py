@@ -35,19 +35,19 @@ class Ranking:
     top: Int[np.ndarray, " n"]
 
     def rank(self) -> Float[np.ndarray, " n"]:
-        """The expected rank of the first correct answer: ``1 + above + tied / (correct + 1)``."""
+        """Return the expected rank of the first correct answer: ``1 + above + tied / (correct + 1)``."""
         return 1 + self.above + self.tied / (self.correct + 1)
 
     def hit(self, k: int) -> Float[np.ndarray, " n"]:
-        """The probability that a correct answer is among the first k: 0 or 1 where nothing ties."""
+        """Return the probability that a correct answer is among the first k: 0 or 1 where nothing ties."""
         return _hit(k, self.above, self.tied, self.correct)
 
     def chance_hit(self, k: int) -> Float[np.ndarray, " n"]:
-        """`hit` where every answer ties."""
+        """Return `hit` where every answer ties."""
         return _hit(k, np.zeros_like(self.right), self.answers - self.right, self.right)
 
     def chance_rank(self) -> Float[np.ndarray, " n"]:
-        """`rank` where every answer ties."""
+        """Return `rank` where every answer ties."""
         return 1 + (self.answers - self.right) / (self.right + 1)
 
 
@@ -106,7 +106,7 @@ def best_answers(covers: Sequence[Sequence[int]], weights: Float[np.ndarray, " q
 
 
 def _hit(k: int, above: np.ndarray, tied: np.ndarray, correct: np.ndarray) -> Float[np.ndarray, " n"]:
-    """One minus the hypergeometric probability that the places after ``above`` all go to wrong answers."""
+    """Return one minus the hypergeometric probability that the places after ``above`` all go to wrong answers."""
     places = np.clip(k - above, 0, tied + correct)
     missed = np.ones(len(above))
     for j in range(int(correct.max(initial=0))):

@@ -88,7 +88,7 @@ class LabelRetrieval(EmbedderTask):
 def precisions(
     model: Embedder, queries: Float[Tensor, "n d"], gallery: Float[Tensor, "n d"], classes: Int[Tensor, " n"]
 ) -> dict[int, Float[np.ndarray, " n"]]:
-    """Precision@K of every row's query among the other rows, by K."""
+    """Return precision@K of every row's query among the other rows, by K."""
     n = len(gallery)
     found: dict[int, list[Tensor]] = {k: [] for k in KS}
     for part in row_chunks(n, n):

@@ -107,7 +107,7 @@ class MMCLRobustness(EmbedderTask):
 def usual_values(
     classes: Int[np.ndarray, " n"], values: Int[np.ndarray, " n"], count: int
 ) -> Int[np.ndarray, " K"]:
-    """The most frequent value of each class (the lowest of several), −1 where no row of the class has one.
+    """Return the most frequent value of each class (the lowest of several), −1 where no row of the class has one.
 
     >>> usual_values(np.array([0, 0, 0, 1]), np.array([2, 2, 1, -1]), 2).tolist()
     [2, -1]

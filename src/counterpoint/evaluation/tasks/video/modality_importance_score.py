@@ -140,7 +140,7 @@ def _numbers(types: Sequence[str]) -> Int[np.ndarray, " n"]:
 
 
 def _turned(ids: Int[np.ndarray, " n"], shift: int) -> Int[Tensor, " n"]:
-    """Another item for each one, in a fixed random order: the one that comes ``shift`` later, round in a circle."""
+    """Return another item for each: the one that comes ``shift`` later in a fixed random order, round in a circle."""
     order = np.argsort(key(0, 0, ids, "permuted"), kind="stable")
     found = np.empty(len(ids), np.int64)
     found[order] = np.roll(order, -(1 + (shift - 1) % (len(ids) - 1)))

@@ -81,7 +81,7 @@ def entailments(
     kinds: Sequence[str],
     places: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The outcomes of the task: ``right``, ``margin``, and the components of every AUC, NaN where there is none.
+    """Return the task's outcomes: ``right``, ``margin``, and components of every AUC, NaN where there is none.
 
     Args:
         s: the similarity of each video with its caption and with its contrast.
@@ -107,7 +107,7 @@ def entailments(
 
 
 def _text_only(texts: Float[Tensor, "n 2 d"], places: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """AUC components of scores that see captions only; NaN where there are fewer items than folds."""
+    """Return AUC components of scores that see captions only; NaN where there are fewer items than folds."""
     from sklearn.linear_model import LogisticRegression
 
     z = texts.numpy()
