@@ -15,15 +15,17 @@ VERB_FIRST = (
     *(
         "catalog",
         "cli",
+        "data",
         "decoding",
         "diagnostics",
         "execution",
         "generation",
         "losses",
+        "methods",
         "networks",
         "pairwise",
     ),
-    *("evaluation", "recipes", "statistics"),
+    *("evaluation", "recipes", "statistics", "training"),
 )
 """Rooms where the first line of every function is known to begin with a verb; properties are named by nouns."""
 _NOUN = re.compile(

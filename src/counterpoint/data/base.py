@@ -235,7 +235,7 @@ class PairedData(Data):
 
     @abstractmethod
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        """The pictures of some rows, all of one size."""
+        """Return the pictures of some rows, all of one size."""
 
     def sized(self, image_size: int, fit: Fit | None = None) -> PairedData:
         """Return the same data with pictures good for views of ``image_size`` pixels; all else is shared.
@@ -254,14 +254,14 @@ class PairedData(Data):
 
     @abstractmethod
     def captions(self, row: int) -> Sequence[str]:
-        """Every caption of a row; the first is the one evaluation uses unless the data says otherwise."""
+        """Return every caption of a row; the first is the one evaluation uses unless the data says otherwise."""
 
     def training_captions(self, row: int) -> Sequence[str]:
-        """The captions that a text view draws from in training."""
+        """Return the captions that a text view draws from in training."""
         return self.captions(row)
 
     def evaluation_captions(self, row: int) -> Sequence[str]:
-        """The captions that count as correct for a row in evaluation."""
+        """Return the captions that count as correct for a row in evaluation."""
         return self.captions(row)[:1]
 
     def questions_about(self, row: int) -> Sequence[str]:
@@ -291,7 +291,7 @@ class PairedData(Data):
         }
 
     def shifts(self) -> Mapping[str, ImageSource]:
-        """Other pictures of the same rows, by name (``{"artist": the other artist's}``)."""
+        """Return other pictures of the same rows, by name (``{"artist": the other artist's}``)."""
         return {}
 
 

@@ -15,7 +15,7 @@ class CacheError(OSError):
 
 
 def cache_folder() -> Path:
-    """``$COUNTERPOINT_CACHE``, else ``counterpoint`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """Return ``$COUNTERPOINT_CACHE``, else ``counterpoint`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     chosen = os.environ.get("COUNTERPOINT_CACHE")
     if chosen:
         return Path(chosen).expanduser()
@@ -24,7 +24,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """`counterpoint.files.writing` for a file of the cache.
+    """Write a file of the cache, as `counterpoint.files.writing` does.
 
     Raises:
         CacheError: the folder cannot be made or written, or the disk is full.

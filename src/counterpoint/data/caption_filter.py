@@ -96,7 +96,7 @@ def _kind(word: str, before_thing: bool) -> Kind | None:
 
 
 def complexity(caption: str) -> int:
-    """The most relations that any thing of a caption has: to its attributes, its actions and other things.
+    """Return the most relations that any thing of a caption has: to its attributes, its actions and other things.
 
     >>> complexity("a dog"), complexity("a small brown dog"), complexity("a dog chasing a ball")
     (0, 2, 1)

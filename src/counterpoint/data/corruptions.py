@@ -32,7 +32,7 @@ def blur(
 def noise(
     pictures: UInt8[Tensor, "n 3 H W"], ids: Int[Tensor, " n"], strength: int
 ) -> UInt8[Tensor, "n 3 H W"]:
-    """Gaussian noise per pixel and channel, clipped; an id has the same noise at every strength, scaled."""
+    """Add Gaussian noise per pixel and channel, and clip; an id has the same noise at every strength, scaled."""
     noisy = torch.empty_like(pictures)
     for i, key in enumerate(ids.tolist()):
         field = torch.randn(pictures.shape[1:], generator=torch.Generator().manual_seed(key))
@@ -61,7 +61,7 @@ STRENGTHS = (0, 1, 2)
 
 
 def _gaussian(size: int, sigma: float) -> Float[Tensor, "n n"]:
-    """Blurring along one axis as a matrix: row i holds the weights of all positions for position i."""
+    """Return the matrix that blurs along one axis: row i holds the weights of all positions for position i."""
     x = torch.arange(size)
     distance = (x[:, None] - x[None, :]).abs() / sigma
     # Beyond four deviations the weights end in denormal numbers, which are very slow.

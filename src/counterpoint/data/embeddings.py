@@ -50,21 +50,21 @@ class EmbeddingCache:
         return model if isinstance(model, cls) and model.data is data else cls(model, data)
 
     def images(self, rows: Rows, head: str = "default") -> Float[Tensor, "n d"]:
-        """Embeddings of the rows' pictures."""
+        """Return embeddings of the rows' pictures."""
         head = self._head(head)
         if head not in self._images:
             self._images[head] = _Memo(lambda part: self.pictures(self.data.images(np.array(part)), head))
         return self._images[head]([int(row) for row in rows])
 
     def texts(self, texts: Sequence[str], head: str = "default") -> Float[Tensor, "n d"]:
-        """Embeddings of some strings."""
+        """Return embeddings of some strings."""
         head = self._head(head)
         if head not in self._texts:
             self._texts[head] = _Memo(lambda part: self._embed("text", part, head))
         return self._texts[head](texts)
 
     def classes(self, labels: Labels, head: str = "default") -> Float[Tensor, "k d"]:
-        """One embedding per class: every template with the class's name, normalised, averaged, normalised.
+        """Return one embedding per class: every template with the class's name, normalised, averaged, normalised.
 
         Source: evaluation of CLIP-like models, as in ``clip-rocket``.
         """
@@ -73,7 +73,7 @@ class EmbeddingCache:
         return F.normalize(z.reshape(len(labels.names), len(labels.templates), -1).mean(1), dim=-1)
 
     def pictures(self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default") -> Float[Tensor, "n d"]:
-        """Embeddings of any pictures; nothing is kept."""
+        """Return embeddings of any pictures; nothing is kept."""
         return torch.cat(
             [self._embed("image", part, self._head(head)) for part in torch.split(pictures, BATCH)]
         )

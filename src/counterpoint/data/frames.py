@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def centres(total: int, count: int) -> Int[np.ndarray, " count"]:
-    """Frames sampled uniformly: the middle of each of ``count`` equal parts of a video of ``total`` frames.
+    """Return places of frames sampled uniformly: the middle of each of ``count`` equal parts of ``total`` frames.
 
     >>> centres(12, 3).tolist(), centres(2, 4).tolist()
     ([2, 6, 10], [0, 0, 1, 1])
@@ -23,7 +23,7 @@ def centres(total: int, count: int) -> Int[np.ndarray, " count"]:
 
 
 def sheet(videos: UInt8[Tensor, "k T 3 H W"], side: int = 3) -> UInt8[Tensor, "k 3 height width"]:
-    """Contact sheets: ``side × side`` frames, sampled uniformly, in lines from the upper left.
+    """Return contact sheets: ``side × side`` frames, sampled uniformly, in lines from the upper left.
 
     >>> sheet(torch.zeros(2, 12, 3, 8, 8, dtype=torch.uint8)).shape
     torch.Size([2, 3, 24, 24])
@@ -35,5 +35,5 @@ def sheet(videos: UInt8[Tensor, "k T 3 H W"], side: int = 3) -> UInt8[Tensor, "k
 
 
 def middle(videos: UInt8[Tensor, "k T 3 H W"]) -> UInt8[Tensor, "k 3 H W"]:
-    """The frame in the middle of each video, in which order cannot be seen."""
+    """Return the frame in the middle of each video, in which order cannot be seen."""
     return videos[:, int(centres(videos.shape[1], 1)[0])]

@@ -45,7 +45,7 @@ class MinimalPairs(Items):
 
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
-        """Both pictures of some items."""
+        """Return both pictures of some items."""
 
 
 class Choices(Items):
@@ -58,7 +58,7 @@ class Choices(Items):
 
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        """The pictures of some items."""
+        """Return the pictures of some items."""
 
 
 class Associations(Choices):
@@ -84,7 +84,7 @@ class Regions(Items):
 
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        """The pictures of some items."""
+        """Return the pictures of some items."""
 
     @abstractmethod
     def masks(self, positions: Int[np.ndarray, " k"]) -> Bool[Tensor, "k H W"]:
@@ -105,7 +105,7 @@ class Correspondences(Items):
 
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
-        """Both pictures of some items."""
+        """Return both pictures of some items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Questions(Items):
 
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        """The pictures of some items."""
+        """Return the pictures of some items."""
 
 
 class TwinQuestions(Items):
@@ -159,7 +159,7 @@ class TwinQuestions(Items):
 
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
-        """Both pictures of some items."""
+        """Return both pictures of some items."""
 
 
 @runtime_checkable
@@ -199,7 +199,7 @@ class QuestionVariants(Questions, Generic[S]):
 
     @abstractmethod
     def sample(self, position: int) -> S:
-        """An item as it is."""
+        """Return an item as it is."""
 
     @abstractmethod
     def judge(self, before: S, after: S, done: str) -> bool:
@@ -224,7 +224,7 @@ class ObjectAnnotations(Items):
 
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        """The pictures of some items."""
+        """Return the pictures of some items."""
 
 
 class Instructions(Items):
@@ -242,7 +242,7 @@ class Instructions(Items):
 
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        """The pictures of some items."""
+        """Return the pictures of some items."""
 
 
 class Videos(Items):
@@ -252,7 +252,7 @@ class Videos(Items):
 
     @abstractmethod
     def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:
-        """The frames of some items' videos, all of one length."""
+        """Return the frames of some items' videos, all of one length."""
 
 
 class ContrastCaptions(Videos):

@@ -77,13 +77,13 @@ class Loader:
         return len(self.rows) // self.batch_size
 
     def rows_at(self, step: int) -> tuple[Rows, int]:
-        """The rows of a step's global batch, and its epoch."""
+        """Return the rows of a step's global batch, and its epoch."""
         epoch, position = divmod(step, self.steps_per_epoch)
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
         return self.rows[order[position * self.batch_size : (position + 1) * self.batch_size]], epoch
 
     def batch(self, step: int) -> Batch:
-        """This rank's part of the batch of a step."""
+        """Return this rank's part of the batch of a step."""
         rows, epoch = self.rows_at(step)
         rows = np.array_split(rows, self.world)[self.rank]
         ids: Int[np.ndarray, " B"] = self.data.ids[rows]
@@ -107,7 +107,7 @@ class Loader:
         return resolve(share)(raw, self.augmentation, keys)
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
-        """The batches of steps ``start`` to ``steps - 1``."""
+        """Yield the batches of steps ``start`` to ``steps - 1``."""
         source: Iterator[Batch]
         if self.workers:
             whole = DataLoader(

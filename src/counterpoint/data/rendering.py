@@ -90,7 +90,7 @@ class Artist(ABC):
 
     @abstractmethod
     def draw(self, file: bytes) -> Picture:
-        """One file as a picture on white."""
+        """Draw one file as a picture on white."""
 
     @abstractmethod
     def vectors(self) -> Traversable:
@@ -98,10 +98,10 @@ class Artist(ABC):
 
     @abstractmethod
     def sprite(self, svg: bytes, side: int) -> Sprite:
-        """One vector drawing with its transparency."""
+        """Return one vector drawing with its transparency."""
 
     def pictures(self, codepoints: Sequence[str], side: int = SIZE) -> Pictures:
-        """The pictures of the emoji with these code points, in this order, read-only and memory-mapped.
+        """Return the pictures of the emoji with these code points, in this order, read-only and memory-mapped.
 
         Drawn if the cache has none: all 3,944 of 72 pixels in about 3 s for Twemoji and 20 s for OpenMoji on one core.
 
@@ -190,7 +190,7 @@ class Artist(ABC):
 
 
 def _load(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The pictures in a file; None where there is no file, or not a whole one."""
+    """Return the pictures in a file; None where there is no file, or not a whole one."""
     try:
         pictures: np.ndarray = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):  # writing it anew says what is wrong, if anything still is
@@ -263,7 +263,7 @@ class OpenMoji(Artist):
 
 
 def _window(drawn: Bool[np.ndarray, "72 72"]) -> tuple[float, float, int]:
-    """Left, top and side of the square of the page to show, centred on the drawing but within the page."""
+    """Return left, top and side of the square of the page to show, centred on the drawing but within the page."""
     rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
     if not len(rows):
         return 0.0, 0.0, SIZE

@@ -34,11 +34,11 @@ class Stream:
         self.batch_size, self.rank, self.world = sizes[0], loaders[0].rank, loaders[0].world
 
     def batch(self, step: int) -> Batch:
-        """This rank's part of a batch of the first task."""
+        """Return this rank's part of a batch of the first task."""
         return self.loaders[0].batch(step)
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
-        """The batches of steps ``start`` to ``steps - 1``, of which task t of T has those from ``t steps / T``."""
+        """Yield the batches of steps ``start`` to ``steps - 1``; task t of T has those from ``t steps / T`` on."""
         count = len(self.loaders)
         for task, loader in enumerate(self.loaders):
             first, end = steps * task // count, steps * (task + 1) // count

@@ -134,7 +134,7 @@ class Arm:
         return needs.choose(Spec.parse(self.spec).name, columns, self.columns)
 
     def tunable(self) -> dict[str, tuple[float, float]]:
-        """The options a search may draw, with their ranges; what the arm states itself is not among them."""
+        """Return the options a search may draw, with their ranges; what the arm states itself is not among them."""
         from .base import Method
         from .options import read
 
@@ -153,7 +153,7 @@ class Arm:
         folder: Path | None = None,
         columns: Mapping[str, str] = PAIR,
     ) -> TowerMethod:
-        """The method at the start of a run.
+        """Build the method at the start of a run.
 
         Initial weights depend on the seed and each module's name, so that arms start alike in what they
         share. A pretrained pair of towers with a common space starts as it is: its heads are the identity.

@@ -68,19 +68,19 @@ class Method(Checked, nn.Module, ABC):
         return {}
 
     def targets(self, batch: Batch) -> Embeddings:
-        """Outputs of frozen and momentum copies: once a step, without gradient, never replayed."""
+        """Return outputs of frozen and momentum copies: once a step, without gradient, never replayed."""
         return {}
 
     @abstractmethod
     def encode(self, batch: Batch) -> Embeddings:
-        """Features of every view, sample by sample."""
+        """Return features of every view, sample by sample."""
 
     @abstractmethod
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        """The named terms whose sum is minimised. ``z`` holds what ``targets`` and ``encode`` returned."""
+        """Return the named terms whose sum is minimised. ``z`` holds what ``targets`` and ``encode`` returned."""
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
-        """State that moves once per optimiser step: losses commit theirs; momentum copies, queues.
+        """Move the state that moves once per optimiser step: losses commit theirs; momentum copies, queues.
 
         ``z`` is detached.
         """
@@ -88,7 +88,7 @@ class Method(Checked, nn.Module, ABC):
 
     @abstractmethod
     def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
-        """Unit-norm embeddings of a column's raw inputs, for evaluation and for users."""
+        """Return unit-norm embeddings of a column's raw inputs, for evaluation and for users."""
 
     def similarity(self, a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
         """Return how well each of ``a`` goes with each of ``b``: the cosine, unless the method scores otherwise."""
@@ -225,7 +225,7 @@ class TowerMethod(Method):
     def embed_patches(
         self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default"
     ) -> Float[Tensor, "n d h w"]:
-        """Unit-norm embeddings of the places of pictures, to be compared with embeddings of phrases.
+        """Return unit-norm embeddings of the places of pictures, to be compared with embeddings of phrases.
 
         The head is applied to the features of each place of the picture's central square, all of which is resized: a
         tower's own crop would leave out places that are asked for.

@@ -21,7 +21,7 @@ _PLAIN = Annotated[int | float | bool | str, Field(union_mode="left_to_right")]
 
 
 def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
-    """The options a class or function takes, with their types (the default's where there is no annotation).
+    """Return the options a class or function takes, with their types (the default's where there is no annotation).
 
     ``**options: Unpack[SomeTypedDict]`` counts as the keys of the typed dictionary.
 
@@ -44,7 +44,7 @@ def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
 
 
 def options_of_arm(constructor: Callable[..., Any]) -> dict[str, Any]:
-    """The options of a method; of a loss, its own and those of `SingleLoss`, which makes a method of it.
+    """Return the options of a method; of a loss, its own and those of `SingleLoss`, which makes a method of it.
 
     Raises:
         ValueError: if a loss has an option that `SingleLoss` has too.
@@ -86,7 +86,7 @@ def read(kind: str, constructor: Callable[..., Any], given: Mapping[str, str]) -
 
 
 def values(kind: str, types: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """Texts to the types of the options; several values of one stand between slashes.
+    """Convert texts to the types of the options; several values of one stand between slashes.
 
     >>> values("build", {"weight": float, "names": tuple[str, ...]}, {"weight": "0.5", "names": "a/b"})
     {'weight': 0.5, 'names': ('a', 'b')}

@@ -38,7 +38,7 @@ def backward(
     propagate: Callable[[Tensor], None] = Tensor.backward,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> tuple[Losses, Embeddings]:
-    """The losses of a batch and its features, with their gradient added to every parameter's ``grad``.
+    """Compute the losses of a batch and its features, and add their gradient to every parameter's ``grad``.
 
     Dropout is the same in both encodings of a microbatch, and torch's generators end where a single forward
     pass would have left them. Targets (of momentum copies, say) are computed once, for the whole batch.

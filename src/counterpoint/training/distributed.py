@@ -24,7 +24,7 @@ BUCKET = 2**23
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """The processes that ``torchrun`` started, as one group until the end; this process alone without it.
+    """Join the processes that ``torchrun`` started into a group until the end; just this process without ``torchrun``.
 
     >>> with joined() as ranks:
     ...     ranks.rank, ranks.size
@@ -46,7 +46,7 @@ def joined() -> Iterator[Ranks]:
 
 
 def local_rank() -> int:
-    """The number of this process on its machine, which is that of its GPU."""
+    """Return the number of this process on its machine, which is that of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -64,7 +64,7 @@ def device_of(accelerator: str) -> torch.device:
 
 @contextmanager
 def first_alone() -> Iterator[bool]:
-    """The first rank goes through the block before the others, who find what it wrote; True on the first."""
+    """Let the first rank go through the block before the others, who find what it wrote; True on the first."""
     ranks = Ranks.present()
     first = ranks.rank == 0
     if not first:
@@ -81,7 +81,7 @@ def agreed(here: int, ranks: Ranks, device: torch.device) -> int:
 
 @torch.no_grad()
 def average_gradients(module: nn.Module, ranks: Ranks) -> None:
-    """Every parameter's gradient averaged over ranks, once a step, after the backward pass.
+    """Average every parameter's gradient over ranks, once a step, after the backward pass.
 
     A parameter without a gradient on this rank counts as 0, and has none afterwards if no rank has. Unlike
     ``DistributedDataParallel`` this does not mind how a gradient came about: in one backward pass or in many
@@ -103,7 +103,7 @@ def average_gradients(module: nn.Module, ranks: Ranks) -> None:
 
 
 def _buckets(parameters: list[nn.Parameter]) -> Iterator[list[Tensor]]:
-    """Consecutive parameters of one type, as many as a bucket holds and at least one."""
+    """Yield consecutive parameters of one type, as many as a bucket holds and at least one."""
     bucket: list[Tensor] = []
     for parameter in parameters:
         full = bucket and sum(p.numel() for p in bucket) + parameter.numel() > BUCKET

@@ -45,7 +45,7 @@ class MemoryReport:
     inputs: int
 
     def at(self, batch: int, microbatch: int = 0) -> dict[str, int]:
-        """Bytes by holder at a batch size.
+        """Return bytes by holder at a batch size.
 
         >>> report = MemoryReport(weights=4, optimizer=12, encoder=100, loss=3, tiles=50, inputs=10)
         >>> report.at(batch=64, microbatch=8)
@@ -61,7 +61,7 @@ class MemoryReport:
         }
 
     def largest(self, available: int, microbatch: int = 0) -> int:
-        """The largest batch that fits into so many bytes; 0 if none does.
+        """Return the largest batch that fits into so many bytes; 0 if none does.
 
         >>> MemoryReport(4, 12, encoder=100, loss=3, tiles=50, inputs=10).largest(1000, microbatch=5)
         33
@@ -121,7 +121,7 @@ def measure(method: Method, loader: Loader | Stream, microbatch: int = 0) -> Mem
 
 
 def available(device: torch.device | str = "cpu") -> int:
-    """Bytes that are free on the device; on the CPU, what Linux says can be had without swapping.
+    """Return the bytes that are free on the device; on the CPU, what Linux says can be had without swapping.
 
     Raises:
         OSError: where the system does not tell.
@@ -135,7 +135,7 @@ def available(device: torch.device | str = "cpu") -> int:
 
 
 def _kept(method: Method, function: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], int]:
-    """The function's result, and the bytes that autograd keeps for it; the model's own tensors not counted."""
+    """Return the function's result, and the bytes that autograd keeps for it, without the model's own tensors."""
     own = {t.untyped_storage().data_ptr() for t in [*method.parameters(), *method.buffers()]}
     held: dict[int, int] = {}
 

@@ -11,7 +11,7 @@ from ..recipes.schema import Optimizer
 
 
 def adamw(module: nn.Module, options: Optimizer) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; those with fewer than two axes (biases, norms, scales) are not decayed."""
+    """Build AdamW over the trainable parameters; those with fewer than two axes (biases, norms, scales) never decay."""
     trainable = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": options.weight_decay},
@@ -26,7 +26,7 @@ def adamw(module: nn.Module, options: Optimizer) -> torch.optim.AdamW:
 
 
 def learning_rate(step: int, steps: int, options: Optimizer) -> float:
-    """The learning rate of a step (from 0).
+    """Return the learning rate of a step (from 0).
 
     It rises linearly over the first ``warmup`` of the steps, then follows a cosine down to ``final_lr · lr``.
 

@@ -224,7 +224,7 @@ class RunState:
 
 
 def load(folder: str | os.PathLike[str]) -> TowerMethod:
-    """The trained model of a run folder, ready to ``embed``.
+    """Load the trained model of a run folder, ready to ``embed``.
 
     The files of weights that its towers started from are not needed any more; a folder that a ``transformers`` or
     ``open_clip`` tower was built from is, for its configuration.
@@ -263,7 +263,7 @@ def with_steps(run: Run, data: Data) -> Run:
 
 
 def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMethod, Loader | Stream]:
-    """The run's method at its start and its batches, with the towers' inputs as an earlier start left them.
+    """Prepare the run's method at its start and its batches, with the towers' inputs as an earlier start left them.
 
     The data of the batches (``loader.data``) is the data as it suits the towers in training (pictures of the size that
     the image tower asks for); evaluate on ``data.suited(method.inputs)``. In a process group the batches are this
@@ -351,7 +351,7 @@ def environment() -> dict[str, Any]:
 
 
 def _wordnet() -> str | None:
-    """The version of the WordNet that synonyms come from; None where there is none."""
+    """Return the version of the WordNet that synonyms come from; None where there is none."""
     try:
         return wordnet.version_of(wordnet.find())
     except MissingPackage:

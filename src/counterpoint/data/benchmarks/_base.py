@@ -172,7 +172,7 @@ class _ChoicesOfRows(Choices):
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file, or of a JSONL file as a list.
+    """Read the content of a JSON file, or of a JSONL file as a list.
 
     Raises:
         ValueError: if it is neither.
@@ -195,13 +195,13 @@ def _read_line(line: str, where: str) -> Any:
 
 
 def read_csv(path: Path) -> list[list[str]]:
-    """The rows of a CSV file, its header first."""
+    """Read the rows of a CSV file, its header first."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         return [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
 
 
 def fields(record: Any, names: Sequence[str], where: str) -> list[Any]:
-    """Some fields of a record.
+    """Return some fields of a record.
 
     Raises:
         ValueError: if one is missing; the message says which there are.
@@ -219,7 +219,7 @@ def fields(record: Any, names: Sequence[str], where: str) -> list[Any]:
 
 
 def shards(folder: Path, expected: Sequence[str], benchmark: str) -> tuple[list[Path], pl.DataFrame]:
-    """The Parquet files in a folder or its ``data``, and their columns without the pictures.
+    """Return the Parquet files in a folder or its ``data``, and their columns without the pictures.
 
     Raises:
         FileNotFoundError: if there are none.
@@ -244,7 +244,7 @@ def shards(folder: Path, expected: Sequence[str], benchmark: str) -> tuple[list[
 
 
 def folder_of_pictures(folder: Path, names: Sequence[str], benchmark: str) -> Path:
-    """The first folder of these names inside or beside ``folder``.
+    """Find the first folder of these names inside or beside ``folder``.
 
     Raises:
         FileNotFoundError: if there is none.

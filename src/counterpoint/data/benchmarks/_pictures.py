@@ -38,7 +38,7 @@ class Pictures(ABC):
 
     @abstractmethod
     def open(self, number: int) -> Image.Image:
-        """One picture, as it is stored."""
+        """Return one picture, as it is stored."""
 
     def squares(self, numbers: Int[np.ndarray, " k"], form: int | Fit) -> UInt8[Tensor, "k 3 side side"]:
         """Return some pictures as RGB squares of a side (its shorter one, centre crop), or by a tower's fit.

@@ -137,7 +137,7 @@ class _CategoryRegions(Regions):
 
 
 def _filled(where: Any, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
-    """The pixels of polygons ``[x, y, x, y, …]``, or of run lengths down the columns, off first.
+    """Return the pixels of polygons ``[x, y, x, y, …]``, or of run lengths down the columns, off first.
 
     Raises:
         ValueError: for run lengths that are compressed into a string.

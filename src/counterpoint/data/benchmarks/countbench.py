@@ -56,7 +56,7 @@ def read(path: Path, size: int) -> ChoicesBenchmark:
 
 
 def _with_numbers(text: Any, number: Any) -> list[str] | None:
-    """A caption with each number in place of its own; None where it does not say it once, in a word."""
+    """Return a caption with each number in place of its own; None unless its own is there in a word, once and alone."""
     if not isinstance(text, str) or number is None or not 2 <= int(number) <= 10:
         return None
     found = list(re.finditer(rf"\b{_NUMBERS[int(number) - 2]}\b", text, re.IGNORECASE))

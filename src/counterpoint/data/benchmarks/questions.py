@@ -153,6 +153,6 @@ class _QuestionsOfRows(Questions):
 
 
 def _whole(picture: Image.Image, size: int) -> UInt8[np.ndarray, "3 size size"]:
-    """A picture on a white square, transparent parts too."""
+    """Put a picture on a white square, transparent parts too."""
     square = ImageOps.pad(whole(picture), (size, size), Image.Resampling.BICUBIC, color="white")
     return np.asarray(square).transpose(2, 0, 1)

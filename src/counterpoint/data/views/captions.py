@@ -71,7 +71,7 @@ class TextView:
         return input(self.apply([[own] if isinstance(own, str) else own for own in raw], keys))
 
     def apply(self, captions: Sequence[Sequence[str]], keys: UInt64[np.ndarray, " n"]) -> list[str]:
-        """One text per example.
+        """Return one text per example.
 
         Args:
             captions: the captions of each example.
@@ -142,7 +142,7 @@ def clean(text: str) -> str:
 
 
 def without_stop_words(text: str) -> str:
-    """The caption without its stop words, punctuation set apart; the caption itself if nothing is left.
+    """Return the caption without its stop words, punctuation set apart; the caption itself if nothing is left.
 
     >>> without_stop_words("A man, and his dog")
     'man , dog'
@@ -198,7 +198,7 @@ def delete_words(words: Sequence[str], draws: Sequence[float], choice: float) ->
 
 
 def text(name: str, augmentation: Options) -> TextView:
-    """A text view by its name.
+    """Return a text view by its name.
 
     - ``plain``: one of the example's captions.
     - ``weak``: and its stop words dropped with probability ``augmentation.stop_words``.

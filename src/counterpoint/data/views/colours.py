@@ -17,7 +17,7 @@ Factor = Float[Tensor, " n"]
 
 
 def luminance(pictures: Pictures) -> Float[Tensor, "n 1 h w"]:
-    """ITU-R 601 luma, with the four-digit weights of torchvision."""
+    """Compute ITU-R 601 luma, with the four-digit weights of torchvision."""
     red, green, blue = pictures[:, 0:1], pictures[:, 1:2], pictures[:, 2:3]
     return (red * 0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 
@@ -74,7 +74,7 @@ JITTER: tuple[Callable[[Pictures, Factor], Pictures], ...] = (brightness, contra
 
 
 def jitter(pictures: Pictures, factors: Float[Tensor, "n 4"], order: Int[Tensor, "n 4"]) -> Pictures:
-    """Brightness, contrast, saturation and hue, in each example's own order.
+    """Change brightness, contrast, saturation and hue, in each example's own order.
 
     Args:
         pictures: ``(n, 3, h, w)`` in [0, 1].

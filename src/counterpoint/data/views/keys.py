@@ -16,7 +16,7 @@ Words = UInt64[np.ndarray, "..."]
 
 
 def _mix(x: Words) -> Words:
-    """The output function of SplitMix64: a bijection of 64-bit words that scatters neighbouring ones."""
+    """Apply the output function of SplitMix64: a bijection of 64-bit words that scatters neighbouring ones."""
     x = x + _GOLDEN
     x = (x ^ (x >> np.uint64(30))) * _FIRST
     x = (x ^ (x >> np.uint64(27))) * _SECOND
@@ -34,7 +34,7 @@ def _absorb(state: Words, value: Words) -> Words:
 
 
 def key(seed: int, epoch: int, ids: Int[np.ndarray, " n"], view: str) -> UInt64[np.ndarray, " n"]:
-    """One 64-bit key per example: a hash of the seed, the epoch, the view's name and the example's id.
+    """Return one 64-bit key per example: a hash of the seed, the epoch, the view's name and the example's id.
 
     Args:
         seed, epoch: any integers.
@@ -55,7 +55,7 @@ def key(seed: int, epoch: int, ids: Int[np.ndarray, " n"], view: str) -> UInt64[
 
 
 def uniform(keys: UInt64[np.ndarray, " n"], purpose: str, count: int = 1) -> Float64[np.ndarray, "n count"]:
-    """Numbers uniform on [0, 1), a row per key.
+    """Return numbers uniform on [0, 1), a row per key.
 
     Number ``j`` of a row is a function of ``(key, purpose, j)``: asking for more of them leaves the first
     ones as they were, and two purposes are independent.

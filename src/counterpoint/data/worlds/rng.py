@@ -17,7 +17,7 @@ _MASK = 2**64 - 1
 
 
 def _mix(x: int) -> int:
-    """The output function of SplitMix64, as in :mod:`counterpoint.data.views.keys`, for one Python integer."""
+    """Apply the output function of SplitMix64, as in :mod:`counterpoint.data.views.keys`, to one Python integer."""
     x = (x + 0x9E3779B97F4A7C15) & _MASK
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -53,19 +53,19 @@ class Rng:
         return _mix(self._key ^ _word(purpose))
 
     def uniform(self, purpose: str) -> float:
-        """A number in [0, 1)."""
+        """Draw a number in [0, 1)."""
         return (self.word(purpose) >> 11) * 2.0**-53
 
     def integer(self, purpose: str, low: int, high: int) -> int:
-        """A whole number from ``low`` to ``high``, both included."""
+        """Draw a whole number from ``low`` to ``high``, both included."""
         return low + (self.word(purpose) * (high - low + 1) >> 64)
 
     def choice(self, purpose: str, options: Sequence[T]) -> T:
-        """One of some options, each as likely."""
+        """Draw one of some options, each as likely."""
         return options[self.word(purpose) * len(options) >> 64]
 
     def sample(self, purpose: str, options: Sequence[T], count: int) -> list[T]:
-        """``count`` different options, in random order."""
+        """Draw ``count`` different options, in random order."""
         left = list(options)
         for place in range(count):
             other = self.integer(f"{purpose} {place}", place, len(left) - 1)
@@ -73,7 +73,7 @@ class Rng:
         return left[:count]
 
     def weighted(self, purpose: str, options: Sequence[T], weights: Sequence[int]) -> T:
-        """One of some options, as likely as its whole-numbered weight."""
+        """Draw one of some options, as likely as its whole-numbered weight."""
         point = self.word(purpose) * sum(weights) >> 64
         for option, weight in zip(options, weights, strict=True):
             point -= weight

@@ -61,7 +61,7 @@ class FILIP(TowerMethod):
             self.features("text", self.text_tower.tokenizer(["a"]))
 
     def features(self, column: str, inputs: Tensor) -> Tensor:
-        """Places ``(n, N, w)``, or states of words with zeros for padding ``(n, L, w)``."""
+        """Return places ``(n, N, w)``, or states of words with zeros for padding ``(n, L, w)``."""
         if column == "image":
             return self.image_tower.patches(inputs).flatten(2).mT
         return self.text_tower.states(inputs)
@@ -78,14 +78,14 @@ class FILIP(TowerMethod):
     def project(
         self, column: str, features: Float[Tensor, "n w"] | Float[Tensor, "n N w"], head: str
     ) -> Float[Tensor, "n D"]:
-        """All tokens side by side; captions as long as the tokenizer's context."""
+        """Return all tokens side by side; captions as long as the tokenizer's context."""
         tokens = self._tokens(column, features)
         if column == "text":
             tokens = F.pad(tokens, (0, 0, 0, self.text_tower.tokenizer.context - tokens.shape[1]))
         return tokens.flatten(1)
 
     def similarity(self, a: Float[Tensor, "n D"], b: Float[Tensor, "m E"]) -> Float[Tensor, "n m"]:
-        """The mean over the tokens of each of ``a`` of the best similarity with a token of each of ``b``."""
+        """Return the mean over the tokens of each of ``a`` of the best similarity with a token of each of ``b``."""
         x, y = (F.normalize(z.view(len(z), -1, self.width), dim=-1) for z in (a, b))
         size = max(1, PANEL // max(1, x.shape[1] * y.shape[0] * y.shape[1]))
         parts = [

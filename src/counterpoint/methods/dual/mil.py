@@ -104,7 +104,7 @@ class MIL(TowerMethod):
     def project(
         self, column: str, features: Float[Tensor, "n w"] | Float[Tensor, "n N w"], head: str
     ) -> Float[Tensor, "n D"]:
-        """The places of pictures, and g where there is one, side by side; of single vectors copies."""
+        """Return the places of pictures, and g where there is one, side by side; of single vectors copies."""
         x = self._instances(column, features)
         copies = self.places + (self.non_local is not None)
         if x.ndim == 2:
@@ -114,7 +114,7 @@ class MIL(TowerMethod):
         return x.flatten(1)
 
     def similarity(self, a: Float[Tensor, "n D"], b: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:
-        """The pooled similarity of pictures and captions, plus that of g where there is one."""
+        """Return the pooled similarity of pictures and captions, plus that of g where there is one."""
         copies = self.places + (self.non_local is not None)
         a, b = (z.reshape(len(z), copies, z.shape[1] // copies) * copies**0.5 for z in (a, b))
         h = torch.einsum("rnd,cnd->rcn", a, b)[..., None]

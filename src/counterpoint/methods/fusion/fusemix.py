@@ -40,7 +40,7 @@ class _ResidualMLP(nn.Module):
 
 
 def adapter(width: int, out: int, layers: int, dropout: float) -> nn.Sequential:
-    """Residual blocks, a layer norm and a linear layer.
+    """Build residual blocks, a layer norm and a linear layer.
 
     >>> adapter(8, 4, layers=2, dropout=0.6)(torch.randn(5, 8)).shape
     torch.Size([5, 4])
@@ -120,7 +120,7 @@ class FuseMix(TowerMethod):
     def mix(
         self, a: Float[Tensor, "B p"], b: Float[Tensor, "B q"]
     ) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n q"]]:
-        """The latents that are compared: n = B/2 mixtures of each modality, or all where nothing is mixed."""
+        """Return the latents that are compared: n = B/2 mixtures of each modality, or all where nothing is mixed."""
         if self.mixing == "none":
             return a, b
         half = len(a) // 2

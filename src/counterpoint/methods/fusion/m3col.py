@@ -117,14 +117,14 @@ class M3Col(TowerMethod):
         return {"m3col": self.weight * contrastive, **self.classification(z, batch)}
 
     def mix(self, u: Float[Tensor, "B d"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Mixtures of ``u`` with its own rows, the row each was mixed with, and the share of the row itself."""
+        """Return mixtures of ``u`` with its own rows, the row each was mixed with, and the share of the row itself."""
         partners = torch.randperm(len(u)).to(u.device)
         shares = torch.distributions.Beta(self.beta, self.beta).sample((len(u),))
         shares = torch.where(torch.rand(len(u)) < self.mixed, shares, 1.0).to(u)
         return shares[:, None] * u + (1 - shares[:, None]) * u[partners], partners, shares
 
     def classification(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        """The cross-entropy of every classifier over the labelled examples."""
+        """Compute the cross-entropy of every classifier over the labelled examples."""
         if not self.labels:
             return {}
         if self.labels not in batch.labels:
@@ -140,5 +140,5 @@ class M3Col(TowerMethod):
         }
 
     def classify(self, z: Embeddings) -> Float[Tensor, "B classes"]:
-        """The logits of the classifier of both modalities, from what ``encode`` gave."""
+        """Return the logits of the classifier of both modalities, from what ``encode`` gave."""
         return self.classifiers["fusion"](torch.cat([z[column] for column in self.columns], dim=1))

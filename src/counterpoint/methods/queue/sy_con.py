@@ -120,14 +120,14 @@ class SyCon(TowerMethod):
             self.begin_task()
 
     def begin_task(self) -> None:
-        """The model as it is becomes the previous one, with another predictor and queues of nobody's outputs."""
+        """Make the model as it is the previous one, with another predictor and queues of nobody's outputs."""
         self.task += 1
         self.previous.restart()
         for module, name in ((self.predictor, "predictor"), (self.previous_queues, "queues")):
             initialise(module, int(self.draw), f"{name} of task {int(self.task)}")
 
     def passes(self) -> dict[str, int]:
-        """Through the trained tower, its copy and the previous one; the last has nothing to do in a first task."""
+        """Count passes through the trained tower, its copy and the previous one; the last has none in a first task."""
         return {modality: 3 * count for modality, count in super().passes().items()}
 
 

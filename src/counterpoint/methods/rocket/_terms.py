@@ -88,7 +88,7 @@ class SiamLIPTerm(CrossModalTerm):
         self.distance = NegativeCosineLoss()
 
     def _of(self, heads: nn.ModuleDict, view: str) -> nn.Module:
-        """A view's module: the image's predictor is the one from image to text, and so on."""
+        """Return a view's module: the image's predictor is the one from image to text, and so on."""
         modality, _, local = view.partition(".")
         stream = "local" if local and "local" in heads else "global"
         return heads.get_submodule(f"{stream}.{modality}")

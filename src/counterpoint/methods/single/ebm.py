@@ -75,7 +75,7 @@ class EBM(TowerMethod):
         self.sampling_noise, self.noise = sampling_noise, noise
 
     def targets(self, batch: Batch) -> Embeddings:
-        """Samples of the model as it is: they are drawn once a step, and go back to the buffer after it."""
+        """Draw samples of the model as it is, once a step; they go back to the buffer after the step."""
         places, start = self.buffer.draw(len(batch))
         sampled = langevin(
             self._energy,

@@ -86,7 +86,7 @@ _NEAR = 0.15  # probability that a rating is off by one level
 
 
 def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
-    """Everything that is asked about one scene, in a fixed order.
+    """Yield everything that is asked about one scene, in a fixed order.
 
     A yes/no question comes with the answer yes or no as a fair coin says, and most of the numbers that are one are not
     asked for. Half of all questions say what can be answered, as `chat.prompt` does; some say first what the asker
@@ -124,7 +124,7 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
 
 
 def fact(question: Question) -> str:
-    """The colour, size, number or side that the picture tells about what is asked; empty for other questions.
+    """Return the colour, size, number or side that the picture tells about what is asked; empty for other questions.
 
     >>> fact(Question("colour", "Is the cat red?", "no", ("yes", "no"), "the cat is blue"))
     'blue'
@@ -140,7 +140,7 @@ def fact(question: Question) -> str:
 
 
 def _led(question: Question, text: str, draws: Rng) -> str:
-    """The question from someone who says what the answer is, and is mostly right."""
+    """Return the question from someone who says what the answer is, and is mostly right."""
     kind = question.kind
     answer = question.answer
     if not draws.happens(f"{kind} lead right", _RIGHT):
@@ -161,7 +161,7 @@ def place(thing: Thing) -> str:
 
 
 def rating(scene: Scene, draws: Rng) -> str:
-    """A word for the quality of a scene's picture, from a rater who is sometimes off by one level."""
+    """Draw a word for the quality of a scene's picture, from a rater who is sometimes off by one level."""
     strength = int(scene.corruption.rpartition("_")[2]) if scene.corruption else 0
     level = _LEVEL[strength]
     if draws.happens("rating off", _NEAR):
@@ -193,7 +193,7 @@ class Corpus:
 
 
 def corpus(told: Sequence[Sequence[Exchange]], tokenizer: PreTrainedTokenizerFast) -> Corpus:
-    """The exchanges of scenes as tokens."""
+    """Return the exchanges of scenes as tokens."""
     assistant, end = tokenizer.convert_tokens_to_ids([ASSISTANT, END])
     flat = [exchange for one in told for exchange in one]
     asked = tokenizer([one.asked for one in flat], add_special_tokens=False)["input_ids"]
@@ -285,7 +285,7 @@ class Packer:
         )
 
     def _pack(self, row: int, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Tokens, positions, weights of replies, facts, their conversation (−1: before all), whether it is blind."""
+        """Pack tokens, positions, weights of replies, facts, conversations (−1: before all), whether each is blind."""
         corpus, recipe, prefix = self.corpus, self.recipe, len(self._prefix)
         nothing = np.full(prefix, NO_WORD)
         outside = np.full(prefix, -1)

@@ -33,7 +33,7 @@ NO_WORD = -100
 
 
 def first_token(tokenizer: PreTrainedTokenizerFast, word: str) -> int:
-    """The token by which a word within a sentence begins; `NO_WORD` for an empty one."""
+    """Return the token by which a word within a sentence begins; `NO_WORD` for an empty one."""
     return int(tokenizer(" " + word)["input_ids"][0]) if word else NO_WORD
 
 
@@ -82,8 +82,9 @@ class Grounding:
         sees: Bool[Tensor, "n t"],
         there: Targets,
     ) -> Float[Tensor, ""]:
-        """``−log`` of the attention that a word for a thing pays to the patches that show it, or, where none does, to
-        no patch at all; the mean over words and heads.
+        """Compute ``−log`` of the attention that words for things pay to the patches that show them.
+
+        Where no patch shows a thing, the attention to no patch at all counts; the mean over words and heads.
 
         Args:
             attention: of layer `LAYER`, whose first `HEADS` heads point.

@@ -108,7 +108,7 @@ class Perception(nn.Module):
 
     @torch.no_grad()
     def accuracy(self, features: Float[Tensor, "n p w"], seen: Targets) -> dict[str, float]:
-        """Share of the patches with a thing (of the pictures) whose class is right."""
+        """Return the share of the patches with a thing (of the pictures) whose class is right."""
         normed = self.norm(features)
         logits = self.patches(normed).split(list(self.classes.values()), -1)
         there = seen.concept != NOTHING

@@ -135,7 +135,7 @@ def _reserve(file: Path, plan: Mapping[str, Any]) -> None:
 
 
 def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> Read:
-    """The training rows of a world."""
+    """Read the training rows of a world."""
     rows = world.splits.train
     pictures = torch.empty(len(rows), 3, recipe.image_size, recipe.image_size, dtype=torch.uint8)
     scenes: list[Scene] = []
@@ -273,7 +273,7 @@ def _fit(
     stage: Stage,
     listen: Listen,
 ) -> None:
-    """Steps of AdamW; the loss of a step is a function of its number, so that a stopped stage goes on exactly."""
+    """Take steps of AdamW; the loss of a step is a function of its number, so that a stopped stage goes on exactly."""
     module.train()
     optimizer, log, start = adamw(module, options), MetricLog(folder), 0
     if (saved := checkpoints.load(folder)) is not None:
@@ -304,7 +304,7 @@ def _fit(
 
 
 def _drawn(n: int, batch: int, seed: int, step: int) -> np.ndarray:
-    """The rows of a step: all rows once, in random order, before any comes again."""
+    """Return the rows of a step: all rows once, in random order, before any comes again."""
     places = np.arange(step * batch, (step + 1) * batch)
     orders = {
         epoch: np.random.default_rng((seed, int(epoch))).permutation(n) for epoch in np.unique(places // n)

@@ -27,7 +27,7 @@ def look_of(thing: Thing) -> Look:
 
 
 def caption(clip: Clip, language: str = "en") -> str:
-    """One sentence about all of a clip but its background.
+    """Write one sentence about all of a clip but its background.
 
     Things to which nothing happens are told at the end: counted where they are alike, else in the relation that
     the scene has.

@@ -150,7 +150,7 @@ def _after(thing: Thing, event: Event, frame: int) -> Thing | None:
 
 
 def film(clips: Sequence[Clip], pixels: int = 96) -> UInt8[Tensor, "k T 3 pixels pixels"]:
-    """The frames of some clips, all of one length.
+    """Draw the frames of some clips, all of one length.
 
     Raises:
         ValueError: if there are none, or their lengths differ.
@@ -163,7 +163,7 @@ def film(clips: Sequence[Clip], pixels: int = 96) -> UInt8[Tensor, "k T 3 pixels
 
 
 def save(frames: UInt8[Tensor, "T 3 H W"], path: str | Path, milliseconds: int = 100) -> Path:
-    """Frames as a file: an animated picture or a video.
+    """Save frames as a file: an animated picture or a video.
 
     ``.png`` and ``.webp`` keep every pixel, ``.gif`` 256 colours. ``.mp4`` (H.264) and ``.webm`` (VP9) are read by
     every player and every video library, and keep a pixel's colour nearly.

@@ -31,7 +31,7 @@ class _Part(NamedTuple):
 
 
 def compose_clip(config: ClipConfig, seed: int, index: int, stream: str = "") -> Clip:
-    """The clip with this number: a function of the arguments alone.
+    """Compose the clip with this number: a function of the arguments alone.
 
     Things never overlap, wherever they move. Those that stay where they are come first and so lie behind; those to
     which something happens follow in the order in which it does.
@@ -74,7 +74,7 @@ def compose_clip(config: ClipConfig, seed: int, index: int, stream: str = "") ->
 
 
 def swept(clip: Clip, place: int) -> Box:
-    """The square around a thing in all frames, in thousandths; also before it appears."""
+    """Return the square around a thing in all frames, in thousandths; also before it appears."""
     ends = [
         event.end - 1 for event in clip.events if event.thing == place
     ]  # between them, what changes does evenly
@@ -93,7 +93,7 @@ def apart(one: Box, other: Box) -> bool:
 
 
 def _concepts(draws: Rng, config: ClipConfig, events: int) -> list[str]:
-    """Different concepts: those of the events, then two more."""
+    """Draw different concepts: those of the events, then two more."""
     part = config.pair_compositions
     if part == "any":
         return draws.sample("concept", config.concepts, events + 2)
@@ -159,7 +159,7 @@ def _places(draws: Rng, parts: Sequence[_Part]) -> tuple[list[Box], list[int]]:
 
 
 def _extent(part: _Part, way: int) -> tuple[int, int]:
-    """Width and height of what a thing sweeps over."""
+    """Return width and height of what a thing sweeps over."""
     across, down = DIRECTIONS.get(part.action, (0, 0)) if part.action else (0, 0)
     side = SIDES["medium"][1] if part.action == "grow" else part.side
     return side + abs(across) * way, side + abs(down) * way
@@ -177,7 +177,7 @@ def _start(part: _Part, box: Box) -> tuple[int, int]:
 
 
 def _times(draws: Rng, frames: int, count: int) -> list[tuple[int, int]]:
-    """Frames of the events: one after the other, the first frame shows none, and each begins a little late."""
+    """Draw frames of the events: one after the other, the first frame shows none, and each begins a little late."""
     found = []
     for k in range(count):
         first, end = k * frames // count, (k + 1) * frames // count
@@ -200,7 +200,7 @@ def _event(draws: Rng, config: ClipConfig, part: _Part, place: int, start: int, 
 
 
 def _relation(draws: Rng, things: Sequence[Thing]) -> tuple[Relation, ...]:
-    """One of the relations in which the first two things plainly stand, if there is one."""
+    """Choose one of the relations in which the first two things plainly stand, if there is one."""
     found = [
         Relation(kind, i, 1 - i)
         for i in (0, 1)

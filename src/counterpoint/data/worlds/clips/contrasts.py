@@ -41,7 +41,7 @@ _TRIES = 40
 
 
 def contrast(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None) -> Clip | None:
-    """A clip that differs from another one in one thing; None where it has nothing that can differ so.
+    """Return a clip that differs from another one in one thing; None where it has nothing that can differ so.
 
     ``object``: a thing is of another concept. ``action``: what happens to a thing is turned round. ``attribute``: a
     thing is dyed in another colour. ``counting``: there are more or fewer of what is counted. ``relation``: two things
@@ -78,13 +78,13 @@ def with_things(clip: Clip, things: Sequence[Thing]) -> Clip:
 
 
 def changed(clip: Clip, places: Sequence[int], **fields: object) -> Clip:
-    """A clip in which some things are otherwise from the beginning."""
+    """Return a clip in which some things are otherwise from the beginning."""
     things = [replace(t, **fields) if p in places else t for p, t in enumerate(clip.scene)]  # type: ignore[arg-type] # fields of a Thing
     return with_things(clip, things)
 
 
 def without(clip: Clip, place: int) -> Clip:
-    """A clip that lacks one thing and what happens to it."""
+    """Return a clip that lacks one thing and what happens to it."""
     left = [p for p in range(len(clip.scene.things)) if p != place]
     new = {old: k for k, old in enumerate(left)}
     relations = tuple(
@@ -101,13 +101,13 @@ def without(clip: Clip, place: int) -> Clip:
 
 
 def alike(clip: Clip) -> tuple[int, ...]:
-    """Places of what is counted; none where nothing is."""
+    """Return places of what is counted; none where nothing is."""
     concepts = [clip.scene.things[place].concept for place in clip.still]
     return clip.still if len(concepts) > 1 and len(set(concepts)) == 1 else ()
 
 
 def recounted(clip: Clip, draws: Rng) -> Clip | None:
-    """One or two more or fewer of what is counted, each number as likely as it is among all clips."""
+    """Return a clip with one or two more or fewer of what is counted, each number as likely as among all clips."""
     counted = alike(clip)
     if len(counted) not in COUNTS:
         return None
@@ -124,7 +124,7 @@ def recounted(clip: Clip, draws: Rng) -> Clip | None:
 
 
 def _added(clip: Clip, model: Thing, draws: Rng, purpose: str) -> Clip | None:
-    """One more thing behind all others, where nothing comes by; None if no place is found."""
+    """Return a clip with one more thing behind all others, where nothing comes by; None if no place is found."""
     taken = [swept(clip, place) for place in range(len(clip.scene.things))]
     half = model.side // 2
     for number in range(_TRIES):
@@ -142,7 +142,7 @@ def _added(clip: Clip, model: Thing, draws: Rng, purpose: str) -> Clip | None:
 
 
 def _another(clip: Clip, draws: Rng, config: ClipConfig, besides: Collection[int]) -> str | None:
-    """A concept that is not there and may be seen besides the things at some places; None if there is none."""
+    """Draw a concept that is not there and may be seen besides the things at some places; None if there is none."""
     near = {clip.scene.things[place].concept for place in besides}
     options = [
         concept
@@ -208,7 +208,7 @@ def _relation(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
 
 
 def _hallucination(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
-    """A thing that appears or vanishes, before, between or after what happens else."""
+    """Return a clip with a thing that appears or vanishes, before, between or after what happens else."""
     concept = _another(clip, draws, config, range(len(clip.scene.things)))
     if concept is None:
         return None

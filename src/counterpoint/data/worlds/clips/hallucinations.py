@@ -63,12 +63,12 @@ def hallucinate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = N
 
 
 def _happening(clip: Clip, event: Event) -> Clip:
-    """A clip in which something more happens."""
+    """Return a clip in which something more happens."""
     return replace(clip, events=tuple(sorted((*clip.events, event), key=lambda each: each.start)))
 
 
 def _staying(clip: Clip) -> list[tuple[int, int]]:
-    """Things that are there in the last frame and to which nothing happens before it, and from which frame on."""
+    """Find things that are there in the last frame and to which nothing happens before it, and from which frame on."""
     found = []
     for place in range(len(clip.scene.things)):
         own = [event for event in clip.events if event.thing == place]

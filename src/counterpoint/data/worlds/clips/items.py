@@ -25,7 +25,7 @@ from .rows import ClipRows
 
 
 def items_of(world: ClipRows, form: type[SomeItems], rows: Rows) -> SomeItems:
-    """The items of some rows of a world.
+    """Return the items of some rows of a world.
 
     Raises:
         LookupError: for another form, or where none of the rows has anything to ask about.
@@ -48,7 +48,7 @@ class _Asked(NamedTuple):
 
 
 def _contrasted(world: ClipRows, row: int) -> _Asked | None:
-    """A clip and its contrast; mostly either may be shown, so that words alone do not give the right caption away."""
+    """Return a clip and its contrast; mostly either may be shown, so that words do not give the right caption away."""
     clip, own = world.clip(row), world.draws(row)
     for kind in own.sample("kind of contrast", CONTRASTS, len(CONTRASTS)):
         other = contrast(kind, clip, Rng(own.word("contrast"), 0, kind), world.config(row))

@@ -46,7 +46,7 @@ class Narrated:
 
 
 def sides(clip: Clip) -> tuple[Thing, Thing] | None:
-    """The left and the right one of a clip's two things, if they are so in every frame and always of two colours.
+    """Return the left and the right one of a clip's two things, if they are so in every frame, always of two colours.
 
     >>> from counterpoint.data.worlds.scenes.scene import Scene
     >>> cat, dog = Thing("cat", "red", "small", 200, 700, 500), Thing("dog", "blue", "small", 200, 200, 300)
@@ -66,7 +66,7 @@ def sides(clip: Clip) -> tuple[Thing, Thing] | None:
 
 
 def narrate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None) -> Narrated | None:
-    """A question of a kind; None where the clip does not show two things side by side.
+    """Return a question of a kind; None where the clip does not show two things side by side.
 
     ``video``: the colour of a thing, which is not said. ``text``: the name of a thing, which is said. ``both``: the
     colour of what has a name. ``either``: a colour that is shown and said.

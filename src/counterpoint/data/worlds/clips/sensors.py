@@ -34,7 +34,7 @@ def path(clip: Clip, place: int, rate: int = 1) -> Float64[np.ndarray, "samples 
 def acceleration(
     clip: Clip, place: int, rate: int = 1, noise: float = 0.0, draws: Rng | None = None
 ) -> Float64[np.ndarray, "samples 2"]:
-    """The acceleration of a thing across and down, ``rate`` times a frame, in thousandths per frame².
+    """Measure the acceleration of a thing across and down, ``rate`` times a frame, in thousandths per frame².
 
         a_i = rate² (p_{i+1} − 2 p_i + p_{i−1})
 

@@ -42,7 +42,7 @@ def faithful(said: Clip, shown: Clip) -> bool:
 
 
 def _rest(clip: Clip) -> Scene:
-    """The things that a caption tells without an event, their sizes unsaid."""
+    """Return the things that a caption tells without an event, their sizes unsaid."""
     place = {old: new for new, old in enumerate(clip.still)}
     things = tuple(replace(clip.scene.things[old], size="medium") for old in clip.still)
     relations = tuple(

@@ -62,17 +62,17 @@ class Clips(World[ClipConfig, Clip]):
         return self.made(row)
 
     def frames(self, rows: Rows) -> UInt8[Tensor, "n T 3 H W"]:
-        """The frames of some rows, grey where the video is missing."""
+        """Return the frames of some rows, grey where the video is missing."""
         frames = film([self.clip(int(row)) for row in rows], self.preset.pixels)
         frames[~self.present("image", rows)] = GREY
         return frames
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        """A picture of each clip, grey where the video is missing."""
+        """Return a picture of each clip, grey where the video is missing."""
         return PICTURES[self.preset.picture](self.frames(rows))
 
     def sensors(self, rows: Rows) -> Float64[np.ndarray, "n samples 2"]:
-        """The acceleration of the thing to which something happens first, zero where the stream is missing."""
+        """Return the acceleration of the thing to which something happens first, zero where the stream is missing."""
         streams = []
         for row, there in zip(map(int, rows), self.present("sensor", rows), strict=True):
             clip, config = self.clip(row), self.config(row)
@@ -104,7 +104,7 @@ class Clips(World[ClipConfig, Clip]):
         return {"action": Labels(names, values, ("something {}",))}
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Contrasts, renditions or narrations of some rows."""
+        """Return contrasts, renditions or narrations of some rows."""
         if kinds is not None:
             return super().items(form, rows, kinds)
         return items_of(self, form, rows)

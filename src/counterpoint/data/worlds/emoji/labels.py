@@ -145,7 +145,7 @@ _SKIN = (
 
 
 def label_sets(columns: Mapping[str, Sequence[Any]], copies: int) -> dict[str, Labels]:
-    """The label sets of every row, the table repeated ``copies`` times.
+    """Return the label sets of every row, the table repeated ``copies`` times.
 
     Every emoji has a group and a subgroup. ``tone`` leaves out emoji without a skin tone and those with two;
     ``gender`` leaves out all but ``woman`` and ``man``: many people of no stated gender are drawn exactly

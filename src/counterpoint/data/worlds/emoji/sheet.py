@@ -66,7 +66,7 @@ class _Sheet:
         self.text(note, 15, _FAINT)
 
     def row(self, label: str, note: str, rows: Sequence[int], names: Sequence[str] = ()) -> None:
-        """Both artists' pictures of some emoji, side by side on a card each, the names (if given) below."""
+        """Draw both artists' pictures of some emoji, side by side on a card each, the names (if given) below."""
         below = 60 if names else 0
         title = wrap(label, 20)
         self.write((_MARGIN, self.top + 14), "\n".join(title), 18)

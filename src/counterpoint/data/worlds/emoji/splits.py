@@ -44,14 +44,14 @@ LARGEST_FAMILY = 40
 
 
 def low_pass(pictures: Pictures) -> np.ndarray:
-    """3 × 3 block averages as rows, scaled so that Euclidean distance is RMS difference in [0, 1]."""
+    """Return 3 × 3 block averages as rows, scaled so that Euclidean distance is RMS difference in [0, 1]."""
     count = len(pictures)
     blocks = np.asarray(pictures).reshape(count, 3, 24, 3, 24, 3).mean((3, 5), dtype=np.float32) / 255
     return blocks.reshape(count, -1) / np.float32(np.sqrt(3 * 24 * 24))
 
 
 def alike(artists: Sequence[Pictures], limit: float) -> list[tuple[int, int]]:
-    """Every pair of rows with pictures, of any artists, that differ by less than ``limit``; ordered, once."""
+    """Find every pair of rows with pictures, of any artists, that differ by less than ``limit``; ordered, once."""
     rows = np.concatenate([low_pass(pictures) for pictures in artists])
     squares = (rows * rows).sum(1)
     count = len(artists[0])
@@ -67,7 +67,7 @@ def alike(artists: Sequence[Pictures], limit: float) -> list[tuple[int, int]]:
 
 
 def components(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """The smallest member of each number's connected component.
+    """Return the smallest member of each number's connected component.
 
     >>> components(5, [(3, 1), (3, 4)])
     [0, 1, 2, 1, 1]
@@ -87,7 +87,7 @@ def components(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def _sharing(keys: Sequence[Hashable]) -> list[tuple[int, int]]:
-    """Pairs that connect all rows with an equal key."""
+    """Return pairs that connect all rows with an equal key."""
     rows = defaultdict(list)
     for row, key in enumerate(keys):
         rows[key].append(row)
@@ -104,7 +104,7 @@ def _members(component: Sequence[int], rows: Iterable[int]) -> dict[int, list[in
 def _shuffled(
     components: Mapping[int, list[int]], codepoints: Sequence[str], purpose: str
 ) -> list[list[int]]:
-    """Components in an order that depends only on their first emoji."""
+    """Return components in an order that depends only on their first emoji."""
 
     def place(first: int) -> bytes:
         return blake2b(codepoints[first].encode(), key=purpose.encode(), digest_size=16).digest()
@@ -113,13 +113,13 @@ def _shuffled(
 
 
 def families(columns: Mapping[str, Sequence[Any]]) -> list[int]:
-    """The first row of each row's family of concepts."""
+    """Return the first row of each row's family of concepts."""
     concepts = [str(concept).removesuffix(" facing right") for concept in columns["concept"]]
     return components(len(concepts), [*_sharing(concepts), *_sharing(list(columns["near"]))])
 
 
 def _hold_out_concepts(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[int]]:
-    """Rows of the held-out concepts by side, drawn family by family within each group."""
+    """Return rows of the held-out concepts by side, drawn family by family within each group."""
     codepoints = [str(each) for each in columns["codepoints"]]
     family_of = families(columns)
     held: dict[str, list[int]] = {"test": [], "validation": []}
@@ -140,7 +140,7 @@ def _hold_out_concepts(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[i
 
 
 def _hold_out_compositions(columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> dict[str, list[int]]:
-    """Rows of the held-out compositions by side, out of ``rows``; the rest holds their every factor."""
+    """Return rows of the held-out compositions by side, out of ``rows``; the rest holds their every factor."""
     keys = compositions(columns)
     tied = components(len(keys), [*_sharing(keys), *_sharing(list(columns["same"]))])
     waiting = _shuffled(_members(tied, rows), [str(each) for each in columns["codepoints"]], "compositions")
@@ -158,12 +158,12 @@ def _hold_out_compositions(columns: Mapping[str, Sequence[Any]], rows: Sequence[
 
 
 def compositions(columns: Mapping[str, Sequence[Any]]) -> list[tuple[object, ...]]:
-    """Concept, tone and gender of each row."""
+    """Return concept, tone and gender of each row."""
     return list(zip(columns["concept"], columns["tone"], columns["gender"], strict=True))
 
 
 def default(columns: Mapping[str, Sequence[Any]]) -> Splits:
-    """Held-out compositions and held-out concepts, apart, for validation and for test."""
+    """Hold out compositions and concepts, apart, for validation and for test."""
     concepts = _hold_out_concepts(columns)
     rest = _without(len(columns["concept"]), concepts["test"], concepts["validation"])
     held = _hold_out_compositions(columns, rest.tolist())
@@ -192,7 +192,7 @@ def artist(columns: Mapping[str, Sequence[Any]]) -> Splits:
 
 
 def stream(columns: Mapping[str, Sequence[Any]]) -> Splits:
-    """The splits of :func:`default`, the training rows in :data:`TASKS` tasks of whole groups.
+    """Return the splits of :func:`default`, the training rows in :data:`TASKS` tasks of whole groups.
 
     Groups go to the tasks by their number of rows, the largest first, each to the task that has fewest.
     """

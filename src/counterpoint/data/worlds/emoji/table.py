@@ -87,7 +87,7 @@ _NO_NEUTRAL = {"woman dancing": "person dancing", "woman with headscarf": "perso
 
 
 def without_tone(name: str) -> str:
-    """A name without the skin tones after its colon.
+    """Return a name without the skin tones after its colon.
 
     >>> without_tone("man: medium skin tone, red hair")
     'man: red hair'
@@ -103,7 +103,7 @@ def _tone(points: Iterable[int]) -> str:
 
 
 def _skeleton(points: Iterable[int]) -> tuple[int, ...]:
-    """Code points without tone, gender, hair, joiners and selectors."""
+    """Return code points without tone, gender, hair, joiners and selectors."""
     dropped = {_JOINER, _SELECTOR, *_MODIFIER, *_HAIR_COMPONENTS}
     kept = tuple(point for point in points if point not in dropped)
     if len(kept) > 1:
@@ -134,7 +134,7 @@ def _age(words: set[str]) -> str:
 
 
 def _concepts(rows: Sequence[Mapping[str, Any]], skeletons: Sequence[tuple[int, ...]]) -> list[str]:
-    """Each row's concept: the plainest name among the emoji with its skeleton."""
+    """Return each row's concept: the plainest name among the emoji with its skeleton."""
 
     def plainness(row: Mapping[str, Any]) -> tuple[bool, bool, bool]:
         return row["tone"] != "none", row["gender"] not in ("neutral", "none"), row["hair"] != "none"
@@ -148,7 +148,7 @@ def _concepts(rows: Sequence[Mapping[str, Any]], skeletons: Sequence[tuple[int, 
 
 
 def _translations(emoji: Sequence[str]) -> dict[str, list[str]]:
-    """Names in every language of the ``emoji`` package, in plain words."""
+    """Return names in every language of the ``emoji`` package, in plain words."""
     import emoji as package
 
     package.config.load_language()
@@ -169,7 +169,7 @@ def _translations(emoji: Sequence[str]) -> dict[str, list[str]]:
 
 @cache
 def load() -> Dataset:
-    """The table, a row per fully-qualified emoji in Unicode's order; ``id`` is the row's number.
+    """Load the table, a row per fully-qualified emoji in Unicode's order; ``id`` is the row's number.
 
     Columns: ``id``, ``emoji``, ``codepoints``, ``name``, ``names`` (a struct, a field per language),
     ``group``, ``subgroup``, ``concept``, ``tone``, ``gender``, ``hair``, ``age``, ``is_tone_variant``,

@@ -137,7 +137,7 @@ class Emoji(PairedData):
         return digests_of_images(self.sized(SIZE).images, len(self))
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        """The pictures of some rows: the first artist's, past the table's end the second's."""
+        """Return the pictures of some rows: the first artist's, past the table's end the second's."""
         artist, emoji = np.divmod(np.asarray(rows), len(self.table))
         pictures = np.empty((len(emoji), *self.pictures[0].shape[1:]), np.uint8)
         for number in np.unique(artist):
@@ -146,7 +146,7 @@ class Emoji(PairedData):
         return torch.from_numpy(pictures)
 
     def captions(self, row: int) -> list[str]:
-        """The name in each language, in lower case; after the English one its aliases that are words."""
+        """Return the name in each language, in lower case; after the English one its aliases that are words."""
         names = self._columns["names"][row % len(self.table)]
         found: list[str] = []
         for language in self.languages:
@@ -158,7 +158,7 @@ class Emoji(PairedData):
         return list(dict.fromkeys(found))
 
     def training_captions(self, row: int) -> list[str]:
-        """The captions, and one that says what kind it is, as tags do: ``"animal mammal, animals & nature"``."""
+        """Return the captions, and one that names the kind, as tags do: ``"animal mammal, animals & nature"``."""
         emoji = row % len(self.table)
         kind = (
             f"{self._columns['subgroup'][emoji].replace('-', ' ')}, {self._columns['group'][emoji].lower()}"
@@ -223,7 +223,7 @@ class Emoji(PairedData):
 
 
 def _aliases(emoji: str) -> list[str]:
-    """Other English names in the ``emoji`` package, if made of words: ``:cow2:`` and ``:+1:`` are not."""
+    """Return other English names in the ``emoji`` package, if made of words: ``:cow2:`` and ``:+1:`` are not."""
     import emoji as package
 
     found = (

@@ -14,7 +14,7 @@ from .scene import Relation, Scene, Thing
 
 
 def annotation(scene: Scene) -> dict[str, Any]:
-    """A scene in values that JSON has; `scene_of` reads it back.
+    """Return a scene in values that JSON has; `scene_of` reads it back.
 
     >>> scene = Scene(3, (Thing("cat", None, "small", 200, 300, 500),))
     >>> scene_of(annotation(scene)) == scene
@@ -24,7 +24,7 @@ def annotation(scene: Scene) -> dict[str, Any]:
 
 
 def scene_of(values: Mapping[str, Any]) -> Scene:
-    """The scene of an annotation, read from JSON or not."""
+    """Return the scene of an annotation, read from JSON or not."""
     return Scene(
         values["index"],
         tuple(Thing(**thing) for thing in values["things"]),
@@ -35,12 +35,12 @@ def scene_of(values: Mapping[str, Any]) -> Scene:
 
 
 def canonical(scene: Scene) -> bytes:
-    """An annotation as bytes: equal scenes have equal ones, on every machine."""
+    """Return an annotation as bytes: equal scenes have equal ones, on every machine."""
     return json.dumps(annotation(scene), sort_keys=True, separators=(",", ":")).encode()
 
 
 def run_lengths(mask: Bool[np.ndarray, "H W"]) -> list[int]:
-    """A mask as COCO's uncompressed run lengths: down the columns, first how many pixels are outside.
+    """Return a mask as COCO's uncompressed run lengths: down the columns, first how many pixels are outside.
 
     >>> run_lengths(np.array([[False, True], [True, True]]))
     [1, 3]

@@ -128,7 +128,7 @@ class SceneConfig(WorldConfig):
 
 
 def grid(units: int) -> tuple[int, int]:
-    """Columns of the smallest square grid with a cell for each of some units, and the side of a cell."""
+    """Return how many columns the smallest square grid with a cell for each of some units has, and a cell's side."""
     columns = isqrt(max(units, 1) - 1) + 1
     return columns, UNIT // columns
 

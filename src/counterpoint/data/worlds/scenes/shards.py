@@ -74,7 +74,7 @@ class Manifest:
 
     @classmethod
     def of(cls, world: Scenes, format: Format) -> Manifest:
-        """The manifest of a world that is to be written."""
+        """Return the manifest of a world that is to be written."""
         shards = []
         for split, rows in world.split_rows().items():
             name = re.sub("[^a-z0-9]+", "-", split)
@@ -87,7 +87,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """The manifest of a folder.
+        """Read the manifest of a folder.
 
         Raises:
             ValueError: if it is damaged.
@@ -129,7 +129,7 @@ def write(world: Scenes, folder: Path, format: Format = "webdataset") -> Iterato
 
 
 def read(folder: Path) -> Scenes:
-    """The world that was written to a folder; its pictures are those in the files.
+    """Read the world that was written to a folder; its pictures are those in the files.
 
     Raises:
         ValueError: if shards are missing, or were made by another version of the preset.
@@ -205,7 +205,7 @@ def _png_column(path: Path) -> list[bytes]:
 
 
 def _records(world: Scenes, shard: Shard) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """The picture and the annotations of every row of a shard."""
+    """Yield the picture and the annotations of every row of a shard."""
     for start in range(shard.first, shard.first + shard.rows, 100):
         rows = np.arange(start, min(start + 100, shard.first + shard.rows))
         pictures = world.images(rows).permute(0, 2, 3, 1).numpy()
@@ -220,7 +220,7 @@ def _records(world: Scenes, shard: Shard) -> Iterator[tuple[bytes, dict[str, Any
 
 
 def record(world: Scenes, row: int, drawing: Drawing, place: int) -> dict[str, Any]:
-    """Everything that is known of a row, in values that JSON has.
+    """Return everything that is known of a row, in values that JSON has.
 
     Args:
         drawing: of some rows of the world.

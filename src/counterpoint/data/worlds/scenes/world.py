@@ -93,7 +93,7 @@ class Scenes(World[SceneConfig, Scene]):
         return super().made_of() if self.stored is None else self.stored.made_of()
 
     def split_rows(self) -> dict[str, Rows]:
-        """The rows of every split by what it is called: ``train``, ``test: broken``."""
+        """Return the rows of every split by what it is called: ``train``, ``test: broken``."""
         of = self.splits
         sides = {"train": of.train}
         sides |= {f"validation: {name}": rows for name, rows in of.validation.items()}
@@ -114,11 +114,11 @@ class Scenes(World[SceneConfig, Scene]):
         return self.make(config, int(self.ids[row]) + _OTHERS, self.stream(row))
 
     def draw(self, rows: Rows) -> Drawing:
-        """The pictures of some rows, with the mask and the box of every thing, whether a row lacks it or not."""
+        """Draw the pictures of some rows, with the mask and the box of every thing, whether a row lacks it or not."""
         return draw([self.scene(int(row)) for row in rows], self.pixels)
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        """The pictures of some rows, grey where they are missing."""
+        """Return the pictures of some rows, grey where they are missing."""
         if self.stored is not None:
             return self.stored(rows)
         return self._drawn(rows, lambda scene: scene)
@@ -131,14 +131,14 @@ class Scenes(World[SceneConfig, Scene]):
         return pictures
 
     def captions(self, row: int) -> Sequence[str]:
-        """The plainest caption in each language; empty if it is missing."""
+        """Return the plainest caption in each language; empty if it is missing."""
         if self.lacks("text", row):
             return [""]
         scene = self.captioned(row)
         return [captions.short(scene, language).text for language in self.preset.languages]
 
     def training_captions(self, row: int) -> Sequence[str]:
-        """The captions, and for each language another way to say it."""
+        """Return the captions, and for each language another way to say it."""
         plain = self.captions(row)
         if not plain[0]:
             return plain
@@ -157,7 +157,7 @@ class Scenes(World[SceneConfig, Scene]):
         return label_sets(self)
 
     def shifts(self) -> Mapping[str, ImageSource]:
-        """The same scenes by the other artist, and on another background."""
+        """Return the same scenes by the other artist, and on another background."""
 
         def artist(scene: Scene) -> Scene:
             things = (replace(thing, artist=1 - thing.artist) for thing in scene.things)
@@ -173,7 +173,7 @@ class Scenes(World[SceneConfig, Scene]):
         }
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Squares, choices, regions, questions … about some rows."""
+        """Return squares, choices, regions, questions … about some rows."""
         return items_of(self, form, rows, kinds)
 
     def describe(self) -> dict[str, dict[str, Any]]:

@@ -57,7 +57,7 @@ class SoundConfig(WorldConfig):
 
 
 def compose_sounds(config: SoundConfig, seed: int, index: int, stream: str = "") -> Soundscape:
-    """The soundscape with this number: a function of the arguments alone.
+    """Compose the soundscape with this number: a function of the arguments alone.
 
     >>> compose_sounds(SoundConfig(), 0, 7) == compose_sounds(SoundConfig(), 0, 7)
     True
@@ -91,7 +91,7 @@ def alike(one: Soundscape, other: Soundscape) -> bool:
 
 
 def twin(kind: str, scape: Soundscape, draws: Rng) -> Soundscape | None:
-    """A soundscape of the same words in another composition; None where there is none.
+    """Return a soundscape of the same words in another composition; None where there is none.
 
     ``order``: two sounds that follow each other exchange their places. ``attribute``: two sounds exchange what they
     are in one respect, of which both have a word ("a high beep while a low buzz").

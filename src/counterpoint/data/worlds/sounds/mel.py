@@ -29,7 +29,7 @@ def centre_frequencies(bands: int) -> Float64[np.ndarray, " bands"]:
 def spectrogram(
     waves: Sequence[Int16[np.ndarray, " _"]], size: int = 96, seconds: float | None = None
 ) -> UInt8[Tensor, "k 3 size size"]:
-    """Log-mel spectrograms as grey pictures: time to the right, ``size`` mel bands upwards.
+    """Draw log-mel spectrograms as grey pictures: time to the right, ``size`` mel bands upwards.
 
     Brightness is absolute, from `FLOOR` to a full sine, so loud and soft sounds differ. With p the power in a band,
     relative to that of a full sine at its peak: 255 (10 log₁₀ p − floor) / −floor, rounded.

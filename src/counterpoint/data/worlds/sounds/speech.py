@@ -36,7 +36,7 @@ VOICES: dict[str, tuple[str, int, int]] = {
 
 
 def speak(utterances: Sequence[tuple[str, str]]) -> list[Int16[np.ndarray, " _"]]:
-    """Waves of 16 bits at `RATE`, one for each utterance: a text and the name of a voice.
+    """Speak waves of 16 bits at `RATE`, one for each utterance: a text and the name of a voice.
 
     The utterances are one block: the waves are a function of all of them and their order.
 

@@ -48,7 +48,7 @@ _DECAYING = ("bell", "pluck")
 
 
 def synthesise(scape: Soundscape, draws: Rng | None = None) -> Int16[np.ndarray, " samples"]:
-    """A wave of `SECONDS` at `RATE`; sounds that are said at once start together, others follow each other.
+    """Synthesise a wave of `SECONDS` at `RATE`; sounds that are said at once start together, others follow each other.
 
     Args:
         scape: what is heard.
@@ -71,12 +71,12 @@ def synthesise(scape: Soundscape, draws: Rng | None = None) -> Int16[np.ndarray,
 
 
 def tone(hertz: int, samples: int) -> Int64[np.ndarray, " samples"]:
-    """A sine of amplitude 2¹⁵ − 1 in whole numbers."""
+    """Return a sine of amplitude 2¹⁵ − 1 in whole numbers."""
     return _sine(_phases(np.full(samples, hertz * 16, np.int64)))
 
 
 def save(samples: Int16[np.ndarray, " samples"], path: str | Path, rate: int = RATE) -> Path:
-    """A wave file of one channel and 16 bits."""
+    """Save a wave file of one channel and 16 bits."""
     held = io.BytesIO()
     with wave.open(held, "wb") as file:
         file.setnchannels(1)
@@ -124,7 +124,7 @@ def _raw(source: Source, base: int, samples: int, draws: Rng) -> Int64[np.ndarra
 
 
 def _phases(sixteenths: Int64[np.ndarray, " samples"]) -> Int64[np.ndarray, " samples"]:
-    """The phase at every sample, in parts of 2³², from frequencies in sixteenths of a hertz."""
+    """Return the phase at every sample, in parts of 2³², from frequencies in sixteenths of a hertz."""
     steps = (sixteenths << 32) // (16 * RATE)
     return (np.cumsum(steps) - steps[0]) & (2**32 - 1)
 

@@ -48,13 +48,13 @@ class Sounds(World[SoundConfig, Soundscape]):
         return self.made(row)
 
     def waves(self, rows: Rows) -> Int16[np.ndarray, "n samples"]:
-        """The waves of some rows, silent where the sound is missing."""
+        """Return the waves of some rows, silent where the sound is missing."""
         waves = np.stack([synthesise(self.scape(int(row)), self.draws(int(row))) for row in rows])
         waves[~self.present("image", rows)] = 0
         return waves
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        """The spectrograms of some rows, grey where the sound is missing."""
+        """Return the spectrograms of some rows, grey where the sound is missing."""
         pictures = spectrogram(list(self.waves(rows)), self.preset.pixels)
         pictures[~self.present("image", rows)] = GREY
         return pictures
@@ -78,7 +78,7 @@ class Sounds(World[SoundConfig, Soundscape]):
         return {"source": Labels(SOURCES, values, ("a {}", "the sound of a {}"))}
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Squares of some rows: their soundscapes beside twins in order or attribute.
+        """Return squares of some rows: their soundscapes beside twins in order or attribute.
 
         Raises:
             LookupError: for another form, where no row has a twin, or where kinds are chosen.

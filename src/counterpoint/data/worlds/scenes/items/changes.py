@@ -45,7 +45,7 @@ class Change(NamedTuple):
 
 
 def changes(kind: EditKind, scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change]:
-    """Ways to change one thing of a scene, in random order; not all of them are valid edits.
+    """Yield ways to change one thing of a scene, in random order; not all of them are valid edits.
 
     Args:
         kind: what changes.
@@ -61,12 +61,12 @@ def changes(kind: EditKind, scene: Scene, draws: Rng, config: SceneConfig) -> It
 
 
 def _alike(scene: Scene) -> list[tuple[int, ...]]:
-    """The places of things that words count together, and that change together."""
+    """Return the places of things that words count together, and that change together."""
     return [group.things for group in groups(scene, ("colour", "size", "facing"))] if scene.subjects else []
 
 
 def recount(scene: Scene, group: tuple[int, ...], count: int, copies: Sequence[Thing] = ()) -> Scene:
-    """A scene in which a group has lost its last members or won some copies, which are drawn last.
+    """Return a scene in which a group has lost its last members or won some copies, which are drawn last.
 
     Args:
         scene: as it is.
@@ -139,14 +139,14 @@ _SWAPPED: dict[str, tuple[str, ...]] = {
 
 
 def _altered(scene: Scene, draws: Rng, options: Callable[[Thing], list[Option]]) -> Iterator[Change]:
-    """One group with other values of a field."""
+    """Yield changes of one group to other values of a field."""
     for group in _shuffled(draws, "group", _alike(scene)):
         for option in _shuffled(draws, f"option {group}", options(scene.things[group[0]])):
             yield _with(scene, group, dict.fromkeys(group, option))
 
 
 def _swapped(scene: Scene, draws: Rng, fields: tuple[str, ...]) -> Iterator[Change]:
-    """Two groups with each other's values of some fields."""
+    """Yield exchanges between two groups of their values of some fields."""
     found = _alike(scene)
     pairs = [(a, b) for place, a in enumerate(found) for b in found[:place]]
     for a, b in _shuffled(draws, "pair", pairs):
@@ -156,7 +156,7 @@ def _swapped(scene: Scene, draws: Rng, fields: tuple[str, ...]) -> Iterator[Chan
 
 
 def _recounted(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change]:
-    """More or fewer of a group that no relation speaks of; what is lost is the last to have come."""
+    """Yield changes to more or fewer of a group that no relation speaks of; what is lost is the last to have come."""
     spoken = {place for r in scene.relations for place in (r.subject, r.object)}
     free = [group for group in _alike(scene) if not spoken.intersection(group)]
     low, high = (total - len(scene.subjects) for total in config.objects)
@@ -181,7 +181,7 @@ def _recounted(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change
 
 
 def _moved(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change]:
-    """The subject of a relation elsewhere, so that it stands in another one; the object stays where it is."""
+    """Yield moves of a relation's subject into another relation; the object stays where it is."""
     options = [
         (place, kind)
         for place, relation in enumerate(scene.relations)
@@ -209,7 +209,7 @@ def _stands(it: Thing, kind: RelationKind, object: Thing, others: Sequence[Thing
 def _overlapping(
     thing: Thing, object: Thing, kind: RelationKind, draws: Rng, purpose: str, fits: Callable[[Thing], bool]
 ) -> Thing | None:
-    """A thing inside or behind another, as scenes are composed; None where it is too large or too small for that."""
+    """Place a thing inside or behind another, as scenes are composed; None where its size does not allow that."""
     if kind == "inside":
         hollow = CONCEPTS[object.concept].kind == "container"
         if not hollow or thing.size != "small" or thing.side > object.side * 3 // 5:
@@ -229,7 +229,7 @@ def _overlapping(
 
 
 def _reordered(scene: Scene, number: int, kind: RelationKind, moved: Thing) -> Change:
-    """A scene with the subject of a relation replaced, and brought before or behind the object where it must be."""
+    """Replace the subject of a relation, and bring it before or behind the object where needed."""
     subject, object = scene.relations[number].subject, scene.relations[number].object
     order = list(range(len(scene.things)))
     if (kind == "behind" and subject > object) or (kind == "inside" and subject < object):
@@ -243,7 +243,7 @@ def _reordered(scene: Scene, number: int, kind: RelationKind, moved: Thing) -> C
 
 
 def _added(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change]:
-    """A concept that is not there yet; coloured and as large as one of those that are."""
+    """Yield additions of a concept that is not there yet, coloured and as large as one of those that are."""
     some = 0 < len(scene.subjects) < config.objects[1] and not config.same
     fitting = [c for c in config.concepts if CONCEPTS[c].kind != "container" and c not in scene.counts()]
     for concept in draws.sample("edit concept", fitting, min(3, len(fitting))) if some else []:
@@ -268,7 +268,7 @@ def _with(scene: Scene, places: tuple[int, ...], fields: Mapping[int, Option]) -
 
 
 def _placed(thing: Thing, draws: Rng, purpose: str, fits: Callable[[Thing], bool]) -> Thing | None:
-    """A thing where it fits, or None if no place is found."""
+    """Place a thing where it fits, or return None if no place is found."""
     low, high = thing.side // 2, UNIT - thing.side // 2
     for number in range(PLACES):
         x, y = (draws.integer(f"{purpose} {axis} {number}", low, high) for axis in "xy")

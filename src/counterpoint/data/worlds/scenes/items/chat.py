@@ -27,7 +27,7 @@ LEADS = {
 
 
 def captioning(caption: str, draws: Rng | None = None) -> list[Message]:
-    """A request to describe the picture, and its caption.
+    """Return a request to describe the picture, and its caption.
 
     Args:
         caption: the answer.
@@ -41,7 +41,7 @@ def captioning(caption: str, draws: Rng | None = None) -> list[Message]:
 
 
 def answering(questions: Iterable[Question]) -> list[Message]:
-    """Questions about one picture and their answers, turn by turn; the picture comes with the first.
+    """Return questions about one picture and their answers, turn by turn; the picture comes with the first.
 
     >>> for message in answering([Question("count", "How many cats are there?", "two", ("one", "two"))]):
     ...     print(message["content"][-1]["text"])
@@ -55,7 +55,7 @@ def answering(questions: Iterable[Question]) -> list[Message]:
 
 
 def prompt(question: Question) -> str:
-    """A question with what it can be answered, as a model is asked it.
+    """Return a question with its possible answers, as a model is asked.
 
     >>> prompt(Question("colour", "Is the cat red?", "yes", ("yes", "no")))
     'Is the cat red? Answer yes or no.'

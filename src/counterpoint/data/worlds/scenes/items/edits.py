@@ -89,7 +89,7 @@ def edit(
     draws: Rng,
     config: SceneConfig | None = None,
 ) -> Edit | None:
-    """A scene, and what it is with one thing changed; None where it has nothing that can change so.
+    """Return a scene as it is and with one thing changed; None where it has nothing that can change so.
 
     ``replace``: a thing, or all copies of it, becomes another object, colour or size, turns round, or there are
     more or fewer of it; or the subject of a relation moves to stand in another one. ``swap``: two things exchange

@@ -21,7 +21,7 @@ _TRIES = 20
 
 
 def foil(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tuple[str, str] | None:
-    """A scene's caption and one that is not true of it; None where there is none of this kind.
+    """Return a scene's caption and one that is not true of it; None where there is none of this kind.
 
     - ``random`` is the caption of another scene, which anyone who looks can tell: the baseline.
     - ``atom`` replaces one thing, colour, size, number or relation (HN-Atom).

@@ -69,7 +69,7 @@ ANNOTATIONS = ("objects",)
 def items_of(
     world: SceneRows, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None
 ) -> SomeItems:
-    """The items of some rows of a world.
+    """Return the items of some rows of a world.
 
     Args:
         world: whose.
@@ -279,7 +279,7 @@ class SceneRegions(Regions):
 
 
 def _said(concept: str) -> tuple[str, ...]:
-    """Singular and plural of a concept's plain noun and of its synonym."""
+    """Return singular and plural of a concept's plain noun and of its synonym."""
     nouns = (noun(concept), noun(concept, synonyms=True))
     return tuple(dict.fromkeys(form for each in nouns for form in (each.singular, each.plural)))
 

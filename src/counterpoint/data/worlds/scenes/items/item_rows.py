@@ -27,7 +27,7 @@ def ask_rows(
     kinds: Sequence[str],
     ask: Callable[[str, Scene, Rng, SceneConfig], T | None],
 ) -> Iterator[tuple[int, str, T]]:
-    """Each row's kind and what is asked, of rows whose scenes have something for any of the kinds."""
+    """Yield each row's kind and what is asked, of rows whose scenes have something for any of the kinds."""
     for row in map(int, rows):
         own = world.draws(row)
         for kind in own.sample("kind of item", kinds, len(kinds)):
@@ -38,5 +38,5 @@ def ask_rows(
 
 
 def drawn(world: SceneRows, rows: Rows) -> UInt8[Tensor, "k 3 H W"]:
-    """The pictures of rows as they are composed, also of those that training does without."""
+    """Draw the pictures of rows as they are composed, also of those that training does without."""
     return draw([world.scene(int(row)) for row in rows], world.pixels).pictures

@@ -20,7 +20,7 @@ _OF = ("{}", "a picture of {}")
 
 
 def label_sets(world: SceneRows) -> dict[str, Labels]:
-    """The label sets of every row.
+    """Return the label sets of every row.
 
     ``concept``, ``group`` (its kind) and ``colour`` are those of scenes whose things agree in them; ``count`` and
     ``background`` every scene has. A set that has fewer than two classes in this world is left out, and so are

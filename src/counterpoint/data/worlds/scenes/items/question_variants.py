@@ -115,7 +115,7 @@ Proposal = tuple[SceneSample, str] | None
 
 
 def add(sample: SceneSample, seed: int) -> Proposal:
-    """V1, harder: something more, as small as the world's things are, that hides nothing."""
+    """Add something as small as the world's things are, that hides nothing (V1, harder)."""
     scene, config, draws = sample.scene, sample.config, Rng(seed, 0, "add")
     absent = [c for c in config.concepts if CONCEPTS[c].kind != "container" and c not in scene.counts()]
     if not absent:
@@ -134,7 +134,7 @@ def add(sample: SceneSample, seed: int) -> Proposal:
 
 
 def remove(sample: SceneSample, seed: int) -> Proposal:
-    """V2, easier: one thing less."""
+    """Remove one thing (V2, easier)."""
     if not sample.scene.things:
         return None
     place = Rng(seed, 0, "remove").integer("place", 0, len(sample.scene.things) - 1)
@@ -143,7 +143,7 @@ def remove(sample: SceneSample, seed: int) -> Proposal:
 
 
 def expand(sample: SceneSample, seed: int) -> Proposal:
-    """V3, harder: the background goes on around what was the whole picture."""
+    """Let the background go on around what was the whole picture (V3, harder)."""
     draws, margin = Rng(seed, 0, "expand"), (UNIT - UNIT * 100 // RATIO) // 2
     across, down = (draws.integer(axis, -margin, margin) for axis in ("across", "down"))
 
@@ -160,12 +160,12 @@ def _scaled(length: int) -> int:
 
 
 def pad(sample: SceneSample, seed: int) -> Proposal:
-    """The control of `expand`: the picture shrunk as much, in the middle of a grey one."""
+    """Shrink the picture as much as `expand` does, in the middle of a grey one, as its control."""
     return replace(sample, padded=True), "the picture was shrunk and framed in grey"
 
 
 def substitute(sample: SceneSample, seed: int) -> Proposal:
-    """L1, harder: other words for things, sizes, relations and the picture."""
+    """Use other words for things, sizes, relations and the picture (L1, harder)."""
     changed = replace(sample, wording=sample.wording._replace(synonyms=True))
     if changed.question == sample.question:
         return None  # none of its words has one
@@ -173,13 +173,13 @@ def substitute(sample: SceneSample, seed: int) -> Proposal:
 
 
 def rephrase(sample: SceneSample, seed: int) -> Proposal:
-    """L2, harder: the question put in another way."""
+    """Put the question in another way (L2, harder)."""
     style = Rng(seed, 0, "rephrase").integer("style", 1, STYLES - 1)
     return replace(sample, wording=sample.wording._replace(style=style)), "the question was rephrased"
 
 
 def relevant(sample: SceneSample, seed: int) -> Proposal:
-    """L3, easier: something true said before, of what the question speaks of where that does not answer it."""
+    """Say something true before, of what the question speaks of where that does not answer it (L3, easier)."""
     asked, options = sample.means, sample.asked.options
     things, told = mentioned(asked, options), needs(asked, options)
     draws = Rng(seed, 0, "relevant")
@@ -190,7 +190,7 @@ def relevant(sample: SceneSample, seed: int) -> Proposal:
 
 
 def irrelevant(sample: SceneSample, seed: int) -> Proposal:
-    """L4, harder: something true said before, of what the question does not speak of."""
+    """Say something true before, of what the question does not speak of (L4, harder)."""
     things = mentioned(sample.means, sample.asked.options)
     true = [said for said in facts(sample.scene) if not things.intersection(said.things)]
     said = Rng(seed, 0, "irrelevant").sample("which", true, min(len(true), 1))
@@ -203,7 +203,7 @@ def _after(sample: SceneSample, said: Sequence[Statement], done: str) -> Proposa
 
 
 def still_right(before: SceneSample, after: SceneSample, done: str = "") -> bool:
-    """The exact judge: whether the first answer is the only right one of a changed sample, and has to be seen.
+    """Return whether the first answer is the only right one of a changed sample, and has to be seen: the exact judge.
 
     The words are read as a model reads them, not as they were meant. What is said before the question must be true of
     the picture and must not answer it. A change that changes nothing is refused.

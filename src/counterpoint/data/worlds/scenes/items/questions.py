@@ -98,7 +98,7 @@ def _either(kind: QuestionKind, yes: str, no: str, reason: str = "") -> tuple[Qu
 def _choice(
     kind: QuestionKind, draws: Rng, text: str, answer: str, wrong: Iterable[str]
 ) -> tuple[Question, ...]:
-    """A choice of an answer and the first of the wrong ones, in random order."""
+    """Return a choice of an answer and the first of the wrong ones, in random order."""
     options = list(dict.fromkeys([answer, *wrong]))[:OPTIONS]
     if len(options) < 2:
         return ()
@@ -106,7 +106,7 @@ def _choice(
 
 
 def named(concept: str, determiner: Determiner, count: int = 1) -> str:
-    """A thing or several as questions speak of them.
+    """Return a thing or several as questions speak of them.
 
     >>> named("cat", "the"), named("cat", "", 2)
     ('the cat', 'cats')
@@ -115,7 +115,7 @@ def named(concept: str, determiner: Determiner, count: int = 1) -> str:
 
 
 def _single(scene: Scene) -> list[Thing]:
-    """The things that are the only one of their concept, so that "the cat" is one of them."""
+    """Return the things that are the only one of their concept, so that "the cat" is one of them."""
     counts = scene.counts()
     return [thing for thing in scene if counts[thing.concept] == 1]
 
@@ -125,7 +125,7 @@ def _absent(scene: Scene, concepts: Sequence[str]) -> list[str]:
 
 
 def widowed(scene: Scene, config: SceneConfig) -> list[tuple[str, str]]:
-    """Concepts that are there whose usual partner is not."""
+    """Return concepts that are there whose usual partner is not."""
     turned = [pair[::-1] for pair in config.pairs]
     present = scene.counts()
     return [(a, b) for a, b in (*config.pairs, *turned) if a in present and b not in present]
@@ -182,7 +182,7 @@ def _colour(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ..
 
 
 def _other_colours(thing: Thing, scene: Scene, draws: Rng, config: SceneConfig) -> list[str]:
-    """The wrong colours of a thing: other things' first."""
+    """Return the wrong colours of a thing: other things' first."""
     shown = [other.colour for other in scene if other.colour]
     colours = [*dict.fromkeys(shown), *draws.sample("colours", config.colours, len(config.colours))]
     return [colour for colour in dict.fromkeys(colours) if colour != thing.colour]
@@ -200,7 +200,7 @@ def _size(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]
 
 
 def _plain(scene: Scene) -> list[tuple[RelationKind, Thing, Thing]]:
-    """The relations between things that can be named without saying more."""
+    """Return the relations between things that can be named without saying more."""
     single = _single(scene)
     places = [(place, thing) for place, thing in enumerate(scene) if thing in single]
     return [

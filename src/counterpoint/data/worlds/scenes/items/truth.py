@@ -54,7 +54,7 @@ def looks_like(said: Look, thing: Thing) -> bool:
 
 
 def relations_of(scene: Scene) -> dict[tuple[int, int], frozenset[RelationKind]]:
-    """Every relation that is plainly visible, by its subject and its object."""
+    """Return every relation that is plainly visible, by its subject and its object."""
     return {
         (i, j): frozenset(kind for kind in RELATIONS if relation_holds(kind, a, b, hidden=i < j))
         for i, a in enumerate(scene)

@@ -17,7 +17,7 @@ _STEP = 40  # of sides: the fewer there are, the more often a scaled sprite is u
 
 
 def compose(config: SceneConfig, seed: int, index: int, stream: str = "") -> Scene:
-    """The scene with this number: a function of the arguments alone, whichever scenes are made before it.
+    """Compose the scene with this number: a function of the arguments alone, whichever scenes are made before it.
 
     Things overlap only where one is inside or behind another. A relation is of the first two things: a container
     comes before what is inside it, and what is behind before what hides it. Clutter comes last.
@@ -128,7 +128,7 @@ def _background(plan: Plan, draws: Rng, concepts: Sequence[str]) -> str:
 
 
 def _spurious(draws: Rng, purpose: str, options: Sequence[T], concept: int, strength: float) -> T:
-    """The option that belongs to a concept with probability ``strength``, and else any other one."""
+    """Draw the option that belongs to a concept with probability ``strength``, and else any other one."""
     own = concept % len(options)
     if draws.happens(f"own {purpose}", strength):
         return options[own]

@@ -26,7 +26,7 @@ _TURNED: tuple[RelationKind, ...] = ("right of", "below")
 
 
 def colour_part(concept: str, colour: Colour) -> Part:
-    """The part in which a concept is shown in a colour.
+    """Return the part in which a concept is shown in a colour.
 
     >>> sum(colour_part("cat", colour) == "train" for colour in COLOURS)
     6
@@ -36,7 +36,7 @@ def colour_part(concept: str, colour: Colour) -> Part:
 
 @lru_cache(maxsize=65536)
 def relation_part(kind: RelationKind, subject: str, object: str) -> Part:
-    """The part in which one concept is shown in a relation to another.
+    """Return the part in which one concept is shown in a relation to another.
 
     >>> relation_part("left of", "cat", "dog") == relation_part("right of", "dog", "cat")
     True
@@ -49,7 +49,7 @@ def relation_part(kind: RelationKind, subject: str, object: str) -> Part:
 
 @lru_cache(maxsize=65536)
 def pair_part(one: str, other: str) -> Part:
-    """The part in which two concepts are seen together.
+    """Return the part in which two concepts are seen together.
 
     >>> pair_part("cat", "dog") == pair_part("dog", "cat")
     True
@@ -59,7 +59,7 @@ def pair_part(one: str, other: str) -> Part:
 
 
 def together(concepts: Sequence[str], count: int, part: Part) -> list[str] | None:
-    """The first ``count`` concepts, in the order given, of which all pairs belong to a part; None if there are none.
+    """Find the first ``count`` concepts, in the order given, of which all pairs belong to a part; None if none do.
 
     >>> together(["cat", "dog", "cow", "pig"], 2, "test")
     ['cow', 'pig']
@@ -75,12 +75,12 @@ def together(concepts: Sequence[str], count: int, part: Part) -> list[str] | Non
 
 
 def colour_parts(scene: Scene) -> set[Part]:
-    """The parts that the coloured things of a scene belong to."""
+    """Return the parts that the coloured things of a scene belong to."""
     return {colour_part(thing.concept, thing.colour) for thing in scene if thing.colour is not None}
 
 
 def relation_parts(scene: Scene) -> set[Part]:
-    """The parts that the relations of a scene belong to: all that are visible, spoken of or not."""
+    """Return the parts that the relations of a scene belong to: all that are visible, spoken of or not."""
     return {
         relation_part(kind, a.concept, b.concept)
         for i, a in enumerate(scene)

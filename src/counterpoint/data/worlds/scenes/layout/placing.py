@@ -30,14 +30,14 @@ class Unit:
 
 
 def inside(draws: Rng, outer: int, inner: int) -> Unit:
-    """A thing around the middle of another."""
+    """Place a thing around the middle of another."""
     most = (outer - inner) // 8
     x, y = (draws.integer(f"inside {axis}", -most, most) for axis in "xy")
     return Unit(outer, ((0, 0), (x, y)))
 
 
 def behind(draws: Rng, back: int, front: int) -> Unit:
-    """A thing that another one hides a part of; the thing behind comes first."""
+    """Place a thing behind another one that hides a part of it; the thing behind comes first."""
     both = back + front
     apart = both * draws.integer("behind across", *_HIDING) // 100
     apart = max(apart, (back - front) // 2 + front // 4)  # the front one stands out, or it would be inside
@@ -57,7 +57,7 @@ def fits_behind(size: Size, cell: int) -> bool:
 
 
 def place(draws: Rng, units: Sequence[Unit], order: tuple[int, int] | None) -> list[Point]:
-    """The centre of each member of each unit, in order.
+    """Return the centre of each member of each unit, in order.
 
     Places are drawn at random, and again where they overlap; where that goes on for too long, from the cells of
     a grid, so that there always is an answer.
@@ -91,7 +91,7 @@ def _at_random(draws: Rng, sides: Sequence[int], order: tuple[int, int] | None) 
 
 
 def _beside(draws: Rng, sides: Sequence[int], along: int, nearer: int) -> list[Point]:
-    """Two things, one after the other along an axis, their offset across it the smaller one."""
+    """Place two things, one after the other along an axis, their offset across it the smaller one."""
     near, far = sides[nearer], sides[1 - nearer]
     slack = UNIT - near - far
     first, second = sorted(draws.integer(f"gap {i}", 0, slack) for i in range(2))

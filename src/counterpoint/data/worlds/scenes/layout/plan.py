@@ -54,13 +54,13 @@ class Plan:
         self.sizes = lru_cache(maxsize=None)(self._sizes)
 
     def pick(self, draws: Rng, purpose: str, concepts: Sequence[str]) -> str:
-        """One of some concepts, by the long tail if there is one."""
+        """Pick one of some concepts, by the long tail if there is one."""
         if not self.config.tail:
             return draws.choice(purpose, concepts)
         return draws.weighted(purpose, concepts, [self._weights[concept] for concept in concepts])
 
     def _kinds(self, total: int) -> list[RelationKind]:
-        """The relations that some things can be composed to show."""
+        """Return the relations that some things can be composed to show."""
         return [kind for kind in self.config.relation_kinds if self._can(kind, total)]
 
     def _can(self, kind: RelationKind, total: int) -> bool:
@@ -88,7 +88,7 @@ class Plan:
         return found
 
     def _sizes(self, total: int, relation: Relation | None) -> tuple[tuple[Size, ...], ...]:
-        """The sizes that the first, the second and any further thing may have."""
+        """Return the sizes that the first, the second and any further thing may have."""
         sizes = self.config.sizes
         if relation is None or relation.kind not in ("inside", "behind"):
             return (fitting(sizes, total),) * 3

@@ -107,7 +107,7 @@ BACKGROUNDS: dict[str, Painter] = {
 
 @lru_cache(maxsize=256)
 def background(name: str, size: int) -> UInt8[np.ndarray, "3 size size"]:
-    """A background as a read-only picture.
+    """Return a background as a read-only picture.
 
     >>> background("meadow", 32)[:, 0, 0].tolist(), background("meadow", 32)[:, -1, 0].tolist()
     ([190, 224, 248], [150, 200, 120])

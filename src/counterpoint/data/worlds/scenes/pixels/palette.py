@@ -29,7 +29,7 @@ for _colour, _concepts in _LISTED.items():
 
 
 def palette(concept: str) -> frozenset[Colour]:
-    """Colours that a thing of this concept may be said to have where it is not dyed.
+    """Return colours that a thing of this concept may be said to have where it is not dyed.
 
     >>> sorted(palette("rose"))
     ['green', 'red']

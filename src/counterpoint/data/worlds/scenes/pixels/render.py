@@ -79,7 +79,7 @@ def _compose(things: Sequence[Thing], canvas: np.ndarray, seen: np.ndarray, boxe
 
 
 def _placed(thing: Thing, size: int) -> tuple[Stamp, int, int]:
-    """The stamp of a thing, and where the upper left corner of its square is, in pixels."""
+    """Return the stamp of a thing, and where the upper left corner of its square is, in pixels."""
     side = max(1, (thing.side * size + UNIT // 2) // UNIT)
     left, top = (
         min(max(((2 * middle - thing.side) * size + UNIT) // (2 * UNIT), 0), size - side)

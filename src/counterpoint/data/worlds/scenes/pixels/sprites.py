@@ -56,7 +56,7 @@ class Stamp:
 
 @lru_cache(maxsize=32768)
 def stamp(concept: str, artist: int, colour: Colour | None, side: int, facing: Facing) -> Stamp:
-    """The stamp of a thing, ``side`` pixels wide."""
+    """Return the stamp of a thing, ``side`` pixels wide."""
     scaled = _original(concept, artist, colour, facing).resize((side, side), Image.Resampling.HAMMING)
     pixels = np.frombuffer(scaled.tobytes(), np.uint8).reshape(side, side, 4).transpose(2, 0, 1)
     left, top, right, bottom = box_of(pixels[3] > 0)
@@ -75,7 +75,7 @@ def stamp(concept: str, artist: int, colour: Colour | None, side: int, facing: F
 
 
 def dye(sprite: Sprite, colour: Colour) -> Sprite:
-    """A sprite in shades of one colour: the average shade becomes the dye itself, others darker or lighter ones."""
+    """Dye a sprite in shades of one colour: the average shade becomes the dye itself, others darker or lighter ones."""
     red, green, blue, alpha = sprite.astype(np.int64).transpose(2, 0, 1)
     luma = (77 * red + 150 * green + 29 * blue) // 256
     counted = (alpha >= DRAWN) & (luma > 40)  # outlines say nothing of how light a thing is
@@ -89,7 +89,7 @@ def dye(sprite: Sprite, colour: Colour) -> Sprite:
 
 
 def box_of(drawn: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom around what is drawn; right and bottom are outside, all zero if nothing is."""
+    """Return left, top, right, bottom around what is drawn; right and bottom are outside, all zero if nothing is."""
     columns, rows = np.flatnonzero(drawn.any(0)), np.flatnonzero(drawn.any(1))
     if not len(columns):
         return 0, 0, 0, 0
@@ -103,7 +103,7 @@ def _sprites(artist: int) -> Sprites:
 
 @lru_cache(maxsize=4096)
 def _original(concept: str, artist: int, colour: Colour | None, facing: Facing) -> Image.Image:
-    """A sprite at full size, multiplied by alpha: scaled otherwise, invisible pixels would bleed into the edges."""
+    """Return a sprite at full size, multiplied by alpha: scaled otherwise, invisible pixels would bleed into edges."""
     sprite = _sprites(artist)[_PLACE[concept]]
     image = Image.fromarray(np.array(sprite) if colour is None else dye(sprite, colour))
     if facing == "right":
@@ -112,7 +112,7 @@ def _original(concept: str, artist: int, colour: Colour | None, facing: Facing) 
 
 
 def credit_line(artists: Collection[str]) -> str:
-    """The line that must stand wherever pictures composed of these artists' emoji are shown.
+    """Return the line that must stand wherever pictures composed of these artists' emoji are shown.
 
     >>> credit_line({"twemoji"}).endswith("dyed, mirrored, scaled and composed")
     True

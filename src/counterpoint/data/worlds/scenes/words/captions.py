@@ -37,7 +37,7 @@ def phrase(
     exact: Collection[Attribute] = (),
     case: Case = "nominative",
 ) -> str:
-    """A noun phrase for a thing, or for several like it.
+    """Return a noun phrase for a thing, or for several like it.
 
     Args:
         thing: whose concept, colour and size are said; a medium size is not.
@@ -64,7 +64,7 @@ def phrase(
 def short(
     scene: Scene, language: str = "en", draws: Rng | None = None, exact: Collection[Attribute] = ()
 ) -> Caption:
-    """One phrase or sentence about all of a scene but its background and its clutter.
+    """Write one phrase or sentence about all of a scene but its background and its clutter.
 
     Args:
         scene: to be described.
@@ -105,7 +105,7 @@ def short(
 def _tell(
     writer: Writer, words: Grammar, clause: Clause, said: list[Look], before: str, case: Case, word: int
 ) -> None:
-    """A group and its relations; ``said`` is what was spoken of before, so that one more is "another"."""
+    """Tell of a group and its relations; ``said`` is what was spoken of before, so that one more is "another"."""
 
     def named(group: Group, case: Case) -> Phrase:
         more = any(group.look.covers(other) for other in said)
@@ -121,7 +121,7 @@ def _tell(
 
 
 def tags(scene: Scene, language: str = "en") -> tuple[str, ...]:
-    """Key words of a scene: its things without their articles, what kinds of things they are, its background.
+    """Return key words of a scene: its things without their articles, what kinds of things they are, its background.
 
     >>> apple = Thing("apple", "red", "medium", 200, 200, 200)
     >>> tags(Scene(0, (apple, apple)))

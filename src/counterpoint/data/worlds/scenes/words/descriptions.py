@@ -136,7 +136,7 @@ def concept(name: str) -> Described:
 
 
 def invented(things: Sequence[Thing]) -> tuple[Described, ...]:
-    """A class for each thing, under a name that no caption has: its concept, its size, and its dye where it has one.
+    """Invent a class for each thing, under a name that no caption has: its concept, size, and dye where it has one.
 
     Whoever learned words from captions cannot know the name, but can know what is said of it.
 
@@ -163,7 +163,7 @@ def invented(things: Sequence[Thing]) -> tuple[Described, ...]:
 
 
 def statements(described: Described) -> tuple[str, ...]:
-    """All that is known of one class, a sentence a word, whatever other classes there are.
+    """Return all that is known of one class, a sentence a word, whatever other classes there are.
 
     >>> statements(concept("snake"))[-2:]
     ('a picture of a snake, which is curved', 'a picture of a snake, which has a tongue')
@@ -174,7 +174,7 @@ def statements(described: Described) -> tuple[str, ...]:
 
 
 def differences(first: Described, second: Described) -> tuple[Difference, ...]:
-    """The traits of which each class has words that the other lacks, and sentences with those words alone.
+    """Return the traits of which each class has words that the other lacks, and sentences with those words alone.
 
     >>> for each in differences(concept("lemon"), concept("carrot")):
     ...     print(each.trait, "|", each.first, "|", each.second)
@@ -193,7 +193,7 @@ def differences(first: Described, second: Described) -> tuple[Difference, ...]:
 
 
 def similarities(first: Described, second: Described) -> tuple[Difference, ...]:
-    """The words that are true of both classes, as sentences: what should help nobody to tell them apart.
+    """Return the words that are true of both classes, as sentences: what should help nobody to tell them apart.
 
     >>> [each.first for each in similarities(concept("guitar"), concept("trumpet"))]
     ['a picture of a guitar, which is a musical instrument', 'a picture of a guitar, which is long']

@@ -111,29 +111,29 @@ class Grammar(ABC):
     def _words(
         self, look: Look, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
-        """The words of a noun phrase in order; one that ends in an apostrophe has no space after it."""
+        """Return the words of a noun phrase in order; one that ends in an apostrophe has no space after it."""
 
     @abstractmethod
     def agreeing(self, forms: Forms, noun: Noun, count: int) -> str:
-        """The form of an adjective in "the things are …"."""
+        """Return the form of an adjective in "the things are …"."""
 
     def number(self, noun: Noun, count: int) -> str:
-        """A number from two on, before its noun."""
+        """Return a number from two on, before its noun."""
         return self.lexicon.numbers[count]
 
     def pronoun(self, noun: Noun, count: int) -> str:
-        """A number in place of its noun, as in "two on the left and one on the right"."""
+        """Return a number in place of its noun, as in "two on the left and one on the right"."""
         return self.lexicon.numbers[count]
 
     def size(self, look: Look) -> Forms:
-        """The forms of the word for a size."""
+        """Return the forms of the word for a size."""
         assert look.size is not None
         words = self.lexicon.sizes[look.size]
         return words[look.word % len(words)]
 
     @lru_cache(maxsize=2**16)  # noqa: B019 (as above)
     def attach(self, before: str, phrase: Phrase) -> tuple[str, int]:
-        """The words before a phrase as they are written in front of it, and how much of the phrase they swallow.
+        """Return the words before a phrase as they are written in front of it, and how much of the phrase they swallow.
 
         >>> grammar("fr").attach("à gauche de", grammar("fr").phrase(Look("cat"), determiner="the"))
         ('à gauche du ', 3)
@@ -359,7 +359,7 @@ _GRAMMARS: dict[str, type[Grammar]] = {"en": English, "de": German, "fr": French
 
 @cache
 def grammar(language: str) -> Grammar:
-    """The grammar of a language.
+    """Return the grammar of a language.
 
     Raises:
         UnknownName: for a language without words.

@@ -114,7 +114,7 @@ class Lexicon:
 
 @cache
 def lexicon(language: str) -> Lexicon:
-    """The words of a language.
+    """Return the words of a language.
 
     >>> lexicon("de").nouns["cat"]
     Noun(singular='Katze', plural='Katzen', gender='f', irregular='')
@@ -158,7 +158,7 @@ def lexicon(language: str) -> Lexicon:
 
 
 def languages(text: str) -> tuple[str, ...]:
-    """Languages as they are written on a command line.
+    """Read languages as they are written on a command line.
 
     >>> languages("de+fr")
     ('de', 'fr')

@@ -136,7 +136,7 @@ def _synonyms() -> dict[str, Any]:
 
 
 def noun(concept: str, synonyms: bool = False) -> Noun:
-    """The noun of a concept, or another one where there is one."""
+    """Return the noun of a concept, or another one where there is one."""
     other = _synonyms()["nouns"].get(concept) if synonyms else None
     return Noun(*other) if other else _WORDS.nouns[concept]
 
@@ -167,7 +167,7 @@ def _slots(said: Statement | Asked, synonyms: bool) -> dict[str, str]:
 
 
 def sentence(said: Statement, synonyms: bool = False) -> str:
-    """A statement as a sentence.
+    """Return a statement as a sentence.
 
     >>> sentence(Statement("relation", ("cat", "dog"), "left of"))
     'The cat is to the left of the dog.'
@@ -176,7 +176,7 @@ def sentence(said: Statement, synonyms: bool = False) -> str:
 
 
 def question(asked: Asked, wording: Wording = PLAIN) -> str:
-    """A question, after its context: the question comes last.
+    """Return a question, after its context: the question comes last.
 
     >>> question(Asked("what colour", ("car",)), Wording(2, True, (Statement("exists", ("cat",)),)))
     'There is at least one feline in the image. What is the colour of the automobile?'
@@ -186,7 +186,7 @@ def question(asked: Asked, wording: Wording = PLAIN) -> str:
 
 
 def caption(asked: Asked, option: str, wording: Wording = PLAIN) -> str | None:
-    """An answer in the form of a caption, for models that compare pictures with texts; None for yes and no.
+    """Return an answer in the form of a caption, for models that compare pictures with texts; None for yes and no.
 
     >>> caption(Asked("what colour", ("cat",)), "red"), caption(Asked("exists", ("cat",)), "yes")
     ('a red cat', None)
@@ -286,8 +286,9 @@ def _pattern(form: AskedForm, template: str) -> re.Pattern[str]:
 
 
 def meaning(asked: Asked, option: str) -> tuple[Statement, bool] | None:
-    """The statement that an answer is about, and whether the answer says that it is true; None for an answer to no such
-    question.
+    """Return the statement that an answer is about, and whether the answer says that it is true.
+
+    Return None for an answer to no such question.
 
     >>> meaning(Asked("how many", ("cat",)), "two")
     (Statement(form='exactly', things=('cat',), value='2'), True)
@@ -398,13 +399,13 @@ def needs(asked: Asked, options: Sequence[str]) -> frozenset[Topic]:
 
 
 def mentioned(asked: Asked, options: Sequence[str]) -> frozenset[str]:
-    """The concepts that a question and its answers speak of."""
+    """Return the concepts that a question and its answers speak of."""
     meant = [meaning(asked, option) for option in options]
     return frozenset([*asked.things, *(concept for it in meant if it for concept in it[0].things)])
 
 
 def facts(scene: Scene) -> list[Statement]:
-    """Simple statements that are true of a scene."""
+    """Return simple statements that are true of a scene."""
     counts = scene.counts()
     found = [Statement("background", (), scene.background)]
     for concept, count in counts.items():

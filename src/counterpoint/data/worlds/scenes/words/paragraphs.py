@@ -17,7 +17,7 @@ _PLACES = 3  # that one sentence names; things in more of them are told by colum
 
 
 def long(scene: Scene, language: str = "en", draws: Rng | None = None) -> tuple[Caption, ...]:
-    """Sentences about a scene: what there is, where and how each thing is, relations, background.
+    """Write sentences about a scene: what there is, where and how each thing is, relations, background.
 
     Each is a caption with mentions of its own, so ``sentence.things`` are the things that it speaks of. Clutter is
     not spoken of.
@@ -173,7 +173,7 @@ class _Paragraph:
         return writer.sentence()
 
     def _named(self, group: Group) -> Group:
-        """A group, called by its concept alone if that is enough."""
+        """Return a group, called by its concept alone if that is enough."""
         bare = Group(group.things, Look(group.look.concept))
         return bare if self._unique(bare) else group
 
@@ -188,7 +188,7 @@ class _Paragraph:
         return sum(group.look.covers(other) for other in self._looks.values()) == len(group.things)
 
     def _places(self, group: Group) -> dict[str, list[int]]:
-        """The things of a group by where they are, from top to bottom and left to right."""
+        """Return the things of a group by where they are, from top to bottom and left to right."""
         thirds = {
             place: (min(2, thing.y * 3 // UNIT), min(2, thing.x * 3 // UNIT))
             for place in group.things

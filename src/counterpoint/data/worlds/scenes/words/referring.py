@@ -34,7 +34,7 @@ class Clause(NamedTuple):
 
 
 def spoken(scene: Scene) -> tuple[int, ...]:
-    """Places of the things that captions speak of: not the clutter, unless there is nothing else."""
+    """Return places of the things that captions speak of: not the clutter, unless there is nothing else."""
     places = tuple(place for place, thing in enumerate(scene) if not thing.clutter)
     return places or tuple(range(len(scene.things)))
 
@@ -51,7 +51,7 @@ def look(thing: Thing, exact: Collection[Attribute] = (), word: int = 0) -> Look
 
 
 def groups(scene: Scene, exact: Collection[Attribute] = (), word: int = 0, most: int = _MOST) -> list[Group]:
-    """The things that captions speak of, counted together concept by concept, in the order of the scene.
+    """Return the things that captions speak of, counted together concept by concept, in the order of the scene.
 
     Those of one concept are told apart by colour and size; by colour alone where that would make more than ``most``
     groups of them; and not at all where even that would. Only what all of a group share is said of it.
@@ -104,7 +104,7 @@ def _shared(looks: Sequence[Look]) -> Look:
 def clauses(
     scene: Scene, parts: Sequence[Group], exact: Collection[Attribute] = ()
 ) -> tuple[list[Clause], list[Group]]:
-    """The relations of a scene as they fit into one sentence, and the groups that are left.
+    """Return the relations of a scene as they fit into one sentence, and the groups that are left.
 
     A relation is told of whole groups where it holds between all of their things, else of single things that are
     taken out of their groups. A thing is spoken of once: a relation between things that are spoken of already is

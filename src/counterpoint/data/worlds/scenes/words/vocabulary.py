@@ -18,7 +18,7 @@ _DETERMINERS: tuple[Determiner, ...] = ("a", "the", "")
 
 
 def words_in(text: str) -> list[str]:
-    """The words of a text, in small letters, without digits and signs.
+    """Return the words of a text, in small letters, without digits and signs.
 
     >>> words_in("Der Hund, 2 l'ancre")
     ['der', 'hund', 'l', 'ancre']
@@ -28,7 +28,7 @@ def words_in(text: str) -> list[str]:
 
 @cache
 def vocabulary(language: str) -> frozenset[str]:
-    """Every word, in every form, that captions of scenes are made of.
+    """Return every word, in every form, that captions of scenes are made of.
 
     >>> {"katzen", "roter", "links"} <= vocabulary("de"), "cats" in vocabulary("de")
     (True, False)
@@ -42,7 +42,7 @@ def vocabulary(language: str) -> frozenset[str]:
 
 
 def concepts_in(text: str, language: str) -> frozenset[str]:
-    """The concepts that a text names by a noun of this language, in any number and case.
+    """Return the concepts that a text names by a noun of this language, in any number and case.
 
     >>> sorted(concepts_in("ein roter Hund und zwei Katzen", "de"))
     ['cat', 'dog']
@@ -94,7 +94,7 @@ def _nouns(language: str) -> _Nouns:
 
 
 def _phrases(words: Grammar) -> Iterator[str]:
-    """Each noun alone, and each adjective and number with a noun of each gender, in all forms."""
+    """Yield each noun alone, and each adjective and number with a noun of each gender, in all forms."""
     lexicon = words.lexicon
     genders = {noun.gender: concept for concept, noun in lexicon.nouns.items()}
     looks = [Look(concept) for concept in lexicon.nouns]

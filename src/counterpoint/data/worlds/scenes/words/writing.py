@@ -59,7 +59,7 @@ class Writer:
         self._text += words
 
     def phrase(self, before: str, phrase: Phrase, group: Group, link: tuple[int, ...] = ()) -> None:
-        """A noun phrase after some words, which are a relation between the things of ``link`` if there are any."""
+        """Write a noun phrase after some words, which are a relation between the things of ``link``, if any."""
         swallowed = 0
         if before and not before.endswith(" "):
             before, swallowed = self._grammar.attach(before, phrase)
