@@ -331,7 +331,7 @@ def _union(first: Sequence[T], second: Sequence[T]) -> tuple[T, ...]:
 
 
 def with_options(arm: str, options: Mapping[str, Any]) -> str:
-    """An arm with further options.
+    """Add further options to an arm.
 
     >>> with_options("slip", {"ssl_weight": 0.5})
     'slip,ssl_weight=0.5'

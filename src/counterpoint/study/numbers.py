@@ -178,7 +178,7 @@ class RunScores:
         return self is other or self._columns(key)["example"].equals(other._columns(key)["example"])
 
     def _columns(self, key: Key) -> pl.DataFrame:
-        """The examples that have all outcomes of a metric, with ``example``, ``subset`` and a column for each."""
+        """Return the examples that have all outcomes of a metric: ``example``, ``subset`` and a column for each."""
         task, test, _, _ = key
         names = self.definitions[key][0].columns
         first, *others = (self.tables[task, test, name].rename({"value": name}) for name in names)
@@ -213,7 +213,7 @@ class StudyScores:
         }
 
     def outcomes(self, key: Key) -> dict[str, dict[int, np.ndarray | None]]:
-        """The outcomes behind one number under every arm and seed."""
+        """Return the outcomes behind one number under every arm and seed."""
         return {
             arm: {seed: None if run is None else run.outcome(key) for seed, run in runs.items()}
             for arm, runs in self.runs.items()
@@ -249,7 +249,7 @@ class StudyScores:
         }
 
     def metrics(self, arm: str) -> list[Score]:
-        """Every number of one arm with its interval; some arms have more heads than others."""
+        """Compute every number of one arm with its interval; some arms have more heads than others."""
         runs = {seed: run for seed, run in self.runs[arm].items() if run is not None}
         own = next(iter(runs.values())).definitions if runs else {}
         return [_metric(runs, key, definition) for key, (definition, n) in own.items() if n]
@@ -257,7 +257,7 @@ class StudyScores:
     def differences(
         self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None = None
     ) -> tuple[list[Difference], str]:
-        """Each pair's difference on the main metrics, and on subsets and other labels as further families.
+        """Compute each pair's difference on the main metrics, and on subsets and other labels as further families.
 
         Args:
             keys: the main metrics.
@@ -344,7 +344,7 @@ def _needed(seeds: SeedsNeeded) -> Needed:
 
 
 def name_of(key: Key) -> str:
-    """A metric in words.
+    """Write a metric in words.
 
     >>> name_of(("retrieval", "concepts", "all", "i2t_R@1"))
     'retrieval i2t_R@1 (concepts)'

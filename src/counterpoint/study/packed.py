@@ -12,27 +12,27 @@ _Columns = tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]
 
 
 def _class_and_hit(values: _Packed) -> _Columns:
-    """``class + hit / 2``."""
+    """Take ``class + hit / 2`` apart."""
     return np.floor(values), 2 * (values - np.floor(values))
 
 
 def _level_and_score(values: _Packed) -> _Columns:
-    """``level + score / 2``; rounded, as scores that were equal lost different digits beside different levels."""
+    """Take ``level + score / 2`` apart; rounded, as equal scores lost different digits beside different levels."""
     return np.floor(values), 2 * np.round(values - np.floor(values), 12)
 
 
 def _true_and_predicted(values: _Packed) -> _Columns:
-    """``true + predicted / 64``."""
+    """Take ``true + predicted / 64`` apart."""
     return np.floor(values), np.rint(64 * (values - np.floor(values)))
 
 
 def _whole_and_part(values: _Packed) -> _Columns:
-    """``whole + part / 1024``."""
+    """Take ``whole + part / 1024`` apart."""
     return np.floor(values), 1024 * (values - np.floor(values))
 
 
 def _confidence_and_hit(values: _Packed) -> _Columns:
-    """``confidence + 2 · hit``."""
+    """Take ``confidence + 2 · hit`` apart."""
     hits = (values >= 2).astype(float)
     return np.clip(values - 2 * hits, 0, 1), hits
 

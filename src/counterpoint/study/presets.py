@@ -41,7 +41,7 @@ class Preset:
         return tuple(arm for arms in self.families.values() for arm in arms)
 
     def tasks_for(self, data: PairedData) -> tuple[str, ...]:
-        """The tasks that some data can be asked: others lack labels or questions there.
+        """Return the tasks that some data can be asked: others lack labels or questions there.
 
         Raises:
             ValueError: if there is none.

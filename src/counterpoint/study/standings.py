@@ -41,7 +41,7 @@ class Standing:
 def mean_ranks(
     scores: Mapping[str, Float[np.ndarray, " tasks"]], baseline: str, seed: int = 0
 ) -> list[Standing]:
-    """Arms by their mean rank over tasks, the best first.
+    """Rank arms by their mean rank over tasks, the best first.
 
     Scores of different metrics are never averaged: their ranks are, and their differences from a baseline.
 
@@ -80,7 +80,7 @@ def mean_ranks(
 def of_arms(
     arms: Sequence[ArmSummary], tasks: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Float[np.ndarray, " tasks"]]:
-    """The scores of a study's arms, means over seeds, on the metrics that count as tasks and that all arms have.
+    """Return the scores of a study's arms, means over seeds, on the metrics that count as tasks and all arms have.
 
     Args:
         arms: of a study.

@@ -107,7 +107,7 @@ def _read(folder: Path) -> FinishedRun | None:
 
 
 def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> TrainingSummary:
-    """The content of ``summary.json``."""
+    """Compute the content of ``summary.json``."""
     results = read_results(design, folder)
     results.check_some_finished()
     design = replace(design, arms=tuple(results.runs), seeds=results.seeds)

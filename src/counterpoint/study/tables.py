@@ -42,7 +42,7 @@ def columns(summary: StudySummary) -> list[Key]:
 
 
 def number(value: float | None, percent: bool = True) -> str:
-    """A fraction in hundredths, with one decimal.
+    """Write a fraction in hundredths, with one decimal.
 
     >>> number(0.1234), number(None), number(-0.0001)
     ('12.3', '–', '0.0')
@@ -133,7 +133,7 @@ def _seeds_each(summary: StudySummary) -> str:
 
 
 def _beside_all(keys: Sequence[Key]) -> list[Key]:
-    """Add, to each metric on the clean examples, the same metric on all examples."""
+    """Add to each metric on the clean examples the same metric on all examples."""
     whole = ([key] if key[2] == "all" else [key, (key[0], key[1], "all", key[3])] for key in keys)
     return list(dict.fromkeys(key for both in whole for key in both))
 
@@ -245,7 +245,7 @@ def _alike(short: Mapping[str, str]) -> list[list[str]]:
 
 
 def standings_table(standings: Sequence[Standing], preset: Preset) -> Table:
-    """Arms by their mean rank over the tasks of a preset, with their difference from its baseline."""
+    """Return tabulate arms by their mean rank over the tasks of a preset, with their difference from its baseline."""
     family = {arm: name for name, arms in preset.families.items() for arm in arms}
     table = Table(
         title=f"{preset.name}: {standings[0].tasks} tasks, each arm ranked in each (percent points from "
@@ -304,7 +304,7 @@ def _with_ends(row: Mapping[str, Any] | None, ends: bool) -> Text:
 
 
 def score_tables(scores: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """The scores of one run: a table for each test set, one by type for each task of many subsets."""
+    """Return tabulate the scores of one run: a table for each test set, one by type for each task of many subsets."""
     parts: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in scores:
         parts.setdefault((row["task"], row["test"]), []).append(row)
@@ -320,7 +320,7 @@ def score_tables(scores: Sequence[Mapping[str, Any]]) -> list[Table]:
 
 
 def _by_type(task: str, test: str, scores: Sequence[Mapping[str, Any]]) -> Table:
-    """A row per subset, ``"all"`` first and chance last; a column per metric."""
+    """Return tabulate a row per subset, ``"all"`` first and chance last; a column per metric."""
     metrics = list(dict.fromkeys(row["metric"] for row in scores))
     table = Table(title=f"{task} ({test})", title_justify="left")
     table.add_column("type", no_wrap=True)
@@ -338,7 +338,7 @@ def _by_type(task: str, test: str, scores: Sequence[Mapping[str, Any]]) -> Table
 
 
 def write_tables(summary: StudySummary, folder: Path) -> None:
-    """``table.csv`` with every number, ``table.md`` and ``table.tex`` with the main ones."""
+    """Write ``table.csv`` with every number, ``table.md`` and ``table.tex`` with the main ones."""
     write_text(folder / "table.csv", _csv(summary))
     write_text(folder / "table.md", _markdown(summary))
     write_text(folder / "table.tex", _latex(summary))
@@ -359,7 +359,7 @@ def _csv(summary: StudySummary) -> str:
 
 
 def as_markdown(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table whose first row is its head; all but the first column are numbers."""
+    """Write the lines of a table whose first row is its head; all but the first column are numbers."""
     head, *body = rows
     return [f"| {' | '.join(row)} |" for row in [head, ["---"] + ["---:"] * (len(head) - 1), *body]]
 

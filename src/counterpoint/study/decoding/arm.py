@@ -77,7 +77,7 @@ class DecodingArm:
         return slug(self.spec, self.spec, kept="+")
 
     def method(self, seed: int = 0) -> Decoding:
-        """The method; what it draws by chance (noise, transforms) follows the seed, where its options name none.
+        """Create the method; what it draws by chance (noise, transforms) follows the seed where no option names one.
 
         >>> DecodingArm.parse("vcd,alpha=0.5").method(seed=3)
         VisualContrastive(alpha=0.5, beta=0.1, step=500, seed=3)
@@ -98,7 +98,7 @@ class DecodingArm:
         return Plain() if rule is None else rule
 
     def rule(self) -> DecodingArm | None:
-        """The same plausibility rule with contrast 0; None for a method without one, or one that is only that."""
+        """Return the same plausibility rule with contrast 0; None for a method without one, or that is only a rule."""
         from ...decoding import plausibility_only
         from ...decoding.plain import Plain
 

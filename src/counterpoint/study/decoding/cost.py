@@ -72,7 +72,7 @@ def estimate(
 
 
 def _few(task: str, data: PairedData, rows: Tests) -> Tests:
-    """The first rows of each test set: as few as have something that the task asks about."""
+    """Return the first rows of each test set: as few as have something that the task asks about."""
     count = _FEW
     while count < max(map(len, rows.values())):
         some = {name: own[:count] for name, own in rows.items()}

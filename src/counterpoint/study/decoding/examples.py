@@ -36,7 +36,7 @@ class Reply:
 
 
 def gallery(folder: Path, design: DecodingDesign) -> Gallery:
-    """A few examples, chosen by the hash of their rows' ids: the same ones whenever a report is made again.
+    """Choose a few examples by the hash of their rows' ids: the same ones whenever a report is made again.
 
     A task is asked again about single rows, and the transcripts reply, so that each reply is shown beside what was
     asked and how it was scored. Tasks that read logits have no replies to show.
@@ -120,7 +120,7 @@ def _rights(scores: Scores) -> list[bool | None] | None:
 
 
 def _example(replies: Mapping[str, Reply]) -> Example:
-    """A question with the replies to it, right ones first; arms that said the same share one."""
+    """Show a question with the replies to it, right ones first; arms that said the same share one."""
     first = next(iter(replies.values()))
     grouped: dict[tuple[str, bool], list[str]] = {}
     for arm, reply in replies.items():

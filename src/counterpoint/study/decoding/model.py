@@ -20,7 +20,7 @@ _ENDS = 2**20  # bytes at either end of a weights file
 
 
 def load(model: str, sampling: Mapping[str, Any], batch_size: int) -> Assistants:
-    """A path's or a hub name's model as an assistant for every method; the weights are shared.
+    """Load the model of a path or a hub name as an assistant for every method; the weights are shared.
 
     Args:
         model: where it is.
@@ -45,7 +45,7 @@ def load(model: str, sampling: Mapping[str, Any], batch_size: int) -> Assistants
 
 
 def located(model: str) -> str:
-    """A model's path or hub name; ``tiny-vlm`` is the one that comes with the package.
+    """Return a model's path or hub name; ``tiny-vlm`` is the one that comes with the package.
 
     Raises:
         FileNotFoundError: for what can only be a path, and is none (transformers would look for it on the hub), or a
@@ -71,7 +71,7 @@ def located(model: str) -> str:
 
 
 def picture_size(model: str) -> int:
-    """The side of the pictures that a model looks at, in pixels, from its configuration.
+    """Read the side of the pictures that a model looks at, in pixels, from its configuration.
 
     Raises:
         OSError: where there is no such model.
@@ -95,7 +95,7 @@ def digests(model: str) -> dict[str, str]:
 
 
 def weights_mark(model: str | os.PathLike[str]) -> str:
-    """A mark by which the weights in a folder are known again; empty for a name on the hub."""
+    """Compute a mark by which the weights in a folder are known again; empty for a name on the hub."""
     folder = Path(located(str(model)))
     files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin"))
     digest = hashlib.blake2b(digest_size=8)

@@ -221,7 +221,7 @@ def _written(place: Path, design: DecodingDesign, data: PairedData) -> DecodingS
 
 
 def _applying(tasks: Sequence[str], data: PairedData, rows: Tests) -> tuple[str, ...]:
-    """The tasks that are asked for, or of the usual ones those that the data has something for."""
+    """Return the tasks that are asked for, or of the usual ones those that the data has something for."""
     for task in tasks:
         if not applies(task, data, rows):
             raise NotApplicable(f"{data.name!r} has nothing that {task} asks about: leave the task out")

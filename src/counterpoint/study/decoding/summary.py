@@ -75,7 +75,7 @@ def read_results(design: DecodingDesign, folder: Path) -> StudyResults[AskedRun]
 
 
 def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> DecodingSummary:
-    """The content of ``summary.json``.
+    """Compute the content of ``summary.json``.
 
     Raises:
         ValueError: for a study in which plain sampling is not finished, or whose tasks have nothing to judge by.

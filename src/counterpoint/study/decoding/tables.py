@@ -31,7 +31,7 @@ _FIELDS = ("relative_passes", "relative_positions", "relative_seconds", "prompts
 
 
 def write_costs(summary: DecodingSummary, folder: Path) -> None:
-    """``costs.csv``, and the costs and conclusions below the numbers of ``table.md``."""
+    """Write ``costs.csv``, and the costs and conclusions below the numbers of ``table.md``."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["arm", "role", *_FIELDS])

@@ -47,7 +47,7 @@ class Unit:
 
 
 def units(design: DecodingDesign, place: Path) -> list[Unit]:
-    """All units of a study; seed by seed, so that an unfinished study has whole seeds."""
+    """List all units of a study; seed by seed, so that an unfinished study has whole seeds."""
     slugs = {arm: DecodingArm.parse(arm).slug for arm in design.roles}
     return [
         Unit(arm, seed, task, run_folder(place, slugs[arm], seed) / task)
@@ -58,7 +58,7 @@ def units(design: DecodingDesign, place: Path) -> list[Unit]:
 
 
 def tests(data: PairedData, limit: int) -> Tests:
-    """The rows of every test set that are asked about: those whose ids have the smallest hashes."""
+    """Return the rows of every test set that are asked about: those whose ids have the smallest hashes."""
     found = {}
     for name, rows in data.splits.test.items():
         if len(rows):
@@ -72,7 +72,7 @@ def tests(data: PairedData, limit: int) -> Tests:
 def ask(
     task: str, assistant: Assistant, data: PairedData, rows: Tests, seed: int
 ) -> dict[str, tuple[Scores, ...]]:
-    """The scores of a task on every test set that has what it asks about.
+    """Compute the scores of a task on every test set that has what the task asks about.
 
     Raises:
         NotApplicable: if none has.
@@ -216,6 +216,6 @@ class _Stopping:
 
 
 def by_arm(units: Sequence[Unit]) -> Iterator[tuple[str, list[Unit]]]:
-    """The units of each arm, in the order in which the arms come."""
+    """Yield the units of each arm, in the order in which the arms come."""
     for arm in dict.fromkeys(unit.arm for unit in units):
         yield arm, [unit for unit in units if unit.arm == arm]

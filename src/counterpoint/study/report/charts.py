@@ -37,7 +37,7 @@ class Scale:
 
     @classmethod
     def over(cls, values: Sequence[float | None], least: float | None = None, intervals: int = 4) -> Scale:
-        """An axis that holds all values with a little room, but none below ``least`` unless a value is there."""
+        """Make an axis that holds all values with a little room, but none below ``least`` unless a value is there."""
         finite = [v for v in values if v is not None and math.isfinite(v)] or [0.0]
         low, high = min(finite), max(finite)
         room = 0.06 * (high - low) or 0.05 * abs(high) or 1e-3
@@ -55,7 +55,7 @@ class Scale:
         return round(100 * (value - self.low) / (self.high - self.low), 2)
 
     def marks(self, percent: bool, signed: bool = False) -> list[dict[str, Any]]:
-        """The ticks with their texts."""
+        """Return the ticks with their texts."""
         factor = 100 if percent else 1
         span = factor * (self.ticks[1] - self.ticks[0]) if len(self.ticks) > 1 else 1.0
         digits = max(0, -math.floor(math.log10(span) + 1e-9))
@@ -67,13 +67,13 @@ class Scale:
 
 
 def _round_step(step: float) -> float:
-    """The smallest of 1, 2, 5 × 10^k that is at least a step."""
+    """Return the smallest of 1, 2, 5 × 10^k that is at least a step."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= step * (1 - 1e-9))
 
 
 def intervals(arms: Sequence[ArmSummary], key: Key) -> dict[str, Any]:
-    """One metric of every arm: mean, interval, a dot per seed, and what needs no model: chance or a constant answer."""
+    """Lay out a metric of every arm: mean, interval, a dot per seed, and chance or a constant answer."""
     metric = key[3]
     found = [(arm.name, arm.score(key)) for arm in arms]
     present = [m for _, m in found if m is not None and m.mean is not None]
@@ -111,7 +111,7 @@ def intervals(arms: Sequence[ArmSummary], key: Key) -> dict[str, Any]:
 
 
 def forest(differences: Sequence[Difference], margin: float) -> dict[str, Any]:
-    """The differences of one metric around zero, with the band within which they count as equivalent."""
+    """Lay out the differences of one metric around zero, with the band within which they count as equivalent."""
     metric = differences[0].metric
     band = margin if is_fraction(metric) else None
     values = [value for d in differences for value in (d.low, d.estimate, d.high)]
@@ -145,7 +145,7 @@ def forest(differences: Sequence[Difference], margin: float) -> dict[str, Any]:
 
 
 def curves(arms: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], percent: bool) -> dict[str, Any]:
-    """Curves over training steps, a thin one per seed and their mean.
+    """Lay out curves over training steps, a thin one per seed and their mean.
 
     Args:
         arms: steps and values of every seed's run, by arm.
@@ -180,7 +180,7 @@ def curves(arms: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], percent:
 
 
 def spread(positions: Sequence[float], gap: float = _LABEL_GAP, end: float = HEIGHT) -> list[float]:
-    """Positions moved apart so that labels there do not overlap, in the same order.
+    """Move positions apart so that labels there do not overlap, in the same order.
 
     >>> spread([100.0, 101.0, 20.0], gap=10, end=200)
     [100.0, 110.0, 20.0]
@@ -197,7 +197,7 @@ def spread(positions: Sequence[float], gap: float = _LABEL_GAP, end: float = HEI
 
 
 def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means of neighbours where there are more points than can be seen."""
+    """Average neighbours where there are more points than can be seen."""
     width = math.ceil(len(steps) / _MOST_POINTS)
     if width == 1:
         return steps, values
@@ -207,7 +207,7 @@ def _thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _mean(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of runs over the steps that all of them reached."""
+    """Average runs over the steps that all of them reached."""
     last = min(float(x[-1]) for x, _ in runs)
     grid = max((x[x <= last] for x, _ in runs), key=len)
     return grid, np.mean([np.interp(grid, x, y) for x, y in runs], axis=0)
@@ -228,7 +228,7 @@ TRAINING: Kinds = (
 
 
 def costs(arms: Sequence[ArmSummary], kinds: Kinds = TRAINING) -> list[dict[str, Any]]:
-    """A set of bars for each kind of cost."""
+    """Lay out a set of bars for each kind of cost."""
     found = []
     for value_of, title, wording in kinds:
         most = max(value_of(arm.cost) for arm in arms) or 1

@@ -45,7 +45,7 @@ def write_report(folder: Path, summary: DecodingSummary) -> Path:
 
 
 def content(folder: Path, summary: DecodingSummary) -> dict[str, Any]:
-    """Everything the template shows."""
+    """Collect everything the template shows."""
     from ..decoding.design import DecodingDesign
     from ..decoding.examples import gallery
 
@@ -114,7 +114,7 @@ _WORTH = {
 
 
 def chip(conclusion: Worth) -> dict[str, Any]:
-    """A conclusion as a mark and a few words."""
+    """Describe a conclusion by a mark and a few words."""
     kind, firm = conclusion.kind, conclusion.firm
     ahead = {"contrast": conclusion.arm, "unsettled": conclusion.arm}
     text = _WORTH[kind] if firm else f"perhaps: {_WORTH[kind]}"

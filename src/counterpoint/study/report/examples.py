@@ -73,7 +73,7 @@ class Gallery:
 
 
 def gallery(folder: Path, summary: TrainingSummary) -> Gallery:
-    """A few examples, chosen by the hash of their ids: the same ones whenever a report is made of the same runs.
+    """Choose a few examples by the hash of their ids: the same ones for every report on the same runs.
 
     Pictures or a data set that cannot be had are named as trouble; the report is written without them.
     """
@@ -96,7 +96,7 @@ def gallery(folder: Path, summary: TrainingSummary) -> Gallery:
 
 
 def _outcomes(folder: Path, summary: TrainingSummary) -> tuple[int, dict[str, dict[str, pl.DataFrame]]]:
-    """Retrieval outcomes of the first seed with which most arms finished, by test set and arm."""
+    """Read retrieval outcomes of the first seed with which most arms finished, by test set and arm."""
     finished: dict[int, dict[str, Path]] = {}
     for arm in summary.arms:
         without = {f.seed for f in arm.failed} | set(arm.unfinished)
@@ -130,7 +130,7 @@ class Lookup:
         self._seen: dict[int, Thing] = {}
 
     def examples(self, direction: str, tables: Mapping[str, pl.DataFrame]) -> dict[str, list[Example]]:
-        """A few of every kind, in one direction of retrieval on one test set."""
+        """Choose a few of every kind, in one direction of retrieval on one test set."""
         returned: dict[int, dict[str, tuple[int, bool]]] = {}
         for arm, table in tables.items():
             for identity, hit, top in table.select("example", f"{direction}_R@1", f"{direction}_top").rows():
@@ -152,7 +152,7 @@ class Lookup:
         }
 
     def _example(self, identity: int, answers: Mapping[str, tuple[int, bool]]) -> Example:
-        """A query with its answers, right ones first; arms that returned the same share one."""
+        """Show a query with its answers, right ones first; arms that returned the same share one."""
         grouped: dict[tuple[int, bool], list[str]] = {}
         for arm, answer in answers.items():
             grouped.setdefault(answer, []).append(arm)
@@ -182,12 +182,12 @@ class Lookup:
 
 
 def data_uri(picture: UInt8[Tensor, "3 H W"]) -> str:
-    """A picture that is part of a page."""
+    """Encode a picture as a part of a page."""
     file = io.BytesIO()
     Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def order(identity: int) -> bytes:
-    """By which examples are chosen: not by hand, and the same ones whenever a report is made again."""
+    """Return a key to choose examples by: not by hand, and the same ones whenever a report is made again."""
     return blake2b(str(identity).encode(), digest_size=8).digest()

@@ -77,7 +77,7 @@ class Spoken:
         return [language for language in self.languages if language != PIVOT]
 
     def asked(self, rows: Rows) -> dict[str, list[Question]]:
-        """The questions about some rows, by language."""
+        """Return the questions about some rows, by language."""
         found: dict[str, list[Question]] = {language: [] for language in self.languages}
         for row, picture in zip(rows, self.data.images(rows), strict=True):
             for question in questions(self.data.scene(int(row)), picture, self.languages):
@@ -161,7 +161,7 @@ def write_fidelity(
 
 
 def examine(subject: Spoken) -> Iterator[Section]:
-    """Every section of the page; one that does not apply to this model says why."""
+    """Yield every section of the page; one that does not apply to this model says why."""
     for name, title, examined in (
         ("fidelity", "Replies", replies),
         ("alignment", "Pictures and languages", alignment),
@@ -175,7 +175,7 @@ def examine(subject: Spoken) -> Iterator[Section]:
 
 
 def _percent(share: float) -> str:
-    """A share in words.
+    """Write a share in words.
 
     >>> _percent(0.125), _percent(float("nan"))
     ('12 %', 'an unknown share')
@@ -184,7 +184,7 @@ def _percent(share: float) -> str:
 
 
 def replies(subject: Spoken) -> Section:
-    """Fidelity by language with the picture and without, and what is lost."""
+    """Measure fidelity by language with the picture and without, and what is lost."""
     scores = Fidelity(subject.languages)(subject.assistant, subject.data, subject.rows)
     numbers: dict[str, float] = {}
     shown: dict[str, float] = {}
@@ -218,7 +218,7 @@ def replies(subject: Spoken) -> Section:
 
 
 def alignment(subject: Spoken) -> Section:
-    """CKA of the picture's places with the question in each language, and of the questions with English."""
+    """Measure CKA of the picture's places with the question in each language, and of the questions with English."""
     asked = subject.asked(subject.rows)
     sets = {"picture": subject.states(picture_states, [q.image for q in asked[PIVOT]])}
     sets |= {
@@ -289,7 +289,7 @@ def spoken(subject: Spoken) -> Section:
 
 
 def steering(subject: Spoken) -> Iterator[Section]:
-    """Fidelity and right answers with the picture, by steered layer and by how far."""
+    """Measure fidelity and right answers with the picture, by steered layer and by how far."""
     model = subject.assistant.model
     measured, tried = (subject.asked(rows) for rows in subject.parts)
     states = {

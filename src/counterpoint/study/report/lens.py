@@ -120,7 +120,7 @@ class Piece(NamedTuple):
 
 
 def pieces(found: LookedAt) -> list[Piece]:
-    """The reply cut into words and what stands between them."""
+    """Cut the reply into words and what stands between them."""
     values = [word.support for word in found.words]
     low, high = min(values), max(values)
     result: list[Piece] = []
@@ -135,7 +135,7 @@ def pieces(found: LookedAt) -> list[Piece]:
 
 
 def overlay(seen: Image.Image, word: Word) -> Image.Image:
-    """A picture with a word's heat map and box drawn on it."""
+    """Draw a word's heat map and box on a picture."""
     heat = word.heat.double().numpy()
     spread = heat.max() - heat.min()
     share = (heat - heat.min()) / spread if spread > 0 else np.zeros_like(heat)
@@ -169,7 +169,7 @@ def _uri(image: Image.Image) -> str:
 
 
 def _write_sheet(path: Path, seen: Image.Image, words: Sequence[Word], drawn: Sequence[Image.Image]) -> None:
-    """The picture, then each word's, in rows of four, with the word and its support above."""
+    """Write the picture, then each word's, in rows of four, with the word and its support above."""
     titled: list[tuple[str, Image.Image]] = [("", seen)]
     titled += [(f"{word.text}  {word.support:.2f}", one) for word, one in zip(words, drawn, strict=True)]
     gap, head = 12, 22

@@ -44,7 +44,7 @@ def write_report(folder: Path, summary: TrainingSummary) -> Path:
 
 
 def content(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
-    """Everything the template shows."""
+    """Collect everything the template shows."""
     order = ranked(summary.arms, summary.primary.key)
     names = [arm.name for arm in summary.arms]
     keys = columns(summary)
@@ -85,7 +85,7 @@ def content(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
 
 
 def looks(names: Sequence[str]) -> dict[str, str]:
-    """The class of every arm's colour."""
+    """Return the class of every arm's colour."""
     return {name: f"arm-{k % _COLOURS}{' again' if k >= _COLOURS else ''}" for k, name in enumerate(names)}
 
 
@@ -95,7 +95,7 @@ def failures(arms: Sequence[ArmSummary]) -> list[dict[str, Any]]:
 
 
 def forests(summary: StudySummary, keys: Sequence[Key]) -> list[dict[str, Any]]:
-    """The differences of every main metric, drawn."""
+    """Draw the differences of every main metric."""
     main = [d for d in summary.differences if d.family == "main"]
     return [
         {"key": key, **charts.forest(group, summary.margin)}
@@ -105,7 +105,7 @@ def forests(summary: StudySummary, keys: Sequence[Key]) -> list[dict[str, Any]]:
 
 
 def differences(summary: StudySummary) -> dict[str, list[dict[str, Any]]]:
-    """All differences with their verdicts in words, by family."""
+    """Return all differences with their verdicts in words, by family."""
     return {
         family: [
             {**d.model_dump(), "words": words.verdict(d)} for d in summary.differences if d.family == family
@@ -115,7 +115,7 @@ def differences(summary: StudySummary) -> dict[str, list[dict[str, Any]]]:
 
 
 def table(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, Any]:
-    """Arms by metrics, the metrics grouped by test set, with the best mean of each marked."""
+    """Return arrange arms by metrics, the metrics grouped by test set, with the best mean of each marked."""
     tests = dict.fromkeys(key[1] for key in keys)
     keys = [key for test in tests for key in keys if key[1] == test]
     rows = [(arm.name, [arm.score(key) for key in keys]) for arm in arms]
@@ -134,7 +134,7 @@ def table(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, Any]:
 
 
 def subset_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
-    """The main metrics on each subset (tone variants, the rest) by itself."""
+    """Return arrange the main metrics on each subset (tone variants, the rest) by itself."""
     wanted = {(task, test, metric) for task, test, _, metric in keys}
     found: dict[str, dict[Key, None]] = {}
     for arm in arms:
@@ -146,7 +146,7 @@ def subset_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, 
 
 
 def other_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
-    """The metrics of each task besides its main one, on whole test sets."""
+    """Return arrange the metrics of each task besides its main one, on whole test sets."""
     judged = {key[0] for key in keys}
     wanted = {(task, test, metric) for task, test, _, metric in keys}
     found: dict[str, dict[Key, None]] = {}
@@ -159,7 +159,7 @@ def other_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, d
 
 
 def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
-    """The loss, and R@1 of pictures on every validation set."""
+    """Draw the loss, and R@1 of pictures on every validation set."""
     series: dict[str, dict[str, list[Any]]] = {}
     for arm in summary.arms:
         without = {f.seed for f in arm.failed} | set(arm.unfinished)
@@ -188,7 +188,7 @@ def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
 
 
 def _diagnostics(arms: Sequence[TrainedArm]) -> dict[str, Any]:
-    """A table per test set: a row per diagnostic with what it says, a column per arm."""
+    """Return arrange a table per test set: a row per diagnostic with what it says, a column per arm."""
     tests = dict.fromkeys(test for arm in arms for test in arm.diagnostics)
     present = {name for arm in arms for numbers in arm.diagnostics.values() for name in numbers}
     ordered = [name for name in words.DIAGNOSTICS if name in present]
@@ -205,7 +205,7 @@ def _diagnostics(arms: Sequence[TrainedArm]) -> dict[str, Any]:
 
 
 def _diagnoses(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
-    """The runs that `counterpoint diagnose` has looked into: arm, seed and the page, relative to the report."""
+    """List the runs that `counterpoint diagnose` has looked into: arm, seed and page, relative to the report."""
     return [
         {"arm": arm.name, "seed": seed, "page": place.as_posix()}
         for arm in summary.arms

@@ -75,7 +75,7 @@ _COUNTED = ("rank", "deviation", "mentions", "words")
 
 
 def number(value: float | None, metric: str = "", signed: bool = False) -> str:
-    """A metric's value, or a difference of two with its sign.
+    """Write a metric's value, or a difference of two with its sign.
 
     >>> number(0.1234, "i2t_R@1"), number(-0.02, "i2t_R@1", signed=True), number(105.0, "i2t_median_rank")
     ('12.3', '−2.0', '105.0')
@@ -87,7 +87,7 @@ def number(value: float | None, metric: str = "", signed: bool = False) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p value with as many digits as it deserves.
+    """Write a p value with as many digits as it deserves.
 
     >>> p_value(0.0004), p_value(0.0321), p_value(1.0)
     ('< 0.001', '0.032', '1')
@@ -127,7 +127,7 @@ def listing(names: list[str], last: str = "and") -> str:
 
 
 def question(arms: list[str], data: str) -> str:
-    """The page's title; a path is called by its last part.
+    """Write the page's title; a path is called by its last part.
 
     >>> question(["clip", "slip"], "~/photos/pairs.csv")
     'Which is better on pairs.csv: clip or slip?'
@@ -141,7 +141,7 @@ def question(arms: list[str], data: str) -> str:
 
 
 def breakable(arm: str) -> Markup:
-    """An arm's name that may be broken between its options.
+    """Write an arm's name so that it may be broken between its options.
 
     >>> breakable("slip,ssl_weight=0.5")
     Markup('slip,<wbr>ssl_weight=0.5')
@@ -163,7 +163,7 @@ def facts(summary: TrainingSummary) -> list[str]:
 
 
 def verdict(difference: Difference) -> dict[str, Any]:
-    """A verdict as a mark and a few words: ``kind`` (ahead, equal, open), ``firm``, ``arm`` (who is ahead), ``text``.
+    """Describe a verdict by a mark and words: ``kind`` (ahead, equal, open), ``firm``, ``arm`` (ahead), ``text``.
 
     >>> verdict(Difference.model_construct(a="clip", b="slip", verdict="suggestive: worse"))["text"]
     'slip seems better'
