@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 
@@ -43,6 +48,24 @@ def require(package: str, extra: str) -> Any:
         raise MissingPackage(
             f"{package} is not installed; run: pip install 'counterpoint[{extra}]'"
         ) from error
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a file of Python under a name of its own, anew each time.
+
+    Raises:
+        ValueError: if it is none.
+        Exception: whatever the file raises.
+    """
+    path = path.resolve()
+    name = f"_file_{hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ValueError(f"there is no Python file {path}")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # so that the classes in it can be pickled and their annotations read
+    spec.loader.exec_module(module)
+    return module
 
 
 def load(reference: str) -> Any:

@@ -6,6 +6,7 @@ It is also the shortest example of such a registration.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import counterpoint as cp
 from counterpoint.data.base import Data, Labels, Rows, Splits
 from counterpoint.data.fingerprint import Fingerprint
+from counterpoint.data.source import _slot, load_any
 from counterpoint.data.views import uniform
 from counterpoint.methods import Arm
 from counterpoint.modalities import MODALITIES, Modality
@@ -23,8 +26,9 @@ from counterpoint.networks.base import Tower
 from counterpoint.networks.towers.build import Start
 from counterpoint.networks.weights import Source
 from counterpoint.recipes import Recipe, load, override
+from counterpoint.study.runner import run
 from counterpoint.training.loop import Progress, fit
-from counterpoint.training.provenance import counts
+from counterpoint.training.provenance import Changed, counts
 from counterpoint.training.run import Run, prepare
 
 STEPS, TRAIN = 40, 64
@@ -119,7 +123,7 @@ ALONE = Waves(MappingProxyType({"series": "series"}))
 def _registered() -> Iterator[None]:
     MODALITIES.register(SERIES)
     yield
-    del MODALITIES._known["series"]
+    MODALITIES._known.pop("series", None)
 
 
 def recipe() -> Recipe:
@@ -172,6 +176,74 @@ def test_a_loss_of_one_column_learns_series_alone(arm: str, data: Data) -> None:
     assert method.embeds == ("series",)
     assert method.passes() == {"series": 2}
     assert method.embed("series", data.read("series", data.ids[:3])).shape == (3, SeriesTower.width)
+
+
+FILE = """
+from pathlib import Path
+
+import test_new_modality as waves
+from counterpoint.modalities import MODALITIES
+
+MODALITIES.register(waves.SERIES)
+DATA = waves.Waves(waves.BOTH.columns)
+"""
+
+
+def test_a_run_on_data_from_a_file_stops_goes_on_and_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    (tmp_path / "waves.py").write_text(FILE)
+    del MODALITIES._known["series"]
+    source, short = f"{tmp_path / 'waves.py'}:DATA", override(recipe(), {"steps": 6, "checkpoint_every": 2})
+    what = Run("clip", source, short)
+
+    def stop(now: Progress) -> None:
+        if now.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(what, tmp_path / "run", on_step=stop)
+    state = run(what, tmp_path / "run")
+    assert (state.status, state.steps, state.passes) == ("finished", 6, {"series": 96, "text": 96})
+    assert run(what, tmp_path / "run") == state
+    del MODALITIES._known["series"]
+    _slot.cache_clear()  # as in a process that has not opened the data
+    model = cp.load(tmp_path / "run")
+    whole = cp.train("clip", source, recipe=short, folder=tmp_path / "whole")
+    series = whole.embed("series", BOTH.series[:5])
+    torch.testing.assert_close(model.embed("series", BOTH.series[:5]), series, rtol=0, atol=0)
+    assert not (tmp_path / "run" / "scores.json").exists()
+    with pytest.raises(ValueError, match=r"retrieval asks about pictures .* columns series, text: leave the"):
+        run(what, tmp_path / "other", tasks=["retrieval"])
+    with pytest.raises(ValueError, match=r"columns series, text, and only pictures with captions"):
+        cp.compare("clip", data=source, seeds=2, recipe=short, folder=tmp_path / "study")
+    assert not {"other", "study"} & {path.name for path in tmp_path.iterdir()}
+    (tmp_path / "waves.py").write_text(FILE + "DATA.series[3] += 1\n")
+    with pytest.raises(Changed, match="1 of 64 train series differ"):
+        run(what, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("DATE", FILE, "unknown data in .*did you mean 'DATA'"),
+        (
+            "DATA",
+            "import nothing_of_this_name",
+            r"waves.py cannot be imported: ModuleNotFoundError: No module",
+        ),
+        ("DATA", None, r"there is no Python file .*waves.py"),
+    ],
+)
+def test_a_file_without_the_data_is_refused(
+    name: str, content: str | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    if content is not None:
+        (tmp_path / "waves.py").write_text(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        load_any(f"{tmp_path / 'waves.py'}:{name}")
 
 
 def test_what_changed_in_a_column_has_its_name() -> None:

@@ -104,10 +104,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def show_data_report(console: Any, source: str, image_size: int) -> None:
     """Print what is worth knowing before training on a user's own files."""
-    from .. import data
+    from ..data.source import load_any
 
     with console.status(f"reading {source}"):
-        found = data.load(source, image_size).findings()
+        found = load_any(source, image_size).findings()
     for title, line in found.items():
         console.print(f"{title}: {line}", soft_wrap=True)
 

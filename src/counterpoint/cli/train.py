@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=given.json)
     with console.status("loading torch"):
-        from ..data.source import load, short_name
+        from ..data.source import load_any, short_name
         from ..execution import Local
         from ..study.training_run import TrainingRun
         from ..training.distributed import first_alone, joined
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         console.quiet = ranks.rank > 0
         show_data_report(console, given.data, given.recipe.towers.image_size)
         with first_alone():
-            what = with_steps(what, load(given.data, given.recipe.towers.image_size))
+            what = with_steps(what, load_any(given.data, given.recipe.towers.image_size))
         show_memory(console, what, given.recipe)
         unit = TrainingRun(what, folder, given.tasks or None)
         with WorkProgress(console) as progress:
@@ -89,9 +89,16 @@ def main(arguments: Sequence[str]) -> int:
         raise RuntimeError(state.reason)
     if console.quiet:
         return 0
+    from ..modalities import PAIR
     from ..study.numbers import read_scores
 
-    scores = read_scores(folder)
+    columns = Run.read(folder).columns
+    scores = read_scores(folder) if columns == PAIR else []
+    if columns != PAIR:
+        console.print(
+            f"no scores: tasks ask about pictures with captions, and {given.data} has {', '.join(columns)}",
+            soft_wrap=True,
+        )
     if given.json:
         json.dump({"folder": str(folder), "state": asdict(state), "scores": scores}, sys.stdout, indent=2)
         print()
@@ -115,7 +122,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> None:
     """
     import torch
 
-    from ..data import load
+    from ..data.source import load_any
     from ..study.cost import cut_captions
     from ..study.remarks import cut_in_words, length_in_words, random_starts
     from ..training.distributed import first_alone
@@ -124,7 +131,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> None:
 
     recipe = run.recipe
     with first_alone():
-        data = load(run.data, recipe.towers.image_size)
+        data = load_any(run.data, recipe.towers.image_size)
         method, loader = prepare(run, data)
     for line in (
         *length_in_words(asked, len(data.splits.train), loader.batch_size, recipe.total_steps),

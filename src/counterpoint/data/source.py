@@ -7,8 +7,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from ..registry import unknown
-from .base import IMAGE_SIZE, PairedData, stored_size
+from ..registry import import_file, unknown
+from .base import IMAGE_SIZE, Data, PairedData, stored_size
 from .benchmarks import BENCHMARKS
 from .sources import TOLERANCE
 from .worlds import WORLDS
@@ -18,14 +18,30 @@ _TOLD = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".tar"}
 
 
 def load(source: str, image_size: int = IMAGE_SIZE) -> PairedData:
-    """Open a data set by its name, a public benchmark (``winoground:PATH``), or a folder or a table of pairs.
+    """Open pictures with captions by a name or a path; see `load_any`.
+
+    Raises:
+        UnknownName: for a name that is neither a data set nor an existing path.
+        ValueError: if the files hold no usable pairs, or the data has other columns.
+    """
+    data = load_any(source, image_size)
+    if isinstance(data, PairedData):
+        return data
+    raise ValueError(
+        f"{source} has the columns {', '.join(data.columns)}, and only pictures with captions (image, text) can be "
+        "used here: train models on it with `counterpoint train`, and give data of these columns otherwise"
+    )
+
+
+def load_any(source: str, image_size: int = IMAGE_SIZE) -> Data:
+    """Open a data set by its name, a public benchmark (``winoground:PATH``), a folder or a table of pairs, or a file.
 
     What is open already is not read again, unless its folder, its tables or its shards have changed since. The same
     data for another size shares everything but the pictures (`PairedData.sized`).
 
     Args:
         source: the name or the path; after a path ``,tolerance=0.05`` says what share of its rows may be left out, in
-            place of 1 %.
+            place of 1 %. ``FILE.py:NAME`` is a `Data` object that a file of Python defines.
         image_size: of the views that will be cut from the pictures, in pixels.
 
     Raises:
@@ -35,7 +51,8 @@ def load(source: str, image_size: int = IMAGE_SIZE) -> PairedData:
     slot = _slot(source, _stamp(source))
     if not slot:
         slot.append(_open(source, image_size))
-    return slot[0].sized(image_size)
+    data = slot[0]
+    return data.sized(image_size) if isinstance(data, PairedData) else data
 
 
 def located(source: str, began: str | None) -> str:
@@ -78,7 +95,10 @@ def _before_mark(source: str) -> str:
 
 
 def _parted(source: str) -> tuple[Path, str]:
-    """Return a path and the option after it, as it is written; a file whose name looks like both is a file."""
+    """Return a path and what is written after it; a file whose name looks like both is a file."""
+    file, colon, symbol = source.rpartition(":")
+    if file.endswith(".py") and symbol.isidentifier():
+        return Path(file), colon + symbol
     where, mark, value = source.rpartition(_OPTION)
     return (Path(source), "") if not mark or Path(source).exists() else (Path(where), mark + value)
 
@@ -98,7 +118,7 @@ def _tolerance(option: str) -> float:
 
 
 @lru_cache(maxsize=4)
-def _slot(source: str, stamp: tuple[object, ...]) -> list[PairedData]:
+def _slot(source: str, stamp: tuple[object, ...]) -> list[Data]:
     """Return where a data set is kept once it is open."""
     return []
 
@@ -118,7 +138,7 @@ def _written(stat: os.stat_result) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _open(source: str, image_size: int) -> PairedData:
+def _open(source: str, image_size: int) -> Data:
     name, _, split = source.partition(":")
     if (world := _before_mark(source)) in WORLDS:
         return WORLDS.get(world).parse(source)
@@ -131,6 +151,8 @@ def _open(source: str, image_size: int) -> PairedData:
 
         return shards.read(Path(source))
     where, option = _parted(source)
+    if option.startswith(":"):
+        return _defined(where, option[1:])
     if where.exists():
         from .pairs import Pairs
 
@@ -140,3 +162,17 @@ def _open(source: str, image_size: int) -> PairedData:
             f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, or a tar file"
         )
     raise unknown("data set", source, [*WORLDS.names(), *(f"{name}:PATH" for name in BENCHMARKS.names())])
+
+
+def _defined(file: Path, symbol: str) -> Data:
+    """Return the data that a file of Python defines, and let the file register what else its data needs."""
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no Python file {file}")
+    try:
+        module = import_file(file)
+    except Exception as error:
+        raise ValueError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+    found = {name: value for name, value in vars(module).items() if isinstance(value, Data)}
+    if symbol not in found:
+        raise unknown(f"data in {file}", symbol, found)
+    return found[symbol]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from torch import nn
 
-from ..registry import unknown
+from ..registry import import_file, unknown
 
 
 class LossError(RuntimeError):
@@ -33,14 +30,10 @@ def load_loss(file: Path, symbol: str) -> type[nn.Module]:
         ValueError: if it is not an ``nn.Module`` whose ``forward`` takes the image and the text embeddings.
     """
     path = file.resolve()
-    name = f"_loss_{hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()}"
-    spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if not path.is_file():
         raise ValueError(f"there is no Python file {file}")
-    module = module_from_spec(spec)
-    sys.modules[name] = module  # so that the classes in it can be pickled and their annotations read
     with _placed(file, path, "it cannot be imported: "):
-        spec.loader.exec_module(module)
+        module = import_file(path)
     classes = {k: v for k, v in vars(module).items() if inspect.isclass(v)}
     if symbol not in classes:
         raise unknown(f"class in {file}", symbol, [k for k, v in classes.items() if issubclass(v, nn.Module)])

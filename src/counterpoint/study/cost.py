@@ -12,7 +12,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from ..data.base import PairedData
+from ..data.base import Data
 from ..methods.base import TowerMethod
 from ..networks.base import Tokenizer
 from ..networks.towers.pixels import Square
@@ -180,14 +180,13 @@ def _passes(cost: ArmCost) -> int:
     return max([*cost.passes.values(), 1])
 
 
-def cut_captions(method: TowerMethod, data: PairedData) -> float:
+def cut_captions(method: TowerMethod, data: Data) -> float:
     """Return the share of the training captions that the context of the text tower cuts."""
     if "text" not in method.embeds:
         return 0.0
-    return share_cut(
-        method.text_tower.tokenizer,
-        (caption for row in data.splits.train for caption in data.training_captions(int(row))),
-    )
+    rows = (data.read_training("text", np.array([row]))[0] for row in data.splits.train)
+    texts = (text for row in rows for text in ([row] if isinstance(row, str) else row))
+    return share_cut(method.text_tower.tokenizer, texts)
 
 
 def share_cut(tokenizer: Tokenizer, captions: Iterable[str]) -> float:

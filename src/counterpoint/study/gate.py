@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..data.base import Examples, PairedData
+from ..data.base import Data, Examples, PairedData
 from ..data.source import load as load_data
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
 from ..evaluation.task import check_asks, check_data, check_rows
@@ -82,12 +82,19 @@ def prepare(
     return Prepared(design, arms, data, tasks)
 
 
-def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: PairedData) -> None:
+def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
     """Refuse tasks that cannot be asked of some arms or of some data.
 
     Raises:
         ValueError: naming the task, and the arm, the label or the split.
     """
+    if not isinstance(data, PairedData):
+        if tasks:
+            raise ValueError(
+                f"{tasks[0].name} asks about pictures with captions, and {data.name!r} has the columns "
+                f"{', '.join(data.columns)}: leave the task out"
+            )
+        return
     for task in tasks:
         check_asks(task, "embedder")
         check_data(task, data)
@@ -151,7 +158,7 @@ def check_sizes(tasks: Sequence[Task], data: PairedData) -> None:
         check_rows(data, rows, "a learning curve", create("retrieval").least, f"validation set {name!r}")
 
 
-def check_batch(method: Method, arm: str, recipe: Recipe, data: PairedData) -> None:
+def check_batch(method: Method, arm: str, recipe: Recipe, data: Data) -> None:
     """Refuse a batch of one where a loss tells examples of a batch apart; say where data is smaller than a batch.
 
     Raises:
@@ -176,15 +183,17 @@ def check_batch(method: Method, arm: str, recipe: Recipe, data: PairedData) -> N
         )
 
 
-def check_model(method: TowerMethod, tasks: Sequence[Task], data: PairedData) -> None:
+def check_model(method: TowerMethod, tasks: Sequence[Task], data: Data) -> None:
     """Refuse a model that a task cannot ask, however it is trained.
 
     Raises:
         ValueError: naming the task and what the model lacks.
     """
+    suited = data.suited(method.inputs)
+    if not isinstance(suited, PairedData):
+        return  # other data is asked nothing
     training = method.training
     method.eval()
-    suited = data.suited(method.inputs)
     with torch.inference_mode():
         for task in tasks:
             task.check_model(method, suited)

@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 import torch
 
-from ..data.base import PairedData
-from ..data.source import load as load_data
+from ..data.base import Data, PairedData
+from ..data.source import load_any
 from ..diagnostics import describe
 from ..evaluation import create, evaluate
 from ..execution import leased
@@ -65,7 +65,7 @@ def _run(
         if (state := RunState.read(folder)) is not None and state.status != "running":
             sweep(folder)
             what.check(folder)
-            data = load_data(what.data, what.recipe.towers.image_size)
+            data = load_any(what.data, what.recipe.towers.image_size)
             Provenance.of(what, data).check(data, folder)
             return state
         if first:
@@ -75,7 +75,7 @@ def _run(
                 f"{folder} holds a study, and a run needs a folder of its own: give one with --out"
             )
         asked = [create(name) for name in tasks or ()] if test else []
-        data = load_data(what.data, what.recipe.towers.image_size)
+        data = load_any(what.data, what.recipe.towers.image_size)
         what = replace(what, columns=dict(data.columns))
         made_of, whole = Provenance.of(what, data), data
         made_of.check(whole, folder)
@@ -136,7 +136,7 @@ def _run(
         raise
     method.eval()
     began = time.perf_counter()
-    if test and first:
+    if test and first and isinstance(data, PairedData):  # tasks ask about pictures with captions alone
         score(method, data, folder, tasks)
     return write(replace(account(), status="finished", evaluation_seconds=time.perf_counter() - began))
 
@@ -167,7 +167,7 @@ def train(
         InUse: if another process has the folder.
     """
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    what = with_steps(Run(method, data, chosen, seed), load_data(data, chosen.towers.image_size))
+    what = with_steps(Run(method, data, chosen, seed), load_any(data, chosen.towers.image_size))
     with leased(Path(folder)):
         state = run(what, Path(folder), tasks=tasks, on_step=on_step)
     if state.status == "failed":
@@ -195,13 +195,13 @@ def with_keys(examples: pl.DataFrame, data: PairedData) -> pl.DataFrame:
     return examples.join(named, on="example", how="left", maintain_order="left")
 
 
-def validation_numbers(method: Method, data: PairedData) -> dict[str, float]:
+def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     """Return the numbers for learning curves and for tuning: retrieval on the validation sets, else the probe.
 
-    Empty for a model of texts alone.
+    Empty for a model of texts alone, and for data other than pictures with captions.
     """
     task = "retrieval" if len(method.embeds) > 1 else "probe"
-    if "image" not in method.embeds:
+    if "image" not in method.embeds or not isinstance(data, PairedData):
         return {}
     numbers = {}
     with torch.inference_mode():

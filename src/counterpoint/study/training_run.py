@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from .. import execution
-from ..data.base import PairedData
-from ..data.source import load as load_data
+from ..data.base import Data
+from ..data.source import load_any
 from ..files import latest_checkpoint
 from ..recipes import parse as parse_recipe
 from ..training.loop import Progress
@@ -52,11 +52,11 @@ class TrainingRun:
         if state is None or state.status == "running":
             return None
         self.run.check(self.folder)
-        data = load_data(self.run.data, self.run.recipe.towers.image_size)
+        data = load_any(self.run.data, self.run.recipe.towers.image_size)
         self.made_of(data).check(data, self.folder)
         return state
 
-    def made_of(self, data: PairedData) -> Provenance:
+    def made_of(self, data: Data) -> Provenance:
         """Return what the run would be made of if it began now."""
         return Provenance.of(self.run, data)
 

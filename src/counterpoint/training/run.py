@@ -20,13 +20,13 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..data.base import Data, Examples, Rows
 from ..data.loader import Loader
-from ..data.source import located
+from ..data.source import load_any, located
 from ..data.stream import Stream
 from ..data.views import wordnet
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
-from ..modalities import PAIR, passes_by_modality
+from ..modalities import MODALITIES, PAIR, passes_by_modality
 from ..networks.base import FittedInput
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
@@ -237,6 +237,8 @@ def load(folder: str | os.PathLike[str]) -> TowerMethod:
     saved = checkpoints.load(path / "checkpoint", optimizer=False)
     if saved is None:
         raise ValueError(f"{path} has no checkpoint yet: the run was stopped before its first one")
+    if any(modality not in MODALITIES for modality in run.columns.values()):
+        load_any(data_of(path))  # the file that defines the data registers its modalities
     with restored():
         method = build(run, {}, path)
     checkpoints.restore(saved.of_today(method.earlier), method, None)
