@@ -25,7 +25,7 @@ VERB_FIRST = (
         "networks",
         "pairwise",
     ),
-    *("evaluation", "recipes", "statistics", "study", "training"),
+    *("claims", "evaluation", "recipes", "statistics", "study", "training"),
 )
 """Rooms where the first line of every function is known to begin with a verb; properties are named by nouns."""
 _NOUN = re.compile(

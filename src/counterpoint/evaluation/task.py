@@ -263,7 +263,7 @@ def table(
 
 
 def scatter(values: np.ndarray, positions: Int[np.ndarray, " k"], n: int) -> Float[np.ndarray, " n"]:
-    """Return spread outcomes of some positions over all ``n``, NaN elsewhere."""
+    """Spread outcomes of some positions over all ``n``, NaN elsewhere."""
     whole = np.full(n, np.nan)
     whole[positions] = values
     return whole

@@ -245,7 +245,7 @@ def _alike(short: Mapping[str, str]) -> list[list[str]]:
 
 
 def standings_table(standings: Sequence[Standing], preset: Preset) -> Table:
-    """Return tabulate arms by their mean rank over the tasks of a preset, with their difference from its baseline."""
+    """Tabulate arms by their mean rank over the tasks of a preset, with their difference from its baseline."""
     family = {arm: name for name, arms in preset.families.items() for arm in arms}
     table = Table(
         title=f"{preset.name}: {standings[0].tasks} tasks, each arm ranked in each (percent points from "
@@ -304,7 +304,7 @@ def _with_ends(row: Mapping[str, Any] | None, ends: bool) -> Text:
 
 
 def score_tables(scores: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """Return tabulate the scores of one run: a table for each test set, one by type for each task of many subsets."""
+    """Tabulate the scores of one run: a table for each test set, one by type for each task of many subsets."""
     parts: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in scores:
         parts.setdefault((row["task"], row["test"]), []).append(row)
@@ -320,7 +320,7 @@ def score_tables(scores: Sequence[Mapping[str, Any]]) -> list[Table]:
 
 
 def _by_type(task: str, test: str, scores: Sequence[Mapping[str, Any]]) -> Table:
-    """Return tabulate a row per subset, ``"all"`` first and chance last; a column per metric."""
+    """Tabulate a row per subset, ``"all"`` first and chance last; a column per metric."""
     metrics = list(dict.fromkeys(row["metric"] for row in scores))
     table = Table(title=f"{task} ({test})", title_justify="left")
     table.add_column("type", no_wrap=True)

@@ -29,7 +29,7 @@ class Trial:
 
 
 def trials(design: Design, arm: Arm, plan: ArmPlan) -> list[Trial]:
-    """Return plan ``design.tune`` settings of an arm: the recipe as it is, then random draws.
+    """Plan ``design.tune`` settings of an arm: the recipe as it is, then random draws.
 
     Drawn are the learning rate (a quarter to four times the recipe's) and what the method declares tunable (loss
     weights, and where each scalar that a run learns starts: temperature, bias). The draws follow from the trial's

@@ -45,7 +45,7 @@ TAUS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def sharpness(changes: Sequence[str], most: int, views: int) -> Arrays:
-    """The (σ, δ) curve of a set of changes on the same pictures, at levels of δ that all sets share."""
+    """Compute the (σ, δ) curve of a set of changes on the same pictures, at levels of δ that all sets share."""
     x, labels = _compared(most)
     rng = np.random.default_rng(0)
     seen = torch.stack([changed(x, rng, tuple(changes)) for _ in range(views)], 1)

@@ -58,7 +58,7 @@ EMOJI_STEPS, BATCH, LR, TAU = 300, 64, 1e-3, 0.1
 
 
 def pulls(data: Sample, supervised: float) -> list[Pull]:
-    """The spectral losses of a linear encoder on some data, those of weight 0 left out.
+    """Return the spectral losses of a linear encoder on some data, those of weight 0 left out.
 
     A positive of the supervised loss is any example of the class; of the unsupervised one it is the example itself, of
     which the augmentation is noise among negatives.
@@ -102,7 +102,7 @@ def found_in(w: Float[np.ndarray, "p d"], world: Subclasses, seed: int, size: in
 
 
 def collapse(arm: str, start: float, seed: int, steps: int, size: int) -> Arrays:
-    """Part 1: classes, subclasses given the class, and ‖W e₂‖ / ‖W e₁‖, along the way."""
+    """Track classes, subclasses given the class, and ‖W e₂‖ / ‖W e₁‖ along the way (part 1)."""
     world = Subclasses()
     along = descend(world, SUPERVISED[arm], WIDTH, start, seed, steps, size, RECORDED)
     rows = []
@@ -113,7 +113,7 @@ def collapse(arm: str, start: float, seed: int, steps: int, size: int) -> Arrays
 
 
 def suppression(width: int, seed: int, steps: int, size: int) -> Arrays:
-    """Part 2: what an unsupervised encoder of some width finds of a class whose feature is the smaller one."""
+    """Measure what an unsupervised encoder of some width finds of a class whose feature is smaller (part 2)."""
     w = descend(SUPPRESSED, 0.0, width, 1e-2, seed, steps, size)[steps]
     return {"class": np.array(found_in(w, SUPPRESSED, seed, size)[0])}
 
@@ -121,7 +121,7 @@ def suppression(width: int, seed: int, steps: int, size: int) -> Arrays:
 def with_bits(
     pixels: Float[Tensor, "n p"], bits: int, rng: np.random.Generator
 ) -> tuple[Float[Tensor, "n q"], Float[Tensor, "n q"]]:
-    """Two views of pictures, beside ``bits`` planes of a random sign each, which both views of a picture share."""
+    """Draw two views of pictures, beside ``bits`` planes of a random sign each, which both views share."""
     signs = torch.from_numpy(rng.choice([-1.0, 1.0], (len(pixels), bits))).float()
     planes = signs.repeat_interleave(SIDE * SIDE, dim=1)
     one, two = (torch.cat([view(pixels, rng), planes], 1) for _ in range(2))
@@ -129,7 +129,7 @@ def with_bits(
 
 
 def random_bits(bits: int, width: int, seed: int, steps: int, quick: bool) -> Arrays:
-    """Part 3: SimCLR on emoji and bits, then a probe of the emoji's groups and of the first bit."""
+    """Train SimCLR on emoji and bits, then probe the emoji's groups and the first bit (part 3)."""
     data, pixels, _ = emoji_inputs()
     network = mlp(SIDE * SIDE * (3 + bits), 256, width, layers=2, norm=False)
     initialise(network, seed)
@@ -152,7 +152,7 @@ def random_bits(bits: int, width: int, seed: int, steps: int, quick: bool) -> Ar
 def embedded(
     network: nn.Module, pixels: Float[Tensor, "n p"], bits: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "n d"]:
-    """Features of pictures as they are, beside bits drawn for them."""
+    """Embed pictures as they are, beside bits drawn for them."""
     signs = torch.from_numpy(rng.choice([-1.0, 1.0], (len(pixels), bits))).float()
     seen = torch.cat([pixels, signs.repeat_interleave(SIDE * SIDE, dim=1)], 1)
     return F.normalize(network(seen), dim=-1).double().numpy()

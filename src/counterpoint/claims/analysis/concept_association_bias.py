@@ -63,7 +63,7 @@ class Seen(NamedTuple):
 
 @lru_cache(maxsize=4)
 def seen(strength: float, count: int) -> Seen:
-    """Training scenes of a world in which things mostly have their typical colours."""
+    """Draw training scenes of a world in which things mostly have their typical colours."""
     world = Scenes.parse(f"{WORLD},strength={strength},pixels={SIDE},train={count}")
     rows = world.splits.train
     parts = np.array_split(rows, max(1, count // 256))
@@ -71,7 +71,7 @@ def seen(strength: float, count: int) -> Seen:
 
 
 def told(world: Scenes, rows: Rows) -> list[str]:
-    """Captions that speak of all things, or of one of two, as captions of the web do."""
+    """Write captions that speak of all things, or of one of two, as captions of the web do."""
     found = []
     for row in map(int, rows):
         scene, draws = world.scene(row), world.draws(row)
@@ -163,7 +163,7 @@ def matching(
     tokens: Int[Tensor, "N L"],
     rows: Int[np.ndarray, " B"],
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of matching and not: each picture with its caption, and with one that is near and not the same.
+    """Return the cross-entropy of matching or not: each picture with its caption and with one near, not the same.
 
     Args:
         crossed: judges pairs.

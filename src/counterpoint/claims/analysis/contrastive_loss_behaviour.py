@@ -39,7 +39,7 @@ SELECTIONS = {
 
 
 def temperature(tau: float, seed: int, steps: int) -> Arrays:
-    """Claim 1: train one encoder at a temperature."""
+    """Train one encoder at a temperature (claim 1)."""
     network = digits.encoder(seed)
     digits.train(network, InfoNCELoss(tau), steps=steps, batch=BATCH, lr=3e-3, seed=seed)
     x, classes = digits.digits()
@@ -53,7 +53,7 @@ def temperature(tau: float, seed: int, steps: int) -> Arrays:
 
 
 def selection(name: str, seed: int, steps: int, warm_up: int) -> Arrays:
-    """Claim 2: from the same start with all negatives, train on with some of them, at τ = 1 or without any τ."""
+    """Train with all negatives, then on with some of them, at τ = 1 or without any τ (claim 2)."""
     network, options = digits.encoder(seed), SELECTIONS[name]
     loss = HardContrastiveLoss(1.0, fraction=options["fraction"], simple=bool(options["simple"]))
     digits.train(network, InfoNCELoss(1.0), steps=warm_up, batch=HARD_BATCH, lr=3e-3, seed=seed)
@@ -62,7 +62,7 @@ def selection(name: str, seed: int, steps: int, warm_up: int) -> Arrays:
 
 
 def identities(size: int = 64) -> float:
-    """Claim 3: the largest error of three statements about gradients, over temperatures.
+    """Return the largest error of three statements about gradients, over temperatures (claim 3).
 
     A negative gets P/τ; the negatives together as much as the positive; each of them a softmax over negatives of
     it.
@@ -84,7 +84,7 @@ def identities(size: int = 64) -> float:
 
 
 def entropies(size: int = 64) -> np.ndarray:
-    """Claim 3: the mean entropy of the gradient's shares of negatives, by rising temperature."""
+    """Return the mean entropy of the gradient's shares of negatives, by rising temperature (claim 3)."""
     s = _similarities(size)
     off = ~torch.eye(size, dtype=torch.bool)
     found = []
@@ -95,7 +95,7 @@ def entropies(size: int = 64) -> np.ndarray:
 
 
 def limits(size: int = 64) -> tuple[float, float]:
-    """Claim 3: how far τ times the loss is from the triplet loss at a low τ, and from the simple one at a high."""
+    """Compare τ times the loss with the triplet loss at a low τ, and with the simple one at a high (claim 3)."""
     s = _similarities(size)
     eye = torch.eye(size, dtype=s.dtype)
     positive = s.diagonal()

@@ -103,7 +103,7 @@ LINES: dict[str, Line] = {
 
 
 def error(arm: str) -> float:
-    """The largest relative difference of a method's loss and parameter gradients from straight-line code."""
+    """Return the largest relative difference of a method's loss and parameter gradients from straight-line code."""
     data, settings = load("emoji"), recipe(True)
     rows = data.splits.train[:200]
     method = build(arm, settings, data, rows, seed=0).double().train()
@@ -125,7 +125,7 @@ def error(arm: str) -> float:
 
 
 def _parts(loss: Tensor, method: TowerMethod) -> list[Tensor]:
-    """The loss, and its gradient in all parameters together."""
+    """Return the loss, and its gradient in all parameters together."""
     wanted = [p for p in method.parameters() if p.requires_grad]
     found = torch.autograd.grad(loss, wanted, allow_unused=True)
     flat = [(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(wanted, found, strict=True)]

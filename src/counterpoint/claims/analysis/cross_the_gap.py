@@ -93,7 +93,7 @@ def crossed(setting: str, seed: int, steps: int, inversion: float) -> Arrays:
 
 
 def _trained(setting: str, seed: int, steps: int) -> DualEncoder:
-    """A transformer for each modality, trained on the emoji of the training split."""
+    """Train a transformer for each modality on the emoji of the training split."""
     data, pictures, _ = emoji_inputs()
     temperature, weight = SETTINGS[setting]
     train = data.splits.train

@@ -106,7 +106,7 @@ def world(trained: int, tested: int) -> Scenes:
 
 
 def described(scene: Scene, language: Language, draws: Rng) -> Example:
-    """A text-only question: what the picture shows stands before it, in one of the ways to say it."""
+    """Write a text-only question: what the picture shows stands before it, in one of the ways to say it."""
     if draws.happens("colour", 0.5):
         said = short(scene, language, draws).text
         said = f"{said[:1].upper()}{said[1:]}."
@@ -117,7 +117,7 @@ def described(scene: Scene, language: Language, draws: Rng) -> Example:
 
 
 def texts(scenes: Sequence[Scene], share: float, seed: int) -> list[Example]:
-    """Text-only questions, of which a share is English."""
+    """Write text-only questions, of which a share is English."""
     found = []
     for scene in scenes:
         draws = Rng(seed, scene.index, "fidelity texts")
@@ -127,7 +127,7 @@ def texts(scenes: Sequence[Scene], share: float, seed: int) -> list[Example]:
 
 
 def looks(scenes: Sequence[Scene], bilingual: bool, seed: int) -> list[Example]:
-    """Questions about pictures, all in English or half of them."""
+    """Write questions about pictures, all in English or half of them."""
     found = []
     for row, scene in enumerate(scenes):
         german = bilingual and Rng(seed, scene.index, "fidelity pictures").happens("German", 0.5)
@@ -192,7 +192,7 @@ class Learner:
         minimise(loss, parameters, steps=steps, lr=lr, seed=seed)
 
     def _tokens(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids, mask and labels, padded on the right, in the form of the chat template."""
+        """Return ids, mask and labels, padded on the right, in the form of the chat template."""
         picture = tiny_vlm.IMAGE * (RECIPE.image_size // RECIPE.patch) ** 2
         rows, starts = [], []
         for it in examples:
@@ -281,7 +281,7 @@ def _asked(data: Scenes, rows: np.ndarray, language: str) -> list[Question]:
 def steering(
     assistant: VisionLanguageAssistant, data: Scenes, chosen: np.ndarray, test: np.ndarray
 ) -> Arrays:
-    """German towards German: the direction from texts and the layer and strength from validation scenes, then a test.
+    """Steer German towards German: direction from texts, layer and strength from validation scenes; then test.
 
     The strength that gives most fidelity among those that cost no more than `ALLOWED` right answers.
     """
@@ -320,7 +320,7 @@ def share(outcomes: np.ndarray) -> float:
 
 
 def alikeness(assistant: VisionLanguageAssistant, data: Scenes, rows: np.ndarray) -> Arrays:
-    """CKA by layer of English questions with German ones, and with the pictures."""
+    """Measure CKA by layer of English questions with German ones, and with the pictures."""
     asked: dict[str, list[Question]] = {language: _asked(data, rows, language) for language in LANGUAGES}
     sets: dict[str, Tensor] = {
         language: prompt_states(assistant.model, assistant.inputs([q.text for q in own]))
@@ -443,7 +443,7 @@ def _mean(cell: Arrays, variant: Variant, condition: str, language: str) -> floa
 
 
 def _regression(cells: dict[tuple[str, int], Arrays]) -> list[Result]:
-    """Linear probability of a German reply to a German question on the design, errors clustered by model."""
+    """Regress a German reply to a German question on the design (linear probability), errors clustered by model."""
     columns: dict[str, list[float]] = {
         "image": [],
         "bilingual model": [],

@@ -56,7 +56,7 @@ TESTS = ("as trained", "independent")
 
 
 def linear(world: str, seed: int, quick: bool) -> Arrays:
-    """Part 1: zero-shot by the closed form, at several shares of told details, and a supervised model.
+    """Classify zero-shot by the closed form, at several shares of told details, and by a supervised model (part 1).
 
     Returns:
         Accuracy in the world (``given``) and in one where the shortcut says nothing (``shifted``): of each share, and
@@ -83,12 +83,12 @@ def linear(world: str, seed: int, quick: bool) -> Arrays:
 
 
 def by(weights: Float[np.ndarray, "d K"]) -> Callable[[np.ndarray], np.ndarray]:
-    """The class of highest score."""
+    """Return a classifier that chooses the class of highest score."""
     return lambda x: np.asarray((x @ weights).argmax(1))
 
 
 def telling(world: IntraClass | InterClass, told: float) -> IntraClass | InterClass:
-    """The world whose captions tell a share of the details."""
+    """Return the world whose captions tell a share of the details."""
     if isinstance(world, IntraClass):
         return replace(world, core_told=told, spurious_told=told)
     return replace(world, told=told)
@@ -97,7 +97,7 @@ def telling(world: IntraClass | InterClass, told: float) -> IntraClass | InterCl
 def supervised(
     images: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Logistic regression with hardly a penalty."""
+    """Fit logistic regression with hardly a penalty."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=100.0, max_iter=2000).fit(images, classes)
@@ -119,7 +119,7 @@ class Biased(NamedTuple):
 
 
 def things() -> list[str]:
-    """Five concepts of each class, by turns: so concept i goes with background i modulo the classes, as its class."""
+    """List five concepts of each class, by turns: concept i goes with background i modulo the classes, as its class."""
     own = [
         [name for name, concept in CONCEPTS.items() if concept.kind == kind][:PER_CLASS] for kind in CLASSES
     ]
@@ -128,7 +128,7 @@ def things() -> list[str]:
 
 @lru_cache(maxsize=4)
 def biased(split: str, count: int) -> Biased:
-    """The first scenes of a split: ``train``, or one of `TESTS`; there are as many backgrounds as classes."""
+    """Draw the first scenes of a split: ``train``, or one of `TESTS`; there are as many backgrounds as classes."""
     source = f"scenes:spurious,concepts={'+'.join(things())},strength={STRENGTH},test={TESTED},pixels={SIDE}"
     world = Scenes.parse(source)
     backgrounds = world.preset.config.backgrounds
@@ -147,7 +147,7 @@ def class_captions() -> list[str]:
 
 
 def contrasted(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
-    """Part 2: contrast pictures with captions, and classify by prompts that say nothing of backgrounds.
+    """Contrast pictures with captions, and classify by prompts that say nothing of backgrounds (part 2).
 
     A class is the mean of what its concepts are called (of its name, if captions are class names): the caption without
     detail of the paper's theory.
@@ -176,7 +176,7 @@ def contrasted(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
 def without_own_class(
     infonce: InfoNCELoss, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"], classes: Int[Tensor, " B"]
 ) -> Float[Tensor, ""]:
-    """InfoNCE in which examples of the class of an anchor are no negatives of it."""
+    """Return InfoNCE in which examples of the class of an anchor are no negatives of it."""
     logits = infonce.temperature.scale(x) @ y.T
     own = (classes[:, None] == classes[None]).fill_diagonal_(False)
     logits = logits.masked_fill(own, -torch.inf)
@@ -185,7 +185,7 @@ def without_own_class(
 
 
 def labelled(seed: int, steps: int, quick: bool) -> Arrays:
-    """Part 2: the same picture tower with a linear layer, by cross-entropy; also along the way.
+    """Train the same picture tower with a linear layer by cross-entropy; test along the way too (part 2).
 
     Returns:
         Hits of the trained model, and the accuracies in both tests after each number of steps of the family.
@@ -219,7 +219,7 @@ def labelled(seed: int, steps: int, quick: bool) -> Arrays:
 
 
 def tested(classify: Callable[[Tensor], Tensor], quick: bool) -> Arrays:
-    """Hits of a classifier of pictures in both tests."""
+    """Test a classifier of pictures in both tests."""
     found: Arrays = {}
     for test in TESTS:
         data = biased(test, 40 if quick else TESTED)
@@ -229,7 +229,7 @@ def tested(classify: Callable[[Tensor], Tensor], quick: bool) -> Arrays:
 
 
 def smoothed(hits: np.ndarray) -> float:
-    """An accuracy that has a logit."""
+    """Return an accuracy that has a logit."""
     return float((hits.sum() + 0.5) / (len(hits) + 1))
 
 

@@ -89,7 +89,7 @@ def taught(supervision: str, seed: int, steps: int, looked_at: int, compared: in
 
 
 def _layers(tower: VisionTransformer, pictures: Tensor) -> Tensor:
-    """``(blocks, n, width)``: the state after each block, averaged over patches."""
+    """Return ``(blocks, n, width)``: the state after each block, averaged over patches."""
     parts = []
     for part in torch.split(pictures, 128):
         look = captured(tower, part)
@@ -134,7 +134,7 @@ def _views(tower: VisionTransformer, steps: int, seed: int) -> None:
 
 
 def _masked(tower: VisionTransformer, steps: int, seed: int) -> None:
-    """Patches are replaced by a learned one before the transformer, which predicts their pixels."""
+    """Train a tower by pictures with patches replaced by a learned one, to predict their pixels."""
     data, head = emoji(LABEL, LEAST), Linear(tower.width, 3 * tower.patch**2, bias=True)
     initialise(head, seed, "head")
     blank = nn.Parameter(torch.zeros(tower.width))
@@ -189,16 +189,16 @@ def run(lab: Lab) -> Sequence[Result]:
     runs = {s: [found[f"{s}-seed{seed}"] for seed in seeds] for s in (*SUPERVISIONS, "none")}
 
     def last(a: str, b: str, k: int) -> float:
-        """CKA of the last blocks of two models of one seed."""
+        """Return CKA of the last blocks of two models of one seed."""
         layers = (torch.from_numpy(runs[s][k]["layers"][-1]) for s in (a, b))
         return float(CKA().update(*([z] for z in layers)).value())
 
     def best(supervision: str) -> np.ndarray:
-        """The block, from 1, of best accuracy; the first of equals."""
+        """Return the block, from 1, of best accuracy; the first of equals."""
         return np.array([run["correct"].mean(1).argmax() + 1 for run in runs[supervision]], dtype=float)
 
     def aside(supervision: str) -> np.ndarray:
-        """Heads that look more than half a patch aside with a compact peak."""
+        """Count heads that look more than half a patch aside with a compact peak."""
         return np.array(
             [float(((run["steps aside"] > 0.5) & (run["peak"] > 0.5)).sum()) for run in runs[supervision]]
         )

@@ -112,7 +112,7 @@ class Filmed(NamedTuple):
 
 @lru_cache(maxsize=8)
 def filmed(source: str, split: str, count: int, form: type[Items]) -> Filmed:
-    """The items of the first rows of a world's training split, or of a test split, with their frames.
+    """Return the items of the first rows of a world's training split, or of a test split, with their frames.
 
     Args:
         source: the world, as a user writes it; its frames are drawn at `SIDE` pixels.

@@ -32,19 +32,19 @@ GREEDY: Mapping[str, Any] = {"max_new_tokens": 24}
 
 
 def bad_pictures() -> Scenes:
-    """The model's own world, with bad pictures alone (of those that it learned from, a quarter are bad)."""
+    """Return the model's own world, with bad pictures alone (a quarter of those that it learned from are bad)."""
     return Scenes.parse(f"{world()},corrupted=1")
 
 
 @lru_cache(maxsize=4)
 def model(path: str) -> tuple[Any, Any]:
-    """A model and its processor, loaded once a process."""
+    """Load a model and its processor, once a process."""
     loaded = VisionLanguageAssistant.load(path)
     return loaded.model, loaded.processor
 
 
 def assistant(arm: str, seed: int, path: str, options: Mapping[str, Any]) -> VisionLanguageAssistant:
-    """The model, decoded as an arm says."""
+    """Return the model, decoded as an arm says."""
     return VisionLanguageAssistant(
         *model(path), DecodingArm.parse(arm).method(seed), batch_size=64, **options
     )
@@ -60,7 +60,7 @@ def answered(
     given: Mapping[str, Any] | None = None,
     test: str = TEST,
 ) -> Arrays:
-    """The outcomes of a task, one array for each metric and, after a colon, for each subset.
+    """Return the outcomes of a task, one array for each metric and, after a colon, for each subset.
 
     Examples that a metric does not count are left out; they must be the same for all arms that are compared.
 

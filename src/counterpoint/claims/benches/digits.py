@@ -30,7 +30,7 @@ Look = Callable[[Float[Tensor, "n 64"], np.random.Generator], Float[Tensor, "n 6
 
 @lru_cache(maxsize=1)
 def digits() -> tuple[Float[Tensor, "N 64"], Int[np.ndarray, " N"]]:
-    """The 1,797 handwritten digits of scikit-learn, 8 × 8 pixels in [0, 1], and what they are."""
+    """Load the 1,797 handwritten digits of scikit-learn, 8 × 8 pixels in [0, 1], and what they are."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
@@ -38,18 +38,18 @@ def digits() -> tuple[Float[Tensor, "N 64"], Int[np.ndarray, " N"]]:
 
 
 def split() -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
-    """The rows that train and those that test, the same in every claim."""
+    """Return the rows that train and those that test, the same in every claim."""
     order = np.random.default_rng(0).permutation(len(digits()[0]))
     return order[:TRAINED], order[TRAINED:]
 
 
 def view(x: Float[Tensor, "n 64"], rng: np.random.Generator) -> Float[Tensor, "n 64"]:
-    """Pictures shifted by up to a pixel a side, with noise and a fifth of the pixels blank."""
+    """Shift pictures by up to a pixel a side, with noise and a fifth of the pixels blank."""
     return jitter(x.reshape(-1, 1, 8, 8), rng, reach=1).flatten(1)
 
 
 def encoder(seed: int, width: int = 32) -> nn.Module:
-    """A network with one hidden layer of 128, at the start of a seed."""
+    """Build a network with one hidden layer of 128, at the start of a seed."""
     network = mlp(64, 128, width, layers=2, norm=False)
     initialise(network, seed)
     return network

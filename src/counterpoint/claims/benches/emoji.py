@@ -27,12 +27,12 @@ BUCKETS = 2048
 
 
 def pixels(pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n p"]:
-    """Pictures as vectors: shrunk to ``SIDE`` pixels, in [−1, 1]."""
+    """Turn pictures into vectors: shrunk to ``SIDE`` pixels, in [−1, 1]."""
     return F.interpolate(pictures.float() / 127.5 - 1, size=SIDE, mode="area").flatten(1)
 
 
 def words(captions: Sequence[str]) -> Float[Tensor, "n w"]:
-    """Captions as bags of words and of three-letter parts of words, hashed, of unit norm."""
+    """Turn captions into bags of words and of three-letter parts of words, hashed, of unit norm."""
     return torch.stack([_bag(caption) for caption in captions])
 
 
@@ -47,7 +47,7 @@ def _bag(caption: str) -> Float[Tensor, " w"]:
 
 
 def hash_of(text: str) -> int:
-    """A column for a text, the same in every process (Python's own hash is not)."""
+    """Return a column for a text, the same in every process (Python's own hash is not)."""
     value = 2166136261
     for byte in text.encode():
         value = (value ^ byte) * 16777619 % 2**32
@@ -107,7 +107,7 @@ def train(
 def jitter(
     pictures: Float[Tensor, "n c H W"], rng: np.random.Generator, reach: int
 ) -> Float[Tensor, "n c H W"]:
-    """Pictures on a ground of 0, shifted by up to ``reach`` pixels a side, with noise and a fifth of the pixels 0."""
+    """Shift pictures on a ground of 0 by up to ``reach`` pixels a side, with noise and a fifth of the pixels 0."""
     n, _, height, width = pictures.shape
     wide = F.pad(pictures, (reach,) * 4)
     down, right = torch.from_numpy(rng.integers(0, 2 * reach + 1, (2, n)))
@@ -122,14 +122,14 @@ def jitter(
 
 
 def view(x: Float[Tensor, "n p"], rng: np.random.Generator) -> Float[Tensor, "n p"]:
-    """Pixels, as `pixels` gives them, shifted by up to two a side, with noise and a fifth of them white."""
+    """Shift pixels, as `pixels` gives them, by up to two a side, with noise and a fifth of them white."""
     ink = (1 - x).reshape(len(x), 3, SIDE, SIDE)  # white is 1
     return 1 - jitter(ink, rng, reach=2).flatten(1)
 
 
 @lru_cache(maxsize=2)
 def emoji_inputs() -> tuple[PairedData, Float[Tensor, "N p"], Float[Tensor, "N w"]]:
-    """The emoji, and what the small towers see of every row: pixels and words of its name."""
+    """Load the emoji, and what the small towers see of every row: pixels and words of its name."""
     data = load("emoji")
     rows = np.arange(len(data))
     pictures = torch.cat([pixels(data.images(part)) for part in np.array_split(rows, 8)])
@@ -137,7 +137,7 @@ def emoji_inputs() -> tuple[PairedData, Float[Tensor, "N p"], Float[Tensor, "N w
 
 
 def pairs_of(first: Float[Tensor, "N p"], second: Float[Tensor, "N q"], rows: np.ndarray, batch: int) -> Draw:
-    """Batches of different rows, drawn at random."""
+    """Return a function that draws batches of different rows at random."""
 
     def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         chosen = torch.from_numpy(rng.choice(rows, min(batch, len(rows)), replace=False))

@@ -36,13 +36,13 @@ class Emoji(NamedTuple):
     test: Int[np.ndarray, " c"]
 
     def of(self, rows: Int[np.ndarray, " n"]) -> tuple[Float[Tensor, "m p"], Int[np.ndarray, " m"]]:
-        """Both artists' pictures of some rows, and their classes."""
+        """Return both artists' pictures of some rows, and their classes."""
         return self.pictures[:, torch.from_numpy(rows)].flatten(0, 1), np.tile(self.classes[rows], 2)
 
 
 @lru_cache(maxsize=2)
 def emoji(label: str, least: int) -> Emoji:
-    """The emoji whose class has at least ``least`` of them to train on; classes are numbered from 0."""
+    """Select the emoji whose class has at least ``least`` of them to train on; classes are numbered from 0."""
     data, first, _ = emoji_inputs()
     people = data.labels["group"].names.index("people and body parts")
     values = data.labels[label].values
@@ -61,7 +61,7 @@ def emoji(label: str, least: int) -> Emoji:
 def changed(
     x: Float[Tensor, "n p"], rng: np.random.Generator, changes: tuple[str, ...] = CHANGES
 ) -> Float[Tensor, "n p"]:
-    """Pictures under random changes, each drawn for each picture.
+    """Change pictures at random, each change drawn for each picture.
 
     ``crop``: a window of 40 to 100 % of the area, brought back to size. ``blur``: half of the pictures, by
     3 × 3 pixels. ``grayscale``: a fifth. ``colour jitter``: most, in contrast by up to 40 % and in every
@@ -97,12 +97,12 @@ def changed(
 
 
 def blurred(x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
-    """Every pixel the mean of its neighbourhood of 3 × 3, as far as it is inside."""
+    """Replace every pixel by the mean of its neighbourhood of 3 × 3, as far as it is inside."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def linear_probe(train: Float[Tensor, "n d"], classes: Int[np.ndarray, " n"]) -> Reader:
-    """A linear classifier of frozen features, which are brought to unit norm."""
+    """Fit a linear classifier of frozen features, which are brought to unit norm."""
     from sklearn.linear_model import LogisticRegression
 
     classifier = LogisticRegression(C=10.0, max_iter=1000).fit(F.normalize(train, dim=-1).numpy(), classes)

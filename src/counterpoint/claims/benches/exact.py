@@ -13,7 +13,7 @@ from torch import Tensor
 def random_views(
     size: int, width: int, noise: float = 0.5
 ) -> tuple[Float[Tensor, "B d"], Float[Tensor, "B d"]]:
-    """Unit vectors and noisy copies of them, always the same."""
+    """Draw unit vectors and noisy copies of them, always the same."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(size, width, generator=generator, dtype=torch.float64)
     y = x + noise * torch.randn(size, width, generator=generator, dtype=torch.float64)
@@ -39,7 +39,7 @@ def of_similarities(
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
-    """``‖found − expected‖ / ‖expected‖``."""
+    """Return ``‖found − expected‖ / ‖expected‖``."""
     return float((found - expected).norm() / expected.norm())
 
 

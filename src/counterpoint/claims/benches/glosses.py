@@ -68,7 +68,7 @@ class Glosses(NamedTuple):
 
 @lru_cache(maxsize=1)
 def glosses() -> Glosses:
-    """WordNet's nouns whose gloss has 3 to 16 of the most frequent words, always the same ones.
+    """Read WordNet's nouns whose gloss has 3 to 16 of the most frequent words, always the same ones.
 
     Raises:
         MissingPackage: if there is no WordNet.
@@ -95,7 +95,7 @@ def glosses() -> Glosses:
 
 
 def parse(line: str) -> tuple[str, list[str], str]:
-    """A synset, its hypernyms and its gloss without examples, from a line of WordNet's ``data.noun``."""
+    """Read a synset, its hypernyms and its gloss without examples from a line of WordNet's ``data.noun``."""
     fields, _, gloss = line.partition(" | ")
     parts = fields.split()
     start = 5 + 2 * int(parts[3], 16)  # past the words and the count of pointers, each of four fields
@@ -104,7 +104,7 @@ def parse(line: str) -> tuple[str, list[str], str]:
 
 
 def above(synset: str, hypernyms: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """A synset and all that is above it, with the fewest steps to each."""
+    """Find a synset and all that is above it, with the fewest steps to each."""
     found, level, steps = {synset: 0}, [synset], 0
     while level:
         steps += 1
@@ -114,7 +114,7 @@ def above(synset: str, hypernyms: Mapping[str, Sequence[str]]) -> dict[str, int]
 
 
 def similarities(synsets: Sequence[str], hypernyms: Mapping[str, Sequence[str]]) -> Float[np.ndarray, "n n"]:
-    """Wu and Palmer's similarity of any two: ``2 D / (a + b + 2 D)``, the largest over what is above both.
+    """Return Wu and Palmer's similarity of any two: ``2 D / (a + b + 2 D)``, the largest over what is above both.
 
     a and b are the steps up to it, and D the steps from there to the top, plus one. 0 where nothing is above both.
     """
@@ -138,7 +138,7 @@ def similarities(synsets: Sequence[str], hypernyms: Mapping[str, Sequence[str]])
 def some_of_each(
     similarity: Float[np.ndarray, "n n"],
 ) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
-    """Pairs of all similarities: at most ``PER_TENTH`` of each tenth, since nearly all pairs have little."""
+    """Draw pairs of all similarities: at most ``PER_TENTH`` of each tenth, since nearly all pairs have little."""
     first, second = np.triu_indices(len(similarity), 1)
     alike, rng = similarity[first, second], np.random.default_rng(0)
     tenth = np.floor(10 * alike).astype(int)
@@ -166,7 +166,7 @@ class Encoder(nn.Module):
 
 
 def pretrained(seed: int, steps: int) -> Encoder:
-    """An encoder that has learned to name a word that is missing from a gloss."""
+    """Train an encoder to name a word that is missing from a gloss."""
     encoder, tokens = Encoder(seed), glosses().train
 
     def loss(rng: np.random.Generator) -> Tensor:
@@ -180,7 +180,7 @@ def pretrained(seed: int, steps: int) -> Encoder:
 
 
 def contrasted(start: Encoder, views: Views, loss: Loss, *, steps: int, lr: float, seed: int) -> Encoder:
-    """An encoder trained on from ``start``, under a head of one layer and tanh that is then left off."""
+    """Train an encoder on from ``start``, under a head of one layer and tanh that is then left off."""
     encoder, tokens = copy.deepcopy(start), glosses().train
     head = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh())
     initialise(head, seed, "head")
@@ -255,7 +255,7 @@ class Outcome(NamedTuple):
         return per_seed(arm, metric, self.values[arm, measure])
 
     def less(self, measure: str, treatment: str, baseline: str) -> Float[np.ndarray, " seeds"]:
-        """A measure of one arm minus that of another, seed by seed."""
+        """Return a measure of one arm minus that of another, seed by seed."""
         return self.values[treatment, measure] - self.values[baseline, measure]
 
 

@@ -89,7 +89,7 @@ def _guided(rule: L.GuidedNTXentLoss, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _amcl(tau: float, beta: float = 0.0) -> Function:
-    """One head, and a network of temperatures that says τ of every pair."""
+    """Build AMCL of one head, and a network of temperatures that says τ of every pair."""
     loss = L.AMCLLoss(WIDTH, beta=beta, tau_min=tau / 2, tau_max=3 * tau / 2)
     for parameter in loss.phi.parameters():
         nn.init.zeros_(parameter)
@@ -126,7 +126,7 @@ def _modular(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _decoupled(x: Tensor, y: Tensor) -> Tensor:
-    """InfoNCE in both directions, without the positive in the denominators."""
+    """Return InfoNCE in both directions, without the positive in the denominators."""
     s = x @ y.T / TAU
     negatives = s.masked_fill(torch.eye(len(s), dtype=torch.bool), -torch.inf)
     return (negatives.logsumexp(1) + negatives.logsumexp(0) - 2 * s.diagonal()).mean()

@@ -23,14 +23,14 @@ DEPTH, LR = 4, 2e-3
 
 
 def transformer(seed: int, patch: int = 2, width: int = 32, depth: int = DEPTH) -> VisionTransformer:
-    """A pre-norm transformer of four heads on pictures of 16 pixels, at the start of a seed."""
+    """Build a pre-norm transformer of four heads on pictures of 16 pixels, at the start of a seed."""
     tower = VisionTransformer(SIDE, patch, width, depth, heads=4)
     initialise(tower, seed, "image")
     return tower
 
 
 def squared(x: Float[Tensor, "n p"]) -> Float[Tensor, "n 3 H W"]:
-    """Pixels in [−1, 1] as pictures in [0, 1], as towers take them."""
+    """Turn pixels in [−1, 1] into pictures in [0, 1], as towers take them."""
     return (x.reshape(len(x), 3, SIDE, SIDE) + 1) / 2
 
 
@@ -51,7 +51,7 @@ def train_on_labels(tower: ImageTower, *, steps: int, batch: int, seed: int) -> 
 
 
 def held_out(most: int | None = None) -> tuple[Float[Tensor, "n 3 H W"], Int[np.ndarray, " n"]]:
-    """Pictures by both artists of concepts that training has nothing of, evenly spaced, and their groups."""
+    """Return pictures by both artists of concepts that training has nothing of, evenly spaced, and their groups."""
     data = emoji(LABEL, LEAST)
     x, classes = data.of(data.test)
     step = 1 if most is None else max(len(x) // most, 1)
@@ -61,6 +61,6 @@ def held_out(most: int | None = None) -> tuple[Float[Tensor, "n 3 H W"], Int[np.
 def in_parts(
     function: Callable[[Tensor], Tensor], pictures: Float[Tensor, "n 3 H W"], size: int = 128
 ) -> Tensor:
-    """A function of pictures, a part of them at a time."""
+    """Apply a function to pictures, a part of them at a time."""
     with torch.no_grad():
         return torch.cat([function(part) for part in torch.split(pictures, size)])

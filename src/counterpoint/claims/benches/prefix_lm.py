@@ -50,7 +50,7 @@ class VisualReader(nn.Module):
     def forward(
         self, seen: Sequence[Float[Tensor, "n places d"]], words: Int[Tensor, "n L"]
     ) -> Float[Tensor, "n L-1"]:
-        """The log-probability of every word but the first, 0 for padding."""
+        """Return the log-probability of every word but the first, 0 for padding."""
         visual = self.project(*seen)
         told = self.language.get_input_embeddings()(words[:, :-1])
         logits = self.language(inputs_embeds=torch.cat([visual, told], 1)).logits[:, visual.shape[1] :]
@@ -67,7 +67,7 @@ class VisualReader(nn.Module):
         lr: float,
         seed: int,
     ) -> list[float]:
-        """Learn, by Adam, to write the statement of each picture; the loss of every step, in nats a word."""
+        """Learn by Adam to write the statement of each picture; return the loss of every step, in nats a word."""
         words = self.tokenizer(statements)
 
         def step(rng: np.random.Generator) -> Tensor:
@@ -84,7 +84,7 @@ class VisualReader(nn.Module):
     def likelihoods(
         self, seen: Sequence[Float[Tensor, "n places d"]], statements: Sequence[str]
     ) -> Float[Tensor, " n"]:
-        """The log-probability of one statement a picture."""
+        """Return the log-probability of one statement a picture."""
         parts = zip(
             torch.split(self.tokenizer(statements), 256),
             *(torch.split(t, 256) for t in seen),

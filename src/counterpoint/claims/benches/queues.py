@@ -51,7 +51,7 @@ class MomentumContrast(nn.Module):
 
 
 def digit_views(batch: int) -> Draw:
-    """Two views of each of some training digits."""
+    """Return a function that draws two views of each of some training digits."""
     x, _ = digits.digits()
 
     def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:

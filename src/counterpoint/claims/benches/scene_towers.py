@@ -109,7 +109,7 @@ class Edited(NamedTuple):
 
 @lru_cache(maxsize=16)
 def edited(source: str, split: str, count: int, kinds: tuple[str, ...]) -> Edited:
-    """Squares of some kinds of a world, from the first rows of its training or test scenes.
+    """Draw squares of some kinds of a world, from the first rows of its training or test scenes.
 
     Args:
         source: the world, as a user writes it; its pictures are drawn at `SIDE` pixels.
@@ -150,7 +150,7 @@ def with_negatives(
     negatives: Float[Tensor, "B d"],
     there: Bool[Tensor, " B"],
 ) -> Float[Tensor, ""]:
-    """InfoNCE in which each picture also looks among captions that belong to no picture.
+    """Return InfoNCE in which each picture also looks among captions that belong to no picture.
 
     A caption looks among the pictures only: a row for a negative would have no picture to find.
 
@@ -169,7 +169,7 @@ def with_negatives(
 
 @torch.no_grad()
 def square_similarities(towers: SceneTowers, squares: Edited) -> Float[Tensor, "n 2 2"]:
-    """``[k, i, c]``: picture i of square k with its caption c."""
+    """Return ``[k, i, c]``: picture i of square k with its caption c."""
     x = towers.embed("image", squares.pictures.flatten(0, 1))
     y = towers.embed("text", [caption for both in squares.captions for caption in both])
     n, d = len(squares), x.shape[1]

@@ -27,7 +27,7 @@ def toned(rows: Rows) -> Int[np.ndarray, " toned"]:
 
 
 def in_every_tone(row: int) -> list[str]:
-    """The name of an emoji, in its own skin tone and the four others, in the order of the labels."""
+    """Write the name of an emoji, in its own skin tone and the four others, in the order of the labels."""
     data = emoji_inputs()[0]
     tones = data.labels["tone"]
     own = tones.names[tones.values[row]]
@@ -36,14 +36,14 @@ def in_every_tone(row: int) -> list[str]:
 
 
 def toneless(row: int) -> str:
-    """The name of an emoji without its skin tone, which it shares with up to four others."""
+    """Write the name of an emoji without its skin tone, which it shares with up to four others."""
     data = emoji_inputs()[0]
     tones = data.labels["tone"]
     return data.evaluation_captions(row)[0].replace(tones.names[tones.values[row]], "")
 
 
 def without_tone(captions: Float[Tensor, "N w"], share: float, seed: int) -> Float[Tensor, "N w"]:
-    """The inputs of all captions, with the tone left out of a share of those that train: false negatives."""
+    """Return the inputs of all captions, without the tone in a share of those that train: false negatives."""
     rows = toned(emoji_inputs()[0].splits.train)
     chosen = np.random.default_rng([seed, 17]).permutation(rows)[: round(share * len(rows))]
     changed = captions.clone()
@@ -54,7 +54,7 @@ def without_tone(captions: Float[Tensor, "N w"], share: float, seed: int) -> Flo
 
 
 def batches(captions: Float[Tensor, "N w"], rows: Rows, batch: int = BATCH) -> Draw:
-    """Batches of whole families: all rows of one name but for the tone."""
+    """Return a function that draws batches of whole families: all rows of one name but for the tone."""
     _, pictures, _ = emoji_inputs()
     members = defaultdict(list)
     for row in rows:

@@ -27,7 +27,7 @@ M = TypeVar("M", bound=Method)
 
 
 def recipe(quick: bool, **changes: Any) -> Recipe:
-    """The ``cpu`` recipe with some keys changed, with towers and steps of seconds for a smoke run.
+    """Read the ``cpu`` recipe with some keys changed, with towers and steps of seconds for a smoke run.
 
     ``__`` stands for the dot: ``recipe(False, optimizer__clip_norm=0.0)``.
     """
@@ -42,7 +42,7 @@ def captions_of(data: PairedData, rows: Rows) -> list[str]:
 
 
 def build(arm: str, recipe: Recipe, data: PairedData, rows: Rows, seed: int) -> TowerMethod:
-    """An arm at its start, its vocabulary from some rows' captions."""
+    """Build an arm at its start, its vocabulary from some rows' captions."""
     method = Arm.parse(arm).build(recipe, {"text": captions_of(data, rows)}, seed)
     assert isinstance(method, TowerMethod)
     return method
@@ -154,6 +154,6 @@ class Supervised(ImageOnly):
 
     @torch.no_grad()
     def classify(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Int[np.ndarray, " n"]:
-        """The class of each picture."""
+        """Choose the class of each picture."""
         scores = self.head(torch.from_numpy(features(self.image, pictures)).float())
         return scores.argmax(1).numpy()

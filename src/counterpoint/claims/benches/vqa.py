@@ -32,7 +32,7 @@ UNKNOWN, PADDING = 1, 0
 
 
 def tower(seed: int) -> ConvNet:
-    """An image tower with sixteen places, at its start."""
+    """Build an image tower with sixteen places, at its start."""
     found = ConvNet(SIDE, widths=(32, 64))
     initialise(found, seed, "image")
     return found
@@ -58,7 +58,7 @@ class Asked(NamedTuple):
 
 @lru_cache(maxsize=8)
 def world_of(source: str) -> Scenes:
-    """A world whose pictures are drawn small."""
+    """Build a world whose pictures are drawn small."""
     return Scenes.parse(f"{source},pixels={SIDE}")
 
 
@@ -117,7 +117,7 @@ class SmallVQA(nn.Module):
                 initialise(module, seed, name)
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "n L"]:
-        """Word numbers, padded on the left, so that the reader ends with the question's end."""
+        """Number words, padded on the left, so that the reader ends with the question's end."""
         numbers = [[self.places.get(word, UNKNOWN) for word in words_of(text)] for text in texts]
         longest = max(map(len, numbers))
         return torch.tensor([[PADDING] * (longest - len(own)) + own for own in numbers])
@@ -131,7 +131,7 @@ class SmallVQA(nn.Module):
         return self.answer(torch.cat([h * self.ask(q), F.gelu(self.guess(q))], 1))
 
     def targets(self, questions: Sequence[Question]) -> Int[Tensor, " n"]:
-        """The numbers of the answers; −1 for one that is not known."""
+        """Return the numbers of the answers; −1 for one that is not known."""
         known = {answer: k for k, answer in enumerate(self.answers)}
         return torch.tensor([known.get(question.answer, -1) for question in questions])
 

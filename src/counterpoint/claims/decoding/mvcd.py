@@ -33,7 +33,7 @@ ASKED = 300
 
 
 def asked(arm: str, seed: int, shown: int, count: int, path: str) -> Arrays:
-    """Questions with the picture in words, after as many worked examples; whether each is answered.
+    """Ask questions with the picture in words, after worked examples, and note whether each is answered.
 
     The questions are the same under every seed, the examples are not. Conflicts are questions whose answer is not the
     most frequent one of their kind.

@@ -65,7 +65,7 @@ class Named(NamedTuple):
 
 @lru_cache(maxsize=2)
 def named(most: int | None) -> Named:
-    """The emoji, or the first of them."""
+    """Load the emoji, or the first of them."""
     data = Emoji()
     rows = np.flatnonzero(data.subsets == "rest")[:most]
     names, pictures = data.table.to_dict()["names"], data.images(rows)
@@ -110,7 +110,7 @@ class Reader(nn.Module):
 
 
 def prompt_of(data: Named, row: int, languages: Sequence[str]) -> str:
-    """A name in some languages, in the form of the method's prompts; one that lacks English has no such line."""
+    """Write a name in some languages, in the form of the method's prompts; one that lacks English has no such line."""
     lines = [f"{LANGUAGES[code]}: {data.names[code][row]}" for code in languages]
     return "\n".join(lines)
 
@@ -153,7 +153,7 @@ def taught(
 
 
 def prompts(data: Named) -> dict[str, list[str]]:
-    """The prompts of the test, by name: ``k`` translations, and the English name as often."""
+    """Write the prompts of the test, by name: ``k`` translations, and the English name as often."""
     found = {}
     for k in range(MOST + 1):
         languages = SETS[k - 1] if k else ()
@@ -189,7 +189,7 @@ def understood(seed: int, steps: int, batch: int, english: bool, most: int | Non
 def chosen(
     data: Named, reader: Reader, pictures: Float[Tensor, "n d"], seed: int, described: int, steps: int
 ) -> Arrays:
-    """Candidates of a stand-in for a generator, which draws one of the emoji by how well the reader thinks it fits.
+    """Choose among candidates of a stand-in for a generator: emoji, drawn by how well the reader thinks they fit.
 
     One embedder of English names chooses; another one, and the truth, judge.
     """

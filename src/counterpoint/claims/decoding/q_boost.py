@@ -36,7 +36,7 @@ Logits = Float[Tensor, "n triples tones"]
 
 
 def _softmax_last(logits: Logits) -> Float[Tensor, " n"]:
-    """The mean over triples of each pair's own score: what the mean of logits is not."""
+    """Return the mean over triples of each pair's own score: what the mean of logits is not."""
     each: Tensor = score(logits[:, :, [0, 2]].flatten(0, 1)[:, None])
     return each.view(logits.shape[:2]).mean(1)
 
@@ -105,7 +105,7 @@ def correlation(levels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def correlations(logits: Float[np.ndarray, "d s n triples tones"]) -> dict[str, float]:
-    """Each reading's rank correlation with quality: within a distortion (their mean), of its middle, and of all."""
+    """Return each reading's rank correlation with quality: within a distortion (mean), of its middle, and of all."""
     found = {}
     strengths = logits.shape[1]
     levels = np.broadcast_to(strengths - 1 - np.arange(strengths)[:, None], logits.shape[:3])
@@ -120,7 +120,7 @@ def correlations(logits: Float[np.ndarray, "d s n triples tones"]) -> dict[str, 
 
 
 def simulated(seed: int, count: int) -> Arrays:
-    """Logits of words with biases and noise of their own: how much of the noise is left in those of the tones."""
+    """Draw logits of words with biases and noise, and measure how much noise is left in those of the tones."""
     rng = np.random.default_rng([seed, 71])
     bias, noise = rng.normal(size=(3, 3)), rng.normal(size=(count, 3, 3))
     quality = rng.uniform(-1, 1, (count, 1, 1)) * np.array([1.0, 0.0, -1.0])

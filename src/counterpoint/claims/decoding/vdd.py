@@ -44,7 +44,7 @@ TEMPERATURES = (0.25, 0.5, 1.0, 1.5)
 
 
 def tuned(seed: int, scenes: int, steps: int, pictures: int, folder: str) -> Arrays:
-    """The shipped model after questions that are mostly answered yes, judged on balanced ones.
+    """Tune the shipped model on questions that are mostly answered yes, and judge it on balanced ones.
 
     Returns:
         Whether each answer is right, and whether it is yes, before and after the correction; the probability of the
@@ -87,7 +87,7 @@ def tuned(seed: int, scenes: int, steps: int, pictures: int, folder: str) -> Arr
 
 
 def mostly_yes(data: Scenes, row: int, seed: int) -> list[Exchange]:
-    """Questions after things of one scene, answered yes three times of four."""
+    """Return questions after things of one scene, answered yes three times of four."""
     found: list[Exchange] = []
     for time in range(4):
         draws = Rng(seed, row, f"mostly yes {time}")
@@ -159,7 +159,7 @@ def _off(runs: Mapping[int, np.ndarray]) -> np.ndarray:
 
 
 def sweep(lab: Lab) -> str:
-    """Accuracy of plain sampling by temperature: how much a number depends on how it is decoded."""
+    """Measure accuracy of plain sampling by temperature: how much a number depends on how it is decoded."""
     own = {str(t): {"temperature": t} for t in TEMPERATURES}
     found = Replies(lab, dict.fromkeys(own, "plain"), "pope", {"do_sample": True, "max_new_tokens": 4}, own)
     return ", ".join(f"{found.mean(t, 'accuracy'):.3f} at {t}" for t in own)

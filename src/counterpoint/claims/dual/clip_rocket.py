@@ -77,7 +77,7 @@ class Table:
 
 
 def advantage(scores: Scores, recipe: str) -> float:
-    """The best of the extra losses minus CLIP; chosen again wherever it is called."""
+    """Return the best of the extra losses minus CLIP; chosen again at every call."""
     clip = f"{recipe}/clip"
     return (
         max(score for arm, score in scores.items() if arm.startswith(f"{recipe}/") and arm != clip)
@@ -176,7 +176,7 @@ def _interaction(key: Key, table: Table, budget: str, *, decides: bool) -> list[
 
 
 def _parts(quick: bool) -> list[str]:
-    """The steps of the ablation; a smoke run has only those that the contrast needs."""
+    """Return the steps of the ablation; a smoke run has only those that the contrast needs."""
     names = list(ABLATION)
     return [names[0], AUGMENTED, names[-1]] if quick else names
 

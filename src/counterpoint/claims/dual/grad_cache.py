@@ -66,7 +66,7 @@ def gradient(method: Method) -> Tensor:
 
 
 def whole(method: Bags, batch: Batch, chunk: int) -> Tensor:
-    """The gradient with every graph kept, encoded in the same parts so that dropout is the same."""
+    """Compute the gradient with every graph kept, encoded in the same parts so that dropout is the same."""
     encoded = [method.encode(part) for part in batch.split(chunk)]
     z = {name: torch.cat([part[name] for part in encoded]) for name in encoded[0]}
     method.zero_grad(set_to_none=True)
@@ -81,7 +81,7 @@ def cached(method: Bags, batch: Batch, chunk: int) -> Tensor:
 
 
 def accumulated(method: Bags, batch: Batch, chunk: int) -> Tensor:
-    """The mean gradient of the parts' own losses: each part sees only its own negatives."""
+    """Compute the mean gradient of the parts' own losses: each part sees only its own negatives."""
     method.zero_grad(set_to_none=True)
     parts = list(batch.split(chunk))
     for part in parts:
@@ -91,7 +91,7 @@ def accumulated(method: Bags, batch: Batch, chunk: int) -> Tensor:
 
 
 def error(chunk: int) -> float:
-    """The largest relative error of the cached gradient, in float64 with dropout."""
+    """Return the largest relative error of the cached gradient, in float64 with dropout."""
     method = Bags(0, dropout=0.1).double().train()
     batch = batch_of(32, 0)
     batch = Batch(batch.ids, {name: view.double() for name, view in batch.views.items()})
@@ -102,7 +102,7 @@ def error(chunk: int) -> float:
 
 
 def trained(way: str, seed: int, steps: int) -> Arrays:
-    """R@1 outcomes on held-out compositions after equal steps on equal batches."""
+    """Train by equal steps on equal batches; return R@1 outcomes on held-out compositions."""
     method = Bags(seed, dropout=0.0).train()
     optimizer = torch.optim.Adam(method.parameters(), 1e-3)
     step = {"cached": cached, "accumulated": accumulated}[way]

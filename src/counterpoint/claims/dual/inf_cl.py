@@ -34,13 +34,13 @@ def embeddings(n: int, width: int, dtype: torch.dtype) -> list[Tensor]:
 
 
 def plain(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
-    """PyTorch's cross-entropy on the whole matrix."""
+    """Compute PyTorch's cross-entropy on the whole matrix."""
     logits, target = scale * x @ y.T, torch.arange(len(x))
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
 def error(n: int, tile: int) -> float:
-    """The largest relative error of the loss and of its gradients in both sides and in the temperature."""
+    """Return the largest relative error of the loss and of its gradients in both sides and in the temperature."""
     loss = InfoNCELoss().double().evaluated("tiled", tile)
     parameter = loss.temperature.parameter
     assert parameter is not None
@@ -56,7 +56,7 @@ def error(n: int, tile: int) -> float:
 
 
 def largest(n: int, evaluator: str) -> int:
-    """The elements of the largest tensor of a forward and backward pass."""
+    """Count the elements of the largest tensor of a forward and backward pass."""
     loss = InfoNCELoss().evaluated(evaluator, 32)  # type: ignore[arg-type] # a name from a fixed list
     with Largest() as seen:  # type: ignore[no-untyped-call] # torch leaves it untyped
         loss(*embeddings(n, WIDTH, torch.float32)).backward()

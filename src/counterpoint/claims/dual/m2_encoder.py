@@ -34,13 +34,13 @@ TRANSLATED = 0.2
 
 @lru_cache(maxsize=1)
 def chinese() -> tuple[Emoji, Float[Tensor, "N w"]]:
-    """The emoji under their Chinese names, and those as the small towers see them."""
+    """Load the emoji under their Chinese names, and those as the small towers see them."""
     data = Emoji(languages=("zh",))
     return data, words([data.captions(row)[0] for row in range(len(data))])
 
 
 def bilingual(rows: np.ndarray, translated: np.ndarray, batch: int) -> Draw:
-    """Batches of different pictures, each with its English name or, of a translated one, as often the Chinese."""
+    """Return a function that draws pictures with English names, half of the translated ones with Chinese."""
     _, pictures, english = emoji_inputs()
     _, other = chinese()
     has = np.isin(np.arange(len(pictures)), translated)
@@ -54,7 +54,7 @@ def bilingual(rows: np.ndarray, translated: np.ndarray, batch: int) -> Draw:
 
 
 def monolingual(rows: np.ndarray, batch: int) -> Draw:
-    """Batches of different pictures with their Chinese names."""
+    """Return a function that draws batches of different pictures with their Chinese names."""
     _, pictures, _ = emoji_inputs()
     _, other = chinese()
 
@@ -77,7 +77,7 @@ def hits(model: SmallTwoTower) -> Arrays:
 
 
 def grouped(groups: int, seed: int, steps: int, batch: int) -> Arrays:
-    """Claim 1: one small model of both languages, the batch cut into groups."""
+    """Train one small model of both languages, the batch cut into groups (claim 1)."""
     rows = emoji_inputs()[0].splits.train
     model = SmallTwoTower(seed, hidden=128)
     draw = bilingual(rows, rows, batch)
@@ -86,7 +86,7 @@ def grouped(groups: int, seed: int, steps: int, batch: int) -> Arrays:
 
 
 def languages(which: str, seed: int, steps: int, batch: int) -> Arrays:
-    """Claim 2: Chinese names are few; one model of both languages, or one of Chinese alone."""
+    """Train one model of both languages, or one of Chinese alone, whose names are few (claim 2)."""
     rows = emoji_inputs()[0].splits.train
     translated = np.random.default_rng([seed, 5]).permutation(rows)[: round(TRANSLATED * len(rows))]
     draw = bilingual(rows, translated, batch) if which == "both" else monolingual(translated, batch)
@@ -96,7 +96,7 @@ def languages(which: str, seed: int, steps: int, batch: int) -> Arrays:
 
 
 def cost(groups: int, batch: int, width: int) -> tuple[int, int]:
-    """Multiplications of a loss with its gradient, and the similarities it keeps for it."""
+    """Count multiplications of a loss with its gradient, and the similarities it keeps for it."""
     generator = torch.Generator().manual_seed(0)
     x, y = F.normalize(torch.randn(2, batch, width, generator=generator), dim=-1)
     kept: dict[int, int] = {}

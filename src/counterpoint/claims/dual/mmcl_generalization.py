@@ -58,7 +58,7 @@ def planted(images: int, texts: int, seed: int) -> Float[Tensor, "V L"]:
 def population(
     p: Float[Tensor, "V L"], f: Float[Tensor, "V k"], g: Float[Tensor, "L k"]
 ) -> Float[Tensor, ""]:
-    """``−2 E f(v)·g(l) + E (f(v)·g(l'))²``: the spectral loss, the first over pairs, the second over independents."""
+    """Return ``−2 E f(v)·g(l) + E (f(v)·g(l'))²``: the spectral loss, a term over pairs and one over independents."""
     inner = f @ g.T
     return -2 * (p * inner).sum() + (p.sum(1, keepdim=True) * p.sum(0) * inner.square()).sum()
 
@@ -122,7 +122,7 @@ def sources(noise: float, seed: int) -> np.ndarray:
 
 
 def trained_on_names(noise: float, seed: int, steps: int) -> SmallTwoTower:
-    """A small model trained on one view of each picture and its name."""
+    """Train a small model on one view of each picture and its name."""
     data, pictures, captions = emoji_inputs()
     rows, said = data.splits.train, sources(noise, seed)
     model = SmallTwoTower(seed)
@@ -164,12 +164,12 @@ def nearest(noise: float, seed: int, limit: int | None) -> Arrays:
 
 @lru_cache(maxsize=1)
 def teacher(steps: int) -> SmallTwoTower:
-    """The model that guides all students, as CLIP does in the paper."""
+    """Train the model that guides all students, as CLIP does in the paper."""
     return trained_on_names(0.0, TEACHER_SEED, steps).requires_grad_(False)
 
 
 def views_only(rule: str, seed: int, steps: int) -> Arrays:
-    """Claim 3: two views of each picture, under NT-Xent or a rule that a teacher guides."""
+    """Train on two views of each picture, under NT-Xent or a rule that a teacher guides (claim 3)."""
     model = SmallTwoTower(seed)
     generator = torch.Generator().manual_seed(seed)
 

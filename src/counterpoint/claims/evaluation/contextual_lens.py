@@ -79,7 +79,7 @@ class Statement(NamedTuple):
 
 
 def statements(world: Scenes, row: int) -> Iterator[Statement]:
-    """One of each kind that a scene has something for."""
+    """Yield one statement of each kind that a scene has something for."""
     scene, config = world.scene(row), world.config(row)
     draws = Rng(world.preset.seed, int(world.ids[row]), "contextual lens")
     for question_kind, kinds in ASKED.items():
@@ -101,7 +101,7 @@ def statements(world: Scenes, row: int) -> Iterator[Statement]:
 
 
 def _things(scene: Scene, said: str) -> tuple[int, ...]:
-    """The things whose name is in a text."""
+    """Return the things whose name is in a text."""
     named = concepts_in(said, "en")
     return tuple(place for place, thing in enumerate(scene) if thing.concept in named)
 
@@ -130,7 +130,7 @@ class Measured(NamedTuple):
 def readings(
     assistant: VisionLanguageAssistant, world: Scenes, asked: Sequence[Statement], true: bool
 ) -> Iterator[tuple[Statement, Reading]]:
-    """One reading of each statement's true or false answer."""
+    """Yield one reading of each statement's true or false answer."""
     for start in range(0, len(asked), BATCH):
         batch = asked[start : start + BATCH]
         pictures = draw([world.scene(it.row) for it in batch], world.pixels).pictures
@@ -143,7 +143,7 @@ def readings(
 
 
 def spelt(tokenizer: Any, answer: str) -> list[int]:
-    """The first token of each word of an answer that carries meaning, in all spellings: what the lens looks for."""
+    """Return the first token of each meaningful word of an answer, in all spellings: what the lens looks for."""
     words = [word for word in answer.split() if word not in STOP_WORDS] or answer.split()
     forms = [
         form for word in words for form in (word, f" {word}", word.capitalize(), f" {word.capitalize()}")
@@ -153,7 +153,7 @@ def spelt(tokenizer: Any, answer: str) -> list[int]:
 
 
 def measured(assistant: VisionLanguageAssistant, world: Scenes, asked: Sequence[Statement]) -> Measured:
-    """All scores of the true answers, then of the false ones."""
+    """Measure all scores of the true answers, then of the false ones."""
     unembed, tokenizer = Unembedding(assistant.model), assistant.processor.tokenizer
     found: list[tuple[Tensor, Tensor, float]] = []
     for true in (True, False):

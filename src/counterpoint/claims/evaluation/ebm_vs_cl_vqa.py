@@ -86,7 +86,7 @@ def experiment(start: str, seed: int, steps: int, tuned: int, quick: bool) -> Ar
 
 
 def pretrained(start: str, image: ConvNet, world: Scenes, seed: int, steps: int, quick: bool) -> Arrays:
-    """Pretrain a tower in place; whether that failed, and how well its scores tell another artist's pictures."""
+    """Pretrain a tower in place; return whether that failed, and how well its scores tell another artist's pictures."""
     rows = world.splits.train[: 32 if quick else PRETRAINED]
     plan = recipe(quick, steps=steps, batch_size=BATCH, optimizer__lr=RATES[start], towers__image_size=SIDE)
     plan = plan.model_copy(update={"towers": plan.towers.model_copy(update={"image_size": SIDE})})

@@ -91,7 +91,7 @@ def material(world: Scenes, rows: Rows) -> dict[str, list[Example]]:
 
 
 def episode(examples: Mapping[str, Sequence[Example]], rng: np.random.Generator) -> Prompt:
-    """A conversation of up to `MOST` examples and a request of one kind, all with their replies.
+    """Draw a conversation of up to `MOST` examples and a request of one kind, all with their replies.
 
     Absurd questions are as likely as all others together, so that always answering is no good guess.
     """
@@ -112,7 +112,7 @@ def episode(examples: Mapping[str, Sequence[Example]], rng: np.random.Generator)
 
 
 def replies(ids: Int[Tensor, "b t"], assistant: int, end: int) -> Int[Tensor, "b t"]:
-    """The tokens that belong to a reply, its end included, and −100 elsewhere."""
+    """Keep the tokens that belong to a reply, its end included, and put −100 elsewhere."""
     opened = (ids == assistant).cumsum(1) - ((ids == end).cumsum(1) - (ids == end).long())
     return ids.masked_fill((opened <= 0) | (ids == assistant), -100)
 

@@ -65,7 +65,7 @@ class Look(NamedTuple):
 
 
 def kinds(seed: int) -> tuple[list[Look], list[Described]]:
-    """Four kinds of each concept, named by a word that no caption has, which differ in two traits and share two."""
+    """Invent four kinds of each concept, named by a word no caption has, that differ in two traits and share two."""
     rng = np.random.default_rng([seed, 1])
     looks = []
     for concept, varied in zip(CONCEPTS, PAIRS, strict=True):
@@ -85,12 +85,12 @@ def kinds(seed: int) -> tuple[list[Look], list[Described]]:
 
 
 def names() -> list[str]:
-    """The invented names, without articles."""
+    """Return the invented names, without articles."""
     return [each.name.split()[1] for each in invented([Thing("cat", None, "small", 160, 500, 500)] * 42)]
 
 
 def scene(look: Look, rng: np.random.Generator) -> Scene:
-    """A thing of this look, of exact size and place at random."""
+    """Place a thing of this look, of exact size and place at random."""
     colour, size, column, row = look.values
     side = 2 * int(rng.integers(SIDES[_size(size)][0] // 2, SIDES[_size(size)][1] // 2 + 1))
     x, y = (int(at) for at in rng.integers(side // 2, 351, 2))
@@ -109,7 +109,7 @@ def _size(word: str) -> Size:
 
 
 def caption(look: Look, words: Sequence[str], rng: np.random.Generator) -> str:
-    """A true sentence of some of the look's traits, in which an odd word stands before every other noun."""
+    """Write a true sentence of some of the look's traits, with an odd word before every other noun."""
     noun = f"a {rng.choice(words)} {look.concept}" if rng.random() < 0.5 else f"a {look.concept}"
     said = rng.permutation(np.asarray(look.values))[: rng.integers(len(look.values) + 1)].tolist()
     return TEMPLATE.format(noun) + (f", which is {' and '.join(said)}" if said else "")
@@ -138,7 +138,7 @@ class Kinds(PairedData):
 
 
 def trained(seed: int, steps: int, quick: bool) -> SceneTowers:
-    """Contrastive training on pictures of any look and true sentences about them."""
+    """Train by contrast on pictures of any look and true sentences about them."""
     rng = np.random.default_rng([seed, 2])
     tested = {described.name.split()[1] for described in kinds(seed)[1]}
     words = [word for word in names() if word not in tested]
@@ -162,7 +162,7 @@ def trained(seed: int, steps: int, quick: bool) -> SceneTowers:
 
 
 def experiment(seed: int, steps: int, quick: bool) -> Arrays:
-    """Train, then classify kinds by what is said of them.
+    """Train and then classify kinds by what is said of them.
 
     Returns:
         Hits of every arm; ``recall`` of the first pass, and the ``gain`` where it was less and more sure.

@@ -78,7 +78,7 @@ def cell(seed: int, steps: int, quick: bool) -> Arrays:
 
 
 def scored(model: Embedder, data: PairedData) -> dict[str, float]:
-    """The benchmark's tasks, and the choice among captions that differ in one thing."""
+    """Score the benchmark's tasks, and the choice among captions that differ in one thing."""
     tasks = [
         create("zero_shot", labels=LABELS),
         create("probe", labels=LABELS),

@@ -72,7 +72,7 @@ class Pool(NamedTuple):
 
 @lru_cache(maxsize=4)
 def pool(split: str, count: int) -> Pool:
-    """The first scenes of a split."""
+    """Draw the first scenes of a split."""
     world = Scenes.parse(f"{WORLD},pixels={SIDE},test={MINED}")
     rows = (world.splits.train if split == "train" else world.splits.test["as trained"])[:count]
     scenes = [world.scene(int(row)) for row in rows]
@@ -91,7 +91,7 @@ def pool(split: str, count: int) -> Pool:
 
 
 def place(thing: Thing) -> str:
-    """Name, in words, the ninth of the picture that a thing is in.
+    """Name in words the ninth of the picture that a thing is in.
 
     >>> place(Thing("cat", None, "small", 150, 100, 500))
     'on the left'
@@ -101,7 +101,7 @@ def place(thing: Thing) -> str:
 
 
 def cropped(x: UInt8[Tensor, "n 3 S S"], rng: np.random.Generator) -> UInt8[Tensor, "n 3 S S"]:
-    """A window of 50 to 100 % of the area of each picture, brought back to size."""
+    """Cut a window of 50 to 100 % of the area out of each picture, brought back to size."""
     n = len(x)
     side = torch.from_numpy(rng.uniform(0.5, 1.0, n)).float().sqrt()
     window = torch.zeros(n, 2, 3)
@@ -201,7 +201,7 @@ Pairs = tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]
 def mined(
     seen: Float[Tensor, "n d"], other: Float[Tensor, "n d"], test: Pool, similar: float, different: float
 ) -> Pairs:
-    """The pairs that are alike to the one model and not to the other, of one name with different statements."""
+    """Find the pairs alike to the one model and not to the other, of one name with different statements."""
     above = similarity_quantile(seen, similar, pairs=PAIRS)
     below = similarity_quantile(other, different, pairs=PAIRS)
     found = blind_pairs(seen, other, above=above, below=below, most=MOST)
@@ -209,7 +209,7 @@ def mined(
 
 
 def alike(test: Pool, rng: np.random.Generator) -> Pairs:
-    """Random pairs of one name with different statements."""
+    """Draw random pairs of one name with different statements."""
     a, b = rng.integers(len(test.names), size=(2, 20 * MOST))
     return of_one_name(a[a < b], b[a < b], test)
 

@@ -80,7 +80,7 @@ class Fusion(nn.Module):
         asked: Int[Tensor, "n M"],
         there: Bool[Tensor, "n 2"],
     ) -> Float[Tensor, "n words"]:
-        """Logits of all answers.
+        """Compute logits of all answers.
 
         Args:
             frames: some of the video.
@@ -115,7 +115,7 @@ def among(items: Narrations) -> tuple[Bool[Tensor, "n words"], Int[Tensor, " n"]
 
 
 def trained(data: Filmed, tokenizer: BytePairTokenizer, steps: int, seed: int) -> Fusion:
-    """A model, trained with modalities dropped at random."""
+    """Train a model with modalities dropped at random."""
     items, model = narrated(data), Fusion(tokenizer, seed).train()
     said, asked = tokenizer(items.said), tokenizer(items.questions)
     options, answers = among(items)
@@ -138,7 +138,7 @@ def right(
     videos: Int[np.ndarray, " n"] | None = None,
     texts: Int[np.ndarray, " n"] | None = None,
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """The probability of the right answer of each question, and whether it is the model's answer.
+    """Return the probability of the right answer of each question, and whether it is the model's answer.
 
     Args:
         model: answers.
@@ -158,7 +158,7 @@ def right(
 
 
 def experiment(seed: int, steps: int, quick: bool) -> Arrays:
-    """Five models, the types of the test questions by the first one's answers and by the mean of all probabilities.
+    """Train five models; type the test questions by the first one's answers and by the mean of all probabilities.
 
     Returns:
         ``hard``, ``soft``: constructed and found type of each question; for each kind of question the

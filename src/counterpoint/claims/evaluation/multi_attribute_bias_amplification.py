@@ -53,13 +53,13 @@ def one_hot(groups: Int[np.ndarray, " n"]) -> Members:
 
 
 def drawn_groups(attributes: Members, dial: float, rng: np.random.Generator) -> Int[np.ndarray, " n"]:
-    """0 with probability ``dial`` where the two attributes agree, and 1 where they do not."""
+    """Draw 0 with probability ``dial`` where the two attributes agree, and 1 where they do not."""
     agree = attributes[:, 0] == attributes[:, 1]
     return (rng.random(len(agree)) < np.where(agree, 1 - dial, dial)).astype(np.int64)
 
 
 def hidden(seed: int, quick: bool) -> Arrays:
-    """A world of labels alone, in which the best guess from the attributes is made: what do the metrics say?"""
+    """Measure the metrics in a world of labels alone, in which the best guess from the attributes is made."""
     rng = np.random.default_rng([seed, 1])
     count = 400 if quick else WORLDS
     tables = []
@@ -92,7 +92,7 @@ class Posed(NamedTuple):
 
 @lru_cache(maxsize=2)
 def posed(seed: int, count: int) -> Posed:
-    """Scenes in three places side by side: a ball or not, a hat or not, and another thing."""
+    """Draw scenes in three places side by side: a ball or not, a hat or not, and another thing."""
     scenes, attributes, left = list[Scene](), np.zeros((count, 2), dtype=bool), np.zeros(count, np.int64)
     for index in range(count):
         draws = Rng(seed, index, "posed")
@@ -113,7 +113,7 @@ def _thing(concept: str, colour: str, x: int, draws: Rng) -> Thing:
 
 @lru_cache(maxsize=1)
 def people() -> tuple[UInt8[Tensor, "w 3 P P"], UInt8[Tensor, "m 3 P P"]]:
-    """Emoji of women and of men, shrunk."""
+    """Load emoji of women and of men, shrunk."""
     data = load("emoji")
     gender = data.labels["gender"]
     found = []
@@ -137,7 +137,7 @@ class World(NamedTuple):
 
 
 def world(seed: int, dial: float, count: int) -> World:
-    """Scenes with a person whose gender goes with the combination of things."""
+    """Draw scenes with a person whose gender goes with the combination of things."""
     scenes, rng = posed(seed, count), np.random.default_rng([seed, round(100 * dial)])
     groups = drawn_groups(scenes.attributes, dial, rng)
     pictures = scenes.pictures.clone()
@@ -168,7 +168,7 @@ def weights(attributes: Members, groups: Int[np.ndarray, " n"], balance: str) ->
 
 
 def classifier(seed: int) -> nn.Sequential:
-    """A network on pictures with a hidden layer, to the two groups."""
+    """Build a network on pictures with a hidden layer, to the two groups."""
     network = nn.Sequential(FrameNetwork(64), nn.ReLU(), nn.Linear(64, 2))
     initialise(network, seed)
     return network

@@ -34,13 +34,13 @@ TEMPERATURES = (0.07, 0.2)
 
 
 def simulate(worlds: int, n_boot: int) -> Arrays:
-    """Claim A: two procedures of equal accuracy; how often is one called better?"""
+    """Simulate two procedures of equal accuracy, and count how often one is called better (claim A)."""
     found = false_positives(n_worlds=worlds, n_boot=n_boot)
     return {"multi": found.multi_by_world, "single": found.single_by_world}
 
 
 def two_tower(temperature: float, seed: int, steps: int) -> Arrays:
-    """Claim B: one small model; whether each held-out picture finds its name."""
+    """Train one small model, and test whether each held-out picture finds its name (claim B)."""
     data, _, _ = emoji_inputs()
     model = SmallTwoTower(seed)
     train_on_names(model, InfoNCELoss(temperature), batch=BATCH, steps=steps, lr=1e-3, seed=seed)

@@ -41,7 +41,7 @@ STEPS = 400
 
 
 def unscaled(train: np.ndarray, classes: np.ndarray, test: np.ndarray, k: int) -> np.ndarray:
-    """Logistic regression with the same penalty, on features as they are."""
+    """Classify by logistic regression with the same penalty, on features as they are."""
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(max_iter=1000).fit(train, classes).predict(test)
@@ -55,21 +55,21 @@ SOLVERS: dict[str, Classifier] = {
 
 
 def needed(classifier: str, dimensions: int, repeats: int, seed: int) -> Arrays:
-    """Claim 1: examples until the error is within 0.01 of the Bayes error."""
+    """Count examples until the error is within 0.01 of the Bayes error (claim 1)."""
     problem = GaussianClasses(CLASSES, dimensions)
     size = examples_needed(problem, SOLVERS[classifier], repeats=repeats, seed=seed)
     return {"examples": np.array(np.nan if size is None else float(size))}
 
 
 def random_network(pictures: Pictures, steps: int) -> Float[np.ndarray, "n d"]:
-    """Features of an untrained convolutional network; no steps are taken."""
+    """Compute features of an untrained convolutional network; no steps are taken."""
     tower = ConvNet(48)
     initialise(tower, 0, "image")
     return _in_parts(pictures, lambda part: tower.eval()(tower.input(part)))
 
 
 def trained_network(pictures: Pictures, steps: int) -> Float[np.ndarray, "n d"]:
-    """Features of a small image encoder that has learned the training pictures' names by contrast."""
+    """Train a small image encoder on the training pictures' names by contrast, and compute its features."""
     model = SmallTwoTower(0)
     train_on_names(model, InfoNCELoss(), batch=64, steps=steps, lr=1e-3, seed=0)
     return _in_parts(pictures, lambda part: model.embed("image", part))
@@ -79,7 +79,7 @@ FEATURES = {"untrained network": random_network, "trained network": trained_netw
 
 
 def curves(features: str, kind: str, per_class: Sequence[int], subsets: int, steps: int) -> Arrays:
-    """Claim 2: test errors by training size, on the groups of the emoji.
+    """Compute test errors by training size, on the groups of the emoji (claim 2).
 
     Both artists' pictures serve, those of the training rows to learn from and those of the held-out concepts
     to test.

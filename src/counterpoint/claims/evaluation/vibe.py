@@ -106,7 +106,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
 
 @torch.no_grad()
 def said(detector: Detector, data: Filmed) -> Int[np.ndarray, " n"]:
-    """The type that a detector takes each video for."""
+    """Return the type that a detector takes each video for."""
     tokens = detector.words.tokenizer(_captions(data))
     parts = zip(torch.split(data.frames, 256), torch.split(tokens, 256), strict=True)
     return torch.cat([detector.eval()(*part).argmax(1) for part in parts]).numpy()
@@ -122,7 +122,7 @@ def _types(data: Filmed) -> Int[np.ndarray, " n"]:
 
 
 def mean_f1(kinds: Sequence[str]) -> Callable[[np.ndarray], float]:
-    """The mean F1 of some types, from outcomes of true and predicted ones."""
+    """Return a function for the mean F1 of some types, from outcomes of true and predicted ones."""
     each = [f1_of(TYPES.index(kind)) for kind in kinds]
     return lambda values: float(np.mean([f1(values) for f1 in each]))
 

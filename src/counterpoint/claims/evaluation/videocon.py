@@ -84,7 +84,7 @@ def _captions(items: object) -> Sequence[tuple[str, str]]:
 def judged(
     towers: ClipTowers, frames: Tensor, captions: Sequence[tuple[str, str]], kinds: Sequence[str]
 ) -> Arrays:
-    """The task's outcomes, those of a kind without the items of others."""
+    """Return the task's outcomes, those of a kind without the items of others."""
     towers.eval()
     tokens = towers.words.tokenizer([text for both in captions for text in both])
     texts = torch.cat([towers.captions(part) for part in torch.split(tokens, 256)]).view(len(frames), 2, -1)

@@ -91,14 +91,14 @@ def fitted(arm: str, pairs: Latents, held_out: Latents, seed: int, steps: int) -
 
 
 def mixed(arm: str, n: int, seed: int, steps: int) -> Arrays:
-    """Claim 1: one way of mixing, trained on n pairs."""
+    """Train one way of mixing on n pairs (claim 1)."""
     rng = np.random.default_rng([seed, n, 23])
     a, b = latents(rng.standard_normal((n + HELD_OUT, SHARED)), rng)
     return {"R@1": np.array(fitted(arm, (a[:n], b[:n]), (a[n:], b[n:]), seed, steps))}
 
 
 def choose(choice: str, pool: Float[np.ndarray, "n d"], n: int, seed: int) -> Int[np.ndarray, " m"]:
-    """n rows of a pool: at random, next to as many centres of k-means, or nearest to one of the rows."""
+    """Choose n rows of a pool: at random, next to as many centres of k-means, or nearest to one of the rows."""
     rng = np.random.default_rng([seed, 29])
     if choice == "random":
         return rng.permutation(len(pool))[:n]
@@ -111,7 +111,7 @@ def choose(choice: str, pool: Float[np.ndarray, "n d"], n: int, seed: int) -> In
 
 
 def selected(choice: str, pool: int, seed: int, steps: int) -> Arrays:
-    """Claim 2: as many pairs, chosen from a pool in which a few topics are frequent; all are tested alike."""
+    """Train on as many pairs from a pool with a few frequent topics; all are tested alike (claim 2)."""
     rng = np.random.default_rng([seed, 31])
     centres = rng.standard_normal((TOPICS, SHARED))
     popularity = 1 / np.arange(1, TOPICS + 1)

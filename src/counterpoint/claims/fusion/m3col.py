@@ -42,7 +42,7 @@ WEIGHT, TAU = 0.1, 0.1
 
 @lru_cache(maxsize=2)
 def inputs(dropped: float) -> tuple[Float[Tensor, "N p"], Float[Tensor, "N w"]]:
-    """The emoji's pictures under shifts, noise and blanks and their names without some words, always the same."""
+    """Draw the emoji's pictures under shifts, noise and blanks, and names without some words, always the same."""
     data, pictures, _ = emoji_inputs()
     rng = np.random.default_rng(47)
     names = []
@@ -100,7 +100,7 @@ def classified(arm: str, dropped: float, seed: int, steps: int) -> Arrays:
 
 
 def unmixed() -> float:
-    """Claim 3: how far M3Co is from both directions of InfoNCE where nothing is mixed."""
+    """Compare M3Co with both directions of InfoNCE where nothing is mixed (claim 3)."""
     x, y = random_views(32, 8)
     ids, whole = torch.arange(len(x)), torch.ones(len(x), dtype=torch.float64)
     found = M3CoLoss(TAU).double()(

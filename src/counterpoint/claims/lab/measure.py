@@ -25,7 +25,7 @@ def of_arms(
     statistic: AnyStatistic = "mean",
     **rule: Unpack[Judged],
 ) -> Result:
-    """A number made of several arms' scores, its interval from seeds and examples.
+    """Judge a number made of several arms' scores, its interval from seeds and examples.
 
     Args:
         name, metric: what is measured.
@@ -45,7 +45,7 @@ def of_arms(
 def difference(
     name: str, metric: str, treatment: ArmOutcomes, baseline: ArmOutcomes, **rule: Unpack[Judged]
 ) -> Result:
-    """The treatment's mean outcome minus the baseline's.
+    """Judge the treatment's mean outcome minus the baseline's.
 
     >>> hits = np.random.default_rng(0).random((2, 5, 400)) < np.array([0.8, 0.5])[:, None, None]
     >>> difference("gain", "R@1", hits[0], hits[1], expected="above").verdict
@@ -58,7 +58,7 @@ def difference(
 def over_seeds(
     name: str, metric: str, values: Sequence[float] | Float[np.ndarray, " seeds"], **rule: Unpack[Judged]
 ) -> Result:
-    """The mean of one number per seed, with the t interval over seeds; not measured if a number is not finite.
+    """Judge the mean of one number per seed, with the t interval over seeds; not measured if one is not finite.
 
     >>> over_seeds("slope", "log-log slope", [0.01, -0.02, 0.0, 0.01, 0.02], expected="within", bound=0.1).verdict
     'reproduced'
@@ -76,7 +76,7 @@ def rate(name: str, metric: str, events: np.ndarray, **rule: Unpack[Judged]) -> 
 
 
 def exact(name: str, metric: str, value: float, **rule: Unpack[Judged]) -> Result:
-    """A value in which chance plays no part.
+    """Judge a value in which chance plays no part.
 
     >>> exact("tiled equals dense", "largest relative error", 1e-15, expected="below", bound=1e-6).verdict
     'reproduced'

@@ -44,7 +44,7 @@ SOFTMAX = ("softmax, sum", "softmax, mean")
 def world(
     queries: int, labels: int, seed: int
 ) -> tuple[Float[Tensor, "Q d"], Float[Tensor, "L d"], Bool[Tensor, "Q L"]]:
-    """Queries with 1 to 20 true labels each, drawn by Zipf's law, whose features are the sum of the labels'."""
+    """Draw queries with 1 to 20 true labels each by Zipf's law, whose features are the sum of the labels'."""
     rng = np.random.default_rng([seed, 13])
     features = rng.standard_normal((labels, WIDTH))
     # The k largest of log p + Gumbel noise are a draw of k without replacement.
@@ -113,7 +113,7 @@ def pushed(
 
 
 def single(n: int, labels: int) -> float:
-    """The relative difference of the decoupled softmax from InfoNCE where every query has one true label."""
+    """Return the relative difference of the decoupled softmax from InfoNCE where every query has one true label."""
     generator = torch.Generator().manual_seed(0)
     q = F.normalize(torch.randn(n, 8, generator=generator, dtype=torch.float64), dim=-1)
     z = F.normalize(torch.randn(labels, 8, generator=generator, dtype=torch.float64), dim=-1)

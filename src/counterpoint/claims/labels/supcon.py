@@ -84,7 +84,7 @@ def trained(loss: str, lr: float, seed: int, steps: int) -> Arrays:
 
 
 def corrupted(x: Float[Tensor, "n p"]) -> list[Float[Tensor, "n p"]]:
-    """Pictures with noise, blurred, and with a grey square in them, at five levels each; always the same."""
+    """Corrupt pictures by noise, blur, and a grey square in them, at five levels each; always the same."""
     rng = np.random.default_rng(0)
     square = x.reshape(-1, 3, SIDE, SIDE)
     noise = torch.from_numpy(rng.standard_normal(square.shape)).float()
@@ -99,7 +99,7 @@ def corrupted(x: Float[Tensor, "n p"]) -> list[Float[Tensor, "n p"]]:
 
 
 def without_labels() -> float:
-    """Claim 3: how far SupCon without labels is from NT-Xent, in loss and gradient."""
+    """Compare SupCon without labels with NT-Xent, in loss and gradient (claim 3)."""
     x, y = random_views(32, 8)
     expected = gradients(NTXentLoss(TAU), x, y)
     return max(

@@ -158,7 +158,7 @@ def world() -> Sounds:
 
 
 def rows_of(part: Part, count: int) -> Int[np.ndarray, " n"]:
-    """Select, from the first rows of training or of test, the rows whose two sources belong to the part."""
+    """Select from the first rows of training or of test the rows whose two sources belong to the part."""
     data = world()
     rows = (data.splits.train if part == "train" else data.splits.test["as trained"])[:count]
     sources = [[sound.source for sound in data.scape(int(row)).sounds] for row in rows]
@@ -167,7 +167,7 @@ def rows_of(part: Part, count: int) -> Int[np.ndarray, " n"]:
 
 @lru_cache(maxsize=2)
 def heard(count: int) -> Heard:
-    """Training soundscapes."""
+    """Synthesise training soundscapes."""
     data = world()
     scapes = [(data.scape(int(row)), data.draws(int(row))) for row in rows_of("train", count)]
     said = [told(scape) for scape, _ in scapes]
@@ -201,7 +201,7 @@ class Batch(NamedTuple):
 
 
 def batch(data: Heard, rows: Int[np.ndarray, " B"], arm: str) -> Batch:
-    """The captions that an arm trains on: the whole ones, with wrong ones, with those in part."""
+    """Return the captions that an arm trains on: the whole ones, with wrong ones, with those in part."""
     texts, owner, true, needs = list[str](), list[int](), list[bool](), list[Tensor]()
     for place, row in enumerate(rows.tolist()):
         said = data.said[row]
@@ -277,7 +277,7 @@ def judged(
     captions: Sequence[tuple[str, str]],
     kinds: Sequence[str],
 ) -> Arrays:
-    """CompA's scores of squares, kind by kind."""
+    """Return CompA's scores of squares, kind by kind."""
     towers.eval()
     tokens = towers.words.tokenizer([text for both in captions for text in both])
     x = torch.cat([towers.sounds(part) for part in torch.split(pictures.flatten(0, 1), 512)])

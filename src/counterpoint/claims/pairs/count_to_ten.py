@@ -59,7 +59,7 @@ class Counted(NamedTuple):
 
 @lru_cache(maxsize=4)
 def counted(concepts: tuple[str, ...], split: str, count: int) -> Counted:
-    """Scenes of these concepts, shrunk by a factor of their own so that area does not tell the number."""
+    """Draw scenes of these concepts, each shrunk by its own factor so that area does not tell the number."""
     source = (
         f"scenes:counts,objects=2-10,backgrounds=white,tinted=0,concepts={'+'.join(concepts)},test={TESTED}"
     )
@@ -77,7 +77,7 @@ def counted(concepts: tuple[str, ...], split: str, count: int) -> Counted:
 
 
 def shrunk(scene: Scene, draws: Rng) -> Scene:
-    """All things smaller by the same factor, between 1 and 0.6, so to a third of the area at most."""
+    """Shrink all things by the same factor, between 1 and 0.6, so to a third of the area at most."""
     factor = draws.integer("shrunk", 60, 100)
     return replace(scene, things=tuple(replace(it, side=it.side * factor // 200 * 2) for it in scene.things))
 
@@ -123,7 +123,7 @@ def tune(
     steps: int,
     seed: int,
 ) -> None:
-    """Batches of captions with a number, for which another number is drawn every time, among captions without one."""
+    """Tune on captions with a number, for which another number is drawn every time, among captions without one."""
     objective = CountToTenLoss(weight)
     read = towers.words.tokenizer([*data.plain, *(text for own in data.captions for text in own)])
     plain, tokens = read[: len(data.plain)], read[len(data.plain) :].view(-1, len(NUMBERS), read.shape[1])

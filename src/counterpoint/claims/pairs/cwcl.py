@@ -127,7 +127,7 @@ def names(arm: str, seed: int, steps: int) -> Arrays:
 
 
 def one_hot() -> float:
-    """Claim 3: how far CWCL with weights of 1 for pairs and 0 for all else is from both directions of InfoNCE."""
+    """Compare CWCL with weights of 1 for pairs and 0 for all else with both directions of InfoNCE (claim 3)."""
     x, y = random_views(32, 8)
     found = CWCLLoss(0.07, gamma=1e9).double()(x, y)
     return relative_error(found, 2 * InfoNCELoss(0.07).double()(x, y))

@@ -36,7 +36,7 @@ SHOTS = (1, 2, 4)
 
 
 def trained(beta: float, shared: float, seed: int, steps: int) -> Arrays:
-    """Claims 1 and 3: train one model; whether held-out pictures find their names, and skin tones are told."""
+    """Train one model; test whether held-out pictures find names, and tones are told (claims 1 and 3)."""
     data, _, captions = emoji_inputs()
     model = tones.trained(
         DiHTLoss(TAU, beta=beta), seed=seed, steps=steps, captions=tones.without_tone(captions, shared, seed)
@@ -47,7 +47,7 @@ def trained(beta: float, shared: float, seed: int, steps: int) -> Arrays:
 
 
 def filtered(keeps: str, seed: int, steps: int) -> Arrays:
-    """Claim 2: train where half of the captions are generic, on all of them or on those that relate things."""
+    """Train where half of the captions are generic, on all or on those that relate things (claim 2)."""
     data, _, _ = emoji_inputs()
     rows = tones.toned(data.splits.train)
     generic = np.random.default_rng([seed, 19]).permutation(rows)[: round(GENERIC * len(rows))]
@@ -71,7 +71,7 @@ def complexity(caption: str) -> int:
 
 
 def few_shots(model: SmallTwoTower, seed: int) -> Arrays:
-    """Claim 3: classify skin tones from no picture, or from a few and a start at prompts or at random."""
+    """Classify skin tones from no picture, or from a few and a start at prompts or at random (claim 3)."""
     data, _, _ = emoji_inputs()
     labels = data.labels["tone"]
     sides = [tones.toned(part["compositions"]) for part in (data.splits.validation, data.splits.test)]
@@ -97,7 +97,7 @@ def few_shots(model: SmallTwoTower, seed: int) -> Arrays:
 def fine_tuned(
     start: Float[Tensor, "c d"], z: Float[Tensor, "n d"], classes: Int[Tensor, " n"], steps: int = 50
 ) -> Float[Tensor, "c d"]:
-    """The weights of a linear classifier at temperature ``TAU`` after some steps of Adam on a few examples."""
+    """Train a linear classifier at temperature ``TAU`` by some steps of Adam on a few examples."""
     weights = start.clone().requires_grad_()
     minimise(
         lambda rng: F.cross_entropy(z @ weights.T / TAU, classes), [weights], steps=steps, lr=0.01, seed=0

@@ -79,7 +79,7 @@ def _of_concepts(split: str, count: int) -> dict[str, Edited]:
 
 
 def negatives(data: Mapping[str, Edited], concepts: Sequence[str]) -> list[str]:
-    """A false caption for each scene that has any of these concepts to replace, by turns; else an empty one."""
+    """Return a false caption for each scene that has any of these concepts to replace, by turns; else an empty one."""
     options: dict[int, list[str]] = {row: [] for row in data["object"].rows.tolist()}
     for concept in concepts:
         for row, (_, text) in zip(data[concept].rows.tolist(), data[concept].captions, strict=True):

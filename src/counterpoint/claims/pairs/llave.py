@@ -48,7 +48,7 @@ def trained(scale: float, alpha: float, shared: float, seed: int, steps: int) ->
 
 
 def overlap(similarities: np.ndarray, bins: int = 100) -> float:
-    """The common area of the histograms of the diagonal and of the rest, in [0, 1].
+    """Return the common area of the histograms of the diagonal and of the rest, in [0, 1].
 
     >>> overlap(np.eye(4)), overlap(np.ones((4, 4)))
     (0.0, 1.0)

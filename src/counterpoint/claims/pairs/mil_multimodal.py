@@ -77,7 +77,7 @@ class Bags(nn.Module):
         return F.normalize(self.regions(regions), dim=-1), F.normalize(self.sentences(sentences), dim=-1)
 
     def scored(self, x: Float[Tensor, "B N d"]) -> list[Float[Tensor, "B n d"]]:
-        """The bags of regions whose scores add up: the regions themselves, and the one that stands for all."""
+        """Return the bags of regions whose scores add up: the regions themselves, and the one that stands for all."""
         if self.non_local is None:
             return [x]
         return [x, F.normalize(self.non_local(x).mean(1, keepdim=True), dim=-1)]
@@ -114,7 +114,7 @@ def trained(arm: str, sizes: tuple[int, int], draw: Draw, seed: int, steps: int)
 
 
 def instances(arm: str, seed: int, steps: int) -> Arrays:
-    """Claim 1: bags in which one of 20 instances is of the sentence's concept, and the rest is noise."""
+    """Train on bags in which one of 20 instances is of the sentence's concept, the rest noise (claim 1)."""
     prototypes = torch.from_numpy(
         np.random.default_rng([seed, 37]).standard_normal((CONCEPTS, FEATURES))
     ).float()
@@ -145,7 +145,7 @@ def instances(arm: str, seed: int, steps: int) -> Arrays:
 def scenes(
     sets: Int[np.ndarray, "n m"], by_class: Sequence[np.ndarray], rng: np.random.Generator
 ) -> tuple[Float[Tensor, "n N 64"], Float[Tensor, "n m 10"], Bool[Tensor, "n m H W"]]:
-    """Pictures of some digits in random cells of a grid on a noisy ground.
+    """Draw pictures of some digits in random cells of a grid on a noisy ground.
 
     Returns:
         The 8 × 8 patches at every 4 pixels; a sentence for each digit; and which patches show at least half of it.
@@ -165,7 +165,7 @@ def scenes(
 
 
 def grounded(arm: str, seed: int, steps: int) -> Arrays:
-    """Claim 2: scenes of digits and a sentence for each; where a sentence lights up, and which scene it is of."""
+    """Train on scenes of digits, a sentence for each; test where it lights up and which scene it is of (claim 2)."""
     training, testing = ([rows[digits()[1][rows] == c] for c in range(10)] for rows in split())
 
     def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -185,7 +185,7 @@ def grounded(arm: str, seed: int, steps: int) -> Arrays:
 
 
 def limits() -> float:
-    """Claim 3: how far LSE is from the mean for γ → 0 and from the maximum for γ → ∞, as losses."""
+    """Compare LSE with the mean for γ → 0 and with the maximum for γ → ∞, as losses (claim 3)."""
     generator = torch.Generator().manual_seed(0)
     x, y = (
         F.normalize(torch.randn(8, n, 8, generator=generator, dtype=torch.float64), dim=-1) for n in (5, 3)

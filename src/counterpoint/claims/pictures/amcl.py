@@ -66,7 +66,7 @@ class Contrast(nn.Module):
         return torch.stack([self.objective(a, b) for a, b in zip(one, two, strict=True)]).sum()
 
     def scores(self, x: Float[Tensor, "n p"], y: Float[Tensor, "n p"]) -> Float[Tensor, "n n"]:
-        """s/τ of every pair, the mean over heads."""
+        """Return s/τ of every pair, the mean over heads."""
         found = []
         for a, b in zip(self.views(x), self.views(y), strict=True):
             if isinstance(self.objective, AMCLLoss):
@@ -107,7 +107,7 @@ def trained(loss: str, option: float, kinds: int, seed: int, steps: int) -> Arra
 
 
 def overlap(scores: Float[Tensor, "n n"]) -> float:
-    """The area that the histograms of positives (the diagonal) and negatives share: 0 apart, 1 the same."""
+    """Return the area that the histograms of positives (the diagonal) and negatives share: 0 apart, 1 the same."""
     edges = np.linspace(float(scores.min()), float(scores.max()), BINS + 1)
     same = torch.eye(len(scores), dtype=torch.bool)
     shares = [np.histogram(scores[of].numpy(), edges)[0] / int(of.sum()) for of in (same, ~same)]

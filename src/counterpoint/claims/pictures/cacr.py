@@ -69,7 +69,7 @@ def trained(loss: str, option: float, data: str, seed: int, steps: int) -> Array
 
 
 def many_views(pair: AlignUniformLoss, z: Sequence[Float[Tensor, "B d"]]) -> Float[Tensor, ""]:
-    """Alignment over all pairs of views, and uniformity over all views."""
+    """Compute alignment over all pairs of views, and uniformity over all views."""
     aligned = torch.stack([pair.aligned(x, y) for x, y in combinations(z, 2)]).mean()
     spread = torch.stack([pair.spread(x, x) for x in z]).mean()
     return pair.alignment * aligned + pair.uniformity * spread
@@ -78,7 +78,7 @@ def many_views(pair: AlignUniformLoss, z: Sequence[Float[Tensor, "B d"]]) -> Flo
 def subset(
     rows: Int[np.ndarray, " n"], classes: Int[np.ndarray, " n"], ratio: float, seed: int
 ) -> Int[np.ndarray, " m"]:
-    """Rows whose classes fall exponentially in size by ``ratio``; which class is how rare hangs on the seed.
+    """Draw rows whose classes fall exponentially in size by ``ratio``; the seed says which class is how rare.
 
     Equally many of each, with a ratio of 1, are as many in total as with one of ``RATIO``.
     """
@@ -93,7 +93,7 @@ def subset(
 
 
 def balanced(correct: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Outcomes of the test digits, weighted so that their mean is that over classes of the mean of each."""
+    """Weight outcomes of the test digits so that their mean is that over classes of the mean of each."""
     classes = digits.digits()[1][digits.split()[1]]
     counts = np.bincount(classes)
     return correct * len(classes) / len(counts) / counts[classes]

@@ -52,13 +52,13 @@ class World:
         self.test_segments = self.segments(self.test, rng)
 
     def segments(self, voices: Float[np.ndarray, "n 16"], rng: np.random.Generator) -> Float[Tensor, "n 64"]:
-        """A segment of each utterance, another at each call."""
+        """Draw a segment of each utterance, another at each call."""
         content = rng.standard_normal((len(voices), CONTENT))
         heard = np.tanh(np.hstack([voices, content]) @ self.mixing) @ self.out
         return torch.from_numpy(heard + 0.1 * rng.standard_normal(heard.shape)).float()
 
     def pairs(self, rng: np.random.Generator) -> tuple[Float[Tensor, "B 64"], Float[Tensor, "B 64"]]:
-        """Two segments of each of some training utterances."""
+        """Draw two segments of each of some training utterances."""
         voices = self.train[rng.choice(len(self.train), BATCH, replace=False)]
         return self.segments(voices, rng), self.segments(voices, rng)
 

@@ -37,7 +37,7 @@ HARD = 0.3
 
 
 def trained(loss: str, batch: int, lr: float, seed: int, steps: int) -> Arrays:
-    """Claims 1 and 2: train one encoder with SGD, noting q at every step."""
+    """Train one encoder with SGD, noting q at every step (claims 1 and 2)."""
     network, q = digits.encoder(seed), []
     objective: Loss = DCLLoss(TAU) if loss == "DCL" else NTXentLoss(TAU)
 
@@ -53,7 +53,7 @@ def trained(loss: str, batch: int, lr: float, seed: int, steps: int) -> Arrays:
 
 
 def unshifted(x: Float[Tensor, "n 64"], rng: np.random.Generator) -> Float[Tensor, "n 64"]:
-    """Views with noise and a fifth of the pixels blank, which are easy to match: q is small where negatives are few."""
+    """Draw views with noise and a fifth of the pixels blank, easy to match: q is small where negatives are few."""
     return jitter(x.reshape(-1, 1, 8, 8), rng, reach=0).flatten(1)
 
 
@@ -66,7 +66,7 @@ def hard(x: Float[Tensor, "n 64"], rng: np.random.Generator) -> Float[Tensor, "n
 def anchors(
     x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]
 ) -> tuple[Float[Tensor, " anchors"], Float[Tensor, " anchors"]]:
-    """The positive's logit of each of 2B anchors, and the log-sum-exp of its 2B − 2 negatives."""
+    """Return the positive's logit of each of 2B anchors, and the log-sum-exp of its 2B − 2 negatives."""
     z, item = torch.cat([x, y]), torch.arange(len(x)).repeat(2)
     logits = (z @ z.T / TAU).masked_fill(item[:, None] == item, -torch.inf)
     return (x * y).sum(1).repeat(2) / TAU, logits.logsumexp(1)
@@ -75,12 +75,12 @@ def anchors(
 def coupling(
     positive: Float[Tensor, " anchors"], negatives: Float[Tensor, " anchors"]
 ) -> Float[Tensor, " anchors"]:
-    """q = 1 − P(positive) under NT-Xent."""
+    """Return q = 1 − P(positive) under NT-Xent."""
     return torch.sigmoid(negatives - positive)
 
 
 def coupled() -> float:
-    """Claim 2: how far NT-Xent's gradient is from that of DCL with each anchor's term times its q."""
+    """Compare NT-Xent's gradient with that of DCL with each anchor's term times its q (claim 2)."""
     x, y = random_views(32, 8)
 
     def times_q(x: Tensor, y: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def coupled() -> float:
 
 
 def with_hard_positives(loss: str, seed: int, steps: int) -> Arrays:
-    """Claim 3: DCL or DCLW where some positives are far apart."""
+    """Train by DCL or DCLW where some positives are far apart (claim 3)."""
     network, objective = digits.encoder(seed), DCLLoss(TAU, weighted=loss == "DCLW")
     digits.train(network, objective, steps=steps, batch=64, lr=3e-3, seed=seed, look=hard)
     return digits.probe(network, seed)

@@ -53,7 +53,7 @@ def objective(setting: str) -> Loss:
 
 
 def drawn(tail: bool, seed: int) -> Int[np.ndarray, " n"]:
-    """Training rows with a long tail of classes, in an order of the seed, or about as many with equal classes."""
+    """Draw training rows, ordered by the seed, with a long tail of classes or about as many with equal classes."""
     classes = digits.digits()[1]
     rng = np.random.default_rng([seed, 7])
     counts = np.geomspace(MOST, FEWEST, 10).round().astype(int)
@@ -66,7 +66,7 @@ def drawn(tail: bool, seed: int) -> Int[np.ndarray, " n"]:
 
 
 def encoder(setting: str, tail: bool, seed: int, steps: int) -> Arrays:
-    """Claims 1 and 2: one encoder; its probe, and the temperatures where items have them."""
+    """Train one encoder; return its probe, and the temperatures where items have them (claims 1 and 2)."""
     classes = digits.digits()[1]
     rows = drawn(tail, seed)
     network, loss = digits.encoder(seed), objective(setting)
@@ -88,7 +88,7 @@ def encoder(setting: str, tail: bool, seed: int, steps: int) -> Arrays:
 
 
 def best_temperature(h: Float[np.ndarray, " n"], rho: float) -> float:
-    """The τ at which the softmax of h/τ is as far as ρ from uniform, by bisection."""
+    """Find the τ at which the softmax of h/τ is as far as ρ from uniform, by bisection."""
 
     def gap(tau: float) -> float:
         log_p = h / tau - np.logaddexp.reduce(h / tau)
@@ -98,7 +98,7 @@ def best_temperature(h: Float[np.ndarray, " n"], rho: float) -> float:
 
 
 def frozen(pairs: str, rho: float, iterations: int, n: int = 64) -> float:
-    """Claim 3: the largest relative distance of learned temperatures from the best ones on frozen features.
+    """Return the largest relative distance of learned from best temperatures on frozen features (claim 3).
 
     Args:
         pairs: ``"views"``, unit vectors and noisy copies, or ``"unrelated vectors"``.

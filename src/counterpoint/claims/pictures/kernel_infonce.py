@@ -53,32 +53,32 @@ TEMPERATURES = (0.1, 0.2, 0.5, 1.0)
 
 
 def random_graph(n: int, seed: int) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n d"]]:
-    """Random π, its rows summing to 1 and its diagonal 0, and random vectors."""
+    """Draw a random π, its rows summing to 1 and its diagonal 0, and random vectors."""
     generator = torch.Generator().manual_seed(seed)
     pi = torch.rand(n, n, generator=generator, dtype=torch.float64).fill_diagonal_(0)
     return pi / pi.sum(1, keepdim=True), torch.randn(n, 3, generator=generator, dtype=torch.float64)
 
 
 def log_kernel(z: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
-    """``−‖z_i − z_j‖²/(2τ)``, and −∞ on the diagonal: no node is its own neighbour."""
+    """Return ``−‖z_i − z_j‖²/(2τ)``, and −∞ on the diagonal: no node is its own neighbour."""
     return (-torch.cdist(z, z).square() / (2 * TAU)).fill_diagonal_(-torch.inf)
 
 
 def cross_entropy(pi: Float[Tensor, "n n"], z: Float[Tensor, "n d"]) -> float:
-    """``−Σ_ij π_ij log (k_ij / Σ_{l ≠ i} k_il)``: InfoNCE of a graph of positive pairs."""
+    """Return ``−Σ_ij π_ij log (k_ij / Σ_{l ≠ i} k_il)``: InfoNCE of a graph of positive pairs."""
     log_p = log_kernel(z).log_softmax(1)
     return -float((pi * log_p.masked_fill(pi == 0, 0.0)).sum())
 
 
 def spectral(pi: Float[Tensor, "n n"], z: Float[Tensor, "n d"]) -> float:
-    """``tr(Zᵀ L Z)/τ + Σ_i log Σ_{l ≠ i} k_il``, L the Laplacian of (π + πᵀ)/2: clustering plus repulsion."""
+    """Return ``tr(Zᵀ L Z)/τ + Σ_i log Σ_{l ≠ i} k_il``, L the Laplacian of (π + πᵀ)/2: clustering and repulsion."""
     weights = (pi + pi.T) / 2
     laplacian = weights.sum(1).diag() - weights
     return float((z.T @ laplacian @ z).trace() / TAU + log_kernel(z).logsumexp(1).sum())
 
 
 def enumerated(pi: Float[Tensor, "n n"], z: Float[Tensor, "n d"]) -> float:
-    """``−Σ_W P(W; π) log P(W; K)`` over all graphs W in which every node has one edge, one by one."""
+    """Return ``−Σ_W P(W; π) log P(W; K)`` over all graphs W in which every node has one edge, one by one."""
     n = len(pi)
     graphs = torch.tensor(list(itertools.product(*([j for j in range(n) if j != i] for i in range(n)))))
     nodes = torch.arange(n)
@@ -104,7 +104,7 @@ def objective_error(n: int, seed: int) -> float:
 
 
 def planted(seed: int, nodes: int = NODES) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n n"]]:
-    """The block of every node, and a symmetric graph that has more edges within blocks."""
+    """Draw the block of every node, and a symmetric graph that has more edges within blocks."""
     rng = np.random.default_rng(seed)
     blocks = np.arange(nodes) % BLOCKS
     probability = np.where(blocks[:, None] == blocks[None], INSIDE, BETWEEN)
@@ -113,7 +113,7 @@ def planted(seed: int, nodes: int = NODES) -> tuple[Int[np.ndarray, " n"], Float
 
 
 def recovery(seed: int, steps: int, batch: int = 128) -> Arrays:
-    """Claim 2: blocks found by k-means on free vectors, trained on edges, and by the Laplacian's eigenvectors."""
+    """Find blocks by k-means on free vectors, trained on edges, and by the Laplacian's eigenvectors (claim 2)."""
     from sklearn.cluster import KMeans, SpectralClustering
     from sklearn.metrics import adjusted_rand_score
 
@@ -140,7 +140,7 @@ def recovery(seed: int, steps: int, batch: int = 128) -> Arrays:
 
 
 def kernel(name: str, temperature: float, seed: int, steps: int) -> Arrays:
-    """Claim 3: one encoder trained with one kernel on two views of each digit."""
+    """Train one encoder with one kernel on two views of each digit (claim 3)."""
     network = digits.encoder(seed)
     loss = KernelInfoNCELoss(**KERNELS[name], temperature=temperature)  # type: ignore[arg-type] # from the table
     digits.train(network, loss, steps=steps, batch=BATCH, lr=RATE, seed=seed)

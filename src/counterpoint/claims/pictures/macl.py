@@ -49,7 +49,7 @@ def trained(loss: str, temperature: float, batch: int, seed: int, steps: int) ->
 
 
 def decoupled() -> float:
-    """Claim 3: how far MACL's gradient is from half of DCL's at the temperature it has chosen."""
+    """Compare MACL's gradient with half of DCL's at the temperature it has chosen (claim 3)."""
     x, y = random_views(32, 8)
     macl = MACLLoss(TAU)
     dcl = DCLLoss(float(macl.adapted(x, y))).double()

@@ -48,7 +48,7 @@ EXAMPLES, DIMENSIONS, NOISE = 64, 4, 0.5
 
 
 def trained(loss: str, views: int, lr: float, seed: int, steps: int) -> Arrays:
-    """Claim 1: train one encoder on batches of ``TOTAL`` views."""
+    """Train one encoder on batches of ``TOTAL`` views (claim 1)."""
     network = digits.encoder(seed)
     mode = next((mode for mode in MODES if mode == loss), None)
     objective = PolyViewLoss(mode or "geometric", temperature=TAU)
@@ -70,7 +70,7 @@ def trained(loss: str, views: int, lr: float, seed: int, steps: int) -> Arrays:
 
 
 def multi_crop(z: Sequence[Float[Tensor, "K d"]]) -> Float[Tensor, ""]:
-    """The mean of NT-Xent over all pairs of views, each with the negatives of its two views alone."""
+    """Return the mean of NT-Xent over all pairs of views, each with the negatives of its two views alone."""
     first, second = torch.combinations(torch.arange(len(z))).T
     views = torch.stack(list(z))
     pairs = torch.cat([views[first], views[second]], dim=1)  # (pairs, 2K, d)
@@ -81,7 +81,7 @@ def multi_crop(z: Sequence[Float[Tensor, "K d"]]) -> Float[Tensor, ""]:
 
 
 def bound(mode: PolyViewMode, views: int, seed: int, steps: int, batches: int) -> Arrays:
-    """Claim 2: train a critic on Gaussian views; log(M (K − 1) + 1) − L on fresh batches, in nats."""
+    """Train a critic on Gaussian views; return log(M (K − 1) + 1) − L on fresh batches, in nats (claim 2)."""
     network = mlp(DIMENSIONS, 64, 16, layers=2, norm=False)
     initialise(network, seed)
     objective = PolyViewLoss(mode, temperature=Temperature(TAU))
@@ -99,13 +99,13 @@ def bound(mode: PolyViewMode, views: int, seed: int, steps: int, batches: int) -
 
 
 def information(views: int) -> float:
-    """I(x_1; x_2, …, x_M) of the Gaussian views, in nats: the mean of the rest says all that they say."""
+    """Return I(x_1; x_2, …, x_M) of the Gaussian views, in nats: the mean of the rest says all that they say."""
     own, rest = 1 + NOISE**2, 1 + NOISE**2 / (views - 1)
     return -DIMENSIONS / 2 * math.log(1 - 1 / (own * rest))
 
 
 def excess() -> float:
-    """The largest L_A − L_G over random views."""
+    """Return the largest L_A − L_G over random views."""
     generator = torch.Generator().manual_seed(0)
     found = []
     for views in (2, 3, 4, 8):

@@ -62,7 +62,7 @@ def mixtures(
 
 
 def hardness(q: Float[Tensor, "B d"], queue: Float[Tensor, "K d"], seed: int) -> tuple[float, float]:
-    """The shares of both kinds of mixture that are more similar to the query than every key is."""
+    """Return the shares of both kinds of mixture that are more similar to the query than every key is."""
     drawn = draw(q, HARDEST, PAIRS, WITH_QUERY, torch.Generator().manual_seed(seed))
     top = (q @ queue.T).topk(HARDEST)
     kinds = mixtures(q, queue[top.indices], drawn)
@@ -112,7 +112,7 @@ def contrast(arm: str, seed: int, steps: int) -> Arrays:
 
 
 def exactness() -> tuple[float, float]:
-    """On random unit vectors, the most by which a mixture with the query is less similar to it than its key is,
+    """Return the most by which a mixture of random vectors with the query is less like the query than its key is,
     and the difference of the loss to one of mixtures that are formed."""
     q, k = random_views(16, 8)
     queue = random_views(64, 8)[1]

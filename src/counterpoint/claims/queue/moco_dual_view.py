@@ -90,7 +90,7 @@ def contrast(arm: str, seed: int, steps: int) -> Arrays:
 
 @torch.no_grad()
 def same_class(model: keys.MomentumContrast, seed: int) -> float:
-    """The share of the query's class among the hardest eighth of the queue, of which no key is the query's own."""
+    """Return the share of the query's class in the hardest eighth of the queue, of which no key is its own."""
     x, classes = digits.digits()
     rows = digits.split()[1]
     q = model.queries(digits.view(x[rows], np.random.default_rng([seed, 3])))
@@ -101,7 +101,7 @@ def same_class(model: keys.MomentumContrast, seed: int) -> float:
 
 
 def exactness() -> tuple[float, float]:
-    """Relative errors of the queries' gradient: with all keys and λ_k = 0, against MoCo's; and what λ_k = 1 adds,
+    """Return relative errors of the queries' gradient: at λ_k = 0 with all keys, against MoCo's; and of λ_k = 1's part,
     against ``−(1 − p_k) k / (τ B)``, p_k the probability that the key gives its query."""
     q, k = random_views(16, 8)
     queue = random_views(48, 8)[1]

@@ -54,7 +54,7 @@ class Learner:
         return queues
 
     def begin(self) -> None:
-        """A new task: the network as it is becomes the previous one, with a new predictor and empty queues."""
+        """Begin a new task: the network becomes the previous one, with a new predictor and empty queues."""
         self.task += 1
         self.previous = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.predictor = mlp(WIDTH, 128, WIDTH, layers=2)
@@ -105,7 +105,7 @@ class Learner:
 
 
 def stream(seed: int) -> list[Int[np.ndarray, " n"]]:
-    """The training rows of each task."""
+    """Return the training rows of each task."""
     classes, rows = digits.digits()[1], digits.split()[0]
     order = np.random.default_rng([seed, 4]).permutation(10).reshape(TASKS, -1)
     return [rows[np.isin(classes[rows], task)] for task in order]

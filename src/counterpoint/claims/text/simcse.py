@@ -28,22 +28,22 @@ SEEDS = 5
 
 
 def dropout(encoder: Encoder, tokens: Tokens) -> list[Float[Tensor, "n d"]]:
-    """Two passes, each under a mask of its own."""
+    """Run two passes, each under a mask of its own."""
     return [encoder(tokens, DROPOUT), encoder(tokens, DROPOUT)]
 
 
 def one_mask(encoder: Encoder, tokens: Tokens) -> list[Float[Tensor, "n d"]]:
-    """Two passes under one mask, which are the same."""
+    """Run two passes under one mask, which are the same."""
     return [encoder(tokens, DROPOUT)] * 2
 
 
 def no_dropout(encoder: Encoder, tokens: Tokens) -> list[Float[Tensor, "n d"]]:
-    """Two passes without dropout, which are the same."""
+    """Run two passes without dropout, which are the same."""
     return [encoder(tokens)] * 2
 
 
 def deletion(encoder: Encoder, tokens: Tokens) -> list[Float[Tensor, "n d"]]:
-    """Two passes without dropout, each over nine tenths of the words."""
+    """Run two passes without dropout, each over nine tenths of the words."""
     return [encoder(tokens * (torch.rand(tokens.shape) > 0.1)) for _ in range(2)]
 
 

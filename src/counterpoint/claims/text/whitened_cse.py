@@ -32,22 +32,22 @@ WHITENING = GroupWhitening(WIDTH, GROUPS)
 
 
 def two_views(encoder: Encoder, tokens: Tokens) -> list[Float[Tensor, "n d"]]:
-    """SimCSE: two dropout passes."""
+    """Run two dropout passes (SimCSE)."""
     return [encoder(tokens, DROPOUT) for _ in range(2)]
 
 
 def three_views(encoder: Encoder, tokens: Tokens) -> list[Float[Tensor, "n d"]]:
-    """One more dropout pass, and no whitening."""
+    """Run one dropout pass more than SimCSE, and no whitening."""
     return [encoder(tokens, DROPOUT) for _ in range(VIEWS)]
 
 
 def whitened(encoder: Encoder, tokens: Tokens) -> list[Float[Tensor, "n d"]]:
-    """Dropout passes whitened in the same groups."""
+    """Whiten dropout passes in the same groups."""
     return [WHITENING(h) for h in three_views(encoder, tokens)]
 
 
 def shuffled(encoder: Encoder, tokens: Tokens) -> list[Float[Tensor, "n d"]]:
-    """Dropout passes, each whitened under a shuffle of its own."""
+    """Whiten dropout passes, each under a shuffle of its own."""
     return [WHITENING(h, torch.randperm(WIDTH)) for h in three_views(encoder, tokens)]
 
 
@@ -65,7 +65,7 @@ def trained(rates: Mapping[str, Sequence[float]], seed: int, steps: int, pretrai
 
 
 def properties() -> dict[str, float]:
-    """Claim 2: how far group whitening is from what it should do, on random correlated features in float64."""
+    """Compare group whitening with what it should do, on random correlated features in float64 (claim 2)."""
     generator = torch.Generator().manual_seed(0)
     size, groups, n = 24, 4, 256
 

@@ -68,7 +68,7 @@ def limit(negatives: Sequence[int], anchors: int, seed: int) -> Arrays:
 
 
 def log_mean_exp(kappa: float, d: int) -> float:
-    """``log E exp(κ x·x')`` for x' uniform on the sphere in d dimensions: ``Γ(d/2) (2/κ)^(d/2−1) I_{d/2−1}(κ)``."""
+    """Return ``log E exp(κ x·x')``, x' uniform on the sphere: ``Γ(d/2) (2/κ)^(d/2−1) I_{d/2−1}(κ)`` in d dimensions."""
     half = d / 2
     return math.lgamma(half) + (half - 1) * math.log(2 / kappa) + math.log(special.iv(half - 1, kappa))
 

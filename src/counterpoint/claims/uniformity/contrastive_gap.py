@@ -41,7 +41,7 @@ LOSSES = {
 
 
 def same_input(loss: str, seed: int, steps: int) -> Arrays:
-    """Claim 1: two encoders that see the very same pictures, before and after training."""
+    """Train two encoders that see the very same pictures; measure before and after training (claim 1)."""
     data, pictures, _ = emoji_inputs()
     encoders = tuple(mlp(3 * SIDE * SIDE, 256, WIDTH, layers=2, norm=False) for _ in range(2))
     for number, encoder in enumerate(encoders):
@@ -64,7 +64,7 @@ def same_input(loss: str, seed: int, steps: int) -> Arrays:
 
 
 def names(loss: str, seed: int, steps: int) -> Arrays:
-    """Claim 2: pictures and names under one loss."""
+    """Train on pictures and names under one loss (claim 2)."""
     data, _, _ = emoji_inputs()
     model = SmallTwoTower(seed, WIDTH)
     objective = ContrastiveGapLoss(TEMPERATURE, **LOSSES[loss])

@@ -38,7 +38,7 @@ PRIORS = ("attributes", "shuffled attributes", "none")
 
 
 def coupling(loss: str, option: float, batch: int, seed: int, steps: int) -> Arrays:
-    """Claim 1: one encoder of digits; test it with a probe on 100 labels."""
+    """Train one encoder of digits; test it with a probe on 100 labels (claim 1)."""
     network = digits.encoder(seed)
     objective: Loss = DecoupledUniformityLoss(option) if loss == "decoupled" else InfoNCELoss(option)
     digits.train(network, objective, steps=steps, batch=batch, lr=3e-3, seed=seed)
@@ -46,7 +46,7 @@ def coupling(loss: str, option: float, batch: int, seed: int, steps: int) -> Arr
 
 
 def attributes(data: PairedData) -> Float[Tensor, "N a"]:
-    """Group, skin tone and gender of every row, each as a column per value; zeros where a row has none."""
+    """Return group, skin tone and gender of every row, each as a column per value; zeros where a row has none."""
     columns = [
         data.labels[name].values[:, None] == np.arange(len(data.labels[name].names)) for name in ATTRIBUTES
     ]
@@ -54,7 +54,7 @@ def attributes(data: PairedData) -> Float[Tensor, "N a"]:
 
 
 def prior(which: str, seed: int, steps: int) -> Arrays:
-    """Claim 2: one encoder of emoji, its centroids shared by a prior; does a probe find the subgroup?"""
+    """Train one encoder of emoji, centroids shared by a prior; probe for the subgroup (claim 2)."""
     data, features = emoji_inputs()[0], attributes(emoji_inputs()[0])
     if which.startswith("shuffled"):
         rows = data.splits.train
@@ -72,7 +72,7 @@ def prior(which: str, seed: int, steps: int) -> Arrays:
 
 
 def identities() -> Mapping[str, float]:
-    """Claim 3: how far three statements about the loss are from true, in float64."""
+    """Return how far three statements about the loss are from true, in float64 (claim 3)."""
     generator = torch.Generator().manual_seed(0)
     x, y = F.normalize(torch.randn(2, 12, 5, generator=generator, dtype=torch.float64), dim=-1)
     norms = ((x + y) / 2).square().sum(1) - (1 - (x - y).square().sum(1) / 4)

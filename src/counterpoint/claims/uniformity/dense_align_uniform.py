@@ -59,7 +59,7 @@ class Scenes(NamedTuple):
 
 @lru_cache(maxsize=2)
 def scenes(count: int, test: bool) -> Scenes:
-    """Scenes of emoji that training has, or of those it has nothing of."""
+    """Draw scenes of emoji that training has, or of those it has nothing of."""
     data = emoji("group", 20)
     x, classes = data.of(data.test if test else data.train)
     rng = np.random.default_rng(int(test))
@@ -87,7 +87,7 @@ class Dense(nn.Module):
         initialise(self, seed)
 
     def forward(self, x: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B P w"], Float[Tensor, "B P d"]]:
-        """Features of the pixels of the map, and their projections of unit norm."""
+        """Return features of the pixels of the map, and their projections of unit norm."""
         backbone = self.backbone
         maps = backbone.norm(backbone.stages(backbone.stem(backbone.normalise(x)))).flatten(2).mT
         return maps, F.normalize(self.projector(maps), dim=-1)
@@ -96,7 +96,7 @@ class Dense(nn.Module):
 def crops(
     pictures: Float[Tensor, "B 3 C C"], rng: np.random.Generator
 ) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 4"]]:
-    """Random windows, half of them mirrored, with changes of colour; and where they are."""
+    """Draw random windows, half of them mirrored, with changes of colour; and where they are."""
     n = len(pictures)
     left, top = torch.from_numpy(rng.integers(0, CANVAS - CROP + 1, (2, n)))
     seen = torch.stack(
@@ -130,7 +130,7 @@ def positives(
 def dense_infonce(
     z: Float[Tensor, "B P d"], other: Float[Tensor, "B P d"], match: Int[Tensor, "B P"], tau: float
 ) -> Float[Tensor, ""]:
-    """−log softmax of each pixel's positive among it and the pixels of other pictures."""
+    """Return −log softmax of each pixel's positive among it and the pixels of other pictures."""
     n, p, _ = z.shape
     partner = other.gather(1, match.clamp_min(0)[..., None].expand_as(z))
     positive = (z * partner).sum(-1).flatten() / tau
@@ -192,7 +192,7 @@ def _geometry(network: Dense) -> Arrays:
 
 @torch.no_grad()
 def _segmentation(network: Dense) -> float:
-    """Mean intersection over union of a linear classifier of pixels, fitted on training scenes, by ridge regression."""
+    """Return mean intersection over union of a linear classifier of pixels, fitted by ridge on training scenes."""
     from sklearn.linear_model import RidgeClassifier
 
     sides = []

@@ -22,7 +22,7 @@ TEMPERATURE = 0.07
 def logistic(
     train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"], test: Float[np.ndarray, "m d"], k: int
 ) -> Int[np.ndarray, " m"]:
-    """Return classify by softmax regression, L2 with C = 1, L-BFGS, at most 1,000 iterations.
+    """Classify by softmax regression, L2 with C = 1, L-BFGS, at most 1,000 iterations.
 
     Features are scaled to [0, 1] by the training rows; test features may leave that range.
     """
@@ -55,7 +55,7 @@ def class_probabilities(
 def naive_bayes(
     train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"], test: Float[np.ndarray, "m d"], k: int
 ) -> Int[np.ndarray, " m"]:
-    """Return classify by `PooledNaiveBayes` on the features that `logistic` sees, scaled alike."""
+    """Classify by `PooledNaiveBayes` on the features that `logistic` sees, scaled alike."""
     scaler = _scaler(train)
     return PooledNaiveBayes(k).update(scaler.transform(train), classes).predict(scaler.transform(test))
 
@@ -63,7 +63,7 @@ def naive_bayes(
 def knn(
     train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"], test: Float[np.ndarray, "m d"], k: int
 ) -> Int[np.ndarray, " m"]:
-    """Return classify by the 20 training rows of highest cosine, which vote with weight ``exp(cosine / 0.07)``.
+    """Classify by the 20 training rows of highest cosine, which vote with weight ``exp(cosine / 0.07)``.
 
     The weight is positive for negative cosines too. With fewer than 20 training rows all of them vote.
 

@@ -115,7 +115,7 @@ def differences(summary: StudySummary) -> dict[str, list[dict[str, Any]]]:
 
 
 def table(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, Any]:
-    """Return arrange arms by metrics, the metrics grouped by test set, with the best mean of each marked."""
+    """Arrange arms by metrics, the metrics grouped by test set, with the best mean of each marked."""
     tests = dict.fromkeys(key[1] for key in keys)
     keys = [key for test in tests for key in keys if key[1] == test]
     rows = [(arm.name, [arm.score(key) for key in keys]) for arm in arms]
@@ -134,7 +134,7 @@ def table(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, Any]:
 
 
 def subset_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
-    """Return arrange the main metrics on each subset (tone variants, the rest) by itself."""
+    """Arrange the main metrics on each subset (tone variants, the rest) by itself."""
     wanted = {(task, test, metric) for task, test, _, metric in keys}
     found: dict[str, dict[Key, None]] = {}
     for arm in arms:
@@ -146,7 +146,7 @@ def subset_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, 
 
 
 def other_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
-    """Return arrange the metrics of each task besides its main one, on whole test sets."""
+    """Arrange the metrics of each task besides its main one, on whole test sets."""
     judged = {key[0] for key in keys}
     wanted = {(task, test, metric) for task, test, _, metric in keys}
     found: dict[str, dict[Key, None]] = {}
@@ -188,7 +188,7 @@ def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
 
 
 def _diagnostics(arms: Sequence[TrainedArm]) -> dict[str, Any]:
-    """Return arrange a table per test set: a row per diagnostic with what it says, a column per arm."""
+    """Arrange a table per test set: a row per diagnostic with what it says, a column per arm."""
     tests = dict.fromkeys(test for arm in arms for test in arm.diagnostics)
     present = {name for arm in arms for numbers in arm.diagnostics.values() for name in numbers}
     ordered = [name for name in words.DIAGNOSTICS if name in present]
