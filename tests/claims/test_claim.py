@@ -9,10 +9,10 @@ import pytest
 
 from counterpoint.catalog.evidence import Evidence, Result
 from counterpoint.claims.evaluation import multiberts
+from counterpoint.claims.lab import Comparison
 from counterpoint.claims.lab.lab import Arrays, Lab, reproduce
 from counterpoint.execution import Progress
 from counterpoint.registry import UnknownName
-from counterpoint.study.design import Design
 from counterpoint.study.training_run import TrainingRun
 from counterpoint.training.run import RunState
 
@@ -91,18 +91,25 @@ class Watcher:
 def test_a_study_trains_what_is_missing_for_as_long_as_it_is_told(tmp_path: Path) -> None:
     from counterpoint.claims.benches.towers import recipe
 
-    design = Design(("clip", "siglip"), seeds=(0,), recipe=recipe(True), tasks=("retrieval",))
+    pair = Comparison(
+        {"softmax": "clip", "sigmoid": "siglip"},
+        {"retrieval": ("i2t_R@1",)},
+        data="emoji",
+        recipe=recipe(True),
+        steps={"sigmoid": 3},
+        seeds=1,
+    )
     first = Watcher()
-    Lab(tmp_path, listener=first).study("pair", design, {"siglip": 3})
+    Lab(tmp_path, listener=first).study(pair)
     assert {unit.run.arm: unit.run.recipe.steps for unit in first.units} == {"clip": 2, "siglip": 3}
     assert first.steps == 5
     second = Watcher()
     lab = Lab(tmp_path, listener=second)
-    results = lab.study("pair", design, {"siglip": 3})
+    trained = lab.study(pair)
     assert second.steps == 0
     spent = [RunState.read(unit.folder) for unit in first.units]
     assert lab.reused == sum(state.seconds for state in spent if state is not None) > 0
-    assert set(results.runs) == {"clip", "siglip"}
+    assert set(trained.plans) == {"softmax", "sigmoid"}
 
 
 def _measured(low: float) -> Result:

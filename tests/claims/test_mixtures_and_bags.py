@@ -125,7 +125,7 @@ def test_a_method_learns_from_vectors_alone() -> None:
     classes = torch.arange(60) % 3
     x, y = (torch.eye(3)[classes] + 0.1 * torch.randn(60, 3, generator=g) for _ in range(2))
     towers = vectors.FirstTower(nn.Linear(3, 8), 8), vectors.SecondTower(nn.Linear(3, 8), 8)
-    method = M3Col(*towers, recipe(False), labels="kind", classes=3)
+    method = M3Col(dict(zip(("image", "text"), towers, strict=True)), recipe(False), labels="kind", classes=3)
     clocks: list[Clock] = []
 
     def batch_of(rows: np.ndarray) -> Batch:

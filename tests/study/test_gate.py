@@ -211,9 +211,9 @@ SMALL = [
         ("compare-decoding vcd --model m --data d --limit 1", "--limit must be at least 2, got 1"),
         ("compare-decoding vcd --data d", "which model? For example"),
         ("generate --model m --image i --prompt p --temperature -1", "--temperature must be at least 0"),
-        ("fidelity --model m --rows -1", "--rows must be at least 1, got -1"),
-        ("flaws --model m --seeds 0", "--seeds must be at least 1, got 0"),
-        ("lens --model m --image i --least 0", "--least must be at least 1, got 0"),
+        ("diagnose m --what language --rows -1", "--rows must be at least 1, got -1"),
+        ("diagnose m --what in-context --seeds 0", "--seeds must be at least 1, got 0"),
+        ("diagnose m --what lens --image i --least 0", "--least must be at least 1, got 0"),
         ("report study --margin 0", "--margin must be greater than 0"),
         ("reproduce siglip --jobs 0", "--jobs must be at least 1, got 0"),
         ("reproduce siglip --quick --out .", "it is a folder; name a file"),
@@ -245,7 +245,8 @@ def test_a_command_that_cannot_be_is_refused_in_one_line_that_names_the_option(
 
 
 @pytest.mark.parametrize(
-    "command", ["compare clip", "train clip", "flaws --model m", "lens --model m --image i"]
+    "command",
+    ["compare clip", "train clip", "diagnose m --what in-context", "diagnose m --what lens --image i"],
 )
 def test_an_empty_folder_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), "--out", ""]) == 1

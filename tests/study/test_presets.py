@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterpoint.claims.presets import find
+from counterpoint.claims._presets import find
 from counterpoint.cli import main
 from counterpoint.data import load
 from counterpoint.evaluation import TASKS

@@ -196,7 +196,7 @@ class Lab:
         """Train and evaluate every arm of a comparison under every seed, as far as that is not done yet.
 
         The runs are those of ``counterpoint compare``: registered methods, the loop, the tasks, and what is checked
-        before the first step. A smoke run has the first and the last arm, and a thirtieth of the steps.
+        before the first step. A smoke run has the first and the last arm, and a hundredth of the steps.
 
         Args:
             comparison: what is compared.

@@ -18,11 +18,9 @@ PART = 100
 _LENGTHS = ("steps", "warm_up", "pretraining", "inversion")
 _NUMBERS = (
     "count",
-    "labels",
     "most",
     "n_boot",
     "pictures",
-    "queries",
     "samples",
     "scenes",
     "size",

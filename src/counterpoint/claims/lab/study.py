@@ -56,7 +56,7 @@ class Comparison:
     seeds: int = 5
 
     def design(self, seeds: tuple[int, ...], quick: bool = False) -> Design:
-        """Return the design of the study; a smoke run has the first and the last arm, and a thirtieth of the steps."""
+        """Return the design of the study; a smoke run has the first and the last arm, and a hundredth of the steps."""
         recipe = load(self.recipe) if isinstance(self.recipe, str) else self.recipe
         recipe = override(recipe, self.changes)
         arms = tuple(dict.fromkeys(self.kept(quick).values()))
