@@ -35,7 +35,7 @@ def study(
         {
             "name": name,
             "steps": 1,
-            "cost": dict.fromkeys(TrainingCost.model_fields, 1),
+            "cost": dict.fromkeys(TrainingCost.model_fields, 1) | {"passes": {"image": 1, "text": 1}},
             "metrics": [
                 {
                     "seeds": {},

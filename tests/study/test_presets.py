@@ -73,7 +73,7 @@ def test_scores_that_are_better_low_are_turned_round_and_only_shared_metrics_cou
         "a": [metric("R@1", 0.2), metric("rank", 3, False), metric("R@1", 0.9, subset="x")],
         "b": [metric("R@1", 0.1), metric("rank", 2, False), metric("R@5", 0.3)],
     }
-    cost = dict.fromkeys(TrainingCost.model_fields, 1)
+    cost = dict.fromkeys(TrainingCost.model_fields, 1) | {"passes": {"image": 1, "text": 1}}
     arms = [
         TrainedArm.model_validate({"name": name, "steps": 1, "cost": cost, "metrics": own})
         for name, own in metrics.items()
