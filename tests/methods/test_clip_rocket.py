@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from method_stubs import LATE, Words, batch, build, features, run, through, total
 from torch import Tensor, nn
 
+from counterpoint.methods import Arm
 from counterpoint.networks.heads import Linear
 
 
@@ -219,3 +220,17 @@ def test_the_local_head_can_be_asked_for() -> None:
     z = method.local_projections["text"](method.text_tower(Words()(captions)))
     torch.testing.assert_close(method.embed("text", captions, "local"), F.normalize(z, dim=-1).detach())
     assert not torch.allclose(method.embed("text", captions), method.embed("text", captions, "local"))
+
+
+def test_the_local_temperature_is_searched_where_there_is_one() -> None:
+    def searched(arm: str) -> set[str]:
+        return set(Arm.parse(arm).tunable())
+
+    assert "local_temperature" in searched("clip-rocket") & searched("siamlip-rocket")
+    for arm in (
+        "siamlip",
+        "clip-rocket,improved=false",
+        "clip-rocket,separate_proj=false",
+        "clip-rocket,views=0",
+    ):
+        assert "local_temperature" not in searched(arm)

@@ -70,10 +70,14 @@ def f1_of(cls: int) -> Callable[[Rows], float]:
     """
 
     def f1(values: Rows) -> float:
-        true, taken, both = _counts(values, cls)
-        return 2 * both / max(true + taken, 1)
+        return _f1(values, cls)
 
     return f1
+
+
+def _f1(values: Rows, cls: int) -> float:
+    true, taken, both = _counts(values, cls)
+    return 2 * both / max(true + taken, 1)
 
 
 def _counts(values: Rows, cls: int = 1) -> tuple[int, int, int]:
@@ -100,7 +104,7 @@ def f1(values: Rows) -> float:
     >>> f1(np.array([[1, 1], [1, 0], [0, 1], [0, 0.0]]))
     0.5
     """
-    return f1_of(1)(values)
+    return _f1(values, 1)
 
 
 def share(values: Rows) -> float:

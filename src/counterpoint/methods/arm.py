@@ -127,11 +127,9 @@ class Arm:
         from .base import Method
         from .single_loss import SingleLoss
 
-        constructor = METHODS.get(self.method)
-        needs = constructor.needs if issubclass(constructor, Method) else SingleLoss.needs
-        if self.loss is not None:
-            needs = SingleLoss.needs
-        return needs.choose(Spec.parse(self.spec).name, columns, self.columns)
+        known = METHODS.get(self.method) if self.loss is None else None
+        method = known if known is not None and issubclass(known, Method) else SingleLoss
+        return method.needs.choose(Spec.parse(self.spec).name, columns, self.columns)
 
     def tunable(self) -> dict[str, tuple[float, float]]:
         """Return the options a search may draw, with their ranges; what the arm states itself is not among them."""

@@ -87,10 +87,8 @@ class SingleLoss(TowerMethod):
         return super().project(column, features, head) if self.pairs else features
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        views = [
-            F.normalize(super(SingleLoss, self).project(view.column, z[name], "global"), dim=-1)
-            for name, view in self.views.items()
-        ]
+        heads = {name: self.projections[self.columns[view.column]] for name, view in self.views.items()}
+        views = [F.normalize(head(z[name]), dim=-1) for name, head in heads.items()]
         given = {}
         if self.needs_ids:
             given["ids"] = batch.ids

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from itertools import permutations
-from typing import ClassVar
+from typing import ClassVar, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,13 @@ from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
 from ..base import Ranges, TowerMethod, contrasted
 from ..needs import Needs
+
+
+class QueueOptions(TypedDict, total=False):
+    """Options of the copy and the queue, see `MoCo`: m (0.99) and K (1,024)."""
+
+    momentum: Fraction
+    queue: Natural
 
 
 class MomentumContrast(TowerMethod):

@@ -13,8 +13,7 @@ from ...losses.queue.mochi import draw
 from ...networks.base import Towers
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock
-from ._base import MomentumContrast
-from ._options import QueueOptions
+from ._base import MomentumContrast, QueueOptions
 
 
 class MoCHi(MomentumContrast):

@@ -12,8 +12,7 @@ from ...losses import MoCoLoss
 from ...networks.base import Towers
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock
-from ._base import MomentumContrast
-from ._options import QueueOptions
+from ._base import MomentumContrast, QueueOptions
 
 
 class MoCo(MomentumContrast):

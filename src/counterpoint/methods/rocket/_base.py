@@ -23,7 +23,7 @@ from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
 from ..base import Ranges, TowerMethod, distinct
 from ..dual_encoder import linear_heads
-from ._terms import CrossModalTerm
+from ._terms import CrossModalTerm, TargetedTerm
 
 
 class RocketOptions(TypedDict, total=False):
@@ -145,12 +145,12 @@ class RocketCLIP(TowerMethod):
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
 
-    papers = ("clip-rocket",)
-
     @classmethod
     def searched(cls, options: Mapping[str, object]) -> Ranges:
-        separate = options.get("separate_proj", options.get("improved", False))
-        return {**cls.tunable, **({"local_temperature": (0.03, 0.3)} if separate else {})}
+        of_streams = {name: value for name, value in options.items() if name in RocketOptions.__annotations__}
+        streams = streams_of(of_streams)  # type: ignore[arg-type] # those of the dict alone
+        own_scale = streams.separate_proj and streams.views > 0
+        return {**cls.tunable, **({"local_temperature": (0.03, 0.3)} if own_scale else {})}
 
     def __init__(
         self,
@@ -193,8 +193,10 @@ class RocketCLIP(TowerMethod):
         self.term, self.ssl_weight = term, ssl_weight
         self.momentum: MomentumCopy | None = None
         if momentum is not None:
-            if term is None:
-                raise ValueError(f"momentum={momentum} is for the targets of a term, and there is none")
+            if not isinstance(term, TargetedTerm):
+                raise ValueError(
+                    f"momentum={momentum} is for the targets of a term, and there is none that has any"
+                )
             self.momentum = MomentumCopy(nn.ModuleDict({"towers": self.towers, "term": term}), momentum)
 
     def encode(self, batch: Batch) -> Embeddings:
@@ -214,7 +216,7 @@ class RocketCLIP(TowerMethod):
             return {}
         towers, term = (self.momentum.module.get_submodule(name) for name in ("towers", "term"))
         assert isinstance(towers, nn.ModuleDict)
-        assert isinstance(term, CrossModalTerm)
+        assert isinstance(term, TargetedTerm)
         projected = term.project(self._features(towers, batch))
         return {PREFIX + name: target for name, target in projected.items()}
 

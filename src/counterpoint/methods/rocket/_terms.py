@@ -29,10 +29,6 @@ class CrossModalTerm(nn.Module, ABC):
         super().__init__()
         self.name = name
 
-    def project(self, features: Embeddings) -> Embeddings:
-        """Return what a momentum copy of the term gives for each view, to serve as the target."""
-        raise NotImplementedError(f"{type(self).__name__} has no targets for a momentum copy to give")
-
     @abstractmethod
     def forward(
         self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: Clock
@@ -47,7 +43,15 @@ class CrossModalTerm(nn.Module, ABC):
         """
 
 
-class SiamLIPTerm(CrossModalTerm):
+class TargetedTerm(CrossModalTerm):
+    """A term whose targets a momentum copy of it may give."""
+
+    @abstractmethod
+    def project(self, features: Embeddings) -> Embeddings:
+        """Return what serves as the target, for each view."""
+
+
+class SiamLIPTerm(TargetedTerm):
     """Each modality predicts the projection of the other, which does not move.
 
         v = projector(features), p = predictor(v), D(p, v) = 2 − 2 mean_i <nz(p_i), nz(sg(v_i))>
@@ -157,7 +161,7 @@ class BarLIPTerm(CrossModalTerm):
         return torch.stack([self.objective(v[image], v[text]) for image, text in pairs(features)]).mean()
 
 
-class PrototypeTerm(CrossModalTerm):
+class PrototypeTerm(TargetedTerm):
     """Scores with K learned prototypes: a picture's are trained towards the code of its text, and vice versa.
 
         s = nz(projector(features)) ĉᵀ

@@ -11,8 +11,6 @@ from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
 from ._terms import BarLIPTerm
 
-PAPERS = {"clip-rocket": ("BarLIP",)}
-
 
 class BarLIP(RocketCLIP):
     """L = L_CLIP + w · L_bar; see `BarLIPTerm`, and `RocketCLIP` for the two recipes.
@@ -28,6 +26,7 @@ class BarLIP(RocketCLIP):
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
 
+    papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "ssl_weight": (0.25, 4.0)}
 
     def __init__(

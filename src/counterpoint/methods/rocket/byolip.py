@@ -11,8 +11,6 @@ from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
 from ._terms import SiamLIPTerm
 
-PAPERS = {"clip-rocket": ("BYOLIP",)}
-
 
 class BYOLIP(RocketCLIP):
     """L = L_CLIP + w · L_siam(p, v_m), v_m from a momentum copy of the model; see `RocketCLIP` for the two recipes.
@@ -36,6 +34,7 @@ class BYOLIP(RocketCLIP):
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
 
+    papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "ssl_weight": (0.25, 4.0)}
 
     def __init__(

@@ -10,8 +10,6 @@ from ...recipes.schema import Recipe
 from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
 
-PAPERS = {"clip-rocket": ("CLIPRocket",)}
-
 
 class CLIPRocket(RocketCLIP):
     """A weak global pair and two strongly augmented local views of each modality.
@@ -31,6 +29,7 @@ class CLIPRocket(RocketCLIP):
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
 
+    papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 
     @classmethod

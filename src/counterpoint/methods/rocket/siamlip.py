@@ -11,8 +11,6 @@ from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions
 from ._terms import SiamLIPTerm
 
-PAPERS = {"clip-rocket": ("SiamLIP",)}
-
 
 class SiamLIP(RocketCLIP):
     """L = L_CLIP + w · L_siam; see `SiamLIPTerm`, and `RocketCLIP` for the two recipes.
@@ -32,6 +30,7 @@ class SiamLIP(RocketCLIP):
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
 
+    papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "ssl_weight": (0.25, 4.0)}
 
     def __init__(

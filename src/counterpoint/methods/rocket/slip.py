@@ -49,11 +49,8 @@ class SLIP(TowerMethod):
     ) -> None:
         super().__init__(towers)
         column, tower = next(iter(towers.items()))
-        self.contrasted = tuple(contrasted(column, tower, 2))
-        self.views = {
-            **paired(towers),
-            **contrasted(column, tower, 2),
-        }
+        self.contrasted = contrasted(column, tower, 2)
+        self.views = {**paired(towers), **self.contrasted}
         widths = recipe.widths
         self.projections = nn.ModuleDict(linear_heads(towers, widths.embedding))
         self.ssl_projection = mlp(tower.width, widths.ssl_hidden, widths.ssl_output)

@@ -13,8 +13,6 @@ from ..base import Ranges
 from ._base import RocketCLIP, RocketOptions, streams_of
 from ._terms import CrossModalTerm, PrototypeTerm, SwALIPTerm
 
-PAPERS = {"clip-rocket": ("SwALIP",)}
-
 
 class SwALIP(RocketCLIP):
     """L = L_CLIP + w · L_swa, with prototypes (`PrototypeTerm`) or without (`SwALIPTerm`).
@@ -41,6 +39,7 @@ class SwALIP(RocketCLIP):
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
 
+    papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "ssl_weight": (0.05, 0.8)}
 
     def __init__(

@@ -30,8 +30,8 @@ class EBM(TowerMethod):
 
     x⁺ is the picture in [−1, 1] with a little noise. One step costs K + 2 passes of the image tower, which `passes`
     counts; x⁻ carries no gradient. Divergence shows as energies far from 0: `diverged`. The head is left off
-    afterwards: a user gets the tower's own features.  A tower with batch statistics
-    breaks the sampling; those of this package have none.
+    afterwards: a user gets the tower's own features. A tower with batch statistics breaks
+    the sampling; those of this package have none.
 
     Args:
         towers: the towers, by column.
