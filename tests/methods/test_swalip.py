@@ -172,5 +172,5 @@ def test_codes_may_come_from_a_momentum_copy() -> None:
 
 
 def test_a_term_without_targets_refuses_a_copy() -> None:
-    with pytest.raises(NotImplementedError, match="no targets"):
-        build("swalip-rocket").term.project({})
+    with pytest.raises(ValueError, match="there is none that has any"):
+        build("swalip-rocket", momentum=0.9)
