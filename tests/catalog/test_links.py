@@ -19,7 +19,7 @@ IMPLEMENTED = [paper for paper in catalog.papers() if paper.symbols or paper.rec
 
 
 REGISTRIES: dict[str, Registry | Room] = {
-    registry.kind: registry for registry in (LOSSES, METHODS, TASKS, TASKS, DECODING)
+    registry.kind: registry for registry in (LOSSES, METHODS, TASKS, DECODING)
 }
 REGISTERED = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.claims import CLAIMS, reproduce
+from counterpoint.claims._registry import module
 
 every = pytest.mark.parametrize("slug", CLAIMS.names())
 
@@ -21,7 +21,7 @@ def test_the_catalog_names_the_same_claims() -> None:
 
 @every
 def test_it_says_what_is_claimed_and_what_would_refute_it(slug: str) -> None:
-    claim = import_module(CLAIMS.get(slug).__module__)
+    claim = module(slug)
     assert catalog.paper(slug).claim == CLAIMS.reference(slug)
     assert claim.__doc__
     assert claim.CLAIM.endswith(".")

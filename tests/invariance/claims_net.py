@@ -34,7 +34,9 @@ import torch
 
 import counterpoint
 from counterpoint.claims import CLAIMS, reproduce
-from counterpoint.claims.lab.lab import Arrays, Cell, Lab
+from counterpoint.claims._registry import module
+from counterpoint.claims.lab import Arrays, Lab
+from counterpoint.claims.lab.cell import Cell
 from counterpoint.execution import OnProgress
 
 Record = dict[str, Any]
@@ -53,8 +55,6 @@ JUDGED = (
 )
 """Fields of a result that must not change; its name may."""
 PACKAGE = str(Path(counterpoint.__file__).parent)
-WITHOUT = ("clip-rocket",)
-"""Claims that are studies: they have no cells."""
 
 
 def plain(settings: Mapping[str, Any]) -> str:
@@ -192,14 +192,8 @@ def results_of(slug: str, templates: Mapping[str, list[Template]]) -> Record:
 
     with patched("read", filled), tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder))
-        results = [exactly(result.model_dump()) for result in experiment(slug)(lab)]
+        results = [exactly(result.model_dump()) for result in CLAIMS.get(slug)(lab)]
     return {"cells": sorted(seen), "results": results}
-
-
-def experiment(slug: str) -> Callable[[Lab], Any]:
-    """Return what carries out a claim; the first records were made where that was a field of the claim."""
-    claim = CLAIMS.get(slug)
-    return getattr(claim, "run", claim)
 
 
 def exactly(result: Mapping[str, Any]) -> Record:
@@ -285,7 +279,8 @@ def main() -> int:
     known = (
         json.loads(given.file.read_text(encoding="utf-8")) if given.action == "compare" else CLAIMS.names()
     )
-    slugs = given.slugs or [slug for slug in known if slug not in WITHOUT]
+    # Claims that are studies of registered methods have no cells, and would be trained.
+    slugs = given.slugs or [slug for slug in known if "Comparison" not in vars(module(slug))]
     return (record if given.action == "record" else compare)(given.file, slugs)
 
 

@@ -273,7 +273,7 @@ class Evidence(_Record):
 
     @property
     def undecided(self) -> tuple[Result, ...]:
-        """Results that leave the verdict open: those that decide and are inconclusive; none of a verdict that is."""
+        """Results that leave the verdict open: those that decide and are inconclusive."""
         if self.verdict != "inconclusive":
             return ()
         return tuple(result for result in self.results if result.decides and result.verdict == "inconclusive")

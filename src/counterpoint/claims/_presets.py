@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from ..registry import unknown
 from ..study.presets import PRESETS, Preset
-from . import CLAIMS
+from ._registry import CLAIMS, module
 
 
 def find(name: str) -> Preset:
@@ -20,7 +18,7 @@ def find(name: str) -> Preset:
         return PRESETS[name]
     if name not in CLAIMS:
         raise unknown("preset of compare", name, (*PRESETS, *CLAIMS.names()))
-    claim = import_module(CLAIMS.reference(name).partition(":")[0])
+    claim = module(name)
     comparison = vars(claim).get("COMPARISON")
     if comparison is None:
         raise ValueError(

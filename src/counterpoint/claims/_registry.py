@@ -1,12 +1,19 @@
-"""Names of what this room offers."""
+"""Claims by the slug of their paper."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from types import ModuleType
 
 from ..registry import Room
 
-if TYPE_CHECKING:
-    pass
-
 CLAIMS = Room("claim", "counterpoint.claims", "run", without=("lab", "benches"))
+
+
+def module(slug: str) -> ModuleType:
+    """Import the file of a claim: its ``CLAIM``, its ``REFUTED`` and its ``run``.
+
+    Raises:
+        UnknownName: for a paper that has no claim; names those that have.
+    """
+    return import_module(CLAIMS.reference(slug).partition(":")[0])

@@ -61,7 +61,6 @@ SECONDARY: tuple[Key, ...] = (
 TONE: Key = ("zero_shot", "compositions", "all", "tone_top1")
 
 Scores = Mapping[str, float]
-_Study = Trained
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Table:
     arms: Mapping[str, Mapping[int, np.ndarray | None]]
 
     @classmethod
-    def of(cls, key: Key, named: Mapping[str, tuple[_Study, str]]) -> Table:
+    def of(cls, key: Key, named: Mapping[str, tuple[Trained, str]]) -> Table:
         cache = {id(results): results.outcomes(key) for results, _ in named.values()}
         return cls({name: cache[id(results)][arm] for name, (results, arm) in named.items()})
 
@@ -181,7 +180,7 @@ def _parts(quick: bool) -> list[str]:
     return [names[0], AUGMENTED, names[-1]] if quick else names
 
 
-def _ablation(key: Key, results: _Study, names: Sequence[str], *, decides: bool) -> list[Result]:
+def _ablation(key: Key, results: Trained, names: Sequence[str], *, decides: bool) -> list[Result]:
     outcomes = results.outcomes(key)
     arms = {name: outcomes[ABLATION[name]] for name in names}
     basic, augmented, full = names[0], AUGMENTED, names[-1]
@@ -205,7 +204,7 @@ def _ablation(key: Key, results: _Study, names: Sequence[str], *, decides: bool)
     return found
 
 
-def _plain(key: Key, grid: Mapping[str, tuple[_Study, str]], equal_passes: _Study) -> list[Result]:
+def _plain(key: Key, grid: Mapping[str, tuple[Trained, str]], equal_passes: Trained) -> list[Result]:
     """Compare with CLIP with one view a side, trained three times as long: as many passes as the improved recipe."""
     table = Table.of(key, {**grid, "plain": (equal_passes, PLAIN)})
     return [
@@ -234,7 +233,7 @@ def _tone(table: Table) -> list[Result]:
     ]
 
 
-def _notes(lab: Lab, steps: int, *studies: _Study) -> None:
+def _notes(lab: Lab, steps: int, *studies: Trained) -> None:
     levels = [
         f"{arm} {np.mean([run.mean() for run in runs.values() if run is not None]):.3f}"
         for arm, runs in studies[0].outcomes(PRIMARY).items()

@@ -26,9 +26,8 @@ REFUTED = (
 )
 
 BATCHES = (8, 16, 32)
-SOFTMAX, BALANCED, PAPERS = "clip", "siglip", "siglip,bias=-10"
 COMPARISON = Comparison(
-    {"softmax": SOFTMAX, "sigmoid": BALANCED, "sigmoid from −10": PAPERS},
+    {"softmax": "clip", "sigmoid": "siglip", "sigmoid from −10": "siglip,bias=-10"},
     {"retrieval": ("i2t_R@1", "t2i_R@1")},
     data="emoji",
     changes={"steps": 400, "batch_size": 32},
@@ -51,7 +50,7 @@ class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leave
 
 
 def tiles(size: int = 512, width: int = 8, heights: Sequence[int] = (32, 64, 128)) -> tuple[float, float]:
-    """Claim 2: the largest relative error of tiled loss and gradients in float64, and how the largest tensor grows.
+    """Return the largest relative error of tiled loss and gradients in float64, and how the largest tensor grows.
 
     Growth is the slope of its size in the height of a tile, both as logarithms.
     """

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import inspect
-import json
 import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, final
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from ... import registry
 from ...catalog import paper
 from ...catalog.evidence import Evidence, Machine
-from ...execution import Listener, Local, NullListener, OnProgress, Progress, Unit, leased
-from ...files import writing
+from ...execution import Listener, Local, NullListener, leased
 from ...methods.arm import slug_of
 from ...study.design import ArmPlan, Design
 from ...study.gate import prepare
@@ -33,15 +28,13 @@ from ...study.summary import read_results
 from ...study.training_run import TrainingRun
 from ...study.tuning import Trial, choose
 from ...training.run import RunState
-from .. import CLAIMS
+from .._registry import module
 from . import quick as smoke
+from .cell import Cell, Function, Tell, Telling
 from .grid import Arrays, Axes, Grid, Point, Runs, points, settings
 from .study import Comparison, Trained
 
 T = TypeVar("T")
-Function = Callable[..., Arrays]
-"""Function of a module, from settings to the arrays of one cell."""
-Tell = Callable[[str], None]
 SEEDS = 5
 TUNING_SEEDS = (1000, 1001)
 """Seeds that choose settings; the tested ones begin at 0."""
@@ -171,9 +164,7 @@ class Lab:
         every = [tuple(values) for values in axes.values()]
         return tuple(smoke.nearest_end(values, value) for values, value in zip(every, point, strict=True))
 
-    def cells(
-        self, compute: Callable[..., Arrays], cells: Mapping[str, Mapping[str, Any]]
-    ) -> dict[str, Arrays]:
+    def cells(self, compute: Function, cells: Mapping[str, Mapping[str, Any]]) -> dict[str, Arrays]:
         """Compute named cells, each from its settings alone, or read what an earlier call has found.
 
         Args:
@@ -190,7 +181,7 @@ class Lab:
     def _carried_out(self, units: Sequence[Cell]) -> list[Arrays]:
         kept = [arrays for unit in units if (arrays := unit.read()) is not None]
         self.reused += sum(float(arrays["seconds"]) for arrays in kept)
-        return Local(self.jobs).carry_out(units, _Telling(self.tell, len(units) - len(kept)))
+        return Local(self.jobs).carry_out(units, Telling(self.tell, len(units) - len(kept)))
 
     def study(self, comparison: Comparison, name: str = "study") -> Trained:
         """Train and evaluate every arm of a comparison under every seed, as far as that is not done yet.
@@ -267,106 +258,11 @@ class Lab:
         self.notes.extend(sentences)
 
 
-@final
-@dataclass(frozen=True)
-class Cell:
-    """A cell of an experiment as a unit of work: a function and its settings, whose arrays become a file.
-
-    Attributes:
-        compute: a function of a module.
-        name: of the cell among those of the function.
-        settings: what the function is called with; JSON can carry them.
-        cells: the folder of all cells.
-    """
-
-    compute: Callable[..., Arrays]
-    name: str
-    settings: Mapping[str, Any]
-    cells: Path
-
-    lighter: ClassVar[str] = "fewer --jobs need less memory"
-
-    @property
-    def key(self) -> str:
-        return self.name
-
-    @property
-    def folder(self) -> Path:
-        return self.cells / f"{self._function}-{self.name}-{self._digest}"
-
-    @property
-    def _function(self) -> str:
-        return self.compute.__name__.strip("_")
-
-    @property
-    def _digest(self) -> str:
-        return hashlib.blake2b(json.dumps(self.settings, sort_keys=True).encode(), digest_size=6).hexdigest()
-
-    @property
-    def path(self) -> Path:
-        return self.folder.parent / f"{self.folder.name}.npz"
-
-    def read(self) -> Arrays | None:
-        path = self.path
-        if not path.exists():  # the settings say which cell it is, whatever name an earlier version gave it
-            path = next(self.cells.glob(f"{self._function}-*-{self._digest}.npz"), path)
-        if not path.exists():
-            return None
-        with np.load(path) as stored:
-            return dict(stored)
-
-    def work(self, on_progress: OnProgress) -> Arrays:
-        on_progress(Progress(0, 1))
-        began = time.perf_counter()
-        arrays = self.compute(**self.settings)
-        arrays["seconds"] = np.array(time.perf_counter() - began)
-        with writing(self.path) as part, part.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type] # its stub takes allow_pickle for one of the arrays
-        return arrays
-
-    def outcome(self, result: Arrays) -> str:
-        return f"done ({float(result['seconds']):.0f} s)"
-
-    def plain(self) -> dict[str, Any]:
-        compute = f"{self.compute.__module__}:{self.compute.__qualname__}"
-        return {
-            "compute": compute,
-            "name": self.name,
-            "settings": dict(self.settings),
-            "cells": str(self.cells),
-        }
-
-    @classmethod
-    def parse(cls, plain: dict[str, Any]) -> Cell:
-        compute = registry.load(plain["compute"])
-        return cls(compute, plain["name"], plain["settings"], Path(plain["cells"]))
-
-
 def _name(point: Point, own: Mapping[str, Any], seed: int | None) -> str:
     """Return a file's name for a cell, of letters, digits, dots and dashes."""
     parts = [*point, *own.values(), *([] if seed is None else [f"seed{seed}"])]
     words = (f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
     return re.sub(r"[^\w.]+", "-", "-".join(words)).strip("-")[:100] or "all"
-
-
-class _Telling:
-    """Listener that tells in words which cell is begun."""
-
-    def __init__(self, tell: Tell, count: int) -> None:
-        self.tell, self.count, self.begun = tell, count, 0
-
-    def begin(self, title: str, units: Sequence[Unit[Any]]) -> None:
-        return None
-
-    def progressed(self, unit: Unit[Any], progress: Progress) -> None:
-        self.begun += 1
-        self.tell(f"{unit.key} ({self.begun} of {self.count})")
-
-    def ended(self, unit: Unit[Any], result: Any) -> None:
-        return None
-
-    def waits(self, reason: str) -> None:
-        self.tell(reason)
 
 
 _QUICK_NOTE = (
@@ -398,7 +294,7 @@ def reproduce(
         UnknownName: for a paper that is not in the catalog, or has no claim here; names those that have.
     """
     paper(slug)
-    claim = import_module(CLAIMS.reference(slug).partition(":")[0])
+    claim = module(slug)
     began = time.perf_counter()
     with ExitStack() as stack:
         if folder is None:
