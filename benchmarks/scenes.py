@@ -41,10 +41,11 @@ def timed(process: int) -> dict[str, float]:
 
 
 def main(processes: int) -> None:
-    Scenes.parse("scenes:basic").draw(np.arange(1))  # into the cache folder, if they are not there yet
+    basic = Scenes.parse("scenes:basic")
+    basic.draw(np.arange(1))  # into the cache folder, if they are not there yet
     with ProcessPoolExecutor(processes) as pool:
         found = list(pool.map(timed, range(processes)))
-    print(f"{processes} process(es), {COUNT:,} scenes each, {Scenes(PRESETS['basic']).pixels} px")
+    print(f"{processes} process(es), {COUNT:,} scenes each, {basic.pixels} px")
     for part in found[0]:
         print(f"{part:<28}{sum(COUNT / one[part] for one in found):>10,.0f} a second")
     print(f"{'all':<28}{sum(COUNT / sum(one.values()) for one in found):>10,.0f} a second")

@@ -100,7 +100,9 @@ class Loss(Checked, nn.Module, ABC):
         start = sum(ranks.counts(len(rows), rows.device)[: ranks.rank])
         return torch.arange(start, start + len(rows), device=rows.device)
 
-    def mean(self, values: Float[Tensor, B * rest], weights: Tensor | None = None) -> Float[Tensor, "*rest"]:
+    def mean(
+        self, values: Float[Tensor, " B *rest"], weights: Tensor | None = None
+    ) -> Float[Tensor, "*rest"]:
         """Return the mean over the anchors of all ranks, the only mean a loss may use.
 
         Args:

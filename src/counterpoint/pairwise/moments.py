@@ -13,7 +13,7 @@ _ALONE = Ranks()
 
 
 def mean(
-    values: Float[Tensor, B * rest], weights: Float[Tensor, " B"] | None = None, *, ranks: Ranks = _ALONE
+    values: Float[Tensor, " B *rest"], weights: Float[Tensor, " B"] | None = None, *, ranks: Ranks = _ALONE
 ) -> Float[Tensor, "*rest"]:
     """Return the (weighted) mean over the rows of all ranks; 0 where all weights are 0.
 
