@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from loss_limits import LIMITS, Limit
 from method_stubs import LATE, batch, build
 from torch import Tensor
 
-from counterpoint.claims.benches.limits import LIMITS, Limit
 from counterpoint.types import Batch
 
 Options = dict[str, Any]

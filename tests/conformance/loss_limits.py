@@ -1,7 +1,4 @@
-"""Limits: losses that equal another loss at some value of an option, value and gradients, in float64.
-
-The conformance suite tries every row of `LIMITS`; a claim quotes a row by its name.
-"""
+"""Limits: losses that equal another loss at some value of an option, value and gradients, in float64."""
 
 from __future__ import annotations
 
@@ -14,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ... import losses as L
-from ...losses.dense.mil import Pooling
-from ...losses.margin.margin_ntxent import Margin
-from ...losses.softmax.poly_view import PolyViewMode
-from ...losses.uniform.kernel_infonce import Mix
-from ...losses.weighted.cwcl import Anchor
-from ...losses.weighted.guided_ntxent import Rule
-from .exact import random_views, relative_error
+from counterpoint import losses as L
+from counterpoint.claims.benches.exact import random_views, relative_error
+from counterpoint.losses.dense.mil import Pooling
+from counterpoint.losses.margin.margin_ntxent import Margin
+from counterpoint.losses.softmax.poly_view import PolyViewMode
+from counterpoint.losses.uniform.kernel_infonce import Mix
+from counterpoint.losses.weighted.cwcl import Anchor
+from counterpoint.losses.weighted.guided_ntxent import Rule
 
 Function = Callable[[Tensor, Tensor], Tensor]
 
