@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -13,6 +13,7 @@ import polars as pl
 from ...evaluation import STATISTICS
 from ...methods.arm import slug_of
 from ...recipes import Recipe, load, override
+from ...statistics.outcomes import AnyStatistic, ArmOutcomes
 from ...study.design import ArmPlan, Design
 from ...study.layout import run_folder
 from ...study.numbers import name_of
@@ -105,7 +106,7 @@ class Trained:
     ) -> None:
         self.results, self.arms, self._folder = results, arms, folder
         self.plans = {name: plans[arm] for name, arm in arms.items()}
-        self._made: dict[tuple[str, object], Arm] = {}
+        self._made: dict[str, TrainedScores] = {}
 
     def key(self, metric: str, test: str | None = None, subset: str = "all") -> Key:
         """Return the key of a metric.
@@ -129,8 +130,9 @@ class Trained:
 
     def scores(self, metric: str, test: str | None = None, subset: str = "all") -> TrainedScores:
         """Return a metric of all arms as scores, indexed by their names; see `key` for the arguments."""
-        key = self.key(metric, test, subset)
-        return TrainedScores(self, name_of(key), key)
+        key, numbers = self.key(metric, test, subset), self.results.numbers
+        statistic = STATISTICS[numbers.definitions[key].statistic]
+        return self._scores(name_of(key), numbers.outcomes(key), statistic)
 
     def outcomes(self, key: Key) -> dict[str, Mapping[int, np.ndarray | None]]:
         """Return the outcomes behind one number under every arm and seed."""
@@ -139,34 +141,37 @@ class Trained:
 
     def diagnostics(self, name: str) -> TrainedScores:
         """Return a diagnostic of the first test set, a number a run, as scores; as ``"uniformity_image"``."""
-        return TrainedScores(self, f"diagnostics {name}", name)
+        return self._numbers(f"diagnostics {name}", lambda run: next(iter(run.diagnostics.values()))[name])
 
     def logged(self, name: str, first: bool = False) -> TrainedScores:
         """Return the last logged number of a name, or the first, as scores; as ``"learnt/objective.temperature"``."""
-        return TrainedScores(self, f"{name} at the {'start' if first else 'end'}", ("logged", name, first))
+        at = "start" if first else "end"
+        return self._numbers(f"{name} at the {at}", lambda run: _logged(run.folder, name, first))
 
-    def arm(self, name: str, what: object) -> Arm:
-        """Return an arm; the same one whenever the same is asked for, so that an expression has it once."""
-        if name not in self.arms:
-            raise KeyError(f"{name!r} is no arm of the study ({', '.join(self.arms)})")
-        arm = self.arms[name]
-        if (arm, what) not in self._made:
-            self._made[arm, what] = self._make(name, arm, what)
-        return self._made[arm, what]
-
-    def _make(self, name: str, arm: str, what: object) -> Arm:
-        if isinstance(what, str):
-            return Arm(name, self._numbers(arm, lambda run: next(iter(run.diagnostics.values()))[what]), True)
-        if isinstance(what, tuple) and what[0] == "logged":
-            _, number, first = what
-            return Arm(name, self._numbers(arm, lambda run: _logged(run.folder, number, first)), True)
-        return Arm(name, self.results.numbers.outcomes(what)[arm])  # type: ignore[arg-type] # a key
-
-    def _numbers(self, arm: str, read: Callable[[FinishedRun], float]) -> dict[int, float | None]:
-        return {
-            seed: None if run.scored is None else float(read(run))
-            for seed, run in self.results.runs[arm].items()
+    def _numbers(self, metric: str, read: Callable[[FinishedRun], float]) -> TrainedScores:
+        numbers = {
+            arm: {seed: None if run.scored is None else float(read(run)) for seed, run in runs.items()}
+            for arm, runs in self.results.runs.items()
         }
+        return self._scores(metric, numbers, by_seed=True)
+
+    def _scores(
+        self,
+        metric: str,
+        outcomes: Mapping[str, ArmOutcomes],
+        statistic: AnyStatistic = "mean",
+        *,
+        by_seed: bool = False,
+    ) -> TrainedScores:
+        """Return the scores of a metric; the same ones whenever it is asked for, so that an expression has an arm once.
+
+        An arm that has two names is one.
+        """
+        if metric not in self._made:
+            own = {arm: Arm(name, outcomes[arm], by_seed) for name, arm in self.arms.items()}
+            arms = {name: own[arm] for name, arm in self.arms.items()}
+            self._made[metric] = TrainedScores(metric, arms, statistic)
+        return self._made[metric]
 
     def folder(self, name: str, seed: int) -> Path:
         """Return the folder of a run, whose model `counterpoint.training.run.load` reads."""
@@ -177,20 +182,18 @@ class Trained:
 class TrainedScores:
     """One number of all arms of a study; ``accuracy["m = 0.9"]`` is the score of one arm."""
 
-    def __init__(self, study: Trained, metric: str, what: object) -> None:
-        self.study, self.metric, self._what = study, metric, what
+    def __init__(self, metric: str, arms: Mapping[str, Arm], statistic: AnyStatistic) -> None:
+        self.metric, self.arms, self.statistic = metric, arms, statistic
 
     def __getitem__(self, name: str) -> Score:
-        arm = self.study.arm(name, self._what)
-        if arm.by_seed:
-            return replace(of_arm(arm, (name,), self.metric), label=name)
-        definition = self.study.results.numbers.definitions[self._what]  # type: ignore[index] # a key
-        return replace(of_arm(arm, (name,), self.metric, STATISTICS[definition.statistic]), label=name)
+        if name not in self.arms:
+            raise KeyError(f"{name!r} is no arm of the study ({', '.join(self.arms)})")
+        return of_arm(self.arms[name], (name,), self.metric, self.statistic)
 
     def means(self, digits: int = 3) -> str:
         """Return the mean over seeds of every arm in words, for a note."""
         parts = []
-        for name in self.study.arms:
+        for name in self.arms:
             estimate = self[name].measure().estimate
             parts.append(f"{name} {'failed' if estimate is None else format(estimate, f'.{digits}f')}")
         return ", ".join(parts)
