@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence, Result
-from counterpoint.catalog.render import expectation, measured, number, undecided
+from counterpoint.catalog.render import measured, row, undecided
 
 _COLOURS = {"reproduced": "#2a7f4f", "not reproduced": "#b3392f", "inconclusive": "#9a7b1f"}
 _TITLES = {
@@ -19,7 +20,7 @@ _WIDTH, _ROW, _MIDDLE, _REACH = 360, 22, 180, 160
 
 
 def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
-    """All evidence: the counts of verdicts, and for each paper its claim, a plot and a table."""
+    """Return the page of all evidence: what was learned, and for each paper its claim, a plot and a table."""
     found = [(paper, Evidence.read(paper.evidence)) for paper in papers if paper.evidence is not None]
     lines = [
         "# Evidence",
@@ -46,25 +47,22 @@ def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
         ]
         lines += [f"Verdict: **{evidence.verdict}** (`{evidence.command}`).", "", *open_questions(evidence)]
         lines += ["```{raw} html", plot(evidence.results), "```", ""]
-        lines += [
-            "| measured | expected | estimate | 95 % interval | verdict |",
-            "| --- | --- | --- | --- | --- |",
-        ]
+        rows = []
         for result in evidence.results:
-            name = result.name if result.decides else f"({result.name})"
-            cells = (
-                f"{name}: {result.metric}",
-                expectation(result),
-                number(result.estimate),
-                f"{number(result.low)} … {number(result.high)}",
-                result.verdict,
-            )
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            name, metric, expected, estimate, interval, _, verdict = row(result)
+            rows.append((f"{name}: {metric}", expected, estimate, interval, verdict))
+        lines += table(("measured", "expected", "estimate", "95 % interval", "verdict"), rows)
     return "\n".join([*lines, ""])
 
 
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
 def learned(found: list[tuple[catalog.Paper, Evidence]], link: str) -> list[str]:
-    """Lines that say which claims hold here, which do not and which are open, each by how much."""
+    """Return lines that say which claims hold here, which do not and which are open, each by how much."""
     counts = Counter(evidence.verdict for _, evidence in found)
     lines = [
         f"Of {len(found)} claims that were run {counts['reproduced']} hold here, {counts['not reproduced']} do not, "
@@ -85,13 +83,13 @@ def learned(found: list[tuple[catalog.Paper, Evidence]], link: str) -> list[str]
 
 
 def open_questions(evidence: Evidence) -> list[str]:
-    """Lines that say what would decide the results that leave a verdict open."""
+    """Return lines that say what would decide the results that leave a verdict open."""
     found = [f"- Undecided: {result.name}. {undecided(result)}" for result in evidence.undecided]
     return [*found, ""] if found else []
 
 
 def plot(results: tuple[Result, ...] | list[Result]) -> str:
-    """A row per result: its interval around the bound, in units of what lies farthest from the bound."""
+    """Draw a row per result: its interval around the bound, in units of what lies farthest from the bound."""
     drawn = [r for r in results if r.estimate is not None and r.low is not None and r.high is not None]
     height = _ROW * len(drawn) + 8
     parts = [
@@ -113,7 +111,7 @@ def plot(results: tuple[Result, ...] | list[Result]) -> str:
 
 
 def _place(result: Result, value: float | None) -> float:
-    """Where a value lies: the bound in the middle (0 where a value is to lie within ± the bound)."""
+    """Return the place of a value: the bound in the middle (0 where a value is to lie within ± the bound)."""
     centre = 0.0 if result.expected == "within" else result.bound
     assert result.low is not None
     assert result.high is not None

@@ -41,7 +41,7 @@ ROOMS = (
 
 
 def paper_index(papers: tuple[catalog.Paper, ...]) -> str:
-    """All papers in one table, and a hidden table of contents of those that have a page."""
+    """Return the page of all papers: what was learned, a table, and a hidden table of contents of those with a page."""
     counts = {status: len(catalog.find(status=status)) for status in catalog.STATUSES}
     lines = [
         "# Papers",
@@ -106,7 +106,7 @@ def generate(app: Sphinx) -> None:
 
 
 def keep_formulas(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
-    """Outside literals, ``x_`` and ``|x|`` in a docstring are a formula's, not reStructuredText's."""
+    """Keep ``x_`` and ``|x|`` outside literals: in a docstring they are a formula's, not reStructuredText's."""
     for at, line in enumerate(lines):
         parts = re.split(r"(``.*?``|`.*?`_*)", line)
         parts[::2] = [re.sub(r"(?<=\w)_(?!\w)|(?<!\\)\|", r"\\\g<0>", part) for part in parts[::2]]

@@ -6,11 +6,11 @@ import inspect
 import re
 from collections.abc import Iterator
 
-from evidence_page import open_questions
+from evidence_page import open_questions, table
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
-from counterpoint.catalog.render import expectation, number
+from counterpoint.catalog.render import COLUMNS, row
 from counterpoint.decoding._registry import DECODING
 from counterpoint.evaluation._registry import TASKS
 from counterpoint.methods._registry import METHODS
@@ -127,21 +127,7 @@ def measured(evidence: Evidence) -> list[str]:
         f"**{evidence.verdict.capitalize()}**: {evidence.claim}",
         "",
         *open_questions(evidence),
-        "| measured | metric | expected | estimate | 95 % interval | seeds | verdict |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for result in evidence.results:
-        cells = (
-            result.name if result.decides else f"({result.name})",
-            result.metric,
-            expectation(result),
-            number(result.estimate),
-            f"{number(result.low)} … {number(result.high)}",
-            "–" if result.n_seeds is None else str(result.n_seeds),
-            result.verdict,
-        )
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += [
+        *table(COLUMNS, map(row, evidence.results)),
         "",
         f"A result in brackets is reported but does not decide the verdict. `{evidence.command}` took "
         f"{evidence.seconds:,.0f} s on {machine.cores} cores, {machine.device} ({evidence.date}).",

@@ -99,6 +99,22 @@ def expectation(result: Result) -> str:
     return f"{'>' if result.expected == 'above' else '<'} {number(result.bound)}"
 
 
+COLUMNS = ("measured", "metric", "expected", "estimate", "95 % interval", "seeds", "verdict")
+
+
+def row(result: Result) -> tuple[str, ...]:
+    """Return a result in words, one for each of ``COLUMNS``; the name of one that does not decide in brackets."""
+    return (
+        result.name if result.decides else f"({result.name})",
+        result.metric,
+        expectation(result),
+        number(result.estimate),
+        f"{number(result.low)} … {number(result.high)}",
+        "–" if result.n_seeds is None else str(result.n_seeds),
+        result.verdict,
+    )
+
+
 def measured(result: Result) -> str:
     """Return a result's value with its interval and what is asked of it: ``0.05 (0.03 … 0.07), asked > 0``."""
     interval = "" if result.low == result.high else f" ({number(result.low)} … {number(result.high)})"
@@ -132,18 +148,11 @@ def undecided(result: Result) -> str:
 
 def _evidence(evidence: Evidence) -> Group:
     found = Table(caption_justify="left")
-    for column in ("measured", "metric", "expected", "estimate", "95 % interval", "seeds", "verdict"):
+    for column in COLUMNS:
         found.add_column(column, overflow="fold")
     for result in evidence.results:
-        found.add_row(
-            Text(result.name if result.decides else f"({result.name})"),
-            Text(result.metric),
-            expectation(result),
-            number(result.estimate),
-            f"{number(result.low)} … {number(result.high)}",
-            "–" if result.n_seeds is None else str(result.n_seeds),
-            Text(result.verdict, style=_STYLES[result.verdict]),
-        )
+        *cells, verdict = row(result)
+        found.add_row(*map(Text, cells), Text(verdict, style=_STYLES[verdict]))
     machine = evidence.machine
     found.caption = f"{evidence.date}, {evidence.seconds:,.0f} s on {machine.cores} cores ({machine.device})"
     return Group(
