@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from counterpoint.catalog.evidence import Evidence, Result
+from counterpoint.claims import reproduce
 from counterpoint.claims.evaluation import multiberts
-from counterpoint.claims.lab import Comparison
-from counterpoint.claims.lab.lab import Arrays, Lab, reproduce
+from counterpoint.claims.lab import Arrays, Comparison, Lab
 from counterpoint.execution import Progress
 from counterpoint.registry import UnknownName
 from counterpoint.study.training_run import TrainingRun
