@@ -74,6 +74,13 @@ class Splits:
     test: Mapping[str, Int[np.ndarray, " _"]]
     tasks: Sequence[Int[np.ndarray, " _"]] = ()
 
+    @property
+    def sides(self) -> dict[str, Int[np.ndarray, " _"]]:
+        """The rows of every split by its name in words: ``train``, ``validation: held out``, ``test: held out``."""
+        sides = {"train": self.train}
+        sides |= {f"validation: {name}": rows for name, rows in self.validation.items()}
+        return sides | {f"test: {name}": rows for name, rows in self.test.items()}
+
 
 class Data(ABC):
     """Rows with named columns, each of a modality.
@@ -167,13 +174,10 @@ class Data(ABC):
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Describe the data as titled tables: a title to rows, a row's name to a number or a text."""
-        sides = {"train": self.splits.train}
-        sides |= {f"validation: {name}": rows for name, rows in self.splits.validation.items()}
-        sides |= {f"test: {name}": rows for name, rows in self.splits.test.items()}
         return {
             "data": {"name": self.name, "rows": len(self)},
             "columns": dict(self.columns),
-            "splits": {side: len(rows) for side, rows in sides.items()},
+            "splits": {side: len(rows) for side, rows in self.splits.sides.items()},
             "subsets": dict(Counter(map(str, self.subsets))),
             "labels": {name: f"{len(labels.names)} classes" for name, labels in self.labels.items()},
             **({"attribution": {"pictures": self.attribution}} if self.attribution else {}),

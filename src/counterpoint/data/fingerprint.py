@@ -160,10 +160,9 @@ def bytes_of(raw: Any) -> bytes:
 def _splits(data: ReadRows) -> list[str]:
     """Return the split of every row in words; a row that is in several names them all, one in none nothing."""
     of = data.splits
-    sides = {"train": of.train} if not of.tasks else {}
-    sides |= {f"train: {number}": rows for number, rows in enumerate(of.tasks)}
-    sides |= {f"validation: {name}": rows for name, rows in of.validation.items()}
-    sides |= {f"test: {name}": rows for name, rows in of.test.items()}
+    sides = {**{f"train: {number}": rows for number, rows in enumerate(of.tasks)}, **of.sides}
+    if of.tasks:
+        del sides["train"]
     found: list[list[str]] = [[] for _ in range(len(data))]
     for side, rows in sides.items():
         for row in rows:

@@ -128,10 +128,7 @@ def draw(emoji: DrawnEmoji, path: Path) -> Path:
         "Splits",
         "Examples of each side, with the caption that evaluation uses. Validation and test never meet.",
     )
-    sides = {"train": emoji.splits.train}
-    sides |= {f"validation: {name}": rows for name, rows in emoji.splits.validation.items()}
-    sides |= {f"test: {name}": rows for name, rows in emoji.splits.test.items()}
-    for side, rows in sides.items():
+    for side, rows in emoji.splits.sides.items():
         chosen = _spread(rows)
         sheet.row(
             side,

@@ -176,10 +176,8 @@ class Emoji(PairedData):
         columns = self._columns
         words = [len(self.captions(row)[0].split()) for row in range(len(self.table))]
         several = Counter(Counter(columns["same"]).values())
-        sides = {"train": self.splits.train}
-        sides |= {f"train: task {number}": rows for number, rows in enumerate(self.splits.tasks, start=1)}
-        sides |= {f"validation: {name}": rows for name, rows in self.splits.validation.items()}
-        sides |= {f"test: {name}": rows for name, rows in self.splits.test.items()}
+        tasks = {f"train: task {number}": rows for number, rows in enumerate(self.splits.tasks, start=1)}
+        sides = {"train": self.splits.train, **tasks, **self.splits.sides}
         attributes = {
             f"{attribute}: {value}": number
             for attribute in ("tone", "gender", "hair", "age")

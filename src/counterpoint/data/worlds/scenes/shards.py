@@ -76,7 +76,7 @@ class Manifest:
     def of(cls, world: Scenes, format: Format) -> Manifest:
         """Return the manifest of a world that is to be written."""
         shards = []
-        for split, rows in world.split_rows().items():
+        for split, rows in world.splits.sides.items():
             name = re.sub("[^a-z0-9]+", "-", split)
             for number, first in enumerate(range(0, len(rows), ROWS)):
                 row, count = int(rows[first]), min(ROWS, len(rows) - first)
@@ -101,7 +101,7 @@ class Manifest:
 
 
 def write(world: Scenes, folder: Path, format: Format = "webdataset") -> Iterator[int]:
-    """Write a world, shard by shard; yields how many rows are there after each one, those of an earlier start first.
+    """Write a world, and yield how many rows are there after each shard, those of an earlier start first.
 
     It may be stopped at any time: what is written stays, and the same call goes on after it.
 
@@ -269,7 +269,7 @@ def _check(world: Scenes, row: int) -> str:
 
 
 def _card(world: Scenes, manifest: Manifest) -> str:
-    counts = "\n".join(f"* {split}: {len(rows):,}" for split, rows in world.split_rows().items())
+    counts = "\n".join(f"* {split}: {len(rows):,}" for split, rows in world.splits.sides.items())
     return (
         f"# {manifest.world}\n\n{world.preset.about[0].upper()}{world.preset.about[1:]}. Made by counterpoint "
         f"(preset version {manifest.version}), {manifest.pixels} × {manifest.pixels} pixels.\n\n{counts}\n\n"

@@ -92,13 +92,6 @@ class Scenes(World[SceneConfig, Scene]):
         """Return what determines the rows; of stored ones, the files."""
         return super().made_of() if self.stored is None else self.stored.made_of()
 
-    def split_rows(self) -> dict[str, Rows]:
-        """Return the rows of every split by what it is called: ``train``, ``test: broken``."""
-        of = self.splits
-        sides = {"train": of.train}
-        sides |= {f"validation: {name}": rows for name, rows in of.validation.items()}
-        return sides | {f"test: {name}": rows for name, rows in of.test.items()}
-
     def make(self, config: SceneConfig, index: int, stream: str) -> Scene:
         return compose(config, self.preset.seed, index, stream)
 
@@ -191,7 +184,7 @@ class Scenes(World[SceneConfig, Scene]):
                 "rows": len(self),
                 "pixels": f"{self.pixels} × {self.pixels}",
             },
-            "splits": {split: len(rows) for split, rows in self.split_rows().items()},
+            "splits": {split: len(rows) for split, rows in self.splits.sides.items()},
             "overrides": world["overrides"],
             f"the first {len(rows):,} training scenes": {
                 "things, mean": round(len(things) / len(rows), 2),
