@@ -10,11 +10,11 @@ from pathlib import Path
 from ..registry import import_file, unknown
 from .base import IMAGE_SIZE, Data, PairedData, stored_size
 from .benchmarks import BENCHMARKS
-from .sources import TOLERANCE
+from .sources import TOLERANCE, readers
 from .worlds import WORLDS
 
 _OPTION = ",tolerance="
-_TOLD = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".tar"}
+_ANNOTATIONS = ".json"  # files of public benchmarks; the kinds that sources read are benchmarks' too
 
 
 def load(source: str, image_size: int = IMAGE_SIZE) -> PairedData:
@@ -79,6 +79,15 @@ def located(source: str, began: str | None) -> str:
     return f"{head}{moved}{option}"
 
 
+def is_of_python(source: str) -> bool:
+    """Return whether data is what a file of Python defines, which processes that prepare batches cannot import.
+
+    >>> is_of_python("waves.py:WAVES"), is_of_python("pairs.csv")
+    (True, False)
+    """
+    return _parted(source)[1].startswith(":")
+
+
 def short_name(source: str) -> str:
     """Return what files and folders are called after the data.
 
@@ -130,7 +139,8 @@ def _stamp(source: str) -> tuple[object, ...]:
     if not path.exists():
         return ()
     inside = os.scandir(path) if path.is_dir() else ()
-    told = [e for e in inside if e.is_dir() or (Path(e.name).suffix in _TOLD and e.is_file())]
+    kinds = {_ANNOTATIONS, *readers()}
+    told = [e for e in inside if e.is_dir() or (Path(e.name).suffix.lower() in kinds and e.is_file())]
     return (path.resolve(), _written(path.stat()), *sorted((e.name, _written(e.stat())) for e in told))
 
 
@@ -151,7 +161,7 @@ def _open(source: str, image_size: int) -> Data:
 
         return shards.read(Path(source))
     where, option = _parted(source)
-    if option.startswith(":"):
+    if is_of_python(source):
         return _defined(where, option[1:])
     if where.exists():
         from .pairs import Pairs
@@ -159,7 +169,8 @@ def _open(source: str, image_size: int) -> Data:
         return Pairs(where, stored_size(image_size), _tolerance(option))
     if any(mark in source for mark in "/\\."):
         raise FileNotFoundError(
-            f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, or a tar file"
+            f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, a tar file, or "
+            "FILE.py:NAME"
         )
     raise unknown("data set", source, [*WORLDS.names(), *(f"{name}:PATH" for name in BENCHMARKS.names())])
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..data.base import Data, Examples, Rows
 from ..data.loader import Loader
-from ..data.source import load_any, located
+from ..data.source import is_of_python, load_any, located
 from ..data.stream import Stream
 from ..data.views import wordnet
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
@@ -155,7 +155,7 @@ class Environment(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Environment:
-        """Read that of a run.
+        """Read the environment of a run.
 
         Raises:
             Damaged: if it cannot be read.
@@ -275,7 +275,15 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
         run: what is to be trained.
         data: what on: the run's data, loaded.
         folder: of the run, where an earlier start may have left a tokenizer.
+
+    Raises:
+        ValueError: for workers where a file of Python defines the data.
     """
+    if run.recipe.workers and is_of_python(run.data):
+        raise ValueError(
+            f"workers={run.recipe.workers}: batches of {run.data} can be prepared in the run's own process alone, "
+            "as others cannot import what a file of Python defines; set workers to 0"
+        )
     rows, ranks = data.splits.train, Ranks.present()
     # What a method takes from the batch, a bias that suits it, must be of the batch that there is.
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})

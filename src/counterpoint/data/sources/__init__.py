@@ -27,6 +27,7 @@ __all__ = [
     "Source",
     "StoredFile",
     "read",
+    "readers",
 ]
 
 SOURCES = Room("source", __name__)
@@ -77,7 +78,7 @@ def parts(source: Path, ledger: Ledger) -> Sequence[Part]:
     """
     if source.is_dir():
         return _of_folder(source, ledger)
-    files = _of_files()
+    files = readers()
     if source.suffix.lower() in files:
         return [Part(source, files[source.suffix.lower()].read)]
     raise ValueError(f"{source}: expected a folder or one of {', '.join(sorted(files))}")
@@ -96,14 +97,15 @@ def _of_folder(source: Path, ledger: Ledger) -> Sequence[Part]:
         whole = [Part(p, Table().read) for p in files if p.suffix.lower() == ".parquet"]
         if named or whole:
             return _alone(named or whole, files, ledger)
+    others = {suffix: other for suffix, other in readers().items() if suffix not in Table.suffixes}
     folders = [p for p in entries if p.is_dir()]
     sides = [Part(p, read, side) for p in folders if p.name.isalpha() and (side := split_of(p.name))]
     if any(part.split != "train" for part in sides):
         return _alone(
-            sides, [p for p in entries if p.is_dir() or p.suffix.lower() in {".tar", *PICTURES}], ledger
+            sides, [p for p in entries if p.is_dir() or p.suffix.lower() in {*others, *PICTURES}], ledger
         )
-    for suffix, other in _of_files().items():
-        if any(source.glob(f"*{suffix}")) and suffix not in Table.suffixes:
+    for suffix, other in others.items():
+        if any(source.glob(f"*{suffix}")):
             return [Part(source, other.read)]
     return [Part(source, Folder().read)]
 
@@ -117,7 +119,7 @@ def _alone(taken: Sequence[Part], entries: Sequence[Path], ledger: Ledger) -> Se
 
 
 @cache
-def _of_files() -> dict[str, Source]:
+def readers() -> dict[str, Source]:
     """Return the source that reads the files of each suffix."""
     sources: list[Source] = [SOURCES.get(name)() for name in SOURCES.names()]
     return {suffix: source for source in sources for suffix in sorted(source.suffixes)}
