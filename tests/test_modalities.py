@@ -60,9 +60,6 @@ def test_no_file_that_serves_all_modalities_names_one() -> None:
 def test_what_an_entry_refers_to_is_there(modality: Modality) -> None:
     references = (modality.check, modality.view, modality.build, modality.share, modality.draw)
     assert all(callable(resolve(reference)) for reference in references if reference is not None)
-    if modality.corruptions is not None:
-        assert resolve(modality.corruptions)
-    assert len({other.letter for other in MODALITIES}) == len(MODALITIES.names())
 
 
 def test_listing_them_loads_no_torch() -> None:

@@ -2,7 +2,7 @@
 
 Nothing heavy is imported here. A further modality is one call away, and no other file has to know of it:
 
-    MODALITIES.register(Modality("series", "series", "s", check=..., view=..., build=..., towers=("small",)))
+    MODALITIES.register(Modality("series", check=..., view=..., build=..., towers=("small",)))
 """
 
 from __future__ import annotations
@@ -25,45 +25,35 @@ class Modality:
 
     Attributes:
         name: as columns, options and metrics call it.
-        noun: one example of it, for messages (its plural ends in s).
-        letter: for the names of metrics, as in ``i2t``.
         check: ``check(raw) -> raw`` returns a raw form that can be embedded, and refuses others with what would mend
             them.
         view: ``view(augmentation, options) -> look`` finds a view by its name; ``look(raw, keys, input) -> tensor``
             changes examples, each by its key, and makes them a tower's input; see `counterpoint.data.views`.
         build: ``build(source, start) -> tower`` builds a tower; see `counterpoint.networks.towers.build.Start`.
         towers: the names of towers that ``build`` knows (``library:NAME`` for those of a library), the default first.
-        raw: the raw form in words.
-        endings: of the names of files that hold one example.
         paired: the view that a method of pairs trains on: one that keeps what an example says.
         contrasted: the view for methods that contrast an example with itself.
         share: ``share(raw, options, keys) -> raw`` leaves examples what all their views have in common, once a
             batch; nothing unless given.
-        corruptions: a mapping from names to ways to spoil examples, if there are any.
         draw: ``draw(axis, example)`` draws one example on an axis of matplotlib.
     """
 
     name: str
-    noun: str
-    letter: str
     check: Reference
     view: Reference
     build: Reference
     towers: tuple[str, ...]
-    raw: str = ""
-    endings: tuple[str, ...] = ()
     paired: str = "weak"
     contrasted: str = "simclr"
     share: Reference | None = None
-    corruptions: str | None = None
     draw: Reference | None = None
 
 
 class Modalities:
     """The modalities that are known, by name.
 
-    >>> MODALITIES.get("text").noun
-    'text'
+    >>> MODALITIES.get("text").paired
+    'plain'
     """
 
     def __init__(self, *modalities: Modality) -> None:
@@ -106,27 +96,18 @@ def resolve(reference: Reference) -> Any:
 MODALITIES = Modalities(
     Modality(
         "image",
-        "image",
-        "i",
         check="counterpoint.raw:check_pictures",
         view="counterpoint.data.views.pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
         towers=("cnn", "vit", "mlp", "timm:NAME", "open_clip:NAME"),
-        raw="a uint8 tensor (n, 3, H, W)",
-        endings=(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
-        corruptions="counterpoint.data.corruptions:CORRUPTIONS",
         draw="counterpoint.data.sheet:draw_picture",
     ),
     Modality(
         "text",
-        "text",
-        "t",
         check="counterpoint.raw:check_texts",
         view="counterpoint.data.views.captions:text",
         build="counterpoint.networks.towers.build:text_tower",
         towers=("transformer", "bag", "transformers:NAME", "open_clip:NAME"),
-        raw="a list of strings; in training a list of each example's strings",
-        endings=(".txt",),
         paired="plain",
         contrasted="plain",
         share="counterpoint.data.views.captions:share",

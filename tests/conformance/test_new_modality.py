@@ -82,9 +82,7 @@ def build(source: Source, start: Start) -> SeriesTower:
     return SeriesTower()
 
 
-SERIES = Modality(
-    "series", "series", "s", check_series, look, build, ("small",), paired="plain", contrasted="noisy"
-)
+SERIES = Modality("series", check_series, look, build, ("small",), paired="plain", contrasted="noisy")
 
 
 # Data of it.
@@ -218,6 +216,10 @@ def test_a_run_on_data_from_a_file_stops_goes_on_and_is_loaded(
         run(what, tmp_path / "other", tasks=["retrieval"])
     with pytest.raises(ValueError, match=r"columns series, text, and only pictures with captions"):
         cp.compare("clip", data=source, seeds=2, recipe=short, folder=tmp_path / "study")
+    with pytest.raises(
+        ValueError, match=r"workers=1: batches of .*waves.py:DATA can be prepared in the run's own"
+    ):
+        run(Run("clip", source, override(short, {"workers": 1})), tmp_path / "other")
     assert not {"other", "study"} & {path.name for path in tmp_path.iterdir()}
     (tmp_path / "waves.py").write_text(FILE + "DATA.series[3] += 1\n")
     with pytest.raises(Changed, match="1 of 64 train series differ"):
