@@ -93,14 +93,20 @@ def _of_today(values: Mapping[str, Any]) -> Mapping[str, Any]:
         for name in ("widths", "augmentation")
         if isinstance(values.get(name), Mapping)
     }
-    options = {method: dict(given) for method, given in (values.get("options") or {}).items()}
+    moved: dict[str, dict[str, Option]] = {}
     for key, (methods, option, default) in _MOVED.items():
         section, _, last = key.partition(".")
         value = sections.get(section, {}).pop(last, default)
         if value != default:
             for method in methods:
-                options.setdefault(method, {})[option] = value
-    return {**values, **sections, **({"options": options} if options else {})}
+                moved.setdefault(method, {})[option] = value
+    if moved:
+        given = values.get("options") or {}
+        sections["options"] = {
+            **given,
+            **{name: {**given.get(name, {}), **own} for name, own in moved.items()},
+        }
+    return {**values, **sections}
 
 
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
