@@ -60,7 +60,7 @@ class NewerFormat(ValueError):
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well, and goes when it does not.
+    """Yield a temporary path that takes the place of ``path`` when the block ends well, and goes when it does not.
 
     The content is on the disk before the name is, and the name before this returns. The last step is one rename, so a
     reader finds a whole file or none, and two processes that write the same file at once do no harm.
@@ -78,7 +78,7 @@ def writing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of ``path`` with a manifest when the block ends well; else it goes.
+    """Yield a temporary folder that takes the place of ``path`` with a manifest when the block ends well, or goes.
 
     Raises:
         OSError: as for `writing`.
@@ -129,7 +129,7 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def _part_of(path: Path) -> Iterator[Path]:
-    """The unfinished form of a file or a folder, which is gone afterwards unless it was renamed."""
+    """Yield the unfinished form of a file or a folder, which is gone afterwards unless it was renamed."""
     _make(path.parent)
     sweep(path.parent)
     part = path.parent / f".{path.name}.{_HOST}.{os.getpid()}.{time.monotonic_ns()}.part"

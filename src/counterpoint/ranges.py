@@ -70,7 +70,7 @@ def _has_range(hint: Any) -> bool:
 
 
 def _given(kind: type, args: tuple[Any, ...], options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The arguments by their names; those that the signature does not know are left to the constructor."""
+    """Yield the arguments by their names; those that the signature does not know are left to the constructor."""
     _, *parameters = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc] # as above
     positional = (p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
     yield from zip(positional, args, strict=False)

@@ -22,7 +22,7 @@ class UnknownName(ValueError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
-    """The one error for a name that is not in a list.
+    """Return the one error for a name that is not in a list.
 
     >>> raise unknown("method", "clpi", ["clip", "slip"])
     Traceback (most recent call last):
@@ -92,7 +92,7 @@ class Registry:
         return tuple(sorted(self._entries))
 
     def reference(self, name: str) -> str:
-        """``package.module:Symbol`` of a name, for documentation."""
+        """Return ``package.module:Symbol`` of a name, for documentation."""
         if name not in self._entries:
             raise unknown(self.kind, name, self._entries)
         return self._entries[name]

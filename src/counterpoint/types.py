@@ -114,7 +114,7 @@ class Batch:
         return self._map(lambda t: t.to(device, non_blocking=True))
 
     def split(self, size: int) -> Iterator[Batch]:
-        """Consecutive parts of at most ``size`` examples."""
+        """Yield consecutive parts of at most ``size`` examples."""
         for start in range(0, len(self), size):
             yield self._map(itemgetter(slice(start, start + size)))
 
@@ -194,7 +194,7 @@ class Scores:
     main: tuple[str, ...] = ()
 
     def value(self, metric: str, subset: str = "all") -> float:
-        """The metric over all examples, or over those of one subset; NaN where there is none."""
+        """Return the metric over all examples, or over those of one subset; NaN where there is none."""
         outcomes = self.outcomes(metric, subset)
         return self.metrics[metric].statistic(outcomes) if len(outcomes) else float("nan")
 
@@ -217,7 +217,7 @@ class Scores:
         return np.flatnonzero(kept)
 
     def subsets(self) -> tuple[str, ...]:
-        """``"all"`` first, then each subset that occurs, if there is more than one."""
+        """Return ``"all"``, then each subset that occurs, if there is more than one."""
         found = sorted(self.examples["subset"].unique().to_list())
         return ("all", *found) if len(found) > 1 else ("all",)
 
@@ -229,7 +229,7 @@ class Embedder(Protocol):
     heads: tuple[str, ...]
 
     def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
-        """Unit-norm embeddings ``(N, d)`` of raw inputs: uint8 images ``(N, 3, H, W)`` or a list of strings."""
+        """Return unit-norm embeddings ``(N, d)`` of raw inputs: uint8 images ``(N, 3, H, W)`` or a list of strings."""
         ...
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor: ...
@@ -278,7 +278,7 @@ class Assistant(Protocol):
     """
 
     def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
-        """A reply to each prompt, without special tokens.
+        """Return a reply to each prompt, without special tokens.
 
         Args:
             prompts: what is asked.

@@ -48,7 +48,7 @@ POSITIONS = 1024
 
 
 def default_model_path() -> Path:
-    """Return trained model that comes with the package: an ordinary checkpoint; its ``made.json`` says how it was made.
+    """Return the folder of the trained model that comes with the package, whose ``made.json`` says how it was made.
 
     >>> (default_model_path() / "config.json").is_file()
     True

@@ -68,7 +68,7 @@ class Provenance(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Provenance | None:
-        """Read that of a run; None where an earlier version wrote none.
+        """Read the provenance of a run; None where an earlier version wrote none.
 
         Raises:
             Damaged: if it cannot be read.

@@ -273,6 +273,8 @@ def image(name: str, augmentation: Options | None = None) -> ImageView | EitherV
       solarising).
     - ``convirt``: crop, mirroring, a slight affine change, brightness, contrast, blur; no hue, for grey
       medical pictures. Source: Zhang et al., 2020.
+    - ``written``: a crop of 50–100 %, a slight affine change, brightness, contrast, blur; no mirroring and no hue,
+      for handwriting.
 
     >>> image("weak").crop
     (0.5, 1.0)

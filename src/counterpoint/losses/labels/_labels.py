@@ -37,7 +37,7 @@ class LabelLoss(PairwiseLoss):
 def checked(
     queries: Tensor, labels_z: Tensor, targets: Tensor, ignored: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Check the queries, and the label vectors in the same precision; ValueError where shapes do not fit."""
+    """Return the queries, and the label vectors in the same precision; refuse shapes that do not fit."""
     (queries,), (labels_z,) = paired(queries=queries), paired(labels_z=labels_z)
     if labels_z.shape[1] != queries.shape[1]:
         raise ValueError(f"queries have {queries.shape[1]} dimensions but labels_z {labels_z.shape[1]}")

@@ -35,5 +35,5 @@ class ContrastiveDivergenceLoss(Loss):
         self.weight = weight
 
     def forward(self, positive: Float[Tensor, " B"], negative: Float[Tensor, " B"]) -> Float[Tensor, ""]:
-        """Return loss from the energies of the data and of as many samples, which must be detached from the model."""
+        """Return the loss of the energies of the data and of as many samples, which must be detached from the model."""
         return self.mean(positive - negative + self.weight * (positive**2 + negative**2))
