@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import Any
 
 import pytest
+import yaml
 
 from counterpoint import recipes
 from counterpoint.methods import METHODS, Arm
 from counterpoint.methods.options import read
-from counterpoint.recipes import Recipe, override, parse
+from counterpoint.recipes import _MOVED, Recipe, override, parse
 
 CAPTIONS = ["a red cat", "the old hill"]
 TINY = override(
@@ -25,6 +27,22 @@ def built(arm: str, options: dict[str, dict[str, Any]]) -> Any:
 def test_the_options_of_every_recipe_are_options_of_its_methods(name: str) -> None:
     for method, options in recipes.load(name).options.items():
         read(method, METHODS.get(method), {option: str(value) for option, value in options.items()})
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_no_recipe_that_ships_is_written_as_earlier_ones_were(name: str) -> None:
+    text = (files("counterpoint.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    sections = yaml.safe_load(text)
+    for key in _MOVED:
+        section, _, last = key.partition(".")
+        assert last not in sections.get(section, {})
+
+
+@pytest.mark.parametrize("options", [3, {"clip": 3}, {"clip": {"temperature": []}}])
+def test_options_of_another_form_are_refused_in_a_line(options: object) -> None:
+    with pytest.raises(ValueError, match=r"^recipe: options") as told:
+        parse({"options": options})
+    assert "\n" not in str(told.value)
 
 
 def test_what_an_arm_states_goes_before_its_short_name_and_that_before_the_recipe() -> None:

@@ -90,4 +90,4 @@ class Sounds(World[SoundConfig, Soundscape]):
             raise LookupError(
                 f"none of {counted(len(rows), 'row')} of {self.name!r} has two sounds to exchange"
             )
-        return squares  # type: ignore[return-value] # SomeItems is Squares here
+        return squares  # type: ignore[return-value] # SomeItems is MinimalPairs here
