@@ -15,15 +15,21 @@ SEEDS = 2
 """Most seeds of a smoke run."""
 PART = 100
 """Divisor of sizes."""
+OF_ALL = 60
+"""Examples where the whole experiment takes all that there are: a size of None."""
 _LENGTHS = ("steps", "warm_up", "pretraining", "inversion")
 _NUMBERS = (
     "count",
+    "described",
+    "limit",
     "most",
     "n_boot",
     "pictures",
     "samples",
     "scenes",
     "size",
+    "sizes",
+    "tested",
     "views",
     "worlds",
 )
@@ -61,13 +67,19 @@ def nearest_end(values: Sequence[T], value: T) -> T:
 
 
 def reduced(name: str, value: Any) -> Any:
-    """Return a setting as a smoke run has it: a hundredth of a size, at least 2 of what is counted.
+    """Return a setting as a smoke run has it: a hundredth of a size or of several, at least 2 of what is counted.
 
     >>> reduced("steps", 300), reduced("steps", 4), reduced("inversion", 0.5), reduced("lr", 0.5)
     (3, 2, 0.005, 0.5)
+    >>> reduced("steps", (400, 600)), reduced("most", None)
+    ((4, 6), 60)
     """
     if name not in SIZES or isinstance(value, bool):
         return value
+    if value is None:
+        return OF_ALL
+    if isinstance(value, tuple):
+        return tuple(reduced(name, one) for one in value)
     if isinstance(value, int):
         return min(value, max(2, value // PART))
     return value / PART if isinstance(value, float) else value
