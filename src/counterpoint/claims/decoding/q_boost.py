@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -10,13 +10,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from ...catalog.evidence import Result
 from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...evaluation.answering.rating import ENSEMBLE, PROMPT, score
 from ...evaluation.statistic import spearman
+from ...networks.tiny_vlm import default_model_path, world
 from ...types import Prompt
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, beside, decides, per_seed, within
 
 CLAIM = (
     "Read from the same logits of a vision-language model that was taught to rate with favourite words, the "
@@ -31,6 +31,12 @@ SEEDS, PICTURES, STRENGTHS = 5, 24, 8
 MIDDLE = slice(2, 6)
 """The strengths that are neither good nor poor."""
 SIMULATED = 20_000
+WHERE = {
+    "": "within a distortion",
+    ", middle": "within a distortion, middle strengths",
+    ", all": "of all pictures",
+}
+"""Pictures among which a correlation is, by its name's end."""
 
 Logits = Float[Tensor, "n triples tones"]
 
@@ -112,9 +118,9 @@ def correlations(logits: Float[np.ndarray, "d s n triples tones"]) -> dict[str, 
     z = torch.from_numpy(np.ascontiguousarray(logits)).double()
     for name, reading in READINGS.items():
         values = reading(z.flatten(0, 2)).reshape(z.shape[:3]).numpy()
-        within = [correlation(a, b) for a, b in zip(levels, values, strict=True)]
+        inside = [correlation(a, b) for a, b in zip(levels, values, strict=True)]
         middle = [correlation(a[MIDDLE], b[MIDDLE]) for a, b in zip(levels, values, strict=True)]
-        found[name], found[f"{name}, middle"] = float(np.mean(within)), float(np.mean(middle))
+        found[name], found[f"{name}, middle"] = float(np.mean(inside)), float(np.mean(middle))
         found[f"{name}, all"] = correlation(levels, values)
     return found
 
@@ -129,56 +135,28 @@ def simulated(seed: int, count: int) -> Arrays:
     return {"ratio": np.array(left / (logits - quality).var(0).mean())}
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    from ...networks.tiny_vlm import default_model_path, world
-
-    seeds = lab.seeds(SEEDS)
-    pictures, strengths = (3, 4) if lab.quick else (PICTURES, STRENGTHS)
-    cells = lab.cells(
+def run(lab: Lab) -> Iterator[Result]:
+    worlds = [f"{world()},seed={100 + seed},test={PICTURES},corrupted=0" for seed in lab.seeds(SEEDS)]
+    read = lab.grid(
         rated,
-        {
-            f"world{seed}": {
-                "model": str(default_model_path()),
-                "world": f"{world()},seed={100 + seed},test={pictures},corrupted=0",
-                "pictures": pictures,
-                "strengths": strengths,
-            }
-            for seed in seeds
-        },
+        {"world": worlds},
+        seeds=None,
+        model=str(default_model_path()),
+        pictures=PICTURES,
+        strengths=STRENGTHS,
     )
-    simulation = lab.cells(
-        simulated, {f"seed{seed}": {"seed": seed, "count": 200 if lab.quick else SIMULATED} for seed in seeds}
-    )
-    found = [correlations(cells[f"world{seed}"]["logits"]) for seed in seeds]
+    found = [correlations(read[one][None]["logits"]) for one in worlds]
+    noise = lab.grid(simulated, {}, count=SIMULATED).scores("ratio", "ratio of variances, simulated logits")
 
-    def mean(name: str) -> float:
-        return float(np.mean([each[name] for each in found]))
+    def ranked(reading: str, part: str = "") -> Score:
+        metric = f"Spearman's correlation of score and quality, {WHERE[part]}"
+        return per_seed(reading, metric, [each[f"{reading}{part}"] for each in found])
 
-    def gain(name: str, other: str, part: str = "", decides: bool = False) -> Result:
-        where = {
-            "": "within a distortion",
-            ", middle": "within a distortion, middle strengths",
-            ", all": "of all pictures",
-        }
-        return measure.over_seeds(
-            f"{name} − {other}{part}",
-            f"Spearman's correlation of score and quality, {where[part]}",
-            [each[f"{name}{part}"] - each[f"{other}{part}"] for each in found],
-            expected="above",
-            decides=decides,
-        )
+    def gain(reading: str, other: str, part: str = "") -> Result:
+        return above(ranked(reading, part) - ranked(other, part), name=f"{reading} − {other}{part}")
 
-    listed = ", ".join(f"{name} {mean(name):.3f}" for name in READINGS)
-    lab.note(
-        "One model, the tiny vision-language model that ships with the package: a seed is a world of other scenes,",
-        "so intervals say how the result depends on pictures and not on the training. It was trained on ratings of",
-        "which a favourite word takes six of ten, another three and the third one, and on pictures made worse at",
-        f"three strengths; here there are {strengths} of blur, noise and compression, and {pictures} pictures a world.",
-        f"Correlation within a distortion: {listed}. Strengths of two distortions are not comparable, so that of all",
-        "pictures decides nothing.",
-    )
-    return [
-        gain("TTI + MPE", "binary", decides=True),
+    yield from decides(gain("TTI + MPE", "binary"))
+    yield from beside(
         gain("TTI", "binary"),
         gain("MPE", "binary"),
         gain("TTI + MPE", "binary", ", middle"),
@@ -187,12 +165,14 @@ def run(lab: Lab) -> Sequence[Result]:
         gain("TTI + MPE", "second triple"),
         gain("TTI + MPE", "third triple"),
         gain("MPE", "pairs averaged after softmax"),
-        measure.over_seeds(
-            "noise of three triples over that of one, less 1/3",
-            "ratio of variances, simulated logits",
-            [float(simulation[f"seed{seed}"]["ratio"]) - 1 / 3 for seed in seeds],
-            expected="within",
-            bound=0.02,
-            decides=False,
-        ),
-    ]
+        within(noise[()] - 1 / 3, 0.02, name="noise of three triples over that of one, less 1/3"),
+    )
+    means = ", ".join(f"{name} {np.mean([each[name] for each in found]):.3f}" for name in READINGS)
+    lab.note(
+        "One model, the tiny vision-language model that ships with the package: a seed is a world of other scenes,",
+        "so intervals say how the result depends on pictures and not on the training. It was trained on ratings of",
+        "which a favourite word takes six of ten, another three and the third one, and on pictures made worse at",
+        f"three strengths; here there are {STRENGTHS} of blur, noise and compression, and {PICTURES} pictures a world.",
+        f"Correlation within a distortion: {means}. Strengths of two distortions are not comparable, so that of all",
+        "pictures decides nothing.",
+    )
