@@ -21,6 +21,10 @@ from .descent import minimise
 from .emoji import jitter
 
 TRAINED, LABELLED = 1200, 100
+ACCURACY = f"accuracy of a probe on {LABELLED} labels, digits"
+"""Metric of `probe`'s ``correct``."""
+UNIFORMITY = "uniformity, t = 2, held-out digits (lower is better)"
+"""Metric of `probe`'s ``uniformity``."""
 
 Step = Callable[[Sequence[Tensor], Int[np.ndarray, " B"]], Tensor]
 """The loss of the unit-norm views of a batch, and of the rows it is made of."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -11,12 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...losses import AlignUniformLoss, CACRLoss, SupConLoss
 from ...pairwise.loss import Loss
-from ...statistics import linear
 from ..benches import digits
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Grid, Lab, Result, Score, above, arm, below, beside, decides, exact, within
 
 CLAIM = (
     "With five views CACR loses less accuracy to a long tail of classes than InfoNCE over all views and than "
@@ -26,8 +24,7 @@ CLAIM = (
 REFUTED = "the drop is equal or larger, or uniform weights win, or a limit is another"
 
 
-SEEDS, STEPS, BATCH, VIEWS = 5, 200, 64, 5
-TUNING_SEED = 1000
+STEPS, BATCH, VIEWS = 200, 64, 5
 RATIO = 50
 """Ratio of the number of digits in the most frequent class to that in the rarest class."""
 OPTIONS: Mapping[str, tuple[float, ...]] = {
@@ -111,108 +108,71 @@ def limits() -> tuple[float, float]:
     return abs(near + float(mean)), abs(far + float(least))
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 10 if lab.quick else STEPS
-    options = {loss: values[:1] for loss, values in OPTIONS.items()} if lab.quick else OPTIONS
-
-    def cells(loss: str, values: Sequence[float], data: str, seeds: Sequence[int]) -> dict[str, Arrays]:
-        return lab.cells(
+def run(lab: Lab) -> Iterator[Result]:
+    tuned = {
+        loss: lab.tuned(
             trained,
-            {
-                f"{loss.replace(' ', '-').replace('+', '-')}-{value:g}-{data}-seed{seed}": {
-                    "loss": loss,
-                    "option": value,
-                    "data": data,
-                    "seed": seed,
-                    "steps": steps,
-                }
-                for value in values
-                for seed in seeds
-            },
+            {"loss": (loss,)},
+            over={"option": values},
+            tuning_seeds=(1000,),
+            data="balanced",
+            steps=STEPS,
         )
+        for loss, values in OPTIONS.items()
+    }
+    options = {loss: runs.chosen[(loss,)]["option"] for loss, runs in tuned.items()}
+    arms = {loss: {"loss": loss, "option": option} for loss, option in options.items()}
+    tailed = lab.grid(trained, {"arm": arms}, data="long-tailed", steps=STEPS)
+    ablated = lab.grid(
+        trained, {"loss": tuple(ABLATION)}, option=options["CACR"], data="balanced", steps=STEPS
+    )
 
-    best = {}
-    for loss, values in options.items():
-        tried = list(cells(loss, values, "balanced", [TUNING_SEED]).values())
-        best[loss] = values[int(np.argmax([float(run["validation"]) for run in tried]))]
+    def accuracy(runs: Grid, loss: str) -> Score:
+        outcomes = {seed: balanced(run["correct"]) for seed, run in runs[loss].items()}
+        return arm(loss, outcomes, f"balanced {digits.ACCURACY}")
 
-    def arm(loss: str, data: str) -> dict[int, np.ndarray]:
-        found = cells(loss, [best.get(loss, best["CACR"])], data, seeds).values()
-        return {seed: balanced(run["correct"]) for seed, run in zip(seeds, found, strict=True)}
+    even = {loss: accuracy(runs, loss) for loss, runs in tuned.items()}
+    tail = {loss: accuracy(tailed, loss) for loss in OPTIONS}
+    parts = {"both weighted": even["CACR"], **{loss: accuracy(ablated, loss) for loss in ABLATION}}
 
-    arms = {f"{loss} {data}": arm(loss, data) for loss in options for data in ("balanced", "long-tailed")}
-    arms |= {loss: arm(loss, "balanced") for loss in ABLATION}
+    def drop(loss: str) -> Score:
+        return even[loss] - tail[loss]
 
-    def drop(loss: str) -> dict[str, float]:
-        return {f"{loss} balanced": 1, f"{loss} long-tailed": -1}
+    def part(one: str, other: str) -> Result:
+        return above(parts[one] - parts[other], name=f"2: {one} − {other}")
 
-    def less(baseline: str) -> dict[str, float]:
-        return drop("CACR") | {arm: -weight for arm, weight in drop(baseline).items()}
-
-    metric = f"balanced accuracy of a probe on {digits.LABELLED} labels, digits"
-    results = []
-    for baseline in list(options)[1:]:
-        results += [
-            measure.of_arms(
-                f"1: drop from balanced to long-tailed data, CACR − {baseline}",
-                metric,
-                arms,
-                linear(less(baseline)),
-                expected="below",
-            ),
-            measure.difference(
-                f"1: CACR − {baseline} on balanced data",
-                metric,
-                arms["CACR balanced"],
-                arms[f"{baseline} balanced"],
-                expected="within",
-                bound=0.02,
-                decides=False,
-            ),
-        ]
-    results += [
-        measure.of_arms(
-            f"1: drop from balanced to long-tailed data, {loss}",
-            metric,
-            arms,
-            linear(drop(loss)),
-            expected="above",
-            decides=False,
-        )
-        for loss in options
-    ]
-    results += [
-        measure.difference(
-            f"2: {first} − {second}",
-            metric,
-            arms[first if first in ABLATION else "CACR balanced"],
-            arms[second],
-            expected="above",
-            decides=(first, second) == ("both weighted", "uniform"),
-        )
-        for first, second in (
-            ("both weighted", "uniform"),
-            ("both weighted", "attraction weighted"),
-            ("both weighted", "repulsion weighted"),
-            ("attraction weighted", "uniform"),
-            ("repulsion weighted", "uniform"),
-        )
-    ]
     near, far = limits()
-    for limit, error in (
-        ("t⁻ → 0 against the mean over negatives", near),
-        ("t⁻ → ∞ against the nearest", far),
-    ):
-        results.append(
-            measure.exact(f"3: {limit}", "absolute difference of L_CR", error, expected="below", bound=1e-6)
-        )
+    yield from decides(
+        *(
+            below(
+                drop("CACR") - drop(baseline),
+                name=f"1: drop from balanced to long-tailed data, CACR − {baseline}",
+            )
+            for baseline in ("InfoNCE", "align+unif")
+        ),
+        part("both weighted", "uniform"),
+        below(
+            exact(near, "absolute difference of L_CR"), 1e-6, name="3: t⁻ → 0 against the mean over negatives"
+        ),
+        below(exact(far, "absolute difference of L_CR"), 1e-6, name="3: t⁻ → ∞ against the nearest"),
+    )
+    yield from beside(
+        *(
+            within(even["CACR"] - even[baseline], 0.02, name=f"1: CACR − {baseline} on balanced data")
+            for baseline in ("InfoNCE", "align+unif")
+        ),
+        *(above(drop(loss), name=f"1: drop from balanced to long-tailed data, {loss}") for loss in OPTIONS),
+        part("both weighted", "attraction weighted"),
+        part("both weighted", "repulsion weighted"),
+        part("attraction weighted", "uniform"),
+        part("repulsion weighted", "uniform"),
+    )
     lab.note(
         f"1 and 2: two-layer networks on {VIEWS} views (shift, noise, masking) of about 300 of scikit-learn's",
-        f"digits, batch {BATCH}, {steps} steps of Adam at 0.003 for every loss; long-tailed classes fall by a ratio",
+        f"digits, batch {BATCH}, {STEPS} steps of Adam at 0.003 for every loss; long-tailed classes fall by a ratio",
         f"of {RATIO}, which are the rare ones differs by seed, and balanced sets are of the same size. The probe",
         "learns from labels of all classes alike. t⁻ of CACR, τ of InfoNCE over all views and the weight of",
         "alignment were chosen on balanced data by a seed that is not among the tested ones and digits that are",
-        f"not test digits ({', '.join(f'{loss}: {value:g}' for loss, value in best.items())}); the ablation keeps",
+        f"not test digits ({', '.join(f'{loss}: {option:g}' for loss, option in options.items())}); the ablation keeps",
         "that t⁻. The emoji and the variant with momentum targets were not tried.",
     )
-    return results

@@ -108,10 +108,11 @@ def run(lab: Lab) -> Iterator[Result]:
     runs = lab.tuned(
         trained, {"loss": LOSSES, "batch": BATCHES}, over={"lr": (3e-4, 1e-3, 3e-3, 1e-2)}, steps=STEPS
     )
-    metric = f"accuracy of a probe on {digits.LABELLED} labels, digits"
-    accuracy = runs.scores("correct", metric)
+    accuracy = runs.scores("correct", digits.ACCURACY)
     q = runs.scores("q", "1 − P(positive), mean over anchors and training steps", by_seed=np.mean)
-    hard = lab.grid(with_hard_positives, {"loss": ("DCLW", "DCL")}, steps=STEPS).scores("correct", metric)
+    hard = lab.grid(with_hard_positives, {"loss": ("DCLW", "DCL")}, steps=STEPS).scores(
+        "correct", digits.ACCURACY
+    )
 
     def gap(*batches: int) -> Score:
         return mean(accuracy["DCL", batch] - accuracy["NT-Xent", batch] for batch in batches)

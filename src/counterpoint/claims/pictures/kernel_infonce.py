@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...losses import KernelInfoNCELoss
 from ..benches import digits
 from ..benches.descent import minimise
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, arm, below, beside, decides, exact
 
 CLAIM = (
     "InfoNCE is the cross-entropy between random subgraphs of the positive-pair graph and of the kernel "
@@ -28,15 +27,16 @@ REFUTED = (
 )
 
 
-SEEDS, STEPS, BATCH = 5, 400, 64
+STEPS, BATCH = 400, 64
 RATE = 3e-3
-TUNING_SEED = 1000
 VALIDATED = 200
 """So many of the test digits choose the temperature of each kernel; the others test."""
 
 TAU = 0.5
 """Temperature of the Gaussian kernel in claims 1 and 2."""
-BLOCKS, NODES = 5, 300
+GRAPHS, DRAWS = 5, 10_000
+"""Random graphs in claim 1, and subgraphs drawn from each of them."""
+BLOCKS, NODES, BATCHES = 5, 300, 500
 INSIDE, BETWEEN = 0.3, 0.05
 """The probabilities of an edge within a block and between two."""
 
@@ -48,7 +48,6 @@ KERNELS: Mapping[str, Mapping[str, object]] = {
     "sum of kernels": {"gamma": 1.0, "mix": "kernel"},
     "concatenation": {"gamma": 1.0, "mix": "concatenation"},
 }
-MIXTURES = ("sum of losses", "sum of kernels", "concatenation")
 TEMPERATURES = (0.1, 0.2, 0.5, 1.0)
 
 
@@ -147,124 +146,79 @@ def kernel(name: str, temperature: float, seed: int, steps: int) -> Arrays:
     return digits.probe(network, seed)
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    return [*_equivalence(lab), *_recovery(lab), *_kernels(lab)]
-
-
-def _equivalence(lab: Lab) -> list[Result]:
-    graphs = [random_graph(5, seed) for seed in range(SEEDS)]
-    draws = 1000 if lab.quick else 10_000
+def run(lab: Lab) -> Iterator[Result]:
+    graphs = [random_graph(5, seed) for seed in range(GRAPHS)]
     closed = {
         "the trace with the Laplacian plus the repulsion": spectral,
         "the cross-entropy over all graphs of out-degree 1": enumerated,
     }
-    results = [
-        measure.exact(
-            f"1: the formula against {name}",
-            f"largest relative difference, {SEEDS} random graphs of 5 nodes",
-            max(abs(function(*graph) / cross_entropy(*graph) - 1) for graph in graphs),
-            expected="below",
-            bound=1e-6,
-        )
-        for name, function in closed.items()
-    ]
-    off = [sampled(*random_graph(30, seed), draws, seed) for seed in range(SEEDS)]
-    lab.note(
-        f"1: {draws:,} drawn graphs of 30 nodes for each of {SEEDS} random π; all else in closed form, in float64."
-    )
-    return [
-        *results,
-        measure.exact(
-            "1: the formula against the mean over drawn graphs",
-            f"largest deviation in standard errors, {SEEDS} random graphs of 30 nodes",
-            max(map(abs, off)),
-            expected="below",
-            bound=3.0,
-        ),
-        measure.exact(
-            "1: the formula on the graph of pairs against the package's loss at twice the temperature",
-            "relative difference",
-            objective_error(8, 0),
-            expected="below",
-            bound=1e-6,
-        ),
-    ]
-
-
-def _recovery(lab: Lab) -> list[Result]:
-    seeds, steps = lab.seeds(SEEDS), 20 if lab.quick else 500
-    found = lab.cells(recovery, {f"seed{s}": {"seed": s, "steps": steps} for s in seeds})
-    scores = {
-        name: np.array([float(found[f"seed{s}"][name]) for s in seeds])
-        for name in ("trained", "eigenvectors")
-    }
-    lab.note(
-        f"2: {NODES} nodes in {BLOCKS} blocks, edges with probability {INSIDE} within and {BETWEEN} between them;",
-        f"free unit vectors in {BLOCKS} dimensions, {steps} batches of 128 edges, τ = {TAU}, k-means.",
-        f"Adjusted Rand index {scores['trained'].mean():.3f}, of the {BLOCKS} first eigenvectors of the normalised",
-        f"Laplacian {scores['eigenvectors'].mean():.3f}.",
-    )
-    return [
-        measure.over_seeds(
-            "2: blocks found by Kernel-InfoNCE − by eigenvectors of the Laplacian",
-            "adjusted Rand index, planted graphs",
-            scores["trained"] - scores["eigenvectors"],
-            expected="above",
-            bound=-0.05,
-        ),
-        measure.over_seeds(
-            "2: blocks found by eigenvectors, which is what has to succeed first",
-            "adjusted Rand index, planted graphs",
-            scores["eigenvectors"],
-            expected="above",
-            bound=0.5,
-            decides=False,
-        ),
-    ]
-
-
-def _kernels(lab: Lab) -> list[Result]:
-    steps = 10 if lab.quick else STEPS
-    temperatures = TEMPERATURES[1:2] if lab.quick else TEMPERATURES
-    seeds = lab.seeds(SEEDS)
-
-    def cells(which: Sequence[tuple[str, float, int]]) -> dict[tuple[str, float, int], Arrays]:
-        settings = {
-            f"{name.replace(' ', '-')}-tau{tau:g}-seed{seed}": {
-                "name": name,
-                "temperature": tau,
-                "seed": seed,
-                "steps": steps,
-            }
-            for name, tau, seed in which
-        }
-        return dict(zip(which, lab.cells(kernel, settings).values(), strict=True))
-
-    tuned = cells([(name, tau, TUNING_SEED) for name in KERNELS for tau in temperatures])
-
-    def validated(name: str, tau: float) -> float:
-        return float(tuned[name, tau, TUNING_SEED]["correct"][:VALIDATED].mean())
-
-    best = {name: max(temperatures, key=lambda tau: validated(name, tau)) for name in KERNELS}
-    found = cells([(name, best[name], seed) for name in KERNELS for seed in seeds])
-    arms = {
-        name: {seed: found[name, best[name], seed]["correct"][VALIDATED:] for seed in seeds}
+    off = max(abs(sampled(*random_graph(30, seed), DRAWS, seed)) for seed in range(GRAPHS))
+    rand = lab.grid(recovery, {}, steps=BATCHES).scores("{}", "adjusted Rand index, planted graphs")
+    axes = {"name": tuple(KERNELS), "temperature": TEMPERATURES}
+    tried = lab.grid(kernel, axes, seeds=(1000,), steps=STEPS).scores("correct", digits.ACCURACY)
+    chosen = {
+        name: max(TEMPERATURES, key=lambda tau: tried.values((name, tau))[:, :VALIDATED].mean())
         for name in KERNELS
     }
-    chosen = ", ".join(f"{name} {tau:g}" for name, tau in best.items())
-    lab.note(
-        f"3: digits, two-layer networks, batch {BATCH}, {steps} steps of Adam at {RATE:g}; for every kernel the best",
-        f"of {len(temperatures)} temperatures by {VALIDATED} digits that do not test, with a seed of their own",
-        f"({chosen}). The sum of losses, which is what the authors' code trains, decides.",
-    )
-    return [
-        measure.difference(
-            f"3: {name} − Gaussian",
-            f"accuracy of a probe on {digits.LABELLED} labels, digits",
-            arms[name],
-            arms["Gaussian"],
-            expected="above",
-            decides=name == "sum of losses",
+    arms = {name: {"name": name, "temperature": tau} for name, tau in chosen.items()}
+    runs = lab.grid(kernel, {"arm": arms}, steps=STEPS)
+    accuracy = {
+        name: arm(
+            name,
+            {seed: run["correct"][VALIDATED:] for seed, run in runs[name].items()},
+            digits.ACCURACY,
         )
-        for name in (*MIXTURES, "Laplacian", "root distance")
-    ]
+        for name in KERNELS
+    }
+
+    def over_gaussian(name: str) -> Result:
+        return above(accuracy[name] - accuracy["Gaussian"], name=f"3: {name} − Gaussian")
+
+    yield from decides(
+        *(
+            below(
+                exact(
+                    max(abs(function(*graph) / cross_entropy(*graph) - 1) for graph in graphs),
+                    f"largest relative difference, {GRAPHS} random graphs of 5 nodes",
+                ),
+                1e-6,
+                name=f"1: the formula against {name}",
+            )
+            for name, function in closed.items()
+        ),
+        below(
+            exact(off, f"largest deviation in standard errors, {GRAPHS} random graphs of 30 nodes"),
+            3.0,
+            name="1: the formula against the mean over drawn graphs",
+        ),
+        below(
+            exact(objective_error(8, 0), "relative difference"),
+            1e-6,
+            name="1: the formula on the graph of pairs against the package's loss at twice the temperature",
+        ),
+        above(
+            rand["trained"] - rand["eigenvectors"],
+            -0.05,
+            name="2: blocks found by Kernel-InfoNCE − by eigenvectors of the Laplacian",
+        ),
+        over_gaussian("sum of losses"),
+    )
+    yield from beside(
+        above(
+            rand["eigenvectors"],
+            0.5,
+            name="2: blocks found by eigenvectors, which is what has to succeed first",
+        ),
+        *map(over_gaussian, ("sum of kernels", "concatenation", "Laplacian", "root distance")),
+    )
+    lab.note(
+        f"1: {DRAWS:,} drawn graphs of 30 nodes for each of {GRAPHS} random π; all else in closed form, in float64.",
+        f"2: {NODES} nodes in {BLOCKS} blocks, edges with probability {INSIDE} within and {BETWEEN} between them;",
+        f"free unit vectors in {BLOCKS} dimensions, {BATCHES} batches of 128 edges, τ = {TAU}, k-means.",
+        f"Adjusted Rand index {rand.values('trained').mean():.3f}, of the {BLOCKS} first eigenvectors of the",
+        f"normalised Laplacian {rand.values('eigenvectors').mean():.3f}.",
+        f"3: digits, two-layer networks, batch {BATCH}, {STEPS} steps of Adam at {RATE:g}; for every kernel the best",
+        f"of {len(TEMPERATURES)} temperatures by {VALIDATED} digits that do not test, with a seed of their own",
+        f"({', '.join(f'{name} {tau:g}' for name, tau in chosen.items())}). The sum of losses, which is what the",
+        "authors' code trains, decides.",
+    )

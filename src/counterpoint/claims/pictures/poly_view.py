@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...losses import NTXentLoss, PolyViewLoss
 from ...losses.softmax.poly_view import PolyViewMode
 from ...networks import initialise
@@ -20,7 +20,7 @@ from ...pairwise.temperature import Temperature
 from ..benches import digits
 from ..benches.descent import minimise
 from ..benches.exact import gradients, random_views, relative_error
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Grid, Lab, Result, above, below, beside, decides, exact
 
 CLAIM = (
     "At equal compute, four to eight views of fewer examples under a poly-view loss give better features than "
@@ -40,8 +40,7 @@ TOTAL = 256
 """Views of a batch: examples × views of each."""
 TAU = 0.1
 RATES = (1e-3, 3e-3, 1e-2)
-SEEDS, STEPS = 5, 200
-TUNING_SEED = 1000
+STEPS = 200
 
 EXAMPLES, DIMENSIONS, NOISE = 64, 4, 0.5
 """Sizes of the Gaussian toy: examples in a batch, dimensions, and a view's deviation from a centre of unit variance."""
@@ -118,162 +117,78 @@ def excess() -> float:
     return max(found)
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    return [*_fixed_compute(lab), *_gaussians(lab), *_two_views()]
-
-
-def _fixed_compute(lab: Lab) -> list[Result]:
-    seeds, steps = lab.seeds(SEEDS), 10 if lab.quick else STEPS
-    rates = RATES[1:2] if lab.quick else RATES
-    settings = {"SimCLR": ("geometric", 2)}  # with two views all modes are NT-Xent
-    many = VIEWS[:1] if lab.quick else VIEWS
-    settings |= {f"{loss} M = {m}": (loss, m) for loss in LOSSES for m in many}
-
-    def cells(seeds: Sequence[int], lrs: Mapping[str, Sequence[float]]) -> dict[str, Arrays]:
-        return lab.cells(
-            trained,
-            {
-                f"{settings[arm][0]}-{settings[arm][1]}-lr{lr:g}-seed{seed}": {
-                    "loss": settings[arm][0],
-                    "views": settings[arm][1],
-                    "lr": lr,
-                    "seed": seed,
-                    "steps": steps,
-                }
-                for arm in settings
-                for lr in lrs[arm]
-                for seed in seeds
-            },
-        )
-
-    tuned = iter(cells([TUNING_SEED], dict.fromkeys(settings, rates)).values())
-    validation = {arm: {lr: float(next(tuned)["validation"]) for lr in rates} for arm in settings}
-    best = {arm: max(rates, key=lambda lr: validation[arm][lr]) for arm in settings}
-    found = iter(cells(seeds, {arm: [lr] for arm, lr in best.items()}).values())
-    runs = {arm: {seed: next(found) for seed in seeds} for arm in settings}
-    outcomes = {arm: {seed: run["correct"] for seed, run in each.items()} for arm, each in runs.items()}
-
-    def chosen(losses: Sequence[str]) -> str:
-        arms = [arm for arm, (loss, m) in settings.items() if m > 2 and loss in losses]
-        return max(arms, key=lambda arm: validation[arm][best[arm]])
-
-    treatment, crops = chosen(("geometric", "sufficient")), chosen(("multi-crop",))
-    metric = f"accuracy of a probe on {digits.LABELLED} labels, digits"
-    lab.note(
-        f"1: two-layer networks on views (shift, noise, masking) of scikit-learn's digits, τ = {TAU:g}, {steps}",
-        f"steps of Adam on batches of {TOTAL} views whatever M; the learning rate of each loss and M from",
-        f"{', '.join(f'{lr:g}' for lr in rates)}, and what decides among the geometric and the sufficient loss at",
-        f"M = {' and '.join(map(str, many))}, by validation digits and a seed that are not among the tested ones:",
-        f"{treatment} ({', '.join(f'{arm}: {lr:g}' for arm, lr in best.items())}). Growing M at a fixed number of",
-        "examples was not tried.",
-    )
-    return [
-        measure.difference(
-            f"1: poly-view, M > 2 − SimCLR, {TOTAL} views a batch",
-            metric,
-            outcomes[treatment],
-            outcomes["SimCLR"],
-            expected="above",
-        ),
-        measure.difference(
-            "1: poly-view, M > 2 − multi-crop, M > 2",
-            metric,
-            outcomes[treatment],
-            outcomes[crops],
-            expected="above",
-            decides=False,
-        ),
-        *(
-            measure.difference(
-                f"1: {arm} − SimCLR",
-                metric,
-                outcomes[arm],
-                outcomes["SimCLR"],
-                expected="above",
-                decides=False,
-            )
-            for arm in list(settings)[1:]
-        ),
-        *(
-            measure.over_seeds(
-                f"1: uniformity, {arm} − SimCLR",
-                "uniformity, t = 2, held-out digits (lower is better)",
-                [float(runs[arm][s]["uniformity"] - runs["SimCLR"][s]["uniformity"]) for s in seeds],
-                expected="below",
-                decides=False,
-            )
-            for arm in list(settings)[1:]
-        ),
-    ]
-
-
-def _gaussians(lab: Lab) -> list[Result]:
-    seeds, steps = lab.seeds(SEEDS), 10 if lab.quick else STEPS
-    each: list[tuple[PolyViewMode, int]] = [("geometric", 2)]
-    many = VIEWS[:1] if lab.quick else VIEWS
-    each += [(mode, m) for mode in MODES for m in many]
-    cells = {
-        f"{mode}-{m}-seed{seed}": {
-            "mode": mode,
-            "views": m,
-            "seed": seed,
-            "steps": steps,
-            "batches": 10 if lab.quick else 100,
-        }
-        for mode, m in each
-        for seed in seeds
-    }
-    found = iter(lab.cells(bound, cells).values())
-    bounds = {key: np.array([float(next(found)["bound"]) for _ in seeds]) for key in each}
-    least, most = 2, many[-1]
-    metric = "log(M (K − 1) + 1) − L on fresh batches, nats"
-    results = []
-    for mode in MODES:
-        grown = bounds[mode, most]
-        results += [
-            measure.over_seeds(
-                f"2: {mode} bound with {most} views − with {least}",
-                metric,
-                grown - bounds["geometric", least],
-                expected="above",
-            ),
-            measure.over_seeds(
-                f"2: {mode} bound with {most} views − the information in them",
-                metric,
-                grown - information(most),
-                expected="below",
-                decides=False,
-            ),
-        ]
-    truth = ", ".join(f"{information(m):.2f} with {m}" for m in (2, *many))
-    values = ", ".join(f"{mode} {m}: {value.mean():.2f}" for (mode, m), value in bounds.items())
-    lab.note(
-        f"2: Gaussian views of {DIMENSIONS} numbers, of deviation {NOISE:g} around a centre of unit variance,",
-        f"{EXAMPLES} examples a batch, two-layer critics with a learned temperature, {steps} steps of Adam at 0.003.",
-        f"In nats, the information between a view and the rest is {truth} views; the bounds are {values}. The",
-        "constant counts the negatives, which would have to be independent for it to give a bound with certainty.",
-    )
-    return [
-        measure.exact(
-            "2: L_A − L_G, the largest over random views", "nats", excess(), expected="below", bound=1e-9
-        ),
-        *results,
-    ]
-
-
-def _two_views() -> list[Result]:
+def two_views(mode: PolyViewMode) -> float:
+    """Compare loss and gradient of two views with NT-Xent's (claim 3)."""
     x, y = random_views(32, 8)
-    expected = gradients(NTXentLoss(TAU), x, y)
-    return [
-        measure.exact(
-            f"3: {mode} with two views against NT-Xent, float64",
-            "largest relative error of loss and gradient",
-            max(
-                relative_error(PolyViewLoss(mode, temperature=TAU)(x, y), NTXentLoss(TAU)(x, y)),
-                relative_error(gradients(PolyViewLoss(mode, temperature=TAU), x, y), expected),
-            ),
-            expected="below",
-            bound=1e-7,
-        )
-        for mode in MODES
-    ]
+    loss, simclr = PolyViewLoss(mode, temperature=TAU), NTXentLoss(TAU)
+    return max(
+        relative_error(loss(x, y), simclr(x, y)),
+        relative_error(gradients(loss, x, y), gradients(simclr, x, y)),
+    )
+
+
+def run(lab: Lab) -> Iterator[Result]:
+    def tuned(axes: Mapping[str, Any], **over: Sequence[Any]) -> Grid:
+        return lab.tuned(trained, axes, over={**over, "lr": RATES}, tuning_seeds=(1000,), steps=STEPS)
+
+    many = {f"{loss} M = {m}": {"loss": loss, "views": m} for loss in LOSSES for m in VIEWS}
+    simclr = {"loss": "geometric", "views": 2}  # with two views all modes are NT-Xent
+    runs = tuned({"arm": {"SimCLR": simclr, **many}})
+    chosen = tuned({}, loss=("geometric", "sufficient"), views=VIEWS)
+    crops = tuned({}, loss=("multi-crop",), views=VIEWS)
+    accuracy = runs.scores("correct", digits.ACCURACY)
+    spread = runs.scores("uniformity", digits.UNIFORMITY)
+    treatment, multi_crops = (grid.scores("correct", digits.ACCURACY)[()] for grid in (chosen, crops))
+
+    toy = {f"{mode} {m}": {"mode": mode, "views": m} for mode in MODES for m in VIEWS}
+    toy = {"geometric 2": {"mode": "geometric", "views": 2}, **toy}
+    bounds = lab.grid(bound, {"bound": toy}, steps=STEPS, batches=100).scores(
+        "bound", "log(M (K − 1) + 1) − L on fresh batches, nats"
+    )
+    most = VIEWS[-1]
+    yield from decides(
+        above(treatment - accuracy["SimCLR"], name=f"1: poly-view, M > 2 − SimCLR, {TOTAL} views a batch"),
+        below(exact(excess(), "nats"), 1e-9, name="2: L_A − L_G, the largest over random views"),
+        *(
+            above(
+                bounds[f"{mode} {most}"] - bounds["geometric 2"],
+                name=f"2: {mode} bound with {most} views − with 2",
+            )
+            for mode in MODES
+        ),
+        *(
+            below(
+                exact(two_views(mode), "largest relative error of loss and gradient"),
+                1e-7,
+                name=f"3: {mode} with two views against NT-Xent, float64",
+            )
+            for mode in MODES
+        ),
+    )
+    yield from beside(
+        above(treatment - multi_crops, name="1: poly-view, M > 2 − multi-crop, M > 2"),
+        *(above(accuracy[arm] - accuracy["SimCLR"], name=f"1: {arm} − SimCLR") for arm in many),
+        *(below(spread[arm] - spread["SimCLR"], name=f"1: uniformity, {arm} − SimCLR") for arm in many),
+        *(
+            below(
+                bounds[f"{mode} {most}"] - information(most),
+                name=f"2: {mode} bound with {most} views − the information in them",
+            )
+            for mode in MODES
+        ),
+    )
+    truth = ", ".join(f"{information(m):.2f} with {m}" for m in (2, *VIEWS))
+    lab.note(
+        f"1: two-layer networks on views (shift, noise, masking) of scikit-learn's digits, τ = {TAU:g}, {STEPS}",
+        f"steps of Adam on batches of {TOTAL} views whatever M; the learning rate of each loss and M from",
+        f"{', '.join(f'{lr:g}' for lr in RATES)}, and what decides among the geometric and the sufficient loss at",
+        f"M = {' and '.join(map(str, VIEWS))}, by validation digits and a seed that are not among the tested ones:",
+        "{loss} M = {views}".format(**chosen.chosen[()])
+        + f" ({runs.choices}). Growing M at a fixed number of",
+        "examples was not tried.",
+        f"2: Gaussian views of {DIMENSIONS} numbers, of deviation {NOISE:g} around a centre of unit variance,",
+        f"{EXAMPLES} examples a batch, two-layer critics with a learned temperature, {STEPS} steps of Adam at 0.003.",
+        f"In nats, the information between a view and the rest is {truth} views; the bounds are",
+        f"{bounds.means(digits=2)}. The constant counts the negatives, which would have to be independent for it to",
+        "give a bound with certainty.",
+    )
