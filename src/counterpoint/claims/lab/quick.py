@@ -19,6 +19,7 @@ OF_ALL = 60
 """Examples where the whole experiment takes all that there are: a size of None."""
 _LENGTHS = ("steps", "warm_up", "pretraining", "inversion")
 _NUMBERS = (
+    "anchors",
     "count",
     "described",
     "limit",

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 from scipy import special, stats
 
-from ...catalog.evidence import Result
 from ...losses import AlignUniformLoss, InfoNCELoss
 from ...pairwise.loss import Loss
 from ..benches import digits
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Measured, Result, above, below, beside, best, decides, within
 
 CLAIM = (
     "InfoNCE less log M tends to an alignment and a uniformity term as the negatives M grow; optimising the "
@@ -25,7 +24,9 @@ REFUTED = (
 )
 
 
-SEEDS, STEPS, BATCH = 5, 400, 64
+STEPS, BATCH = 400, 64
+BATCHES = (8, 32, 128)
+"""Sizes that vary the runs over which accuracy is correlated."""
 NEGATIVES = (32, 64, 128, 256, 512, 1024, 2048)
 ANCHORS = 4096
 DIMENSIONS = 16
@@ -78,128 +79,77 @@ def _unit(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n d"]:
     return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 20 if lab.quick else STEPS
-    found = lab.cells(
-        encoder,
-        {
-            f"{setting.replace(' ', '-')}-seed{seed}": {"setting": setting, "seed": seed, "steps": steps}
-            for setting in SETTINGS
-            for seed in seeds
-        },
-    )
-    runs = {(s, seed): found[f"{s.replace(' ', '-')}-seed{seed}"] for s in SETTINGS for seed in seeds}
-    arms = {s: {seed: runs[s, seed]["correct"] for seed in seeds} for s in SETTINGS}
-    metric = f"accuracy of a probe on {digits.LABELLED} labels, digits"
-    both = [setting for setting in SETTINGS if setting not in ONE_TERM]
-    return [
-        measure.of_arms(
-            "1: best weight of align+unif − best temperature of InfoNCE",
-            metric,
-            {s: arms[s] for s in both},
-            lambda scores: max(scores[s] for s in WEIGHTS) - max(scores[s] for s in TEMPERATURES),
-            expected="above",
-            bound=-0.02,
-        ),
-        *_correlation(lab, steps),
-        measure.over_seeds(
-            "2: uniformity without the uniformity term (0 is total collapse, about −3.8 even spread)",
-            "uniformity, t = 2, held-out digits",
-            [float(runs["without uniformity", seed]["uniformity"]) for seed in seeds],
-            expected="above",
-            bound=-0.5,
-            refuted_at=-1.0,
-        ),
-        *(
-            measure.difference(
-                f"2: {setting} − align+unif 1",
-                metric,
-                arms[setting],
-                arms["align+unif 1"],
-                expected="below",
-                decides=False,
-            )
-            for setting in ONE_TERM
-        ),
-        *_limit(lab),
-    ]
+def rank_correlation(runs: Sequence[Arrays]) -> Measured:
+    """Correlate runs' accuracies with −(alignment + uniformity), by ranks.
 
-
-def _correlation(lab: Lab, steps: int) -> list[Result]:
-    settings = list(SETTINGS)[-3:] if lab.quick else list(SETTINGS)
-    batches = (8, 32, 64, 128) if lab.quick else (8, 32, 128)
-    runs = lab.cells(
-        encoder,
-        {
-            f"{s.replace(' ', '-')}-batch{b}": {"setting": s, "seed": 100, "steps": steps, "batch": b}
-            for s in settings
-            for b in batches
-        },
-    )
-    both_terms = {name for name in runs if not name.startswith("without")}
-    lab.note(
-        "2: the correlation is over runs of one seed with different losses, temperatures, weights and",
-        "batches, which are its 'seeds'.",
-    )
-    return [
-        _rank_correlation("varied runs", [run for name, run in runs.items() if name in both_terms], True),
-        _rank_correlation("those and runs without one of the terms", list(runs.values()), False),
-    ]
-
-
-def _rank_correlation(which: str, runs: Sequence[Arrays], decides: bool) -> Result:
+    The interval is Fisher's z with the variance of Spearman's coefficient (Bonett and Wright 2000).
+    """
     accuracy = np.array([run["correct"].mean() for run in runs])
     both = np.array([float(run["alignment"] + run["uniformity"]) for run in runs])
     spearman = float(stats.spearmanr(accuracy, -both).statistic)
-    # Fisher's z with the variance of Spearman's coefficient (Bonett and Wright 2000).
-    z, spread = (
-        math.atanh(np.clip(spearman, -0.999, 0.999)),
-        math.sqrt((1 + spearman**2 / 2) / (len(runs) - 3)),
-    )
-    return Result(
-        name=f"2: rank correlation of accuracy with −(alignment + uniformity) over {which}",
-        metric="Spearman's coefficient",
-        expected="above",
-        estimate=spearman,
-        low=math.tanh(z - 1.96 * spread),
-        high=math.tanh(z + 1.96 * spread),
-        n_seeds=len(runs),
-        decides=decides,
-    )
+    z = math.atanh(np.clip(spearman, -0.999, 0.999))
+    spread = math.sqrt((1 + spearman**2 / 2) / (len(runs) - 3))
+    return Measured(spearman, math.tanh(z - 1.96 * spread), math.tanh(z + 1.96 * spread), len(runs))
 
 
-def _limit(lab: Lab) -> list[Result]:
-    seeds = lab.seeds(SEEDS)
-    negatives, anchors = (NEGATIVES[:4], 256) if lab.quick else (NEGATIVES, ANCHORS)
-    found = lab.cells(
-        limit,
-        {f"seed{seed}": {"negatives": list(negatives), "anchors": anchors, "seed": seed} for seed in seeds},
+def slope(deviations: Float[np.ndarray, " M"]) -> float:
+    """Return how fast a deviation grows with the negatives, both as logarithms."""
+    return float(np.polyfit(np.log(NEGATIVES), np.log(deviations), 1)[0])
+
+
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(encoder, {"setting": tuple(SETTINGS)}, steps=STEPS)
+    accuracy = runs.scores("correct", digits.ACCURACY)
+    uniformity = runs.scores("uniformity", "uniformity, t = 2, held-out digits")
+    axes = {"setting": tuple(SETTINGS), "batch": BATCHES}
+    varied = lab.grid(encoder, axes, seeds=(100,), steps=STEPS)
+    vectors = lab.grid(limit, {}, negatives=NEGATIVES, anchors=ANCHORS)
+    of_anchors = vectors.scores(
+        "deviation", "log-log slope of the mean absolute deviation of an anchor's loss", by_seed=slope
     )
-    slopes = {
-        key: [float(np.polyfit(np.log(negatives), np.log(found[f"seed{seed}"][key]), 1)[0]) for seed in seeds]
-        for key in ("deviation", "mean deviation")
-    }
+    of_means = vectors.scores(
+        "mean deviation", "log-log slope of the absolute deviation of the mean loss", by_seed=slope
+    )
+
+    def correlation(over: str, settings: Iterable[str]) -> Result:
+        found = [run for one in settings for batch in BATCHES for run in varied[one, batch].values()]
+        name = f"2: rank correlation of accuracy with −(alignment + uniformity) over {over}"
+        return above(rank_correlation(found), name=name, metric="Spearman's coefficient")
+
+    yield from decides(
+        above(
+            best(accuracy[setting] for setting in WEIGHTS)
+            - best(accuracy[setting] for setting in TEMPERATURES),
+            -0.02,
+            name="1: best weight of align+unif − best temperature of InfoNCE",
+        ),
+        correlation("varied runs", (*WEIGHTS, *TEMPERATURES)),
+        above(
+            uniformity["without uniformity"],
+            -0.5,
+            refuted_at=-1.0,
+            name="2: uniformity without the uniformity term (0 is total collapse, about −3.8 even spread)",
+        ),
+        within(
+            of_anchors[()] + 0.5,
+            0.1,
+            name="3: slope of the log deviation from the limit against log M, plus ½",
+        ),
+    )
+    yield from beside(
+        correlation("those and runs without one of the terms", SETTINGS),
+        *(
+            below(accuracy[setting] - accuracy["align+unif 1"], name=f"2: {setting} − align+unif 1")
+            for setting in ONE_TERM
+        ),
+        below(of_means[()], -0.4, name="3: slope for the mean over anchors"),
+    )
     lab.note(
+        "2: the correlation is over runs of one seed with different losses, temperatures, weights and",
+        "batches, which are its 'seeds'.",
         "1 and 2: two-layer networks on views (shift, noise, masking) of scikit-learn's digits, batch",
         f"{BATCH}, a probe on {digits.LABELLED} labels. The best setting of each family is chosen again in every",
         f"resample. 3: random unit vectors in {DIMENSIONS} dimensions, τ = {TAU}; the limit in closed",
         "form. The deviation of a single anchor falls like M^−½; that of the mean over anchors, where",
         "the fluctuations cancel, falls faster.",
     )
-    return [
-        measure.over_seeds(
-            "3: slope of the log deviation from the limit against log M, plus ½",
-            "log-log slope of the mean absolute deviation of an anchor's loss",
-            [slope + 0.5 for slope in slopes["deviation"]],
-            expected="within",
-            bound=0.1,
-        ),
-        measure.over_seeds(
-            "3: slope for the mean over anchors",
-            "log-log slope of the absolute deviation of the mean loss",
-            slopes["mean deviation"],
-            expected="below",
-            bound=-0.4,
-            decides=False,
-        ),
-    ]

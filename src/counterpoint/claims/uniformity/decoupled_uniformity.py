@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -10,14 +10,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...data.base import PairedData
 from ...evaluation import create
 from ...losses import DecoupledUniformityLoss, InfoNCELoss
 from ...pairwise.loss import Loss
 from ..benches import digits
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_views
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, best, decides, exact, mean
 
 CLAIM = (
     "Spreading the centroids of views learns features as good as tuned InfoNCE at small batches, and a kernel "
@@ -29,10 +28,10 @@ REFUTED = (
 )
 
 
-SEEDS, STEPS, EMOJI_STEPS = 5, 400, 300
+STEPS, EMOJI_STEPS = 400, 300
 BATCHES = (16, 64)
-SCALES = (1.0, 2.0, 4.0)
-TEMPERATURES = (0.1, 0.2, 0.5)
+OPTIONS = {"decoupled": (1.0, 2.0, 4.0), "InfoNCE": (0.1, 0.2, 0.5)}
+"""Values of t and of the temperature."""
 ATTRIBUTES = ("group", "tone", "gender")
 PRIORS = ("attributes", "shuffled attributes", "none")
 
@@ -90,113 +89,49 @@ def identities() -> Mapping[str, float]:
     }
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    return [*_coupling(lab), *_prior(lab), *_identities()]
-
-
-def _coupling(lab: Lab) -> list[Result]:
-    seeds, steps = lab.seeds(SEEDS), 10 if lab.quick else STEPS
-    options: dict[str, tuple[float, ...]] = {"decoupled": SCALES, "InfoNCE": TEMPERATURES}
-    if lab.quick:
-        options = {loss: values[:1] for loss, values in options.items()}
-    settings = [(loss, option) for loss, values in options.items() for option in values]
-    found = lab.cells(
-        coupling,
-        {
-            f"{loss}-{option:g}-batch{batch}-seed{seed}": {
-                "loss": loss,
-                "option": option,
-                "batch": batch,
-                "seed": seed,
-                "steps": steps,
-            }
-            for loss, option in settings
-            for batch in BATCHES
-            for seed in seeds
-        },
-    )
+def run(lab: Lab) -> Iterator[Result]:
     arms = {
-        f"{loss} {option:g} {batch}": {
-            seed: found[f"{loss}-{option:g}-batch{batch}-seed{seed}"]["correct"] for seed in seeds
-        }
-        for loss, option in settings
-        for batch in BATCHES
+        (loss, option): {"loss": loss, "option": option}
+        for loss, options in OPTIONS.items()
+        for option in options
     }
+    accuracy = lab.grid(coupling, {"arm": arms, "batch": BATCHES}, steps=STEPS).scores(
+        "correct", digits.ACCURACY
+    )
+    probe = lab.grid(prior, {"which": PRIORS}, steps=EMOJI_STEPS).scores(
+        "correct", "logistic probe of the subgroup, held-out concepts of the emoji"
+    )
 
-    def gain(scores: Mapping[str, float], batch: int) -> float:
-        own, other = (max(scores[f"{loss} {o:g} {batch}"] for o in options[loss]) for loss in options)
+    def gain(batch: int) -> Score:
+        own, other = (
+            best(accuracy[(loss, option), batch] for option in options) for loss, options in OPTIONS.items()
+        )
         return own - other
 
-    metric = f"accuracy of a probe on {digits.LABELLED} labels, digits"
-    lab.note(
-        f"1: two-layer networks on views of digits, {steps} steps of Adam at 0.003; the best of t = 1, 2, 4 and of",
-        "three temperatures is chosen again in every resample. Two points less is counted as clearly worse.",
-    )
-    return [
-        measure.of_arms(
-            f"1: decoupled uniformity − InfoNCE, mean over batches of {' and '.join(map(str, BATCHES))}",
-            metric,
-            arms,
-            lambda scores: float(np.mean([gain(scores, batch) for batch in BATCHES])),
-            expected="above",
-            bound=-0.02,
+    def less(one: str, other: str) -> Result:
+        return above(probe[one] - probe[other], name=f"2: prior {one} − {other}")
+
+    yield from decides(
+        above(
+            mean(gain(batch) for batch in BATCHES),
+            -0.02,
+            name=f"1: decoupled uniformity − InfoNCE, mean over batches of {' and '.join(map(str, BATCHES))}",
         ),
+        less("attributes", "shuffled attributes"),
         *(
-            measure.of_arms(
-                f"1: that difference at batch {batch}",
-                metric,
-                arms,
-                lambda scores, batch=batch: gain(scores, batch),  # type: ignore[misc] # mypy infers no default
-                expected="above",
-                bound=-0.02,
-                decides=False,
-            )
-            for batch in BATCHES
+            below(exact(error, "largest absolute difference"), 1e-10, name=f"3: {name}")
+            for name, error in identities().items()
         ),
-    ]
-
-
-def _prior(lab: Lab) -> list[Result]:
-    seeds, steps = lab.seeds(SEEDS), 3 if lab.quick else EMOJI_STEPS
-    priors = PRIORS[:2] if lab.quick else PRIORS
-    found = lab.cells(
-        prior,
-        {
-            f"{which.replace(' ', '-')}-seed{seed}": {"which": which, "seed": seed, "steps": steps}
-            for which in priors
-            for seed in seeds
-        },
     )
-    arms = {
-        which: {seed: found[f"{which.replace(' ', '-')}-seed{seed}"]["correct"] for seed in seeds}
-        for which in priors
-    }
+    yield from beside(
+        *(above(gain(batch), -0.02, name=f"1: that difference at batch {batch}") for batch in BATCHES),
+        less("attributes", "none"),
+        less("none", "shuffled attributes"),
+    )
     lab.note(
-        f"2: two-layer networks on 16 × 16 pixels of the emoji (shift, noise, blanks), batch 64, {steps} steps of Adam",
-        "at 0.001, t = 2, Gaussian kernel at the median distance, λ = 0.01. The prior is group, skin tone and gender;",
-        "shuffled, it is that of another emoji.",
+        f"1: two-layer networks on views of digits, {STEPS} steps of Adam at 0.003; the best of t = 1, 2, 4 and of",
+        "three temperatures is chosen again in every resample. Two points less is counted as clearly worse.",
+        f"2: two-layer networks on 16 × 16 pixels of the emoji (shift, noise, blanks), batch 64, {EMOJI_STEPS} steps",
+        "of Adam at 0.001, t = 2, Gaussian kernel at the median distance, λ = 0.01. The prior is group, skin tone and",
+        "gender; shuffled, it is that of another emoji.",
     )
-    pairs = [
-        ("attributes", "shuffled attributes", True),
-        ("attributes", "none", False),
-        ("none", "shuffled attributes", False),
-    ]
-    return [
-        measure.difference(
-            f"2: prior {treatment} − {baseline}",
-            "logistic probe of the subgroup, held-out concepts of the emoji",
-            arms[treatment],
-            arms[baseline],
-            expected="above",
-            decides=decides,
-        )
-        for treatment, baseline, decides in pairs
-        if {treatment, baseline} <= set(arms)
-    ]
-
-
-def _identities() -> list[Result]:
-    return [
-        measure.exact(f"3: {name}", "largest absolute difference", value, expected="below", bound=1e-10)
-        for name, value in identities().items()
-    ]

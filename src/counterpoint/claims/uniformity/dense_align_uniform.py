@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...diagnostics import (
     at_same_place,
     dense_alignment,
@@ -26,7 +25,7 @@ from ...networks.towers.convnet import ConvNet
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.emoji_views import emoji
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, below, beside, decides, exact, per_seed
 
 CLAIM = (
     "Over models trained with different losses, temperatures and rules of positives, dense alignment and "
@@ -222,43 +221,43 @@ EXPLICIT: Mapping[str, tuple[str, tuple[float, float]]] = {
 """Models of explicit losses: the rule, and the weights of alignment and of uniformity."""
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    steps = 2 if lab.quick else STEPS
-    taus, seeds = (TAUS[:1], range(2)) if lab.quick else (TAUS, range(SEEDS))
-    contrast = {
-        f"{rule}-tau{tau:g}-seed{seed}": {"rule": rule, "tau": tau, "seed": seed, "steps": steps}
-        for rule in RULES
-        for tau in taus
-        for seed in seeds
-    }
-    explicit = {
-        name.replace(" ", "-"): {
-            "rule": rule,
-            "tau": 0.0,
-            "seed": 0,
-            "steps": steps,
-            "explicit": list(weights),
-        }
-        for name, (rule, weights) in EXPLICIT.items()
-        if not lab.quick
-    }
-    runs = lab.cells(model, contrast | explicit)
-    measured = {
-        key: np.array([float(r[key]) for r in runs.values()]) for key in ("alignment", "between", "iou")
-    }
-    fit = multiple_correlation(
-        {"alignment": measured["alignment"], "uniformity": measured["between"]}, measured["iou"]
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(model, {"rule": RULES, "tau": TAUS}, seeds=SEEDS, steps=STEPS)
+    weighted = {name: {"rule": rule, "explicit": weights} for name, (rule, weights) in EXPLICIT.items()}
+    explicit = lab.grid(model, {"arm": weighted}, seeds=1, tau=0.0, steps=STEPS)
+    models = [run for grid in (runs, explicit) for point in grid for run in grid[point].values()]
+    alignment, uniformity, quality = (
+        np.array([float(run[key]) for run in models]) for key in ("alignment", "between", "iou")
     )
+    fit = multiple_correlation({"alignment": alignment, "uniformity": uniformity}, quality)
 
     def iou(rule: str) -> np.ndarray:
-        return np.array([float(runs[f"{rule}-tau{t:g}-seed{s}"]["iou"]) for t in taus for s in seeds])
+        return np.array([float(run["iou"]) for tau in TAUS for run in runs[rule, tau].values()])
 
+    def over_random(rule: str) -> Result:
+        gain = per_seed(rule, "mean intersection over union, linear segmentation", iou(rule) - iou("random"))
+        return above(gain, name=f"2: positives by {rule} − at random")
+
+    yield from decides(
+        below(
+            exact(fit.p, "p"),
+            0.05,
+            name="1: multiple correlation of IoU with alignment and uniformity over models, p by permutation",
+        ),
+        over_random("place"),
+        over_random("similarity"),
+    )
+    yield from beside(
+        above(exact(fit.r, "R, in [0, 1]"), 0.5, name="1: the multiple correlation itself"),
+        over_random("index"),
+    )
     lab.note(
         f"Small residual networks with a map of {GRID[0]} × {GRID[1]} on views of {CROP} pixels of scenes with up to",
-        f"four emoji, {steps} steps at batch {BATCH}: dense InfoNCE at three temperatures, two seeds, four rules of",
-        f"positives, and {len(explicit)} models of explicit alignment and uniformity, {len(runs)} in all. Measured on",
-        "scenes of emoji that training has nothing of; alignment at the same place and uniformity between pictures for",
-        "all; performance: mean intersection over union of a linear classifier of pixels into groups and background.",
+        f"four emoji, {STEPS} steps at batch {BATCH}: dense InfoNCE at three temperatures, two seeds, four rules of",
+        f"positives, and {len(EXPLICIT)} models of explicit alignment and uniformity, {len(models)} in all.",
+        "Measured on scenes of emoji that training has nothing of; alignment at the same place and uniformity between",
+        "pictures for all; performance: mean intersection over union of a linear classifier of pixels into groups and",
+        "background.",
         "The claim's 'seeds' in 2 are temperatures × seeds.",
         "Coefficients: "
         + ", ".join(f"{k} {v:+.2f}" for k, v in fit.coefficients.items())
@@ -266,30 +265,3 @@ def run(lab: Lab) -> Sequence[Result]:
         ", ".join(f"{k} {v:+.2f}" for k, v in fit.partial.items()) + ".",
         "IoU by rule: " + ", ".join(f"{rule} {iou(rule).mean():.3f}" for rule in RULES) + ".",
     )
-    return [
-        measure.exact(
-            "1: multiple correlation of IoU with alignment and uniformity over models, p by permutation",
-            "p",
-            fit.p,
-            expected="below",
-            bound=0.05,
-        ),
-        measure.exact(
-            "1: the multiple correlation itself",
-            "R, in [0, 1]",
-            fit.r,
-            expected="above",
-            bound=0.5,
-            decides=False,
-        ),
-        *(
-            measure.over_seeds(
-                f"2: positives by {rule} − at random",
-                "mean intersection over union, linear segmentation",
-                iou(rule) - iou("random"),
-                expected="above",
-                decides=rule in ("place", "similarity"),
-            )
-            for rule in RULES[:3]
-        ),
-    ]
