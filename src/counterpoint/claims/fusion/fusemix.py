@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -11,13 +11,12 @@ from jaxtyping import Float, Int
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...methods.fusion.fusemix import FuseMix, Mixing
 from ...networks import initialise
 from ...types import Batch
 from ..benches.towers import recipe
 from ..benches.vectors import FirstTower, SecondTower, train
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, beside, decides, mean
 
 CLAIM = (
     "Mixing the latents of two pairs aligns frozen encoders better with the same coefficient in both "
@@ -26,7 +25,7 @@ CLAIM = (
 REFUTED = "independent coefficients are as good"
 
 
-SEEDS, STEPS, BATCH = 5, 300, 128
+STEPS, BATCH = 300, 128
 PAIRS = (250, 1000)
 HELD_OUT = 500
 SHARED, PRIVATE = 16, 48
@@ -124,82 +123,37 @@ def selected(choice: str, pool: int, seed: int, steps: int) -> Arrays:
     return {"R@1": np.array(fitted("shared", (a[rows], b[rows]), (a[pool:], b[pool:]), seed, steps))}
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 10 if lab.quick else STEPS
-    pairs = PAIRS[:1] if lab.quick else PAIRS
-    pool = 200 if lab.quick else POOL
-    found = lab.cells(
-        mixed,
-        {
-            f"{arm.replace(' ', '-')}-{n}pairs-seed{seed}": {"arm": arm, "n": n, "seed": seed, "steps": steps}
-            for arm in ARMS
-            for n in pairs
-            for seed in seeds
-        },
-    )
-    chosen = lab.cells(
-        selected,
-        {
-            f"{choice}-seed{seed}": {"choice": choice, "pool": pool, "seed": seed, "steps": steps}
-            for choice in CHOICES
-            for seed in seeds
-        },
-    )
-
-    def column(arm: str, n: int) -> np.ndarray:
-        return np.array(
-            [float(found[f"{arm.replace(' ', '-')}-{n}pairs-seed{seed}"]["R@1"]) for seed in seeds]
-        )
-
-    def selection(choice: str) -> np.ndarray:
-        return np.array([float(chosen[f"{choice}-seed{seed}"]["R@1"]) for seed in seeds])
-
+def run(lab: Lab) -> Iterator[Result]:
     metric = "R@1 of held-out pairs of latents, mean of both directions"
-    sizes = " and ".join(map(str, pairs))
-    gains = {n: column("shared", n) - column("independent", n) for n in pairs}
-    results = [
-        measure.over_seeds(
-            f"1: shared − independent, mean over {sizes} pairs",
-            metric,
-            np.mean(list(gains.values()), axis=0),
-            expected="above",
-        )
-    ]
-    for n in pairs:
-        results.append(
-            measure.over_seeds(
-                f"1: shared − independent, {n} pairs", metric, gains[n], expected="above", decides=False
-            )
-        )
-        results += [
-            measure.over_seeds(
-                f"1: shared − {arm}, {n} pairs",
-                metric,
-                column("shared", n) - column(arm, n),
-                expected="above",
-                decides=False,
-            )
-            for arm in list(ARMS)[2:]
-        ]
-    results += [
-        measure.over_seeds(
-            f"2: diverse − {choice} choice of as many pairs",
-            metric,
-            selection("diverse") - selection(choice),
-            expected="above",
-            decides=False,
-        )
-        for choice in CHOICES[1:]
-    ]
-    levels = ", ".join(f"{arm} " + "/".join(f"{column(arm, n).mean():.3f}" for n in pairs) for arm in ARMS)
+    runs = lab.grid(mixed, {"arm": tuple(ARMS), "n": PAIRS}, steps=STEPS)
+    found = runs.scores("R@1", metric)
+    choice = lab.grid(selected, {"choice": CHOICES}, pool=POOL, steps=STEPS).scores("R@1", metric)
+    sizes = " and ".join(map(str, PAIRS))
+
+    def gain(baseline: str, *pairs: int) -> Score:
+        return mean(found["shared", n] - found[baseline, n] for n in pairs)
+
+    yield from decides(
+        above(gain("independent", *PAIRS), name=f"1: shared − independent, mean over {sizes} pairs")
+    )
+    yield from beside(
+        *(
+            above(gain(baseline, n), name=f"1: shared − {baseline}, {n} pairs")
+            for n in PAIRS
+            for baseline in list(ARMS)[1:]
+        ),
+        *(
+            above(choice["diverse"] - choice[other], name=f"2: diverse − {other} choice of as many pairs")
+            for other in CHOICES[1:]
+        ),
+    )
     lab.note(
         f"Synthetic latents, drawn anew for every seed: {SHARED} factors that both modalities share and {PRIVATE}",
         f"private ones, through a layer of tanh; {HELD_OUT} held-out pairs. Adapters of one block with dropout 0.6,",
-        f"{steps} steps of Adam at 0.001. Batches of {BATCH} pairs give {BATCH // 2} mixtures; half batches have as",
-        f"many terms in the loss. R@1 with {sizes} pairs: {levels}. Nothing is named that would refute a gain over no",
+        f"{STEPS} steps of Adam at 0.001. Batches of {BATCH} pairs give {BATCH // 2} mixtures; half batches have as",
+        f"many terms in the loss. R@1 with n pairs: {found.means()}. Nothing is named that would refute a gain over no",
         "mixing, so it does not decide; at the full batch, whose negatives are twice as many, none was expected. 2: a",
-        f"pool of {pool:,} pairs from {TOPICS} topics, popular by Zipf's law, and tests in which all topics are equal;",
+        f"pool of {POOL:,} pairs from {TOPICS} topics, popular by Zipf's law, and tests in which all topics are equal;",
         "nothing is named that would refute it either. Latents of real encoders were not tried: no pretrained ones",
         "ship with the package.",
     )
-    return results

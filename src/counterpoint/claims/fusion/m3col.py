@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -11,18 +11,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...losses import InfoNCELoss, M3CoLoss
 from ...methods.fusion.m3col import M3Col
 from ...networks import initialise
 from ...networks.heads import mlp
-from ...statistics import linear
 from ...types import Batch, Clock, Embeddings
 from ..benches.emoji import BUCKETS, SIDE, emoji_inputs, view, words
 from ..benches.exact import random_views, relative_error
 from ..benches.towers import recipe
 from ..benches.vectors import FirstTower, SecondTower, train
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, best, decides, exact
 
 CLAIM = (
     "With a few hundred labels, mixtures aligned with their parts and then soft targets make a classifier of "
@@ -32,7 +30,7 @@ CLAIM = (
 REFUTED = "the classifiers' losses alone are as good, or the loss without mixing is another"
 
 
-SEEDS, STEPS, BATCH, WIDTH = 5, 250, 64, 64
+STEPS, BATCH, WIDTH = 250, 64, 64
 LABELLED = 300
 DROPPED = (0.3, 0.7)
 """The share of the words that captions lack."""
@@ -117,112 +115,61 @@ def unmixed() -> float:
     return relative_error(found, 2 * InfoNCELoss(TAU).double()(x, y))
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 5 if lab.quick else STEPS
-    found = lab.cells(
-        classified,
-        {
-            f"{arm}-dropped{dropped:g}-seed{seed}": {
-                "arm": arm,
-                "dropped": dropped,
-                "seed": seed,
-                "steps": steps,
-            }
-            for arm in ARMS
-            for dropped in DROPPED
-            for seed in seeds
-        },
-    )
-
-    def outcomes(arm: str, dropped: float, key: str = "fusion") -> dict[int, np.ndarray]:
-        return {seed: found[f"{arm}-dropped{dropped:g}-seed{seed}"][key] for seed in seeds}
-
-    def numbers(arm: str, dropped: float, key: str) -> np.ndarray:
-        return np.array([float(value) for value in outcomes(arm, dropped, key).values()])
-
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(classified, {"arm": ARMS, "dropped": DROPPED}, steps=STEPS)
     accuracy = "accuracy on the groups of held-out concepts"
-    cosine = "cosine of a picture with another's name of the same subgroup"
+    fusion, single = runs.scores("fusion", accuracy), runs.scores("{}", accuracy)
+    cosine = runs.scores("{}", "cosine of a picture with another's name of the same subgroup")
+    retrieved = runs.scores("R@1", "R@1 of the names of held-out concepts, as they were read")
 
-    def mean_of(arm: str, sign: int) -> dict[str, float]:
-        return {f"{arm} {d:g}": sign / len(DROPPED) for d in DROPPED}
+    def over_both(baseline: str) -> Score:
+        few, many = DROPPED
+        own = fusion["M3CoL", few] + fusion["M3CoL", many]
+        return (own - fusion[baseline, few] - fusion[baseline, many]) / 2
 
-    results = [
-        measure.of_arms(
-            f"1: M3CoL − {what}, mean over both shares of dropped words",
-            accuracy,
-            {f"{arm} {d:g}": outcomes(arm, d) for arm in ("M3CoL", baseline) for d in DROPPED},
-            linear({**mean_of("M3CoL", 1), **mean_of(baseline, -1)}),
-            expected="above",
-            decides=baseline == "none",
+    def closer(arm: str, dropped: float) -> Score:
+        return cosine[arm, dropped, "related"] - cosine[arm, dropped, "unrelated"]
+
+    def at(dropped: float) -> Iterator[Result]:
+        without = f"{dropped:.0%} of words dropped"
+        for better, worse in (("M3CoL", "none"), ("M3CoL", "CLIP"), ("CLIP", "none")):
+            gain = fusion[better, dropped] - fusion[worse, dropped]
+            yield above(gain, name=f"1: {better} − {worse}, {without}")
+        yield above(
+            fusion["none", dropped]
+            - best(single["none", dropped, modality] for modality in ("image", "text")),
+            name=f"1: classifier of both modalities − the better of one, classifiers alone, {without}",
         )
-        for baseline, what in (("none", "classifiers alone"), ("CLIP", "CLIP loss"))
-    ]
-    for d in DROPPED:
-        without = f"{d:.0%} of words dropped"
-        results += [
-            measure.difference(
-                f"1: {better} − {worse}, {without}",
-                accuracy,
-                outcomes(better, d),
-                outcomes(worse, d),
-                expected="above",
-                decides=False,
-            )
-            for better, worse in (("M3CoL", "none"), ("M3CoL", "CLIP"), ("CLIP", "none"))
-        ]
-        results += [
-            measure.of_arms(
-                f"1: classifier of both modalities − the better of one, classifiers alone, {without}",
-                accuracy,
-                {key: outcomes("none", d, key) for key in ("fusion", "image", "text")},
-                lambda scores: scores["fusion"] - max(scores["image"], scores["text"]),
-                expected="above",
-                decides=False,
-            ),
-            measure.over_seeds(
-                f"2: M3CoL − CLIP loss, {without}",
-                cosine,
-                numbers("M3CoL", d, "related") - numbers("CLIP", d, "related"),
-                expected="above",
-                decides=False,
-            ),
-            measure.over_seeds(
-                f"2: M3CoL − CLIP loss, {without}, less that of unrelated pairs",
-                cosine,
-                (numbers("M3CoL", d, "related") - numbers("M3CoL", d, "unrelated"))
-                - (numbers("CLIP", d, "related") - numbers("CLIP", d, "unrelated")),
-                expected="above",
-                decides=False,
-            ),
-            measure.difference(
-                f"2: M3CoL − CLIP loss, R@1, {without}",
-                "R@1 of the names of held-out concepts, as they were read",
-                outcomes("M3CoL", d, "R@1"),
-                outcomes("CLIP", d, "R@1"),
-                expected="above",
-                decides=False,
-            ),
-        ]
-    results.append(
-        measure.exact(
-            "3: M3Co without mixing against both directions of InfoNCE, float64",
-            "relative error",
-            unmixed(),
-            expected="below",
-            bound=1e-10,
+        yield above(
+            cosine["M3CoL", dropped, "related"] - cosine["CLIP", dropped, "related"],
+            name=f"2: M3CoL − CLIP loss, {without}",
         )
+        yield above(
+            closer("M3CoL", dropped) - closer("CLIP", dropped),
+            name=f"2: M3CoL − CLIP loss, {without}, less that of unrelated pairs",
+        )
+        yield above(
+            retrieved["M3CoL", dropped] - retrieved["CLIP", dropped],
+            name=f"2: M3CoL − CLIP loss, R@1, {without}",
+        )
+
+    both = "mean over both shares of dropped words"
+    yield from decides(
+        above(over_both("none"), name=f"1: M3CoL − classifiers alone, {both}"),
+        below(
+            exact(unmixed(), "relative error"),
+            1e-10,
+            name="3: M3Co without mixing against both directions of InfoNCE, float64",
+        ),
     )
-
-    def level(arm: str) -> str:
-        return "/".join(
-            f"{np.mean([hits.mean() for hits in outcomes(arm, d).values()]):.3f}" for d in DROPPED
-        )
-
+    yield from beside(
+        above(over_both("CLIP"), name=f"1: M3CoL − CLIP loss, {both}"),
+        *(result for dropped in DROPPED for result in at(dropped)),
+    )
     lab.note(
         f"{LABELLED} labelled emoji: pictures of {SIDE} × {SIDE} pixels under shifts, noise and blanks, names without",
-        f"{' or '.join(f'{d:.0%}' for d in DROPPED)} of their words; two-layer networks, {steps} steps of Adam at",
+        f"{' or '.join(f'{d:.0%}' for d in DROPPED)} of their words; two-layer networks, {STEPS} steps of Adam at",
         f"0.001, batch {BATCH}, λ = {WEIGHT} and all else as the method has it. Accuracy with the two shares:",
-        f"{', '.join(f'{arm} {level(arm)}' for arm in ARMS)}. Only the classifiers alone being as good is named as a",
+        f"{fusion.means()}. Only the classifiers alone being as good is named as a",
         "refutation, so the CLIP loss and 2 do not decide. Speech and tables were not tried.",
     )
-    return results
