@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...evaluation.tasks.compositional._squares import decisions
 from ...losses import InfoNCELoss
 from ..benches.scene_towers import (
@@ -20,7 +19,7 @@ from ..benches.scene_towers import (
     train,
     with_negatives,
 )
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides, mean, worst
 
 CLAIM = (
     "A model that is right about most single pictures and captions is right about far fewer whole squares; "
@@ -33,7 +32,7 @@ REFUTED = "the negative captions alone give an equal or higher group score"
 WORLD = "scenes:tiny,objects=2,tinted=1,relations=1"
 KINDS = ("swap colour", "replace relation", "replace object")
 ARMS = ("plain", "text", "image")
-SEEDS, STEPS, BATCH, LR = 5, 600, 128, 1e-3
+STEPS, BATCH, LR = 600, 128, 1e-3
 TRAINED, TESTED = 5000, 1000
 DECISIONS = ("picture 0", "picture 1", "caption 0", "caption 1")
 
@@ -57,12 +56,10 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
             rows = rows[: len(rows) // 2]  # as many pictures a step as the others
             x = towers.pictures(torch.cat([data.pictures[rows, c] for c in (0, 1)]))
             y = towers.captions(torch.cat([tokens[rows, c] for c in (0, 1)]))
-            value: Tensor = infonce(x, y)
-            return value
+            return infonce(x, y)
         x, y = towers.pictures(data.pictures[rows, 0]), towers.captions(tokens[rows, 0])
         if arm == "plain":
-            value = infonce(x, y)
-            return value
+            return infonce(x, y)
         negatives = towers.captions(tokens[rows, 1])
         return with_negatives(infonce, x, y, negatives, torch.ones(len(rows), dtype=torch.bool))
 
@@ -74,58 +71,35 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     return {name: hits.astype(float) for name, hits in found.items()}
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 2 if lab.quick else STEPS
-    found = lab.cells(
-        trained,
-        {
-            f"{arm}-seed{seed}": {"arm": arm, "seed": seed, "steps": steps, "quick": lab.quick}
-            for arm in ARMS
-            for seed in seeds
-        },
-    )
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(trained, {"arm": ARMS}, steps=STEPS)
+    plain = {name: runs.scores(name, name)["plain"] for name in ("group", "i2t", "t2i", *DECISIONS)}
 
-    def of(arm: str, score: str) -> dict[int, np.ndarray]:
-        return {seed: found[f"{arm}-seed{seed}"][score] for seed in seeds}
+    def gain(better: str, worse: str, score: str) -> Score:
+        found = runs.scores(score, f"{score} of BiVLC")
+        return found[better] - found[worse]
 
-    lab.note(
-        f"Scenes of two dyed things in a relation, {SIDE} pixels a side; squares differ in a swap of colours, a",
-        f"relation or an object, all drawn by the same renderer. {steps} steps of {BATCH} pictures each: the arm with",
-        "pictures of edits sees half as many composed scenes a step. There is one negative caption a scene.",
+    yield from decides(
+        below(
+            plain["group"] - worst([plain["i2t"], plain["t2i"]]),
+            name="A: group − the lower of i2t and t2i, plain",
+            metric="group − min(i2t, t2i)",
+        ),
+        below(
+            plain["group"] - mean(plain[decision] for decision in DECISIONS),
+            -0.1,
+            name="A: group − the mean of the four decisions, plain",
+            metric="group − mean of decisions",
+        ),
+        above(
+            gain("image", "text", "group"),
+            name="B: negative captions with their pictures − negative captions",
+            metric="group score of BiVLC",
+        ),
     )
-    plain = {score: of("plain", score) for score in ("group", "i2t", "t2i", *DECISIONS)}
-    return [
-        measure.of_arms(
-            "A: group − the lower of i2t and t2i, plain",
-            "group − min(i2t, t2i)",
-            {score: plain[score] for score in ("group", "i2t", "t2i")},
-            lambda s: s["group"] - min(s["i2t"], s["t2i"]),
-            expected="below",
-        ),
-        measure.of_arms(
-            "A: group − the mean of the four decisions, plain",
-            "group − mean of decisions",
-            {score: plain[score] for score in ("group", *DECISIONS)},
-            lambda s: s["group"] - sum(s[d] for d in DECISIONS) / len(DECISIONS),
-            expected="below",
-            bound=-0.1,
-        ),
-        measure.difference(
-            "B: negative captions with their pictures − negative captions",
-            "group score of BiVLC",
-            of("image", "group"),
-            of("text", "group"),
-            expected="above",
-        ),
+    yield from beside(
         *(
-            measure.difference(
-                f"B: {better} − {worse}, {score}",
-                f"{score} of BiVLC",
-                of(better, score),
-                of(worse, score),
-                expected="above",
-                decides=False,
-            )
+            above(gain(better, worse, score), name=f"B: {better} − {worse}, {score}")
             for better, worse, score in (
                 ("image", "plain", "group"),
                 ("text", "plain", "i2t"),
@@ -133,5 +107,10 @@ def run(lab: Lab) -> Sequence[Result]:
                 ("image", "text", "i2t"),
                 ("image", "text", "t2i"),
             )
-        ),
-    ]
+        )
+    )
+    lab.note(
+        f"Scenes of two dyed things in a relation, {SIDE} pixels a side; squares differ in a swap of colours, a",
+        f"relation or an object, all drawn by the same renderer. {STEPS} steps of {BATCH} pictures each: the arm with",
+        "pictures of edits sees half as many composed scenes a step. There is one negative caption a scene.",
+    )

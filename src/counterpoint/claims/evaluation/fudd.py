@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import NamedTuple, final
 
@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...data.base import Labels, PairedData, Rows, Splits
 from ...data.embeddings import EmbeddingCache
 from ...data.worlds.scenes.config import SIDES
@@ -30,7 +29,7 @@ from ...evaluation.describing.differential import Among, by_name, likeliest
 from ...evaluation.task import similarity, top1
 from ...losses import InfoNCELoss
 from ..benches.scene_towers import SIDE, SceneTowers, train
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, below, beside, decides
 
 CLAIM = (
     "A second pass among the classes that a picture could be, by sentences about what tells them apart, "
@@ -51,7 +50,7 @@ VALUES: tuple[tuple[str, ...], ...] = (
 PAIRS = tuple(combinations(range(len(VALUES)), 2))
 """The two traits in which the kinds of a concept differ: of each concept others."""
 KINDS = 4
-SEEDS, STEPS, BATCH, LR = 5, 600, 128, 1e-3
+STEPS, BATCH, LR = 600, 128, 1e-3
 TRAINED, CAPTIONS, TESTED = 4000, 4, 40
 TEMPLATES = ("{}", TEMPLATE, "there is {}", "this is {}", "the picture shows {}")
 ARMS = ("differential", "random", "shared", "all", "templates", "name")
@@ -223,61 +222,26 @@ def others(described: Sequence[Described], seed: int) -> dict[str, Among]:
     }
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 5 if lab.quick else STEPS
-    cells = lab.cells(
-        experiment, {f"seed{seed}": {"seed": seed, "steps": steps, "quick": lab.quick} for seed in seeds}
-    )
-    arms = {name: {s: cells[f"seed{s}"][name] for s in seeds} for name in (*ARMS, "recall")}
-
-    def column(name: str) -> np.ndarray:
-        return np.array([float(cells[f"seed{s}"][name]) for s in seeds])
-
-    means = ", ".join(
-        f"{name} {np.mean([hits.mean() for hits in outcomes.values()]):.3f}"
-        for name, outcomes in arms.items()
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(experiment, {}, steps=STEPS)
+    hits = runs.scores("{}", "top-1, kinds of things by unseen names")
+    gain = runs.scores("gain_{}", "differential − name, halves of the pictures by the first pass's lead")
+    yield from decides(*(above(hits["differential"] - hits[other]) for other in ("random", "name")))
+    yield from beside(
+        *(above(hits["differential"] - hits[other]) for other in ("all", "templates")),
+        above(hits["random"] - hits["name"]),
+        below(hits["shared"] - hits["name"], 0.05),
+        above(
+            gain["close"] - gain["clear"],
+            name="gain where the first pass was less sure − where it was surer",
+        ),
     )
     lab.note(
         f"Four kinds of each of {len(CONCEPTS)} things, which differ in two of colour, size, column and row and",
         f"share the other two; k is {KINDS}, so that the candidates are the kinds of one thing if the first pass",
         "finds it. A kind is called by an odd word and its noun ('a dax cat'): by an odd word alone the first pass",
         f"would be a guess. The towers learn {SIDE}-pixel scenes and sentences of any of the traits, half of them",
-        f"with other odd words, in {steps} steps of {BATCH}. Descriptions come from templates and not from a",
-        f"language model. Sentences of a class: {column('sentences').mean():.2f}, as many at random. Accuracy:",
-        f"{means}.",
+        f"with other odd words, in {STEPS} steps of {BATCH}. Descriptions come from templates and not from a",
+        f"language model. Sentences of a class: {hits.values('sentences').mean():.2f}, as many at random. Accuracy:",
+        f"{hits.means((*ARMS, 'recall'))}.",
     )
-    metric = "top-1, kinds of things by unseen names"
-
-    def against(treatment: str, baseline: str, decides: bool = False) -> Result:
-        return measure.difference(
-            f"{treatment} − {baseline}",
-            metric,
-            arms[treatment],
-            arms[baseline],
-            expected="above",
-            decides=decides,
-        )
-
-    return [
-        against("differential", "random", decides=True),
-        against("differential", "name", decides=True),
-        against("differential", "all"),
-        against("differential", "templates"),
-        against("random", "name"),
-        measure.difference(
-            "shared − name",
-            metric,
-            arms["shared"],
-            arms["name"],
-            expected="below",
-            bound=0.05,
-            decides=False,
-        ),
-        measure.over_seeds(
-            "gain where the first pass was less sure − where it was surer",
-            "differential − name, halves of the pictures by the first pass's lead",
-            column("gain_close") - column("gain_clear"),
-            expected="above",
-            decides=False,
-        ),
-    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import final
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...data.items import Narrations
 from ...data.worlds.clips.narrations import NAMES
 from ...evaluation.statistic import STATISTICS
@@ -23,7 +22,7 @@ from ...networks.init import initialise
 from ...networks.towers.transformer import Embedding
 from ..benches.clip_towers import SIDE, Filmed, FrameNetwork, filmed
 from ..benches.descent import minimise
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, beside, decides, within
 
 CLAIM = (
     "The modality importance score from probabilities averaged over models recovers what questions need, "
@@ -46,7 +45,7 @@ DROPPED = 0.3
 """Probability of each modality to be missing in training."""
 TOLERANCE = 0.25
 """Scores of probabilities that are this close to 0 are 0."""
-SEEDS, MODELS, STEPS, BATCH, LR = 5, 5, 1000, 64, 2e-3
+MODELS, STEPS, BATCH, LR = 5, 1000, 64, 2e-3
 TRAINED, TESTED = 8000, 2400
 """Clips, of which about half show two things side by side."""
 SHOWN = {"video": VIDEO, "text": TEXT, "both": BOTH, "nothing": frozenset[str]()}
@@ -193,63 +192,34 @@ def experiment(seed: int, steps: int, quick: bool) -> Arrays:
     return found
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 2 if lab.quick else STEPS
-    cells = lab.cells(
-        experiment, {f"seed{seed}": {"seed": seed, "steps": steps, "quick": lab.quick} for seed in seeds}
-    )
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(experiment, {}, steps=STEPS)
+    types = runs.scores("{}", "macro F1 of the constructed types", STATISTICS["macro_f1"])
+    accuracy = runs.scores("{} {}", "accuracy as they are − permuted")
 
-    def of(name: str) -> dict[int, np.ndarray]:
-        return {seed: cells[f"seed{seed}"][name] for seed in seeds}
+    def drop(kind: str, modality: str, large: bool) -> Result:
+        lost = accuracy[kind, "as they are"] - accuracy[kind, f"{modality} permuted"]
+        name = f"drop of {kind} questions with the {modality} of another"
+        return above(lost, 0.2, name=name) if large else within(lost, 0.05, name=name)
 
-    def drop(kind: str, modality: str, large: bool, decides: bool = True) -> Result:
-        return measure.of_arms(
-            f"drop of {kind} questions with the {modality} of another",
-            "accuracy as they are − permuted",
-            {name: of(f"{kind} {name}") for name in ("as they are", f"{modality} permuted")},
-            lambda s: s["as they are"] - s[f"{modality} permuted"],
-            expected="above" if large else "within",
-            bound=0.2 if large else 0.05,
-            decides=decides,
-        )
-
-    mean = {name: np.mean([cells[f"seed{s}"][f"accuracy {name}"].mean() for s in seeds]) for name in SHOWN}
-    lab.note(
-        f"Two coloured things side by side, {len(LOOKED_AT)} frames of {SIDE} pixels, and a sentence about one of",
-        f"them; five options a question. {MODELS} models a seed, {steps} steps of {BATCH} each, every modality dropped",
-        f"with probability {DROPPED:g}; soft scores are means of the right answer's probability, and 0 within",
-        f"{TOLERANCE:g}; hard ones are the first model's answers. Accuracy with",
-        ", ".join(f"{name} {value:.2f}" for name, value in mean.items())
-        + ". Where both tell the same, the permuted one",
-        "contradicts the other, so that drop is not judged. That complementary questions are rare in real sets cannot",
-        "be tested here.",
-    )
-    soft, hard = {"soft": of("soft")}, {"hard": of("hard")}
-    return [
-        measure.of_arms(
-            "soft: types found",
-            "macro F1 of the constructed types",
-            soft,
-            lambda s: s["soft"],
-            statistic=STATISTICS["macro_f1"],
-            expected="above",
-            bound=0.8,
-            refuted_at=0.6,
-        ),
-        measure.of_arms(
-            "soft − hard: types found",
-            "macro F1 of the constructed types",
-            soft | hard,
-            lambda s: s["soft"] - s["hard"],
-            statistic=STATISTICS["macro_f1"],
-            expected="above",
-        ),
+    yield from decides(
+        above(types["soft"], 0.8, refuted_at=0.6, name="soft: types found"),
+        above(types["soft"] - types["hard"], name="soft − hard: types found"),
         drop("video", "video", large=True),
         drop("video", "text", large=False),
         drop("text", "text", large=True),
         drop("text", "video", large=False),
         drop("both", "video", large=True),
         drop("both", "text", large=True),
-        drop("either", "video", large=False, decides=False),
-        drop("either", "text", large=False, decides=False),
-    ]
+    )
+    yield from beside(*(drop("either", modality, large=False) for modality in ("video", "text")))
+    lab.note(
+        f"Two coloured things side by side, {len(LOOKED_AT)} frames of {SIDE} pixels, and a sentence about one of",
+        f"them; five options a question. {MODELS} models a seed, {STEPS} steps of {BATCH} each, every modality dropped",
+        f"with probability {DROPPED:g}; soft scores are means of the right answer's probability, and 0 within",
+        f"{TOLERANCE:g}; hard ones are the first model's answers. Accuracy with",
+        runs.scores("accuracy {}", "accuracy").means(SHOWN, digits=2)
+        + ". Where both tell the same, the permuted one",
+        "contradicts the other, so that drop is not judged. That complementary questions are rare in real sets cannot",
+        "be tested here.",
+    )

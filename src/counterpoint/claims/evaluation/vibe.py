@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import final
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...data.items import GeneratedVideos
 from ...data.worlds.clips.hallucinations import CLEAN, HALLUCINATIONS
 from ...evaluation.statistic import STATISTICS, f1_of
@@ -22,7 +21,7 @@ from ...networks.towers.transformer import TextTransformer
 from ...statistics import Statistic
 from ..benches.clip_towers import COLOURS, SIDE, Filmed, VideoTower, filmed
 from ..benches.descent import minimise
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, below, beside, decides
 
 CLAIM = (
     "Reading the caption helps a detector of hallucinated videos to find wrong numbers and omissions, more "
@@ -45,7 +44,7 @@ IN_TIME = ("vanishing subject", "temporal dysmorphia")
 """Types of hallucination that no single frame tells."""
 ARMS = {"frame": (False, False), "video": (True, False), "prompted": (True, True)}
 """Inputs of a classifier, by arm: all frames or the one in the middle, and with the caption or without."""
-FRAMES, SEEDS, STEPS, BATCH, LR = 8, 5, 600, 64, 2e-3
+FRAMES, STEPS, BATCH, LR = 8, 600, 64, 2e-3
 TRAINED, TESTED = 5000, 1200
 
 
@@ -127,79 +126,50 @@ def mean_f1(kinds: Sequence[str]) -> Callable[[np.ndarray], float]:
     return lambda values: float(np.mean([f1(values) for f1 in each]))
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 2 if lab.quick else STEPS
-    cells = lab.cells(
-        trained,
-        {
-            f"{arm}-seed{seed}": {"arm": arm, "seed": seed, "steps": steps, "quick": lab.quick}
-            for arm in ARMS
-            for seed in seeds
-        },
-    )
-    beside, in_time = mean_f1(BESIDE), mean_f1(IN_TIME)
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(trained, {"arm": tuple(ARMS)}, steps=STEPS)
+    macro_f1 = STATISTICS["macro_f1"]
+    told, in_time = mean_f1(BESIDE), mean_f1(IN_TIME)
 
     def gain(
-        name: str,
-        better: str,
-        worse: str,
-        metric: str,
-        statistic: Callable[[np.ndarray], float],
-        decides: bool = False,
+        better: str, worse: str, name: str, metric: str, statistic: Callable[[np.ndarray], float]
     ) -> Result:
-        arms = {
-            arm: {seed: cells[f"{arm}-seed{seed}"]["as trained"] for seed in seeds} for arm in (better, worse)
-        }
-        return measure.of_arms(
-            f"{better} − {worse}, {name}",
-            metric,
-            arms,
-            lambda s: s[better] - s[worse],
-            statistic=Statistic(statistic, STATISTICS["macro_f1"].columns),
-            expected="above",
-            decides=decides,
-        )
+        f1 = runs.scores("as trained", metric, Statistic(statistic, macro_f1.columns))
+        return above(f1[better] - f1[worse], name=f"{better} − {worse}, {name}")
 
-    prompted = {
-        split: {s: cells[f"prompted-seed{s}"][split] for s in seeds}
-        for split in ("as trained", "other artist")
-    }
-    lab.note(
-        f"Videos of {FRAMES} frames of {SIDE} pixels, coloured things that move beside others that are counted or in a",
-        "relation; a sixth of the renditions is faithful, and each hallucination is as frequent as the clips allow.",
-        f"The things of the test are not those of training, nor their names. {steps} steps of {BATCH} renditions.",
-    )
-    return [
-        gain("wrong number and omission", "prompted", "video", "mean F1 of the two types", beside, True),
+    two, four = "mean F1 of the two types", "difference of the mean F1 of two types each"
+    yield from decides(
+        gain("prompted", "video", "wrong number and omission", two, told),
         gain(
-            "wrong number and omission − vanishing and deforming",
             "prompted",
             "video",
-            "difference of the mean F1 of two types each",
-            lambda values: beside(values) - in_time(values),
-            True,
+            "wrong number and omission − vanishing and deforming",
+            four,
+            lambda values: told(values) - in_time(values),
         ),
-        gain("vanishing and deforming", "video", "frame", "mean F1 of the two types", in_time, True),
+        gain("video", "frame", "vanishing and deforming", two, in_time),
         gain(
-            "vanishing and deforming − wrong number and omission",
             "video",
             "frame",
-            "difference of the mean F1 of two types each",
-            lambda values: in_time(values) - beside(values),
-            True,
+            "vanishing and deforming − wrong number and omission",
+            four,
+            lambda values: in_time(values) - told(values),
         ),
+    )
+    split = runs.scores("{}", "macro F1", macro_f1)
+    yield from beside(
         *(
-            gain(kind, better, worse, "F1", mean_f1((kind,)))
+            gain(better, worse, kind, "F1", mean_f1((kind,)))
             for better, worse in (("prompted", "video"), ("video", "frame"))
             for kind in TYPES
         ),
-        measure.of_arms(
-            "prompted, other artist − as trained",
-            "macro F1",
-            prompted,
-            lambda s: s["other artist"] - s["as trained"],
-            statistic=STATISTICS["macro_f1"],
-            expected="below",
-            decides=False,
+        below(
+            split["prompted", "other artist"] - split["prompted", "as trained"],
+            name="prompted, other artist − as trained",
         ),
-    ]
+    )
+    lab.note(
+        f"Videos of {FRAMES} frames of {SIDE} pixels, coloured things that move beside others that are counted or in a",
+        "relation; a sixth of the renditions is faithful, and each hallucination is as frequent as the clips allow.",
+        f"The things of the test are not those of training, nor their names. {STEPS} steps of {BATCH} renditions.",
+    )
