@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float
 
-from ...catalog.evidence import Result
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation.statistic import calibration_error
 from ...evaluation.tasks.classification.out_of_distribution import OutOfDistribution
@@ -17,7 +15,7 @@ from ...networks.towers.convnet import ConvNet
 from ...types import NonFiniteLoss
 from ..benches.towers import SimCLR, recipe, trained
 from ..benches.vqa import SIDE, SmallVQA, answer, asked, tower, train, world_of
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, arm, below, beside, decides, per_seed
 
 CLAIM = (
     "A contrastive start without labels raises the accuracy of a model that learns to answer questions from "
@@ -35,9 +33,9 @@ KINDS = ("choose colour", "choose object")
 """Kinds of questions: a small model learns them from hundreds of labels, and no guess from the words answers them."""
 TESTS = {"as trained": "as trained", "held out": "colours"}
 """Test splits: of the combinations of concept and colour of training, and of those that training never shows."""
-STARTS = ("none", "cl", "ebm")
-SEEDS, BATCH, PRETRAINED = 5, 64, 4000
-STEPS = {"cl": 300, "ebm": 120}
+BATCH, PRETRAINED = 64, 4000
+STEPS = {"cl": 300, "none": 0, "ebm": 120}
+"""Steps of pretraining, by start: SimCLR, none, the energy-based model."""
 RATES = {"cl": 2e-3, "ebm": 3e-4}
 """Rates of learning: energy-based models break down at the rates of others."""
 SAMPLING, NOISY = 15, 1000
@@ -51,7 +49,7 @@ def experiment(start: str, seed: int, steps: int, tuned: int, quick: bool) -> Ar
     """Pretrain an image tower without labels, then train it to answer few labelled questions.
 
     Args:
-        start: ``"none"``, ``"cl"`` (SimCLR) or ``"ebm"``.
+        start: one of `STEPS`.
         seed: of everything.
         steps: of the pretraining.
         tuned: steps of the training on questions.
@@ -110,40 +108,61 @@ def pretrained(start: str, image: ConvNet, world: Scenes, seed: int, steps: int,
     return found | {"failed": np.array(float(failed))}
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds = lab.seeds(SEEDS)
-    cells = lab.cells(
-        experiment,
-        {
-            f"{start}-seed{seed}": {
-                "start": start,
-                "seed": seed,
-                "steps": 2 if lab.quick else STEPS.get(start, 0),
-                "tuned": 3 if lab.quick else TUNED,
-                "quick": lab.quick,
-            }
-            for start in STARTS
-            for seed in seeds
-        },
-    )
-
-    def of(start: str, name: str) -> dict[int, np.ndarray | None]:
-        return {seed: cells[f"{start}-seed{seed}"].get(name) for seed in seeds}
-
-    def number(start: str, name: str) -> Float[np.ndarray, " seeds"]:
-        return np.array([float(cells[f"{start}-seed{seed}"][name].mean()) for seed in seeds])
-
-    def lost(start: str) -> Float[np.ndarray, " seeds"]:
-        return number(start, f"{few} as trained") - number(start, f"{few} held out")
-
-    def spread(start: str) -> Float[np.ndarray, " seeds"]:
-        """Return how far each seed's accuracy is from the median of the seeds."""
-        own = number(start, f"{few} as trained")
-        return np.abs(own - np.median(own))
-
+def run(lab: Lab) -> Iterator[Result]:
+    starts = {start: {"start": start, "steps": steps} for start, steps in STEPS.items()}
+    runs = lab.grid(experiment, {"start": starts}, tuned=TUNED)
     few, many = LABELLED
     share = "share of questions answered rightly"
-    failed = sum(float(cells[f"ebm-seed{s}"]["failed"]) for s in seeds)
+    right = runs.scores("{} {}", share)
+    accuracy = runs.scores("{} {}", f"difference of differences in {share}", by_seed=np.mean)
+    error = runs.scores("{} ece", "expected calibration error, 15 bins")
+    blind = runs.scores("blind", share)
+
+    def gain(better: str, worse: str, count: int, questions: str, more: str = "") -> Result:
+        lead = right[better, count, questions] - right[worse, count, questions]
+        return above(lead, name=f"{better} − {worse}, {count} labelled questions{more}")
+
+    def tells(start: str, score: str) -> Score:
+        """Return the AUROC of a score against the other artist's pictures; a start that broke down has none."""
+        return arm(start, {seed: run.get(f"{score} artist") for seed, run in runs[start].items()}, "AUROC")
+
+    def lost(start: str) -> Score:
+        return accuracy[start, few, "as trained"] - accuracy[start, few, "held out"]
+
+    def spread(start: str) -> np.ndarray:
+        """Return how far each seed's accuracy is from the median of the seeds."""
+        own = right.values((start, few, "as trained")).mean(1)
+        return np.abs(own - np.median(own))
+
+    yield from decides(
+        gain("cl", "none", few, "as trained"),
+        above(tells("ebm", "energy"), 0.6, name="−E(x) tells the other artist's pictures"),
+    )
+    yield from beside(
+        gain("cl", "none", many, "as trained", ", as trained"),
+        gain("cl", "none", few, "held out", ", held out"),
+        gain("ebm", "none", few, "as trained", ", as trained"),
+        gain("cl", "ebm", few, "as trained", ", as trained"),
+        gain("cl", "ebm", many, "held out", ", held out"),
+        above(
+            lost("none") - lost("cl"),
+            name=f"loss on held-out combinations, none − cl, {few} labelled questions",
+        ),
+        above(tells("cl", "cosine"), 0.5, name="the largest cosine tells the other artist's pictures, cl"),
+        above(
+            per_seed(
+                f"spread over seeds, ebm − cl, {few} labelled questions",
+                "distance of a seed's accuracy from the median",
+                spread("ebm") - spread("cl"),
+            )
+        ),
+        below(error["ebm", few] - error["cl", few], name=f"calibration, ebm − cl, {few} labelled questions"),
+        above(
+            right["none", many, "as trained"] - blind["none"],
+            name=f"with the picture − with another question's, {many} labelled questions, none",
+        ),
+    )
+    failed = [float(run["failed"]) for run in runs["ebm"].values()]
     passes = SAMPLING + 2
     lab.note(
         f"Scenes of one large thing, questions of kinds {' and '.join(KINDS)}.",
@@ -151,79 +170,7 @@ def run(lab: Lab) -> Sequence[Result]:
         f"the energy-based model with {SAMPLING} Langevin steps, {BATCH} pictures each, then {TUNED} steps on {few} or",
         f"{many} labelled questions. An EBM step is {passes} passes of the tower, a SimCLR step 2: the EBM has",
         f"{STEPS['ebm'] * passes / (STEPS['cl'] * 2):.1f} times the passes and {STEPS['ebm'] / STEPS['cl']:.1f} times",
-        f"the updates. {failed:g} of {len(seeds)} energy-based runs broke down.",
+        f"the updates. {sum(failed):g} of {len(failed)} energy-based runs broke down.",
         "Spread over five seeds is an anecdote whatever its interval, and decides nothing. Constants of the paper",
         "could not be checked; supervised and ImageNet starts, and supervised energies, are not tried.",
     )
-    return [
-        measure.difference(
-            f"cl − none, {few} labelled questions",
-            share,
-            of("cl", f"{few} as trained"),
-            of("none", f"{few} as trained"),
-            expected="above",
-        ),
-        measure.of_arms(
-            "−E(x) tells the other artist's pictures",
-            "AUROC",
-            {"ebm": of("ebm", "energy artist")},
-            lambda s: s["ebm"],
-            expected="above",
-            bound=0.6,
-        ),
-        *(
-            measure.difference(
-                f"{better} − {worse}, {count} labelled questions, {name}",
-                share,
-                of(better, f"{count} {name}"),
-                of(worse, f"{count} {name}"),
-                expected="above",
-                decides=False,
-            )
-            for better, worse, count, name in (
-                ("cl", "none", many, "as trained"),
-                ("cl", "none", few, "held out"),
-                ("ebm", "none", few, "as trained"),
-                ("cl", "ebm", few, "as trained"),
-                ("cl", "ebm", many, "held out"),
-            )
-        ),
-        measure.over_seeds(
-            f"loss on held-out combinations, none − cl, {few} labelled questions",
-            f"difference of differences in {share}",
-            lost("none") - lost("cl"),
-            expected="above",
-            decides=False,
-        ),
-        measure.of_arms(
-            "the largest cosine tells the other artist's pictures, cl",
-            "AUROC",
-            {"cl": of("cl", "cosine artist")},
-            lambda s: s["cl"],
-            expected="above",
-            bound=0.5,
-            decides=False,
-        ),
-        measure.over_seeds(
-            f"spread over seeds, ebm − cl, {few} labelled questions",
-            "distance of a seed's accuracy from the median",
-            spread("ebm") - spread("cl"),
-            expected="above",
-            decides=False,
-        ),
-        measure.over_seeds(
-            f"calibration, ebm − cl, {few} labelled questions",
-            "expected calibration error, 15 bins",
-            number("ebm", f"{few} ece") - number("cl", f"{few} ece"),
-            expected="below",
-            decides=False,
-        ),
-        measure.difference(
-            f"with the picture − with another question's, {many} labelled questions, none",
-            share,
-            of("none", f"{many} as trained"),
-            of("none", "blind"),
-            expected="above",
-            decides=False,
-        ),
-    ]

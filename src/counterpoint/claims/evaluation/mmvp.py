@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...data.worlds.scenes.pixels.render import draw
 from ...data.worlds.scenes.scene import UNIT, Thing
 from ...data.worlds.scenes.words.captions import phrase
@@ -26,7 +25,7 @@ from ...networks.init import seeded
 from ..benches.descent import minimise
 from ..benches.prefix_lm import WIDTH, VisualReader
 from ..benches.scene_towers import SIDE, SceneTowers, train
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, combined, decides
 
 CLAIM = (
     "Pictures that a contrastive model takes for the same and a self-supervised one does not are, also after "
@@ -42,12 +41,14 @@ REFUTED = (
 
 WORLD = "scenes:tiny,objects=1,tinted=1,sizes=small+medium+large"
 ATTRIBUTES = ("colour", "size", "position")
-SEEDS, STEPS, BATCH, LR = 5, 300, 128, 1e-3
+STEPS, BATCH, LR = 300, 128, 1e-3
 TRAINED, MINED = 4000, 1500
 SIMILAR, DIFFERENT = 0.98, 0.2
 """Quantiles of similarity over all pairs: above in the contrastive model, below in the self-supervised one."""
 SIZE: tuple[Attribute, ...] = ("size",)
 MOST, PAIRS = 4000, 1 << 17
+SMOKE = 40
+"""Pairs of either sort in a smoke run, most of whose time the language models would spend on the others."""
 READ, READ_LR = 400, 2e-3
 """Steps of a language model on the features of frozen towers, and their rate."""
 READERS: dict[str, tuple[int, ...]] = {"A": (0,), "A+A": (0, 0), "A+B": (0, 1)}
@@ -150,6 +151,8 @@ def experiment(seed: int, steps: int, read: int, quick: bool) -> Arrays:
         "mined": mined(seen, other, test, *bounds),
         "random": alike(test, np.random.default_rng([seed, 3])),
     }
+    if quick:
+        pairs = {name: (a[:SMOKE], b[:SMOKE]) for name, (a, b) in pairs.items()}
     learned, tested = ([model.places(own.pictures) for model in (towers, viewer)] for own in (data, test))
     width = learned[0].shape[-1]
     by(data.statements)
@@ -229,62 +232,47 @@ def chosen(
     return (first & second).numpy()
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps, read = lab.seeds(SEEDS), 5 if lab.quick else STEPS, 5 if lab.quick else READ
-    cells = lab.cells(
-        experiment,
-        {f"seed{seed}": {"seed": seed, "steps": steps, "read": read, "quick": lab.quick} for seed in seeds},
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(experiment, {}, steps=STEPS, read=READ)
+
+    def gap(what: str, metric: str) -> Score:
+        found = runs.scores("{} {}", metric)
+        return found["mined", what] - found["random", what]
+
+    differ = [gap(attribute, "share of pairs") for attribute in ATTRIBUTES]
+    likelier = runs.scores("{} {}", "share of pairs of which both pictures make their statement likelier")
+
+    def gain(more: str, less: str, pairs: str) -> Result:
+        return above(likelier[pairs, more] - likelier[pairs, less], name=f"B: {more} − {less}, {pairs} pairs")
+
+    yield from decides(
+        below(
+            gap("accuracy", "share of pairs of which both statements pick their picture"),
+            name="A: pair accuracy, mined − random pairs of one name",
+        ),
+        gain("A+B", "A+A", "mined"),
     )
-    found = {
-        name: np.array([float(cells[f"seed{s}"][name]) for s in seeds]) for name in next(iter(cells.values()))
-    }
-
-    def gap(name: str) -> np.ndarray:
-        return found[f"mined {name}"] - found[f"random {name}"]
-
+    yield from beside(
+        above(
+            combined(sum, "attributes that differ", differ),
+            name="A: attributes that differ, mined − random pairs of one name",
+            metric=f"mean number of {', '.join(ATTRIBUTES)} that differ",
+        ),
+        *(
+            above(own, name=f"A: {attribute} differs, mined − random pairs")
+            for attribute, own in zip(ATTRIBUTES, differ, strict=True)
+        ),
+        gain("A+B", "A", "mined"),
+        gain("A+B", "A+A", "random"),
+    )
+    counts = (f"{run['mined pairs']:g}" for run in runs[()].values())
     lab.note(
         f"One dyed thing a scene, {SIDE} pixels a side. The contrastive model is trained on names alone, the other one",
-        f"on crops of the same pictures, {steps} steps each; pairs are of one name, among the most similar 2 % to the",
+        f"on crops of the same pictures, {STEPS} steps each; pairs are of one name, among the most similar 2 % to the",
         "first and the least similar 20 % to the second. Then the contrastive model is tuned on statements of size,",
-        f"colour, name and position. Mined pairs a seed: {', '.join(f'{n:g}' for n in found['mined pairs'])}.",
-        f"Part B: a small language model learns, for {read} steps, to write the statements of pictures from the",
+        f"colour, name and position. Mined pairs a seed: {', '.join(counts)}.",
+        f"Part B: a small language model learns, for {READ} steps, to write the statements of pictures from the",
         "sixteen places of the frozen towers that the pairs were mined with: of the contrastive one (A), of it twice",
         "(A+A), of both in turn (A+B). It is right about a pair where each picture makes its own statement likelier.",
-        "Pair accuracy on mined pairs:",
-        ", ".join(f"{reader} {found[f'mined {reader}'].mean():.3f}" for reader in READERS) + ".",
+        f"Pair accuracy on mined pairs: {runs.scores('mined {}', 'pairs').means(READERS)}.",
     )
-    return [
-        measure.over_seeds(
-            "A: pair accuracy, mined − random pairs of one name",
-            "share of pairs of which both statements pick their picture",
-            gap("accuracy"),
-            expected="below",
-        ),
-        measure.over_seeds(
-            "A: attributes that differ, mined − random pairs of one name",
-            f"mean number of {', '.join(ATTRIBUTES)} that differ",
-            sum((gap(attribute) for attribute in ATTRIBUTES), np.zeros(len(seeds))),
-            expected="above",
-            decides=False,
-        ),
-        *(
-            measure.over_seeds(
-                f"A: {attribute} differs, mined − random pairs",
-                "share of pairs",
-                gap(attribute),
-                expected="above",
-                decides=False,
-            )
-            for attribute in ATTRIBUTES
-        ),
-        *(
-            measure.over_seeds(
-                f"B: {more} − {less}, {name} pairs",
-                "share of pairs of which both pictures make their statement likelier",
-                found[f"{name} {more}"] - found[f"{name} {less}"],
-                expected="above",
-                decides=(more, less, name) == ("A+B", "A+A", "mined"),
-            )
-            for more, less, name in (("A+B", "A+A", "mined"), ("A+B", "A", "mined"), ("A+B", "A+A", "random"))
-        ),
-    ]

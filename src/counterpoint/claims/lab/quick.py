@@ -17,7 +17,7 @@ PART = 100
 """Divisor of sizes."""
 OF_ALL = 60
 """Examples where the whole experiment takes all that there are: a size of None."""
-_LENGTHS = ("steps", "warm_up", "pretraining", "inversion")
+_LENGTHS = ("steps", "warm_up", "pretraining", "inversion", "read", "tuned")
 _NUMBERS = (
     "anchors",
     "count",
@@ -31,6 +31,7 @@ _NUMBERS = (
     "size",
     "sizes",
     "tested",
+    "trained",
     "views",
     "worlds",
 )
