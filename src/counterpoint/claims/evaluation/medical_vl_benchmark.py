@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import save_model
 
-from ...catalog.evidence import Result
 from ...data.base import PairedData
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation import create, evaluate
+from ...methods.base import TowerMethod
 from ...study.presets import PRESETS
 from ...study.standings import mean_ranks
-from ...types import Embedder
 from ..benches.towers import build, recipe, trained
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides, mean
 
 CLAIM = (
     "Under one setup, an image tower that starts from another domain is better on the mean over "
@@ -29,18 +28,20 @@ REFUTED = "the started tower is no better on the mean, or late interaction choos
 
 GENERAL, SPECIAL = "scenes:tiny,artists=twemoji", "scenes:tiny,artists=openmoji,seed=1"
 """The worlds of the start and of the benchmark: other artists, other scenes."""
-SEEDS, STEPS, BATCH, SIZE = 5, 110, 128, 32
+STEPS, BATCH, SIZE = 110, 128, 32
 TRAINED, TESTED = 4000, 500
+PASSES = 3
+"""Passes through the image tower of a step of SLIP, where CLIP has one."""
 LABELS = ("concept", "colour", "count")
-STARTED = ("clip, started", "clip, started and frozen")
 ARMS = {
-    "clip": "clip",
-    "slip": "slip",
-    "slip, equal passes": "slip",
-    "filip": "filip",
-    "clip, started": "clip,image=cnn@{}",
-    "clip, started and frozen": "clip,image=cnn@{},tune=frozen",
+    "clip": {"arm": "clip", "steps": STEPS},
+    "slip": {"arm": "slip", "steps": STEPS},
+    "slip, equal passes": {"arm": "slip", "steps": STEPS // PASSES},
+    "filip": {"arm": "filip", "steps": STEPS},
+    "clip, started": {"arm": "clip,image=cnn@{}", "steps": STEPS},
+    "clip, started and frozen": {"arm": "clip,image=cnn@{},tune=frozen", "steps": STEPS},
 }
+"""Arms; ``{}`` is where an image tower lies that CLIP has trained on the other world."""
 TASKS = (
     *(f"zero_shot {label}_mean_per_class" for label in LABELS),
     *(f"probe logistic_{label}_top1" for label in LABELS),
@@ -49,36 +50,32 @@ TASKS = (
     "question_answering accuracy",
 )
 CHOICE = "sugarcrepe accuracy"
-PASSES = 3
-"""Passes through the image tower of a step of SLIP, where CLIP has one."""
 
 
-def cell(seed: int, steps: int, quick: bool) -> Arrays:
-    """Train every arm on the same pairs in the same order, and score it on every task.
+def scored(arm: str, steps: int, seed: int, quick: bool) -> Arrays:
+    """Train an arm, on the same pairs in the same order as the others, and score it.
+
+    Args:
+        arm: as in `ARMS`; a start is trained for as many steps.
+        steps, seed: of the run.
+        quick: tiny.
 
     Returns:
-        ``ARM/TASK metric``, one number each.
+        One number for each of `TASKS`, and for the choice among captions that differ in one thing.
     """
     sizes = "train=40,validation=4,test=24" if quick else f"train={TRAINED},validation=4,test={TESTED}"
+    plan = recipe(quick, batch_size=BATCH, towers__image_size=SIZE).model_copy(update={"steps": steps})
+
+    def learned(arm: str, data: PairedData) -> TowerMethod:
+        rows = data.splits.train
+        return trained(build(arm, plan, data, rows, seed), data, rows, plan, seed)
+
     general, special = (Scenes.parse(f"{world},{sizes},pixels=43") for world in (GENERAL, SPECIAL))
-    rows, settings = special.splits.train, recipe(quick, batch_size=BATCH, towers__image_size=SIZE)
-    found: Arrays = {}
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "tower.safetensors"
-        long = settings.model_copy(update={"steps": steps})
-        model = build("clip", long, general, general.splits.train, seed)
-        save_model(trained(model, general, general.splits.train, long, seed).image_tower, str(start))
-        for name, arm in ARMS.items():
-            own = steps // PASSES if name.endswith("equal passes") else steps
-            plan = settings.model_copy(update={"steps": max(own, 1)})
-            model = build(arm.format(start), plan, special, rows, seed)
-            for task, value in scored(trained(model, special, rows, plan, seed), special).items():
-                found[f"{name}/{task}"] = np.array(value)
-    return found
-
-
-def scored(model: Embedder, data: PairedData) -> dict[str, float]:
-    """Score the benchmark's tasks, and the choice among captions that differ in one thing."""
+        if "{}" in arm:
+            save_model(learned("clip", general).image_tower, str(start))
+        model = learned(arm.format(start), special)
     tasks = [
         create("zero_shot", labels=LABELS),
         create("probe", labels=LABELS),
@@ -86,35 +83,42 @@ def scored(model: Embedder, data: PairedData) -> dict[str, float]:
         create("question_answering", limit=1000),
         create("sugarcrepe"),
     ]
-    results = evaluate(model, data, tasks)
-    (test,) = data.splits.test
+    results = evaluate(model, special, tasks)
+    (test,) = special.splits.test
     found = {}
     for name in (*TASKS, CHOICE):
         task, _, metric = name.partition(" ")
-        found[name] = results.value(task, test, metric)
+        found[name] = np.array(results.value(task, test, metric))
     return found
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 2 if lab.quick else STEPS
-    cells = lab.cells(
-        cell, {f"seed{seed}": {"seed": seed, "steps": steps, "quick": lab.quick} for seed in seeds}
-    )
-    table: Mapping[str, np.ndarray] = {
-        arm: np.array([[float(cells[f"seed{s}"][f"{arm}/{task}"]) for task in TASKS] for s in seeds])
-        for arm in ARMS
-    }
-    choice = {arm: np.array([float(cells[f"seed{s}"][f"{arm}/{CHOICE}"]) for s in seeds]) for arm in ARMS}
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(scored, {"arm": ARMS})
+    score = runs.scores("{}", f"mean over {len(TASKS)} tasks of the difference in score")
+    choice = runs.scores(CHOICE, CHOICE)
 
-    def gain(better: str, worse: str) -> np.ndarray:
-        return (table[better] - table[worse]).mean(1)
+    def gain(better: str, worse: str) -> Score:
+        return mean(score[better, task] - score[worse, task] for task in TASKS)
 
-    order = mean_ranks(
-        {arm: values.mean(0) for arm, values in table.items()}, PRESETS["medical-vl-benchmark"].baseline
+    yield from decides(
+        above(gain("clip, started", "clip"), name="1: started from the other artist − from random weights"),
+        above(choice["filip"] - choice["clip"], name="2: filip − clip, captions that differ in one thing"),
     )
+    yield from beside(
+        above(gain("filip", "clip"), name="2: filip − clip"),
+        below(
+            gain("slip, equal passes", "clip"),
+            0.01,
+            name="3: slip − clip at equal passes through the image tower",
+        ),
+        above(gain("slip", "clip"), name="3: slip − clip at equal steps"),
+        below(gain("clip, started and frozen", "clip, started"), name="1: started and frozen − started"),
+    )
+    means = {arm: np.array([score.values((arm, task)).mean() for task in TASKS]) for arm in ARMS}
+    order = mean_ranks(means, PRESETS["medical-vl-benchmark"].baseline)
     lab.note(
-        f"Image towers at {SIZE} pixels, {steps} steps of {BATCH} on {TRAINED} scenes by one artist; the started ones",
-        f"have {steps} steps of CLIP before, on scenes by the other. {len(TASKS)} tasks: {'; '.join(TASKS)}.",
+        f"Image towers at {SIZE} pixels, {STEPS} steps of {BATCH} on {TRAINED} scenes by one artist; the started ones",
+        f"have {STEPS} steps of CLIP before, on scenes by the other. {len(TASKS)} tasks: {'; '.join(TASKS)}.",
         "Mean ranks over them, with the mean difference from clip in points and its interval over tasks:",
         "; ".join(
             f"{it.arm} {it.rank:.2f} ({100 * it.difference:+.1f}, {100 * it.low:+.1f} to {100 * it.high:+.1f})"
@@ -124,37 +128,3 @@ def run(lab: Lab) -> Sequence[Result]:
         "Which eight methods the paper compares could not be checked; these are one of each family. A small world of",
         "emoji stands for its 2.8 million medical pairs.",
     )
-    metric = f"mean over {len(TASKS)} tasks of the difference in score"
-    return [
-        measure.over_seeds(
-            "1: started from the other artist − from random weights",
-            metric,
-            gain("clip, started", "clip"),
-            expected="above",
-        ),
-        measure.over_seeds(
-            "2: filip − clip, captions that differ in one thing",
-            CHOICE,
-            choice["filip"] - choice["clip"],
-            expected="above",
-        ),
-        measure.over_seeds("2: filip − clip", metric, gain("filip", "clip"), expected="above", decides=False),
-        measure.over_seeds(
-            "3: slip − clip at equal passes through the image tower",
-            metric,
-            gain("slip, equal passes", "clip"),
-            expected="below",
-            bound=0.01,
-            decides=False,
-        ),
-        measure.over_seeds(
-            "3: slip − clip at equal steps", metric, gain("slip", "clip"), expected="above", decides=False
-        ),
-        measure.over_seeds(
-            "1: started and frozen − started",
-            metric,
-            gain("clip, started and frozen", "clip, started"),
-            expected="below",
-            decides=False,
-        ),
-    ]
