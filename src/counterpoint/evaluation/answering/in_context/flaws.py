@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import polars as pl
 
@@ -21,6 +20,7 @@ from ...tasks.in_context.following import Following
 from ...tasks.in_context.matching import Matching
 from ...tasks.in_context.selection import Selection
 from .shots import NOTHING, ZERO_SHOT, Shots
+from .task import InContextTask
 
 PAPERS = {"evalign-icl": ("examine",)}
 
@@ -33,57 +33,28 @@ class Axis:
 
     Attributes:
         title: for people.
-        metric: the one that is plotted.
-        meaning: what it is, in words.
-        variants: how examples are shown, by name, to the task for a number of them; ``plain`` comes first.
+        meaning: the task's main metric, which is plotted, in words.
+        task: asks about it, in each of its variants.
     """
 
     title: str
-    metric: str
     meaning: str
-    variants: Mapping[str, Callable[[Shots], AnsweringTask]]
+    task: type[InContextTask]
 
 
 AXES: Mapping[str, Axis] = {
     "hallucination": Axis(
-        "Object hallucination",
-        "instances",
-        "share of mentioned things that are not there (CHAIRi)",
-        {"plain": Captioning, "multi-task": partial(Captioning, variant="multi-task")},
+        "Object hallucination", "share of mentioned things that are not there (CHAIRi)", Captioning
     ),
-    "abstention": Axis(
-        "Abstention",
-        "f1",
-        "F1 of abstaining from absurd questions",
-        {
-            "plain": Abstention,
-            "multi-task": partial(Abstention, variant="multi-task"),
-            "self-correcting": partial(Abstention, variant="self-correcting"),
-        },
-    ),
+    "abstention": Axis("Abstention", "F1 of abstaining from absurd questions", Abstention),
     "matching": Axis(
-        "Compositionality: matching",
-        "accuracy",
-        "accuracy of yes and no to captions and their foils",
-        {"plain": Matching, "multi-task": partial(Matching, variant="multi-task")},
+        "Compositionality: matching", "accuracy of yes and no to captions and their foils", Matching
     ),
     "selection": Axis(
-        "Compositionality: selection",
-        "accuracy",
-        "accuracy of choosing the caption over its foil",
-        {"plain": Selection},
+        "Compositionality: selection", "accuracy of choosing the caption over its foil", Selection
     ),
-    "explanation": Axis(
-        "Explanation",
-        "cider",
-        "CIDEr of reasons",
-        {
-            "plain": Explanation,
-            "multi-task": partial(Explanation, variant="multi-task"),
-            "hindsight": partial(Explanation, variant="hindsight"),
-        },
-    ),
-    "following": Axis("Following instructions", "cider", "CIDEr of replies", {"plain": Following}),
+    "explanation": Axis("Explanation", "CIDEr of reasons", Explanation),
+    "following": Axis("Following instructions", "CIDEr of replies", Following),
 }
 """The paper's axes: compositionality is two of these."""
 
@@ -130,12 +101,14 @@ def examine(
     found: list[dict[str, object]] = []
     for name in axes or AXES:
         before, reason = len(found), NotApplicable(f"{name} does not apply to {data.name!r}")
-        for variant, make in AXES[name].variants.items():
+        task = AXES[name].task
+        for variant in task.variants:
             for several in shots:
                 tell(f"{name}, {variant}, {several.name} examples")
                 try:
                     for seed in seeds:
-                        found += _rows(name, variant, several, seed, make(several), assistant, data, rows)
+                        asked = task(several, variant)
+                        found += _rows(name, variant, several, seed, asked, assistant, data, rows)
                 except NotApplicable as error:
                     reason = error
         if axes and len(found) == before:
@@ -182,13 +155,14 @@ def sections(found: pl.DataFrame) -> list[Section]:
 
 def _section(name: str, found: pl.DataFrame) -> Section:
     axis = AXES[name]
+    metric = axis.task.primary
     order = found["shots"].unique(maintain_order=True).to_list()
     means = (
         found.filter(pl.col("value").is_finite())
         .group_by("variant", "shots", "subset", "metric", maintain_order=True)
         .agg(pl.col("value").mean(), pl.col("value").std().alias("deviation"))
     )
-    main = means.filter(metric=axis.metric, subset="all")
+    main = means.filter(metric=metric, subset="all")
     curves: dict[str, Curve] = {}
     said = []
     for variant in main["variant"].unique(maintain_order=True):
@@ -199,7 +173,7 @@ def _section(name: str, found: pl.DataFrame) -> Section:
         )
         said.append(f"{variant}: {values}")
     seeds = found["seed"].n_unique()
-    better = "higher" if found.filter(metric=axis.metric)["higher_is_better"].all() else "lower"
+    better = "higher" if found.filter(metric=metric)["higher_is_better"].all() else "lower"
     sentence = (
         f"The {axis.meaning}, {better} is better, after so many examples (mean over {seeds} "
         f"{'draw' if seeds == 1 else 'draws'} of them). {'; '.join(said)}."
@@ -211,7 +185,7 @@ def _section(name: str, found: pl.DataFrame) -> Section:
             label += f", {row['subset']}"
         numbers[label] = row["value"]
         # One draw has no deviation.
-        if row["metric"] == axis.metric and row["subset"] == "all" and row["deviation"] is not None:
+        if row["metric"] == metric and row["subset"] == "all" and row["deviation"] is not None:
             numbers[f"{label}: standard deviation over draws"] = row["deviation"]
     figure = lines(curves, x="examples", y=axis.meaning, ticks=order) if curves else None
     return Section(name, axis.title, sentence, numbers, figure)

@@ -17,7 +17,6 @@ from ....data.views import key
 from ....decoding.prompts import digest_of
 from ....forms import Natural
 from ....ranges import Checked
-from ....registry import unknown
 from ....types import Assistant, Picture, Prompt, Turn
 from ...task import NotApplicable, items_of
 
@@ -268,12 +267,6 @@ def with_objects(
         replace(each, aside=", ".join(sorted(shown[int(identity)])) or "nothing")
         for each, identity in zip(pool, ids, strict=True)
     ]
-
-
-def check_variant(variant: str, known: Sequence[str]) -> None:
-    """Raise UnknownName for a variant that a task does not have."""
-    if variant not in known:
-        raise unknown("variant", variant, known)
 
 
 def prompts(queries: Sequence[Example]) -> list[Prompt]:

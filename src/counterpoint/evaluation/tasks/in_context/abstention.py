@@ -16,20 +16,19 @@ from ....types import Assistant, Metric, Scores
 from ...answering.asking import first_word, normalised
 from ...answering.in_context.shots import (
     PLAIN,
-    ZERO_SHOT,
     Example,
     Form,
     InContext,
     MultiTask,
     Shots,
-    check_variant,
     pool_rows,
     prompts,
     with_pictures,
 )
+from ...answering.in_context.task import InContextTask
 from ...compositional.asking import item_scores
 from ...statistic import f1
-from ...task import AnsweringTask, NotApplicable
+from ...task import NotApplicable
 
 ABSURD = "absurd"
 """The kind of a question about what the picture does not show; its answer is the abstention."""
@@ -38,12 +37,10 @@ KINDS = ("choose colour", "choose size", ABSURD)
 RELEVANT = "Does the question describe the picture?"
 """The question of the auxiliary task and of the correction."""
 
-VARIANTS = ("plain", "multi-task", "self-correcting")
-
 
 @final
 @dataclass(frozen=True)
-class Abstention(AnsweringTask):
+class Abstention(InContextTask):
     """Free questions, some about what the picture does not show: is that said, and are the others answered?
 
     Absurd questions are among the examples as often as in the training data: an example is drawn without regard to it.
@@ -72,14 +69,10 @@ class Abstention(AnsweringTask):
     papers = ("evalign-icl",)
     name = "abstention"
     primary = "f1"
+    variants = ("plain", "multi-task", "self-correcting")
 
-    shots: Shots = ZERO_SHOT
-    variant: str = "plain"
     judging: Shots | None = None
     kinds: tuple[str, ...] = KINDS
-
-    def __post_init__(self) -> None:
-        check_variant(self.variant, VARIANTS)
 
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
         items, pictures = with_pictures(data, Questions, rows, self.name, self.kinds)
@@ -137,7 +130,7 @@ class Abstention(AnsweringTask):
 
 
 def _commonest(gold: Sequence[str], absurd: np.ndarray) -> float:
-    """Return accuracy of giving the commonest answer to everything."""
+    """Return the accuracy of always giving the commonest answer."""
     answered = [answer for answer, no in zip(gold, absurd, strict=True) if not no]
     return max((gold.count(answer) for answer in set(answered)), default=0) / len(gold)
 

@@ -14,23 +14,21 @@ from ....types import Assistant, Scores
 from ...answering.in_context.shots import (
     OBJECTS,
     PLAIN,
-    ZERO_SHOT,
     Example,
     Form,
     InContext,
     MultiTask,
-    Shots,
-    check_variant,
     pool_rows,
     with_objects,
 )
-from ...task import AnsweringTask, captions_of
+from ...answering.in_context.task import InContextTask
+from ...task import captions_of
 from ..answering.chair import Chair
 
 
 @final
 @dataclass(frozen=True)
-class Captioning(AnsweringTask):
+class Captioning(InContextTask):
     """Captions after examples, judged as `Chair` does: do they mention what is not there, and how much do they tell?
 
     Variants: ``plain``; ``multi-task`` asks for the caption and, behind it, for a list of what there is, which is not
@@ -52,12 +50,7 @@ class Captioning(AnsweringTask):
     papers = ("evalign-icl",)
     name = "captioning"
     primary = "instances"
-
-    shots: Shots = ZERO_SHOT
-    variant: str = "plain"
-
-    def __post_init__(self) -> None:
-        check_variant(self.variant, ("plain", "multi-task"))
+    variants = ("plain", "multi-task")
 
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
         chair = Chair()

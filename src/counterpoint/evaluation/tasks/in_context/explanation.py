@@ -15,20 +15,19 @@ from ....types import Assistant, Scores
 from ...answering.asking import normalised
 from ...answering.in_context.shots import (
     PLAIN,
-    ZERO_SHOT,
     Example,
     Form,
     Hindsight,
     InContext,
     MultiTask,
     Shots,
-    check_variant,
     pool_rows,
     prompts,
     sentence,
     with_pictures,
 )
-from ...task import AnsweringTask, NotApplicable
+from ...answering.in_context.task import InContextTask
+from ...task import NotApplicable
 from ._writing import written
 
 ANSWER = "Answer:"
@@ -39,7 +38,7 @@ _HINDSIGHT = 64  # training rows that the model replies to before, at most
 
 @final
 @dataclass(frozen=True)
-class Explanation(AnsweringTask):
+class Explanation(InContextTask):
     """Explanations in words why an answer is right: EvALign-ICL's fourth axis.
 
     Variants: ``plain`` gives question and answer and asks why; ``multi-task`` gives the question alone and asks for the
@@ -63,12 +62,7 @@ class Explanation(AnsweringTask):
     papers = ("evalign-icl",)
     name = "explanation"
     primary = "cider"
-
-    shots: Shots = ZERO_SHOT
-    variant: str = "plain"
-
-    def __post_init__(self) -> None:
-        check_variant(self.variant, ("plain", "multi-task", "hindsight"))
+    variants = ("plain", "multi-task", "hindsight")
 
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
         shown = pool_rows(data, rows)

@@ -20,13 +20,13 @@ from ...answering.in_context.shots import (
     prompts,
     with_pictures,
 )
-from ...task import AnsweringTask
+from ...answering.in_context.task import InContextTask
 from ._writing import written
 
 
 @final
 @dataclass(frozen=True)
-class Following(AnsweringTask):
+class Following(InContextTask):
     """Instructions that ask for different forms: EvALign-ICL's fifth axis. Examples ask for any of the forms.
 
     Outcomes per item, whose kind is the form: ``cider`` (0 to 10), ``kept`` (at most one and a half times as long as
@@ -36,8 +36,10 @@ class Following(AnsweringTask):
 
     Args:
         shots: examples before each instruction.
+        variant: ``plain``, the only form.
 
     Raises:
+        UnknownName: for another variant.
         NotApplicable: from a call, if the data has no instructions, or fewer training rows than examples.
 
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.

@@ -17,21 +17,18 @@ from ...answering.asking import first_word
 from ...answering.in_context.shots import (
     OBJECTS,
     PLAIN,
-    ZERO_SHOT,
     Example,
     Form,
     InContext,
     MultiTask,
-    Shots,
-    check_variant,
     pool_rows,
     prompts,
     sentence,
     with_objects,
     with_pictures,
 )
+from ...answering.in_context.task import InContextTask
 from ...compositional.asking import item_scores
-from ...task import AnsweringTask
 
 FOILS = ("random", "atom", "compound")
 """Kinds of foils: another picture's caption, one with an atom replaced, one joined of two such."""
@@ -41,7 +38,7 @@ WHETHER = "Does the following sentence describe the picture? {}"
 
 @final
 @dataclass(frozen=True)
-class Matching(AnsweringTask):
+class Matching(InContextTask):
     """Image–text matching: of the true caption and of its foil, is it said whether it describes the picture?
 
     A model that always says yes scores ½, so both halves are reported. An example shows a caption or a foil, each as
@@ -67,13 +64,9 @@ class Matching(AnsweringTask):
     papers = ("evalign-icl",)
     name = "matching"
     primary = "accuracy"
+    variants = ("plain", "multi-task")
 
-    shots: Shots = ZERO_SHOT
-    variant: str = "plain"
     kinds: tuple[str, ...] = FOILS
-
-    def __post_init__(self) -> None:
-        check_variant(self.variant, ("plain", "multi-task"))
 
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
         shown = pool_rows(data, rows)

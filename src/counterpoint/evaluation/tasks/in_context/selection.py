@@ -15,17 +15,15 @@ from ....data.items import Choices
 from ....types import Assistant, Metric, Scores
 from ...answering.asking import first_word
 from ...answering.in_context.shots import (
-    ZERO_SHOT,
     Example,
     InContext,
-    Shots,
     pool_rows,
     prompts,
     sentence,
     with_pictures,
 )
+from ...answering.in_context.task import InContextTask
 from ...compositional.asking import item_scores
-from ...task import AnsweringTask
 from .matching import FOILS
 
 WHICH = "Which sentence describes the picture? a) {} b) {}"
@@ -33,16 +31,18 @@ WHICH = "Which sentence describes the picture? a) {} b) {}"
 
 @final
 @dataclass(frozen=True)
-class Selection(AnsweringTask):
+class Selection(InContextTask):
     """Image–text selection: which of the true caption and its foil, named a and b, describes the picture?
 
     Outcomes: ``correct``, ``first`` (a was said).
 
     Args:
         shots: examples before each choice.
+        variant: ``plain``, the only form.
         kinds: of choices, of two options each.
 
     Raises:
+        UnknownName: for another variant.
         NotApplicable: from a call, if the data has no such choices, or fewer training rows than examples.
 
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
@@ -52,7 +52,6 @@ class Selection(AnsweringTask):
     name = "selection"
     primary = "accuracy"
 
-    shots: Shots = ZERO_SHOT
     kinds: tuple[str, ...] = FOILS
 
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
