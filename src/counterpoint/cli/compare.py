@@ -162,7 +162,7 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
 def show_standings(console: Any, summary: TrainingSummary, preset: Preset) -> None:
     """Print the arms by their mean rank over the preset's tasks, where its baseline is among them."""
     from ..study.standings import mean_ranks, of_arms
-    from ..study.tables import standings_table
+    from ..study.terminal import standings_table
 
     scores = of_arms(summary.arms, preset.tasks)
     if preset.baseline in scores and len(scores[preset.baseline]):
@@ -172,7 +172,7 @@ def show_standings(console: Any, summary: TrainingSummary, preset: Preset) -> No
 def show(console: Any, study: Any, every: bool = False) -> None:
     """Print the answer, the table, on demand a sentence per pair, and what to do next."""
     from ..study.conclusion import conclusion
-    from ..study.tables import leaderboard, with_short_names
+    from ..study.terminal import leaderboard, with_short_names
 
     short = with_short_names(study.summary)
     for line in conclusion(short):

@@ -96,7 +96,7 @@ def cost_table(design: DecodingDesign, costs: Mapping[str, Estimate]) -> Table:
 def show(console: Any, study: Any) -> None:
     """Print the table, a sentence per method and metric, and what to do next."""
     from ..study.decoding.tables import COSTS
-    from ..study.tables import leaderboard, with_short_names
+    from ..study.terminal import leaderboard, with_short_names
 
     for table in leaderboard(with_short_names(study.summary), COSTS, console.width):
         console.print(table)

@@ -123,7 +123,7 @@ def main(arguments: Sequence[str]) -> int:
         json.dump(scored, sys.stdout, indent=2)
         print()
     else:
-        from ..study.tables import score_tables
+        from ..study.terminal import score_tables
 
         for table in score_tables(scored):
             console.print(table)

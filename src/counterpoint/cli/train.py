@@ -104,7 +104,7 @@ def main(arguments: Sequence[str]) -> int:
         json.dump({"folder": str(folder), "state": asdict(state), "scores": scores}, sys.stdout, indent=2)
         print()
         return 0
-    from ..study.tables import score_tables
+    from ..study.terminal import score_tables
 
     for table in score_tables(scores):
         console.print(table)

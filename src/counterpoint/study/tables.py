@@ -1,44 +1,41 @@
-"""A study's numbers as tables: on the terminal, and as CSV, Markdown and LaTeX."""
+"""A study's numbers as tables: the metrics that they show and their order; CSV, Markdown and LaTeX files."""
 
 from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Callable, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from rich import box
-from rich.table import Table
-from rich.text import Text
+from typing import TypeVar
 
 from ..files import write_text
-from ..reasons import counted
-from .schema import ArmSummary, Key, Score, StudySummary
+from .schema import ArmSummary, Key, StudySummary
 
-if TYPE_CHECKING:
-    from .presets import Preset
-    from .standings import Standing
-
-AnySummary = TypeVar("AnySummary", bound=StudySummary)
 AnyArm = TypeVar("AnyArm", bound=ArmSummary)
-
-Costs = Mapping[str, Callable[[Any], str]]
-"""Rows of cost: a title to how an arm's cost is written there."""
-_NAME, _CELL, _FEW_LABELS = 24, 15, 4
-"""Characters of an arm's name and of a number with its interval; metrics of further labels shown unasked."""
-CONSTANT = "best constant"
-"""Name of the row that holds the score of the best answer that is the same for all examples."""
-_SUBSETS = 6
-"""Columns of subsets that a terminal has room for."""
 
 
 def columns(summary: StudySummary) -> list[Key]:
     """Return the metrics that the main table shows: every metric that a verdict of the main family is about."""
     main = [d.key for d in summary.differences if d.family == "main"]
     return list(dict.fromkeys(main or [summary.primary.key]))
+
+
+def beside_all(keys: Sequence[Key]) -> list[Key]:
+    """Add to each metric on the clean examples the same metric on all examples."""
+    whole = ([key] if key[2] == "all" else [key, (key[0], key[1], "all", key[3])] for key in keys)
+    return list(dict.fromkeys(key for both in whole for key in both))
+
+
+def ranked(arms: Sequence[AnyArm], key: Key) -> list[AnyArm]:
+    """Return arms, best first by a metric; arms without a number come last."""
+
+    def rank(arm: AnyArm) -> float:
+        score = arm.score(key)
+        if score is None or score.mean is None:
+            return float("inf")
+        return -score.mean if score.higher_is_better else score.mean
+
+    return sorted(arms, key=rank)
 
 
 def number(value: float | None, percent: bool = True) -> str:
@@ -54,287 +51,6 @@ def number(value: float | None, percent: bool = True) -> str:
 def heading(key: Key) -> str:
     task, test, subset, metric = key
     return f"{task} {metric}\n{test}" + ("" if subset == "all" else f", {subset}")
-
-
-def still_improving(improving: bool | None, gain: float | None) -> str:
-    """Return whether validation still rose at the end, and the points that the last half of the steps brought.
-
-    >>> still_improving(True, 0.052), still_improving(False, 0.001), still_improving(None, None)
-    ('yes, +5.2', 'no', '–')
-    """
-    if improving is None or gain is None:
-        return "–"
-    return f"yes, {100 * gain:+.1f}" if improving else "no"
-
-
-TRAINING_COSTS: Costs = {
-    "training seconds a run": lambda cost: f"{cost.seconds:.0f}",
-    "image passes a run": lambda cost: f"{cost.passes.get('image', 0):,}",
-    "still improving": lambda cost: still_improving(cost.improving, cost.late_gain),
-}
-
-
-def leaderboard(
-    summary: StudySummary, costs: Costs = TRAINING_COSTS, width: int = 80, every: bool = False
-) -> list[Table | Text]:
-    """Return the arms, best first, with each main metric and its interval, and then their costs.
-
-    Each table has a row per arm, then chance and the best constant answer, and as many metrics as a line has room for.
-
-    Args:
-        summary: of a study.
-        costs: how an arm's costs are written.
-        width: of a line.
-        every: show the main metrics of further labels too, however many there are.
-    """
-    arms = ranked(summary.arms, summary.primary.key)
-    keys = _beside_all(columns(summary))
-    others = _other_labels(summary)
-    shown = [*keys, *(others if every or len(others) <= _FEW_LABELS else ())]
-    wide = max(len(name) for name in [*(arm.name for arm in arms), CONSTANT])
-    several = max(1, (width - wide - 2) // (_CELL + 2))
-    title = f"{summary.data}: {counted(len(arms), 'arm')}, {_seeds_each(summary)}"
-    tables: list[Table | Text] = [Text(f"{title}; percent, 95 % interval")]
-    for start in range(0, len(shown), several):
-        part = shown[start : start + several]
-        table = _arms_table()
-        for key in part:
-            table.add_column(_stacked(key), justify="right", no_wrap=True)
-        for arm in arms:
-            table.add_row(arm.name, *(_scored(arm.score(key)) for key in part))
-        table.add_section()
-        for title, value_of in (("chance", _chance), (CONSTANT, _constant)):
-            values = [_of_any(arms, key, value_of) for key in part]
-            if any(value is not None for value in values):
-                table.add_row(Text(title, "dim"), *(Text(number(value), "dim") for value in values))
-        tables.append(table)
-    cost = _arms_table()
-    for title in costs:
-        cost.add_column(title, justify="right")
-    failed = any(arm.failed for arm in arms)
-    if failed:
-        cost.add_column("failed seeds", justify="right")
-    for arm in arms:
-        failures = [Text(str(len(arm.failed)), "red" if arm.failed else "")] if failed else []
-        cost.add_row(arm.name, *(wording(arm.cost) for wording in costs.values()), *failures)
-    tables.append(cost)
-    if len(shown) < len(keys) + len(others):
-        tables.append(
-            Text(f"{len(others)} metrics of other labels: with --all, in the report and in table.csv")
-        )
-    return tables
-
-
-def _seeds_each(summary: StudySummary) -> str:
-    """Return how many seeds the arms' numbers are of."""
-    without = [len(arm.failed) + len(arm.unfinished) for arm in summary.arms]
-    fewest, most = (len(summary.seeds) - count for count in (max(without), min(without)))
-    return f"{counted(most, 'seed')} each" if fewest == most else f"{fewest} to {counted(most, 'seed')} each"
-
-
-def _beside_all(keys: Sequence[Key]) -> list[Key]:
-    """Add to each metric on the clean examples the same metric on all examples."""
-    whole = ([key] if key[2] == "all" else [key, (key[0], key[1], "all", key[3])] for key in keys)
-    return list(dict.fromkeys(key for both in whole for key in both))
-
-
-def _arms_table() -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("arm", no_wrap=True)
-    return table
-
-
-def _scored(m: Score | None) -> Text:
-    if m is None:
-        return Text(number(None))
-    return Text.assemble(number(m.mean), (f" {number(m.low)}–{number(m.high)}", "dim"))
-
-
-def _chance(score: Score) -> float | None:
-    return score.chance
-
-
-def _constant(score: Score) -> float | None:
-    return score.constant
-
-
-def _of_any(arms: Sequence[ArmSummary], key: Key, value_of: Callable[[Score], float | None]) -> float | None:
-    """Return what is the same for all arms: chance, or the best constant answer, which older summaries lack."""
-    values = (value_of(score) for arm in arms if (score := arm.score(key)) is not None)
-    return next((value for value in values if value is not None), None)
-
-
-def _other_labels(summary: StudySummary) -> list[Key]:
-    """Return the main metrics of the labels that the verdict is not about first."""
-    return list(dict.fromkeys(d.key for d in summary.differences if d.family == "on other labels"))
-
-
-def _stacked(key: Key) -> Text:
-    """Return a metric's name in lines no wider than its cells."""
-    task, test, subset, metric = key
-    where = test if subset == "all" else f"{test}, {subset}"
-    lines = [line for text in (task, metric, where) for line in _lines(text)]
-    return Text("\n".join(lines))
-
-
-def _lines(text: str) -> list[str]:
-    """Break a text behind spaces and underscores where it is wider than a cell.
-
-    >>> _lines("logistic_background_top1")
-    ['logistic_', 'background_top1']
-    """
-    lines = [""]
-    for part in re.findall(r"[^ _]*[ _]?", text):
-        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > _CELL:
-            lines.append("")
-        lines[-1] += part
-    return [line.rstrip() for line in lines]
-
-
-def with_short_names(summary: AnySummary) -> AnySummary:
-    """Return a summary whose arms have names that a terminal has room for, and that differ as the arms do."""
-    names = shorten([arm.name for arm in summary.arms], _NAME)
-    arms = tuple(arm.model_copy(update={"name": names[arm.name]}) for arm in summary.arms)
-    differences = tuple(d.model_copy(update={"a": names[d.a], "b": names[d.b]}) for d in summary.differences)
-    return summary.model_copy(update={"arms": arms, "differences": differences})
-
-
-def shorten(names: Sequence[str], width: int) -> dict[str, str]:
-    """Return every name in at most ``width`` characters, such that names that differ still do.
-
-    A long name loses its middle; where names would read alike, each shows the part from which they differ.
-
-    >>> list(shorten(["clip", "vit@runs/long/path/a,tune=lora", "vit@runs/long/path/b,tune=lora"], 16).values())
-    ['clip', 'vit@…a,tune=lora', 'vit@…b,tune=lora']
-    """
-    short = {name: _middle(name, width) for name in names}
-    for alike in _alike(short):
-        differ = next(k for k, letters in enumerate(zip_longest(*alike)) if len(set(letters)) > 1)
-        for name in alike:
-            short[name] = _from(name, differ, width)
-    for alike in _alike(short):
-        for place, name in enumerate(alike, 1):
-            mark = f"…{place}"
-            short[name] = name[: width - len(mark)] + mark
-    return short
-
-
-def _from(name: str, place: int, width: int) -> str:
-    """Return a name with the part that begins with the option or the folder that holds a place."""
-    if place < width - 4:
-        return name if len(name) <= width else f"{name[: width - 1]}…"
-    start = max(name.rfind(mark, 0, place + 1) for mark in ",@/:") + 1
-    start = start if place - start < width // 2 else place
-    room = width - width // 4 - 1
-    tail = name[start:]
-    return f"{name[: width // 4]}…{tail if len(tail) <= room else tail[: room - 1] + '…'}"
-
-
-def _middle(name: str, width: int) -> str:
-    if len(name) <= width:
-        return name
-    head = (width - 1) // 2
-    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
-
-
-def _alike(short: Mapping[str, str]) -> list[list[str]]:
-    groups: dict[str, list[str]] = {}
-    for name, text in short.items():
-        groups.setdefault(text, []).append(name)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def standings_table(standings: Sequence[Standing], preset: Preset) -> Table:
-    """Tabulate arms by their mean rank over the tasks of a preset, with their difference from its baseline."""
-    family = {arm: name for name, arms in preset.families.items() for arm in arms}
-    table = Table(
-        title=f"{preset.name}: {standings[0].tasks} tasks, each arm ranked in each (percent points from "
-        f"{preset.baseline}, 95 % interval over tasks)",
-        title_justify="left",
-    )
-    for name in ("arm", "compares"):
-        table.add_column(name)
-    for name in ("mean rank", f"− {preset.baseline}"):
-        table.add_column(name, justify="right")
-    for it in standings:
-        interval = Text.assemble(number(it.difference), (f" {number(it.low)} – {number(it.high)}", "dim"))
-        table.add_row(
-            it.arm, family.get(it.arm, ""), f"{it.rank:.2f}", "" if it.arm == preset.baseline else interval
-        )
-    return table
-
-
-def ranked(arms: Sequence[AnyArm], key: Key) -> list[AnyArm]:
-    """Return arms, best first by a metric; arms without a number come last."""
-
-    def rank(arm: AnyArm) -> float:
-        score = arm.score(key)
-        if score is None or score.mean is None:
-            return float("inf")
-        return -score.mean if score.higher_is_better else score.mean
-
-    return sorted(arms, key=rank)
-
-
-def score_table(test: str, scores: Sequence[Mapping[str, Any]]) -> Table:
-    """Return one run's scores on a test set: a row per metric, a column per subset, and what needs no model."""
-    subsets = list(dict.fromkeys(row["subset"] for row in scores))
-    count = counted(max(row["n"] for row in scores), "example")
-    table = Table(title=f"{test}: {count}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("task")
-    table.add_column("metric", overflow="fold")
-    for name in [*subsets, "chance", "best\nconstant"]:
-        table.add_column(name, justify="right", no_wrap=name == "all")
-    rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
-    for row in scores:
-        rows.setdefault((row["task"], row["metric"]), {})[row["subset"]] = row
-    for key, by_subset in rows.items():
-        first = next(iter(by_subset.values()))
-        values = [_with_ends(by_subset.get(subset), subset == "all") for subset in subsets]
-        floors = [first["chance"], first.get("constant")]
-        table.add_row(*key, *values, *("–" if floor is None else f"{floor:.3f}" for floor in floors))
-    return table
-
-
-def _with_ends(row: Mapping[str, Any] | None, ends: bool) -> Text:
-    if row is None:
-        return Text("–")
-    interval = f" {row['low']:.3f}–{row['high']:.3f}" if ends and "low" in row else ""
-    return Text.assemble(f"{row['value']:.3f}", (interval, "dim"))
-
-
-def score_tables(scores: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """Tabulate the scores of one run: a table for each test set, one by type for each task of many subsets."""
-    parts: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in scores:
-        parts.setdefault((row["task"], row["test"]), []).append(row)
-    many = {key for key, rows in parts.items() if len({row["subset"] for row in rows}) > _SUBSETS}
-    few: dict[str, list[Mapping[str, Any]]] = {}
-    for key, rows in parts.items():
-        if key not in many:
-            few.setdefault(key[1], []).extend(rows)
-    return [
-        *(score_table(test, rows) for test, rows in few.items()),
-        *(_by_type(*key, parts[key]) for key in parts if key in many),
-    ]
-
-
-def _by_type(task: str, test: str, scores: Sequence[Mapping[str, Any]]) -> Table:
-    """Tabulate a row per subset, ``"all"`` first and chance last; a column per metric."""
-    metrics = list(dict.fromkeys(row["metric"] for row in scores))
-    table = Table(title=f"{task} ({test})", title_justify="left")
-    table.add_column("type", no_wrap=True)
-    for name in ("n", *metrics):
-        table.add_column(name, justify="right", overflow="fold", min_width=5)
-    by_subset: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for row in scores:
-        by_subset.setdefault(row["subset"], {})[row["metric"]] = row
-    for subset, found in by_subset.items():
-        values = [f"{found[m]['value']:.3f}" if m in found else "–" for m in metrics]
-        table.add_row(subset, str(max(row["n"] for row in found.values())), *values)
-    chances = [by_subset["all"][m]["chance"] if m in by_subset["all"] else None for m in metrics]
-    table.add_row("chance", "", *("–" if c is None else f"{c:.3f}" for c in chances))
-    return table
 
 
 def write_tables(summary: StudySummary, folder: Path) -> None:
@@ -365,7 +81,7 @@ def as_markdown(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _grid(summary: StudySummary, between: str) -> tuple[list[str], list[list[str]]]:
-    keys = _beside_all(columns(summary))
+    keys = beside_all(columns(summary))
     head = ["arm", *(heading(key).replace("\n", ", ") for key in keys)]
     body = []
     for arm in summary.arms:

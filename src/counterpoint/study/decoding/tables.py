@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ...files import write_text
 from ..schema import DecodingSummary
-from ..tables import Costs, as_markdown, ranked
+from ..tables import as_markdown, ranked
+from ..terminal import Costs
 
 
 def times(value: float | None) -> str:
