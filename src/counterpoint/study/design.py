@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypedDict, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypedDict, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as form
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ..training.run import Run
 
 T = TypeVar("T")
-AnyDesign = TypeVar("AnyDesign", bound="FolderOwner")
 Budget = Literal["steps", "images", "time"]
 FILE = "study.yaml"
 REMEDY = "restore it from a copy, or give another folder with --out; the runs beside it are whole"
@@ -87,6 +87,117 @@ class ArmPlan:
     searched: bool = True
 
 
+class _StudyFile(BaseModel):
+    """``study.yaml`` of any kind."""
+
+    model_config = ConfigDict(extra="allow")
+    format: int = FORMAT
+    kind: str = "training"
+
+
+class FolderDesign(ABC):
+    """A design that a folder can belong to: a frozen dataclass, which ``study.yaml`` keeps.
+
+    Attributes:
+        kind: of the study.
+        required: keys that every version wrote.
+    """
+
+    kind: ClassVar[str]
+    required: ClassVar[tuple[str, ...]]
+
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    margin: float
+
+    def __post_init__(self) -> None:
+        if not self.seeds:
+            raise ValueError("a study needs at least one seed")
+
+    @abstractmethod
+    def plain(self) -> dict[str, Any]:
+        """Return the content of ``study.yaml``."""
+
+    @classmethod
+    @abstractmethod
+    def of_today(cls, plain: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields that the content of a ``study.yaml`` fills.
+
+        Raises:
+            ValueError: for what it cannot say.
+        """
+
+    @classmethod
+    def read(cls, folder: Path, margin: float | None = None) -> Self | None:
+        """Return the study of a folder, or None where there is none.
+
+        Args:
+            folder: the study's.
+            margin: another one than the study's own.
+
+        Raises:
+            Damaged: if ``study.yaml`` cannot be read, or is only a part of one.
+            OtherStudy: if it is a study of another kind.
+        """
+        path = folder / FILE
+        if not path.exists():
+            return None
+        found = read_yaml(path, _StudyFile, REMEDY)
+        if found.kind != cls.kind:
+            raise OtherStudy(
+                f"{folder} holds a study of another kind ({found.kind}): give another folder with --out, or delete "
+                "this one"
+            )
+        plain: dict[str, Any] = found.model_dump(exclude={"format", "kind"})
+        if missing := [key for key in cls.required if key not in plain]:
+            raise Damaged(path, f"it lacks {', '.join(missing)}", REMEDY)
+        if margin is not None:
+            plain["margin"] = margin
+        try:
+            return validated(cls, cls.of_today(plain))
+        except ValueError as error:
+            raise Damaged(path, str(error), REMEDY) from None
+
+    def joined(self, there: Self | None, folder: Path) -> Self:
+        """Return this study with the arms and seeds of the one that its folder already holds.
+
+        Raises:
+            OtherStudy: if the folder holds a study of other runs.
+        """
+        if there is None:
+            return self
+        old, new = there.plain(), self.plain()
+        differing = [
+            key for key, value in new.items() if key not in _JOINED | _REPORTED and old.get(key) != value
+        ]
+        if differing:
+            raise OtherStudy(
+                f"{folder} holds another study (it differs in {', '.join(differing)}): "
+                "give another folder with --out, or delete this one"
+            )
+        whole: Any = self  # a dataclass, as all of its kinds are
+        return replace(whole, arms=_union(there.arms, self.arms), seeds=_union(there.seeds, self.seeds))
+
+    def reserve(self, folder: Path) -> Self:
+        """Make a folder this study's; arms and seeds that the folder already holds stay in the study.
+
+        Raises:
+            OtherStudy: if it holds a study of other runs.
+            OSError: if it cannot be written.
+        """
+        merged, path = self.joined(self.read(folder, self.margin), folder), folder / FILE
+        # The file itself, since a margin that it cannot have is passed over where another one is given.
+        written = read_yaml(path, _StudyFile, REMEDY).model_dump(exclude_unset=True) if path.exists() else None
+        try:
+            if written != merged.plain():
+                write_yaml(path, merged.plain())
+        except OSError as error:
+            raise OSError(
+                f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
+            ) from error
+        return merged
+
+
 def _recipe_of(value: object) -> object:
     """Read a recipe that is given by its name or its file."""
     if isinstance(value, str | os.PathLike):
@@ -100,12 +211,15 @@ def _recipe_of(value: object) -> object:
 
 
 @form(frozen=True, config=FORM)
-class Design:
+class Design(FolderDesign):
     """A study before it is run, and the form of its options: the command line, Python and ``study.yaml`` fill it.
 
     What the arms, the data, the recipe, the budget, the search and the seeds are makes the runs what they are. The
     margin is read by the summary alone, and a finished study can be given another.
     """
+
+    kind = "training"
+    required = ("arms", "data", "seeds", "budget", "tune", "tasks", "recipe")
 
     arms: Annotated[Names, Positional()] = ()
     """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
@@ -129,8 +243,7 @@ class Design:
     def __post_init__(self) -> None:
         if not self.arms:
             raise ValueError("a study needs at least one arm, for example: counterpoint compare clip slip")
-        if not self.seeds:
-            raise ValueError("a study needs at least one seed")
+        super().__post_init__()
 
     def run(self, arm: str, seed: int, plan: ArmPlan) -> Run:
         """Return the run of one arm and seed."""
@@ -153,31 +266,11 @@ class Design:
         }
 
     @classmethod
-    def read(cls, folder: Path, margin: float | None = None) -> Design | None:
-        """Return the study of a folder, or None where there is none.
-
-        Args:
-            folder: the study's.
-            margin: another one than the study's own.
-
-        Raises:
-            Damaged: if ``study.yaml`` cannot be read, or is only a part of one.
-            OtherStudy: if it is a study of another kind.
-        """
-        plain = read_plain(folder, "training", ("arms", "data", "seeds", "budget", "tune", "tasks", "recipe"))
-        if plain is None:
-            return None
+    def of_today(cls, plain: dict[str, Any]) -> dict[str, Any]:
         try:
-            plain["recipe"] = parse(plain["recipe"])
+            return plain | {"recipe": parse(plain["recipe"])}
         except ValueError as error:
-            raise Damaged(folder / FILE, f"recipe: {error}", REMEDY) from None
-        if margin is not None:
-            plain["margin"] = margin
-        return filled(cls, plain, folder)
-
-    def reserve(self, folder: Path) -> Design:
-        """Make a folder this study's; see `reserve`."""
-        return reserve(self, self.read(folder, self.margin), folder)
+            raise ValueError(f"recipe: {error}") from None
 
 
 class DesignOptions(TypedDict, total=False):
@@ -208,25 +301,6 @@ def check_names(design: Design) -> None:
         TASKS.reference(task)
 
 
-@runtime_checkable
-class FolderOwner(Protocol):
-    """A design that a folder can belong to: a frozen dataclass with these fields."""
-
-    @property
-    def arms(self) -> tuple[str, ...]: ...
-    @property
-    def seeds(self) -> tuple[int, ...]: ...
-    def plain(self) -> dict[str, Any]: ...
-
-
-class _StudyFile(BaseModel):
-    """``study.yaml`` of any kind."""
-
-    model_config = ConfigDict(extra="allow")
-    format: int = FORMAT
-    kind: str = "training"
-
-
 def kind_of(folder: Path) -> str | None:
     """Return the kind of study that a folder holds, ``"training"`` or ``"decoding"``; None where there is none.
 
@@ -235,44 +309,6 @@ def kind_of(folder: Path) -> str | None:
     """
     path = folder / FILE
     return read_yaml(path, _StudyFile, REMEDY).kind if path.exists() else None
-
-
-def read_plain(folder: Path, kind: str, required: Sequence[str]) -> dict[str, Any] | None:
-    """Read what a folder's ``study.yaml`` says, without its format and kind; None where there is none.
-
-    Args:
-        folder: of the study.
-        kind: of the study.
-        required: keys that every version wrote.
-
-    Raises:
-        OtherStudy: if it is a study of another kind.
-        Damaged: if it cannot be read, or lacks a key.
-    """
-    path = folder / FILE
-    if not path.exists():
-        return None
-    found = read_yaml(path, _StudyFile, REMEDY)
-    if found.kind != kind:
-        raise OtherStudy(
-            f"{folder} holds a study of another kind ({found.kind}): give another folder with --out, or delete this one"
-        )
-    plain: dict[str, Any] = found.model_dump(exclude={"format", "kind"})
-    if missing := [key for key in required if key not in plain]:
-        raise Damaged(path, f"it lacks {', '.join(missing)}", REMEDY)
-    return plain
-
-
-def filled(form: type[T], plain: Mapping[str, Any], folder: Path) -> T:
-    """Return a design filled with what a folder's ``study.yaml`` says.
-
-    Raises:
-        Damaged: for what it cannot say.
-    """
-    try:
-        return validated(form, plain)
-    except ValueError as error:
-        raise Damaged(folder / FILE, str(error), REMEDY) from None
 
 
 def filled_by_user(form: type[T], options: Mapping[str, Any]) -> T:
@@ -284,47 +320,6 @@ def filled_by_user(form: type[T], options: Mapping[str, Any]) -> T:
     if "out" in options:
         raise ValueError("there is no option out: name the study's folder with folder=")
     return validated(form, options)
-
-
-def merge(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign:
-    """Return a design with the arms and seeds that its folder already holds.
-
-    Raises:
-        OtherStudy: if the folder holds a study of other runs.
-    """
-    if there is None:
-        return design
-    old, new = there.plain(), design.plain()
-    differing = [
-        key for key, value in new.items() if key not in _JOINED | _REPORTED and old.get(key) != value
-    ]
-    if differing:
-        raise OtherStudy(
-            f"{folder} holds another study (it differs in {', '.join(differing)}): "
-            "give another folder with --out, or delete this one"
-        )
-    whole: Any = design  # a frozen dataclass, which a protocol cannot say
-    return replace(whole, arms=_union(there.arms, design.arms), seeds=_union(there.seeds, design.seeds))
-
-
-def reserve(design: AnyDesign, there: AnyDesign | None, folder: Path) -> AnyDesign:
-    """Make a folder a design's; arms and seeds that it already holds stay in the study.
-
-    Raises:
-        OtherStudy: if it holds a study of other runs.
-        OSError: if it cannot be written.
-    """
-    merged, path = merge(design, there, folder), folder / FILE
-    # The file itself, since a margin that it cannot have is passed over where another one is given.
-    written = read_yaml(path, _StudyFile, REMEDY).model_dump(exclude_unset=True) if path.exists() else None
-    try:
-        if written != merged.plain():
-            write_yaml(path, merged.plain())
-    except OSError as error:
-        raise OSError(
-            f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
-        ) from error
-    return merged
 
 
 def _union(first: Sequence[T], second: Sequence[T]) -> tuple[T, ...]:

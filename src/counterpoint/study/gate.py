@@ -20,7 +20,7 @@ from ..modalities import PAIR
 from ..pairwise import Loss
 from ..reasons import counted
 from ..recipes import Recipe
-from .design import Design, check_names, merge
+from .design import Design, check_names
 
 _LOG = logging.getLogger(__name__)
 _CAPTIONS = 1000
@@ -69,7 +69,7 @@ def prepare(
     data = load_data(design.data, design.recipe.towers.image_size)
     if not design.tasks:
         design = replace(design, tasks=default_tasks(data))
-    design = merge(design, there, folder)
+    design = design.joined(there, folder)
     arms = {name: Arm.parse(name) for name in design.arms}
     tasks = tuple(create(name) for name in design.tasks)
     check_asked(arms.values(), tasks, data)

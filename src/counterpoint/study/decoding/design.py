@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as form
 
-from ...files import FORMAT, Damaged
+from ...files import FORMAT
 from ...forms import (
     FORM,
     Count,
@@ -24,18 +23,21 @@ from ...forms import (
     Seeds,
     Typed,
 )
-from .. import design as designs
+from ..design import FolderDesign
 from .arm import PLAIN, DecodingArm, Role
 
 
 @form(frozen=True, config=FORM)
-class DecodingDesign:
+class DecodingDesign(FolderDesign):
     """A study of decoding before it is run, and the form of its options for the command line and Python.
 
     Attributes:
         image_size: the side of the pictures, in pixels; the model says it.
         weights: a mark of the model's weights, so that a study is not continued with others.
     """
+
+    kind = "decoding"
+    required = ("arms", "model", "data", "tasks", "seeds", "limit", "sampling", "image_size")
 
     arms: Annotated[Names, Positional()] = ()
     """Methods (see: counterpoint list decoding), with options after commas: vcd,alpha=0.5; two at once: vcd+ritual."""
@@ -58,10 +60,6 @@ class DecodingDesign:
     """Margin of equivalence: differences within ± this margin are called equivalent."""
     image_size: Annotated[int, Derived()] = 336
     weights: Annotated[str, Derived()] = ""
-
-    def __post_init__(self) -> None:
-        if not self.seeds:
-            raise ValueError("a study needs at least one seed")
 
     @property
     def sampling(self) -> dict[str, float | int]:
@@ -98,7 +96,7 @@ class DecodingDesign:
     def plain(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
-            "kind": "decoding",
+            "kind": self.kind,
             "arms": list(self.arms),
             "model": self.model,
             "data": self.data,
@@ -112,34 +110,10 @@ class DecodingDesign:
         }
 
     @classmethod
-    def read(cls, folder: Path, margin: float | None = None) -> DecodingDesign | None:
-        """Return the study of a folder, or None where there is none.
-
-        Args:
-            folder: the study's.
-            margin: another one than the study's own.
-
-        Raises:
-            Damaged: if ``study.yaml`` cannot be read, or is only a part of one.
-        """
-        required = ("arms", "model", "data", "tasks", "seeds", "limit", "sampling", "image_size")
-        plain = designs.read_plain(folder, "decoding", required)
-        if plain is None:
-            return None
+    def of_today(cls, plain: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(sampling := plain.pop("sampling"), dict):
-            raise Damaged(folder / designs.FILE, "sampling holds no keys and values", designs.REMEDY)
-        plain |= sampling
-        if margin is not None:
-            plain["margin"] = margin
-        return designs.filled(cls, plain, folder)
-
-    def joined(self, folder: Path) -> DecodingDesign:
-        """Return this study with the arms and seeds that a folder holds; see `counterpoint.study.design.merge`."""
-        return designs.merge(self, self.read(folder, self.margin), folder)
-
-    def reserve(self, folder: Path) -> DecodingDesign:
-        """Make a folder this study's; see `counterpoint.study.design.reserve`."""
-        return designs.reserve(self, self.read(folder, self.margin), folder)
+            raise ValueError("sampling holds no keys and values")
+        return plain | sampling
 
 
 class DecodingOptions(TypedDict, total=False):

@@ -152,7 +152,7 @@ def conduct(
     )
     place = Path(folder) if folder is not None else default_folder(design)
     check_folder(place)
-    design = design.joined(place)
+    design = design.joined(DecodingDesign.read(place, design.margin), place)
     weights = {} if model is not None else models.digests(design.model)
 
     @cache
