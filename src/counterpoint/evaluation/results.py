@@ -21,7 +21,7 @@ Role = Literal["primary", "main", "other", ""]
 """The part that a metric has in verdicts."""
 
 
-_OUTCOMES = {
+EXAMPLES = {
     "task": pl.String,
     "test": pl.String,
     "example": pl.Int64,
@@ -29,6 +29,7 @@ _OUTCOMES = {
     "outcome": pl.String,
     "value": pl.Float64,
 }
+"""Columns of ``examples.parquet``: every outcome in long form."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class RunResults:
             for test, tasks in self.by_test.items()
             for scores in tasks
         ]
-        return pl.concat([pl.DataFrame(schema=_OUTCOMES), *parts])  # a model that no task asks has none
+        return pl.concat([pl.DataFrame(schema=EXAMPLES), *parts])  # a model that no task asks has none
 
     def value(self, task: str, test: str, metric: str, subset: str = "all") -> float:
         """Return one number: a metric of a task on a test set.

@@ -14,6 +14,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ..evaluation import STATISTICS
+from ..evaluation.results import EXAMPLES
 from ..files import Damaged, read_json, read_table
 from ..statistics import Outcomes, SeedsNeeded, compare_arms, interval_of_mean, sentence
 from ..training.run import remedy
@@ -104,16 +105,6 @@ def read_scores(folder: Path) -> list[dict[str, Any]]:
     return [row.model_dump() for row in read_json(folder / "scores.json", _Rows, remedy(folder)).root]
 
 
-_EXAMPLES = {
-    "task": pl.String,
-    "test": pl.String,
-    "example": pl.Int64,
-    "subset": pl.String,
-    "outcome": pl.String,
-    "value": pl.Float64,
-}
-
-
 @final
 class RunScores:
     """The scores of one run, read from the folders that hold its ``scores.json`` and ``examples.parquet``.
@@ -141,7 +132,7 @@ class RunScores:
     def tables(self) -> dict[tuple[str, str, str], pl.DataFrame]:
         """The examples' outcomes by task, test set and outcome, each in the order of the examples' ids."""
         frames = [
-            read_table(folder / "examples.parquet", _EXAMPLES, remedy(folder)) for folder in self.folders
+            read_table(folder / "examples.parquet", EXAMPLES, remedy(folder)) for folder in self.folders
         ]
         examples = pl.concat(frames, how="diagonal").sort("example", maintain_order=True)
         parts = examples.partition_by(["task", "test", "outcome"], as_dict=True, maintain_order=True)
@@ -223,8 +214,8 @@ class StudyScores:
         """Return each task's primary metric on each test set: what verdicts are about.
 
         Args:
-            primaries: the tasks' primary metrics, for scores that do not say it themselves, as those of answers and
-                of earlier versions; where the name depends on the data, it is empty, and the first metric counts.
+            primaries: the tasks' primary metrics, for scores that do not say it themselves, as those of
+                earlier versions; where the name depends on the data, it is empty, and the first metric counts.
         """
         whole = {key: it for key, it in self._judged.items() if key[0] in primaries}
         first = {task: metric for task, _, _, metric in reversed(whole)}

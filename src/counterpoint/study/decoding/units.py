@@ -13,8 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.base import PairedData
-from ...evaluation import create_answering
-from ...evaluation.results import RunResults
+from ...evaluation import RunResults, evaluate
 from ...evaluation.task import NotApplicable, subsample_by_hash
 from ...execution import OnProgress, Progress
 from ...files import Damaged, write_json, writing
@@ -81,7 +80,7 @@ def ask(
     reasons = []
     for name, own in rows.items():
         try:
-            found[name] = (create_answering(task)(assistant, data, own, seed=seed),)
+            found |= evaluate(assistant, data, (task,), {name: own}, seed=seed).by_test
         except NotApplicable as reason:
             reasons.append(str(reason))
     if not found:
@@ -123,7 +122,7 @@ class Asking:
         return self.folder if self.unit.finished else None
 
     def made_of(self, data: PairedData) -> Provenance:
-        """Return what the unit would be made of if it began now."""
+        """Return the provenance that the unit would have if the unit began now."""
         arm = self.unit.arm
         method = {arm: repr(DecodingArm.parse(arm).method())}
         return Provenance(data=dict(data.fingerprint.parts), weights=dict(self.weights), method=method)
