@@ -1,8 +1,8 @@
-"""Every pairwise objective in tiles against itself as a dense matrix: time at one batch size, memory at another.
+"""Every pairwise loss in tiles against itself as a dense matrix: time at one batch size, memory at another.
 
     python benchmarks/losses.py --time 8192 --memory 16384 [NAME ...]
 
-An objective is given what the conformance suite gives it in its first case (``--cases``: in each), so many examples
+A loss is given what the conformance suite gives it in its first case (``--cases``: in each), so many examples
 that a similarity matrix has B² numbers: half as many where two views of each stand in one matrix, three times as many
 where it is cut into three groups; a queue has as many keys, and there are as many labels. The two evaluators run
 alternately in one process. Printed are the median of the paired ratios of time with the middle half of them, and the
@@ -76,12 +76,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", help="of objectives; all pairwise ones unless given")
+    parser.add_argument("names", nargs="*", help="of losses; all pairwise ones unless given")
     parser.add_argument("--time", type=int, default=2048, help="B of the timings")
     parser.add_argument("--memory", type=int, default=4096, help="B of the peaks")
     parser.add_argument("--d", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--cases", action="store_true", help="every case of an objective")
+    parser.add_argument("--cases", action="store_true", help="every case of a loss")
     options = parser.parse_args()
     print(
         f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, d = {options.d}", flush=True

@@ -1,9 +1,9 @@
-"""A counterpoint objective in the ``Trainer`` of transformers, with one tiny random BERT for two made-up languages.
+"""A counterpoint loss in the ``Trainer`` of transformers, with one tiny random BERT for two made-up languages.
 
     pip install accelerate
     python examples/hf_trainer.py
 
-The optimiser and DDP know the model only, so the temperature here is a fixed number. To learn one, make the objective
+The optimiser and DDP know the model only, so the temperature here is a fixed number. To learn one, make the loss
 a submodule of the model, call it in the model's ``forward`` and return its value under the key ``loss``.
 """
 

@@ -1,9 +1,9 @@
-"""A counterpoint objective in a LightningModule with two tiny towers.
+"""A counterpoint loss in a LightningModule with two tiny towers.
 
     python examples/lightning_module.py
 
 On several ranks nothing but the Trainer changes: ``Trainer(devices=8, strategy="ddp")``. Each rank passes its own
-rows, the objective takes the negatives of all ranks, and DDP's average of the gradients is that of the whole batch;
+rows, the loss takes the negatives of all ranks, and DDP's average of the gradients is that of the whole batch;
 so do not call ``self.all_gather``. The loss is the same number on every rank: log it without ``sync_dist``.
 """
 

@@ -1,4 +1,4 @@
-"""A counterpoint objective as the loss of open_clip's trainer, here on a tiny random model.
+"""A counterpoint loss in open_clip's trainer, here on a tiny random model.
 
     python examples/open_clip_loss.py
 
@@ -23,12 +23,12 @@ from counterpoint.pairwise import Loss
 
 
 class OpenClipLoss(nn.Module):
-    """An objective behind the call of open_clip's losses.
+    """A counterpoint loss behind the call of open_clip's losses.
 
     open_clip's model holds the logit scale and bias: its optimiser, DDP, clamp and checkpoints look for them there.
-    So they stand in for the temperature and the bias that the objective would learn. The temperature must be one
+    So they stand in for the temperature and the bias that the loss would learn. The temperature must be one
     that is learned (``losses.create("ntxent", temperature=Temperature(0.07))``), or the scale has no gradient.
-    The objective finds the other ranks by itself: no ``--gather-with-grad``, no ``--local-loss``.
+    The loss finds the other ranks by itself: no ``--gather-with-grad``, no ``--local-loss``.
     """
 
     def __init__(self, objective: Loss) -> None:

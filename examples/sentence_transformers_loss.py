@@ -1,4 +1,4 @@
-"""A counterpoint objective as the loss of ``SentenceTransformerTrainer``, with a tiny random BERT.
+"""A counterpoint loss in ``SentenceTransformerTrainer``, with a tiny random BERT.
 
     pip install accelerate sentence-transformers
     python examples/sentence_transformers_loss.py

@@ -1,4 +1,4 @@
-"""``counterpoint compare-decoding``, ``generate`` and ``fidelity``, on a tiny random model in a folder."""
+"""``counterpoint compare-decoding``, ``generate`` and ``diagnose --what language``, on a tiny random model."""
 
 from __future__ import annotations
 

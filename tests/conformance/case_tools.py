@@ -1,4 +1,4 @@
-"""Tools for the cases of objectives: how to build one, what to feed it, and loops over single numbers."""
+"""Tools for the cases of losses: how to build one, what to feed it, and loops over single numbers."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Case:
 
     Attributes:
         name: of the objective.
-        loops: the card's formula in plain loops, called as the objective is, with the objective before.
-        inputs: from a generator, B and d to what the objective is called with; a dictionary at the end holds
+        loops: the card's formula in plain loops, called as the loss is, with the loss before.
+        inputs: from a generator, B and d to what the loss is called with; a dictionary at the end holds
             keywords.
-        options: of the objective; callables are called anew for every objective built.
-        label: tells several cases of an objective apart.
+        options: of the loss; callables are called anew for every loss built.
+        label: tells several cases of a loss apart.
         unit: whether the embeddings lie on the sphere.
         fixed: the positions of inputs that are not of the batch: the same on every rank, without gradient.
         stop_gradient: the gradient is not that of the value.
         alone: how the warning at a batch of one begins.
         matrices: how many similarity matrices there are, and how many rows each has per example.
         cells: how many similarities make one entry of such a matrix.
-        tileable: whether it does without a matrix of B × B, as the objective says of itself.
+        tileable: whether it does without a matrix of B × B, as the loss says of itself.
         swap: what changes places where the two sides do; the first two inputs unless given.
     """
 
@@ -55,7 +55,7 @@ class Case:
         return f"{self.name}-{self.label}" if self.label else self.name
 
     def build(self) -> Loss:
-        """The objective in float64, its own copy of any temperature, its weights the same in every process."""
+        """The loss in float64, its own copy of any temperature, its weights the same in every process."""
         options = {k: v() if callable(v) else v for k, v in self.options.items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

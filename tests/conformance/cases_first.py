@@ -1,4 +1,4 @@
-"""The first objectives: CLIP's, SigLIP's, SimCLR's, those of CLIP-rocket, alignment and uniformity."""
+"""The first losses: CLIP's, SigLIP's, SimCLR's, those of CLIP-rocket, alignment and uniformity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objectives with targets of their own: soft, mixed, counterfactual, several per query, bags of instances."""
+"""Losses with targets of their own: soft, mixed, counterfactual, several per query, bags of instances."""
 
 from __future__ import annotations
 

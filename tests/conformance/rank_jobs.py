@@ -52,7 +52,7 @@ def job_on_ranks(rank: int, size: int, case_index: int) -> tuple[Tensor, ...]:
 
 
 def job_state(rank: int, size: int, case_index: int) -> dict[str, Tensor]:
-    """Return what an objective remembers after three steps on this rank's rows."""
+    """Return what a loss remembers after three steps on this rank's rows."""
     case = CASES[case_index]
     objective = case.build()
     cuts = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}[size]

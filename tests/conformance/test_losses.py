@@ -298,7 +298,7 @@ def test_facts_are_stated(case: Case) -> None:
     assert "Source:" in kind.__doc__
 
 
-def test_evaluator_and_tile_reach_nested_objectives() -> None:
+def test_evaluator_and_tile_reach_nested_losses() -> None:
     rocket = losses.create("rocket", evaluator="tiled", tile=5)
     assert {(m.evaluator, m.tile) for m in rocket.modules() if isinstance(m, Loss)} == {("tiled", 5)}
 

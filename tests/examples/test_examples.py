@@ -1,4 +1,4 @@
-"""The examples of objectives in other people's loops: they learn, agree with the peer's loss, and keep the rules."""
+"""The examples of losses in other people's loops: they learn, agree with the peer's loss, and keep the rules."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_in_open_clip_the_loss_is_that_of_open_clip(objective: str, bias: float 
     torch.testing.assert_close(ours(**outputs), mine[name])
 
 
-def test_in_open_clip_the_models_scale_replaces_the_objectives() -> None:
+def test_in_open_clip_the_models_scale_replaces_that_of_the_loss() -> None:
     module = example("open_clip_loss")
     x, y = (nn.functional.normalize(torch.randn(5, 4, dtype=torch.float64), dim=-1) for _ in range(2))
     loss = module.OpenClipLoss(losses.create("ntxent", temperature=Temperature(0.5)))

@@ -15,7 +15,7 @@ from fixtures.vectors import F64, views
 
 
 def build(tau: float | None = None, **options: Any) -> AMCLLoss:
-    """The objective at width 4 in float64; with τ, a φ of 0 and so τ for every pair."""
+    """The loss at width 4 in float64; with τ, a φ of 0 and so τ for every pair."""
     if tau is not None:
         options |= {"tau_min": tau / 2, "tau_max": 3 * tau / 2}
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Inputs that objectives accept, and how objectives refuse others."""
+"""Inputs that losses accept, and how losses refuse others."""
 
 from __future__ import annotations
 

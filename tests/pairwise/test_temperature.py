@@ -1,4 +1,4 @@
-"""One temperature for all objectives."""
+"""One temperature for all losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that examines a model's flaws after examples, on an untrained model."""
+"""``counterpoint diagnose --what in-context``, on an untrained model."""
 
 from __future__ import annotations
 

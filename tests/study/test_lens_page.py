@@ -88,7 +88,7 @@ def test_everything_is_written(tmp_path: Path) -> None:
         picture,
         prompt="What?",
         model="m",
-        command=["counterpoint", "lens"],
+        command=["counterpoint", "diagnose", "m", "--what", "lens"],
         cropped=True,
     )
     assert json.loads((tmp_path / lens.FILE).read_text(encoding="utf-8")) == told
@@ -110,7 +110,7 @@ def test_yes_and_no_are_said_to_mean_nothing_that_is_seen(
     found = looked_at()
     said = replace(found, reply=text, words=(replace(found.words[0], text=text, end=len(text)),))
     told = lens.write_lens(
-        tmp_path, said, torch.zeros(3, 8, 8, dtype=torch.uint8), prompt="Is it?", model="m", command=["lens"]
+        tmp_path, said, torch.zeros(3, 8, 8, dtype=torch.uint8), prompt="Is it?", model="m", command=[]
     )
     page = Page((tmp_path / lens.PAGE).read_text(encoding="utf-8"))
     for words in (told["remark"] or "", page.text):
@@ -152,7 +152,7 @@ def test_fidelity_page(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         data.splits.test["as trained"],
         ("en", "de"),
         model="m",
-        command=["counterpoint", "fidelity"],
+        command=["counterpoint", "diagnose", "m", "--what", "language"],
     )
     assert json.loads((tmp_path / fidelity.FILE).read_text(encoding="utf-8")) == told
     assert list(told["sections"]) == ["fidelity", "alignment", "spoken", "steering", "answers"]

@@ -23,7 +23,7 @@ COMMANDS = {
     "diagnose": "Look inside a trained run, or at what a vision-language model's replies rest on.",
     "report": "Write a study's table and report again.",
     "data": "Show or describe a data set.",
-    "list": "List methods, losses, tasks, recipes or towers.",
+    "list": "List methods, losses, tasks, ways of decoding, presets, recipes or towers.",
     "papers": "The papers: what each is, where it lives, what was measured.",
     "reproduce": "Run the experiment that tests a paper's claim.",
     "doctor": "What is installed, what is missing, and the command that mends it.",

@@ -24,7 +24,7 @@ FORMS = ("diagonal", "identity")
 def first_logits(
     model: Any, inputs: Mapping[str, Any], without: Sequence[str] = (), *, unknown_token: int = 0
 ) -> dict[str, Float[Tensor, "b v"]]:
-    """Return logits of the first token of a reply: ``"own"`` with the picture, and by name those of image-free inputs.
+    """Return the logits of a reply's first token: ``"own"`` with the picture, and by name those of image-free inputs.
 
     Args:
         model: a vision-language model.

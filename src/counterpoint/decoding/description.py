@@ -51,7 +51,7 @@ class Description:
         return description
 
     def support(self, reduction: Literal["max", "mean", "sum"] = "max") -> Float[Tensor, "b v"]:
-        """Return log-probability of each token over the places of the description; −∞ for an empty description."""
+        """Return each token's log-probability over the places of the description; −∞ for an empty description."""
         if reduction == "max":
             table = self.highest
         else:

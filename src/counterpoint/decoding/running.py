@@ -53,7 +53,7 @@ class BranchState(ABC):
 
     @abstractmethod
     def step(self, generated: Int[Tensor, "r t"], order: Int[Tensor, " r"] | None) -> Float[Tensor, "r v"]:
-        """Return logits after the generated tokens; ``order`` says which row of the step before each row continues."""
+        """Return the logits after the generated tokens; ``order`` says which row of the last step each row continues."""
 
 
 @final
@@ -191,7 +191,7 @@ def cache_of(arguments: Mapping[str, Any]) -> Any:
 
 
 def prompt_length(model: Any, prompt: Int[Tensor, "r t"], arguments: Mapping[str, Any]) -> int:
-    """Return positions of the prompt in the decoder, which may be given as embeddings."""
+    """Return the positions of the prompt in the decoder, which may be given as embeddings."""
     embeddings = arguments.get("inputs_embeds")
     if embeddings is None or model.config.is_encoder_decoder:
         return int(prompt.shape[1])

@@ -104,7 +104,7 @@ def clustered_regression(
 
 
 def _fit(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, " n"], link: str) -> Any:
-    """Return coefficients, fitted outcomes, and each outcome's weight in the information."""
+    """Return the coefficients, fitted outcomes, and each outcome's weight in the information."""
     if link == "identity":
         beta = np.linalg.lstsq(x, y, rcond=None)[0]
         return beta, x @ beta, np.ones(len(y))

@@ -369,7 +369,7 @@ def _seeds_needed(
 
 
 def _p_equivalent(difference: Difference) -> float:
-    """Return p of "the difference is at least the margin": the larger of both sides', doubled as ``p`` is."""
+    """Return the p value of "the difference is at least the margin": the larger of both sides', doubled as ``p`` is."""
     interval, margin = difference.interval, difference.margin
     if interval is None or margin is None or abs(interval.estimate) >= margin:
         return 1.0

@@ -44,7 +44,7 @@ class TInterval:
         return self.estimate + self.half_width
 
     def p_value(self, null: float = 0.0) -> float:
-        """Return two-sided p of the hypothesis that the quantity is ``null``."""
+        """Return the two-sided p value of the hypothesis that the quantity is ``null``."""
         distance = abs(self.estimate - null)
         if self.standard_error == 0:
             return 1.0 if distance == 0 else 0.0
@@ -52,7 +52,7 @@ class TInterval:
 
 
 def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
-    """Return degrees of freedom of a sum of independent variance estimates."""
+    """Return the degrees of freedom of a sum of independent variance estimates."""
     total = sum(variances)
     spread = sum(v**2 / d for v, d in zip(variances, degrees, strict=True) if d > 0)
     return total**2 / spread if spread > 0 else max(degrees)

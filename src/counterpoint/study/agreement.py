@@ -23,7 +23,7 @@ class Made(Protocol):
     @property
     def folder(self) -> Path: ...
     def made_of(self, data: PairedData) -> Provenance:
-        """Return what the unit would be made of if it began now."""
+        """Return the provenance that the unit would have if the unit began now."""
         ...
 
 
@@ -73,7 +73,7 @@ def check_agreement(units: Iterable[Path], study: Path) -> None:
 
 
 def of_earlier_versions(units: Iterable[Path]) -> list[str]:
-    """Return what a reader must know of units that say nothing of what they were made of."""
+    """Return a warning of units that keep no provenance."""
     unknown = sum(Provenance.read(folder) is None for folder in units)
     if not unknown:
         return []

@@ -97,7 +97,7 @@ class StudyResults(Generic[R]):
             raise RuntimeError(f"every run failed; the first reason: {reason}")
 
     def warnings(self) -> list[str]:
-        """Return what a reader must know of runs that are unfinished or failed."""
+        """Return warnings of the runs that are unfinished or failed."""
         lines = []
         if self.unfinished:
             named = "; ".join(

@@ -57,7 +57,7 @@ class TrainingRun:
         return state
 
     def made_of(self, data: Data) -> Provenance:
-        """Return what the run would be made of if it began now."""
+        """Return the provenance that the run would have if the run began now."""
         return Provenance.of(self.run, data)
 
     def check_files(self) -> None:

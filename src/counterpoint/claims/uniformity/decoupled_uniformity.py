@@ -71,7 +71,7 @@ def prior(which: str, seed: int, steps: int) -> Arrays:
 
 
 def identities() -> Mapping[str, float]:
-    """Return how far three statements about the loss are from true, in float64 (claim 3)."""
+    """Return the largest error of three statements about the loss, in float64 (claim 3)."""
     generator = torch.Generator().manual_seed(0)
     x, y = F.normalize(torch.randn(2, 12, 5, generator=generator, dtype=torch.float64), dim=-1)
     norms = ((x + y) / 2).square().sum(1) - (1 - (x - y).square().sum(1) / 4)

@@ -191,7 +191,7 @@ def _geometry(network: Dense) -> Arrays:
 
 @torch.no_grad()
 def _segmentation(network: Dense) -> float:
-    """Return mean intersection over union of a linear classifier of pixels, fitted by ridge on training scenes."""
+    """Return the mean intersection over union of a linear classifier of pixels, fitted by ridge on training scenes."""
     from sklearn.linear_model import RidgeClassifier
 
     sides = []

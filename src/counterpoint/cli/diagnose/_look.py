@@ -17,7 +17,7 @@ _WHAT = "A run's `inside`; of a model that answers a reply's support (`lens`), i
 _MODEL = "A folder or a hub name that transformers loads, or tiny-vlm, the one that comes along."
 
 Tell = Callable[[str], None]
-"""Told what is being done."""
+"""A function that is told what is being done."""
 
 
 @form(frozen=True, config=FORM, kw_only=True)

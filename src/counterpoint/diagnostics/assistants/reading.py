@@ -117,7 +117,7 @@ def read(model: Any, inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]
 
 @torch.no_grad()
 def prompt_states(model: Any, inputs: Mapping[str, Any]) -> Float[Tensor, "b layers d"]:
-    """Return states at the last token of each prompt, where its reply begins; with or without a picture.
+    """Return the states at the last token of each prompt, where its reply begins; with or without a picture.
 
     Args:
         model: a model of transformers.

@@ -22,7 +22,7 @@ Grid = tuple[int, int]
 
 
 def spatial(attention: Float[Tensor, "B heads n n"], prefix: int) -> Float[Tensor, "B heads N N"]:
-    """Return attention of patches to patches: without the first ``prefix`` tokens on both axes, rows again sum to 1.
+    """Return the attention of patches to patches: without the first ``prefix`` tokens, rows again sum to 1.
 
     A row whose mass was all on those tokens stays zero: such heads would else look local.
 
@@ -158,7 +158,7 @@ def salient(weights: Float[Tensor, "*batch N"], mass: float = 0.6) -> Bool[Tenso
 
 
 def overlap(a: Bool[Tensor, "*batch N"], b: Bool[Tensor, "*#batch N"]) -> Float[Tensor, "*batch"]:
-    """Return intersection over union of two masks; NaN where both are empty.
+    """Return the intersection over union of two masks; NaN where both are empty.
 
     >>> overlap(torch.tensor([True, True, False]), torch.tensor([False, True, True])).item()
     0.3333333432674408

@@ -151,7 +151,7 @@ def transfer(
 
 
 def middle_of_cell(points: Float[Tensor, "k 2"], grid: tuple[int, int]) -> Float[Tensor, "k 2"]:
-    """Return centre (x, y) of the cell that each point is in: the best that `transfer` can answer on maps so coarse.
+    """Return the centre (x, y) of the cell that each point is in: the best that `transfer` can answer on such maps.
 
     >>> middle_of_cell(torch.tensor([[0.1, 0.9], [1.0, 1.0]]), (2, 2)).tolist()
     [[0.25, 0.75], [0.75, 0.75]]

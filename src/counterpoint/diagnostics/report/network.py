@@ -37,7 +37,7 @@ BATCHES, LARGEST, EXAMPLES, PRODUCTS = 3, 5, 8, 12
 
 
 def dense_features(subject: Subject) -> Section:
-    """Return last states of the tower, of two crops of each picture that overlap."""
+    """Return the last states of the tower, of two crops of each picture that overlap."""
     tower = subject.model.image_tower
     pictures = subject.data.images(subject.inside)
     h, w = pictures.shape[-2:]

@@ -73,7 +73,7 @@ class PooledNaiveBayes(Checked):
         return self.squares / self.counts.sum() + self.eps
 
     def linear(self) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
-        """Return weights and biases of the linear form.
+        """Return the weights and biases of the linear form.
 
         Raises:
             ValueError: before the first example.

@@ -45,7 +45,7 @@ class GaussianClasses(Checked):
         return np.array([-1.0] + [2.0 ** (k - 1) for k in range(1, self.classes)])
 
     def _eigen(self) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n n"]]:
-        """Return eigenvalues and eigenvectors (columns) of the covariance."""
+        """Return the eigenvalues and eigenvectors (columns) of the covariance."""
         n = self.dimensions
         diagonal = np.where(np.arange(n) < n // 2, float(n), 1.0)
         if self.covariance == "easy":

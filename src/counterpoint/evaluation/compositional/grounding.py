@@ -62,7 +62,7 @@ def pointing(maps: Float[Tensor, "n H W"], inside: Bool[Tensor, "n H W"]) -> Flo
 
 
 def _moments(values: Float[Tensor, "n p"], part: Bool[Tensor, "n p"]) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of a part of each row; NaN where it is empty."""
+    """Return the mean and variance of a part of each row; NaN where it is empty."""
     count = part.sum(1)
     mean = (values * part).sum(1) / count
     return mean, ((values - mean[:, None]).square() * part).sum(1) / count

@@ -121,7 +121,7 @@ def boxes(mask: Bool[Tensor, "H W"]) -> list[tuple[int, int, int, int]]:
 
 
 def box_iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return intersection over union of two boxes.
+    """Return the intersection over union of two boxes.
 
     >>> box_iou((0, 0, 2, 2), (1, 0, 3, 2))
     0.3333333333333333

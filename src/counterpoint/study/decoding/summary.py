@@ -119,7 +119,7 @@ def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> De
 
 
 def _arms(results: StudyResults[AskedRun], design: DecodingDesign) -> tuple[AskedArm, ...]:
-    """Return every arm, its time in times of plain sampling's."""
+    """Return every arm with its costs; the arm's time is a multiple of plain sampling's."""
     costs = {
         arm: _cost([t for run in results.finished(arm) for t in run.transcripts]) for arm in results.runs
     }

@@ -66,7 +66,7 @@ class Mme(AnsweringTask):
 
 
 def pairs_of(items: Questions) -> Int[np.ndarray, "p 2"]:
-    """Return positions of the two questions of a kind about each picture.
+    """Return the positions of the two questions of a kind about each picture.
 
     Raises:
         ValueError: where these are not two, one answered yes and one no.

@@ -29,7 +29,7 @@ from ...statistic import mean
 from ...task import EmbedderTask
 
 SINGLE, BOTH, GROUP = 1 / 2, 1 / 4, 1 / 6
-"""Chance levels."""
+"""The chance of a single decision, of both decisions of one side, and of all four."""
 
 Outcomes = dict[str, np.ndarray]
 Answers = Bool[np.ndarray, "n 2"]
