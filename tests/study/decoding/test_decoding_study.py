@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import pytest
 
 import counterpoint as cp
+from counterpoint.evaluation import create
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.study.decoding.design import DecodingDesign
+from counterpoint.study.decoding.model import located
 from counterpoint.study.decoding.transcript import Transcript
 from counterpoint.study.decoding.units import units
 from counterpoint.study.design import Design, OtherStudy, kind_of
+from counterpoint.study.numbers import read_scores
 from counterpoint.study.study import DryRun
 from fixtures.decoded import Parrot, stopping, write_questions
 
@@ -188,3 +192,20 @@ def test_bad_input(changes: dict[str, Any], message: str, quick: dict[str, Any])
 def test_without_methods(quick: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="which methods"):
         cp.compare_decoding(**quick)
+
+
+def test_a_run_in_place_of_its_model_says_where_that_is(tmp_path: Path) -> None:
+    inside = tmp_path / "model"
+    inside.mkdir()
+    (inside / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match=rf"is a run; its model is {re.escape(str(inside))}"):
+        located(str(tmp_path))
+
+
+def test_the_scores_of_a_unit_say_which_metric_a_verdict_is_about(finished: Path) -> None:
+    design = DecodingDesign.read(finished)
+    assert design is not None
+    for unit in units(design, finished):
+        roles = {row["metric"]: row["role"] for row in read_scores(unit.folder)}
+        primary = [metric for metric, role in roles.items() if role == "primary"]
+        assert primary == [create(unit.task).primary]
