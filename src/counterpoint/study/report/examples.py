@@ -18,6 +18,7 @@ from torch import Tensor
 from ...data.base import PairedData
 from ...data.source import load as load_data
 from ...data.source import located
+from ..layout import run_folder
 from ..schema import TrainingSummary
 
 EACH = 3
@@ -101,7 +102,7 @@ def _outcomes(folder: Path, summary: TrainingSummary) -> tuple[int, dict[str, di
     for arm in summary.arms:
         without = {f.seed for f in arm.failed} | set(arm.unfinished)
         for seed in summary.seeds:
-            path = folder / "runs" / arm.slug / f"seed-{seed}" / "examples.parquet"
+            path = run_folder(folder, arm.slug, seed) / "examples.parquet"
             if seed not in without and path.exists():
                 finished.setdefault(seed, {})[arm.name] = path
     if not finished:

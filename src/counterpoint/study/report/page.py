@@ -15,6 +15,7 @@ from ...recipes import names as recipe_names
 from ...training.metrics import FILE, read_metrics
 from ...training.run import Run, RunState
 from ..conclusion import conclusion, points
+from ..layout import run_folder, trial_folder
 from ..schema import ArmSummary, Key, StudySummary, TrainedArm, TrainingSummary
 from ..tables import columns, ranked
 from ..tuning import validation_score
@@ -164,7 +165,7 @@ def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
     for arm in summary.arms:
         without = {f.seed for f in arm.failed} | set(arm.unfinished)
         for seed in summary.seeds:
-            place = folder / "runs" / arm.slug / f"seed-{seed}"
+            place = run_folder(folder, arm.slug, seed)
             if seed in without or not (place / FILE).exists():
                 continue
             frame = read_metrics(place).filter(
@@ -207,10 +208,10 @@ def _diagnostics(arms: Sequence[TrainedArm]) -> dict[str, Any]:
 def _diagnoses(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
     """List the runs that `counterpoint diagnose` has looked into: arm, seed and page, relative to the report."""
     return [
-        {"arm": arm.name, "seed": seed, "page": place.as_posix()}
+        {"arm": arm.name, "seed": seed, "page": place.relative_to(folder).as_posix()}
         for arm in summary.arms
         for seed in summary.seeds
-        if (folder / (place := Path("runs", arm.slug, f"seed-{seed}", "diagnosis.html"))).exists()
+        if (place := run_folder(folder, arm.slug, seed) / "diagnosis.html").exists()
     ]
 
 
@@ -221,7 +222,7 @@ def _trials(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
     found = []
     for arm in summary.arms:
         for number in range(summary.tune):
-            place = folder / "tuning" / arm.slug / f"trial-{number}"
+            place = trial_folder(folder, arm.slug, number)
             state = RunState.read(place)
             if state is None:
                 continue
