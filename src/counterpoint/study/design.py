@@ -187,7 +187,9 @@ class FolderDesign(ABC):
         """
         merged, path = self.joined(self.read(folder, self.margin), folder), folder / FILE
         # The file itself, since a margin that it cannot have is passed over where another one is given.
-        written = read_yaml(path, _StudyFile, REMEDY).model_dump(exclude_unset=True) if path.exists() else None
+        written = (
+            read_yaml(path, _StudyFile, REMEDY).model_dump(exclude_unset=True) if path.exists() else None
+        )
         try:
             if written != merged.plain():
                 write_yaml(path, merged.plain())
