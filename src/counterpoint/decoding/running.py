@@ -53,7 +53,7 @@ class BranchState(ABC):
 
     @abstractmethod
     def step(self, generated: Int[Tensor, "r t"], order: Int[Tensor, " r"] | None) -> Float[Tensor, "r v"]:
-        """Return the logits after the generated tokens; ``order`` says which row of the last step each row continues."""
+        """Return the logits after the generated tokens; ``order``: the row of the last step that each continues."""
 
 
 @final
