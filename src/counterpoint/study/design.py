@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ..training.run import Run
 
 T = TypeVar("T")
+Of = TypeVar("Of", bound="FolderDesign")
+"""The design of one kind; `Self` inside a union is more than beartype checks."""
 Budget = Literal["steps", "images", "time"]
 FILE = "study.yaml"
 REMEDY = "restore it from a copy, or give another folder with --out; the runs beside it are whole"
@@ -128,7 +130,7 @@ class FolderDesign(ABC):
         """
 
     @classmethod
-    def read(cls, folder: Path, margin: float | None = None) -> Self | None:
+    def read(cls: type[Of], folder: Path, margin: float | None = None) -> Of | None:
         """Return the study of a folder, or None where there is none.
 
         Args:
@@ -158,7 +160,7 @@ class FolderDesign(ABC):
         except ValueError as error:
             raise Damaged(path, str(error), REMEDY) from None
 
-    def joined(self, there: Self | None, folder: Path) -> Self:
+    def joined(self: Of, there: Of | None, folder: Path) -> Of:
         """Return this study with the arms and seeds of the one that its folder already holds.
 
         Raises:
