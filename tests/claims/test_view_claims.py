@@ -9,12 +9,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.claims.benches import descent, digits
+from counterpoint.claims.benches import descent, digits, exact
 from counterpoint.claims.benches import emoji_views as pictures
 from counterpoint.claims.benches.emoji import SIDE
 from counterpoint.claims.labels import supcon
 from counterpoint.claims.pictures import amcl, cacr, poly_view
-from counterpoint.losses import AlignUniformLoss, NTXentLoss
+from counterpoint.losses import AlignUniformLoss, NTXentLoss, SupConLoss
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -142,8 +142,9 @@ def test_corruptions_grow_from_level_to_level() -> None:
     assert all(torch.equal(part[part != 0], x[part != 0]) for part in hidden)
 
 
-def test_supcon_without_labels_is_ntxent() -> None:
-    assert supcon.without_labels() < 1e-12
+def test_supcon_without_labels_is_ntxent_at_the_same_temperature_alone() -> None:
+    assert exact.disagreement(SupConLoss(0.1), NTXentLoss(0.1)) < 1e-12
+    assert exact.disagreement(SupConLoss(0.1), NTXentLoss(0.2)) > 0.1
 
 
 def test_histograms_overlap_where_scores_do() -> None:

@@ -43,6 +43,17 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
+def disagreement(
+    loss: Callable[[Tensor, Tensor], Tensor], reference: Callable[[Tensor, Tensor], Tensor]
+) -> float:
+    """Return the largest relative error of a loss and of its gradients against a reference, on random views."""
+    x, y = random_views(32, 8)
+    return max(
+        relative_error(loss(x, y), reference(x, y)),
+        relative_error(gradients(loss, x, y), gradients(reference, x, y)),
+    )
+
+
 def queue_gradients(
     loss: Callable[[Tensor, Tensor, Tensor], Tensor], reference: Callable[[Tensor, Tensor, Tensor], Tensor]
 ) -> tuple[float, float]:
