@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from method_stubs import LATE, batch, build, total
 
 from counterpoint.types import Batch
@@ -47,3 +48,41 @@ def test_passes_of_either_reading() -> None:
 def test_passing_over_the_whole_queue_is_refused_at_the_start() -> None:
     with pytest.raises(ValueError, match="skip_top=16 leaves none of the 16 keys"):
         build("moco-dual-view", queue=16, skip_top=16)
+
+
+@pytest.mark.parametrize(("mode", "arrived"), [("key_anchor", 8), ("symmetric", 16)])
+def test_noise_takes_the_places_of_a_share_of_the_keys(mode: str, arrived: int) -> None:
+    clean, noisy = (build("moco-dual-view", queue=16, mode=mode, noise=share) for share in (0.0, 0.25))
+    given = batch(clean, 8)
+    for method in (clean, noisy):
+        torch.manual_seed(9)  # not 0, from which the batch is drawn
+        method.after_step(method.targets(given), given, LATE)
+    replaced = (noisy.queue.ids < 0) & (torch.arange(16) < arrived)
+    assert [int(view.sum()) for view in replaced[:arrived].split(8)] == [2] * (arrived // 8)
+    torch.testing.assert_close(noisy.queue.keys[~replaced], clean.queue.keys[~replaced], rtol=0, atol=0)
+    assert torch.equal(noisy.queue.ids[~replaced], clean.queue.ids[~replaced])
+    keys = noisy.queue.keys[replaced]
+    torch.testing.assert_close(keys.norm(dim=1), torch.ones(len(keys)))
+    assert not torch.isclose(keys, clean.queue.keys[replaced]).all(1).any()
+    assert int(noisy.queue.filled) == arrived
+
+
+def test_noise_is_of_the_copys_making_and_drawn_anew_every_step() -> None:
+    method = build("moco-dual-view", queue=8, mode="key_anchor", noise=0.5)
+    given, seen = batch(method, 4), []
+    for _ in range(2):
+        torch.manual_seed(len(seen))
+        method.after_step(method.targets(given), given, LATE)
+        seen.append(method.queue.keys[:4] if not seen else method.queue.keys[4:])
+    noise = seen[0][method.queue.ids[:4] < 0]
+    torch.manual_seed(0)
+    pictures = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(noise, F.normalize(method.momentum(pictures), dim=-1))
+    assert not torch.allclose(noise, seen[1][method.queue.ids[4:] < 0])
+
+
+def test_noise_is_refused_where_it_makes_no_sense() -> None:
+    with pytest.raises(ValueError, match="noise of MoCoDualView must be less than 1, got 1"):
+        build("moco-dual-view", noise=1.0)
+    with pytest.raises(ValueError, match=r"noise=0.5: the column 'text' holds no pictures"):
+        build("moco-dual-view", on="texts", noise=0.5)

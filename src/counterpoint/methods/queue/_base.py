@@ -8,7 +8,7 @@ from typing import ClassVar, TypedDict
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...forms import Fraction, Natural
@@ -114,10 +114,13 @@ class MomentumContrast(TowerMethod):
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
         super().after_step(z, batch, clock)
         self.momentum.update()
-        if self.queue is None:
-            return
+        if self.queue is not None:
+            self.queue.enqueue(*self.arriving(z, batch))
+
+    def arriving(self, z: Embeddings, batch: Batch) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
+        """Return the keys that enter the queue after a step, and the item that each is of."""
         keys = [z[PREFIX + view] for _, view in self.query_and_key]
-        self.queue.enqueue(torch.cat(keys), batch.ids.repeat(len(keys)))
+        return torch.cat(keys), batch.ids.repeat(len(keys))
 
     def passes(self) -> dict[str, int]:
         return {modality: len(self.query_and_key) * count for modality, count in super().passes().items()}

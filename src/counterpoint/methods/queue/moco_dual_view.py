@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Literal, Unpack
 
-from jaxtyping import Float
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...forms import Natural, NonNegative, Positive
+from ...forms import BelowOne, Natural, NonNegative, Positive
 from ...losses import DualViewLoss
 from ...networks.base import Towers
 from ...recipes.schema import Recipe
-from ...types import Batch, Clock
+from ...types import Batch, Clock, Embeddings
 from ._base import MomentumContrast, QueueOptions
 
 
@@ -23,7 +25,9 @@ class MoCoDualView(MomentumContrast):
     ``key_anchor``   one view gives the queries, and the keys of the other are anchors too, with λ_k
     ===============  =====================================================================================
 
-    Before the queue is full of keys all of it is used.
+    Before the queue is full of keys all of it is used. With ``noise`` keys of pictures of random pixels, drawn anew
+    every step, enter the queue in the places of some others: the paper's question is what they cost. They are nobody's
+    keys, and so negatives of every picture.
 
     Args:
         towers: the tower, by its column.
@@ -33,7 +37,12 @@ class MoCoDualView(MomentumContrast):
         num_hard: m, from 1 a number of keys, below 1 a share of the queue; None takes all.
         skip_top: how many of the most similar keys are passed over before the m are taken.
         key_weight: λ_k of ``key_anchor``; not near 1, where the queries collapse.
+        noise: the share of a step's keys, to the nearest whole number, in whose places keys of noise enter the queue;
+            on pictures alone.
         options: ``momentum`` (0.99) and ``queue`` (1,024).
+
+    Raises:
+        ValueError: for ``skip_top`` that leaves no key, and for ``noise`` on a column that holds no pictures.
 
     Source: Hoang et al., "Momentum Contrastive Learning with Enhanced Negative Sampling and Hard Negative
     Filtering" (2025), arXiv 2501.16360.
@@ -52,6 +61,7 @@ class MoCoDualView(MomentumContrast):
         num_hard: Positive | None = 0.125,
         skip_top: Natural = 0,
         key_weight: NonNegative = 0.1,
+        noise: BelowOne = 0.0,
         **options: Unpack[QueueOptions],
     ) -> None:
         symmetric = mode == "symmetric"
@@ -61,9 +71,25 @@ class MoCoDualView(MomentumContrast):
         keys = len(self.long_queue())
         if skip_top >= keys:
             raise ValueError(f"skip_top={skip_top} leaves none of the {keys} keys of the queue")
+        ((column, tower),) = towers.items()
+        if noise and tower.modality != "image":
+            raise ValueError(
+                f"noise={noise:g}: the column {column!r} holds no pictures, and noise is of pictures; leave it out"
+            )
+        self.noise = noise
 
     def contrast(
         self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
     ) -> Float[Tensor, ""]:
         queue = self.long_queue()
         return self.objective(q, k, queue.keys, batch.ids, queue.ids, filtered=queue.full)
+
+    def arriving(self, z: Embeddings, batch: Batch) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
+        keys, ids = super().arriving(z, batch)
+        if self.noise:
+            # Evenly spread: where both views give keys, as many of the one as of the other go.
+            replaced = (torch.arange(len(keys) + 1, device=keys.device) * self.noise).round().diff() > 0
+            pictures = torch.cat([batch[view] for _, view in self.query_and_key])[replaced]
+            keys[replaced] = F.normalize(self.momentum(torch.rand_like(pictures)), dim=-1).to(keys.dtype)
+            ids[replaced] = -1
+        return keys, ids
