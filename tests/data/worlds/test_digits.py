@@ -34,3 +34,13 @@ def test_the_skew_of_a_line_is_its_slope(slope: float) -> None:
     for up in range(-2, 3):
         picture[0, 4 - up, round(4 + slope * up)] = 1
     assert skew(picture) == pytest.approx([slope])
+
+
+def test_a_stream_has_two_digits_a_task_and_scores_the_first_apart() -> None:
+    data = load("digits:stream")
+    classes = data.labels["digit"].values
+    assert [set(classes[rows]) for rows in data.splits.tasks] == [{0, 1}, {2, 3}, {4, 5}, {6, 7}, {8, 9}]
+    assert sorted(np.concatenate(data.splits.tasks)) == sorted(data.splits.train)
+    assert set(classes[data.subsets == "first task"]) == {0, 1}
+    with pytest.raises(ValueError, match="write digits or digits:stream"):
+        load("digits:streams")

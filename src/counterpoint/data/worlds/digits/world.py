@@ -16,6 +16,8 @@ TRAINED, SPARE = 1000, 200
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 STROKES = ("thin", "medium", "bold")
 LEANS = ("leaning left", "upright", "leaning right")
+TASKS = 5
+"""Tasks of the stream, of two digits each."""
 
 
 @final
@@ -25,6 +27,9 @@ class Digits(PairedData):
     Stroke and lean are read from the pixels: thirds of all digits by their ink, and by the skew of the ink. So there
     are 84 sentences, and pictures of one sentence are right for each other. It needs no download, and a run under the
     recipe ``seconds`` takes seconds.
+
+    With ``stream`` the rows to train on come in five tasks of two digits each, in their order, and test digits of the
+    first task are a subset by themselves: what is forgotten of them shows there.
 
     >>> digits = Digits()
     >>> digits.captions(3)
@@ -36,17 +41,21 @@ class Digits(PairedData):
     (1998), its test part, as scikit-learn ships it; CC BY 4.0.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: bool = False) -> None:
         from sklearn.datasets import load_digits
 
         found = load_digits()
         pixels = np.rint(found.images * (255 / 16)).astype(np.uint8)
-        self.name = "digits"
+        self.name = "digits:stream" if stream else "digits"
         self.ids = np.arange(len(pixels))
         self.attribution = "Digits: Alpaydin and Kaynak, UCI Machine Learning Repository, CC BY 4.0"
         order = np.random.default_rng(0).permutation(len(pixels))
         train, spare, test = np.split(order, [TRAINED, TRAINED + SPARE])
-        self.splits = Splits(train, {"held out": spare}, {"held out": test})
+        task = found.target * TASKS // len(NAMES)
+        tasks = [train[task[train] == number] for number in range(TASKS)] if stream else []
+        self.splits = Splits(train, {"held out": spare}, {"held out": test}, tasks)
+        if stream:
+            self.subsets = np.where(task == 0, "first task", "later tasks")
         self.labels = {
             "digit": Labels(NAMES, found.target.astype(np.int64), ("a {}", "a handwritten {}")),
             "stroke": Labels(STROKES, _thirds(found.images.mean((1, 2))), ("a {} digit",)),
@@ -56,10 +65,10 @@ class Digits(PairedData):
 
     @classmethod
     def parse(cls, source: str) -> Digits:
-        """Return the digits, which are written ``digits`` and have no options."""
-        if source != "digits":
-            raise ValueError(f"{source!r}: digits has no options; write digits")
-        return cls()
+        """Return the digits, which are written ``digits``, or ``digits:stream`` for training in tasks."""
+        if source not in {"digits", "digits:stream"}:
+            raise ValueError(f"{source!r}: digits has no options; write digits or digits:stream")
+        return cls(stream=source != "digits")
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 8 8"]:
         return self._pictures[torch.from_numpy(np.asarray(rows))]
