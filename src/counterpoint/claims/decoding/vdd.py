@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ...catalog.evidence import Result
 from ...data.items import Questions
 from ...data.worlds.rng import Rng
 from ...data.worlds.scenes.items.chat import prompt
@@ -25,8 +24,8 @@ from ...recipes.tiny_vlm import Language, TinyVLM
 from ...training.tiny_vlm.conversations import Exchange
 from ...training.tiny_vlm.train import learn_to_speak, read_world
 from ...types import Prompt
-from ..benches.decoding import PICTURES, SEEDS, TEST, Replies, bad_pictures
-from ..lab import Arrays, Lab, above, below, beside, decides, measure
+from ..benches.decoding import PICTURES, TEST, Replies, bad_pictures
+from ..lab import Arrays, Grid, Lab, Result, above, below, beside, decides
 
 CLAIM = (
     "After tuning on questions that are mostly answered yes, dividing by what a small vision-language model "
@@ -99,63 +98,44 @@ def mostly_yes(data: Scenes, row: int, seed: int) -> list[Exchange]:
     return found
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds = lab.seeds(SEEDS)
-    size = (40, 2, 8) if lab.quick else (SCENES, STEPS, PICTURES)
-    settings = dict(zip(("scenes", "steps", "pictures"), size, strict=True))
-    found = lab.cells(
-        tuned, {f"seed{seed}": {"seed": seed, "folder": str(lab.folder), **settings} for seed in seeds}
-    )
-
-    def of(name: str) -> dict[int, np.ndarray]:
-        return {seed: found[f"seed{seed}"][name] for seed in seeds}
-
-    def off(name: str) -> float:
-        return float(_off(of(f"{name} yes")).mean())
-
-    def off_confidence(name: str) -> float:
-        runs = [found[f"seed{seed}"] for seed in seeds]
-        both = [np.stack([run[f"{name} confidence"], run[f"{name} right"]], 1) for run in runs]
-        return float(np.mean([calibration_error(values) for values in both]))
-
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(tuned, {}, folder=str(lab.folder), scenes=SCENES, steps=STEPS, pictures=PICTURES)
+    right = runs.scores("{} right", f"accuracy of yes or no, bad pictures of {TEST} pairs")
+    bias = runs.scores("{} yes", "mean over seeds", by_seed=off)
     arms = {"VDD": "vdd", "rule alone": "vdd,contrast=0", "plain": "plain"}
     captions = Replies(lab, arms, "chair")
-    spread = sweep(lab)
+    yield from decides(
+        above(right["corrected"] - right["as it is"], name="corrected − as it is, accuracy"),
+        below(captions["VDD", "instances"] - captions["rule alone", "instances"]),
+    )
+    yield from beside(
+        below(bias["corrected"] - bias["as it is"], name="corrected − as it is, |share of yes − ½|"),
+        above(captions["VDD", "recall"] - captions["rule alone", "recall"], -0.02),
+    )
+    before, after = (np.mean([off(run) for run in bias.values(arm)]) for arm in ("as it is", "corrected"))
     lab.note(
-        f"Post-hoc: tuned for {size[1]} steps on questions of which {YES:.0%} are answered yes, another order for each",
+        f"Post-hoc: tuned for {STEPS} steps on questions of which {YES:.0%} are answered yes, another order for each",
         "seed; judged on bad pictures, as many yes as no. The prior is what each question gets without the picture.",
-        f"|share of yes − ½|: {off('as it is'):.3f} as it is, {off('corrected'):.3f} corrected.",
+        f"|share of yes − ½|: {before:.3f} as it is, {after:.3f} corrected.",
         *(
-            f"Expected calibration error, {name}: {off_confidence(name):.3f}."
+            f"Expected calibration error, {name}: {miscalibration(runs, name):.3f}."
             for name in ("as it is", "corrected")
         ),
-        f"Accuracy of the shipped model on the same questions, plainly sampled: {spread} by temperature.",
+        f"Accuracy of the shipped model on the same questions, plainly sampled: {sweep(lab)} by temperature.",
         captions.said("instances"),
         captions.said("words"),
     )
-    return [
-        measure.difference(
-            "corrected − as it is, accuracy",
-            f"accuracy of yes or no, bad pictures of {TEST} pairs",
-            of("corrected right"),
-            of("as it is right"),
-            expected="above",
-        ),
-        measure.over_seeds(
-            "corrected − as it is, |share of yes − ½|",
-            "mean over seeds",
-            np.subtract(*(_off(of(f"{name} yes")) for name in ("corrected", "as it is"))),
-            expected="below",
-            decides=False,
-        ),
-        *decides(below(captions["VDD", "instances"] - captions["rule alone", "instances"])),
-        *beside(above(captions["VDD", "recall"] - captions["rule alone", "recall"], -0.02)),
-    ]
 
 
-def _off(runs: Mapping[int, np.ndarray]) -> np.ndarray:
-    """Return how far each seed's share of yes is from a half."""
-    return np.array([abs(run.mean() - 0.5) for run in runs.values()])
+def off(yes: np.ndarray) -> float:
+    """Return how far the share of yes is from a half."""
+    return float(abs(yes.mean() - 0.5))
+
+
+def miscalibration(runs: Grid, arm: str) -> float:
+    """Compute the expected calibration error, mean over seeds."""
+    both = [np.stack([run[f"{arm} confidence"], run[f"{arm} right"]], 1) for run in runs[()].values()]
+    return float(np.mean([calibration_error(values) for values in both]))
 
 
 def sweep(lab: Lab) -> str:
