@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...diagnostics.augmentation import centres, concentration
 from ...evaluation.classification.classifiers import knn
 from ...losses import NTXentLoss
@@ -20,7 +20,7 @@ from ..benches.descent import minimise
 from ..benches.emoji import SIDE
 from ..benches.emoji_views import CHANGES, changed, emoji
 from ..benches.patches import LABEL, LEAST, in_parts, squared
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, beside, decides, exact, per_seed
 
 CLAIM = (
     "Over sets of augmentations, the smaller the mean augmented distance within classes, the smaller the "
@@ -29,9 +29,11 @@ CLAIM = (
 REFUTED = "the coefficient is 0 or less"
 
 
-SEEDS, STEPS, BATCH, TAU = 5, 200, 64, 0.1
+STEPS, BATCH, TAU = 200, 64, 0.1
 VIEWS, COMPARED = 16, 300
-SETS: Mapping[str, tuple[str, ...]] = {
+FEWEST = 40
+"""Pictures of which some are of one class; a smoke run compares no fewer."""
+SETS = {
     "crop": ("crop",),
     "crop, blur": ("crop", "blur"),
     "crop, grey": ("crop", "grayscale"),
@@ -86,86 +88,48 @@ def simclr(changes: Sequence[str], tau: float, seed: int, steps: int) -> Arrays:
 
 
 def _compared(most: int) -> tuple[Tensor, np.ndarray]:
-    data = emoji(LABEL, LEAST)
+    data, most = emoji(LABEL, LEAST), max(most, FEWEST)
     x, classes = data.of(data.train)
     step = max(len(x) // most, 1)
     return x[::step][:most], classes[::step][:most]
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 2 if lab.quick else STEPS
-    sets = {name: SETS[name] for name in list(SETS)[:3]} if lab.quick else SETS
-    sizes = {"most": 40, "views": 2} if lab.quick else {"most": COMPARED, "views": VIEWS}
-    sharp = lab.cells(sharpness, {_plain(name): {"changes": list(c), **sizes} for name, c in sets.items()})
-    runs = lab.cells(
-        simclr,
-        {
-            f"{_plain(name)}-seed{seed}": {"changes": list(c), "tau": TAU, "seed": seed, "steps": steps}
-            for name, c in sets.items()
-            for seed in seeds
-        },
+def run(lab: Lab) -> Iterator[Result]:
+    sets = {name: {"changes": list(changes)} for name, changes in SETS.items()}
+    sharp = lab.grid(sharpness, {"set": sets}, seeds=None, most=COMPARED, views=VIEWS)
+    correct = lab.grid(simclr, {"set": sets}, tau=TAU, steps=STEPS).scores("correct", "accuracy")
+    errors = 1 - np.stack([correct.values(name).mean(1) for name in sets], 1)
+    distance, sigma = (np.stack([sharp[name][None][key] for name in sets]) for key in ("distance", "sigma"))
+    loose = 1 - sigma[:, sigma.std(0).argmax()]  # at the level of δ where the sets differ most
+    yield from decides(
+        above(against_error(distance, errors, "mean distance within classes"), 0.7, refuted_at=0.0)
     )
-    distance = np.array([float(sharp[_plain(name)]["distance"]) for name in sets])
-    error = np.array([[1 - runs[f"{_plain(n)}-seed{s}"]["correct"].mean() for n in sets] for s in seeds])
+    yield from beside(above(against_error(loose, errors, "1 − σ at a middle δ")), centres_against_error(lab))
     lab.note(
         f"SimCLR (NT-Xent, τ = {TAU}) with a small residual network on {SIDE} × {SIDE} pixels of emoji by two artists,",
-        f"{steps} steps at batch {BATCH}, over {len(sets)} sets of changes; the nearest 20 training pictures name the",
-        f"groups of concepts that training has nothing of. Distances are the least over {sizes['views']} views each of",
-        f"the same {sizes['most']} training pictures.",
-        "Errors by set: " + "; ".join(f"{n} {e:.3f}" for n, e in zip(sets, error.mean(0), strict=True)) + ".",
+        f"{STEPS} steps at batch {BATCH}, over {len(sets)} sets of changes; the nearest 20 training pictures name the",
+        f"groups of concepts that training has nothing of. Distances are the least over {VIEWS} views each of",
+        f"the same {COMPARED} training pictures.",
+        "Errors by set: "
+        + "; ".join(f"{n} {e:.3f}" for n, e in zip(sets, errors.mean(0), strict=True))
+        + ".",
     )
-    return [
-        measure.over_seeds(
-            "mean distance within classes against the error, over sets of changes",
-            "Spearman's coefficient",
-            [float(stats.spearmanr(distance, row).statistic) for row in error],
-            expected="above",
-            bound=0.7,
-            refuted_at=0.0,
-        ),
-        measure.over_seeds(
-            "1 − σ at a middle δ against the error, over sets of changes",
-            "Spearman's coefficient",
-            [_of_sigma(sharp, list(sets), row) for row in error],
-            expected="above",
-            decides=False,
-        ),
-        *_centres(lab, steps),
-    ]
 
 
-def _of_sigma(sharp: Mapping[str, Arrays], sets: Sequence[str], error: np.ndarray) -> float:
-    """Correlate 1 − σ with the error, at the level of δ where the sets differ most."""
-    loose = 1 - np.array([sharp[_plain(name)]["sigma"] for name in sets])
-    middle = loose[:, loose.std(0).argmax()]
-    return float(stats.spearmanr(middle, error).statistic) if middle.std() and error.std() else 0.0
+def against_error(
+    values: Float[np.ndarray, " sets"], errors: Float[np.ndarray, "seeds sets"], what: str
+) -> Score:
+    """Correlate a number of each set with the sets' errors, seed by seed."""
+    coefficients = [float(stats.spearmanr(values, row).statistic) for row in errors]
+    return per_seed(f"{what} against the error, over sets of changes", "Spearman's coefficient", coefficients)
 
 
-def _centres(lab: Lab, steps: int) -> list[Result]:
+def centres_against_error(lab: Lab) -> Result:
     """Compare temperatures at equal augmentation: centres further apart have a smaller error of the nearest centre."""
-    seeds = lab.seeds(SEEDS)[:2]
-    taus = TAUS[:3] if lab.quick else TAUS
-    runs = lab.cells(
-        simclr,
-        {
-            f"tau{tau:g}-seed{seed}": {"changes": list(CHANGES), "tau": tau, "seed": seed, "steps": steps}
-            for tau in taus
-            for seed in seeds
-        },
+    runs = lab.grid(simclr, {"tau": TAUS}, seeds=2, changes=list(CHANGES), steps=STEPS)
+    own = [(float(run["divergence"]), float(run["error"])) for tau in TAUS for run in runs[tau].values()]
+    coefficient = float(stats.spearmanr(*np.array(own).T).statistic)
+    return above(
+        exact(coefficient, "Spearman's coefficient"),
+        name=f"largest product of two centres against the error of the nearest, all five changes, {len(own)} runs",
     )
-    values = np.array([(float(run["divergence"]), float(run["error"])) for run in runs.values()])
-    if lab.quick:
-        return []
-    return [
-        measure.exact(
-            f"largest product of two centres against the error of the nearest, all five changes, {len(values)} runs",
-            "Spearman's coefficient",
-            float(stats.spearmanr(values[:, 0], values[:, 1]).statistic),
-            expected="above",
-            decides=False,
-        )
-    ]
-
-
-def _plain(name: str) -> str:
-    return name.replace(", ", "-").replace(" ", "-")

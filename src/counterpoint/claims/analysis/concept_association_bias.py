@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple, final
@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...data.base import Rows
 from ...data.items import Associations
 from ...data.worlds.scenes.items.forms import items_of
@@ -26,7 +25,7 @@ from ...networks.init import initialise
 from ...networks.towers.transformer import Block, Embedding
 from ..benches.clip_towers import SIDE, ClipTowers
 from ..benches.descent import minimise
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, beside, decides
 
 CLAIM = (
     "Beside another thing, a contrastive model of two towers gives a thing the other's colour more often than "
@@ -46,7 +45,7 @@ STRENGTHS = (0.3, 0.6, 0.9)
 STRONGEST = STRENGTHS[-1]
 ONE_TOLD = 0.5
 """Share of captions of two things that speak of one of them."""
-SEEDS, STEPS, BATCH, LR = 5, 500, 64, 2e-3
+STEPS, BATCH, LR = 500, 64, 2e-3
 TRAINED, TESTED = 4000, 800
 OUTCOMES = ("alone", "own", "other", "third", "cab")
 
@@ -204,78 +203,52 @@ def by_match(model: nn.Module, items: Associations, pictures: Tensor) -> list[Te
     return found
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 2 if lab.quick else STEPS
-    arms = [("towers", strength) for strength in STRENGTHS] + [("crossed", STRONGEST)]
-    cells = lab.cells(
-        trained,
-        {
-            f"{arm}-{strength:g}-seed{seed}": {
-                "arm": arm,
-                "strength": strength,
-                "seed": seed,
-                "steps": steps,
-                "quick": lab.quick,
-            }
-            for arm, strength in arms
-            for seed in seeds
-        },
-    )
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(trained, {"strength": STRENGTHS}, arm="towers", steps=STEPS)
+    across = lab.grid(trained, {}, arm="crossed", strength=STRONGEST, steps=STEPS)
+    metric = "share of answers about two things"
+    towers, crossed = (grid.scores("{}", metric) for grid in (runs, across))
+    own, other, third, cab = (towers[STRONGEST, name] for name in ("own", "other", "third", "cab"))
+    thirds, chance = len(COLOURS) - 2, 1 / len(COLOURS)
 
-    def of(outcome: str, arm: str = "towers", strength: float = STRONGEST) -> dict[int, np.ndarray]:
-        return {seed: cells[f"{arm}-{strength:g}-seed{seed}"][outcome] for seed in seeds}
-
-    def grows(high: float, low: float, decides: bool = False) -> Result:
-        return measure.difference(
-            f"share of the other thing's colour, association {high:g} − {low:g}",
-            "share of answers about two things",
-            of("other", strength=high),
-            of("other", strength=low),
-            expected="above",
-            decides=decides,
+    def grows(high: float, low: float) -> Result:
+        return above(
+            towers[high, "other"] - towers[low, "other"],
+            name=f"share of the other thing's colour, association {high:g} − {low:g}",
         )
 
+    yield from decides(
+        above(
+            other - third / thirds,
+            name="two towers: the other thing's colour − a third colour",
+            metric=f"share of the other's − share of thirds / {thirds}",
+        ),
+        grows(STRENGTHS[-1], STRENGTHS[0]),
+        above(
+            cab - crossed["cab"],
+            0.1,
+            name="cab: two towers − a transformer across them",
+            metric="(other − own + 1) / 2",
+        ),
+    )
+    yield from beside(
+        *(grows(high, low) for low, high in pairwise(STRENGTHS)),
+        above(
+            crossed["own"] - own,
+            name="own colour beside another thing: a transformer across − two towers",
+        ),
+        *(
+            above(
+                alone - chance,
+                name=f"{arm}: own colour alone − chance",
+                metric=f"share of answers about one thing − 1/{len(COLOURS)}",
+            )
+            for arm, alone in (("towers", towers[STRONGEST, "alone"]), ("crossed", crossed["alone"]))
+        ),
+    )
     lab.note(
         f"One or two dyed things, {SIDE} pixels a side, each of ten things with a typical colour of five; half of the",
         "captions of two things speak of one. Test pictures show typical colours alone; the colour whose phrase",
-        f"(“a red cat”) is nearest is the answer. {steps} steps of {BATCH}; the association of training is",
+        f"(“a red cat”) is nearest is the answer. {STEPS} steps of {BATCH}; the association of training is",
         f"{STRONGEST:g} unless another one is named.",
     )
-    return [
-        measure.of_arms(
-            "two towers: the other thing's colour − a third colour",
-            f"share of the other's − share of thirds / {len(COLOURS) - 2}",
-            {name: of(name) for name in ("other", "third")},
-            lambda s: s["other"] - s["third"] / (len(COLOURS) - 2),
-            expected="above",
-        ),
-        grows(STRENGTHS[-1], STRENGTHS[0], decides=True),
-        *(grows(high, low) for low, high in pairwise(STRENGTHS)),
-        measure.difference(
-            "cab: two towers − a transformer across them",
-            "(other − own + 1) / 2",
-            of("cab"),
-            of("cab", "crossed"),
-            expected="above",
-            bound=0.1,
-        ),
-        measure.difference(
-            "own colour beside another thing: a transformer across − two towers",
-            "share of answers about two things",
-            of("own", "crossed"),
-            of("own"),
-            expected="above",
-            decides=False,
-        ),
-        *(
-            measure.of_arms(
-                f"{arm}: own colour alone − chance",
-                f"share of answers about one thing − 1/{len(COLOURS)}",
-                {arm: of("alone", arm)},
-                lambda s, arm=arm: s[arm] - 1 / len(COLOURS),  # type: ignore[misc] # bound at once
-                expected="above",
-                decides=False,
-            )
-            for arm in ("towers", "crossed")
-        ),
-    ]
