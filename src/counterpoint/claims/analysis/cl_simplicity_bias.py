@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...evaluation.classification.classifiers import logistic
 from ...evaluation.shortcuts import (
     Subclasses,
@@ -26,7 +26,7 @@ from ...networks import initialise
 from ...networks.heads import mlp
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE, emoji_inputs, view
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, combined, decides
 
 CLAIM = (
     "Supervised contrast from a small start loses the subclasses of classes, which a joint loss keeps; "
@@ -39,7 +39,6 @@ REFUTED = (
 )
 
 
-SEEDS = 5
 NOISE = 0.1
 """Noise of probes, relative to the root mean square of features."""
 AUGMENTATION = 0.25
@@ -49,9 +48,12 @@ WIDTH, RATE, STEPS, START = 20, 0.02, 2000, 1e-3
 RECORDED = (0, 20, 50, 100, 200, 500, 1000)
 SUPERVISED: Mapping[str, float] = {"supervised": 1.0, "joint": 0.7, "joint, less": 0.9, "unsupervised": 0.0}
 """The weight of the supervised loss, the rest of the unsupervised one's."""
+ARMS: Mapping[str, Mapping[str, Any]] = {
+    **{arm: {"arm": arm, "start": START} for arm in SUPERVISED},
+    "supervised, large start": {"arm": "supervised", "start": 0.3},
+}
 WIDTHS = (1, 2, 20)
 SUPPRESSED = Subclasses(class_strength=0.5, subclass_strength=0.0, irrelevant=(1.5,))
-LARGE_START = 0.3
 
 BITS, EMBEDDINGS = (0, 4, 8), (16, 128)
 EMOJI_STEPS, BATCH, LR, TAU = 300, 64, 1e-3, 0.1
@@ -158,155 +160,96 @@ def embedded(
     return F.normalize(network(seen), dim=-1).double().numpy()
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    return [*_collapse(lab), *_suppression(lab), *_bits(lab)]
+def run(lab: Lab) -> Iterator[Result]:
+    yield from subclasses(lab)
+    yield from classes(lab)
+    yield from groups(lab)
 
 
-def _collapse(lab: Lab) -> list[Result]:
-    seeds, steps, size = lab.seeds(SEEDS), *((100, 100) if lab.quick else (STEPS, SIZE))
-    arms = {arm: (arm, START) for arm in SUPERVISED} | {
-        "supervised, large start": ("supervised", LARGE_START)
-    }
-    cells = lab.cells(
-        collapse,
-        {
-            f"{list(arms).index(name)}-seed{s}": {
-                "arm": arm,
-                "start": start,
-                "seed": s,
-                "steps": steps,
-                "size": size,
-            }
-            for name, (arm, start) in arms.items()
-            for s in seeds
-        },
+def subclass(along: Float[np.ndarray, "steps 4"]) -> float:
+    """Return the last accuracy on subclasses."""
+    return float(along[-1, 2])
+
+
+def lost(accuracies: Sequence[float]) -> float:
+    """Return the class collapse index of an encoder beside a reference; NaN where the reference is at chance."""
+    one, other = accuracies
+    return collapse_index(one, other, 0.5) if other > 0.5 else np.nan
+
+
+def subclasses(lab: Lab) -> Iterator[Result]:
+    """Judge what encoders of a small start lose (part 1)."""
+    runs = lab.grid(collapse, {"arm": ARMS}, steps=STEPS, size=SIZE)
+    along = runs.scores(
+        "along", "accuracy of a noisy probe of the subclass given the class", by_seed=subclass
     )
-    along = {name: np.stack([cells[f"{n}-seed{s}"]["along"] for s in seeds]) for n, name in enumerate(arms)}
-    last = {name: values[:, -1] for name, values in along.items()}
-    for name, values in along.items():
-        of_steps = ", ".join(f"{sub:.2f} at {step:.0f}" for step, _, sub, _ in values.mean(0))
+    index = combined(lost, "class collapse index", (along["supervised"], along["unsupervised"]))
+    yield from decides(
+        below(along["supervised"], 0.7, name="1: subclasses, supervised"),
+        above(along["joint"], 0.9, name="1: subclasses, joint"),
+    )
+    yield from beside(
+        above(along["unsupervised"], 0.9, name="1: subclasses, unsupervised"),
+        above(
+            index,
+            0.9,
+            name="1: class collapse index of the supervised encoder, the unsupervised one as reference",
+            metric="1 is all lost, 0 nothing",
+        ),
+        above(
+            along["supervised, large start"] - along["supervised"],
+            name="1: subclasses, supervised from a large start − from a small one",
+        ),
+    )
+    for arm in ARMS:
+        mean = along.values(arm).mean(0)
+        course = ", ".join(f"{found:.2f} at {step:.0f}" for step, _, found, _ in mean)
         lab.note(
-            f"1, {name}: subclass {of_steps} steps; class {last[name][:, 1].mean():.2f}, ‖W e₂‖ / ‖W e₁‖ "
-            f"{last[name][:, 3].mean():.3f} at the end."
+            f"1, {arm}: subclass {course} steps; class {mean[-1, 1]:.2f}, ‖W e₂‖ / ‖W e₁‖ {mean[-1, 3]:.3f} at the end."
         )
     lab.note(
         f"1: probes see noise of {NOISE:.0%} of the root mean square of features; without it a linear probe finds",
         "components a thousand times smaller. Before the first step W is a random projection, in which all is",
         "found, so that the rise which the paper reports for deep networks is not tested, only the fall.",
     )
-    metric = "accuracy of a noisy probe of the subclass given the class"
-    both = zip(last["supervised"][:, 2], last["unsupervised"][:, 2], strict=True)
-    index = [collapse_index(one, other, 0.5) if other > 0.5 else np.nan for one, other in both]
-    return [
-        measure.over_seeds(
-            "1: subclasses, supervised", metric, last["supervised"][:, 2], expected="below", bound=0.7
-        ),
-        measure.over_seeds("1: subclasses, joint", metric, last["joint"][:, 2], expected="above", bound=0.9),
-        measure.over_seeds(
-            "1: subclasses, unsupervised",
-            metric,
-            last["unsupervised"][:, 2],
-            expected="above",
-            bound=0.9,
-            decides=False,
-        ),
-        measure.over_seeds(
-            "1: class collapse index of the supervised encoder, the unsupervised one as reference",
-            "1 is all lost, 0 nothing",
-            index,
-            expected="above",
-            bound=0.9,
-            decides=False,
-        ),
-        measure.over_seeds(
-            "1: subclasses, supervised from a large start − from a small one",
-            metric,
-            last["supervised, large start"][:, 2] - last["supervised"][:, 2],
-            expected="above",
-            decides=False,
-        ),
-    ]
 
 
-def _suppression(lab: Lab) -> list[Result]:
-    seeds, steps, size = lab.seeds(SEEDS), *((200, 100) if lab.quick else (STEPS, SIZE))
-    cells = lab.cells(
-        suppression,
-        {
-            f"p{p}-seed{s}": {"width": p, "seed": s, "steps": steps, "size": size}
-            for p in WIDTHS
-            for s in seeds
-        },
-    )
-    found = {p: np.array([float(cells[f"p{p}-seed{s}"]["class"]) for s in seeds]) for p in WIDTHS}
+def classes(lab: Lab) -> Iterator[Result]:
+    """Judge how many dimensions it takes to find a class beside a larger irrelevant feature (part 2)."""
     metric = "accuracy of a noisy probe of the class, whose feature is a third of the irrelevant one"
-    lab.note(f"2: class {', '.join(f'{v.mean():.2f} at width {p}' for p, v in found.items())}.")
-    return [
-        measure.over_seeds(
-            "2: class with one dimension", metric, found[WIDTHS[0]], expected="below", bound=0.6
-        ),
-        *(
-            measure.over_seeds(
-                f"2: class with {p} dimensions",
-                metric,
-                found[p],
-                expected="above",
-                bound=0.9,
-                decides=p == WIDTHS[-1],
-            )
-            for p in WIDTHS[1:]
-        ),
-    ]
-
-
-def _bits(lab: Lab) -> list[Result]:
-    seeds, steps = lab.seeds(SEEDS), 3 if lab.quick else EMOJI_STEPS
-    cells = lab.cells(
-        random_bits,
-        {
-            f"b{b}-d{d}-seed{s}": {"bits": b, "width": d, "seed": s, "steps": steps, "quick": lab.quick}
-            for b in BITS
-            for d in EMBEDDINGS
-            for s in seeds
-        },
+    accuracy = lab.grid(suppression, {"width": WIDTHS}, steps=STEPS, size=SIZE).scores("class", metric)
+    yield from decides(
+        below(accuracy[1], 0.6, name="2: class with one dimension"),
+        above(accuracy[20], 0.9, name="2: class with 20 dimensions"),
     )
+    yield from beside(above(accuracy[2], 0.9, name="2: class with 2 dimensions"))
+    means = ", ".join(f"{accuracy.values(p).mean():.2f} at width {p}" for p in WIDTHS)
+    lab.note(f"2: class {means}.")
 
-    def hits(bits: int, width: int) -> dict[int, np.ndarray]:
-        return {s: cells[f"b{bits}-d{width}-seed{s}"]["correct"] for s in seeds}
 
-    each = "; ".join(
-        f"{d} dimensions {', '.join(f'{np.mean([v.mean() for v in hits(b, d).values()]):.3f}' for b in BITS)}"
+def groups(lab: Lab) -> Iterator[Result]:
+    """Judge what random bits that both views share do to the groups of the emoji (part 3)."""
+    runs = lab.grid(random_bits, {"bits": BITS, "width": EMBEDDINGS}, steps=EMOJI_STEPS)
+    accuracy = runs.scores("correct", "logistic probe of the group, held-out concepts of the emoji")
+    most = BITS[-1]
+
+    def fall(width: int) -> Score:
+        return accuracy[0, width] - accuracy[most, width]
+
+    def named(width: int) -> str:
+        return f"3: no bits − {most} bits, {width} dimensions"
+
+    small, large = EMBEDDINGS
+    yield from decides(above(fall(small), name=named(small)))
+    yield from beside(
+        above(fall(large), name=named(large)),
+        above(fall(small) - fall(large), name=f"3: fall with {small} dimensions − with {large}"),
+    )
+    means = "; ".join(
+        f"{d} dimensions {', '.join(f'{accuracy.values((b, d)).mean():.3f}' for b in BITS)}"
         for d in EMBEDDINGS
     )
     lab.note(
-        f"3: SimCLR on {SIDE} × {SIDE} pixels of the emoji beside planes of random bits, {steps} steps of {BATCH};",
-        f"with {', '.join(map(str, BITS))} bits: {each}. The bits of a picture are drawn anew each time.",
+        f"3: SimCLR on {SIDE} × {SIDE} pixels of the emoji beside planes of random bits, {EMOJI_STEPS} steps of",
+        f"{BATCH}; with {', '.join(map(str, BITS))} bits: {means}. The bits of a picture are drawn anew each time.",
     )
-    metric = "logistic probe of the group, held-out concepts of the emoji"
-    falls = [
-        measure.difference(
-            f"3: no bits − {BITS[-1]} bits, {d} dimensions",
-            metric,
-            hits(BITS[0], d),
-            hits(BITS[-1], d),
-            expected="above",
-            decides=d == EMBEDDINGS[0],
-        )
-        for d in EMBEDDINGS
-    ]
-    small, large = EMBEDDINGS
-    arms = {f"{d} {b}": hits(b, d) for d in EMBEDDINGS for b in (BITS[0], BITS[-1])}
-    return [
-        *falls,
-        measure.of_arms(
-            f"3: fall with {small} dimensions − with {large}",
-            metric,
-            arms,
-            lambda score: (
-                (score[f"{small} {BITS[0]}"] - score[f"{small} {BITS[-1]}"])
-                - (score[f"{large} {BITS[0]}"] - score[f"{large} {BITS[-1]}"])
-            ),
-            expected="above",
-            decides=False,
-        ),
-    ]
