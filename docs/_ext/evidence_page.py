@@ -8,7 +8,7 @@ from html import escape
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence, Result
-from counterpoint.catalog.render import measured, row, undecided
+from counterpoint.catalog.render import measured, questions, row, undecided
 
 _COLOURS = {"reproduced": "#2a7f4f", "not reproduced": "#b3392f", "inconclusive": "#9a7b1f"}
 _TITLES = {
@@ -83,8 +83,8 @@ def learned(found: list[tuple[catalog.Paper, Evidence]], link: str) -> list[str]
 
 
 def open_questions(evidence: Evidence) -> list[str]:
-    """Return lines that say what would decide the results that leave a verdict open."""
-    found = [f"- Undecided: {result.name}. {undecided(result)}" for result in evidence.undecided]
+    """Return lines that say what the evidence leaves open, and what led to a second run."""
+    found = [f"- {sentence}" for sentence in questions(evidence)]
     return [*found, ""] if found else []
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from counterpoint.catalog.entries import evidence_folder
 from counterpoint.catalog.evidence import ENOUGH_SEEDS, Evidence, Machine, Needed, Result, judge
-from counterpoint.catalog.render import undecided
+from counterpoint.catalog.render import questions, undecided
 
 Numbers = st.floats(-10, 10, allow_nan=False)
 
@@ -215,3 +215,65 @@ def test_committed_evidence_that_is_undecided_says_what_would_decide_it(path: Pa
     for one in Evidence.read(path).undecided:
         assert one.needed is not None
         assert undecided(one)
+
+
+def leaning_result(towards: str, seeds: int | None, **changes: Any) -> Result:
+    """Return an inconclusive result that leans by 0.05 and would be decided by so many seeds."""
+    sign = 1 if towards == "reproduced" else -1
+    needed = Needed(towards="reproduced" if sign > 0 else "not reproduced", effect=0.05, seeds=seeds)
+    return result(estimate=0.05 * sign, low=-0.1, high=0.1, needed=needed, **changes)
+
+
+@pytest.mark.parametrize(
+    ("results", "seeds"),
+    [
+        ((leaning_result("reproduced", 12),), 24),
+        ((leaning_result("reproduced", 12), result()), 24),  # what holds needs nothing
+        ((leaning_result("reproduced", 12), leaning_result("reproduced", 30)), 60),  # all have to hold
+        ((leaning_result("reproduced", 12), leaning_result("refuted", 40)), 80),  # one refutation is enough
+        ((leaning_result("refuted", 9), leaning_result("refuted", 40)), 18),
+        ((leaning_result("reproduced", 12), leaning_result("reproduced", None)), None),
+        ((leaning_result("reproduced", 12), leaning_result("refuted", 3, decides=False)), 24),
+    ],
+)
+def test_a_second_run_has_seeds_for_the_cheapest_decision(
+    results: tuple[Result, ...], seeds: int | None
+) -> None:
+    first = evidence(*results)
+    if seeds is None:
+        with pytest.raises(ValueError, match="no number of seeds is known to decide it"):
+            first.left_open()
+    else:
+        left = first.left_open()
+        assert left.second_seeds == seeds
+        assert left.second_seconds == pytest.approx(first.seconds * seeds / 5)
+
+
+def test_a_second_run_keeps_the_first_and_is_the_same_when_made_again(tmp_path: Path) -> None:
+    first = evidence(leaning_result("reproduced", 12))
+    second = evidence(result(n_seeds=24), earlier=first.left_open())
+    path = tmp_path / "siglip.json"
+    second.write(path)
+    assert Evidence.read(path) == second
+    assert second.left_open() == first.left_open()
+    assert any("24 seeds of its own" in sentence for sentence in questions(second))
+
+
+@pytest.mark.parametrize(
+    ("decided", "message"),
+    [
+        (evidence(result()), "is reproduced"),
+        (evidence(leaning_result("reproduced", 12), quick=True), "shows nothing"),
+    ],
+)
+def test_evidence_that_leaves_nothing_open_has_no_second_run(decided: Evidence, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        decided.left_open()
+
+
+def test_an_open_verdict_says_the_price_of_a_second_run() -> None:
+    cheap, dear = (
+        evidence(leaning_result("reproduced", 12), seconds=seconds) for seconds in (60.0, 36_000.0)
+    )
+    assert any("--decide" in sentence and "5 minutes" in sentence for sentence in questions(cheap))
+    assert any("48 hours" in sentence and "left to whoever" in sentence for sentence in questions(dear))

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoint.catalog.evidence import Evidence, Result
+from counterpoint.catalog.evidence import Evidence, Needed, Result
 from counterpoint.claims import reproduce
 from counterpoint.claims.evaluation import multiberts
 from counterpoint.claims.lab import Arrays, Comparison, Lab
+from counterpoint.claims.lab.lab import TUNING_SEEDS
 from counterpoint.execution import Progress
 from counterpoint.registry import UnknownName
 from counterpoint.study.training_run import TrainingRun
@@ -166,3 +167,38 @@ def test_an_unknown_paper_and_one_without_a_claim() -> None:
         reproduce("sigllip")
     with pytest.raises(UnknownName, match=r"unknown claim 'albef'.*known: "):
         reproduce("albef")
+
+
+def test_a_second_run_has_seeds_that_the_first_had_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[tuple[int, ...]] = []
+
+    def run(lab: Lab) -> list[Result]:
+        assert lab.seeds((7,)) == (7,)  # seeds that a claim names, as of a model that exists, stay
+        seeds.append(lab.seeds(5))
+        half = 0.3 / len(seeds[-1]) ** 0.5
+        return [
+            Result(
+                name="gain",
+                metric="R@1",
+                expected="above",
+                estimate=0.1,
+                low=0.1 - half,
+                high=0.1 + half,
+                n_seeds=len(seeds[-1]),
+                needed=None if half < 0.1 else Needed(towards="reproduced", effect=0.1, seeds=12),
+            )
+        ]
+
+    _replace(monkeypatch, run)
+    first = reproduce("multiberts", folder=tmp_path)
+    second = reproduce("multiberts", folder=tmp_path, decide=first)
+    assert seeds[0] == (0, 1, 2, 3, 4)
+    assert len(seeds[1]) == 24
+    assert not set(seeds[1]) & (set(seeds[0]) | set(TUNING_SEEDS))
+    assert (first.verdict, second.verdict) == ("inconclusive", "reproduced")
+    assert second.earlier == first.left_open()
+    assert second.command == "counterpoint reproduce multiberts --decide"
+    with pytest.raises(ValueError, match="leaves open"):
+        reproduce("multiberts", folder=tmp_path, decide=second.model_copy(update={"earlier": None}))

@@ -32,6 +32,9 @@ Direction = Literal["above", "below", "within"]
 ENOUGH_SEEDS = 5
 """Fewer training seeds than this carry no verdict: intervals over so few are too narrow to trust."""
 
+RESERVE = 2
+"""Seeds of a second run by those that would do, since an estimate that did not suffice is often too large."""
+
 
 def judge(
     expected: Direction,
@@ -227,6 +230,45 @@ class Result(_Record):
         )
 
 
+class Earlier(_Record):
+    """A first run that left the verdict open, and so led to a second one on seeds of its own.
+
+    Attributes:
+        date: when it ran.
+        seconds: how long it took.
+        results: those that decide; what they needed says how many seeds the second run was given.
+    """
+
+    date: datetime.date
+    seconds: float = Field(ge=0)
+    results: tuple[Result, ...] = Field(min_length=1)
+
+    @property
+    def undecided(self) -> tuple[Result, ...]:
+        """Results that are inconclusive."""
+        return tuple(result for result in self.results if result.verdict == "inconclusive")
+
+    @property
+    def second_seeds(self) -> int | None:
+        """Seeds of the run that decides; None where no number of seeds would, as far as is known.
+
+        One refutation refutes a claim, so that the cheapest one counts; without any that leans so, all results have to
+        hold, and the dearest counts. Either is taken ``RESERVE`` times.
+        """
+        needs = [result.needed for result in self.undecided]
+        refuting = [n.seeds for n in needs if n and n.seeds and n.towards == "not reproduced"]
+        holding = [n.seeds for n in needs if n and n.seeds and n.towards == "reproduced"]
+        if refuting:
+            return RESERVE * min(refuting)
+        return RESERVE * max(holding) if holding and len(holding) == len(needs) else None
+
+    @property
+    def second_seconds(self) -> float | None:
+        """How long that run takes on the same machine, if time grows with seeds; None without such a run."""
+        had = max((result.n_seeds or 1 for result in self.results), default=1)
+        return None if self.second_seeds is None else self.seconds * self.second_seeds / had
+
+
 class Evidence(_Record):
     """The measurements for one paper: the content of ``evidence/SLUG.json``.
 
@@ -240,6 +282,7 @@ class Evidence(_Record):
         results: what was measured, at least one of which decides.
         notes: what a reader should know, such as how the run is smaller than the paper's.
         quick: a smoke run, which proves nothing: its verdict is always inconclusive.
+        earlier: the run that left the verdict open, where this one is a second on seeds that the first had not.
     """
 
     slug: str = Field(min_length=1)
@@ -251,6 +294,15 @@ class Evidence(_Record):
     results: tuple[Result, ...] = Field(min_length=1)
     notes: str = ""
     quick: bool = False
+    earlier: Earlier | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialised(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Leave out ``earlier`` where there is none: files of first runs stay as they are."""
+        plain = handler(self)
+        if plain["earlier"] is None:
+            del plain["earlier"]
+        return plain
 
     @model_validator(mode="after")
     def _something_decides(self) -> Evidence:
@@ -277,6 +329,31 @@ class Evidence(_Record):
         if self.verdict != "inconclusive":
             return ()
         return tuple(result for result in self.results if result.decides and result.verdict == "inconclusive")
+
+    def left_open(self) -> Earlier:
+        """Return the first run whose open verdict a second one is to decide: this one, or the one before it.
+
+        Raises:
+            ValueError: if there is none, or nothing that seeds would decide.
+        """
+        first = self.earlier
+        if first is None and self.undecided and not self.quick:
+            first = Earlier(
+                date=self.date,
+                seconds=self.seconds,
+                results=tuple(result for result in self.results if result.decides),
+            )
+        if first is None:
+            state = "a smoke run's, which shows nothing" if self.quick else f"{self.verdict}"
+            raise ValueError(
+                f"{self.slug}: the evidence is {state}; only an inconclusive one leaves open what more seeds decide"
+            )
+        if first.second_seeds is None:
+            raise ValueError(
+                f"{self.slug}: no number of seeds is known to decide it ({first.undecided[0].name}); "
+                "other data or a larger experiment would have to"
+            )
+        return first
 
     @classmethod
     def read(cls, path: Path) -> Evidence:

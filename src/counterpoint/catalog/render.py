@@ -12,7 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .entries import STATUSES, Paper
-from .evidence import Evidence, Result
+from .evidence import RESERVE, Evidence, Result
+
+MOST_SECONDS = 7200
+"""Longest second run that is made here: an hour of two cores."""
 
 _STYLES = {
     "planned": "dim",
@@ -146,6 +149,37 @@ def undecided(result: Result) -> str:
     return f"About {needed.seeds:,} seeds would {value} it{growing}."
 
 
+def questions(evidence: Evidence) -> list[str]:
+    """Return sentences on what the evidence leaves open, what would decide it, and what led to a second run."""
+    found = []
+    if evidence.earlier is not None:
+        first = "; ".join(f"{result.name}: {measured(result)}" for result in evidence.earlier.undecided)
+        found.append(
+            f"A second run, on {evidence.earlier.second_seeds:,} seeds of its own: the first, of "
+            f"{evidence.earlier.date}, left this open: {first}."
+        )
+    found += [f"Undecided: {result.name}. {undecided(result)}" for result in evidence.undecided]
+    if evidence.undecided and evidence.earlier is None:
+        found += _second_run(evidence)
+    return found
+
+
+def _second_run(evidence: Evidence) -> list[str]:
+    """Say what a run that decides takes; nothing where it is not known that seeds would."""
+    try:
+        first = evidence.left_open()
+    except ValueError:
+        return []
+    assert first.second_seconds is not None
+    minutes = first.second_seconds / 60
+    time = f"{minutes:,.0f} minutes" if minutes < 120 else f"{minutes / 60:,.0f} hours"
+    return [
+        f"A second run (`counterpoint reproduce {evidence.slug} --decide`, {first.second_seeds:,} seeds of its own, "
+        f"{RESERVE} times as many as would do) takes about {time} of this machine"
+        f"{', and is left to whoever has them.' if first.second_seconds > MOST_SECONDS else '.'}"
+    ]
+
+
 def _evidence(evidence: Evidence) -> Group:
     found = Table(caption_justify="left")
     for column in COLUMNS:
@@ -159,6 +193,6 @@ def _evidence(evidence: Evidence) -> Group:
         Text.assemble("Verdict: ", (evidence.verdict, f"bold {_STYLES[evidence.verdict]}")),
         Text(f"Claim: {evidence.claim}"),
         found,
-        *(Text(f"Undecided: {result.name}. {undecided(result)}") for result in evidence.undecided),
+        *map(Text, questions(evidence)),
         Text(evidence.notes),
     )

@@ -26,6 +26,8 @@ class Reproduce:
     """The paper (see: counterpoint papers list)."""
     quick: bool = False
     """A smoke run of seconds, whose numbers show nothing."""
+    decide: bool = False
+    """A second run, on seeds that the evidence file has not used: twice as many as would decide what it leaves open."""
     jobs: Count = 1
     """Training runs at a time, each in a process of its own."""
     out: Path | None = None
@@ -48,10 +50,11 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=given.json)
     place = given.out or (None if given.quick else destination(given.slug))
+    first = evidence_at(given.out or destination(given.slug)) if given.decide else None
     with console.status("loading torch"):
         from rich.text import Text
 
-        from ..catalog.render import undecided
+        from ..catalog.render import questions
         from ..claims import reproduce
         from ..study.gate import check_file
 
@@ -65,6 +68,7 @@ def main(arguments: Sequence[str]) -> int:
             given.slug,
             given.quick,
             jobs=given.jobs,
+            decide=first,
             listener=progress,
             tell=lambda text: progress.bars.update(doing, note=text),
         )
@@ -80,11 +84,24 @@ def main(arguments: Sequence[str]) -> int:
     console.print(table(evidence))
     console.print(evidence.notes, style="dim")
     console.print(f"verdict: {evidence.verdict}", style="bold")
-    for result in () if evidence.quick else evidence.undecided:
-        console.print(Text(f"undecided: {result.name}. {undecided(result)}"))
+    for sentence in () if evidence.quick else questions(evidence):
+        console.print(Text(sentence))
     if place is not None:
         console.print(f"evidence: {place}", soft_wrap=True)
     return 0
+
+
+def evidence_at(path: Path) -> Evidence:
+    """Read the evidence of a first run.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    from ..catalog.evidence import Evidence
+
+    if not path.exists():
+        raise ValueError(f"--decide: there is no {path}; run the claim without --decide first")
+    return Evidence.read(path)
 
 
 def table(evidence: Evidence) -> Table:

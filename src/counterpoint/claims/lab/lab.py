@@ -38,6 +38,8 @@ T = TypeVar("T")
 SEEDS = 5
 TUNING_SEEDS = (1000, 1001)
 """Seeds that choose settings; the tested ones begin at 0."""
+SECOND = 2000
+"""First seed of a second run, above all those that first runs and choices of settings have."""
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Lab:
         folder: keeps what is finished: cells and training runs. The same experiment in the same folder goes
             on where it stopped.
         quick: a smoke run: seconds, two seeds, tiny sizes; it proves nothing.
+        second: a second run, of as many seeds, none of which the first run had; 0 for a first run.
         jobs: cells or training runs at a time.
         listener: told of every event of training runs.
         tell: told in words what is being done.
@@ -57,6 +60,7 @@ class Lab:
 
     folder: Path
     quick: bool = False
+    second: int = 0
     jobs: int = 1
     listener: Listener = field(default_factory=NullListener)
     tell: Tell = lambda text: None
@@ -64,8 +68,16 @@ class Lab:
     reused: float = 0.0
 
     def seeds(self, full: int | Sequence[int]) -> tuple[int, ...]:
-        """Return the seeds of the experiment: as many as ``full`` from 0, or these; at most two in a smoke run."""
-        every = tuple(range(full)) if isinstance(full, int) else tuple(full)
+        """Return the seeds of the experiment: as many as ``full`` from 0, or these; at most two in a smoke run.
+
+        A second run has its own number of seeds from `SECOND` wherever a first one has some from 0.
+        """
+        if not isinstance(full, int):
+            every = tuple(full)
+        elif self.second:
+            every = tuple(range(SECOND, SECOND + self.second))
+        else:
+            every = tuple(range(full))
         return every[: smoke.SEEDS] if self.quick else every
 
     def grid(
@@ -276,6 +288,7 @@ def reproduce(
     folder: str | os.PathLike[str] | None = None,
     jobs: int = 1,
     *,
+    decide: Evidence | None = None,
     listener: Listener | None = None,
     tell: Tell | None = None,
 ) -> Evidence:
@@ -287,25 +300,36 @@ def reproduce(
         folder: where what is finished is kept; the same call goes on from there. ``runs/claims/SLUG`` unless
             given; a smoke run keeps nothing unless given a folder.
         jobs: training runs at a time.
+        decide: evidence that left the verdict open. What is returned rests on seeds of its own, as many as
+            `counterpoint.catalog.evidence.Earlier.second_seeds` says, so that the number is fixed before the run.
         listener: told of every event of training runs.
         tell: told in words what is being done.
 
     Raises:
         UnknownName: for a paper that is not in the catalog, or has no claim here; names those that have.
+        ValueError: for ``decide`` with evidence that leaves nothing open, or nothing that seeds decide.
     """
     paper(slug)
     claim = module(slug)
+    first = None if decide is None else decide.left_open()
     began = time.perf_counter()
     with ExitStack() as stack:
         if folder is None:
             temporary = stack.enter_context(tempfile.TemporaryDirectory()) if quick else None
             folder = temporary or Path("runs") / "claims" / slug
-        lab = Lab(Path(folder), quick, jobs, listener or NullListener(), tell or (lambda text: None))
+        lab = Lab(
+            Path(folder) if first is None else Path(folder) / "second",
+            quick,
+            0 if first is None else first.second_seeds or 0,
+            jobs,
+            listener or NullListener(),
+            tell or (lambda text: None),
+        )
         results = tuple(claim.run(lab))
     return Evidence(
         slug=slug,
         claim=f"{claim.CLAIM} Refuted if {claim.REFUTED}.",
-        command=f"counterpoint reproduce {slug}{' --quick' if quick else ''}",
+        command=f"counterpoint reproduce {slug}{' --quick' * quick}{' --decide' * (first is not None)}",
         date=datetime.date.today(),
         machine=Machine(
             cores=os.cpu_count() or 1,
@@ -316,4 +340,5 @@ def reproduce(
         results=results,
         notes=" ".join([*_QUICK_NOTE * quick, *lab.notes]),
         quick=quick,
+        earlier=first,
     )
