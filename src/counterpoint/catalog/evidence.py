@@ -264,7 +264,7 @@ class Earlier(_Record):
 
     @property
     def second_seconds(self) -> float | None:
-        """How long that run takes on the same machine, if time grows with seeds; None without such a run."""
+        """Seconds that the second run takes on the same machine, if time grows with seeds; None without such a run."""
         had = max((result.n_seeds or 1 for result in self.results), default=1)
         return None if self.second_seeds is None else self.seconds * self.second_seeds / had
 
