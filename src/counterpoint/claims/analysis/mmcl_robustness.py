@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...data.worlds.scenes.concepts import CONCEPTS, KINDS
 from ...data.worlds.scenes.scene import Thing
 from ...data.worlds.scenes.words.captions import phrase, short
@@ -25,7 +24,20 @@ from ...losses import InfoNCELoss
 from ...networks import initialise
 from ..benches.descent import minimise
 from ..benches.scene_towers import SIDE, SceneTowers, train
-from ..lab import Arrays, Lab, measure
+from ..lab import (
+    Arrays,
+    Lab,
+    Result,
+    Score,
+    Scores,
+    above,
+    below,
+    beside,
+    combined,
+    decides,
+    per_seed,
+    within,
+)
 
 CLAIM = (
     "Contrast with captions that tell details classifies better than supervision once a shortcut of the "
@@ -38,7 +50,6 @@ REFUTED = (
 )
 
 
-SEEDS = 5
 TOLD = (0.0, 0.25, 0.5, 0.75, 1.0)
 TRAIN, TEST = 1000, 4000
 WORLDS: Mapping[str, IntraClass | InterClass] = {"intra": IntraClass(), "inter": InterClass()}
@@ -50,7 +61,7 @@ STEPS, BATCH, LR = 500, 128, 1e-3
 TRAINED, TESTED = 4000, 1000
 ARMS = ("rich", "masked", "class name")
 FAMILY = (20, 40, 80, 160, 320, 500)
-QUICK_FAMILY = (2, 6)
+QUICK_FAMILY = (2, 5)
 """Steps after which a supervised model counts as one of the family that effective robustness is measured against."""
 TESTS = ("as trained", "independent")
 
@@ -233,137 +244,97 @@ def smoothed(hits: np.ndarray) -> float:
     return float((hits.sum() + 0.5) / (len(hits) + 1))
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    return [*_linear(lab), *_scenes(lab)]
+def run(lab: Lab) -> Iterator[Result]:
+    yield from closed_form(lab)
+    yield from scenes(lab)
 
 
-def _linear(lab: Lab) -> list[Result]:
-    seeds = lab.seeds(SEEDS)
-    cells = lab.cells(
-        linear,
-        {f"{w}-seed{s}": {"world": w, "seed": s, "quick": lab.quick} for w in WORLDS for s in seeds},
-    )
-
-    def column(world: str, name: str) -> np.ndarray:
-        return np.array([float(cells[f"{world}-seed{s}"][name]) for s in seeds])
-
+def closed_form(lab: Lab) -> Iterator[Result]:
+    """Judge linear encoders in a world of each kind, without the shortcut (part 1)."""
+    runs = lab.grid(linear, {"world": tuple(WORLDS)})
     lab.note(
         "1: linear encoders in closed form. With captions that name the class alone they are the classifier by class",
         "means, which hardly looks at how reliable a feature is, so that it need not fall as low as supervision.",
     )
-    found: list[Result] = []
     for world, about in (("intra", "within classes"), ("inter", "across classes")):
-        metric = f"accuracy without the shortcut, {about}"
-        richest, poorest = (column(world, f"told{told:g} shifted") for told in (TOLD[-1], TOLD[0]))
-        learned = column(world, "supervised shifted")
-        given = {name: column(world, f"{name} given").mean() for name in (f"told{TOLD[-1]:g}", "supervised")}
-        each = ", ".join(f"{column(world, f'told{told:g} shifted').mean():.3f}" for told in TOLD)
+        accuracy = runs.scores("{} {}", f"accuracy without the shortcut, {about}")
+        told = {share: accuracy[world, f"told{share:g}", "shifted"] for share in TOLD}
+        supervised = accuracy[world, "supervised", "shifted"]
+        yield from decides(
+            above(told[1.0] - supervised, name=f"1, {about}: contrast with all details − supervised"),
+            above(told[1.0] - told[0.0], name=f"1, {about}: contrast with all details − with none"),
+        )
+        yield from beside(
+            within(told[0.0] - supervised, 0.05, name=f"1, {about}: contrast without details − supervised")
+        )
+        if world == "intra":
+            yield from beside(
+                below(
+                    distance_from_limit(told),
+                    0.03,
+                    metric="mean absolute difference of accuracies over shares of details",
+                )
+            )
+
+        def mean(name: str, test: str, world: str = world, accuracy: Scores = accuracy) -> str:
+            return f"{accuracy.values((world, name, test)).mean():.3f}"
+
         lab.note(
-            f"1, {about}: {each} without the shortcut with {', '.join(f'{t:g}' for t in TOLD)} of the details told,",
-            f"{learned.mean():.3f} supervised; with it {given['supervised']:.3f} supervised and",
-            f"{given[f'told{TOLD[-1]:g}']:.3f} by contrast with all details.",
+            f"1, {about}: {', '.join(mean(f'told{share:g}', 'shifted') for share in TOLD)} without the shortcut with",
+            f"{', '.join(f'{share:g}' for share in TOLD)} of the details told, {mean('supervised', 'shifted')}",
+            f"supervised; with it {mean('supervised', 'given')} supervised and {mean('told1', 'given')} by contrast",
+            "with all details.",
         )
-        found += [
-            measure.over_seeds(
-                f"1, {about}: contrast with all details − supervised",
-                metric,
-                richest - learned,
-                expected="above",
-            ),
-            measure.over_seeds(
-                f"1, {about}: contrast with all details − with none",
-                metric,
-                richest - poorest,
-                expected="above",
-            ),
-            measure.over_seeds(
-                f"1, {about}: contrast without details − supervised",
-                metric,
-                poorest - learned,
-                expected="within",
-                bound=0.05,
-                decides=False,
-            ),
-        ]
+
+
+def distance_from_limit(told: Mapping[float, Score]) -> Score:
+    """Return how far accuracies of contrast are from those of many examples, in the world of details within classes."""
     intra = IntraClass()
-    limits = {told: replace(intra, core_told=told, spurious_told=told).limit(0.5) for told in TOLD}
-    error = np.mean([np.abs(column("intra", f"told{t:g} shifted") - limits[t]) for t in TOLD], axis=0)
-    found.append(
-        measure.over_seeds(
-            "1, within classes: distance from the limit of many examples",
-            "mean absolute difference of accuracies over shares of details",
-            error,
-            expected="below",
-            bound=0.03,
-            decides=False,
-        )
+    limits = [replace(intra, core_told=share, spurious_told=share).limit(0.5) for share in told]
+    return combined(
+        lambda accuracies: float(np.mean(np.abs(np.subtract(accuracies, limits)))),
+        "1, within classes: distance from the limit of many examples",
+        told.values(),
     )
-    return found
 
 
-def _scenes(lab: Lab) -> list[Result]:
-    seeds, steps = lab.seeds(SEEDS), QUICK_FAMILY[-1] if lab.quick else STEPS
-    settings = {s: {"seed": s, "steps": steps, "quick": lab.quick} for s in seeds}
-    cells = lab.cells(
-        contrasted,
-        {f"{a.replace(' ', '-')}-seed{s}": {"arm": a, **settings[s]} for a in ARMS for s in seeds},
-    )
-    taught = lab.cells(labelled, {f"seed{s}": settings[s] for s in seeds})
-    arms = {a: {s: cells[f"{a.replace(' ', '-')}-seed{s}"] for s in seeds} for a in ARMS}
-    arms["supervised"] = {s: taught[f"seed{s}"] for s in seeds}
-    along = np.concatenate([taught[f"seed{s}"]["along"] for s in seeds])
+def scenes(lab: Lab) -> Iterator[Result]:
+    """Judge towers that are trained on scenes of one thing, whose background then says nothing (part 2)."""
+    metric = "top-1 among classes, backgrounds that say nothing"
+    contrast = lab.grid(contrasted, {"arm": ARMS}, steps=STEPS)
+    labels = lab.grid(labelled, {}, steps=STEPS)
+    runs = {arm: contrast[arm] for arm in ARMS} | {"supervised": labels[()]}
+    hits = {arm: contrast.scores("independent", metric)[arm] for arm in ARMS}
+    hits["supervised"] = labels.scores("independent", metric)[()]
+    along = np.concatenate([run["along"] for run in labels[()].values()])
     trend = Trend.fit(along[:, 0], along[:, 1])
 
-    def shifted(arm: str) -> dict[int, np.ndarray]:
-        return {s: arms[arm][s]["independent"] for s in seeds}
+    def robustness(arm: str) -> Result:
+        given, other = (np.array([smoothed(run[test]) for run in runs[arm].values()]) for test in TESTS)
+        values = trend.effective_robustness(given, other)
+        metric = "accuracy above that of supervised models as good as trained"
+        return above(per_seed(f"2: effective robustness, {arm}", metric, values))
 
-    def robustness(arm: str) -> np.ndarray:
-        given, other = (np.array([smoothed(arms[arm][s][test]) for s in seeds]) for test in TESTS)
-        return trend.effective_robustness(given, other)
-
+    yield from decides(
+        above(hits["rich"] - hits["class name"], name="2: rich captions − class name"),
+        above(hits["rich"] - hits["masked"], name="2: rich captions − masked"),
+        robustness("rich"),
+    )
+    yield from beside(
+        above(hits["rich"] - hits["supervised"], name="2: rich captions − supervised"),
+        above(hits["class name"] - hits["supervised"], -0.05, name="2: class names − supervised"),
+        robustness("masked"),
+        robustness("class name"),
+    )
     each = "; ".join(
-        f"{arm} {', '.join(f'{np.mean([arms[arm][s][test].mean() for s in seeds]):.3f}' for test in TESTS)}"
-        for arm in arms
+        f"{arm} {', '.join(f'{np.mean([run[test].mean() for run in own.values()]):.3f}' for test in TESTS)}"
+        for arm, own in runs.items()
     )
     lab.note(
         f"2: {len(CLASSES)} classes of {PER_CLASS} things, each class on a background of its own with probability",
-        f"{STRENGTH} in training; {SIDE} pixels, {steps} steps of {BATCH} for all, the same picture tower. The",
+        f"{STRENGTH} in training; {SIDE} pixels, {STEPS} steps of {BATCH} for all, the same picture tower. The",
         "details that captions tell are which thing it is, and its size. Accuracy as trained, and where backgrounds",
         f"say nothing: {each}. Effective robustness is against supervised models after {', '.join(map(str, FAMILY))}",
         f"steps: a line of slope {trend.slope:.2f} between logits, of accuracies from {along[:, 0].min():.3f} to",
         f"{along[:, 0].max():.3f} as trained.",
     )
-    metric = "top-1 among classes, backgrounds that say nothing"
-    found = [
-        measure.difference(
-            f"2: rich captions − {arm}",
-            metric,
-            shifted("rich"),
-            shifted(arm),
-            expected="above",
-            decides=arm != "supervised",
-        )
-        for arm in ("class name", "masked", "supervised")
-    ]
-    found.append(
-        measure.difference(
-            "2: class names − supervised",
-            metric,
-            shifted("class name"),
-            shifted("supervised"),
-            expected="above",
-            bound=-0.05,
-            decides=False,
-        )
-    )
-    found += [
-        measure.over_seeds(
-            f"2: effective robustness, {arm}",
-            "accuracy above that of supervised models as good as trained",
-            robustness(arm),
-            expected="above",
-            decides=arm == "rich",
-        )
-        for arm in ARMS
-    ]
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, final
 
@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...data.worlds.emoji.world import Emoji
 from ...generation import LANGUAGES, SETS, Candidates, draw, in_languages, repeated
 from ...losses import InfoNCELoss
@@ -23,7 +22,7 @@ from ...networks.towers.transformer import TextTransformer
 from ...registry import unknown
 from ..benches.descent import minimise
 from ..benches.emoji import SIDE, SmallTwoTower, pairs_of, pixels, train, view, words
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides, per_seed
 
 CLAIM = (
     "A reader of several languages finds the picture of a description better when translations stand beside "
@@ -33,7 +32,7 @@ CLAIM = (
 REFUTED = "repeating the description helps as much, or the best picture is no liker"
 
 
-SEEDS, STEPS, BATCH, LR = 5, 600, 192, 2e-3
+STEPS, BATCH, LR = 600, 192, 2e-3
 WITHHELD = 0.3
 """Share of the names that are never read in training, whatever their language."""
 MOST = 3
@@ -256,56 +255,49 @@ def judged(
     }
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds = lab.seeds(SEEDS)
-    size: dict[str, Any] = {"steps": STEPS, "batch": BATCH, "most": None, "described": DESCRIBED}
-    if lab.quick:
-        size = {"steps": 4, "batch": 16, "most": 60, "described": 4}
-    cells = lab.cells(
-        understood,
-        {
-            f"{'english' if english else 'languages'}-seed{seed}": {"seed": seed, "english": english, **size}
-            for seed in seeds
-            for english in (False, True)
-        },
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(
+        understood, {"english": (False, True)}, steps=STEPS, batch=BATCH, most=None, described=DESCRIBED
     )
-    many, one = ([cells[f"{arm}-seed{seed}"] for seed in seeds] for arm in ("languages", "english"))
+    pictures = len(runs[False][0]["withheld"])
+    most, none, repeats = f"{MOST} translations", "0 translations", f"{MOST} repetitions"
 
-    def recall(cell: Arrays, prompt: str, withheld: bool) -> float:
-        return float(cell[prompt][cell["withheld"] == withheld].mean())
+    def recalls(prompt: str, withheld: bool, english: bool = False) -> list[float]:
+        cells = runs[english].values()
+        return [float(cell[prompt][cell["withheld"] == withheld].mean()) for cell in cells]
 
-    def gain(
-        reader: str, cells: Sequence[Arrays], prompt: str, other: str, withheld: bool, **rule: Any
-    ) -> Result:
-        which = "withheld" if withheld else "known"
-        return measure.over_seeds(
-            f"A, {reader}: {prompt} − {other}, {which} English names",
-            f"R@1 among {len(cells[0]['withheld'])} pictures",
-            [recall(cell, prompt, withheld) - recall(cell, other, withheld) for cell in cells],
-            **rule,
+    def gain(prompt: str, other: str, withheld: bool = True, english: bool = False) -> Score:
+        reader = "reader of English" if english else "reader of seven languages"
+        metric = f"R@1 among {pictures} pictures"
+        better = per_seed(f"A, {reader}: {prompt}", metric, recalls(prompt, withheld, english))
+        worse = per_seed(other, metric, recalls(other, withheld, english))
+        about = f"{'withheld' if withheld else 'known'} English names"
+        return better.about(about) - worse.about(about)
+
+    def choosing(name: str, sharpness: str = "own", other: str = "English") -> Result:
+        scores = runs.scores("{}, {}, {}", f"{name}, {MOST + 1} candidates", by_seed=np.mean)
+        return above(
+            scores[False, "several sets", sharpness, name] - scores[False, other, sharpness, name],
+            name=f"B: several sets − {other}, {name}{', drawn sharply' if sharpness == 'sharp' else ''}",
         )
 
-    def choosing(name: str, sharpness: str = "own", other: str = "English", decides: bool = False) -> Result:
-        values = {
-            arm: [float(cell[f"{arm}, {sharpness}, {name}"].mean()) for cell in many]
-            for arm in ("several sets", other)
-        }
-        return measure.over_seeds(
-            f"B: several sets − {other}, {name}{', drawn sharply' if sharpness == 'sharp' else ''}",
-            f"{name}, {MOST + 1} candidates",
-            np.subtract(values["several sets"], values[other]),
-            expected="above",
-            decides=decides,
-        )
-
-    most, reader = f"{MOST} translations", "reader of seven languages"
+    yield from decides(above(gain(most, none)), above(gain(most, repeats)), choosing("likeness"))
+    yield from beside(
+        above(gain("1 translations", none)),
+        above(gain(most, "1 translations")),
+        above(gain(most, none, withheld=False)),
+        below(gain(most, none, withheld=False, english=True)),
+        choosing("right"),
+        choosing("likeness", other="repetitions"),
+        *(choosing(name, sharp) for name in ("gain by choosing", "diversity") for sharp in DRAWING),
+        choosing("likeness", "sharp"),
+    )
     steps = ", ".join(
-        f"{k} {np.mean([recall(cell, f'{k} translations', True) for cell in many]):.3f}"
-        for k in range(MOST + 1)
+        f"{k} {np.mean(recalls(f'{k} translations', withheld=True)):.3f}" for k in range(MOST + 1)
     )
     lab.note(
-        f"A: a transformer block over byte pairs and two layers on pixels, InfoNCE, {size['steps']} steps",
-        f"of {size['batch']}, names of emoji without tone variants in {len(LANGUAGES)} languages,",
+        f"A: a transformer block over byte pairs and two layers on pixels, InfoNCE, {STEPS} steps",
+        f"of {BATCH}, names of emoji without tone variants in {len(LANGUAGES)} languages,",
         f"three of ten names withheld from training, prompts of one to {MOST + 1} lines in training as in the test.",
         f"R@1 of withheld English names with so many translations: {steps}. The reader of English alone, taught by",
         "repeated English lines, is the negative control.",
@@ -315,16 +307,3 @@ def run(lab: Lab) -> Sequence[Result]:
         "pictures was run, and how much seeds of such a model differ is not known: here they differ by as much as",
         "the reader is unsure, which translations lessen. So diversity, at two temperatures, decides nothing.",
     )
-    return [
-        gain(reader, many, most, "0 translations", True, expected="above"),
-        gain(reader, many, most, f"{MOST} repetitions", True, expected="above"),
-        gain(reader, many, "1 translations", "0 translations", True, expected="above", decides=False),
-        gain(reader, many, most, "1 translations", True, expected="above", decides=False),
-        gain(reader, many, most, "0 translations", False, expected="above", decides=False),
-        gain("reader of English", one, most, "0 translations", False, expected="below", decides=False),
-        choosing("likeness", decides=True),
-        choosing("right"),
-        choosing("likeness", other="repetitions"),
-        *(choosing(name, sharp) for name in ("gain by choosing", "diversity") for sharp in DRAWING),
-        choosing("likeness", "sharp"),
-    ]
