@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...data.worlds.rng import Rng
 from ...data.worlds.scenes.scene import Scene
 from ...data.worlds.scenes.words.captions import short
@@ -43,7 +42,7 @@ from ...networks.init import seeded
 from ...recipes.tiny_vlm import TinyVLM, Transformer
 from ...statistics import clustered_regression, interactions
 from ..benches.descent import minimise
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Grid, Lab, Measured, Result, Score, above, below, beside, decides, per_seed, within
 
 CLAIM = (
     "A model tuned on pictures in English replies to German questions in English more often with a picture "
@@ -66,7 +65,9 @@ RECIPE = TinyVLM(
 )
 WORLD = "scenes:tiny,objects=1,tinted=1,sizes=large,pixels=48"
 TRAINED, ASKED = 1200, 60
-SEEDS, BATCH = 5, 32
+FEWEST = 4
+"""Scenes of a test that CKA needs; a smoke run has no fewer."""
+BATCH = 32
 SEEING, SPEAKING, LOOKING = 400, 600, 400
 """Steps of the vision tower on labels, of the language model on texts, and on pictures, the first half of which move
 the connector alone."""
@@ -102,6 +103,7 @@ class Example(NamedTuple):
 
 @lru_cache(maxsize=2)
 def world(trained: int, tested: int) -> Scenes:
+    tested = max(tested, FEWEST)
     return Scenes.parse(f"{WORLD},train={trained},validation={tested},test={tested}")
 
 
@@ -331,118 +333,79 @@ def alikeness(assistant: VisionLanguageAssistant, data: Scenes, rows: np.ndarray
     return {"alike, languages": matrix[:, 0, 1], "alike, picture": matrix[:, 0, 2]}
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds = lab.seeds(SEEDS)
-    steps = (4, 6, 4) if lab.quick else (SEEING, SPEAKING, LOOKING)
-    sizes = (40, 8) if lab.quick else (TRAINED, ASKED)
-    cells = lab.cells(
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(
         backbone,
-        {
-            f"{name.replace(' ', '-')}-seed{seed}": {
-                "share": share,
-                "seed": seed,
-                "steps": steps,
-                "sizes": sizes,
-            }
-            for name, share in SHARES.items()
-            for seed in seeds
-        },
+        {"model": {name: {"share": share} for name, share in SHARES.items()}},
+        steps=(SEEING, SPEAKING, LOOKING),
+        sizes=(TRAINED, ASKED),
     )
+    mostly = runs["mostly English"].values()
+    frozen, bilingual = (False, True), (True, False)
 
-    def of(name: str, seed: int) -> Arrays:
-        return cells[f"{name.replace(' ', '-')}-seed{seed}"]
+    def lost(variant: Variant, model: str = "mostly English", language: str = "de") -> Score:
+        """Return the fidelity that questions in a language lose by a picture."""
+        about = {"de": "German", "en": "English"}[language]
+        metric = f"fidelity of {about} questions, text only − with the picture"
+        faithful = runs.scores("{}, faithful {}, {}", metric, by_seed=share)
+        text, image = (
+            faithful[model, name_of(variant), condition, language] for condition in ("text", "image")
+        )
+        return text - image
 
-    def over(value: Callable[[Arrays], float], name: str = "mostly English") -> np.ndarray:
-        return np.array([value(of(name, seed)) for seed in seeds])
+    def number(outcome: str, metric: str, by_seed: Callable[[np.ndarray], Any] | None = None) -> Score:
+        return runs.scores(outcome, metric, by_seed=by_seed)["mostly English"]
 
-    def lost(variant: Variant, language: str = "de") -> Callable[[Arrays], float]:
-        return lambda it: _mean(it, variant, "text", language) - _mean(it, variant, "image", language)
-
-    base, frozen, bilingual = BASE, (False, True), (True, False)
-    where = "; ".join("{:g}, {:g}".format(*of("mostly English", seed)["steered, where"]) for seed in seeds)
+    own, other = lost(BASE), lost(BASE, "bilingual")
+    yield from decides(
+        above(own, name=f"IFL: mostly English, {name_of(BASE)}"),
+        above(own - other, name="IFL: mostly English − bilingual language model"),
+    )
+    alike = [float(np.nanmean(run["alike, languages"] - run["alike, picture"])) for run in mostly]
+    yield from beside(
+        *(
+            above(own - lost(variant), name=f"IFL: {name_of(BASE)} − {name_of(variant)}")
+            for variant in (frozen, bilingual)
+        ),
+        above(
+            number(f"{name_of(BASE)}, faithful text, de", "share of replies in German", share),
+            0.8,
+            name="fidelity of German, text only",
+        ),
+        below(
+            number(f"{name_of(BASE)}, faithful image, de", "share", lambda replies: np.isnan(replies).mean()),
+            0.1,
+            name="replies to German questions about pictures whose language cannot be told",
+        ),
+        within(lost(BASE, language="en"), 0.05, name="control: IFL of English"),
+        above(
+            number(
+                "steered, gain", "share of German replies to German questions about pictures, steered − not"
+            ),
+            name="steering: fidelity gained",
+        ),
+        below(
+            number("steered, cost", "share of replies that name the thing, not steered − steered"),
+            ALLOWED,
+            name="steering: right answers lost",
+        ),
+        above(
+            per_seed("CKA: German questions − pictures, with English questions", "mean over layers", alike)
+        ),
+        *regression(runs),
+    )
+    where = "; ".join("{:g}, {:g}".format(*run["steered, where"]) for run in mostly)
     lab.note(
         "LLaVA-class models of about a third of a million weights: a vision tower trained on labels, a language model",
-        f"trained on text-only questions of which 90 or 50 % are English, then {steps[2]} steps on pictures, half of",
+        f"trained on text-only questions of which 90 or 50 % are English, then {LOOKING} steps on pictures, half of",
         "them of the connector alone, half of both at half the rate; scenes of one dyed thing, questions and replies",
         "in English and German, detected by their words; those whose language cannot be told count as in none. Texts",
         "say in the question's language what the",
         f"picture shows. Steering (layer, strength, chosen on validation scenes): {where}.",
     )
-    measured = "fidelity of German questions, text only − with the picture"
-    plain = over(lost(base))
-    results = [
-        measure.over_seeds(f"IFL: mostly English, {name_of(base)}", measured, plain, expected="above"),
-        measure.over_seeds(
-            "IFL: mostly English − bilingual language model",
-            measured,
-            plain - over(lost(base), "bilingual"),
-            expected="above",
-        ),
-        *(
-            measure.over_seeds(
-                f"IFL: {name_of(base)} − {name_of(other)}",
-                measured,
-                plain - over(lost(other)),
-                expected="above",
-                decides=False,
-            )
-            for other in (frozen, bilingual)
-        ),
-        measure.over_seeds(
-            "fidelity of German, text only",
-            "share of replies in German",
-            over(lambda it: _mean(it, base, "text", "de")),
-            expected="above",
-            bound=0.8,
-            decides=False,
-        ),
-        measure.over_seeds(
-            "replies to German questions about pictures whose language cannot be told",
-            "share",
-            over(lambda it: float(np.isnan(it[f"{name_of(base)}, faithful image, de"]).mean())),
-            expected="below",
-            bound=0.1,
-            decides=False,
-        ),
-        measure.over_seeds(
-            "control: IFL of English",
-            "fidelity of English questions, text only − with the picture",
-            over(lost(base, "en")),
-            expected="within",
-            bound=0.05,
-            decides=False,
-        ),
-        measure.over_seeds(
-            "steering: fidelity gained",
-            "share of German replies to German questions about pictures, steered − not",
-            over(lambda it: float(it["steered, gain"])),
-            expected="above",
-            decides=False,
-        ),
-        measure.over_seeds(
-            "steering: right answers lost",
-            "share of replies that name the thing, not steered − steered",
-            over(lambda it: float(it["steered, cost"])),
-            expected="below",
-            bound=ALLOWED,
-            decides=False,
-        ),
-        measure.over_seeds(
-            "CKA: German questions − pictures, with English questions",
-            "mean over layers",
-            over(lambda it: float(np.nanmean(it["alike, languages"] - it["alike, picture"]))),
-            expected="above",
-            decides=False,
-        ),
-    ]
-    return [*results, *_regression({(name, seed): of(name, seed) for name in SHARES for seed in seeds})]
 
 
-def _mean(cell: Arrays, variant: Variant, condition: str, language: str) -> float:
-    return share(cell[f"{name_of(variant)}, faithful {condition}, {language}"])
-
-
-def _regression(cells: dict[tuple[str, int], Arrays]) -> list[Result]:
+def regression(runs: Grid) -> Iterator[Result]:
     """Regress a German reply to a German question on the design (linear probability), errors clustered by model."""
     columns: dict[str, list[float]] = {
         "image": [],
@@ -452,29 +415,22 @@ def _regression(cells: dict[tuple[str, int], Arrays]) -> list[Result]:
     }
     outcomes: list[float] = []
     clusters: list[int] = []
-    models = list(product(cells, VARIANTS))
-    for number, (key, variant) in enumerate(models):
+    trained = [(model, run) for model in SHARES for run in runs[model].values()]
+    models = list(product(trained, VARIANTS))
+    for number, ((model, run), variant) in enumerate(models):
         for condition in ("text", "image"):
-            found = cells[key][f"{name_of(variant)}, faithful {condition}, de"]
-            outcomes += np.nan_to_num(found, nan=0.0).tolist()
-            clusters += [number] * len(found)
-            row = (condition == "image", key[0] == "bilingual", *variant)
+            replies = run[f"{name_of(variant)}, faithful {condition}, de"]
+            outcomes += np.nan_to_num(replies, nan=0.0).tolist()
+            clusters += [number] * len(replies)
+            row = (condition == "image", model == "bilingual", *variant)
             for column, value in zip(columns.values(), row, strict=True):
-                column += [float(value)] * len(found)
+                column += [float(value)] * len(replies)
     arrays = {name: np.array(values) for name, values in columns.items()}
     image = arrays.pop("image")
     design = interactions(image, arrays)
     fit = clustered_regression(np.array(outcomes), design, np.array(clusters), link="identity")
-    return [
-        Result(
-            name=f"design: {name}",
-            metric="difference in the share of German replies, linear probability, errors clustered over "
-            f"{len(models)} models",
-            estimate=fit[name].estimate,
-            low=fit[name].low,
-            high=fit[name].high,
-            expected="below" if name == "image" else "above",
-            decides=False,
-        )
-        for name in ("image", *(f"image × {factor}" for factor in arrays))
-    ]
+    about = f"difference in the share of German replies, linear probability, errors clustered over {len(models)} models"
+    for name in ("image", *(f"image × {factor}" for factor in arrays)):
+        effect = Measured(fit[name].estimate, fit[name].low, fit[name].high)
+        judge = below if name == "image" else above
+        yield judge(effect, name=f"design: {name}", metric=about)
