@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...data.views.stopwords import STOP_WORDS
 from ...data.worlds.rng import Rng
 from ...data.worlds.scenes.items import chat
@@ -34,9 +33,10 @@ from ...diagnostics.assistants.captions import reply_tokens
 from ...diagnostics.assistants.reading import Reading
 from ...evaluation.compositional.grounding import pointing
 from ...evaluation.compositional.maps import box_iou
+from ...networks.tiny_vlm import default_model_path, world
 from ...training.tiny_vlm.conversations import CLOSED
 from ...types import Prompt
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, beside, decides, within
 
 CLAIM = (
     "Where a false answer names what is in the picture but belongs to another thing, the cosine of the "
@@ -55,8 +55,8 @@ ASKED: dict[QuestionKind, tuple[str, ...]] = {
 """Questions, and the kinds of statements that answer them."""
 KINDS = tuple(kind for kinds in ASKED.values() for kind in kinds)
 GROUNDED = ("object", "colour")
-SEEDS, CHOSEN, TESTED = 5, 60, 150
-BATCH = 32
+CHOSEN, TESTED, BATCH = 60, 150, 32
+"""Scenes that choose layers, scenes that are tested on, and statements that are read at a time."""
 
 
 class Statement(NamedTuple):
@@ -177,14 +177,20 @@ def measured(assistant: VisionLanguageAssistant, world: Scenes, asked: Sequence[
     )
 
 
-def experiment(model: str, world: str) -> Arrays:
+def experiment(seed: int, quick: bool) -> Arrays:
     """Choose layers on the validation scenes of a world and judge statements about its test scenes.
+
+    Args:
+        seed: of the world.
+        quick: few scenes.
 
     Returns:
         By kind the AUROC of each score; pointing and overlap of boxes, with what chance and the whole picture give; the
         layers chosen.
     """
-    assistant, scenes = VisionLanguageAssistant.load(model), Scenes.parse(world)
+    sizes = "validation=10,test=10" if quick else f"validation={CHOSEN},test={TESTED}"
+    scenes = Scenes.parse(f"{world()},{DIALS},train=1,{sizes},seed={200 + seed}")
+    assistant = VisionLanguageAssistant.load(str(default_model_path()))
     asked = {
         name: [it for row in next(iter(split.values())) for it in statements(scenes, int(row))]
         for name, split in (("validation", scenes.splits.validation), ("test", scenes.splits.test))
@@ -204,7 +210,8 @@ def experiment(model: str, world: str) -> Arrays:
     found = {"layers": np.array([*contextual, lens])}
     for name, values in scores.items():
         judged = detection(values, test.truth, test.kinds)
-        found |= {f"{kind}, {name}": np.array(judged[kind].auroc) for kind in KINDS if kind in judged}
+        for kind in KINDS:  # few scenes may have no statement of a kind
+            found[f"{kind}, {name}"] = np.array(judged[kind].auroc if kind in judged else np.nan)
     return found | grounded(assistant, scenes, asked["test"], contextual)
 
 
@@ -241,76 +248,41 @@ def _inside(box: np.ndarray, grid: tuple[int, int]) -> Tensor:
     return ((y >= top) & (y < bottom))[:, None] & ((x >= left) & (x < right))[None, :]
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    from ...networks.tiny_vlm import default_model_path, world
-
-    seeds = lab.seeds(SEEDS)
-    chosen, tested = (10, 10) if lab.quick else (CHOSEN, TESTED)
-    sizes = f"train=1,validation={chosen},test={tested}"
-    cells = lab.cells(
-        experiment,
-        {
-            f"world{seed}": {
-                "model": str(default_model_path()),
-                "world": f"{world()},{DIALS},{sizes},seed={200 + seed}",
-            }
-            for seed in seeds
-        },
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(experiment, {})
+    auroc = runs.scores("{}, {}", "AUROC")
+    share = runs.scores(
+        "{}",
+        "share of object and colour answers whose nearest place lies in the thing's box, minus the box's area",
     )
-
-    def of(name: str) -> np.ndarray:
-        return np.array([float(cells[f"world{seed}"].get(name, np.nan)) for seed in seeds])
-
-    layers = "; ".join(", ".join(f"{n:g}" for n in cells[f"world{seed}"]["layers"]) for seed in seeds)
-    lab.note(
-        "The tiny vision-language model, on scenes of two or three dyed things. Seeds are worlds with",
-        f"{tested} test scenes each, not trainings: there is one model. Layers are chosen on {chosen} other scenes (of",
-        f"places, of words, of places for the logit lens): {layers}. A state of a word is the one at its own position.",
-        "The logit lens looks for the first token of each word that carries meaning, in all spellings.",
+    overlap = runs.scores("{}", "intersection over union with the thing's box")
+    yield from decides(
+        above(
+            auroc["binding", "contextual"] - auroc["binding", "logit lens"],
+            name="binding: ContextualLens − logit lens",
+            metric="AUROC of true against false colours of the thing asked about, the false one another thing's",
+        )
     )
-    results = [
-        measure.over_seeds(
-            "binding: ContextualLens − logit lens",
-            "AUROC of true against false colours of the thing asked about, the false one another thing's",
-            of("binding, contextual") - of("binding, logit lens"),
-            expected="above",
+    yield from beside(
+        above(
+            auroc["relation", "contextual"] - auroc["relation", "logit lens"],
+            name="relation: ContextualLens − logit lens",
+            metric="AUROC of true against opposite relations",
         ),
-        measure.over_seeds(
-            "relation: ContextualLens − logit lens",
-            "AUROC of true against opposite relations",
-            of("relation, contextual") - of("relation, logit lens"),
-            expected="above",
-            decides=False,
-        ),
-        measure.over_seeds(
-            "binding: logit lens",
-            "AUROC − ½",
-            of("binding, logit lens") - 0.5,
-            expected="within",
-            bound=0.1,
-            decides=False,
-        ),
+        within(auroc["binding", "logit lens"] - 0.5, 0.1, name="binding: logit lens", metric="AUROC − ½"),
         *(
-            measure.over_seeds(
-                f"{kind}: {name}", "AUROC", of(f"{kind}, {name}"), expected="above", bound=0.5, decides=False
-            )
+            above(auroc[kind, name], 0.5, name=f"{kind}: {name}")
             for kind in KINDS
             for name in ("contextual", "words alone", "logit lens", "confidence")
             if (kind, name) != ("binding", "logit lens")
         ),
-        measure.over_seeds(
-            "pointing − chance",
-            "share of object and colour answers whose nearest place lies in the thing's box, minus the box's area",
-            of("pointing") - of("pointing by chance"),
-            expected="above",
-            decides=False,
-        ),
-        measure.over_seeds(
-            "box search − the whole picture",
-            "intersection over union with the thing's box",
-            of("overlap") - of("overlap of the whole"),
-            expected="above",
-            decides=False,
-        ),
-    ]
-    return results
+        above(share["pointing"] - share["pointing by chance"], name="pointing − chance"),
+        above(overlap["overlap"] - overlap["overlap of the whole"], name="box search − the whole picture"),
+    )
+    layers = (", ".join(f"{layer:g}" for layer in run["layers"]) for run in runs[()].values())
+    lab.note(
+        "The tiny vision-language model, on scenes of two or three dyed things. Seeds are worlds with",
+        f"{TESTED} test scenes each, not trainings: there is one model. Layers are chosen on {CHOSEN} other scenes (of",
+        f"places, of words, of places for the logit lens): {'; '.join(layers)}. A state of a word is the one at its",
+        "own position. The logit lens looks for the first token of each word that carries meaning, in all spellings.",
+    )

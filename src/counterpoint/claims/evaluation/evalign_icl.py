@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...data.base import Rows
 from ...data.items import Choices, Questions
 from ...data.worlds.scenes.items.chat import INSTRUCTIONS
@@ -27,10 +26,11 @@ from ...evaluation.task import AnsweringTask
 from ...evaluation.tasks.in_context.abstention import ABSURD, KINDS, RELEVANT, Abstention
 from ...evaluation.tasks.in_context.captioning import Captioning
 from ...evaluation.tasks.in_context.matching import FOILS, WHETHER, Matching
-from ...statistics import linear
+from ...networks.tiny_vlm import ASSISTANT, END, default_model_path, world
+from ...statistics import Statistic
 from ...types import Prompt, Turn
 from ..benches.descent import minimise
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, arm, beside, decides, within
 
 CLAIM = (
     "After the same examples, asking a vision-language model in a second step whether a question describes "
@@ -39,7 +39,7 @@ CLAIM = (
 REFUTED = "the second step does not raise it"
 
 
-SEEDS, ROWS, STEPS, BATCH, LR = 5, 50, 400, 16, 5e-4
+DRAWS, ROWS, STEPS, BATCH, LR = 5, 50, 400, 16, 5e-4
 """Draws of the examples; pictures that are asked about; steps of the tuning and episodes in each."""
 MOST = 4
 SHOTS = (NOTHING, ZERO_SHOT, Shots(2), Shots(MOST))
@@ -47,8 +47,6 @@ EPISODES = 400
 """Rows of training that episodes are made of."""
 ABSTENTIONS = ("does not apply", "no answer", "cannot be said", "unknown")
 """Replies to absurd questions; only the examples of an episode tell which reply the episode uses."""
-ABSTAINING, ABSENT = ("absurd", "abstained"), ("mentions", "absent")
-"""The columns of the F1 of abstaining, and of the share of mentions that are not there."""
 TASKS: Mapping[str, Callable[[Shots], AnsweringTask]] = {
     "captioning": Captioning,
     "abstention": Abstention,
@@ -121,8 +119,6 @@ def tune(
     assistant: VisionLanguageAssistant, world: Scenes, *, steps: int, batch: int, rows: int, seed: int
 ) -> None:
     """Teach a model to read examples: language model and projector learn every reply of episodes, the tower stays."""
-    from ...networks.tiny_vlm import ASSISTANT, END
-
     model, processor = assistant.model, assistant.processor
     begin, end = processor.tokenizer.convert_tokens_to_ids([ASSISTANT, END])
     examples = material(world, world.splits.train[:rows])
@@ -146,14 +142,20 @@ def tune(
     model.eval()
 
 
-def examined(model: str, world: str, steps: int, batch: int, episodes: int, rows: int, draws: int) -> Arrays:
+def examined(model: str, steps: int, quick: bool) -> Arrays:
     """Tune a model on episodes, then ask it along three axes after more and more examples.
+
+    Args:
+        model: that is tuned.
+        steps: of the tuning.
+        quick: few episodes and pictures.
 
     Returns:
         By task, number of examples, outcome: an array of draws × items; and the kinds of foils.
     """
     assistant = VisionLanguageAssistant.load(model, max_new_tokens=32)
-    scenes = Scenes.parse(world)
+    scenes = Scenes.parse(f"{world()},train={EPISODES},test={ROWS},corrupted=0")
+    batch, episodes, rows, draws = (2, 16, 4, 2) if quick else (BATCH, EPISODES, ROWS, DRAWS)
     tune(assistant, scenes, steps=steps, batch=batch, rows=episodes, seed=0)
     asked = next(iter(scenes.splits.test.values()))[:rows]
     found: Arrays = {}
@@ -168,107 +170,88 @@ def examined(model: str, world: str, steps: int, batch: int, episodes: int, rows
     return found
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    from ...networks.tiny_vlm import default_model_path, world
+class Measure(NamedTuple):
+    """A number that is computed from a task's outcomes.
 
-    size: dict[str, Any] = {
-        "steps": STEPS,
-        "batch": BATCH,
-        "episodes": EPISODES,
-        "rows": ROWS,
-        "draws": SEEDS,
-    }
-    if lab.quick:
-        size = {"steps": 2, "batch": 2, "episodes": 16, "rows": 12, "draws": 2}
-    source = f"{world()},train={max(size['episodes'], 400)},test={size['rows']},corrupted=0"
-    (found,) = lab.cells(
-        examined, {"tuned": {"model": str(default_model_path()), "world": source, **size}}
-    ).values()
-    most = SHOTS[-1].name
+    Attributes:
+        metric: in words.
+        task: one of `TASKS`.
+        columns: of an outcome.
+        statistic: from outcomes to the number.
+        kind: of the items that are counted; all unless given.
+    """
 
-    def of(task: str, shots: str, *columns: str, kind: str | None = None) -> dict[int, np.ndarray]:
-        values = np.stack([found[f"{task}, {shots}, {column}"] for column in columns], -1)
+    metric: str
+    task: str
+    columns: tuple[str, ...]
+    statistic: Statistic = STATISTICS["mean"]
+    kind: str | None = None
+
+    def outcomes(self, found: Arrays, shots: Shots) -> dict[int, np.ndarray]:
+        """Return the outcomes of every draw, without items that have none."""
+        values = np.stack([found[f"{self.task}, {shots.name}, {column}"] for column in self.columns], -1)
         kept = ~np.isnan(values).any((0, 2))
-        if kind is not None:
-            kept &= found[f"{task}, kinds"] == kind
-        return dict(enumerate(values[:, kept] if len(columns) > 1 else values[:, kept, 0]))
+        if self.kind is not None:
+            kept &= found[f"{self.task}, kinds"] == self.kind
+        return dict(enumerate(values[:, kept] if len(self.columns) > 1 else values[:, kept, 0]))
 
-    def difference(
-        name: str, metric: str, one: tuple[str, str], other: tuple[str, str], *columns: str, **rule: Any
-    ) -> Result:
-        arms = {"treatment": of(*one, *columns), "baseline": of(*other, *columns)}
-        return measure.of_arms(name, metric, arms, linear({"treatment": 1, "baseline": -1}), **rule)
+    def score(self, found: Arrays, shots: Shots = SHOTS[-1]) -> Score:
+        return arm(self.task, self.outcomes(found, shots), self.metric, self.statistic)
 
-    def mean(task: str, *columns: str, statistic: Any = np.mean, kind: str | None = None) -> str:
-        told = []
-        for shots in SHOTS:
-            values = of(task, shots.name, *columns, kind=kind)
-            told.append(f"{np.mean([statistic(each) for each in values.values()]):.3f} ({shots.name})")
-        return ", ".join(told)
+    def means(self, found: Arrays) -> str:
+        """Return the mean over draws by number of examples, for a note."""
+        each = (
+            np.mean([self.statistic(values) for values in self.outcomes(found, shots).values()])
+            for shots in SHOTS
+        )
+        return ", ".join(f"{value:.3f} ({shots.name})" for value, shots in zip(each, SHOTS, strict=True))
 
-    absurd = float(np.mean(of("abstention", most, "absurd")[0]))
-    lab.note(
-        f"The tiny vision-language model that ships with the package, tuned once for {size['steps']} steps of",
-        f"{size['batch']} conversations of up to {MOST} examples, in which absurd questions are answered in one of",
-        f"{len(ABSTENTIONS)} ways that only the examples tell; seeds are {size['draws']} draws of the examples, not",
-        f"trainings. {size['rows']} pictures of held-out scenes; {absurd:.0%} of the questions are absurd.",
-        f"F1 of abstaining by number of examples: {mean('abstention', *ABSTAINING, statistic=STATISTICS['f1'])}.",
-        f"Share of mentions that are not there: {mean('captioning', *ABSENT, statistic=STATISTICS['share'])};",
-        f"recall of what is there: {mean('captioning', 'recall')}; words: {mean('captioning', 'words')}.",
-        f"Matching, accuracy against an atom's foil: {mean('matching', 'correct', kind='atom')}; share of yes:",
-        f"{mean('matching', 'yes')}. 0 is two examples without pictures. Models of one size only: nothing is said of",
-        "scale.",
+
+ABSTAINING = Measure("F1 of abstaining", "abstention", ("absurd", "abstained"), STATISTICS["f1"])
+ANSWERING = Measure("accuracy", "abstention", ("answered",))
+INVENTING = Measure("CHAIRi", "captioning", ("mentions", "absent"), STATISTICS["share"])
+MATCHING = Measure("accuracy", "matching", ("correct",), kind="atom")
+RECALL = Measure("recall", "captioning", ("recall",))
+WORDS = Measure("words", "captioning", ("words",))
+AGREEING = Measure("share of yes", "matching", ("yes",))
+
+
+def run(lab: Lab) -> Iterator[Result]:
+    found = lab.grid(examined, {}, seeds=None, model=str(default_model_path()), steps=STEPS)[()][None]
+
+    def correction(measure: Measure) -> Score:
+        """Return the gain of correcting oneself over answering in one step."""
+        return measure._replace(task="correction").score(found) - measure.score(found)
+
+    def examples(measure: Measure) -> Score:
+        """Return the gain of the most examples over none with pictures."""
+        return measure.score(found) - measure.score(found, ZERO_SHOT)
+
+    yield from decides(above(correction(ABSTAINING), name=f"A: self-correction − one step, {MOST} examples"))
+    yield from beside(
+        above(
+            correction(ANSWERING),
+            -0.01,
+            name=f"A: self-correction − one step, {MOST} examples, questions that have an answer",
+        ),
+        above(examples(ABSTAINING), name=f"{MOST} examples − zero-shot"),
+        above(examples(INVENTING), name=f"B: {MOST} examples − zero-shot"),
+        within(
+            MATCHING.score(found) - 0.5,
+            0.05,
+            name=f"C: matching with an atom replaced, {MOST} examples, less chance",
+        ),
     )
-    correction, plain = ("correction", most), ("abstention", most)
-    atoms = {"matching": of("matching", most, "correct", kind="atom")}
-    results = [
-        difference(
-            f"A: self-correction − one step, {most} examples",
-            "F1 of abstaining",
-            correction,
-            plain,
-            *ABSTAINING,
-            statistic=STATISTICS["f1"],
-            expected="above",
-        ),
-        difference(
-            f"A: self-correction − one step, {most} examples, questions that have an answer",
-            "accuracy",
-            correction,
-            plain,
-            "answered",
-            expected="above",
-            bound=-0.01,
-            decides=False,
-        ),
-        difference(
-            f"{most} examples − zero-shot",
-            "F1 of abstaining",
-            plain,
-            ("abstention", ZERO_SHOT.name),
-            *ABSTAINING,
-            statistic=STATISTICS["f1"],
-            expected="above",
-            decides=False,
-        ),
-        difference(
-            f"B: {most} examples − zero-shot",
-            "CHAIRi",
-            ("captioning", most),
-            ("captioning", ZERO_SHOT.name),
-            *ABSENT,
-            statistic=STATISTICS["share"],
-            expected="above",
-            decides=False,
-        ),
-        measure.of_arms(
-            f"C: matching with an atom replaced, {most} examples, less chance",
-            "accuracy",
-            atoms,
-            lambda score: score["matching"] - 0.5,
-            expected="within",
-            bound=0.05,
-            decides=False,
-        ),
-    ]
-    return results
+    absurd = found[f"abstention, {SHOTS[-1].name}, absurd"][0]
+    lab.note(
+        f"The tiny vision-language model that ships with the package, tuned once for {STEPS} steps of",
+        f"{BATCH} conversations of up to {MOST} examples, in which absurd questions are answered in one of",
+        f"{len(ABSTENTIONS)} ways that only the examples tell; seeds are {DRAWS} draws of the examples, not",
+        f"trainings. {ROWS} pictures of held-out scenes; {absurd.mean():.0%} of the questions are absurd.",
+        f"F1 of abstaining by number of examples: {ABSTAINING.means(found)}.",
+        f"Share of mentions that are not there: {INVENTING.means(found)};",
+        f"recall of what is there: {RECALL.means(found)}; words: {WORDS.means(found)}.",
+        f"Matching, accuracy against an atom's foil: {MATCHING.means(found)}; share of yes:",
+        f"{AGREEING.means(found)}.",
+        "0 is two examples without pictures. Models of one size only: nothing is said of scale.",
+    )

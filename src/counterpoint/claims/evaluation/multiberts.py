@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from ...catalog.evidence import Result
 from ...evaluation import create
 from ...losses import InfoNCELoss
 from ...statistics import StatisticsWarning, multi_bootstrap
 from ...statistics.simulation import REGIMES, coverage, false_positives
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Measured, Result, above, below, beside, decides, rate
 
 CLAIM = (
     "A test that resamples seeds and examples together keeps its false-positive rate; the usual test on one "
@@ -48,82 +47,64 @@ def two_tower(temperature: float, seed: int, steps: int) -> Arrays:
     return {"hits": scores.examples["i2t_R@1"].to_numpy()}
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    worlds = 20 if lab.quick else WORLDS
-    simulated = lab.cells(simulate, {"worlds": {"worlds": worlds, "n_boot": 200 if lab.quick else 1000}})[
-        "worlds"
-    ]
+def covered(regime: str, worlds: int) -> Arrays:
+    """Simulate equal arms; mark the worlds whose interval holds the truth, and count those of the bootstrap alone."""
+    found = coverage(REGIMES[regime], n_worlds=worlds)
+    return {
+        "verdict": np.arange(worlds) < round(found.verdict * worlds),
+        "bootstrap": np.array(found.bootstrap),
+    }
+
+
+def run(lab: Lab) -> Iterator[Result]:
+    simulated = lab.grid(simulate, {}, seeds=None, worlds=WORLDS, n_boot=1000)[()][None]
     share = "share of worlds with p < 0.05, one-sided"
-    results = [
-        measure.rate(
-            "A: false positives of the Multi-Bootstrap over 10 seeds",
-            share,
-            simulated["multi"],
-            expected="below",
-            bound=0.10,
-        ),
-        measure.rate(
-            "A: false positives of the bootstrap over examples on one seed",
-            share,
-            simulated["single"],
-            expected="above",
-            bound=0.10,
-        ),
-    ]
-    seeds, steps = lab.seeds(SEEDS), 20 if lab.quick else STEPS
-    trained = lab.cells(
-        two_tower,
-        {
-            f"tau{temperature}-seed{seed}": {"temperature": temperature, "seed": seed, "steps": steps}
-            for temperature in TEMPERATURES
-            for seed in seeds
-        },
-    )
-    low, high = (
-        {seed: trained[f"tau{temperature}-seed{seed}"]["hits"] for seed in seeds}
-        for temperature in TEMPERATURES
-    )
+    trained = lab.grid(two_tower, {"temperature": TEMPERATURES}, seeds=SEEDS, steps=STEPS)
+    low, high = ({seed: run["hits"] for seed, run in trained[t].items()} for t in TEMPERATURES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StatisticsWarning)  # a smoke run has two seeds, and no verdict
         both, examples = (
             multi_bootstrap(low, high, sample_seeds=sample, n_boot=2000).delta for sample in (True, False)
         )
-    metric = "retrieval i2t_R@1 on held-out compositions"
-    results += [
-        measure.exact(
-            "B: width of the paired interval over that of the interval over examples only",
-            metric,
-            (both.high - both.low) / max(examples.high - examples.low, 1e-9),
-            expected="above",
-            bound=1.0,
-        ).model_copy(update={"n_seeds": len(seeds)}),
-    ]
-    results += _coverage(lab, 20 if lab.quick else 1000)
+    width = (both.high - both.low) / max(examples.high - examples.low, 1e-9)
+    yield from decides(
+        below(
+            rate(simulated["multi"]),
+            0.10,
+            name="A: false positives of the Multi-Bootstrap over 10 seeds",
+            metric=share,
+        ),
+        above(
+            rate(simulated["single"]),
+            0.10,
+            name="A: false positives of the bootstrap over examples on one seed",
+            metric=share,
+        ),
+        above(
+            Measured(width, width, width, len(low)),
+            1.0,
+            name="B: width of the paired interval over that of the interval over examples only",
+            metric="retrieval i2t_R@1 on held-out compositions",
+        ),
+    )
+    regimes = lab.grid(covered, {"regime": ("seeds dominate", "examples dominate")}, seeds=None, worlds=1000)
+    for (regime,) in regimes:
+        found = regimes[regime][None]
+        yield from beside(
+            above(
+                rate(found["verdict"]),
+                0.93,
+                name=f"coverage of the interval that verdicts here rest on, 5 seeds, {regime}",
+                metric="share of worlds whose interval holds the truth",
+            )
+        )
+        lab.note(f"Where {regime}, the Multi-Bootstrap alone covers {found['bootstrap']:.3f} at 5 seeds.")
     lab.note(
-        f"A: {worlds} worlds of 10 seeds × 500 examples; its number of seeds is the number of worlds,",
+        f"A: {WORLDS} worlds of 10 seeds × 500 examples; its number of seeds is the number of worlds,",
         "which are independent. B: two-layer networks on 16 × 16 pixels and on hashed words of the",
-        f"names, InfoNCE at a fixed temperature, batch {BATCH}, {steps} steps; all seeds share the test",
-        f"set of {len(low[seeds[0]])} emoji. R@1 at {TEMPERATURES[0]} − {TEMPERATURES[1]}:",
+        f"names, InfoNCE at a fixed temperature, batch {BATCH}, {STEPS} steps; all seeds share the test",
+        f"set of {len(low[0])} emoji. R@1 at {TEMPERATURES[0]} − {TEMPERATURES[1]}:",
         f"{both.estimate:.3f} ({both.low:.3f} to {both.high:.3f}). Coverage: equal arms under 5 seeds in",
         "the two regimes where the bootstrap alone does worst and best; 95 % is nominal, and the",
         "interval is the binomial one over simulated worlds.",
     )
-    return results
-
-
-def _coverage(lab: Lab, worlds: int) -> list[Result]:
-    found = []
-    for regime in ("seeds dominate", "examples dominate"):
-        measured = coverage(REGIMES[regime], n_worlds=worlds)
-        found.append(
-            measure.rate(
-                f"coverage of the interval that verdicts here rest on, 5 seeds, {regime}",
-                "share of worlds whose interval holds the truth",
-                np.arange(worlds) < round(measured.verdict * worlds),
-                expected="above",
-                bound=0.93,
-                decides=False,
-            )
-        )
-        lab.note(f"Where {regime}, the Multi-Bootstrap alone covers {measured.bootstrap:.3f} at 5 seeds.")
-    return found

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...evaluation import learning_curve
 from ...evaluation.classification.classifiers import CLASSIFIERS, Classifier
 from ...evaluation.classification.simulation import GaussianClasses, examples_needed
 from ...losses import InfoNCELoss
 from ...networks import ConvNet, initialise
 from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, combined, decides, mean, per_seed
 
 CLAIM = (
     "Naive Bayes with pooled variances comes near its best error with few examples whatever the dimension, "
@@ -33,7 +32,6 @@ Pictures = UInt8[Tensor, "n 3 H W"]
 
 DIMENSIONS = (50, 100, 200)
 CLASSES = 3
-SEEDS = 5
 REPEATS = 3
 PER_CLASS = (2, 4, 8, 16, 32, 64, 128)
 SUBSETS = 20
@@ -75,6 +73,7 @@ def trained_network(pictures: Pictures, steps: int) -> Float[np.ndarray, "n d"]:
     return _in_parts(pictures, lambda part: model.embed("image", part))
 
 
+KINDS = ("equal", "whitened", "natural")
 FEATURES = {"untrained network": random_network, "trained network": trained_network}
 
 
@@ -126,125 +125,92 @@ def _in_parts(pictures: Pictures, embed: Callable[[Tensor], Tensor]) -> Float[np
     return torch.cat([embed(part) for part in torch.split(pictures, 256)]).double().numpy()
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    return [*_simulation(lab), *_features(lab)]
+def run(lab: Lab) -> Iterator[Result]:
+    yield from _simulation(lab)
+    yield from _features(lab)
 
 
-def _simulation(lab: Lab) -> list[Result]:
-    seeds = lab.seeds(SEEDS)
-    dimensions = (10, 20) if lab.quick else DIMENSIONS
-    found = lab.cells(
-        needed,
-        {
-            f"{list(SOLVERS).index(classifier)}-n{n}-seed{seed}": {
-                "classifier": classifier,
-                "dimensions": n,
-                "repeats": 1 if lab.quick else REPEATS,
-                "seed": seed,
-            }
-            for classifier in SOLVERS
-            for n in dimensions
-            for seed in seeds
-        },
+def _simulation(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(needed, {"classifier": tuple(SOLVERS), "dimensions": DIMENSIONS}, repeats=REPEATS)
+    examples = runs.scores("examples", "examples until error < Bayes error + 0.01")
+    least, most = DIMENSIONS[0], DIMENSIONS[-1]
+
+    def growth(classifier: str) -> Score:
+        return examples[classifier, most] - examples[classifier, least]
+
+    def times(classifier: str) -> Result:
+        ratios = (
+            combined(
+                lambda counts: np.log10(counts[0] / counts[1]),
+                classifier,
+                (examples[classifier, n], examples["naive Bayes", n]),
+            )
+            for n in DIMENSIONS
+        )
+        name = f"1: how many times as many examples {classifier} needs (log10, mean over dimensions)"
+        return above(mean(ratios), 1.0, refuted_at=0.0, name=name)
+
+    yield from decides(
+        below(
+            growth("naive Bayes"),
+            10.0,
+            name=f"1: naive Bayes, examples needed at {most} dimensions − at {least}",
+        ),
+        times("logistic regression"),
     )
-
-    def examples(classifier: str, n: int) -> np.ndarray:
-        cells = [f"{list(SOLVERS).index(classifier)}-n{n}-seed{seed}" for seed in seeds]
-        return np.array([float(found[cell]["examples"]) for cell in cells])
-
-    def ratio(classifier: str) -> np.ndarray:
-        each = [np.log10(examples(classifier, n) / examples("naive Bayes", n)) for n in dimensions]
-        return np.mean(each, axis=0)
-
-    least, most = dimensions[0], dimensions[-1]
-    goal = "examples until error < Bayes error + 0.01"
+    yield from beside(
+        times("logistic regression, scaled"),
+        above(
+            growth("logistic regression"),
+            name=f"1: logistic regression, examples needed at {most} dimensions − at {least}",
+        ),
+    )
     for classifier in SOLVERS:
-        means = ", ".join(f"{np.mean(examples(classifier, n)):.0f} at {n}" for n in dimensions)
-        lab.note(f"1: {classifier} needs {means} dimensions.")
+        means = (f"{examples.values((classifier, n)).mean():.0f} at {n}" for n in DIMENSIONS)
+        lab.note(f"1: {classifier} needs {', '.join(means)} dimensions.")
     lab.note(
         f"1: covariance 'easy', {CLASSES} classes, {REPEATS} repeats a seed. Scaled means each feature to",
         "[0, 1], which makes the penalty of logistic regression much stronger.",
     )
-    return [
-        measure.over_seeds(
-            f"1: naive Bayes, examples needed at {most} dimensions − at {least}",
-            goal,
-            examples("naive Bayes", most) - examples("naive Bayes", least),
-            expected="below",
-            bound=10.0,
-        ),
-        *(
-            measure.over_seeds(
-                f"1: how many times as many examples {classifier} needs (log10, mean over dimensions)",
-                goal,
-                ratio(classifier),
-                expected="above",
-                bound=1.0,
-                refuted_at=0.0,
-                decides=classifier == "logistic regression",
-            )
-            for classifier in list(SOLVERS)[1:]
-        ),
-        measure.over_seeds(
-            f"1: logistic regression, examples needed at {most} dimensions − at {least}",
-            goal,
-            examples("logistic regression", most) - examples("logistic regression", least),
-            expected="above",
-            decides=False,
-        ),
-    ]
 
 
-def _features(lab: Lab) -> list[Result]:
-    per_class = (2, 4, 16) if lab.quick else PER_CLASS
-    subsets = 2 if lab.quick else SUBSETS
-    found = lab.cells(
+def _features(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(
         curves,
-        {
-            f"{features.split()[0]}-{kind}": {
-                "features": features,
-                "kind": kind,
-                "per_class": list(per_class),
-                "subsets": subsets,
-                "steps": 20 if lab.quick else STEPS,
-            }
-            for features in FEATURES
-            for kind in ("equal", "whitened", "natural")
-        },
+        {"features": tuple(FEATURES), "kind": KINDS},
+        seeds=None,
+        per_class=PER_CLASS,
+        subsets=SUBSETS,
+        steps=STEPS,
     )
-    results = []
-    for name, errors in found.items():
-        gap = errors["naive_bayes"] - errors["logistic"]
-        few = [i for i, n in enumerate(per_class) if n <= 4]
-        decides = name == "trained-equal"
-        metric = "test error on the group, naive Bayes − logistic regression"
-        results += [
-            measure.over_seeds(
-                f"2: {name} features, 2 and 4 labels per class on average",
-                metric,
-                gap[few].mean(0),
-                expected="below",
-                decides=decides,
-            ),
-            measure.over_seeds(
-                f"2: {name} features, {per_class[-1]} labels per class on average",
-                metric,
-                gap[-1],
-                expected="above",
-                decides=False,
-            ),
-        ]
-        better = gap.mean(1) > 0
-        signs = np.flatnonzero(np.diff(better.astype(int)))
-        where = " and ".join(f"between {per_class[i]} and {per_class[i + 1]}" for i in signs) or "nowhere"
-        levels = ", ".join(
-            f"{k.replace('_', ' ')} {v[0].mean():.2f} to {v[-1].mean():.2f}"
-            for k, v in errors.items()
-            if k != "seconds"
+    errors = {
+        f"{features.split()[0]}-{kind}": runs[features, kind][None] for features in FEATURES for kind in KINDS
+    }
+    gaps = {name: own["naive_bayes"] - own["logistic"] for name, own in errors.items()}
+
+    def gap(name: str, labels: str, values: Float[np.ndarray, " subsets"]) -> Score:
+        return per_seed(
+            f"2: {name} features, {labels} labels per class on average",
+            "test error on the group, naive Bayes − logistic regression",
+            values,
+        )
+
+    few = [place for place, labels in enumerate(PER_CLASS) if labels <= 4]
+    at_few = {name: below(gap(name, "2 and 4", own[few].mean(0))) for name, own in gaps.items()}
+    at_most = [above(gap(name, str(PER_CLASS[-1]), own[-1])) for name, own in gaps.items()]
+    yield from decides(at_few.pop("trained-equal"))
+    yield from beside(*at_few.values(), *at_most)
+    for name, own in gaps.items():
+        signs = np.flatnonzero(np.diff((own.mean(1) > 0).astype(int)))
+        crossed = (f"between {PER_CLASS[place]} and {PER_CLASS[place + 1]}" for place in signs)
+        levels = (
+            f"{classifier.replace('_', ' ')} {values[0].mean():.2f} to {values[-1].mean():.2f}"
+            for classifier, values in errors[name].items()
+            if classifier != "seconds"
         )
         lab.note(
-            f"2: with {name} features the errors fall from {per_class[0]} to {per_class[-1]} labels per",
-            f"class like this: {levels}; they cross {where}.",
+            f"2: with {name} features the errors fall from {PER_CLASS[0]} to {PER_CLASS[-1]} labels per",
+            f"class like this: {', '.join(levels)}; they cross {' and '.join(crossed) or 'nowhere'}.",
         )
     lab.note(
         "This design was settled after a first run, which refuted the claim: there the groups were as",
@@ -256,4 +222,3 @@ def _features(lab: Lab) -> list[Result]:
         "cover the choice of test examples. Sentence embeddings of emoji names are not tried: no such",
         "model ships with the package.",
     )
-    return results
