@@ -1,24 +1,23 @@
-"""BriVL: queues of keys for pictures and for texts make up for small batches of pairs."""
+"""BriVL: queues of keys of both modalities give a small batch the negatives that it lacks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import permutations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...catalog.evidence import Result
-from ...evaluation import create
-from ...losses import InfoNCELoss, MoCoLoss
-from ..benches import queues as keys
-from ..benches.descent import minimise
-from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
+from ...data.source import load
+from ...methods.queue.brivl import BriVL
+from ...networks.momentum import PREFIX
+from ...recipes import load as load_recipe
+from ...types import Batch, Clock
 from ..benches.exact import relative_error
-from ..lab import Arrays, Lab, measure
+from ..benches.towers import build
+from ..lab import Comparison, Lab, Result, above, below, beside, decides, exact
 
 CLAIM = (
     "With 32 pairs a batch, momentum encoders and a queue of 1,024 keys for each modality retrieve better "
@@ -26,183 +25,116 @@ CLAIM = (
 )
 REFUTED = "the queues give no gain over a batch of 32, or the loss or its gradients are others"
 
-
-SEEDS, SAMPLES = 5, 19_200
-TAU, MOMENTUM, SIZE = 0.07, 0.99, 1024
-RATES = (3e-4, 1e-3, 3e-3)
-TUNING_SEED = 1000
-CLOSE = 0.05
-
-
-class Pair(NamedTuple):
-    """Something of the pictures, and the same of the texts."""
-
-    image: Tensor
-    text: Tensor
-
-
-def cross_modal(
-    objective: MoCoLoss,
-    q: Pair,
-    k: Pair,
-    queue: Pair,
-    ids: Int[Tensor, " B"] | None = None,
-    queue_ids: Pair | None = None,
-) -> Float[Tensor, ""]:
-    """Compute the loss of pictures against keys and queue of texts, and of texts against keys and queue of pictures."""
-    image_ids, text_ids = (None, None) if queue_ids is None else queue_ids
-    to_text = objective(q.image, k.text, queue.text, ids, text_ids)
-    to_image = objective(q.text, k.image, queue.image, ids, image_ids)
-    return (to_text + to_image) / 2
+SAMPLES, SMALL, LARGE = 19_200, 32, 256
+TAU, CLOSE = 0.07, 0.05
+COMPARISON = Comparison(
+    {
+        "in-batch": "clip",
+        "in-batch, τ fixed": "infonce,temperature=0.07",
+        "in-batch, heads as brivl's": "convirt,temperature=0.07,image_weight=0.5",
+        "queue": "brivl,queue=1024",
+        "queue of 64": "brivl,queue=64",
+    },
+    {"retrieval": ("i2t_R@1", "t2i_R@1")},
+    data="emoji",
+    changes={"batch_size": SMALL, "steps": SAMPLES // SMALL},
+    rates=(3e-4, 1e-3, 3e-3, 1e-2),
+)
 
 
-def train_with_queues(model: SmallTwoTower, *, batch: int, steps: int, lr: float, seed: int) -> None:
-    """Train a small two-tower model on the emoji's pictures and names, its negatives from two queues."""
-    data, pictures, captions = emoji_inputs()
-    image, text = (
-        keys.MomentumContrast(tower, 64, size=SIZE, momentum=MOMENTUM, seed=seed + offset)
-        for tower, offset in ((model.image, 0), (model.text, 1))
-    )
-    objective = MoCoLoss(TAU)
-    made: list[tuple[Pair, Tensor]] = []
+def exactness(pairs: int = 16, keys: int = 48) -> tuple[float, float]:
+    """Compare the method's gradient in the towers' features with that of 1 + K logits in both directions, in float64.
 
-    def step(rng: np.random.Generator) -> Tensor:
-        ids = torch.from_numpy(rng.choice(data.splits.train, batch, replace=False))
-        x, y = pictures[ids], captions[ids]
-        k = Pair(image.keys(x), text.keys(y))
-        made[:] = [(k, ids)]
-        queue = Pair(image.queue.keys, text.queue.keys)
-        q = Pair(image.queries(x), text.queries(y))
-        return cross_modal(objective, q, k, queue, ids, Pair(image.queue.ids, text.queue.ids))
-
-    def after() -> None:
-        ((k, ids),) = made
-        image.after_step(k.image, ids)
-        text.after_step(k.text, ids)
-
-    minimise(step, model.parameters(), steps=steps, lr=lr, seed=seed, after=after)
-
-
-ARMS: Mapping[str, tuple[bool, int]] = {
-    "queue, batch 32": (True, 32),
-    "in-batch, batch 32": (False, 32),
-    "in-batch, batch 256": (False, 256),
-}
-"""Arms of the comparison: with a queue or without, and the size of the batch."""
-
-
-def two_tower(queue: bool, batch: int, lr: float, seed: int, samples: int) -> Arrays:
-    """Train one small model; whether each held-out picture finds its name, and each name its picture."""
-    data, _, _ = emoji_inputs()
-    model, steps = SmallTwoTower(seed), samples // batch
-    if queue:
-        train_with_queues(model, batch=batch, steps=steps, lr=lr, seed=seed)
-    else:
-        train_on_names(model, InfoNCELoss(TAU), batch=batch, steps=steps, lr=lr, seed=seed)
-    retrieval = create("retrieval")
-    found: Arrays = {}
-    for split, rows in {"validation": data.splits.validation, "test": data.splits.test}.items():
-        examples = retrieval(model, data, rows["compositions"]).examples
-        found |= {f"{split} {way}": examples[f"{way}_R@1"].to_numpy() for way in ("i2t", "t2i")}
-    return found
-
-
-def exactness() -> tuple[float, float]:
-    """Compare the queries' gradient with that of cross-entropy both ways; return that in keys and queues too."""
+    Returns:
+        the relative error, and the largest entry of the gradient in keys and queues.
+    """
+    data = load("digits")
+    method = build(f"brivl,queue={keys}", load_recipe("seconds"), data, data.splits.train[:100], 0).double()
+    assert isinstance(method, BriVL)
     generator = torch.Generator().manual_seed(0)
-    q, k, queue = (
-        Pair(*F.normalize(torch.randn(2, size, 8, generator=generator, dtype=torch.float64), dim=-1))
-        for size in (16, 16, 48)
-    )
-    leaves = [Pair(*(part.clone().requires_grad_() for part in pair)) for pair in (q, k, queue)]
-    torch.autograd.backward(cross_modal(MoCoLoss(TAU), leaves[0], leaves[1], leaves[2]))
-    expected = Pair(*(part.clone().requires_grad_() for part in q))
-    first = torch.zeros(len(q.image), dtype=torch.int64)
-    losses = [
-        F.cross_entropy(torch.cat([(a * b).sum(1, keepdim=True), a @ bank.T], 1) / TAU, first)
-        for a, b, bank in ((expected.image, k.text, queue.text), (expected.text, k.image, queue.image))
-    ]
-    torch.autograd.backward(torch.stack(losses).sum() / 2)
-    of_queries, others = (
-        [part.grad for pair in pairs for part in pair if part.grad is not None]
-        for pairs in ([leaves[0]], leaves[1:])
-    )
-    error = relative_error(
-        torch.cat(of_queries), torch.cat([part.grad for part in expected if part.grad is not None])
-    )
-    return error, max((float(gradient.abs().max()) for gradient in others), default=0.0)
+
+    def normal(width: int) -> Tensor:
+        return torch.randn(pairs, width, generator=generator, dtype=torch.float64)
+
+    columns = ("image", "text")
+    features = {column: normal(method.tower(column).width).requires_grad_() for column in columns}
+    own = {column: F.normalize(normal(64), dim=-1).requires_grad_() for column in columns}
+    queues = {column: method.queues.get_buffer(f"{column}.keys").requires_grad_() for column in columns}
+    z = {**features, **{PREFIX + column: k for column, k in own.items()}}
+    losses = method.losses(z, Batch(torch.arange(pairs), {}), Clock(0, 1))
+    leaves = [*features.values(), *own.values(), *queues.values()]
+    found = torch.autograd.grad(torch.stack(list(losses.values())).sum(), leaves, allow_unused=True)
+
+    first, terms = torch.zeros(pairs, dtype=torch.int64), []
+    for of, to in permutations(columns):
+        q = F.normalize(method.project(of, features[of], "global"), dim=-1)
+        logits = torch.cat([(q * own[to]).sum(1, keepdim=True), q @ queues[to].T], 1) / TAU
+        terms.append(F.cross_entropy(logits, first))
+    expected = torch.autograd.grad(torch.stack(terms).sum(), list(features.values()))
+    reached = [float(gradient.abs().max()) for gradient in found[2:] if gradient is not None]
+    return relative_error(torch.cat(found[:2]), torch.cat(expected)), max(reached, default=0.0)
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    samples = 512 if lab.quick else SAMPLES
-    rates = RATES[1:2] if lab.quick else RATES
-
-    def cells(arm: str, lrs: Sequence[float], seeds: Sequence[int]) -> list[Arrays]:
-        queue, batch = ARMS[arm]
-        named = {
-            f"{arm.replace(', ', '-').replace(' ', '-')}-lr{lr:g}-seed{seed}": {
-                "queue": queue,
-                "batch": batch,
-                "lr": lr,
-                "seed": seed,
-                "samples": samples,
-            }
-            for lr in lrs
-            for seed in seeds
-        }
-        return list(lab.cells(two_tower, named).values())
-
-    best = {}
-    for arm in ARMS:
-        tuned = [float(found["validation i2t"].mean()) for found in cells(arm, rates, [TUNING_SEED])]
-        best[arm] = rates[int(np.argmax(tuned))]
-    seeds = lab.seeds(SEEDS)
-    runs = {arm: dict(zip(seeds, cells(arm, [best[arm]], seeds), strict=True)) for arm in ARMS}
-    results = []
-    for way in ("i2t", "t2i"):
-        metric = f"retrieval {way}_R@1 on held-out compositions"
-        arms = {
-            arm: {seed: found[f"test {way}"] for seed, found in each.items()} for arm, each in runs.items()
-        }
-        results += [
-            measure.difference(
-                f"queue of {SIZE} − in-batch negatives, batch 32",
-                metric,
-                arms["queue, batch 32"],
-                arms["in-batch, batch 32"],
-                expected="above",
-                decides=way == "i2t",
-            ),
-            measure.difference(
-                f"queue of {SIZE} at batch 32 − in-batch negatives at batch 256",
-                metric,
-                arms["queue, batch 32"],
-                arms["in-batch, batch 256"],
-                expected="above",
-                bound=-CLOSE,
-                decides=False,
-            ),
-        ]
+def run(lab: Lab) -> Iterator[Result]:
+    small = lab.study(COMPARISON, f"batch-{SMALL}")
+    alone = {"in-batch": COMPARISON.arms["in-batch"]}
+    changes = {"batch_size": LARGE, "steps": SAMPLES // LARGE}
+    rates = (*COMPARISON.rates, 3e-2)
+    large = lab.study(replace(COMPARISON, arms=alone, changes=changes, rates=rates), f"batch-{LARGE}")
+    ways = ("i2t", "t2i")
+    retrieved = {way: small.scores(f"retrieval {way}_R@1", "compositions") for way in ways}
+    of_large = {way: large.scores(f"retrieval {way}_R@1", "compositions") for way in ways}
     error, reached = exactness()
-    lab.note(
-        f"Two-layer networks on 16 × 16 pixels of the emoji and hashed words of their names, {samples:,} pairs seen",
-        f"in every arm, Adam, τ = {TAU}, m = {MOMENTUM}; keys of the query's own emoji are no negatives of it.",
-        f"Learning rate from {', '.join(f'{lr:g}' for lr in RATES)} by validation R@1 of a seed that is not among",
-        f"the tested ones ({', '.join(f'{arm}: {lr:g}' for arm, lr in best.items())}). Five points are counted as",
-        "close to batch 256; it decides nothing, since a queue without gain is what is said to refute the claim.",
-        "Scenes, on which the paper's weakly related pairs could be imitated, and the encoders on regions were not",
-        "tried.",
+
+    def gain(way: str, baseline: str) -> Result:
+        score = retrieved[way]["queue"] - retrieved[way][baseline]
+        return above(score, name=f"queue of 1,024 − {baseline}, batch {SMALL}")
+
+    yield from decides(
+        gain("i2t", "in-batch"),
+        below(
+            exact(error, "relative error"),
+            1e-10,
+            name="gradient of the method against the cross-entropy of 1 + K logits, both directions, float64",
+        ),
+        below(exact(reached, "largest entry"), 1e-300, name="gradient in keys and queues"),
     )
-    return [
-        *results,
-        measure.exact(
-            "gradient in the queries against the cross-entropy of 1 + K logits, both directions, float64",
-            "relative error",
-            error,
-            expected="below",
-            bound=1e-10,
+    yield from beside(
+        gain("t2i", "in-batch"),
+        *(
+            gain(way, baseline)
+            for baseline in ("in-batch, τ fixed", "in-batch, heads as brivl's", "queue of 64")
+            for way in ways
         ),
-        measure.exact(
-            "gradient in keys and queues", "largest entry", reached, expected="below", bound=1e-300
+        *(
+            above(
+                retrieved[way]["queue of 64"] - retrieved[way]["in-batch, heads as brivl's"],
+                name=f"queue of 64 − in-batch, heads as brivl's, batch {SMALL}",
+            )
+            for way in ways
         ),
-    ]
+        *(
+            above(
+                retrieved[way]["queue"] - of_large[way]["in-batch"],
+                -CLOSE,
+                name=f"queue of 1,024 at batch {SMALL} − in-batch at batch {LARGE}",
+            )
+            for way in ways
+        ),
+    )
+    chosen = ", ".join(
+        f"{name} {batch}: {plan.changes['optimizer.lr']:g}"
+        for batch, study in ((SMALL, small), (LARGE, large))
+        for name, plan in study.plans.items()
+    )
+    lab.note(
+        "The registered brivl (m = 0.99, τ = 0.07 fixed, heads of one hidden layer) and clip (τ learned from 0.07,",
+        f"linear heads) on emoji under the recipe seconds, {SAMPLES:,} pairs seen in every arm; learning rates by",
+        f"validation under a seed that is not tested ({chosen}). R@1 at batch {SMALL}: {retrieved['i2t'].means()}; at",
+        f"batch {LARGE}: {of_large['i2t'].means()}. A key of the query's own emoji is no negative of it. Five points",
+        f"are counted as close to batch {LARGE}, which decides nothing, since a queue without gain is what is said to",
+        "refute the claim. A first run lacked the arms that tell why: convirt at λ = ½, which is the in-batch softmax",
+        "under brivl's deeper heads (and stronger crops), and a queue of 64; it lacked 0.03 at batch 256 too, where it",
+        "had chosen its highest rate, 0.01. These runs are short: brivl is far below what it reaches later, which may",
+        "change the order. Scenes and the encoders on regions were not tried.",
+    )
