@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...catalog.evidence import Result
 from ...diagnostics.capture import captured
 from ...diagnostics.internals.fourier import band_noise, relative_log_amplitude, spatial_variance
 from ...networks.base import ImageTower
@@ -17,7 +16,7 @@ from ...networks.init import initialise
 from ...networks.towers.convnet import ConvNet
 from ..benches.emoji import SIDE
 from ..benches.patches import held_out, in_parts, train_on_labels, transformer
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Grid, Lab, Result, Score, above, below, beside, decides, per_seed, within
 
 CLAIM = (
     "In a trained vision transformer attention lowers the high frequencies of feature maps and feed-forward "
@@ -30,13 +29,13 @@ REFUTED = (
 )
 
 
-SEEDS, BATCH = 5, 48
-STEPS = {"transformer": 600, "convolutions": 600}
+STEPS, BATCH = 600, 48
 BANDS = {"low": 0.4, "high": 2.8}
 """Middle of each band of noise, in radians per pixel."""
 ENERGY = 0.15
 """Root mean square of the noise; pictures are in [0, 1]."""
 LOOKED_AT = 256
+AMPLITUDE = "Δ log amplitude at the highest frequency"
 
 
 def network(kind: str, seed: int, steps: int, tested: int | None) -> Arrays:
@@ -96,20 +95,34 @@ def changes(tower: ImageTower, pictures: Float[Tensor, "n 3 H W"]) -> Arrays:
     return found
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds = lab.seeds(SEEDS)
-    found = lab.cells(
-        network,
-        {
-            f"{kind}-seed{seed}": {
-                "kind": kind,
-                "seed": seed,
-                "steps": 2 if lab.quick else STEPS[kind],
-                "tested": 64 if lab.quick else None,
-            }
-            for kind in STEPS
-            for seed in seeds
-        },
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(network, {"kind": ("transformer", "convolutions")}, steps=STEPS, tested=None)
+    yield from decides(*signs(runs, "amplitude", AMPLITUDE))
+    yield from beside(*signs(runs, "variance", "log of the variance over positions"))
+    start = runs.scores("start {} amplitude", AMPLITUDE, by_seed=np.mean)
+    control = "A, control: the same before training"
+    yield from beside(
+        below(start["transformer", "attention"], name=f"{control}, attention steps"),
+        above(start["transformer", "mlp"], name=f"{control}, mlp steps"),
+    )
+    accuracy = runs.scores("{}", "accuracy on groups of unseen emoji")
+
+    def hurt(kind: str) -> Score:
+        """Return how much more low than high frequencies hurt a network."""
+        return accuracy[kind, "high"] - accuracy[kind, "low"]
+
+    yield from decides(
+        above(
+            hurt("transformer") - hurt("convolutions"),
+            name="B: (loss by low − by high noise) of the transformer − that of convolutions",
+        )
+    )
+    yield from beside(
+        within(
+            accuracy["transformer", "clean"] - accuracy["convolutions", "clean"],
+            0.05,
+            name="B: without noise, transformer − convolutions",
+        )
     )
     lab.note(
         f"Transformers of four blocks on {SIDE} × {SIDE} pixels in patches of 2 × 2, and a residual network of two",
@@ -120,87 +133,17 @@ def run(lab: Lab) -> Sequence[Result]:
         f"its frequency within 0.2 of {BANDS['low']:g} or of {BANDS['high']:g} radians per pixel. C, of networks with "
         "attention at the ends of stages, is not tested.",
     )
-    return [
-        *_steps(found, seeds),
-        *_noise({kind: {s: found[f"{kind}-seed{s}"] for s in seeds} for kind in STEPS}),
+
+
+def signs(runs: Grid, name: str, metric: str) -> Iterator[Result]:
+    """Judge what the transformer's steps change on average, and the share of steps with the expected sign (A)."""
+    change = runs.scores("{} " + name, metric, by_seed=np.mean)
+    expected = [
+        float(np.concatenate([run[f"attention {name}"] < 0, run[f"mlp {name}"] > 0]).mean())
+        for run in runs["transformer"].values()
     ]
-
-
-def _steps(found: Mapping[str, Arrays], seeds: Sequence[int]) -> list[Result]:
-    runs = [found[f"transformer-seed{seed}"] for seed in seeds]
-    results = []
-    for name, metric in (
-        ("amplitude", "Δ log amplitude at the highest frequency"),
-        ("variance", "log of the variance over positions"),
-    ):
-        results += [
-            measure.over_seeds(
-                f"A: {metric}, changed by attention, mean over blocks",
-                metric,
-                [float(run[f"attention {name}"].mean()) for run in runs],
-                expected="below",
-                decides=name == "amplitude",
-            ),
-            measure.over_seeds(
-                f"A: {metric}, changed by feed-forward steps, mean over blocks",
-                metric,
-                [float(run[f"mlp {name}"].mean()) for run in runs],
-                expected="above",
-                decides=name == "amplitude",
-            ),
-            measure.over_seeds(
-                f"A: share of steps with the expected sign, {name}",
-                "share of steps",
-                [
-                    float(np.concatenate([run[f"attention {name}"] < 0, run[f"mlp {name}"] > 0]).mean())
-                    for run in runs
-                ],
-                expected="above",
-                bound=0.8 - 1e-9,
-                decides=name == "amplitude",
-            ),
-        ]
-    for kind in ("attention", "mlp"):
-        results.append(
-            measure.over_seeds(
-                f"A, control: the same before training, {kind} steps",
-                "Δ log amplitude at the highest frequency",
-                [float(run[f"start {kind} amplitude"].mean()) for run in runs],
-                expected="below" if kind == "attention" else "above",
-                decides=False,
-            )
-        )
-    return results
-
-
-def _noise(runs: Mapping[str, Mapping[int, Arrays]]) -> list[Result]:
-    metric = "accuracy on groups of unseen emoji"
-    arms = {
-        f"{kind} {noise}": {seed: run[noise] for seed, run in by_seed.items()}
-        for kind, by_seed in runs.items()
-        for noise in ("clean", *BANDS)
-    }
-
-    def interaction(scores: Mapping[str, float]) -> float:
-        """Compute how much more low than high frequencies hurt the transformer, less the same of convolutions."""
-        hurt = {kind: scores[f"{kind} high"] - scores[f"{kind} low"] for kind in runs}
-        return hurt["transformer"] - hurt["convolutions"]
-
-    return [
-        measure.of_arms(
-            "B: (loss by low − by high noise) of the transformer − that of convolutions",
-            metric,
-            arms,
-            interaction,
-            expected="above",
-        ),
-        measure.difference(
-            "B: without noise, transformer − convolutions",
-            metric,
-            arms["transformer clean"],
-            arms["convolutions clean"],
-            expected="within",
-            bound=0.05,
-            decides=False,
-        ),
-    ]
+    about = f"A: {metric}, changed by"
+    yield below(change["transformer", "attention"], name=f"{about} attention, mean over blocks")
+    yield above(change["transformer", "mlp"], name=f"{about} feed-forward steps, mean over blocks")
+    share = per_seed(f"A: share of steps with the expected sign, {name}", "share of steps", expected)
+    yield above(share, 0.8 - 1e-9)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...diagnostics.capture import captured
 from ...diagnostics.internals.attention import aligned, distance, offsets, spatial
 from ...diagnostics.internals.cka import CKA
@@ -31,7 +31,7 @@ from ..benches.patches import (
     train_on_labels,
     transformer,
 )
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides, exact, per_seed
 
 CLAIM = (
     "Transformers taught by contrast, with names or with views, are more alike in their last block than "
@@ -44,10 +44,10 @@ REFUTED = (
 )
 
 
-SEEDS, STEPS, BATCH = 5, 200, 32
+STEPS, BATCH = 200, 32
 MASKED = 0.6
-SUPERVISIONS = ("labels", "names", "views", "masked")
-"""Classes; names, by InfoNCE; two views, by NT-Xent; masked patches, whose pixels are to be predicted."""
+SUPERVISIONS = ("views", "labels", "none", "names", "masked")
+"""Two views, by NT-Xent; classes; no training; names, by InfoNCE; masked patches, whose pixels are to be predicted."""
 LOOKED_AT, COMPARED = 256, 1024
 """Test pictures, and training pictures among which their nearest are looked for."""
 
@@ -170,91 +170,87 @@ def _train(
     minimise(loss, parameters, steps=steps, lr=LR, seed=seed)
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds = lab.seeds(SEEDS)
-    found = lab.cells(
-        taught,
-        {
-            f"{supervision}-seed{seed}": {
-                "supervision": supervision,
-                "seed": seed,
-                "steps": 2 if lab.quick else STEPS,
-                "looked_at": 32 if lab.quick else LOOKED_AT,
-                "compared": 64 if lab.quick else COMPARED,
-            }
-            for supervision in (*SUPERVISIONS, "none")
-            for seed in seeds
-        },
+def run(lab: Lab) -> Iterator[Result]:
+    runs = lab.grid(
+        taught, {"supervision": SUPERVISIONS}, steps=STEPS, looked_at=LOOKED_AT, compared=COMPARED
     )
-    runs = {s: [found[f"{s}-seed{seed}"] for seed in seeds] for s in (*SUPERVISIONS, "none")}
+    block = runs.scores("correct", "blocks", by_seed=best_block)
 
-    def last(a: str, b: str, k: int) -> float:
+    def alike(a: str, b: str) -> Score:
         """Return CKA of the last blocks of two models of one seed."""
-        layers = (torch.from_numpy(runs[s][k]["layers"][-1]) for s in (a, b))
-        return float(CKA().update(*([z] for z in layers)).value())
+        layers = ((runs[a][seed]["layers"][-1], runs[b][seed]["layers"][-1]) for seed in runs[a])
+        values = [CKA().update(*([torch.from_numpy(z)] for z in both)).value() for both in layers]
+        return per_seed(f"{a} with {b}", "CKA", [float(value) for value in values])
 
-    def best(supervision: str) -> np.ndarray:
-        """Return the block, from 1, of best accuracy; the first of equals."""
-        return np.array([run["correct"].mean(1).argmax() + 1 for run in runs[supervision]], dtype=float)
+    aside = {name: [heads_aside(run) for run in runs[name].values()] for name in SUPERVISIONS}
 
-    def aside(supervision: str) -> np.ndarray:
-        """Count heads that look more than half a patch aside with a compact peak."""
-        return np.array(
-            [float(((run["steps aside"] > 0.5) & (run["peak"] > 0.5)).sum()) for run in runs[supervision]]
+    def heads(name: str) -> Score:
+        return per_seed(name, "heads", aside[name])
+
+    yield from decides(
+        below(
+            exact(distance_error(), "largest error"),
+            1e-3,
+            name="A: mean distance of uniform attention on 7 × 7 and 14 × 14 against 0.602 and 0.560",
+        ),
+        below(
+            exact(direction_error(), "largest error, patches"),
+            1e-4,
+            name="A: directions of attention that is shifted by a known step",
+        ),
+        above(
+            alike("names", "views") - (alike("names", "labels") + alike("views", "labels")) / 2,
+            name="1: CKA of names with views − mean CKA of either with labels, last block",
+            metric="CKA",
+        ),
+        below(
+            block["masked"] - block["labels"], name="2: best block for nearest neighbours, masked − labels"
+        ),
+    )
+    yield from beside(
+        *(
+            above(heads(name) - heads("none"), name=f"3, exploratory: offset local heads, {name} − untrained")
+            for name in SUPERVISIONS
+            if name != "none"
         )
-
+    )
     lab.note(
         f"One transformer (four blocks, 8 × 8 patches) under four supervisions, {STEPS} steps at batch {BATCH} each:",
         "groups of emoji; names (InfoNCE with a bag of words); two views (NT-Xent); pixels of masked patches. Test",
         "pictures are of concepts that training has nothing of. DINO, which the paper has too, is left out.",
         "Accuracy of nearest neighbours by block: "
-        + "; ".join(f"{s} {_profile(runs[s])}" for s in (*SUPERVISIONS, "none"))
-        + ".",
-        "Offset local heads of 16: " + "; ".join(f"{s} {aside(s).mean():.1f}" for s in runs) + ".",
-    )
-    k = range(len(seeds))
-    return [
-        *_exact(),
-        measure.over_seeds(
-            "1: CKA of names with views − mean CKA of either with labels, last block",
-            "CKA",
-            [
-                last("names", "views", i) - (last("names", "labels", i) + last("views", "labels", i)) / 2
-                for i in k
-            ],
-            expected="above",
-        ),
-        measure.over_seeds(
-            "2: best block for nearest neighbours, masked − labels",
-            "blocks",
-            best("masked") - best("labels"),
-            expected="below",
-        ),
-        *(
-            measure.over_seeds(
-                f"3, exploratory: offset local heads, {supervision} − untrained",
-                "heads",
-                aside(supervision) - aside("none"),
-                expected="above",
-                decides=False,
-            )
-            for supervision in SUPERVISIONS
-        ),
-    ]
-
-
-def _profile(runs: Sequence[Arrays]) -> str:
-    return " ".join(f"{v:.2f}" for v in np.mean([run["correct"].mean(1) for run in runs], axis=0))
-
-
-def _exact() -> list[Result]:
-    """Check A exactly: shifts that are known, and attention that is the same everywhere."""
-    worst = 0.0
-    for k, expected in ((7, 0.602), (14, 0.560)):
-        worst = max(
-            worst, abs(float(distance(torch.full((1, 1, k * k, k * k), 1 / k**2), (k, k))) - expected)
+        + "; ".join(
+            f"{name} {' '.join(f'{v:.2f}' for v in block.values(name).mean((0, 2)))}" for name in SUPERVISIONS
         )
-    wrong = 0.0
+        + ".",
+        "Offset local heads of 16: "
+        + "; ".join(f"{name} {np.mean(counts):.1f}" for name, counts in aside.items())
+        + ".",
+    )
+
+
+def best_block(correct: Float[np.ndarray, "blocks n"]) -> float:
+    """Return the block, from 1, of best accuracy; the first of equals."""
+    return float(correct.mean(1).argmax() + 1)
+
+
+def heads_aside(run: Arrays) -> float:
+    """Count heads that look more than half a patch aside with a compact peak."""
+    return float(((run["steps aside"] > 0.5) & (run["peak"] > 0.5)).sum())
+
+
+def distance_error() -> float:
+    """Compare the mean distance of attention that is the same everywhere with its value on two grids (A)."""
+    errors = []
+    for k, expected in ((7, 0.602), (14, 0.560)):
+        uniform = torch.full((1, 1, k * k, k * k), 1 / k**2)
+        errors.append(abs(float(distance(uniform, (k, k))) - expected))
+    return max(errors)
+
+
+def direction_error() -> float:
+    """Compare the directions of attention that is shifted by some steps with these steps (A)."""
+    errors = []
     for down, right in ((0, 1), (-2, 0), (3, -1)):
         patches = torch.zeros(1, 1, 49, 49)
         for query in range(49):
@@ -262,20 +258,5 @@ def _exact() -> list[Result]:
             if 0 <= i < 7 and 0 <= j < 7:
                 patches[0, 0, query, 7 * i + j] = 1
         centre = 6 * offsets(aligned(patches, (7, 7))).centre[0]
-        wrong = max(wrong, float((centre - torch.tensor([right, down])).abs().max()))
-    return [
-        measure.exact(
-            "A: mean distance of uniform attention on 7 × 7 and 14 × 14 against 0.602 and 0.560",
-            "largest error",
-            worst,
-            expected="below",
-            bound=1e-3,
-        ),
-        measure.exact(
-            "A: directions of attention that is shifted by a known step",
-            "largest error, patches",
-            wrong,
-            expected="below",
-            bound=1e-4,
-        ),
-    ]
+        errors.append(float((centre - torch.tensor([right, down])).abs().max()))
+    return max(errors)

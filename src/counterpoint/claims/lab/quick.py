@@ -20,6 +20,7 @@ OF_ALL = 60
 _LENGTHS = ("steps", "warm_up", "pretraining", "inversion", "read", "tuned")
 _NUMBERS = (
     "anchors",
+    "compared",
     "count",
     "described",
     "limit",
