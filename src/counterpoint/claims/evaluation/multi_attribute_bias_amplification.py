@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from ...catalog.evidence import Result
 from ...data.source import load
 from ...data.worlds.rng import Rng
 from ...data.worlds.scenes.pixels.render import draw
@@ -21,7 +21,7 @@ from ...evaluation.shortcuts.bias_amplification import attribute_sets, direction
 from ...networks.init import initialise
 from ..benches.clip_towers import SIDE, FrameNetwork
 from ..benches.descent import minimise
-from ..lab import Arrays, Lab, measure
+from ..lab import Arrays, Lab, Result, above, beside, decides, within
 
 CLAIM = (
     "Where gender goes with a combination of two things and with neither alone, the signed metric of single "
@@ -36,7 +36,7 @@ DIALS = (0.5, 0.65, 0.8)
 STRONGEST = DIALS[-1]
 BALANCES = ("none", "things", "pairs")
 """Within what both genders are made as frequent in training: each thing, or each combination of the two."""
-SEEDS, STEPS, BATCH, LR = 5, 250, 128, 1e-3
+STEPS, BATCH, LR = 250, 128, 1e-3
 WORLDS = 4000
 TRAINED, HELD, TESTED = 4000, 1000, 2000
 PERSON = 7
@@ -217,83 +217,38 @@ def probabilities(network: nn.Module, data: World) -> Float[np.ndarray, "n 2"]:
     return torch.cat([network.eval()(part).softmax(1) for part in parts]).numpy()
 
 
-def run(lab: Lab) -> Sequence[Result]:
-    seeds, steps = lab.seeds(SEEDS), 2 if lab.quick else STEPS
-    worlds = lab.cells(hidden, {f"seed{seed}": {"seed": seed, "quick": lab.quick} for seed in seeds})
-    arms = [(dial, "none") for dial in DIALS] + [(STRONGEST, balance) for balance in BALANCES[1:]]
-    cells = lab.cells(
-        trained,
-        {
-            f"{dial:g}-{balance}-seed{seed}": {
-                "dial": dial,
-                "balance": balance,
-                "seed": seed,
-                "steps": steps,
-                "quick": lab.quick,
-            }
-            for dial, balance in arms
-            for seed in seeds
-        },
+def run(lab: Lab) -> Iterator[Result]:
+    labels = lab.grid(hidden, {})
+    dials = lab.grid(trained, {"dial": DIALS}, balance="none", steps=STEPS)
+    balances = lab.grid(trained, {"balance": BALANCES}, dial=STRONGEST, steps=STEPS)
+    pair, single = "mean |Δ| of the two things together", "mean Δ of single things, with signs"
+    in_labels, by_dial = labels.scores("{}", pair), dials.scores("{}", pair)
+    balanced = balances.scores("multi", pair)
+
+    def grows(low: float, high: float) -> Result:
+        return above(by_dial[high, "multi"] - by_dial[low, "multi"], name=f"B: both, dial {high:g} − {low:g}")
+
+    yield from decides(
+        within(in_labels["single"], 0.05, name="A: labels alone, single", metric=single),
+        above(in_labels["multi"] - in_labels["noise"], 0.1, name="A: labels alone, both − noise"),
+        within(by_dial[STRONGEST, "single"], 0.05, name=f"B: single, dial {STRONGEST:g}", metric=single),
+        above(
+            by_dial[STRONGEST, "multi"] - by_dial[STRONGEST, "noise"],
+            name=f"B: both − noise, dial {STRONGEST:g}",
+        ),
+        grows(DIALS[0], STRONGEST),
+        above(balanced["none"] - balanced["pairs"], name="B: both, plain − balanced within combinations"),
+        above(
+            balanced["things"] - balanced["pairs"],
+            name="B: both, balanced within single things − within combinations",
+        ),
     )
-
-    def of(score: str, dial: float = STRONGEST, balance: str = "none") -> np.ndarray:
-        return np.array([float(cells[f"{dial:g}-{balance}-seed{seed}"][score]) for seed in seeds])
-
-    def in_labels(score: str) -> np.ndarray:
-        return np.array([float(worlds[f"seed{seed}"][score]) for seed in seeds])
-
-    multi, signed = "mean |Δ| of the two things together", "mean Δ of single things, with signs"
-    right = ", ".join(f"{of('accuracy', dial).mean():.2f} at {dial:g}" for dial in DIALS)
+    yield from beside(*(grows(low, high) for low, high in pairwise(DIALS)))
+    right = ", ".join(f"{by_dial.values((dial, 'accuracy')).mean():.2f} at {dial:g}" for dial in DIALS)
     lab.note(
         f"A person of {PERSON} pixels, a woman with probability {STRONGEST:g} where a ball and a hat are both there or",
         f"both missing and a man where one is, in pictures of {SIDE} × {SIDE} with a third thing. The dial ends at",
         f"{STRONGEST:g}, as what is predicted at most always leaves less to amplify the stronger the labels are tied.",
-        f"{steps} steps of {BATCH}; thresholds from {HELD} pictures held out; {TESTED} test pictures of the same dial.",
+        f"{STEPS} steps of {BATCH}; thresholds from {HELD} pictures held out; {TESTED} test pictures of the same dial.",
         f"Accuracy: {right}.",
     )
-    return [
-        measure.over_seeds(
-            "A: labels alone, single", signed, in_labels("single"), expected="within", bound=0.05
-        ),
-        measure.over_seeds(
-            "A: labels alone, both − noise",
-            multi,
-            in_labels("multi") - in_labels("noise"),
-            expected="above",
-            bound=0.1,
-        ),
-        measure.over_seeds(
-            f"B: single, dial {STRONGEST:g}", signed, of("single"), expected="within", bound=0.05
-        ),
-        measure.over_seeds(
-            f"B: both − noise, dial {STRONGEST:g}", multi, of("multi") - of("noise"), expected="above"
-        ),
-        measure.over_seeds(
-            f"B: both, dial {STRONGEST:g} − {DIALS[0]:g}",
-            multi,
-            of("multi") - of("multi", DIALS[0]),
-            expected="above",
-        ),
-        measure.over_seeds(
-            "B: both, plain − balanced within combinations",
-            multi,
-            of("multi") - of("multi", balance="pairs"),
-            expected="above",
-        ),
-        measure.over_seeds(
-            "B: both, balanced within single things − within combinations",
-            multi,
-            of("multi", balance="things") - of("multi", balance="pairs"),
-            expected="above",
-        ),
-        *(
-            measure.over_seeds(
-                f"B: both, dial {high:g} − {low:g}",
-                multi,
-                of("multi", high) - of("multi", low),
-                expected="above",
-                decides=False,
-            )
-            for low, high in ((DIALS[0], DIALS[1]), (DIALS[1], DIALS[2]))
-        ),
-    ]
