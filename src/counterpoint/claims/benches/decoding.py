@@ -139,16 +139,15 @@ class Replies:
             for name, arm in arms.items()
         }
         given = {"task": task, "pictures": PICTURES, **settings}
+        once = {name: axis for name, axis in axes.items() if drawn is not None and name not in drawn}
+        often = {name: axis for name, axis in axes.items() if name not in once}
         runs: dict[Point, Runs] = {}
-        for changes in (True, False):
-            some = {name: axis for name, axis in axes.items() if (drawn is None or name in drawn) == changes}
-            if some:
-                runs |= lab.grid(answered, {"arm": some}, seeds=SEEDS if changes else 1, **given).runs
-        seeds = lab.seeds(SEEDS)
-        self._grid = Grid(
-            {"arm": tuple(arms)},
-            {(name,): {seed: runs[name,].get(seed, runs[name,][0]) for seed in seeds} for name in arms},
-        )
+        if often:
+            runs |= lab.grid(answered, {"arm": often}, seeds=SEEDS, **given).runs
+        if once:
+            alone = lab.grid(answered, {"arm": once}, seeds=(0,), **given).runs
+            runs |= {point: dict.fromkeys(lab.seeds(SEEDS), own[0]) for point, own in alone.items()}
+        self._grid = Grid({"arm": tuple(arms)}, {(name,): runs[name,] for name in arms})
 
     def __getitem__(self, key: tuple[str, str]) -> Score:
         """Return an arm's score by a metric; ``metric: subset`` for a subset's.
@@ -161,7 +160,7 @@ class Replies:
         return scores[arm].about(metric + self.label)
 
     def _scores(self, metric: str) -> Scores:
-        first = next(iter(self._grid.runs.values()))[0]
+        first = next(iter(next(iter(self._grid.runs.values())).values()))
         name = next((key for key in first if key.rpartition("|")[0] == metric), None)
         if name is None:
             raise KeyError(f"{self.task} gives no {metric!r}; it gives {', '.join(sorted(first))}")
