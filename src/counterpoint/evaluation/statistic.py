@@ -83,7 +83,8 @@ def _f1(values: Rows, cls: int) -> float:
 def _counts(values: Rows, cls: int = 1) -> tuple[int, int, int]:
     """Count the examples that are of a class, those that were taken for it, and those that are both."""
     true, taken = (values == cls).T
-    return int(true.sum()), int(taken.sum()), int((true & taken).sum())
+    count = np.count_nonzero  # in half the time of a sum, and a bootstrap counts a hundred thousand times
+    return int(count(true)), int(count(taken)), int(count(true & taken))
 
 
 def precision(values: Rows) -> float:
