@@ -6,6 +6,7 @@ from . import diagnostics as diagnostics
 from . import evaluation as evaluation
 from . import losses as losses
 from . import methods as methods
+from . import models as models
 from . import networks as networks
 from . import pairwise as pairwise
 from . import recipes as recipes
@@ -13,7 +14,7 @@ from . import statistics as statistics
 from . import study as study
 from . import training as training
 from . import types as types
+from .models import load as load
 from .study import compare as compare
 from .study import compare_decoding as compare_decoding
 from .study import train as train
-from .training import load as load

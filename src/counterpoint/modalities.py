@@ -99,7 +99,10 @@ MODALITIES = Modalities(
         check="counterpoint.raw:check_pictures",
         view="counterpoint.data.views.pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
-        towers=("cnn", "vit", "mlp", "timm:NAME", "open_clip:NAME"),
+        towers=(
+            *("cnn", "vit", "mlp", "timm:NAME", "open_clip:NAME", "transformers:NAME"),
+            "sentence-transformers:NAME",
+        ),
         draw="counterpoint.data.sheet:draw_picture",
     ),
     Modality(
@@ -107,7 +110,9 @@ MODALITIES = Modalities(
         check="counterpoint.raw:check_texts",
         view="counterpoint.data.views.captions:text",
         build="counterpoint.networks.towers.build:text_tower",
-        towers=("transformer", "bag", "transformers:NAME", "open_clip:NAME"),
+        towers=(
+            *("transformer", "bag", "transformers:NAME", "sentence-transformers:NAME", "open_clip:NAME"),
+        ),
         paired="plain",
         contrasted="plain",
         share="counterpoint.data.views.captions:share",

@@ -39,6 +39,9 @@ class Fit:
             square), or both, ``"squash"``.
         interpolation: a filter of Pillow's.
         fill: colour of the border.
+        resizer: Pillow, or torchvision on tensors of bytes, whose pixels differ by a step here and there.
+        half: where the middle begins if an odd number of pixels is cut off: at the even one of two numbers, as
+            torchvision and timm do, or at the lower one, as transformers does.
     """
 
     size: int
@@ -46,6 +49,8 @@ class Fit:
     resize: Literal["shortest", "longest", "squash"] = "shortest"
     interpolation: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"] = "bicubic"
     fill: tuple[int, int, int] = (0, 0, 0)
+    resizer: Literal["pillow", "torchvision"] = "pillow"
+    half: Literal["even", "lower"] = "even"
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and the width of a picture that is resized; rounded as torchvision and timm do."""
@@ -60,7 +65,9 @@ class Fit:
     def start(self, length: int) -> int:
         """Return where the square begins on a resized line of so many pixels; below 0 where a border comes first."""
         spare = length - self.size
-        return round(spare / 2) if spare >= 0 else -(-spare // 2)
+        if spare < 0:
+            return -(-spare // 2)
+        return round(spare / 2) if self.half == "even" else spare // 2
 
     def uncut(self, side: int) -> Fit:
         """Return the fit that resizes in the same way to another side and cuts nothing off a square."""

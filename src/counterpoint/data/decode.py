@@ -120,7 +120,7 @@ def square(
 def fitted(picture: Image.Image, fit: Fit) -> UInt8[np.ndarray, "3 side side"]:
     """Return a picture as a fit resizes it, upright and in sRGB on white: a square whose middle is what a tower takes.
 
-    Pixels are those of torchvision's and timm's own transforms: nothing is reduced before it is resized.
+    Pixels are those of the transforms of open_clip, timm or transformers: nothing is reduced before it is resized.
 
     Args:
         picture: as Pillow opened it.
@@ -128,11 +128,22 @@ def fitted(picture: Image.Image, fit: Fit) -> UInt8[np.ndarray, "3 side side"]:
     """
     upright = whole(picture)
     height, width = fit.resized(upright.height, upright.width)
-    resized = upright.resize((width, height), Image.Resampling[fit.interpolation.upper()])
-    before = round((fit.side - fit.size) / 2)  # pixels of the square that lie before its middle
+    resized = _resized(upright, (width, height), fit)
+    before = fit.start(fit.side)  # pixels of the square that lie before its middle
     canvas = Image.new("RGB", (fit.side, fit.side), fit.fill)
     canvas.paste(resized, (before - fit.start(width), before - fit.start(height)))
     return np.asarray(canvas).transpose(2, 0, 1)
+
+
+def _resized(picture: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
+    """Resize a picture to a width and a height with a fit's filter, by its resizer."""
+    if fit.resizer == "pillow":
+        return picture.resize(size, Image.Resampling[fit.interpolation.upper()])
+    from torchvision.transforms.v2 import functional as F  # here, as it is seldom needed
+
+    bytes_ = F.pil_to_tensor(picture)
+    resized = F.resize(bytes_, list(size[::-1]), F.InterpolationMode(fit.interpolation), antialias=True)
+    return Image.fromarray(resized.permute(1, 2, 0).numpy())
 
 
 def whole(picture: Image.Image) -> Image.Image:

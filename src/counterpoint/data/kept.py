@@ -186,7 +186,8 @@ def _way(form: int | Fit) -> str:
     if not isinstance(form, Fit):
         return ""
     border = f"-{bytes(form.fill).hex()}" if form.resize == "longest" else ""
-    return f"-{form.resize}-{form.interpolation}-{form.size}{border}"
+    others = "".join(f"-{it}" for it in (form.resizer, form.half) if it not in ("pillow", "even"))
+    return f"-{form.resize}-{form.interpolation}-{form.size}{border}{others}"
 
 
 def _check(pixels: np.ndarray) -> str:

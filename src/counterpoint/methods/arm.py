@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..modalities import MODALITIES, PAIR
+from ..networks.towers.hugging_face import modalities_of
 from ..registry import unknown
 from ..spec import Spec
 from . import METHODS
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
 
 TUNE = ("full", "lora", "frozen", "none")
 """Choices of what moves in pretrained towers: all, low-rank adapters, nothing; ``none``: nothing in the whole model."""
-_PRETRAINED: dict[str, tuple[str, ...]] = {
-    "cnn@": ("image",),
-    "vit@": ("image",),
-    "open_clip:": ("image", "text"),
-    "timm:": ("image",),
-    "transformers:": ("text",),
-}
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,8 @@ class Arm:
     ``clip``                                  a method
     ``slip,ssl_weight=0.5``                   options after commas
     ``lit,image=timm:resnet18@FILE``          ``image=`` and ``text=`` name other towers than the recipe's
-    ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``
+    ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``,
+                                              ``sentence-transformers:…``, of which some are pairs
     ``cnn@RUN``                               CLIP from the image tower of a run of your own
     ``dcl,temperature=0.1``                   a loss, on CLIP's towers and heads (see `SingleLoss`)
     ``dcl,on=images``                         the same loss on two views of each picture; so ``on=texts``, ``on=COLUMN``
@@ -84,8 +79,8 @@ class Arm:
         if head in METHODS:
             method, implied = METHODS.resolve(head)
             options = {**implied, **options}
-        elif (kind := next((k for k in _PRETRAINED if head.startswith(k)), None)) is not None:
-            towers = {**dict.fromkeys(_PRETRAINED[kind], head), **towers}
+        elif embedded := modalities_of(head):
+            towers = {**dict.fromkeys(embedded, head), **towers}
         elif ".py" in head:
             loss = _loss(head)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from ..modalities import MODALITIES, PAIR, resolve
 from ..networks.base import ImageTower, Input, TextTower, Tower, Towers
+from ..networks.fingerprint import fingerprint
 from ..networks.towers.pixels import fitted
 from ..pairwise import Loss, Temperature
 from ..ranges import Checked
@@ -180,6 +182,42 @@ class TowerMethod(Method):
     @property
     def inputs(self) -> Mapping[str, Input]:
         return {column: self.tower(column).input for column in self.columns}
+
+    @property
+    def width(self) -> int:
+        """The size of an embedding of the first head."""
+        column, tower = next((column, self.tower(column)) for column in self.columns)
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        try:
+            with torch.no_grad():
+                return self.project(column, torch.zeros(1, tower.width, device=device), self.heads[0]).shape[
+                    -1
+                ]
+        finally:
+            self.train(was_training)
+
+    @property
+    def picture_size(self) -> int | None:
+        """Height and width in pixels of the pictures that it takes; None where it takes none."""
+        sizes = (tower.size for tower in self.towers.values() if isinstance(tower, ImageTower))
+        return next(sizes, None)
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens of a text that it reads; None where it takes no texts."""
+        contexts = (tower.tokenizer.context for tower in self.towers.values() if isinstance(tower, TextTower))
+        return next(contexts, None)
+
+    @property
+    def shares_space(self) -> bool:
+        """True where embeddings of one modality can be compared with those of another."""
+        return len({self.tower(column).modality for column in self.columns}) > 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of weights, preprocessing and tokenizers, as they are when it is first asked for."""
+        return fingerprint(self, self.inputs)
 
     def encode(self, batch: Batch) -> Embeddings:
         return {name: self.features(view.column, batch[name]) for name, view in self.views.items()}

@@ -39,6 +39,13 @@ class FittedInput(Protocol):
 
 
 @runtime_checkable
+class StatedInput(Protocol):
+    """An input that says all that it does, as a text: two that say the same make the same tensors."""
+
+    def stated(self) -> str: ...
+
+
+@runtime_checkable
 class Tokenizer(Protocol):
     """Captions to token ids: the input of a text tower.
 

@@ -53,6 +53,11 @@ class Source:
             )
         return cls(library, name, weights or None)
 
+    @property
+    def form(self) -> str:
+        """The name as a modality lists it among its towers: ``cnn``, ``timm:NAME``."""
+        return f"{self.library}:NAME" if self.library else self.name
+
     def __str__(self) -> str:
         model = f"{self.library}:{self.name}" if self.library else self.name
         return model if self.weights is None else f"{model}@{self.weights}"

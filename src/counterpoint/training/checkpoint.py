@@ -120,12 +120,13 @@ def save(
     return target
 
 
-def load(folder: Path, optimizer: bool = True) -> Checkpoint | None:
+def load(folder: Path, optimizer: bool = True, chosen: Path | None = None) -> Checkpoint | None:
     """Return the newest checkpoint of a folder that is intact, or None where there is none at all.
 
     Args:
         folder: of the checkpoints.
         optimizer: also read and check the optimiser's state, which only training needs.
+        chosen: one of them; the newest that is intact unless given.
 
     Warns:
         UserWarning: where a newer one is damaged.
@@ -134,7 +135,7 @@ def load(folder: Path, optimizer: bool = True) -> Checkpoint | None:
         CheckpointError: if there are some, and all are damaged.
     """
     damaged: list[Damaged] = []
-    for path in checkpoints_in(folder):
+    for path in checkpoints_in(folder) if chosen is None else [chosen]:
         try:
             found = _read(path, optimizer)
         except Damaged as error:

@@ -89,7 +89,7 @@ class Run:
             Damaged: if ``recipe.yaml`` cannot be read.
         """
         path = folder / "recipe.yaml"
-        if not path.exists() and not (folder / "run.json").exists():
+        if not is_run(folder):
             raise ValueError(f"{folder} is not a run folder: it has no recipe.yaml")
         plain = read_yaml(path, _RunFile, remedy(folder))
         try:
@@ -163,6 +163,16 @@ class Environment(BaseModel):
         return read_json(folder / "environment.json", cls, remedy(folder))
 
 
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is a run's."""
+    return (folder / "recipe.yaml").exists() or (folder / "run.json").exists()
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Return whether a folder is a checkpoint of a run."""
+    return folder.parent.name == "checkpoint" and is_run(folder.parent.parent) and folder.is_dir()
+
+
 def remedy(folder: Path) -> str:
     """Return the advice for a damaged file of a run."""
     return f"delete {folder} and run the same command again, which repeats this run alone"
@@ -224,7 +234,7 @@ class RunState:
 
 
 def load(folder: str | os.PathLike[str]) -> TowerMethod:
-    """Load the trained model of a run folder, ready to ``embed``.
+    """Load the trained model of a run folder, or of one of its checkpoints, ready to ``embed``.
 
     The files of weights that its towers started from are not needed any more; a folder that a ``transformers`` or
     ``open_clip`` tower was built from is, for its configuration.
@@ -232,9 +242,11 @@ def load(folder: str | os.PathLike[str]) -> TowerMethod:
     Raises:
         ValueError: if the folder is no run folder, holds no checkpoint yet, or one of weights that are not finite.
     """
-    path = Path(folder)
+    path, chosen = Path(folder), None
+    if is_checkpoint(path):
+        path, chosen = path.parent.parent, path
     run = Run.read(path)
-    saved = checkpoints.load(path / "checkpoint", optimizer=False)
+    saved = checkpoints.load(path / "checkpoint", optimizer=False, chosen=chosen)
     if saved is None:
         raise ValueError(f"{path} has no checkpoint yet: the run was stopped before its first one")
     if any(modality not in MODALITIES for modality in run.columns.values()):

@@ -51,14 +51,22 @@ class FILIP(TowerMethod):
 
     def __init__(self, towers: Towers, recipe: Recipe, *, temperature: Positive = 0.07) -> None:
         super().__init__(towers)
-        self.width = recipe.widths.embedding
+        self.token_width = recipe.widths.embedding
         self.views = paired(towers)
-        self.projections = nn.ModuleDict(linear_heads(towers, self.width))
+        self.projections = nn.ModuleDict(linear_heads(towers, self.token_width))
         self.objective = FILIPLoss(temperature=Temperature(temperature, bounds=(0.01, 1.0)))
         with torch.no_grad():  # so that a tower without tokens is refused at once
             size = self.image_tower.size
             self.features("image", torch.zeros(1, 3, size, size))
             self.features("text", self.text_tower.tokenizer(["a"]))
+
+    @property
+    def width(self) -> int:
+        """The numbers of a picture's embedding, all places side by side."""
+        size, device = self.image_tower.size, next(self.parameters()).device
+        with torch.no_grad():
+            places = self.image_tower.patches(torch.zeros(1, 3, size, size, device=device))
+        return places[0, 0].numel() * self.token_width
 
     def features(self, column: str, inputs: Tensor) -> Tensor:
         """Return places ``(n, N, w)``, or states of words with zeros for padding ``(n, L, w)``."""
@@ -86,7 +94,7 @@ class FILIP(TowerMethod):
 
     def similarity(self, a: Float[Tensor, "n D"], b: Float[Tensor, "m E"]) -> Float[Tensor, "n m"]:
         """Return the mean over the tokens of each of ``a`` of the best similarity with a token of each of ``b``."""
-        x, y = (F.normalize(z.view(len(z), -1, self.width), dim=-1) for z in (a, b))
+        x, y = (F.normalize(z.view(len(z), -1, self.token_width), dim=-1) for z in (a, b))
         size = max(1, PANEL // max(1, x.shape[1] * y.shape[0] * y.shape[1]))
         parts = [
             late(torch.einsum("rnd,cmd->rcnm", part, y), there(part)[:, None], there(y)[None])

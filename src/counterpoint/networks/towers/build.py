@@ -16,6 +16,7 @@ from ..base import ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
 from ..weights import Source
 from .convnet import ConvNet
+from .hugging_face import LIBRARIES, is_pair
 from .perceptron import BagOfWords, PixelPerceptron
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained
@@ -74,9 +75,10 @@ def build_towers(
     A random tower's weights depend on the seed and the tower's modality, not on what else is built; the global
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
-    - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``mlp[@PATH]``, ``timm:NAME[@hub|@PATH]``,
-      ``open_clip:NAME[@TAG|@PATH]``
-    - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@PATH]``, ``open_clip:NAME[@TAG|@PATH]``
+    - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``mlp[@PATH]``, ``timm:NAME[@hub|@PATH]``
+    - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@PATH]``, ``sentence-transformers:NAME[@hub|@PATH]``
+    - both: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or ``sentence-transformers``; as text
+      alone, one of these is its text half before the projection
 
     The PATH of a built-in image tower is the folder of a finished run or a ``safetensors`` file (see
     `load_trained`).
@@ -120,7 +122,7 @@ def build_tower(modality: str, start: Start) -> Tower:
         UnknownName: for a name that is not known; the message gives the nearest one.
     """
     kind, source = MODALITIES.get(modality), Source.parse(start.name).to_build()
-    if (f"{source.library}:NAME" if source.library else source.name) not in kind.towers:
+    if source.form not in kind.towers:
         raise unknown(f"{modality} tower", str(source), kind.towers)
     with torch.random.fork_rng(devices=[]):  # constructors draw weights, which are then drawn anew by name
         tower: Tower = resolve(kind.build)(source, start)
@@ -161,6 +163,10 @@ def image_tower(source: Source, start: Start) -> ImageTower:
         model, _ = _open_clip(source, start)
         with source.reading():
             return OpenClipImage(model)
+    if source.library in LIBRARIES:
+        if not is_pair(source):
+            raise unknown("image tower", str(source), MODALITIES.get("image").towers)
+        return _pair(source, start)[0]
     tower = _IMAGE[source.name](size)
     if source.weights is not None:
         load_trained(tower, source)
@@ -177,13 +183,15 @@ def text_tower(source: Source, start: Start) -> TextTower:
     def vocabulary() -> Tokenizer:
         return _vocabulary(start)
 
-    if source.library == "transformers":
+    if source.library in LIBRARIES:
         from .transformers_tower import transformers_tower
 
         if layers is not None:
             raise ValueError(
                 f"towers.text_layers={layers}: {source} is as deep as its own configuration says"
             )
+        if sizes.image == sizes.text and is_pair(source):
+            return _pair(source, start)[1]
         return transformers_tower(source, sizes.context, start.seed, vocabulary)
     if source.library == "open_clip":
         from .open_clip_tower import OpenClipText
@@ -213,3 +221,10 @@ def _open_clip(source: Source, start: Start) -> tuple[torch.nn.Module, Any]:
     whole = start.sizes.image == start.sizes.text
     layers = start.sizes.text_layers if whole or start.name == start.sizes.text else None
     return start.once(source, lambda: open_clip_model(source, start.seed, layers))
+
+
+def _pair(source: Source, start: Start) -> tuple[ImageTower, TextTower]:
+    """Return both towers of a dual encoder, read once."""
+    from .transformers_pair import transformers_pair
+
+    return start.once(source, lambda: transformers_pair(source, start.seed))

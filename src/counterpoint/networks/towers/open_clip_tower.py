@@ -7,10 +7,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from ...registry import unknown
@@ -21,6 +23,7 @@ from ..weights import Source
 from .blocks import dropped_inputs, residual_blocks
 from .pixels import Normalise
 from .timm_tower import place_features
+from .transformers_tower import stated
 
 _IMAGE = ("visual",)
 _TEXT = ("text", "transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
@@ -42,6 +45,12 @@ class OpenClipTokenizer:
         if not captions:
             return torch.zeros(0, self.context, dtype=torch.long)
         return self._tokenizer(list(captions)).long()
+
+    def stated(self) -> str:
+        inner = getattr(self._tokenizer, "tokenizer", self._tokenizer)
+        words = str(inner.encoder) if hasattr(inner, "encoder") else stated(inner)
+        cleaned = getattr(getattr(self._tokenizer, "clean_fn", None), "__name__", "")
+        return f"{words} {self.context} {cleaned}"
 
     def too_long(self, captions: Sequence[str]) -> Bool[Tensor, " B"]:
         """Say of each caption whether ``context`` cuts it: with one place more its end stands elsewhere."""
@@ -151,6 +160,7 @@ def open_clip_model(
         tags = open_clip.list_pretrained_tags_by_model(source.name)
         if tag not in tags:
             raise unknown(f"weights of open_clip:{source.name}", tag, tags)
+        _check_activation(source, tag)
     name = f"local-dir:{path}" if folder else source.name
     changes: dict[str, Any] = {}
     if text_layers is not None:
@@ -168,7 +178,61 @@ def open_clip_model(
             pretrained_text=False,  # never half of a model: all weights or none
             **changes,
         )
+        if path is not None:
+            _check_positions(model, path)
         return model, OpenClipTokenizer(open_clip.get_tokenizer(name))
+
+
+def _check_activation(source: Source, tag: str) -> None:
+    """Check that a model computes the activation that its published weights were trained with.
+
+    Raises:
+        ValueError: if not; open_clip itself only warns.
+    """
+    import open_clip
+
+    trained = bool(open_clip.get_pretrained_cfg(source.name, tag).get("quick_gelu"))
+    if trained != bool((open_clip.get_model_config(source.name) or {}).get("quick_gelu")):
+        plain = source.name.removesuffix("-quickgelu")
+        raise ValueError(
+            f"tower {source}: these weights were trained with {'QuickGELU' if trained else 'GELU'}, and the model has "
+            f"the other; write open_clip:{plain}{'-quickgelu' if trained else ''}@{tag}"
+        )
+
+
+def _check_positions(model: nn.Module, path: Path) -> None:
+    """Check that weights are of the model's own lengths of texts; open_clip stretches others without a word.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    file = path
+    if path.is_dir():
+        names = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+        file = next((path / name for name in names if (path / name).is_file()), path)
+    rows = _rows(file, ("positional_embedding", "text.positional_embedding"))
+    context = getattr(model, "context_length", None) or getattr(
+        getattr(model, "text", None), "context_length", None
+    )
+    if rows is not None and context is not None and rows != context:
+        raise ValueError(
+            f"the weights are of a model of texts of {rows} tokens, and this one reads {context}"
+        )
+
+
+def _rows(file: Path, names: Sequence[str]) -> int | None:
+    """Return the length of the first of some tensors that a file of weights has; None where that is not known."""
+    if file.suffix == ".safetensors":
+        with safe_open(file, "pt") as opened:
+            found = next((name for name in names if name in opened.keys()), None)  # noqa: SIM118
+            return None if found is None else int(opened.get_slice(found).get_shape()[0])
+    try:
+        state = torch.load(file, map_location="meta", weights_only=True)
+    except Exception:  # an older form, which open_clip read in its own way
+        return None
+    state = state.get("state_dict", state)
+    found = next((key for name in names for key in (name, f"module.{name}") if key in state), None)
+    return None if found is None else len(state[found])
 
 
 def _without(model: nn.Module, parts: Sequence[str]) -> nn.Module:

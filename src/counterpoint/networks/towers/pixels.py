@@ -29,6 +29,9 @@ class Square:
     size: int
     fit: Fit | None = None
 
+    def stated(self) -> str:
+        return repr(self)
+
     def __call__(self, pictures: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 size size"]:
         return fitted(pictures, self.fit or Fit(self.size, self.size))
 

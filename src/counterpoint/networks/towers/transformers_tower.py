@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from ..base import Pooling, TextTower, Tokenizer
 from ..init import seeded
 from ..weights import Source
 from .blocks import dropped_inputs, residual_blocks
-from .packaged import PACKAGE, packaged
+from .hugging_face import Place
 from .pooling import inside, pool
 
 
@@ -25,16 +24,21 @@ class TransformersTokenizer:
 
     A caption that holds the name of a special token is text like any other.
 
+    Args:
+        tokenizer: of ``transformers``.
+        context: the most tokens a caption may have.
+        full: pad all captions to the context, for a model that was trained so.
+
     Attributes:
         begins_with_end: whether captions begin with the end token too.
     """
 
-    def __init__(self, tokenizer: Any, context: int) -> None:
+    def __init__(self, tokenizer: Any, context: int, *, full: bool = False) -> None:
         ends = (tokenizer.sep_token_id, tokenizer.eos_token_id)
         end = next((i for i in ends if i is not None), None)
         if end is None:
             raise ValueError("its tokenizer has neither a separator nor an end token to end captions with")
-        self._tokenizer = tokenizer
+        self._tokenizer, self._full = tokenizer, full
         self.context, self.vocabulary, self.end = context, len(tokenizer), int(end)
         self._pad = int(self.end if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
         self.begins_with_end: bool = tokenizer("a")["input_ids"][0] == self.end
@@ -48,13 +52,40 @@ class TransformersTokenizer:
         least = 2 if self.begins_with_end else 1
         ended = (len(r) >= least and r[-1] == self.end for r in rows)
         rows = [r if e else [*r[: self.context - 1], self.end] for r, e in zip(rows, ended, strict=True)]
-        longest = max(map(len, rows))
+        longest = self.context if self._full else max(map(len, rows))
         return torch.tensor([r + [self._pad] * (longest - len(r)) for r in rows])
+
+    def check(self) -> None:
+        """Check that texts get the ids which the library's own tokenizer gives them.
+
+        Raises:
+            ValueError: where they do not: it ends texts in another way.
+        """
+        for text in ("a red car", "two dogs play on the beach " * self.context):
+            own = self._tokenizer(text, truncation=True, max_length=self.context)["input_ids"]
+            if (
+                self([text])[0, : len(own)].tolist() != own
+                or (self([text])[0, len(own) :] != self._pad).any()
+            ):
+                raise ValueError(
+                    f"its tokenizer ends texts with {own[-2:]}, which is not known here: by {self.end} alone"
+                )
+
+    def stated(self) -> str:
+        return f"{stated(self._tokenizer)} {self.context} {self.end} {self._pad} {self._full}"
 
     def too_long(self, captions: Sequence[str]) -> Bool[Tensor, " B"]:
         """Say of each caption whether ``context`` cuts it."""
         rows = self._tokenizer(list(captions), truncation=False, split_special_tokens=True)["input_ids"]
         return torch.tensor([len(r) + (r[-1:] != [self.end]) > self.context for r in rows])
+
+
+def stated(tokenizer: Any) -> str:
+    """Return all that a tokenizer of ``transformers`` does, as a text; how it was last called does not count."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return str(sorted(tokenizer.get_vocab().items()))
+    return json.dumps({**json.loads(backend.to_str()), "truncation": None, "padding": None})
 
 
 class TransformersTower(TextTower):
@@ -111,42 +142,43 @@ def transformers_tower(
     """
     import transformers
 
-    name, path, weights = source.name, source.path, source.weights
-    if weights == PACKAGE:
-        path = packaged(name)
-    if weights not in (None, "hub") and path is None:
-        raise ValueError(f"tower {source}: the weights are neither a folder that exists nor 'hub'")
-    kinds = transformers.CONFIG_MAPPING.keys()
-    place = str(path) if path is not None else name
-    bare = weights is None and name in kinds
-    if weights is None and not bare and "/" not in name and not Path(name).is_dir():
+    name, kinds = source.name, transformers.CONFIG_MAPPING.keys()
+    place = None if source.weights is None and name in kinds else Place.of(source)
+    if place is None and name not in kinds:
         raise unknown("transformers model", name, kinds)
     with source.reading():
         tokenizer: Tokenizer
-        if bare:
+        if place is None:
             tokenizer = train_tokenizer()
             special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": tokenizer.end}
             config = transformers.AutoConfig.for_model(name, vocab_size=tokenizer.vocabulary, **special)
         else:
-            tokenizer = TransformersTokenizer(transformers.AutoTokenizer.from_pretrained(place), context)
-            config = transformers.AutoConfig.from_pretrained(place)
+            own = transformers.AutoTokenizer.from_pretrained(**place.given)
+            tokenizer = TransformersTokenizer(own, context)
+            config = transformers.AutoConfig.from_pretrained(**place.given)
         config = getattr(config, "text_config", config)
         limit = getattr(config, "max_position_embeddings", None)
         if isinstance(limit, int) and 0 < limit < context:
             raise ValueError(f"context={context} is more than the {limit} tokens this model takes")
         with seeded(seed, f"transformers:{name}"):
-            if weights is None:
+            if source.weights is None or place is None:
                 model = transformers.AutoModel.from_config(config)
             else:
-                model = _read(transformers.AutoModel, place)
-        pooling = (
-            pooling or (None if bare else _sentence_pooling(place)) or _default_pooling(config.model_type)
-        )
+                model = whole_model(place)
+        said = None if place is None else _sentence_pooling(place)
+        pooling = pooling or said or _default_pooling(config.model_type)
         return TransformersTower(_encoder(model).float(), tokenizer, pooling)
 
 
-def _read(auto: Any, place: str) -> Any:
-    model, report = auto.from_pretrained(place, output_loading_info=True)
+def whole_model(place: Place) -> Any:
+    """Return a model with all the weights that its configuration asks for; poolers may lack theirs.
+
+    Raises:
+        ValueError: for weights that are missing.
+    """
+    import transformers
+
+    model, report = transformers.AutoModel.from_pretrained(**place.given, output_loading_info=True)
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if missing:
         raise ValueError(f"the weights lack {', '.join(missing[:5])} ({len(missing)} in all)")
@@ -181,19 +213,19 @@ _ADDED = {
 """Names of some poolings in ``sentence-transformers`` before version 6, each a key ``pooling_mode_…`` of its own."""
 
 
-def _sentence_pooling(place: str) -> Pooling | None:
+def _sentence_pooling(place: Place) -> Pooling | None:
     """Return what a ``sentence-transformers`` folder says about pooling; None where it is none.
 
     Raises:
         ValueError: if it pools in a way that is not known here, or does more than pool.
     """
-    listed = _json(place, "modules.json")
+    listed = place.json("modules.json")
     kinds = [(str(m["type"]).rpartition(".")[2], str(m["path"])) for m in listed or ()]
     further = sorted({kind for kind, _ in kinds} - {"Transformer", "Pooling", "Normalize"})
     if further:
         raise ValueError(f"its sentence encoder has parts that are not read here: {', '.join(further)}")
     folder = next((path for kind, path in kinds if kind == "Pooling"), "1_Pooling")
-    settings = _json(place, f"{folder}/config.json")
+    settings = place.json(f"{folder}/config.json")
     if settings is None:
         return None
     modes = settings.get("pooling_mode")
@@ -205,19 +237,6 @@ def _sentence_pooling(place: str) -> Pooling | None:
             f"its sentence encoder pools by {' and '.join(modes)}; here by one of {', '.join(_MODES)} alone"
         )
     return _MODES[modes[0]]
-
-
-def _json(place: str, name: str) -> Any:
-    """Return what a JSON file of a model's folder, local or on the hub, holds; None where there is none."""
-    from transformers.utils import cached_file
-
-    file = cached_file(
-        place,
-        name,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return None if file is None else json.loads(Path(file).read_text(encoding="utf-8"))
 
 
 def _default_pooling(kind: str) -> Pooling:

@@ -1,0 +1,34 @@
+"""Folders of transformers and of sentence-transformers, as a user names them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..networks.towers.hugging_face import Place
+from ..networks.weights import Source
+from ._kind import Kind
+
+
+def opened(kind: Kind, text: str) -> tuple[Source, Place, str]:
+    """Return the source that a reference means, its place, and the command that fetches it.
+
+    A folder stands for itself: ``transformers:PATH`` is the tower ``transformers:PATH@PATH``.
+
+    Raises:
+        UnknownName, MissingPackage: for ``@package`` with a model that no installed package holds.
+        ValueError: for what is no folder of a model, and a name whose hub is not named.
+    """
+    source = Source.parse(text)
+    if source.weights is None:
+        source = replace(source, weights=source.name)
+        if source.path is None:
+            raise ValueError(
+                f"{text}: there is no folder {source.name}; to fetch it from the hub, write {text}@hub"
+            )
+    place = Place.of(source)
+    assert place is not None, "it has weights"
+    if source.path is not None and not place.config:
+        raise ValueError(
+            f"{source.path} is no folder of a model that {kind.form} names: it has no config.json"
+        )
+    return source, place, f"hf download {source.name}"

@@ -1,0 +1,67 @@
+"""From what a user calls a model to the model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..methods.base import TowerMethod
+from ..registry import Room, UnknownName
+from ._kind import Kind
+
+KINDS = Room("kind of model", "counterpoint.models")
+"""Kinds of model; each file holds a `Kind`."""
+
+
+def load(reference: str | os.PathLike[str]) -> TowerMethod:
+    """Load a model, ready to ``embed``: a trained run, or one of another library, which sees what its library shows it.
+
+    ============================================  ==============================================================
+    ``runs/mine``                                 a run's folder: its newest checkpoint
+    ``runs/mine/checkpoint/step-0000100``         one checkpoint of a run
+    ``open_clip:NAME@TAG``, ``…@PATH``            a pair of open_clip, of published weights, a file or a folder
+    ``transformers:PATH``, ``…:NAME@hub``         a dual encoder (CLIP, SigLIP, VisionTextDualEncoder and their
+                                                  kin), or a text encoder
+    ``sentence-transformers:PATH``,               a sentence encoder, or a dual encoder that its library saved
+    ``…:NAME@hub``
+    ``timm:NAME@hub``, ``…@PATH``                 an encoder of pictures
+    ============================================  ==============================================================
+
+    The model says what it is: ``embeds`` (its columns), ``width``, ``picture_size``, ``context``, ``shares_space``, and
+    ``fingerprint``, a digest of weights, preprocessing and tokenizers. Only what ``@hub`` or a tag names is downloaded;
+    weights are safetensors, or read as weights alone; code that lies beside them never runs.
+
+    Raises:
+        UnknownName: for a kind, or a library's name, that is not known.
+        MissingPackage: for weights in a package that is not installed.
+        ValueError: for a folder that is no model, a run without a checkpoint, and weights that are missing, broken, or
+            of another architecture; in one line, which names the command that fetches what is not on this machine.
+    """
+    text = os.fspath(reference)
+    kind = kind_of(text)
+    return kind.load(text if kind.holds(Path(text)) else text.partition(":")[2])
+
+
+def kind_of(text: str) -> Kind:
+    """Return the kind of a model, by what stands before the colon or by what lies in the folder; nothing is loaded.
+
+    Raises:
+        UnknownName: for a kind that is not known.
+        ValueError: for a folder that is no model, and a kind without a name.
+    """
+    kinds: dict[str, Kind] = {name: KINDS.get(name)() for name in KINDS.names()}
+    for kind in kinds.values():
+        if kind.holds(Path(text)):
+            return kind
+    name, colon, rest = text.partition(":")
+    forms = "; ".join(kind.form for kind in kinds.values())
+    if not colon or Path(text).exists():
+        raise ValueError(f"{text} is not a run folder: it has no recipe.yaml. Models are written {forms}")
+    if name not in KINDS:
+        raise UnknownName(
+            f"{text}: there is no folder of that name, and no kind of model {name!r}; write {forms}"
+        )
+    found = kinds[name.replace("_", "-")]
+    if not rest.partition("@")[0]:
+        raise ValueError(f"{text} names no model; write {found.form}")
+    return found

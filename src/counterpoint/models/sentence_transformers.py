@@ -1,0 +1,46 @@
+"""Models of sentence-transformers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ..networks.towers.hugging_face import Place
+from ..networks.towers.transformers_tower import TransformersTokenizer
+from ._folder import opened
+from ._kind import Kind
+from ._pretrained import Pretrained, pretrained
+
+
+class SentenceTransformers(Kind):
+    """A sentence encoder, or a dual encoder that sentence-transformers saved; embeddings are those of ``encode``."""
+
+    form: ClassVar[str] = "sentence-transformers:PATH or sentence-transformers:NAME@hub"
+
+    def load(self, name: str) -> Pretrained:
+        source, place, command = opened(self, f"sentence-transformers:{name}")
+        if place.json("modules.json") is None and source.path is not None:
+            raise ValueError(f"{source.path} is no folder of sentence-transformers: it has no modules.json")
+        _check(place)
+        model = pretrained(source, command, place.context)
+        tokenizer = model.text_tower.tokenizer
+        if isinstance(tokenizer, TransformersTokenizer):
+            tokenizer.check()
+        return model
+
+
+def _check(place: Place) -> None:
+    """Refuse what would change texts before they are read.
+
+    Raises:
+        ValueError: for a prompt that is put before every text, and for small letters.
+    """
+    said = place.json("config_sentence_transformers.json") or {}
+    if said.get("default_prompt_name") is not None:
+        raise ValueError(
+            f"{place.root} puts the prompt {said['default_prompt_name']!r} before every text, which is not known here: "
+            "set default_prompt_name to null in config_sentence_transformers.json, and write the prompt into the texts"
+        )
+    if (place.json(f"{place.inner}/sentence_bert_config.json".lstrip("/")) or {}).get("do_lower_case"):
+        raise ValueError(
+            f"{place.root} reads texts in small letters (do_lower_case), which is not known here"
+        )

@@ -1,0 +1,31 @@
+"""Models of timm."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ..networks.weights import Source
+from ._kind import Kind
+from ._pretrained import Pretrained, pretrained
+
+
+class Timm(Kind):
+    """An encoder of pictures of timm, without its classifier."""
+
+    form: ClassVar[str] = "timm:NAME@hub or timm:NAME@PATH"
+
+    def load(self, name: str) -> Pretrained:
+        source = Source.parse(f"timm:{name}")
+        if source.weights is None:
+            raise ValueError(f"{source} names no weights; write {self.form}")
+        return pretrained(source, _command(source))
+
+
+def _command(source: Source) -> str:
+    """Return the command that fetches published weights."""
+    import timm
+
+    published = timm.get_pretrained_cfg(source.name) if timm.is_model(source.name) else None
+    if published is None or published.hf_hub_id is None:
+        return f'python -c "import timm; timm.create_model({source.name!r}, pretrained=True)"'
+    return f"hf download {published.hf_hub_id}"

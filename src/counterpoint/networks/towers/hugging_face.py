@@ -1,0 +1,134 @@
+"""Folders, local or of the hub, that transformers and sentence-transformers write: what lies where; no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ...modalities import MODALITIES
+from ...registry import MissingPackage
+from ..weights import Source
+from .packaged import PACKAGE, packaged
+
+HUB = "hub"
+"""The word after the @ of a tower whose weights are on the hub, under the tower's name."""
+SENTENCES = "sentence-transformers"
+LIBRARIES = ("transformers", SENTENCES)
+"""The libraries whose folders these are."""
+_UNLIMITED = 10**9
+"""A length of texts that stands for none, as tokenizers of transformers write it: larger numbers too."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model's folder.
+
+    Attributes:
+        root: a local folder, or a name on the hub.
+        inner: the folder in it that transformers reads; empty for the root.
+    """
+
+    root: str
+    inner: str = ""
+
+    @classmethod
+    def of(cls, source: Source) -> Place | None:
+        """Return where a tower is read from; None for a kind of model without a folder.
+
+        Raises:
+            UnknownName: for ``@package`` with a model that no known package holds.
+            MissingPackage: for one whose package is not installed.
+            ValueError: for other weights that are no path which exists, nor ``hub``.
+        """
+        path = packaged(source.name) if source.weights == PACKAGE else source.path
+        if path is None and source.weights not in (None, HUB):
+            raise ValueError(f"tower {source}: the weights are neither a folder that exists nor {HUB!r}")
+        if path is None and source.weights is None and not ("/" in source.name or Path(source.name).is_dir()):
+            return None
+        root = cls(source.name if path is None else str(path))
+        parts = root.json("modules.json") if source.library == SENTENCES else None
+        return cls(root.root, str(parts[0]["path"]) if parts else "")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The arguments of ``from_pretrained``: the folder, and that code which lies in it never runs."""
+        return {
+            "pretrained_model_name_or_path": self.root,
+            "subfolder": self.inner,
+            "trust_remote_code": False,
+        }
+
+    def json(self, name: str) -> Any:
+        """Return what a JSON file of the root holds; None where there is none, or the hub is not reached."""
+        file = _file(self.root, name)
+        return None if file is None else json.loads(file.read_text(encoding="utf-8"))
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a text that its library reads."""
+        stated = (self._inner_json("sentence_bert_config.json") or {}).get("max_seq_length")
+        text = self.config.get("text_config", self.config)
+        own = (self._inner_json("tokenizer_config.json") or {}).get("model_max_length")
+        limits = (stated or own, text.get("max_position_embeddings"), text.get("n_positions"))
+        known = [limit for limit in limits if limit and 0 < limit < _UNLIMITED]
+        return int(min(known, default=512))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration of the transformers model; empty where there is none."""
+        return self._inner_json("config.json") or {}
+
+    def _inner_json(self, name: str) -> Any:
+        return self.json(f"{self.inner}/{name}".lstrip("/"))
+
+    @property
+    def is_pair(self) -> bool:
+        """True where it holds a dual encoder, a tower of pictures and one of texts: CLIP, SigLIP and their kin."""
+        made = next(iter(self.config.get("architectures") or ()), "")
+        return {"vision_config", "text_config"} <= self.config.keys() and made.endswith("Model")
+
+
+def modalities_of(tower: str) -> tuple[str, ...]:
+    """Return what a library's or a trained tower embeds, by its name; nothing for what names no such tower.
+
+    >>> modalities_of("open_clip:ViT-B-32@openai"), modalities_of("cnn@runs/mine"), modalities_of("clip")
+    (('image', 'text'), ('image',), ())
+    """
+    if not {"@", ":"} & set(tower):
+        return ()
+    source = Source.parse(tower)
+    known = tuple(modality.name for modality in MODALITIES if source.form in modality.towers)
+    return known if source.library not in LIBRARIES or is_pair(source) else ("text",)
+
+
+def is_pair(source: Source) -> bool:
+    """Return whether a tower's folder is there and holds a tower of pictures and one of texts."""
+    try:
+        place = Place.of(source) if source.library in LIBRARIES else None
+    except (ValueError, MissingPackage):
+        return False  # who builds it is told
+    return place is not None and place.is_pair
+
+
+def _file(root: str, name: str) -> Path | None:
+    """Return a file of a local folder or of the hub; None where there is none, or the hub is not reached."""
+    if Path(root).is_dir():
+        file = Path(root) / name
+        return file if file.is_file() else None
+    return _of_hub(root, name)
+
+
+@lru_cache(maxsize=256)
+def _of_hub(name: str, file: str) -> Path | None:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache  # here, as it takes a while
+
+    if "/" not in name:  # a name of old, none of which is a sentence encoder's or a dual encoder's
+        return None
+    try:
+        kept = try_to_load_from_cache(name, file)
+        return Path(kept if isinstance(kept, str) else hf_hub_download(name, file))
+    except (OSError, ValueError):  # not reached, not there, or no name that a hub can have
+        return None

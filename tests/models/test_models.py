@@ -1,0 +1,267 @@
+"""References to models: what a user writes becomes an embedder that says what it is, or one line that says why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import counterpoint as cp
+from counterpoint.cli import main
+from counterpoint.methods.arm import Arm
+from counterpoint.models import KINDS
+from counterpoint.networks import build_towers
+from counterpoint.recipes import Recipe
+from counterpoint.recipes.schema import Towers
+from counterpoint.registry import UnknownName
+from fixtures import foreign
+from fixtures.files import write_pairs
+
+PICTURES = torch.arange(2 * 3 * 40 * 50).remainder(251).to(torch.uint8).view(2, 3, 40, 50)
+PAIRS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "clip": (foreign.clip, "transformers:{}"),
+    "siglip": (foreign.siglip, "transformers:{}"),
+    "dual": (foreign.dual, "transformers:{}"),
+    "saved by sentence-transformers": (foreign.sentences_and_pictures, "sentence-transformers:{}"),
+    "open_clip": (foreign.open_clip_folder, "open_clip:tiny@{}"),
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    words = [
+        "train",
+        "clip",
+        "--data",
+        str(write_pairs(folder / "pairs").parent),
+        "--out",
+        str(folder / "run"),
+    ]
+    words += ["--steps", "4", "--batch-size", "16", "--towers.image-size", "16", "--towers.vocabulary", "300"]
+    assert main([*words, "--checkpoint-every", "2", "--tasks", "retrieval"]) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_pair_says_what_it_is(kind: str, tmp_path: Path) -> None:
+    make, form = PAIRS[kind]
+    model = cp.load(form.format(make(tmp_path / "model")))
+    assert model.embeds == ("image", "text")
+    assert model.picture_size == 32
+    assert model.context in (12, 20, 24)
+    assert model.shares_space
+    pictures, texts = model.embed("image", PICTURES), model.embed("text", foreign.CAPTIONS)
+    assert pictures.shape == (2, model.width)
+    assert texts.shape == (3, model.width)
+    assert not any(weight.requires_grad for weight in model.parameters())
+
+
+def test_models_of_one_modality_say_so(tmp_path: Path) -> None:
+    network = timm.create_model("test_vit.r160_in1k", num_classes=0)
+    save_file(network.state_dict(), tmp_path / "vit.safetensors")
+    pictures = cp.load(f"timm:test_vit.r160_in1k@{tmp_path / 'vit.safetensors'}")
+    texts = cp.load(f"sentence-transformers:{foreign.sentences(tmp_path / 'model')}")
+    assert (pictures.embeds, pictures.picture_size, pictures.context, pictures.shares_space) == (
+        ("image",),
+        160,
+        None,
+        False,
+    )
+    assert (texts.embeds, texts.picture_size, texts.context, texts.width) == (("text",), None, 24, 16)
+    with pytest.raises(ValueError, match="has no image embeddings"):
+        texts.embed("image", PICTURES)
+
+
+def test_a_run_and_its_checkpoints(run: Path) -> None:
+    model = cp.load(run)
+    assert (model.embeds, model.width, model.picture_size, model.context) == (("image", "text"), 256, 16, 24)
+    first, last = sorted((run / "checkpoint").glob("step-*"))
+    assert torch.equal(cp.load(last).embed("text", ["a"]), model.embed("text", ["a"]))
+    assert not torch.equal(cp.load(str(first)).embed("text", ["a"]), model.embed("text", ["a"]))
+    assert cp.load(f"run:{run}").fingerprint == model.fingerprint == cp.load(last).fingerprint
+    assert cp.load(first).fingerprint != model.fingerprint
+
+
+def test_a_fingerprint_tells_weights_preprocessing_and_tokenizers_apart(tmp_path: Path) -> None:
+    folder = foreign.clip(tmp_path / "model")
+
+    def changed(file: str, change: Callable[[dict[str, object]], object]) -> str:
+        before = (folder / file).read_text()
+        values = json.loads(before)
+        change(values)
+        (folder / file).write_text(json.dumps(values))
+        try:
+            return cp.load(f"transformers:{folder}").fingerprint
+        finally:
+            (folder / file).write_text(before)
+
+    model = cp.load(f"transformers:{folder}")
+    before = model.fingerprint
+    model.embed("text", foreign.CAPTIONS)
+    prints = [
+        cp.load(f"transformers:clip@{folder}").fingerprint,
+        changed("preprocessor_config.json", lambda it: it.update(image_mean=[0.4, 0.5, 0.5])),
+        changed("preprocessor_config.json", lambda it: it.update(size={"shortest_edge": 40})),
+        changed("tokenizer.json", lambda it: it.update(normalizer=None)),
+        changed("tokenizer_config.json", lambda it: it.update(model_max_length=10)),
+    ]
+    state = load_file(folder / "model.safetensors")
+    state["text_projection.weight"][0, 0] += 1e-3
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    prints.append(cp.load(f"transformers:{folder}").fingerprint)
+    assert prints[0] == before == model.fingerprint
+    assert len(set(prints)) == len(prints)
+
+
+@pytest.mark.parametrize("kind", ["siglip", "saved by sentence-transformers"])
+def test_a_pair_is_an_arm_that_starts_as_it_is(kind: str, tmp_path: Path) -> None:
+    make, form = PAIRS[kind]
+    folder = make(tmp_path / "model")
+    reference = form.format(folder)
+    model = cp.load(reference)
+    arm = Arm.parse(f"{reference}@{folder},tune=none").build(Recipe(), {}, 0)
+    for column, inputs in (("image", PICTURES), ("text", foreign.CAPTIONS)):
+        torch.testing.assert_close(arm.embed(column, inputs), model.embed(column, inputs), rtol=0, atol=1e-6)
+    tuned = Arm.parse(f"{reference}@{folder},tune=lora").build(Recipe(), {}, 0)
+    assert {
+        name.split(".")[1] for name, it in tuned.named_parameters() if it.requires_grad and "lora" in name
+    } == {
+        "image",
+        "text",
+    }
+
+
+def test_the_text_half_of_a_pair_is_a_tower_of_texts_as_before(tmp_path: Path) -> None:
+    name = f"transformers:clip@{foreign.clip(tmp_path / 'model')}"
+    half = build_towers(Towers(text=name, context=12), {"text": []}, 0)["text"]
+    assert (half.width, half.projected) == (16, False)
+    assert Arm.parse("clip,text=transformers:bert").towers == {"text": "transformers:bert"}
+
+
+def broken(change: str, tmp_path: Path) -> str:
+    folder = foreign.clip(tmp_path / "model")
+    if change == "other weights":
+        other = foreign.siglip(tmp_path / "other")
+        (other / "model.safetensors").replace(folder / "model.safetensors")
+    else:
+        (folder / change).unlink()
+    return f"transformers:{folder}"
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("nowhere", "nowhere is not a run folder: it has no recipe.yaml. Models are written"),
+        ("clap:x", "no kind of model 'clap'; write open_clip:NAME@TAG"),
+        ("open_clip:", "open_clip: names no model; write open_clip:NAME@TAG or open_clip:NAME@PATH"),
+        ("transformers:", "transformers: names no model; write transformers:PATH"),
+        ("timm:resnet18", "timm:resnet18 names no weights; write timm:NAME@hub"),
+        ("timm:resnet18@", "ends in @ without weights"),
+        ("open_clip:ViT-B-32", "names no weights; write @PATH, or @TAG, one of .*openai"),
+        ("open_clip:ViT-B-99@openai", "unknown open_clip model 'ViT-B-99'"),
+        ("open_clip:ViT-B-32@openai", "trained with QuickGELU, .* write open_clip:ViT-B-32-quickgelu@openai"),
+        ("timm:resnet18@/gone.pth", "there is no file or folder /gone.pth"),
+        ("transformers:a/b", "there is no folder a/b; to fetch it from the hub, write transformers:a/b@hub"),
+        ("timm:resnet18@elsewhere", "the weights are neither a path that exists nor 'hub'"),
+    ],
+)
+def test_what_names_no_model_is_one_line(reference: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        cp.load(reference)
+    assert "\n" not in str(error.value)
+
+
+def test_kinds_are_files_and_the_unknown_is_told_by_name() -> None:
+    assert set(KINDS.names()) == {"run", "open-clip", "timm", "transformers", "sentence-transformers"}
+    with pytest.raises(UnknownName):
+        cp.load("onnx:x")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("config.json", "it has no config.json"),
+        ("model.safetensors", "could not be read"),
+        ("preprocessor_config.json", "could not be read"),
+        ("tokenizer.json", "could not be read"),
+        ("other weights", "could not be read"),
+    ],
+)
+def test_half_a_folder_and_weights_of_another_model(change: str, message: str, tmp_path: Path) -> None:
+    reference = broken(change, tmp_path)
+    with pytest.raises(ValueError, match=message):
+        cp.load(reference)
+
+
+def test_folders_that_are_no_models(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for reference in (str(tmp_path / "empty"), f"transformers:{tmp_path / 'empty'}"):
+        with pytest.raises(ValueError, match=r"not a run folder|is no folder of a model"):
+            cp.load(reference)
+    with pytest.raises(ValueError, match=r"it has no modules.json"):
+        cp.load(f"sentence-transformers:{foreign.bert(tmp_path / 'bert')}")
+    (tmp_path / "young").mkdir()
+    (tmp_path / "young" / "recipe.yaml").write_text((run / "recipe.yaml").read_text())
+    with pytest.raises(ValueError, match="has no checkpoint yet"):
+        cp.load(tmp_path / "young")
+
+
+@pytest.mark.parametrize(
+    ("reference", "command"),
+    [
+        ("open_clip:ViT-B-32-quickgelu@openai", "hf download timm/vit_base_patch32_clip_224.openai"),
+        ("timm:test_vit.r160_in1k@hub", "hf download timm/test_vit.r160_in1k"),
+        ("transformers:nobody/nothing@hub", "hf download nobody/nothing"),
+        ("sentence-transformers:nobody/nothing@hub", "hf download nobody/nothing"),
+    ],
+)
+def test_offline_the_error_is_the_command_that_fetches_it(
+    reference: str, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="is not on this machine") as error:
+        cp.load(reference)
+    assert command in str(error.value)
+
+
+def test_weights_of_texts_of_another_length_are_found(tmp_path: Path) -> None:
+    folder = foreign.open_clip_folder(tmp_path / "model")
+    file = folder / "open_clip_pytorch_model.bin"
+    state: dict[str, Tensor] = torch.load(file, weights_only=True)
+    state["positional_embedding"] = torch.cat([state["positional_embedding"]] * 2)
+    torch.save(state, file)
+    with pytest.raises(ValueError, match="texts of 24 tokens, and this one reads 12"):
+        cp.load(f"open_clip:tiny@{folder}")
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("run",)
+
+
+def test_code_beside_weights_never_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = foreign.clip(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}, "model_type": "evil"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text("print('run')")
+    torch.save({"x": Evil()}, tmp_path / "evil.pth")
+    other = foreign.open_clip_folder(tmp_path / "other")
+    torch.save({"x": Evil()}, other / "open_clip_pytorch_model.bin")
+    for reference in (
+        f"transformers:{folder}",
+        f"timm:resnet18@{tmp_path / 'evil.pth'}",
+        f"open_clip:tiny@{other}",
+    ):
+        with pytest.raises(ValueError, match="could not be read"):
+            cp.load(reference)
+    assert "run" not in capsys.readouterr().out.splitlines()
