@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from counterpoint.claims.lab import Comparison, Lab, Trained
-from counterpoint.study.study import compare
+from counterpoint.study import compare
 from counterpoint.study.summary import read_results
 from counterpoint.training.run import Run
 

@@ -22,8 +22,9 @@ from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudy
 from counterpoint.study.layout import run_folder
 from counterpoint.study.schema import TrainingCost
-from counterpoint.study.study import DryRun, compare, default_folder, resummarise
+from counterpoint.study.study import DryRun, folder_of, resummarise
 from counterpoint.study.training_run import TrainingRun
+from counterpoint.study.training_study import compare
 from counterpoint.study.tuning import TUNING_SEED, Trial, choose, trials
 from counterpoint.training.metrics import MetricLog
 from counterpoint.training.run import RunState
@@ -336,7 +337,12 @@ def test_the_finished_runs_of_an_unfinished_study_are_reported(quick: dict[str, 
         resummarise(study.folder)
     with pytest.raises(ValueError, match="not a study folder"):
         resummarise(study.folder / "runs")
-    assert default_folder(design).parts[0] == "runs"
+
+
+def test_a_study_has_a_folder_of_its_own() -> None:
+    assert folder_of(None, ["emoji", "clip", "a" * 100]) == Path("runs") / f"emoji-clip-{'a' * 100}"[:80]
+    with pytest.raises(ValueError, match="must name a folder, got nothing"):
+        folder_of("", ["emoji"])
 
 
 def test_arms_of_pictures_alone_are_compared_where_that_makes_sense(quick: dict[str, Any]) -> None:

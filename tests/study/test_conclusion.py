@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from counterpoint.cli.compare import show
+from counterpoint.cli._study import show
 from counterpoint.cli.terminal import Terminal
 from counterpoint.study.conclusion import conclusion
 from counterpoint.study.schema import TrainingCost, TrainingSummary
@@ -152,17 +152,17 @@ def test_the_part_that_differs_is_kept() -> None:
 
 
 @pytest.fixture(scope="module")
-def eight(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def eight(tmp_path_factory: pytest.TempPathFactory) -> Study[Any]:
     folder = tmp_path_factory.mktemp("eight")
     return Study(folder, write_study(folder, "nowhere.csv", arms=EIGHT))
 
 
 @pytest.mark.parametrize("every", [False, True])
 def test_eight_arms_begin_with_the_answer_and_fit_a_terminal(
-    eight: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, every: bool
+    eight: Study[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, every: bool
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    show(Terminal(), eight, every)
+    show(Terminal(), eight, every, as_json=False)
     text = capsys.readouterr().out
     lines = text.splitlines()
     answer = conclusion(with_short_names(eight.summary))
@@ -175,7 +175,7 @@ def test_eight_arms_begin_with_the_answer_and_fit_a_terminal(
     assert text.count("•") == (len(eight.summary.plain()["differences"]) if every else 0)
 
 
-def test_a_narrow_and_a_wide_table_hold_the_same_numbers(eight: Study) -> None:
+def test_a_narrow_and_a_wide_table_hold_the_same_numbers(eight: Study[Any]) -> None:
     def numbers(width: int) -> list[str]:
         console = Console(width=width, record=True)
         for table in leaderboard(with_short_names(eight.summary), width=width):

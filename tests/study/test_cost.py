@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from counterpoint.networks import BytePairTokenizer
 from counterpoint.recipes import Recipe, load, names, override, parse
+from counterpoint.study import compare
 from counterpoint.study import cost as costs
 from counterpoint.study.cost import in_turns, plan_arms, share_cut, steps_under
 from counterpoint.study.design import ArmCost, ArmPlan, Design
 from counterpoint.study.gate import prepare
+from counterpoint.study.plans import read_plans
 from counterpoint.study.remarks import cut_in_words, length_in_words, remarks
-from counterpoint.study.study import _read_plans as read_plans
-from counterpoint.study.study import compare
 
 
 def priced(seconds: float = 0.1, passes: int = 1, **changes: Any) -> ArmCost:
@@ -170,7 +170,7 @@ def test_recipes_of_the_same_steps_are_the_same_whatever_the_epochs() -> None:
 
 def test_plans_of_earlier_versions_are_read(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text('{"clip": {"steps": 3, "changes": {}, "options": {}}}')
-    assert read_plans(tmp_path / "plan.json") == {"clip": ArmPlan(3)}
+    assert read_plans(tmp_path) == {"clip": ArmPlan(3)}
 
 
 def test_a_study_and_its_runs_say_how_many_steps_they_made(

@@ -15,8 +15,9 @@ from counterpoint.files import Damaged
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import Design
 from counterpoint.study.results import StudyResults
-from counterpoint.study.study import Study, compare, resummarise
+from counterpoint.study.study import Study, resummarise
 from counterpoint.study.summary import FinishedRun, read_results
+from counterpoint.study.training_study import compare
 from fixtures.run_folders import marks
 from fixtures.synthetic_study import write_data, write_study
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.study.study import compare
+from counterpoint.study import compare
 
 TINY = ("--steps", "2", "--batch-size", "8", "--checkpoint-every", "2", "--validate-every", "2")
 TOWERS = ("--towers.image-size", "24", "--towers.vocabulary", "300", "--towers.context", "16")

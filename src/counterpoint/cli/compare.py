@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Count, Flat, Folder
+from ..forms import FORM, Count, Flat
 from ..reasons import counted
 from ..study.design import Design, check_names
+from ._study import Output, carry_out
 from .arguments import parse, value_of
 from .terminal import Terminal
 
@@ -31,18 +31,11 @@ class Compare:
     preset: str | None = None
     """A published protocol (counterpoint list presets), or a paper whose claim compares training runs (moco, siglip):
     its arms, tasks, budget and margin, where none are given."""
-    out: Folder = None
-    """The study's folder; the same command with the same folder goes on where it stopped. runs/… unless given."""
     jobs: Count | None = None
     """Runs at a time, each with its share of the cores; unless given, one on a GPU, up to four on a CPU."""
     diagnose: bool = False
     """Look inside the first run of every arm too (see: counterpoint diagnose); the report links the pages."""
-    dry_run: bool = False
-    """Print what it will cost, and stop."""
-    all: bool = False
-    """Print every pair of arms in words too, and the metrics of every label of the data."""
-    json: bool = False
-    """Print the summary as JSON instead of tables."""
+    output: Annotated[Output, Flat()] = field(default_factory=Output)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,18 +52,16 @@ def main(arguments: Sequence[str]) -> int:
     design = given.study
     check_names(design)  # before torch is loaded, so that a typo is answered at once
 
-    console = Terminal(stderr=given.json)
+    console = Terminal(stderr=given.output.json)
     with console.status("loading torch"):
         from ..data import load as load_data
         from ..study.remarks import remarks
-        from ..study.study import DryRun, conduct, default_jobs
-    from .progress import WorkProgress
+        from ..study.training_study import conduct, default_jobs
 
-    def on_cost(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
+    def show_cost(design: Design, plans: Mapping[str, ArmPlan]) -> None:
         console.print(cost_table(design, plans, given.jobs or default_jobs()))
         for line in remarks(design, plans):
             console.print(f"! {line}", style="yellow", soft_wrap=True)
-        return not given.dry_run
 
     image_size = design.recipe.towers.image_size
     show_data_report(console, design.data, image_size)
@@ -80,24 +71,9 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"{preset.name}: {', '.join(design.tasks)}")
         if left:
             console.print(f"left out, as the data has nothing for them: {', '.join(left)}")
-    with WorkProgress(console) as progress:
-        try:
-            study = conduct(
-                design,
-                given.out,
-                jobs=given.jobs,
-                diagnose=given.diagnose,
-                listener=progress,
-                on_cost=on_cost,
-            )
-        except DryRun:
-            return 0
-    if given.json:
-        json.dump(study.summary.plain(), sys.stdout, indent=2, ensure_ascii=False)
-        print()
-        return 0
-    show(console, study, given.all)
-    if preset:
+    conducted = partial(conduct, design, jobs=given.jobs, diagnose=given.diagnose)
+    study = carry_out(console, given.output, conducted, show_cost)
+    if preset and study is not None and not given.output.json:
         show_standings(console, study.summary, preset)
     return 0
 
@@ -167,24 +143,3 @@ def show_standings(console: Any, summary: TrainingSummary, preset: Preset) -> No
     scores = of_arms(summary.arms, preset.tasks)
     if preset.baseline in scores and len(scores[preset.baseline]):
         console.print(standings_table(mean_ranks(scores, preset.baseline), preset))
-
-
-def show(console: Any, study: Any, every: bool = False) -> None:
-    """Print the answer, the table, on demand a sentence per pair, and what to do next."""
-    from ..study.conclusion import conclusion
-    from ..study.terminal import leaderboard, with_short_names
-
-    short = with_short_names(study.summary)
-    for line in conclusion(short):
-        console.print(line)
-    console.print()
-    for table in leaderboard(short, width=console.width, every=every):
-        console.print(table)
-    if every:
-        for difference in study.summary.differences:
-            console.print(f"• {difference.sentence}")
-    for warning in study.summary.warnings:
-        console.print(f"! {warning}", style="yellow")
-    console.print(f"\nreport: {study.report}", soft_wrap=True)
-    winner = study.summary.winner
-    console.print(f"use it: {winner.command}", soft_wrap=True)

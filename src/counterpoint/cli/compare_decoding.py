@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import field
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Count, Flat, Folder
+from ..forms import FORM, Count, Flat
 from ..reasons import counted
 from ..study.decoding.design import DecodingDesign, check_names
+from ._study import Output, carry_out
 from .arguments import parse
 from .terminal import Terminal
 
@@ -31,39 +32,20 @@ class CompareDecoding:
     study: Annotated[DecodingDesign, Flat()]
     batch_size: Count = 16
     """Prompts that are decoded at once."""
-    out: Folder = None
-    """The study's folder; the same command with the same folder goes on where it stopped. runs/… unless given."""
-    dry_run: bool = False
-    """Print what it will cost, and stop."""
-    json: bool = False
-    """Print the summary as JSON instead of tables."""
+    output: Annotated[Output, Flat()] = field(default_factory=Output)
 
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(CompareDecoding, arguments, "compare-decoding")
     check_names(given.study)  # before torch is loaded, so that a typo is answered at once
-    console = Terminal(stderr=given.json)
+    console = Terminal(stderr=given.output.json)
     with console.status("loading torch"):
         from ..study.decoding.study import conduct
-        from ..study.study import DryRun
-    from .progress import WorkProgress
 
-    def on_cost(design: DecodingDesign, costs: Mapping[str, Estimate]) -> bool:
+    def show_cost(design: DecodingDesign, costs: Mapping[str, Estimate]) -> None:
         console.print(cost_table(design, costs))
-        return not given.dry_run
 
-    with WorkProgress(console) as progress:
-        try:
-            study = conduct(
-                given.study, given.out, batch_size=given.batch_size, listener=progress, on_cost=on_cost
-            )
-        except DryRun:
-            return 0
-    if given.json:
-        json.dump(study.summary.plain(), sys.stdout, indent=2, ensure_ascii=False)
-        print()
-        return 0
-    show(console, study)
+    carry_out(console, given.output, partial(conduct, given.study, batch_size=given.batch_size), show_cost)
     return 0
 
 
@@ -91,16 +73,3 @@ def cost_table(design: DecodingDesign, costs: Mapping[str, Estimate]) -> Table:
             cells = [str(cost.units), times(cost.relative_passes), f"{cost.seconds / 60:.1f}"]
         table.add_row(arm, {"plain": "baseline", "rule": "rule alone", "method": "method"}[role], *cells)
     return table
-
-
-def show(console: Any, study: Any) -> None:
-    """Print the table, a sentence per method and metric, and what to do next."""
-    from ..study.decoding.tables import COSTS
-    from ..study.terminal import leaderboard, with_short_names
-
-    for table in leaderboard(with_short_names(study.summary), COSTS, console.width):
-        console.print(table)
-    for sentence in study.sentences:
-        console.print(f"• {sentence}")
-    console.print(f"\nreport: {study.report}", soft_wrap=True)
-    console.print(f"use it: {study.summary.winner.command}", soft_wrap=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Margin, Positional
+from ._study import show
 from .arguments import parse
 from .terminal import Terminal
 
@@ -34,22 +33,8 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=given.json)
     with console.status("reading the runs"):
-        from ..study.decoding.study import resummarise as again_decoding
-        from ..study.design import kind_of
         from ..study.study import resummarise
 
-        decoding = kind_of(given.study) == "decoding"
-        study: Any = (again_decoding if decoding else resummarise)(given.study, given.margin)
-    if given.json:
-        json.dump(study.summary.plain(), sys.stdout, indent=2, ensure_ascii=False)
-        print()
-        return 0
-    if decoding:
-        from .compare_decoding import show as show_decoding
-
-        show_decoding(console, study)
-    else:
-        from .compare import show
-
-        show(console, study, given.all)
+        study = resummarise(given.study, given.margin)
+    show(console, study, given.all, given.json)
     return 0

@@ -1,7 +1,6 @@
-from .decoding.study import DecodingStudy as DecodingStudy
 from .decoding.study import compare_decoding as compare_decoding
 from .design import Design as Design
 from .runner import run as run
 from .runner import train as train
 from .study import Study as Study
-from .study import compare as compare
+from .training_study import compare as compare

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 from ..data.base import PairedData
 from ..files import Damaged
@@ -14,20 +14,10 @@ from ..training.provenance import Provenance, counts, rows_of
 from ..training.run import OtherRun
 from .design import OtherStudy
 from .numbers import RunScores
+from .unit import StudyUnit
 
 
-@runtime_checkable
-class Made(Protocol):
-    """A unit of a study's work that keeps what it is made of."""
-
-    @property
-    def folder(self) -> Path: ...
-    def made_of(self, data: PairedData) -> Provenance:
-        """Return the provenance that the unit would have if the unit began now."""
-        ...
-
-
-def check_made_of_the_same(work: Iterable[Made], data: PairedData, study: Path) -> None:
+def check_made_of_the_same(work: Iterable[StudyUnit[Any]], data: PairedData, study: Path) -> None:
     """Check that the units a study has already are made of what the next ones will be.
 
     Raises:

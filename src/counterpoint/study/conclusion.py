@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..reasons import counted
+from ..statistics.bootstrap import FEW_SEEDS
 from ..statistics.sentences import times
 from .schema import Difference, Needed, Score, StudySummary
 from .tables import number, ranked
 
 MOST_NAMED = 3
 """Arms that a sentence names; more are counted."""
-ENOUGH_SEEDS = 5
 
 
 def conclusion(summary: StudySummary) -> list[str]:
@@ -113,7 +113,7 @@ def _lead(pair: _Pair, what: str = "") -> str:
 
 def _what_decides(summary: StudySummary, pairs: Sequence[_Pair]) -> str:
     undecided = [pair for pair in pairs if pair.kind not in {"better", "equivalent"}]
-    seeds, more = len(summary.seeds), f"--seeds {ENOUGH_SEEDS}"
+    seeds, more = len(summary.seeds), f"--seeds {FEW_SEEDS}"
     if not undecided:
         if all(pair.firm for pair in pairs):
             return ""

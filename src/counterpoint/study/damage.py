@@ -5,26 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 from ..files import Damaged, sweep
+from .unit import StudyUnit
 
 
-@runtime_checkable
-class Checkable(Protocol):
-    """A unit of a study's work whose files can be checked."""
-
-    @property
-    def folder(self) -> Path: ...
-    def check_files(self) -> None:
-        """Read all that the unit has so far.
-
-        Raises:
-            Damaged: for a file that cannot be read.
-        """
-
-
-def set_aside_damaged(units: Iterable[Checkable]) -> None:
+def set_aside_damaged(units: Iterable[StudyUnit[Any]]) -> None:
     """Set units aside whose files cannot be read; their folders are then free for the same units.
 
     Warns:
@@ -42,7 +29,7 @@ def set_aside_damaged(units: Iterable[Checkable]) -> None:
             )
 
 
-def is_damaged(unit: Checkable) -> bool:
+def is_damaged(unit: StudyUnit[Any]) -> bool:
     """Return whether a file of a unit cannot be read."""
     try:
         unit.check_files()

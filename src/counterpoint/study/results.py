@@ -7,9 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar, final, runtime_checkable
 
+from ..evaluation import create
 from ..files import Damaged
+from ..reasons import counted
+from ..statistics.bootstrap import FEW_SEEDS
+from .agreement import check_agreement, of_earlier_versions
 from .numbers import RunScores, StudyScores
-from .schema import FailedRun
+from .schema import FailedRun, Key
 
 
 @runtime_checkable
@@ -35,6 +39,7 @@ class StudyResults(Generic[R]):
     """All runs of a study that came to their end, by arm and seed, and the numbers in them.
 
     Attributes:
+        folder: of the study.
         runs: those that finished or failed; arms that have none are left out.
         seeds: those that have such a run.
         unfinished: the seeds of the other runs, for each arm that has some.
@@ -43,7 +48,7 @@ class StudyResults(Generic[R]):
 
     def __init__(
         self,
-        study: Path,
+        folder: Path,
         arms: Sequence[str],
         seeds: Sequence[int],
         read: Callable[[str, int], R | None],
@@ -51,18 +56,19 @@ class StudyResults(Generic[R]):
     ) -> None:
         runs = {arm: {seed: read(arm, seed) for seed in seeds} for arm in arms}
         ended = {
-            arm: {seed: run for seed, run in own.items() if run is not None} for arm, own in runs.items()
+            arm: {seed: run for seed, run in by_seed.items() if run is not None}
+            for arm, by_seed in runs.items()
         }
-        self.runs: dict[str, dict[int, R]] = {arm: own for arm, own in ended.items() if own}
+        self.runs: dict[str, dict[int, R]] = {arm: by_seed for arm, by_seed in ended.items() if by_seed}
         self.unfinished = {
-            arm: [seed for seed, run in own.items() if run is None]
-            for arm, own in runs.items()
-            if None in own.values()
+            arm: [seed for seed, run in by_seed.items() if run is None]
+            for arm, by_seed in runs.items()
+            if None in by_seed.values()
         }
         if not self.runs:
-            raise ValueError(f"{study} has no finished run: run the study's command again to finish some")
-        self.seeds = tuple(seed for seed in seeds if any(seed in own for own in self.runs.values()))
-        self.margin = margin
+            raise ValueError(f"{folder} has no finished run: run the study's command again to finish some")
+        self.seeds = tuple(seed for seed in seeds if any(seed in by_seed for by_seed in self.runs.values()))
+        self.folder, self.margin = folder, margin
 
     @cached_property
     def numbers(self) -> StudyScores:
@@ -86,19 +92,48 @@ class StudyResults(Generic[R]):
         runs = self.runs[arm].items()
         return [FailedRun(seed=seed, reason=run.reason) for seed, run in runs if run.scored is None]
 
-    def check_some_finished(self) -> None:
-        """Check that there is something to summarise.
+    def check(self) -> None:
+        """Check that there is something to summarise, and that it can be compared.
 
         Raises:
             RuntimeError: if every run failed; the message gives the first reason.
+            OtherRun: if runs were not made of the same.
         """
         if not self.finished():
             reason = next(run.reason for _, _, run in self.each())
             raise RuntimeError(f"every run failed; the first reason: {reason}")
+        check_agreement(self._folders(), self.folder)
+
+    def main_metrics(self, tasks: Sequence[str]) -> list[Key]:
+        """Return what verdicts are about: each task's primary metric on each test set.
+
+        Raises:
+            ValueError: if there is none that all arms have.
+        """
+        keys = self.numbers.main({task: create(task).primary for task in tasks})
+        if not keys:
+            raise ValueError(
+                f"{self.folder}: tasks {', '.join(tasks)} gave no number that all arms have on the same test examples: "
+                "no test example may have the label, or it has one class only; choose other --tasks"
+            )
+        return keys
+
+    def of_few_seeds(self) -> list[str]:
+        """Return what fewer seeds than verdicts want cannot show."""
+        if len(self.seeds) >= FEW_SEEDS:
+            return []
+        return [
+            f"{counted(len(self.seeds), 'seed')}: every verdict is suggestive. Add seeds with --seeds {FEW_SEEDS} "
+            "and the same folder; what is finished is not repeated."
+        ]
+
+    def _folders(self) -> list[Path]:
+        """Return the folders of all runs, or of their units, that did not fail."""
+        return [f for run in self.finished() if run.scored is not None for f in run.scored.folders]
 
     def warnings(self) -> list[str]:
-        """Return warnings of the runs that are unfinished or failed."""
-        lines = []
+        """Return warnings of the runs that are unfinished, failed or of earlier versions."""
+        lines = of_earlier_versions(self._folders())
         if self.unfinished:
             named = "; ".join(
                 f"{arm} (seed {', '.join(map(str, seeds))})" for arm, seeds in self.unfinished.items()

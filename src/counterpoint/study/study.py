@@ -1,44 +1,86 @@
-"""The main job: from a design to a verdict."""
+"""A study of any kind: its folder and summary, the steps that all kinds take, and those of each kind."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, Unpack
+from typing import Any, Generic, TypeVar
 
-from pydantic import RootModel
-
-from ..data.source import short_name
-from ..execution import Executor, Listener, Local, NullListener, leased
-from ..files import Damaged, read_json, write_json
-from ..methods.arm import slug_of
-from ..reasons import counted
-from ..training.run import RunState
-from .agreement import check_made_of_the_same
+from ..execution import Executor, Listener, leased
 from .conclusion import conclusion
-from .cost import measure, plan_arms
 from .damage import set_aside_damaged
-from .design import ArmPlan, Design, DesignOptions, filled_by_user
-from .gate import Prepared, prepare
-from .layout import run_folder, trial_folder
-from .schema import TrainingSummary
-from .summary import summarise
+from .decoding.conclusions import answer
+from .decoding.design import DecodingDesign
+from .decoding.summary import read_results as read_replies
+from .decoding.summary import summarise as summarise_replies
+from .decoding.tables import COSTS, write_costs
+from .design import Design, FolderDesign, kind_of
+from .results import StudyResults
+from .schema import DecodingSummary, StudySummary, TrainingSummary
+from .summary import read_results, summarise
 from .tables import write_tables
-from .training_run import TrainingRun
-from .tuning import choose, trials
+from .terminal import TRAINING_COSTS, Costs
+from .unit import StudyUnit
 
-OnCost: TypeAlias = Callable[[Design, Mapping[str, ArmPlan]], bool]
-"""Called with the design and every arm's steps and cost before a study starts; a False stops it there."""
-_SMALL = 30.0
-"""Seconds of training below which all runs of a study take turns in this process: others would start for as long."""
-_PLAN_REMEDY = "delete it and run the study's compare command again, which makes it anew"
+D = TypeVar("D", bound=FolderDesign)
+S = TypeVar("S", bound=StudySummary)
+C = TypeVar("C")
+
+OnCost = Callable[[D, Mapping[str, C]], bool]
+"""Called with the design and the cost of every arm before a study starts; a False stops it there."""
+
+
+class DryRun(Exception):
+    """The study was only to be planned."""
 
 
 @dataclass(frozen=True)
-class Study:
+class Kind(Generic[D, S]):
+    """A kind of study: the steps that each kind takes in its own way, once its units are done.
+
+    Attributes:
+        design: the content of ``study.yaml``.
+        summary: the content of ``summary.json``.
+        read_results: reads the runs of a design from its folder.
+        summarise: computes the summary of such runs.
+        answer: puts the summary's answer into a few lines.
+        costs: rows of cost in tables.
+        write: writes what stands beside the summary and the tables of its numbers.
+    """
+
+    design: type[D]
+    summary: type[S]
+    read_results: Callable[[D, Path], StudyResults[Any]]
+    summarise: Callable[[StudyResults[Any], D], S]
+    answer: Callable[[S], list[str]]
+    costs: Costs
+    write: Callable[[Path, S], None]
+
+
+def _write_training(folder: Path, summary: TrainingSummary) -> None:
+    from .report import write_report
+
+    write_report(folder, summary)
+
+
+def _write_decoding(folder: Path, summary: DecodingSummary) -> None:
+    from .report.decoding import write_report
+
+    write_costs(summary, folder)
+    write_report(folder, summary)
+
+
+_KINDS: tuple[Kind[Any, Any], ...] = (
+    Kind(Design, TrainingSummary, read_results, summarise, conclusion, TRAINING_COSTS, _write_training),
+    Kind(DecodingDesign, DecodingSummary, read_replies, summarise_replies, answer, COSTS, _write_decoding),
+)
+KINDS: Mapping[str, Kind[Any, Any]] = {kind.design.kind: kind for kind in _KINDS}
+
+
+@dataclass(frozen=True)
+class Study(Generic[S]):
     """A finished study: its folder and what it found.
 
     Attributes:
@@ -47,17 +89,23 @@ class Study:
     """
 
     folder: Path
-    summary: TrainingSummary
+    summary: S
 
     @classmethod
-    def read(cls, folder: str | os.PathLike[str]) -> Study:
+    def read(cls, folder: str | os.PathLike[str]) -> Study[Any]:
         """Read a study from its folder.
 
         Raises:
             ValueError: if the folder holds no finished study.
             Damaged: if its summary cannot be read.
         """
-        return cls(Path(folder), TrainingSummary.read(Path(folder)))
+        path = Path(folder)
+        return Study(path, KINDS[kind_of(path) or Design.kind].summary.read(path))
+
+    @property
+    def kind(self) -> Kind[Any, S]:
+        """Return the kind of the study."""
+        return next(kind for kind in KINDS.values() if isinstance(self.summary, kind.summary))
 
     @property
     def report(self) -> Path:
@@ -72,208 +120,69 @@ class Study:
 
     @property
     def conclusion(self) -> list[str]:
-        """Return the answer in at most three lines: who is ahead, by how much, what would decide the rest."""
-        return conclusion(self.summary)
+        """Return the answer in a few lines: who is ahead and by how much, or what each way of decoding is worth."""
+        return self.kind.answer(self.summary)
 
     def write(self) -> None:
         """Write the summary, the tables and the report."""
-        from .report import write_report
-
         self.summary.write(self.folder)
         write_tables(self.summary, self.folder)
-        write_report(self.folder, self.summary)
+        self.kind.write(self.folder, self.summary)
 
 
-class _Plans(RootModel[dict[str, ArmPlan]]):
-    """``plan.json``."""
-
-
-def compare(
-    *arms: str,
-    folder: str | os.PathLike[str] | None = None,
-    jobs: int | None = None,
-    diagnose: bool = False,
-    listener: Listener | None = None,
-    on_cost: OnCost | None = None,
-    **options: Unpack[DesignOptions],
-) -> Study:
-    """Train several methods under one recipe, evaluate them on the same examples, and say which differences are real.
-
-    Args:
-        arms: methods by name, with options after commas; pretrained towers; a user's own loss.
-        folder: the study's folder; finished runs in it are not repeated. ``runs/DATA-ARMS`` unless given.
-        jobs: runs at a time, each in a process with its share of the cores; unless given, one on a GPU and
-            up to four on a CPU, where one thread a run is faster than several, and one in a study of seconds.
-        diagnose: look inside the first finished run of every arm, and link the pages from the report.
-        listener: told of every event.
-        on_cost: told the steps of every arm and their cost before the study starts; a False stops it there.
-        options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``: the fields of
-            `counterpoint.study.Design`, which has their meanings and defaults. ``seeds`` says how many or which,
-            ``recipe`` is a recipe, its name or its file.
+def folder_of(given: str | os.PathLike[str] | None, words: Iterable[str]) -> Path:
+    """Return the folder of a study: the one that is given, else one below ``runs`` that is named after some words.
 
     Raises:
-        ValueError: for whatever can be known to be wrong before anything is trained.
-        OtherStudy: if the folder holds another study.
-        DryRun: if ``on_cost`` said False.
+        ValueError: for the empty name, which would be the current folder.
     """
-    design = filled_by_user(Design, {"arms": arms, **options})
-    return conduct(design, folder, jobs=jobs, diagnose=diagnose, listener=listener, on_cost=on_cost)
-
-
-def conduct(
-    design: Design,
-    folder: str | os.PathLike[str] | None = None,
-    *,
-    jobs: int | None = None,
-    diagnose: bool = False,
-    listener: Listener | None = None,
-    on_cost: OnCost | None = None,
-) -> Study:
-    """Carry out a study; see `compare`."""
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"jobs must be at least 1, got {jobs}")
-    if folder is not None and not os.fspath(folder):
+    if given is None:
+        return Path("runs") / "-".join(words)[:80]
+    if not os.fspath(given):
         raise ValueError("folder must name a folder, got nothing")
-    place = Path(folder) if folder is not None else default_folder(design)
-    plans_path = place / "plan.json"
-    there = Design.read(place, design.margin)
-    known = {} if there is None else _read_plans(plans_path)
-    ready = prepare(design, place, there=there, known=known)
-    design = ready.design
-    check_made_of_the_same(
-        _runs(design, {a: p for a, p in known.items() if a in design.arms}, place), ready.data, place
-    )
-    listener = listener or NullListener()
-    at_once = jobs if jobs is not None else default_jobs()
-    if new := [arm for arm in design.arms if arm not in known]:
-        listener.begin(f"timing {counted(len(new), 'arm')}", ())
-    measured = partial(measure, ready, jobs=at_once)
-    plans = plan_arms(design, known, len(ready.data.splits.train), measured)
-    if on_cost is not None and not on_cost(design, plans):
-        raise DryRun
-    executor = Local(1 if jobs is None and _is_small(design, plans) else at_once)
-    # Another command may have joined the folder meanwhile, or may do so at any time.
-    with leased(place, wait=True):
-        design = design.reserve(place)
-        plans |= _read_plans(plans_path)
-        if plans != known:
-            _write_plans(plans_path, plans)
-    if to_search := {arm: plan for arm, plan in plans.items() if not plan.searched}:
-        plans |= _tune(ready, to_search, place, executor, listener)
-        with leased(place, wait=True):
-            plans = _read_plans(plans_path) | plans
-            _write_plans(plans_path, plans)
-    work = _runs(design, {arm: plans[arm] for arm in design.arms}, place)
-    set_aside_damaged(work)
-    listener.begin("training", work)
-    executor.carry_out(work, listener)
-    if diagnose:
-        _look_inside(place, design)
-    with leased(place, wait=True):
-        study = Study(place, summarise(place, _finished(place, design), _read_plans(plans_path)))
+    return Path(given)
+
+
+def carry_out(title: str, units: Sequence[StudyUnit[Any]], executor: Executor, listener: Listener) -> None:
+    """Carry out units of a study; those that are damaged are set aside first, and done anew."""
+    set_aside_damaged(units)
+    listener.begin(title, units)
+    executor.carry_out(units, listener)
+
+
+def finish(design: FolderDesign, folder: Path) -> Study[Any]:
+    """Summarise and describe all that is finished in a folder.
+
+    That is the folder's whole study, or this design alone where another command still adds arms or seeds: who ends last
+    describes them all.
+    """
+    kind = KINDS[design.kind]
+    with leased(folder, wait=True):
+        whole = design.read(folder, design.margin) or design
+        results = kind.read_results(whole, folder)
+        if results.unfinished and whole != design:
+            whole, results = design, kind.read_results(design, folder)
+        study = Study(folder, kind.summarise(results, whole))
         study.write()
     return study
 
 
-def _is_small(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
-    """Return whether a study is over before processes of its own would pay.
-
-    Only under recipes of one thread, where a run is the same, bit by bit, in a process of its own.
-    """
-    seconds = sum(plan.steps * plan.cost.seconds_per_step for plan in plans.values() if plan.cost)
-    return design.recipe.threads == 1 and seconds * (len(design.seeds) + design.tune) < _SMALL
-
-
-def _runs(design: Design, plans: Mapping[str, ArmPlan], place: Path) -> list[TrainingRun]:
-    """Return the runs of some arms of a study, seed by seed, so that an unfinished study has whole seeds."""
-    return [
-        TrainingRun(design.run(arm, seed, plan), run_folder(place, slug_of(arm), seed), design.tasks)
-        for seed in design.seeds
-        for arm, plan in plans.items()
-    ]
-
-
-def _finished(place: Path, design: Design) -> Design:
-    """Return all that is finished: the folder's whole study, or this design where another command adds to it."""
-    whole = Design.read(place, design.margin) or design
-    states = [
-        RunState.read(run_folder(place, slug_of(arm), seed)) for arm in whole.arms for seed in whole.seeds
-    ]
-    return whole if all(state is not None and state.status != "running" for state in states) else design
-
-
-def _look_inside(place: Path, design: Design) -> None:
-    """Diagnose the first finished run of every arm that has not been looked into yet."""
-    from .report.diagnosis import PAGE, diagnose_run
-
-    for arm in design.arms:
-        folders = [run_folder(place, slug_of(arm), seed) for seed in design.seeds]
-        good = [f for f in folders if (state := RunState.read(f)) is not None and state.status == "finished"]
-        if good and not (good[0] / PAGE).exists():
-            diagnose_run(good[0])
-
-
-class DryRun(Exception):
-    """The study was only to be planned."""
-
-
-def resummarise(folder: str | os.PathLike[str], margin: float | None = None) -> Study:
-    """Summarise a study's finished runs anew and write its tables and report.
+def resummarise(folder: str | os.PathLike[str], margin: float | None = None) -> Study[Any]:
+    """Summarise a study's finished runs anew and write its tables and report; no model is needed.
 
     Args:
         folder: the study's.
         margin: another margin of equivalence than before; the study keeps it.
+
+    Raises:
+        ValueError: if the folder holds no study, or no finished run.
     """
-    place = Path(folder)
-    design = Design.read(place, margin)
-    if design is None:
-        raise ValueError(f"{place} is not a study folder: it has no study.yaml")
-    path = place / "plan.json"
-    with leased(place, wait=True):
-        plans = _read_plans(path)
-        if missing := [arm for arm in design.arms if arm not in plans]:
-            raise Damaged(path, f"it has no plan of {', '.join(missing)}", _PLAN_REMEDY)
-        if margin is not None:
-            design.reserve(place)
-        study = Study(place, summarise(place, design, plans))
-        study.write()
-    return study
-
-
-def default_folder(design: Design) -> Path:
-    return Path("runs") / "-".join([short_name(design.data), *map(slug_of, design.arms)])[:80]
-
-
-def default_jobs() -> int:
-    """Return the usual number of runs at a time: one on a GPU; on a CPU as many as there are cores, up to four."""
-    import torch
-
-    return 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 4)
-
-
-def _read_plans(path: Path) -> dict[str, ArmPlan]:
-    return read_json(path, _Plans, _PLAN_REMEDY).root if path.exists() else {}
-
-
-def _write_plans(path: Path, plans: Mapping[str, ArmPlan]) -> None:
-    write_json(path, {arm: asdict(plan) for arm, plan in plans.items()})
-
-
-def _tune(
-    study: Prepared, plans: Mapping[str, ArmPlan], folder: Path, executor: Executor, listener: Listener
-) -> dict[str, ArmPlan]:
-    """Return a plan for each arm: of the same number of trials, the one that is best on validation."""
-    searches = {arm: trials(study.design, study.arms[arm], plan) for arm, plan in plans.items()}
-    folders = {
-        arm: [trial_folder(folder, slug_of(arm), number) for number in range(len(search))]
-        for arm, search in searches.items()
-    }
-    work = [
-        TrainingRun(study.design.run(arm, trial.seed, trial.plan), place, test=False)
-        for arm, search in searches.items()
-        for trial, place in zip(search, folders[arm], strict=True)
-    ]
-    set_aside_damaged(work)
-    listener.begin("tuning", work)
-    executor.carry_out(work, listener)
-    return {arm: replace(choose(search, folders[arm]), searched=True) for arm, search in searches.items()}
+    path = Path(folder)
+    kind = kind_of(path)
+    if kind is None:
+        raise ValueError(f"{path} is not a study folder: it has no study.yaml")
+    design: FolderDesign = KINDS[kind].design.read(path, margin)
+    if margin is not None:
+        with leased(path, wait=True):
+            design.reserve(path)
+    return finish(design, path)

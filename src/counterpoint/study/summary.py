@@ -11,20 +11,19 @@ from typing import Any
 import numpy as np
 from pydantic import RootModel
 
-from ..evaluation import create
 from ..files import Damaged, read_json
 from ..methods.arm import slug_of
-from ..reasons import counted
 from ..recipes import override
 from ..spec import Spec
 from ..training.metrics import read_metrics
 from ..training.provenance import Provenance, rows_of
 from ..training.run import Environment, Run, RunState, remedy
-from .agreement import check_agreement, check_examples, of_earlier_versions
+from .agreement import check_examples
 from .convergence import Convergence, warnings_of
 from .design import ArmPlan, Design
 from .layout import run_folder, trial_folder
 from .numbers import CLEAN, RunScores
+from .plans import read_plans
 from .remarks import cut_in_words
 from .results import StudyResults, damage
 from .schema import Difference, Key, Metric, Search, TrainedArm, TrainingCost, TrainingSummary, Winner
@@ -106,20 +105,21 @@ def _read(folder: Path) -> FinishedRun | None:
         return FinishedRun(folder, RunState(status="failed", reason=damage(error, folder)))
 
 
-def summarise(folder: Path, design: Design, plans: Mapping[str, ArmPlan]) -> TrainingSummary:
-    """Compute the content of ``summary.json``."""
-    results = read_results(design, folder)
-    results.check_some_finished()
+def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSummary:
+    """Compute the content of ``summary.json``.
+
+    Raises:
+        Damaged: if ``plan.json`` lacks an arm.
+        OtherRun: for runs that were not made of the same.
+        RuntimeError: if every run failed.
+        ValueError: if no arm can be compared with another.
+    """
+    folder = results.folder
+    plans = read_plans(folder, design.arms)
+    results.check()
     design = replace(design, arms=tuple(results.runs), seeds=results.seeds)
-    good = {(arm, seed): run for arm, seed, run in results.each() if run.scored is not None}
-    check_agreement((run.folder for run in good.values()), folder)
-    check_examples({run.folder: run.scored for run in good.values() if run.scored is not None}, folder)
-    keys = results.numbers.main({task: create(task).primary for task in design.tasks})
-    if not keys:
-        raise ValueError(
-            f"{folder}: tasks {', '.join(design.tasks)} gave no number that all arms have on the same test examples: "
-            "no test example may have the label, or it has one class only; choose other --tasks"
-        )
+    check_examples({run.folder: run.scored for run in results.finished() if run.scored is not None}, folder)
+    keys = results.main_metrics(design.tasks)
     headline = keys[0]
     endings = {arm: _ending(results.finished(arm), design, plans[arm]) for arm in design.arms}
     arms = [_arm(results, arm, plans[arm], endings[arm]) for arm in design.arms]
@@ -230,7 +230,7 @@ def _winner(results: StudyResults[FinishedRun], arms: Sequence[TrainedArm], head
 
 
 def _warnings(results: StudyResults[FinishedRun]) -> list[str]:
-    lines = [*of_earlier_versions(run.folder for run in results.finished()), *results.warnings()]
+    lines = results.warnings()
     for arm in results.runs:
         collapsed = {line for run in results.finished(arm) for line in run.diagnostics.get("warnings", {})}
         lines += [f"{arm}: {line}" for line in sorted(collapsed)]
@@ -262,11 +262,7 @@ def _cannot_show(results: StudyResults[FinishedRun], design: Design) -> list[str
         f"It is about {design.data!r}, these towers ({design.recipe.towers.image}, {design.recipe.towers.text}) and "
         f"this budget. Another data set, size or length of training can order the arms differently."
     ]
-    if len(design.seeds) < 5:
-        found.append(
-            f"{counted(len(design.seeds), 'seed')}: every verdict is suggestive. Add seeds with --seeds 5 "
-            "and the same folder; what is finished is not repeated."
-        )
+    found += results.of_few_seeds()
     if not design.tune:
         found.append(
             "No arm was tuned: all ran with the recipe's learning rate and their own papers' defaults, which may suit "

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import counterpoint as cp
-from counterpoint.study.decoding.study import resummarise
+from counterpoint.study.study import resummarise
 from fixtures.decoded import Parrot, write_questions
 from fixtures.page import Page
 
@@ -97,7 +97,7 @@ def test_without_the_data_the_rest_is_written(study: Any, tmp_path: Path, monkey
     def gone(*arguments: Any) -> Any:
         raise FileNotFoundError("no data at 'gone.csv'")
 
-    monkeypatch.setattr(examples, "load_data", gone)
+    monkeypatch.setattr(examples, "data_of", gone)
     page = Page(write_report(study.folder, study.summary).read_text(encoding="utf-8"))
     assert page.all("img") == []
     assert "The data set could not be read again: no data at 'gone.csv'" in page.text

@@ -11,8 +11,8 @@ import pytest
 
 import counterpoint as cp
 from counterpoint.study.decoding.model import digests
-from counterpoint.study.decoding.study import resummarise
 from counterpoint.study.design import OtherStudy
+from counterpoint.study.study import resummarise
 from counterpoint.training.run import OtherRun
 from fixtures.decoded import Parrot, stopping, write_questions
 from fixtures.run_folders import marks

@@ -1,4 +1,3 @@
 from .arm import DecodingArm as DecodingArm
 from .design import DecodingDesign as DecodingDesign
-from .study import DecodingStudy as DecodingStudy
 from .study import compare_decoding as compare_decoding

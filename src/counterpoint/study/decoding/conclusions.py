@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..schema import Difference
+from ..schema import DecodingSummary, Difference
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ def conclude(method: str, against_plain: Difference, against_rule: Difference | 
         does = "does" if rule_firm else "seems to do"
         return Conclusion("rule", firm and rule_firm, f"{text}, and {name} {does} better{cost}")
     return Conclusion("unsettled", firm, f"{text}; whether its contrast adds to {name} is not shown")
+
+
+def answer(summary: DecodingSummary) -> list[str]:
+    """Return a line on every method and main metric."""
+    return [f"{c.task} {c.metric} ({c.test}): {c.text}." for c in summary.conclusions]
 
 
 def _read(difference: Difference) -> tuple[str, bool]:

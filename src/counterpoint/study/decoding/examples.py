@@ -10,16 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from ...data.base import PairedData, Rows
-from ...data.source import load as load_data
 from ...evaluation import create, create_answering
 from ...evaluation.statistic import mean, name_of
 from ...evaluation.task import NotApplicable
 from ...files import Damaged
 from ...types import Picture, Scores
-from ..report.examples import EACH, KINDS, Answer, Example, Gallery, Shelf, Thing, data_uri, order
+from ..report.examples import EACH, KINDS, Example, Gallery, Shelf, Thing, data_uri, example, kind_of, order
 from .design import DecodingDesign
 from .transcript import NotAsked, Replaying
-from .units import read_unit, tests, units
+from .units import data_of, read_unit, tests, units
 
 _TRIED = 60
 """Rows of a test set that are looked through."""
@@ -31,7 +30,7 @@ class Reply:
 
     question: str
     picture: Picture | None
-    said: str
+    text: str
     right: bool
 
 
@@ -43,7 +42,7 @@ def gallery(folder: Path, design: DecodingDesign) -> Gallery:
     """
     seed = design.seeds[0]
     try:
-        data = load_data(design.data, round(design.image_size * 3 / 4))
+        data = data_of(design)
         shelves = [
             Shelf(test, task, kinds)
             for test, rows in tests(data, design.limit).items()
@@ -60,18 +59,17 @@ def gallery(folder: Path, design: DecodingDesign) -> Gallery:
 def _kinds(
     folder: Path, design: DecodingDesign, data: PairedData, rows: Rows, task: str, seed: int
 ) -> dict[str, list[Example]]:
-    said = {}
+    transcripts = {}
     for unit in units(design, folder):
         if (unit.task, unit.seed) == (task, seed) and unit.finished:
             with suppress(Damaged):  # the page names it among the failed runs
-                said[unit.arm] = read_unit(unit).replies
+                transcripts[unit.arm] = read_unit(unit).replies
     chosen: dict[str, list[Example]] = {kind: [] for kind in KINDS}
     for row in sorted(rows, key=lambda row: order(int(data.ids[row])))[:_TRIED]:
         if all(len(found) == EACH for found in chosen.values()):
             break
-        for replies in _of_row(task, data, np.array([row]), said, seed):
-            rights = {reply.right for reply in replies.values()}
-            kind = "apart" if len(rights) > 1 else "right" if True in rights else "wrong"
+        for replies in _of_row(task, data, np.array([row]), transcripts, seed):
+            kind = kind_of(reply.right for reply in replies.values())
             if len(chosen[kind]) < EACH:
                 chosen[kind].append(_example(replies))
                 break  # another picture next
@@ -79,11 +77,11 @@ def _kinds(
 
 
 def _of_row(
-    task: str, data: PairedData, row: Rows, said: Mapping[str, Mapping[str, str]], seed: int
+    task: str, data: PairedData, row: Rows, transcripts: Mapping[str, Mapping[str, str]], seed: int
 ) -> Iterator[dict[str, Reply]]:
     """Yield what every arm replied to each question about a row; nothing where a reply or its score cannot be told."""
     by_arm: dict[str, list[Reply]] = {}
-    for arm, replies in said.items():
+    for arm, replies in transcripts.items():
         replaying = Replaying(replies)
         try:
             scores = create_answering(task)(replaying, data, row, seed=seed)
@@ -120,16 +118,8 @@ def _rights(scores: Scores) -> list[bool | None] | None:
 
 
 def _example(replies: Mapping[str, Reply]) -> Example:
-    """Show a question with the replies to it, right ones first; arms that said the same share one."""
+    """Show a question with the replies to it."""
     first = next(iter(replies.values()))
-    grouped: dict[tuple[str, bool], list[str]] = {}
-    for arm, reply in replies.items():
-        grouped.setdefault((reply.said, reply.right), []).append(arm)
-    ordered = sorted(grouped.items(), key=lambda item: not item[0][1])
     picture = None if first.picture is None else data_uri(first.picture)
-    return Example(
-        Thing(first.question, picture),
-        tuple(
-            Answer(Thing(said or "(nothing)", None), tuple(arms), right) for (said, right), arms in ordered
-        ),
-    )
+    answers = {arm: (reply.text, reply.right) for arm, reply in replies.items()}
+    return example(Thing(first.question, picture), answers, lambda text: Thing(text or "(nothing)", None))

@@ -11,11 +11,8 @@ from typing import final
 
 from ...decoding.method import Decoding, SumOfMethods
 from ...decoding.rule import PlausibilityOnly
-from ...evaluation import create
 from ...files import Damaged, read_json
-from ...reasons import counted
 from ...training.run import Environment
-from ..agreement import check_agreement, of_earlier_versions
 from ..numbers import RunScores
 from ..results import StudyResults, damage
 from ..schema import AskedArm, DecodingCost, DecodingSummary, Difference, Key, Metric, Winner, Worth
@@ -24,9 +21,7 @@ from .arm import PLAIN, DecodingArm
 from .conclusions import conclude
 from .design import DecodingDesign
 from .transcript import Transcript
-from .units import Unit, read_unit, units
-
-_FEW_SEEDS = 5
+from .units import Unit, data_of, read_unit, units
 
 
 @final
@@ -74,24 +69,18 @@ def read_results(design: DecodingDesign, folder: Path) -> StudyResults[AskedRun]
     return results
 
 
-def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> DecodingSummary:
+def summarise(results: StudyResults[AskedRun], design: DecodingDesign) -> DecodingSummary:
     """Compute the content of ``summary.json``.
 
     Raises:
-        ValueError: for a study in which plain sampling is not finished, or whose tasks have nothing to judge by.
+        ValueError: for a study whose tasks have nothing to judge by.
         OtherRun: for units that were not made of the same.
         RuntimeError: if no run can be read.
     """
-    results = read_results(design, folder)
-    results.check_some_finished()
-    good = [f for run in results.finished() if run.scored is not None for f in run.scored.folders]
-    check_agreement(good, folder)
-    numbers = results.numbers
-    keys = numbers.main({task: create(task).primary for task in design.tasks})
-    if not keys:
-        raise ValueError(f"tasks {', '.join(design.tasks)} gave no number that all arms have")
+    results.check()
+    keys = results.main_metrics(design.tasks)
     pairs = [pair for pair in design.pairs if set(pair) <= set(results.runs)]
-    differences, multiplicity = numbers.differences(keys, pairs) if pairs else ([], "")
+    differences, multiplicity = results.numbers.differences(keys, pairs) if pairs else ([], "")
     arms = _arms(results, design)
     conclusions = _conclusions(design, differences)
     again = "delete it and run the study's compare-decoding command again, which writes it anew"
@@ -105,16 +94,16 @@ def summarise(folder: Path, design: DecodingDesign, attribution: str = "") -> De
         image_size=design.image_size,
         margin=design.margin,
         weights=design.weights,
-        environment=read_json(folder / "environment.json", Environment, again).model_dump(),
-        attribution=attribution,
+        environment=read_json(results.folder / "environment.json", Environment, again).model_dump(),
+        attribution=data_of(design).attribution,
         primary=Metric.of(keys[0]),
         arms=arms,
         differences=tuple(differences),
         conclusions=tuple(conclusions),
         multiplicity=multiplicity,
-        warnings=(*of_earlier_versions(good), *results.warnings()),
+        warnings=tuple(results.warnings()),
         winner=_winner(design, arms, [c for c in conclusions if c.key == keys[0]], keys[0]),
-        cannot_show=tuple(_cannot_show(design, len(results.seeds), arms)),
+        cannot_show=tuple(_cannot_show(design, results, arms)),
     )
 
 
@@ -220,7 +209,9 @@ def _winner(
     )
 
 
-def _cannot_show(design: DecodingDesign, seeds: int, arms: Sequence[AskedArm]) -> list[str]:
+def _cannot_show(
+    design: DecodingDesign, results: StudyResults[AskedRun], arms: Sequence[AskedArm]
+) -> list[str]:
     temperature = design.temperature
     how = "greedily" if temperature == 0 else f"by sampling at temperature {temperature:g}"
     lines = [
@@ -239,11 +230,7 @@ def _cannot_show(design: DecodingDesign, seeds: int, arms: Sequence[AskedArm]) -
             "The weights of ritual sum to more than 1, so that it also samples more sharply; how much of its effect "
             "that is can be seen from a study at a lower temperature."
         )
-    if seeds < _FEW_SEEDS:
-        lines.append(
-            f"{counted(seeds, 'seed')}: every verdict is suggestive. Add seeds with "
-            f"--seeds {_FEW_SEEDS} and the same folder; what is finished is not repeated."
-        )
+    lines += results.of_few_seeds()
     if temperature == 0:
         lines.append(
             "Greedy search takes the likeliest token, which every plausibility rule keeps, so the rule alone is plain "

@@ -10,6 +10,7 @@ from ...files import write_text
 from ..schema import DecodingSummary
 from ..tables import as_markdown, ranked
 from ..terminal import Costs
+from .conclusions import answer
 
 
 def times(value: float | None) -> str:
@@ -45,5 +46,5 @@ def write_costs(summary: DecodingSummary, folder: Path) -> None:
     order = ranked(summary.arms, summary.primary.key)
     body = [[arm.name, *(write(arm.cost) for write in COSTS.values())] for arm in order]
     lines = ["", "In times of plain sampling:", "", *as_markdown([head, *body]), ""]
-    lines += [f"- {c.task} {c.metric} ({c.test}): {c.text}." for c in summary.conclusions]
+    lines += [f"- {line}" for line in answer(summary)]
     write_text(folder / "table.md", table + "\n".join(lines) + "\n")

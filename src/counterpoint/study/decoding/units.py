@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.base import PairedData
+from ...data.source import load
 from ...evaluation import RunResults, evaluate
 from ...evaluation.task import NotApplicable, subsample_by_hash
 from ...execution import OnProgress, Progress
@@ -54,6 +55,12 @@ def units(design: DecodingDesign, place: Path) -> list[Unit]:
         for task in design.tasks
         for arm in design.roles
     ]
+
+
+def data_of(design: DecodingDesign) -> PairedData:
+    """Open the data of a study, its pictures as large as the model looks at them."""
+    # Files are stored a third larger than the views that training cuts from them; here they are shown whole.
+    return load(design.data, round(design.image_size * 3 / 4))
 
 
 def tests(data: PairedData, limit: int) -> Tests:

@@ -8,21 +8,11 @@ from typing import Any
 
 import yaml
 
-from ..conclusion import points
 from ..schema import DecodingSummary, Worth
 from ..tables import columns, ranked
 from . import charts, words
 from .frame import write_page
-from .page import (
-    FEW,
-    differences,
-    failures,
-    forests,
-    looks,
-    other_tables,
-    subset_tables,
-    table,
-)
+from .page import FEW, of_any_study
 
 _KINDS: charts.Kinds = (
     (
@@ -61,8 +51,7 @@ def content(folder: Path, summary: DecodingSummary) -> dict[str, Any]:
     kinds = _KINDS[2:] if cannot_cost else _KINDS
     sampling = summary.sampling
     temperature = sampling["temperature"]
-    return {
-        "summary": summary,
+    return of_any_study(summary) | {
         "title": f"Does {words.listing(methods, 'or')} help {Path(summary.model).name}?",
         "facts": [
             summary.data,
@@ -72,10 +61,6 @@ def content(folder: Path, summary: DecodingSummary) -> dict[str, Any]:
             f"at most {sampling['max_new_tokens']} tokens a reply",
             *(str(summary.environment[k]) for k in ("device", "date") if k in summary.environment),
         ],
-        "looks": looks([arm.name for arm in summary.arms]),
-        "primary": primary,
-        "primary_n": next((m.n for arm in order if (m := arm.score(primary))), 0),
-        "metrics": {key[3]: meaning for key in [primary, *keys] if (meaning := words.meaning(key[3]))},
         "answers": [
             {"verdict": chip(conclusions[arm, primary]), "sentence": f"{conclusions[arm, primary].text}."}
             for arm in methods
@@ -87,16 +72,8 @@ def content(folder: Path, summary: DecodingSummary) -> dict[str, Any]:
             for arm in methods
         ],
         "keys": keys,
-        "boards": [{"key": key, **charts.intervals(order, key)} for key in keys],
-        "main_table": table(order, keys),
-        "subset_tables": subset_tables(order, keys),
-        "other_tables": other_tables(order, keys),
-        "forests": forests(summary, keys),
-        "differences": differences(summary),
         "page_costs": charts.costs(order, kinds),
         "gallery": gallery(folder, design),
-        "failed": failures(summary.arms),
-        "margin": points(summary.margin),
         "few": FEW,
         "settings": yaml.safe_dump(design.plain(), sort_keys=False),
         "commands": commands(folder, summary),
@@ -134,4 +111,5 @@ def commands(folder: Path, summary: DecodingSummary) -> dict[str, str]:
     return {
         "compare": shlex.join(again),
         "report": shlex.join(["counterpoint", "report", str(folder)]),
+        "note": "",
     }

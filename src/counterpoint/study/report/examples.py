@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,8 @@ from ...data.source import load as load_data
 from ...data.source import located
 from ..layout import run_folder
 from ..schema import TrainingSummary
+
+T = TypeVar("T")
 
 EACH = 3
 """Examples of a kind (all right, all wrong, arms disagree) for each direction and test set."""
@@ -141,8 +144,7 @@ class Lookup:
         chosen: dict[str, list[Example]] = {kind: [] for kind in KINDS}
         for identity in sorted(returned, key=order):
             answers = returned[identity]
-            hits = {right for _, right in answers.values()}
-            kind = "apart" if len(hits) > 1 else "right" if True in hits else "wrong"
+            kind = kind_of(right for _, right in answers.values())
             known = identity in self.rows and all(top in self.rows for top, _ in answers.values())
             if len(answers) == len(tables) and known and len(chosen[kind]) < EACH:
                 chosen[kind].append(self._example(identity, answers))
@@ -153,15 +155,8 @@ class Lookup:
         }
 
     def _example(self, identity: int, answers: Mapping[str, tuple[int, bool]]) -> Example:
-        """Show a query with its answers, right ones first; arms that returned the same share one."""
-        grouped: dict[tuple[int, bool], list[str]] = {}
-        for arm, answer in answers.items():
-            grouped.setdefault(answer, []).append(arm)
-        ordered = sorted(grouped.items(), key=lambda item: not item[0][1])
-        return Example(
-            self.show(identity),
-            tuple(Answer(self.show(top), tuple(arms), right) for (top, right), arms in ordered),
-        )
+        """Show a query with its answers."""
+        return example(self.show(identity), answers, self.show)
 
     def show(self, identity: int) -> Thing:
         if identity not in self._seen:
@@ -180,6 +175,21 @@ class Lookup:
             self.trouble = f"The pictures could not be had: {error}"
             return None
         return data_uri(pixels)
+
+
+def kind_of(rights: Iterable[bool]) -> str:
+    """Return the kind of an example, a key of `KINDS`, by which answers are right."""
+    hits = set(rights)
+    return "apart" if len(hits) > 1 else "right" if True in hits else "wrong"
+
+
+def example(query: Thing, answers: Mapping[str, tuple[T, bool]], show: Callable[[T], Thing]) -> Example:
+    """Return a query with the arms' answers, right ones first; arms that answered the same share one."""
+    grouped: dict[tuple[T, bool], list[str]] = {}
+    for arm, answer in answers.items():
+        grouped.setdefault(answer, []).append(arm)
+    ordered = sorted(grouped.items(), key=lambda item: not item[0][1])
+    return Example(query, tuple(Answer(show(it), tuple(arms), right) for (it, right), arms in ordered))
 
 
 def data_uri(picture: UInt8[Tensor, "3 H W"]) -> str:

@@ -39,49 +39,54 @@ def write_report(folder: Path, summary: TrainingSummary) -> Path:
     Returns:
         The path of the page.
     """
-    place = Path(folder)
-    filled = content(place, summary)
-    return write_page(place / "report.html", "template.html.j2", **filled, plot_height=charts.HEIGHT)
+    filled = content(folder, summary)
+    return write_page(folder / "report.html", "training.html.j2", **filled, plot_height=charts.HEIGHT)
 
 
 def content(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
     """Collect everything the template shows."""
-    order = ranked(summary.arms, summary.primary.key)
-    names = [arm.name for arm in summary.arms]
-    keys = columns(summary)
     primary = summary.primary.key
     first = [d for d in summary.differences if d.family == "main" and d.key == primary]
     if len(first) > FEW:  # those with the arm that the page recommends are read first
         first = sorted(first, key=lambda d: summary.winner.name not in (d.a, d.b))
-    return {
-        "summary": summary,
-        "title": words.question(names, summary.data),
+    return of_any_study(summary) | {
+        "title": words.question([arm.name for arm in summary.arms], summary.data),
         "facts": words.facts(summary),
-        "looks": looks(names),
-        "primary": primary,
-        "primary_n": next((m.n for arm in order if (m := arm.score(primary))), 0),
-        "metrics": {key[3]: meaning for key in [primary, *keys] if (meaning := words.meaning(key[3]))},
         "conclusion": conclusion(summary),
         "answers": [{"verdict": words.verdict(d), "sentence": d.sentence} for d in first],
-        "boards": [{"key": key, **charts.intervals(order, key)} for key in keys],
-        "main_table": table(order, keys),
-        "subset_tables": subset_tables(order, keys),
-        "other_tables": other_tables(order, keys),
-        "forests": forests(summary, keys),
-        "differences": differences(summary),
         "page_curves": _curves(folder, summary),
         "page_costs": charts.costs(summary.arms),
         "gallery": gallery(folder, summary),
         "diagnostics": _diagnostics(summary.arms),
         "diagnoses": _diagnoses(folder, summary),
-        "failed": failures(summary.arms),
-        "margin": points(summary.margin),
         "needed": words.needed(first) if len(first) <= FEW else [],
         "few": FEW if len(first) <= FEW else 0,
         "trials": _trials(folder, summary),
         "recipe": yaml.safe_dump(summary.recipe, sort_keys=False),
         "plans": yaml.safe_dump(summary.plain()["plans"], sort_keys=False),
         "commands": commands(folder, summary),
+    }
+
+
+def of_any_study(summary: StudySummary) -> dict[str, Any]:
+    """Collect what the templates of all kinds of studies show."""
+    order = ranked(summary.arms, summary.primary.key)
+    keys = columns(summary)
+    primary = summary.primary.key
+    return {
+        "summary": summary,
+        "looks": looks([arm.name for arm in summary.arms]),
+        "primary": primary,
+        "primary_n": next((m.n for arm in order if (m := arm.score(primary))), 0),
+        "metrics": {key[3]: meaning for key in [primary, *keys] if (meaning := words.meaning(key[3]))},
+        "boards": [{"key": key, **charts.intervals(order, key)} for key in keys],
+        "main_table": table(order, keys),
+        "subset_tables": subset_tables(order, keys),
+        "other_tables": other_tables(order, keys),
+        "forests": forests(summary, keys),
+        "differences": differences(summary),
+        "failed": failures(summary.arms),
+        "margin": points(summary.margin),
     }
 
 

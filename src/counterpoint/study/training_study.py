@@ -1,0 +1,161 @@
+"""The main job: from methods and data to verdicts on what each trained model can do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Unpack
+
+from ..data.source import short_name
+from ..execution import Executor, Listener, Local, NullListener, leased
+from ..methods.arm import slug_of
+from ..reasons import counted
+from ..training.run import RunState
+from .agreement import check_made_of_the_same
+from .cost import measure, plan_arms
+from .design import ArmPlan, Design, DesignOptions, filled_by_user
+from .gate import Prepared, prepare
+from .layout import run_folder, trial_folder
+from .plans import read_plans, write_plans
+from .schema import TrainingSummary
+from .study import DryRun, OnCost, Study, carry_out, finish, folder_of
+from .training_run import TrainingRun
+from .tuning import choose, trials
+
+_SMALL = 30.0
+"""Seconds of training below which all runs of a study take turns in this process: others would start for as long."""
+
+
+def compare(
+    *arms: str,
+    folder: str | os.PathLike[str] | None = None,
+    jobs: int | None = None,
+    diagnose: bool = False,
+    listener: Listener | None = None,
+    on_cost: OnCost[Design, ArmPlan] | None = None,
+    **options: Unpack[DesignOptions],
+) -> Study[TrainingSummary]:
+    """Train several methods under one recipe, evaluate them on the same examples, and say which differences are real.
+
+    Args:
+        arms: methods by name, with options after commas; pretrained towers; a user's own loss.
+        folder: the study's folder; finished runs in it are not repeated. ``runs/DATA-ARMS`` unless given.
+        jobs: runs at a time, each in a process with its share of the cores; unless given, one on a GPU and
+            up to four on a CPU, where one thread a run is faster than several, and one in a study of seconds.
+        diagnose: look inside the first finished run of every arm, and link the pages from the report.
+        listener: told of every event.
+        on_cost: told the steps of every arm and their cost before the study starts; a False stops it there.
+        options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``: the fields of
+            `counterpoint.study.Design`, which has their meanings and defaults. ``seeds`` says how many or which,
+            ``recipe`` is a recipe, its name or its file.
+
+    Raises:
+        ValueError: for whatever can be known to be wrong before anything is trained.
+        OtherStudy: if the folder holds another study.
+        DryRun: if ``on_cost`` said False.
+    """
+    design = filled_by_user(Design, {"arms": arms, **options})
+    return conduct(design, folder, jobs=jobs, diagnose=diagnose, listener=listener, on_cost=on_cost)
+
+
+def conduct(
+    design: Design,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    jobs: int | None = None,
+    diagnose: bool = False,
+    listener: Listener | None = None,
+    on_cost: OnCost[Design, ArmPlan] | None = None,
+) -> Study[TrainingSummary]:
+    """Carry out a study; see `compare`."""
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    path = folder_of(folder, [short_name(design.data), *map(slug_of, design.arms)])
+    there = Design.read(path, design.margin)
+    known = {} if there is None else read_plans(path)
+    ready = prepare(design, path, there=there, known=known)
+    design = ready.design
+    check_made_of_the_same(
+        _runs(design, {a: p for a, p in known.items() if a in design.arms}, path), ready.data, path
+    )
+    listener = listener or NullListener()
+    at_once = jobs if jobs is not None else default_jobs()
+    if new := [arm for arm in design.arms if arm not in known]:
+        listener.begin(f"timing {counted(len(new), 'arm')}", ())
+    measured = partial(measure, ready, jobs=at_once)
+    plans = plan_arms(design, known, len(ready.data.splits.train), measured)
+    if on_cost is not None and not on_cost(design, plans):
+        raise DryRun
+    executor = Local(1 if jobs is None and _is_small(design, plans) else at_once)
+    # Another command may have joined the folder meanwhile, or may do so at any time.
+    with leased(path, wait=True):
+        design = design.reserve(path)
+        plans |= read_plans(path)
+        if plans != known:
+            write_plans(path, plans)
+    if to_search := {arm: plan for arm, plan in plans.items() if not plan.searched}:
+        plans |= _tune(ready, to_search, path, executor, listener)
+        with leased(path, wait=True):
+            plans = read_plans(path) | plans
+            write_plans(path, plans)
+    carry_out("training", _runs(design, {arm: plans[arm] for arm in design.arms}, path), executor, listener)
+    if diagnose:
+        _look_inside(path, design)
+    return finish(design, path)
+
+
+def _is_small(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
+    """Return whether a study is over before processes of its own would pay.
+
+    Only under recipes of one thread, where a run is the same, bit by bit, in a process of its own.
+    """
+    seconds = sum(plan.steps * plan.cost.seconds_per_step for plan in plans.values() if plan.cost)
+    return design.recipe.threads == 1 and seconds * (len(design.seeds) + design.tune) < _SMALL
+
+
+def _runs(design: Design, plans: Mapping[str, ArmPlan], folder: Path) -> list[TrainingRun]:
+    """Return the runs of some arms of a study, seed by seed, so that an unfinished study has whole seeds."""
+    return [
+        TrainingRun(design.run(arm, seed, plan), run_folder(folder, slug_of(arm), seed), design.tasks)
+        for seed in design.seeds
+        for arm, plan in plans.items()
+    ]
+
+
+def _look_inside(folder: Path, design: Design) -> None:
+    """Diagnose the first finished run of every arm that has not been looked into yet."""
+    from .report.diagnosis import PAGE, diagnose_run
+
+    for arm in design.arms:
+        runs = [run_folder(folder, slug_of(arm), seed) for seed in design.seeds]
+        good = [f for f in runs if (state := RunState.read(f)) is not None and state.status == "finished"]
+        if good and not (good[0] / PAGE).exists():
+            diagnose_run(good[0])
+
+
+def default_jobs() -> int:
+    """Return the usual number of runs at a time: one on a GPU; on a CPU as many as there are cores, up to four."""
+    import torch
+
+    return 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 4)
+
+
+def _tune(
+    study: Prepared, plans: Mapping[str, ArmPlan], folder: Path, executor: Executor, listener: Listener
+) -> dict[str, ArmPlan]:
+    """Return a plan for each arm: of the same number of trials, the one that is best on validation."""
+    searches = {arm: trials(study.design, study.arms[arm], plan) for arm, plan in plans.items()}
+    folders = {
+        arm: [trial_folder(folder, slug_of(arm), number) for number in range(len(search))]
+        for arm, search in searches.items()
+    }
+    work = [
+        TrainingRun(study.design.run(arm, trial.seed, trial.plan), trial_path, test=False)
+        for arm, search in searches.items()
+        for trial, trial_path in zip(search, folders[arm], strict=True)
+    ]
+    carry_out("tuning", work, executor, listener)
+    return {arm: replace(choose(search, folders[arm]), searched=True) for arm, search in searches.items()}
