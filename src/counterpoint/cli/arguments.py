@@ -48,12 +48,12 @@ def parse(
     refusal = io.StringIO()
     try:
         with redirect_stderr(refusal):
-            given: object = tyro.cli(shown, args=[*arguments], prog=f"counterpoint {command}")
+            filled: object = tyro.cli(shown, args=[*arguments], prog=f"counterpoint {command}")
     except SystemExit as ended:
         if ended.code:
             print(f"counterpoint {command}: {_in_a_line(refusal.getvalue(), command)}", file=sys.stderr)
         raise
-    return validated(form, _values(form, given), partial(_option, form))
+    return validated(form, _values(form, filled), partial(_option, form))
 
 
 def _in_a_line(box: str, command: str) -> str:
@@ -120,18 +120,18 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
     return shown
 
 
-def _values(form: type, given: Any) -> dict[str, object]:
+def _values(form: type, filled: Any) -> dict[str, object]:
     """Return what tyro has filled in, by the fields of the form."""
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     for name, field in _asked(form):
         if not _is_form(field.annotation):
-            found[name] = getattr(given, name)
+            values[name] = getattr(filled, name)
             continue
         kind = _kind(field)
-        parts = _values(kind, getattr(given, _filled(name, kind)))
+        parts = _values(kind, getattr(filled, _filled(name, kind)))
         # A recipe's keys alone could be meant as changes of another one.
-        found[name] = validated(Recipe, parts, partial(_option, Recipe)) if kind is Recipe else parts
-    return found
+        values[name] = validated(Recipe, parts, partial(_option, Recipe)) if kind is Recipe else parts
+    return values
 
 
 def _option(form: type, name: str) -> str:

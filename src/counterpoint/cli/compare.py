@@ -48,18 +48,18 @@ def main(arguments: Sequence[str]) -> int:
     named = value_of(arguments, "--preset")
     preset = find(named) if named else None
     stated = {"arms": preset.arms, "budget": preset.budget, "margin": preset.margin} if preset else None
-    given = parse(Compare, arguments, "compare", stated)
-    design = given.study
+    options = parse(Compare, arguments, "compare", stated)
+    design = options.study
     check_names(design)  # before torch is loaded, so that a typo is answered at once
 
-    console = Terminal(stderr=given.output.json)
+    console = Terminal(stderr=options.output.json)
     with console.status("loading torch"):
         from ..data import load as load_data
         from ..study.remarks import remarks
         from ..study.training_study import conduct, default_jobs
 
     def show_cost(design: Design, plans: Mapping[str, ArmPlan]) -> None:
-        console.print(cost_table(design, plans, given.jobs or default_jobs()))
+        console.print(cost_table(design, plans, options.jobs or default_jobs()))
         for line in remarks(design, plans):
             console.print(f"! {line}", style="yellow", soft_wrap=True)
 
@@ -71,9 +71,9 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"{preset.name}: {', '.join(design.tasks)}")
         if left:
             console.print(f"left out, as the data has nothing for them: {', '.join(left)}")
-    conducted = partial(conduct, design, jobs=given.jobs, diagnose=given.diagnose)
-    study = carry_out(console, given.output, conducted, show_cost)
-    if preset and study is not None and not given.output.json:
+    conducted = partial(conduct, design, jobs=options.jobs, diagnose=options.diagnose)
+    study = carry_out(console, options.output, conducted, show_cost)
+    if preset and study is not None and not options.output.json:
         show_standings(console, study.summary, preset)
     return 0
 
@@ -83,8 +83,8 @@ def show_data_report(console: Any, source: str, image_size: int) -> None:
     from ..data.source import load_any
 
     with console.status(f"reading {source}"):
-        found = load_any(source, image_size).findings()
-    for title, line in found.items():
+        findings = load_any(source, image_size).findings()
+    for title, line in findings.items():
         console.print(f"{title}: {line}", soft_wrap=True)
 
 

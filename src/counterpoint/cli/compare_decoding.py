@@ -36,16 +36,18 @@ class CompareDecoding:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(CompareDecoding, arguments, "compare-decoding")
-    check_names(given.study)  # before torch is loaded, so that a typo is answered at once
-    console = Terminal(stderr=given.output.json)
+    options = parse(CompareDecoding, arguments, "compare-decoding")
+    check_names(options.study)  # before torch is loaded, so that a typo is answered at once
+    console = Terminal(stderr=options.output.json)
     with console.status("loading torch"):
         from ..study.decoding.study import conduct
 
     def show_cost(design: DecodingDesign, costs: Mapping[str, Estimate]) -> None:
         console.print(cost_table(design, costs))
 
-    carry_out(console, given.output, partial(conduct, given.study, batch_size=given.batch_size), show_cost)
+    carry_out(
+        console, options.output, partial(conduct, options.study, batch_size=options.batch_size), show_cost
+    )
     return 0
 
 

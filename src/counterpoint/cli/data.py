@@ -36,22 +36,22 @@ class Data:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(Data, arguments, "data")
+    options = parse(Data, arguments, "data")
 
-    console = Terminal(stderr=given.json)
-    if given.action == "make":
-        return _make(given, console)
-    with console.status(f"loading {given.source}"):
+    console = Terminal(stderr=options.json)
+    if options.action == "make":
+        return _make(options, console)
+    with console.status(f"loading {options.source}"):
         from .. import data
         from ..data.source import short_name
 
-        source = data.load(given.source)
-    if given.action == "show":
-        path = source.show(given.out or Path(f"{short_name(given.source)}.png"))
+        source = data.load(options.source)
+    if options.action == "show":
+        path = source.show(options.out or Path(f"{short_name(options.source)}.png"))
         console.print(f"wrote {path}", soft_wrap=True)
         return 0
     description = source.describe()
-    if given.json:
+    if options.json:
         import json
 
         print(json.dumps(description, indent=2, ensure_ascii=False))
@@ -69,23 +69,23 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _make(given: Data, console: Terminal) -> int:
-    kind, _, named = given.source.partition(":")
+def _make(options: Data, console: Terminal) -> int:
+    kind, _, named = options.source.partition(":")
     if kind != "scenes":
         raise ValueError(
-            f"make makes scenes, not {given.source!r}: counterpoint data make scenes --preset basic"
+            f"make makes scenes, not {options.source!r}: counterpoint data make scenes --preset basic"
         )
-    if named and given.preset:
-        raise ValueError(f"which preset, {named!r} or {given.preset!r}? Give one of them")
-    if given.out is None:
+    if named and options.preset:
+        raise ValueError(f"which preset, {named!r} or {options.preset!r}? Give one of them")
+    if options.out is None:
         raise ValueError("where to? For example: --out shards")
-    spec = f"scenes:{named or given.preset or 'basic'}"
-    if given.count is not None:
+    spec = f"scenes:{named or options.preset or 'basic'}"
+    if options.count is not None:
         if "train" in Spec.parse(spec).options:
             raise ValueError(
-                f"--count {given.count} and {spec} both say how many to train on: give one of them"
+                f"--count {options.count} and {spec} both say how many to train on: give one of them"
             )
-        spec = f"{spec},train={given.count}"
+        spec = f"{spec},train={options.count}"
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     with console.status("loading"):
@@ -93,12 +93,12 @@ def _make(given: Data, console: Terminal) -> int:
         from ..data.worlds.scenes.world import Scenes
 
         world = Scenes.parse(spec)
-        shards = write(world, given.out, given.format)
+        shards = write(world, options.out, options.format)
     columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=len(world))
         for done in shards:
             progress.update(bar, completed=done)
-    console.print(f"{given.out}: {len(world):,} scenes of {world.name}", soft_wrap=True)
-    console.print(f"use it: counterpoint train clip --data {given.out}", soft_wrap=True)
+    console.print(f"{options.out}: {len(world):,} scenes of {world.name}", soft_wrap=True)
+    console.print(f"use it: counterpoint train clip --data {options.out}", soft_wrap=True)
     return 0

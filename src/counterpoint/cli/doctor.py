@@ -27,13 +27,13 @@ class Doctor:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(Doctor, arguments, "doctor")
-    found = examine()
-    if given.json:
-        print(json.dumps(found, indent=2))
+    options = parse(Doctor, arguments, "doctor")
+    state = examine()
+    if options.json:
+        print(json.dumps(state, indent=2))
     else:
-        show(found)
-    return 0 if not found["broken"] else 1
+        show(state)
+    return 0 if not state["broken"] else 1
 
 
 def examine() -> dict[str, Any]:
@@ -105,14 +105,14 @@ def _sentences(missing: dict[str, str]) -> dict[str, Any]:
     """Return the sentence encoders whose weights are in installed packages, as towers."""
     from ..networks.towers.packaged import PACKAGE, PACKAGES, packaged
 
-    found = []
+    encoders = []
     for name in PACKAGES:
         try:
             packaged(name)
-            found.append(f"transformers:{name}@{PACKAGE}")
+            encoders.append(f"transformers:{name}@{PACKAGE}")
         except MissingPackage:
             missing[name] = "pip install 'counterpoint[sentences]'"
-    return {"sentence encoders": found}
+    return {"sentence encoders": encoders}
 
 
 def _cache(broken: dict[str, str]) -> dict[str, Any]:
@@ -125,24 +125,24 @@ def _cache(broken: dict[str, str]) -> dict[str, Any]:
     return {"cache": str(folder), "free disk (GB)": round(shutil.disk_usage(existing).free / 1e9, 1)}
 
 
-def show(found: dict[str, Any]) -> None:
+def show(state: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Terminal()
     table = Table(show_header=False, title="counterpoint doctor", title_justify="left")
-    table.add_row("python", found["python"])
-    for name, value in found["devices"].items():
+    table.add_row("python", state["python"])
+    for name, value in state["devices"].items():
         table.add_row(name, str(value))
-    table.add_row("WordNet", str(found["wordnet"]))
-    table.add_row("sentence encoders", ", ".join(found["sentence encoders"]) or "none")
-    table.add_row("cache", found["cache"])
-    table.add_row("free disk", f"{found['free disk (GB)']} GB")
-    for name, value in sorted(found["packages"].items()):
+    table.add_row("WordNet", str(state["wordnet"]))
+    table.add_row("sentence encoders", ", ".join(state["sentence encoders"]) or "none")
+    table.add_row("cache", state["cache"])
+    table.add_row("free disk", f"{state['free disk (GB)']} GB")
+    for name, value in sorted(state["packages"].items()):
         table.add_row(name, value)
     console.print(table)
-    for name, mend in found["missing"].items():
+    for name, mend in state["missing"].items():
         console.print(f"not installed (optional): {name}  →  {mend}")
-    for name, mend in found["broken"].items():
+    for name, mend in state["broken"].items():
         console.print(f"BROKEN: {name}  →  {mend}", style="red")
-    if not found["broken"]:
+    if not state["broken"]:
         console.print("everything the main job needs is here", style="green")

@@ -47,9 +47,9 @@ class Evaluate:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(Evaluate, arguments, "evaluate")
+    options = parse(Evaluate, arguments, "evaluate")
 
-    console = Terminal(stderr=given.json)
+    console = Terminal(stderr=options.json)
     with console.status("loading torch"):
         import numpy as np
         import torch
@@ -59,30 +59,32 @@ def main(arguments: Sequence[str]) -> int:
         from ..evaluation.task import NotApplicable, check_training
         from ..training.provenance import trained_on
         from ..training.run import Run, data_of, load
-    for name in given.tasks:
+    for name in options.tasks:
         evaluation.TASKS.reference(name)
-    if given.out is not None and (given.out / "recipe.yaml").exists():
+    if options.out is not None and (options.out / "recipe.yaml").exists():
         raise ValueError(
-            f"{given.out} holds a run: give another folder with --out, so that its own scores stay"
+            f"{options.out} holds a run: give another folder with --out, so that its own scores stay"
         )
     by_test: dict[str, tuple[Scores, ...]] = {}
     refusals: list[str] = []
     notes: list[str] = []
     with console.status("evaluating"), torch.inference_mode():
-        trained = load(given.run)
-        where = given.data or data_of(given.run)
-        source = data.load(where, Run.read(given.run).recipe.towers.image_size).suited(trained.inputs)
+        trained = load(options.run)
+        where = options.data or data_of(options.run)
+        source = data.load(where, Run.read(options.run).recipe.towers.image_size).suited(trained.inputs)
         model = EmbeddingCache.of(trained, source)
-        whole = given.split == "all" or (given.split is None and given.data is not None and source.split_here)
-        seen = trained_on(given.run, source) if given.data or whole else np.arange(0)
-        left_out = np.arange(0) if given.split == "all" else seen
+        whole = options.split == "all" or (
+            options.split is None and options.data is not None and source.split_here
+        )
+        seen = trained_on(options.run, source) if options.data or whole else np.arange(0)
+        left_out = np.arange(0) if options.split == "all" else seen
         rows = _rows(source, whole, left_out)
         console.print(_what_is_scored(where, source, rows), soft_wrap=True)
         if len(seen):
-            console.print(_what_was_trained_on(where, source, seen, given.split == "all"), soft_wrap=True)
+            console.print(_what_was_trained_on(where, source, seen, options.split == "all"), soft_wrap=True)
         if not rows:
             raise ValueError(f"{where} has no other rows to score: give other data, or --split all")
-        for name in given.tasks or evaluation.DEFAULT_TASKS:
+        for name in options.tasks or evaluation.DEFAULT_TASKS:
             task = evaluation.create(name)
             # A task that learns from the training rows must not be asked about them.
             tests = _rows(source, whole and not task.learns, left_out)
@@ -92,9 +94,9 @@ def main(arguments: Sequence[str]) -> int:
                         f"{name} needs {' and '.join(missing)} embeddings, which the model has not"
                     )
                 check_training(task, source)
-                found = evaluation.evaluate(model, source, tasks=(task,), tests=tests).by_test
+                by_set = evaluation.evaluate(model, source, tasks=(task,), tests=tests).by_test
             except NotApplicable as error:
-                if given.tasks:
+                if options.tasks:
                     refusals.append(str(error))
                 else:
                     notes.append(f"left out: {str(error).removesuffix(': leave the task out')}")
@@ -106,20 +108,20 @@ def main(arguments: Sequence[str]) -> int:
                 notes.append(
                     f"{name} learns from the training rows, so it is asked about the test rows alone"
                 )
-            for test, scores in found.items():
+            for test, scores in by_set.items():
                 by_test[test] = (*by_test.get(test, ()), *scores)
-                if given.failures is None:
+                if options.failures is None:
                     continue
                 for one in scores:
-                    place = given.failures / f"{test} {one.task}.png".replace(" ", "-")
-                    evaluation.failures(one, model, source, tests[test], place)
-                    console.print(f"wrote {place}", soft_wrap=True)
+                    path = options.failures / f"{test} {one.task}.png".replace(" ", "-")
+                    evaluation.failures(one, model, source, tests[test], path)
+                    console.print(f"wrote {path}", soft_wrap=True)
         results = evaluation.RunResults(by_test)
         scored = _with_intervals(results)
-    if given.out is not None and scored:
-        _write(given.out, {"run": str(given.run), "data": where}, rows, results, scored)
-        notes.append(f"scores and outcomes: {given.out}")
-    if given.json:
+    if options.out is not None and scored:
+        _write(options.out, {"run": str(options.run), "data": where}, rows, results, scored)
+        notes.append(f"scores and outcomes: {options.out}")
+    if options.json:
         json.dump(scored, sys.stdout, indent=2)
         print()
     else:
@@ -139,8 +141,8 @@ def _rows(data: PairedData, whole: bool, left_out: Rows) -> Mapping[str, Rows]:
     import numpy as np
 
     sets = {ALL: np.arange(len(data))} if whole else data.splits.test
-    own = {name: np.setdiff1d(rows, left_out) if len(left_out) else rows for name, rows in sets.items()}
-    return {name: rows for name, rows in own.items() if len(rows)}
+    kept = {name: np.setdiff1d(rows, left_out) if len(left_out) else rows for name, rows in sets.items()}
+    return {name: rows for name, rows in kept.items() if len(rows)}
 
 
 def _what_was_trained_on(where: str, data: PairedData, seen: Rows, scored: bool) -> str:
@@ -152,12 +154,12 @@ def _what_was_trained_on(where: str, data: PairedData, seen: Rows, scored: bool)
 def _what_is_scored(where: str, data: PairedData, rows: Mapping[str, Rows]) -> str:
     """Return a line on the rows that are scored, and how many there are."""
     if ALL in rows:
-        own = ", which has no splits of its own" if data.split_here else ""
+        unsplit = ", which has no splits of its own" if data.split_here else ""
         count = (
             f"all {len(data):,}" if len(rows[ALL]) == len(data) else f"{len(rows[ALL]):,} of {len(data):,}"
         )
-        return f"scored: {count} rows of {where}{own} (--split test scores a held-out part)"
-    sets = ", ".join(f"{len(own):,} of {name!r}" for name, own in rows.items())
+        return f"scored: {count} rows of {where}{unsplit} (--split test scores a held-out part)"
+    sets = ", ".join(f"{len(of_test):,} of {name!r}" for name, of_test in rows.items())
     return (
         f"scored: the test rows of {where}: {sets}; it has {len(data):,} rows (--split all scores them all)"
     )
@@ -167,12 +169,12 @@ def _with_intervals(results: RunResults) -> list[dict[str, Any]]:
     """Return the scores with 95 % intervals, which the examples alone make: there is one model."""
     from ..study.numbers import bounded
 
-    found = []
+    scored = []
     for row in results.scores():
         scores = next(it for it in results.by_test[row["test"]] if it.task == row["task"])
         _, low, high = bounded(row["statistic"], scores.outcomes(row["metric"], row["subset"]).astype(float))
-        found.append({**row, "low": low, "high": high})
-    return found
+        scored.append({**row, "low": low, "high": high})
+    return scored
 
 
 def _write(
@@ -185,7 +187,7 @@ def _write(
     """Write the scores with what they are of, and the outcomes of every example."""
     from ..files import write_json, writing
 
-    counts = {name: len(own) for name, own in rows.items()}
+    counts = {name: len(of_test) for name, of_test in rows.items()}
     write_json(folder / "evaluation.json", {"format": 1, **about, "rows": counts, "scores": scored})
     with writing(folder / "examples.parquet") as part:
         results.examples().write_parquet(part)

@@ -42,45 +42,45 @@ class Generate:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(Generate, arguments, "generate")
+    options = parse(Generate, arguments, "generate")
     # Names and files are checked before torch is loaded, so that a typo is answered at once.
     from ..study.decoding.arm import DecodingArm
 
-    arm = DecodingArm.parse(given.decoding)
-    if not given.image.is_file():
-        raise FileNotFoundError(f"there is no picture {given.image}")
+    arm = DecodingArm.parse(options.decoding)
+    if not options.image.is_file():
+        raise FileNotFoundError(f"there is no picture {options.image}")
 
-    console = Terminal(stderr=given.json)
+    console = Terminal(stderr=options.json)
     with console.status("loading torch") as status:
         from ..decoding import VisionLanguageAssistant, read_picture
         from ..study.decoding.model import located
         from ..study.decoding.tables import times
         from ..types import Prompt
 
-        method, picture = arm.method(given.seed), read_picture(given.image)
-        _check_given(arm.spec, {branch.needs for branch in method.branches()}, given.lead)
-        status.update(f"loading {given.model}")
+        method, picture = arm.method(options.seed), read_picture(options.image)
+        _check_given(arm.spec, {branch.needs for branch in method.branches()}, options.lead)
+        status.update(f"loading {options.model}")
         assistant = VisionLanguageAssistant.load(
-            located(given.model),
+            located(options.model),
             method,
-            do_sample=given.sample,
-            temperature=given.temperature,
-            max_new_tokens=given.max_new_tokens,
+            do_sample=options.sample,
+            temperature=options.temperature,
+            max_new_tokens=options.max_new_tokens,
         )
         status.update("replying")
-        led = given.prompt if given.lead is None else f"{given.lead} {given.prompt}"
-        (reply,) = assistant.reply([Prompt(led, picture, neutral=given.prompt)], seed=given.seed)
+        led = options.prompt if options.lead is None else f"{options.lead} {options.prompt}"
+        (reply,) = assistant.reply([Prompt(led, picture, neutral=options.prompt)], seed=options.seed)
     cost = assistant.cost
     assert cost is not None
-    if given.json:
+    if options.json:
         spent = {
             "passes": dict(cost.passes),
             "positions": dict(cost.positions),
             "relative_passes": cost.relative_passes,
             "relative_positions": cost.relative_positions,
         }
-        found = {"reply": reply, "decoding": arm.spec, "method": repr(method), "cost": spent}
-        json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+        values = {"reply": reply, "decoding": arm.spec, "method": repr(method), "cost": spent}
+        json.dump(values, sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
     console.print(reply or Text("(nothing)", style="dim"), soft_wrap=True)

@@ -25,9 +25,9 @@ class List:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(List, arguments, "list")
-    names = known(given.kind)
-    if given.json:
+    options = parse(List, arguments, "list")
+    names = known(options.kind)
+    if options.json:
         print(json.dumps(list(names)))
         return 0
     for name in names:

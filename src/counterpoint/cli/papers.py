@@ -57,20 +57,20 @@ def main(arguments: Sequence[str]) -> int:
     if words[0] not in FORMS:
         parse(Papers, words, "papers")  # answers --help, and a wrong word with what is right
         return 2
-    given = parse(FORMS[words[0]], words[1:], f"papers {words[0]}")
+    options = parse(FORMS[words[0]], words[1:], f"papers {words[0]}")
 
     from .. import catalog
     from ..catalog.render import as_dict, page, table
 
-    if isinstance(given, ShowPaper):
-        paper = catalog.paper(given.slug)
-        if given.json:
+    if isinstance(options, ShowPaper):
+        paper = catalog.paper(options.slug)
+        if options.json:
             print(json.dumps(as_dict(paper), indent=2, ensure_ascii=False))
         else:
             Terminal().print(page(paper))
         return 0
-    papers = catalog.find(status=given.status, family=given.family, text=given.text)
-    if given.json:
+    papers = catalog.find(status=options.status, family=options.family, text=options.text)
+    if options.json:
         print(json.dumps([as_dict(paper) for paper in papers], indent=2, ensure_ascii=False))
     else:
         Terminal().print(table(papers))

@@ -29,12 +29,12 @@ class Report:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(Report, arguments, "report")
+    options = parse(Report, arguments, "report")
 
-    console = Terminal(stderr=given.json)
+    console = Terminal(stderr=options.json)
     with console.status("reading the runs"):
         from ..study.study import resummarise
 
-        study = resummarise(given.study, given.margin)
-    show(console, study, given.all, given.json)
+        study = resummarise(options.study, options.margin)
+    show(console, study, options.all, options.json)
     return 0

@@ -37,20 +37,20 @@ class Reproduce:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(Reproduce, arguments, "reproduce")
+    options = parse(Reproduce, arguments, "reproduce")
     # The name is checked before torch is loaded, so that a typo is answered at once.
     from ..catalog import paper
     from ..claims import CLAIMS
 
-    title = paper(given.slug).title
-    if given.slug not in CLAIMS:
+    title = paper(options.slug).title
+    if options.slug not in CLAIMS:
         raise ValueError(
-            f"{given.slug} ({title}) has no claim that can be run here; those that have: {', '.join(CLAIMS.names())}"
+            f"{options.slug} ({title}) has no claim that can be run here; those that have: {', '.join(CLAIMS.names())}"
         )
 
-    console = Terminal(stderr=given.json)
-    place = given.out or (None if given.quick else destination(given.slug))
-    first = evidence_at(given.out or destination(given.slug)) if given.decide else None
+    console = Terminal(stderr=options.json)
+    path = options.out or (None if options.quick else destination(options.slug))
+    first = evidence_at(options.out or destination(options.slug)) if options.decide else None
     with console.status("loading torch"):
         from rich.text import Text
 
@@ -58,23 +58,23 @@ def main(arguments: Sequence[str]) -> int:
         from ..claims import reproduce
         from ..study.gate import check_file
 
-    if place is not None:
-        check_file(place)
+    if path is not None:
+        check_file(path)
     from .progress import WorkProgress
 
     with WorkProgress(console) as progress:
-        doing = progress.bars.add_task(given.slug, total=None, note="")
+        doing = progress.bars.add_task(options.slug, total=None, note="")
         evidence = reproduce(
-            given.slug,
-            given.quick,
-            jobs=given.jobs,
+            options.slug,
+            options.quick,
+            jobs=options.jobs,
             decide=first,
             listener=progress,
             tell=lambda text: progress.bars.update(doing, note=text),
         )
-    if place is not None:
-        evidence.write(place)
-    if given.json:
+    if path is not None:
+        evidence.write(path)
+    if options.json:
         print(evidence.model_dump_json(indent=2))
         return 0
     console.print(title, style="bold underline")
@@ -86,8 +86,8 @@ def main(arguments: Sequence[str]) -> int:
     console.print(f"verdict: {evidence.verdict}", style="bold")
     for sentence in () if evidence.quick else questions(evidence):
         console.print(Text(sentence))
-    if place is not None:
-        console.print(f"evidence: {place}", soft_wrap=True)
+    if path is not None:
+        console.print(f"evidence: {path}", soft_wrap=True)
     return 0
 
 
@@ -112,18 +112,18 @@ def table(evidence: Evidence) -> Table:
     from ..catalog.render import expectation, number
 
     styles = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
-    found = Table(
+    measured = Table(
         caption=f"{evidence.seconds:,.0f} s on {evidence.machine.cores} cores", caption_justify="left"
     )
-    found.add_column("measured", overflow="fold")
+    measured.add_column("measured", overflow="fold")
     for column in ("expected", "95 % interval", "verdict"):
-        found.add_column(column, no_wrap=True)
+        measured.add_column(column, no_wrap=True)
     for decides in (True, False):
-        found.add_section()
+        measured.add_section()
         for result in evidence.results:
             if result.decides == decides:
                 style = styles[result.verdict]
-                found.add_row(
+                measured.add_row(
                     Text.assemble(result.name, (f"\n{result.metric}", "dim")),
                     expectation(result),
                     Text.assemble(
@@ -131,7 +131,7 @@ def table(evidence: Evidence) -> Table:
                     ),
                     Text.assemble((result.verdict, style), ("" if decides else "\n(beside it)", "dim")),
                 )
-    return found
+    return measured
 
 
 def destination(slug: str) -> Path:

@@ -51,16 +51,16 @@ class Train:
 def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == [tiny_vlm.NAME]:
         return tiny_vlm.main(arguments[1:])
-    given = parse(Train, arguments, "train")
-    if not given.method:
+    options = parse(Train, arguments, "train")
+    if not options.method:
         raise ValueError(
             "which method? For example: counterpoint train clip (see: counterpoint list methods)"
         )
     from ..methods.arm import Arm
 
-    slug = Arm.parse(given.method).slug
+    slug = Arm.parse(options.method).slug
 
-    console = Terminal(stderr=given.json)
+    console = Terminal(stderr=options.json)
     with console.status("loading torch"):
         from ..data.source import load_any, short_name
         from ..execution import Local
@@ -70,19 +70,19 @@ def main(arguments: Sequence[str]) -> int:
     from .compare import show_data_report
     from .progress import WorkProgress
 
-    folder = given.out or Path("runs") / f"{short_name(given.data)}-{slug}-{given.seed}"
-    if not given.resume and (folder / "recipe.yaml").exists():
+    folder = options.out or Path("runs") / f"{short_name(options.data)}-{slug}-{options.seed}"
+    if not options.resume and (folder / "recipe.yaml").exists():
         raise OtherRun(
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
         )
-    what = Run(given.method, given.data, given.recipe, given.seed)
+    what = Run(options.method, options.data, options.recipe, options.seed)
     with joined() as ranks:
         console.quiet = ranks.rank > 0
-        show_data_report(console, given.data, given.recipe.towers.image_size)
+        show_data_report(console, options.data, options.recipe.towers.image_size)
         with first_alone():
-            what = with_steps(what, load_any(given.data, given.recipe.towers.image_size))
-        show_memory(console, what, given.recipe)
-        unit = TrainingRun(what, folder, given.tasks or None)
+            what = with_steps(what, load_any(options.data, options.recipe.towers.image_size))
+        show_memory(console, what, options.recipe)
+        unit = TrainingRun(what, folder, options.tasks or None)
         with WorkProgress(console) as progress:
             progress.begin("training", [unit])
             (state,) = Local(patient=False).carry_out([unit], progress)
@@ -97,10 +97,10 @@ def main(arguments: Sequence[str]) -> int:
     scores = read_scores(folder) if columns == PAIR else []
     if columns != PAIR:
         console.print(
-            f"no scores: tasks ask about pictures with captions, and {given.data} has {', '.join(columns)}",
+            f"no scores: tasks ask about pictures with captions, and {options.data} has {', '.join(columns)}",
             soft_wrap=True,
         )
-    if given.json:
+    if options.json:
         json.dump({"folder": str(folder), "state": asdict(state), "scores": scores}, sys.stdout, indent=2)
         print()
         return 0

@@ -36,25 +36,26 @@ class TrainTinyVLM:
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(TrainTinyVLM, arguments, f"train {NAME}")
+    options = parse(TrainTinyVLM, arguments, f"train {NAME}")
     from ..data.worlds.preset import preset_of
     from ..data.worlds.scenes.presets import PRESETS
     from ..spec import Spec
 
-    if not given.data.startswith("scenes:"):
+    if not options.data.startswith("scenes:"):
         raise ValueError(
-            f"{NAME} learns from scenes, whose truth is known; {given.data!r} are none: give scenes:PRESET"
+            f"{NAME} learns from scenes, whose truth is known; {options.data!r} are none: give scenes:PRESET"
         )
-    preset_of(Spec.parse(given.data), PRESETS)  # before torch is loaded
+    preset_of(Spec.parse(options.data), PRESETS)  # before torch is loaded
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Terminal(stderr=given.json)
+    console = Terminal(stderr=options.json)
     with console.status("loading torch"):
         from ..data.worlds.scenes.world import Scenes
         from ..training.tiny_vlm.train import STAGES, Stage, train_tiny_vlm
 
     folder = (
-        given.out or Path("runs") / f"{given.data.replace(':', '-').replace(',', '-')}-{NAME}-{given.seed}"
+        options.out
+        or Path("runs") / f"{options.data.replace(':', '-').replace(',', '-')}-{NAME}-{options.seed}"
     )
     bars = Progress(
         TextColumn("{task.description:<36}", markup=False),
@@ -78,16 +79,16 @@ def main(arguments: Sequence[str]) -> int:
 
     with bars:
         model = train_tiny_vlm(
-            Scenes.parse(given.data), folder, given.options, seed=given.seed, listen=listen
+            Scenes.parse(options.data), folder, options.options, seed=options.seed, listen=listen
         )
-    if given.json:
+    if options.json:
         made = json.loads((model / "made.json").read_text(encoding="utf-8"))
         json.dump({"model": str(model), **made}, sys.stdout, indent=2)
         print()
         return 0
     console.print(f"model: {model}", soft_wrap=True)
     console.print(
-        f"judge it: counterpoint compare-decoding vcd lcd ritual --model {model} --data {given.data}",
+        f"judge it: counterpoint compare-decoding vcd lcd ritual --model {model} --data {options.data}",
         soft_wrap=True,
     )
     return 0

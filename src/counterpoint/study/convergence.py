@@ -143,15 +143,15 @@ def learnt_scalars_of(metrics: pl.DataFrame, optimizer: Optimizer) -> list[Learn
     values: dict[str, dict[int, float]] = {}
     for step, name, value in metrics.filter(pl.col("name").str.contains("^(learnt|balanced)/")).iter_rows():
         values.setdefault(name, {})[step] = value
-    found = []
+    scalars = []
     for name, at in values.items():
         if name.startswith(LEARNT) and {0, steps} <= at.keys():
             path = name.removeprefix(LEARNT)
             balanced = values.get(BALANCED + path, {}).get(0)
             # A temperature is a module with one parameter: its own name says more.
-            own = path.removesuffix(".parameter")
-            found.append(LearntScalar(own, at[0], at[steps], sum(rates), _pull(at, rates), balanced))
-    return found
+            scalar = path.removesuffix(".parameter")
+            scalars.append(LearntScalar(scalar, at[0], at[steps], sum(rates), _pull(at, rates), balanced))
+    return scalars
 
 
 def _pull(at: Mapping[int, float], rates: Sequence[float]) -> float:
@@ -170,23 +170,23 @@ def warnings_of(arms: Mapping[str, Convergence], tuned: bool) -> list[str]:
         arms: how each arm's training ended.
         tuned: every arm was searched for.
     """
-    found = []
+    lines = []
     if rising := [arm for arm, it in arms.items() if it.improving]:
         gains = ", ".join(f"{arm} +{100 * (arms[arm].late_gain or 0):.1f}" for arm in rising)
-        found.append(
+        lines.append(
             f"still improving at the end (validation, points gained in the last half of the steps): {gains}. "
             "More steps may change the order: --steps N"
         )
     for arm, it in arms.items():
         scalars = {scalar.name: scalar for run in reversed(it.scalars) for scalar in run}
-        found += [_out_of_reach(arm, scalars[name]) for name in it.named("out_of_reach")]
+        lines += [_out_of_reach(arm, scalars[name]) for name in it.named("out_of_reach")]
     if moving := {arm: names for arm, it in arms.items() if (names := it.named("still_moving"))}:
         where = "; ".join(f"{arm}: {', '.join(names)}" for arm, names in moving.items())
-        found.append(
+        lines.append(
             f"learnt scalars that still moved at their full rate at the end ({where}): where they began matters"
             + ("" if tuned else "; --tune N searches for it")
         )
-    return found
+    return lines
 
 
 def _out_of_reach(arm: str, scalar: LearntScalar) -> str:

@@ -114,7 +114,7 @@ def in_turns(arms: Mapping[str, Turn], turns: int) -> dict[str, float]:
             steps = arms[arm]()
             if steps and (number or not turns):
                 rounds[arm].append(median(steps))
-    return {arm: median(found) if found else 0.0 for arm, found in rounds.items()}
+    return {arm: median(seconds) if seconds else 0.0 for arm, seconds in rounds.items()}
 
 
 def plan_arms(

@@ -144,13 +144,13 @@ class FolderDesign(ABC):
         path = folder / FILE
         if not path.exists():
             return None
-        found = read_yaml(path, _StudyFile, REMEDY)
-        if found.kind != cls.kind:
+        content = read_yaml(path, _StudyFile, REMEDY)
+        if content.kind != cls.kind:
             raise OtherStudy(
-                f"{folder} holds a study of another kind ({found.kind}): give another folder with --out, or delete "
+                f"{folder} holds a study of another kind ({content.kind}): give another folder with --out, or delete "
                 "this one"
             )
-        plain: dict[str, Any] = found.model_dump(exclude={"format", "kind"})
+        plain: dict[str, Any] = content.model_dump(exclude={"format", "kind"})
         if missing := [key for key in cls.required if key not in plain]:
             raise Damaged(path, f"it lacks {', '.join(missing)}", REMEDY)
         if margin is not None:

@@ -136,22 +136,24 @@ class RunScores:
         ]
         examples = pl.concat(frames, how="diagonal").sort("example", maintain_order=True)
         parts = examples.partition_by(["task", "test", "outcome"], as_dict=True, maintain_order=True)
-        found = {(str(k[0]), str(k[1]), str(k[2])): frame for k, frame in parts.items()}
+        tables = {(str(k[0]), str(k[1]), str(k[2])): frame for k, frame in parts.items()}
         for (task, test, _, metric), (definition, n) in self.definitions.items():
-            if n and any((task, test, column) not in found for column in definition.columns):
+            if n and any((task, test, column) not in tables for column in definition.columns):
                 path = self.folders[0] / "examples.parquet"
                 raise Damaged(
                     path, f"it has no outcomes of {task} {metric} ({test})", remedy(self.folders[0])
                 )
-        return found
+        return tables
 
     @cached_property
     def examples(self) -> dict[tuple[str, str], frozenset[int]]:
         """The ids of the examples behind each task on each test set."""
-        found: dict[tuple[str, str], frozenset[int]] = {}
+        examples: dict[tuple[str, str], frozenset[int]] = {}
         for (task, test, _), frame in self.tables.items():
-            found[task, test] = found.get((task, test), frozenset()) | frozenset(frame["example"].to_list())
-        return found
+            examples[task, test] = examples.get((task, test), frozenset()) | frozenset(
+                frame["example"].to_list()
+            )
+        return examples
 
     def outcome(self, key: Key) -> np.ndarray:
         """Return the outcomes behind one number by the examples' ids: ``(n,)``, or ``(n, k)`` of k columns."""
@@ -242,8 +244,8 @@ class StudyScores:
     def metrics(self, arm: str) -> list[Score]:
         """Compute every number of one arm with its interval; some arms have more heads than others."""
         runs = {seed: run for seed, run in self.runs[arm].items() if run is not None}
-        own = next(iter(runs.values())).definitions if runs else {}
-        return [_metric(runs, key, definition) for key, (definition, n) in own.items() if n]
+        definitions = next(iter(runs.values())).definitions if runs else {}
+        return [_metric(runs, key, definition) for key, (definition, n) in definitions.items() if n]
 
     def differences(
         self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None = None
@@ -257,17 +259,17 @@ class StudyScores:
         Returns:
             the differences, and what they were corrected for.
         """
-        found, multiplicity = self._family(keys, pairs, "main")
+        differences, multiplicity = self._family(keys, pairs, "main")
         multiplicity += "."
         wanted = {(task, test, metric) for task, test, _, metric in keys}
         by_subset = [
             key for key in self.definitions if key not in keys and (key[0], key[1], key[3]) in wanted
         ]
-        for family, own in (("by subset", by_subset), (OTHER_LABELS, self.other_labels())):
-            exploratory, also = self._family(own, pairs, family)
-            found += exploratory
+        for family, further in (("by subset", by_subset), (OTHER_LABELS, self.other_labels())):
+            exploratory, also = self._family(further, pairs, family)
+            differences += exploratory
             multiplicity += f" Differences {family} are a family of their own: {also}." if also else ""
-        return found, multiplicity
+        return differences, multiplicity
 
     def _family(
         self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None, family: str

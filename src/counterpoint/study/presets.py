@@ -48,12 +48,12 @@ class Preset:
         """
         from ..evaluation import applicable
 
-        found: tuple[str, ...] = applicable(data, tuple(self.tasks))
-        if not found:
+        tasks: tuple[str, ...] = applicable(data, tuple(self.tasks))
+        if not tasks:
             raise ValueError(
                 f"{data.name!r} has nothing that {self.name} asks about: {', '.join(self.tasks)}"
             )
-        return found
+        return tasks
 
 
 _ALL = (

@@ -68,13 +68,13 @@ def mean_ranks(
     arms, table = list(scores), np.stack(list(scores.values()))
     ranks = stats.rankdata(-table, axis=0).mean(1)
     resampled = np.random.default_rng(seed).integers(table.shape[1], size=(REPLICATES, table.shape[1]))
-    found = []
+    standings = []
     for arm, values, rank in zip(arms, table, ranks, strict=True):
         difference = values - scores[baseline]
         low, high = np.quantile(difference[resampled].mean(1), (0.025, 0.975))
         mean = float(difference.mean())
-        found.append(Standing(arm, float(rank), mean, float(low), float(high), len(difference)))
-    return sorted(found, key=lambda it: it.rank)
+        standings.append(Standing(arm, float(rank), mean, float(low), float(high), len(difference)))
+    return sorted(standings, key=lambda it: it.rank)
 
 
 def of_arms(
@@ -96,5 +96,5 @@ def of_arms(
         }
         for arm in arms
     }
-    shared = [key for key in next(iter(by_arm.values())) if all(key in own for own in by_arm.values())]
-    return {arm: np.array([own[key] for key in shared]) for arm, own in by_arm.items()}
+    shared = [key for key in next(iter(by_arm.values())) if all(key in scores for scores in by_arm.values())]
+    return {arm: np.array([scores[key] for key in shared]) for arm, scores in by_arm.items()}

@@ -130,17 +130,17 @@ class Study(Generic[S]):
         self.kind.write(self.folder, self.summary)
 
 
-def folder_of(given: str | os.PathLike[str] | None, words: Iterable[str]) -> Path:
+def folder_of(folder: str | os.PathLike[str] | None, words: Iterable[str]) -> Path:
     """Return the folder of a study: the one that is given, else one below ``runs`` that is named after some words.
 
     Raises:
         ValueError: for the empty name, which would be the current folder.
     """
-    if given is None:
+    if folder is None:
         return Path("runs") / "-".join(words)[:80]
-    if not os.fspath(given):
+    if not os.fspath(folder):
         raise ValueError("folder must name a folder, got nothing")
-    return Path(given)
+    return Path(folder)
 
 
 def carry_out(title: str, units: Sequence[StudyUnit[Any]], executor: Executor, listener: Listener) -> None:

@@ -195,10 +195,10 @@ def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Co
 def _diagnostics(runs: list[FinishedRun]) -> dict[str, dict[str, float | None]]:
     if not runs:
         return {}
-    found = [run.diagnostics for run in runs]
+    by_run = [run.diagnostics for run in runs]
     return {
-        test: {name: float(np.mean([f[test][name] for f in found])) for name in numbers}
-        for test, numbers in found[0].items()
+        test: {name: float(np.mean([f[test][name] for f in by_run])) for name in numbers}
+        for test, numbers in by_run[0].items()
     }
 
 
@@ -243,14 +243,14 @@ def _leaks(arms: Sequence[TrainedArm]) -> list[str]:
     for m in (m for arm in arms for m in arm.metrics):
         of_test = counts.setdefault(m.test, {})
         of_test[m.subset] = max(m.n, of_test.get(m.subset, 0))
-    found = []
+    lines = []
     for test, n in counts.items():
         if "leaked" in n and CLEAN in n:
-            found.append(
+            lines.append(
                 f"{n['leaked']} of {n['all']} examples of the test set {test!r} share a caption, a picture or a group "
                 f"with training rows: verdicts are about the {n[CLEAN]} clean ones"
             )
-    return found
+    return lines
 
 
 def _cannot_show(results: StudyResults[FinishedRun], design: Design) -> list[str]:
@@ -258,23 +258,23 @@ def _cannot_show(results: StudyResults[FinishedRun], design: Design) -> list[str
         arm: max(run.state.passes.get("image", 0) for run in runs.values())
         for arm, runs in results.runs.items()
     }
-    found = [
+    lines = [
         f"It is about {design.data!r}, these towers ({design.recipe.towers.image}, {design.recipe.towers.text}) and "
         f"this budget. Another data set, size or length of training can order the arms differently."
     ]
-    found += results.of_few_seeds()
+    lines += results.of_few_seeds()
     if not design.tune:
-        found.append(
+        lines.append(
             "No arm was tuned: all ran with the recipe's learning rate and their own papers' defaults, which may suit "
             "some better than others. --tune N searches for every arm with the same budget."
         )
     if design.budget == "steps" and len(set(passes.values())) > 1:
         most, least = max(passes, key=lambda a: passes[a]), min(passes, key=lambda a: passes[a])
-        found.append(
+        lines.append(
             f"Equal steps are not equal compute: {most} passed {passes[most]:,} pictures through its image tower, "
             f"{least} {passes[least]:,}. --budget images or --budget time compares them at equal cost."
         )
-    found.append(
+    lines.append(
         "The test examples are a sample too: differences on them say nothing about pictures of another kind."
     )
-    return found
+    return lines

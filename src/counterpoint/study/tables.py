@@ -85,12 +85,12 @@ def _grid(summary: StudySummary, between: str) -> tuple[list[str], list[list[str
     head = ["arm", *(heading(key).replace("\n", ", ") for key in keys)]
     body = []
     for arm in summary.arms:
-        found = [arm.score(key) for key in keys]
+        scores = [arm.score(key) for key in keys]
         body.append(
             [arm.name]
             + [
                 "–" if m is None else f"{number(m.mean)} ({number(m.low)}{between}{number(m.high)})"
-                for m in found
+                for m in scores
             ]
         )
     return head, body

@@ -182,18 +182,18 @@ def shorten(names: Sequence[str], width: int) -> dict[str, str]:
         for name in alike:
             short[name] = _from(name, differ, width)
     for alike in _alike(short):
-        for place, name in enumerate(alike, 1):
-            mark = f"…{place}"
+        for count, name in enumerate(alike, 1):
+            mark = f"…{count}"
             short[name] = name[: width - len(mark)] + mark
     return short
 
 
-def _from(name: str, place: int, width: int) -> str:
+def _from(name: str, position: int, width: int) -> str:
     """Return a name with the part that begins with the option or the folder that holds a place."""
-    if place < width - 4:
+    if position < width - 4:
         return name if len(name) <= width else f"{name[: width - 1]}…"
-    start = max(name.rfind(mark, 0, place + 1) for mark in ",@/:") + 1
-    start = start if place - start < width // 2 else place
+    start = max(name.rfind(mark, 0, position + 1) for mark in ",@/:") + 1
+    start = start if position - start < width // 2 else position
     room = width - width // 4 - 1
     tail = name[start:]
     return f"{name[: width // 4]}…{tail if len(tail) <= room else tail[: room - 1] + '…'}"
@@ -286,9 +286,9 @@ def _by_type(task: str, test: str, scores: Sequence[Mapping[str, Any]]) -> Table
     by_subset: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in scores:
         by_subset.setdefault(row["subset"], {})[row["metric"]] = row
-    for subset, found in by_subset.items():
-        values = [f"{found[m]['value']:.3f}" if m in found else "–" for m in metrics]
-        table.add_row(subset, str(max(row["n"] for row in found.values())), *values)
+    for subset, by_metric in by_subset.items():
+        values = [f"{by_metric[m]['value']:.3f}" if m in by_metric else "–" for m in metrics]
+        table.add_row(subset, str(max(row["n"] for row in by_metric.values())), *values)
     chances = [by_subset["all"][m]["chance"] if m in by_subset["all"] else None for m in metrics]
     table.add_row("chance", "", *("–" if c is None else f"{c:.3f}" for c in chances))
     return table

@@ -35,15 +35,15 @@ def trials(design: Design, arm: Arm, plan: ArmPlan) -> list[Trial]:
     weights, and where each scalar that a run learns starts: temperature, bias). The draws follow from the trial's
     number alone: arms with the same parameter see the same factors.
     """
-    found = [Trial(plan)]
+    settings = [Trial(plan)]
     ranges = arm.tunable()
     for number in range(1, design.tune):
         lr = design.recipe.optimizer.lr * _draw(f"lr/{number}", *_LR_FACTORS)
         options = {
             name: float(f"{_draw(f'{name}/{number}', *bounds):.4g}") for name, bounds in ranges.items()
         }
-        found.append(Trial(replace(plan, changes={"optimizer.lr": float(f"{lr:.4g}")}, options=options)))
-    return found
+        settings.append(Trial(replace(plan, changes={"optimizer.lr": float(f"{lr:.4g}")}, options=options)))
+    return settings
 
 
 def choose(search: Sequence[Trial], folders: Sequence[Path]) -> ArmPlan:

@@ -137,7 +137,7 @@ def load(folder: Path, optimizer: bool = True, chosen: Path | None = None) -> Ch
     damaged: list[Damaged] = []
     for path in checkpoints_in(folder) if chosen is None else [chosen]:
         try:
-            found = _read(path, optimizer)
+            checkpoint = _read(path, optimizer)
         except Damaged as error:
             damaged.append(error)
             continue
@@ -146,7 +146,7 @@ def load(folder: Path, optimizer: bool = True, chosen: Path | None = None) -> Ch
                 f"{damaged[0].path} is damaged ({damaged[0].reason}): the checkpoint before it, {path.name}, is used",
                 stacklevel=2,
             )
-        return found
+        return checkpoint
     if damaged:
         reasons = "; ".join(f"{error.path.relative_to(folder)}: {error.reason}" for error in damaged)
         raise CheckpointError(
@@ -208,16 +208,16 @@ def _read(path: Path, optimizer: bool) -> Checkpoint:
 
 def _tensors(path: Path, remedy: str) -> dict[str, Tensor]:
     try:
-        found: dict[str, Tensor] = load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise Damaged(path, str(error), remedy) from None
-    return found
+    return tensors
 
 
 def _load_exactly(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    own = module.state_dict()
-    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    wrong = [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
+    expected = module.state_dict()
+    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    wrong = [k for k in expected.keys() & tensors.keys() if expected[k].shape != tensors[k].shape]
     try:
         module.load_state_dict(tensors)  # state that grows takes another shape, anything else refuses it
     except RuntimeError as error:

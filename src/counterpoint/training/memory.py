@@ -69,9 +69,9 @@ class MemoryReport:
         fixed = self.weights + self.optimizer + self.tiles
         if microbatch:
             left = available - fixed - self.encoder * microbatch
-            found = left // max(self.loss + self.inputs, 1)
-            if found >= microbatch:
-                return found
+            examples = left // max(self.loss + self.inputs, 1)
+            if examples >= microbatch:
+                return examples
         return max((available - fixed) // max(self.encoder + self.loss + self.inputs, 1), 0)
 
 
@@ -136,12 +136,12 @@ def available(device: torch.device | str = "cpu") -> int:
 
 def _kept(method: Method, function: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], int]:
     """Return the function's result, and the bytes that autograd keeps for it, without the model's own tensors."""
-    own = {t.untyped_storage().data_ptr() for t in [*method.parameters(), *method.buffers()]}
+    of_method = {t.untyped_storage().data_ptr() for t in [*method.parameters(), *method.buffers()]}
     held: dict[int, int] = {}
 
     def hold(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
+        if storage.data_ptr() not in of_method:
             held[storage.data_ptr()] = storage.nbytes()
         return tensor
 

@@ -168,21 +168,21 @@ def counts(before: Mapping[str, str], after: Mapping[str, str], old: pl.DataFram
     if not (len(old) and len(new)):
         return f"{', '.join(parts)} differ"
     both = old.join(new, on="id", how="inner", suffix=" now", maintain_order="left")
-    found = []
+    differences = []
     if gone := len(old) - len(both):
-        found.append(f"{gone} of {len(old)} rows are gone")
+        differences.append(f"{gone} of {len(old)} rows are gone")
     if fresh := len(new) - len(both):
-        found.append(f"{fresh} rows are new")
+        differences.append(f"{fresh} rows are new")
     if moved := int((both["split"] != both["split now"]).sum()):
-        found.append(f"{moved} of {len(both)} rows are in another split")
+        differences.append(f"{moved} of {len(both)} rows are in another split")
     for part in every:
         if part not in old or part not in new:
             continue
         for side in ("test", "validation", "train"):
-            own = both.filter(pl.col("split now").str.contains(side, literal=True))
-            if differing := int((own[part] != own[f"{part} now"]).sum()):
-                found.append(f"{differing} of {len(own)} {side} {part} differ")
-    return ", ".join(found) or f"the order or the names of {', '.join(parts)} differ"
+            of_side = both.filter(pl.col("split now").str.contains(side, literal=True))
+            if differing := int((of_side[part] != of_side[f"{part} now"]).sum()):
+                differences.append(f"{differing} of {len(of_side)} {side} {part} differ")
+    return ", ".join(differences) or f"the order or the names of {', '.join(parts)} differ"
 
 
 def _path_of(tower: str) -> Path | None:

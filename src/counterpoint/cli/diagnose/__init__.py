@@ -19,15 +19,15 @@ def main(arguments: Sequence[str]) -> int:
     if what not in WHAT:
         raise unknown("thing to look at", what, WHAT)
     part = import_module(f"{__name__}.{what.replace('-', '_')}")
-    given = parse(part.Form, arguments, "diagnose")
-    console = Terminal(stderr=given.json)
+    options = parse(part.Form, arguments, "diagnose")
+    console = Terminal(stderr=options.json)
     with console.status("loading torch") as status:
-        found = part.look(given, ["counterpoint", "diagnose", *arguments], status.update)
-    if given.json:
-        json.dump(found.values, sys.stdout, indent=2, ensure_ascii=False)
+        diagnosis = part.look(options, ["counterpoint", "diagnose", *arguments], status.update)
+    if options.json:
+        json.dump(diagnosis.values, sys.stdout, indent=2, ensure_ascii=False)
         print()
         return 0
-    for line in found.lines:
+    for line in diagnosis.lines:
         console.print(line)
-    console.print(f"\npage: {found.page}", soft_wrap=True)
+    console.print(f"\npage: {diagnosis.page}", soft_wrap=True)
     return 0

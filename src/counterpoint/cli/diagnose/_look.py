@@ -38,7 +38,7 @@ class ModelLook(Look):
 
 @final
 @dataclass(frozen=True)
-class Found:
+class Diagnosis:
     """Numbers, sentences and page of a look.
 
     Attributes:

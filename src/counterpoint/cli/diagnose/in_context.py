@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Count, Natural, OutFolder
-from ._look import Found, ModelLook, Tell
+from ._look import Diagnosis, ModelLook, Tell
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -31,7 +31,7 @@ class Form(ModelLook):
     """Tokens after which a reply is cut off."""
 
 
-def look(given: Form, command: Sequence[str], tell: Tell) -> Found:
+def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
     """Ask the model along every axis, with more and more examples, and write the page."""
     from ...data.source import load
     from ...decoding.assistant import VisionLanguageAssistant
@@ -40,26 +40,26 @@ def look(given: Form, command: Sequence[str], tell: Tell) -> Found:
     from ...study.report.flaws import PAGE, write_flaws
 
     tell("loading the model")
-    data = load(given.data)
-    rows = next(rows for rows in data.splits.test.values() if len(rows))[: given.rows]
-    assistant = VisionLanguageAssistant.load(located(given.model), max_new_tokens=given.max_new_tokens)
+    data = load(options.data)
+    rows = next(rows for rows in data.splits.test.values() if len(rows))[: options.rows]
+    assistant = VisionLanguageAssistant.load(located(options.model), max_new_tokens=options.max_new_tokens)
     table = examine(
         assistant,
         data,
         rows,
-        shots=(NOTHING, *(Shots(count) if count else ZERO_SHOT for count in given.shots)),
-        seeds=range(given.seeds),
-        axes=given.axes,
+        shots=(NOTHING, *(Shots(count) if count else ZERO_SHOT for count in options.shots)),
+        seeds=range(options.seeds),
+        axes=options.axes,
         tell=lambda text: tell(f"asking: {text}"),
     )
-    found = write_flaws(
-        given.out,
+    values = write_flaws(
+        options.out,
         table,
-        model=given.model,
+        model=options.model,
         data=data.name,
         rows=len(rows),
         command=command,
         attribution=data.attribution,
     )
-    lines = [f"• {axis['sentence']}" for axis in found["axes"].values()]
-    return Found(found, lines, given.out / PAGE)
+    lines = [f"• {axis['sentence']}" for axis in values["axes"].values()]
+    return Diagnosis(values, lines, options.out / PAGE)

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Folder, Positional
-from ._look import Found, Look, Tell
+from ._look import Diagnosis, Look, Tell
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -24,16 +24,16 @@ class Form(Look):
     """The folder for diagnosis.html and diagnosis.json; the run's own unless given."""
 
 
-def look(given: Form, command: Sequence[str], tell: Tell) -> Found:
+def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
     """Examine a run and write its page."""
     from ...study.report.diagnosis import PAGE, diagnose_run, not_measured
 
     tell("looking inside")
-    found = diagnose_run(
-        given.run, given.data, given.out, tell=lambda title: tell(f"looking inside: {title}")
+    values = diagnose_run(
+        options.run, options.data, options.out, tell=lambda title: tell(f"looking inside: {title}")
     )
-    sections = found["sections"]
+    sections = values["sections"]
     measured = [f"• {s['title']}: {s['sentence']}" for s in sections.values() if s["numbers"]]
     missing = not_measured(sections)
-    lines = [*found["conclusion"], "", *measured, *([missing] if missing else [])]
-    return Found(found, lines, (given.out or given.run) / PAGE)
+    lines = [*values["conclusion"], "", *measured, *([missing] if missing else [])]
+    return Diagnosis(values, lines, (options.out or options.run) / PAGE)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Count, OutFolder
-from ._look import Found, ModelLook, Tell
+from ._look import Diagnosis, ModelLook, Tell
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -28,7 +28,7 @@ class Form(ModelLook):
     """Tokens after which a reply is cut off."""
 
 
-def look(given: Form, command: Sequence[str], tell: Tell) -> Found:
+def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
     """Ask the model in every language, with a picture and without, and write the page."""
     from ...data.source import load
     from ...data.worlds.scenes.world import Scenes
@@ -37,21 +37,23 @@ def look(given: Form, command: Sequence[str], tell: Tell) -> Found:
     from ...study.report.fidelity import PAGE, write_fidelity
 
     tell("loading the model")
-    data = load(given.data)
+    data = load(options.data)
     if not isinstance(data, Scenes):
-        raise ValueError(f"--data {given.data}: questions in several languages are asked about scenes alone")
-    rows = next(rows for rows in data.splits.test.values() if len(rows))[: given.rows]
-    assistant = VisionLanguageAssistant.load(located(given.model), max_new_tokens=given.max_new_tokens)
+        raise ValueError(
+            f"--data {options.data}: questions in several languages are asked about scenes alone"
+        )
+    rows = next(rows for rows in data.splits.test.values() if len(rows))[: options.rows]
+    assistant = VisionLanguageAssistant.load(located(options.model), max_new_tokens=options.max_new_tokens)
     tell("asking")
-    found = write_fidelity(
-        given.out,
+    values = write_fidelity(
+        options.out,
         assistant,
         data,
         rows,
-        given.languages,
-        model=given.model,
+        options.languages,
+        model=options.model,
         command=command,
         tell=lambda title: tell(f"asking: {title}"),
     )
-    lines = [f"• {section['sentence']}" for section in found["sections"].values()]
-    return Found(found, lines, given.out / PAGE)
+    lines = [f"• {section['sentence']}" for section in values["sections"].values()]
+    return Diagnosis(values, lines, options.out / PAGE)

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass as form
 from rich.console import RenderableType
 
 from ...forms import FORM, Count, Natural, OutFolder
-from ._look import Found, ModelLook, Tell
+from ._look import Diagnosis, ModelLook, Tell
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -32,7 +32,7 @@ class Form(ModelLook):
     """The folder for lens.html, lens.png and lens.json."""
 
 
-def look(given: Form, command: Sequence[str], tell: Tell) -> Found:
+def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
     """Ask the model, look at its reply's words, and write the page."""
     from rich.text import Text
 
@@ -44,30 +44,30 @@ def look(given: Form, command: Sequence[str], tell: Tell) -> Found:
     from ...types import Prompt
 
     tell("loading the model")
-    picture = read_picture(given.image)
-    assistant = VisionLanguageAssistant.load(located(given.model))
-    prompt = Prompt(given.prompt, picture)
-    found = contextual_lens(
+    picture = read_picture(options.image)
+    assistant = VisionLanguageAssistant.load(located(options.model))
+    prompt = Prompt(options.prompt, picture)
+    reply = contextual_lens(
         assistant.model,
         assistant.processor.tokenizer,
         assistant.inputs([prompt]),
-        None if given.reply is None else reply_tokens(assistant.processor, prompt, given.reply),
-        layers=given.layers,
-        centred=given.centred,
-        least=given.least,
+        None if options.reply is None else reply_tokens(assistant.processor, prompt, options.reply),
+        layers=options.layers,
+        centred=options.centred,
+        least=options.least,
     )
     values = write_lens(
-        given.out,
-        found,
+        options.out,
+        reply,
         picture,
-        prompt=given.prompt,
-        model=given.model,
+        prompt=options.prompt,
+        model=options.model,
         command=command,
         cropped=bool(getattr(assistant.processor.image_processor, "do_center_crop", False)),
     )
     text = Text()
-    for piece in pieces(found):
+    for piece in pieces(reply):
         doubtful = piece.doubt is not None and piece.doubt > 2 / 3
         text.append(piece.text, style="red" if doubtful else "")
     remark: list[RenderableType] = [Text(values["remark"], style="yellow")] if values["remark"] else []
-    return Found(values, [text, *remark], given.out / PAGE)
+    return Diagnosis(values, [text, *remark], options.out / PAGE)

@@ -111,13 +111,13 @@ class DecodingArm:
         return DecodingArm.parse(spec)
 
 
-def _create(name: str, given: Mapping[str, str], seed: int) -> Decoding:
+def _create(name: str, texts: Mapping[str, str], seed: int) -> Decoding:
     from ...methods.options import options_of, values
 
     constructor = DECODING.get(name)
     # An option that may be anything, such as a second model, cannot be written as text.
     types = {option: type_ for option, type_ in options_of(constructor).items() if type_ is not Any}
-    options = values(name, types, given)
+    options = values(name, types, texts)
     if "seed" in types:
         options = {"seed": seed, **options}
     return constructor(**options)

@@ -47,16 +47,16 @@ def estimate(
         NotApplicable: for a task that asks about what the data does not have.
         ValueError: for an arm that needs what a task does not give.
     """
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     few = {task: _few(task, data, rows) for task in design.tasks}
-    for arm, own in by_arm(left):
+    for arm, of_arm in by_arm(left):
         whole, seconds = Transcript(), 0.0
-        for task in dict.fromkeys(unit.task for unit in own):
+        for task in dict.fromkeys(unit.task for unit in of_arm):
             share = sum(map(len, rows.values())) / sum(map(len, few[task].values()))
             remembering = Remembering(
                 assistants(DecodingArm.parse(arm).method()), Transcript(), lambda prompts: None
             )
-            if not whole.asked and not found:
+            if not whole.asked and not estimates:
                 ask(
                     task, remembering, data, few[task], design.seeds[0]
                 )  # the first calls of a process are slow
@@ -64,18 +64,18 @@ def estimate(
             start = time.perf_counter()
             ask(task, remembering, data, few[task], design.seeds[0])
             taken = time.perf_counter() - start
-            seconds += taken * share * sum(unit.task == task for unit in own)
+            seconds += taken * share * sum(unit.task == task for unit in of_arm)
             whole.spend(remembering.transcript.cost)
         cost = whole.cost
-        found[arm] = Estimate(len(own), seconds, None if cost is None else cost.relative_passes)
-    return found
+        estimates[arm] = Estimate(len(of_arm), seconds, None if cost is None else cost.relative_passes)
+    return estimates
 
 
 def _few(task: str, data: PairedData, rows: Tests) -> Tests:
     """Return the first rows of each test set: as few as have something that the task asks about."""
     count = _FEW
     while count < max(map(len, rows.values())):
-        some = {name: own[:count] for name, own in rows.items()}
+        some = {name: of_test[:count] for name, of_test in rows.items()}
         if applies(task, data, some):
             return some
         count *= 4

@@ -71,27 +71,27 @@ class DecodingDesign(FolderDesign):
         """Each method's own rule alone, where it has one."""
         # Greedy search takes the likeliest token, which every rule keeps: there the rule alone is plain decoding.
         greedy = self.temperature == 0
-        found = {arm: None if greedy else DecodingArm.parse(arm).rule() for arm in self.arms}
-        return {arm: None if rule is None else rule.spec for arm, rule in found.items()}
+        rules = {arm: None if greedy else DecodingArm.parse(arm).rule() for arm in self.arms}
+        return {arm: None if rule is None else rule.spec for arm, rule in rules.items()}
 
     @cached_property
     def roles(self) -> dict[str, Role]:
         """Every arm of the study, the baselines first."""
-        found: dict[str, Role] = {PLAIN: "plain"}
+        roles: dict[str, Role] = {PLAIN: "plain"}
         for rule in self.rules.values():
             if rule is not None:
-                found[rule] = "rule"
+                roles[rule] = "rule"
         for arm in self.arms:
             if arm != PLAIN:
-                found[arm] = "method"
-        return found
+                roles[arm] = "method"
+        return roles
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs to compare: each method with plain sampling, and with its own rule alone."""
         methods = [arm for arm in self.arms if arm != PLAIN]
-        found = [(arm, PLAIN) for arm in methods]
-        return found + [(arm, rule) for arm in methods if (rule := self.rules[arm]) is not None]
+        with_plain = [(arm, PLAIN) for arm in methods]
+        return with_plain + [(arm, rule) for arm in methods if (rule := self.rules[arm]) is not None]
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -141,12 +141,12 @@ def check_names(design: DecodingDesign) -> None:
         DecodingArm.parse(method)
     for task in design.tasks:
         TASKS.reference(task)
-    given = {
+    needed = {
         "methods": set(design.arms) - {PLAIN},
         "model": design.model,
         "data": design.data,
     }  # plain is always there
-    for what, value in given.items():
+    for what, value in needed.items():
         if not value:
             raise ValueError(
                 f"which {what}? For example: counterpoint compare-decoding vcd lcd --model PATH "

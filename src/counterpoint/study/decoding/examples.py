@@ -66,14 +66,14 @@ def _kinds(
                 transcripts[unit.arm] = read_unit(unit).replies
     chosen: dict[str, list[Example]] = {kind: [] for kind in KINDS}
     for row in sorted(rows, key=lambda row: order(int(data.ids[row])))[:_TRIED]:
-        if all(len(found) == EACH for found in chosen.values()):
+        if all(len(examples) == EACH for examples in chosen.values()):
             break
         for replies in _of_row(task, data, np.array([row]), transcripts, seed):
             kind = kind_of(reply.right for reply in replies.values())
             if len(chosen[kind]) < EACH:
                 chosen[kind].append(_example(replies))
                 break  # another picture next
-    return {KINDS[kind]: found for kind, found in chosen.items() if found}
+    return {KINDS[kind]: examples for kind, examples in chosen.items() if examples}
 
 
 def _of_row(

@@ -141,15 +141,15 @@ def _cost(transcripts: Sequence[Transcript]) -> DecodingCost:
         positions.update(transcript.positions)
     asked = sum(transcript.asked for transcript in transcripts)
     seconds = sum(transcript.seconds for transcript in transcripts)
-    own, through = passes["own"], positions["own"]
+    plain_passes, plain_positions = passes["own"], positions["own"]
     return DecodingCost(
         seconds=seconds,
         prompts=asked,
         seconds_per_prompt=seconds / asked if asked else None,
         passes=dict(passes),
         positions=dict(positions),
-        relative_passes=passes.total() / own if own else None,
-        relative_positions=positions.total() / through if through else None,
+        relative_passes=passes.total() / plain_passes if plain_passes else None,
+        relative_positions=positions.total() / plain_positions if plain_positions else None,
     )
 
 

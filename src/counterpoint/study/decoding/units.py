@@ -46,11 +46,11 @@ class Unit:
         return (self.folder / "scores.json").exists()
 
 
-def units(design: DecodingDesign, place: Path) -> list[Unit]:
+def units(design: DecodingDesign, folder: Path) -> list[Unit]:
     """List all units of a study; seed by seed, so that an unfinished study has whole seeds."""
     slugs = {arm: DecodingArm.parse(arm).slug for arm in design.roles}
     return [
-        Unit(arm, seed, task, run_folder(place, slugs[arm], seed) / task)
+        Unit(arm, seed, task, run_folder(folder, slugs[arm], seed) / task)
         for seed in design.seeds
         for task in design.tasks
         for arm in design.roles
@@ -65,14 +65,14 @@ def data_of(design: DecodingDesign) -> PairedData:
 
 def tests(data: PairedData, limit: int) -> Tests:
     """Return the rows of every test set that are asked about: those whose ids have the smallest hashes."""
-    found = {}
+    selected = {}
     for name, rows in data.splits.test.items():
         if len(rows):
             rows = np.asarray(rows)
-            found[name] = rows[subsample_by_hash(data, rows, limit, "decoding")]
-    if not found:
+            selected[name] = rows[subsample_by_hash(data, rows, limit, "decoding")]
+    if not selected:
         raise ValueError(f"{data.name!r} has no test set to ask about")
-    return found
+    return selected
 
 
 def ask(
@@ -83,16 +83,16 @@ def ask(
     Raises:
         NotApplicable: if none has.
     """
-    found: dict[str, tuple[Scores, ...]] = {}
+    scores: dict[str, tuple[Scores, ...]] = {}
     reasons = []
-    for name, own in rows.items():
+    for name, of_test in rows.items():
         try:
-            found |= evaluate(assistant, data, (task,), {name: own}, seed=seed).by_test
+            scores |= evaluate(assistant, data, (task,), {name: of_test}, seed=seed).by_test
         except NotApplicable as reason:
             reasons.append(str(reason))
-    if not found:
+    if not scores:
         raise NotApplicable(reasons[0])
-    return found
+    return scores
 
 
 @final

@@ -75,15 +75,15 @@ def _round_step(step: float) -> float:
 def intervals(arms: Sequence[ArmSummary], key: Key) -> dict[str, Any]:
     """Lay out a metric of every arm: mean, interval, a dot per seed, and chance or a constant answer."""
     metric = key[3]
-    found = [(arm.name, arm.score(key)) for arm in arms]
-    present = [m for _, m in found if m is not None and m.mean is not None]
+    scores = [(arm.name, arm.score(key)) for arm in arms]
+    present = [m for _, m in scores if m is not None and m.mean is not None]
     chance = next((m.chance for m in present if m.chance is not None), None)
     constant = next((m.constant for m in present if m.constant is not None), None)
     floor = max((value for value in (chance, constant) if value is not None), default=None)
     values = [v for m in present for v in (m.low, m.mean, m.high, *m.seeds.values())]
     scale = Scale.over(values, least=0.0 if is_fraction(metric) else None)
     rows: list[dict[str, Any]] = []
-    for name, m in found:
+    for name, m in scores:
         if m is None or m.mean is None:
             rows.append({"arm": name, "text": "–", "detail": "no finished run"})
             continue
@@ -229,7 +229,7 @@ TRAINING: Kinds = (
 
 def costs(arms: Sequence[ArmSummary], kinds: Kinds = TRAINING) -> list[dict[str, Any]]:
     """Lay out a set of bars for each kind of cost."""
-    found = []
+    panels = []
     for value_of, title, wording in kinds:
         most = max(value_of(arm.cost) for arm in arms) or 1
         rows = [
@@ -240,5 +240,5 @@ def costs(arms: Sequence[ArmSummary], kinds: Kinds = TRAINING) -> list[dict[str,
             }
             for arm in arms
         ]
-        found.append({"title": title, "rows": rows})
-    return found
+        panels.append({"title": title, "rows": rows})
+    return panels

@@ -46,9 +46,9 @@ def diagnose_run(
     model = load(folder)
     # On a GPU where there is one; the control goes with it.
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    own = load_data(data_of(folder), run.recipe.towers.image_size)
-    control, loader = prepare(run, own, folder)
-    examined = (own if data is None else load_data(data)).suited(model.inputs)
+    trained_on = load_data(data_of(folder), run.recipe.towers.image_size)
+    control, loader = prepare(run, trained_on, folder)
+    examined = (trained_on if data is None else load_data(data)).suited(model.inputs)
     test = next(name for name, rows in examined.splits.test.items() if len(rows))
     subject = Subject(
         model, control.eval(), examined, examined.splits.test[test], loader, run.recipe.optimizer.weight_decay
@@ -57,7 +57,7 @@ def diagnose_run(
     for section in diagnose(subject):
         tell(section.title)
         sections.append(section)
-    found: dict[str, Any] = {
+    diagnosis: dict[str, Any] = {
         "format": 1,
         "run": str(folder),
         "arm": run.arm,
@@ -69,13 +69,13 @@ def diagnose_run(
             s.name: {"title": s.title, "sentence": s.sentence, "numbers": dict(s.numbers)} for s in sections
         },
     }
-    found["conclusion"] = conclusion(found["sections"])
-    place = out or folder
-    cleaned: dict[str, Any] = finite(found)
-    write_json(place / FILE, cleaned)
+    diagnosis["conclusion"] = conclusion(diagnosis["sections"])
+    target = out or folder
+    cleaned: dict[str, Any] = finite(diagnosis)
+    write_json(target / FILE, cleaned)
     command = ["counterpoint", "diagnose", str(folder), *(["--data", data] if data else [])]
     write_page(
-        place / PAGE,
+        target / PAGE,
         "diagnosis.html.j2",
         found=cleaned,
         sections=drawn([section for section in sections if section.numbers], cleaned["sections"]),

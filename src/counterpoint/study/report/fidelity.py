@@ -78,11 +78,11 @@ class Spoken:
 
     def asked(self, rows: Rows) -> dict[str, list[Question]]:
         """Return the questions about some rows, by language."""
-        found: dict[str, list[Question]] = {language: [] for language in self.languages}
+        by_language: dict[str, list[Question]] = {language: [] for language in self.languages}
         for row, picture in zip(rows, self.data.images(rows), strict=True):
             for question in questions(self.data.scene(int(row)), picture, self.languages):
-                found[question.language].append(question)
-        return found
+                by_language[question.language].append(question)
+        return by_language
 
     def states(
         self, read: Callable[[Any, Any], Tensor], prompts: Sequence[Prompt]
@@ -138,7 +138,7 @@ def write_fidelity(
     for section in examine(subject):
         tell(section.title)
         sections.append(section)
-    found: dict[str, Any] = finite(
+    numbers: dict[str, Any] = finite(
         {
             "format": 1,
             "model": model,
@@ -148,16 +148,16 @@ def write_fidelity(
             "sections": {s.name: {"sentence": s.sentence, "numbers": dict(s.numbers)} for s in sections},
         }
     )
-    write_json(folder / FILE, found)
+    write_json(folder / FILE, numbers)
     write_page(
         folder / PAGE,
         "fidelity.html.j2",
-        found=found,
-        sections=drawn(sections, found["sections"]),
+        found=numbers,
+        sections=drawn(sections, numbers["sections"]),
         command=shlex.join(command),
         attribution=data.attribution,
     )
-    return found
+    return numbers
 
 
 def examine(subject: Spoken) -> Iterator[Section]:
@@ -199,15 +199,15 @@ def replies(subject: Spoken) -> Section:
         numbers[f"{language}: loss"] = scores.value("control" if language == PIVOT else "ifl", language)
     lost = scores.value("ifl")
     numbers = {"loss, all but English": lost} | numbers
-    own = np.array([numbers[f"{language}: fidelity, text only"] for language in subject.others])
+    text_only = np.array([numbers[f"{language}: fidelity, text only"] for language in subject.others])
     *most, last = subject.others
     asked = f"{', '.join(most)} and {last}" if most else last
-    if np.isfinite(own).any():
+    if np.isfinite(text_only).any():
         sentence = (
-            f"Of the replies to questions in {asked} {_percent(float(np.nanmean(own)))} are in the question's language "
-            f"with words in the picture's place; with the picture it is {_percent(lost)} less."
+            f"Of the replies to questions in {asked} {_percent(float(np.nanmean(text_only)))} are in the question's "
+            f"language with words in the picture's place; with the picture it is {_percent(lost)} less."
         )
-        if np.nanmean(own) < LEAST:
+        if np.nanmean(text_only) < LEAST:
             sentence += " Where that is little even without a picture, a picture has little to take away."
     else:
         sentence = f"No reply to questions in {asked} is in words that tell its language."
@@ -222,7 +222,8 @@ def alignment(subject: Spoken) -> Section:
     asked = subject.asked(subject.rows)
     sets = {"picture": subject.states(picture_states, [q.image for q in asked[PIVOT]])}
     sets |= {
-        language: subject.states(prompt_states, [q.text for q in own]) for language, own in asked.items()
+        language: subject.states(prompt_states, [q.text for q in questions])
+        for language, questions in asked.items()
     }
     matrix = alignment_by_layer(sets).numpy()
     names = list(sets)
@@ -302,9 +303,9 @@ def steering(subject: Spoken) -> Iterator[Section]:
     shown = [frozenset(subject.data.scene(int(row)).counts()) for row in subject.parts[1]]
     kept, right = (np.full((len(layers), 1 + len(GAMMAS)), np.nan) for _ in range(2))
     for column, gamma in enumerate((0.0, *GAMMAS)):
-        for place, layer in enumerate(layers):
-            if not gamma and place:  # nothing is steered, whatever the layer
-                kept[place, 0], right[place, 0] = kept[0, 0], right[0, 0]
+        for number, layer in enumerate(layers):
+            if not gamma and number:  # nothing is steered, whatever the layer
+                kept[number, 0], right[number, 0] = kept[0, 0], right[0, 0]
                 continue
             faith: list[np.ndarray] = []
             true: list[bool] = []
@@ -315,8 +316,8 @@ def steering(subject: Spoken) -> Iterator[Section]:
                 faith.append(faithful(said, [language] * len(said), detect))
                 true += [named(text, detect(text)) == own for text, own in zip(said, shown, strict=True)]
             pooled = np.concatenate(faith)
-            kept[place, column] = np.nanmean(pooled) if np.isfinite(pooled).any() else np.nan
-            right[place, column] = np.mean(true)
+            kept[number, column] = np.nanmean(pooled) if np.isfinite(pooled).any() else np.nan
+            right[number, column] = np.mean(true)
     rows, columns = [f"layer {layer}" for layer in layers], [f"γ = {g:g}" for g in (0.0, *GAMMAS)]
     best = np.unravel_index(int(np.nan_to_num(kept, nan=-1.0).argmax()), kept.shape)
     where = f"{rows[best[0]]}, {columns[best[1]]}"

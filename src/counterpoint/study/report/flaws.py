@@ -19,7 +19,7 @@ FILE, PAGE = "flaws.json", "flaws.html"
 
 def write_flaws(
     folder: Path,
-    found: pl.DataFrame,
+    outcomes: pl.DataFrame,
     *,
     model: str,
     data: str,
@@ -31,7 +31,7 @@ def write_flaws(
 
     Args:
         folder: to write into.
-        found: what `counterpoint.evaluation.answering.in_context.examine` found.
+        outcomes: what `counterpoint.evaluation.answering.in_context.examine` returned.
         model: its name.
         data: what it was asked about.
         rows: how many rows of that.
@@ -41,7 +41,7 @@ def write_flaws(
     Returns:
         What the JSON file holds: every axis's sentence and numbers, and all rows of the table.
     """
-    made = sections(found)
+    made = sections(outcomes)
     values: dict[str, Any] = finite(
         {
             "format": 1,
@@ -49,7 +49,7 @@ def write_flaws(
             "data": data,
             "rows": rows,
             "axes": {s.name: {"sentence": s.sentence, "numbers": dict(s.numbers)} for s in made},
-            "table": found.to_dicts(),
+            "table": outcomes.to_dicts(),
         }
     )
     write_json(folder / FILE, values)

@@ -40,12 +40,12 @@ def drawn(sections: Iterable[Section], numbers: Mapping[str, Mapping[str, Any]])
 
 @cache
 def _environment() -> jinja2.Environment:
-    found = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"number": words.number, "p_value": words.p_value, "breakable": words.breakable}
-    return found
+    environment.filters |= {"number": words.number, "p_value": words.p_value, "breakable": words.breakable}
+    return environment

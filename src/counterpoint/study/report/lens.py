@@ -33,7 +33,7 @@ class Shown(NamedTuple):
 
 def write_lens(
     folder: Path,
-    found: LookedAt,
+    reply: LookedAt,
     picture: Picture,
     *,
     prompt: str,
@@ -45,7 +45,7 @@ def write_lens(
 
     Args:
         folder: to write into.
-        found: what was found.
+        reply: the reply, and what was found about its words.
         picture: what was asked about.
         prompt: what was asked.
         model: its name.
@@ -57,16 +57,16 @@ def write_lens(
     """
     seen = _seen(picture, cropped)
     # Articles and prepositions are coloured in the text, and have no place of their own in a picture.
-    content = [word for word in found.words if word.text.lower() not in STOP_WORDS] or list(found.words)
+    content = [word for word in reply.words if word.text.lower() not in STOP_WORDS] or list(reply.words)
     drawn = [overlay(seen, word) for word in content]
-    values = numbers(found, prompt, model)
+    values = numbers(reply, prompt, model)
     write_json(folder / FILE, values)
     _write_sheet(folder / SHEET, seen, content, drawn)
     write_page(
         folder / PAGE,
         "lens.html.j2",
         found=values,
-        pieces=pieces(found),
+        pieces=pieces(reply),
         seen=_uri(seen),
         shown=[Shown(word, _uri(one)) for word, one in zip(content, drawn, strict=True)],
         command=shlex.join(command),
@@ -74,16 +74,16 @@ def write_lens(
     return values
 
 
-def numbers(found: LookedAt, prompt: str, model: str) -> dict[str, Any]:
+def numbers(reply: LookedAt, prompt: str, model: str) -> dict[str, Any]:
     """Return what was found, in values that JSON has; boxes are shares of the picture: left, top, right, bottom."""
     return {
         "format": 1,
         "model": model,
         "prompt": prompt,
-        "reply": found.reply,
-        "remark": remark(found),
-        "layers": found.layers._asdict(),
-        "grid": list(found.grid),
+        "reply": reply.reply,
+        "remark": remark(reply),
+        "layers": reply.layers._asdict(),
+        "grid": list(reply.grid),
         "words": [
             {
                 "word": word.text,
@@ -96,14 +96,14 @@ def numbers(found: LookedAt, prompt: str, model: str) -> dict[str, Any]:
                 "area": word.box.area,
                 "box_cosine": word.box.cosine,
             }
-            for word in found.words
+            for word in reply.words
         ],
     }
 
 
-def remark(found: LookedAt) -> str | None:
+def remark(reply: LookedAt) -> str | None:
     """Return a remark on what the words of a reply cannot tell, where the words are yes and no alone."""
-    if all(word.text.lower() in ("yes", "no") for word in found.words):
+    if all(word.text.lower() in ("yes", "no") for word in reply.words):
         return (
             "Yes and no have no meaning of their own that a picture could support. Ask what is there, or give the "
             "answer as a sentence: --reply 'There is a cat.'"
@@ -119,19 +119,19 @@ class Piece(NamedTuple):
     support: float | None
 
 
-def pieces(found: LookedAt) -> list[Piece]:
+def pieces(reply: LookedAt) -> list[Piece]:
     """Cut the reply into words and what stands between them."""
-    values = [word.support for word in found.words]
+    values = [word.support for word in reply.words]
     low, high = min(values), max(values)
     result: list[Piece] = []
     at = 0
-    for word in found.words:
+    for word in reply.words:
         if word.start > at:
-            result.append(Piece(found.reply[at : word.start], None, None))
+            result.append(Piece(reply.reply[at : word.start], None, None))
         doubt = (high - word.support) / (high - low) if high > low else 0.0
         result.append(Piece(word.text, doubt, word.support))
         at = word.end
-    return [*result, Piece(found.reply[at:], None, None)] if at < len(found.reply) else result
+    return [*result, Piece(reply.reply[at:], None, None)] if at < len(reply.reply) else result
 
 
 def overlay(seen: Image.Image, word: Word) -> Image.Image:

@@ -142,26 +142,26 @@ def table(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, Any]:
 def subset_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
     """Arrange the main metrics on each subset (tone variants, the rest) by itself."""
     wanted = {(task, test, metric) for task, test, _, metric in keys}
-    found: dict[str, dict[Key, None]] = {}
+    by_subset: dict[str, dict[Key, None]] = {}
     for arm in arms:
         for m in arm.metrics:
-            own = (m.task, m.test, m.metric)
-            if own in wanted and m.key not in keys:
-                found.setdefault(m.subset, {})[m.key] = None
-    return {subset: table(arms, list(those)) for subset, those in found.items()}
+            main = (m.task, m.test, m.metric) in wanted
+            if main and m.key not in keys:
+                by_subset.setdefault(m.subset, {})[m.key] = None
+    return {subset: table(arms, list(those)) for subset, those in by_subset.items()}
 
 
 def other_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
     """Arrange the metrics of each task besides its main one, on whole test sets."""
     judged = {key[0] for key in keys}
     wanted = {(task, test, metric) for task, test, _, metric in keys}
-    found: dict[str, dict[Key, None]] = {}
+    by_task: dict[str, dict[Key, None]] = {}
     for arm in arms:
         for m in arm.metrics:
-            own = (m.task, m.test, m.metric)
-            if own not in wanted and m.subset == "all" and m.task in judged:
-                found.setdefault(m.task, {})[m.key] = None
-    return {task: table(arms, list(those)) for task, those in found.items()}
+            main = (m.task, m.test, m.metric) in wanted
+            if not main and m.subset == "all" and m.task in judged:
+                by_task.setdefault(m.task, {})[m.key] = None
+    return {task: table(arms, list(those)) for task, those in by_task.items()}
 
 
 def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
@@ -170,10 +170,10 @@ def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
     for arm in summary.arms:
         without = {f.seed for f in arm.failed} | set(arm.unfinished)
         for seed in summary.seeds:
-            place = run_folder(folder, arm.slug, seed)
-            if seed in without or not (place / FILE).exists():
+            run_path = run_folder(folder, arm.slug, seed)
+            if seed in without or not (run_path / FILE).exists():
                 continue
-            frame = read_metrics(place).filter(
+            frame = read_metrics(run_path).filter(
                 (pl.col("name") == "loss")
                 | (
                     pl.col("name").str.starts_with("validation/")
@@ -184,13 +184,13 @@ def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
                 part = part.sort("step")
                 run = (part["step"].to_numpy().astype(float), part["value"].to_numpy())
                 series.setdefault(str(name), {}).setdefault(arm.name, []).append(run)
-    found = []
+    panels = []
     for name in sorted(series):
         validation = name.startswith("validation/")
         chart = charts.curves(series[name], percent=validation)
         title = f"R@1 on validation: {name.split('/')[1]}" if validation else "training loss"
-        found.append({"title": title, "loss": not validation, **chart})
-    return found
+        panels.append({"title": title, "loss": not validation, **chart})
+    return panels
 
 
 def _diagnostics(arms: Sequence[TrainedArm]) -> dict[str, Any]:
@@ -199,24 +199,24 @@ def _diagnostics(arms: Sequence[TrainedArm]) -> dict[str, Any]:
     present = {name for arm in arms for numbers in arm.diagnostics.values() for name in numbers}
     ordered = [name for name in words.DIAGNOSTICS if name in present]
     ordered += sorted(present - set(ordered))
-    found: dict[str, Any] = {}
+    by_test: dict[str, Any] = {}
     for test in tests:
         rows = [(name, [arm.diagnostics.get(test, {}).get(name) for arm in arms]) for name in ordered]
-        found[test] = [
+        by_test[test] = [
             (name, words.DIAGNOSTICS.get(name, ""), values)
             for name, values in rows
             if any(v is not None for v in values)
         ]
-    return found
+    return by_test
 
 
 def _diagnoses(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
     """List the runs that `counterpoint diagnose` has looked into: arm, seed and page, relative to the report."""
     return [
-        {"arm": arm.name, "seed": seed, "page": place.relative_to(folder).as_posix()}
+        {"arm": arm.name, "seed": seed, "page": path.relative_to(folder).as_posix()}
         for arm in summary.arms
         for seed in summary.seeds
-        if (place := run_folder(folder, arm.slug, seed) / "diagnosis.html").exists()
+        if (path := run_folder(folder, arm.slug, seed) / "diagnosis.html").exists()
     ]
 
 
@@ -224,25 +224,25 @@ def _trials(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
     """Return the trials that tuning made."""
     if not summary.tune:
         return []
-    found = []
+    rows = []
     for arm in summary.arms:
         for number in range(summary.tune):
-            place = trial_folder(folder, arm.slug, number)
-            state = RunState.read(place)
+            path = trial_folder(folder, arm.slug, number)
+            state = RunState.read(path)
             if state is None:
                 continue
-            run = Run.read(place)
-            found.append(
+            run = Run.read(path)
+            rows.append(
                 {
                     "arm": arm.name,
                     "number": number,
                     "spec": run.arm,
                     "lr": run.recipe.optimizer.lr,
                     "status": state.status,
-                    "score": validation_score(place),
+                    "score": validation_score(path),
                 }
             )
-    return found
+    return rows
 
 
 def commands(folder: Path, summary: TrainingSummary) -> dict[str, str]:

@@ -39,8 +39,8 @@ def meaning(metric: str) -> str:
     if metric in METRICS:
         return METRICS[metric]
     for pattern, text in _OF_LABELS:
-        if found := re.fullmatch(pattern, metric):
-            return text.format(found[1].replace("_", " "))
+        if match := re.fullmatch(pattern, metric):
+            return text.format(match[1].replace("_", " "))
     return ""
 
 
@@ -152,14 +152,14 @@ def breakable(arm: str) -> Markup:
 def facts(summary: TrainingSummary) -> list[str]:
     """Return the facts of the study, in a few words each."""
     arms, seeds, towers = len(summary.arms), len(summary.seeds), summary.recipe["towers"]
-    found = [
+    lines = [
         f"{arms} arm{'s' * (arms != 1)}",
         f"{seeds} seed{'s' * (seeds != 1)} each",
         f"equal {summary.budget}",
         f"{summary.tune} tuning trials each" if summary.tune else "not tuned",
         f"{towers['image']} and {towers['text']}",
     ]
-    return found + [str(summary.environment[k]) for k in ("device", "date") if k in summary.environment]
+    return lines + [str(summary.environment[k]) for k in ("device", "date") if k in summary.environment]
 
 
 def verdict(difference: Difference) -> dict[str, Any]:
@@ -189,16 +189,16 @@ def verdict(difference: Difference) -> dict[str, Any]:
 
 def needed(differences: Sequence[Difference]) -> list[str]:
     """Return what would show a difference of the margin, in words, for every pair: seeds or a larger test set."""
-    found = []
+    lines = []
     for d in differences:
         seeds = d.seeds_needed
         pair = f"{d.a} and {d.b}"
         if seeds is None:
-            found.append(f"{pair}: unknown, since it takes two seeds on which both finished")
+            lines.append(f"{pair}: unknown, since it takes two seeds on which both finished")
         elif seeds.n is None and (seeds.examples_factor or 1.0) > 1:
-            found.append(f"{pair}: a test set about {times(seeds.examples_factor or 1.0)} as large")
+            lines.append(f"{pair}: a test set about {times(seeds.examples_factor or 1.0)} as large")
         elif seeds.n is None:
-            found.append(f"{pair}: more than any number of seeds on this test set")
+            lines.append(f"{pair}: more than any number of seeds on this test set")
         else:
-            found.append(f"{pair}: about {seeds.n} seeds")
-    return found
+            lines.append(f"{pair}: about {seeds.n} seeds")
+    return lines

@@ -98,10 +98,10 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
     for kind, times in ASKED.items():
         for time in range(times):
             draws = Rng(world.preset.seed, index, f"{stream} {time}")
-            found = questions(kind, scene, draws, config)
-            if not found:
+            asked = questions(kind, scene, draws, config)
+            if not asked:
                 continue
-            one = found[draws.integer(f"{kind} answer", 0, len(found) - 1)]
+            one = asked[draws.integer(f"{kind} answer", 0, len(asked) - 1)]
             if one.answer == "one" and draws.happens("one thing", _FEWER):
                 continue
             closed = kind in CLOSED or draws.happens(f"{kind} closed", 0.5)
@@ -262,12 +262,12 @@ class Packer:
         blind = np.zeros((n, length), np.bool_)
         targets, weights = np.full((n, length), NO_WORD), np.zeros((n, length), np.float32)
         facts = np.full((n, length), NO_WORD)
-        for i, (own, places, weight, told, blocks, unseeing) in enumerate(packs):
-            end = len(own)
+        for i, (words, places, weight, told, blocks, unseeing) in enumerate(packs):
+            end = len(words)
             facts[i, :end] = np.where(unseeing, NO_WORD, told)
-            tokens[i, :end], positions[i, :end] = own, places
+            tokens[i, :end], positions[i, :end] = words, places
             block[i, :end], blind[i, :end] = blocks, unseeing
-            targets[i, : end - 1][weight[1:] > 0] = own[1:][weight[1:] > 0]
+            targets[i, : end - 1][weight[1:] > 0] = words[1:][weight[1:] > 0]
             weights[i, : end - 1] = weight[1:]
         order = np.arange(length)
         picture = (order >= 2) & (order < prefix)
@@ -294,9 +294,9 @@ class Packer:
         ]
         number, position, blind, room = -1, 0, False, recipe.conversation.tokens
         for exchange in generator.permutation(np.arange(corpus.rows[row], corpus.rows[row + 1])):
-            own = slice(corpus.starts[exchange], corpus.starts[exchange + 1])
-            said, weight = corpus.tokens[own], corpus.reply[own] / corpus.reply[own].sum()
-            fact = corpus.facts[own]
+            span = slice(corpus.starts[exchange], corpus.starts[exchange + 1])
+            said, weight = corpus.tokens[span], corpus.reply[span] / corpus.reply[span].sum()
+            fact = corpus.facts[span]
             if number >= 0 and generator.random() < recipe.continued:
                 said, weight = np.append(self._user, said), np.append(0.0, weight)
                 fact = np.append(NO_WORD, fact)

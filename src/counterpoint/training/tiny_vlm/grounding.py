@@ -63,9 +63,9 @@ class Grounding:
         }
         self.names = {what: torch.tensor([token(word) for word in each]) for what, each in words.items()}
         self.meanings = torch.zeros(len(tokenizer), dtype=torch.long)
-        for place, concept in enumerate(config.concepts):
+        for number, concept in enumerate(config.concepts):
             for count in (1, 2):
-                self.meanings[token(named(concept, "", count))] = 1 + place
+                self.meanings[token(named(concept, "", count))] = 1 + number
 
     def naming(
         self, model: LlavaForConditionalGeneration, projected: Float[Tensor, "n p w"], there: Targets

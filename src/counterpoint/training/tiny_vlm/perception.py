@@ -112,9 +112,9 @@ class Perception(nn.Module):
         normed = self.norm(features)
         logits = self.patches(normed).split(list(self.classes.values()), -1)
         there = seen.concept != NOTHING
-        found = {
+        accuracies = {
             name: float((one.argmax(-1) == getattr(seen, name))[there].float().mean())
             for name, one in zip(self.classes, logits, strict=True)
         }
         whole = self.picture(normed.mean(1)).argmax(-1)
-        return found | {"corruption": float((whole == seen.corruption).float().mean())}
+        return accuracies | {"corruption": float((whole == seen.corruption).float().mean())}

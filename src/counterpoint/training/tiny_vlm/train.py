@@ -305,11 +305,13 @@ def _fit(
 
 def _drawn(n: int, batch: int, seed: int, step: int) -> np.ndarray:
     """Return the rows of a step: all rows once, in random order, before any comes again."""
-    places = np.arange(step * batch, (step + 1) * batch)
+    positions = np.arange(step * batch, (step + 1) * batch)
     orders = {
-        epoch: np.random.default_rng((seed, int(epoch))).permutation(n) for epoch in np.unique(places // n)
+        epoch: np.random.default_rng((seed, int(epoch))).permutation(n) for epoch in np.unique(positions // n)
     }
-    return np.array([orders[epoch][place] for epoch, place in zip(places // n, places % n, strict=True)])
+    return np.array(
+        [orders[epoch][position] for epoch, position in zip(positions // n, positions % n, strict=True)]
+    )
 
 
 def _autocast(recipe: TinyVLM) -> AbstractContextManager[object]:
