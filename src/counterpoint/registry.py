@@ -50,18 +50,39 @@ def require(package: str, extra: str) -> Any:
         ) from error
 
 
-def import_file(path: Path) -> ModuleType:
+def named_in_file(text: str) -> tuple[Path, str] | None:
+    """Return the file and the name of ``FILE.py:NAME``; None for what is written otherwise.
+
+    >>> named_in_file("pairs.csv") is None, named_in_file("waves.py:WAVES")[1]
+    (True, 'WAVES')
+    """
+    file, _, name = text.rpartition(":")
+    return (Path(file), name) if file.endswith(".py") and name.isidentifier() else None
+
+
+def check_python_file(file: Path) -> None:
+    """Refuse a file of Python that is not there.
+
+    Raises:
+        FileNotFoundError: naming it.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no Python file {file}")
+
+
+def import_file(file: Path) -> ModuleType:
     """Import a file of Python under a name of its own, anew each time.
 
     Raises:
-        ValueError: if it is none.
+        FileNotFoundError: if there is none.
         Exception: whatever the file raises.
     """
-    path = path.resolve()
+    check_python_file(file)
+    path = file.resolve()
     name = f"_file_{hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()}"
     spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise ValueError(f"there is no Python file {path}")
+    assert spec is not None
+    assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # so that the classes in it can be pickled and their annotations read
     spec.loader.exec_module(module)

@@ -71,7 +71,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         (["compare", "clpi"], "unknown method 'clpi': did you mean 'clip'"),
         (["compare", "clip", "--recipe", "cpuu"], "unknown recipe 'cpuu': did you mean 'cpu'"),
         (["compare", "clip", "--data", "emojy"], "unknown data set 'emojy'"),
-        (["compare", "./gone.py:Loss"], "there is no file"),
+        (["compare", "./gone.py:Loss"], "there is no Python file gone.py"),
         (["train", "clip,nonsense"], "'nonsense' is no option"),
         (["evaluate", "nowhere"], "not a run folder"),
         (["report", "nowhere"], "not a study folder"),

@@ -9,7 +9,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoint.data.division import SIDES, Links, divide
+from counterpoint.data.division import Links, divide
+from counterpoint.data.sides import SIDES
 
 
 def links(

@@ -165,13 +165,17 @@ def test_pretrained_towers_are_clip_arms(text: str, towers: dict[str, str]) -> N
         ("slip,ssl_weight=1,ssl_weight=2", "option 'ssl_weight' is given twice"),
         (f"{PAIR},tune=lroa", "unknown way to tune 'lroa': did you mean 'lora'"),
         ("lit,tune=full", "lit's mode says what is tuned"),
-        ("./nowhere.py:Loss", "there is no file ./nowhere.py"),
         ("./nowhere.py", "a loss is written FILE.py:CLASS"),
     ],
 )
 def test_refuses_at_once_what_it_cannot_read(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Arm.parse(text)
+
+
+def test_a_loss_whose_file_is_gone() -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no Python file nowhere\.py"):
+        Arm.parse("./nowhere.py:Loss")
 
 
 def test_labels_leave_folders_out_and_slugs_are_file_names() -> None:

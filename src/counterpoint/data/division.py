@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -13,10 +12,10 @@ from jaxtyping import Bool, Int, UInt64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from .sides import SIDES
+
 _FEWEST = 2  # rows that a task can rank; a small data set gets as many for each side, whatever the hash says
 
-Side = Literal["train", "validation", "test"]
-SIDES: tuple[Side, ...] = ("train", "validation", "test")
 HELD_OUT = 0.1
 """Share of the rows that validation and test are each made of."""
 

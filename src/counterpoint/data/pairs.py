@@ -21,8 +21,9 @@ from ..types import Fit
 from . import sources
 from .base import Labels, PairedData, Rows, Splits, stored_size
 from .cache import cache_folder, writing
-from .division import SIDES, Division, Links, divide
+from .division import Division, Links, divide
 from .pictures import Pictures
+from .sides import SIDES
 from .sources import TOLERANCE, Ledger, Records
 
 _MOST_CLASSES = 200

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from ..registry import import_file, unknown
+from ..registry import check_python_file, import_file, named_in_file, unknown
 from .base import IMAGE_SIZE, Data, PairedData, stored_size
 from .benchmarks import BENCHMARKS
 from .sources import TOLERANCE, readers
@@ -105,9 +105,8 @@ def _before_mark(source: str) -> str:
 
 def _parted(source: str) -> tuple[Path, str]:
     """Return a path and what is written after it; a file whose name looks like both is a file."""
-    file, colon, symbol = source.rpartition(":")
-    if file.endswith(".py") and symbol.isidentifier():
-        return Path(file), colon + symbol
+    if (defined := named_in_file(source)) is not None:
+        return defined[0], f":{defined[1]}"
     where, mark, value = source.rpartition(_OPTION)
     return (Path(source), "") if not mark or Path(source).exists() else (Path(where), mark + value)
 
@@ -177,8 +176,7 @@ def _open(source: str, image_size: int) -> Data:
 
 def _defined(file: Path, symbol: str) -> Data:
     """Return the data that a file of Python defines, and let the file register what else its data needs."""
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no Python file {file}")
+    check_python_file(file)
     try:
         module = import_file(file)
     except Exception as error:

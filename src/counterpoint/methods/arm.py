@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..modalities import MODALITIES, PAIR
 from ..networks.towers.hugging_face import modalities_of
-from ..registry import unknown
+from ..registry import check_python_file, named_in_file, unknown
 from ..spec import Spec
 from . import METHODS
 
@@ -66,7 +66,8 @@ class Arm:
 
         Raises:
             UnknownName: for an unknown method or way of tuning; the message gives the nearest one.
-            ValueError: for an option without a value or given twice, or a loss whose file is not there.
+            FileNotFoundError: for a loss whose file is not there.
+            ValueError: for an option without a value or given twice.
         """
         spec = Spec.parse(text)
         head, options = spec.name, dict(spec.options)
@@ -243,12 +244,11 @@ def slug_of(spec: str) -> str:
 
 
 def _loss(head: str) -> tuple[Path, str]:
-    file, _, symbol = head.rpartition(":")
-    if not (file.endswith(".py") and symbol.isidentifier()):
+    loss = named_in_file(head)
+    if loss is None:
         raise ValueError(f"a loss is written FILE.py:CLASS, got {head!r}")
-    if not Path(file).is_file():
-        raise ValueError(f"loss {head!r}: there is no file {file}")
-    return Path(file), symbol
+    check_python_file(loss[0])
+    return loss
 
 
 def _load_loss(file: Path, symbol: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from ..registry import import_file, unknown
+from ..registry import check_python_file, import_file, unknown
 
 
 class LossError(RuntimeError):
@@ -25,13 +25,13 @@ def load_loss(file: Path, symbol: str) -> type[nn.Module]:
     Whatever its ``__init__`` and ``forward`` raise becomes a `LossError`.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         UnknownName: if the file does not define the class; the message gives the nearest one.
         LossError: if the file cannot be imported.
         ValueError: if it is not an ``nn.Module`` whose ``forward`` takes the image and the text embeddings.
     """
+    check_python_file(file)
     path = file.resolve()
-    if not path.is_file():
-        raise ValueError(f"there is no Python file {file}")
     with _placed(file, path, "it cannot be imported: "):
         module = import_file(path)
     classes = {k: v for k, v in vars(module).items() if inspect.isclass(v)}

@@ -85,9 +85,8 @@ class Source:
         path = Path(self.weights).expanduser()
         if path.exists():
             return path
-        if path.is_absolute() or path.suffix in _FILES or "\\" in self.weights:
-            raise ValueError(f"tower {self}: there is no file or folder {self.weights}")
-        if self.weights.startswith((".", "~")):
+        written_like_one = self.weights.startswith((".", "~")) or "\\" in self.weights
+        if written_like_one or path.is_absolute() or path.suffix in _FILES:
             raise ValueError(f"tower {self}: there is no file or folder {self.weights}")
         return None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from ...registry import unknown
 from ...spec import Spec
+from ..sides import Side
 from .config import WorldConfig, shown, whole
 
-Side = Literal["train", "validation", "test"]
 Overrides = Mapping[str, Mapping[str, Any]]
 """Named splits of one side, each with the options that it overrides."""
 C = TypeVar("C", bound=WorldConfig)

@@ -15,8 +15,9 @@ from jaxtyping import Bool
 from ...spec import Spec
 from ..base import PairedData, Rows, Splits
 from ..fingerprint import Fingerprint
+from ..sides import SIDES, Side
 from .config import WorldConfig
-from .preset import Preset, Side, preset_of
+from .preset import Preset, preset_of
 from .rng import Rng
 
 C = TypeVar("C", bound=WorldConfig)
@@ -50,7 +51,7 @@ class World(PairedData, Generic[C, R]):
         counts = self._counts.values()
         self._starts = [0, *accumulate(counts)]
         self.ids = np.concatenate([_SPLIT * k + np.arange(count) for k, count in enumerate(counts)])
-        rows: dict[Side, dict[str, Rows]] = {"train": {}, "validation": {}, "test": {}}
+        rows: dict[Side, dict[str, Rows]] = {side: {} for side in SIDES}
         for k, (side, split) in enumerate(self._sides):
             rows[side][split] = np.arange(self._starts[k], self._starts[k + 1])
         self.splits = Splits(rows["train"][""], rows["validation"], rows["test"])

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ....forms import Fraction
 from ....registry import unknown
+from ...sides import Side
 from ..config import WorldConfig
 from .concepts import CONCEPTS
 from .layout.compositions import colour_part
@@ -26,7 +27,7 @@ CORRUPTED = tuple(f"{kind}_{s}" for kind in ("blur", "noise", "contrast", "jpeg"
 ArtistName = Literal["twemoji", "openmoji"]
 ARTIST_NAMES: tuple[ArtistName, ...] = ("twemoji", "openmoji")
 """Names of the artists, in the order of :data:`counterpoint.data.rendering.ARTISTS`."""
-Share = Literal["any", "train", "validation", "test"]
+Share = Literal["any", Side]
 Number = Annotated[int, Field(ge=0, le=MOST_THINGS)]
 
 

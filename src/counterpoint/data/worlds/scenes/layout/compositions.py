@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Literal
 
+from ....sides import Side
 from ..concepts import CONCEPTS
 from ..scene import COLOURS, OPPOSITE, RELATIONS, Colour, RelationKind, Scene, relation_holds
 
-Part = Literal["train", "validation", "test"]
+Part = Side
+"""The side of a split on which a combination is shown."""
 
 _CONCEPT = {name: place for place, name in enumerate(CONCEPTS)}
 _COLOUR_PARTS: tuple[Part, ...] = ("train",) * 6 + ("validation", "test", "test")
