@@ -76,5 +76,5 @@ def contamination(
         for item, row in enumerate(near, rows.start):
             matches: Sequence[int] = torch.nonzero(row > threshold)[:, 0].tolist() if answered else ()
             told.append(any(answered(item, match) for match in matches) if answered else False)
-    found = cosine.numpy()
-    return Contamination(nearest.numpy(), found, found > threshold, np.array(told, dtype=bool))
+    similarity = cosine.numpy()
+    return Contamination(nearest.numpy(), similarity, similarity > threshold, np.array(told, dtype=bool))

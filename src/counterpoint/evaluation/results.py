@@ -116,12 +116,12 @@ def default_tasks(data: PairedData) -> tuple[str, ...]:
 
 def applicable(data: PairedData, names: Sequence[str]) -> tuple[str, ...]:
     """Return the named tasks that the data has labels for, and all its test sets have items for."""
-    found = []
+    applying = []
     for name in names:
         with suppress(NotApplicable):
             check_data(create(name), data)
-            found.append(name)
-    return tuple(found)
+            applying.append(name)
+    return tuple(applying)
 
 
 def evaluate(
@@ -159,7 +159,7 @@ def evaluate(
     answers = isinstance(model, Assistant)
     asked: Asked = "assistant" if answers else "embedder"
     usual = DEFAULT_ANSWERING if answers else DEFAULT_TASKS
-    wanted = [create(given) if isinstance(given, str) else given for given in tasks or usual]
+    wanted = [create(named) if isinstance(named, str) else named for named in tasks or usual]
     for task in wanted:
         check_asks(task, asked)
     one = model if isinstance(model, Assistant) else EmbeddingCache.of(model, data)
@@ -168,14 +168,14 @@ def evaluate(
     sampling = {"seed": seed} if answers else {}
     by_test: dict[str, tuple[Scores, ...]] = {}
     for name, rows in tests.items():
-        found = []
+        scores = []
         for task in wanted:
             try:
-                found.append(replace(task(one, data, rows, **sampling), main=task.main_metrics(data)))
+                scores.append(replace(task(one, data, rows, **sampling), main=task.main_metrics(data)))
             except NotApplicable:
                 if tasks is not None:
                     raise
-        by_test[name] = tuple(found)
+        by_test[name] = tuple(scores)
     return RunResults(by_test)
 
 

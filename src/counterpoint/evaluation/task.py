@@ -125,21 +125,21 @@ def check_rows(data: PairedData, rows: Rows, task: str, least: int = 1, split: s
 def captions_of(data: PairedData, rows: Rows) -> list[list[str]]:
     """Return the distinct evaluation captions of every row; ValueError if a row has none."""
     captions = [list(dict.fromkeys(data.evaluation_captions(int(row)))) for row in rows]
-    for row, own in zip(rows, captions, strict=True):
-        if not own:
+    for row, of_row in zip(rows, captions, strict=True):
+        if not of_row:
             raise ValueError(f"example {data.ids[row]} of {data.name!r} has no caption to be found by")
     return captions
 
 
 def check_labels(data: PairedData, wanted: tuple[str, ...], task: str) -> tuple[str, ...]:
     """Return the wanted labels (all, if none are named) that the data has; raise `NotApplicable` if it has none."""
-    found = tuple(name for name in wanted or data.labels if name in data.labels)
-    if not found:
+    labels = tuple(name for name in wanted or data.labels if name in data.labels)
+    if not labels:
         raise NotApplicable(
             f"{task} needs {'one of the labels ' + ', '.join(wanted) if wanted else 'labels'}, and "
             f"{data.name!r} has {', '.join(data.labels) or 'none'}: leave the task out"
         )
-    return found
+    return labels
 
 
 def main_labels(data: PairedData, wanted: Sequence[str]) -> tuple[str, ...]:

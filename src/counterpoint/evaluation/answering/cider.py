@@ -45,18 +45,18 @@ def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> Float[np.
         raise ValueError(
             f"{len(said)} texts and references of {len(references)} items: give those of each text"
         )
-    for place, own in enumerate(references):
-        if not own:
-            raise ValueError(f"references[{place}] is empty: an item needs at least one reference")
-    known = [[_ngrams(reference) for reference in own] for own in references]
+    for number, of_item in enumerate(references):
+        if not of_item:
+            raise ValueError(f"references[{number}] is empty: an item needs at least one reference")
+    known = [[_ngrams(reference) for reference in of_item] for of_item in references]
     documents: Counter[tuple[str, ...]] = Counter()
     for item in known:
         documents.update({gram for reference in item for counts in reference for gram in counts})
     rarity = {gram: math.log(len(known)) - math.log(count) for gram, count in documents.items()}
     unseen = math.log(max(len(known), 1))
     scores = [
-        float(np.mean([_similarity(_ngrams(text), reference, rarity, unseen) for reference in own]))
-        for text, own in zip(said, known, strict=True)
+        float(np.mean([_similarity(_ngrams(text), reference, rarity, unseen) for reference in of_item]))
+        for text, of_item in zip(said, known, strict=True)
     ]
     return 10 * np.array(scores, np.float64)
 
@@ -73,8 +73,8 @@ def _similarity(
     said: Ngrams, reference: Ngrams, rarity: dict[tuple[str, ...], float], unseen: float
 ) -> float:
     total = 0.0
-    for own, other in zip(said, reference, strict=True):
-        a = {gram: count * rarity.get(gram, unseen) for gram, count in own.items()}
+    for counts, other in zip(said, reference, strict=True):
+        a = {gram: count * rarity.get(gram, unseen) for gram, count in counts.items()}
         b = {gram: count * rarity[gram] for gram, count in other.items()}
         norms = math.sqrt(sum(w * w for w in a.values()) * sum(w * w for w in b.values()))
         if norms > 0:

@@ -52,7 +52,9 @@ class ClosedVocabulary:
 
     def __call__(self, text: str) -> str | None:
         said = words_in(text)
-        known = {language: sum(word in own for word in said) for language, own in self.words.items()}
+        known = {
+            language: sum(word in vocabulary for word in said) for language, vocabulary in self.words.items()
+        }
         most = max(known.values())
         leading = [language for language, count in known.items() if count == most]
         return leading[0] if most >= self.least and len(leading) == 1 else None

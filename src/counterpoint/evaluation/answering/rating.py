@@ -65,9 +65,9 @@ def rate(
     """
     groups, levels = _shape(words)
     frames = [picture if picture.ndim == 4 else picture[None] for picture in pictures]
-    for place, each in enumerate(frames):
+    for number, each in enumerate(frames):
         if not len(each):
-            raise ValueError(f"pictures[{place}] is a video without frames")
+            raise ValueError(f"pictures[{number}] is a video without frames")
     if not frames:
         return torch.zeros(0)
     asked = [Prompt(prompt, frame) for each in frames for frame in each]

@@ -45,9 +45,9 @@ def class_probabilities(
         classifier = LogisticRegression(max_iter=1000).fit(scaler.transform(train), classes)
 
     def read(features: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m k"]:
-        found = np.zeros((len(features), k))
-        found[:, classifier.classes_] = classifier.predict_proba(scaler.transform(features))
-        return found
+        probabilities = np.zeros((len(features), k))
+        probabilities[:, classifier.classes_] = classifier.predict_proba(scaler.transform(features))
+        return probabilities
 
     return read
 

@@ -62,12 +62,12 @@ def square_similarities(features: EmbeddingCache, items: MinimalPairs) -> Float[
 
 def _square_similarities(features: EmbeddingCache, items: MinimalPairs) -> Float[Tensor, "n 2 2"]:
     texts = _in_pairs(features.texts([caption for pair in items.captions for caption in pair]))
-    found = []
+    similarities = []
     for positions in batches(len(items)):
         pictures = _in_pairs(features.pictures(items.pictures(positions).flatten(0, 1)))
         pairs = zip(pictures, texts[torch.from_numpy(positions)], strict=True)
-        found += [similarity(features, a, b) for a, b in pairs]
-    return torch.stack(found)
+        similarities += [similarity(features, a, b) for a, b in pairs]
+    return torch.stack(similarities)
 
 
 def _in_pairs(z: Float[Tensor, "m d"]) -> Float[Tensor, "n 2 d"]:
@@ -90,14 +90,14 @@ def option_similarities(features: EmbeddingCache, items: Choices) -> list[Float[
 
 
 def _option_similarities(features: EmbeddingCache, items: Choices) -> list[Float[Tensor, " _"]]:
-    found = []
+    similarities = []
     for positions in batches(len(items)):
         pictures = features.pictures(items.pictures(positions))
-        found += [
+        similarities += [
             similarity(features, picture[None], features.texts(items.options[k]))[0]
             for k, picture in zip(positions, pictures, strict=True)
         ]
-    return found
+    return similarities
 
 
 def beats(right: Float[Tensor, "*n"], wrong: Float[Tensor, "*n"]) -> Bool[Tensor, "*n"]:
@@ -116,11 +116,11 @@ def right_and_margin(
     similarities: Sequence[Float[Tensor, " _"]], answers: Int[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Return 1 where the right option beats all others, else 0, and its lead over the best of the others."""
-    own = torch.stack([s[a] for s, a in zip(similarities, answers, strict=True)])
+    of_answer = torch.stack([s[a] for s, a in zip(similarities, answers, strict=True)])
     best = torch.stack(
         [torch.cat([s[:a], s[a + 1 :]]).max() for s, a in zip(similarities, answers.tolist(), strict=True)]
     )
-    return beats(own, best).double().numpy(), (own - best).double().numpy()
+    return beats(of_answer, best).double().numpy(), (of_answer - best).double().numpy()
 
 
 def classes(kinds: Sequence[str]) -> Int[np.ndarray, " n"]:

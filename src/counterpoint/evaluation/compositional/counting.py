@@ -45,8 +45,8 @@ def numbers_said(options: Sequence[str], where: str = "the options") -> Int[np.n
         [NUMBERS[w] if w in NUMBERS else int(w) for w in _words(option) if w in NUMBERS or w.isdecimal()]
         for option in options
     ]
-    if len({len(own) for own in said}) == 1:
-        varying = [place for place in zip(*said, strict=True) if len(set(place)) > 1]
+    if len({len(numbers) for numbers in said}) == 1:
+        varying = [column for column in zip(*said, strict=True) if len(set(column)) > 1]
         if len(varying) == 1 and len(set(varying[0])) == len(options):
             return np.array(varying[0])
     raise ValueError(

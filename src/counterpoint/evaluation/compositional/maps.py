@@ -51,8 +51,8 @@ def phrase_maps(
     """
     maps = torch.stack(
         [
-            similarity(features, own.flatten(0, 1), phrase[None])[:, 0].view(own.shape[:2])
-            for own, phrase in zip(places, phrases, strict=True)
+            similarity(features, patches.flatten(0, 1), phrase[None])[:, 0].view(patches.shape[:2])
+            for patches, phrase in zip(places, phrases, strict=True)
         ]
     )
     spread = maps.amax((1, 2), keepdim=True) - maps.amin((1, 2), keepdim=True)
@@ -111,13 +111,13 @@ def boxes(mask: Bool[Tensor, "H W"]) -> list[tuple[int, int, int, int]]:
     from scipy import ndimage
 
     labels, _ = ndimage.label(mask.numpy())
-    found = []
-    for number, place in enumerate(ndimage.find_objects(labels), 1):
-        rows, columns = place
-        found.append(
-            (int((labels[place] == number).sum()), (columns.start, rows.start, columns.stop, rows.stop))
+    parts = []
+    for number, region in enumerate(ndimage.find_objects(labels), 1):
+        rows, columns = region
+        parts.append(
+            (int((labels[region] == number).sum()), (columns.start, rows.start, columns.stop, rows.stop))
         )
-    return [box for _, box in sorted(found, key=lambda part: -part[0])]
+    return [box for _, box in sorted(parts, key=lambda part: -part[0])]
 
 
 def box_iou(a: Sequence[float], b: Sequence[float]) -> float:

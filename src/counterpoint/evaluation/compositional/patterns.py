@@ -59,10 +59,10 @@ def pattern_profile(
     if patterns is None:
         subsets = sorted({name for each in scores.values() for name in each.examples["subset"].unique()})
         patterns = {name: (name,) for name in subsets}
-    found = {
+    outcomes = {
         name: [_value(each, metric, kinds) for each in scores.values()] for name, kinds in patterns.items()
     }
-    asked = {name: values for name, values in found.items() if not np.isnan(values).any()}
+    asked = {name: values for name, values in outcomes.items() if not np.isnan(values).any()}
     if len(scores) < 2 or len(asked) < LEAST:
         raise ValueError(
             f"a correlation over patterns needs two models and {LEAST} patterns that all were asked about, got "

@@ -69,12 +69,12 @@ class LanguageModel:
         self.generate = generate
 
     def __call__(self, first: str, second: str) -> tuple[Told, ...]:
-        found = []
+        attributes = []
         for line in self.generate(_ASK.format(first=first, second=second)).splitlines():
             parts = [part.strip() for part in line.split("|")]
             if len(parts) == 3 and all(parts):
-                found.append((parts[0], parts[1], parts[2]))
-        return tuple(found)
+                attributes.append((parts[0], parts[1], parts[2]))
+        return tuple(attributes)
 
 
 @final
@@ -110,9 +110,9 @@ class Kept:
             self._known[pair] = _entry((low, high), self.ask(self.names[low], self.names[high]))
             write_json(self.path, self._known)
         entry = self._known.get(pair, {"classes": [low, high], "prompt_pairs": []})
-        place = entry["classes"].index(self.numbers[first])
+        index = entry["classes"].index(self.numbers[first])
         return tuple(
-            (each["attr_type"], each["prompt_pair"][place], each["prompt_pair"][1 - place])
+            (each["attr_type"], each["prompt_pair"][index], each["prompt_pair"][1 - index])
             for each in entry["prompt_pairs"]
         )
 
@@ -123,14 +123,14 @@ def numbered(names: Sequence[str]) -> dict[str, int]:
     Raises:
         ValueError: for two classes of one name, which no sentence about a name tells apart.
     """
-    found = {name: number for number, name in enumerate(names)}
+    numbers = {name: number for number, name in enumerate(names)}
     for number, name in enumerate(names):
-        if found[name] != number:
+        if numbers[name] != number:
             raise ValueError(
-                f"classes {number} and {found[name]} are both called {name!r}, so that no description tells them "
+                f"classes {number} and {numbers[name]} are both called {name!r}, so that no description tells them "
                 "apart: give one a name of its own ('a crane, the bird')"
             )
-    return found
+    return numbers
 
 
 def _entry(classes: tuple[int, int], told: Sequence[Told]) -> dict[str, Any]:

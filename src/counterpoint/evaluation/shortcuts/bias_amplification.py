@@ -176,12 +176,12 @@ def thresholds(scores: Float[np.ndarray, "n A"], true: Bool[np.ndarray, "n A"]) 
     >>> thresholds(np.array([[0.9], [0.4], [0.4], [0.1]]), np.array([[True], [False], [False], [False]])).tolist()
     [0.4]
     """
-    found = np.empty(true.shape[1])
+    bounds = np.empty(true.shape[1])
     for column, wanted in enumerate(true.sum(0)):
         possible = np.append(-np.inf, np.unique(scores[:, column]))
         counts = (scores[:, column] > possible[:, None]).sum(1)
-        found[column] = possible[np.abs(counts - wanted).argmin()]
-    return found
+        bounds[column] = possible[np.abs(counts - wanted).argmin()]
+    return bounds
 
 
 def _present(attributes: np.ndarray, s: tuple[int, ...]) -> Bool[np.ndarray, " n"]:

@@ -69,9 +69,9 @@ class IntraClass(Checked):
     @property
     def prompts(self) -> Float[np.ndarray, "2 d"]:
         """The caption of each class that says its true feature, without noise, and nothing else."""
-        found = np.zeros((2, self.dimension))
-        found[:, 0] = -1, 1
-        return found
+        prompts = np.zeros((2, self.dimension))
+        prompts[:, 0] = -1, 1
+        return prompts
 
     def sample(self, n: int, rng: np.random.Generator) -> Captioned:
         y = rng.choice([-1.0, 1.0], n)
@@ -141,10 +141,10 @@ class InterClass(Checked):
     @property
     def prompts(self) -> Float[np.ndarray, "K d"]:
         """The caption of each class that says its own feature and nothing else."""
-        found = np.zeros((2 * self.features, self.dimension))
+        prompts = np.zeros((2 * self.features, self.dimension))
         k = np.arange(self.features)
-        found[2 * k, k], found[2 * k + 1, k] = -1, 1
-        return found
+        prompts[2 * k, k], prompts[2 * k + 1, k] = -1, 1
+        return prompts
 
     def sample(self, n: int, rng: np.random.Generator) -> Captioned:
         k, sign = rng.integers(self.features, size=n), rng.choice([-1.0, 1.0], n)
@@ -196,9 +196,9 @@ def zero_shot_weights(
 def _noisy(
     z: Float[np.ndarray, "n f"], dimension: int, noise: float, rng: np.random.Generator
 ) -> Float[np.ndarray, "n d"]:
-    found = rng.standard_normal((len(z), dimension)) * (noise / math.sqrt(dimension))
-    found[:, : z.shape[1]] += z
-    return found
+    noisy = rng.standard_normal((len(z), dimension)) * (noise / math.sqrt(dimension))
+    noisy[:, : z.shape[1]] += z
+    return noisy
 
 
 def _phi(mean: float, deviation: float) -> float:

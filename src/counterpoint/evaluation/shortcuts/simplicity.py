@@ -28,10 +28,10 @@ def probed(
 ) -> Float[np.ndarray, " m"]:
     """Return 1 where a logistic probe finds a row's class, else 0; NaN without a class, or if training has only one."""
     kept, asked = classes >= 0, truth >= 0
-    found = np.full(len(test), np.nan)
+    hits = np.full(len(test), np.nan)
     if len(np.unique(classes[kept])) > 1 and asked.any():
-        found[asked] = logistic(train[kept], classes[kept], test[asked], count) == truth[asked]
-    return found
+        hits[asked] = logistic(train[kept], classes[kept], test[asked], count) == truth[asked]
+    return hits
 
 
 def probed_within(
@@ -48,14 +48,14 @@ def probed_within(
         test: features and classes.
     """
     x, classes = test
-    found, guess = np.full(len(x), np.nan), np.full(len(x), np.nan)
+    predicted, guess = np.full(len(x), np.nan), np.full(len(x), np.nan)
     for k in np.unique(classes):
-        own, asked = train[1] == k, classes == k
-        known = len(np.unique(train[2][own]))
+        of_class, asked = train[1] == k, classes == k
+        known = len(np.unique(train[2][of_class]))
         if known > 1:
-            found[asked] = logistic(train[0][own], train[2][own], x[asked], known)
+            predicted[asked] = logistic(train[0][of_class], train[2][of_class], x[asked], known)
             guess[asked] = 1 / known
-    return found, guess
+    return predicted, guess
 
 
 def class_share(x: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -70,16 +70,16 @@ def class_share(x: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"]) -> 
     (0.8, 0.2)
     """
     kept = classes >= 0
-    found = np.full(len(x), np.nan)
+    shares = np.full(len(x), np.nan)
     if not kept.any():
-        return found
+        return shares
     centred = x[kept] - x[kept].mean(0)
     numbers = np.unique(classes[kept], return_inverse=True)[1]
     means = np.stack([centred[numbers == k].mean(0) for k in range(numbers.max() + 1)])
     total = float(np.mean(np.sum(centred**2, axis=1)))
     if total > 0:
-        found[kept] = np.sum(means**2, axis=1)[numbers] / total
-    return found
+        shares[kept] = np.sum(means**2, axis=1)[numbers] / total
+    return shares
 
 
 def collapse_index(accuracy: float, reference: float, chance: float) -> float:

@@ -144,10 +144,10 @@ def spectral_descent(
     Raises:
         ValueError: if W grows without bound: the rate is too large.
     """
-    w, found = start.copy(), {}
+    w, weights = start.copy(), {}
     for step in range(steps + 1):
         if step in record or step == steps:
-            found[step] = w.copy()
+            weights[step] = w.copy()
         gradient = np.zeros_like(w)
         for weight, positive, second in losses:
             ws = w @ second
@@ -155,4 +155,4 @@ def spectral_descent(
         w -= rate * gradient
         if not np.isfinite(w).all():
             raise ValueError(f"the encoder is not finite after {step + 1} steps: rate={rate} is too large")
-    return found
+    return weights

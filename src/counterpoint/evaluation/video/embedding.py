@@ -44,11 +44,11 @@ def embed_frames(features: EmbeddingCache, items: Videos) -> Float[Tensor, "n T 
     """Embed all frames of each item's video."""
 
     def compute() -> Tensor:
-        found = []
+        embedded = []
         for at in _batches(items):
             frames = items.frames(at)
-            found.append(features.pictures(frames.flatten(0, 1)).view(*frames.shape[:2], -1))
-        return torch.cat(found)
+            embedded.append(features.pictures(frames.flatten(0, 1)).view(*frames.shape[:2], -1))
+        return torch.cat(embedded)
 
     return features.once(("frames", items), compute)
 

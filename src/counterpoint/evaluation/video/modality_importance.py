@@ -69,8 +69,10 @@ def question_types(answers: Answers, tolerance: float = 0.0) -> np.ndarray:
     types = np.full(len(table), OTHER, dtype=object)
     for j, name in enumerate(names):
         others = np.delete(table, j, axis=1)
-        own = table[:, j]
-        types[(own >= 0) & (others <= 0).all(1) & (others != own[:, None]).all(1)] = f"{name}-biased"
+        of_modality = table[:, j]
+        types[(of_modality >= 0) & (others <= 0).all(1) & (others != of_modality[:, None]).all(1)] = (
+            f"{name}-biased"
+        )
     types[(table > 0).all(1)] = COMPLEMENTARY
     agnostic = (table == 0).all(1)
     types[agnostic & (shown >= 1 - tolerance).all(1)] = CORRECT

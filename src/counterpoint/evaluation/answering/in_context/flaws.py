@@ -98,9 +98,9 @@ def examine(
     for name in axes:
         if name not in AXES:
             raise unknown("axis", name, AXES)
-    found: list[dict[str, object]] = []
+    outcomes: list[dict[str, object]] = []
     for name in axes or AXES:
-        before, reason = len(found), NotApplicable(f"{name} does not apply to {data.name!r}")
+        before, reason = len(outcomes), NotApplicable(f"{name} does not apply to {data.name!r}")
         task = AXES[name].task
         for variant in task.variants:
             for several in shots:
@@ -108,14 +108,14 @@ def examine(
                 try:
                     for seed in seeds:
                         asked = task(several, variant)
-                        found += _rows(name, variant, several, seed, asked, assistant, data, rows)
+                        outcomes += _rows(name, variant, several, seed, asked, assistant, data, rows)
                 except NotApplicable as error:
                     reason = error
-        if axes and len(found) == before:
+        if axes and len(outcomes) == before:
             raise reason
-    if not found:
+    if not outcomes:
         raise reason
-    return pl.DataFrame(found, infer_schema_length=None)
+    return pl.DataFrame(outcomes, infer_schema_length=None)
 
 
 def _rows(
@@ -144,21 +144,23 @@ def _rows(
             }
 
 
-def sections(found: pl.DataFrame) -> list[Section]:
+def sections(outcomes: pl.DataFrame) -> list[Section]:
     """Make a section for each axis that `examine` found: a curve for each variant, a sentence and all numbers.
 
     Args:
-        found: the table.
+        outcomes: the table.
     """
-    return [_section(name, found.filter(axis=name)) for name in found["axis"].unique(maintain_order=True)]
+    return [
+        _section(name, outcomes.filter(axis=name)) for name in outcomes["axis"].unique(maintain_order=True)
+    ]
 
 
-def _section(name: str, found: pl.DataFrame) -> Section:
+def _section(name: str, outcomes: pl.DataFrame) -> Section:
     axis = AXES[name]
     metric = axis.task.primary
-    order = found["shots"].unique(maintain_order=True).to_list()
+    order = outcomes["shots"].unique(maintain_order=True).to_list()
     means = (
-        found.filter(pl.col("value").is_finite())
+        outcomes.filter(pl.col("value").is_finite())
         .group_by("variant", "shots", "subset", "metric", maintain_order=True)
         .agg(pl.col("value").mean(), pl.col("value").std().alias("deviation"))
     )
@@ -166,14 +168,15 @@ def _section(name: str, found: pl.DataFrame) -> Section:
     curves: dict[str, Curve] = {}
     said = []
     for variant in main["variant"].unique(maintain_order=True):
-        own = main.filter(variant=variant)
-        curves[variant] = ([order.index(each) for each in own["shots"]], own["value"].to_list())
+        of_variant = main.filter(variant=variant)
+        curves[variant] = ([order.index(each) for each in of_variant["shots"]], of_variant["value"].to_list())
         values = ", ".join(
-            f"{value:.3g} after {shots}" for shots, value in zip(own["shots"], own["value"], strict=True)
+            f"{value:.3g} after {shots}"
+            for shots, value in zip(of_variant["shots"], of_variant["value"], strict=True)
         )
         said.append(f"{variant}: {values}")
-    seeds = found["seed"].n_unique()
-    better = "higher" if found.filter(metric=metric)["higher_is_better"].all() else "lower"
+    seeds = outcomes["seed"].n_unique()
+    better = "higher" if outcomes.filter(metric=metric)["higher_is_better"].all() else "lower"
     sentence = (
         f"The {axis.meaning}, {better} is better, after so many examples (mean over {seeds} "
         f"{'draw' if seeds == 1 else 'draws'} of them). {'; '.join(said)}."

@@ -201,7 +201,7 @@ class InContext:
         )
         turns = tuple(
             Turn(each.text, self.form.reply(each), each.picture if self.shots.pictures else None)
-            for each in (self.pool[place] for place in order[: self.shots.count])
+            for each in (self.pool[index] for index in order[: self.shots.count])
         )
         return replace(prompt, turns=(*turns, *prompt.turns))
 

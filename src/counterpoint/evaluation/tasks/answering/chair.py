@@ -52,10 +52,10 @@ class Chair(AnsweringTask):
         items = items_of(data, ObjectAnnotations, rows, task)
         find = Mentions(items.forms)
         said = replies_to(assistant, items, [self.prompt] * len(items), seed=seed)
-        found = [find(reply) for reply in said]
+        mentioned = [find(reply) for reply in said]
         wrong = [
             [mention for mention in mentions if mention not in present]
-            for mentions, present in zip(found, items.present, strict=True)
+            for mentions, present in zip(mentioned, items.present, strict=True)
         ]
         outcomes = {
             "absent": np.array([len(absent) for absent in wrong], float),
@@ -63,10 +63,10 @@ class Chair(AnsweringTask):
             "recall": np.array(
                 [
                     len(present & {*mentions}) / len(present) if present else np.nan
-                    for mentions, present in zip(found, items.present, strict=True)
+                    for mentions, present in zip(mentioned, items.present, strict=True)
                 ]
             ),
-            "mentions": np.array([len(mentions) for mentions in found], float),
+            "mentions": np.array([len(mentions) for mentions in mentioned], float),
             "words": np.array([len(reply.split()) for reply in said], float),
             "partner": np.array(
                 [

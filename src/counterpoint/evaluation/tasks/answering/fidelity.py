@@ -49,12 +49,12 @@ def questions(scene: Scene, picture: Picture, languages: Sequence[str]) -> list[
     >>> questions(scene, torch.zeros(3, 8, 8, dtype=torch.uint8), ["de"])[0].text.text
     'Das Bild zeigt eine Katze. Was ist auf dem Bild?'
     """
-    found = []
+    questions = []
     for language in languages:
         request = REQUESTS[language]
         described = f"{long(scene, language)[0].text} {request}"
-        found.append(Question(language, Prompt(request, picture), Prompt(described)))
-    return found
+        questions.append(Question(language, Prompt(request, picture), Prompt(described)))
+    return questions
 
 
 @final
@@ -161,11 +161,11 @@ def faithful(replies: Sequence[str], languages: Sequence[str], detect: Detect) -
     """
     if len(replies) != len(languages):
         raise ValueError(f"{len(replies)} replies to {len(languages)} questions")
-    found = [detect(reply) for reply in replies]
+    detected = [detect(reply) for reply in replies]
     return np.array(
         [
-            float("nan") if own is None else float(own == asked)
-            for own, asked in zip(found, languages, strict=True)
+            float("nan") if language is None else float(language == asked)
+            for language, asked in zip(detected, languages, strict=True)
         ]
     )
 

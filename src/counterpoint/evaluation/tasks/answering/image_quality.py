@@ -50,13 +50,13 @@ class ImageQuality(AnsweringTask):
         pictures, numbers = data.images(some), torch.from_numpy(keys)
         untouched = rate(assistant, list(pictures), self.words).double().numpy()
         ids, subsets, levels, scores = [], [], [], []
-        for place, (name, corrupt) in enumerate(CORRUPTIONS.items()):
+        for number, (name, corrupt) in enumerate(CORRUPTIONS.items()):
             for worse in range(LEVELS):
                 rated = untouched
                 if worse:
                     made = corrupt(pictures, numbers, STRENGTHS[worse - 1])
                     rated = rate(assistant, list(made), self.words).double().numpy()
-                ids += ((keys * len(CORRUPTIONS) + place) * LEVELS + worse).tolist()
+                ids += ((keys * len(CORRUPTIONS) + number) * LEVELS + worse).tolist()
                 subsets += [name] * len(keys)
                 levels += [LEVELS - 1 - worse] * len(keys)
                 scores += rated.tolist()

@@ -71,14 +71,14 @@ def pairs_of(items: Questions) -> Int[np.ndarray, "p 2"]:
     Raises:
         ValueError: where these are not two, one answered yes and one no.
     """
-    found: dict[tuple[int, str], list[int]] = {}
+    pairs: dict[tuple[int, str], list[int]] = {}
     for position, (row, kind) in enumerate(zip(items.rows.tolist(), items.kinds, strict=True)):
-        found.setdefault((row, kind), []).append(position)
-    for (row, kind), positions in found.items():
+        pairs.setdefault((row, kind), []).append(position)
+    for (row, kind), positions in pairs.items():
         answers = sorted(items.questions[position].answer for position in positions)
         if answers != ["no", "yes"]:
             raise ValueError(
                 f"row {row} has {counted(len(positions), 'question')} of kind {kind!r}, answered {', '.join(answers)}: "
                 "mme needs two of each kind, one answered yes and one no"
             )
-    return np.array(list(found.values()))
+    return np.array(list(pairs.values()))

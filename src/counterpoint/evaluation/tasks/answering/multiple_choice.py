@@ -57,10 +57,10 @@ class MultipleChoice(AnsweringTask):
         answers = np.array([question.options.index(question.answer) for question in items.questions])
         seen, blind = (option_logits(assistant, items, shown=shown) for shown in (True, False))
         corrected = [
-            debiased(own.softmax(-1)[None], prior.softmax(-1)[None])[0]
-            for own, prior in zip(seen, blind, strict=True)
+            debiased(logits.softmax(-1)[None], prior.softmax(-1)[None])[0]
+            for logits, prior in zip(seen, blind, strict=True)
         ]
-        right, margin = right_and_margin([own.log_softmax(-1) for own in seen], answers)
+        right, margin = right_and_margin([logits.log_softmax(-1) for logits in seen], answers)
         guess = float(np.mean([1 / len(question.options) for question in items.questions]))
         outcomes = {
             "right": right,
@@ -89,17 +89,17 @@ def option_logits(assistant: Assistant, items: Questions, shown: bool) -> list[F
         kind: sorted({option for q in items.questions if q.kind == kind for option in q.options})
         for kind in dict.fromkeys(items.kinds)
     }
-    found: list[Float[Tensor, " _"]] = []
+    by_question: list[Float[Tensor, " _"]] = []
     texts = [prompt(question) for question in items.questions]
     for prompts in prompts_of(items, texts, shown=shown):
-        questions = items.questions[len(found) : len(found) + len(prompts)]
+        questions = items.questions[len(by_question) : len(by_question) + len(prompts)]
         tables: dict[str, dict[int, Tensor]] = {}
         for kind in dict.fromkeys(question.kind for question in questions):
-            places = [place for place, question in enumerate(questions) if question.kind == kind]
-            logits = assistant.word_logits([prompts[place] for place in places], words[kind])
-            tables[kind] = dict(zip(places, logits, strict=True))
-        found += [
-            tables[question.kind][place][[words[question.kind].index(option) for option in question.options]]
-            for place, question in enumerate(questions)
+            indices = [index for index, question in enumerate(questions) if question.kind == kind]
+            logits = assistant.word_logits([prompts[index] for index in indices], words[kind])
+            tables[kind] = dict(zip(indices, logits, strict=True))
+        by_question += [
+            tables[question.kind][index][[words[question.kind].index(option) for option in question.options]]
+            for index, question in enumerate(questions)
         ]
-    return found
+    return by_question

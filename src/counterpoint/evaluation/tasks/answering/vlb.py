@@ -230,14 +230,14 @@ class VLB(EmbedderTask, AnsweringTask):
         items = items_of(data, QuestionVariants, rows, self.name)
 
         def right(samples: list[Sample]) -> Bool[np.ndarray, " k"]:
-            found = []
+            answered = []
             for part in batches(len(samples), HELD):
                 prompts = [Prompt(prompt(samples[k].question), samples[k].picture) for k in part]
                 replies = assistant.reply(prompts, seed=seed)
-                found += [
+                answered += [
                     is_right(reply, samples[k].question) for k, reply in zip(part, replies, strict=True)
                 ]
-            return np.array(found)
+            return np.array(answered)
 
         return self.variants.scores(items, np.arange(len(items)), right)
 
@@ -252,7 +252,7 @@ class VLB(EmbedderTask, AnsweringTask):
         apart = np.array([told_apart(z) for z in vanilla])
 
         def right(samples: list[Sample]) -> Bool[np.ndarray, " k"]:
-            found = []
+            chosen = []
             for part in batches(len(samples)):
                 pictures = features.pictures(torch.stack([samples[k].picture for k in part]))
                 for k, picture in zip(part, pictures, strict=True):
@@ -262,8 +262,8 @@ class VLB(EmbedderTask, AnsweringTask):
                     near = similarity(features, picture[None], z)[0]
                     answer = sample.question.options.index(sample.question.answer)
                     others = torch.cat([near[:answer], near[answer + 1 :]])
-                    found.append(bool(beats(near[answer], others.max())))
-            return np.array(found)
+                    chosen.append(bool(beats(near[answer], others.max())))
+            return np.array(chosen)
 
         return self.variants.scores(items, np.flatnonzero(worded), right)
 

@@ -88,17 +88,17 @@ class FuDD(EmbedderTask):
         candidates = likeliest(first, self.k)
         second, said = second_pass(features, images, candidates, among)
         is_true = candidates == truth[:, None]
-        inside, place = is_true.any(1), is_true.long().argmax(1)
+        inside, position = is_true.any(1), is_true.long().argmax(1)
         lead = (
             _lead(first, truth)
             if self.k == 1
-            else torch.where(inside, _lead(second, place), _lead(first, truth))
+            else torch.where(inside, _lead(second, position), _lead(first, truth))
         )
         best = first.topk(2).values
         sure = (best[:, 0] - best[:, 1]).double().numpy()
-        found = {
+        columns = {
             "first_top1": top1(first, truth),
-            "top1": np.where(inside, top1(second, place), 0.0),
+            "top1": np.where(inside, top1(second, position), 0.0),
             "recall": inside.double().numpy(),
             "predicted": candidates.gather(1, second.argmax(1, keepdim=True))[:, 0].double().numpy(),
             "margin": lead.double().numpy(),
@@ -106,20 +106,20 @@ class FuDD(EmbedderTask):
             "sentences": said.double().mean(1).numpy(),
             "described": np.array([among.described(tuple(classes)) for classes in candidates.tolist()]),
         }
-        found["gain"] = found["top1"] - found["first_top1"]
+        columns["gain"] = columns["top1"] - columns["first_top1"]
         close = sure <= np.median(sure)
-        found["gain_close"] = np.where(close, found["gain"], np.nan)
-        found["gain_clear"] = np.where(close, np.nan, found["gain"])
+        columns["gain_close"] = np.where(close, columns["gain"], np.nan)
+        columns["gain_clear"] = np.where(close, np.nan, columns["gain"])
         chance = {"top1": 1 / len(names), "first_top1": 1 / len(names)}
         chance["recall"] = candidates.shape[1] / len(names)
         chance |= dict.fromkeys(("gain", "gain_close", "gain_clear"), 0.0)
-        outcomes = {name: scatter(column, labelled, len(rows)) for name, column in found.items()}
+        outcomes = {name: scatter(column, labelled, len(rows)) for name, column in columns.items()}
         metrics = {name: Metric(name, mean, chance=level) for name, level in chance.items()}
         return scores(self.name, data, rows, outcomes, metrics)
 
 
 def _lead(similarities: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Compute by how much the target leads the best of the other classes, of which there is at least one."""
-    own = similarities.gather(1, target[:, None])[:, 0]
+    of_target = similarities.gather(1, target[:, None])[:, 0]
     others = similarities.scatter(1, target[:, None], -torch.inf)
-    return own - others.amax(1)
+    return of_target - others.amax(1)

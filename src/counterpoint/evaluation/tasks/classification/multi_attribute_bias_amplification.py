@@ -143,17 +143,17 @@ class BiasAmplification(EmbedderTask):
             else learned
         )
         x, known, unknown = (features.images(part).numpy() for part in (learned, held, test))
-        found = {}
+        predictions = {}
         for name in labels:
             label = data.labels[name]
             classes, there = label.values[learned], label.values[held] >= 0
             if len(np.unique(classes[classes >= 0])) < 2 or not there.any():
-                found[name] = np.zeros((len(test), len(label.names)), dtype=bool)
+                predictions[name] = np.zeros((len(test), len(label.names)), dtype=bool)
                 continue
             of = class_probabilities(x[classes >= 0], classes[classes >= 0], len(label.names))
             bound = thresholds(of(known[there]), _one_hot(label, held[there]))
-            found[name] = of(unknown) > bound
-        return found
+            predictions[name] = of(unknown) > bound
+        return predictions
 
 
 def _one_hot(label: Labels, rows: Rows) -> Members:
@@ -191,9 +191,9 @@ def _parts(
         )
 
     m, g_ = _incidence(after[0], sets), after[1]
-    given, other = (m, g_) if of == "groups" else (g_, m)
-    share = given.mean(0)
-    likely = np.divide(given, share, out=np.zeros(given.shape), where=share > 0)
+    condition, other = (m, g_) if of == "groups" else (g_, m)
+    share = condition.mean(0)
+    likely = np.divide(condition, share, out=np.zeros(condition.shape), where=share > 0)
     said = predicted if of == "groups" else _incidence(predicted, sets)
     wrong = said.astype(float) - other
 

@@ -72,25 +72,25 @@ class OutOfDistribution(EmbedderTask):
         energy = getattr(features.model, "energy", None)
 
         def score(pictures: UInt8[Tensor, "k 3 H W"]) -> Familiar:
-            found = {"cosine": _largest(F.normalize(features.pictures(pictures), dim=-1), known)}
+            by_score = {"cosine": _largest(F.normalize(features.pictures(pictures), dim=-1), known)}
             if energy is not None:
-                found["energy"] = -energy(pictures).detach().cpu().double().numpy()
-            return found
+                by_score["energy"] = -energy(pictures).detach().cpu().double().numpy()
+            return by_score
 
         def over(source: ImageSource) -> Familiar:
             parts = [score(source(part)) for part in np.array_split(rows, -(-len(rows) // BATCH))]
             return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-        own = over(data.images)
+        of_images = over(data.images)
         outcomes: dict[str, np.ndarray] = {}
         for shift, source in shifts.items():
             other = over(source)
-            for name, familiar in own.items():
+            for name, familiar in of_images.items():
                 outcomes[f"{name}_{shift}"] = auc_components(familiar, other[name])
         metrics = {name: Metric(name, mean, chance=0.5) for name in outcomes}
         return scores(self.name, data, rows, outcomes, metrics)
 
 
 def _largest(z: Float[Tensor, "n d"], known: Float[Tensor, "m d"]) -> Float[np.ndarray, " n"]:
-    found = [(z[part] @ known.T).amax(1) for part in row_chunks(len(z), len(known))]
-    return torch.cat(found).double().numpy()
+    largest = [(z[part] @ known.T).amax(1) for part in row_chunks(len(z), len(known))]
+    return torch.cat(largest).double().numpy()

@@ -146,7 +146,7 @@ def trained(
 ) -> Fusion:
     """Train a head on some questions; the same arguments give the same head."""
     with torch.inference_mode(False), torch.enable_grad():  # in which an evaluation may be
-        x, q, target = (given.clone() for given in (x, q, target))
+        x, q, target = (tensor.clone() for tensor in (x, q, target))
         head = Fusion(x.shape[1], q.shape[1], answers)
         initialise(head, seed, "question answering")
         optimizer = torch.optim.AdamW(head.parameters(), LR, weight_decay=DECAY)

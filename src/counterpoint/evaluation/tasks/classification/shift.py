@@ -90,9 +90,9 @@ class Shift(EmbedderTask):
             for condition, pictures in _conditions(data, rows[asked])
         }
         captions = features.texts(gallery)
-        own = {c: _hits(features, z, captions, candidates) for c, z in embedded.items()}
+        by_corruption = {c: _hits(features, z, captions, candidates) for c, z in embedded.items()}
         preferred = scatter(_preferred(data, rows, candidates, gallery), asked, len(rows))
-        add("100way", own, 1 / candidates.shape[1], lambda positions: mean(preferred[positions]))
+        add("100way", by_corruption, 1 / candidates.shape[1], lambda positions: mean(preferred[positions]))
         for name in main_labels(data, ()):
             labels = data.labels[name]
             classes, values = features.classes(labels), labels.values[rows]
@@ -122,10 +122,10 @@ def _candidates(
     data: PairedData, rows: Rows, asked: Int[np.ndarray, " k"]
 ) -> tuple[Int[np.ndarray, "k ways"], list[str]]:
     """Draw for each asked row its own caption (first) and others, as positions in the captions."""
-    own = captions_of(data, rows)
-    gallery = list(dict.fromkeys(caption for captions in own for caption in captions))
+    by_row = captions_of(data, rows)
+    gallery = list(dict.fromkeys(caption for captions in by_row for caption in captions))
     position = {caption: i for i, caption in enumerate(gallery)}
-    correct = [[position[caption] for caption in own[i]] for i in asked]
+    correct = [[position[caption] for caption in by_row[i]] for i in asked]
     ways = min(WAYS, len(gallery) - max(len(set(c)) for c in correct) + 1)
     if ways < 2:
         raise ValueError(
@@ -144,7 +144,9 @@ def _preferred(
 ) -> Float[np.ndarray, " k"]:
     """Return the hits of an answer that ignores the picture: the candidate that most rows of the test set have."""
     position = {caption: i for i, caption in enumerate(gallery)}
-    have = np.bincount([position[c] for own in captions_of(data, rows) for c in own], minlength=len(gallery))
+    have = np.bincount(
+        [position[c] for captions in captions_of(data, rows) for c in captions], minlength=len(gallery)
+    )
     counts = have[candidates]
     best = counts == counts.max(1, keepdims=True)
     return best[:, 0] / best.sum(1)

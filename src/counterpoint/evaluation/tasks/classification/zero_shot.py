@@ -72,10 +72,10 @@ class ZeroShot(EmbedderTask):
             names, values = data.labels[label].names, data.labels[label].values[rows]
             labelled = np.flatnonzero(values >= 0) if len(names) > 1 else np.array([], dtype=np.int64)
             truth, chance = values[labelled], 1 / max(len(names), 1)
-            found: dict[str, np.ndarray] = {f"{label}_class": truth}
+            columns: dict[str, np.ndarray] = {f"{label}_class": truth}
             for suffix, panel in class_similarities(features, data, rows[labelled], label):
                 hits = top1(panel, torch.from_numpy(truth))
-                found[f"{label}_top1{suffix}"] = hits
+                columns[f"{label}_top1{suffix}"] = hits
                 metrics[f"{label}_top1{suffix}"] = Metric(
                     f"{label}_top1{suffix}", mean, chance=chance, constant=always_commonest(values)
                 )
@@ -86,8 +86,8 @@ class ZeroShot(EmbedderTask):
                     constant=always_one_class(values),
                 )
                 if not suffix:
-                    found[f"{label}_predicted"] = panel.argmax(1).numpy()
-            outcomes |= {name: scatter(column, labelled, len(rows)) for name, column in found.items()}
+                    columns[f"{label}_predicted"] = panel.argmax(1).numpy()
+            outcomes |= {name: scatter(column, labelled, len(rows)) for name, column in columns.items()}
         return scores(self.name, data, rows, outcomes, metrics)
 
 

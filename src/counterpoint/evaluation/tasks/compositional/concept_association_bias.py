@@ -60,8 +60,8 @@ class ConceptAssociationBias(EmbedderTask):
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         features = EmbeddingCache.of(model, data)
         items = items_of(features, Associations, rows, self.name)
-        own, other = items.answers, items.others
-        if not (other >= 0).any() or (own == other).any():
+        answers, others = items.answers, items.others
+        if not (others >= 0).any() or (answers == others).any():
             raise ValueError(
                 f"{self.name} of {data.name!r} needs pictures of two things, with different attributes"
             )
@@ -76,7 +76,7 @@ class ConceptAssociationBias(EmbedderTask):
         calibrated = tally([s - b for s, b in zip(plain, liked, strict=True)], items, self.scale)
         outcomes |= {f"{name}_calibrated": values for name, values in calibrated.items()}
         guess = np.array([1 / len(s) for s in plain])
-        both = other >= 0
+        both = others >= 0
         alone = {name: 1.0 for name in outcomes if name.startswith("alone") and (~both).any()}
         metrics = {name: Metric(name, mean, chance=mean(guess[~both])) for name in alone}
         for suffix in ("", "_calibrated"):
@@ -107,9 +107,9 @@ def tally(
         scale: of similarities in a softmax over options.
     """
     shares = [answer_shares(s) for s in similarities]
-    own = np.array([share[a] for share, a in zip(shares, items.answers, strict=True)])
+    of_answer = np.array([share[a] for share, a in zip(shares, items.answers, strict=True)])
     both = items.others >= 0
-    other = np.array([share[max(b, 0)] for share, b in zip(shares, items.others, strict=True)])
+    of_other = np.array([share[max(b, 0)] for share, b in zip(shares, items.others, strict=True)])
     lead = np.array(
         [
             float(s[max(b, 0)] - s[a])
@@ -117,15 +117,15 @@ def tally(
         ]
     )
     beside = {
-        "own": own,
-        "other": other,
-        "third": 1 - own - other,
-        "cab": (other - own + 1) / 2,
+        "own": of_answer,
+        "other": of_other,
+        "third": 1 - of_answer - of_other,
+        "cab": (of_other - of_answer + 1) / 2,
         "cab_soft": 1 / (1 + np.exp(np.clip(-scale * lead, -700, 700))),
         "margin": -lead,
     }
-    found = {name: np.where(both, values, np.nan) for name, values in beside.items()}
-    return found | {"alone": np.where(both, np.nan, own)}
+    outcomes = {name: np.where(both, values, np.nan) for name, values in beside.items()}
+    return outcomes | {"alone": np.where(both, np.nan, of_answer)}
 
 
 def answer_shares(similarities: Float[Tensor, " options"]) -> Float[np.ndarray, " options"]:

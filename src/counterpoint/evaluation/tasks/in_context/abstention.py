@@ -141,13 +141,13 @@ def _keyword(questions: Sequence[Question]) -> str:
     Raises:
         NotApplicable: if there are none, or their answers differ.
     """
-    found = {normalised(question.answer) for question in questions if question.kind == ABSURD}
-    if len(found) != 1:
+    keywords = {normalised(question.answer) for question in questions if question.kind == ABSURD}
+    if len(keywords) != 1:
         raise NotApplicable(
             f"abstention needs questions of kind {ABSURD!r} that all have one answer, and there "
-            f"{'are none' if not found else 'are several: ' + ', '.join(sorted(found))}"
+            f"{'are none' if not keywords else 'are several: ' + ', '.join(sorted(keywords))}"
         )
-    return found.pop()
+    return keywords.pop()
 
 
 def _examples(items: Questions, pictures: UInt8[Tensor, "k 3 H W"]) -> list[Example]:

@@ -57,7 +57,8 @@ class Captioning(InContextTask):
         shown = pool_rows(data, rows)
         pictures, captions = _images(data, shown.tobytes()), captions_of(data, shown)
         pool = [
-            Example(picture, chair.prompt, own[0]) for picture, own in zip(pictures, captions, strict=True)
+            Example(picture, chair.prompt, of_picture[0])
+            for picture, of_picture in zip(pictures, captions, strict=True)
         ]
         form: Form = PLAIN
         if self.variant == "multi-task":

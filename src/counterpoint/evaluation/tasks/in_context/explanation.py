@@ -82,25 +82,25 @@ class Explanation(InContextTask):
         self, items: Questions, pictures: UInt8[Tensor, "k 3 H W"]
     ) -> tuple[list[int], list[Example]]:
         """Select the questions whose answer has a reason, and write an example from each."""
-        kept = [place for place, question in enumerate(items.questions) if question.reason]
+        kept = [index for index, question in enumerate(items.questions) if question.reason]
         if not kept:
             raise NotApplicable(f"{self.name}: no question has a reason for its answer; leave the task out")
-        found = []
-        for place in kept:
-            question = items.questions[place]
+        examples = []
+        for index in kept:
+            question = items.questions[index]
             told = "" if self.variant == "multi-task" else f" {sentence(question.answer)}"
             text = f"{question.text}{told} Why?"
-            found.append(Example(pictures[place], text, question.reason, question.answer))
-        return kept, found
+            examples.append(Example(pictures[index], text, question.reason, question.answer))
+        return kept, examples
 
 
 def _in_hindsight(assistant: Assistant, pool: Sequence[Example], shots: Shots, seed: int) -> list[Example]:
     """Return the examples that the model replied to wrongly after other examples, each with the model's wrong reply."""
     asked = [
-        InContext(assistant, [*pool[:place], *pool[place + 1 :]], shots, PLAIN, seed, "hindsight").shown(
+        InContext(assistant, [*pool[:index], *pool[index + 1 :]], shots, PLAIN, seed, "hindsight").shown(
             request
         )
-        for place, request in enumerate(prompts(pool))
+        for index, request in enumerate(prompts(pool))
     ]
     said = assistant.reply(asked, seed=seed)
     return [

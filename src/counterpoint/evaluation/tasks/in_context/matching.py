@@ -102,10 +102,10 @@ def _captions(
     items: Choices, pictures: UInt8[Tensor, "n 3 H W"], positions: Int[np.ndarray, " k"], true: np.ndarray
 ) -> list[Example]:
     """Write a request about the true caption or the foil of each of some items."""
-    found = []
+    examples = []
     for position, is_true in zip(positions, true, strict=True):
         answer = int(items.answers[position])
         text = items.options[position][answer if is_true else 1 - answer]
         reply = "yes" if is_true else "no"
-        found.append(Example(pictures[position], WHETHER.format(sentence(text)), reply))
-    return found
+        examples.append(Example(pictures[position], WHETHER.format(sentence(text)), reply))
+    return examples

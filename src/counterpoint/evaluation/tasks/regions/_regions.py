@@ -68,11 +68,11 @@ class RegionTask(EmbedderTask):
             masks = centre_square(items.masks(positions))
             places = place_embeddings(features, items.pictures(positions), self.name)
             phrases = [items.phrases[k] for k in positions]
-            found = self.outcomes(features, places, phrases, masks, items)
+            columns = self.outcomes(features, places, phrases, masks, items)
             area = masks.flatten(1).double().mean(1).numpy()
             sizes += [size_of(share) for share in area.tolist()]
             there = area > 0
-            parts.append({name: np.where(there, values, np.nan) for name, values in found.items()})
+            parts.append({name: np.where(there, values, np.nan) for name, values in columns.items()})
         outcomes = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         several = len(set(items.kinds)) > 1
         return item_scores(self.name, items, *self.measured(outcomes, items), None if several else sizes)

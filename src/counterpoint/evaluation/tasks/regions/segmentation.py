@@ -47,8 +47,8 @@ class Segmentation(RegionTask):
         size = (masks.shape[1], masks.shape[2])
         predicted = torch.stack(
             [
-                labelling(features, own, embedded, size)[0] == number[phrase]
-                for own, phrase in zip(places, phrases, strict=True)
+                labelling(features, patches, embedded, size)[0] == number[phrase]
+                for patches, phrase in zip(places, phrases, strict=True)
             ]
         )
         shared = (predicted & masks).double().sum((1, 2))

@@ -75,8 +75,8 @@ class LabelRetrieval(EmbedderTask):
             images = features.images(mine)
             queries = {"i2i": images, "t2i": features.texts(captions) if captions else images}
             for direction, z in queries.items():
-                found = precisions(features, z, images, values)
-                for k, precision in found.items():
+                by_k = precisions(features, z, images, values)
+                for k, precision in by_k.items():
                     name = f"{direction}_{label}_P@{k}"
                     outcomes[name] = scatter(precision, labelled, len(rows))
                     metrics[name] = Metric(
@@ -90,7 +90,7 @@ def precisions(
 ) -> dict[int, Float[np.ndarray, " n"]]:
     """Return precision@K of every row's query among the other rows, by K."""
     n = len(gallery)
-    found: dict[int, list[Tensor]] = {k: [] for k in KS}
+    by_k: dict[int, list[Tensor]] = {k: [] for k in KS}
     for part in row_chunks(n, n):
         panel = similarity(model, queries[part], gallery)
         panel.diagonal(part.start).fill_(-torch.inf)
@@ -99,11 +99,11 @@ def precisions(
         ordered = panel.sort(dim=1, descending=True).values
         for k in KS:
             if k > n - 1:
-                found[k].append(torch.full((len(panel),), torch.nan, dtype=torch.float64))
+                by_k[k].append(torch.full((len(panel),), torch.nan, dtype=torch.float64))
                 continue
             last = ordered[:, k - 1 : k]
             above, tied = panel > last, panel == last
             sure = (above & same).sum(1)
             share = (k - above.sum(1)) * (tied & same).sum(1) / tied.sum(1)
-            found[k].append((sure + share).double() / k)
-    return {k: torch.cat(parts).numpy() if parts else np.zeros(0) for k, parts in found.items()}
+            by_k[k].append((sure + share).double() / k)
+    return {k: torch.cat(parts).numpy() if parts else np.zeros(0) for k, parts in by_k.items()}

@@ -47,33 +47,35 @@ class Retrieval(EmbedderTask):
         check_rows(data, rows, self.name, self.least)
         features = EmbeddingCache.of(model, data)
         captions = captions_of(data, rows)
-        texts = list(dict.fromkeys(caption for own in captions for caption in own))
+        texts = list(dict.fromkeys(caption for each in captions for caption in each))
         position = {text: i for i, text in enumerate(texts)}
-        own = [[position[caption] for caption in mine] for mine in captions]
-        has: list[list[int]] = [[] for _ in texts]
-        for i, mine in enumerate(own):
+        texts_of = [[position[caption] for caption in mine] for mine in captions]
+        pictures_of: list[list[int]] = [[] for _ in texts]
+        for i, mine in enumerate(texts_of):
             for caption in mine:
-                has[caption].append(i)
+                pictures_of[caption].append(i)
         ids = data.ids[rows]
-        owner = np.array([ids[pictures[0]] for pictures in has])
+        owner = np.array([ids[pictures[0]] for pictures in pictures_of])
 
         def unchanged(values: np.ndarray) -> np.ndarray:
             return values
 
         def per_row(values: np.ndarray) -> np.ndarray:
-            return np.array([values[mine].mean() for mine in own])
+            return np.array([values[mine].mean() for mine in texts_of])
 
         constants = {
-            "i2t": lambda k, some: best_answers(has, np.isin(np.arange(len(rows)), some) / len(some), k),
-            "t2i": lambda k, some: best_answers(own, _weights(own, some, len(texts)), k),
+            "i2t": lambda k, some: best_answers(
+                pictures_of, np.isin(np.arange(len(rows)), some) / len(some), k
+            ),
+            "t2i": lambda k, some: best_answers(texts_of, _weights(texts_of, some, len(texts)), k),
         }
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for number, head in enumerate(features.heads):
             suffix = "" if number == 0 else f"[{head}]"
             images, sentences = features.images(rows, head), features.texts(texts, head)
-            i2t = rank(features, images, sentences, own)
-            t2i = rank(features, sentences, images, has)
+            i2t = rank(features, images, sentences, texts_of)
+            t2i = rank(features, sentences, images, pictures_of)
             for direction, ranking, to_rows in (("i2t", i2t, unchanged), ("t2i", t2i, per_row)):
                 for k in KS:
                     name = f"{direction}_R@{k}{suffix}"
@@ -93,15 +95,15 @@ class Retrieval(EmbedderTask):
                 )
             if number == 0:
                 outcomes["i2t_top"] = owner[i2t.top]
-                outcomes["t2i_top"] = ids[t2i.top[[mine[0] for mine in own]]]
+                outcomes["t2i_top"] = ids[t2i.top[[mine[0] for mine in texts_of]]]
         return scores(self.name, data, rows, outcomes, metrics)
 
 
 def _weights(
-    own: Sequence[Sequence[int]], some: Int[np.ndarray, " k"], texts: int
+    of_image: Sequence[Sequence[int]], some: Int[np.ndarray, " k"], texts: int
 ) -> Float[np.ndarray, " texts"]:
     """Return what every caption counts for in the mean over some rows of the mean over their captions."""
     weights = np.zeros(texts)
     for row in some:
-        weights[own[row]] += 1 / (len(own[row]) * len(some))
+        weights[of_image[row]] += 1 / (len(of_image[row]) * len(some))
     return weights

@@ -83,13 +83,13 @@ class CLSimplicityBias(EmbedderTask):
         scale = self.noise * float(np.sqrt(np.mean(train**2)))
         train = train + scale * noise_of(data.ids[train_rows], train.shape[1])
         noisy = plain + scale * noise_of(data.ids[test_rows], plain.shape[1])
-        found: dict[str, np.ndarray] = {}
+        columns: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in (CLASSES, SUBCLASSES, *(name for name in self.irrelevant if name in data.labels)):
             values, count = data.labels[label].values, len(data.labels[label].names)
             hits, share = f"{label}_top1", f"{label}_share"
-            found[hits] = probed(train, values[train_rows], noisy, values[test_rows], count)
-            found[share] = class_share(plain, values[test_rows])
+            columns[hits] = probed(train, values[train_rows], noisy, values[test_rows], count)
+            columns[share] = class_share(plain, values[test_rows])
             classes = len(np.unique(values[test_rows][values[test_rows] >= 0]))
             labelled = int((values[test_rows] >= 0).sum())
             metrics[hits] = Metric(hits, mean, chance=1 / count)
@@ -97,11 +97,11 @@ class CLSimplicityBias(EmbedderTask):
                 share, mean, chance=(classes - 1) / (labelled - 1) if labelled > 1 else None
             )
         within = f"{SUBCLASSES}_within_{CLASSES}"
-        found["predicted"], guess = probed_within(
+        columns["predicted"], guess = probed_within(
             (train, groups[train_rows], concepts[train_rows]), (noisy, groups[test_rows])
         )
-        found[within] = np.where(np.isnan(guess), np.nan, found["predicted"] == concepts[test_rows])
+        columns[within] = np.where(np.isnan(guess), np.nan, columns["predicted"] == concepts[test_rows])
         asked = guess[~np.isnan(guess)]
         metrics[within] = Metric(within, mean, chance=mean(asked) if len(asked) else None)
-        outcomes = {name: scatter(column, test, len(rows)) for name, column in found.items()}
+        outcomes = {name: scatter(column, test, len(rows)) for name, column in columns.items()}
         return scores(self.name, data, rows, outcomes, metrics)

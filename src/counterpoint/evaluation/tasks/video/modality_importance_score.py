@@ -87,12 +87,12 @@ class ModalityImportance(EmbedderTask):
                 f"{self.name} of {data.name!r} needs two questions at least, of two options at least: got "
                 f"{counted(len(items), 'question')}, of {counted(int(counts.min()), 'option')} or more"
             )
-        options = [features.texts(own) for own in items.options]
+        options = [features.texts(words) for words in items.options]
         seen = embed_videos(features, items, self.way)
         heard, asked = features.texts(items.said), features.texts(items.questions)
 
         def to_options(z: Float[Tensor, "n d"]) -> list[Float[Tensor, " options"]]:
-            return [similarity(features, one[None], own)[0] for one, own in zip(z, options, strict=True)]
+            return [similarity(features, one[None], some)[0] for one, some in zip(z, options, strict=True)]
 
         def right(near: Sequence[Float[Tensor, " options"]]) -> Float[np.ndarray, " n"]:
             return np.array([answer_shares(s)[a] for s, a in zip(near, items.answers, strict=True)])
@@ -119,13 +119,15 @@ class ModalityImportance(EmbedderTask):
         of_count = {count: guessing({"video", "text"}, count) for count in set(counts.tolist())}
         guessed = [of_count[count] for count in counts.tolist()]
         for name in TYPES:
-            chance = float(np.mean([own.get(name, 0.0) for own in guessed]))
+            chance = float(np.mean([shares.get(name, 0.0) for shares in guessed]))
             outcomes[f"share_{name}"] = (types == name).astype(float)
             metrics[f"share_{name}"] = Metric(f"share_{name}", mean, chance=chance)
         known = np.array([kind in NEEDS for kind in items.kinds])
         if known.any():
             needed = [NEEDS.get(kind, OTHER) for kind in items.kinds]
-            hit = np.array([own == found for own, found in zip(needed, types.tolist(), strict=True)], float)
+            hit = np.array(
+                [kind == expected for kind, expected in zip(types.tolist(), needed, strict=True)], float
+            )
             outcomes["type"] = np.where(known, hit, np.nan)
             outcomes["needed_type"] = np.where(known, _numbers(needed), np.nan)
             outcomes["found_type"] = _numbers(types.tolist())
@@ -142,6 +144,6 @@ def _numbers(types: Sequence[str]) -> Int[np.ndarray, " n"]:
 def _turned(ids: Int[np.ndarray, " n"], shift: int) -> Int[Tensor, " n"]:
     """Return another item for each: the one that comes ``shift`` later in a fixed random order, round in a circle."""
     order = np.argsort(key(0, 0, ids, "permuted"), kind="stable")
-    found = np.empty(len(ids), np.int64)
-    found[order] = np.roll(order, -(1 + (shift - 1) % (len(ids) - 1)))
-    return torch.from_numpy(found)
+    partner = np.empty(len(ids), np.int64)
+    partner[order] = np.roll(order, -(1 + (shift - 1) % (len(ids) - 1)))
+    return torch.from_numpy(partner)

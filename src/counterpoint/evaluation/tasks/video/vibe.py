@@ -70,7 +70,7 @@ class ViBe(EmbedderTask):
         outcomes = {"type": truth, "majority": (truth == majority).astype(float)}
         metrics = {"majority": Metric("majority", mean, chance=1 / len(types))}
         seen, learned_from = _seen(features, items), _seen(features, training)
-        places = {kind: place for place, kind in enumerate(sorted(set(items.kinds)))}
+        places = {kind: number for number, kind in enumerate(sorted(set(items.kinds)))}
         for name in seen:  # the last one is what the main metric is about
             predicted = logistic(learned_from[name], classes, seen[name], len(types))
             outcomes[f"{name}_right"] = (predicted == truth).astype(float)

@@ -114,11 +114,13 @@ def _text_only(texts: Float[Tensor, "n 2 d"], places: Int[np.ndarray, " n"]) -> 
     n, fold = len(z), places % FOLDS
     if n < FOLDS:
         return np.full(n, np.nan)
-    found = np.empty((n, 2))
+    decisions = np.empty((n, 2))
     for k in range(FOLDS):
         train = z[fold != k]
         classes = np.tile([1, 0], len(train))
         classifier = LogisticRegression(max_iter=1000).fit(train.reshape(-1, z.shape[2]), classes)
-        found[fold == k] = classifier.decision_function(z[fold == k].reshape(-1, z.shape[2])).reshape(-1, 2)
-    found = np.round(found / ROUNDING)
-    return auc_components(found[:, 0], found[:, 1])
+        decisions[fold == k] = classifier.decision_function(z[fold == k].reshape(-1, z.shape[2])).reshape(
+            -1, 2
+        )
+    decisions = np.round(decisions / ROUNDING)
+    return auc_components(decisions[:, 0], decisions[:, 1])
