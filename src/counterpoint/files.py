@@ -251,8 +251,8 @@ def formed(path: Path, plain: Any, form: type[T], remedy: str) -> T:
         return TypeAdapter(form).validate_python(plain)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise Damaged(path, f"{place}: {first['msg']}" if place else first["msg"], remedy) from None
+        field = ".".join(map(str, first["loc"]))
+        raise Damaged(path, f"{field}: {first['msg']}" if field else first["msg"], remedy) from None
 
 
 def read_table(path: Path, columns: Mapping[str, Any], remedy: str) -> pl.DataFrame:
@@ -272,8 +272,8 @@ def read_table(path: Path, columns: Mapping[str, Any], remedy: str) -> pl.DataFr
         raise Damaged(path, f"it is no Parquet file: {str(error).splitlines()[0]}", remedy) from None
     for name, kind in columns.items():
         if frame.schema.get(name) != kind:
-            found = f"of type {frame.schema[name]}" if name in frame.schema else "missing"
-            raise Damaged(path, f"its column {name} is {found}", remedy)
+            state = f"of type {frame.schema[name]}" if name in frame.schema else "missing"
+            raise Damaged(path, f"its column {name} is {state}", remedy)
     return frame
 
 
@@ -284,8 +284,8 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """Return a folder's checkpoints, the newest first; folders of any other name are none."""
-    found = [p for p in folder.glob("step-*") if re.fullmatch(r"step-\d+", p.name) and p.is_dir()]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")), reverse=True)
+    checkpoints = [p for p in folder.glob("step-*") if re.fullmatch(r"step-\d+", p.name) and p.is_dir()]
+    return sorted(checkpoints, key=lambda p: int(p.name.removeprefix("step-")), reverse=True)
 
 
 def check_manifest(folder: Path, remedy: str, names: Collection[str] = ()) -> None:

@@ -171,16 +171,16 @@ class Room:
     @cached_property
     def modules(self) -> dict[str, str]:
         """The module of every name."""
-        found: dict[str, str] = {}
+        modules: dict[str, str] = {}
         for module in _modules(files(self.package), self.package, self.without):
-            place = module if self.file is None else module.removesuffix(f".{self.file}")
-            if self.file is not None and place in (module, self.package):
+            where = module if self.file is None else module.removesuffix(f".{self.file}")
+            if self.file is not None and where in (module, self.package):
                 continue  # beside the file that counts, or not in a package of its own
-            name = self._named(place.rpartition(".")[2])
-            if name in found:
-                raise ValueError(f"two files are named {name!r}: {found[name]} and {module}; rename one")
-            found[name] = module
-        return found
+            name = self._named(where.rpartition(".")[2])
+            if name in modules:
+                raise ValueError(f"two files are named {name!r}: {modules[name]} and {module}; rename one")
+            modules[name] = module
+        return modules
 
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self.modules))

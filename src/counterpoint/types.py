@@ -225,8 +225,8 @@ class Scores:
 
     def subsets(self) -> tuple[str, ...]:
         """Return ``"all"``, then each subset that occurs, if there is more than one."""
-        found = sorted(self.examples["subset"].unique().to_list())
-        return ("all", *found) if len(found) > 1 else ("all",)
+        subsets = sorted(self.examples["subset"].unique().to_list())
+        return ("all", *subsets) if len(subsets) > 1 else ("all",)
 
 
 @runtime_checkable

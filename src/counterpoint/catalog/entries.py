@@ -133,13 +133,13 @@ def _papers() -> dict[str, Paper]:
     for slug, things in symbols.items():
         if slug not in described:
             raise unknown(f"paper of {things[0]}", slug, described)
-    found = {}
+    papers = {}
     for slug in sorted(described):
         facts = described[slug] | implemented.get(slug, {})
         facts["modalities"] = tuple(facts.get("modalities", ()))
         claim = claims.reference(slug) if slug in claims else None
-        found[slug] = Paper(slug=slug, symbols=symbols.get(slug, ()), claim=claim, **facts)
-    return found
+        papers[slug] = Paper(slug=slug, symbols=symbols.get(slug, ()), claim=claim, **facts)
+    return papers
 
 
 def declared() -> dict[str, tuple[str, ...]]:

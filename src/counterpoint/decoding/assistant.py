@@ -153,13 +153,13 @@ class VisionLanguageAssistant(Checked):
             ValueError: where the method needs what a prompt does not give, or the processor makes no pixels.
         """
         replies = [""] * len(prompts)
-        for places in self._batches(prompts):
-            batch = [prompts[place] for place in places]
+        for indices in self._batches(prompts):
+            batch = [prompts[index] for index in indices]
             drawn = [Sampled(self.temperature, self.top_p, batch, seed)] if self.do_sample else []
             tokens = self._generate(batch, self._method(batch), self.max_new_tokens, drawn)
             said = self.processor.batch_decode(tokens, skip_special_tokens=True)
-            for place, text in zip(places, said, strict=True):
-                replies[place] = text.strip()
+            for index, text in zip(indices, said, strict=True):
+                replies[index] = text.strip()
         return replies
 
     def word_logits(self, prompts: Prompts, words: Sequence[str]) -> Float[Tensor, "n w"]:
@@ -176,12 +176,12 @@ class VisionLanguageAssistant(Checked):
         """
         tokens = self._first_tokens(words)
         result = torch.zeros(len(prompts), len(words))
-        for places in self._batches(prompts):
-            batch = [prompts[place] for place in places]
+        for indices in self._batches(prompts):
+            batch = [prompts[index] for index in indices]
             combined = _Combined(self._method(batch))
             self._generate(batch, combined, 1, [])
             of_words = [combined.logits[:, ids].logsumexp(-1) for ids in tokens]
-            result[places] = torch.stack(of_words, -1).float().cpu()
+            result[indices] = torch.stack(of_words, -1).float().cpu()
         return result
 
     def inputs(self, prompts: Prompts) -> dict[str, Any]:
@@ -214,8 +214,8 @@ class VisionLanguageAssistant(Checked):
     def _batches(self, prompts: Prompts) -> Iterator[list[int]]:
         """Yield places of prompts with as many pictures, so that each batch has one form."""
         alike: dict[int, list[int]] = {}
-        for place, prompt in enumerate(prompts):
-            alike.setdefault(len(pictures_of(prompt)), []).append(place)
+        for index, prompt in enumerate(prompts):
+            alike.setdefault(len(pictures_of(prompt)), []).append(index)
         for places in alike.values():
             for start in range(0, len(places), self.batch_size):
                 yield places[start : start + self.batch_size]
@@ -225,7 +225,7 @@ class VisionLanguageAssistant(Checked):
         return self.decoding if from_words or pictures_of(batch[0]) else Plain()
 
     def _generate(
-        self, given: Prompts, method: Decoding, max_new_tokens: int, drawn: Sequence[Sampled]
+        self, prompts: Prompts, method: Decoding, max_new_tokens: int, drawn: Sequence[Sampled]
     ) -> Int[Tensor, "b t"]:
         """Return the new tokens. Warpers are left to ``drawn``, after which the largest score is the sample."""
         needed = {branch.needs for branch in method.branches() if branch.needs is not None}
@@ -234,10 +234,10 @@ class VisionLanguageAssistant(Checked):
                 f"{type(self.decoding).__name__} needs {missing[0]}=…, which cannot be made from a prompt; call the "
                 f"model's generate with decoding.on(inputs, {missing[0]}=…)"
             )
-        own = self._own(given, method, needed)
+        own = self._own(prompts, method, needed)
         inputs = self.inputs(own)
         bound = method.on(
-            inputs, model=self.model, **{need: self._makers[need](given, own) for need in sorted(needed)}
+            inputs, model=self.model, **{need: self._makers[need](prompts, own) for need in sorted(needed)}
         )
         plain = {"do_sample": False, "num_beams": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 50}
         tokens: Tensor = self.model.generate(
@@ -251,15 +251,15 @@ class VisionLanguageAssistant(Checked):
         self._spend(bound.cost.passes, bound.cost.positions)
         return tokens[:, -bound.cost.passes[OWN] :]
 
-    def _own(self, given: Prompts, method: Decoding, needed: set[str]) -> Prompts:
+    def _own(self, prompts: Prompts, method: Decoding, needed: set[str]) -> Prompts:
         """Return the prompts that the user's own branch reads."""
-        own = given
+        own = prompts
         if "leading" in needed:
             own = [
                 prompt if prompt.neutral is None else replace(prompt, text=prompt.neutral) for prompt in own
             ]
         if any(isinstance(branch, Support) for branch in method.branches()):
-            words = self.processor.batch_decode(self._descriptions(given).words, skip_special_tokens=True)
+            words = self.processor.batch_decode(self._descriptions(prompts).words, skip_special_tokens=True)
             own = [
                 replace(prompt, text=DESCRIBED.format(description=text.strip(), question=prompt.text))
                 for prompt, text in zip(own, words, strict=True)
@@ -279,17 +279,17 @@ class VisionLanguageAssistant(Checked):
         new = {
             key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self._described
         }
-        found = {key: self._described[key] for key in keys if key in self._described}
+        described = {key: self._described[key] for key in keys if key in self._described}
         if new:
             inputs = self.inputs([Prompt(self.description_prompt, picture) for picture in new.values()])
             made = describe(self.model, inputs, max_new_tokens=self.description_tokens)
             positions = len(new) * (inputs["input_ids"].shape[1] + made.passes - 1)
             self._spend({DESCRIBING: made.passes}, {DESCRIBING: positions})
-            found |= {key: _row(made, row) for row, key in enumerate(new)}
-        self._described |= found
+            described |= {key: _row(made, row) for row, key in enumerate(new)}
+        self._described |= described
         while len(self._described) > _KEPT:
             self._described.popitem(last=False)
-        return _rows([found[key] for key in keys])
+        return _rows([described[key] for key in keys])
 
     def _spend(self, passes: Mapping[str, int], positions: Mapping[str, int]) -> None:
         before = self.cost or Cost({}, {})
@@ -304,7 +304,7 @@ class VisionLanguageAssistant(Checked):
         """Return tokens by which a reply can begin with each word, in the form in which the template writes replies."""
         asked = messages_of(Prompt("?"))
         before = self._written(asked, add_generation_prompt=True)
-        found: list[list[int]] = []
+        tokens: list[list[int]] = []
         taken: dict[int, str] = {}
         for word in words:
             said = [self._first_token(asked, before, each) for each in (word, word[:1].upper() + word[1:])]
@@ -319,8 +319,8 @@ class VisionLanguageAssistant(Checked):
                         "tell them apart; ask for words that begin differently"
                     )
             taken |= dict.fromkeys(ids, word)
-            found.append(sorted(ids))
-        return found
+            tokens.append(sorted(ids))
+        return tokens
 
     def _first_token(self, asked: list[Message], before: str, word: str) -> int | None:
         """Return the first token of a word in a reply; None where the model has no token for the word."""

@@ -146,10 +146,10 @@ class BoundDecoding:
         self.weights = dict(zip(names, (total / together.steps for total in together.weights), strict=True))
         length = prompt_length(model, input_ids, arguments)
         later = 1 if arguments.get("use_cache") else length + together.steps / 2
-        own = len(input_ids) * round(length + (together.steps - 1) * later)
+        plain_positions = len(input_ids) * round(length + (together.steps - 1) * later)
         self.cost = Cost(
             {OWN: together.steps} | dict(zip(names, (run.passes for run in runs), strict=True)),
-            {OWN: own} | dict(zip(names, (run.positions for run in runs), strict=True)),
+            {OWN: plain_positions} | dict(zip(names, (run.positions for run in runs), strict=True)),
         )
         return result
 

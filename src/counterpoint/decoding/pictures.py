@@ -34,17 +34,17 @@ def pixels(inputs: Mapping[str, Any], branch: str) -> dict[str, Tensor]:
     Raises:
         ValueError: where there is none.
     """
-    found = {
+    pictures = {
         key: value
         for key, value in inputs.items()
         if key.startswith("pixel_values") and isinstance(value, Tensor) and value.is_floating_point()
     }
-    if not found:
+    if not pictures:
         raise ValueError(
             f"branch {branch!r} changes the picture, but the inputs hold no tensor pixel_values (only "
             f"{', '.join(inputs)}); bind the processor's whole output, made with return_tensors='pt'"
         )
-    return found
+    return pictures
 
 
 def signal(step: int) -> float:

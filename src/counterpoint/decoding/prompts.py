@@ -72,5 +72,5 @@ def digest_of(*parts: Any) -> bytes:
 def key_of(prompt: Prompt, seed: int) -> int:
     """Compute 63 bits from a seed and what a prompt says and shows."""
     turns = [part for turn in prompt.turns for part in (turn.text, turn.reply, turn.picture)]
-    own = (prompt.text, prompt.neutral, prompt.picture)
-    return int.from_bytes(digest_of(seed, *turns, *own), "little") >> 1
+    parts = (prompt.text, prompt.neutral, prompt.picture)
+    return int.from_bytes(digest_of(seed, *turns, *parts), "little") >> 1

@@ -30,7 +30,7 @@ class Sampled:
             scores = TopPLogitsWarper(self.top_p)(input_ids, scores)
         tiny = torch.finfo(torch.float32).tiny
         drawn = [
-            torch.empty(scores.shape[1]).exponential_(generator=own).clamp(min=tiny)
-            for own in self.generators
+            torch.empty(scores.shape[1]).exponential_(generator=generator).clamp(min=tiny)
+            for generator in self.generators
         ]
         return scores - torch.stack(drawn).log().to(scores.device)

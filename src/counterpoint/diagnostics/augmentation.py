@@ -44,8 +44,8 @@ def augmented_distance(views: Float[Tensor, "n M p"]) -> Float[Tensor, "n n"]:
         rows = views[start : start + step].flatten(0, 1)
         distances = torch.cdist(rows, flat).reshape(-1, m, n, m)
         parts.append(distances.amin(dim=(1, 3)))
-    found = torch.cat(parts) if parts else flat.new_zeros(0, 0)
-    return found.fill_diagonal_(0.0)
+    matrix = torch.cat(parts) if parts else flat.new_zeros(0, 0)
+    return matrix.fill_diagonal_(0.0)
 
 
 def clique(near: Bool[Tensor, "n n"]) -> int:

@@ -124,8 +124,8 @@ class Captured:
                 "what a step adds is known of pre-norm transformer blocks alone: give a transformer "
                 "(vit, transformer, timm:vit_…, open_clip:ViT-…)"
             )
-        given = (self.entry, *self.states[:-1])
-        return tuple((before, after - before) for before, after in zip(given, self.states, strict=True))
+        entries = (self.entry, *self.states[:-1])
+        return tuple((before, after - before) for before, after in zip(entries, self.states, strict=True))
 
     def attended(self) -> tuple[Float[Tensor, "B heads n n"], ...]:
         """Return the attention of each block that has any.

@@ -161,7 +161,7 @@ def dense_uniformity(z: Float[Tensor, "B P d"], seed: int = 0) -> DenseUniformit
         }
 
     side = {"z": pixels, "picture": picture}
-    found = reduce(terms, rows=side, columns=side).total
+    totals = reduce(terms, rows=side, columns=side).total
     sizes = torch.bincount(picture, minlength=1).double()
     within = float((sizes * (sizes - 1)).sum())
     between = float(sizes.sum() ** 2 - sizes.square().sum())
@@ -170,7 +170,7 @@ def dense_uniformity(z: Float[Tensor, "B P d"], seed: int = 0) -> DenseUniformit
         return float(log_sum) - math.log(pairs) if pairs else math.nan
 
     return DenseUniformity(
-        mean(torch.logaddexp(found.within, found.between), within + between),
-        mean(found.within, within),
-        mean(found.between, between),
+        mean(torch.logaddexp(totals.within, totals.between), within + between),
+        mean(totals.within, within),
+        mean(totals.between, between),
     )

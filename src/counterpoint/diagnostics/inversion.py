@@ -148,7 +148,7 @@ def average_precision(
     >>> average_precision(gallery[:1], gallery, lambda part: right[part], torch.tensor([0])).item()
     0.5
     """
-    found = []
+    precisions = []
     for start in range(0, len(queries), BATCH):
         part = slice(start, start + BATCH)
         scores, right = queries[part] @ gallery.T, relevant(part).to(queries.device)
@@ -157,8 +157,8 @@ def average_precision(
             right = right.scatter(1, own[part, None], False)
         hits = right.gather(1, scores.argsort(dim=1, descending=True, stable=True)).double()
         precision = hits.cumsum(1) / torch.arange(1, hits.shape[1] + 1, device=hits.device)
-        found.append((precision * hits).sum(1) / hits.sum(1))
-    return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
+        precisions.append((precision * hits).sum(1) / hits.sum(1))
+    return torch.cat(precisions) if precisions else torch.zeros(0, dtype=torch.float64)
 
 
 def _invert(

@@ -100,8 +100,8 @@ def _at(x: Tensor, y: Tensor, positive: Tensor, tau: float, most: int) -> tuple[
             }
         }
 
-    found = reduce(terms, rows={"z": x}, columns={"z": y}).row
-    entropy = found.all - found.mean
-    hardest = (found.top.values.logsumexp(1) - found.all).exp()
-    push = (found.all - positive / tau).sigmoid()
+    reduced = reduce(terms, rows={"z": x}, columns={"z": y}).row
+    entropy = reduced.all - reduced.mean
+    hardest = (reduced.top.values.logsumexp(1) - reduced.all).exp()
+    push = (reduced.all - positive / tau).sigmoid()
     return float(entropy.mean()), float(entropy.exp().mean()), float(hardest.mean()), float(push.mean())

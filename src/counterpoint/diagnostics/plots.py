@@ -93,9 +93,9 @@ def bars(values: Mapping[str, float], *, x: str) -> Figure:
     figure, axes = _empty(x, "", height=0.8 + 0.32 * len(values))
     with mpl.rc_context(_STYLE):
         names = list(values)
-        found = axes.barh(names, list(values.values()), color=COLOURS[0], height=0.6)
+        drawn = axes.barh(names, list(values.values()), color=COLOURS[0], height=0.6)
         texts = [f"{value:.3g}".replace("-", "−") for value in values.values()]
-        axes.bar_label(found, texts, padding=3, color=INK)
+        axes.bar_label(drawn, texts, padding=3, color=INK)
         axes.invert_yaxis()
         axes.margins(x=0.15)
         axes.grid(axis="y", visible=False)

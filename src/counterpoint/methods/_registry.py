@@ -32,11 +32,11 @@ class _Methods(Room):
     @cached_property
     def modules(self) -> dict[str, str]:
         # Methods are in rooms by family; the files beside the rooms are what methods are made of.
-        own = {name: module for name, module in super().modules.items() if module.count(".") == 3}
-        return own | {
+        modules = {name: module for name, module in super().modules.items() if module.count(".") == 3}
+        return modules | {
             name: module
             for name, module in LOSSES.modules.items()
-            if name not in own and _takes_views(module)
+            if name not in modules and _takes_views(module)
         }
 
     def names(self) -> tuple[str, ...]:

@@ -219,8 +219,10 @@ class Arm:
         if self.loss is not None:
             return {}
         names = (self.method, Spec.parse(self.spec).name)
-        given = {option: value for name in names for option, value in recipe.options.get(name, {}).items()}
-        return {option: str(value) for option, value in given.items()}
+        of_recipe = {
+            option: value for name in names for option, value in recipe.options.get(name, {}).items()
+        }
+        return {option: str(value) for option, value in of_recipe.items()}
 
     def _constructor(self) -> Any:
         return METHODS.get(self.method) if self.loss is None else _load_loss(*self.loss)

@@ -65,9 +65,9 @@ class Needs:
             ValueError: naming the method and what it takes.
         """
         if self.modalities and tuple(columns.values()) != self.modalities:
-            given = ", ".join(f"{column} ({modality})" for column, modality in columns.items())
+            named = ", ".join(f"{column} ({modality})" for column, modality in columns.items())
             raise ValueError(
-                f"{name} takes a column of {' and one of '.join(self.modalities)}, and is given {given or 'none'}"
+                f"{name} takes a column of {' and one of '.join(self.modalities)}, and is given {named or 'none'}"
             )
         listed = f"({', '.join(columns) or 'none'})"
         if len(columns) < self.least or (self.most is not None and len(columns) > self.most):

@@ -31,16 +31,16 @@ def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
     """
     function: Callable[..., Any] = constructor.__init__ if inspect.isclass(constructor) else constructor
     hints = get_type_hints(function, include_extras=True)
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD and get_origin(hints.get(name)) is Unpack:
-            found |= get_type_hints(get_args(hints[name])[0], include_extras=True)
+            options |= get_type_hints(get_args(hints[name])[0], include_extras=True)
         elif (
             parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD) and name not in _GIVEN
         ):
             stated = parameter.default not in (parameter.empty, None)
-            found[name] = hints.get(name, type(parameter.default) if stated else _PLAIN)
-    return found
+            options[name] = hints.get(name, type(parameter.default) if stated else _PLAIN)
+    return options
 
 
 def options_of_arm(constructor: Callable[..., Any]) -> dict[str, Any]:
@@ -52,26 +52,26 @@ def options_of_arm(constructor: Callable[..., Any]) -> dict[str, Any]:
     from .base import Method
     from .single_loss import SingleLoss
 
-    found = options_of(constructor)
+    options = options_of(constructor)
     if not inspect.isclass(constructor) or issubclass(constructor, Method):
-        return found
+        return options
     around = options_of(SingleLoss)
-    for name in found.keys() & (around.keys() | {"on", "columns"}):
+    for name in options.keys() & (around.keys() | {"on", "columns"}):
         raise ValueError(
             f"{constructor.__name__} must call its option {name!r} otherwise: every loss has one"
         )
-    return found | around
+    return options | around
 
 
-def check(kind: str, constructor: Callable[..., Any], given: Iterable[str]) -> None:
+def check(kind: str, constructor: Callable[..., Any], names: Iterable[str]) -> None:
     """Refuse a name that is not an option, naming the nearest one that is."""
     known = options_of_arm(constructor)
-    for name in given:
+    for name in names:
         if name not in known:
             raise unknown(f"option of {kind}", name, known)
 
 
-def read(kind: str, constructor: Callable[..., Any], given: Mapping[str, str]) -> dict[str, Any]:
+def read(kind: str, constructor: Callable[..., Any], texts: Mapping[str, str]) -> dict[str, Any]:
     """Convert options, as they are written on a command line, to their types.
 
     >>> def build(*, weight: float = 1.0, wide: bool = False): ...
@@ -82,10 +82,10 @@ def read(kind: str, constructor: Callable[..., Any], given: Mapping[str, str]) -
         UnknownName: for a name that is no option, with the nearest one.
         ValueError: for a value of another type.
     """
-    return values(kind, options_of_arm(constructor), given)
+    return values(kind, options_of_arm(constructor), texts)
 
 
-def values(kind: str, types: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+def values(kind: str, types: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
     """Convert texts to the types of the options; several values of one stand between slashes.
 
     >>> values("build", {"weight": float, "names": tuple[str, ...]}, {"weight": "0.5", "names": "a/b"})
@@ -95,10 +95,10 @@ def values(kind: str, types: Mapping[str, Any], given: Mapping[str, str]) -> dic
         UnknownName: for a name that is no option, with the nearest one.
         ValueError: for a value of another type.
     """
-    for name in given:
+    for name in texts:
         if name not in types:
             raise unknown(f"option of {kind}", name, types)
-    return {name: _value(kind, name, text, types[name]) for name, text in given.items()}
+    return {name: _value(kind, name, text, types[name]) for name, text in texts.items()}
 
 
 def _adapter(type_: Any) -> Any:

@@ -89,14 +89,14 @@ class SingleLoss(TowerMethod):
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         heads = {name: self.projections[self.columns[view.column]] for name, view in self.views.items()}
         views = [F.normalize(head(z[name]), dim=-1) for name, head in heads.items()]
-        given = {}
+        extras = {}
         if self.needs_ids:
-            given["ids"] = batch.ids
+            extras["ids"] = batch.ids
         if self.needs_labels:
             if self.labels not in batch.labels:
                 raise unknown("label", self.labels, batch.labels)
-            given["labels"] = batch.labels[self.labels]
-        loss = self.objective(*views, **given)
+            extras["labels"] = batch.labels[self.labels]
+        loss = self.objective(*views, **extras)
         if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
             got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise ValueError(f"{self.name} must return one number that depends on the embeddings, got {got}")

@@ -37,17 +37,17 @@ def load_loss(file: Path, symbol: str) -> type[nn.Module]:
     classes = {k: v for k, v in vars(module).items() if inspect.isclass(v)}
     if symbol not in classes:
         raise unknown(f"class in {file}", symbol, [k for k, v in classes.items() if issubclass(v, nn.Module)])
-    found = classes[symbol]
-    if not issubclass(found, nn.Module):
+    loss = classes[symbol]
+    if not issubclass(loss, nn.Module):
         raise ValueError(f"{symbol} in {file} must be an nn.Module: class {symbol}(nn.Module)")
     try:
-        inspect.signature(found.forward).bind(None, None, None)
+        inspect.signature(loss.forward).bind(None, None, None)
     except TypeError as error:
         raise ValueError(
             f"{symbol}.forward in {file} must be forward(self, image_embeddings, text_embeddings): {error}"
         ) from None
-    _guard(found, file, path)
-    return found
+    _guard(loss, file, path)
+    return loss
 
 
 def _guard(loss: type[nn.Module], file: Path, path: Path) -> None:
@@ -86,10 +86,10 @@ def _placed(file: Path, path: Path, what: str = "") -> Iterator[None]:
     except LossError:
         raise
     except (Exception, SystemExit) as error:
-        place = _last_line(error, str(path))
+        where = _last_line(error, str(path))
         text = str(error) or "no message"
         raise LossError(
-            f"{file}{place}: {what}{type(error).__name__}: {text} (set COUNTERPOINT_TRACEBACK=1 to see the traceback)"
+            f"{file}{where}: {what}{type(error).__name__}: {text} (set COUNTERPOINT_TRACEBACK=1 to see the traceback)"
         ) from error
 
 
@@ -97,11 +97,11 @@ def _last_line(error: BaseException, path: str) -> str:
     """Return the last line of a file that an error passed through, in words; for a syntax error, that line."""
     if isinstance(error, SyntaxError) and error.filename == path:
         return f", line {error.lineno}"
-    found, trace = "", error.__traceback__
+    line, trace = "", error.__traceback__
     while isinstance(trace, TracebackType):
         code = trace.tb_frame.f_code
         if code.co_filename == path:
             within = "" if code.co_name == "<module>" else f", in {code.co_name}"
-            found = f", line {trace.tb_lineno}{within}"
+            line = f", line {trace.tb_lineno}{within}"
         trace = trace.tb_next
-    return found
+    return line

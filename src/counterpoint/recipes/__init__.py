@@ -101,10 +101,10 @@ def _of_today(values: Mapping[str, Any]) -> Mapping[str, Any]:
             for method in methods:
                 moved.setdefault(method, {})[option] = value
     if moved:
-        given = values.get("options") or {}
+        options = values.get("options") or {}
         sections["options"] = {
-            **given,
-            **{name: {**given.get(name, {}), **own} for name, own in moved.items()},
+            **options,
+            **{name: {**options.get(name, {}), **of_method} for name, of_method in moved.items()},
         }
     return {**values, **sections}
 
@@ -118,10 +118,10 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     values = recipe.model_dump()
     for key, value in changes.items():
         *sections, last = key.split(".")
-        place = values
+        inner = values
         for section in sections:
-            if not isinstance(place.get(section), dict):
-                raise unknown("recipe section", section, [k for k, v in place.items() if isinstance(v, dict)])
-            place = place[section]
-        place[last] = value
+            if not isinstance(inner.get(section), dict):
+                raise unknown("recipe section", section, [k for k, v in inner.items() if isinstance(v, dict)])
+            inner = inner[section]
+        inner[last] = value
     return parse(values, "override")

@@ -248,8 +248,10 @@ def multi_bootstrap(
     check_options(n_boot, confidence)
     if expect not in ("positive", "negative"):
         raise ValueError(f"expect is {expect!r}; give 'positive' or 'negative'")
-    given = {"treatment": treatment} if baseline is None else {"treatment": treatment, "baseline": baseline}
-    sides = {name: parse_runs(outcomes, name, columns_of(score)) for name, outcomes in given.items()}
+    outcomes_of = (
+        {"treatment": treatment} if baseline is None else {"treatment": treatment, "baseline": baseline}
+    )
+    sides = {name: parse_runs(outcomes, name, columns_of(score)) for name, outcomes in outcomes_of.items()}
     for name, runs in sides.items():
         if runs.failed:
             raise ValueError(

@@ -235,19 +235,19 @@ def compare_arms(
         n_boot = min(max(2000, math.ceil(4 * n_tests / alpha)), 20_000 if fast else 5_000)
     check_options(n_boot, confidence)
 
-    found = [
+    differences = [
         difference
         for metric, o in outcomes.items()
         for difference in _differences(
             metric, o, wanted[metric], paired_seeds, confidence, n_boot, power, n_tests, seed
         )
     ]
-    p_holm = holm([d.p for d in found])
-    p_equivalent = holm([_p_equivalent(d) for d in found]) if found else p_holm
+    p_holm = holm([d.p for d in differences])
+    p_equivalent = holm([_p_equivalent(d) for d in differences]) if differences else p_holm
     coarse = 2 / n_boot * n_tests > alpha
     return Comparison(
         differences=tuple(
-            _judge(d, float(p), float(q)) for d, p, q in zip(found, p_holm, p_equivalent, strict=True)
+            _judge(d, float(p), float(q)) for d, p, q in zip(differences, p_holm, p_equivalent, strict=True)
         ),
         multiplicity=(
             f"Holm's correction over {n_tests} test{'s' * (n_tests != 1)} (pairs × metrics); "
@@ -305,7 +305,7 @@ def _differences(
         )
     plug_in = {name: plug_in_scores(runs, o.statistic) for name, runs in finished.items()}
 
-    found = []
+    differences = []
     for a, b in pairs:
         notes = [f"{name} failed on seeds {list(arms[name].failed)}" for name in (a, b) if arms[name].failed]
         chosen = {name: list(range(len(arms[name].seeds))) for name in (a, b)}
@@ -333,7 +333,7 @@ def _differences(
                 notes.append(
                     f"the metric was undefined on {interval.n_undefined} of {n_boot} resamples, left out"
                 )
-        found.append(
+        differences.append(
             Difference(
                 metric=metric,
                 a=a,
@@ -352,7 +352,7 @@ def _differences(
                 unit=o.unit,
             )
         )
-    return found
+    return differences
 
 
 def _seeds_needed(

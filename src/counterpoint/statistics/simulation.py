@@ -60,10 +60,10 @@ class World:
 
         common = rng.standard_normal((1, n)) + (luck() if self.paired else 0.0)
         effect = luck() if self.paired else luck() / np.sqrt(2)
-        own = 0.0 if self.paired else luck() / np.sqrt(2)
+        luck_of_one = 0.0 if self.paired else luck() / np.sqrt(2)
         shared = np.sqrt(n) * self.examples * rng.standard_normal((1, n))
         residual = np.sqrt(n * s) * self.residual * rng.standard_normal((s, n))
-        return common + effect + shared + residual, np.broadcast_to(common + own, (s, n))
+        return common + effect + shared + residual, np.broadcast_to(common + luck_of_one, (s, n))
 
 
 REGIMES: Mapping[str, World] = {

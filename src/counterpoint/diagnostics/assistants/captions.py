@@ -128,12 +128,12 @@ def contextual_lens(
     unembed = Unembedding(model)
     places = reading.places[chosen.places].float()
     common = places.flatten(0, 1).mean(0) if centred else torch.zeros_like(places[0, 0])
-    found = []
+    words = []
     for span in spans:
         meaning = reading.meaning(span.tokens)[chosen.words]
         lens = logit_lens(reading.places, unembed, reply[span.tokens])
         heat = similarities(places, meaning, centred=centred)
-        found.append(
+        words.append(
             Word(
                 span.text,
                 span.start,
@@ -145,7 +145,7 @@ def contextual_lens(
                 best_box(places - common, meaning - common, least=least),
             )
         )
-    return LookedAt(text, tuple(found), chosen, reading.grid)
+    return LookedAt(text, tuple(words), chosen, reading.grid)
 
 
 def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[Span]]:
@@ -155,7 +155,7 @@ def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[Span]]:
     """
     ends = [len(_text(tokenizer, tokens[: k + 1])) for k in range(len(tokens))]
     text = _text(tokenizer, tokens)
-    found = []
+    spans = []
     for match in _WORD.finditer(text):
         start, end = match.span()
         inside = [
@@ -164,8 +164,8 @@ def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[Span]]:
             if before < end and after > start
         ]
         if inside:
-            found.append(Span(match.group(), start, end, slice(inside[0], inside[-1] + 1)))
-    return text, found
+            spans.append(Span(match.group(), start, end, slice(inside[0], inside[-1] + 1)))
+    return text, spans
 
 
 def _text(tokenizer: Any, tokens: Sequence[int]) -> str:

@@ -49,11 +49,11 @@ def detection(
             f"scores must be finite, and as many as truths and kinds; got {len(scores)}, {len(supported)}, {len(kinds)}"
         )
     named = np.array(list(kinds) or [""] * len(scores), dtype=object)
-    found = {"all": _detection(scores, supported)}
+    by_kind = {"all": _detection(scores, supported)}
     for kind in dict.fromkeys(kinds):
-        own = named == kind
-        found[kind] = _detection(scores[own], supported[own])
-    return found
+        of_kind = named == kind
+        by_kind[kind] = _detection(scores[of_kind], supported[of_kind])
+    return by_kind
 
 
 def _detection(scores: np.ndarray, supported: np.ndarray) -> Detection:
@@ -86,9 +86,9 @@ def best_layers(
     """
     named = np.array(list(kinds) or [""] * len(scores), dtype=object)
     parts = [named == kind for kind in dict.fromkeys(named)]
-    parts = [own for own in parts if 0 < supported[own].sum() < own.sum()]
+    parts = [part for part in parts if 0 < supported[part].sum() < part.sum()]
     if not parts:
         raise ValueError("no kind has both supported and hallucinated statements to choose layers by")
     flat = scores.reshape(len(scores), -1)
-    mean = [np.mean([_detection(column[own], supported[own]).auroc for own in parts]) for column in flat.T]
+    mean = [np.mean([_detection(column[part], supported[part]).auroc for part in parts]) for column in flat.T]
     return tuple(int(k) for k in np.unravel_index(int(np.argmax(mean)), scores.shape[1:]))

@@ -30,11 +30,11 @@ def alignment_by_layer(sets: Mapping[str, Float[Tensor, "n layers d"]]) -> Float
         ValueError: for sets of different examples, or fewer than 4.
     """
     layers = next(iter(sets.values())).shape[1]
-    found = []
+    alignments = []
     for layer in range(layers):
         states = [z[:, layer] for z in sets.values()]
-        found.append(CKA().update(states, states).value())
-    return torch.stack(found)
+        alignments.append(CKA().update(states, states).value())
+    return torch.stack(alignments)
 
 
 def direction(
@@ -68,23 +68,23 @@ def opening_tokens(tokenizer: Any, words: Mapping[str, Collection[str]]) -> dict
         ValueError: for a language none of whose words begins with a token of its own.
     """
     opening: dict[str, set[int]] = {}
-    for language, own in words.items():
+    for language, of_language in words.items():
         spelt = [
             form
-            for word in sorted(own)
+            for word in sorted(of_language)
             for form in (word, f" {word}", word.capitalize(), f" {word.capitalize()}")
         ]
         ids: list[list[int]] = tokenizer(spelt, add_special_tokens=False)["input_ids"]
         opening[language] = {one[0] for one in ids if one}
-    found = {}
+    openings = {}
     for language, own_tokens in opening.items():
         others = {token for other in opening if other != language for token in opening[other]}
-        found[language] = sorted(own_tokens - others)
-        if not found[language]:
+        openings[language] = sorted(own_tokens - others)
+        if not openings[language]:
             raise ValueError(
                 f"no word of {language!r} begins with a token that no other language's word begins with"
             )
-    return found
+    return openings
 
 
 def language_shares(
@@ -103,6 +103,6 @@ def language_shares(
     rows = []
     for layer in range(states.shape[1]):
         p = unembed(states[:, layer], last=layer == last)
-        mass = torch.stack([p[:, list(own)].sum(1) for own in tokens.values()], 1)
+        mass = torch.stack([p[:, list(ids)].sum(1) for ids in tokens.values()], 1)
         rows.append((mass / mass.sum(1, keepdim=True).clamp(min=torch.finfo(mass.dtype).tiny)).mean(0))
     return torch.stack(rows)

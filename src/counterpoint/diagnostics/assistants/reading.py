@@ -100,19 +100,19 @@ def read(model: Any, inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]
     )
     states = torch.stack(_hidden(model, outputs, prompt + longest), 1)
     log_p = outputs.logits.float().log_softmax(-1)
-    found = []
-    for row, (reply, place) in enumerate(zip(replies, places, strict=True)):
+    readings = []
+    for row, (reply, patches) in enumerate(zip(replies, places, strict=True)):
         tokens = torch.tensor(list(reply), device=ids.device)
-        own = states[row]
-        found.append(
+        of_reply = states[row]
+        readings.append(
             Reading(
-                own[:, place.positions].reshape(len(own), *place.grid, -1),
-                own[:, prompt : prompt + len(reply)],
+                of_reply[:, patches.positions].reshape(len(of_reply), *patches.grid, -1),
+                of_reply[:, prompt : prompt + len(reply)],
                 tokens,
                 log_p[row, torch.arange(len(reply)), tokens],
             )
         )
-    return found
+    return readings
 
 
 @torch.no_grad()
@@ -144,8 +144,8 @@ def picture_states(model: Any, inputs: Mapping[str, Any]) -> Float[Tensor, "b la
     hidden = _hidden(model, outputs, _ids(inputs).shape[1])
     return torch.stack(
         [
-            torch.stack([states[row, place.positions].mean(0) for states in hidden])
-            for row, place in enumerate(places)
+            torch.stack([states[row, patches.positions].mean(0) for states in hidden])
+            for row, patches in enumerate(places)
         ]
     )
 
@@ -186,13 +186,13 @@ def _of_grids(pictures: Bool[Tensor, "b t"], grids: Int[Tensor, "b 3"], config: 
     if len(grids) != len(pictures):
         raise ValueError(f"{len(grids)} pictures in {len(pictures)} prompts: give one picture each")
     merge = getattr(config.vision_config, "spatial_merge_size", 1)
-    found = []
+    patches = []
     for row, (_, h, w) in zip(pictures, grids.tolist(), strict=True):
         positions, grid = row.nonzero()[:, 0], (h // merge, w // merge)
         if len(positions) != grid[0] * grid[1]:
             raise ValueError(f"{len(positions)} picture tokens do not fill a grid of {grid[0]} × {grid[1]}")
-        found.append(Where(positions, grid))
-    return found
+        patches.append(Where(positions, grid))
+    return patches
 
 
 def _of_tiles(pictures: Bool[Tensor, "b t"], inputs: Mapping[str, Any], name: str) -> list[Where]:
@@ -214,13 +214,13 @@ def _of_tiles(pictures: Bool[Tensor, "b t"], inputs: Mapping[str, Any], name: st
         )
     each = total // real
     grid, first = _grid(each, (tiles.shape[-2], tiles.shape[-1]), name)
-    found = []
+    patches = []
     for row in pictures:
         positions = row.nonzero()[:, 0]
         if len(positions) % each:
             raise ValueError(f"{len(positions)} picture tokens are no whole number of tiles of {each}")
-        found.append(Where(positions[len(positions) - each + first :], grid))
-    return found
+        patches.append(Where(positions[len(positions) - each + first :], grid))
+    return patches
 
 
 def _grid(tokens: int, size: tuple[int, int], name: str) -> tuple[Grid, int]:
@@ -253,15 +253,15 @@ def _continued(inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]) -> d
     real = torch.tensor([[k < len(reply) for k in range(longest)] for reply in replies]).to(ids)
     mask = inputs.get("attention_mask")
     # Whatever else there is one of a token (its type) is 0 for text.
-    found = {
+    continued = {
         key: torch.cat([value, torch.zeros_like(tail, dtype=value.dtype)], 1)
         if isinstance(value, Tensor) and value.shape == ids.shape
         else value
         for key, value in inputs.items()
     }
-    found["input_ids"] = torch.cat([ids, tail], 1)
-    found["attention_mask"] = torch.cat([torch.ones_like(ids) if mask is None else mask, real], 1)
-    return found
+    continued["input_ids"] = torch.cat([ids, tail], 1)
+    continued["attention_mask"] = torch.cat([torch.ones_like(ids) if mask is None else mask, real], 1)
+    return continued
 
 
 def _hidden(model: Any, outputs: Any, length: int) -> tuple[Float[Tensor, "b t d"], ...]:

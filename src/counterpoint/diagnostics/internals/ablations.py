@@ -24,18 +24,18 @@ def steps_of(tower: nn.Module) -> tuple[Step, ...]:
     Raises:
         ValueError: if the tower has no residual blocks whose branches are known.
     """
-    found: list[Step] = []
+    steps: list[Step] = []
     for index, block in enumerate(blocks_of(tower)):
         if halves_of(block):
-            found += [Step(index, "attention"), Step(index, "mlp")]
+            steps += [Step(index, "attention"), Step(index, "mlp")]
         elif isinstance(block, Residual):
-            found.append(Step(index, "block"))
+            steps.append(Step(index, "block"))
         else:
             raise ValueError(
                 f"the branches of a {type(block).__name__} of {type(tower).__name__} are not known, so none can be "
                 f"taken out; known are pre-norm transformer blocks and the built-in cnn's"
             )
-    return tuple(found)
+    return tuple(steps)
 
 
 @contextmanager
@@ -65,11 +65,11 @@ def lesions(tower: nn.Module, score: Callable[[], float]) -> dict[Step, float]:
         ValueError: as of `steps_of`.
     """
     whole = score()
-    found = {}
+    losses = {}
     for step in steps_of(tower):
         with lesion(tower, step):
-            found[step] = whole - score()
-    return found
+            losses[step] = whole - score()
+    return losses
 
 
 def _branch(block: nn.Module, kind: str) -> nn.Module:

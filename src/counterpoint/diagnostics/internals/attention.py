@@ -90,9 +90,9 @@ def aligned(patches: Float[Tensor, "B heads N N"], grid: Grid) -> Float[Tensor, 
     count = mean.new_zeros(2 * h - 1, 2 * w - 1)
     for query in range(h * w):
         i, j = divmod(query, w)
-        place = (slice(h - 1 - i, 2 * h - 1 - i), slice(w - 1 - j, 2 * w - 1 - j))
-        total[:, *place] += mean[:, query].reshape(-1, h, w)
-        count[place] += 1
+        window = (slice(h - 1 - i, 2 * h - 1 - i), slice(w - 1 - j, 2 * w - 1 - j))
+        total[:, *window] += mean[:, query].reshape(-1, h, w)
+        count[window] += 1
     return total / count
 
 

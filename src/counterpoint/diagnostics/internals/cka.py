@@ -66,13 +66,13 @@ class CKA:
             )
         k, m = (torch.stack([_gram(z) for z in side]) for side in (xs, ys))
         self._cross.append(hsic(k[:, None], m[None]))
-        for own, grams in zip(self._own, (k, m), strict=True):
-            own.append(hsic(grams, grams))
+        for sums, grams in zip(self._own, (k, m), strict=True):
+            sums.append(hsic(grams, grams))
         return self
 
     def value(self) -> Float[Tensor, "layers others"]:
         """Return the alignment of each pair of layers; NaN where one of them is constant."""
-        own_x, own_y = (torch.stack(own).mean(0) for own in self._own)
+        own_x, own_y = (torch.stack(sums).mean(0) for sums in self._own)
         scale = (own_x[:, None] * own_y[None]).clamp_min(0).sqrt()
         cross = torch.stack(self._cross).mean(0)
         return torch.where(scale > 0, cross / scale.masked_fill(scale == 0, 1.0), torch.nan)

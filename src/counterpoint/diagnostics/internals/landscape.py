@@ -92,25 +92,25 @@ def landscape(
     first, second = (directions(moved, generator) for _ in range(2))
     start = [w.detach().clone() for w in moved]
     at = np.linspace(-reach, reach, points)
-    found = np.empty((points, points))
+    losses = np.empty((points, points))
     with torch.no_grad():
         try:
             for (i, x), (j, y) in ((a, b) for a in enumerate(at) for b in enumerate(at)):
                 for w, middle, a, b in zip(moved, start, first, second, strict=True):
                     w.copy_(middle + x * a + y * b)
-                found[i, j] = float(loss())
+                losses[i, j] = float(loss())
         finally:
             for w, middle in zip(moved, start, strict=True):
                 w.copy_(middle)
-    return Landscape(at, found)
+    return Landscape(at, losses)
 
 
 def directions(weights: Iterable[Tensor], generator: torch.Generator) -> list[Tensor]:
     """Return a random direction for each weight, as long as the weight along its first axis, place by place."""
-    found = []
+    directions = []
     for w in weights:
         random = torch.randn(w.shape, generator=generator, dtype=torch.float64).to(w)
-        found.append(
+        directions.append(
             random * w.detach().norm(dim=0, keepdim=True) / (random.norm(dim=0, keepdim=True) + _TINY)
         )
-    return found
+    return directions

@@ -43,12 +43,12 @@ def named_by_neighbours(
             f"neighbours need two examples at least and a class for each, got {n} examples and {len(classes)} classes"
         )
     z, classes = F.normalize(features.float(), dim=1), classes.to(features.device)
-    found = []
+    hits = []
     for queries in torch.split(torch.arange(n, device=z.device), PANEL):
         cosines = z[queries] @ z.T
         cosines[torch.arange(len(queries), device=z.device), queries] = -torch.inf
         nearest = cosines.topk(min(k, n - 1), dim=1)
         votes = cosines.new_zeros(len(queries), int(classes.max()) + 1)
         votes.scatter_add_(1, classes[nearest.indices], (nearest.values / temperature).exp())
-        found.append(votes.argmax(1) == classes[queries])
-    return torch.cat(found)
+        hits.append(votes.argmax(1) == classes[queries])
+    return torch.cat(hits)

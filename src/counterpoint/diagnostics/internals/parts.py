@@ -105,11 +105,11 @@ def clustering(
             f"clustering needs a class for each row and at most as many clusters as rows; got {len(features)} rows, "
             f"classes of shape {classes.shape} and {k} clusters"
         )
-    found = KMeans(k, n_init=10, random_state=seed).fit_predict(features)
+    assigned = KMeans(k, n_init=10, random_state=seed).fit_predict(features)
     return Clustering(
-        float(normalized_mutual_info_score(classes, found)),
-        float(adjusted_rand_score(classes, found)),
-        purity(found, classes),
+        float(normalized_mutual_info_score(classes, assigned)),
+        float(adjusted_rand_score(classes, assigned)),
+        purity(assigned, classes),
     )
 
 
@@ -161,17 +161,19 @@ def middle_of_cell(points: Float[Tensor, "k 2"], grid: tuple[int, int]) -> Float
 
 
 def pck(
-    found: Float[Tensor, "*k 2"], true: Float[Tensor, "*k 2"], thresholds: Sequence[float] = (0.1, 0.05, 0.01)
+    predicted: Float[Tensor, "*k 2"],
+    true: Float[Tensor, "*k 2"],
+    thresholds: Sequence[float] = (0.1, 0.05, 0.01),
 ) -> dict[float, float]:
     """Return the share of key points found within a distance of where they are, by threshold; NaN without points.
 
     Args:
-        found, true: (x, y) in units of the longer side of the object or picture. Points that cannot be seen in
+        predicted, true: (x, y) in units of the longer side of the object or picture. Points that cannot be seen in
             both pictures do not belong here.
         thresholds: of the distance, itself still within.
 
     >>> pck(torch.tensor([[0.0, 0.0], [0.5, 0.5]]), torch.tensor([[0.0, 0.07], [0.5, 0.5]]))
     {0.1: 1.0, 0.05: 0.5, 0.01: 0.5}
     """
-    distances = (found - true).norm(dim=-1)
+    distances = (predicted - true).norm(dim=-1)
     return {alpha: float((distances <= alpha).double().mean()) for alpha in thresholds}

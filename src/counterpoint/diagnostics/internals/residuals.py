@@ -57,8 +57,8 @@ def residuals(looks: Iterable[Captured]) -> Residuals:
     cka, ratios = CKA(), []
     steps: tuple[Step, ...] = ()
     for look in looks:
-        given, added = zip(*look.branches(), strict=True)
-        cka.update(given, added)
+        entries, added = zip(*look.branches(), strict=True)
+        cka.update(entries, added)
         ratios.append(torch.stack([_norm(x) / _norm(y) for x, y in look.branches()]))
         steps = look.steps
     if not ratios:

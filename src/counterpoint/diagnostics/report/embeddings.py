@@ -96,10 +96,10 @@ def gap(subject: Subject) -> Section:
     }
     both = torch.cat([images, texts]).double()
     axes = torch.linalg.svd(both - both.mean(0), full_matrices=False).Vh[:2]
-    found = numbers["separability"]
+    accuracy = numbers["separability"]
     sentence = (
-        f"A linear classifier tells pictures from texts in {found:.0%} of cases (50 %: mixed, 100 %: two clouds), and "
-        f"their centres are {numbers['distance of the centres']:.2f} apart."
+        f"A linear classifier tells pictures from texts in {accuracy:.0%} of cases (50 %: mixed, 100 %: two clouds), "
+        f"and their centres are {numbers['distance of the centres']:.2f} apart."
     )
     figure = plots.scatter(
         {"pictures": (images.double() @ axes.T).numpy(), "texts": (texts.double() @ axes.T).numpy()},
@@ -111,22 +111,22 @@ def gap(subject: Subject) -> Section:
 
 def hard_negatives(subject: Subject) -> Section:
     _needs_both(subject)
-    found = hardness(subject.images, subject.texts)
+    profile = hardness(subject.images, subject.texts)
     n = len(subject.images) - 1
-    share = np.array(found.effective) / n
-    middle = found.temperatures.index(0.1)
+    share = np.array(profile.effective) / n
+    middle = profile.temperatures.index(0.1)
     sentence = (
-        f"At a temperature of 0.1 the push of InfoNCE falls on about {found.effective[middle]:.0f} of {n} "
-        f"negatives, and the hardest 1 % of them get {found.hardest[middle]:.0%} of it."
+        f"At a temperature of 0.1 the push of InfoNCE falls on about {profile.effective[middle]:.0f} of {n} "
+        f"negatives, and the hardest 1 % of them get {profile.hardest[middle]:.0%} of it."
     )
     numbers = {}
-    for tau, effective, hardest in zip(found.temperatures, found.effective, found.hardest, strict=True):
+    for tau, effective, hardest in zip(profile.temperatures, profile.effective, profile.hardest, strict=True):
         numbers[f"negatives that count at τ = {tau:g}"] = effective
         numbers[f"share of the hardest 1 % at τ = {tau:g}"] = hardest
     figure = plots.lines(
         {
-            "negatives that count, share": (found.temperatures, share),
-            "push on the hardest 1 %": (found.temperatures, found.hardest),
+            "negatives that count, share": (profile.temperatures, share),
+            "push on the hardest 1 %": (profile.temperatures, profile.hardest),
         },
         x="temperature",
         y="share",
@@ -185,8 +185,8 @@ def inversion(subject: Subject) -> Section:
 
 
 def _mean(values: torch.Tensor) -> float:
-    found = values[~values.isnan()]
-    return float(found.mean()) if len(found) else math.nan
+    known = values[~values.isnan()]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def views(subject: Subject) -> Section:
@@ -204,16 +204,16 @@ def views(subject: Subject) -> Section:
         pixels.append(F.interpolate(seen, size=SIDE, mode="area").flatten(1))
         if k < 4:
             features.append(subject.features.pictures((255 * seen).round().byte()))
-    found = concentration(torch.stack(pixels, 1), labels)
+    bounds = concentration(torch.stack(pixels, 1), labels)
     gathered = centres(torch.stack(features, 1), labels)
     sentence = (
-        f"Under the view “{name}” two pictures of a {subject.label} come within {found.distance:.2f} of each other on "
+        f"Under the view “{name}” two pictures of a {subject.label} come within {bounds.distance:.2f} of each other on "
         f"average; the nearest class centre is wrong for {gathered.error:.0%} of the views. Compare it with other "
         f"augmentations at the same {VIEWS} views of {SIDE} × {SIDE} pixels."
     )
     numbers = {
-        "mean distance within classes": found.distance,
-        **{f"σ at δ = {d:.3g}, at least": s for d, s in zip(found.deltas, found.sigma, strict=True)},
+        "mean distance within classes": bounds.distance,
+        **{f"σ at δ = {d:.3g}, at least": s for d, s in zip(bounds.deltas, bounds.sigma, strict=True)},
         "alignment of views": gathered.alignment,
         "spread of classes": gathered.spread,
         "largest product of two centres": gathered.divergence,
@@ -221,7 +221,7 @@ def views(subject: Subject) -> Section:
         "error of the nearest centre": gathered.error,
     }
     figure = plots.lines(
-        {"σ, at least": (found.deltas, found.sigma), "σ, at most": (found.deltas, found.star)},
+        {"σ, at least": (bounds.deltas, bounds.sigma), "σ, at most": (bounds.deltas, bounds.star)},
         x="δ, distance of the nearest views",
         y="share of a class",
     )

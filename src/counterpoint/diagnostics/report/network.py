@@ -122,21 +122,21 @@ def _by_step(
     subject: Subject, model: TowerMethod, measure: Callable[[Tensor], Sequence[float]]
 ) -> tuple[tuple[Step, ...], np.ndarray]:
     """Return numbers of the maps after each step, averaged over batches, ``(numbers, steps)``."""
-    found, sizes = [], []
+    measured, sizes = [], []
     steps: tuple[Step, ...] = ()
     for look in subject.looks(model):
-        found.append([measure(m) for m in look.maps()])
+        measured.append([measure(m) for m in look.maps()])
         sizes.append(len(look.output))
         steps = look.steps
-    return steps, np.average(np.array(found), axis=0, weights=sizes).T
+    return steps, np.average(np.array(measured), axis=0, weights=sizes).T
 
 
 def _heads(subject: Subject, measure: Callable[[Captured, Tensor], Tensor]) -> list[Tensor]:
     """Return a measure of the patches' attention in each block, averaged over batches."""
-    found: list[list[Tensor]] = []
+    measured: list[list[Tensor]] = []
     for look in subject.looks(subject.model):
-        found.append([measure(look, heads.spatial(a, look.prefix)) for a in look.attended()])
-    return [torch.stack(block).nanmean(0).cpu() for block in zip(*found, strict=True)]
+        measured.append([measure(look, heads.spatial(a, look.prefix)) for a in look.attended()])
+    return [torch.stack(block).nanmean(0).cpu() for block in zip(*measured, strict=True)]
 
 
 def attention_distance(subject: Subject) -> Section:
@@ -166,20 +166,20 @@ def attention_distance(subject: Subject) -> Section:
 
 def offset_heads(subject: Subject) -> Section:
     maps = _heads(subject, lambda look, a: heads.aligned(a, look.patches))
-    found = [heads.offsets(m) for m in maps]
-    local = [int(o.local().sum()) for o in found]
+    offsets = [heads.offsets(m) for m in maps]
+    local = [int(o.local().sum()) for o in offsets]
     numbers = {
         f"block {b}, head {h}, patches aside": float(s)
-        for b, o in enumerate(found)
+        for b, o in enumerate(offsets)
         for h, s in enumerate(o.steps)
     }
     numbers = {"offset local heads": float(sum(local))} | numbers
     sentence = (
-        f"{sum(local)} of {sum(len(o.steps) for o in found)} heads look at a neighbour in a fixed direction: "
+        f"{sum(local)} of {sum(len(o.steps) for o in offsets)} heads look at a neighbour in a fixed direction: "
         f"more than half a patch aside, with half of their attention in 3 × 3 patches."
     )
     figure = plots.scatter(
-        {f"block {b}": o.centre.numpy() * [1, -1] for b, o in enumerate(found)},
+        {f"block {b}": o.centre.numpy() * [1, -1] for b, o in enumerate(offsets)},
         x="right",
         y="up",
         equal=True,
@@ -195,9 +195,9 @@ def layers(subject: Subject) -> Section:
         _of_one_size(subject, subject.model), _of_one_size(subject, subject.start), strict=True
     ):
         steps = look.steps
-        own = [m.mean((2, 3)) for m in look.maps()]
-        within.update(own, own)
-        against.update(own, [m.mean((2, 3)) for m in start.maps()])
+        pooled = [m.mean((2, 3)) for m in look.maps()]
+        within.update(pooled, pooled)
+        against.update(pooled, [m.mean((2, 3)) for m in start.maps()])
     matrix, changed = within.value().cpu().numpy(), against.value().diagonal().cpu().numpy()
     names = [str(step) for step in steps]
     numbers = {f"{name}, with its start": float(v) for name, v in zip(names, changed, strict=True)}
@@ -221,9 +221,9 @@ def _of_one_size(subject: Subject, model: TowerMethod) -> Iterator[Captured]:
 
 def skips(subject: Subject) -> Section:
     """Return CKA and norms of what each step is given and what it adds."""
-    found = residuals(_of_one_size(subject, subject.model))
-    names = [str(step) for step in found.steps]
-    matrix, ratio = found.alignment.cpu().numpy(), found.ratio.cpu().numpy()
+    branches = residuals(_of_one_size(subject, subject.model))
+    names = [str(step) for step in branches.steps]
+    matrix, ratio = branches.alignment.cpu().numpy(), branches.ratio.cpu().numpy()
     numbers = {
         f"{name}, CKA of what it is given and what it adds": float(v)
         for name, v in zip(names, matrix.diagonal(), strict=True)
@@ -308,10 +308,10 @@ def curvature(subject: Subject) -> Section:
     """Compute leading eigenvalues of the Hessian of the training loss, weight decay and augmentation included."""
     model = subject.model
     weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    found = []
+    eigenvalues = []
     for step in range(BATCHES):
         batch = next(iter(subject.loader.batch(step).split(EXAMPLES))).to(subject.device)
-        found.append(
+        eigenvalues.append(
             top_eigenvalues(
                 lambda batch=batch: penalised(_loss(model, batch), weights, subject.weight_decay),  # type: ignore[misc] # bound at once
                 weights,
@@ -319,7 +319,7 @@ def curvature(subject: Subject) -> Section:
                 steps=PRODUCTS,
             )
         )
-    values = torch.stack(found).cpu()
+    values = torch.stack(eigenvalues).cpu()
     numbers_of = summary(values)
     numbers = {
         "largest eigenvalue": numbers_of.largest,
@@ -341,23 +341,24 @@ def terrain(subject: Subject) -> Section:
     decayed = [p for p in weights.values() if p.ndim > 1]
     batch = next(iter(subject.loader.batch(0).split(BATCH))).to(subject.device)
     # Both along the same directions; apart, as the square of all weights can be far larger than the loss.
-    own = landscape(lambda: _loss(model, batch), weights, points=GRID_POINTS)
+    bare = landscape(lambda: _loss(model, batch), weights, points=GRID_POINTS)
     decay = landscape(
         lambda: penalised(torch.zeros((), device=subject.device), decayed, subject.weight_decay),
         weights,
         points=GRID_POINTS,
     )
-    numbers = {"loss at the weights": own.here}
+    numbers = {"loss at the weights": bare.here}
     for r in RADII:
-        numbers[f"rise at {r:g} of their length"] = own.rise(r)
-        numbers[f"rise at {r:g} of their length, with weight decay"] = own.rise(r) + decay.rise(r)
-    numbers["share of the square that is lower"] = own.lower()
+        numbers[f"rise at {r:g} of their length"] = bare.rise(r)
+        numbers[f"rise at {r:g} of their length, with weight decay"] = bare.rise(r) + decay.rise(r)
+    numbers["share of the square that is lower"] = bare.lower()
     sentence = (
-        f"A step of a fifth of the weights' own length in a random direction raises the loss from {own.here:.3g} by "
-        f"{own.rise(0.2):.3g} on average (with weight decay by {own.rise(0.2) + decay.rise(0.2):.3g}), a step of their "
-        f"whole length by {own.rise(1.0):.3g} (small: flat). {own.lower():.0%} of the square lies below the weights."
+        f"A step of a fifth of the weights' own length in a random direction raises the loss from {bare.here:.3g} by "
+        f"{bare.rise(0.2):.3g} on average (with weight decay by {bare.rise(0.2) + decay.rise(0.2):.3g}), a step of "
+        f"their whole length by {bare.rise(1.0):.3g} (small: flat). {bare.lower():.0%} of the square lies below the "
+        "weights."
     )
-    figure = plots.contours(own.at, own.loss, x="first direction, in lengths of the weights", y="second")
+    figure = plots.contours(bare.at, bare.loss, x="first direction, in lengths of the weights", y="second")
     return Section("landscape", "The loss around the weights", sentence, numbers, figure)
 
 

@@ -81,8 +81,8 @@ def saliency(subject: Subject) -> Section:
         for name, model in (("trained", subject.model), ("at the start", subject.start))
     }
     numbers: dict[str, float] = {}
-    for name, found in covered.items():
-        best = found.max(1)
+    for name, overlaps in covered.items():
+        best = overlaps.max(1)
         curves[name] = range(len(best)), best
         numbers |= {f"block {b}, best head, {name}": float(value) for b, value in enumerate(best)}
     best, block = curves["trained"][1], int(np.argmax(curves["trained"][1]))
@@ -103,7 +103,7 @@ def _overlaps(
     pictures: Tensor,
     masks: Bool[Tensor, "n H W"],
 ) -> Float[np.ndarray, "blocks heads"]:
-    found: list[list[Tensor]] = []
+    overlaps: list[list[Tensor]] = []
     start = 0
     for look in subject.looks(model, pictures):
         part = masks[start : start + len(look.output)].to(look.output.device)
@@ -114,8 +114,8 @@ def _overlaps(
             for a in look.attended()
         ]
         # What is too small for any patch has no overlap to speak of.
-        found.append([torch.where(named.any(-1), overlap, torch.nan) for overlap in each])
-    return np.stack([torch.cat(block).nanmean(0).cpu().numpy() for block in zip(*found, strict=True)])
+        overlaps.append([torch.where(named.any(-1), overlap, torch.nan) for overlap in each])
+    return np.stack([torch.cat(block).nanmean(0).cpu().numpy() for block in zip(*overlaps, strict=True)])
 
 
 def objects(subject: Subject) -> Section:
@@ -126,14 +126,14 @@ def objects(subject: Subject) -> Section:
     names = np.unique([regions.phrases[k] for k in chosen], return_inverse=True)[1]
     upper, lower = parts.halves(masks)
     whole = torch.ones_like(masks)
-    found = {
+    labelled = {
         "whole pictures": (whole, names),
         "objects": (masks, names),
         "upper and lower halves": (torch.cat([upper, lower]), np.concatenate([2 * names, 2 * names + 1])),
     }
     numbers: dict[str, float] = {}
     curves: dict[str, plots.Curve] = {}
-    for name, (where, classes) in found.items():
+    for name, (where, classes) in labelled.items():
         layers = _masked(subject, pictures, where)
         clusters = [_clustered(z, classes) for z in layers]
         curves[name] = range(len(clusters)), [c.ari for c in clusters]
@@ -203,8 +203,8 @@ def points(subject: Subject) -> Section:
         sides = [_block_maps(subject, model, pictures[:, side]) for side in (0, 1)]
         within, limits = [], []
         for b, (source, target) in enumerate(zip(*sides, strict=True)):
-            found = [parts.transfer(source[k], pair[:, 0], target[k]) for k, pair in enumerate(pairs)]
-            share = parts.pck(torch.cat(found).cpu(), true, POINTS_WITHIN)
+            transferred = [parts.transfer(source[k], pair[:, 0], target[k]) for k, pair in enumerate(pairs)]
+            share = parts.pck(torch.cat(transferred).cpu(), true, POINTS_WITHIN)
             numbers |= {f"block {b}, within {alpha:g}, {name}": value for alpha, value in share.items()}
             within.append(share[least])
             grid = (target.shape[2], target.shape[3])

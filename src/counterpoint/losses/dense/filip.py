@@ -78,8 +78,8 @@ class FILIPLoss(PairwiseLoss):
         )
         with torch.autocast(x.device.type, enabled=False):
             h = torch.einsum("bnd,bmd->bnm", x, y)
-            own = late(h, x_mask, y_mask) + late(h.mT, y_mask, x_mask)
-        return self.mean(r.row.all + r.column.all - own * scale) / 2
+            positive = late(h, x_mask, y_mask) + late(h.mT, y_mask, x_mask)
+        return self.mean(r.row.all + r.column.all - positive * scale) / 2
 
 
 def late(

@@ -103,8 +103,8 @@ class MILLoss(PairwiseLoss):
             bags=(x.shape[1], y.shape[1]),
         )
         with torch.autocast(x.device.type, enabled=False):
-            own = self.score(torch.einsum("bnd,bmd->bnm", x, y), x_mask, y_mask) * scale
-        return self.mean(r.row.all + r.column.all - 2 * own) / 2
+            positive = self.score(torch.einsum("bnd,bmd->bnm", x, y), x_mask, y_mask) * scale
+        return self.mean(r.row.all + r.column.all - 2 * positive) / 2
 
     def score(
         self,

@@ -87,13 +87,13 @@ class ModularContrastLoss(PairwiseLoss):
 
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
             logits = tile.dot()
-            own = tile.row.index[:, None] == tile.column.owner[None]
-            other = ~own
+            same = tile.row.index[:, None] == tile.column.owner[None]
+            other = ~same
             if has is not None and needs is not None:
                 with torch.no_grad():
                     other &= tile.dot("has", "needs") < tile.column.needed[None] - 0.5
-            to_captions = logits.masked_fill(~(own | (other & tile.column.first[None])), NEG)
-            to_sounds = logits.masked_fill(~(own | other), NEG)
+            to_captions = logits.masked_fill(~(same | (other & tile.column.first[None])), NEG)
+            to_sounds = logits.masked_fill(~(same | other), NEG)
             return {"row": {"all": LogSumExp(to_captions)}, "column": {"all": LogSumExp(to_sounds)}}
 
         r = self.reduce(terms, rows=rows, columns=columns)

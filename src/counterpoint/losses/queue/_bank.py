@@ -32,10 +32,10 @@ def against(
     if (ids is None) != (queue_ids is None):
         raise ValueError("ids and queue_ids are compared with each other: give both, or neither")
     if ids is not None and queue_ids is not None:
-        for name, given, of in (("ids", ids, anchors), ("queue_ids", queue_ids, queue)):
-            if given.shape != of.shape[:1] or given.is_floating_point():
+        for name, ids_of, of in (("ids", ids, anchors), ("queue_ids", queue_ids, queue)):
+            if ids_of.shape != of.shape[:1] or ids_of.is_floating_point():
                 raise ValueError(
-                    f"{name} must be one integer per row, ({len(of)},), got {tuple(given.shape)} {given.dtype}"
+                    f"{name} must be one integer per row, ({len(of)},), got {tuple(ids_of.shape)} {ids_of.dtype}"
                 )
         rows["id"], columns["id"] = ids, queue_ids
     return rows, columns

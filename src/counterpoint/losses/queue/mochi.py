@@ -103,10 +103,10 @@ class MoCHiLoss(MoCoLoss):
             mixed = _mix(shares, known.gather(1, i), known.gather(1, j), cosine)
             candidates.append(mixed.masked_fill(missing.gather(1, i) | missing.gather(1, j), NEG))
         if partners is not None and query_shares is not None:
-            own = dot(scaled, q.detach())[:, None]
+            with_query = dot(scaled, q.detach())[:, None]
             logits = known.gather(1, partners)
             cosine = logits.detach() / self.temperature.inverse(q.dtype).detach()
-            mixed = _mix(query_shares, own, logits, cosine)
+            mixed = _mix(query_shares, with_query, logits, cosine)
             candidates.append(mixed.masked_fill(missing.gather(1, partners), NEG))
         return self.mean(torch.cat(candidates, 1).logsumexp(1) - positive)
 

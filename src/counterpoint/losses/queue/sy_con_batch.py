@@ -59,9 +59,9 @@ class SyConBatchLoss(TwoTerms):
         new, old = self.temperature.scale(present), self.stability_temperature.scale(torch.cat([*p]))
 
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            own = tile.same("me")
-            plasticity = tile.dot("z").masked_fill(own, NEG)
-            stability = tile.dot("p", "z").masked_fill(own & ~tile.column.previous[None], NEG)
+            same = tile.same("me")
+            plasticity = tile.dot("z").masked_fill(same, NEG)
+            stability = tile.dot("p", "z").masked_fill(same & ~tile.column.previous[None], NEG)
             return {"row": {"plasticity": LogSumExp(plasticity), "stability": LogSumExp(stability)}}
 
         is_previous = torch.cat(

@@ -78,10 +78,10 @@ class GroupedInfoNCELoss(PairwiseLoss):
         all_x, all_y = (self.ranks.sum(z.new_zeros(n, z.shape[1]).index_copy(0, index, z)) for z in (x, y))
         losses = []
         for first, last in borders:
-            own = slice(max(first - start, 0), max(last - start, 0))
-            if len(x[own]):
-                forth = self._directed(x[own], y[own], all_y[first:last])
-                back = self._directed(y[own], x[own], all_x[first:last])
+            local = slice(max(first - start, 0), max(last - start, 0))
+            if len(x[local]):
+                forth = self._directed(x[local], y[local], all_y[first:last])
+                back = self._directed(y[local], x[local], all_x[first:last])
                 losses.append((forth + back) / 2)
         return self.mean(torch.cat(losses))
 

@@ -94,9 +94,9 @@ class M3CoLoss(PairwiseLoss):
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits, share = tile.dot(), tile.row.share[:, None]
-            own = tile.same("id")
+            same = tile.same("id")
             partner = tile.row.partner[:, None] == tile.column.id[None]
-            target = own * share + partner * (1 - share)
+            target = same * share + partner * (1 - share)
             everything, mass, pull = LogSumExp(logits), Sum(target), Sum(target * logits)
             return {
                 "row": {"all": everything, "mass": mass, "pull": pull},

@@ -58,12 +58,12 @@ class MultiSClipLoss(PairwiseLoss):
             if self.detach_targets:
                 among_x, among_y = among_x.detach(), among_y.detach()
             # Similarities within a modality are symmetric, so that one matrix serves both directions.
-            found: dict[str, Reduction] = {
+            reductions: dict[str, Reduction] = {
                 "all": LogSumExp(logits),
                 "by_x": WeightedMean(among_x, logits),
                 "by_y": WeightedMean(among_y, logits),
             }
-            return {"row": found, "column": dict(found)}
+            return {"row": reductions, "column": dict(reductions)}
 
         rows = {"x": self.temperature.scale(x), "y": self.temperature.scale(y)}
         r = self.reduce(terms, rows=rows, columns={"x": x, "y": y})

@@ -90,8 +90,8 @@ class PolyViewLoss(PairwiseLoss):
             positive = torch.stack([dot(anchor, z.roll(k * n, 0)) for k in range(1, count)])
 
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            own = tile.same("item")
-            return {"row": {"negatives": LogSumExp(tile.dot().masked_fill(own, NEG))}}
+            same = tile.same("item")
+            return {"row": {"negatives": LogSumExp(tile.dot().masked_fill(same, NEG))}}
 
         r = self.reduce(terms, rows={"z": anchor, "item": item}, columns={"z": z, "item": item})
         likelihood = positive - torch.logaddexp(positive, r.row.negatives[None])

@@ -65,9 +65,9 @@ class SimCSELoss(PairwiseLoss):
         rows, columns = {"z": anchor}, {"z": y}
         if negatives is not None:
             _, negatives = paired(x=x, negatives=negatives)
-            own = self.index(x)
-            rows["own"] = own
-            columns = {"z": torch.cat([y, negatives]), "own": torch.cat([torch.full_like(own, -1), own])}
+            index = self.index(x)
+            rows["own"] = index
+            columns = {"z": torch.cat([y, negatives]), "own": torch.cat([torch.full_like(index, -1), index])}
 
         def terms(tile: Tile) -> dict[str, dict[str, WholeRow]]:
             logits = tile.dot()

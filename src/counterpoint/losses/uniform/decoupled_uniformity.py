@@ -92,10 +92,10 @@ class DecoupledUniformityLoss(PairwiseLoss):
         if len(prior) != len(mu):
             raise ValueError(f"the prior must have a row per example, {len(mu)}, got {len(prior)}")
         # In float64: the condition number of K + λI reaches N / λ.
-        own = prior.detach().double().reshape(len(prior), -1)
-        if not own.isfinite().all():
+        local = prior.detach().double().reshape(len(prior), -1)
+        if not local.isfinite().all():
             raise ValueError("the prior has NaN or infinite values: fill them, or leave these examples out")
-        k = self._kernel(self.ranks.gather(own, self.ranks.counts(len(own), own.device)))
+        k = self._kernel(self.ranks.gather(local, self.ranks.counts(len(local), local.device)))
         a = torch.linalg.solve(k + self.ridge * torch.eye(len(k), dtype=k.dtype, device=k.device), k)
         index = self.index(mu)
         # Σ_i A_ji μ_i over the examples of all ranks is N times a cross-moment of A's columns with μ.

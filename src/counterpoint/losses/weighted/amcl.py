@@ -102,12 +102,12 @@ class AMCLLoss(PairwiseLoss):
         k = None if self.top_k is None else min(self.top_k, others)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
-            own = tile.same("item")
+            same = tile.same("item")
             s, tau = tile.dot(), self.adapted(tile.dot("key"))
             if k is None:
                 likelihood = s / tau - self.beta * self.normaliser(tau)
-                return {"row": {"negatives": LogSumExp(likelihood.masked_fill(own, NEG))}}
-            hardest = s.masked_fill(own, NEG)
+                return {"row": {"negatives": LogSumExp(likelihood.masked_fill(same, NEG))}}
+            hardest = s.masked_fill(same, NEG)
             return {
                 "row": {
                     "score": TopK(hardest, k, s / tau),

@@ -80,8 +80,10 @@ class CACRLoss(PairwiseLoss):
         cost = {(v, u): squared_distance(z[v], z[u]) for v, u in pairs}
         attraction = []
         for v in range(len(z)):
-            own = torch.stack([cost[min(v, u), max(v, u)] for u in range(len(z)) if u != v])
-            attraction.append(((self.t_positive * self._weighing(own)).softmax(0) * own).sum(0))
+            to_positives = torch.stack([cost[min(v, u), max(v, u)] for u in range(len(z)) if u != v])
+            attraction.append(
+                ((self.t_positive * self._weighing(to_positives)).softmax(0) * to_positives).sum(0)
+            )
         loss = self.alpha * self.mean(torch.stack(attraction).mean(0))
         if self.count(z[0]) == 1:
             return loss

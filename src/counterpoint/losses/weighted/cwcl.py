@@ -78,8 +78,8 @@ class CWCLLoss(PairwiseLoss):
             }
 
         r = self.reduce(terms, rows={"z": scaled, "frozen": frozen}, columns={"z": y, "frozen": frozen})
-        own = dot(scaled, y)
-        row_target, column_target = (getattr(side, "target", own) for side in (r.row, r.column))
+        positive = dot(scaled, y)
+        row_target, column_target = (getattr(side, "target", positive) for side in (r.row, r.column))
         return self.mean(r.row.all - row_target + r.column.all - column_target)
 
     def entropy(self, x: Float[Tensor, "B d"]) -> Float[Tensor, ""]:

@@ -123,11 +123,14 @@ class ISogCLRLoss(PairwiseLoss):
 
         def terms(tile: Tile) -> dict[str, dict[str, Any]]:
             s = tile.dot()
-            found = {}
+            reductions = {}
             for per, tau in (("row", tile.row.tau[:, None]), ("column", tile.column.tau[None])):
                 logits = tile.off_diagonal(s / tau)
-                found[per] = {"all": LogSumExp(logits), "mean": WeightedMean(logits.detach(), s.detach())}
-            return found
+                reductions[per] = {
+                    "all": LogSumExp(logits),
+                    "mean": WeightedMean(logits.detach(), s.detach()),
+                }
+            return reductions
 
         r = self.reduce(terms, rows={"z": x, "tau": items[0][1]}, columns={"z": y, "tau": items[1][1]})
         loss, updates = matched.new_zeros(()), []

@@ -117,11 +117,11 @@ class DistilledDiHT(TowerMethod):
     def concepts(self, tokens: Int[Tensor, "B L"]) -> Bool[Tensor, "B concepts"]:
         """Return which concepts each caption has."""
         tower = self.text_tower
-        own = inside(tokens, tower.tokenizer.end, begins_with_end=tower.begins_with_end)
+        word = inside(tokens, tower.tokenizer.end, begins_with_end=tower.begins_with_end)
         there = torch.zeros(
             len(tokens), self.text_tower.tokenizer.vocabulary, dtype=torch.bool, device=tokens.device
         )
-        rows, places = own.nonzero().unbind(1)
+        rows, places = word.nonzero().unbind(1)
         there[rows, tokens[rows, places]] = True
         processes = Processes.present()
         everywhere = processes.total(there.sum(0)) == sum(processes.counts(len(tokens), tokens.device))

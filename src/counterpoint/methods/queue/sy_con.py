@@ -87,11 +87,11 @@ class SyCon(TowerMethod):
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Embeddings:
-        found = {PREFIX + v: F.normalize(self.momentum(batch[v]), dim=-1) for v in self.views}
+        targets = {PREFIX + v: F.normalize(self.momentum(batch[v]), dim=-1) for v in self.views}
         if self.task > 0:
             self.previous.eval()
-            found |= {PREVIOUS + v: F.normalize(self.previous(batch[v]), dim=-1) for v in self.views}
-        return found
+            targets |= {PREVIOUS + v: F.normalize(self.previous(batch[v]), dim=-1) for v in self.views}
+        return targets
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         return features
@@ -133,5 +133,5 @@ class SyCon(TowerMethod):
 
 def _contents(queues: nn.ModuleList) -> tuple[list[Tensor], list[Tensor]]:
     """Return the keys of both queues, and the ids of the items that the keys are of."""
-    found = [(queue.keys, queue.ids) for queue in queues if isinstance(queue, KeyQueue)]
-    return [keys for keys, _ in found], [ids for _, ids in found]
+    contents = [(queue.keys, queue.ids) for queue in queues if isinstance(queue, KeyQueue)]
+    return [keys for keys, _ in contents], [ids for _, ids in contents]

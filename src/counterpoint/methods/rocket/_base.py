@@ -92,8 +92,8 @@ def streams_of(options: RocketOptions) -> _Streams:
     >>> streams_of({"improved": True, "reduction": "mean"}).views
     2
     """
-    given = {name: value for name, value in options.items() if name != "improved"}
-    return replace(_IMPROVED if options.get("improved") else _BASIC, **given)  # type: ignore[arg-type] # keys of the dict
+    stated = {name: value for name, value in options.items() if name != "improved"}
+    return replace(_IMPROVED if options.get("improved") else _BASIC, **stated)  # type: ignore[arg-type] # keys of the dict
 
 
 def _looks(column: str, tower: Tower, streams: _Streams) -> tuple[View, View]:

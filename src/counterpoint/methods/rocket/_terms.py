@@ -79,16 +79,16 @@ class SiamLIPTerm(TargetedTerm):
         name: str = "siamlip",
     ) -> None:
         super().__init__(name)
-        own = ("global", "local") if separate else ("global",)
+        kinds = ("global", "local") if separate else ("global",)
 
         def per_modality(streams: tuple[str, ...], build: Callable[[str], nn.Module]) -> nn.ModuleDict:
             return nn.ModuleDict({s: nn.ModuleDict({m: build(m) for m in widths}) for s in streams})
 
-        self.projector = per_modality(own, lambda m: mlp(widths[m], hidden, output, layers=2, bias=False))
+        self.projector = per_modality(kinds, lambda m: mlp(widths[m], hidden, output, layers=2, bias=False))
         self.norm = per_modality(
             ("global", "local"), lambda m: BatchNorm1d(output, affine=False) if last_norm else nn.Identity()
         )
-        self.predictor = per_modality(own, lambda m: mlp(output, hidden, output, layers=2, bias="last"))
+        self.predictor = per_modality(kinds, lambda m: mlp(output, hidden, output, layers=2, bias="last"))
         self.distance = NegativeCosineLoss()
 
     def _of(self, heads: nn.ModuleDict, view: str) -> nn.Module:

@@ -155,8 +155,8 @@ def image_tower(source: Source, start: Start) -> ImageTower:
     if source.library == "timm":
         from .timm_tower import timm_tower
 
-        own = Source.parse(start.name).weights is not None and not isinstance(start, _SizedStart)
-        return timm_tower(source, None if own else size, start.seed)
+        pretrained = Source.parse(start.name).weights is not None and not isinstance(start, _SizedStart)
+        return timm_tower(source, None if pretrained else size, start.seed)
     if source.library == "open_clip":
         from .open_clip_tower import OpenClipImage
 

@@ -105,10 +105,10 @@ class OpenClipImage(ImageTower):
             return places.view(len(x), *maps.shape[2:], -1).permute(0, 3, 1, 2)
         if not hasattr(visual, "ln_post") or visual.attn_pool is not None:
             return super().patches(images)
-        found = visual.forward_intermediates(
+        intermediates = visual.forward_intermediates(
             x, indices=1, normalize_intermediates=True, intermediates_only=True
         )
-        maps = found["image_intermediates"][0]
+        maps = intermediates["image_intermediates"][0]
         return maps if visual.proj is None else torch.einsum("bchw,cd->bdhw", maps, visual.proj)
 
 

@@ -64,20 +64,20 @@ def _of_run(source: Source, folder: Path) -> Path:
 
 
 def _fit(tower: ImageTower, tensors: dict[str, Tensor], source: Source) -> None:
-    own = tower.state_dict()
-    found = {
-        "missing": sorted(own.keys() - tensors.keys()),
-        "unexpected": sorted(tensors.keys() - own.keys()),
+    expected = tower.state_dict()
+    faults = {
+        "missing": sorted(expected.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - expected.keys()),
         "of another shape": [
-            f"{k} {tuple(tensors[k].shape)}, not {tuple(own[k].shape)}"
-            for k in sorted(own.keys() & tensors.keys())
-            if own[k].shape != tensors[k].shape
+            f"{k} {tuple(tensors[k].shape)}, not {tuple(expected[k].shape)}"
+            for k in sorted(expected.keys() & tensors.keys())
+            if expected[k].shape != tensors[k].shape
         ],
     }
-    if any(found.values()):
+    if any(faults.values()):
         told = "; ".join(
             f"{what}: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"
-            for what, names in found.items()
+            for what, names in faults.items()
             if names
         )
         raise ValueError(
