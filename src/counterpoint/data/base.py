@@ -154,16 +154,16 @@ class Data(ABC):
 
     def _digests_of(self, column: str) -> list[bytes]:
         """Return digests of a column as training and as evaluation see it, which may be two forms of it."""
-        found: list[bytes] = []
+        digests: list[bytes] = []
         for start in range(0, len(self), BLOCK):
             rows = np.arange(start, min(start + BLOCK, len(self)))
             there = self.present(column, rows).tolist()
             trained, read = self.read_training(column, rows), self.read(column, rows)
-            found += [
+            digests += [
                 digest([bytes([have]), bytes_of(one), bytes_of(other)]).encode()
                 for have, one, other in zip(there, trained, read, strict=True)
             ]
-        return found
+        return digests
 
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Data:
         """Return the same data with raw forms that suit the inputs of towers, given by column.

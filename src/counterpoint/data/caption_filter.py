@@ -68,14 +68,14 @@ def parse(caption: str) -> list[tuple[str, Kind]]:
         MissingPackage: if there is no WordNet; the message is the command that installs it.
     """
     words = re.findall(r"[a-z]+(?:'[a-z]+)?|[,;:.]", caption.lower())
-    found: list[tuple[str, Kind]] = []
+    parts: list[tuple[str, Kind]] = []
     after: Kind | None = None  # what the word behind is, if nothing stands between
     for word in reversed(words):
         kind = _kind(word, before_thing=after in ("thing", "attribute"))
         after = kind
         if kind is not None:
-            found.append((word, kind))
-    return found[::-1]
+            parts.append((word, kind))
+    return parts[::-1]
 
 
 def _kind(word: str, before_thing: bool) -> Kind | None:
@@ -103,10 +103,10 @@ def complexity(caption: str) -> int:
     """
     said = parse(caption)
     relations: Counter[int] = Counter()
-    things = [place for place, (_, kind) in enumerate(said) if kind == "thing"]
-    for place, (_, kind) in enumerate(said):
-        before = next((t for t in reversed(things) if t < place), None)
-        behind = next((t for t in things if t > place), None)
+    things = [position for position, (_, kind) in enumerate(said) if kind == "thing"]
+    for position, (_, kind) in enumerate(said):
+        before = next((t for t in reversed(things) if t < position), None)
+        behind = next((t for t in things if t > position), None)
         if kind == "attribute":
             one = before if behind is None else behind
             relations.update([] if one is None else [one])
@@ -134,8 +134,8 @@ def is_read_off(caption: str, texts: Sequence[str]) -> bool:
         caption: the caption.
         texts: what was read in the picture, by whatever reads.
     """
-    own = f" {_plain(caption)} "
-    return any(f" {plain} " in own for text in texts if (plain := _plain(text)))
+    words = f" {_plain(caption)} "
+    return any(f" {plain} " in words for text in texts if (plain := _plain(text)))
 
 
 def _plain(text: str) -> str:

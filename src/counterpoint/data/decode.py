@@ -58,10 +58,10 @@ def decode(data: bytes, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
         ValueError: for more than `MOST_PIXELS`.
     """
     try:
-        found = Image.open(io.BytesIO(_drawn(data, 4 * side_of(form)) if _is_drawing(data) else data))
+        picture = Image.open(io.BytesIO(_drawn(data, 4 * side_of(form)) if _is_drawing(data) else data))
     except UnidentifiedImageError:
         raise OSError("not a picture of a kind that is read") from None
-    with found as opened:
+    with picture as opened:
         drafted = None if isinstance(form, Fit) else opened.draft(None, (_LEFT * form, _LEFT * form))
         pixels = opened.width * opened.height
         if pixels > MOST_PIXELS:

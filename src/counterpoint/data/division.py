@@ -171,8 +171,8 @@ def _components(links: Sequence[Links], rows: int) -> Int[np.ndarray, " N"]:
         nodes += int(codes.max(initial=-1)) + 1
     edges = (np.concatenate(starts), np.concatenate(ends)) if starts else (np.zeros(0, int), np.zeros(0, int))
     graph = coo_array((np.ones(len(edges[0]), dtype=bool), edges), shape=(nodes, nodes))
-    _, found = connected_components(graph, directed=False)
-    return np.unique(found[:rows], return_inverse=True)[1].astype(np.int64)
+    _, component = connected_components(graph, directed=False)
+    return np.unique(component[:rows], return_inverse=True)[1].astype(np.int64)
 
 
 def _hashed(links: Sequence[Links], component: Int[np.ndarray, " N"]) -> np.ndarray:

@@ -111,11 +111,11 @@ def digest(values: Iterable[bytes]) -> str:
     >>> digest([b"ab", b"c"]) == digest([b"a", b"bc"])
     False
     """
-    found = hashlib.blake2b(digest_size=16)
+    hasher = hashlib.blake2b(digest_size=16)
     for value in values:
-        found.update(len(value).to_bytes(8, "little"))
-        found.update(value)
-    return found.hexdigest()
+        hasher.update(len(value).to_bytes(8, "little"))
+        hasher.update(value)
+    return hasher.hexdigest()
 
 
 def digests_of_images(images: Callable[[Any], Any], count: int) -> Sequence[bytes]:
@@ -125,11 +125,11 @@ def digests_of_images(images: Callable[[Any], Any], count: int) -> Sequence[byte
         images: from row numbers to pictures.
         count: of the rows.
     """
-    found: list[bytes] = []
+    digests: list[bytes] = []
     for start in range(0, count, BLOCK):
         pictures = images(np.arange(start, min(start + BLOCK, count))).numpy()
-        found += [hashlib.blake2b(p.tobytes(), digest_size=16).digest() for p in pictures]
-    return found
+        digests += [hashlib.blake2b(p.tobytes(), digest_size=16).digest() for p in pictures]
+    return digests
 
 
 def bytes_of(raw: Any) -> bytes:
@@ -163,8 +163,8 @@ def _splits(data: ReadRows) -> list[str]:
     sides = {**{f"train: {number}": rows for number, rows in enumerate(of.tasks)}, **of.sides}
     if of.tasks:
         del sides["train"]
-    found: list[list[str]] = [[] for _ in range(len(data))]
+    sides_of: list[list[str]] = [[] for _ in range(len(data))]
     for side, rows in sides.items():
         for row in rows:
-            found[row].append(side)
-    return ["; ".join(own) for own in found]
+            sides_of[row].append(side)
+    return ["; ".join(of_row) for of_row in sides_of]

@@ -175,10 +175,10 @@ def mapped(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n 3 h w"]:
     Raises:
         OSError, ValueError: if it is not there, or holds something else.
     """
-    found: np.ndarray = np.load(path, mmap_mode="r" if shape[0] else None)
-    if found.shape != shape or found.dtype != np.uint8:
+    pixels: np.ndarray = np.load(path, mmap_mode="r" if shape[0] else None)
+    if pixels.shape != shape or pixels.dtype != np.uint8:
         raise ValueError(f"{path} holds other pictures than {shape}")
-    return found
+    return pixels
 
 
 def _way(form: int | Fit) -> str:

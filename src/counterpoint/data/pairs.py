@@ -121,9 +121,9 @@ class Pairs(PairedData):
         self._texts = captions.explode()
         self._starts = np.concatenate([[0], captions.list.len().to_numpy().cumsum(dtype=np.int64)])
         self.ids, self._keys = _identities(self.name, records)
-        given = records.frame["split"]
-        self.split_here = given.null_count() == len(given)
-        division = divide(given.to_list(), _links(records, digests))
+        stated = records.frame["split"]
+        self.split_here = stated.null_count() == len(stated)
+        division = divide(stated.to_list(), _links(records, digests))
         self.splits = _splits(self.name, division.sides)
         self.leaked, self.subsets = division.leaked, _subsets(division)
         self.labels, unlabelled = _labels(records)
@@ -195,11 +195,11 @@ def _identities(name: str, records: Records) -> tuple[Int[np.ndarray, " N"], pl.
 
     Ids that are whole numbers of at most 64 bits stay as they are; of others, a hash is taken.
     """
-    given, keys = records.frame["id"], records.frame["key"]
-    if given.null_count() == len(given):
-        return np.arange(len(given)), keys
-    numbers = given.cast(pl.Int64, strict=False)
-    if (numbers.cast(pl.String) == given).fill_null(False).all():
+    stated, keys = records.frame["id"], records.frame["key"]
+    if stated.null_count() == len(stated):
+        return np.arange(len(stated)), keys
+    numbers = stated.cast(pl.Int64, strict=False)
+    if (numbers.cast(pl.String) == stated).fill_null(False).all():
         return numbers.to_numpy(), keys
     hashes = [int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) >> 1 for key in keys]
     if len(set(hashes)) < len(hashes):
@@ -227,7 +227,7 @@ def _subsets(division: Division) -> np.ndarray:
 
 def _splits(name: str, sides: np.ndarray) -> Splits:
     rows = {side: np.flatnonzero(sides == side) for side in SIDES}
-    counts = {side: len(found) for side, found in rows.items()}
+    counts = {side: len(of_side) for side, of_side in rows.items()}
     if not counts["test"] or (counts["train"] and not counts["validation"]):
         empty = "validation" if counts["test"] else "test"
         raise ValueError(

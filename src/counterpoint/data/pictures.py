@@ -71,12 +71,12 @@ class Pictures:
         Raises:
             CacheError: the cache was emptied since they were decoded.
         """
-        found = np.zeros((len(positions), 3, self.size, self.size), np.uint8)
+        pictures = np.zeros((len(positions), 3, self.size, self.size), np.uint8)
         blocks, rows = self._places[positions].T
         for number in np.unique(blocks).tolist():
             chosen = np.flatnonzero(blocks == number)
-            found[chosen] = self._map(number)[rows[chosen]]
-        return torch.from_numpy(found)
+            pictures[chosen] = self._map(number)[rows[chosen]]
+        return torch.from_numpy(pictures)
 
     def _map(self, number: int) -> np.ndarray:
         if number not in self._mapped:

@@ -160,12 +160,12 @@ class Artist(ABC):
         folder: Traversable,
         draw: Callable[[bytes], np.ndarray],
     ) -> None:
-        found = {
+        sources = {
             picture_key(file.name.rpartition(".")[0]): file
             for file in folder.iterdir()
             if file.name.endswith((".png", ".svg"))
         }
-        lacking = [each for each in codepoints if picture_key(each) not in found]
+        lacking = [each for each in codepoints if picture_key(each) not in sources]
         if lacking:
             raise MissingPicture(
                 f"{self.package} {version(self.package)} has no picture of {len(lacking)} emoji "
@@ -178,7 +178,7 @@ class Artist(ABC):
         with writing(path) as part, part.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for each in drawing:
-                source = found[picture_key(each)]
+                source = sources[picture_key(each)]
                 try:
                     picture = draw(source.read_bytes())
                 except (OSError, ValueError) as error:

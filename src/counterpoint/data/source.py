@@ -181,7 +181,7 @@ def _defined(file: Path, symbol: str) -> Data:
         module = import_file(file)
     except Exception as error:
         raise ValueError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
-    found = {name: value for name, value in vars(module).items() if isinstance(value, Data)}
-    if symbol not in found:
-        raise unknown(f"data in {file}", symbol, found)
-    return found[symbol]
+    defined = {name: value for name, value in vars(module).items() if isinstance(value, Data)}
+    if symbol not in defined:
+        raise unknown(f"data in {file}", symbol, defined)
+    return defined[symbol]

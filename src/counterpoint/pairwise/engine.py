@@ -60,7 +60,7 @@ def run(
 
 def declared(terms: Mapping[str, Mapping[str, Reduction]]) -> Declared:
     """Check the reductions of a tile, and return them in a flat list."""
-    found: Declared = []
+    reductions: Declared = []
     for per, named in terms.items():
         if per not in DIMS:
             raise ValueError(f"terms are reduced per 'row', per 'column' or in 'total', got {per!r}")
@@ -71,15 +71,15 @@ def declared(terms: Mapping[str, Mapping[str, Reduction]]) -> Declared:
                 )
             if isinstance(reduction, TopK) and per == "total":
                 raise ValueError(f"{name!r} is a TopK, which is defined per row or per column, not in total")
-            found.append((per, name, reduction))
-    if not found:
+            reductions.append((per, name, reduction))
+    if not reductions:
         raise ValueError("the terms of a tile declare no reduction")
-    return found
+    return reductions
 
 
-def check_sizes(found: Declared, n: int, m: int) -> None:
+def check_sizes(reductions: Declared, n: int, m: int) -> None:
     """Refuse a ``k`` that is larger than what there is to choose from."""
-    for per, name, reduction in found:
+    for per, name, reduction in reductions:
         available = m if per == "row" else n
         if isinstance(reduction, TopK) and reduction.k > available:
             raise ValueError(f"{name!r} takes the top k={reduction.k} of only {available}; lower k")
@@ -155,8 +155,8 @@ class Problem:
                 leaves = [*row, *column, *shared]
                 places = [rows] * a + [columns] * (b - a)
                 sums = {
-                    id(leaf): total[place]
-                    for leaf, place, total in zip(leaves, places, gradients or (), strict=False)
+                    id(leaf): total[index]
+                    for leaf, index, total in zip(leaves, places, gradients or (), strict=False)
                     if total is not None
                 }
                 tile = Tile(
@@ -184,8 +184,8 @@ class Problem:
     ) -> None:
         """Add one tile's vector-Jacobian product to the gradients of the inputs."""
         wanted = [(p, leaf) for p, leaf in enumerate(block.leaves) if leaf.requires_grad]
-        found = torch.autograd.grad(outputs, [leaf for _, leaf in wanted], cotangents, allow_unused=True)
-        for (p, _), gradient in zip(wanted, found, strict=True):
+        of_leaves = torch.autograd.grad(outputs, [leaf for _, leaf in wanted], cotangents, allow_unused=True)
+        for (p, _), gradient in zip(wanted, of_leaves, strict=True):
             total = gradients[p]
             if gradient is None or total is None:
                 continue
@@ -220,10 +220,10 @@ class _Reduce(torch.autograd.Function):
         sweep = _one_sweep_for(problem, _declaration(problem, everyone, need), need)
         ctx.one_sweep = sweep is not None
         if sweep is not None:
-            found, gradients, ctx.learned = sweep(problem, everyone, need)
+            reduced, gradients, ctx.learned = sweep(problem, everyone, need)
             ctx.save_for_backward(*gradients)
-            ctx.mark_non_differentiable(*(t for k, t in enumerate(found) if k != ctx.learned))
-            return tuple(found)
+            ctx.mark_non_differentiable(*(t for k, t in enumerate(reduced) if k != ctx.learned))
+            return tuple(reduced)
         results = _sweep(problem, everyone)
         ctx.inputs = len(tensors)
         ctx.save_for_backward(*everyone, *(t for result in results for t in result))
@@ -261,8 +261,8 @@ class _Reduce(torch.autograd.Function):
         with torch.autocast(tensors[0].device.type, enabled=False):
             for block in problem.blocks(tensors, need, gradients):
                 with torch.enable_grad():
-                    found = declared(problem.terms(block.tile))
-                outputs = _tile_cotangents(found, block, results, cotangents, shared_exponential)
+                    reductions = declared(problem.terms(block.tile))
+                outputs = _tile_cotangents(reductions, block, results, cotangents, shared_exponential)
                 if outputs:
                     problem.accumulate(gradients, block, *zip(*outputs.values(), strict=True))
         return (None, *problem.own(gradients))
@@ -276,15 +276,15 @@ def _declaration(problem: Problem, tensors: Sequence[Tensor], need: Sequence[boo
         return block, declared(problem.terms(block.tile))
 
     with torch.set_grad_enabled(any(need)):
-        block, found = look()
-        if any(isinstance(reduction, WholeRow) for _, _, reduction in found):
+        block, reductions = look()
+        if any(isinstance(reduction, WholeRow) for _, _, reduction in reductions):
             problem.whole_rows(tensors[: problem.first_column])
-            block, found = look()
+            block, reductions = look()
         if any(need):
-            used = [t for _, _, reduction in found for t in reduction.used()]
+            used = [t for _, _, reduction in reductions for t in reduction.used()]
             guard.check(problem.terms, used, block.leaves)
-    check_sizes(found, sum(problem.row_counts), problem.m)
-    return found
+    check_sizes(reductions, sum(problem.row_counts), problem.m)
+    return reductions
 
 
 OneSweep: TypeAlias = Callable[
@@ -293,12 +293,12 @@ OneSweep: TypeAlias = Callable[
 """To the results, the gradients of the inputs that need one, and the place of the result that they are of."""
 
 
-def _one_sweep_for(problem: Problem, found: Declared, need: Sequence[bool]) -> OneSweep | None:
+def _one_sweep_for(problem: Problem, reductions: Declared, need: Sequence[bool]) -> OneSweep | None:
     """Choose the sweep that takes gradients in the forward pass already; None where gradients cannot be taken there."""
-    learned = [(per, type(r)) for per, _, r in found if any(t.requires_grad for t in r.tensors)]
-    if len(found) == 1 and learned in ([("total", Sum)], [("total", WholeRow)]):
+    learned = [(per, type(r)) for per, _, r in reductions if any(t.requires_grad for t in r.tensors)]
+    if len(reductions) == 1 and learned in ([("total", Sum)], [("total", WholeRow)]):
         return _total_sweep
-    by_rows = not any(need[problem.first_column :]) and all(per == "row" for per, _, _ in found)
+    by_rows = not any(need[problem.first_column :]) and all(per == "row" for per, _, _ in reductions)
     return _row_sweep if learned == [("row", LogSumExp)] and by_rows else None
 
 
@@ -309,13 +309,13 @@ def _sweep(problem: Problem, tensors: Sequence[Tensor]) -> list[tuple[Tensor, ..
     last: dict[Key, Reduction] = {}
     shared_exponential = fused.Forward(states, last)
     for block in problem.blocks(tensors, [False] * len(tensors)):
-        found = declared(problem.terms(block.tile))
-        for per, name, reduction in found:
+        reductions = declared(problem.terms(block.tile))
+        for per, name, reduction in reductions:
             last[per, name] = reduction
             if (per, name) not in states:
                 states[per, name] = reduction.init(problem.reduced_size(per))
-        served = shared_exponential.add(found, block.within)
-        for per, name, reduction in found:
+        served = shared_exponential.add(reductions, block.within)
+        for per, name, reduction in reductions:
             if (per, name) in served:
                 continue
             part = reduction.part(DIMS[per], block.start(per))
@@ -375,8 +375,8 @@ def _row_sweep(
     learned: Key | None = None
     for block in problem.blocks(tensors, need, means):
         with torch.enable_grad():
-            found = declared(problem.terms(block.tile))
-        for per, name, reduction in found:
+            reductions = declared(problem.terms(block.tile))
+        for per, name, reduction in reductions:
             key = (per, name)
             if key not in states:
                 states[key] = reduction.init(problem.n)
@@ -399,15 +399,15 @@ def _row_sweep(
             for t, new in zip(state, merged, strict=True):
                 t[block.rows] = new
     results: list[Tensor] = []
-    place = 0
+    first_mean = 0
     for key, state in states.items():
         result = last[key].finish(state)
         if key == learned:
-            place = len(results)
+            first_mean = len(results)
             share = state[1].masked_fill(state[1] == 0, 1.0).reciprocal()
         problem.layout[key] = (type(last[key]), len(result))
         results += result
-    return results, [_scaled(mean, share) for mean in means if mean is not None], place
+    return results, [_scaled(mean, share) for mean in means if mean is not None], first_mean
 
 
 def _sums(tensors: Sequence[Tensor], need: Sequence[bool]) -> list[Tensor | None]:
@@ -425,7 +425,7 @@ def _scaled(tensor: Tensor, by: Tensor) -> Tensor:
 
 
 def _tile_cotangents(
-    found: Declared,
+    reductions: Declared,
     block: Block,
     results: Mapping[Key, Sequence[Tensor]],
     cotangents: Mapping[Key, Sequence[Tensor | None]],
@@ -434,8 +434,8 @@ def _tile_cotangents(
     """Yield each of a tile's tensors and its gradient, summed over the reductions that read it."""
     outputs: dict[int, tuple[Tensor, Tensor]] = {}
     with torch.no_grad():
-        served = shared_exponential.cotangents(found, block.within)
-        for per, name, reduction in found:
+        served = shared_exponential.cotangents(reductions, block.within)
+        for per, name, reduction in reductions:
             if cotangents[per, name][0] is None:
                 continue
             if (per, name) in served:
@@ -447,8 +447,8 @@ def _tile_cotangents(
                     None if g is None else g.reshape(()) if per == "total" else g[within]
                     for g in cotangents[per, name]
                 ]
-                given = reduction.cotangents(out, grad, DIMS[per], block.start(per))
-                pairs = list(zip(reduction.tensors, given, strict=True))
+                of_inputs = reduction.cotangents(out, grad, DIMS[per], block.start(per))
+                pairs = list(zip(reduction.tensors, of_inputs, strict=True))
             for tensor, cotangent in pairs:
                 if not tensor.requires_grad:
                     continue

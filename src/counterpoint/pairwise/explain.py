@@ -69,10 +69,10 @@ def explain(objective: nn.Module, *args: Any, **kwargs: Any) -> Explanation:
     finally:
         recording.ACTIVE.reset(token)
     scores = [*recorder.matrices, *recorder.diagonals]
-    found = torch.autograd.grad(loss, [s.values for s in scores], allow_unused=True) if scores else ()
+    gradients = torch.autograd.grad(loss, [s.values for s in scores], allow_unused=True) if scores else ()
     pulls = [
         torch.zeros_like(s.values) if g is None else -s.sign * len(s.values) * g
-        for s, g in zip(scores, found, strict=True)
+        for s, g in zip(scores, gradients, strict=True)
     ]
     matrices = [pull.clone() for pull in pulls[: len(recorder.matrices)]]
     for matched, pull in zip(recorder.diagonals, pulls[len(recorder.matrices) :], strict=True):
@@ -99,8 +99,8 @@ def _place(
             continue
         same = (matched.right[:, None] == candidate.right[None]).all(-1)
         if same.any(1).all():
-            own = same.diagonal() if same.shape[0] == same.shape[1] else same[:, 0] & False
-            columns = torch.where(own, rows, same.double().argmax(1))
+            diagonal = same.diagonal() if same.shape[0] == same.shape[1] else same[:, 0] & False
+            columns = torch.where(diagonal, rows, same.double().argmax(1))
             matrix[rows, columns] += pull
             return
     matrices.append(torch.diag(pull))

@@ -32,17 +32,17 @@ _LARGEST_SPREAD = 60.0
 """exp(60) is 1e26: no overflow in float32, and what underflows beside it is below its precision."""
 
 
-def _sharing(found: Declared) -> Iterator[tuple[tuple[Key, ...], Tensor]]:
+def _sharing(reductions: Declared) -> Iterator[tuple[tuple[Key, ...], Tensor]]:
     """Yield logits with the keys of every `LogSumExp` of their rows or columns."""
     readers: dict[int, list[Key]] = {}
     logits: dict[int, Tensor] = {}
-    for per, name, reduction in found:
+    for per, name, reduction in reductions:
         if type(reduction) is LogSumExp and per != "total":
             (read,) = reduction.tensors
             readers.setdefault(id(read), []).append((per, name))
             logits[id(read)] = read
-    for place, keys in readers.items():
-        yield tuple(keys), logits[place]
+    for index, keys in readers.items():
+        yield tuple(keys), logits[index]
 
 
 def _exponential(logits: Tensor, taken: Tensor | None) -> Tensor:
@@ -81,10 +81,10 @@ class Forward:
         self._reductions = reductions
         self._running: dict[tuple[Key, ...], _Sums] = {}
 
-    def add(self, found: Declared, within: Within) -> set[Key]:
+    def add(self, reductions: Declared, within: Within) -> set[Key]:
         """Take a tile in; return the reductions that need nothing else of the tile."""
         served: set[Key] = set()
-        for keys, logits in _sharing(found):
+        for keys, logits in _sharing(reductions):
             running = self._running.get(keys) or self._start(keys, None)
             exact = running.add(logits, within)
             if not exact and len(keys) > 1:  # a single one is as fast with a number a row
@@ -125,10 +125,10 @@ class Backward:
         self._grads = grads
         self._weights: dict[tuple[Key, ...], tuple[Tensor | None, dict[Key, Tensor]]] = {}
 
-    def cotangents(self, found: Declared, within: Within) -> dict[Key, list[tuple[Tensor, Tensor]]]:
+    def cotangents(self, reductions: Declared, within: Within) -> dict[Key, list[tuple[Tensor, Tensor]]]:
         """Return logits and their gradients, those of all that read the same logits under one of their keys."""
         pairs: dict[Key, list[tuple[Tensor, Tensor]]] = {}
-        for keys, logits in _sharing(found):
+        for keys, logits in _sharing(reductions):
             if keys not in self._weights:
                 self._weights[keys] = self._weigh(keys)
             taken, weights = self._weights[keys]

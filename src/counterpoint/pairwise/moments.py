@@ -79,5 +79,5 @@ def sinkhorn(
 
 
 def _logsumexp_rows_of_all(logits: Tensor, ranks: Ranks) -> Tensor:
-    own = logits.logsumexp(0)
-    return torch.stack(ranks.stack(own)).logsumexp(0) if ranks.size > 1 else own
+    local = logits.logsumexp(0)
+    return torch.stack(ranks.stack(local)).logsumexp(0) if ranks.size > 1 else local

@@ -135,7 +135,7 @@ def reduce(
             reduced = _dense(terms, rows, columns, shared)
         else:
             results, m = engine.run(terms, rows, columns, shared, _tile(tile, bags), ranks)
-            reduced = Reduced(**{per: SimpleNamespace(**found) for per, found in results.items()})
+            reduced = Reduced(**{per: SimpleNamespace(**of_side) for per, of_side in results.items()})
     if chosen:
         _say_once(evaluator, n, m)
     if same_columns and vars(reduced.column):
@@ -153,10 +153,10 @@ def _dense(
         inputs = [t for side in (rows, columns, shared) for t in side.values()]
         guard.check(terms, [t for _, _, reduction in declared for t in reduction.used()], inputs)
     engine.check_sizes(declared, _length("rows", rows), _length("columns", columns))
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for per, name, reduction in declared:
-        found.setdefault(per, {})[name] = reduction.dense(DIMS[per])
-    return Reduced(**{per: SimpleNamespace(**named) for per, named in found.items()})
+        results.setdefault(per, {})[name] = reduction.dense(DIMS[per])
+    return Reduced(**{per: SimpleNamespace(**named) for per, named in results.items()})
 
 
 def _length(side: str, named: Mapping[str, Tensor]) -> int:

@@ -58,11 +58,11 @@ class Temperature(Checked, nn.Module):
         self.parameter = nn.Parameter(torch.tensor(self._learned(init))) if learnable else None
 
     @classmethod
-    def of(cls, given: float | Temperature | None, default: Temperature) -> Temperature:
+    def of(cls, temperature: float | Temperature | None, default: Temperature) -> Temperature:
         """Make a temperature of what losses accept: a number is fixed, a `Temperature` used as is, None the default."""
-        if given is None:
+        if temperature is None:
             return default
-        return given if isinstance(given, Temperature) else cls(given, learnable=False)
+        return temperature if isinstance(temperature, Temperature) else cls(temperature, learnable=False)
 
     def inverse(self, dtype: torch.dtype | None = None) -> Float[Tensor, ""]:
         """Return 1/τ, computed in ``dtype``."""

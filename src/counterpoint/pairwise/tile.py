@@ -131,13 +131,13 @@ class _Product(torch.autograd.Function):
     @guard.first_order("evaluate the loss densely")
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         left, right = ctx.saved_tensors
-        found: list[Tensor | None] = [None, None]
+        gradients: list[Tensor | None] = [None, None]
         for side, (factor, other) in enumerate(((grad, right), (grad.T, left))):
             if not ctx.needs_input_grad[side]:
                 continue
             total = ctx.sums[side]
             if total is None:
-                found[side] = factor @ other
+                gradients[side] = factor @ other
             else:
                 total.addmm_(factor, other)
-        return found[0], found[1], None, None
+        return gradients[0], gradients[1], None, None

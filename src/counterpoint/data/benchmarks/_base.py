@@ -120,8 +120,8 @@ class MinimalPairsBenchmark(Benchmark):
         return (self.kinds[row], *self._pairs[row])
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        found = _MinimalPairsOfRows(self, self.of_kinds(rows, kinds))
-        return found if isinstance(found, form) else super().items(form, rows, kinds)
+        pairs = _MinimalPairsOfRows(self, self.of_kinds(rows, kinds))
+        return pairs if isinstance(pairs, form) else super().items(form, rows, kinds)
 
 
 class _MinimalPairsOfRows(MinimalPairs):
@@ -149,7 +149,7 @@ class ChoicesBenchmark(Benchmark):
         size: int,
         note: Mapping[str, str] | None = None,
     ) -> None:
-        right = [(own[answer],) for own, answer in zip(options, answers, strict=True)]
+        right = [(of_item[answer],) for of_item, answer in zip(options, answers, strict=True)]
         super().__init__(name, pictures, right, kinds, size, note=note)
         self._options, self._answers = options, np.asarray(answers)
 
@@ -157,8 +157,8 @@ class ChoicesBenchmark(Benchmark):
         return (self.kinds[row], str(self._answers[row]), *self._options[row])
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        found = _ChoicesOfRows(self, self.of_kinds(rows, kinds))
-        return found if isinstance(found, form) else super().items(form, rows, kinds)
+        choices = _ChoicesOfRows(self, self.of_kinds(rows, kinds))
+        return choices if isinstance(choices, form) else super().items(form, rows, kinds)
 
 
 class _ChoicesOfRows(Choices):
@@ -249,10 +249,10 @@ def folder_of_pictures(folder: Path, names: Sequence[str], benchmark: str) -> Pa
     Raises:
         FileNotFoundError: if there is none.
     """
-    places = [base / name for base in (folder, folder.parent) for name in names]
-    for place in places:
-        if place.is_dir():
-            return place
+    folders = [base / name for base in (folder, folder.parent) for name in names]
+    for candidate in folders:
+        if candidate.is_dir():
+            return candidate
     raise FileNotFoundError(
-        f"{benchmark}: no pictures; expected one of the folders {', '.join(map(str, places))}"
+        f"{benchmark}: no pictures; expected one of the folders {', '.join(map(str, folders))}"
     )

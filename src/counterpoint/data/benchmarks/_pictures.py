@@ -54,11 +54,11 @@ class Pictures(ABC):
             except Exception as error:  # whatever a decoder raises, told with the name of the picture
                 raise ValueError(f"{self.name(number)} cannot be read as a picture: {error}") from error
 
-        found = np.zeros((len(numbers), 3, side_of(form), side_of(form)), dtype=np.uint8)
+        squares = np.zeros((len(numbers), 3, side_of(form), side_of(form)), dtype=np.uint8)
         with ThreadPoolExecutor() as pool:
-            for place, pixels in enumerate(pool.map(decode, numbers.tolist())):
-                found[place] = pixels
-        return torch.from_numpy(found)
+            for index, pixels in enumerate(pool.map(decode, numbers.tolist())):
+                squares[index] = pixels
+        return torch.from_numpy(squares)
 
 
 @final

@@ -74,8 +74,8 @@ class COCO(Benchmark):
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         if self._instances is None:
             raise LookupError(f"{self.name!r} has no file instances_….json beside its captions")
-        found = _CategoryRegions(self, rows, self._instances, kinds)
-        return found if isinstance(found, form) else super().items(form, rows, kinds)
+        regions = _CategoryRegions(self, rows, self._instances, kinds)
+        return regions if isinstance(regions, form) else super().items(form, rows, kinds)
 
 
 class _Instances:
@@ -128,12 +128,12 @@ class _CategoryRegions(Regions):
 
     def masks(self, positions: Int[np.ndarray, " k"]) -> Bool[Tensor, "k H W"]:
         form, side = self._data.form, side_of(self._data.form)
-        found = torch.zeros(len(positions), side, side, dtype=torch.bool)
-        for place, k in enumerate(positions):
+        masks = torch.zeros(len(positions), side, side, dtype=torch.bool)
+        for index, k in enumerate(positions):
             row, category = self._places[k]
             mask = self._instances.mask(int(self._data.ids[row]), category, form)
-            found[place] = torch.from_numpy(mask)
-        return found
+            masks[index] = torch.from_numpy(mask)
+        return masks
 
 
 def _filled(where: Any, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
@@ -160,10 +160,10 @@ def _filled(where: Any, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
 def _captions_file(path: Path) -> Path:
     if path.is_file():
         return path
-    found = sorted(path.glob("captions_*.json")) or sorted(path.glob("annotations/captions_*.json"))
-    if len(found) == 1:
-        return found[0]
+    files = sorted(path.glob("captions_*.json")) or sorted(path.glob("annotations/captions_*.json"))
+    if len(files) == 1:
+        return files[0]
     raise FileNotFoundError(
-        f"coco: {'no' if not found else 'more than one'} captions_….json in {path} or its folder 'annotations'"
-        + (f"; name one: {', '.join(map(str, found))}" if found else "")
+        f"coco: {'no' if not files else 'more than one'} captions_….json in {path} or its folder 'annotations'"
+        + (f"; name one: {', '.join(map(str, files))}" if files else "")
     )

@@ -59,10 +59,10 @@ def _with_numbers(text: Any, number: Any) -> list[str] | None:
     """Return a caption with each number in place of its own; None unless its own is there in a word, once and alone."""
     if not isinstance(text, str) or number is None or not 2 <= int(number) <= 10:
         return None
-    found = list(re.finditer(rf"\b{_NUMBERS[int(number) - 2]}\b", text, re.IGNORECASE))
+    matches = list(re.finditer(rf"\b{_NUMBERS[int(number) - 2]}\b", text, re.IGNORECASE))
     others = re.findall(rf"\b(?:{'|'.join(_NUMBERS)})\b", text, re.IGNORECASE)
-    if len(found) != 1 or len(others) != 1:
+    if len(matches) != 1 or len(others) != 1:
         return None
-    start, end = found[0].span()
+    start, end = matches[0].span()
     as_written = str.capitalize if text[start].isupper() else str.lower
     return [text[:start] + as_written(word) + text[end:] for word in _NUMBERS]

@@ -85,8 +85,8 @@ class TwinQuestionsBenchmark(Benchmark):
         return [part for q in self.pairs[row] for part in (q.text, q.answer, *q.options)]
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        found = _TwinQuestionsOfRows(self, self.of_kinds(rows, kinds))
-        return found if isinstance(found, form) else super().items(form, rows, kinds)
+        twins = _TwinQuestionsOfRows(self, self.of_kinds(rows, kinds))
+        return twins if isinstance(twins, form) else super().items(form, rows, kinds)
 
 
 class _TwinQuestionsOfRows(TwinQuestions):

@@ -53,12 +53,12 @@ def read(path: Path, size: int) -> OwnQuestions:
         raise ValueError(
             f"{path} holds no questions: expected a list of objects with image, question, answer"
         )
-    found = [_read(record, f"{path}, question {k + 1}") for k, record in enumerate(records)]
-    images = list(dict.fromkeys(name for name, _ in found))
+    questions = [_read(record, f"{path}, question {k + 1}") for k, record in enumerate(records)]
+    images = list(dict.fromkeys(name for name, _ in questions))
     numbers = {name: number for number, name in enumerate(images)}
     pictures = Files([path.parent / name for name in images], advice="paths are from the file's own folder")
-    rows = np.array([numbers[name] for name, _ in found], np.int64)
-    return OwnQuestions(f"questions:{path}", pictures, [question for _, question in found], rows, size)
+    rows = np.array([numbers[name] for name, _ in questions], np.int64)
+    return OwnQuestions(f"questions:{path}", pictures, [question for _, question in questions], rows, size)
 
 
 def _read(record: Mapping[str, Any], where: str) -> tuple[str, Question]:
@@ -66,8 +66,8 @@ def _read(record: Mapping[str, Any], where: str) -> tuple[str, Question]:
     for name, value in (("question", text), ("answer", answer)):
         if not value.strip():
             raise ValueError(f"{where}: the {name} is empty")
-    given = record.get("options") or ()
-    options = given.split(_BETWEEN) if isinstance(given, str) else given
+    stated = record.get("options") or ()
+    options = stated.split(_BETWEEN) if isinstance(stated, str) else stated
     options = tuple(str(option).strip() for option in options)
     if answer.strip().lower().rstrip(".") in _YES_OR_NO:
         answer = answer.strip().lower().rstrip(".")
@@ -107,9 +107,9 @@ class OwnQuestions(PairedData):
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         shown = np.zeros((len(rows), 3, self.size, self.size), np.uint8)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             try:
-                shown[place] = _whole(self.pictures.open(int(row)), self.size)
+                shown[index] = _whole(self.pictures.open(int(row)), self.size)
             except Exception as error:  # whatever a decoder raises, told with the name of the picture
                 raise ValueError(
                     f"{self.pictures.name(int(row))} cannot be read as a picture: {error}"
@@ -132,20 +132,22 @@ class OwnQuestions(PairedData):
         return [part for q in self._about[row] for part in (q.kind, q.text, q.answer, q.reason, *q.options)]
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        found = _QuestionsOfRows(self, rows, kinds)
-        return found if isinstance(found, form) and len(found) else super().items(form, rows, kinds)
+        questions = _QuestionsOfRows(self, rows, kinds)
+        return (
+            questions if isinstance(questions, form) and len(questions) else super().items(form, rows, kinds)
+        )
 
 
 class _QuestionsOfRows(Questions):
     def __init__(self, data: OwnQuestions, rows: Rows, kinds: Sequence[str] | None) -> None:
         asked = [
-            place
-            for place, (question, row) in enumerate(zip(data.questions, data.rows, strict=True))
+            index
+            for index, (question, row) in enumerate(zip(data.questions, data.rows, strict=True))
             if row in rows and (kinds is None or question.kind in kinds)
         ]
         self._data = data
         self.ids, self.rows = np.array(asked, np.int64), data.rows[asked]
-        self.questions = [data.questions[place] for place in asked]
+        self.questions = [data.questions[index] for index in asked]
         self.kinds = [question.kind for question in self.questions]
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:

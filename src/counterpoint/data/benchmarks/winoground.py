@@ -37,5 +37,5 @@ def read(path: Path, size: int) -> MinimalPairsBenchmark:
     return MinimalPairsBenchmark(name, pictures, captions, kinds, size)
 
 
-def _png(place: Path) -> Path:
-    return place if place.suffix else place.with_name(f"{place.name}.png")
+def _png(path: Path) -> Path:
+    return path if path.suffix else path.with_name(f"{path.name}.png")

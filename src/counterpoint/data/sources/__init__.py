@@ -58,10 +58,10 @@ def read(source: Path, ledger: Ledger) -> Records:
     Raises:
         ValueError: if the source is none of these, or its parts cannot be read.
     """
-    found = parts(source, ledger)
-    records = [_read(part, ledger) for part in found]
-    if len(found) > 1:
-        records = _told_apart(found, records)
+    pieces = parts(source, ledger)
+    records = [_read(part, ledger) for part in pieces]
+    if len(pieces) > 1:
+        records = _told_apart(pieces, records)
     return Records.concat(records)
 
 
@@ -135,7 +135,7 @@ def _read(part: Part, ledger: Ledger) -> Records:
     return Records(records.frame.with_columns(split=pl.lit(part.split)))
 
 
-def _told_apart(found: Sequence[Part], records: Sequence[Records]) -> list[Records]:
+def _told_apart(pieces: Sequence[Part], records: Sequence[Records]) -> list[Records]:
     """Return records whose ids are there once: where parts count their rows anew, the part's name goes before."""
     identities = pl.concat([each.frame["id"] for each in records]).drop_nulls()
     if identities.n_unique() == len(identities):
@@ -151,5 +151,5 @@ def _told_apart(found: Sequence[Part], records: Sequence[Records]) -> list[Recor
                 for name in ("id", "key")
             )
         )
-        for part, each in zip(found, records, strict=True)
+        for part, each in zip(pieces, records, strict=True)
     ]

@@ -221,15 +221,15 @@ def _record(values: Mapping[str, Any]) -> Record:
 def _frame(records: Sequence[Record]) -> pl.DataFrame:
     rows = []
     for record in records:
-        place: dict[str, Any] = (
+        stored: dict[str, Any] = (
             {"file": os.fspath(record.picture)} if isinstance(record.picture, Path) else {}
         )
         if isinstance(record.picture, Member):
             member = record.picture
-            place = {"file": os.fspath(member.archive), "member": member.name}
-            place |= {"offset": member.offset, "size": member.size}
+            stored = {"file": os.fspath(member.archive), "member": member.name}
+            stored |= {"offset": member.offset, "size": member.size}
         rows.append(
-            place
+            stored
             | {"captions": list(record.captions), "key": record.key, "id": record.id}
             | {"split": record.split, "where": record.where}
             | {LABEL + name: value for name, value in record.labels.items()}

@@ -42,10 +42,10 @@ def encoding(path: Path) -> str:
 
 def opened(path: Path, ledger: Ledger) -> TextIO:
     """Open a text file in its encoding, and enter a guess into the ledger."""
-    found = encoding(path)
-    if found == "cp1252":
+    coding = encoding(path)
+    if coding == "cp1252":
         ledger.add("guessed", GUESSED, path)
-    return path.open(encoding=found, errors="replace", newline="")
+    return path.open(encoding=coding, errors="replace", newline="")
 
 
 def decoded(content: bytes, ledger: Ledger, file: object, row: object = "") -> str:

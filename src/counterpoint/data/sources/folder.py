@@ -36,8 +36,8 @@ class Folder(Source):
         pixels = {_stem(path) for path in pictures if path.suffix.lower() != ".svg"}
         pictures = [path for path in pictures if path.suffix.lower() != ".svg" or _stem(path) not in pixels]
         texts = {_stem(file): file for file in files if file.suffix.lower() == ".txt"}
-        found = [(picture, texts[_stem(picture)]) for picture in pictures if _stem(picture) in texts]
-        if not found:
+        pairs = [(picture, texts[_stem(picture)]) for picture in pictures if _stem(picture) in texts]
+        if not pairs:
             alone = f"; of {counted(len(pictures), 'picture')} there none has one" if pictures else ""
             tables = [file.name for file in files if file.suffix.lower() in Table.suffixes]
             if tables:
@@ -46,7 +46,7 @@ class Folder(Source):
                 f"{path}: expected a metadata.csv (or .jsonl, .parquet) with columns file_name and text, "
                 f"or pictures with a .txt caption beside each, or .tar shards{alone}"
             )
-        used = {path for both in found for path in both}
+        used = {path for both in pairs for path in both}
         for file in files:
             if file not in used:
                 suffix = file.suffix.lower()
@@ -54,14 +54,14 @@ class Folder(Source):
                 if suffix == ".svg" and _stem(file) in pixels:
                     reason = "drawing of a picture that is there in pixels"
                 ledger.add("passed over", "text without a picture" if suffix == ".txt" else reason, file)
-        return Records.collect(_records(path, found, ledger))
+        return Records.collect(_records(path, pairs, ledger))
 
 
-def _records(folder: Path, found: list[tuple[Path, Path]], ledger: Ledger) -> Iterator[Record]:
-    kinds = [picture.relative_to(folder).parts[:-1] for picture, _ in found]
+def _records(folder: Path, pairs: list[tuple[Path, Path]], ledger: Ledger) -> Iterator[Record]:
+    kinds = [picture.relative_to(folder).parts[:-1] for picture, _ in pairs]
     counts = Counter(kind[0] if kind else "" for kind in kinds)
     classes = "" not in counts and len(counts) in _CLASSES and min(counts.values()) > 1
-    for (picture, text), kind in zip(found, kinds, strict=True):
+    for (picture, text), kind in zip(pairs, kinds, strict=True):
         captions = caption_lines(decoded(text.read_bytes(), ledger, text), ledger, text)
         if not captions:
             ledger.add("lost", "empty caption", text)
@@ -73,9 +73,9 @@ def _records(folder: Path, found: list[tuple[Path, Path]], ledger: Ledger) -> It
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield every file below a folder in order, but hidden ones."""
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for root, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _stem(path: Path) -> Path:

@@ -47,13 +47,13 @@ class Table(Source):
         sound = _without(
             sound, name.str.contains("\0", literal=True).fill_null(False), ledger, path, "NUL in a name"
         )
-        place = (
+        file = (
             pl.when(name.str.contains(_ABSOLUTE))
             .then(name)
             .otherwise(pl.lit(f"{path.parent}{os.sep}") + name)
         )
         sound = sound.with_columns(
-            file=pl.when(inline).then(pl.lit(str(path))).otherwise(place),
+            file=pl.when(inline).then(pl.lit(str(path))).otherwise(file),
             offset=pl.when(inline).then(pl.col("row").cast(pl.Int64) - 1),
         )
         _agree(path, sound)
@@ -102,17 +102,17 @@ def _without(
 
 def _sided(path: Path, rows: pl.DataFrame) -> pl.DataFrame:
     """Put the names of splits into ours; without any, files that all lie in folders of splits have theirs."""
-    given = pl.col("split").str.strip_chars().str.to_lowercase()
-    rows = rows.with_columns(side=given.replace_strict(SPLITS, default=None, return_dtype=pl.String))
+    stated = pl.col("split").str.strip_chars().str.to_lowercase()
+    rows = rows.with_columns(side=stated.replace_strict(SPLITS, default=None, return_dtype=pl.String))
     wrong = rows.filter(pl.col("split").is_not_null() & pl.col("side").is_null())
     if len(wrong):
         row, said = wrong["row"][0], wrong["split"][0]
         raise ValueError(f"{path}, row {row}: split {said!r} is none of train, validation, test")
     if rows["side"].is_null().all():
         folder = pl.col("picture").str.extract(r"^(?:\./)?([^/\\]+)[/\\]").str.to_lowercase()
-        found = rows.select(folder.replace_strict(SPLITS, default=None, return_dtype=pl.String)).to_series()
-        if found.is_not_null().all() and found.n_unique() > 1:
-            rows = rows.with_columns(side=found)
+        sides = rows.select(folder.replace_strict(SPLITS, default=None, return_dtype=pl.String)).to_series()
+        if sides.is_not_null().all() and sides.n_unique() > 1:
+            rows = rows.with_columns(side=sides)
     return rows.with_columns(split=pl.col("side")).drop("side")
 
 
@@ -161,15 +161,15 @@ def _texts(path: Path, ledger: Ledger) -> Iterator[pl.DataFrame]:
 
 def _chosen(path: Path, columns: Sequence[str]) -> tuple[str, str]:
     """Return the names of the columns of the picture and the caption."""
-    found = []
+    chosen = []
     for names, what in ((PICTURE_COLUMNS, "picture"), (CAPTION_COLUMNS, "caption")):
         here = [name for name in names if name in columns]
         if not here:
             raise ValueError(
                 f"{path}: no column for the {what}; expected one of {', '.join(names)}, found {list(columns)}"
             )
-        found.append(here[0])
-    return found[0], found[1]
+        chosen.append(here[0])
+    return chosen[0], chosen[1]
 
 
 def _block(

@@ -71,7 +71,7 @@ class _Example:
 
 def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
     """Return the files of each example, in the order of the archive; what is cut off goes into the ledger."""
-    found: dict[str, _Example] = {}
+    examples: dict[str, _Example] = {}
     end = archive.stat().st_size
     try:
         with tarfile.open(archive, "r:") as opened:  # members of a compressed one have no place
@@ -86,10 +86,10 @@ def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
                     ledger.add("passed over", "link or device in a shard", archive, member.name)
                     continue
                 if member.offset_data + member.size > end:
-                    found.pop(key, None)
+                    examples.pop(key, None)
                     ledger.add("lost", DAMAGED, archive, member.name, "all that followed is lost too")
-                    return found
-                example = found.setdefault(key, _Example())
+                    return examples
+                example = examples.setdefault(key, _Example())
                 if f".{suffix}" in PICTURES and example.picture is None:
                     example.picture = Member(archive, member.name, member.offset_data, member.size)
                 elif suffix in {"txt", "json"}:
@@ -103,20 +103,20 @@ def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
                     example.others.append(suffix)
             rest = Member(archive, "", opened.offset, _END).read_bytes()
     except tarfile.TarError as error:
-        if not found:
+        if not examples:
             raise ValueError(f"{archive} cannot be read as a tar file: {error}") from error
         ledger.add("lost", DAMAGED, archive, "", f"{error}; all that followed is lost too")
-        return found
+        return examples
     if not rest:
-        last = next(reversed(found), "")
-        if last and not found[last].whole:
-            found.pop(last)
+        last = next(reversed(examples), "")
+        if last and not examples[last].whole:
+            examples.pop(last)
             ledger.add("lost", DAMAGED, archive, last, "all that followed is lost too")
         else:
             ledger.add("passed over", "shard without an end mark", archive, "", "it may be cut short")
     elif len(rest) < _END or any(rest):  # the tar reader stops here without a word
         ledger.add("lost", DAMAGED, archive, "", f"at byte {opened.offset:,}; all that followed is lost too")
-    return found
+    return examples
 
 
 def _record(archive: Path, key: str, example: _Example, ledger: Ledger) -> Record | None:
@@ -137,12 +137,12 @@ def _record(archive: Path, key: str, example: _Example, ledger: Ledger) -> Recor
     text = "" if example.text is None else decoded(example.text, ledger, archive, f"{key}.txt")
     captions = caption_lines(text, ledger, archive, f"{key}.txt") or _captions(archive, key, values)
     if not captions:
-        given = example.text is not None or any(name in values for name in CAPTION_COLUMNS)
+        has_caption = example.text is not None or any(name in values for name in CAPTION_COLUMNS)
         advice = f"add a {key}.txt or a {key}.json with a text"
-        ledger.add("lost", "empty caption" if given else "no caption", archive, key, advice)
+        ledger.add("lost", "empty caption" if has_caption else "no caption", archive, key, advice)
         return None
-    own = {"split", "id", *CAPTION_COLUMNS}
-    labels = {name: as_text(value) for name, value in values.items() if name not in own}
+    reserved = {"split", "id", *CAPTION_COLUMNS}
+    labels = {name: as_text(value) for name, value in values.items() if name not in reserved}
     return Record(
         example.picture,
         captions,
@@ -157,12 +157,12 @@ def _record(archive: Path, key: str, example: _Example, ledger: Ledger) -> Recor
 def _captions(archive: Path, key: str, values: Mapping[str, Any]) -> tuple[str, ...]:
     for name in CAPTION_COLUMNS:
         if values.get(name):
-            given = values[name] if isinstance(values[name], list) else [values[name]]
-            if any(isinstance(each, dict | list) for each in given):
+            texts = values[name] if isinstance(values[name], list) else [values[name]]
+            if any(isinstance(each, dict | list) for each in texts):
                 raise ValueError(
                     f"{archive}: {name} of {key} holds an object; expected a text or a list of texts"
                 )
-            return tuple(text for text in map(as_text, given) if text)
+            return tuple(text for text in map(as_text, texts) if text)
     return ()
 
 

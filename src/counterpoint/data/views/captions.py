@@ -68,7 +68,7 @@ class TextView:
         self, raw: Sequence[str | Sequence[str]], keys: UInt64[np.ndarray, " n"], input: Tokenizer
     ) -> Tensor:
         """Return the token ids of one text per example; an example is one text or several."""
-        return input(self.apply([[own] if isinstance(own, str) else own for own in raw], keys))
+        return input(self.apply([[of_row] if isinstance(of_row, str) else of_row for of_row in raw], keys))
 
     def apply(self, captions: Sequence[Sequence[str]], keys: UInt64[np.ndarray, " n"]) -> list[str]:
         """Return one text per example.
@@ -128,7 +128,7 @@ def share(
     if augmentation.captions != "shared":
         return captions
     draws = uniform(keys, "caption")[:, 0].tolist()
-    return [[own[int(u * len(own))]] for own, u in zip(captions, draws, strict=True)]
+    return [[of_row[int(u * len(of_row))]] for of_row, u in zip(captions, draws, strict=True)]
 
 
 @lru_cache(maxsize=2**16)

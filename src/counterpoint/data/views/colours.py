@@ -81,20 +81,20 @@ def jitter(pictures: Pictures, factors: Float[Tensor, "n 4"], order: Int[Tensor,
         factors: what each of the four is called with; NaN leaves it out.
         order: each row a permutation of 0…3, positions in the list above.
     """
-    place = torch.arange(len(pictures))
+    index = torch.arange(len(pictures))
     for slot in range(4):
-        change = order[place, slot]
-        factor = factors[place, change]
+        change = order[index, slot]
+        factor = factors[index, change]
         change = torch.where(factor.isnan(), len(JITTER), change)
         # Those with the same change next to each other: one gather, then each change in place on its part.
         sort = change.argsort(stable=True)
-        pictures, place, factor = pictures.index_select(0, sort), place[sort], factor[sort]
+        pictures, index, factor = pictures.index_select(0, sort), index[sort], factor[sort]
         counts = change.bincount(minlength=len(JITTER) + 1).tolist()
         parts = zip(JITTER, torch.split(pictures, counts), torch.split(factor, counts), strict=False)
         for function, part, strengths in parts:
             if len(part):
                 function(part, strengths)
-    return pictures.index_select(0, place.argsort())
+    return pictures.index_select(0, index.argsort())
 
 
 def _wide(factor: Factor) -> Float[Tensor, "n 1 1 1"]:

@@ -28,10 +28,10 @@ def looks(views: ViewSpec, augmentation: Options) -> dict[str, Look]:
         UnknownName: for a modality or a view that is not known.
         MissingPackage: if a view needs WordNet and it is not installed.
     """
-    found: dict[str, Look] = {}
+    looks_of: dict[str, Look] = {}
     for name, view in views.items():
         if view.modality not in MODALITIES:
             raise unknown(f"modality of view {name!r}:", view.modality, MODALITIES.names())
         made: Any = resolve(MODALITIES.get(view.modality).view)
-        found[name] = made(view.augmentation, augmentation)
-    return found
+        looks_of[name] = made(view.augmentation, augmentation)
+    return looks_of

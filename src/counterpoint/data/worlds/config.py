@@ -52,14 +52,14 @@ class WorldConfig(Section):
             return type(self).model_validate({**self.model_dump(), **changes})
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"][:1])
+            field = ".".join(str(part) for part in first["loc"][:1])
             limits = [
                 f"{_LIMITS[name]} {limit}" for name, limit in first.get("ctx", {}).items() if name in _LIMITS
             ]
             reason = first["msg"].removeprefix("Value error, ")
             if limits:
                 reason = f"must be {' and '.join(limits)}, got {first['input']}"
-            raise ValueError(f"{origin}: {place + ': ' if place else ''}{reason}") from None
+            raise ValueError(f"{origin}: {field + ': ' if field else ''}{reason}") from None
 
 
 _LIMITS = {"le": "at most", "lt": "below", "ge": "at least", "gt": "above"}
@@ -98,14 +98,14 @@ def whole(kind: str, options: Mapping[str, str], least: Mapping[str, int]) -> di
     Raises:
         ValueError: for one that is none, or too small.
     """
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for name, text in options.items():
         if name not in least:
             continue
         try:
-            found[name] = int(text)
+            numbers[name] = int(text)
         except ValueError:
             raise ValueError(f"{kind}: {name}={text} is no whole number") from None
-        if found[name] < least[name]:
-            raise ValueError(f"{kind}: {name} must be at least {least[name]}, got {found[name]}")
-    return found
+        if numbers[name] < least[name]:
+            raise ValueError(f"{kind}: {name} must be at least {least[name]}, got {numbers[name]}")
+    return numbers

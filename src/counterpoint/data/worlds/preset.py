@@ -83,10 +83,10 @@ class Preset(Generic[C]):
         for name in options:
             if name not in known:
                 raise unknown(f"option of {self.world}", name, known)
-        own: dict[str, Any] = dict(whole(self.world, options, self.least))
-        own |= {name: read(options[name]) for name, read in self.readers.items() if name in options}
+        fields: dict[str, Any] = dict(whole(self.world, options, self.least))
+        fields |= {name: read(options[name]) for name, read in self.readers.items() if name in options}
         inner = {name: text for name, text in options.items() if name in type(self.config).model_fields}
-        return replace(self, config=self.config.changed(inner, f"{self.world}:{self.name}"), **own)
+        return replace(self, config=self.config.changed(inner, f"{self.world}:{self.name}"), **fields)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Describe the world, and the options that it overrides, as titled tables."""

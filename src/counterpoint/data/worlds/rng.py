@@ -67,9 +67,9 @@ class Rng:
     def sample(self, purpose: str, options: Sequence[T], count: int) -> list[T]:
         """Draw ``count`` different options, in random order."""
         left = list(options)
-        for place in range(count):
-            other = self.integer(f"{purpose} {place}", place, len(left) - 1)
-            left[place], left[other] = left[other], left[place]
+        for index in range(count):
+            other = self.integer(f"{purpose} {index}", index, len(left) - 1)
+            left[index], left[other] = left[other], left[index]
         return left[:count]
 
     def weighted(self, purpose: str, options: Sequence[T], weights: Sequence[int]) -> T:

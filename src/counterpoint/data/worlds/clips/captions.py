@@ -59,10 +59,10 @@ def _clause(words: Grammar, clip: Clip, event: Event, first: bool) -> str:
 
 
 def _rest(words: Grammar, clip: Clip, case: Case) -> str:
-    looks = [look_of(clip.scene.things[place]) for place in clip.still]
+    looks = [look_of(clip.scene.things[index]) for index in clip.still]
     for relation in clip.scene.relations:
         if relation.subject in clip.still and relation.object in clip.still:
-            one, other = (look_of(clip.scene.things[place]) for place in (relation.subject, relation.object))
+            one, other = (look_of(clip.scene.things[index]) for index in (relation.subject, relation.object))
             reference = words.phrase(other, case="dative")
             between, swallowed = words.attach(words.lexicon.relations[relation.kind][0], reference)
             return f"{words.phrase(one, case=case).text} {between}{reference.text[swallowed:]}"

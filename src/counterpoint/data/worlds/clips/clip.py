@@ -99,13 +99,13 @@ class Clip:
     @property
     def still(self) -> tuple[int, ...]:
         """Places of the things to which nothing happens."""
-        return tuple(place for place in range(len(self.scene.things)) if place not in self.moving)
+        return tuple(index for index in range(len(self.scene.things)) if index not in self.moving)
 
-    def thing(self, place: int, frame: int) -> Thing | None:
+    def thing(self, index: int, frame: int) -> Thing | None:
         """Return a thing as it is in a frame; None where it is not there."""
-        thing: Thing | None = self.scene.things[place]
+        thing: Thing | None = self.scene.things[index]
         for event in self.events:
-            if event.thing == place and thing is not None:
+            if event.thing == index and thing is not None:
                 thing = _after(thing, event, frame)
         return thing
 
@@ -118,9 +118,9 @@ class Clip:
         if not 0 <= frame < self.frames:
             raise IndexError(f"frame {frame} of a clip of {self.frames}")
         seen = {p: thing for p in range(len(self.scene.things)) if (thing := self.thing(p, frame))}
-        place = {old: new for new, old in enumerate(seen)}
+        index = {old: new for new, old in enumerate(seen)}
         relations = (
-            Relation(r.kind, place[r.subject], place[r.object])
+            Relation(r.kind, index[r.subject], index[r.object])
             for r in self.scene.relations
             if r.subject in seen
             and r.object in seen

@@ -63,8 +63,8 @@ def compose_clip(config: ClipConfig, seed: int, index: int, stream: str = "") ->
     )
     events = []
     for k, (start, end) in enumerate(_times(draws, config.frames, count)):
-        place = len(still) + k
-        events.append(_event(draws, config, parts[place], place, start, end, ways[place]))
+        number = len(still) + k
+        events.append(_event(draws, config, parts[number], number, start, end, ways[number]))
     relations = _relation(draws, things) if setting == "relation" else ()
     return Clip(
         Scene(index, things, relations, draws.choice("background", config.backgrounds)),
@@ -73,13 +73,13 @@ def compose_clip(config: ClipConfig, seed: int, index: int, stream: str = "") ->
     )
 
 
-def swept(clip: Clip, place: int) -> Box:
+def swept(clip: Clip, index: int) -> Box:
     """Return the square around a thing in all frames, in thousandths; also before it appears."""
     ends = [
-        event.end - 1 for event in clip.events if event.thing == place
+        event.end - 1 for event in clip.events if event.thing == index
     ]  # between them, what changes does evenly
-    boxes = [thing.box for frame in ends if (thing := clip.thing(place, frame))]
-    boxes.append(clip.scene.things[place].box)
+    boxes = [thing.box for frame in ends if (thing := clip.thing(index, frame))]
+    boxes.append(clip.scene.things[index].box)
     return (
         min(b[0] for b in boxes),
         min(b[1] for b in boxes),
@@ -98,9 +98,9 @@ def _concepts(draws: Rng, config: ClipConfig, events: int) -> list[str]:
     if part == "any":
         return draws.sample("concept", config.concepts, events + 2)
     order = draws.sample("concept", config.concepts, len(config.concepts))
-    found = together(order, events + 2 if part == "train" else events, part)
-    assert found is not None  # the configuration's checks have seen to it
-    return [*found, *(concept for concept in order if concept not in found)][: events + 2]
+    chosen = together(order, events + 2 if part == "train" else events, part)
+    assert chosen is not None  # the configuration's checks have seen to it
+    return [*chosen, *(concept for concept in order if concept not in chosen)][: events + 2]
 
 
 def _still(draws: Rng, config: ClipConfig, setting: str) -> list[_Part]:
@@ -178,33 +178,33 @@ def _start(part: _Part, box: Box) -> tuple[int, int]:
 
 def _times(draws: Rng, frames: int, count: int) -> list[tuple[int, int]]:
     """Draw frames of the events: one after the other, the first frame shows none, and each begins a little late."""
-    found = []
+    times = []
     for k in range(count):
         first, end = k * frames // count, (k + 1) * frames // count
         start = first + draws.integer(f"late {k}", 1, max(1, (end - first) // 3))
-        found.append((start, end))
-    return found
+        times.append((start, end))
+    return times
 
 
-def _event(draws: Rng, config: ClipConfig, part: _Part, place: int, start: int, end: int, way: int) -> Event:
+def _event(draws: Rng, config: ClipConfig, part: _Part, index: int, start: int, end: int, way: int) -> Event:
     assert part.action is not None
     if part.action == "change colour":
         others = [colour for colour in config.colours if colour != part.colour]
-        return Event(part.action, place, start, end, colour=draws.choice(f"new colour {place}", others))
+        return Event(part.action, index, start, end, colour=draws.choice(f"new colour {index}", others))
     if part.action in DIRECTIONS:
-        return Event(part.action, place, start, end, by=way)
+        return Event(part.action, index, start, end, by=way)
     if part.action in ("grow", "shrink"):
-        other = _side(draws, f"new side {place}", "medium" if part.action == "grow" else "small")
-        return Event(part.action, place, start, end, by=abs(other - part.side))
-    return Event(part.action, place, start, end)
+        other = _side(draws, f"new side {index}", "medium" if part.action == "grow" else "small")
+        return Event(part.action, index, start, end, by=abs(other - part.side))
+    return Event(part.action, index, start, end)
 
 
 def _relation(draws: Rng, things: Sequence[Thing]) -> tuple[Relation, ...]:
     """Choose one of the relations in which the first two things plainly stand, if there is one."""
-    found = [
+    relations = [
         Relation(kind, i, 1 - i)
         for i in (0, 1)
         for kind in _BESIDE
         if relation_holds(kind, things[i], things[1 - i])
     ]
-    return (draws.choice("relation", found),) if found else ()
+    return (draws.choice("relation", relations),) if relations else ()

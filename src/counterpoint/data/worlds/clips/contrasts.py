@@ -67,10 +67,10 @@ def contrast(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None
     """
     if kind not in _MADE:
         raise unknown("kind of contrast", kind, CONTRASTS)
-    found = _MADE[kind](clip, draws, config or ClipConfig())
-    if found is None or true_of(found, clip) or not faithful(found, found):
+    other = _MADE[kind](clip, draws, config or ClipConfig())
+    if other is None or true_of(other, clip) or not faithful(other, other):
         return None
-    return found if kind == "hallucination" or not true_of(clip, found) else None
+    return other if kind == "hallucination" or not true_of(clip, other) else None
 
 
 def with_things(clip: Clip, things: Sequence[Thing]) -> Clip:
@@ -83,26 +83,26 @@ def changed(clip: Clip, places: Sequence[int], **fields: object) -> Clip:
     return with_things(clip, things)
 
 
-def without(clip: Clip, place: int) -> Clip:
+def without(clip: Clip, index: int) -> Clip:
     """Return a clip that lacks one thing and what happens to it."""
-    left = [p for p in range(len(clip.scene.things)) if p != place]
+    left = [p for p in range(len(clip.scene.things)) if p != index]
     new = {old: k for k, old in enumerate(left)}
     relations = tuple(
         replace(r, subject=new[r.subject], object=new[r.object])
         for r in clip.scene.relations
-        if place not in (r.subject, r.object)
+        if index not in (r.subject, r.object)
     )
     scene = replace(clip.scene, things=tuple(clip.scene.things[p] for p in left), relations=relations)
     return replace(
         clip,
         scene=scene,
-        events=tuple(replace(e, thing=new[e.thing]) for e in clip.events if e.thing != place),
+        events=tuple(replace(e, thing=new[e.thing]) for e in clip.events if e.thing != index),
     )
 
 
 def alike(clip: Clip) -> tuple[int, ...]:
     """Return places of what is counted; none where nothing is."""
-    concepts = [clip.scene.things[place].concept for place in clip.still]
+    concepts = [clip.scene.things[index].concept for index in clip.still]
     return clip.still if len(concepts) > 1 and len(set(concepts)) == 1 else ()
 
 
@@ -125,7 +125,7 @@ def recounted(clip: Clip, draws: Rng) -> Clip | None:
 
 def _added(clip: Clip, model: Thing, draws: Rng, purpose: str) -> Clip | None:
     """Return a clip with one more thing behind all others, where nothing comes by; None if no place is found."""
-    taken = [swept(clip, place) for place in range(len(clip.scene.things))]
+    taken = [swept(clip, index) for index in range(len(clip.scene.things))]
     half = model.side // 2
     for number in range(_TRIES):
         x, y = (draws.integer(f"{purpose} {axis} {number}", half, UNIT - half) for axis in "xy")
@@ -143,7 +143,7 @@ def _added(clip: Clip, model: Thing, draws: Rng, purpose: str) -> Clip | None:
 
 def _another(clip: Clip, draws: Rng, config: ClipConfig, besides: Collection[int]) -> str | None:
     """Draw a concept that is not there and may be seen besides the things at some places; None if there is none."""
-    near = {clip.scene.things[place].concept for place in besides}
+    near = {clip.scene.things[index].concept for index in besides}
     options = [
         concept
         for concept in config.concepts
@@ -154,11 +154,11 @@ def _another(clip: Clip, draws: Rng, config: ClipConfig, besides: Collection[int
 
 
 def _object(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
-    place = draws.choice("thing", range(len(clip.scene.things)))
-    places = alike(clip) if place in alike(clip) else (place,)
-    left = [other for other in range(len(clip.scene.things)) if other not in places]
+    index = draws.choice("thing", range(len(clip.scene.things)))
+    indices = alike(clip) if index in alike(clip) else (index,)
+    left = [other for other in range(len(clip.scene.things)) if other not in indices]
     concept = _another(clip, draws, config, left)
-    return changed(clip, places, concept=concept) if concept else None
+    return changed(clip, indices, concept=concept) if concept else None
 
 
 def _action(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
@@ -177,16 +177,16 @@ def _action(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
 
 
 def _attribute(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
-    dyed = [place for place, thing in enumerate(clip.scene) if thing.colour]
+    dyed = [index for index, thing in enumerate(clip.scene) if thing.colour]
     if not dyed:
         return None
-    place = draws.choice("thing", dyed)
-    turned = {event.colour for event in clip.events if event.thing == place}
-    others = [c for c in config.colours if c != clip.scene.things[place].colour and c not in turned]
+    index = draws.choice("thing", dyed)
+    turned = {event.colour for event in clip.events if event.thing == index}
+    others = [c for c in config.colours if c != clip.scene.things[index].colour and c not in turned]
     if not others:
         return None
-    places = alike(clip) if place in alike(clip) else (place,)
-    return changed(clip, places, colour=draws.choice("colour", others))
+    indices = alike(clip) if index in alike(clip) else (index,)
+    return changed(clip, indices, colour=draws.choice("colour", others))
 
 
 def _counting(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:

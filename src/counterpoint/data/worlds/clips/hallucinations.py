@@ -58,8 +58,8 @@ def hallucinate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = N
     """
     if kind not in _MADE:
         raise unknown("kind of hallucination", kind, HALLUCINATIONS)
-    found = _MADE[kind](clip, draws, config or ClipConfig())
-    return None if found is None or faithful(clip, found) else found
+    other = _MADE[kind](clip, draws, config or ClipConfig())
+    return None if other is None or faithful(clip, other) else other
 
 
 def _happening(clip: Clip, event: Event) -> Clip:
@@ -69,22 +69,28 @@ def _happening(clip: Clip, event: Event) -> Clip:
 
 def _staying(clip: Clip) -> list[tuple[int, int]]:
     """Find things that are there in the last frame and to which nothing happens before it, and from which frame on."""
-    found = []
-    for place in range(len(clip.scene.things)):
-        own = [event for event in clip.events if event.thing == place]
-        since = own[-1].start + 1 if own and own[-1].action == "appear" else own[-1].end if own else 1
-        if since < clip.frames - 1 and clip.thing(place, clip.frames - 1):
-            found.append((place, max(since, 1)))
-    return found
+    staying = []
+    for index in range(len(clip.scene.things)):
+        events = [event for event in clip.events if event.thing == index]
+        since = (
+            events[-1].start + 1
+            if events and events[-1].action == "appear"
+            else events[-1].end
+            if events
+            else 1
+        )
+        if since < clip.frames - 1 and clip.thing(index, clip.frames - 1):
+            staying.append((index, max(since, 1)))
+    return staying
 
 
 def _vanishing(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     options = _staying(clip)
     if not options:
         return None
-    place, since = draws.choice("thing", options)
+    index, since = draws.choice("thing", options)
     frame = draws.integer("frame", max(since, clip.frames // 3), clip.frames - 2)
-    return _happening(clip, Event("vanish", place, frame, frame + 1))
+    return _happening(clip, Event("vanish", index, frame, frame + 1))
 
 
 def _numeric(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
@@ -95,43 +101,43 @@ def _dysmorphia(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     options = _staying(clip)
     if not options:
         return None
-    place, since = draws.choice("thing", options)
-    thing = clip.thing(place, clip.frames - 1)
+    index, since = draws.choice("thing", options)
+    thing = clip.thing(index, clip.frames - 1)
     assert thing is not None
     start = draws.integer("start", since, clip.frames - 2)
     action: Action = draws.choice("way", ("grow", "shrink", "change colour"))
     if action == "change colour":
         others = [colour for colour in config.colours if colour != thing.colour]
         return _happening(
-            clip, Event(action, place, start, clip.frames, colour=draws.choice("colour", others))
+            clip, Event(action, index, start, clip.frames, colour=draws.choice("colour", others))
         )
     by = thing.side // 2 // 2 * 2
     room = min(thing.x, thing.y, UNIT - thing.x, UNIT - thing.y) - thing.side // 2
     if action == "grow" and room < by // 2:
         action = "shrink"
-    return _happening(clip, Event(action, place, start, clip.frames, by=by))
+    return _happening(clip, Event(action, index, start, clip.frames, by=by))
 
 
 def _omission(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
-    options = [place for place in range(len(clip.scene.things)) if place not in alike(clip)]
+    options = [index for index in range(len(clip.scene.things)) if index not in alike(clip)]
     return without(clip, draws.choice("thing", options))
 
 
 def _incongruity(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     by = draws.integer("by", *_JUMP)
     options = []
-    for place, since in _staying(clip):
-        thing = clip.thing(place, clip.frames - 1)
+    for index, since in _staying(clip):
+        thing = clip.thing(index, clip.frames - 1)
         assert thing is not None
         for action, (across, down) in DIRECTIONS.items():
             landed = replace(thing, x=thing.x + across * by, y=thing.y + down * by).box
             if min(landed) >= 0 and max(landed) <= UNIT:
-                options.append((place, since, action))
+                options.append((index, since, action))
     if not options:
         return None
-    place, since, action = draws.choice("jump", options)
+    index, since, action = draws.choice("jump", options)
     frame = draws.integer("frame", since, clip.frames - 2)
-    return _happening(clip, Event(action, place, frame, frame + 1, by=by))
+    return _happening(clip, Event(action, index, frame, frame + 1, by=by))
 
 
 _MADE: dict[str, Callable[[Clip, Rng, ClipConfig], Clip | None]] = {

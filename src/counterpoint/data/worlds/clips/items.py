@@ -49,11 +49,11 @@ class _Asked(NamedTuple):
 
 def _contrasted(world: ClipRows, row: int) -> _Asked | None:
     """Return a clip and its contrast; mostly either may be shown, so that words do not give the right caption away."""
-    clip, own = world.clip(row), world.draws(row)
-    for kind in own.sample("kind of contrast", CONTRASTS, len(CONTRASTS)):
-        other = contrast(kind, clip, Rng(own.word("contrast"), 0, kind), world.config(row))
+    clip, draws = world.clip(row), world.draws(row)
+    for kind in draws.sample("kind of contrast", CONTRASTS, len(CONTRASTS)):
+        other = contrast(kind, clip, Rng(draws.word("contrast"), 0, kind), world.config(row))
         if other:
-            if kind != "hallucination" and own.happens("contrast is shown", 0.5):
+            if kind != "hallucination" and draws.happens("contrast is shown", 0.5):
                 clip, other = other, clip
             return _Asked(row, kind, clip, (caption(clip), caption(other)))
     return None
@@ -61,12 +61,12 @@ def _contrasted(world: ClipRows, row: int) -> _Asked | None:
 
 def _rendered(world: ClipRows, row: int) -> _Asked:
     """Return a row's caption with the clip of a bad generator; each kind, and none, comes as often as clips allow."""
-    clip, own = world.clip(row), world.draws(row)
+    clip, draws = world.clip(row), world.draws(row)
     kinds = (CLEAN, *HALLUCINATIONS)
-    for kind in own.sample("kind of rendition", kinds, len(kinds)):
+    for kind in draws.sample("kind of rendition", kinds, len(kinds)):
         if kind == CLEAN:
             break
-        other = hallucinate(kind, clip, Rng(own.word("rendition"), 0, kind), world.config(row))
+        other = hallucinate(kind, clip, Rng(draws.word("rendition"), 0, kind), world.config(row))
         if other:
             return _Asked(row, kind, other, (caption(clip),))
     return _Asked(row, CLEAN, clip, (caption(clip),))
@@ -77,7 +77,7 @@ class ClipContrasts(ContrastCaptions):
     """Clips, their captions, and those of clips that differ in one thing."""
 
     def __init__(self, world: ClipRows, rows: Rows) -> None:
-        asked = [found for row in map(int, rows) if (found := _contrasted(world, row))]
+        asked = [item for row in map(int, rows) if (item := _contrasted(world, row))]
         self.pixels, self.clips = world.preset.pixels, [it.shown for it in asked]
         self.ids = world.ids[[it.row for it in asked]]
         self.kinds = [it.kind for it in asked]
@@ -111,11 +111,13 @@ class ClipNarrations(Narrations):
     def __init__(self, world: ClipRows, rows: Rows) -> None:
         asked: list[tuple[int, str, Narrated]] = []
         for row in map(int, rows):
-            own = world.draws(row)
-            kind = own.choice("kind of narration", NARRATIONS)
-            found = narrate(kind, world.clip(row), Rng(own.word("narration"), 0, kind), world.config(row))
-            if found:
-                asked.append((row, kind, found))
+            draws = world.draws(row)
+            kind = draws.choice("kind of narration", NARRATIONS)
+            narration = narrate(
+                kind, world.clip(row), Rng(draws.word("narration"), 0, kind), world.config(row)
+            )
+            if narration:
+                asked.append((row, kind, narration))
         self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
         self.ids = world.ids[self.rows]
         self.kinds = [kind for _, kind, _ in asked]

@@ -57,9 +57,9 @@ def sides(clip: Clip) -> tuple[Thing, Thing] | None:
     if any(len(things) != 2 for things in shown):
         return None
     order = [0, 1] if shown[0][0].x < shown[0][1].x else [1, 0]
-    left, right = (clip.scene.things[place] for place in order)
+    left, right = (clip.scene.things[index] for index in order)
     for things in shown:
-        one, other = (things[place] for place in order)
+        one, other = (things[index] for index in order)
         if one.box[2] > other.box[0] or (one.colour, other.colour) != (left.colour, right.colour):
             return None
     return (left, right) if left.colour and right.colour and left.colour != right.colour else None
@@ -91,29 +91,29 @@ def narrate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None)
     both = sides(clip)
     if both is None:
         return None
-    place = draws.integer("side", 0, 1)
-    asked, name = _side(place), draws.choice("name", NAMES)
+    side = draws.integer("side", 0, 1)
+    asked, name = _side(side), draws.choice("name", NAMES)
     # Of the kind "video" either may be named, so that the name does not say which colour is not asked for.
     named = asked if kind != "video" else _side(draws.integer("named", 0, 1))
     said = f"{named} is called {name}"
-    own, other = str(both[place].colour), str(both[1 - place].colour)
+    colour, other = str(both[side].colour), str(both[1 - side].colour)
     if kind == "text":
         return _asked(draws, said, f"what is {asked} called?", f"{asked} is called", name, NAMES)
     if kind == "either":
-        said = f"{asked} is {own}"
+        said = f"{asked} is {colour}"
     subject = name if kind == "both" else asked
     return _asked(
         draws,
         said,
         f"what colour is {subject}?",
         f"{subject} is",
-        own,
+        colour,
         (other, *(config or ClipConfig()).colours),
     )
 
 
-def _side(place: int) -> str:
-    return f"the one on the {('left', 'right')[place]}"
+def _side(side: int) -> str:
+    return f"the one on the {('left', 'right')[side]}"
 
 
 def _asked(draws: Rng, said: str, question: str, stem: str, answer: str, wrong: tuple[str, ...]) -> Narrated:

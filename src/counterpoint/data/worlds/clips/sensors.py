@@ -12,7 +12,7 @@ from .clip import DIRECTIONS, Clip
 CHANNELS = ("across", "down")
 
 
-def path(clip: Clip, place: int, rate: int = 1) -> Float64[np.ndarray, "samples 2"]:
+def path(clip: Clip, index: int, rate: int = 1) -> Float64[np.ndarray, "samples 2"]:
     """Return the places of a thing, ``rate`` times a frame, in thousandths: x and y, moving evenly between frames too.
 
     The last measurement of every frame is where that frame shows it.
@@ -20,19 +20,19 @@ def path(clip: Clip, place: int, rate: int = 1) -> Float64[np.ndarray, "samples 
     Raises:
         IndexError: for a place at which there is no thing.
     """
-    thing = clip.scene.things[place]
+    thing = clip.scene.things[index]
     moments = np.arange(1, clip.frames * rate + 1) / rate
-    found = np.empty((len(moments), 2))
-    found[:] = thing.x, thing.y
+    positions = np.empty((len(moments), 2))
+    positions[:] = thing.x, thing.y
     for event in clip.events:
-        if event.thing == place and event.action in DIRECTIONS:
+        if event.thing == index and event.action in DIRECTIONS:
             done = np.clip((moments - event.start) / (event.end - event.start), 0, 1)
-            found += event.by * done[:, None] * np.asarray(DIRECTIONS[event.action])
-    return found
+            positions += event.by * done[:, None] * np.asarray(DIRECTIONS[event.action])
+    return positions
 
 
 def acceleration(
-    clip: Clip, place: int, rate: int = 1, noise: float = 0.0, draws: Rng | None = None
+    clip: Clip, index: int, rate: int = 1, noise: float = 0.0, draws: Rng | None = None
 ) -> Float64[np.ndarray, "samples 2"]:
     """Measure the acceleration of a thing across and down, ``rate`` times a frame, in thousandths per frame².
 
@@ -43,7 +43,7 @@ def acceleration(
 
     Args:
         clip: what happens.
-        place: of the thing.
+        index: of the thing.
         rate: measurements per frame.
         noise: standard deviation of what is added to each number: nearly normal, the sum of twelve uniforms.
         draws: of the noise.
@@ -53,7 +53,7 @@ def acceleration(
     """
     if rate < 1 or noise < 0:
         raise ValueError(f"rate must be at least 1 and noise at least 0, got {rate} and {noise}")
-    positions = path(clip, place, rate)
+    positions = path(clip, index, rate)
     padded = np.concatenate([positions[:1], positions, positions[-1:]])
     measured: np.ndarray = rate**2 * (padded[2:] - 2 * padded[1:-1] + padded[:-2])
     if noise:

@@ -43,11 +43,11 @@ def faithful(said: Clip, shown: Clip) -> bool:
 
 def _rest(clip: Clip) -> Scene:
     """Return the things that a caption tells without an event, their sizes unsaid."""
-    place = {old: new for new, old in enumerate(clip.still)}
+    index = {old: new for new, old in enumerate(clip.still)}
     things = tuple(replace(clip.scene.things[old], size="medium") for old in clip.still)
     relations = tuple(
-        Relation(r.kind, place[r.subject], place[r.object])
+        Relation(r.kind, index[r.subject], index[r.object])
         for r in clip.scene.relations
-        if r.subject in place and r.object in place
+        if r.subject in index and r.object in index
     )
     return Scene(clip.scene.index, things, relations)

@@ -44,22 +44,22 @@ class Digits(PairedData):
     def __init__(self, stream: bool = False) -> None:
         from sklearn.datasets import load_digits
 
-        found = load_digits()
-        pixels = np.rint(found.images * (255 / 16)).astype(np.uint8)
+        digits = load_digits()
+        pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
         self.name = "digits:stream" if stream else "digits"
         self.ids = np.arange(len(pixels))
         self.attribution = "Digits: Alpaydin and Kaynak, UCI Machine Learning Repository, CC BY 4.0"
         order = np.random.default_rng(0).permutation(len(pixels))
         train, spare, test = np.split(order, [TRAINED, TRAINED + SPARE])
-        task = found.target * TASKS // len(NAMES)
+        task = digits.target * TASKS // len(NAMES)
         tasks = [train[task[train] == number] for number in range(TASKS)] if stream else []
         self.splits = Splits(train, {"held out": spare}, {"held out": test}, tasks)
         if stream:
             self.subsets = np.where(task == 0, "first task", "later tasks")
         self.labels = {
-            "digit": Labels(NAMES, found.target.astype(np.int64), ("a {}", "a handwritten {}")),
-            "stroke": Labels(STROKES, _thirds(found.images.mean((1, 2))), ("a {} digit",)),
-            "lean": Labels(LEANS, _thirds(skew(found.images)), ("a digit, {}",)),
+            "digit": Labels(NAMES, digits.target.astype(np.int64), ("a {}", "a handwritten {}")),
+            "stroke": Labels(STROKES, _thirds(digits.images.mean((1, 2))), ("a {} digit",)),
+            "lean": Labels(LEANS, _thirds(skew(digits.images)), ("a digit, {}",)),
         }
         self._pictures = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1)
 

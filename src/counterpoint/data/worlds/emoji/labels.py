@@ -153,8 +153,8 @@ def label_sets(columns: Mapping[str, Sequence[Any]], copies: int) -> dict[str, L
     """
 
     def labels(column: str, names: Mapping[str, str], templates: tuple[str, ...]) -> Labels:
-        place = {value: number for number, value in enumerate(names)}
-        values = np.array([place.get(value, -1) for value in columns[column]])
+        index = {value: number for number, value in enumerate(names)}
+        values = np.array([index.get(value, -1) for value in columns[column]])
         return Labels(tuple(names.values()), np.tile(values, copies), templates)
 
     return {

@@ -48,9 +48,9 @@ class _Sheet:
         self.pen = ImageDraw.Draw(self.image)
         self.top = _MARGIN
 
-    def write(self, place: tuple[int, int], text: str, size: float, colour: str = _INK) -> None:
+    def write(self, corner: tuple[int, int], text: str, size: float, colour: str = _INK) -> None:
         plain = text.translate({ord("–"): "-", ord("’"): "'"})  # the font that comes with Pillow lacks these
-        self.pen.text(place, plain, colour, ImageFont.load_default(size), spacing=5)
+        self.pen.text(corner, plain, colour, ImageFont.load_default(size), spacing=5)
 
     def text(self, text: str, size: float, colour: str = _INK, space: int = 8) -> None:
         for line in wrap(text, int((_WIDTH - 2 * _MARGIN) / (0.5 * size))):
@@ -71,15 +71,15 @@ class _Sheet:
         title = wrap(label, 20)
         self.write((_MARGIN, self.top + 14), "\n".join(title), 18)
         self.write((_MARGIN, self.top + 18 + 24 * len(title)), note, 14, _FAINT)
-        for place, row in enumerate(rows):
-            left = _MARGIN + _LABEL + place * (_PAIR + _GAP)
+        for column, row in enumerate(rows):
+            left = _MARGIN + _LABEL + column * (_PAIR + _GAP)
             box = (left, self.top, left + _PAIR, self.top + SIZE + 2 * _GAP + below)
             self.pen.rounded_rectangle(box, 8, _CARD, _LINE)
             for number, pictures in enumerate(self.pictures):
                 picture = Image.fromarray(np.ascontiguousarray(pictures[row].transpose(1, 2, 0)))
                 self.image.paste(picture, (left + _GAP + number * (SIZE + _GAP), self.top + _GAP))
             if names:
-                for line, text in enumerate(wrap(names[place], 23)[:3]):
+                for line, text in enumerate(wrap(names[column], 23)[:3]):
                     self.write((left + _GAP, self.top + SIZE + 2 * _GAP + 17 * line), text, 13, _FAINT)
         self.top += SIZE + 2 * _GAP + below + _GAP
 
@@ -92,8 +92,8 @@ class _Sheet:
 def _spread(rows: Rows) -> list[int]:
     """Return rows, evenly spaced, as many as fit on a line."""
     return [
-        int(rows[place])
-        for place in np.linspace(0, len(rows) - 1, min(_COLUMNS, len(rows))).round().astype(int)
+        int(rows[position])
+        for position in np.linspace(0, len(rows) - 1, min(_COLUMNS, len(rows))).round().astype(int)
     ]
 
 

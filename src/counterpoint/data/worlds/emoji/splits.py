@@ -55,15 +55,15 @@ def alike(artists: Sequence[Pictures], limit: float) -> list[tuple[int, int]]:
     rows = np.concatenate([low_pass(pictures) for pictures in artists])
     squares = (rows * rows).sum(1)
     count = len(artists[0])
-    found: set[tuple[int, int]] = set()
+    pairs: set[tuple[int, int]] = set()
     for start in range(0, len(rows), 1024):
         part = slice(start, start + 1024)
         distance = squares[part, None] + squares[None] - 2 * rows[part] @ rows.T
         for a, b in zip(*np.nonzero(distance < limit**2), strict=True):
             i, j = (start + int(a)) % count, int(b) % count
             if i < j:
-                found.add((i, j))
-    return sorted(found)
+                pairs.add((i, j))
+    return sorted(pairs)
 
 
 def components(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
@@ -95,10 +95,10 @@ def _sharing(keys: Sequence[Hashable]) -> list[tuple[int, int]]:
 
 
 def _members(component: Sequence[int], rows: Iterable[int]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = defaultdict(list)
+    members: dict[int, list[int]] = defaultdict(list)
     for row in rows:
-        found[component[row]].append(row)
-    return dict(found)
+        members[component[row]].append(row)
+    return dict(members)
 
 
 def _shuffled(

@@ -39,7 +39,7 @@ GENDERS = ("woman", "man", "mixed", "neutral", "none")
 HAIR = ("red hair", "curly hair", "white hair", "bald", "blond hair", "none")
 AGES = ("baby", "child", "adult", "older", "mixed", "none")
 
-_MODIFIER = {0x1F3FB + place: tone for place, tone in enumerate(TONES)}
+_MODIFIER = {0x1F3FB + number: tone for number, tone in enumerate(TONES)}
 _JOINER, _SELECTOR, _PERSON = 0x200D, 0xFE0F, 0x1F9D1
 _HAIR_COMPONENTS = range(0x1F9B0, 0x1F9B4)
 _GENDER_SIGNS = (0x2640, 0x2642)
@@ -122,8 +122,8 @@ def _people(group: str, subgroup: str, name: str) -> bool:
 
 
 def _gender(words: set[str]) -> str:
-    found = (bool(words & _WOMAN), bool(words & _MAN))
-    return {(True, True): "mixed", (True, False): "woman", (False, True): "man"}.get(found, "neutral")
+    named = (bool(words & _WOMAN), bool(words & _MAN))
+    return {(True, True): "mixed", (True, False): "woman", (False, True): "man"}.get(named, "neutral")
 
 
 def _age(words: set[str]) -> str:

@@ -148,14 +148,14 @@ class Emoji(PairedData):
     def captions(self, row: int) -> list[str]:
         """Return the name in each language, in lower case; after the English one its aliases that are words."""
         names = self._columns["names"][row % len(self.table)]
-        found: list[str] = []
+        captions: list[str] = []
         for language in self.languages:
             if language == "en":
                 emoji = self._columns["emoji"][row % len(self.table)]
-                found += [self._columns["name"][row % len(self.table)].lower(), *_aliases(emoji)]
+                captions += [self._columns["name"][row % len(self.table)].lower(), *_aliases(emoji)]
             else:
-                found.append(names[language].lower())
-        return list(dict.fromkeys(found))
+                captions.append(names[language].lower())
+        return list(dict.fromkeys(captions))
 
     def training_captions(self, row: int) -> list[str]:
         """Return the captions, and one that names the kind, as tags do: ``"animal mammal, animals & nature"``."""
@@ -224,10 +224,10 @@ def _aliases(emoji: str) -> list[str]:
     """Return other English names in the ``emoji`` package, if made of words: ``:cow2:`` and ``:+1:`` are not."""
     import emoji as package
 
-    found = (
+    aliases = (
         alias.strip(":").replace("_", " ").lower() for alias in package.EMOJI_DATA[emoji].get("alias", ())
     )
-    return [alias for alias in found if all(map(_is_word, alias.split()))]
+    return [alias for alias in aliases if all(map(_is_word, alias.split()))]
 
 
 def _is_word(text: str) -> bool:

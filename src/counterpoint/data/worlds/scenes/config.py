@@ -140,75 +140,75 @@ def fitting(sizes: tuple[Size, ...], units: int) -> tuple[Size, ...]:
 
 
 def _room(config: SceneConfig) -> list[str]:
-    found = []
+    faults = []
     most = config.objects[1] + config.clutter[1]
     fits = max((n for n in range(1, MOST_THINGS + 1) if fitting(config.sizes, n)), default=0)
     if most > fits:
-        found.append(
+        faults.append(
             f"{most} things (objects and clutter) of size {' or '.join(config.sizes)} do not fit; at most {fits} do"
         )
     needed = (1 if config.same else config.objects[1]) + config.clutter[1]
     if needed > len(config.concepts):
-        found.append(
+        faults.append(
             f"{needed} different things in a scene need as many concepts, got {len(config.concepts)}"
         )
-    return found
+    return faults
 
 
 def _bias(config: SceneConfig) -> list[str]:
-    found = []
+    faults = []
     paired = Counter(concept for pair in config.pairs for concept in pair)
     for concept, times in paired.items():
         if concept not in config.concepts:
             raise unknown("concept in pairs", concept, config.concepts)
         if times > 1:
-            found.append(f"pairs: {concept!r} is in more than one place")
+            faults.append(f"pairs: {concept!r} is in more than one place")
     if config.pairs:
         free = len(config.concepts) - len(paired)
         if config.tail:
-            found.append(
+            faults.append(
                 "pairs need tail=0: of two concepts that are not as common one cannot imply the other alike"
             )
         inner = [concept for concept in paired if CONCEPTS[concept].kind == "container"]
         if inner:
-            found.append(
+            faults.append(
                 f"pairs: {inner[0]!r} is a container, which other things are inside of: choose another"
             )
         if config.same or config.objects[0] < 2:
-            found.append(
+            faults.append(
                 "pairs need scenes of two objects or more, that are not all the same: set objects=2-3"
             )
         if free < config.objects[1] + config.clutter[1]:
-            found.append(
+            faults.append(
                 f"pairs leave {free} concepts for the other things, of which there may be "
                 f"{config.objects[1] + config.clutter[1]}: name fewer pairs or more concepts"
             )
         if config.relation_compositions != "any":
-            found.append(
+            faults.append(
                 "pairs and relation_compositions both choose the concepts of a scene: set one of them"
             )
     choices = {"background": config.backgrounds, "colour": config.colours, None: ("", "")}[config.spurious]
     if len(choices) < 2:
-        found.append(
+        faults.append(
             f"spurious={config.spurious} needs at least two {config.spurious}s, got {', '.join(choices)}"
         )
-    return found
+    return faults
 
 
 def _held_out(config: SceneConfig) -> list[str]:
-    found = []
+    faults = []
     part = config.colour_compositions
     if part != "any":
         bare = [c for c in config.concepts if all(colour_part(c, x) != part for x in config.colours)]
         if bare:
-            found.append(f"colour_compositions={part} leaves no colour for {bare[0]!r}: allow all colours")
+            faults.append(f"colour_compositions={part} leaves no colour for {bare[0]!r}: allow all colours")
         if config.spurious == "colour":
-            found.append("spurious=colour and colour_compositions both choose the colours: set one of them")
+            faults.append("spurious=colour and colour_compositions both choose the colours: set one of them")
     part = config.relation_compositions
     if part != "any" and (config.objects[1] > 2 or config.clutter[1] or config.same or config.relations < 1):
-        found.append(
+        faults.append(
             "relation_compositions needs relations=1, clutter=0 and at most two objects, not the same"
         )
     if part in ("validation", "test") and config.objects != (2, 2):
-        found.append(f"relation_compositions={part} needs objects=2")
-    return found
+        faults.append(f"relation_compositions={part} needs objects=2")
+    return faults

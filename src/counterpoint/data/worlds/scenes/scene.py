@@ -104,10 +104,10 @@ class Scene:
         >>> Scene(0, (cat, cat)).counts()
         {'cat': 2}
         """
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for thing in self.things:
-            found[thing.concept] = found.get(thing.concept, 0) + 1
-        return found
+            counts[thing.concept] = counts.get(thing.concept, 0) + 1
+        return counts
 
 
 def relation_holds(kind: RelationKind, subject: Thing, object: Thing, hidden: bool = False) -> bool:

@@ -168,13 +168,13 @@ class Stored:
 
     def __call__(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         pictures = np.empty((len(rows), 3, self.pixels, self.pixels), np.uint8)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             shard = self.manifest.shards[int(np.searchsorted(self._firsts, row, side="right")) - 1]
             path = self.folder / shard.file
             try:
                 png = _png(path, self.manifest.format, int(row) - shard.first)
                 with Image.open(io.BytesIO(png)) as picture:
-                    pictures[place] = np.asarray(picture).transpose(2, 0, 1)
+                    pictures[index] = np.asarray(picture).transpose(2, 0, 1)
             except Exception as error:
                 raise ValueError(
                     f"{path} is damaged ({error}): delete it and make the scenes again"
@@ -182,10 +182,10 @@ class Stored:
         return torch.from_numpy(pictures)
 
 
-def _png(path: Path, format: Format, place: int) -> bytes:
+def _png(path: Path, format: Format, index: int) -> bytes:
     if format == "parquet":
-        return _png_column(path)[place]
-    offset, size = _png_members(path)[place]
+        return _png_column(path)[index]
+    offset, size = _png_members(path)[index]
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(size)
@@ -210,21 +210,21 @@ def _records(world: Scenes, shard: Shard) -> Iterator[tuple[bytes, dict[str, Any
         rows = np.arange(start, min(start + 100, shard.first + shard.rows))
         pictures = world.images(rows).permute(0, 2, 3, 1).numpy()
         drawing = world.draw(rows)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             buffer = io.BytesIO()
-            Image.fromarray(pictures[place]).save(buffer, "PNG")
+            Image.fromarray(pictures[index]).save(buffer, "PNG")
             yield (
                 buffer.getvalue(),
-                record(world, int(row), drawing, place) | {"split": shard.split.partition(":")[0]},
+                record(world, int(row), drawing, index) | {"split": shard.split.partition(":")[0]},
             )
 
 
-def record(world: Scenes, row: int, drawing: Drawing, place: int) -> dict[str, Any]:
+def record(world: Scenes, row: int, drawing: Drawing, index: int) -> dict[str, Any]:
     """Return everything that is known of a row, in values that JSON has.
 
     Args:
         drawing: of some rows of the world.
-        place: of the row among them.
+        index: of the row among them.
     """
     scene, captioned = world.scene(row), world.captioned(row)
     sentences = captions.long(captioned)
@@ -234,8 +234,8 @@ def record(world: Scenes, row: int, drawing: Drawing, place: int) -> dict[str, A
         "sentences": [{"text": s.text, "things": list(s.things)} for s in sentences],
         "tags": list(captions.tags(captioned)),
         "scene": annotation(scene),
-        "boxes": drawing.boxes[place].tolist(),
-        "masks": [run_lengths(mask) for mask in drawing.masks[place]],
+        "boxes": drawing.boxes[index].tolist(),
+        "masks": [run_lengths(mask) for mask in drawing.masks[index]],
     } | ({} if captioned is scene else {"told": annotation(captioned)})
 
 

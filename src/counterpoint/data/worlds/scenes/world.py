@@ -118,9 +118,9 @@ class Scenes(World[SceneConfig, Scene]):
 
     def _drawn(self, rows: Rows, change: Callable[[Scene], Scene]) -> UInt8[Tensor, "n 3 H W"]:
         pictures = draw([change(self.scene(int(row))) for row in rows], self.pixels).pictures
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             if self.lacks("image", int(row)):
-                pictures[place] = GREY
+                pictures[index] = GREY
         return pictures
 
     def captions(self, row: int) -> Sequence[str]:

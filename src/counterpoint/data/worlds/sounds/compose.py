@@ -104,8 +104,8 @@ def twin(kind: str, scape: Soundscape, draws: Rng) -> Soundscape | None:
     """
     if kind not in _MADE:
         raise unknown("kind of sound twin", kind, TWINS)
-    found = _MADE[kind](scape, draws)
-    return found if found and not alike(scape, found) else None
+    other = _MADE[kind](scape, draws)
+    return other if other and not alike(scape, other) else None
 
 
 def _reordered(scape: Soundscape, draws: Rng) -> Soundscape | None:

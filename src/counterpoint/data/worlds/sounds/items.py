@@ -28,9 +28,9 @@ class SoundMinimalPairs(MinimalPairs):
     def __init__(self, world: SoundRows, rows: Rows) -> None:
         asked: list[tuple[int, str, Soundscape, Soundscape]] = []
         for row in map(int, rows):
-            scape, own = world.scape(row), world.draws(row)
-            for kind in own.sample("kind of twin", TWINS, len(TWINS)):
-                other = twin(kind, scape, Rng(own.word("twin"), 0, kind))
+            scape, draws = world.scape(row), world.draws(row)
+            for kind in draws.sample("kind of twin", TWINS, len(TWINS)):
+                other = twin(kind, scape, Rng(draws.word("twin"), 0, kind))
                 if other:
                     asked.append((row, kind, scape, other))
                     break

@@ -75,11 +75,11 @@ def recount(scene: Scene, group: tuple[int, ...], count: int, copies: Sequence[T
         copies: the new ones; they hide the first member unless given, which serves where only words are needed.
     """
     lost = group[count:]
-    kept = [place for place in range(len(scene.things)) if place not in lost]
+    kept = [index for index in range(len(scene.things)) if index not in lost]
     copies = copies or (scene.things[group[0]],) * (count - len(group))
     return replace(
         scene,
-        things=(*(scene.things[place] for place in kept), *copies),
+        things=(*(scene.things[index] for index in kept), *copies),
         relations=tuple(_renumbered(r, kept) for r in scene.relations if {r.subject, r.object} <= set(kept)),
     )
 
@@ -147,8 +147,8 @@ def _altered(scene: Scene, draws: Rng, options: Callable[[Thing], list[Option]])
 
 def _swapped(scene: Scene, draws: Rng, fields: tuple[str, ...]) -> Iterator[Change]:
     """Yield exchanges between two groups of their values of some fields."""
-    found = _alike(scene)
-    pairs = [(a, b) for place, a in enumerate(found) for b in found[:place]]
+    things = _alike(scene)
+    pairs = [(a, b) for index, a in enumerate(things) for b in things[:index]]
     for a, b in _shuffled(draws, "pair", pairs):
         of_a, of_b = ({f: getattr(scene.things[g[0]], f) for f in fields} for g in (a, b))
         if of_a != of_b:
@@ -157,7 +157,7 @@ def _swapped(scene: Scene, draws: Rng, fields: tuple[str, ...]) -> Iterator[Chan
 
 def _recounted(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change]:
     """Yield changes to more or fewer of a group that no relation speaks of; what is lost is the last to have come."""
-    spoken = {place for r in scene.relations for place in (r.subject, r.object)}
+    spoken = {index for r in scene.relations for index in (r.subject, r.object)}
     free = [group for group in _alike(scene) if not spoken.intersection(group)]
     low, high = (total - len(scene.subjects) for total in config.objects)
     options = [
@@ -237,7 +237,7 @@ def _reordered(scene: Scene, number: int, kind: RelationKind, moved: Thing) -> C
         order.insert(order.index(object) + (kind == "inside"), subject)
     relations = [_renumbered(r, order) for r in scene.relations]
     relations[number] = replace(relations[number], kind=kind)
-    things = tuple(moved if place == subject else scene.things[place] for place in order)
+    things = tuple(moved if index == subject else scene.things[index] for index in order)
     after = replace(scene, things=things, relations=tuple(relations))
     return Change(after, (subject,), (order.index(subject),))
 
@@ -263,7 +263,7 @@ _BUILT: dict[str, Callable[[Scene, Rng, SceneConfig], Iterator[Change]]] = {
 
 
 def _with(scene: Scene, places: tuple[int, ...], fields: Mapping[int, Option]) -> Change:
-    things = tuple(replace(thing, **fields.get(place, {})) for place, thing in enumerate(scene))
+    things = tuple(replace(thing, **fields.get(index, {})) for index, thing in enumerate(scene))
     return Change(replace(scene, things=things), places, places)
 
 

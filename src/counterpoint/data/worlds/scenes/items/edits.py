@@ -75,12 +75,12 @@ class Edit:
         texts = [caption.text for caption in self.captions(language, draws)]
         words = [[match.span() for match in re.finditer(r"\w+|[^\w\s]", text)] for text in texts]
         said = [[text[slice(*span)] for span in spans] for text, spans in zip(texts, words, strict=True)]
-        found: tuple[list[Span], list[Span]] = ([], [])
+        changed: tuple[list[Span], list[Span]] = ([], [])
         for tag, *places in SequenceMatcher(a=said[0], b=said[1], autojunk=False).get_opcodes():
             for side, (start, end) in enumerate((places[:2], places[2:])):
                 if tag != "equal" and start < end:
-                    found[side].append((words[side][start][0], words[side][end - 1][1]))
-        return tuple(found[0]), tuple(found[1])
+                    changed[side].append((words[side][start][0], words[side][end - 1][1]))
+        return tuple(changed[0]), tuple(changed[1])
 
 
 def edit(
@@ -120,9 +120,9 @@ def edit(
     for each in EDITS:
         if each == kind:
             for change in islice(changes(each, scene, draws, config), TRIES):
-                found = Edit(each, scene, change.after, (change.old, change.new))
-                if _keeps_to_its_part(change.after, config) and is_minimal(found):
-                    return found
+                candidate = Edit(each, scene, change.after, (change.old, change.new))
+                if _keeps_to_its_part(change.after, config) and is_minimal(candidate):
+                    return candidate
             return None
     raise unknown("kind of edit", kind, EDITS)
 

@@ -49,8 +49,10 @@ def foil(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tuple[str,
         others = (compose(config, draws.word("another scene"), index, "foils") for index in count())
         other = next((each for each in islice(others, _TRIES) if not true_of(each, scene)), None)
         return (short(scene).text, short(other).text) if other else None
-    found = (edit(each, scene, draws, config) for each in draws.sample("foil", _REPLACING, len(_REPLACING)))
-    edits = list(islice((each for each in found if each), 1 if kind == "atom" else 2))
+    candidates = (
+        edit(each, scene, draws, config) for each in draws.sample("foil", _REPLACING, len(_REPLACING))
+    )
+    edits = list(islice((each for each in candidates if each), 1 if kind == "atom" else 2))
     if kind == "atom" and edits:
         before, after = edits[0].captions()
         return before.text, after.text

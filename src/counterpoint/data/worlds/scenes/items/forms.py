@@ -121,10 +121,10 @@ class SceneMinimalPairs(MinimalPairs):
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
         asked = list(ask_rows(world, rows, kinds, edit))
-        self.world, self.edits = world, [found for _, _, found in asked]
+        self.world, self.edits = world, [pair for _, _, pair in asked]
         self.ids = world.ids[[row for row, _, _ in asked]]
         self.kinds = [kind for _, kind, _ in asked]
-        said = [found.captions() for found in self.edits]
+        said = [pair.captions() for pair in self.edits]
         self.captions = [(before.text, after.text) for before, after in said]
         self.attribution = world.attribution
 
@@ -142,12 +142,12 @@ class _Choice(NamedTuple):
 
 def _choice(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> _Choice | None:
     if kind != "count":
-        found = foil(kind, scene, draws, config) if kind in FOILS else _edited(kind, scene, draws, config)
-        if not found:
+        captions = foil(kind, scene, draws, config) if kind in FOILS else _edited(kind, scene, draws, config)
+        if not captions:
             return None
         answer = draws.integer("answer", 0, 1)
-        own, other = found
-        return _Choice((other, own) if answer else (own, other), answer)
+        right, other = captions
+        return _Choice((other, right) if answer else (right, other), answer)
     counted = max((g.things for g in groups(scene, ("colour", "size", "facing"))), key=len, default=())
     if len(counted) not in COUNTED:
         return None
@@ -156,10 +156,10 @@ def _choice(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> _Choice
 
 
 def _edited(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tuple[str, str] | None:
-    found = edit(kind, scene, draws, config)
-    if not found:
+    pair = edit(kind, scene, draws, config)
+    if not pair:
         return None
-    before, after = found.captions()
+    before, after = pair.captions()
     return before.text, after.text
 
 
@@ -192,10 +192,10 @@ def _associations(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> l
     things, colours = len(scene.things), {thing.colour for thing in scene}
     if things not in (1, 2) or None in colours or len(colours) < things or len(scene.counts()) < things:
         return []
-    found = []
+    associations = []
     for thing in scene:
         others = [other for other in scene if other is not thing]
-        found.append(
+        associations.append(
             _Association(
                 tuple(grammar("en").phrase(Look(thing.concept, colour=c)).text for c in config.colours),
                 _place(thing, config),
@@ -203,7 +203,7 @@ def _associations(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> l
                 (thing.concept, *(other.concept for other in others)),
             )
         )
-    return found
+    return associations
 
 
 def _place(thing: Thing, config: SceneConfig) -> int:
@@ -218,8 +218,8 @@ class SceneAssociations(Associations):
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
         asked = [
             (row, number, it)
-            for row, _, found in ask_rows(world, rows, kinds, _associations)
-            for number, it in enumerate(found)
+            for row, _, associations in ask_rows(world, rows, kinds, _associations)
+            for number, it in enumerate(associations)
         ]
         self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
         self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _ in asked], np.int64)
@@ -271,11 +271,11 @@ class SceneRegions(Regions):
     def masks(self, positions: Int[np.ndarray, " k"]) -> Bool[Tensor, "k H W"]:
         scenes = [self.world.scene(int(row)) for row in self.rows[positions]]
         seen = draw(scenes, self.world.pixels).masks
-        found = [
+        stacked = [
             masks[[looks_like(self.looks[position], thing) for thing in scene]].any(0)
             for position, scene, masks in zip(positions, scenes, seen, strict=True)
         ]
-        return torch.from_numpy(np.stack(found))
+        return torch.from_numpy(np.stack(stacked))
 
 
 def _said(concept: str) -> tuple[str, ...]:

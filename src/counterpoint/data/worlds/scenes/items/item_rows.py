@@ -29,11 +29,11 @@ def ask_rows(
 ) -> Iterator[tuple[int, str, T]]:
     """Yield each row's kind and what is asked, of rows whose scenes have something for any of the kinds."""
     for row in map(int, rows):
-        own = world.draws(row)
-        for kind in own.sample("kind of item", kinds, len(kinds)):
-            found = ask(kind, world.scene(row), Rng(own.word("item"), 0, kind), world.config(row))
-            if found:
-                yield row, kind, found
+        draws = world.draws(row)
+        for kind in draws.sample("kind of item", kinds, len(kinds)):
+            item = ask(kind, world.scene(row), Rng(draws.word("item"), 0, kind), world.config(row))
+            if item:
+                yield row, kind, item
                 break
 
 

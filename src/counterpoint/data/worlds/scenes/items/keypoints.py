@@ -75,10 +75,10 @@ def _pairs(world: SceneRows, rows: Rows) -> Iterator[tuple[_Shown, _Shown]]:
     for row in map(int, rows):
         scene = world.scene(row)
         counts = scene.counts()
-        for place, thing in enumerate(scene):
+        for index, thing in enumerate(scene):
             if counts[thing.concept] > 1:
                 continue
-            this, key = _Shown(row, place, thing), (thing.concept, thing.artist)
+            this, key = _Shown(row, index, thing), (thing.concept, thing.artist)
             if key in last:
                 yield last[key], this
             last[key] = this

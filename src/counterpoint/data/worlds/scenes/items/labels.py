@@ -82,5 +82,5 @@ def _truth(scene: Scene) -> dict[str, Hashable]:
 
 
 def _agreed(values: Iterable[Hashable]) -> Hashable:
-    found = set(values)
-    return found.pop() if len(found) == 1 else None
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else None

@@ -80,12 +80,12 @@ class SceneSample:
         Raises:
             ValueError: for a question that is none of those about scenes.
         """
-        found = read(self.asked.text)
-        if found is None:
+        meaning = read(self.asked.text)
+        if meaning is None:
             raise ValueError(
                 f"not a question about scenes that can be asked in other words: {self.asked.text!r}"
             )
-        return found
+        return meaning
 
     @property
     def question(self) -> Question:
@@ -137,9 +137,9 @@ def remove(sample: SceneSample, seed: int) -> Proposal:
     """Remove one thing (V2, easier)."""
     if not sample.scene.things:
         return None
-    place = Rng(seed, 0, "remove").integer("place", 0, len(sample.scene.things) - 1)
-    gone = sample.scene.things[place].concept
-    return replace(sample, scene=recount(sample.scene, (place,), 0)), f"a {gone} was removed"
+    index = Rng(seed, 0, "remove").integer("place", 0, len(sample.scene.things) - 1)
+    gone = sample.scene.things[index].concept
+    return replace(sample, scene=recount(sample.scene, (index,), 0)), f"a {gone} was removed"
 
 
 def expand(sample: SceneSample, seed: int) -> Proposal:

@@ -202,7 +202,7 @@ def _size(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]
 def _plain(scene: Scene) -> list[tuple[RelationKind, Thing, Thing]]:
     """Return the relations between things that can be named without saying more."""
     single = _single(scene)
-    places = [(place, thing) for place, thing in enumerate(scene) if thing in single]
+    places = [(index, thing) for index, thing in enumerate(scene) if thing in single]
     return [
         (kind, a, b)
         for i, a in places
@@ -297,7 +297,7 @@ def _choose_size(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Questio
 
 
 def _choose_relation(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
-    plain = [found for found in _plain(scene) if found[0] in OPPOSITE]
+    plain = [relation for relation in _plain(scene) if relation[0] in OPPOSITE]
     if not plain:
         return ()
     kind, a, b = draws.choice("choose relation", plain)

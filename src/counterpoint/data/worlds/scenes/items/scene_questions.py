@@ -26,8 +26,8 @@ class SceneQuestions(Questions):
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
         asked = [
             (row, number, question)
-            for row, _, found in ask_rows(world, rows, kinds, questions)
-            for number, question in enumerate(found)
+            for row, _, of_row in ask_rows(world, rows, kinds, questions)
+            for number, question in enumerate(of_row)
         ]
         self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
         self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _ in asked], np.int64)

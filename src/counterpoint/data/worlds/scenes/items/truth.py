@@ -27,17 +27,17 @@ def true_of(said: Scene, shown: Scene, exact: Collection[Attribute] = ()) -> boo
     >>> true_of(Scene(0, (red,)), Scene(1, (red,))), true_of(Scene(0, (red,)), Scene(1, (blue,)))
     (True, False)
     """
-    counts = Counter(said.things[place].concept for place in spoken(said))
+    counts = Counter(said.things[index].concept for index in spoken(said))
     if any(shown.counts().get(concept) != count for concept, count in counts.items()):
         return False
     candidates = [
-        [place for place, other in enumerate(shown) if looks_like(look(thing, exact), other)]
+        [index for index, other in enumerate(shown) if looks_like(look(thing, exact), other)]
         for thing in said
     ]
-    related = sorted({place for r in said.relations for place in (r.subject, r.object)})
-    others = [place for place in spoken(said) if place not in related]
+    related = sorted({index for r in said.relations for index in (r.subject, r.object)})
+    others = [index for index in spoken(said) if index not in related]
     return any(
-        _matching([candidates[place] for place in others], set(chosen.values()))
+        _matching([candidates[index] for index in others], set(chosen.values()))
         for chosen in _assignments(said.relations, related, candidates, shown)
     )
 
@@ -72,11 +72,11 @@ def _assignments(
         if len(chosen) == len(related):
             yield dict(chosen)
             return
-        place = related[len(chosen)]
-        for other in candidates[place]:
+        index = related[len(chosen)]
+        for other in candidates[index]:
             if other in chosen.values():
                 continue
-            further = {**chosen, place: other}
+            further = {**chosen, index: other}
             known = [r for r in relations if {r.subject, r.object} <= further.keys()]
             if all(_holds(r, further, shown) for r in known):
                 yield from extend(further)
@@ -94,12 +94,12 @@ def _matching(candidates: Sequence[Sequence[int]], taken: set[int]) -> bool:
     holder: dict[int, int] = {}
 
     def settle(one: int, tried: set[int]) -> bool:
-        for place in candidates[one]:
-            if place in taken or place in tried:
+        for index in candidates[one]:
+            if index in taken or index in tried:
                 continue
-            tried.add(place)
-            if place not in holder or settle(holder[place], tried):
-                holder[place] = one
+            tried.add(index)
+            if index not in holder or settle(holder[index], tried):
+                holder[index] = one
                 return True
         return False
 

@@ -129,10 +129,10 @@ def _background(plan: Plan, draws: Rng, concepts: Sequence[str]) -> str:
 
 def _spurious(draws: Rng, purpose: str, options: Sequence[T], concept: int, strength: float) -> T:
     """Draw the option that belongs to a concept with probability ``strength``, and else any other one."""
-    own = concept % len(options)
+    bound = concept % len(options)
     if draws.happens(f"own {purpose}", strength):
-        return options[own]
-    return draws.choice(purpose, [option for i, option in enumerate(options) if i != own])
+        return options[bound]
+    return draws.choice(purpose, [option for i, option in enumerate(options) if i != bound])
 
 
 def _sizes(

@@ -20,7 +20,7 @@ from ..scene import COLOURS, OPPOSITE, RELATIONS, Colour, RelationKind, Scene, r
 Part = Side
 """The side of a split on which a combination is shown."""
 
-_CONCEPT = {name: place for place, name in enumerate(CONCEPTS)}
+_CONCEPT = {name: number for number, name in enumerate(CONCEPTS)}
 _COLOUR_PARTS: tuple[Part, ...] = ("train",) * 6 + ("validation", "test", "test")
 _HASHED_PARTS: tuple[Part, ...] = ("train",) * 7 + ("validation", "test", "test")
 _TURNED: tuple[RelationKind, ...] = ("right of", "below")
@@ -67,8 +67,8 @@ def together(concepts: Sequence[str], count: int, part: Part) -> list[str] | Non
     """
     if count == 0:
         return []
-    for place, concept in enumerate(concepts):
-        left = [other for other in concepts[place + 1 :] if pair_part(concept, other) == part]
+    for index, concept in enumerate(concepts):
+        left = [other for other in concepts[index + 1 :] if pair_part(concept, other) == part]
         others = together(left, count - 1, part)
         if others is not None:
             return [concept, *others]

@@ -80,12 +80,12 @@ class Plan:
         """Return the concepts that the second thing may have."""
         if self.config.relation_compositions == "any":
             return self.further
-        found = []
+        seconds = []
         for other in self.further:
             pair = (first, other) if relation.subject == 0 else (other, first)
             if other != first and relation_part(relation.kind, *pair) == self.config.relation_compositions:
-                found.append(other)
-        return found
+                seconds.append(other)
+        return seconds
 
     def _sizes(self, total: int, relation: Relation | None) -> tuple[tuple[Size, ...], ...]:
         """Return the sizes that the first, the second and any further thing may have."""

@@ -62,18 +62,18 @@ def _compose(things: Sequence[Thing], canvas: np.ndarray, seen: np.ndarray, boxe
         left, top = x + one.left, y + one.top
         height, width = one.through.shape
         right, bottom = left + width, top + height
-        place = np.s_[top:bottom, left:right]
-        below = canvas[:, *place]
+        window = np.s_[top:bottom, left:right]
+        below = canvas[:, *window]
         mixed = below * one.through + np.uint16(128)  # divided by 255 and rounded, exactly
         mixed += mixed >> 8
         mixed >>= 8
         mixed += one.colour
         below[...] = mixed
-        seen[i][place] = one.drawn
+        seen[i][window] = one.drawn
         boxes[i] = one.box[0] + x, one.box[1] + y, one.box[2] + x, one.box[3] + y
         for j, (left_, top_, right_, bottom_) in enumerate(covered):
             if left < right_ and left_ < right and top < bottom_ and top_ < bottom:
-                seen[j][place] &= ~one.drawn
+                seen[j][window] &= ~one.drawn
                 boxes[j] = box_of(seen[j])
         covered.append((left, top, right, bottom))
 

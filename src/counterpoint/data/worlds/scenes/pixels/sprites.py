@@ -31,7 +31,7 @@ DYES: dict[Colour, tuple[int, int, int]] = {
     "grey": (136, 138, 142),
 }
 """Red, green and blue of what a dye turns a middling shade into."""
-_PLACE = {name: place for place, name in enumerate(CONCEPTS)}
+_PLACE = {name: number for number, name in enumerate(CONCEPTS)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -131,7 +131,7 @@ def tags(scene: Scene, language: str = "en") -> tuple[str, ...]:
         UnknownName: for a language without words.
     """
     words = grammar(language)
-    found = groups(scene)
-    things = [words.phrase(group.look, len(group.things), "").text for group in found]
-    kinds = [words.lexicon.kinds[CONCEPTS[group.look.concept].kind].singular for group in found]
+    parts = groups(scene)
+    things = [words.phrase(group.look, len(group.things), "").text for group in parts]
+    kinds = [words.lexicon.kinds[CONCEPTS[group.look.concept].kind].singular for group in parts]
     return (*dict.fromkeys([*things, *kinds]), words.lexicon.backgrounds[scene.background][1])

@@ -150,7 +150,7 @@ def invented(things: Sequence[Thing]) -> tuple[Described, ...]:
     """
     if len(things) > len(_NAMES):
         raise ValueError(f"things: there are {len(_NAMES)} invented names, got {len(things)} things")
-    found = []
+    described = []
     for name, thing in zip(_NAMES, things, strict=False):
         traits: dict[Trait, tuple[str, ...]] = {
             "concept": (_with_article(thing.concept),),
@@ -158,8 +158,8 @@ def invented(things: Sequence[Thing]) -> tuple[Described, ...]:
         }
         if thing.colour:
             traits["colour"] = (thing.colour,)
-        found.append(Described(_with_article(name), traits))
-    return tuple(found)
+        described.append(Described(_with_article(name), traits))
+    return tuple(described)
 
 
 def statements(described: Described) -> tuple[str, ...]:
@@ -182,14 +182,16 @@ def differences(first: Described, second: Described) -> tuple[Difference, ...]:
     shape | a picture of a lemon, which is oval | a picture of a carrot, which is long and pointed
     parts | a picture of a lemon, which has a peel | a picture of a carrot, which has leaves
     """
-    found = []
+    differences = []
     for trait in TRAITS:
         its, others = first.traits.get(trait, ()), second.traits.get(trait, ())
-        own = tuple(word for word in its if word not in others)
+        words = tuple(word for word in its if word not in others)
         other = tuple(word for word in others if word not in its)
-        if own and other:
-            found.append(Difference(trait, _sentence(first, trait, own), _sentence(second, trait, other)))
-    return tuple(found)
+        if words and other:
+            differences.append(
+                Difference(trait, _sentence(first, trait, words), _sentence(second, trait, other))
+            )
+    return tuple(differences)
 
 
 def similarities(first: Described, second: Described) -> tuple[Difference, ...]:
@@ -198,12 +200,14 @@ def similarities(first: Described, second: Described) -> tuple[Difference, ...]:
     >>> [each.first for each in similarities(concept("guitar"), concept("trumpet"))]
     ['a picture of a guitar, which is a musical instrument', 'a picture of a guitar, which is long']
     """
-    found = []
+    similarities = []
     for trait in TRAITS:
         both = tuple(word for word in first.traits.get(trait, ()) if word in second.traits.get(trait, ()))
         if both:
-            found.append(Difference(trait, _sentence(first, trait, both), _sentence(second, trait, both)))
-    return tuple(found)
+            similarities.append(
+                Difference(trait, _sentence(first, trait, both), _sentence(second, trait, both))
+            )
+    return tuple(similarities)
 
 
 def _sentence(described: Described, trait: Trait, words: Sequence[str]) -> str:

@@ -233,19 +233,19 @@ class German(Grammar):
     def _words(
         self, look: Look, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
-        place = _GERMAN_ORDER["plural" if count != 1 else noun.gender]
+        column = _GERMAN_ORDER["plural" if count != 1 else noun.gender]
         declension = "strong"
         if determiner == "the":
             declension = "weak"
-            yield _GERMAN_DEFINITE[case][place], None
+            yield _GERMAN_DEFINITE[case][column], None
             if count > 1:
                 yield self.number(noun, count), "count"
         elif determiner and count < 2:
             declension = "mixed"
-            yield ("ein" if count else "kein") + _GERMAN_INDEFINITE[case][place], "count"
+            yield ("ein" if count else "kein") + _GERMAN_INDEFINITE[case][column], "count"
         elif determiner:
             yield self.number(noun, count), "count"
-        ending = _GERMAN_ADJECTIVE[declension][case][place]
+        ending = _GERMAN_ADJECTIVE[declension][case][column]
         if more:
             yield f"weiter{ending}", "count"
         if look.facing:

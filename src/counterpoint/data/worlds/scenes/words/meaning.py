@@ -181,8 +181,8 @@ def question(asked: Asked, wording: Wording = PLAIN) -> str:
     >>> question(Asked("what colour", ("car",)), Wording(2, True, (Statement("exists", ("cat",)),)))
     'There is at least one feline in the image. What is the colour of the automobile?'
     """
-    own = _QUESTIONS[asked.form][wording.style].format_map(_slots(asked, wording.synonyms))
-    return " ".join([*(sentence(said, wording.synonyms) for said in wording.context), own])
+    text = _QUESTIONS[asked.form][wording.style].format_map(_slots(asked, wording.synonyms))
+    return " ".join([*(sentence(said, wording.synonyms) for said in wording.context), text])
 
 
 def caption(asked: Asked, option: str, wording: Wording = PLAIN) -> str | None:
@@ -197,15 +197,15 @@ def caption(asked: Asked, option: str, wording: Wording = PLAIN) -> str | None:
     said = meant[0]
     slots = _slots(said, wording.synonyms)
     if said.form == "exists":
-        own = slots["a0"]
+        text = slots["a0"]
     elif said.form == "exactly":
-        own = f"{slots['n']} {slots['counted0']}"
+        text = f"{slots['n']} {slots['counted0']}"
     elif said.form == "relation":
-        own = f"{slots['a0']} {slots['v']} {_indefinite(slots['one1'])}"
+        text = f"{slots['a0']} {slots['v']} {_indefinite(slots['one1'])}"
     else:
-        own = _indefinite(f"{slots['v']} {slots['one0']}")
+        text = _indefinite(f"{slots['v']} {slots['one0']}")
     context = (sentence(before, wording.synonyms) for before in wording.context)
-    return " ".join([*context, _CAPTIONS[wording.style].format(own)])
+    return " ".join([*context, _CAPTIONS[wording.style].format(text)])
 
 
 _CHOICES = ("which", "how many", "what colour", "how large", "where")
@@ -221,16 +221,16 @@ def read(text: str) -> Asked | None:
     for form, pattern in _patterns():
         match = pattern.fullmatch(last)
         if match:
-            found = match.groupdict()
+            slots = match.groupdict()
             things = tuple(
-                _concepts()[found[name]]
+                _concepts()[slots[name]]
                 for k in (0, 1)
                 for name in (f"one{k}", f"many{k}", f"counted{k}", f"a{k}", f"the{k}")
-                if name in found
+                if name in slots
             )
-            value = _values(form).get(found["v"], "") if "v" in found else ""
-            if "n" in found:
-                value = str(_WORDS.numbers.index(found["n"]))
+            value = _values(form).get(slots["v"], "") if "v" in slots else ""
+            if "n" in slots:
+                value = str(_WORDS.numbers.index(slots["n"]))
             return Asked(form, things, value)
     return None
 
@@ -357,14 +357,14 @@ def right_answers(question: Question, scene: Scene) -> tuple[str, ...]:
     """
     asked = read(question.text)
     meant = [meaning(asked, option) if asked else None for option in question.options]
-    found = []
+    answers = []
     for option, it in zip(question.options, meant, strict=True):
         true = None if it is None else holds(it[0], scene)
         if it is None or true is None:
             return ()
         if true == it[1]:
-            found.append(option)
-    return tuple(found)
+            answers.append(option)
+    return tuple(answers)
 
 
 Topic = tuple[str, ...]
@@ -373,13 +373,13 @@ Topic = tuple[str, ...]
 
 def settles(said: Statement) -> frozenset[Topic]:
     """Return all topics that are known to somebody who is told a statement and does not look at the picture."""
-    found: set[Topic] = {("exists", concept) for concept in said.things}
+    topics: set[Topic] = {("exists", concept) for concept in said.things}
     if said.form == "background":
         return frozenset({("background",)})
     if said.form in ("colour", "size", "relation", "larger"):  # "the cat" is the only one
-        found |= {("count", concept) for concept in said.things}
-    found |= set(_about(said))
-    return frozenset(found)
+        topics |= {("count", concept) for concept in said.things}
+    topics |= set(_about(said))
+    return frozenset(topics)
 
 
 def _about(said: Statement) -> Iterator[Topic]:
@@ -407,19 +407,19 @@ def mentioned(asked: Asked, options: Sequence[str]) -> frozenset[str]:
 def facts(scene: Scene) -> list[Statement]:
     """Return simple statements that are true of a scene."""
     counts = scene.counts()
-    found = [Statement("background", (), scene.background)]
+    statements = [Statement("background", (), scene.background)]
     for concept, count in counts.items():
-        found += [Statement("exists", (concept,)), Statement("exactly", (concept,), str(count))]
-    single = [(place, thing) for place, thing in enumerate(scene) if counts[thing.concept] == 1]
+        statements += [Statement("exists", (concept,)), Statement("exactly", (concept,), str(count))]
+    single = [(index, thing) for index, thing in enumerate(scene) if counts[thing.concept] == 1]
     for i, thing in single:
-        own = [Statement("size", (thing.concept,), thing.size)]
-        own += [Statement("colour", (thing.concept,), thing.colour)] if thing.colour else []
-        own += [
+        candidates = [Statement("size", (thing.concept,), thing.size)]
+        candidates += [Statement("colour", (thing.concept,), thing.colour)] if thing.colour else []
+        candidates += [
             Statement("relation", (thing.concept, other.concept), kind)
             for j, other in single
             if i != j
             for kind in RELATIONS
             if relation_holds(kind, thing, other, hidden=i < j)
         ]
-        found += [said for said in own if holds(said, scene)]
-    return found
+        statements += [said for said in candidates if holds(said, scene)]
+    return statements

@@ -45,7 +45,7 @@ class _Paragraph:
         word = draws.integer("word", 0, 11) if draws else 0
         self._word = word
         self._groups = groups(scene, word=word, most=len(scene.things))
-        self._looks = {place: look(scene.things[place], word=word) for place in spoken(scene)}
+        self._looks = {index: look(scene.things[index], word=word) for index in spoken(scene)}
 
     def sentences(self) -> Iterator[Caption]:
         if not self._groups:
@@ -131,7 +131,7 @@ class _Paragraph:
 
     def _facing(self, writer: Writer, group: Group) -> None:
         """Add " and faces left", where words can say that of all of a group."""
-        facings = {self._scene.things[place].facing for place in group.things}
+        facings = {self._scene.things[index].facing for index in group.things}
         if group.look.concept in FACED and len(facings) == 1:
             writer.words(self._lexicon.conjunction)
             forms = self._lexicon.looks[facings.pop()]
@@ -139,7 +139,7 @@ class _Paragraph:
 
     def _relations(self) -> Iterator[Caption]:
         """Yield "The cat is to the left of the two dogs.", of whole groups if that is true, and one way round only."""
-        of = {place: group for group in self._groups for place in group.things}
+        of = {index: group for group in self._groups for index in group.things}
         told: set[tuple[str, int, int]] = set()
         for relation in self._scene.relations:
             if (relation.kind, relation.subject, relation.object) in told:
@@ -190,17 +190,17 @@ class _Paragraph:
     def _places(self, group: Group) -> dict[str, list[int]]:
         """Return the things of a group by where they are, from top to bottom and left to right."""
         thirds = {
-            place: (min(2, thing.y * 3 // UNIT), min(2, thing.x * 3 // UNIT))
-            for place in group.things
-            for thing in [self._scene.things[place]]
+            index: (min(2, thing.y * 3 // UNIT), min(2, thing.x * 3 // UNIT))
+            for index in group.things
+            for thing in [self._scene.things[index]]
         }
         fine = len(set(thirds.values())) <= _PLACES
-        found: dict[str, list[int]] = {}
-        for place in sorted(group.things, key=lambda place: thirds[place] if fine else thirds[place][1:]):
-            row, column = thirds[place]
+        places: dict[str, list[int]] = {}
+        for index in sorted(group.things, key=lambda index: thirds[index] if fine else thirds[index][1:]):
+            row, column = thirds[index]
             said = self._lexicon.positions[row][column] if fine else self._lexicon.columns[column]
-            found.setdefault(said, []).append(place)
-        return found
+            places.setdefault(said, []).append(index)
+        return places
 
     def _phrase(
         self, group: Group, determiner: Determiner, case: Case = "nominative", more: bool = False

@@ -35,7 +35,7 @@ class Clause(NamedTuple):
 
 def spoken(scene: Scene) -> tuple[int, ...]:
     """Return places of the things that captions speak of: not the clutter, unless there is nothing else."""
-    places = tuple(place for place, thing in enumerate(scene) if not thing.clutter)
+    places = tuple(index for index, thing in enumerate(scene) if not thing.clutter)
     return places or tuple(range(len(scene.things)))
 
 
@@ -61,19 +61,19 @@ def groups(scene: Scene, exact: Collection[Attribute] = (), word: int = 0, most:
         word: which words are used for sizes.
     """
     of_concept: dict[str, list[int]] = {}
-    for place in spoken(scene):
-        of_concept.setdefault(scene.things[place].concept, []).append(place)
-    looks = {place: look(scene.things[place], exact, word) for place in spoken(scene)}
-    found: list[Group] = []
+    for index in spoken(scene):
+        of_concept.setdefault(scene.things[index].concept, []).append(index)
+    looks = {index: look(scene.things[index], exact, word) for index in spoken(scene)}
+    groups_of: list[Group] = []
     for places in of_concept.values():
         if len(places) == 1:
-            found.append(Group((places[0],), looks[places[0]]))
+            groups_of.append(Group((places[0],), looks[places[0]]))
             continue
         for parts in _partitions(places, looks, exact):
             if len(parts) <= most:
                 break
-        found.extend(Group(tuple(part), _shared([looks[place] for place in part])) for part in parts)
-    return found
+        groups_of.extend(Group(tuple(part), _shared([looks[index] for index in part])) for part in parts)
+    return groups_of
 
 
 def _partitions(
@@ -83,10 +83,10 @@ def _partitions(
     for attributes in ({"colour", "size"}, {"colour"}, set[str]()):
         told = attributes.union(exact)
         parts: dict[tuple[str | None, ...], list[int]] = {}
-        for place in places:
-            its = looks[place]
+        for index in places:
+            its = looks[index]
             key = (its.colour if "colour" in told else None, its.size if "size" in told else None, its.facing)
-            parts.setdefault(key, []).append(place)
+            parts.setdefault(key, []).append(index)
         yield list(parts.values())
 
 
@@ -110,7 +110,7 @@ def clauses(
     taken out of their groups. A thing is spoken of once: a relation between things that are spoken of already is
     left out.
     """
-    free = {place: group for group in parts for place in group.things}
+    free = {index: group for group in parts for index in group.things}
     told: list[Clause] = []
     for relation in scene.relations:
         if relation.object not in free:
@@ -168,13 +168,13 @@ def _needed_elsewhere(scene: Scene, relation: Relation, subject: Group, object: 
     )
 
 
-def _single(scene: Scene, place: int, exact: Collection[Attribute], free: dict[int, Group]) -> Group:
-    return Group((place,), look(scene.things[place], exact, free[place].look.word))
+def _single(scene: Scene, index: int, exact: Collection[Attribute], free: dict[int, Group]) -> Group:
+    return Group((index,), look(scene.things[index], exact, free[index].look.word))
 
 
 def _take(free: dict[int, Group], taken: Group) -> None:
     """Strike things out, and out of the groups that they were in."""
-    for place in taken.things:
-        group = free.pop(place)
+    for index in taken.things:
+        group = free.pop(index)
         left = Group(tuple(other for other in group.things if other not in taken.things), group.look)
         free.update((other, left) for other in left.things)

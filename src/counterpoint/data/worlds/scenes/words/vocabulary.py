@@ -54,12 +54,12 @@ def concepts_in(text: str, language: str) -> frozenset[str]:
     """
     nouns = _nouns(language)
     said = " ".join(words_in(text))
-    found = set()
+    concepts = set()
     for match in nouns.pattern.finditer(said):
         before = said[: match.start()].split()[-1:]
         if match.group() not in nouns.colours or not nouns.modified.intersection(before):
-            found.add(nouns.concepts[match.group()])
-    return frozenset(found)
+            concepts.add(nouns.concepts[match.group()])
+    return frozenset(concepts)
 
 
 class _Nouns(NamedTuple):

@@ -39,7 +39,7 @@ class Caption:
     @property
     def things(self) -> tuple[int, ...]:
         """Places of all things spoken of."""
-        return tuple(sorted({place for mention in self.mentions for place in mention.things}))
+        return tuple(sorted({index for mention in self.mentions for index in mention.things}))
 
 
 @final
