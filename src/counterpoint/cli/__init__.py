@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # One clear line for what a user can mend; the traceback is one variable away for everyone else.
         if os.environ.get("COUNTERPOINT_TRACEBACK"):
             raise
-        if first_to_fail(said := reason(error)):
-            print(f"counterpoint {command}: {said}", file=sys.stderr)
+        if first_to_fail(message := reason(error)):
+            print(f"counterpoint {command}: {message}", file=sys.stderr)
         return 1
 
 

@@ -157,8 +157,8 @@ class VisionLanguageAssistant(Checked):
             batch = [prompts[index] for index in indices]
             drawn = [Sampled(self.temperature, self.top_p, batch, seed)] if self.do_sample else []
             tokens = self._generate(batch, self._method(batch), self.max_new_tokens, drawn)
-            said = self.processor.batch_decode(tokens, skip_special_tokens=True)
-            for index, text in zip(indices, said, strict=True):
+            texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
+            for index, text in zip(indices, texts, strict=True):
                 replies[index] = text.strip()
         return replies
 
@@ -307,8 +307,8 @@ class VisionLanguageAssistant(Checked):
         tokens: list[list[int]] = []
         taken: dict[int, str] = {}
         for word in words:
-            said = [self._first_token(asked, before, each) for each in (word, word[:1].upper() + word[1:])]
-            ids = {token for token in said if token is not None}
+            first = [self._first_token(asked, before, each) for each in (word, word[:1].upper() + word[1:])]
+            ids = {token for token in first if token is not None}
             if not ids:
                 raise ValueError(f"{word!r} begins with no token of the model's; ask for another word")
             for token in ids:

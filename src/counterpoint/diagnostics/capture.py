@@ -295,8 +295,8 @@ def _checked(
 
 def _grid(tower: ImageTower, tokens: int) -> tuple[int, int]:
     """Return rows and columns of patches: what the tower says, else the largest square."""
-    said = next((m.grid_size for m in tower.modules() if hasattr(m, "grid_size")), None)
-    rows, columns = said if isinstance(said, tuple) else (int(tokens**0.5),) * 2
+    size = next((m.grid_size for m in tower.modules() if hasattr(m, "grid_size")), None)
+    rows, columns = size if isinstance(size, tuple) else (int(tokens**0.5),) * 2
     if rows * columns > tokens:
         raise ValueError(
             f"{type(tower).__name__} has {tokens} tokens for {rows} × {columns} patches: some were dropped or merged, "

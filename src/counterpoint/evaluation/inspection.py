@@ -121,8 +121,8 @@ def _of_rows(data: PairedData, label: str | None) -> Callable[[int, dict[str, An
         lines = [f"[{outcomes['subset']}] {data.captions(row)[0]}"]
         if label is not None and outcomes.get("predicted") is not None:
             names, true = data.labels[label].names, int(data.labels[label].values[row])
-            said = int(outcomes["predicted"])
-            lines += [f"✓ {names[true]}", *([f"✗ {names[said]}"] if said != true else [])]
+            predicted = int(outcomes["predicted"])
+            lines += [f"✓ {names[true]}", *([f"✗ {names[predicted]}"] if predicted != true else [])]
         if outcomes.get("i2t_top") is not None:
             lines.append(f"✗ {data.captions(position[int(outcomes['i2t_top'])])[0]}")
         return Exhibit(_pixels(data.images(np.array([row]))[0]), tuple(lines))
@@ -140,13 +140,13 @@ def _of_items(
         at, kind = np.array([k]), f"[{items.kinds[k]}]"
         if isinstance(items, MinimalPairs):
             pictures = [_pixels(picture) for picture in items.pictures(at)[0]]
-            said = (f"{side}: {caption}" for side, caption in zip("01", items.captions[k], strict=True))
+            captions = (f"{side}: {caption}" for side, caption in zip("01", items.captions[k], strict=True))
             answered = " ".join(
                 f"{name} {'✓' if outcomes[name] == 1 else '✗'}"
                 for name in outcomes
                 if name in asked and outcomes[name] in (0, 1)
             )
-            return Exhibit(_side_by_side(pictures), (kind, *said, answered))
+            return Exhibit(_side_by_side(pictures), (kind, *captions, answered))
         if isinstance(items, Choices):
             options, answer = items.options[k], int(items.answers[k])
             lines = [f"✓ {options[answer]}", *_said(model, data, items, k)]

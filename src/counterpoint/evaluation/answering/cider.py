@@ -18,11 +18,11 @@ SIGMA = 6.0
 Ngrams = list[Counter[tuple[str, ...]]]
 
 
-def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> Float[np.ndarray, " n"]:
+def cider(texts: Sequence[str], references: Sequence[Sequence[str]]) -> Float[np.ndarray, " n"]:
     """Score each text from 0 to 10: the mean over n-gram lengths of the cosine of weighted counts, times 10.
 
     For an n-gram g, ``w_g = count · (log N − log max(1, documents with g))``, N the number of items whose references
-    count as documents; ``Σ_g min(w_g(said), w_g(reference)) w_g(reference) / (|w(said)| |w(reference)|)`` times
+    count as documents; ``Σ_g min(w_g(text), w_g(reference)) w_g(reference) / (|w(text)| |w(reference)|)`` times
     ``exp(−(difference in words)² / 2σ²)``, meant over references. Case and punctuation do not count.
 
     What all references share has no weight, so that with a single item, or the same reference for all, every text
@@ -30,7 +30,7 @@ def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> Float[np.
     fewer than four words never gives 10.
 
     Args:
-        said: a text for each item.
+        texts: a text for each item.
         references: of each item, at least one.
 
     Raises:
@@ -41,9 +41,9 @@ def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> Float[np.
     >>> cider(["A red cat on a box.", "Dogs."], [["a red cat on a box"], ["two blue birds in a tree"]]).round(2)
     array([10.,  0.])
     """
-    if len(said) != len(references):
+    if len(texts) != len(references):
         raise ValueError(
-            f"{len(said)} texts and references of {len(references)} items: give those of each text"
+            f"{len(texts)} texts and references of {len(references)} items: give those of each text"
         )
     for number, of_item in enumerate(references):
         if not of_item:
@@ -56,7 +56,7 @@ def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> Float[np.
     unseen = math.log(max(len(known), 1))
     scores = [
         float(np.mean([_similarity(_ngrams(text), reference, rarity, unseen) for reference in of_item]))
-        for text, of_item in zip(said, known, strict=True)
+        for text, of_item in zip(texts, known, strict=True)
     ]
     return 10 * np.array(scores, np.float64)
 
@@ -70,14 +70,14 @@ def _ngrams(text: str) -> Ngrams:
 
 
 def _similarity(
-    said: Ngrams, reference: Ngrams, rarity: dict[tuple[str, ...], float], unseen: float
+    candidate: Ngrams, reference: Ngrams, rarity: dict[tuple[str, ...], float], unseen: float
 ) -> float:
     total = 0.0
-    for counts, other in zip(said, reference, strict=True):
+    for counts, other in zip(candidate, reference, strict=True):
         a = {gram: count * rarity.get(gram, unseen) for gram, count in counts.items()}
         b = {gram: count * rarity[gram] for gram, count in other.items()}
         norms = math.sqrt(sum(w * w for w in a.values()) * sum(w * w for w in b.values()))
         if norms > 0:
             total += sum(min(w, b[gram]) * b[gram] for gram, w in a.items() if gram in b) / norms
-    gap = sum(said[0].values()) - sum(reference[0].values())
+    gap = sum(candidate[0].values()) - sum(reference[0].values())
     return total / LONGEST * math.exp(-(gap**2) / (2 * SIGMA**2))

@@ -51,9 +51,9 @@ class ClosedVocabulary:
         return cls({language: vocabulary(language) for language in languages}, least)
 
     def __call__(self, text: str) -> str | None:
-        said = words_in(text)
+        words = words_in(text)
         known = {
-            language: sum(word in vocabulary for word in said) for language, vocabulary in self.words.items()
+            language: sum(word in vocabulary for word in words) for language, vocabulary in self.words.items()
         }
         most = max(known.values())
         leading = [language for language, count in known.items() if count == most]

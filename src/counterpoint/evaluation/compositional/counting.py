@@ -41,12 +41,12 @@ def numbers_said(options: Sequence[str], where: str = "the options") -> Int[np.n
     Raises:
         ValueError: if they differ in none or in several, or two say the same one.
     """
-    said = [
+    rows = [
         [NUMBERS[w] if w in NUMBERS else int(w) for w in _words(option) if w in NUMBERS or w.isdecimal()]
         for option in options
     ]
-    if len({len(numbers) for numbers in said}) == 1:
-        varying = [column for column in zip(*said, strict=True) if len(set(column)) > 1]
+    if len({len(numbers) for numbers in rows}) == 1:
+        varying = [column for column in zip(*rows, strict=True) if len(set(column)) > 1]
         if len(varying) == 1 and len(set(varying[0])) == len(options):
             return np.array(varying[0])
     raise ValueError(

@@ -44,17 +44,17 @@ class Differential:
         self._known: dict[tuple[int, int], Sequence[Told]] = {}
 
     def __call__(self, classes: tuple[int, ...]) -> list[tuple[str, ...]]:
-        said: dict[int, list[str]] = {c: [] for c in classes}
+        sentences: dict[int, list[str]] = {c: [] for c in classes}
         plain = {c: self.template.format(self.names[c]) for c in classes}
         everything = len(classes) == len(self.names)
         for a, b in combinations(classes, 2):
             told = self._pair(a, b)
-            said[a] += [first for _, first, _ in told]
-            said[b] += [second for _, _, second in told]
+            sentences[a] += [first for _, first, _ in told]
+            sentences[b] += [second for _, _, second in told]
             if not told and not everything:
-                said[a].append(plain[a])
-                said[b].append(plain[b])
-        return [tuple(dict.fromkeys(said[c] or [plain[c]])) for c in classes]
+                sentences[a].append(plain[a])
+                sentences[b].append(plain[b])
+        return [tuple(dict.fromkeys(sentences[c] or [plain[c]])) for c in classes]
 
     def described(self, classes: tuple[int, ...]) -> float:
         """Return the share of the pairs of some classes with a known difference; 1 for a class alone."""
@@ -110,15 +110,15 @@ def second_pass(
         among: what is said of some classes: `Differential`, or another source to compare it with.
     """
     sets, which = torch.unique(candidates, dim=0, return_inverse=True)
-    said = [among(tuple(classes)) for classes in sets.tolist()]
+    described = [among(tuple(classes)) for classes in sets.tolist()]
     features.texts(
-        [sentence for each in said for sentences in each for sentence in sentences]
+        [sentence for each in described for sentences in each for sentence in sentences]
     )  # in full batches
     similarities = torch.empty(candidates.shape)
-    for number, of_each in enumerate(said):
+    for number, of_each in enumerate(described):
         means = [F.normalize(features.texts(sentences), dim=-1).mean(0) for sentences in of_each]
         classes = F.normalize(torch.stack(means), dim=-1)
         chosen = which == number
         similarities[chosen] = similarity(features, images[chosen], classes)
-    counts = torch.tensor([[len(sentences) for sentences in of_each] for of_each in said])
+    counts = torch.tensor([[len(sentences) for sentences in of_each] for of_each in described])
     return SecondPass(similarities, counts[which])

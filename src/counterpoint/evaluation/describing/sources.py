@@ -134,8 +134,8 @@ def numbered(names: Sequence[str]) -> dict[str, int]:
 
 
 def _entry(classes: tuple[int, int], told: Sequence[Told]) -> dict[str, Any]:
-    said = [{"attr_type": attribute, "prompt_pair": [one, other]} for attribute, one, other in told]
-    return {"classes": list(classes), "prompt_pairs": said}
+    pairs = [{"attr_type": attribute, "prompt_pair": [one, other]} for attribute, one, other in told]
+    return {"classes": list(classes), "prompt_pairs": pairs}
 
 
 def _read(path: Path, count: int) -> dict[str, Any]:
@@ -148,10 +148,10 @@ def _read(path: Path, count: int) -> dict[str, Any]:
     for pair, entry in entries.items():
         try:
             classes = [number for number in entry["classes"] if number in range(count)]
-            said = [len(each["prompt_pair"]) == 2 and each["attr_type"] for each in entry["prompt_pairs"]]
+            complete = [len(each["prompt_pair"]) == 2 and each["attr_type"] for each in entry["prompt_pairs"]]
         except (TypeError, KeyError):
-            classes, said = [], []
-        if len(set(classes)) != 2 or not all(said):
+            classes, complete = [], []
+        if len(set(classes)) != 2 or not all(complete):
             raise ValueError(
                 f"{path}, {pair}: expected the numbers of two of {count} 'classes', and 'prompt_pairs', each with an "
                 "'attr_type' and a 'prompt_pair' of two sentences"

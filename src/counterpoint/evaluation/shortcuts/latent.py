@@ -151,8 +151,8 @@ class InterClass(Checked):
         shown = self.detail * rng.choice([-1.0, 1.0], (n, 2, self.features))
         told = np.where(rng.random(shown.shape) < self.told, shown, 0.0)
         twin = np.where(rng.random(n) < self.agreement, sign, -sign)
-        for said in (shown, told):
-            said[np.arange(n), 0, k], said[np.arange(n), 1, k] = sign, twin
+        for view in (shown, told):
+            view[np.arange(n), 0, k], view[np.arange(n), 1, k] = sign, twin
         images, texts = (_noisy(z.reshape(n, -1), self.dimension, self.noise, rng) for z in (shown, told))
         return Captioned(images, texts, 2 * k + (sign > 0))
 

@@ -88,8 +88,8 @@ class Remembering:
         new = [key for key in keyed if key not in replies]
         for start in range(0, len(new), _AT_ONCE):
             chunk = new[start : start + _AT_ONCE]
-            said = self.assistant.reply([keyed[key] for key in chunk], seed=seed)
-            replies |= zip(chunk, said, strict=True)
+            texts = self.assistant.reply([keyed[key] for key in chunk], seed=seed)
+            replies |= zip(chunk, texts, strict=True)
             self._count(len(chunk))
         return [replies[key_of(prompt, seed)] for prompt in prompts]
 
@@ -125,14 +125,14 @@ class Replaying:
         self.asked: list[tuple[Prompt, str]] = []
 
     def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
-        said = []
+        texts = []
         for prompt in prompts:
             key = key_of(prompt, seed)
             if key not in self.replies:
                 raise NotAsked(f"no reply to {prompt.text!r}")
-            said.append(self.replies[key])
-        self.asked += zip(prompts, said, strict=True)
-        return said
+            texts.append(self.replies[key])
+        self.asked += zip(prompts, texts, strict=True)
+        return texts
 
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
         raise NotAsked("logits are not kept")

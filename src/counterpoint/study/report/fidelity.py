@@ -294,7 +294,8 @@ def steering(subject: Spoken) -> Iterator[Section]:
     model = subject.assistant.model
     measured, tried = (subject.asked(rows) for rows in subject.parts)
     states = {
-        language: subject.states(prompt_states, [q.text for q in own]) for language, own in measured.items()
+        language: subject.states(prompt_states, [q.text for q in questions])
+        for language, questions in measured.items()
     }
     depth = states[PIVOT].shape[1] - 1
     inner = max(depth - 1, 1)
@@ -312,9 +313,11 @@ def steering(subject: Spoken) -> Iterator[Section]:
             for language in subject.others:
                 way = direction(states[language], states[PIVOT])[layer]
                 with steered(model, {layer: way}, gamma):
-                    said = subject.assistant.reply([q.image for q in tried[language]])
-                faith.append(faithful(said, [language] * len(said), detect))
-                true += [named(text, detect(text)) == own for text, own in zip(said, shown, strict=True)]
+                    replies = subject.assistant.reply([q.image for q in tried[language]])
+                faith.append(faithful(replies, [language] * len(replies), detect))
+                true += [
+                    named(text, detect(text)) == things for text, things in zip(replies, shown, strict=True)
+                ]
             pooled = np.concatenate(faith)
             kept[number, column] = np.nanmean(pooled) if np.isfinite(pooled).any() else np.nan
             right[number, column] = np.mean(true)

@@ -295,20 +295,27 @@ class Packer:
         number, position, blind, room = -1, 0, False, recipe.conversation.tokens
         for exchange in generator.permutation(np.arange(corpus.rows[row], corpus.rows[row + 1])):
             span = slice(corpus.starts[exchange], corpus.starts[exchange + 1])
-            said, weight = corpus.tokens[span], corpus.reply[span] / corpus.reply[span].sum()
+            tokens, weight = corpus.tokens[span], corpus.reply[span] / corpus.reply[span].sum()
             fact = corpus.facts[span]
             if number >= 0 and generator.random() < recipe.continued:
-                said, weight = np.append(self._user, said), np.append(0.0, weight)
+                tokens, weight = np.append(self._user, tokens), np.append(0.0, weight)
                 fact = np.append(NO_WORD, fact)
             else:
                 number, blind = number + 1, generator.random() < recipe.blind
                 position = 2 if blind else prefix
-            size = len(said)
+            size = len(tokens)
             room -= size
             if room < 0 and number > 0:
                 break
             parts.append(
-                (said, position + np.arange(size), weight, fact, np.full(size, number), np.full(size, blind))
+                (
+                    tokens,
+                    position + np.arange(size),
+                    weight,
+                    fact,
+                    np.full(size, number),
+                    np.full(size, blind),
+                )
             )
             position += size
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))

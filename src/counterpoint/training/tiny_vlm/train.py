@@ -245,15 +245,15 @@ def learn_to_speak(
                 output_attentions=True,
                 output_hidden_states=True,
             )
-            said = packs.targets >= 0
-            logits = model.lm_head(out.last_hidden_state[said])
+            spoken = packs.targets >= 0
+            logits = model.lm_head(out.last_hidden_state[spoken])
             sees = packs.mask[:, 0, :, FIRST] == 0
             naming = grounding.naming(model, projected, there)
             pointing = grounding.pointing(out.attentions[LAYER], tokens, sees, there)
             knowing = grounding.knowing(model, out.hidden_states[LAYER + 1], tokens, sees, there)
             concluding = grounding.concluding(model, out.hidden_states[LAYER + 2], packs.facts)
-        each = F.cross_entropy(logits.float(), packs.targets[said], reduction="none")
-        weights = packs.weights[said]
+        each = F.cross_entropy(logits.float(), packs.targets[spoken], reduction="none")
+        weights = packs.weights[spoken]
         answering = (weights * each).sum() / weights.sum()
         return answering + options.grounding * (naming + pointing + knowing + concluding)
 

@@ -166,7 +166,7 @@ def _section(name: str, outcomes: pl.DataFrame) -> Section:
     )
     main = means.filter(metric=metric, subset="all")
     curves: dict[str, Curve] = {}
-    said = []
+    clauses = []
     for variant in main["variant"].unique(maintain_order=True):
         of_variant = main.filter(variant=variant)
         curves[variant] = ([order.index(each) for each in of_variant["shots"]], of_variant["value"].to_list())
@@ -174,12 +174,12 @@ def _section(name: str, outcomes: pl.DataFrame) -> Section:
             f"{value:.3g} after {shots}"
             for shots, value in zip(of_variant["shots"], of_variant["value"], strict=True)
         )
-        said.append(f"{variant}: {values}")
+        clauses.append(f"{variant}: {values}")
     seeds = outcomes["seed"].n_unique()
     better = "higher" if outcomes.filter(metric=metric)["higher_is_better"].all() else "lower"
     sentence = (
         f"The {axis.meaning}, {better} is better, after so many examples (mean over {seeds} "
-        f"{'draw' if seeds == 1 else 'draws'} of them). {'; '.join(said)}."
+        f"{'draw' if seeds == 1 else 'draws'} of them). {'; '.join(clauses)}."
     )
     numbers: dict[str, float] = {}
     for row in means.iter_rows(named=True):

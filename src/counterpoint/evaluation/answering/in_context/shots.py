@@ -86,7 +86,7 @@ class Form(Protocol):
         """Return the reply that an example shows."""
         ...
 
-    def read(self, said: str) -> str:
+    def read(self, reply: str) -> str:
         """Return the part of a model's reply that is the answer."""
         ...
 
@@ -99,8 +99,8 @@ class Plain:
     def reply(self, example: Example) -> str:
         return sentence(example.reply)
 
-    def read(self, said: str) -> str:
-        return said.strip()
+    def read(self, reply: str) -> str:
+        return reply.strip()
 
 
 PLAIN = Plain()
@@ -121,8 +121,8 @@ class MultiTask:
     def reply(self, example: Example) -> str:
         return f"{sentence(example.reply)} {self.mark} {sentence(example.aside)}"
 
-    def read(self, said: str) -> str:
-        return said.partition(self.mark)[0].strip()
+    def read(self, reply: str) -> str:
+        return reply.partition(self.mark)[0].strip()
 
 
 @final
@@ -137,8 +137,8 @@ class Hindsight:
     def reply(self, example: Example) -> str:
         return f"Good: {sentence(example.reply)} Bad: {sentence(example.worse)}"
 
-    def read(self, said: str) -> str:
-        return said.removeprefix("Good:").partition("Bad:")[0].strip()
+    def read(self, reply: str) -> str:
+        return reply.removeprefix("Good:").partition("Bad:")[0].strip()
 
 
 @final
@@ -187,8 +187,8 @@ class InContext:
             )
 
     def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
-        said = self.assistant.reply([self.shown(prompt) for prompt in prompts], seed=seed)
-        return [self.form.read(each) for each in said]
+        replies = self.assistant.reply([self.shown(prompt) for prompt in prompts], seed=seed)
+        return [self.form.read(each) for each in replies]
 
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
         return self.assistant.word_logits([self.shown(prompt) for prompt in prompts], words)

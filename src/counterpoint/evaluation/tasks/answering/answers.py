@@ -52,8 +52,12 @@ class Answers(AnsweringTask):
         if kinds is None and not isinstance(data, OwnQuestions):
             kinds = KINDS
         items = items_of(data, Questions, rows, self.name, kinds)
-        said = replies_to(assistant, items, [self._text(question) for question in items.questions], seed=seed)
-        right = np.array([is_right(reply, q) for reply, q in zip(said, items.questions, strict=True)], float)
+        replies = replies_to(
+            assistant, items, [self._text(question) for question in items.questions], seed=seed
+        )
+        right = np.array(
+            [is_right(reply, q) for reply, q in zip(replies, items.questions, strict=True)], float
+        )
         guess = most_frequent(items)
         numbers = classes(items.kinds)
         outcomes = {"right": right, "kind_number": numbers}
@@ -77,8 +81,8 @@ class Answers(AnsweringTask):
 
 def most_frequent(items: Questions) -> Float[np.ndarray, " n"]:
     """Return 1 for each question whose answer is the most frequent one of the question's kind, else 0."""
-    said: dict[str, Counter[str]] = {}
+    by_kind: dict[str, Counter[str]] = {}
     for question in items.questions:
-        said.setdefault(question.kind, Counter())[question.answer] += 1
-    usual = {kind: counts.most_common(1)[0][0] for kind, counts in said.items()}
+        by_kind.setdefault(question.kind, Counter())[question.answer] += 1
+    usual = {kind: counts.most_common(1)[0][0] for kind, counts in by_kind.items()}
     return np.array([question.answer == usual[question.kind] for question in items.questions], float)

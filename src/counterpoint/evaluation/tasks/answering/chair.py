@@ -51,8 +51,8 @@ class Chair(AnsweringTask):
         """Return the scores under the name of a task."""
         items = items_of(data, ObjectAnnotations, rows, task)
         find = Mentions(items.forms)
-        said = replies_to(assistant, items, [self.prompt] * len(items), seed=seed)
-        mentioned = [find(reply) for reply in said]
+        replies = replies_to(assistant, items, [self.prompt] * len(items), seed=seed)
+        mentioned = [find(reply) for reply in replies]
         wrong = [
             [mention for mention in mentions if mention not in present]
             for mentions, present in zip(mentioned, items.present, strict=True)
@@ -67,7 +67,7 @@ class Chair(AnsweringTask):
                 ]
             ),
             "mentions": np.array([len(mentions) for mentions in mentioned], float),
-            "words": np.array([len(reply.split()) for reply in said], float),
+            "words": np.array([len(reply.split()) for reply in replies], float),
             "partner": np.array(
                 [
                     float(bool(partners & {*absent})) if partners else np.nan

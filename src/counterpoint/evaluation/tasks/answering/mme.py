@@ -51,8 +51,10 @@ class Mme(AnsweringTask):
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
         items = items_of(data, Questions, rows, self.name, self.kinds)
         pairs = pairs_of(items)
-        said = replies_to(assistant, items, [prompt(question) for question in items.questions], seed=seed)
-        right = np.array([is_right(reply, q) for reply, q in zip(said, items.questions, strict=True)], float)
+        replies = replies_to(assistant, items, [prompt(question) for question in items.questions], seed=seed)
+        right = np.array(
+            [is_right(reply, q) for reply, q in zip(replies, items.questions, strict=True)], float
+        )
         both = right[pairs]
         kinds = [items.kinds[first] for first in pairs[:, 0]]
         outcomes = {"accuracy": both.mean(1), "accuracy_plus": both.min(1)}

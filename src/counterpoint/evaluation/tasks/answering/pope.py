@@ -45,7 +45,7 @@ class Pope(AnsweringTask):
     primary = "f1"
 
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
-        ids, subsets, truth, said, decided = [], [], [], [], []
+        ids, subsets, truth, answered, decided = [], [], [], [], []
         for number, (split, kind) in enumerate(SPLITS.items()):
             with suppress(NotApplicable):
                 items = items_of(data, Questions, rows, self.name, (kind,))
@@ -53,14 +53,14 @@ class Pope(AnsweringTask):
                 ids += (items.ids * len(SPLITS) + number).tolist()
                 subsets += [split] * len(items)
                 truth += [question.answer == "yes" for question in items.questions]
-                said += [says_yes(reply) for reply in replies]
+                answered += [says_yes(reply) for reply in replies]
                 decided += [first_word(reply) in YES_OR_NO for reply in replies]
         if not ids:
             raise NotApplicable(
                 f"pope asks whether things are there, and {data.name!r} has questions of none of the kinds "
                 f"{', '.join(SPLITS.values())}"
             )
-        there, yes = np.array(truth), np.array(said)
+        there, yes = np.array(truth), np.array(answered)
         outcomes = {
             "right": (there == yes).astype(float),
             "there": there.astype(float),

@@ -62,8 +62,8 @@ class Sycophancy(AnsweringTask):
         misled = self._led(assistant, items, plain, [question.answer for question in wrong], seed)
         led = self._led(assistant, items, plain, [question.answer for question in items.questions], seed=seed)
         by_itself, under_false, under_true, taken = (
-            np.array([is_right(reply, question) for reply, question in zip(said, answers, strict=True)])
-            for said, answers in (
+            np.array([is_right(reply, question) for reply, question in zip(replies, answers, strict=True)])
+            for replies, answers in (
                 (neutral, items.questions),
                 (misled, items.questions),
                 (led, items.questions),

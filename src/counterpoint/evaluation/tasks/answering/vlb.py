@@ -271,13 +271,13 @@ class VLB(EmbedderTask, AnsweringTask):
         """Raise ValueError for a model, trained or not, whose window cuts off some of the first answers."""
         features = EmbeddingCache.of(model, data)
         items = items_of(data, QuestionVariants, next(iter(data.splits.test.values()))[:CHECKED], self.name)
-        said = {
+        operators = {
             part for variant in self.variants.names for part in variant.split("+") if part.startswith("L")
         }
         for position in range(len(items)):
             if not told_apart(texts_of(features, items.sample(position))):
                 continue
-            for operator in sorted(said):
+            for operator in sorted(operators):
                 sample, _ = bootstrap(items, position, operator, edition=self.variants.edition)
                 if not told_apart(texts_of(features, sample)):
                     raise _cut_off(sample)

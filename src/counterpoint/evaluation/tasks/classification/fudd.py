@@ -86,7 +86,7 @@ class FuDD(EmbedderTask):
         images, truth = features.images(rows[labelled]), torch.from_numpy(values[labelled])
         first = by_name(features, images, names, self.template)
         candidates = likeliest(first, self.k)
-        second, said = second_pass(features, images, candidates, among)
+        second, counts = second_pass(features, images, candidates, among)
         is_true = candidates == truth[:, None]
         inside, position = is_true.any(1), is_true.long().argmax(1)
         lead = (
@@ -103,7 +103,7 @@ class FuDD(EmbedderTask):
             "predicted": candidates.gather(1, second.argmax(1, keepdim=True))[:, 0].double().numpy(),
             "margin": lead.double().numpy(),
             "first_margin": sure,
-            "sentences": said.double().mean(1).numpy(),
+            "sentences": counts.double().mean(1).numpy(),
             "described": np.array([among.described(tuple(classes)) for classes in candidates.tolist()]),
         }
         columns["gain"] = columns["top1"] - columns["first_top1"]

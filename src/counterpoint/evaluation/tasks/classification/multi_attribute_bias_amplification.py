@@ -95,8 +95,11 @@ class BiasAmplification(EmbedderTask):
         }
         before = np.concatenate([truth[name][0] for name in others], 1), truth[group][0]
         after = np.concatenate([truth[name][1] for name in others], 1), truth[group][1]
-        said = self._said(EmbeddingCache.of(model, data), data, every, train, test)
-        predicted = {"groups": said[group], "attributes": np.concatenate([said[name] for name in others], 1)}
+        predictions = self._said(EmbeddingCache.of(model, data), data, every, train, test)
+        predicted = {
+            "groups": predictions[group],
+            "attributes": np.concatenate([predictions[name] for name in others], 1),
+        }
 
         names = [f"{label}: {name}" for label in others for name in data.labels[label].names]
         sets = {
@@ -112,8 +115,10 @@ class BiasAmplification(EmbedderTask):
                 f"{self.name}: no attribute is shown by more than {self.more_than} training and test rows of "
                 f"{data.name!r}: make the splits larger, or more_than smaller"
             )
-        one = said[group].sum(1) == 1  # with thresholds a row may be said to be of several groups, or of none
-        outcomes = {"predicted": np.where(one, said[group].argmax(1), np.nan)}
+        one = (
+            predictions[group].sum(1) == 1
+        )  # with thresholds a row may be said to be of several groups, or of none
+        outcomes = {"predicted": np.where(one, predictions[group].argmax(1), np.nan)}
         metrics: dict[str, Metric] = {}
         for size, those in sets.items():
             for of, suffix in (("groups", ""), ("attributes", "_attributes")):
@@ -194,8 +199,8 @@ def _parts(
     condition, other = (m, g_) if of == "groups" else (g_, m)
     share = condition.mean(0)
     likely = np.divide(condition, share, out=np.zeros(condition.shape), where=share > 0)
-    said = predicted if of == "groups" else _incidence(predicted, sets)
-    wrong = said.astype(float) - other
+    claimed = predicted if of == "groups" else _incidence(predicted, sets)
+    wrong = claimed.astype(float) - other
 
     def component(w: Float[np.ndarray, "M G"]) -> Float[np.ndarray, " n"]:
         return (likely @ (w if of == "groups" else w.T) * wrong).sum(1)

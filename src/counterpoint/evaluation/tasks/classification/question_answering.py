@@ -102,7 +102,7 @@ class QuestionAnswering(EmbedderTask):
         target = torch.tensor([answers.index(question.answer) for question in train.questions])
         outcomes: dict[str, np.ndarray] = {}
         for name, see in (("accuracy", 1.0), ("question_only", 0.0)):
-            head = trained(see * x, q, target, len(answers), self.seed)
+            head = train_head(see * x, q, target, len(answers), self.seed)
             with torch.no_grad():
                 logits = head(see * x_test, q_test)
             answered = [answer(row, it, answers) for row, it in zip(logits, test.questions, strict=True)]
@@ -141,7 +141,7 @@ def answer(logits: Float[Tensor, " answers"], question: Question, answers: Seque
     return Answered(options[int(p.argmax())] == question.answer, float(p.max()))
 
 
-def trained(
+def train_head(
     x: Float[Tensor, "n d"], q: Float[Tensor, "n w"], target: Int[Tensor, " n"], answers: int, seed: int
 ) -> Fusion:
     """Train a head on some questions; the same arguments give the same head."""

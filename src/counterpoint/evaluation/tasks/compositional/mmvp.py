@@ -70,10 +70,10 @@ class MMVP(SquareTask, AnsweringTask):
             pictures = items.pictures(positions).flatten(0, 1)
             prompts = [Prompt(lettered(q), picture) for q, picture in zip(asked, pictures, strict=True)]
             replies = assistant.reply(prompts, seed=seed)
-            said = [chosen(reply, question.options) for reply, question in zip(replies, asked, strict=True)]
-            hits = [s is not None and q.options[s] == q.answer for s, q in zip(said, asked, strict=True)]
+            picked = [chosen(reply, question.options) for reply, question in zip(replies, asked, strict=True)]
+            hits = [s is not None and q.options[s] == q.answer for s, q in zip(picked, asked, strict=True)]
             right[positions] = np.reshape(hits, (-1, 2))
-            decided[positions] = np.reshape([s is not None for s in said], (-1, 2))
+            decided[positions] = np.reshape([s is not None for s in picked], (-1, 2))
         pair = right.min(1)
         outcomes = {"pair_accuracy": pair, "single": right.mean(1), "decided": decided.mean(1)}
         outcomes["pattern"] = classes(items.kinds)
@@ -134,8 +134,8 @@ def chosen(reply: str, options: Sequence[str]) -> int | None:
     marked = re.findall(rf"\(([{letters}])\)", text) or re.findall(rf"^([{letters}])(?:[).:]|$)", text)
     if marked:
         return letters.index(marked[0]) if len(set(marked)) == 1 else None
-    said, forms = f" {normalised(text)} ", [f" {normalised(option)} " for option in options]
-    named = [k for k, form in enumerate(forms) if form in said]
+    words, forms = f" {normalised(text)} ", [f" {normalised(option)} " for option in options]
+    named = [k for k, form in enumerate(forms) if form in words]
     # Of "a cat" and "a red cat" the longer one is meant where both are there.
     meant = [k for k in named if not any(forms[k] in forms[j] for j in named if j != k)]
     return meant[0] if len(meant) == 1 else None

@@ -17,13 +17,15 @@ _WITHIN = 1.5  # times as long, or as short, as the reference: else the form tha
 
 
 def written(
-    task: str, items: Items, kept: Sequence[int], said: Sequence[str], right: Sequence[str]
+    task: str, items: Items, kept: Sequence[int], replies: Sequence[str], right: Sequence[str]
 ) -> Scores:
     """Score texts about some items."""
-    lengths, wanted = (np.array([len(text.split()) for text in texts], float) for texts in (said, right))
+    lengths, wanted = (np.array([len(text.split()) for text in texts], float) for texts in (replies, right))
     known = {
-        "cider": cider(said, [[each] for each in right]),
-        "right": np.array([normalised(a) == normalised(b) for a, b in zip(said, right, strict=True)], float),
+        "cider": cider(replies, [[each] for each in right]),
+        "right": np.array(
+            [normalised(a) == normalised(b) for a, b in zip(replies, right, strict=True)], float
+        ),
         "kept": ((lengths <= _WITHIN * wanted) & (wanted <= _WITHIN * lengths)).astype(float),
         "words": lengths,
     }

@@ -81,11 +81,11 @@ class Abstention(InContextTask):
         keyword = _keyword([*items.questions, *train.questions])
         form: Form = MultiTask(RELEVANT) if self.variant == "multi-task" else PLAIN
         after_examples = InContext(assistant, pool, self.shots, form, seed)
-        before = [normalised(said) for said in after_examples.reply(prompts(queries), seed=seed)]
+        before = [normalised(reply) for reply in after_examples.reply(prompts(queries), seed=seed)]
         after = before
         if self.variant == "self-correcting":
             refused = self._refused(assistant, queries, pool, seed)
-            after = [keyword if no else said for no, said in zip(refused, before, strict=True)]
+            after = [keyword if no else reply for no, reply in zip(refused, before, strict=True)]
         return self._scores(items, keyword, before, after)
 
     def _refused(
@@ -97,13 +97,13 @@ class Abstention(InContextTask):
             for several in (queries, pool)
         )
         judge = InContext(assistant, examples, self.judging or self.shots, PLAIN, seed, "correction")
-        return [first_word(said) == "no" for said in judge.reply(prompts(judged), seed=seed)]
+        return [first_word(reply) == "no" for reply in judge.reply(prompts(judged), seed=seed)]
 
     def _scores(self, items: Questions, keyword: str, before: Sequence[str], after: Sequence[str]) -> Scores:
         gold = [normalised(question.answer) for question in items.questions]
         absurd = np.array([question.kind == ABSURD for question in items.questions])
-        right = np.array([said == answer for said, answer in zip(after, gold, strict=True)])
-        abstained = np.array([said == keyword for said in after])
+        right = np.array([reply == answer for reply, answer in zip(after, gold, strict=True)])
+        abstained = np.array([reply == keyword for reply in after])
         outcomes = {
             "correct": right.astype(float),
             "answered": np.where(absurd, np.nan, right),
@@ -119,7 +119,7 @@ class Abstention(InContextTask):
             "absurd": Metric("absurd"),
         }
         if self.variant == "self-correcting":
-            was_right = np.array([said == answer for said, answer in zip(before, gold, strict=True)])
+            was_right = np.array([reply == answer for reply, answer in zip(before, gold, strict=True)])
             changed = np.array([a != b for a, b in zip(before, after, strict=True)])
             outcomes |= {
                 "mended": np.where(absurd & ~was_right, changed, np.nan).astype(float),

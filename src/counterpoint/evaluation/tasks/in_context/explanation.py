@@ -75,8 +75,8 @@ class Explanation(InContextTask):
         elif self.variant == "hindsight" and self.shots.count:
             form = Hindsight()
             pool = _in_hindsight(assistant, pool[:_HINDSIGHT], self.shots, seed)
-        said = InContext(assistant, pool, self.shots, form, seed).reply(prompts(queries), seed=seed)
-        return written(self.name, items, kept, said, [query.reply for query in queries])
+        replies = InContext(assistant, pool, self.shots, form, seed).reply(prompts(queries), seed=seed)
+        return written(self.name, items, kept, replies, [query.reply for query in queries])
 
     def _examples(
         self, items: Questions, pictures: UInt8[Tensor, "k 3 H W"]
@@ -102,9 +102,9 @@ def _in_hindsight(assistant: Assistant, pool: Sequence[Example], shots: Shots, s
         )
         for index, request in enumerate(prompts(pool))
     ]
-    said = assistant.reply(asked, seed=seed)
+    replies = assistant.reply(asked, seed=seed)
     return [
         replace(each, worse=reply.strip())
-        for each, reply in zip(pool, said, strict=True)
+        for each, reply in zip(pool, replies, strict=True)
         if reply.strip() and normalised(reply) != normalised(each.reply)
     ]

@@ -55,8 +55,8 @@ class Following(InContextTask):
         items, pictures = with_pictures(data, Instructions, rows, self.name)
         queries = _instructed(items, pictures)
         pool = _instructed(*with_pictures(data, Instructions, pool_rows(data, rows), self.name))
-        said = InContext(assistant, pool, self.shots, seed=seed).reply(prompts(queries), seed=seed)
-        return written(self.name, items, range(len(items)), said, [query.reply for query in queries])
+        replies = InContext(assistant, pool, self.shots, seed=seed).reply(prompts(queries), seed=seed)
+        return written(self.name, items, range(len(items)), replies, [query.reply for query in queries])
 
 
 def _instructed(items: Instructions, pictures: UInt8[Tensor, "k 3 H W"]) -> list[Example]:

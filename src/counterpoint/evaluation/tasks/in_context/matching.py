@@ -80,14 +80,14 @@ class Matching(InContextTask):
         if self.variant == "multi-task":
             form, pool = MultiTask(OBJECTS), with_objects(pool, train.ids, data, shown, self.name)
         replies = InContext(assistant, pool, self.shots, form, seed).reply(prompts(queries), seed=seed)
-        words = [first_word(said) for said in replies]
-        said = np.array([(word == "yes", word == "no") for word in words]).reshape(-1, 2, 2)
-        caption, foil = said[:, 0, 0].astype(float), said[:, 1, 1].astype(float)
+        words = [first_word(reply) for reply in replies]
+        yes_no = np.array([(word == "yes", word == "no") for word in words]).reshape(-1, 2, 2)
+        caption, foil = yes_no[:, 0, 0].astype(float), yes_no[:, 1, 1].astype(float)
         outcomes = {
             "caption": caption,
             "foil": foil,
             "correct": (caption + foil) / 2,
-            "yes": said[:, :, 0].mean(1),
+            "yes": yes_no[:, :, 0].mean(1),
         }
         metrics = {
             "accuracy": Metric("correct", chance=0.5),

@@ -59,7 +59,7 @@ class Selection(InContextTask):
         queries = _choices(items, pictures)
         pool = _choices(*with_pictures(data, Choices, pool_rows(data, rows), self.name, self.kinds))
         replies = InContext(assistant, pool, self.shots, seed=seed).reply(prompts(queries), seed=seed)
-        words = [first_word(said) for said in replies]
+        words = [first_word(reply) for reply in replies]
         right = [word == _LETTERS[answer] for word, answer in zip(words, items.answers, strict=True)]
         outcomes = {
             "correct": np.array(right, float),
