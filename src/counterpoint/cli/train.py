@@ -75,14 +75,14 @@ def main(arguments: Sequence[str]) -> int:
         raise OtherRun(
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
         )
-    what = Run(options.method, options.data, options.recipe, options.seed)
+    planned = Run(options.method, options.data, options.recipe, options.seed)
     with joined() as ranks:
         console.quiet = ranks.rank > 0
         show_data_report(console, options.data, options.recipe.towers.image_size)
         with first_alone():
-            what = with_steps(what, load_any(options.data, options.recipe.towers.image_size))
-        show_memory(console, what, options.recipe)
-        unit = TrainingRun(what, folder, options.tasks or None)
+            planned = with_steps(planned, load_any(options.data, options.recipe.towers.image_size))
+        show_memory(console, planned, options.recipe)
+        unit = TrainingRun(planned, folder, options.tasks or None)
         with WorkProgress(console) as progress:
             progress.begin("training", [unit])
             (state,) = Local(patient=False).carry_out([unit], progress)

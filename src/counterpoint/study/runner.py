@@ -32,7 +32,7 @@ OnStep = Callable[[Progress], None]
 
 
 def run(
-    what: Run,
+    planned: Run,
     folder: Path,
     *,
     tasks: Sequence[str] | None = None,
@@ -45,7 +45,7 @@ def run(
     Under ``torchrun`` all its processes train the run together, and the first alone writes and evaluates.
 
     Args:
-        what: the run.
+        planned: the run.
         folder: its folder, created if need be.
         tasks: names of evaluation tasks; unless given, all that the arm's model can be asked.
         on_step: called after every training step.
@@ -55,18 +55,18 @@ def run(
         OtherRun: if the folder holds another run.
     """
     with joined():
-        return _run(what, folder, tasks, on_step, test)
+        return _run(planned, folder, tasks, on_step, test)
 
 
 def _run(
-    what: Run, folder: Path, tasks: Sequence[str] | None, on_step: OnStep | None, test: bool
+    planned: Run, folder: Path, tasks: Sequence[str] | None, on_step: OnStep | None, test: bool
 ) -> RunState:
     with first_alone() as first:
         if (state := RunState.read(folder)) is not None and state.status != "running":
             sweep(folder)
-            what.check(folder)
-            data = load_any(what.data, what.recipe.towers.image_size)
-            Provenance.of(what, data).check(data, folder)
+            planned.check(folder)
+            data = load_any(planned.data, planned.recipe.towers.image_size)
+            Provenance.of(planned, data).check(data, folder)
             return state
         if first:
             check_folder(folder)
@@ -75,27 +75,27 @@ def _run(
                 f"{folder} holds a study, and a run needs a folder of its own: give one with --out"
             )
         asked = [create(name) for name in tasks or ()] if test else []
-        data = load_any(what.data, what.recipe.towers.image_size)
-        what = replace(what, columns=dict(data.columns))
-        made_of, whole = Provenance.of(what, data), data
+        data = load_any(planned.data, planned.recipe.towers.image_size)
+        planned = replace(planned, columns=dict(data.columns))
+        made_of, whole = Provenance.of(planned, data), data
         made_of.check(whole, folder)
-        check_asked([Arm.parse(what.arm)], asked, data)
-        method, loader = prepare(what, data, folder)
+        check_asked([Arm.parse(planned.arm)], asked, data)
+        method, loader = prepare(planned, data, folder)
         data = data.suited(method.inputs)
-        check_batch(method, what.arm, what.recipe, data)
+        check_batch(method, planned.arm, planned.recipe, data)
         check_model(method, asked, data)
         if first:  # a run that is refused leaves no folder
-            what.reserve(folder)
+            planned.reserve(folder)
             # A run that an earlier version began is of data that nobody knows now.
             if latest_checkpoint(folder / "checkpoint") is None:
                 made_of.keep(whole, folder)
             keep_inputs(method, folder)
     memory, earlier = PeakMemory(), RunState.read(folder) or RunState()
-    progress = [Progress(0, what.recipe.total_steps, float("nan"), 0.0, 0.0)]
+    progress = [Progress(0, planned.recipe.total_steps, float("nan"), 0.0, 0.0)]
 
     def step_done(now: Progress) -> None:
         progress[0] = now
-        if now.step % what.recipe.checkpoint_every == 0:
+        if now.step % planned.recipe.checkpoint_every == 0:
             write(account())
         if on_step is not None:
             on_step(now)
@@ -123,9 +123,9 @@ def _run(
         fit(
             method,
             loader,
-            what.recipe,
+            planned.recipe,
             folder,
-            seed=what.seed,
+            seed=planned.seed,
             validate=lambda m: validation_numbers(m, data),
             on_step=step_done,
         )
@@ -167,9 +167,9 @@ def train(
         InUse: if another process has the folder.
     """
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
-    what = with_steps(Run(method, data, chosen, seed), load_any(data, chosen.towers.image_size))
+    planned = with_steps(Run(method, data, chosen, seed), load_any(data, chosen.towers.image_size))
     with leased(Path(folder)):
-        state = run(what, Path(folder), tasks=tasks, on_step=on_step)
+        state = run(planned, Path(folder), tasks=tasks, on_step=on_step)
     if state.status == "failed":
         raise NonFiniteLoss(state.reason)
     return load(folder)

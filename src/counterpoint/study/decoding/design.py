@@ -146,9 +146,9 @@ def check_names(design: DecodingDesign) -> None:
         "model": design.model,
         "data": design.data,
     }  # plain is always there
-    for what, value in needed.items():
+    for option, value in needed.items():
         if not value:
             raise ValueError(
-                f"which {what}? For example: counterpoint compare-decoding vcd lcd --model PATH "
+                f"which {option}? For example: counterpoint compare-decoding vcd lcd --model PATH "
                 "--data scenes:cooccurrence"
             )
