@@ -14,7 +14,7 @@ from ...data.worlds.scenes.items.questions import questions
 from ...data.worlds.scenes.words import captions
 from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import DESCRIBED
-from ...evaluation.answering.asking import is_right
+from ...evaluation.answering.replies import is_right
 from ...networks.tiny_vlm import default_model_path, world
 from ...types import Prompt, Turn
 from ..benches.decoding import SEEDS, TEST, assistant

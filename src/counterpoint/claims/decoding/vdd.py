@@ -16,7 +16,7 @@ from ...data.worlds.scenes.items.questions import questions
 from ...data.worlds.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...decoding.calibration import debiased
-from ...evaluation.answering.asking import YES_OR_NO
+from ...evaluation.answering.replies import YES_OR_NO
 from ...evaluation.statistic import calibration_error
 from ...networks.tiny_vlm import default_model_path, world
 from ...recipes.schema import Optimizer

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...data.embeddings import EmbeddingCache
 from ..task import NotApplicable, similarity
-from .asking import ROUNDING
+from .item_scores import ROUNDING
 
 
 def place_embeddings(

@@ -12,7 +12,7 @@ from ...data.embeddings import EmbeddingCache
 from ...data.frames import middle, sheet
 from ...data.items import Videos
 from ...registry import unknown
-from ..compositional.asking import batches
+from ..compositional.item_scores import batches
 
 WAYS = ("mean", "sheet", "middle")
 VIDEOS = 32

@@ -14,8 +14,8 @@ from ....data.benchmarks.questions import OwnQuestions
 from ....data.items import Question, Questions
 from ....data.worlds.scenes.items.chat import prompt
 from ....types import Assistant, Metric, Scores
-from ...answering.asking import YES_OR_NO, is_right, replies_to
-from ...compositional.asking import classes, item_scores
+from ...answering.replies import YES_OR_NO, is_right, replies_to
+from ...compositional.item_scores import classes, item_scores
 from ...statistic import mean, mean_per_class
 from ...task import AnsweringTask, items_of
 

@@ -10,9 +10,9 @@ from ....data.base import PairedData, Rows
 from ....data.items import ObjectAnnotations
 from ....data.worlds.scenes.items.chat import INSTRUCTIONS
 from ....types import Assistant, Metric, Scores
-from ...answering.asking import replies_to
 from ...answering.mentions import Mentions
-from ...compositional.asking import item_scores
+from ...answering.replies import replies_to
+from ...compositional.item_scores import item_scores
 from ...statistic import mean, share
 from ...task import AnsweringTask, items_of
 

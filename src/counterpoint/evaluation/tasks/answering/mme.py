@@ -13,8 +13,8 @@ from ....data.items import Questions
 from ....data.worlds.scenes.items.chat import prompt
 from ....reasons import counted
 from ....types import Assistant, Metric, Scores
-from ...answering.asking import is_right, replies_to
-from ...compositional.asking import classes
+from ...answering.replies import is_right, replies_to
+from ...compositional.item_scores import classes
 from ...statistic import mean, mean_per_class
 from ...task import AnsweringTask, items_of, table
 

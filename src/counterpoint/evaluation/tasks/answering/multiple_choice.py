@@ -14,8 +14,8 @@ from ....data.items import Questions
 from ....data.worlds.scenes.items.chat import prompt
 from ....decoding import debiased
 from ....types import Assistant, Metric, Scores
-from ...answering.asking import prompts_of
-from ...compositional.asking import item_scores, right_and_margin
+from ...answering.replies import prompts_of
+from ...compositional.item_scores import item_scores, right_and_margin
 from ...statistic import mean
 from ...task import AnsweringTask, items_of
 

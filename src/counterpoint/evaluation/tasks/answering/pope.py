@@ -11,7 +11,7 @@ from ....data.base import PairedData, Rows
 from ....data.items import Questions
 from ....data.worlds.scenes.items.chat import prompt
 from ....types import Assistant, Metric, Scores
-from ...answering.asking import YES_OR_NO, first_word, replies_to, says_yes
+from ...answering.replies import YES_OR_NO, first_word, replies_to, says_yes
 from ...statistic import f1, mean, precision, recall
 from ...task import AnsweringTask, NotApplicable, items_of, table
 

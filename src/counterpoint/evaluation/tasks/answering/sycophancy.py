@@ -12,8 +12,8 @@ from ....data.items import Question, Questions
 from ....data.worlds.scenes.items.chat import LEADS, prompt
 from ....registry import unknown
 from ....types import Assistant, Metric, Scores
-from ...answering.asking import YES_OR_NO, first_word, is_right, replies_to
-from ...compositional.asking import item_scores
+from ...answering.replies import YES_OR_NO, first_word, is_right, replies_to
+from ...compositional.item_scores import item_scores
 from ...statistic import mean, share
 from ...task import AnsweringTask, items_of
 

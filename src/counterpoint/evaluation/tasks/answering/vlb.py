@@ -23,8 +23,8 @@ from ....data.worlds.rng import Rng
 from ....data.worlds.scenes.items.chat import prompt
 from ....registry import unknown
 from ....types import Assistant, Embedder, Metric, Prompt, Scores, Turn
-from ...answering.asking import HELD, is_right
-from ...compositional.asking import batches, beats
+from ...answering.replies import HELD, is_right
+from ...compositional.item_scores import batches, beats
 from ...statistic import mean
 from ...task import AnsweringTask, EmbedderTask, NotApplicable, items_of, similarity, table
 

@@ -17,7 +17,7 @@ from ....data.items import Question, Questions
 from ....networks.heads import Linear
 from ....networks.init import initialise, seeded
 from ....types import Embedder, Metric, Scores
-from ...compositional.asking import item_scores, items_of
+from ...compositional.item_scores import item_scores, items_of
 from ...statistic import calibration_error, mean
 from ...task import EmbedderTask, check_training, subsample_by_hash
 

@@ -15,7 +15,7 @@ from ....data.base import PairedData, Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Choices
 from ....types import Embedder, Metric, Scores
-from ...compositional.asking import (
+from ...compositional.item_scores import (
     classes,
     item_scores,
     items_of,

@@ -24,7 +24,7 @@ from ....data.base import PairedData, Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import MinimalPairs
 from ....types import Embedder, Metric, Scores
-from ...compositional.asking import beats, item_scores, items_of, square_similarities
+from ...compositional.item_scores import beats, item_scores, items_of, square_similarities
 from ...statistic import mean
 from ...task import EmbedderTask
 

@@ -14,7 +14,7 @@ from ....data.base import PairedData, Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Associations
 from ....types import Embedder, Metric, Scores
-from ...compositional.asking import ROUNDING, batches, item_scores, items_of
+from ...compositional.item_scores import ROUNDING, batches, item_scores, items_of
 from ...statistic import mean
 from ...task import EmbedderTask, similarity
 

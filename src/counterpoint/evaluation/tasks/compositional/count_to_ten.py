@@ -11,8 +11,14 @@ from ....data.base import PairedData, Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Choices, Items
 from ....types import Embedder, Metric, Scores
-from ...compositional.asking import ROUNDING, item_scores, items_of, option_similarities, right_and_margin
 from ...compositional.counting import WORDS, numbers_said
+from ...compositional.item_scores import (
+    ROUNDING,
+    item_scores,
+    items_of,
+    option_similarities,
+    right_and_margin,
+)
 from ...statistic import mean
 from ...task import EmbedderTask, NotApplicable
 

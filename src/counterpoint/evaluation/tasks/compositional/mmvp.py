@@ -14,8 +14,8 @@ from torch import Tensor
 from ....data.base import PairedData, Rows
 from ....data.items import MinimalPairs, Question, TwinQuestions
 from ....types import Assistant, Embedder, Metric, Prompt, Scores
-from ...answering.asking import HELD, normalised
-from ...compositional.asking import batches, classes, item_scores
+from ...answering.replies import HELD, normalised
+from ...compositional.item_scores import batches, classes, item_scores
 from ...statistic import mean, mean_per_class
 from ...task import AnsweringTask, NotApplicable, items_of
 from ._squares import BOTH, SINGLE, Answered, Answers, SquareTask, both, shares

@@ -8,9 +8,9 @@ import numpy as np
 
 from ....data.items import Items
 from ....types import Metric, Scores
-from ...answering.asking import normalised
 from ...answering.cider import cider
-from ...compositional.asking import item_scores
+from ...answering.replies import normalised
+from ...compositional.item_scores import item_scores
 from ...statistic import mean
 
 _WITHIN = 1.5  # times as long, or as short, as the reference: else the form that was asked for is not kept

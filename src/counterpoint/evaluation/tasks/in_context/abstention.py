@@ -13,7 +13,6 @@ from torch import Tensor
 from ....data.base import PairedData, Rows
 from ....data.items import Question, Questions
 from ....types import Assistant, Metric, Scores
-from ...answering.asking import first_word, normalised
 from ...answering.in_context.shots import (
     PLAIN,
     Example,
@@ -26,7 +25,8 @@ from ...answering.in_context.shots import (
     with_pictures,
 )
 from ...answering.in_context.task import InContextTask
-from ...compositional.asking import item_scores
+from ...answering.replies import first_word, normalised
+from ...compositional.item_scores import item_scores
 from ...statistic import f1
 from ...task import NotApplicable
 

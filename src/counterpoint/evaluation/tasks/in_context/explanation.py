@@ -12,7 +12,6 @@ from torch import Tensor
 from ....data.base import PairedData, Rows
 from ....data.items import Questions
 from ....types import Assistant, Scores
-from ...answering.asking import normalised
 from ...answering.in_context.shots import (
     PLAIN,
     Example,
@@ -27,6 +26,7 @@ from ...answering.in_context.shots import (
     with_pictures,
 )
 from ...answering.in_context.task import InContextTask
+from ...answering.replies import normalised
 from ...task import NotApplicable
 from ._writing import written
 

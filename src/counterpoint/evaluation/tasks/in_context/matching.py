@@ -13,7 +13,6 @@ from ....data.base import PairedData, Rows
 from ....data.items import Choices
 from ....data.views import key
 from ....types import Assistant, Metric, Scores
-from ...answering.asking import first_word
 from ...answering.in_context.shots import (
     OBJECTS,
     PLAIN,
@@ -28,7 +27,8 @@ from ...answering.in_context.shots import (
     with_pictures,
 )
 from ...answering.in_context.task import InContextTask
-from ...compositional.asking import item_scores
+from ...answering.replies import first_word
+from ...compositional.item_scores import item_scores
 
 FOILS = ("random", "atom", "compound")
 """Kinds of foils: another picture's caption, one with an atom replaced, one joined of two such."""

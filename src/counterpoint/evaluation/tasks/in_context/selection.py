@@ -13,7 +13,6 @@ from torch import Tensor
 from ....data.base import PairedData, Rows
 from ....data.items import Choices
 from ....types import Assistant, Metric, Scores
-from ...answering.asking import first_word
 from ...answering.in_context.shots import (
     Example,
     InContext,
@@ -23,7 +22,8 @@ from ...answering.in_context.shots import (
     with_pictures,
 )
 from ...answering.in_context.task import InContextTask
-from ...compositional.asking import item_scores
+from ...answering.replies import first_word
+from ...compositional.item_scores import item_scores
 from .matching import FOILS
 
 WHICH = "Which sentence describes the picture? a) {} b) {}"

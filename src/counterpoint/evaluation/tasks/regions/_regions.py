@@ -17,7 +17,7 @@ from ....data.base import PairedData, Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Regions
 from ....types import Embedder, Metric, Scores
-from ...compositional.asking import BATCH, batches, item_scores, items_of
+from ...compositional.item_scores import BATCH, batches, item_scores, items_of
 from ...compositional.maps import (
     centre_square,
     phrase_maps,

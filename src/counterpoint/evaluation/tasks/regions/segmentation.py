@@ -11,7 +11,7 @@ import torch
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Regions
 from ....types import Metric
-from ...compositional.asking import classes
+from ...compositional.item_scores import classes
 from ...compositional.maps import labelling
 from ...statistic import mean, mean_per_class
 from ._regions import Masks, Outcomes, Places, RegionTask

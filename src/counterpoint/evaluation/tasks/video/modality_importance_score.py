@@ -16,7 +16,7 @@ from ....data.items import Narrations
 from ....data.views import key
 from ....reasons import counted
 from ....types import Embedder, Metric, Scores
-from ...compositional.asking import item_scores, items_of
+from ...compositional.item_scores import item_scores, items_of
 from ...statistic import macro_f1, mean
 from ...task import EmbedderTask, similarity
 from ...video.embedding import embed_videos

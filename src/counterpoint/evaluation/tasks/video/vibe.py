@@ -14,7 +14,7 @@ from ....data.embeddings import EmbeddingCache
 from ....data.items import GeneratedVideos
 from ....types import Embedder, Metric, Scores
 from ...classification.classifiers import logistic
-from ...compositional.asking import item_scores, items_of
+from ...compositional.item_scores import item_scores, items_of
 from ...statistic import macro_f1, mean, weighted_f1
 from ...task import EmbedderTask, subsample_by_hash
 from ...video.embedding import embed_frames, embed_videos

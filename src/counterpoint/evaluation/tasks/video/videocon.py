@@ -15,7 +15,7 @@ from ....data.embeddings import EmbeddingCache
 from ....data.items import ContrastCaptions
 from ....types import Embedder, Metric, Scores
 from ...auc import auc_components
-from ...compositional.asking import ROUNDING, beats, item_scores, items_of
+from ...compositional.item_scores import ROUNDING, beats, item_scores, items_of
 from ...statistic import mean
 from ...task import EmbedderTask, similarity
 from ...video.embedding import embed_videos

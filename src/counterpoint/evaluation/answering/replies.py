@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from ...data.items import ObjectAnnotations, Question, Questions
 from ...types import Assistant, Prompt
-from ..compositional.asking import batches
+from ..compositional.item_scores import batches
 
 HELD = 256
 """Pictures that are held at once."""
