@@ -267,6 +267,14 @@ def test_a_cell_that_an_earlier_version_named_otherwise_is_found_by_its_settings
     assert len(CALLS) == 1
 
 
+def test_a_second_run_has_seeds_of_its_own_where_a_first_counts_from_0(tmp_path: Path) -> None:
+    lab, axes, given = Lab(tmp_path, second=3), {"loss": ("DCL",)}, {"batch": 8, "lr": 0.5, "steps": 3}
+    runs = lab.grid(trained, axes, **given)
+    assert list(runs["DCL"]) == [2000, 2001, 2002]
+    assert runs.first("DCL") is runs["DCL"][2000]
+    assert list(lab.grid(trained, axes, seeds=(7,), **given)["DCL"]) == [7]
+
+
 # Smoke runs
 
 

@@ -160,7 +160,7 @@ class Replies:
         return scores[arm].about(metric + self.label)
 
     def _scores(self, metric: str) -> Scores:
-        first = next(iter(next(iter(self._grid.runs.values())).values()))
+        first = self._grid.first(next(iter(self._grid)))
         name = next((key for key in first if key.rpartition("|")[0] == metric), None)
         if name is None:
             raise KeyError(f"{self.task} gives no {metric!r}; it gives {', '.join(sorted(first))}")

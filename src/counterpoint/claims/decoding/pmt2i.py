@@ -259,7 +259,7 @@ def run(lab: Lab) -> Iterator[Result]:
     runs = lab.grid(
         understood, {"english": (False, True)}, steps=STEPS, batch=BATCH, most=None, described=DESCRIBED
     )
-    pictures = len(next(iter(runs[False].values()))["withheld"])
+    pictures = len(runs.first(False)["withheld"])
     most, none, repeats = f"{MOST} translations", "0 translations", f"{MOST} repetitions"
 
     def recalls(prompt: str, withheld: bool, english: bool = False) -> list[float]:

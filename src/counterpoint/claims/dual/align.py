@@ -112,7 +112,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     kept = (
-        f"{name}: {int(runs[name][0]['pairs']):,} left" for name in CONDITIONS if name.endswith("filtered")
+        f"{name}: {int(runs.first(name)['pairs']):,} left" for name in CONDITIONS if name.endswith("filtered")
     )
     lab.note(
         f"Emoji has 2,324 training pairs, of which an eighth, a half and all are taken; {STEPS} steps at",

@@ -110,7 +110,9 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     told = (
-        name.removeprefix(f"{HELD_OUT} ") for name in runs["plain"][0] if name.startswith(f"{HELD_OUT} auc_")
+        name.removeprefix(f"{HELD_OUT} ")
+        for name in runs.first("plain")
+        if name.startswith(f"{HELD_OUT} auc_")
     )
     yield from beside(
         within(

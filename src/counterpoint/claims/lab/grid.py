@@ -75,6 +75,10 @@ class Grid:
     def __iter__(self) -> Iterator[Point]:
         return iter(self.runs)
 
+    def first(self, key: Any) -> Arrays:
+        """Return the arrays of a point under its first seed, for what is the same under all."""
+        return next(iter(self[key].values()))
+
     def point(self, key: Any) -> Point:
         """Return the point that an index means.
 
