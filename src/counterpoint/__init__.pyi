@@ -17,4 +17,5 @@ from . import types as types
 from .models import load as load
 from .study import compare as compare
 from .study import compare_decoding as compare_decoding
+from .study import evaluate as evaluate
 from .study import train as train

@@ -91,7 +91,6 @@ def test_one_line_says_what_is_wrong(
     ("words", "message"),
     [
         (["compare", "clip", "--optimizer.lrr", "1"], "--optimizer.lrr, 1; did you mean --optimizer.lr?"),
-        (["evaluate"], "PATH is missing"),
         (["compare", "clip", "--seeds", "two"], "--seeds: invalid literal for int() with base 10: 'two'"),
         (["list", "nonsense"], "invalid choice 'nonsense'"),
     ],

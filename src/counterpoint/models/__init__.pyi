@@ -2,4 +2,5 @@ from ._kind import Kind as Kind
 from ._load import KINDS as KINDS
 from ._load import kind_of as kind_of
 from ._load import load as load
+from ._load import run_of as run_of
 from ._pretrained import Pretrained as Pretrained

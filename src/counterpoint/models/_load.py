@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..methods.base import TowerMethod
 from ..registry import Room, UnknownName
+from ..training.run import is_checkpoint, is_run
 from ._kind import Kind
 
 KINDS = Room("kind of model", "counterpoint.models")
@@ -65,3 +66,11 @@ def kind_of(text: str) -> Kind:
     if not rest.partition("@")[0]:
         raise ValueError(f"{text} names no model; write {found.form}")
     return found
+
+
+def run_of(reference: str) -> Path | None:
+    """Return the folder of the run that a reference names; None for another model."""
+    path = Path(reference.removeprefix("run:"))
+    if is_checkpoint(path):
+        return path.parent.parent
+    return path if is_run(path) else None

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..reasons import counted
+from ..spec import Spec
 from .schema import ArmSummary, Key, Score, StudySummary
 from .tables import beside_all, columns, number, ranked
 
@@ -274,6 +275,59 @@ def score_tables(scores: Sequence[Mapping[str, Any]]) -> list[Table]:
         *(score_table(test, rows) for test, rows in few.items()),
         *(_by_type(*key, parts[key]) for key in parts if key in many),
     ]
+
+
+def beside_tables(scores: Sequence[Mapping[str, Any]]) -> list[Table | Text]:
+    """Tabulate the scores of several models on all examples: a table for each test set, a row per metric and model."""
+    tables: list[Table | Text] = []
+    whole = [row for row in scores if row["subset"] == "all"]
+    labels = _short([row["model"] for row in whole])
+    first = next(iter(labels.values()), "")
+    for test in dict.fromkeys(row["test"] for row in whole):
+        own = [row for row in whole if row["test"] == test]
+        count = counted(max(row["n"] for row in own), "example")
+        table = Table(title=f"{test}: {count}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("metric, model", overflow="fold")
+        for name in ("value", f"minus {first}"):
+            table.add_column(Text(name), justify="right")
+        for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in own):
+            rows = [row for row in own if (row["task"], row["metric"]) == (task, metric)]
+            chance = rows[0]["chance"]
+            table.add_row(
+                f"{task} {metric}", "" if chance is None else Text(f"chance {chance:.3f}", "dim"), ""
+            )
+            for row in rows:
+                difference = _minus(row["difference"])
+                table.add_row(Text(f"  {labels[row['model']]}"), _with_ends(row, True), difference)
+        tables.append(table)
+    corrected = sum("p_holm" in (row["difference"] or ()) for row in whole)
+    tables.append(
+        Text(
+            "95 % intervals over the examples, drawn alike for both models of a difference"
+            + (
+                f"; * p < 0.05 after Holm's correction over {counted(corrected, 'primary number')}"
+                if corrected
+                else ""
+            )
+        )
+    )
+    return tables
+
+
+def _minus(difference: Mapping[str, float] | None) -> Text:
+    if difference is None:
+        return Text("–")
+    star = "*" if difference.get("p_holm", 1.0) < 0.05 else ""
+    ends = f" {difference['low']:+.3f} to {difference['high']:+.3f}"
+    return Text.assemble(f"{difference['estimate']:+.3f}{star}", (ends, "dim"))
+
+
+def _short(references: Sequence[str]) -> dict[str, str]:
+    """Return the models' names without the folders of their files, where that tells them apart."""
+    labels = {reference: Spec(reference).label for reference in references}
+    return (
+        labels if len(set(labels.values())) == len(labels) else {reference: reference for reference in labels}
+    )
 
 
 def _by_type(task: str, test: str, scores: Sequence[Mapping[str, Any]]) -> Table:
