@@ -83,9 +83,9 @@ ALLOWED = 0.05
 Variant = tuple[bool, bool]
 """Variant of training: are the pictures' questions bilingual, and is the language model frozen meanwhile?"""
 VARIANTS: tuple[Variant, ...] = tuple(product((False, True), (False, True)))
-
-
 BASE: Variant = (False, False)
+FACTORS = ("bilingual model", "bilingual pictures", "frozen")
+"""Factors of the design beside the picture."""
 
 
 def name_of(variant: Variant) -> str:
@@ -407,30 +407,21 @@ def run(lab: Lab) -> Iterator[Result]:
 
 def regression(runs: Grid) -> Iterator[Result]:
     """Regress a German reply to a German question on the design (linear probability), errors clustered by model."""
-    columns: dict[str, list[float]] = {
-        "image": [],
-        "bilingual model": [],
-        "bilingual pictures": [],
-        "frozen": [],
-    }
-    outcomes: list[float] = []
-    clusters: list[int] = []
     trained = [(model, run) for model in SHARES for run in runs[model].values()]
     models = list(product(trained, VARIANTS))
+    outcomes, rows, clusters = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
     for number, ((model, run), variant) in enumerate(models):
         for condition in ("text", "image"):
             replies = run[f"{name_of(variant)}, faithful {condition}, de"]
-            outcomes += np.nan_to_num(replies, nan=0.0).tolist()
-            clusters += [number] * len(replies)
+            outcomes.append(np.nan_to_num(replies, nan=0.0))
             row = (condition == "image", model == "bilingual", *variant)
-            for column, value in zip(columns.values(), row, strict=True):
-                column += [float(value)] * len(replies)
-    arrays = {name: np.array(values) for name, values in columns.items()}
-    image = arrays.pop("image")
-    design = interactions(image, arrays)
-    fit = clustered_regression(np.array(outcomes), design, np.array(clusters), link="identity")
+            rows.append(np.tile(np.array(row, dtype=float), (len(replies), 1)))
+            clusters.append(np.full(len(replies), number))
+    image, *others = np.concatenate(rows).T
+    design = interactions(image, dict(zip(FACTORS, others, strict=True)))
+    fit = clustered_regression(np.concatenate(outcomes), design, np.concatenate(clusters), link="identity")
     about = f"difference in the share of German replies, linear probability, errors clustered over {len(models)} models"
-    for name in ("image", *(f"image × {factor}" for factor in arrays)):
+    for name in ("image", *(f"image × {factor}" for factor in FACTORS)):
         effect = Measured(fit[name].estimate, fit[name].low, fit[name].high)
         judge = below if name == "image" else above
         yield judge(effect, name=f"design: {name}", metric=about)

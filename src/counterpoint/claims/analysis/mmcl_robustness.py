@@ -26,10 +26,10 @@ from ..benches.descent import minimise
 from ..benches.scene_towers import SIDE, SceneTowers, train
 from ..lab import (
     Arrays,
+    Grid,
     Lab,
     Result,
     Score,
-    Scores,
     above,
     below,
     beside,
@@ -257,34 +257,34 @@ def closed_form(lab: Lab) -> Iterator[Result]:
         "means, which hardly looks at how reliable a feature is, so that it need not fall as low as supervision.",
     )
     for world, about in (("intra", "within classes"), ("inter", "across classes")):
-        accuracy = runs.scores("{} {}", f"accuracy without the shortcut, {about}")
-        told = {share: accuracy[world, f"told{share:g}", "shifted"] for share in TOLD}
-        supervised = accuracy[world, "supervised", "shifted"]
-        yield from decides(
-            above(told[1.0] - supervised, name=f"1, {about}: contrast with all details − supervised"),
-            above(told[1.0] - told[0.0], name=f"1, {about}: contrast with all details − with none"),
-        )
-        yield from beside(
-            within(told[0.0] - supervised, 0.05, name=f"1, {about}: contrast without details − supervised")
-        )
-        if world == "intra":
-            yield from beside(
-                below(
-                    distance_from_limit(told),
-                    0.03,
-                    metric="mean absolute difference of accuracies over shares of details",
-                )
-            )
+        yield from without_shortcut(lab, runs, world, about)
 
-        def mean(name: str, test: str, world: str = world, accuracy: Scores = accuracy) -> str:
-            return f"{accuracy.values((world, name, test)).mean():.3f}"
 
-        lab.note(
-            f"1, {about}: {', '.join(mean(f'told{share:g}', 'shifted') for share in TOLD)} without the shortcut with",
-            f"{', '.join(f'{share:g}' for share in TOLD)} of the details told, {mean('supervised', 'shifted')}",
-            f"supervised; with it {mean('supervised', 'given')} supervised and {mean('told1', 'given')} by contrast",
-            "with all details.",
-        )
+def without_shortcut(lab: Lab, runs: Grid, world: str, about: str) -> Iterator[Result]:
+    """Judge contrast by the share of details that captions tell, and supervision, in one world."""
+    accuracy = runs.scores("{} {}", f"accuracy without the shortcut, {about}")
+    told = {share: accuracy[world, f"told{share:g}", "shifted"] for share in TOLD}
+    supervised = accuracy[world, "supervised", "shifted"]
+    yield from decides(
+        above(told[1.0] - supervised, name=f"1, {about}: contrast with all details − supervised"),
+        above(told[1.0] - told[0.0], name=f"1, {about}: contrast with all details − with none"),
+    )
+    yield from beside(
+        within(told[0.0] - supervised, 0.05, name=f"1, {about}: contrast without details − supervised")
+    )
+    if world == "intra":
+        metric = "mean absolute difference of accuracies over shares of details"
+        yield from beside(below(distance_from_limit(told), 0.03, metric=metric))
+
+    def mean(name: str, test: str) -> str:
+        return f"{accuracy.values((world, name, test)).mean():.3f}"
+
+    lab.note(
+        f"1, {about}: {', '.join(mean(f'told{share:g}', 'shifted') for share in TOLD)} without the shortcut with",
+        f"{', '.join(f'{share:g}' for share in TOLD)} of the details told, {mean('supervised', 'shifted')}",
+        f"supervised; with it {mean('supervised', 'given')} supervised and {mean('told1', 'given')} by contrast",
+        "with all details.",
+    )
 
 
 def distance_from_limit(told: Mapping[float, Score]) -> Score:
