@@ -32,6 +32,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/dual/filip.py": "patches and words",
     "methods/dual/mil.py": "patches",
     "methods/queue/_base.py": "prefers pictures where there are other columns too",
+    "methods/queue/moco_dual_view.py": "its noise is of pixels",
     "methods/queue/sy_con.py": "prefers pictures where there are other columns too",
     "methods/rocket/_base.py": "options that name the augmentation of pictures and of texts",
     "methods/single/ebm.py": "samples of pixels",

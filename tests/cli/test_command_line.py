@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint import __version__
+from counterpoint import __version__, recipes
 from counterpoint.cli import COMMANDS, main
+from counterpoint.cli.arguments import parse
+from counterpoint.cli.train import Train
+from counterpoint.recipes import override
 from fixtures.files import write_pairs
 
 _WITHOUT_TORCH = """
@@ -174,3 +177,10 @@ def test_making_scenes_that_cannot_be(
     assert main(["data", "make", "scenes", *given, "--out", str(tmp_path / "made")]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("recipe", recipes.names())
+def test_a_named_recipe_is_whole(recipe: str) -> None:
+    """Options of single methods cannot be typed, and are the named recipe's all the same."""
+    given = parse(Train, ["clip", "--data", "digits", "--recipe", recipe, "--optimizer.lr", "0.5"], "train")
+    assert given.recipe == override(recipes.load(recipe), {"optimizer.lr": 0.5})

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from counterpoint import methods
 from counterpoint.networks import TOWERS, build_towers
@@ -18,7 +23,17 @@ from counterpoint.types import Batch, Clock
 
 NAME = "all-MiniLM-L6-v2"
 TOWER = f"transformers:{NAME}@package"
-here = pytest.mark.skipif(find_spec(PACKAGES[NAME][0]) is None, reason="its package is not installed")
+PICTURES = "timm:tf_efficientnet_lite0@package"
+
+
+def installed(name: str) -> pytest.MarkDecorator:
+    known = PACKAGES[name]
+    return pytest.mark.skipif(
+        find_spec(known.module) is None, reason=f"needs pip install 'counterpoint[{known.extra}]'"
+    )
+
+
+here = installed(NAME)
 
 
 @here
@@ -67,7 +82,61 @@ def test_a_package_that_is_not_there_says_how_to_install_it(monkeypatch: pytest.
         packaged.packaged(NAME)
 
 
+@installed("tf_efficientnet_lite0")
+def test_pictures_of_one_kind_are_near_each_other() -> None:
+    from sklearn.datasets import load_sample_images
+
+    image = build_towers(Towers(image=PICTURES), {"text": ["a"]}, seed=0)["image"].eval()
+    assert (image.width, image.size) == (1280, 224)
+    china, flower = (Image.fromarray(picture) for picture in load_sample_images().images)
+    with torch.no_grad():
+        left, right, other = (
+            F.normalize(image(image.input(square(picture))), dim=-1)[0]
+            for picture in (
+                china.crop((0, 0, 427, 427)),
+                china.crop((213, 0, 640, 427)),
+                flower.crop((0, 0, 427, 427)),
+            )
+        )
+    assert float(left @ right) > float(left @ other) + 0.2
+
+
+def square(picture: Image.Image) -> Tensor:
+    return pil_to_tensor(picture.resize((224, 224)))[None]
+
+
+@installed("tf_efficientnet_lite0")
+def test_classes_are_those_of_the_whole_model() -> None:
+    """The tower is what a whole model of the same weights has before its classifier."""
+    import timm
+    from timm.models import load_state_dict
+
+    tower = build_towers(Towers(image=PICTURES), {"text": ["a"]}, seed=0)["image"].eval()
+    whole = timm.create_model("tf_efficientnet_lite0").eval()
+    weights = load_state_dict(str(packaged.packaged("tf_efficientnet_lite0")))
+    whole.load_state_dict(dict(zip(whole.state_dict(), weights.values(), strict=True)))
+    x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(whole.pretrained_cfg[key])[:, None, None] for key in ("mean", "std"))
+    with torch.no_grad():
+        expected = whole.forward_head(whole.forward_features((x - mean) / std), pre_logits=True)
+        torch.testing.assert_close(tower(x), expected)
+
+
+def test_weights_that_are_not_the_known_ones_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    monkeypatch.setattr(
+        packaged, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    )
+    with pytest.raises(ValueError, match=r"lacks models/.*\.pth; install it again"):
+        packaged.packaged("tf_efficientnet_lite0")
+    (tmp_path / PACKAGES["tf_efficientnet_lite0"].weights).write_bytes(b"others")
+    with pytest.raises(ValueError, match=r"is not the file that is known here .*in place of 579344248a93"):
+        packaged.packaged("tf_efficientnet_lite0")
+
+
 def test_other_models_are_not_in_packages() -> None:
     with pytest.raises(UnknownName, match="unknown packaged model 'all-MiniLM-L6': did you mean"):
         packaged.packaged("all-MiniLM-L6")
-    assert TOWER in TOWERS
+    assert {TOWER, PICTURES} <= set(TOWERS)

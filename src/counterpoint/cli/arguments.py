@@ -53,7 +53,7 @@ def parse(
         if ended.code:
             print(f"counterpoint {command}: {_in_a_line(refusal.getvalue(), command)}", file=sys.stderr)
         raise
-    return validated(form, _values(form, filled), partial(_option, form))
+    return validated(form, _values(form, filled, recipe), partial(_option, form))
 
 
 def _in_a_line(box: str, command: str) -> str:
@@ -120,15 +120,18 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
     return shown
 
 
-def _values(form: type, filled: Any) -> dict[str, object]:
-    """Return what tyro has filled in, by the fields of the form."""
+def _values(form: type, filled: Any, recipe: Recipe) -> dict[str, object]:
+    """Return what tyro has filled in, by the fields of the form; what cannot be typed comes from the named recipe."""
     values: dict[str, object] = {}
     for name, field in _asked(form):
         if not _is_form(field.annotation):
             values[name] = getattr(filled, name)
             continue
         kind = _kind(field)
-        parts = _values(kind, getattr(filled, _filled(name, kind)))
+        parts = _values(kind, getattr(filled, _filled(name, kind)), recipe)
+        if kind is Recipe:
+            untyped = dict(fields_of(Recipe)).keys() - dict(_asked(Recipe)).keys()
+            parts |= {field_name: getattr(recipe, field_name) for field_name in untyped}
         # A recipe's keys alone could be meant as changes of another one.
         values[name] = validated(Recipe, parts, partial(_option, Recipe)) if kind is Recipe else parts
     return values

@@ -94,14 +94,26 @@ class Pairs(PairedData):
         source: the folder or the table.
         size: side of the stored pictures.
         tolerance: share of the examples that may be left out, for whatever reason; one always may.
+        read: reads the source as records.
+        name: of the data; the source unless given.
+        attribution: the licence line that stands wherever examples are shown.
 
     Raises:
         ValueError: if there is no usable table, no row to test on, or more than the tolerance is left out.
     """
 
-    def __init__(self, source: str | Path, size: int = 64, tolerance: float = TOLERANCE) -> None:
-        self.name, ledger = str(source), Ledger()
-        records = sources.read(Path(source), ledger)
+    def __init__(
+        self,
+        source: str | Path,
+        size: int = 64,
+        tolerance: float = TOLERANCE,
+        *,
+        read: sources.Reader = sources.read,
+        name: str = "",
+        attribution: str = "",
+    ) -> None:
+        self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
+        records = read(Path(source), ledger)
         ledger_file = _ledger_file(Path(source))
         _keep(ledger, ledger_file)
         ledger.check(self.name, len(records), tolerance, ledger_file)  # before pictures are read in vain

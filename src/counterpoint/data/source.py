@@ -6,10 +6,13 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from ..registry import check_python_file, import_file, named_in_file, unknown
+from ..spec import Spec
 from .base import IMAGE_SIZE, Data, PairedData, stored_size
 from .benchmarks import BENCHMARKS
+from .collections import COLLECTIONS
 from .sources import TOLERANCE, readers
 from .worlds import WORLDS
 
@@ -41,7 +44,9 @@ def load_any(source: str, image_size: int = IMAGE_SIZE) -> Data:
 
     Args:
         source: the name or the path; after a path ``,tolerance=0.05`` says what share of its rows may be left out, in
-            place of 1 %. ``FILE.py:NAME`` is a `Data` object that a file of Python defines.
+            place of 1 %. ``stamps`` and the other collections (`counterpoint.data.collections`) are found where their
+            package installs them, or in a folder (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object that a file
+            of Python defines.
         image_size: of the views that will be cut from the pictures, in pixels.
 
     Raises:
@@ -65,10 +70,8 @@ def located(source: str, began: str | None) -> str:
     Raises:
         FileNotFoundError: for a path that is in neither place.
     """
-    name, _, rest = source.partition(":")
-    where, option = _parted(source)
-    head, path = (f"{name}:", Path(rest)) if name in BENCHMARKS and rest else ("", where)
-    if _before_mark(source) in WORLDS or path.exists():
+    head, path, option = _parted(source)
+    if path is None or path.exists():
         return source
     moved = Path(began or ".") / path
     if not moved.exists():
@@ -85,7 +88,7 @@ def is_of_python(source: str) -> bool:
     >>> is_of_python("waves.py:WAVES"), is_of_python("pairs.csv")
     (True, False)
     """
-    return _parted(source)[1].startswith(":")
+    return _parted(source).option.startswith(":")
 
 
 def short_name(source: str) -> str:
@@ -94,8 +97,10 @@ def short_name(source: str) -> str:
     >>> short_name("scenes:basic")
     'scenes-basic'
     """
-    where = _parted(source)[0]
-    return where.stem if where.exists() else source.replace(":", "-")
+    head, where, _ = _parted(source)
+    if where is None or not where.exists():
+        return source.replace(":", "-")
+    return f"{head.replace(':', '-')}{where.stem}"
 
 
 def _before_mark(source: str) -> str:
@@ -103,12 +108,37 @@ def _before_mark(source: str) -> str:
     return re.split("[:,]", source, maxsplit=1)[0]
 
 
-def _parted(source: str) -> tuple[Path, str]:
-    """Return a path and what is written after it; a file whose name looks like both is a file."""
+class _Parted(NamedTuple):
+    """The parts of what a user wrote: ``stamps:FOLDER,language=de`` is ``stamps:``, ``FOLDER`` and ``,language=de``.
+
+    Attributes:
+        head: the name of a benchmark or a collection, with its colon; empty before a mere path.
+        path: None where there is none, as the data is found by its name alone.
+        option: with its mark.
+    """
+
+    head: str
+    path: Path | None
+    option: str
+
+
+def _parted(source: str) -> _Parted:
+    """Take apart what a user wrote; a file whose name looks like a path with an option is a file."""
+    name = _before_mark(source)
+    if name in WORLDS:
+        return _Parted("", None, "")
+    if name in COLLECTIONS:
+        head, comma, options = source.partition(",")
+        folder = head.removeprefix(name).removeprefix(":")
+        return _Parted(f"{name}:" if folder else "", Path(folder) if folder else None, comma + options)
+    if name in BENCHMARKS and source.startswith(f"{name}:"):
+        return _Parted(f"{name}:", Path(source.removeprefix(f"{name}:")), "")
     if (defined := named_in_file(source)) is not None:
-        return defined[0], f":{defined[1]}"
+        return _Parted("", defined[0], f":{defined[1]}")
     where, mark, value = source.rpartition(_OPTION)
-    return (Path(source), "") if not mark or Path(source).exists() else (Path(where), mark + value)
+    if not mark or Path(source).exists():
+        return _Parted("", Path(source), "")
+    return _Parted("", Path(where), mark + value)
 
 
 def _tolerance(option: str) -> float:
@@ -133,9 +163,8 @@ def _slot(source: str, stamp: tuple[object, ...]) -> list[Data]:
 
 def _stamp(source: str) -> tuple[object, ...]:
     """Return where a source is and when it was last written; pictures and texts one by one are not looked at."""
-    name, _, rest = source.partition(":")
-    path = Path(rest) if name in BENCHMARKS else _parted(source)[0]
-    if not path.exists():
+    path = _parted(source).path
+    if path is None or not path.exists():
         return ()
     inside = os.scandir(path) if path.is_dir() else ()
     kinds = {_ANNOTATIONS, *readers()}
@@ -148,18 +177,20 @@ def _written(stat: os.stat_result) -> tuple[int, int]:
 
 
 def _open(source: str, image_size: int) -> Data:
-    name, _, split = source.partition(":")
-    if (world := _before_mark(source)) in WORLDS:
-        return WORLDS.get(world).parse(source)
-    if split and name in BENCHMARKS:
-        if not Path(split).exists():
-            raise FileNotFoundError(f"{name}: there is no file or folder {split}")
-        return BENCHMARKS.get(name)(Path(split), stored_size(image_size))
+    if (name := _before_mark(source)) in WORLDS:
+        return WORLDS.get(name).parse(source)
+    head, where, option = _parted(source)
+    if name in COLLECTIONS:
+        return _collection(source, where, stored_size(image_size))
+    assert where is not None
+    if head:
+        if not where.exists():
+            raise FileNotFoundError(f"{name}: there is no file or folder {where}")
+        return BENCHMARKS.get(name)(where, stored_size(image_size))
     if (Path(source) / "scenes.json").exists():
         from .worlds.scenes import shards
 
         return shards.read(Path(source))
-    where, option = _parted(source)
     if is_of_python(source):
         return _defined(where, option[1:])
     if where.exists():
@@ -171,7 +202,31 @@ def _open(source: str, image_size: int) -> Data:
             f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, a tar file, or "
             "FILE.py:NAME"
         )
-    raise unknown("data set", source, [*WORLDS.names(), *(f"{name}:PATH" for name in BENCHMARKS.names())])
+    known = [*WORLDS.names(), *COLLECTIONS.names(), *(f"{name}:PATH" for name in BENCHMARKS.names())]
+    raise unknown("data set", source, known)
+
+
+def _collection(source: str, folder: Path | None, size: int) -> PairedData:
+    """Return a collection as pairs; its options are a language and a tolerance."""
+    from .pairs import Pairs
+
+    name, options = _before_mark(source), dict(Spec.parse(source).options)
+    collection = COLLECTIONS.get(name)()
+    language = options.pop("language", collection.language)
+    if language and not collection.language:
+        raise ValueError(f"{source!r}: {name} has one language alone; leave language={language} out")
+    share = options.pop("tolerance", None)
+    tolerance = TOLERANCE if share is None else _tolerance(f"{_OPTION}{share}")
+    if options:
+        raise unknown(f"option of {name}", next(iter(options)), ("language", "tolerance"))
+    return Pairs(
+        collection.located(folder),
+        size,
+        tolerance,
+        read=lambda root, ledger: collection.read(root, language, ledger),
+        name=source,
+        attribution=collection.attribution,
+    )
 
 
 def _defined(file: Path, symbol: str) -> Data:

@@ -191,11 +191,11 @@ class Arm:
         if pair:
             widths = recipe.widths.model_copy(update={"embedding": pretrained[0].width})
             recipe = recipe.model_copy(update={"widths": widths})
-        if self.tune is not None:
+        if (way := self.tune or recipe.towers.tune) is not None and self.method != "lit":
             from ..networks import tune
 
             for tower in pretrained:
-                tune(tower, "frozen" if self.tune == "none" else self.tune, seed=seed)
+                tune(tower, "frozen" if way == "none" else way, seed=seed)
         method = assemble(kind, constructor, towers, recipe, **options)
         initialise(method, seed)
         if pair:

@@ -6,6 +6,7 @@ from ..modalities import MODALITIES
 
 TOWERS = (
     *dict.fromkeys(name for modality in MODALITIES for name in modality.towers),
+    "timm:tf_efficientnet_lite0@package",
     "transformers:all-MiniLM-L6-v2@package",
 )
 """Names of towers in a recipe; ``@WEIGHTS`` after a name reads pretrained ones (``cnn``, ``vit``, ``mlp``: a run's)."""

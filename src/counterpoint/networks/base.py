@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
@@ -80,6 +80,7 @@ class Tower(nn.Module, ABC):
             its parent does; set by ``tune``.
         weights_set: the weights are already as the run should start; ``initialise`` leaves them alone.
         projected: features lie in a space that both towers of a pretrained pair share.
+        memory: answers in place of a frozen tower with what it said of the same inputs before; None asks the tower.
     """
 
     modality: ClassVar[str]
@@ -89,6 +90,17 @@ class Tower(nn.Module, ABC):
     frozen: bool = False
     weights_set: bool = False
     projected: bool = False
+    memory: Callable[[Tower, Tensor], Tensor] | None = None
+
+    def __call__(self, inputs: Tensor, **options: float) -> Any:
+        """Return features of inputs: from memory where there is one and nothing else is asked for, as dropout is."""
+        return (
+            self.compute(inputs, **options) if self.memory is None or options else self.memory(self, inputs)
+        )
+
+    def compute(self, inputs: Tensor, **options: float) -> Any:
+        """Return what `forward` makes of inputs, whatever is remembered."""
+        return super().__call__(inputs, **options)
 
     @property
     @abstractmethod

@@ -38,7 +38,9 @@ class Towers(Section):
 
     ``image_size`` is for towers without a size of their own; those of ``open_clip``, and of ``timm`` with weights, take
     pictures of the size that they were made for. ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower
-    another number of layers deep.
+    another number of layers deep. ``tune`` says what moves in pretrained towers, where neither arm nor method does.
+    With ``keep`` features of frozen towers are computed once for each picture and text, and kept in the cache folder
+    for all runs.
     """
 
     image: str = "cnn"
@@ -47,6 +49,8 @@ class Towers(Section):
     context: Count = 24
     vocabulary: Count = 2048
     text_layers: Count | None = None
+    tune: Literal["full", "lora", "frozen"] | None = None
+    keep: bool = False
 
     @property
     def names(self) -> dict[str, str]:
@@ -80,10 +84,12 @@ class Augmentation(Section):
     """Text and picture augmentation that the views read.
 
     ``captions``: whether each text view of an example draws a caption of its own, or all share one.
+    ``paired``: the view of pictures that methods of pairs train on, where these say ``weak``.
     ``contrasted``: the view of pictures that methods contrast with themselves, where these say ``simclr``.
     """
 
     captions: Literal["each", "shared"] = "each"
+    paired: str = "weak"
     contrasted: str = "simclr"
     stop_words: Fraction = 0.8
     clean_text: bool = False

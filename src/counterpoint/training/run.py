@@ -19,6 +19,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..data.base import Data, Examples, Rows
+from ..data.cache import cache_folder
 from ..data.loader import Loader
 from ..data.source import is_of_python, load_any, located
 from ..data.stream import Stream
@@ -27,7 +28,8 @@ from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yam
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
 from ..modalities import MODALITIES, PAIR, passes_by_modality
-from ..networks.base import FittedInput
+from ..networks.base import FittedInput, Tower
+from ..networks.memory import Memory
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, override, parse
@@ -301,6 +303,8 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
     run = replace(run, recipe=recipe, columns=dict(data.columns))
     method = build(run, Examples(data, rows), folder)
+    if recipe.towers.keep:
+        _remember(method, recipe)
     data, inputs = data.suited(method.inputs, training=True), method.inputs
 
     def loader(rows: Rows) -> Loader:
@@ -325,6 +329,28 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
 def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> TowerMethod:
     """Build the run's method at its start, with the towers' inputs as an earlier start left them in its folder."""
     return Arm.parse(run.arm).build(run.recipe, examples, run.seed, folder, run.columns)
+
+
+def _remember(method: TowerMethod, recipe: Recipe) -> None:
+    """Let frozen towers answer from memory.
+
+    Raises:
+        ValueError: if no tower is frozen, or a frozen one is shown views that are never twice the same.
+    """
+    frozen = {
+        name: tower for name, tower in method.towers.items() if isinstance(tower, Tower) and tower.frozen
+    }
+    if not frozen:
+        raise ValueError("towers.keep: no tower is frozen; add tune=frozen to the arm, or leave keep out")
+    for view in method.views.values():
+        shown = recipe.augmentation.paired if view.augmentation == "weak" else view.augmentation
+        if method.columns[view.column] in frozen and shown != "plain":
+            raise ValueError(
+                f"towers.keep: {view.modality}s are looked at through {shown!r}, which is never twice the same; "
+                "write augmentation.paired=plain, or leave keep out"
+            )
+    for tower in frozen.values():
+        tower.memory = Memory(cache_folder() / "features")
 
 
 def keep_inputs(method: Method, folder: Path) -> None:

@@ -253,14 +253,16 @@ IMAGE_VIEWS: Mapping[str, ImageView | EitherView] = {
 
 @runtime_checkable
 class Options(Protocol):
-    """The key of a recipe's ``augmentation`` section that the image views read."""
+    """The keys of a recipe's ``augmentation`` section that the image views read."""
 
+    @property
+    def paired(self) -> str: ...
     @property
     def contrasted(self) -> str: ...
 
 
 def image(name: str, augmentation: Options | None = None) -> ImageView | EitherView:
-    """Return an image view by its name; for ``simclr`` the one that ``augmentation.contrasted`` names.
+    """Return an image view by its name; for ``weak`` and ``simclr`` those that ``augmentation`` names.
 
     - ``plain``: the central square, resized. For evaluation and for basic recipes without augmentation.
     - ``weak``: a crop of 50–100 % of the area; no mirroring, no colour change. Source: Fini et al., 2023
@@ -282,8 +284,8 @@ def image(name: str, augmentation: Options | None = None) -> ImageView | EitherV
     Raises:
         UnknownName: for any other name.
     """
-    if augmentation is not None and name == "simclr":
-        name = augmentation.contrasted
+    if augmentation is not None:
+        name = {"weak": augmentation.paired, "simclr": augmentation.contrasted}.get(name, name)
     if name not in IMAGE_VIEWS:
         raise unknown("image view", name, IMAGE_VIEWS)
     return IMAGE_VIEWS[name]

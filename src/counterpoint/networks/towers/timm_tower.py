@@ -17,6 +17,7 @@ from ...types import Fit
 from ..base import ImageTower
 from ..init import seeded
 from ..weights import Source
+from .packaged import PACKAGE, packaged
 from .pixels import Normalise
 
 
@@ -85,6 +86,8 @@ def place_features(model: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 
 def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
     """Build ``timm:NAME``: random weights; ``@hub``: timm's pretrained ones; ``@PATH``: a file or its folder.
 
+    ``@package``: weights of a Python package that is installed (`counterpoint.networks.towers.packaged`).
+
     Args:
         source: the tower's name and weights.
         size: of the pictures, in pixels; the one that the model was trained at unless given.
@@ -92,6 +95,7 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
 
     Raises:
         UnknownName: for a name timm does not have.
+        MissingPackage: for weights in a package that is not installed.
         ValueError: for weights that are missing, broken or do not fit the model in every layer, or a size the
             model cannot take.
     """
@@ -100,9 +104,9 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
     name = source.name
     if not (name.startswith(("hf-hub:", "hf_hub:")) or timm.is_model(name)):
         raise unknown("timm model", name, timm.list_models())
-    path = source.path
+    path = packaged(name) if source.weights == PACKAGE else source.path
     if source.weights not in (None, "hub") and path is None:
-        raise ValueError(f"tower {source}: the weights are neither a path that exists nor 'hub'")
+        raise ValueError(f"tower {source}: the weights are neither a path that exists nor 'hub' or 'package'")
     with source.reading():
         options: dict[str, Any] = {"num_classes": 0}
         configuration = timm.get_pretrained_cfg(name)
@@ -111,7 +115,8 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
         with seeded(seed, f"timm:{name}"):
             model = timm.create_model(name, pretrained=source.weights == "hub", **options)
         if path is not None:
-            _load(model, path)
+            # The package has another library's names for the same layers in the same order, the classifier last.
+            _load(model, path, in_order=source.weights == PACKAGE)
         data = timm.data.resolve_model_data_config(model)
         _, height, width = data["input_size"]
         if size is None and height != width:
@@ -129,13 +134,15 @@ def _fit(size: int, data: Mapping[str, Any]) -> Fit:
     return Fit(size, math.floor(size / data["crop_pct"]), resize, data["interpolation"], (red, green, blue))
 
 
-def _load(model: nn.Module, path: Path) -> None:
+def _load(model: nn.Module, path: Path, *, in_order: bool = False) -> None:
     from timm.models import load_state_dict
 
     if path.is_dir():
         names = ("model.safetensors", "pytorch_model.bin")
         path = next((path / name for name in names if (path / name).is_file()), path / names[0])
     state = load_state_dict(str(path))
+    if in_order:
+        state = dict(zip(model.state_dict(), state.values(), strict=False))
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if convert is not None:  # older layouts, and position embeddings of another size
         state = convert(state, model)

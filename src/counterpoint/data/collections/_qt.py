@@ -1,0 +1,71 @@
+"""Qt's resource files: one file that holds many."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..sources import Member
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One file in a Qt resource file.
+
+    Attributes:
+        archive: the resource file.
+        offset, size: of its bytes there.
+        packed: they are compressed by zlib, after four bytes with the length.
+    """
+
+    archive: Path
+    offset: int
+    size: int
+    packed: bool
+
+    def read(self) -> bytes:
+        """Read the file's bytes."""
+        raw = Member(self.archive, "", self.offset, self.size).read_bytes()
+        return zlib.decompress(raw[4:]) if self.packed else raw
+
+
+def resources(archive: Path) -> dict[str, Resource]:
+    """Return the files in a Qt resource file, by path.
+
+    The header names where the tree, the data and the names begin. A node of the tree is a folder (its children's count
+    and first number follow) or a file (the place of its length and bytes in the data).
+
+    Raises:
+        ValueError: if it is none, or cut short.
+    """
+    raw = archive.read_bytes()
+    found: dict[str, Resource] = {}
+
+    def walk(node: int, above: str) -> None:
+        place = tree + node * width
+        name, flags = struct.unpack_from(">IH", raw, place)
+        path = above
+        if node:
+            (length,) = struct.unpack_from(">H", raw, names + name)
+            start = names + name + 6  # after the length come four bytes of a hash
+            path = f"{above}/{raw[start : start + 2 * length].decode('utf-16-be')}"
+        if flags & 2:
+            count, first = struct.unpack_from(">2I", raw, place + 6)
+            for child in range(first, first + count):
+                walk(child, path)
+        else:
+            (start,) = struct.unpack_from(">I", raw, place + 10)
+            (size,) = struct.unpack_from(">I", raw, data + start)
+            found[path] = Resource(archive, data + start + 4, size, bool(flags & 1))
+
+    try:
+        if raw[:4] != b"qres":
+            raise ValueError("it does not begin as one")
+        version, tree, data, names = struct.unpack_from(">4I", raw, 4)
+        width = 22 if version > 1 else 14
+        walk(0, "")
+    except (struct.error, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{archive} is no Qt resource file, or cut short: {error}") from error
+    return found

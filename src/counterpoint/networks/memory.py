@@ -1,0 +1,105 @@
+"""Features that a frozen tower has computed before, on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..files import writing
+from .base import TextTower, Tower
+
+_DIGEST = 16
+
+
+@final
+class Memory:
+    """The features of a frozen tower by its inputs, each computed once, whichever run or process asks for it.
+
+    A part of the memory is two files: the digests of inputs, and their features. Parts are whole or not there, and two
+    processes that compute the same write the same. As a batch has the inputs alone that are new, features may differ
+    in their last digit from those of another batch.
+
+    Args:
+        folder: of all towers' memories; each has a folder of its own in it, named after its weights.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._root = folder
+        self._folder: Path | None = None
+        self._place: dict[bytes, tuple[int, int]] = {}
+        self._parts: list[np.ndarray] = []
+
+    def __call__(self, tower: Tower, inputs: Tensor) -> Float[Tensor, "B width"]:
+        """Return the features of inputs, of which the tower sees those that are new.
+
+        Raises:
+            ValueError: for a tower that is not frozen.
+        """
+        if self._folder is None:  # now, as a method may have changed the tower's pooling since it was built
+            if not tower.frozen:
+                raise ValueError(f"tower {tower.name}: features are kept of frozen towers alone; freeze it")
+            self._folder = self._root / fingerprint(tower)
+            for path in sorted(self._folder.glob("*.keys.npy")):
+                self._add(path)
+        keys = digests(tower, inputs)
+        positions = {key: position for position, key in enumerate(keys) if key not in self._place}
+        if positions:
+            # At full precision whatever the run's, as other runs read it too.
+            with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
+                made = tower.compute(inputs[list(positions.values())]).float().cpu().numpy()
+            self._write(self._folder, list(positions), made)
+        found = np.stack([self._parts[part][row] for part, row in map(self._place.__getitem__, keys)])
+        return torch.from_numpy(found).to(inputs.device)
+
+    def _write(self, folder: Path, keys: list[bytes], features: np.ndarray) -> None:
+        name = hashlib.blake2b(b"".join(keys), digest_size=_DIGEST).hexdigest()
+        for path, array in (
+            (folder / f"{name}.npy", features),
+            (folder / f"{name}.keys.npy", np.frombuffer(b"".join(keys), np.uint8).reshape(-1, _DIGEST)),
+        ):
+            with writing(path) as part, part.open("wb") as file:
+                np.save(file, array)
+        self._add(folder / f"{name}.keys.npy")
+
+    def _add(self, path: Path) -> None:
+        """Enter a part; one whose features are not there, or are of other inputs, is as good as none."""
+        try:
+            keys = np.load(path)
+            features = np.load(path.with_name(path.name.replace(".keys", "")), mmap_mode="r")
+        except (OSError, ValueError):
+            return
+        if len(keys) == len(features):
+            self._place |= {key.tobytes(): (len(self._parts), row) for row, key in enumerate(keys)}
+            self._parts.append(features)
+
+
+def fingerprint(tower: Tower) -> str:
+    """Return a digest of what a tower's features depend on: its code, weights and pooling, and torch's version."""
+    pooling = tower.pooling if isinstance(tower, TextTower) else None
+    facts = (type(tower).__qualname__, pooling, version("counterpoint"), torch.__version__)
+    told = hashlib.blake2b(repr(facts).encode(), digest_size=_DIGEST)
+    for name, weight in sorted(tower.state_dict().items()):
+        told.update(name.encode())
+        told.update(weight.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    return told.hexdigest()
+
+
+def digests(tower: Tower, inputs: Tensor) -> list[bytes]:
+    """Return a digest of every example; a caption's ends with its end token, whatever it is padded to."""
+    rows = list(inputs.detach().cpu().contiguous().numpy())
+    if isinstance(tower, TextTower):
+        rows = [_caption(row, tower.tokenizer.end) for row in rows]
+    return [hashlib.blake2b(row.tobytes(), digest_size=_DIGEST).digest() for row in rows]
+
+
+def _caption(tokens: np.ndarray, end: int) -> np.ndarray:
+    """Return a caption's tokens up to its end token; one at the very beginning is no end."""
+    ends = np.flatnonzero(tokens[1:] == end)
+    return tokens[: ends[0] + 2] if len(ends) else tokens

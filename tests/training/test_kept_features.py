@@ -1,0 +1,61 @@
+"""Runs whose frozen towers answer from memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from counterpoint.recipes import Recipe, load, override
+from counterpoint.study.runner import run
+from counterpoint.training.metrics import read_metrics
+from counterpoint.training.run import Run
+
+NAME = "test_resnet.r160_in1k"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_file(timm.create_model(NAME, num_classes=0).state_dict(), path)
+    return path
+
+
+def recipe(weights: Path, **changes: object) -> Recipe:
+    towers = {"towers.image": f"timm:{NAME}@{weights}", "towers.text": "bag", "towers.tune": "frozen"}
+    short = {"steps": 4, "batch_size": 16, "augmentation.paired": "plain", "towers.keep": True}
+    return override(load("seconds"), towers | short | changes)
+
+
+def losses(folder: Path) -> list[float]:
+    return read_metrics(folder).filter(name="loss")["value"].to_list()
+
+
+def test_what_is_kept_changes_nothing(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    log = {"log_every": 1}
+    run(Run("clip", "digits", recipe(weights, **log)), tmp_path / "kept")
+    run(Run("clip", "digits", recipe(weights, **{"towers.keep": False}, **log)), tmp_path / "plain")
+    assert losses(tmp_path / "kept") == pytest.approx(losses(tmp_path / "plain"), rel=1e-5)
+    assert list((tmp_path / "cache" / "features").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"towers.tune": "full"}, "no tower is frozen; add tune=frozen"),
+        (
+            {"augmentation.paired": "weak"},
+            "images are looked at through 'weak', which is never twice the same",
+        ),
+    ],
+)
+def test_features_that_cannot_be_kept(
+    changes: dict[str, str], message: str, weights: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(Run("clip", "digits", recipe(weights, **changes)), tmp_path / "run")
