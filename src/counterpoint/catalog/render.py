@@ -151,17 +151,17 @@ def undecided(result: Result) -> str:
 
 def questions(evidence: Evidence) -> list[str]:
     """Return sentences on what the evidence leaves open, what would decide it, and what led to a second run."""
-    found = []
+    lines = []
     if evidence.earlier is not None:
         first = "; ".join(f"{result.name}: {measured(result)}" for result in evidence.earlier.undecided)
-        found.append(
+        lines.append(
             f"A second run, on {evidence.earlier.second_seeds:,} seeds of its own: the first, of "
             f"{evidence.earlier.date}, left this open: {first}."
         )
-    found += [f"Undecided: {result.name}. {undecided(result)}" for result in evidence.undecided]
+    lines += [f"Undecided: {result.name}. {undecided(result)}" for result in evidence.undecided]
     if evidence.undecided and evidence.earlier is None:
-        found += _second_run(evidence)
-    return found
+        lines += _second_run(evidence)
+    return lines
 
 
 def _second_run(evidence: Evidence) -> list[str]:
@@ -181,18 +181,18 @@ def _second_run(evidence: Evidence) -> list[str]:
 
 
 def _evidence(evidence: Evidence) -> Group:
-    found = Table(caption_justify="left")
+    table = Table(caption_justify="left")
     for column in COLUMNS:
-        found.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold")
     for result in evidence.results:
         *cells, verdict = row(result)
-        found.add_row(*map(Text, cells), Text(verdict, style=_STYLES[verdict]))
+        table.add_row(*map(Text, cells), Text(verdict, style=_STYLES[verdict]))
     machine = evidence.machine
-    found.caption = f"{evidence.date}, {evidence.seconds:,.0f} s on {machine.cores} cores ({machine.device})"
+    table.caption = f"{evidence.date}, {evidence.seconds:,.0f} s on {machine.cores} cores ({machine.device})"
     return Group(
         Text.assemble("Verdict: ", (evidence.verdict, f"bold {_STYLES[evidence.verdict]}")),
         Text(f"Claim: {evidence.claim}"),
-        found,
+        table,
         *map(Text, questions(evidence)),
         Text(evidence.notes),
     )

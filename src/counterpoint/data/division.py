@@ -83,7 +83,7 @@ class Division:
     notes: Mapping[str, str]
 
 
-def divide(given: Sequence[str | None], links: Sequence[Links]) -> Division:
+def divide(stated: Sequence[str | None], links: Sequence[Links]) -> Division:
     """Complete the sides that were given and find what leaks from training to held-out rows.
 
     Without any given side, rows that are linked, directly or through others, are one component; a hash of the
@@ -95,10 +95,10 @@ def divide(given: Sequence[str | None], links: Sequence[Links]) -> Division:
     validation rows from training.
 
     Args:
-        given: the side of every row, None where there is none.
+        stated: the side of every row, None where there is none.
         links: what binds rows, most telling first: the hash is taken of the first kind that a component has.
     """
-    sides = np.array([side or "" for side in given], dtype="U10")
+    sides = np.array([side or "" for side in stated], dtype="U10")
     open_rows = sides == ""
     notes: dict[str, str] = {}
     binding = _binding(links, len(sides))

@@ -20,7 +20,7 @@ from counterpoint.study.decoding.transcript import Transcript
 from counterpoint.study.decoding.units import units
 from counterpoint.study.design import Design, OtherStudy, kind_of
 from counterpoint.study.numbers import read_scores
-from counterpoint.study.study import DryRun
+from counterpoint.study.study import DryRun, Study
 from fixtures.decoded import Parrot, stopping, write_questions
 
 TASKS = ("answers", "pope")
@@ -64,6 +64,9 @@ def test_a_study_ends_with_numbers_verdicts_tables_and_a_page(finished: Path) ->
     assert "| vcd | 2.00 × |" in markdown
     assert (finished / "report.html").exists()
     assert kind_of(finished) == "decoding"
+    study = Study.read(finished)
+    assert [line.split(":")[0] for line in study.conclusion] == ["answers accuracy (all)", "pope f1 (all)"]
+    assert len(study.sentences) == 2, "vcd against plain sampling, and against its rule alone"
 
 
 def test_finished_units_are_never_asked_again(quick: dict[str, Any], finished: Path, tmp_path: Path) -> None:

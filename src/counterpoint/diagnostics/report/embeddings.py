@@ -142,8 +142,8 @@ def inversion(subject: Subject) -> Section:
     kept = torch.arange(len(classes))[classes >= 0]
     numbers: dict[str, float] = {}
     for kind, gallery in (("image", subject.images), ("text", subject.texts)):
-        own = kept[torch.linspace(0, len(kept) - 1, min(INVERTED[kind], len(kept))).long()]
-        rows = subject.seen[own.numpy()]
+        queries = kept[torch.linspace(0, len(kept) - 1, min(INVERTED[kind], len(kept))).long()]
+        rows = subject.seen[queries.numpy()]
         try:
             inverted = (
                 to_text(subject.model, subject.data.images(rows), steps=STEPS[kind])
@@ -156,21 +156,21 @@ def inversion(subject: Subject) -> Section:
             continue  # convolutions have no tokens to put anything in the place of
         crossed = inverted.features.cpu()
 
-        def same(part: slice, own: torch.Tensor = own) -> torch.Tensor:
-            return classes[own[part], None] == classes
+        def same(part: slice, queries: torch.Tensor = queries) -> torch.Tensor:
+            return classes[queries[part], None] == classes
 
-        def control(part: slice, own: torch.Tensor = own) -> torch.Tensor:
-            return classes[own[part], None] == classes[own]
+        def control(part: slice, queries: torch.Tensor = queries) -> torch.Tensor:
+            return classes[queries[part], None] == classes[queries]
 
-        place = torch.arange(len(own))
+        index = torch.arange(len(queries))
         things = {"image": "pictures", "text": "texts"}[kind]
-        numbers[f"{things}, within"] = _mean(average_precision(gallery[own], gallery, same, own))
-        numbers[f"{things}, query inverted"] = _mean(average_precision(crossed, gallery, same, own))
+        numbers[f"{things}, within"] = _mean(average_precision(gallery[queries], gallery, same, queries))
+        numbers[f"{things}, query inverted"] = _mean(average_precision(crossed, gallery, same, queries))
         numbers[f"{things}, control: within, queries alone"] = _mean(
-            average_precision(gallery[own], gallery[own], control, place)
+            average_precision(gallery[queries], gallery[queries], control, index)
         )
         numbers[f"{things}, control: both inverted"] = _mean(
-            average_precision(crossed, crossed, control, place)
+            average_precision(crossed, crossed, control, index)
         )
         numbers[f"cosine of inverted {things} with their target"] = float(inverted.cosine.mean())
     difference = numbers["pictures, query inverted"] - numbers["pictures, within"]

@@ -85,16 +85,7 @@ def conduct(
     listener: Listener | None = None,
     on_cost: OnCost[DecodingDesign, Estimate] | None = None,
 ) -> Study[DecodingSummary]:
-    """Carry out a study; see `compare_decoding`.
-
-    Args:
-        design: the study.
-        folder: the study's.
-        model: from a decoding method to an assistant, where it is not loaded from the design's model.
-        batch_size: prompts that are decoded at once.
-        listener: told how it goes.
-        on_cost: told what is left to do and what it will take; a False stops it there.
-    """
+    """Carry out a study; see `compare_decoding`. The model is loaded from where the design says, unless given."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     check_names(design)

@@ -151,9 +151,9 @@ def curves(arms: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], percent:
         arms: steps and values of every seed's run, by arm.
         percent: whether the values are fractions.
     """
-    runs = {arm: [_thinned(*run) for run in found] for arm, found in arms.items()}
-    steps = np.concatenate([x for found in runs.values() for x, _ in found])
-    values = np.concatenate([y for found in runs.values() for _, y in found])
+    runs = {arm: [_thinned(*run) for run in of_arm] for arm, of_arm in arms.items()}
+    steps = np.concatenate([x for of_arm in runs.values() for x, _ in of_arm])
+    values = np.concatenate([y for of_arm in runs.values() for _, y in of_arm])
     across = Scale.over([0.0, float(steps.max())], least=0.0)
     up = Scale.over([*values.tolist(), *([0.0] if percent else [])], least=0.0 if percent else None)
 
@@ -163,12 +163,12 @@ def curves(arms: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], percent:
         return " ".join(f"{across.at(a):g},{100 - up.at(b):g}" for a, b in points)
 
     lines: list[dict[str, Any]] = []
-    for arm, found in runs.items():
-        x, mean = _mean(found)
+    for arm, of_arm in runs.items():
+        x, mean = _mean(of_arm)
         lines.append(
             {
                 "arm": arm,
-                "seeds": [line(*run) for run in found] if len(found) > 1 else [],
+                "seeds": [line(*run) for run in of_arm] if len(of_arm) > 1 else [],
                 "mean": line(x, mean),
                 "end": number(float(mean[-1])) if percent else f"{mean[-1]:.2f}",
                 "y": HEIGHT * (1 - up.at(float(mean[-1])) / 100) if np.isfinite(mean[-1]) else HEIGHT,

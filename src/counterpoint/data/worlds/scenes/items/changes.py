@@ -183,22 +183,22 @@ def _recounted(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change
 def _moved(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change]:
     """Yield moves of a relation's subject into another relation; the object stays where it is."""
     options = [
-        (place, kind)
-        for place, relation in enumerate(scene.relations)
+        (index, kind)
+        for index, relation in enumerate(scene.relations)
         for kind in config.relation_kinds
         if kind != relation.kind
     ]
-    for place, kind in _shuffled(draws, "relation", options):
-        relation = scene.relations[place]
+    for index, kind in _shuffled(draws, "relation", options):
+        relation = scene.relations[index]
         thing, object = scene.things[relation.subject], scene.things[relation.object]
         others = [it for number, it in enumerate(scene) if number not in (relation.subject, relation.object)]
         fits = partial(_stands, kind=kind, object=object, others=others)
         if kind in ("inside", "behind"):
-            moved = _overlapping(thing, object, kind, draws, f"place {place} {kind}", fits)
+            moved = _overlapping(thing, object, kind, draws, f"place {index} {kind}", fits)
         else:
-            moved = _placed(thing, draws, f"place {place} {kind}", fits)
+            moved = _placed(thing, draws, f"place {index} {kind}", fits)
         if moved:
-            yield _reordered(scene, place, kind, moved)
+            yield _reordered(scene, index, kind, moved)
 
 
 def _stands(it: Thing, kind: RelationKind, object: Thing, others: Sequence[Thing]) -> bool:

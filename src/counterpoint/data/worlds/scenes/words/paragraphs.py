@@ -82,7 +82,7 @@ class _Paragraph:
         noun = self._lexicon.nouns[group.look.concept]
         places = self._places(group)
         writer = Writer(self._grammar)
-        for number, (place, things) in enumerate(places.items()):
+        for number, (where, things) in enumerate(places.items()):
             part = Group(tuple(things), group.look)
             if number == 0:
                 determiner: Determiner = "one"
@@ -93,7 +93,7 @@ class _Paragraph:
                 writer.words(self._lexicon.conjunction if number == len(places) - 1 else ", ")
                 writer.words(self._grammar.pronoun(noun, len(things)), "count", part.things)
             writer.words(" " if number else f" {self._lexicon.stands[len(things) > 1]} ")
-            writer.words(place, "position", part.things)
+            writer.words(where, "position", part.things)
         if len(places) == 1:
             self._facing(writer, group)
         return writer.sentence()
