@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from counterpoint.claims.lab import Comparison, Lab, Trained
+from counterpoint.claims.lab import lab as lab_module
 from counterpoint.study import compare
 from counterpoint.study.summary import read_results
 from counterpoint.training.run import Run
@@ -83,6 +84,18 @@ def test_a_learning_rate_is_chosen_by_validation_under_a_seed_of_its_own(tmp_pat
     assert found.plans["clip"].changes == {"optimizer.lr": 1e-2}
     assert Run.read(found.folder("clip", 0)).recipe.optimizer.lr == 1e-2
     assert len(list((tmp_path / "study/tuning").rglob("run.json"))) == 2
+
+
+def test_arms_of_one_rate_take_the_best_in_the_mean_over_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = {"K = 64": "moco,queue=64", "K = 32": "moco,queue=32"}
+    scores = {"moco,queue=64": (0.6, 0.5), "moco,queue=32": (0.3, 0.5)}
+    monkeypatch.setattr(
+        lab_module, "validation_score", lambda trial: scores[trial.parent.name][int(trial.name[-1])]
+    )
+    found = Lab(tmp_path).study(replace(SMALL, arms=arms, rates=(1e-3, 1e-2), one_rate=True))
+    assert [plan.changes for plan in found.plans.values()] == [{"optimizer.lr": 1e-2}] * 2
 
 
 def test_a_smoke_run_trains_the_ends_and_builds_every_arm(tmp_path: Path) -> None:

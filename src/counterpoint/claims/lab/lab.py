@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ from ...study.gate import prepare
 from ...study.layout import run_folder, trial_folder
 from ...study.summary import read_results
 from ...study.training_run import TrainingRun
-from ...study.tuning import Trial, choose
+from ...study.tuning import Trial, choose, validation_score
 from ...training.run import RunState
 from .._registry import module
 from . import quick as smoke
@@ -221,7 +222,7 @@ class Lab:
         other = {arms[label]: steps for label, steps in comparison.steps.items() if not self.quick}
         plans = {arm: ArmPlan(other.get(arm, design.recipe.total_steps)) for arm in design.arms}
         if comparison.rates:
-            plans = self._with_rates(design, plans, comparison.rates[: 1 if self.quick else None], place)
+            plans = self._with_rates(comparison, design, plans, place)
         self._train(
             name,
             [
@@ -235,9 +236,10 @@ class Lab:
         return Trained(arms, read_results(design, place), place, plans)
 
     def _with_rates(
-        self, design: Design, plans: Mapping[str, ArmPlan], rates: Sequence[float], place: Path
+        self, comparison: Comparison, design: Design, plans: Mapping[str, ArmPlan], place: Path
     ) -> dict[str, ArmPlan]:
         """Return every arm's plan with the learning rate that is best on validation."""
+        rates = comparison.rates[: 1 if self.quick else None]
         search = {
             arm: [Trial(replace(plan, changes={"optimizer.lr": rate})) for rate in rates]
             for arm, plan in plans.items()
@@ -255,7 +257,14 @@ class Lab:
                 for trial, folder in zip(trials, folders[arm], strict=True)
             ],
         )
-        return {arm: choose(trials, folders[arm]) for arm, trials in search.items()}
+        if not comparison.one_rate:
+            return {arm: choose(trials, folders[arm]) for arm, trials in search.items()}
+        of_rates = [
+            fmean(validation_score(of_arm[number]) for of_arm in folders.values())
+            for number in range(len(rates))
+        ]
+        best = int(np.argmax(of_rates))
+        return {arm: trials[best].plan for arm, trials in search.items()}
 
     def _train(self, title: str, runs: Sequence[TrainingRun]) -> None:
         for run in runs:

@@ -42,6 +42,8 @@ class Comparison:
         changes: keys of the recipe, by dotted name.
         steps: of arms that take other steps than the recipe's.
         rates: learning rates, of which every arm takes the one that is best on validation under a seed of its own.
+        one_rate: all arms take the same one, the best in the mean over them: where what is asked about is smaller than
+            what rates make that arms took by chance.
         margin: differences within ± this are equivalent.
         seeds: how many, from 0.
     """
@@ -53,6 +55,7 @@ class Comparison:
     changes: Mapping[str, Any] = field(default_factory=dict)
     steps: Mapping[str, int] = field(default_factory=dict)
     rates: tuple[float, ...] = ()
+    one_rate: bool = False
     margin: float = 0.01
     seeds: int = 5
 
