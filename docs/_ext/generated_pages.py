@@ -29,6 +29,7 @@ ROOMS = (
     "evaluation",
     "statistics",
     "execution",
+    "models",
     "study",
     "diagnostics",
     "decoding",

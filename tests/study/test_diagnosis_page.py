@@ -14,9 +14,10 @@ from counterpoint.diagnostics.report import embeddings, network, patches
 from counterpoint.diagnostics.report.sections import SECTIONS
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.report import write_report
-from counterpoint.study.report.diagnosis import FILE, PAGE, conclusion, diagnose_run, not_measured
+from counterpoint.study.report.diagnosis import FILE, PAGE, conclusion, diagnose_model, not_measured
 from counterpoint.study.runner import run
 from counterpoint.training.run import Run
+from fixtures import foreign
 from fixtures.page import Page
 from fixtures.synthetic_study import write_data, write_study
 
@@ -76,7 +77,7 @@ def test_it_leads_with_three_lines_and_groups_what_was_not_measured() -> None:
 
 def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> None:
     told: list[str] = []
-    found = diagnose_run(trained, tell=told.append)
+    found = diagnose_model(trained, tell=told.append)
     assert len(told) == len(SECTIONS)
     assert list(found["sections"]) == list(SECTIONS)
     assert json.loads((trained / FILE).read_text(encoding="utf-8")) == found
@@ -111,7 +112,7 @@ def test_scenes_have_sections_about_places(tower: str, recipe: Recipe, cheap: No
     small = override(recipe, {"towers.image": tower, "steps": 2, "towers.image_size": 32})
     world = "scenes:tiny,train=40,validation=8,test=40,pixels=48"
     run(Run("clip", world, small, 0), tmp_path, tasks=["retrieval"])
-    sections = diagnose_run(tmp_path)["sections"]
+    sections = diagnose_model(tmp_path)["sections"]
     for name in ("objects", "points", *(["saliency"] if tower == "vit" else [])):
         numbers = sections[name]["numbers"]
         assert numbers, sections[name]["sentence"]
@@ -144,3 +145,26 @@ def test_a_study_s_report_links_the_runs_that_were_looked_into(tmp_path: Path) -
     page = Page(write_report(tmp_path / "study", summary).read_text(encoding="utf-8"))
     assert [a["href"] for a in page.all("a")] == [f"runs/clip/seed-1/{PAGE}"]
     assert "clip, seed 1" in page.text
+
+
+def test_another_library_s_model_is_looked_into_without_its_training(
+    pairs: Path, cheap: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference = f"open_clip:tiny@{foreign.open_clip_folder(tmp_path / 'tiny')}"
+    words = ["diagnose", reference, "--data", str(pairs), "--out", str(tmp_path / "page")]
+    assert main([*words, "--json"]) == 0
+    sections = json.loads(capsys.readouterr().out)["sections"]
+    measured = {name for name, section in sections.items() if section["numbers"]}
+    assert measured >= {"spread", "rank", "gap", "hardness", "inversion", "attention"}
+    for name in ("cka", "neighbours", "hessian", "landscape"):
+        assert "not known" in sections[name]["sentence"] or "not trained here" in sections[name]["sentence"]
+    assert (
+        "seed"
+        not in (tmp_path / "page" / PAGE).read_text(encoding="utf-8").split("</header>")[0].split("<h1>")[1]
+    )
+    for missing, message in (
+        (words[:4], "give one with --out"),
+        ([*words[:2], *words[4:]], "say which with --data"),
+    ):
+        assert main(missing) == 1
+        assert message in capsys.readouterr().err

@@ -127,13 +127,13 @@ def _runs(design: Design, plans: Mapping[str, ArmPlan], folder: Path) -> list[Tr
 
 def _look_inside(folder: Path, design: Design) -> None:
     """Diagnose the first finished run of every arm that has not been looked into yet."""
-    from .report.diagnosis import PAGE, diagnose_run
+    from .report.diagnosis import PAGE, diagnose_model
 
     for arm in design.arms:
         runs = [run_folder(folder, slug_of(arm), seed) for seed in design.seeds]
         good = [f for f in runs if (state := RunState.read(f)) is not None and state.status == "finished"]
         if good and not (good[0] / PAGE).exists():
-            diagnose_run(good[0])
+            diagnose_model(good[0])
 
 
 def default_jobs() -> int:

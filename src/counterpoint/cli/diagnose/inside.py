@@ -1,4 +1,4 @@
-"""counterpoint diagnose RUN."""
+"""counterpoint diagnose MODEL."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from ._look import Diagnosis, Look, Tell
 
 @form(frozen=True, config=FORM, kw_only=True)
 class Form(Look):
-    """Look inside a trained run (spread, gap, attention, layers, curvature), or at a model that answers."""
+    """Look inside a model (spread, gap, attention, layers, curvature), a run above all, or at one that answers."""
 
-    run: Annotated[Path, Positional()]
-    """A run folder; with another --what, a model (see: counterpoint diagnose --what lens --help)."""
+    model: Annotated[str, Positional()]
+    """A run folder, or another model that evaluate takes, with --data and --out; with another --what, a model that
+    answers (see: counterpoint diagnose --what lens --help)."""
     data: str | None = None
     """Another data set to look at it with; the run's own unless given."""
     out: Folder = None
@@ -26,14 +27,14 @@ class Form(Look):
 
 def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
     """Examine a run and write its page."""
-    from ...study.report.diagnosis import PAGE, diagnose_run, not_measured
+    from ...study.report.diagnosis import PAGE, diagnose_model, not_measured
 
     tell("looking inside")
-    values = diagnose_run(
-        options.run, options.data, options.out, tell=lambda title: tell(f"looking inside: {title}")
+    values = diagnose_model(
+        options.model, options.data, options.out, tell=lambda title: tell(f"looking inside: {title}")
     )
     sections = values["sections"]
     measured = [f"• {s['title']}: {s['sentence']}" for s in sections.values() if s["numbers"]]
     missing = not_measured(sections)
     lines = [*values["conclusion"], "", *measured, *([missing] if missing else [])]
-    return Diagnosis(values, lines, (options.out or options.run) / PAGE)
+    return Diagnosis(values, lines, (options.out or Path(options.model)) / PAGE)

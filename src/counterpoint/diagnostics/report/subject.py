@@ -50,19 +50,41 @@ class Subject:
 
     Attributes:
         model: the model.
-        start: the same model before training, as a control.
+        control: the same model before training; None where that is not known, as of other libraries' models.
         data: pictures and captions.
         rows: of the test set it is examined on.
-        loader: batches as in training, for the loss.
+        training: batches as in training, for the loss; None where the model was not trained here.
         weight_decay: of the training.
     """
 
     model: TowerMethod
-    start: TowerMethod
+    control: TowerMethod | None
     data: PairedData
     rows: Rows
-    loader: Loader | Stream
+    training: Loader | Stream | None
     weight_decay: float
+
+    @property
+    def start(self) -> TowerMethod:
+        """The same model before training.
+
+        Raises:
+            LookupError: where it is not known.
+        """
+        if self.control is None:
+            raise LookupError("the model before its training is not known")
+        return self.control
+
+    @property
+    def loader(self) -> Loader | Stream:
+        """The batches as in training.
+
+        Raises:
+            LookupError: where the model was not trained here.
+        """
+        if self.training is None:
+            raise LookupError("the model was not trained here, so that it has no loss")
+        return self.training
 
     @cached_property
     def features(self) -> EmbeddingCache:

@@ -1,4 +1,4 @@
-"""The page of one run's diagnostics: what its representation looks like inside."""
+"""The page of one model's diagnostics: what its representation looks like inside."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
+from ... import models
 from ...data.source import load as load_data
 from ...diagnostics.report import Subject, diagnose
 from ...files import write_json
-from ...training.run import Run, data_of, load, prepare
+from ...training.run import Run, data_of, prepare
 from ..numbers import finite
 from .frame import drawn, write_page
 
@@ -22,46 +23,58 @@ _MIXED = 0.6
 """Share of pictures and texts that a line tells apart, of which one half is chance, below which they are mixed."""
 
 
-def diagnose_run(
-    folder: Path,
+def diagnose_model(
+    reference: str | Path,
     data: str | None = None,
     out: Path | None = None,
     tell: Callable[[str], None] = lambda title: None,
 ) -> dict[str, Any]:
-    """Examine a trained run and write ``diagnosis.html``, which opens offline, and ``diagnosis.json``.
+    """Examine a model and write ``diagnosis.html``, which opens offline, and ``diagnosis.json``.
+
+    Sections about training are not measured of another library's model: its start and its loss are not known.
 
     Args:
-        folder: a run folder with a checkpoint.
+        reference: a run folder with a checkpoint, or what else `counterpoint.load` takes.
         data: another data set to examine it on; the run's own unless given.
         out: the folder to write into; the run's own unless given.
         tell: told the title of each section when it is done.
 
     Returns:
-        What the JSON file holds: the run, the test set and every section's sentence and numbers.
+        What the JSON file holds: the model, the test set and every section's sentence and numbers.
 
     Raises:
-        ValueError: if the folder is no run folder, or holds no checkpoint yet.
+        ValueError: if there is no such model, if a run holds no checkpoint yet, and for a model that is no run folder
+            without ``data`` or ``out``.
     """
-    run = Run.read(folder)
-    model = load(folder)
+    models.kind_of(str(reference))
+    folder = models.run_of(str(reference))
+    target = out or (Path(reference) if Path(reference) == folder else None)
+    if target is None:
+        raise ValueError(f"{reference} is no run's folder, where the page would go: give one with --out")
+    if folder is None and data is None:
+        raise ValueError(f"{reference} has no data of its own: say which with --data")
+    model = models.load(reference)
     # On a GPU where there is one; the control goes with it.
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    trained_on = load_data(data_of(folder), run.recipe.towers.image_size)
-    control, loader = prepare(run, trained_on, folder)
+    run = None if folder is None else Run.read(folder)
+    control, loader = None, None
+    if folder is not None and run is not None:
+        trained_on = load_data(data_of(folder), run.recipe.towers.image_size)
+        control, loader = prepare(run, trained_on, folder)
+        control.eval()
     examined = (trained_on if data is None else load_data(data)).suited(model.inputs)
     test = next(name for name, rows in examined.splits.test.items() if len(rows))
-    subject = Subject(
-        model, control.eval(), examined, examined.splits.test[test], loader, run.recipe.optimizer.weight_decay
-    )
+    decay = 0.0 if run is None else run.recipe.optimizer.weight_decay
+    subject = Subject(model, control, examined, examined.splits.test[test], loader, decay)
     sections = []
     for section in diagnose(subject):
         tell(section.title)
         sections.append(section)
     diagnosis: dict[str, Any] = {
         "format": 1,
-        "run": str(folder),
-        "arm": run.arm,
-        "seed": run.seed,
+        "run": str(reference),
+        "arm": str(reference) if run is None else run.arm,
+        "seed": None if run is None else run.seed,
         "data": examined.name,
         "test": test,
         "rows": len(subject.rows),
@@ -70,10 +83,9 @@ def diagnose_run(
         },
     }
     diagnosis["conclusion"] = conclusion(diagnosis["sections"])
-    target = out or folder
     cleaned: dict[str, Any] = finite(diagnosis)
     write_json(target / FILE, cleaned)
-    command = ["counterpoint", "diagnose", str(folder), *(["--data", data] if data else [])]
+    command = ["counterpoint", "diagnose", str(reference), *(["--data", data] if data else [])]
     write_page(
         target / PAGE,
         "diagnosis.html.j2",
