@@ -31,42 +31,43 @@ def _no_calls() -> None:
 
 
 def test_a_finished_cell_is_read_and_not_computed_again(tmp_path: Path) -> None:
-    first = Lab(tmp_path).cells(squares, {"a": {"n": 3}, "b": {"n": 4}})
+    first = Lab(tmp_path).grid(squares, {"n": (3, 4)}, seeds=None)
     lab = Lab(tmp_path)
-    second = lab.cells(squares, {"b": {"n": 4}, "a": {"n": 3}})
+    second = lab.grid(squares, {"n": (4, 3)}, seeds=None)
     assert CALLS == [3, 4]
-    assert list(second) == ["b", "a"]
-    assert second["a"]["squares"].tolist() == first["a"]["squares"].tolist() == [0, 1, 4]
-    assert lab.reused == float(first["a"]["seconds"] + first["b"]["seconds"])
+    assert list(second) == [(4,), (3,)]
+    assert second[3][None]["squares"].tolist() == first[3][None]["squares"].tolist() == [0, 1, 4]
+    assert lab.reused == float(first[3][None]["seconds"] + first[4][None]["seconds"])
 
 
 def test_a_cell_with_other_settings_is_another_cell(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
-    lab.cells(squares, {"a": {"n": 3}})
-    assert len(lab.cells(squares, {"a": {"n": 5}})["a"]["squares"]) == 5
-    assert len(lab.cells(squares, {"a": {"n": 3}})["a"]["squares"]) == 3
+    for n in (3, 5, 3):
+        assert len(lab.grid(squares, {}, seeds=None, n=n)[()][None]["squares"]) == n
     assert CALLS == [3, 5]
 
 
 def test_what_was_finished_before_an_interruption_stays(tmp_path: Path) -> None:
     def tell(text: str) -> None:
-        if text.startswith("b"):
+        if text.startswith("4"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Lab(tmp_path, tell=tell).cells(squares, {"a": {"n": 3}, "b": {"n": 4}})
-    Lab(tmp_path).cells(squares, {"a": {"n": 3}, "b": {"n": 4}})
+        Lab(tmp_path, tell=tell).grid(squares, {"n": (3, 4)}, seeds=None)
+    Lab(tmp_path).grid(squares, {"n": (3, 4)}, seeds=None)
     assert CALLS == [3, 4]
 
 
 def test_several_jobs_compute_in_processes_of_their_own(tmp_path: Path) -> None:
-    settings = {"x": {"worlds": 2, "n_boot": 10}, "y": {"worlds": 3, "n_boot": 10}}
-    parallel = Lab(tmp_path / "two", jobs=2).cells(multiberts.simulate, settings)
-    serial = Lab(tmp_path / "one").cells(multiberts.simulate, settings)
-    assert list(parallel) == list(serial)
-    for name in settings:
-        assert parallel[name]["multi"].tolist() == serial[name]["multi"].tolist()
-        assert parallel[name]["single"].tolist() == serial[name]["single"].tolist()
+    parallel, serial = (
+        Lab(tmp_path / str(jobs), jobs=jobs).grid(
+            multiberts.simulate, {"worlds": (2, 3)}, seeds=None, n_boot=10
+        )
+        for jobs in (2, 1)
+    )
+    for worlds in (2, 3):
+        for kind in ("multi", "single"):
+            assert parallel[worlds][None][kind].tolist() == serial[worlds][None][kind].tolist()
 
 
 class Watcher:
@@ -148,7 +149,7 @@ def test_a_smoke_run_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     folders: list[Path] = []
 
     def run(lab: Lab) -> list[Result]:
-        lab.cells(squares, {"a": {"n": 3}})
+        lab.grid(squares, {"n": (3,)}, seeds=None)
         folders.append(lab.folder)
         assert lab.seeds(8) == ((0, 1) if lab.quick else tuple(range(8)))
         return [_measured(0.1)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from counterpoint.claims.lab import (
     Arrays,
@@ -21,12 +22,12 @@ from counterpoint.claims.lab import (
     decides,
     exact,
     mean,
-    measure,
     per_seed,
     rate,
     within,
     worst,
 )
+from counterpoint.claims.lab.cell import Cell
 from counterpoint.statistics import Outcomes, linear_contrast, seeds_needed, t_interval
 
 RNG = np.random.default_rng(0)
@@ -49,8 +50,12 @@ def ends_of(score: Any) -> tuple[float | None, ...]:
 
 
 def test_a_difference_has_the_interval_of_the_linear_contrast() -> None:
-    old = measure.difference("x", "R@1", HITS["a"], HITS["c"], expected="above")
-    assert ends_of(A - C) == (old.estimate, old.low, old.high)
+    contrast = linear_contrast(Outcomes(dict(HITS)), lambda s: s["a"] - s["c"]).interval
+    assert ends_of(A - C) == (contrast.estimate, contrast.low, contrast.high)
+    t = t_interval(HITS["a"].mean(1) - HITS["c"].mean(1))
+    assert contrast.estimate == pytest.approx(t.estimate)
+    assert contrast.low <= t.low + 1e-12  # seeds alone
+    assert contrast.high >= t.high - 1e-12
     assert (A - C).label == "a − c"
 
 
@@ -138,13 +143,27 @@ def test_what_decides_and_what_stands_beside_it() -> None:
     ]
 
 
+@pytest.mark.parametrize(("count", "worlds"), [(0, 50), (7, 300), (50, 50)])
+def test_a_rate_has_the_clopper_pearson_interval(count: int, worlds: int) -> None:
+    found = rate(np.arange(worlds) < count)
+    low = stats.beta.ppf(0.025, count, worlds - count + 1) if count else 0.0
+    high = stats.beta.ppf(0.975, count + 1, worlds - count) if count < worlds else 1.0
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert (found.estimate, found.n_seeds) == (count / worlds, worlds)
+
+
 def test_a_rate_needs_a_name() -> None:
     events = np.arange(300) < 9
     found = below(rate(events), 0.1, name="false positives", metric="share of worlds")
-    old = measure.rate("false positives", "share of worlds", events, expected="below", bound=0.1)
-    assert found == old
+    assert (found.name, found.metric, found.verdict) == ("false positives", "share of worlds", "reproduced")
     with pytest.raises(ValueError, match="give name= and metric="):
         below(rate(events), 0.1)
+
+
+def test_two_seeds_carry_no_verdict_and_an_exact_value_does() -> None:
+    assert above(per_seed("x", "x", [1.0, 1.0])).verdict == "inconclusive"
+    assert above(exact(1.0, "x")).verdict == "reproduced"
+    assert above(exact(-1.0, "x")).verdict == "not reproduced"
 
 
 # What would decide a result
@@ -160,7 +179,6 @@ def test_an_inconclusive_result_says_how_many_seeds_would_decide_it() -> None:
         expected.n,
         1.0,
     )
-    assert measure.over_seeds("gain", "x", values, expected="above").needed == found.needed
 
 
 def test_where_the_examples_are_too_few_it_asks_for_more_of_them() -> None:
@@ -262,7 +280,7 @@ def test_tuning_chooses_by_seeds_that_are_not_tested(tmp_path: Path) -> None:
 def test_a_cell_that_an_earlier_version_named_otherwise_is_found_by_its_settings(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     given = {"loss": "DCL", "batch": 8, "lr": 0.5, "seed": 0, "steps": 3}
-    lab.cells(trained, {"an-old-name": given})
+    Cell(trained, "an-old-name", given, tmp_path / "cells").work(lambda progress: None)
     lab.grid(trained, {"loss": ("DCL",)}, seeds=1, batch=8, lr=0.5, steps=3)
     assert len(CALLS) == 1
 

@@ -7,8 +7,7 @@ import pytest
 
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.claims.evaluation import multiberts
-from counterpoint.claims.lab.lab import Lab
-from counterpoint.claims.lab.measure import exact
+from counterpoint.claims.lab import Lab, above, beside, exact
 from counterpoint.cli import main, reproduce
 
 
@@ -17,8 +16,8 @@ def _short_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def run(lab: Lab) -> list[object]:
         lab.tell("working")
         lab.note("A note.")
-        main_result = exact("the main [thing]", "a number", 2.0, expected="above", bound=1.0)
-        return [exact("beside", "another", 0.0, expected="above", decides=False), main_result]
+        main_result = above(exact(2.0, "a number"), 1.0, name="the main [thing]")
+        return [*beside(above(exact(0.0, "another"), name="beside")), main_result]
 
     for name, value in (("CLAIM", "A helps."), ("REFUTED", "it does not"), ("run", run)):
         monkeypatch.setattr(multiberts, name, value)
