@@ -100,7 +100,7 @@ MODALITIES = Modalities(
         view="counterpoint.data.views.pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
         towers=(
-            *("cnn", "vit", "mlp", "timm:NAME", "open_clip:NAME", "transformers:NAME"),
+            *("cnn", "vit", "mlp", "patches", "timm:NAME", "open_clip:NAME", "transformers:NAME"),
             "sentence-transformers:NAME",
         ),
         draw="counterpoint.data.sheet:draw_picture",

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from counterpoint.claims.benches import vectors
-from counterpoint.claims.benches.digits import digits
 from counterpoint.claims.benches.towers import recipe
 from counterpoint.claims.fusion import fusemix, m3col
 from counterpoint.claims.pairs import cwcl, mil_multimodal
@@ -54,48 +52,6 @@ def test_a_diverse_choice_covers_what_a_random_one_misses() -> None:
         assert len(set(rows.tolist())) == len(rows) <= 24
         covered[choice] = len(set(cluster[rows]))
     assert covered["diverse"] > covered["random"] > covered["redundant"] == 1
-
-
-def test_patches_at_the_cell_of_a_digit_show_it_and_their_neighbours_show_half() -> None:
-    pictures, classes = digits()
-    one_each = [np.flatnonzero(classes == c)[:1] for c in range(10)]
-    sets = np.array([[0, 3, 7], [9, 4, 1]])
-    regions, sentences, inside = mil_multimodal.scenes(sets, one_each, np.random.default_rng(0))
-    assert sentences.argmax(2).tolist() == sets.tolist()
-    side = 2 * mil_multimodal.GRID - 1
-    for scene, chosen in enumerate(sets):
-        for digit, c in enumerate(chosen):
-            mask = inside[scene, digit]
-            centre = [
-                (i, j)
-                for i in range(0, side, 2)
-                for j in range(0, side, 2)
-                if F.cosine_similarity(regions[scene, side * i + j], pictures[one_each[c][0]], dim=0) > 0.9
-            ]
-            assert len(centre) == 1
-            (i, j) = centre[0]
-            near = {(i, j), (i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)}
-            expected = {(a, b) for a, b in near if 0 <= a < side and 0 <= b < side}
-            assert {(int(a), int(b)) for a, b in mask.nonzero()} == expected
-
-
-@pytest.mark.parametrize("arm", ["mean", "lse 5", "lse 5 + NL"])
-def test_the_loss_of_bags_is_infonce_of_their_scores(arm: str) -> None:
-    model = mil_multimodal.Bags(arm, 6, 4, seed=0).double()
-    regions, sentences = torch.randn(5, 7, 6).double(), torch.randn(5, 3, 4).double()
-    x, y = model.embed(regions, sentences)
-    tau, own = float(model.objective.temperature.value), torch.arange(5)
-    expected = torch.zeros((), dtype=torch.float64)
-    for part in model.scored(x):
-        h = torch.einsum("rnd,cmd->rcnm", part, y)
-        pooled = h.mean(2) if arm == "mean" else ((5 * h).exp().mean(2)).log() / 5
-        logits = pooled.mean(2) / tau
-        expected = expected + (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-    torch.testing.assert_close(model(regions, sentences), expected)
-    assert len(model.scored(x)) == (2 if arm.endswith("NL") else 1)
-    both = sum(part.mean(1) @ y.mean(1).T for part in model.scored(x))
-    if arm == "mean":
-        torch.testing.assert_close(model.scores(x, y), both)
 
 
 def test_the_limits_of_log_sum_exp() -> None:

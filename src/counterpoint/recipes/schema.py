@@ -34,7 +34,7 @@ class Section(BaseModel):
 
 
 class Towers(Section):
-    """The encoders: ``cnn``, ``vit``, ``mlp``, ``transformer``, ``bag``, ``timm:NAME``, ``transformers:NAME`` …
+    """The encoders: ``cnn``, ``vit``, ``mlp``, ``patches``, ``transformer``, ``bag``, ``timm:NAME`` …
 
     ``image_size`` is for towers without a size of their own; those of ``open_clip``, and of ``timm`` with weights, take
     pictures of the size that they were made for. ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower

@@ -17,7 +17,7 @@ from ..init import initialise
 from ..weights import Source
 from .convnet import ConvNet
 from .hugging_face import LIBRARIES, is_pair
-from .perceptron import BagOfWords, PixelPerceptron
+from .perceptron import BagOfWords, PatchPerceptron, PixelPerceptron
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained
 from .transformer import TextTransformer, VisionTransformer
@@ -29,6 +29,7 @@ _IMAGE: Mapping[str, Callable[[int], ImageTower]] = {
     "cnn": ConvNet,
     "vit": VisionTransformer,
     "mlp": PixelPerceptron,
+    "patches": PatchPerceptron,
 }
 _TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {"transformer": TextTransformer, "bag": BagOfWords}
 
@@ -75,7 +76,8 @@ def build_towers(
     A random tower's weights depend on the seed and the tower's modality, not on what else is built; the global
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
-    - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``mlp[@PATH]``, ``timm:NAME[@hub|@PATH]``
+    - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``mlp[@PATH]``, ``patches[@PATH]``,
+      ``timm:NAME[@hub|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@PATH]``, ``sentence-transformers:NAME[@hub|@PATH]``
     - both: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or ``sentence-transformers``; as text
       alone, one of these is its text half before the projection
