@@ -89,7 +89,7 @@ def diagnose_model(
     write_page(
         target / PAGE,
         "diagnosis.html.j2",
-        found=cleaned,
+        about=cleaned,
         sections=drawn([section for section in sections if section.numbers], cleaned["sections"]),
         not_measured=not_measured(cleaned["sections"]),
         command=shlex.join(command),

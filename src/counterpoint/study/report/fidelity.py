@@ -152,7 +152,7 @@ def write_fidelity(
     write_page(
         folder / PAGE,
         "fidelity.html.j2",
-        found=numbers,
+        about=numbers,
         sections=drawn(sections, numbers["sections"]),
         command=shlex.join(command),
         attribution=data.attribution,

@@ -56,7 +56,7 @@ def write_flaws(
     write_page(
         folder / PAGE,
         "flaws.html.j2",
-        found=values,
+        about=values,
         sections=drawn(made, values["axes"]),
         command=shlex.join(command),
         attribution=attribution,

@@ -65,7 +65,7 @@ def write_lens(
     write_page(
         folder / PAGE,
         "lens.html.j2",
-        found=values,
+        about=values,
         pieces=pieces(reply),
         seen=_uri(seen),
         shown=[Shown(word, _uri(one)) for word, one in zip(content, drawn, strict=True)],
