@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -92,7 +93,7 @@ def test_a_run_and_its_checkpoints(run: Path) -> None:
 def test_a_fingerprint_tells_weights_preprocessing_and_tokenizers_apart(tmp_path: Path) -> None:
     folder = foreign.clip(tmp_path / "model")
 
-    def changed(file: str, change: Callable[[dict[str, object]], object]) -> str:
+    def changed(file: str, change: Callable[[Any], object]) -> str:
         before = (folder / file).read_text()
         values = json.loads(before)
         change(values)
@@ -109,6 +110,9 @@ def test_a_fingerprint_tells_weights_preprocessing_and_tokenizers_apart(tmp_path
         cp.load(f"transformers:clip@{folder}").fingerprint,
         changed("preprocessor_config.json", lambda it: it.update(image_mean=[0.4, 0.5, 0.5])),
         changed("preprocessor_config.json", lambda it: it.update(size={"shortest_edge": 40})),
+        changed("config.json", lambda it: it["text_config"].update(hidden_act="gelu")),
+        changed("config.json", lambda it: it["vision_config"].update(layer_norm_eps=1e-6)),
+        changed("config.json", lambda it: it["text_config"].update(num_attention_heads=4)),
         changed("tokenizer.json", lambda it: it.update(normalizer=None)),
         changed("tokenizer_config.json", lambda it: it.update(model_max_length=10)),
     ]
@@ -265,3 +269,11 @@ def test_code_beside_weights_never_runs(tmp_path: Path, capsys: pytest.CaptureFi
         with pytest.raises(ValueError, match="could not be read"):
             cp.load(reference)
     assert "run" not in capsys.readouterr().out.splitlines()
+
+
+def test_texts_that_are_padded_on_the_left_are_refused(tmp_path: Path) -> None:
+    folder = foreign.siglip(tmp_path / "model")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"padding_side": "left"}))
+    with pytest.raises(ValueError, match="ends or pads texts in a way that is not known here"):
+        cp.load(f"transformers:{folder}")

@@ -80,7 +80,7 @@ def same(ours: Tensor, own: Tensor) -> None:
     torch.testing.assert_close(ours, F.normalize(own.detach(), dim=-1), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("make", [foreign.clip, foreign.siglip, foreign.dual])
+@pytest.mark.parametrize("make", [foreign.clip, foreign.siglip, foreign.masked_siglip, foreign.dual])
 def test_transformers(make: Callable[[Path], Path], pictures: Path, tmp_path: Path) -> None:
     folder = make(tmp_path / "model")
     model = cp.load(f"transformers:{folder}")
@@ -88,10 +88,8 @@ def test_transformers(make: Callable[[Path], Path], pictures: Path, tmp_path: Pa
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     pixels = processor(opened(pictures), return_tensors="pt")
-    padding = {"padding": "max_length"} if make is foreign.siglip else {"padding": True}
-    words = tokenizer(TEXTS, return_tensors="pt", truncation=True, max_length=model.context, **padding)
-    if make is foreign.siglip:  # its own tokenizer knows no masks
-        words = {"input_ids": words["input_ids"]}
+    padding = "max_length" if own.config.model_type == "siglip" else True
+    words = tokenizer(TEXTS, return_tensors="pt", truncation=True, max_length=model.context, padding=padding)
     words = {key: value for key, value in words.items() if key != "token_type_ids"}
     with torch.no_grad():
         same(from_files(model, pictures), vectors(own.get_image_features(**pixels)))

@@ -26,7 +26,7 @@ class Evaluate:
     """A run folder; open_clip:NAME@TAG, transformers:PATH, sentence-transformers:PATH, timm:NAME@hub; several are
     scored on the same rows, with each one's difference from the first."""
     data: str | None = None
-    """Another data set, or a copy of a benchmark (winoground:PATH, …); the first run's own unless options."""
+    """Another data set, or a copy of a benchmark (winoground:PATH, …); the first run's own unless given."""
     split: Literal["test", "all"] | None = None
     """Score the test rows, or all rows; unless given, all rows of another data set that has no splits of its own.
 

@@ -12,9 +12,15 @@ from torch import nn
 
 from .base import FittedInput, Input, StatedInput
 
+_FACTS = ("eps", "num_heads", "pooling", "masked", "global_pool")
+"""Numbers and words of a part that its result depends on, and its weights do not show."""
+
 
 def fingerprint(module: nn.Module, inputs: Mapping[str, Input]) -> str:
-    """Return a digest of a module's weights and buffers, and of what makes its inputs; devices do not count.
+    """Return a digest of a module's weights, of what it computes with them, and of what makes its inputs.
+
+    Of the computation these count: the kinds of the innermost parts (an activation is one) and `_FACTS` of all; devices
+    and the numbers' place in memory do not.
 
     Args:
         module: a model.
@@ -24,6 +30,10 @@ def fingerprint(module: nn.Module, inputs: Mapping[str, Input]) -> str:
     for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()]):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    for name, part in module.named_modules():
+        kind = "" if next(part.children(), None) is not None else type(part).__name__
+        facts = [f"{fact}={getattr(part, fact)}" for fact in _FACTS if hasattr(part, fact)]
+        digest.update(f"{name} {kind} {facts}".encode())
     for column, made in inputs.items():
         digest.update(f"{column} {type(made).__name__} {_said(made)}".encode())
     return digest.hexdigest()

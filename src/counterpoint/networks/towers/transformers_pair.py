@@ -22,7 +22,7 @@ from .pixels import Normalise, fitted
 from .pooling import inside
 from .transformers_tower import TransformersTokenizer, whole_model
 
-_UNMASKED = ("siglip", "siglip2")
+_FULL = ("siglip", "siglip2")
 """Kinds of model that read a caption's last place, whatever stands there: padding counts, and fills the context."""
 
 
@@ -55,7 +55,7 @@ class TransformersText(TextTower):
     Args:
         model: the whole one.
         tokenizer: whose ids it takes.
-        masked: padding is not read.
+        masked: padding is hidden from what attends, as the model's own tokenizer says.
     """
 
     projected = True
@@ -64,7 +64,7 @@ class TransformersText(TextTower):
     def __init__(self, model: Any, tokenizer: TransformersTokenizer, *, masked: bool) -> None:
         super().__init__()
         self.tokenizer, self.begins_with_end = tokenizer, tokenizer.begins_with_end
-        self._masked = masked
+        self.masked = masked
         tokens = tokenizer(["a"])
         self.model = _part(model, lambda whole: whole.get_text_features(input_ids=tokens))
         self.weights_set = True
@@ -72,7 +72,7 @@ class TransformersText(TextTower):
 
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
         own = inside(tokens, self.tokenizer.end, begins_with_end=self.begins_with_end)
-        mask = {"attention_mask": own.long()} if self._masked else {}
+        mask = {"attention_mask": own.long()} if self.masked else {}
         p = dropout if self.training else 0.0
         with dropped_inputs(residual_blocks(self.model) if p > 0 else (), p):
             return _vectors(self.model.get_text_features(input_ids=tokens, **mask))
@@ -103,10 +103,10 @@ def transformers_pair(source: Source, seed: int) -> tuple[TransformersImage, Tra
         model = model.float().eval()
         with torch.no_grad():
             image = TransformersImage(model, *_preprocessing(processor))
-            unmasked = model.config.model_type in _UNMASKED
-            tokenizer = TransformersTokenizer(own, place.context, full=unmasked)
+            full = model.config.model_type in _FULL
+            tokenizer = TransformersTokenizer(own, place.context, full=full)
             tokenizer.check()
-            text = TransformersText(model, tokenizer, masked=not unmasked)
+            text = TransformersText(model, tokenizer, masked="attention_mask" in own.model_input_names)
         return image, text
 
 

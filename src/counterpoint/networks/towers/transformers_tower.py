@@ -62,13 +62,12 @@ class TransformersTokenizer:
             ValueError: where they do not: it ends texts in another way.
         """
         for text in ("a red car", "two dogs play on the beach " * self.context):
-            own = self._tokenizer(text, truncation=True, max_length=self.context)["input_ids"]
-            if (
-                self([text])[0, : len(own)].tolist() != own
-                or (self([text])[0, len(own) :] != self._pad).any()
-            ):
+            padding = "max_length" if self._full else False
+            given = self._tokenizer(text, truncation=True, max_length=self.context, padding=padding)
+            own = given["input_ids"]
+            if self([text])[0].tolist() != own:
                 raise ValueError(
-                    f"its tokenizer ends texts with {own[-2:]}, which is not known here: by {self.end} alone"
+                    f"its tokenizer ends or pads texts in a way that is not known here: {own[:1]} … {own[-2:]}"
                 )
 
     def stated(self) -> str:
