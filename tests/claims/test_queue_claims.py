@@ -145,30 +145,3 @@ def test_pictures_meet_the_queue_of_texts_and_texts_that_of_pictures() -> None:
 
 def test_sy_con_is_two_losses_of_moco_on_both_queues() -> None:
     assert sy_con.exactness() < 1e-13
-
-
-def test_tasks_part_the_training_digits() -> None:
-    tasks = sy_con.stream(3)
-    classes = digits.digits()[1]
-    assert sorted(np.concatenate(tasks).tolist()) == sorted(digits.split()[0].tolist())
-    assert sorted(c for rows in tasks for c in set(classes[rows].tolist())) == list(range(10))
-    assert [len(set(classes[rows].tolist())) for rows in tasks] == [2] * 5
-    assert set(classes[tasks[0]]) != set(classes[sy_con.stream(0)[0]])
-
-
-def test_all_arms_are_the_same_through_the_first_task_and_no_other() -> None:
-    learners, weights = [sy_con.Learner(arm, 0) for arm in sy_con.ARMS], []
-    for learner in learners:
-        rng = np.random.default_rng(0)
-        learner.learn(sy_con.stream(0)[0], 2, rng)
-        first = learner.network[0].weight.clone()  # type: ignore[index, operator, union-attr] # a Sequential
-        learner.begin()
-        before = {name: value.clone() for name, value in learner.previous.state_dict().items()}  # type: ignore[union-attr] # there is one
-        learner.learn(sy_con.stream(0)[1], 3, rng)
-        after = learner.previous.state_dict()  # type: ignore[union-attr] # as above
-        assert all(torch.equal(after[name], value) for name, value in before.items())
-        weights.append((first, learner.network[0].weight))  # type: ignore[index, operator, union-attr] # as above
-    assert all(torch.equal(first, weights[0][0]) for first, _ in weights)
-    for one in range(len(weights)):
-        for two in range(one):
-            assert not torch.equal(weights[one][1], weights[two][1])
