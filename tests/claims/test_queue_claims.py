@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 
 from counterpoint.claims.benches import digits
 from counterpoint.claims.benches import queues as keys
 from counterpoint.claims.benches.exact import queue_gradients
+from counterpoint.claims.benches.queries import queries_and_queue
 from counterpoint.claims.dual import brivl
+from counterpoint.claims.lab import Comparison, Lab
 from counterpoint.claims.queue import mochi, moco, moco_dual_view, sy_con
+from counterpoint.data import load as load_data
 from counterpoint.losses import MoCoLoss
 from counterpoint.losses.queue.mochi import draw
+from counterpoint.training.run import load as load_run
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -67,13 +72,6 @@ def test_symmetric_training_has_each_view_as_query_once_and_queues_the_keys_of_b
     assert torch.equal(model.queue.keys[:16], torch.cat([k_second, k_first]))
 
 
-def test_neighbours_of_an_untrained_network_name_most_digits() -> None:
-    right = digits.neighbours(torch.nn.Identity())
-    assert right.shape == digits.split()[1].shape
-    assert 0.9 < right.mean() < 1.0
-    assert digits.neighbours(torch.nn.Linear(64, 1)).mean() < 0.3  # one number: a sign
-
-
 def test_a_queue_that_takes_batches_of_any_size_keeps_the_last_keys_in_order() -> None:
     assert moco.misplaced(7, [3, 3, 3, 5, 7, 2, 9]) == 0
 
@@ -112,29 +110,22 @@ def test_hardness_of_a_queue_of_one_key_over_and_over() -> None:
     assert of_keys < 0.6  # the same point up to rounding
 
 
+def test_queries_of_a_trained_model_meet_the_queue_that_it_ended_with(tmp_path: Path) -> None:
+    small = Comparison(
+        {"m = 0": "moco,momentum=0,queue=64"}, {"probe": ()}, changes={"steps": 3, "batch_size": 16}, seeds=1
+    )
+    folder, data = Lab(tmp_path).study(small).folder("m = 0", 0), load_data("digits")
+    q, queue = queries_and_queue(folder, data, "held out")
+    assert int(queue.filled) == 3 * 16
+    model = load_run(folder)
+    pictures = model.image_tower.input(data.images(data.splits.test["held out"]))
+    torch.testing.assert_close(q, F.normalize(model.momentum(pictures), dim=-1))  # at m = 0 the copy is equal
+
+
 def test_dual_view_without_its_parts_is_moco_and_a_frozen_anchor_only_attracts() -> None:
     reduced, added = moco_dual_view.exactness()
     assert reduced < 1e-13
     assert added < 1e-10
-
-
-@pytest.mark.parametrize(("arm", "digits_a_step"), [("MoCo", 64), ("both", 32)])
-def test_arms_of_dual_view_queue_as_many_keys_a_step(
-    arm: str, digits_a_step: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    models = []
-
-    def train(model: keys.MomentumContrast, *args: object, **options: object) -> None:
-        models.append(model)
-        original(model, *args, **options)  # type: ignore[arg-type] # as they came
-
-    original = keys.train
-    monkeypatch.setattr(keys, "train", train)
-    found = moco_dual_view.contrast(arm, 0, 2)
-    ids = models[0].queue.ids
-    assert int(models[0].queue.filled) == 2 * moco_dual_view.QUERIES
-    assert len(set(ids[: moco_dual_view.QUERIES].tolist())) == digits_a_step
-    assert 0 <= found["same class"] < 0.9
 
 
 def test_pictures_meet_the_queue_of_texts_and_texts_that_of_pictures() -> None:

@@ -12,7 +12,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...diagnostics import alignment, uniformity
-from ...evaluation.classification.classifiers import knn
 from ...networks import initialise
 from ...networks.heads import mlp
 from ...pairwise.loss import Loss
@@ -125,13 +124,3 @@ def probe(network: nn.Module, seed: int, labelled: int = LABELLED) -> Arrays:
         "uniformity": np.array(uniformity(two[0])),
         "validation": np.array(classifier.score(z[spare].numpy(), classes[spare])),
     }
-
-
-@torch.no_grad()
-def neighbours(network: nn.Module) -> Float[np.ndarray, " test"]:
-    """Test whether the most similar training digits, all with their labels, name each test digit: 0 or 1."""
-    x, classes = digits()
-    train_rows, test_rows = split()
-    z = F.normalize(network(x), dim=-1).double().numpy()
-    found = knn(z[train_rows], classes[train_rows], z[test_rows], 10)
-    return (found == classes[test_rows]).astype(float)
