@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from counterpoint.claims.benches import digits
-from counterpoint.claims.benches import queues as keys
 from counterpoint.claims.benches.exact import queue_gradients
 from counterpoint.claims.benches.queries import queries_and_queue
 from counterpoint.claims.dual import brivl
@@ -24,52 +21,6 @@ from counterpoint.training.run import load as load_run
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1)
-
-
-def contrast(momentum: float = 0.9, size: int = 24) -> keys.MomentumContrast:
-    return keys.MomentumContrast(digits.encoder(0), 32, size=size, momentum=momentum, seed=0)
-
-
-def test_keys_come_from_the_copy_as_it_was_before_the_step_and_are_queued_after_it() -> None:
-    model = contrast()
-    seen, given = [], []
-
-    def loss(q: torch.Tensor, k: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        seen.append((k, model.queue.keys.clone(), ids))
-        return (q - k).square().sum()
-
-    def draw_views(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        given.append(views(rng))
-        return given[-1]
-
-    views = keys.digit_views(8)
-    start = {name: value.clone() for name, value in model.network.state_dict().items()}
-    keys.train(model, loss, draw_views, steps=1, lr=1e-3, seed=0)
-    k, queue, ids = seen[0]
-    model_then = contrast()
-    assert torch.equal(k, model_then.keys(given[0][1]))
-    assert not k.requires_grad
-    assert not (queue @ k.T > 0.999).any()  # the positives are not among the negatives
-    assert torch.equal(model.queue.keys[:8], k)
-    assert torch.equal(model.queue.ids[:9], torch.tensor([*ids.tolist(), -1]))
-    for name, slow in model.copy.module.named_parameters():
-        moved = 0.9 * start[name] + 0.1 * model.network.get_parameter(name)
-        assert torch.allclose(slow, moved, atol=1e-6)
-
-
-def test_symmetric_training_has_each_view_as_query_once_and_queues_the_keys_of_both() -> None:
-    model, seen = contrast(), []
-
-    def loss(q: torch.Tensor, k: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        seen.append((q.detach(), k))
-        return q.sum()
-
-    keys.train(model, loss, keys.digit_views(8), steps=1, lr=0.0, seed=0, symmetric=True)
-    (q_first, k_second), (q_second, k_first) = seen
-    assert torch.allclose(q_first, k_first, atol=1e-6)  # the copy is still equal
-    assert torch.allclose(q_second, k_second, atol=1e-6)
-    assert not torch.allclose(q_first, q_second, atol=1e-2)
-    assert torch.equal(model.queue.keys[:16], torch.cat([k_second, k_first]))
 
 
 def test_a_queue_that_takes_batches_of_any_size_keeps_the_last_keys_in_order() -> None:
