@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 
+from counterpoint.data import load as load_data
+from counterpoint.networks.memory import Kept
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.study.runner import run
 from counterpoint.training.metrics import read_metrics
-from counterpoint.training.run import Run
+from counterpoint.training.run import Run, prepare
 
 NAME = "test_resnet.r160_in1k"
 
@@ -42,6 +45,23 @@ def test_what_is_kept_changes_nothing(weights: Path, tmp_path: Path, monkeypatch
     run(Run("clip", "digits", recipe(weights, **{"towers.keep": False}, **log)), tmp_path / "plain")
     assert losses(tmp_path / "kept") == pytest.approx(losses(tmp_path / "plain"), rel=1e-5)
     assert list((tmp_path / "cache" / "features").iterdir())
+
+
+def test_a_picture_is_drawn_once(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    data, read = load_data("digits"), []
+    original = type(data).read_training
+
+    def reading(self: object, column: str, rows: np.ndarray) -> object:
+        read.extend(rows.tolist() if column == "image" else [])
+        return original(self, column, rows)
+
+    monkeypatch.setattr(type(data), "read_training", reading)
+    _, loader = prepare(Run("clip", "digits", recipe(weights, batch_size=400)), data)
+    batches = [loader.batch(step) for step in range(4)]  # two epochs of two batches
+    assert len(read) == len(set(read))
+    assert all(isinstance(batch["image"], Kept) for batch in batches)
+    assert [len(batch) for batch in batches] == [400] * 4
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..execution import helpers
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input
+from ..networks.memory import Steady
 from ..reasons import counted
 from ..recipes.schema import Augmentation
 from ..types import Batch, Clock, ViewSpec
@@ -36,6 +38,7 @@ class Loader:
         batch_size: examples per step over all ranks; at most ``len(rows)``.
         seed: of the order and of every view.
         workers: processes that prepare batches; 0 prepares them in this process.
+        steady: by name, the views that show the same every time and whose towers remember.
         rank, world: this process's share of every batch: the consecutive rows that are its turn, so that the ranks'
             parts in their order are the batch of one process.
 
@@ -54,6 +57,7 @@ class Loader:
         batch_size: int,
         seed: int,
         workers: int = 0,
+        steady: Mapping[str, Steady] = MappingProxyType({}),
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -62,7 +66,7 @@ class Loader:
                 f"the training split of {data.name!r} has {counted(len(rows), 'example')}; contrast needs at least 2"
             )
         self.data, self.rows, self.views, self.inputs = data, rows, views, inputs
-        self.augmentation, self.seed, self.workers = augmentation, seed, workers
+        self.augmentation, self.seed, self.workers, self.steady = augmentation, seed, workers, steady
         self._looks = looks(views, augmentation)
         self._columns = {view.column: view.modality for view in views.values()}
         self.batch_size = min(batch_size, len(rows))
@@ -86,24 +90,33 @@ class Loader:
         """Return this rank's part of the batch of a step."""
         rows, epoch = self.rows_at(step)
         rows = np.array_split(rows, self.world)[self.rank]
-        ids: Int[np.ndarray, " B"] = self.data.ids[rows]
-        raw = {column: self._read(column, rows, ids, epoch) for column in self._columns}
-        tensors = {
-            name: self._looks[name](
-                raw[view.column], view_room.key(self.seed, epoch, ids, name), self.inputs[view.column]
-            )
-            for name, view in self.views.items()
+        drawn = [name for name in self.views if name not in self.steady]
+        raw = {
+            column: self._read(column, rows, epoch) for column in {self.views[name].column for name in drawn}
         }
-        labels = {name: torch.from_numpy(one.values[rows]) for name, one in self.data.labels.items()}
-        return Batch(torch.from_numpy(ids), tensors, labels)
+        tensors = {name: self._look(name, raw[self.views[name].column], rows, epoch) for name in drawn}
+        for name, view in self.steady.items():
 
-    def _read(self, column: str, rows: Rows, ids: Int[np.ndarray, " B"], epoch: int) -> Any:
+            def draw(new: list[int], name: str = name) -> Tensor:
+                part = np.array(new)
+                return self._look(name, self._read(self.views[name].column, part, epoch), part, epoch)
+
+            tensors[name] = view(rows.tolist(), draw)
+        labels = {name: torch.from_numpy(one.values[rows]) for name, one in self.data.labels.items()}
+        return Batch(torch.from_numpy(self.data.ids[rows]), tensors, labels)
+
+    def _look(self, name: str, raw: Any, rows: Rows, epoch: int) -> Tensor:
+        """Return a view of some rows, whose column is there in its raw form."""
+        keys = view_room.key(self.seed, epoch, self.data.ids[rows], name)
+        return self._looks[name](raw, keys, self.inputs[self.views[name].column])
+
+    def _read(self, column: str, rows: Rows, epoch: int) -> Any:
         """Return a column of a batch in its raw form, with what all views of an example share already drawn."""
         raw = self.data.read_training(column, rows)
         share = MODALITIES.get(self._columns[column]).share
         if share is None:
             return raw
-        keys = view_room.key(self.seed, epoch, ids, "shared caption")
+        keys = view_room.key(self.seed, epoch, self.data.ids[rows], "shared caption")
         return resolve(share)(raw, self.augmentation, keys)
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:

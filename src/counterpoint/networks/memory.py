@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import final
@@ -16,6 +17,10 @@ from ..files import writing
 from .base import TextTower, Tower
 
 _DIGEST = 16
+
+
+class Kept(Tensor):
+    """Digests ``(B, 16)`` of inputs whose features a memory holds, in place of the inputs themselves."""
 
 
 @final
@@ -42,21 +47,38 @@ class Memory:
         Raises:
             ValueError: for a tower that is not frozen.
         """
-        if self._folder is None:  # now, as a method may have changed the tower's pooling since it was built
+        known = inputs if isinstance(inputs, Kept) else self.keep(tower, inputs)
+        places = (self._place[key.tobytes()] for key in known.cpu().numpy())
+        return torch.from_numpy(np.stack([self._parts[part][row] for part, row in places])).to(inputs.device)
+
+    def keep(self, tower: Tower, inputs: Tensor) -> Kept:
+        """Return the digests of inputs, once their features are here.
+
+        Raises:
+            ValueError: for a tower that is not frozen.
+        """
+        folder = self._opened(tower)
+        keys = digests(tower, inputs)
+        new = {key: position for position, key in enumerate(keys) if key not in self._place}
+        if new:
+            part = inputs[list(new.values())].to(next(tower.parameters()).device)
+            # At full precision whatever the run's, as other runs read it too.
+            with torch.no_grad(), torch.autocast(part.device.type, enabled=False):
+                made = tower.compute(part).float().cpu().numpy()
+            self._write(folder, list(new), made)
+        return (
+            torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, _DIGEST).as_subclass(Kept)
+        )
+
+    def _opened(self, tower: Tower) -> Path:
+        """Return the folder of a tower's memory, whose parts are entered at the first call."""
+        if self._folder is None:  # not before, as a method may change the pooling of a tower that is built
             if not tower.frozen:
                 raise ValueError(f"tower {tower.name}: features are kept of frozen towers alone; freeze it")
             self._folder = self._root / fingerprint(tower)
             for path in sorted(self._folder.glob("*.keys.npy")):
                 self._add(path)
-        keys = digests(tower, inputs)
-        positions = {key: position for position, key in enumerate(keys) if key not in self._place}
-        if positions:
-            # At full precision whatever the run's, as other runs read it too.
-            with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
-                made = tower.compute(inputs[list(positions.values())]).float().cpu().numpy()
-            self._write(self._folder, list(positions), made)
-        found = np.stack([self._parts[part][row] for part, row in map(self._place.__getitem__, keys)])
-        return torch.from_numpy(found).to(inputs.device)
+        return self._folder
 
     def _write(self, folder: Path, keys: list[bytes], features: np.ndarray) -> None:
         name = hashlib.blake2b(b"".join(keys), digest_size=_DIGEST).hexdigest()
@@ -103,3 +125,29 @@ def _caption(tokens: np.ndarray, end: int) -> np.ndarray:
     """Return a caption's tokens up to its end token; one at the very beginning is no end."""
     ends = np.flatnonzero(tokens[1:] == end)
     return tokens[: ends[0] + 2] if len(ends) else tokens
+
+
+@final
+class Steady:
+    """A view that shows the same of a row every time: drawn once, and from then on known by its digest.
+
+    Args:
+        tower: that it is for, with a memory.
+    """
+
+    def __init__(self, tower: Tower) -> None:
+        assert isinstance(tower.memory, Memory)
+        self._tower, self._memory = tower, tower.memory
+        self._known: dict[int, Tensor] = {}
+
+    def __call__(self, rows: Sequence[int], draw: Callable[[list[int]], Tensor]) -> Kept:
+        """Return what the tower takes in place of the rows' inputs.
+
+        Args:
+            rows: of the data.
+            draw: gives the inputs of those that were never drawn.
+        """
+        new = [row for row in rows if row not in self._known]
+        if new:
+            self._known |= zip(new, self._memory.keep(self._tower, draw(new)), strict=True)
+        return torch.stack([self._known[row] for row in rows]).as_subclass(Kept)

@@ -29,7 +29,7 @@ from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
 from ..modalities import MODALITIES, PAIR, passes_by_modality
 from ..networks.base import FittedInput, Tower
-from ..networks.memory import Memory
+from ..networks.memory import Memory, Steady
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, override, parse
@@ -303,8 +303,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
     run = replace(run, recipe=recipe, columns=dict(data.columns))
     method = build(run, Examples(data, rows), folder)
-    if recipe.towers.keep:
-        _remember(method, recipe)
+    steady = _remember(method, recipe) if recipe.towers.keep else {}
     data, inputs = data.suited(method.inputs, training=True), method.inputs
 
     def loader(rows: Rows) -> Loader:
@@ -317,6 +316,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
             batch_size=recipe.batch_size,
             seed=run.seed,
             workers=recipe.workers,
+            steady=steady,
             rank=ranks.rank,
             world=ranks.size,
         )
@@ -331,26 +331,38 @@ def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> 
     return Arm.parse(run.arm).build(run.recipe, examples, run.seed, folder, run.columns)
 
 
-def _remember(method: TowerMethod, recipe: Recipe) -> None:
-    """Let frozen towers answer from memory.
+def _remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
+    """Let frozen towers answer from memory; return the views of pictures, which need not be drawn again.
 
     Raises:
-        ValueError: if no tower is frozen, or a frozen one is shown views that are never twice the same.
+        ValueError: if no tower is frozen, a frozen one is shown views that are never twice the same, or other
+            processes prepare batches.
     """
     frozen = {
         name: tower for name, tower in method.towers.items() if isinstance(tower, Tower) and tower.frozen
     }
     if not frozen:
         raise ValueError("towers.keep: no tower is frozen; add tune=frozen to the arm, or leave keep out")
-    for view in method.views.values():
+    if recipe.workers:
+        raise ValueError(
+            f"towers.keep: with workers={recipe.workers} other processes would draw what is kept here; set workers to 0"
+        )
+    for tower in frozen.values():
+        tower.memory = Memory(cache_folder() / "features")
+    steady = {}
+    for name, view in method.views.items():
+        if method.columns[view.column] not in frozen:
+            continue
         shown = recipe.augmentation.paired if view.augmentation == "weak" else view.augmentation
-        if method.columns[view.column] in frozen and shown != "plain":
+        if shown != "plain":
             raise ValueError(
                 f"towers.keep: {view.modality}s are looked at through {shown!r}, which is never twice the same; "
                 "write augmentation.paired=plain, or leave keep out"
             )
-    for tower in frozen.values():
-        tower.memory = Memory(cache_folder() / "features")
+        # Of several forms of a row, as captions are, one is drawn each time, so that the view is not steady.
+        if MODALITIES.get(view.modality).share is None:
+            steady[name] = Steady(frozen[method.columns[view.column]])
+    return steady
 
 
 def keep_inputs(method: Method, folder: Path) -> None:
