@@ -10,7 +10,7 @@ from torch import Tensor
 
 from counterpoint.networks import build_towers, tune
 from counterpoint.networks.base import Tower
-from counterpoint.networks.memory import Memory, digests, fingerprint
+from counterpoint.networks.memory import Memory, digests
 from counterpoint.recipes.schema import Towers
 
 
@@ -62,10 +62,7 @@ def test_other_weights_have_a_memory_of_their_own(tmp_path: Path, pictures: Tens
     other, count = frozen(tmp_path, seed=1)
     assert not torch.allclose(other(pictures), tower(pictures))
     assert count.seen == 6
-    text = towers()["text"]
-    before = fingerprint(text)
-    text.pooling = "max"
-    assert fingerprint(text) != before
+    assert len(list(tmp_path.glob("*/*"))) == 2
 
 
 def test_padding_is_no_part_of_a_caption(tmp_path: Path) -> None:
@@ -84,7 +81,7 @@ def test_padding_is_no_part_of_a_caption(tmp_path: Path) -> None:
 def test_a_damaged_part_is_computed_again(tmp_path: Path, pictures: Tensor) -> None:
     tower, _ = frozen(tmp_path)
     expected = tower(pictures)
-    (part,) = tmp_path.glob("*/*.keys.npy")
+    (part,) = tmp_path.glob("**/*.keys.npy")
     features = part.with_name(part.name.replace(".keys", ""))
     for path, content in ((features, features.read_bytes()[:100]), (part, b"no array")):
         path.write_bytes(content)

@@ -25,7 +25,7 @@ def load(reference: str | os.PathLike[str]) -> TowerMethod:
                                                   kin), or a text encoder
     ``sentence-transformers:PATH``,               a sentence encoder, or a dual encoder that its library saved
     ``…:NAME@hub``
-    ``timm:NAME@hub``, ``…@PATH``                 an encoder of pictures
+    ``timm:NAME@hub``, ``…@package``, ``…@PATH``  an encoder of pictures
     ============================================  ==============================================================
 
     The model says what it is: ``embeds`` (its columns), ``width``, ``picture_size``, ``context``, ``shares_space``, and

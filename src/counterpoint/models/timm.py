@@ -12,7 +12,7 @@ from ._pretrained import Pretrained, pretrained
 class Timm(Kind):
     """An encoder of pictures of timm, without its classifier."""
 
-    form: ClassVar[str] = "timm:NAME@hub or timm:NAME@PATH"
+    form: ClassVar[str] = "timm:NAME@hub, timm:NAME@package or timm:NAME@PATH"
 
     def load(self, name: str) -> Pretrained:
         source = Source.parse(f"timm:{name}")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..files import writing
 from .base import TextTower, Tower
+from .fingerprint import fingerprint
 
 _DIGEST = 16
 
@@ -32,7 +33,8 @@ class Memory:
     in their last digit from those of another batch.
 
     Args:
-        folder: of all towers' memories; each has a folder of its own in it, named after its weights.
+        folder: of all towers' memories; each has a folder of its own in it, named after the versions of this package
+            and of torch and the tower's fingerprint.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,7 +77,8 @@ class Memory:
         if self._folder is None:  # not before, as a method may change the pooling of a tower that is built
             if not tower.frozen:
                 raise ValueError(f"tower {tower.name}: features are kept of frozen towers alone; freeze it")
-            self._folder = self._root / fingerprint(tower)
+            made_by = f"counterpoint-{version('counterpoint')}-torch-{torch.__version__}"
+            self._folder = self._root / made_by / fingerprint(tower, {})
             for path in sorted(self._folder.glob("*.keys.npy")):
                 self._add(path)
         return self._folder
@@ -100,17 +103,6 @@ class Memory:
         if len(keys) == len(features):
             self._place |= {key.tobytes(): (len(self._parts), row) for row, key in enumerate(keys)}
             self._parts.append(features)
-
-
-def fingerprint(tower: Tower) -> str:
-    """Return a digest of what a tower's features depend on: its code, weights and pooling, and torch's version."""
-    pooling = tower.pooling if isinstance(tower, TextTower) else None
-    facts = (type(tower).__qualname__, pooling, version("counterpoint"), torch.__version__)
-    told = hashlib.blake2b(repr(facts).encode(), digest_size=_DIGEST)
-    for name, weight in sorted(tower.state_dict().items()):
-        told.update(name.encode())
-        told.update(weight.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
-    return told.hexdigest()
 
 
 def digests(tower: Tower, inputs: Tensor) -> list[bytes]:

@@ -177,6 +177,8 @@ def whole_model(place: Place) -> Any:
     """
     import transformers
 
+    # Weights on this machine are read in a moment, and a bar would stand in the way of ours.
+    transformers.utils.logging.disable_progress_bar()
     model, report = transformers.AutoModel.from_pretrained(**place.given, output_loading_info=True)
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if missing:
