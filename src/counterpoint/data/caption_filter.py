@@ -67,7 +67,7 @@ def parse(caption: str) -> list[tuple[str, Kind]]:
     Raises:
         MissingPackage: if there is no WordNet; the message is the command that installs it.
     """
-    words = re.findall(r"[a-z]+(?:'[a-z]+)?|[,;:.]", caption.lower())
+    words = re.findall(r"[a-z]+(?:'[a-z]+)?|[,;:.&]", caption.lower())
     parts: list[tuple[str, Kind]] = []
     after: Kind | None = None  # what the word behind is, if nothing stands between
     for word in reversed(words):

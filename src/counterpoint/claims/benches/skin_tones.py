@@ -75,7 +75,6 @@ def trained(
     seed: int,
     steps: int,
     captions: Float[Tensor, "N w"] | None = None,
-    rows: Rows | None = None,
 ) -> SmallTwoTower:
     """Train a small two-tower model on batches of families.
 
@@ -83,11 +82,10 @@ def trained(
         loss: what trains it.
         seed, steps: of the run.
         captions: the inputs of all captions, the true ones unless given.
-        rows: what trains, the toned training rows unless given.
     """
     data, _, true = emoji_inputs()
     model = SmallTwoTower(seed)
-    draw = batches(true if captions is None else captions, toned(data.splits.train) if rows is None else rows)
+    draw = batches(true if captions is None else captions, toned(data.splits.train))
     train((model.image, model.text), loss, draw, steps=steps, lr=LR, seed=seed)
     return model
 
