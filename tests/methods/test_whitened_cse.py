@@ -39,6 +39,17 @@ def test_each_view_is_whitened_under_a_shuffle_of_its_own() -> None:
     assert abs(loss.item() - shared.item()) > 1e-3
 
 
+def test_without_groups_it_is_simcse_and_without_shuffles_the_groups_stay() -> None:
+    for options, whiten in (({"groups": 0}, torch.nn.Identity()), ({"shuffle": False}, GroupWhitening(8, 1))):
+        method = through("whitened-cse", temperature=0.2, **{"groups": 1, **options})
+        given = batch(method, dtype=torch.float64)
+        anchor, *others = (
+            F.normalize(torch.tanh(method.head[0](whiten(given[f"text.{v}"]))), dim=-1) for v in (1, 2, 3)
+        )
+        expected = torch.stack([SimCSELoss(0.2)(anchor, other) for other in others]).sum()
+        torch.testing.assert_close(run(method, given)["whitened-cse"], expected, rtol=1e-12, atol=0)
+
+
 def test_the_same_seed_draws_the_same_shuffles() -> None:
     method = build("whitened-cse")
     given = batch(method)

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple, final
 
 import numpy as np
@@ -16,6 +17,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 from torch import Tensor, nn
 
+from ...data.base import Data, Rows, Splits
 from ...data.views import wordnet
 from ...diagnostics import alignment, uniformity
 from ...networks import initialise
@@ -59,11 +61,17 @@ class Pairs(NamedTuple):
 
 
 class Glosses(NamedTuple):
-    """The glosses to learn from, and the pairs to judge by."""
+    """The glosses to learn from, and the pairs to judge by.
+
+    Attributes:
+        train, validation, test: the glosses as tokens.
+        texts: the glosses themselves, those of ``train`` first, then those of ``validation`` and of ``test``.
+    """
 
     train: Tokens
     validation: Pairs
     test: Pairs
+    texts: tuple[str, ...]
 
 
 @lru_cache(maxsize=1)
@@ -73,11 +81,15 @@ def glosses() -> Glosses:
     Raises:
         MissingPackage: if there is no WordNet.
     """
-    texts, hypernyms = {}, {}
+    texts, own, hypernyms = {}, {}, {}
     for line in wordnet.find().joinpath("data.noun").read_text(encoding="utf-8").splitlines():
         if line and not line.startswith(" "):
             synset, parents, gloss = parse(line)
-            texts[synset], hypernyms[synset] = re.findall("[a-z]+", gloss.lower()), parents
+            texts[synset], own[synset], hypernyms[synset] = (
+                re.findall("[a-z]+", gloss.lower()),
+                gloss,
+                parents,
+            )
     counts = Counter(word for text in texts.values() for word in text)
     ids = {word: number + 1 for number, (word, _) in enumerate(counts.most_common(WORDS))}
     known = {synset: [ids[word] for word in text if word in ids] for synset, text in texts.items()}
@@ -91,7 +103,23 @@ def glosses() -> Glosses:
     def pairs(rows: Int[np.ndarray, " n"]) -> Pairs:
         return Pairs(tokens(rows), *some_of_each(similarities([usable[i] for i in rows], hypernyms)))
 
-    return Glosses(tokens(train), pairs(spare), pairs(test))
+    return Glosses(tokens(train), pairs(spare), pairs(test), tuple(own[usable[i]] for i in order))
+
+
+@final
+class GlossData(Data):
+    """The glosses as data for methods of texts."""
+
+    columns: Mapping[str, str] = MappingProxyType({"text": "text"})
+
+    def __init__(self) -> None:
+        self.name, self.texts = "glosses", glosses().texts
+        self.ids = np.arange(len(self.texts))
+        train, spare, test = np.split(self.ids, [TRAINED, TRAINED + SPARE])
+        self.splits = Splits(train, {"held out": spare}, {"held out": test})
+
+    def read(self, column: str, rows: Rows) -> list[str]:
+        return [self.texts[row] for row in rows]
 
 
 def parse(line: str) -> tuple[str, list[str], str]:
@@ -195,13 +223,17 @@ def contrasted(start: Encoder, views: Views, loss: Loss, *, steps: int, lr: floa
 
 @torch.no_grad()
 def judged(encoder: Encoder, pairs: Pairs) -> dict[str, float]:
-    """Judge the encoder by its embeddings of glosses, without dropout and head.
+    """Judge the encoder by its embeddings of glosses, without dropout and head; see `judge`."""
+    return judge(F.normalize(encoder(pairs.tokens), dim=-1), pairs)
+
+
+def judge(z: Float[Tensor, "n d"], pairs: Pairs) -> dict[str, float]:
+    """Judge unit-norm embeddings of the glosses of pairs.
 
     Returns:
         ``rank correlation`` (Spearman's) of the cosines of pairs with their similarity; ``alignment`` of pairs
         at least ``NEAR`` similar; ``uniformity``; ``first singular value``, as a share of the sum.
     """
-    z = F.normalize(encoder(pairs.tokens), dim=-1)
     one, two = z[torch.from_numpy(pairs.first)], z[torch.from_numpy(pairs.second)]
     near = torch.from_numpy(pairs.similarity >= NEAR)
     values = torch.linalg.svdvals(z)
@@ -253,10 +285,6 @@ class Outcome(NamedTuple):
     def score(self, measure: str, arm: str, metric: str) -> Score:
         """Return a measure of one arm, with what it is called in results."""
         return per_seed(arm, metric, self.values[arm, measure])
-
-    def less(self, measure: str, treatment: str, baseline: str) -> Float[np.ndarray, " seeds"]:
-        """Return a measure of one arm minus that of another, seed by seed."""
-        return self.values[treatment, measure] - self.values[baseline, measure]
 
 
 def compare(lab: Lab, cell: Callable[..., Arrays], arms: Sequence[str], seeds: int) -> Outcome:

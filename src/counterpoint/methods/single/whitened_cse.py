@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from ...forms import Count, Fraction, Positive
+from ...forms import Fraction, Natural, Positive
 from ...losses import WhitenedCSELoss
 from ...networks.base import Towers
 from ...networks.whitening import GroupWhitening
@@ -39,7 +39,9 @@ class WhitenedCSE(TowerMethod):
         towers: the towers, by column.
         recipe: of the run; gives nothing here, as the head is as wide as the tower.
         views: V, at least 2.
-        groups: of channels; unless given, groups of six or of the next larger size that divides the width.
+        groups: of channels; unless given, groups of six or of the next larger size that divides the width. 0 whitens
+            nothing: SimCSE with V passes, under this head.
+        shuffle: whether each view draws a shuffle; without it the groups are always the same.
         temperature: fixed.
         detach_whitening: whether the whitening matrix carries no gradient.
         dropout: of the tower's residual blocks, where the tower takes a rate: on texts.
@@ -62,7 +64,8 @@ class WhitenedCSE(TowerMethod):
         recipe: Recipe,
         *,
         views: Views = 3,
-        groups: Count | None = None,
+        groups: Natural | None = None,
+        shuffle: bool = True,
         temperature: Positive = 0.05,
         detach_whitening: bool = True,
         dropout: Fraction = 0.1,
@@ -73,7 +76,8 @@ class WhitenedCSE(TowerMethod):
         width = tower.width
         if groups is None:
             groups = width // next(s for s in range(min(GROUP, width), width + 1) if width % s == 0)
-        self.whitening = GroupWhitening(width, groups, detach=detach_whitening)
+        self.whitening = GroupWhitening(width, groups, detach=detach_whitening) if groups else None
+        self.shuffle = shuffle
         self.head = nn.Sequential(nn.Linear(width, width), nn.Tanh())
         self.objective = WhitenedCSELoss(temperature)
         self.dropout = {"dropout": dropout} if tower.takes_dropout else {}
@@ -87,9 +91,13 @@ class WhitenedCSE(TowerMethod):
         return features
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        ranks, views = Ranks.present(), []
-        for name in self.views:
-            drawn = torch.randperm(self.whitening.width).to(z[name].device)
-            shuffle = ranks.stack(drawn)[0]  # the first rank's
-            views.append(F.normalize(self.head(self.whitening(z[name], shuffle)), dim=-1))
+        views = [F.normalize(self.head(self._whitened(z[name])), dim=-1) for name in self.views]
         return {"whitened-cse": self.objective(*views)}
+
+    def _whitened(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        if self.whitening is None:
+            return features
+        if not self.shuffle:
+            return self.whitening(features)
+        drawn = torch.randperm(self.whitening.width).to(features.device)
+        return self.whitening(features, Ranks.present().stack(drawn)[0])  # the first rank's
