@@ -147,33 +147,5 @@ def test_supcon_without_labels_is_ntxent_at_the_same_temperature_alone() -> None
     assert exact.disagreement(SupConLoss(0.1), NTXentLoss(0.2)) > 0.1
 
 
-def test_histograms_overlap_where_scores_do() -> None:
-    generator = torch.Generator().manual_seed(0)
-    scores = torch.rand(400, 400, generator=generator)
-    assert amcl.overlap(scores) > 0.8
-    assert amcl.overlap(scores + 5 * torch.eye(400)) == 0.0
-    half = scores + 0.5 * torch.eye(400)
-    assert amcl.overlap(half) == pytest.approx(0.5, abs=0.1)
-
-
 def test_amcl_with_one_head_and_constant_temperatures_is_decoupled_infonce() -> None:
     assert amcl.reduced() < 1e-12
-
-
-def test_scores_of_pairs_are_what_the_loss_is_made_of() -> None:
-    x, y = noise_pictures(6), noise_pictures(12)[6:]
-    for loss, option in (("one head", 0.2), ("three heads", 0.5), ("AMCL", 0.0)):
-        model = amcl.Contrast(loss, option, seed=0)
-        assert len(model.heads) == (1 if loss == "one head" else amcl.HEADS)
-        with torch.no_grad():
-            scores = model.scores(x, y)
-            one, two = model.views(x), model.views(y)
-            if loss == "AMCL":
-                key = [
-                    (model.objective.phi(a), model.objective.phi(b)) for a, b in zip(one, two, strict=True)
-                ]
-                tau = [model.objective.adapted(a @ b.T) for a, b in key]
-            else:
-                tau = [torch.tensor(option)] * len(one)
-            cosines = torch.stack([a @ b.T / t for a, b, t in zip(one, two, tau, strict=True)])
-        assert torch.allclose(scores, cosines.mean(0), atol=1e-6)
