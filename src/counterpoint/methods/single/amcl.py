@@ -36,7 +36,7 @@ class AMCL(TowerMethod):
         recipe: gives the widths: ``embedding`` for two columns, else ``ssl_hidden`` and ``ssl_output``.
         heads: C, at least 1.
         beta: of the regulariser of the temperatures.
-        tau_min: the lowest temperature.
+        tau_min, tau_max: the lowest and the highest temperature.
         top_k: the number of hardest negatives in the form of the released code; all of them, in the
             log-sum-exp form, unless given.
 
@@ -58,6 +58,7 @@ class AMCL(TowerMethod):
         heads: Count = 3,
         beta: NonNegative = 1e-4,
         tau_min: Positive = 0.05,
+        tau_max: Positive = 2.0,
         top_k: Count | None = None,
     ) -> None:
         super().__init__(towers)
@@ -72,7 +73,7 @@ class AMCL(TowerMethod):
             self.views = contrasted(column, tower, 2)
             each = [{column: mlp(tower.width, widths.ssl_hidden, width)} for _ in range(heads)]
         self.projections = nn.ModuleDict({name: nn.ModuleList(one[name] for one in each) for name in each[0]})
-        self.objective = AMCLLoss(width, beta=beta, tau_min=tau_min, top_k=top_k)
+        self.objective = AMCLLoss(width, beta=beta, tau_min=tau_min, tau_max=tau_max, top_k=top_k)
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         return torch.cat(self._heads(column, features), dim=-1) if self.pairs else features
