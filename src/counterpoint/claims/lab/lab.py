@@ -177,20 +177,6 @@ class Lab:
         every = [tuple(values) for values in axes.values()]
         return tuple(smoke.nearest_end(values, value) for values, value in zip(every, point, strict=True))
 
-    def cells(self, compute: Function, cells: Mapping[str, Mapping[str, Any]]) -> dict[str, Arrays]:
-        """Compute named cells, each from its settings alone, or read what an earlier call has found.
-
-        Args:
-            compute: a function of a module, so that another process can call it; the same settings must give
-                the same arrays.
-            cells: a name (of letters, digits, commas, dots and dashes) to the settings, which JSON can carry.
-
-        Returns:
-            The arrays of every cell.
-        """
-        units = [Cell(compute, name, settings, self.folder / "cells") for name, settings in cells.items()]
-        return dict(zip(cells, self._carried_out(units), strict=True))
-
     def _carried_out(self, units: Sequence[Cell]) -> list[Arrays]:
         kept = [arrays for unit in units if (arrays := unit.read()) is not None]
         self.reused += sum(float(arrays["seconds"]) for arrays in kept)

@@ -12,15 +12,6 @@ POWER = 0.8
 """Share of repetitions in which the seeds that are said to decide a result do so."""
 
 
-class Judged(TypedDict, total=False):
-    """The rule that judges a result; see `counterpoint.catalog.evidence.Result`."""
-
-    expected: Direction
-    bound: float
-    refuted_at: float | None
-    decides: bool
-
-
 class Rule(TypedDict, total=False):
     """A rule of refutation that differs from the bound, and words that differ from the score's own.
 
@@ -65,26 +56,6 @@ def beside(*results: Result) -> tuple[Result, ...]:
     return tuple(result.model_copy(update={"decides": False}) for result in results)
 
 
-def judged(measured: Measured, name: str, metric: str, **rule: Unpack[Judged]) -> Result:
-    """Return a measured value as a result; an inconclusive one says what would decide it.
-
-    Args:
-        measured: the value.
-        name, metric: of the result.
-        rule: fields of the result that judge it.
-    """
-    result = Result(
-        name=name,
-        metric=metric,
-        estimate=measured.estimate,
-        low=measured.low,
-        high=measured.high,
-        n_seeds=measured.n_seeds,
-        **rule,
-    )
-    return result.model_copy(update={"needed": needed(result, measured)})
-
-
 def needed(result: Result, measured: Measured) -> Needed | None:
     """Compute what would decide an inconclusive result; None if it is decided or that is not known.
 
@@ -105,17 +76,22 @@ def needed(result: Result, measured: Measured) -> Needed | None:
 
 
 def _judged(expected: Direction, score: Score | Measured, bound: float, rule: Rule) -> Result:
+    """Return a value as a result; an inconclusive one says what would decide it."""
     if isinstance(score, Score):
         measured, name, metric = score.measure(), score.label, score.metric
     elif "name" in rule and "metric" in rule:
         measured, name, metric = score, "", ""
     else:
         raise ValueError(f"a value of {score.estimate} has no name of its own; give name= and metric=")
-    return judged(
-        measured,
-        rule.get("name", name),
-        rule.get("metric", metric),
+    result = Result(
+        name=rule.get("name", name),
+        metric=rule.get("metric", metric),
+        estimate=measured.estimate,
+        low=measured.low,
+        high=measured.high,
+        n_seeds=measured.n_seeds,
         expected=expected,
         bound=bound,
         refuted_at=rule.get("refuted_at"),
     )
+    return result.model_copy(update={"needed": needed(result, measured)})
