@@ -127,12 +127,15 @@ def listing(names: list[str], last: str = "and") -> str:
 
 
 def question(arms: list[str], data: str) -> str:
-    """Write the page's title; a path is called by its last part.
+    """Write the page's title; a path is called by its last part, and a folder with a name before it by that name.
 
     >>> question(["clip", "slip"], "~/photos/pairs.csv")
     'Which is better on pairs.csv: clip or slip?'
+    >>> question(["clip"], "stamps:unpacked/here")
+    'clip on stamps'
     """
-    data = PurePath(data).name
+    name, _, folder = data.partition(":")
+    data = name if name.isidentifier() and PurePath(folder).name != folder else PurePath(data).name
     if len(arms) == 1:
         return f"{arms[0]} on {data}"
     if len(arms) > 4:
