@@ -86,6 +86,9 @@ def concentration(
 ) -> Concentration:
     """Measure how concentrated each class is under a set of augmentations: larger σ at the same δ is sharper.
 
+        d_A(x, x') = min over views a of x and b of x' of ‖a − b‖
+        σ(δ) = mean over classes C of max { |K| : K ⊆ C, d_A(x, x') ≤ δ for x, x' in K } / |C|
+
     A (σ, δ)-augmentation has in every class a main part of at least σ whose examples are pairwise within δ
     in `augmented_distance`. Finding the largest such part is hard, so two bounds are given. Labels serve the
     analysis alone.

@@ -56,9 +56,10 @@ def to_text(
 ) -> Inverted:
     """Find the pseudo-words after "a photo of" that make the text encoder say what the image encoder says (OTI).
 
-    Each picture by itself minimises 1 − cos(text encoder(template with u), image embedding) over its vectors
-    u, put in place of token embeddings; AdamW at 0.02 with weight decay 0.01, from N(0, 0.02²), the same start
-    for all. No weight moves, and no label is seen.
+        u* = argmin_u  1 − cos( f_T(template with u), f_I(picture) )
+
+    Each picture by itself has vectors u of its own, put in place of token embeddings; AdamW at 0.02 with weight decay
+    0.01, from N(0, 0.02²), the same start for all. No weight moves, and no label is seen.
 
     Args:
         model: two towers and their heads.

@@ -26,6 +26,8 @@ class Generator(Protocol):
 class Candidates:
     """Several pictures of one description.
 
+        best = argmax_k s(picture_k, text)
+
     Attributes:
         text: the description in English, whatever the prompts.
         prompts: of each picture.

@@ -95,6 +95,9 @@ def reduce(
 ) -> Reduced:
     """Reduce a similarity matrix that need never exist.
 
+        r_i = reduction over j of terms(x_i, y_j), tile by tile, as
+        log Σ_j exp S_ij = log Σ_tiles exp( log Σ_{j in tile} exp S_ij )
+
     Args:
         terms: from a `Tile` to ``{"row" | "column" | "total": {name: Reduction}}``; called on a first row, to
             see what is reduced, then once or twice per tile, and so a pure function of the tile.

@@ -210,6 +210,9 @@ def multi_bootstrap(
 ) -> MultiBootstrap:
     """Compare two training procedures so that the interval covers the choice of seeds and of test examples.
 
+        L(S, E) = mean over seeds s of S of score( outcomes of s on the examples E )
+        Δ* = L'(S'*, E*) − L(S*, E*),   S*, S'* and E* drawn with replacement
+
     Each replicate draws seeds with replacement (once for both sides when paired, else once per side) and
     examples with replacement (the same for both sides and all seeds), scores every drawn seed on the drawn
     examples, averages a seed's runs first and the drawn seeds then, and keeps (L, L').

@@ -40,6 +40,9 @@ def backward(
 ) -> tuple[Losses, Embeddings]:
     """Compute the losses of a batch and its features, and add their gradient to every parameter's ``grad``.
 
+        z = encode(batch), a microbatch at a time and without a graph;   u = ∂L(z)/∂z
+        ∂L/∂θ = Σ over microbatches b of (∂z_b/∂θ)ᵀ u_b, each encoded once more
+
     Dropout is the same in both encodings of a microbatch, and torch's generators end where a single forward
     pass would have left them. Targets (of momentum copies, say) are computed once, for the whole batch.
 

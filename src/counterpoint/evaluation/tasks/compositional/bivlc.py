@@ -14,6 +14,9 @@ from ._squares import BOTH, GROUP, SINGLE, Answered, Answers, SquareTask, both, 
 class BiVLC(SquareTask):
     """BiVLC's scores: the four decisions, ``i2t`` (both pictures), ``t2i`` (both captions) and ``group``.
 
+        i2t = [s(I₀, T₀) > s(I₀, T₁)] · [s(I₁, T₁) > s(I₁, T₀)]
+        t2i = [s(I₀, T₀) > s(I₁, T₀)] · [s(I₁, T₁) > s(I₀, T₁)],   group = i2t · t2i
+
     ``picture_gap`` is how much more often one of the two pictures wins by itself: \\|mean(caption_0 − caption_1)\\|,
     0 at best. Where pictures 0 are photographs and pictures 1 are generated, a model that prefers photographs has
     caption 0 right and caption 1 wrong.

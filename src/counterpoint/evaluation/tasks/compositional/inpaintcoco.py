@@ -12,6 +12,9 @@ from ._squares import SINGLE, Answered, Answers, SquareTask, shares, three_score
 class InpaintCOCO(SquareTask):
     """InpaintCOCO's scores: ``text``, ``image``, ``group``, and single decisions of either direction.
 
+        text = [s(I₀, T₀) > s(I₀, T₁)] · [s(I₁, T₁) > s(I₁, T₀)]
+        image = [s(I₀, T₀) > s(I₁, T₀)] · [s(I₁, T₁) > s(I₀, T₁)],   group = text · image
+
     ``text_single`` is the share of pictures that choose their caption, ``image_single`` the share of captions that
     choose their picture. Picture and caption 0 are the original ones, 1 the edited ones.
 

@@ -43,6 +43,8 @@ RELEVANT = "Does the question describe the picture?"
 class Abstention(InContextTask):
     """Free questions, some about what the picture does not show: is that said, and are the others answered?
 
+        correct = [the reply abstains] of an absurd question, [the answer is right] of another
+
     Absurd questions are among the examples as often as in the training data: an example is drawn without regard to it.
     With none of them in the context a model has no way to know that abstaining is wanted, so the rate is reported.
 

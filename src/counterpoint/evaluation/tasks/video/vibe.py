@@ -24,11 +24,14 @@ from ...video.embedding import embed_frames, embed_videos
 class ViBe(EmbedderTask):
     """ViBe's task: the type of hallucination of a video, read from frozen embeddings by a logistic regression.
 
-    What the classifier sees: ``frame``, the middle frame; ``video``, mean and standard deviation of the frames'
-    embeddings and the mean size of their changes from one frame to the next; ``prompted``, that with the caption's
-    embedding and its product with the mean. For each there are ``SEEN_accuracy``, ``SEEN_macro_f1`` and
-    ``SEEN_weighted_f1``; ``majority`` is the accuracy of the most frequent type of training. Types that need the
-    caption (a wrong number, an omission) can only be guessed from the video alone. By type, an accuracy is a recall.
+        video = [ nz(mean_t z_t), sd_t z_t, mean_t |z_{t+1} − z_t| ],   prompted = [ video, y, y · nz(mean_t z_t) ]
+
+    z_t is the embedding of a frame, y that of the caption. What the classifier sees: ``frame``, the middle frame;
+    ``video``, mean and standard deviation of the frames' embeddings and the mean size of their changes from one frame
+    to the next; ``prompted``, that with the caption's embedding and its product with the mean. For each there are
+    ``SEEN_accuracy``, ``SEEN_macro_f1`` and ``SEEN_weighted_f1``; ``majority`` is the accuracy of the most frequent
+    type of training. Types that need the caption (a wrong number, an omission) can only be guessed from the video
+    alone. By type, an accuracy is a recall.
 
     Trained on at most ``limit`` training rows (the same for every model and seed), tested on the test rows. Chance is
     1/types.

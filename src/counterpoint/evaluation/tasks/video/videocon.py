@@ -27,6 +27,8 @@ FOLDS = 5
 class VideoCon(EmbedderTask):
     """VideoCon's entailment scores: ROC-AUC of s(V, T) against s(V, C), over all items and by kind of contrast.
 
+        auc = P( s(V, T) > s(V', C') ) + ½ P( s(V, T) = s(V', C') ),   pairwise = mean [ s(V, T) > s(V, C) ]
+
     With T the caption of a video V and C its contrast, ``auc`` is the probability that a random s(V, T) is above a
     random s(V', C'), ties counted half; a similarity that is higher for some videos than for others lowers it, though
     every video may be right about its own two captions, so ``pairwise``, the share of items with s(V, T) > s(V, C), is
