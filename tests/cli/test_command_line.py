@@ -15,6 +15,7 @@ from counterpoint import __version__, recipes
 from counterpoint.cli import COMMANDS, main
 from counterpoint.cli.arguments import parse
 from counterpoint.cli.train import Train
+from counterpoint.data.collections import COLLECTIONS
 from counterpoint.recipes import override
 from fixtures.files import write_pairs
 
@@ -160,6 +161,8 @@ def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["broken"] == {}
     assert "torch" in found["packages"]
+    assert {tower.partition(":")[0] for tower in found["towers of packages"]} <= {"timm", "transformers"}
+    assert {*found["collections"], *found["missing"]} >= set(COLLECTIONS.names())
 
 
 @pytest.mark.parametrize(

