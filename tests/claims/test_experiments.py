@@ -14,6 +14,7 @@ from counterpoint.claims.benches import digits
 from counterpoint.claims.benches.towers import recipe
 from counterpoint.claims.dual import align, clip_rocket, siglip
 from counterpoint.claims.evaluation import naive_bayes_linear_eval
+from counterpoint.claims.lab import Score, exact
 from counterpoint.claims.uniformity import align_uniform
 from counterpoint.data.base import Labels
 from counterpoint.data.embeddings import EmbeddingCache
@@ -58,11 +59,15 @@ def test_the_ablation_adds_one_part_at_a_time() -> None:
 
 
 def test_the_advantage_is_that_of_the_best_extra_loss() -> None:
-    scores = {"basic/clip": 0.5, "basic/siamlip": 0.55, "basic/barlip": 0.6, "improved/clip": 0.9}
-    scores |= {"improved/siamlip": 0.8, "improved/barlip": 0.7}
-    assert clip_rocket.advantage(scores, "basic") == pytest.approx(0.1)
-    assert clip_rocket.advantage(scores, "improved") == pytest.approx(-0.1)
-    assert clip_rocket.gain(scores) == pytest.approx(0.4)
+    values = {"basic/clip": 0.5, "basic/siamlip": 0.55, "basic/barlip": 0.6, "improved/clip": 0.9}
+    values |= {"improved/siamlip": 0.8, "improved/barlip": 0.7}
+
+    def score(name: str) -> Score:
+        return exact(values.get(name, 0.0), "accuracy", name)
+
+    assert clip_rocket.advantage(score, "basic").measure().estimate == pytest.approx(0.1)
+    assert clip_rocket.advantage(score, "improved").measure().estimate == pytest.approx(-0.1)
+    assert clip_rocket.gain(score).measure().estimate == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("kappa", [0.5, 2.0, 10.0])

@@ -22,6 +22,7 @@ class Options:
     clean_text: bool = False
     synonyms: bool = True
     captions: str = "each"
+    paired: str = "weak"
     contrasted: str = "simclr"
 
 
