@@ -66,7 +66,8 @@ class Loader:
                 f"the training split of {data.name!r} has {counted(len(rows), 'example')}; contrast needs at least 2"
             )
         self.data, self.rows, self.views, self.inputs = data, rows, views, inputs
-        self.augmentation, self.seed, self.workers, self.steady = augmentation, seed, workers, steady
+        self.augmentation, self.seed, self.workers = augmentation, seed, workers
+        self.steady = dict(steady)  # a view of a mapping cannot go to the workers
         self._looks = looks(views, augmentation)
         self._columns = {view.column: view.modality for view in views.values()}
         self.batch_size = min(batch_size, len(rows))
