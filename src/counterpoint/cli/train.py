@@ -32,7 +32,8 @@ class Train:
     method: Annotated[str, Positional()] = ""
     """A method, with options after commas (see: counterpoint list methods); tiny-vlm has options of its own."""
     data: str = "emoji"
-    """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, a folder, a CSV, TSV, JSONL,
+    """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, stamps, drawings or
+    monuments (packages of Debian), a folder, a CSV, TSV, JSONL,
     Parquet, tar, or FILE.py:NAME, what a file of Python defines."""
     seed: Seed = 0
     """Seed of the initial weights, the order of the data and every view."""

@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 from ..execution import helpers
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input
-from ..networks.memory import Steady
 from ..reasons import counted
 from ..recipes.schema import Augmentation
 from ..types import Batch, Clock, ViewSpec
 from . import views as view_room
 from .base import Data, Rows
+from .steady import Steady
 from .views.look import looks
 
 

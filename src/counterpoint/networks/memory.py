@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import final
@@ -117,29 +116,3 @@ def _caption(tokens: np.ndarray, end: int) -> np.ndarray:
     """Return a caption's tokens up to its end token; one at the very beginning is no end."""
     ends = np.flatnonzero(tokens[1:] == end)
     return tokens[: ends[0] + 2] if len(ends) else tokens
-
-
-@final
-class Steady:
-    """A view that shows the same of a row every time: drawn once, and from then on known by its digest.
-
-    Args:
-        tower: that it is for, with a memory.
-    """
-
-    def __init__(self, tower: Tower) -> None:
-        assert isinstance(tower.memory, Memory)
-        self._tower, self._memory = tower, tower.memory
-        self._known: dict[int, Tensor] = {}
-
-    def __call__(self, rows: Sequence[int], draw: Callable[[list[int]], Tensor]) -> Kept:
-        """Return what the tower takes in place of the rows' inputs.
-
-        Args:
-            rows: of the data.
-            draw: gives the inputs of those that were never drawn.
-        """
-        new = [row for row in rows if row not in self._known]
-        if new:
-            self._known |= zip(new, self._memory.keep(self._tower, draw(new)), strict=True)
-        return torch.stack([self._known[row] for row in rows]).as_subclass(Kept)

@@ -19,7 +19,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..data.base import Data, Examples, Rows
-from ..data.cache import cache_folder
 from ..data.loader import Loader
 from ..data.source import is_of_python, load_any, located
 from ..data.stream import Stream
@@ -28,13 +27,13 @@ from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yam
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
 from ..modalities import MODALITIES, PAIR, passes_by_modality
-from ..networks.base import FittedInput, Tower
-from ..networks.memory import Memory, Steady
+from ..networks.base import FittedInput
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, override, parse
 from ..registry import MissingPackage
 from . import checkpoint as checkpoints
+from .kept import remember
 
 _PACKAGES = (
     *(
@@ -303,7 +302,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
     run = replace(run, recipe=recipe, columns=dict(data.columns))
     method = build(run, Examples(data, rows), folder)
-    steady = _remember(method, recipe) if recipe.towers.keep else {}
+    steady = remember(method, recipe) if recipe.towers.keep else {}
     data, inputs = data.suited(method.inputs, training=True), method.inputs
 
     def loader(rows: Rows) -> Loader:
@@ -329,40 +328,6 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
 def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> TowerMethod:
     """Build the run's method at its start, with the towers' inputs as an earlier start left them in its folder."""
     return Arm.parse(run.arm).build(run.recipe, examples, run.seed, folder, run.columns)
-
-
-def _remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
-    """Let frozen towers answer from memory; return the views of pictures, which need not be drawn again.
-
-    Raises:
-        ValueError: if no tower is frozen, a frozen one is shown views that are never twice the same, or other
-            processes prepare batches.
-    """
-    frozen = {
-        name: tower for name, tower in method.towers.items() if isinstance(tower, Tower) and tower.frozen
-    }
-    if not frozen:
-        raise ValueError("towers.keep: no tower is frozen; add tune=frozen to the arm, or leave keep out")
-    if recipe.workers:
-        raise ValueError(
-            f"towers.keep: with workers={recipe.workers} other processes would draw what is kept here; set workers to 0"
-        )
-    for tower in frozen.values():
-        tower.memory = Memory(cache_folder() / "features")
-    steady = {}
-    for name, view in method.views.items():
-        if method.columns[view.column] not in frozen:
-            continue
-        shown = recipe.augmentation.paired if view.augmentation == "weak" else view.augmentation
-        if shown != "plain":
-            raise ValueError(
-                f"towers.keep: {view.modality}s are looked at through {shown!r}, which is never twice the same; "
-                "write augmentation.paired=plain, or leave keep out"
-            )
-        # Of several forms of a row, as captions are, one is drawn each time, so that the view is not steady.
-        if MODALITIES.get(view.modality).share is None:
-            steady[name] = Steady(frozen[method.columns[view.column]])
-    return steady
 
 
 def keep_inputs(method: Method, folder: Path) -> None:

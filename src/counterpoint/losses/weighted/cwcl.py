@@ -79,7 +79,8 @@ class CWCLLoss(PairwiseLoss):
 
         r = self.reduce(terms, rows={"z": scaled, "frozen": frozen}, columns={"z": y, "frozen": frozen})
         positive = dot(scaled, y)
-        row_target, column_target = (getattr(side, "target", positive) for side in (r.row, r.column))
+        row_target = r.row.target if "row" in weighted else positive
+        column_target = r.column.target if "column" in weighted else positive
         return self.mean(r.row.all - row_target + r.column.all - column_target)
 
     def entropy(self, x: Float[Tensor, "B d"]) -> Float[Tensor, ""]:

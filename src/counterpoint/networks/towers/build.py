@@ -77,8 +77,9 @@ def build_towers(
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
     - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``mlp[@PATH]``, ``patches[@PATH]``,
-      ``timm:NAME[@hub|@PATH]``
-    - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@PATH]``, ``sentence-transformers:NAME[@hub|@PATH]``
+      ``timm:NAME[@hub|@package|@PATH]``
+    - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
+      ``sentence-transformers:NAME[@hub|@PATH]``
     - both: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or ``sentence-transformers``; as text
       alone, one of these is its text half before the projection
 

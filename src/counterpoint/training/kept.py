@@ -1,0 +1,53 @@
+"""Kept features: frozen towers answer from memory, and what they have seen is not drawn again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..data.cache import cache_folder
+from ..data.steady import Steady
+from ..data.views.look import looks
+from ..methods.base import TowerMethod
+from ..modalities import MODALITIES
+from ..networks.base import Tower
+from ..networks.memory import Memory
+from ..recipes import Recipe
+
+PLAIN = "plain"
+"""The view of every modality that shows an example as it is."""
+
+
+def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
+    """Let frozen towers answer from memory; return the views that need not be drawn again, by name.
+
+    Raises:
+        ValueError: if no tower is frozen, a frozen one is shown views that are never twice the same, or other
+            processes prepare batches.
+    """
+    frozen = {
+        name: tower for name, tower in method.towers.items() if isinstance(tower, Tower) and tower.frozen
+    }
+    if not frozen:
+        raise ValueError("towers.keep: no tower is frozen; add tune=frozen to the arm, or leave keep out")
+    if recipe.workers:
+        raise ValueError(
+            f"towers.keep: with workers={recipe.workers} other processes would draw what is kept here; set workers to 0"
+        )
+    shown = {name: view for name, view in method.views.items() if method.columns[view.column] in frozen}
+    plain = {name: replace(view, augmentation=PLAIN) for name, view in shown.items()}
+    as_it_is = looks(plain, recipe.augmentation)
+    for name, look in looks(shown, recipe.augmentation).items():
+        if look != as_it_is[name]:
+            view = shown[name]
+            raise ValueError(
+                f"towers.keep: {view.modality}s are looked at through {view.augmentation!r}, which is never twice the "
+                "same; write augmentation.paired=plain, or leave keep out"
+            )
+    for tower in frozen.values():
+        tower.memory = Memory(cache_folder() / "features")
+    # Of several forms of a row, as captions are, one is drawn each time, so that such a view is not steady.
+    return {
+        name: Steady(frozen[method.columns[view.column]])
+        for name, view in shown.items()
+        if MODALITIES.get(view.modality).share is None
+    }
