@@ -22,8 +22,8 @@ class Data:
     """show writes a picture; describe prints a table; make writes shards, and goes on where it was stopped."""
     source: Annotated[str, Positional()] = "emoji"
     """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, stamps, drawings or
-    monuments (packages of Debian), a folder, a CSV, TSV, JSONL,
-    Parquet, tar, or FILE.py:NAME, what a file of Python defines."""
+    monuments (packages of Debian), a folder, a CSV, TSV, JSONL, Parquet, tar, or FILE.py:NAME, what a file of Python
+    defines."""
     out: Folder = None
     """Path of the PNG that show writes (DATA.png unless given), or of the shards that make writes."""
     json: bool = False

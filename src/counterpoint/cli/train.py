@@ -33,8 +33,8 @@ class Train:
     """A method, with options after commas (see: counterpoint list methods); tiny-vlm has options of its own."""
     data: str = "emoji"
     """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, stamps, drawings or
-    monuments (packages of Debian), a folder, a CSV, TSV, JSONL,
-    Parquet, tar, or FILE.py:NAME, what a file of Python defines."""
+    monuments (packages of Debian), a folder, a CSV, TSV, JSONL, Parquet, tar, or FILE.py:NAME, what a file of Python
+    defines."""
     seed: Seed = 0
     """Seed of the initial weights, the order of the data and every view."""
     recipe: Recipe = field(default_factory=Recipe)
