@@ -19,7 +19,7 @@ from ..recipes.schema import Augmentation
 from ..types import Batch, Clock, ViewSpec
 from . import views as view_room
 from .base import Data, Rows
-from .steady import Steady
+from .features import Steady
 from .views.look import looks
 
 

@@ -254,8 +254,6 @@ def _scores(results: RunResults, row: Mapping[str, Any]) -> Any:
 
 def _rows(data: PairedData, whole: bool, left_out: np.ndarray) -> Mapping[str, Rows]:
     """Return the rows to score of every test set that has some."""
-    import numpy as np
-
     sets = {ALL: np.arange(len(data))} if whole else data.splits.test
     kept = {name: np.setdiff1d(rows, left_out) if len(left_out) else rows for name, rows in sets.items()}
     return {name: rows for name, rows in kept.items() if len(rows)}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..data.cache import cache_folder
-from ..data.steady import Steady
+from ..data.features import Memory, Steady
 from ..data.views.look import looks
 from ..methods.base import TowerMethod
 from ..modalities import MODALITIES
 from ..networks.base import Tower
-from ..networks.memory import Memory
 from ..recipes import Recipe
 
 PLAIN = "plain"
@@ -44,7 +42,7 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
                 "same; write augmentation.paired=plain, or leave keep out"
             )
     for tower in frozen.values():
-        tower.memory = Memory(cache_folder() / "features")
+        tower.memory = Memory()
     # Of several forms of a row, as captions are, one is drawn each time, so that such a view is not steady.
     return {
         name: Steady(frozen[method.columns[view.column]])

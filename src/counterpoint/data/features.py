@@ -1,8 +1,9 @@
-"""Features that a frozen tower has computed before, on disk."""
+"""Features that a frozen tower has computed before, in the cache folder, and views that need not be drawn for them."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import final
@@ -12,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..files import writing
-from .base import TextTower, Tower
-from .fingerprint import fingerprint
+from ..networks.base import TextTower, Tower
+from ..networks.fingerprint import fingerprint
+from .cache import cache_folder, writing
 
 _DIGEST = 16
 
@@ -31,13 +32,10 @@ class Memory:
     processes that compute the same write the same. As a batch has the inputs alone that are new, features may differ
     in their last digit from those of another batch.
 
-    Args:
-        folder: of all towers' memories; each has a folder of its own in it, named after the versions of this package
-            and of torch and the tower's fingerprint.
+    Each tower has a folder of its own, named after the versions of this package and of torch and its fingerprint.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._root = folder
+    def __init__(self) -> None:
         self._folder: Path | None = None
         self._place: dict[bytes, tuple[int, int]] = {}
         self._parts: list[np.ndarray] = []
@@ -57,6 +55,7 @@ class Memory:
 
         Raises:
             ValueError: for a tower that is not frozen.
+            CacheError: if features cannot be written.
         """
         folder = self._opened(tower)
         keys = digests(tower, inputs)
@@ -77,7 +76,7 @@ class Memory:
             if not tower.frozen:
                 raise ValueError(f"tower {tower.name}: features are kept of frozen towers alone; freeze it")
             made_by = f"counterpoint-{version('counterpoint')}-torch-{torch.__version__}"
-            self._folder = self._root / made_by / fingerprint(tower, {})
+            self._folder = cache_folder() / "features" / made_by / fingerprint(tower, {})
             for path in sorted(self._folder.glob("*.keys.npy")):
                 self._add(path)
         return self._folder
@@ -116,3 +115,29 @@ def _caption(tokens: np.ndarray, end: int) -> np.ndarray:
     """Return a caption's tokens up to its end token; one at the very beginning is no end."""
     ends = np.flatnonzero(tokens[1:] == end)
     return tokens[: ends[0] + 2] if len(ends) else tokens
+
+
+@final
+class Steady:
+    """A view that shows the same of a row every time: drawn once, and from then on known by its digest.
+
+    Args:
+        tower: that it is for, with a memory.
+    """
+
+    def __init__(self, tower: Tower) -> None:
+        assert isinstance(tower.memory, Memory)
+        self._tower, self._memory = tower, tower.memory
+        self._known: dict[int, Tensor] = {}
+
+    def __call__(self, rows: Sequence[int], draw: Callable[[list[int]], Tensor]) -> Kept:
+        """Return what the tower takes in place of the rows' inputs.
+
+        Args:
+            rows: of the data.
+            draw: gives the inputs of those that were never drawn.
+        """
+        new = [row for row in rows if row not in self._known]
+        if new:
+            self._known |= zip(new, self._memory.keep(self._tower, draw(new)), strict=True)
+        return torch.stack([self._known[row] for row in rows]).as_subclass(Kept)

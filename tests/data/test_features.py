@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from counterpoint.data.cache import CacheError
+from counterpoint.data.features import Memory, digests
 from counterpoint.networks import build_towers, tune
 from counterpoint.networks.base import Tower
-from counterpoint.networks.memory import Memory, digests
 from counterpoint.recipes.schema import Towers
 
 
@@ -36,39 +37,44 @@ def pictures() -> Tensor:
     return torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def frozen(folder: Path, seed: int = 0) -> tuple[Tower, Counted]:
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path))
+
+
+def frozen(seed: int = 0) -> tuple[Tower, Counted]:
     tower = towers(seed)["image"]
     tune(tower, "frozen")
-    tower.memory = Memory(folder)
+    tower.memory = Memory()
     return tower, Counted(tower)
 
 
 def test_an_input_is_seen_once_by_all_runs(tmp_path: Path, pictures: Tensor) -> None:
-    tower, count = frozen(tmp_path)
+    tower, count = frozen()
     expected = tower.compute(pictures)
     count.seen = 0
     torch.testing.assert_close(tower(pictures[:4]), expected[:4])
     torch.testing.assert_close(tower(pictures[[5, 0, 0, 3]]), expected[[5, 0, 0, 3]])
     assert count.seen == 5
-    other, again = frozen(tmp_path)  # another run of the same weights
+    other, again = frozen()  # another run of the same weights
     torch.testing.assert_close(other(pictures), expected)
     assert again.seen == 1
     assert not other(pictures).requires_grad
 
 
 def test_other_weights_have_a_memory_of_their_own(tmp_path: Path, pictures: Tensor) -> None:
-    tower, _ = frozen(tmp_path)
+    tower, _ = frozen()
     tower(pictures)
-    other, count = frozen(tmp_path, seed=1)
+    other, count = frozen(seed=1)
     assert not torch.allclose(other(pictures), tower(pictures))
     assert count.seen == 6
-    assert len(list(tmp_path.glob("*/*"))) == 2
+    assert len(list(tmp_path.glob("features/*/*"))) == 2
 
 
 def test_padding_is_no_part_of_a_caption(tmp_path: Path) -> None:
     text = towers()["text"]
     tune(text, "frozen")
-    text.memory, count = Memory(tmp_path), Counted(text)
+    text.memory, count = Memory(), Counted(text)
     short = text.input(["the sea"])
     both = text.input(["the sea", "a red car the sea a red car"])
     assert digests(text, short) == digests(text, both)[:1]
@@ -79,24 +85,24 @@ def test_padding_is_no_part_of_a_caption(tmp_path: Path) -> None:
 
 
 def test_a_damaged_part_is_computed_again(tmp_path: Path, pictures: Tensor) -> None:
-    tower, _ = frozen(tmp_path)
+    tower, _ = frozen()
     expected = tower(pictures)
     (part,) = tmp_path.glob("**/*.keys.npy")
     features = part.with_name(part.name.replace(".keys", ""))
     for path, content in ((features, features.read_bytes()[:100]), (part, b"no array")):
         path.write_bytes(content)
-        other, count = frozen(tmp_path)
+        other, count = frozen()
         torch.testing.assert_close(other(pictures), expected)
         assert count.seen == 6
     features.unlink()
-    other, count = frozen(tmp_path)
+    other, count = frozen()
     torch.testing.assert_close(other(pictures), expected)
     assert count.seen == 6
 
 
 def test_a_tower_that_moves_has_no_memory(tmp_path: Path, pictures: Tensor) -> None:
     tower = towers()["image"]
-    tower.memory = Memory(tmp_path)
+    tower.memory = Memory()
     with pytest.raises(ValueError, match="features are kept of frozen towers alone"):
         tower(pictures)
 
@@ -104,9 +110,18 @@ def test_a_tower_that_moves_has_no_memory(tmp_path: Path, pictures: Tensor) -> N
 def test_dropout_asks_the_tower(tmp_path: Path) -> None:
     text = build_towers(Towers(image="mlp"), {"text": ["a red car"]}, 0)["text"]
     tune(text, "frozen")
-    text.memory, count = Memory(tmp_path), Counted(text)
+    text.memory, count = Memory(), Counted(text)
     tokens = text.input(["a red car"])
     text(tokens, dropout=0.1)
     text(tokens, dropout=0.1)
     assert count.seen == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_set(
+    tmp_path: Path, pictures: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(CacheError, match="set COUNTERPOINT_CACHE to a folder that can be written"):
+        frozen()[0](pictures)
