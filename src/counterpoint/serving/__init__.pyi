@@ -1,0 +1,2 @@
+from .vectors import About as About
+from .vectors import Vectors as Vectors
