@@ -47,6 +47,7 @@ def run(
         ranks.counts(len(column), column.device),
         tile,
         ranks,
+        # Asked here: within an autograd function gradients are off, whoever calls it.
         torch.is_grad_enabled() and any(t.requires_grad for t in tensors),
     )
     flat: Sequence[Tensor] = _Reduce.apply(problem, *tensors)  # type: ignore[no-untyped-call]
@@ -118,6 +119,7 @@ class Problem:
     def __post_init__(self) -> None:
         rank = self.ranks.rank
         self.n, self.m = self.row_counts[rank], sum(self.column_counts)
+        # Global numbers, so that a tile knows its diagonal on every rank.
         self.row_start, self.column_start = sum(self.row_counts[:rank]), sum(self.column_counts[:rank])
         self.own_columns = slice(self.column_start, self.column_start + self.column_counts[rank])
         self.first_column = len(self.names[0])
@@ -126,6 +128,7 @@ class Problem:
     def everyone(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the inputs with the columns of all ranks."""
         a, b = self.first_column, self.first_shared
+        # Rows stay: each rank reduces its own against the columns of all.
         gathered = [self.ranks.gather(t, self.column_counts) for t in tensors[a:b]]
         return [*tensors[:a], *gathered, *tensors[b:]]
 
@@ -184,6 +187,7 @@ class Problem:
     ) -> None:
         """Add one tile's vector-Jacobian product to the gradients of the inputs."""
         wanted = [(p, leaf) for p, leaf in enumerate(block.leaves) if leaf.requires_grad]
+        # Not all are used: some inputs are only compared, and products have added theirs already.
         of_leaves = torch.autograd.grad(outputs, [leaf for _, leaf in wanted], cotangents, allow_unused=True)
         for (p, _), gradient in zip(wanted, of_leaves, strict=True):
             total = gradients[p]
@@ -201,6 +205,8 @@ class Problem:
         result = list(gradients)
         for p in range(self.first_column, self.first_shared):
             gradient = result[p]
+            # A column belongs to one rank and is met by all. Rows are met by their own alone, and the parts of shared
+            # tensors add up where gradients of parameters do, in data-parallel training.
             if gradient is not None and self.ranks.size > 1:
                 result[p] = self.ranks.total(gradient)[self.own_columns]
         return result
@@ -222,6 +228,7 @@ class _Reduce(torch.autograd.Function):
         if sweep is not None:
             reduced, gradients, ctx.learned = sweep(problem, everyone, need)
             ctx.save_for_backward(*gradients)
+            # No other result depends on an input that needs a gradient, else another sweep had been chosen.
             ctx.mark_non_differentiable(*(t for k, t in enumerate(reduced) if k != ctx.learned))
             return tuple(reduced)
         results = _sweep(problem, everyone)
@@ -232,6 +239,7 @@ class _Reduce(torch.autograd.Function):
             for t in result:
                 own = t.reshape(()) if per == "total" else t[problem.own_columns] if per == "column" else t
                 out.append(own if own is t else own.clone())
+        # The indices of a top k.
         ctx.mark_non_differentiable(*(t for t in out if not t.is_floating_point()))
         return tuple(out)
 
@@ -245,6 +253,7 @@ class _Reduce(torch.autograd.Function):
             grad, saved = grads[ctx.learned], iter(kept)
             if grad is None:
                 return (None,) * (len(need) + 1)
+            # The losses of all ranks depend on a total, and on a row's result that of its own rank alone.
             if grad.ndim == 0:
                 grad = problem.ranks.total(grad)
             return (None, *(_scaled(next(saved), grad) if g else None for g in need))
@@ -272,9 +281,11 @@ def _declaration(problem: Problem, tensors: Sequence[Tensor], need: Sequence[boo
     """Return what the tiles reduce, read off a first row and checked."""
 
     def look() -> tuple[Block, Declared]:
+        # One row tells as much as a tile, at a fraction of its products.
         block = next(replace(problem, tile=(1, problem.tile[1])).blocks(tensors, need))
         return block, declared(problem.terms(block.tile))
 
+    # The guard walks a graph, and within an autograd function none is recorded unless told so.
     with torch.set_grad_enabled(any(need)):
         block, reductions = look()
         if any(isinstance(reduction, WholeRow) for _, _, reduction in reductions):
@@ -354,6 +365,7 @@ def _total_sweep(
         part = values.detach().sum()
         total = part if total is None else total + part
         if values.requires_grad:
+            # The gradient of the sum itself; what the loss makes of it is one factor, which comes in the backward pass.
             one = torch.ones((), dtype=values.dtype, device=values.device).expand_as(values)
             problem.accumulate(gradients, block, [values], [one])
         problem.layout[per, name] = (type(reduction), 1)
@@ -404,6 +416,7 @@ def _row_sweep(
         result = last[key].finish(state)
         if key == learned:
             first_mean = len(results)
+            # Rows without any logit have a mean of 0, and keep it.
             share = state[1].masked_fill(state[1] == 0, 1.0).reciprocal()
         problem.layout[key] = (type(last[key]), len(result))
         results += result
@@ -436,6 +449,7 @@ def _tile_cotangents(
     with torch.no_grad():
         served = shared_exponential.cotangents(reductions, block.within)
         for per, name, reduction in reductions:
+            # Its products need not be computed: the loss does not use this result.
             if cotangents[per, name][0] is None:
                 continue
             if (per, name) in served:
@@ -452,6 +466,7 @@ def _tile_cotangents(
             for tensor, cotangent in pairs:
                 if not tensor.requires_grad:
                     continue
+                # One pass through the tile's graph for all reductions of a tensor, not one each.
                 held = outputs.get(id(tensor))
                 outputs[id(tensor)] = (tensor, cotangent if held is None else held[1] + cotangent)
     return outputs
@@ -462,5 +477,6 @@ def _everyones(problem: Problem, per: str, grad: Tensor | None) -> Tensor | None
     if grad is None or problem.ranks.size == 1:
         return grad
     if per == "column":
+        # Each rank was given its own columns of the result, and every rank's tiles have a part in all.
         return problem.ranks.gather(grad, problem.column_counts)
     return problem.ranks.total(grad) if per == "total" else grad

@@ -71,6 +71,7 @@ def explain(objective: nn.Module, *args: Any, **kwargs: Any) -> Explanation:
     scores = [*recorder.matrices, *recorder.diagonals]
     gradients = torch.autograd.grad(loss, [s.values for s in scores], allow_unused=True) if scores else ()
     pulls = [
+        # Losses are means over anchors: times their number, it is the force on one, whatever the size of the batch.
         torch.zeros_like(s.values) if g is None else -s.sign * len(s.values) * g
         for s, g in zip(scores, gradients, strict=True)
     ]
@@ -99,6 +100,7 @@ def _place(
             continue
         same = (matched.right[:, None] == candidate.right[None]).all(-1)
         if same.any(1).all():
+            # Of several equal vectors the partner is the one in the anchor's own place, if it is among them.
             diagonal = same.diagonal() if same.shape[0] == same.shape[1] else same[:, 0] & False
             columns = torch.where(diagonal, rows, same.double().argmax(1))
             matrix[rows, columns] += pull

@@ -37,6 +37,7 @@ def _sharing(reductions: Declared) -> Iterator[tuple[tuple[Key, ...], Tensor]]:
     readers: dict[int, list[Key]] = {}
     logits: dict[int, Tensor] = {}
     for per, name, reduction in reductions:
+        # The class itself: a subclass may reduce otherwise.
         if type(reduction) is LogSumExp and per != "total":
             (read,) = reduction.tensors
             readers.setdefault(id(read), []).append((per, name))
@@ -59,8 +60,10 @@ class _Sums:
     def add(self, logits: Tensor, within: Within) -> bool:
         """Take a tile in, unless some sum would not be exact."""
         exponential = _exponential(logits, self.taken)
+        # Written only below: a tile that is refused must be able to come again with something else taken off.
         sums = {k: t[within(k[0])] + exponential.sum(DIMS[k[0]]) for k, t in self.totals.items()}
         low, high = torch.cat(list(sums.values())).aminmax()
+        # NaN is in no range: it goes the ordinary way, which passes it on.
         if not bool((low > _SMALLEST_SUM) & (high < _LARGEST_SUM)):
             return False
         for (per, name), total in sums.items():
@@ -106,6 +109,7 @@ class Forward:
     def _settle(self, running: _Sums) -> None:
         for key, total in running.totals.items():
             taken = total.new_zeros(()) if running.taken is None else running.taken
+            # Rows that had no logit in these tiles keep −inf: the offset is no maximum of theirs.
             met = torch.where(total > 0, taken, NEG)
             self._states[key] = self._reductions[key].merge(self._states[key], [met, total])
 
@@ -136,6 +140,7 @@ class Backward:
                 # softmax · gradient = exp(logit − taken) · exp(taken − result) · gradient
                 spreads = [spread(w[within(per)], DIMS[per]) for (per, _), w in weights.items()]
                 weight = sum(spreads[1:], spreads[0])
+                # The first one brings the gradient of all; the others are served, with nothing to add.
                 pairs |= {key: [] for key in weights}
                 pairs[next(iter(weights))] = [(logits, _exponential(logits, taken).mul_(weight))]
         return pairs
@@ -148,6 +153,7 @@ class Backward:
         if not len(met):
             return None, {}
         low, high = met.aminmax()
+        # One offset would under- or overflow at one end: every reduction then takes its own.
         if not bool(high - low < _LARGEST_SPREAD):
             return None, {}
         taken = None if bool(torch.maximum(high, -low) < _SMALL) else high

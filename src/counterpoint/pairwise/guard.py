@@ -30,9 +30,11 @@ def check(terms: Callable[..., Any], tensors: Iterable[Tensor], inputs: Collecti
     seen: set[Any] = set()
     while todo:
         node: Any = todo.pop()
+        # Behind the inputs lies the caller's graph, which gets its gradient from there.
         if node in seen or node in nodes:
             continue
         seen.add(node)
+        # Only the nodes at which a graph ends, in a leaf, have a variable.
         variable = getattr(node, "variable", None)
         if variable is not None and id(variable) not in leaves:
             name = _name(terms, variable)
@@ -63,6 +65,7 @@ def first_order(instead: str) -> Callable[[Backward], Backward]:
     def refusing(backward: Backward) -> Backward:
         @wraps(backward)
         def checked(ctx: Any, *gradients: Tensor | None) -> Any:
+            # Gradients are recorded in a backward pass only where a graph of the pass itself is asked for.
             if torch.is_grad_enabled():
                 raise SecondDerivative(
                     f"this gradient cannot be differentiated again, as create_graph=True asks for: {instead}"

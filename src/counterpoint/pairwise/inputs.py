@@ -51,6 +51,7 @@ def paired(**named: Tensor) -> tuple[Tensor, ...]:
             raise ValueError(
                 f"{first} is {named[first].dtype} but {name} is {tensor.dtype}: convert one to the other's type"
             )
+    # On request only: to look at values the processor must wait for the device.
     if _VALIDATING.get():
         check_values(**named)
     return tuple(upcast(tensor) for tensor in named.values())
@@ -121,6 +122,7 @@ def softplus(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     >>> softplus(torch.tensor([21.0], dtype=torch.float64)).item() - 21.0 > 0
     True
     """
+    # From there on exp(−x) is below the last digit of x in float64.
     return F.softplus(x, threshold=40.0)
 
 

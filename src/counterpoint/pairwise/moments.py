@@ -31,6 +31,7 @@ def mean(
     used = torch.where(_beside(weights, values) == 0, 0.0, values)
     total = ranks.sum(weights.sum())
     summed = ranks.sum((_beside(weights, values) * used).sum(0))
+    # Over all ranks: one alone may hold no weight.
     return summed / torch.where(total == 0, 1.0, total)
 
 
@@ -73,6 +74,8 @@ def sinkhorn(
     # In the log domain: exp(scores / ε) leaves float32 where a score exceeds 88 ε.
     logits = upcast(scores) / epsilon
     for _ in range(iterations):
+        # Sums of 1 in place of 1/K and 1/B: the next step takes a constant factor out again. Samples come last, so
+        # that it is their sums which are exact.
         logits = logits - _logsumexp_rows_of_all(logits, ranks)
         logits = logits - logits.logsumexp(1, keepdim=True)
     return logits.exp()

@@ -41,6 +41,7 @@ class Ranks:
         Every rank must call it, as all take part in forming the parts' groups. Parts of parts are not for it.
         """
         ends = list(accumulate(sizes))
+        # All of them, also those of other ranks: every rank has a part in forming each.
         groups = [
             _group(dist.group.WORLD, tuple(range(end - size, end)))
             for size, end in zip(sizes, ends, strict=True)
@@ -67,6 +68,7 @@ class Ranks:
         if self.size == 1:
             return tensor
         rows = tensor.detach().to(torch.uint8) if tensor.dtype == torch.bool else tensor.detach()
+        # Shapes must agree between ranks, and numbers of rows need not.
         padded = rows.new_zeros(max(counts), *rows.shape[1:])
         padded[: len(rows)] = rows
         parts = self.stack(padded)
@@ -76,6 +78,7 @@ class Ranks:
         """Return the sum over ranks, without gradient."""
         if self.size == 1:
             return tensor
+        # The sum takes the place of what is summed.
         tensor = tensor.detach().clone()
         dist.all_reduce(tensor, group=self.group)
         return tensor
@@ -96,10 +99,12 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        # What is differentiated is the sum of the ranks' losses, and each of them saw this sum.
         return ctx.ranks.total(grad), None
 
 
 @lru_cache(maxsize=64)
 def _group(world: Any, members: tuple[int, ...]) -> Any:
     """Return the group of some ranks of a world, formed once."""
+    # `world` is a part of the key alone: groups do not outlive the world that they were formed in.
     return dist.new_group(list(members))

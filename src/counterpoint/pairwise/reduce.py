@@ -126,13 +126,16 @@ def reduce(
     shared = shared or {}
     evaluator, tile = in_force(known(evaluator), tile)
     n, m = _length("rows", rows), _length("columns", columns)
+    # Before any tile is formed: exponentials and their sums are float32's, and float64 stays.
     rows, columns, shared = ({k: upcast(t) for k, t in side.items()} for side in (rows, columns, shared))
+    # Columns that everybody holds already are not gathered: they would count once a rank.
     ranks = Ranks() if same_columns else ranks or ranks_of(evaluator)
     chosen = evaluator == "auto"
     if chosen:
         pairs = n * m * bags[0] * bags[1]
         evaluator = "distributed" if ranks.size > 1 else "dense" if pairs <= DENSE_PAIRS else "tiled"
     device = next(iter(rows.values())).device
+    # Autocast would form the products in half precision again.
     with torch.autocast(device.type, enabled=False):
         if evaluator == "dense":
             reduced = _dense(terms, rows, columns, shared)
@@ -141,6 +144,7 @@ def reduce(
             reduced = Reduced(**{per: SimpleNamespace(**of_side) for per, of_side in results.items()})
     if chosen:
         _say_once(evaluator, n, m)
+    # Only the terms say what they reduce, and they have been called by now.
     if same_columns and vars(reduced.column):
         raise ValueError("columns that are the same on every rank cannot be reduced")
     return reduced
@@ -152,6 +156,7 @@ def _dense(
     # Views of the inputs mark where the tile's graph ends and the caller's begins.
     rows, columns, shared = ({k: t.view_as(t) for k, t in side.items()} for side in (rows, columns, shared))
     declared = engine.declared(terms(Tile(rows, columns, shared)))
+    # While a function is compiled there is no graph to walk yet.
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         inputs = [t for side in (rows, columns, shared) for t in side.values()]
         guard.check(terms, [t for _, _, reduction in declared for t in reduction.used()], inputs)

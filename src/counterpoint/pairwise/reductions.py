@@ -86,6 +86,7 @@ class LogSumExp(Reduction):
 
     def init(self, n: int) -> State:
         like = self.tensors[0]
+        # The state of no logit at all, which changes nothing that it is merged with.
         return [like.new_full((n,), NEG), like.new_zeros(n)]
 
     def part(self, dim: Dim, start: int) -> State:
@@ -106,6 +107,7 @@ class LogSumExp(Reduction):
         self, out: Sequence[Tensor], grad: Sequence[Tensor | None], dim: Dim, start: int
     ) -> list[Tensor]:
         assert grad[0] is not None
+        # In place, as everywhere outside `dense`: no graph is kept, and a tile is as large as it may be.
         softmax = (self.tensors[0] - spread(finite(out[0]), dim)).exp_()
         return [softmax.mul_(spread(grad[0], dim))]
 
@@ -114,6 +116,7 @@ class LogSumExp(Reduction):
         (logits,) = self.tensors
         maximum = logits.detach().amax(dim)  # it cancels out of the result, and so out of the gradient
         total = (logits - spread(finite(maximum), dim)).exp().sum(dim)
+        # The log of an empty row's 0 would have an infinite gradient, which times 0 is NaN, although it is not taken.
         empty = maximum == NEG
         return torch.where(empty, NEG, finite(maximum) + total.masked_fill(empty, 1.0).log())
 
@@ -196,6 +199,7 @@ class WeightedMean(Reduction):
     ) -> list[Tensor]:
         assert grad[0] is not None
         logits, values = self.tensors
+        # ∂mean/∂logit_j = w_j (value_j − mean) and ∂mean/∂value_j = w_j, each times the gradient of the mean.
         weights = (logits - spread(finite(out[1]), dim)).exp_().mul_(spread(grad[0], dim))
         return [weights * (values - spread(out[0], dim)), weights]
 
@@ -227,6 +231,7 @@ class TopK(Reduction):
 
     def __init__(self, keys: Tensor, k: int, values: Tensor | None = None) -> None:
         self.k = k
+        # The order has no gradient; a graph of the keys would be kept in vain.
         self.keys = keys.detach()
         self.tensors = (keys if values is None else values,)
 
@@ -235,6 +240,7 @@ class TopK(Reduction):
         return [
             self.keys.new_full((n, self.k), NEG),
             like.new_zeros(n, self.k),
+            # No column: places that are never filled send their gradient to no tile.
             torch.full((n, self.k), -1, device=like.device),
         ]
 
@@ -271,6 +277,7 @@ class TopK(Reduction):
         _, values = self._oriented(dim)
         columns = out[1] - start
         here = (columns >= 0) & (columns < values.shape[1])
+        # Each tile serves what was taken from it; what lies elsewhere adds 0 at an index that exists.
         cotangent = torch.zeros_like(values)
         cotangent.scatter_add_(1, columns.clamp(0, values.shape[1] - 1), grad[0] * here)
         return [cotangent if dim == 1 else cotangent.T]
@@ -326,6 +333,7 @@ class WholeRow(Reduction):
     ) -> list[Tensor]:
         assert grad[0] is not None
         with torch.enable_grad():
+            # The values in place of the arguments: from here to the inputs autograd differentiates the function itself.
             self.tensors = (self.evaluate(),)
         return [grad[0].expand_as(self.tensors[0])]
 

@@ -67,6 +67,7 @@ class Temperature(Checked, nn.Module):
     def inverse(self, dtype: torch.dtype | None = None) -> Float[Tensor, ""]:
         """Return 1/τ, computed in ``dtype``."""
         if self.parameter is None:
+            # Without axes, so that it multiplies tensors of every device.
             return torch.tensor(1 / self.init, dtype=dtype)
         parameter = self.parameter if dtype is None else self.parameter.to(dtype)
         if self.form == "direct":
@@ -80,6 +81,7 @@ class Temperature(Checked, nn.Module):
 
     def scale(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Return ``x / τ``."""
+        # Divided, as τ may be exact where 1/τ is rounded.
         return x / self.init if self.parameter is None else x * self.inverse(x.dtype)
 
     @torch.no_grad()
@@ -88,6 +90,7 @@ class Temperature(Checked, nn.Module):
         if self.parameter is None:
             return
         low, high = (None if tau is None else self._learned(tau) for tau in self.bounds)
+        # Log and scale fall as τ rises: its lowest value is their highest.
         if self.form != "direct":
             low, high = high, low
         if low is not None or high is not None:

@@ -52,6 +52,7 @@ class Tile:
         self.shape = (len(next(iter(rows.values()))), len(next(iter(columns.values()))))
 
     def __getattr__(self, name: str) -> Tensor:
+        # Not self._shared: a copy that has none yet would ask here for it, for ever.
         shared: Mapping[str, Tensor] = self.__dict__.get("_shared", {})
         if name in shared:
             return shared[name]
@@ -87,6 +88,7 @@ class Tile:
         """Return squared Euclidean distances ``(r, c)``."""
         left: Tensor = getattr(self.row, row)
         right: Tensor = getattr(self.column, column or row)
+        # ‖x − y‖² = ‖x‖² − 2 <x, y> + ‖y‖², since the differences themselves would be (r, c, d).
         inner = torch.addmm(right.square().sum(1)[None], left, right.T, alpha=-2)
         return recording.matrix(inner + left.square().sum(1)[:, None], left, right, -1)
 
@@ -104,6 +106,7 @@ class Tile:
 
     def off_diagonal(self, values: Tensor, fill: float = NEG) -> Tensor:
         """Return ``values`` with ``fill`` where row and column are the same item."""
+        # Few tiles touch the diagonal, and a mask costs a pass over the tile.
         return values.masked_fill(self.i == self.j, fill) if self.on_diagonal else values
 
 
