@@ -43,10 +43,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.action == "make":
         return _make(options, console)
     with console.status(f"loading {options.source}"):
-        from .. import data
-        from ..data.source import short_name
+        from ..data.source import load_any, short_name
 
-        source = data.load(options.source)
+        source = load_any(options.source)
     if options.action == "show":
         path = source.show(options.out or Path(f"{short_name(options.source)}.png"))
         console.print(f"wrote {path}", soft_wrap=True)

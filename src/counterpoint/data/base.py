@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -165,7 +165,7 @@ class Data(ABC):
             ]
         return digests
 
-    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Data:
+    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
         """Return the same data with raw forms that suit the inputs of towers, given by column.
 
         In training views are cut from them; in evaluation they go through the inputs as they are.
@@ -212,24 +212,17 @@ class Data(ABC):
         raise LookupError(f"{self.name!r} has no {form.called}{chosen}")
 
 
-class PairedData(Data):
-    """Examples with a picture and one or more captions: the columns ``image`` and ``text``."""
+class Pictured(Data):
+    """Examples with a picture each, in the column ``image``, that can be had at the size that a tower asks for."""
 
-    columns: Mapping[str, str] = MappingProxyType(PAIR)
+    columns: Mapping[str, str] = MappingProxyType({"image": "image"})
 
     def read(self, column: str, rows: Rows) -> Any:
         if column == "image":
             return self.images(rows)
-        if column == "text":
-            return [self.evaluation_captions(int(row))[0] for row in rows]
         raise unknown(f"column of {self.name}", column, self.columns)
 
-    def read_training(self, column: str, rows: Rows) -> Any:
-        if column == "text":
-            return [self.training_captions(int(row)) for row in rows]
-        return self.read(column, rows)
-
-    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> PairedData:
+    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
         shown = inputs.get("image")
         if not isinstance(shown, Square):
             return self
@@ -241,7 +234,7 @@ class PairedData(Data):
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """Return the pictures of some rows, all of one size."""
 
-    def sized(self, image_size: int, fit: Fit | None = None) -> PairedData:
+    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         """Return the same data with pictures good for views of ``image_size`` pixels; all else is shared.
 
         Itself where its pictures are of that size already, or of one size for good. Pictures that are not square are
@@ -249,12 +242,39 @@ class PairedData(Data):
         """
         return self
 
-    def fitted(self, fit: Fit) -> PairedData:
+    def fitted(self, fit: Fit) -> Self:
         """Return the same data with pictures, for evaluation, exactly as ``fit`` resizes them.
 
         Itself where pictures are square and can be drawn at any size.
         """
         return self
+
+    def digests(self) -> Mapping[str, Sequence[bytes]]:
+        return {"pictures": self.picture_digests()}
+
+    def picture_digests(self) -> Sequence[bytes]:
+        """Return a digest of every row's picture: of the decoded picture, or of the file where there is one."""
+        return digests_of_images(self.images, len(self))
+
+    def shifts(self) -> Mapping[str, ImageSource]:
+        """Return other pictures of the same rows, by name (``{"artist": the other artist's}``)."""
+        return {}
+
+
+class PairedData(Pictured):
+    """Examples with a picture and one or more captions: the columns ``image`` and ``text``."""
+
+    columns: Mapping[str, str] = MappingProxyType(PAIR)
+
+    def read(self, column: str, rows: Rows) -> Any:
+        if column == "text":
+            return [self.evaluation_captions(int(row))[0] for row in rows]
+        return super().read(column, rows)
+
+    def read_training(self, column: str, rows: Rows) -> Any:
+        if column == "text":
+            return [self.training_captions(int(row)) for row in rows]
+        return self.read(column, rows)
 
     @abstractmethod
     def captions(self, row: int) -> Sequence[str]:
@@ -280,10 +300,6 @@ class PairedData(Data):
         questions = ["\0".join(self.questions_about(row)).encode() for row in range(len(self))]
         return {**held, QUESTIONS: questions} if any(questions) else held
 
-    def picture_digests(self) -> Sequence[bytes]:
-        """Return a digest of every row's picture: of the decoded picture, or of the file where there is one."""
-        return digests_of_images(self.images, len(self))
-
     def describe(self) -> dict[str, dict[str, Any]]:
         words = [len(self.captions(row)[0].split()) for row in range(len(self))]
         return super().describe() | {
@@ -293,10 +309,6 @@ class PairedData(Data):
                 "words, most": max(words),
             },
         }
-
-    def shifts(self) -> Mapping[str, ImageSource]:
-        """Return other pictures of the same rows, by name (``{"artist": the other artist's}``)."""
-        return {}
 
 
 class Examples(Mapping[str, Any]):

@@ -2,75 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass
-from hashlib import blake2b
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import ClassVar
 
-import numpy as np
-import polars as pl
-from jaxtyping import Int, UInt8
-from torch import Tensor
-
-from ..reasons import counted
-from ..types import Fit
-from . import sources
-from .base import Labels, PairedData, Rows, Splits, stored_size
-from .cache import cache_folder, writing
-from .division import Division, Links, divide
-from .pictures import Pictures
-from .sides import SIDES
-from .sources import TOLERANCE, Ledger, Records
-
-_MOST_CLASSES = 200
+from .base import PairedData
+from .stored import Stored
 
 
-@dataclass(frozen=True)
-class Report:
-    """The facts that are worth knowing before training on somebody's files.
-
-    Attributes:
-        examples: how many there are on each side.
-        left_out: the ledger's counts, by kind and reason, with the first entries of each.
-        ledger: the file with all of them, None where nothing was left out.
-        duplicate_pictures, duplicate_captions: rows beyond the first that have the same.
-        leaked: held-out rows that share a caption, a picture, a group with a training row.
-        notes: on how the splits were made, and on columns that were not taken as labels.
-        caption_words: on average, least, most.
-    """
-
-    examples: Mapping[str, int]
-    left_out: Mapping[str, str]
-    ledger: Path | None
-    duplicate_pictures: int
-    duplicate_captions: int
-    leaked: Mapping[str, int]
-    notes: Mapping[str, str]
-    caption_words: tuple[float, int, int]
-
-    def lines(self) -> dict[str, str]:
-        """Return a title and a line for each."""
-        mean, least, most = self.caption_words
-        leaks = ", ".join(f"{count:,} by {kind}" for kind, count in self.leaked.items() if count)
-        ledger = {"all that was left out": str(self.ledger)} if self.ledger else {"left out": "none"}
-        return {
-            "examples": ", ".join(f"{side} {self.examples[side]}" for side in SIDES if side in self.examples),
-            **self.notes,
-            "caption words": f"{mean:.1f} on average, {least} to {most}",
-            "duplicates": ", ".join(
-                (counted(self.duplicate_pictures, "picture"), counted(self.duplicate_captions, "caption"))
-            ),
-            "leaked from training to held-out rows": f"{leaks}: scored apart" if leaks else "none",
-            **self.left_out,
-            **ledger,
-        }
-
-
-class Pairs(PairedData):
+class Pairs(Stored, PairedData):
     """Pictures and captions from files.
 
     A table has a column for the picture (``file_name`` or ``image``; relative to the table, or in Parquet the picture
@@ -86,187 +25,13 @@ class Pairs(PairedData):
     A row that cannot be used (its picture is broken or not there, its caption is empty, its shard is cut short) is left
     out and entered into a ledger, a CSV file in the cache folder that `findings` names; files that are no examples are
     entered too.
-
-    Pictures are decoded once, into the cache folder, to squares of ``size`` pixels (shorter side, centre crop) or of
-    the form that a tower asks for.
-
-    Args:
-        source: the folder or the table.
-        size: side of the stored pictures.
-        tolerance: share of the examples that may be left out, for whatever reason; one always may.
-        read: reads the source as records.
-        name: of the data; the source unless given.
-        attribution: the licence line that stands wherever examples are shown.
-
-    Raises:
-        ValueError: if there is no usable table, no row to test on, or more than the tolerance is left out.
     """
 
-    def __init__(
-        self,
-        source: str | Path,
-        size: int = 64,
-        tolerance: float = TOLERANCE,
-        *,
-        read: sources.Reader = sources.read,
-        name: str = "",
-        attribution: str = "",
-    ) -> None:
-        self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
-        records = read(Path(source), ledger)
-        ledger_file = _ledger_file(Path(source))
-        _keep(ledger, ledger_file)
-        ledger.check(self.name, len(records), tolerance, ledger_file)  # before pictures are read in vain
-        self._pictures = Pictures(records.files, size)
-        self._forms: dict[int | Fit, Pairs] = {size: self}
-        for position, why in sorted(self._pictures.unreadable.items()):
-            ledger.add("lost", "broken picture", records.files[position], detail=why)
-        _keep(ledger, ledger_file)
-        self._row_of = np.delete(np.arange(len(records)), list(self._pictures.unreadable))
-        records = Records(records.frame[self._row_of])
-        ledger.check(self.name, len(records), tolerance, ledger_file)
-        if not len(records):
-            raise ValueError(f"{source} holds no pairs")
-        digests = pl.Series(self._pictures.digests)[self._row_of]
-        self._digests = [bytes.fromhex(digest) for digest in digests]
-        captions = records.frame["captions"]
-        self._texts = captions.explode()
-        self._starts = np.concatenate([[0], captions.list.len().to_numpy().cumsum(dtype=np.int64)])
-        self.ids, self._keys = _identities(self.name, records)
-        stated = records.frame["split"]
-        self.split_here = stated.null_count() == len(stated)
-        division = divide(stated.to_list(), _links(records, digests))
-        self.splits = _splits(self.name, division.sides)
-        self.leaked, self.subsets = division.leaked, _subsets(division)
-        self.labels, unlabelled = _labels(records)
-        words = self._texts.str.count_matches(r"\S+")
-        self.report = Report(
-            examples=dict(Counter(division.sides.tolist())),
-            left_out=ledger.counts(),
-            ledger=ledger_file if len(ledger.frame) else None,
-            duplicate_pictures=len(digests) - digests.n_unique(),
-            duplicate_captions=len(self._texts) - self._texts.n_unique(),
-            leaked={kind: int(rows.sum()) for kind, rows in division.leaked.items()},
-            notes={**division.notes, **unlabelled},
-            caption_words=(float(words.mean()), int(words.min()), int(words.max())),  # type: ignore[arg-type]
-        )
-
-    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        return self._pictures.images(self._row_of[np.asarray(rows)])
-
-    def sized(self, image_size: int, fit: Fit | None = None) -> Pairs:
-        side = stored_size(image_size)
-        return self._formed(side if fit is None else fit.uncut(side))
-
-    def fitted(self, fit: Fit) -> Pairs:
-        return self._formed(fit)
-
-    def _formed(self, form: int | Fit) -> Pairs:
-        if form not in self._forms:
-            other = self._forms[form] = copy(self)
-            other._pictures = self._pictures.formed(form)
-        return self._forms[form]
+    captioned: ClassVar[bool] = True
 
     def captions(self, row: int) -> Sequence[str]:
         start, end = self._starts[[row, row + 1]].tolist()
         return tuple(self._texts[start:end].to_list())
 
-    def key(self, row: int) -> str:
-        return str(self._keys[row])
-
-    def picture_digests(self) -> Sequence[bytes]:
-        return self._digests
-
-    def describe(self) -> dict[str, dict[str, Any]]:
-        return super().describe() | {"report": self.findings()}
-
-    def findings(self) -> dict[str, str]:
-        return self.report.lines()
-
     def evaluation_captions(self, row: int) -> Sequence[str]:
         return self.captions(row)
-
-
-def _ledger_file(source: Path) -> Path:
-    """Return the place of a source's ledger in the cache folder."""
-    whole = blake2b(str(source.absolute()).encode(), digest_size=4).hexdigest()
-    plain = re.sub(r"[^\w.-]+", "-", source.name)
-    return cache_folder() / "left-out" / f"{plain}-{whole}.csv"
-
-
-def _keep(ledger: Ledger, path: Path) -> None:
-    if len(ledger.frame):
-        with writing(path) as part:
-            ledger.write(part)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _identities(name: str, records: Records) -> tuple[Int[np.ndarray, " N"], pl.Series]:
-    """Return an integer a row, and what the user calls it: an id, or else the picture's name.
-
-    Ids that are whole numbers of at most 64 bits stay as they are; of others, a hash is taken.
-    """
-    stated, keys = records.frame["id"], records.frame["key"]
-    if stated.null_count() == len(stated):
-        return np.arange(len(stated)), keys
-    numbers = stated.cast(pl.Int64, strict=False)
-    if (numbers.cast(pl.String) == stated).fill_null(False).all():
-        return numbers.to_numpy(), keys
-    hashes = [int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) >> 1 for key in keys]
-    if len(set(hashes)) < len(hashes):
-        twice = keys.filter(keys.is_duplicated())[0]
-        raise ValueError(f"{name}: two rows are called {twice!r}; give every row an id of its own")
-    return np.asarray(hashes, dtype=np.int64), keys
-
-
-def _links(records: Records, digests: pl.Series) -> list[Links]:
-    group = records.labels().get("group")
-    return [
-        *([] if group is None else [Links.of("group", group)]),
-        Links.of_captions(records.frame["captions"]),
-        Links.of("picture", digests),
-    ]
-
-
-def _subsets(division: Division) -> np.ndarray:
-    """Return ``"leaked"`` and ``"clean"`` for held-out rows, or ``"all"`` for every row where nothing leaked."""
-    leaked = np.any(list(division.leaked.values()), axis=0)
-    if not leaked.any():
-        return np.full(len(leaked), "all")
-    return np.where(division.sides == "train", "training", np.where(leaked, "leaked", "clean"))
-
-
-def _splits(name: str, sides: np.ndarray) -> Splits:
-    rows = {side: np.flatnonzero(sides == side) for side in SIDES}
-    counts = {side: len(of_side) for side, of_side in rows.items()}
-    if not counts["test"] or (counts["train"] and not counts["validation"]):
-        empty = "validation" if counts["test"] else "test"
-        raise ValueError(
-            f"{name}: the split {empty!r} is empty ({counts}); give a 'split' column with train, validation and test, "
-            "or none at all"
-        )
-    held_out = {"held out": rows["validation"]} if counts["validation"] else {}
-    return Splits(rows["train"], held_out, {"held out": rows["test"]})
-
-
-def _labels(records: Records) -> tuple[dict[str, Labels], dict[str, str]]:
-    """Return the ways to classify, and why other columns are none."""
-    labels, refused = {}, {}
-    for name, values in sorted(records.labels().items()):
-        classes = values.drop_nulls().unique()
-        numbers = classes.cast(pl.Float64, strict=False)
-        numeric = numbers.null_count() == 0
-        if numeric and not (numbers == numbers.round()).all():
-            refused[name] = "numbers that are not whole"
-        elif not 2 <= len(classes) <= _MOST_CLASSES:
-            refused[name] = f"{len(classes):,} value{'' if len(classes) == 1 else 's'}"
-        else:
-            names = (classes.to_frame("name").with_columns(number=numbers)).sort("number", "name")["name"]
-            codes = values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int64)
-            templates = ("{}", "a photo of {}", "a picture of {}")
-            labels[name] = Labels(tuple(names), codes.fill_null(-1).to_numpy(), templates)
-    if not refused:
-        return labels, {}
-    said = ", ".join(f"{name} ({why})" for name, why in refused.items())
-    return labels, {"columns that are no labels": f"{said}; a label has 2 to {_MOST_CLASSES} values"}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..registry import check_python_file, import_file, named_in_file, unknown
 from ..spec import Spec
-from .base import IMAGE_SIZE, Data, PairedData, stored_size
+from .base import IMAGE_SIZE, Data, PairedData, Pictured, stored_size
 from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
 from .sources import TOLERANCE, readers
@@ -57,7 +57,7 @@ def load_any(source: str, image_size: int = IMAGE_SIZE) -> Data:
     if not slot:
         slot.append(_open(source, image_size))
     data = slot[0]
-    return data.sized(image_size) if isinstance(data, PairedData) else data
+    return data.sized(image_size) if isinstance(data, Pictured) else data
 
 
 def located(source: str, began: str | None) -> str:
@@ -195,8 +195,13 @@ def _open(source: str, image_size: int) -> Data:
         return _defined(where, option[1:])
     if where.exists():
         from .pairs import Pairs
+        from .photos import Photos
+        from .stored import WithoutCaptions
 
-        return Pairs(where, stored_size(image_size), _tolerance(option))
+        try:
+            return Pairs(where, stored_size(image_size), _tolerance(option))
+        except WithoutCaptions:
+            return Photos(where, stored_size(image_size), _tolerance(option))
     if any(mark in source for mark in "/\\."):
         raise FileNotFoundError(
             f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, a tar file, or "

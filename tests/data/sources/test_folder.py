@@ -180,8 +180,20 @@ def test_what_lies_beside_splits_is_listed(tmp_path: Path) -> None:
     assert ledger.rows() == [("passed over", "beside what is read", str(tmp_path / "extra"), "")]
 
 
-def test_pictures_alone_are_refused_and_counted(tmp_path: Path) -> None:
+def test_pictures_alone_have_no_captions(tmp_path: Path) -> None:
+    for kind in ("cat", "dog"):
+        for k in range(2):
+            put(tmp_path / kind / f"{k}.jpg", picture(k))
+    found, ledger = records(tmp_path)
+    assert [(record.key, record.captions, record.labels) for record in found][:1] == [
+        ("cat/0.jpg", (), {"folder": "cat"})
+    ]
+    assert (len(found), found.captioned, ledger.rows()) == (4, False, [])
+
+
+def test_texts_that_belong_to_no_picture_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "cat" / "1.jpg", picture(1))
+    put(tmp_path / "cat" / "2.txt", "a cat")
     with pytest.raises(
         ValueError, match=r"a \.txt caption beside each, .*; of 1 picture there none has one$"
     ):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 import polars as pl
@@ -63,14 +63,14 @@ class Benchmark(PairedData):
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         return self._pictures.squares(np.asarray(rows, dtype=np.int64), self.form)
 
-    def sized(self, image_size: int, fit: Fit | None = None) -> Benchmark:
+    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         side = stored_size(image_size)
         return self._formed(side if fit is None else fit.uncut(side))
 
-    def fitted(self, fit: Fit) -> Benchmark:
+    def fitted(self, fit: Fit) -> Self:
         return self._formed(fit)
 
-    def _formed(self, form: int | Fit) -> Benchmark:
+    def _formed(self, form: int | Fit) -> Self:
         other = copy(self)
         other.form = form
         return self if form == self.form else other

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 import torch
@@ -116,7 +116,7 @@ class OwnQuestions(PairedData):
                 ) from error
         return torch.from_numpy(shown)
 
-    def sized(self, image_size: int, fit: Fit | None = None) -> OwnQuestions:
+    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         other = copy(self)
         other.size = stored_size(image_size)
         return self if other.size == self.size else other

@@ -110,7 +110,7 @@ class Record:
 
     Attributes:
         picture: where its bytes are.
-        captions: one or more.
+        captions: one or more; none where a source is of pictures alone.
         key: what the user calls it: an id, a file's name.
         id: the id that the user gave, None where there is none.
         split: ``"train"``, ``"validation"``, ``"test"``, or None.
@@ -152,6 +152,11 @@ class Records(Sequence[Record]):
     def concat(cls, parts: Sequence[Records]) -> Records:
         """Put records one after the other."""
         return cls(pl.concat([pl.DataFrame(schema=_SCHEMA), *(p.frame for p in parts)], how="diagonal"))
+
+    @property
+    def captioned(self) -> bool:
+        """Return whether any record has a caption."""
+        return bool((self.frame["captions"].list.len() > 0).any())
 
     def labels(self) -> dict[str, pl.Series]:
         """Return the columns by which records may be classified."""

@@ -1,4 +1,4 @@
-"""Pairs in a folder: pictures with a text file of the same name beside each."""
+"""Pictures in a folder: with a text file of the same name beside each, or all without."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ _CLASSES = range(2, 201)
 
 @final
 class Folder(Source):
-    """Pictures with a text of the same name beside each, in a folder and in those below it."""
+    """Pictures in a folder and in those below it, with a text of the same name beside each, or all without."""
 
     def read(self, path: Path, ledger: Ledger) -> Records:
-        """Read the pictures of a folder and of those below it that have a text beside them.
+        """Read the pictures of a folder and of those below it that have a text beside them, or all if none has.
 
         Of a picture that is there in pixels and as a drawing (SVG), the pixels are read. If every picture lies in a
         folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
 
         Raises:
-            ValueError: if no picture has a text beside it.
+            ValueError: if there are no pictures, or texts or tables that belong to none.
         """
         files = list(_files(path))
         pictures = [file for file in files if file.suffix.lower() in PICTURES]
         pixels = {_stem(path) for path in pictures if path.suffix.lower() != ".svg"}
         pictures = [path for path in pictures if path.suffix.lower() != ".svg" or _stem(path) not in pixels]
         texts = {_stem(file): file for file in files if file.suffix.lower() == ".txt"}
-        pairs = [(picture, texts[_stem(picture)]) for picture in pictures if _stem(picture) in texts]
+        tables = [file.name for file in files if file.suffix.lower() in Table.suffixes]
+        without = not texts and not tables
+        pairs = [(p, texts.get(_stem(p))) for p in pictures if without or _stem(p) in texts]
         if not pairs:
             alone = f"; of {counted(len(pictures), 'picture')} there none has one" if pictures else ""
-            tables = [file.name for file in files if file.suffix.lower() in Table.suffixes]
             if tables:
                 alone = f"; give the path of {tables[0]} if that is the table"
             raise ValueError(
@@ -57,15 +58,17 @@ class Folder(Source):
         return Records.collect(_records(path, pairs, ledger))
 
 
-def _records(folder: Path, pairs: list[tuple[Path, Path]], ledger: Ledger) -> Iterator[Record]:
+def _records(folder: Path, pairs: list[tuple[Path, Path | None]], ledger: Ledger) -> Iterator[Record]:
     kinds = [picture.relative_to(folder).parts[:-1] for picture, _ in pairs]
     counts = Counter(kind[0] if kind else "" for kind in kinds)
     classes = "" not in counts and len(counts) in _CLASSES and min(counts.values()) > 1
     for (picture, text), kind in zip(pairs, kinds, strict=True):
-        captions = caption_lines(decoded(text.read_bytes(), ledger, text), ledger, text)
-        if not captions:
-            ledger.add("lost", "empty caption", text)
-            continue
+        captions: tuple[str, ...] = ()
+        if text is not None:
+            captions = caption_lines(decoded(text.read_bytes(), ledger, text), ledger, text)
+            if not captions:
+                ledger.add("lost", "empty caption", text)
+                continue
         key = picture.relative_to(folder).as_posix()
         labels = {"folder": kind[0]} if classes else {}
         yield Record(picture, captions, key, labels=labels, where=str(picture))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 import torch
@@ -122,7 +122,7 @@ class Emoji(PairedData):
         """Each artist's pictures of the whole table, read-only and memory-mapped."""
         return tuple(artist.pictures(self._columns["codepoints"], self.side) for artist in self.artists)
 
-    def sized(self, image_size: int, fit: Fit | None = None) -> Emoji:
+    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         """Return the same emoji, of 72 pixels for views of up to so many, and drawn a third larger than others."""
         side = SIZE if image_size <= SIZE else stored_size(image_size)
         if side == self.side:

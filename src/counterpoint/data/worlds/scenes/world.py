@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 from jaxtyping import UInt8
@@ -78,9 +78,9 @@ class Scenes(World[SceneConfig, Scene]):
     def __reduce__(self) -> tuple[Callable[..., Scenes], tuple[Any, ...]]:
         return Scenes, (self.preset, self.name, self.image_size, self.stored)
 
-    def sized(self, image_size: int, fit: Fit | None = None) -> Scenes:
+    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         """Return the same scenes, drawn for views of another size; itself where their size is given."""
-        other = object.__new__(Scenes)
+        other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, image_size=image_size, pixels=self._side(image_size))
         return self if other.pixels == self.pixels else other
 

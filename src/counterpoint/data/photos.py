@@ -1,0 +1,17 @@
+"""A user's own pictures without captions."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from .stored import Stored
+
+
+class Photos(Stored):
+    """Pictures in a folder and in those below it, without captions: to be embedded and searched, or trained on alone.
+
+    A folder for each kind (``cat/1.jpg``) makes the label ``folder``; folders called after splits are splits, as for
+    `Pairs`.
+    """
+
+    captioned: ClassVar[bool] = False

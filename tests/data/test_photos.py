@@ -1,0 +1,87 @@
+"""A folder of pictures without captions: read as it is, refused in one line where pairs are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from counterpoint.cli import main
+from counterpoint.data.photos import Photos
+from counterpoint.data.source import load, load_any
+
+
+def put(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    for k in range(12):
+        put(tmp_path / "photos" / ("cat" if k % 2 else "dog") / f"{k}.png", k)
+    return tmp_path / "photos"
+
+
+def test_pictures_without_captions_are_a_data_set_of_pictures(folder: Path) -> None:
+    data = load_any(str(folder), 24)
+    assert isinstance(data, Photos)
+    assert (dict(data.columns), len(data)) == ({"image": "image"}, 12)
+    assert data.read("image", np.arange(3)).shape == (3, 3, 32, 32)
+    assert data.labels["folder"].names == ("cat", "dog")
+    assert data.key(0) == "cat/1.png"
+    assert sum(map(len, data.splits.sides.values())) == 12
+    assert "caption words" not in data.findings()
+
+
+def test_a_copied_picture_stays_on_the_side_of_the_first(folder: Path) -> None:
+    for k in range(12):
+        put(folder / "copies" / f"copy-{k}.png", k)
+    data = load_any(str(folder), 24)
+    sides = {data.key(int(row)): side for side, rows in data.splits.sides.items() for row in rows}
+    for k in range(12):
+        kind = "cat" if k % 2 else "dog"
+        assert sides[f"copies/copy-{k}.png"] == sides[f"{kind}/{k}.png"]
+
+
+def test_one_picture_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    put(tmp_path / "photos" / "one.png", 0)
+    assert len(load_any(str(tmp_path / "photos"))) == 1
+
+
+def test_a_broken_picture_is_left_out_and_named(folder: Path) -> None:
+    (folder / "cat" / "broken.png").write_bytes(b"no picture")
+    data = load_any(str(folder), 24)
+    assert len(data) == 12
+    assert "broken.png" in data.findings()["lost: broken picture"]
+
+
+def test_a_side_without_captions_beside_sides_with_them_is_lost(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "sides"
+    for number, side in enumerate(("train", "validation", "test")):
+        for k in range(40 if side == "train" else 4):
+            put(root / side / f"{k}.png", 100 * number + k)
+            if side != "validation":
+                (root / side / f"{k}.txt").write_text(f"noise {number} {k}")
+    with pytest.raises(ValueError, match=r"4 of 48 examples cannot be used: 4 × picture without a caption"):
+        load(str(root))
+    assert len(load(f"{root},tolerance=0.4")) == 44
+
+
+def test_pairs_are_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match=r"has the columns image, and only pictures with captions"):
+        load(str(folder))
+    assert main(["compare", "clip", "--data", str(folder)]) == 1
+    assert "has the columns image" in capsys.readouterr().err
+
+
+def test_describe_and_show(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "describe", str(folder)]) == 0
+    assert "caption" not in capsys.readouterr().out
+    assert main(["data", "show", str(folder), "--out", str(tmp_path / "sheet.png")]) == 0
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
