@@ -4,6 +4,7 @@ from . import catalog as catalog
 from . import data as data
 from . import diagnostics as diagnostics
 from . import evaluation as evaluation
+from . import exporting as exporting
 from . import losses as losses
 from . import methods as methods
 from . import models as models
@@ -14,6 +15,7 @@ from . import statistics as statistics
 from . import study as study
 from . import training as training
 from . import types as types
+from .exporting import export as export
 from .models import load as load
 from .study import compare as compare
 from .study import compare_decoding as compare_decoding

@@ -86,13 +86,16 @@ def writing_folder(path: Path) -> Iterator[Path]:
     with _part_of(path) as part:
         part.mkdir()
         yield part
-        files = sorted(part.iterdir())
+        inside = sorted(part.rglob("*"))
+        files = {p.relative_to(part).as_posix(): p for p in inside if p.is_file()}
         manifest = _Manifest(
-            files={p.name: _Entry(bytes=p.stat().st_size, digest=digest_of_file(p)) for p in files}
+            files={
+                name: _Entry(bytes=p.stat().st_size, digest=digest_of_file(p)) for name, p in files.items()
+            }
         )
         (part / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        for file in (*files, part / MANIFEST, part):
-            _sync(file)
+        for path_inside in (*inside, part / MANIFEST, part):
+            _sync(path_inside)
         if path.exists():
             shutil.rmtree(path)
         part.replace(path)

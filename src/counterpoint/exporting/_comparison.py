@@ -1,0 +1,72 @@
+"""Embeddings of a model beside those of its export, on the same files and texts."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ..data.decode import decode, whole
+from ..methods.base import TowerMethod
+from ..networks.base import ImageTower
+from ..types import Fit
+from ._layout import Layout
+from ._samples import TEXTS, write_pictures
+
+MOST = 1e-5
+"""The largest difference of two numbers of unit-norm embeddings at which they count as the same."""
+
+
+def differences(model: TowerMethod, layout: Layout, folder: Path) -> dict[str, float]:
+    """Return the largest difference between the model's embeddings and those of what a layout wrote, by modality.
+
+    Pictures come from files; each side makes of them what it is shown in its own way.
+
+    Raises:
+        ValueError: for a modality that there are no samples of.
+    """
+    read = layout.read(folder)
+    found: dict[str, float] = {}
+    for modality in layout.modalities(model):
+        column = next(name for name in model.embeds if model.tower(name).modality == modality)
+        if modality not in _SAMPLES:
+            raise ValueError(f"there are no samples of the modality {modality!r} to compare embeddings on")
+        ours, theirs = _SAMPLES[modality](model, column)
+        with torch.no_grad():
+            own = F.normalize(layout.embed(model, column, ours), dim=-1)
+            other = F.normalize(read(modality, theirs).detach().float().cpu(), dim=-1)
+        found[modality] = float((own - other).abs().max()) if own.shape == other.shape else float("inf")
+    return found
+
+
+def fit_of(tower: ImageTower) -> Fit:
+    """Return the way to the pictures that a tower takes, in an export too: a built-in one's as a library would say it.
+
+    The decoder of this package averages boxes of very large pictures first, which no library does; a tower that was
+    trained here sees a step of a pixel's value here and there.
+    """
+    return tower.fit or Fit(tower.size, tower.size)
+
+
+def _pictures(model: TowerMethod, column: str) -> tuple[Tensor, list[Image.Image]]:
+    tower = model.tower(column)
+    assert isinstance(tower, ImageTower)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [file.read_bytes() for file in write_pictures(Path(folder))]
+    ours = [torch.from_numpy(decode(file, fit_of(tower)).copy()) for file in files]
+    return torch.stack(ours), [whole(Image.open(io.BytesIO(file))) for file in files]
+
+
+def _texts(model: TowerMethod, column: str) -> tuple[list[str], list[str]]:
+    return list(TEXTS), list(TEXTS)
+
+
+_SAMPLES: Mapping[str, Callable[[TowerMethod, str], tuple[Any, Any]]] = {"image": _pictures, "text": _texts}
+"""The samples that a model and its export are given, by modality."""

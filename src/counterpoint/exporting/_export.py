@@ -1,0 +1,103 @@
+"""A model to a folder in another library's layout, which is whole, and read back, or not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..files import writing_folder
+from ..methods.base import TowerMethod
+from ..models import load
+from ..registry import MissingPackage, Room, require
+from ._comparison import MOST, differences
+from ._layout import Layout
+from ._left_out import left_out
+
+LAYOUTS = Room("layout", "counterpoint.exporting")
+"""Layouts; each file holds a `Layout`."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished export.
+
+    Attributes:
+        folder: where it stands.
+        layout: the layout's name.
+        differences: the largest difference between the model's unit-norm embeddings and those of what was written, by
+            modality, on pictures from files and on texts.
+        left_out: what of the model the layout has no place for.
+    """
+
+    folder: Path
+    layout: str
+    differences: Mapping[str, float]
+    left_out: tuple[str, ...]
+
+
+def export(reference: str | os.PathLike[str], layout: str, out: str | os.PathLike[str]) -> Exported:
+    """Export a model to another library's layout.
+
+    What is written is read back by that library, and embeddings of pictures of every kind and of texts are compared;
+    the folder appears when they are the same to 10⁻⁵, and whole.
+
+    Args:
+        reference: a model as `counterpoint.load` takes it.
+        layout: a name of `LAYOUTS`.
+        out: a folder that does not exist.
+
+    Raises:
+        UnknownName: for a layout that is not known.
+        MissingPackage: for one whose packages are not installed.
+        FileExistsError: for a folder that exists.
+        ValueError: for a model that cannot be loaded, that the layout cannot hold, or whose embeddings changed.
+    """
+    target: Layout = LAYOUTS.get(layout)()
+    folder = Path(out)
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists: give another folder with --out, or remove it")
+    for package, extra in target.packages.items():
+        require(package, extra)
+    model = load(reference).cpu().eval()
+    if why := target.refusal(model):
+        raise ValueError(f"{os.fspath(reference)} cannot be exported to {layout}: {why}")
+    name = LAYOUTS.reference(layout).partition(":")[0].rpartition(".")[2].replace("_", "-")
+    with writing_folder(folder) as part:
+        target.write(model, part)
+        target.settle(part, str(part))
+        found = differences(model, target, part)
+        _check(found, layout)
+        target.settle(part, str(folder.resolve()))
+        exported = Exported(folder, name, found, tuple(left_out(model, target)))
+    return exported
+
+
+def _check(found: Mapping[str, float], layout: str) -> None:
+    """Check that embeddings are the same.
+
+    Raises:
+        ValueError: where they are not; it says by how much.
+    """
+    wrong = [f"{modality} by {value:.1e}" for modality, value in found.items() if not value <= MOST]
+    if wrong:
+        raise ValueError(
+            f"nothing was exported: what {layout} reads back embeds differently ({', '.join(wrong)}, more than "
+            f"{MOST:.0e}); this is a fault of the export, or of the versions of the two libraries"
+        )
+
+
+def refusals(model: TowerMethod) -> dict[str, str]:
+    """Return why each layout cannot hold a model, by the layout's name; nothing where it can."""
+    found = {}
+    for name in LAYOUTS.names():
+        layout: Layout = LAYOUTS.get(name)()
+        try:
+            for package, extra in layout.packages.items():
+                require(package, extra)
+        except MissingPackage as error:
+            found[name] = str(error)
+        else:
+            found[name] = layout.refusal(model)
+    return found

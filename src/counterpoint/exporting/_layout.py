@@ -1,0 +1,57 @@
+"""The form of a layout: a file of this room holds one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ..methods.base import TowerMethod
+
+Embed = Callable[[str, Any], Tensor]
+"""Embeddings ``(n, d)`` of raw inputs of a modality by another library: of pictures as Pillow has them, upright and in
+RGB, of texts."""
+
+
+class Layout(ABC):
+    """A way in which another library keeps models; its name is its file's.
+
+    Attributes:
+        form: a line for lists: what lies in the folder, and who reads it.
+        packages: the optional packages that it needs, each with the extra that installs it.
+        keeps_scale: it has a place for the scale and the bias of similarities.
+    """
+
+    form: ClassVar[str]
+    packages: ClassVar[Mapping[str, str]] = {}
+    keeps_scale: ClassVar[bool] = False
+
+    @abstractmethod
+    def refusal(self, model: TowerMethod) -> str:
+        """Return why it cannot hold a model, in words; nothing where it can."""
+
+    def leaves_out(self, model: TowerMethod) -> Sequence[str]:
+        """Return what of a model it has no place for, beyond what no layout has a place for; a phrase each."""
+        return ()
+
+    def modalities(self, model: TowerMethod) -> tuple[str, ...]:
+        """Return the modalities of a model that it holds: all of them unless a layout says otherwise."""
+        return tuple(dict.fromkeys(model.tower(column).modality for column in model.embeds))
+
+    @abstractmethod
+    def write(self, model: TowerMethod, folder: Path) -> None:
+        """Write a model that is not refused into an empty folder."""
+
+    @abstractmethod
+    def read(self, folder: Path) -> Embed:
+        """Return what embeds, by the other library itself with its own preprocessing, from what `write` wrote."""
+
+    def embed(self, model: TowerMethod, column: str, raw: Any) -> Tensor:
+        """Return what of a model the layout keeps: its embeddings, unless a layout keeps less."""
+        return model.embed(column, raw)
+
+    def settle(self, folder: Path, place: str) -> None:  # noqa: B027 # most folders say nothing of the kind
+        """Change what has to say where the folder stands in the end: a path, or a name on the hub."""
