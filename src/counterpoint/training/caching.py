@@ -64,10 +64,13 @@ def backward(
     parts = list(batch.split(microbatch))
     states, encoded = [], []
     with torch.no_grad(), autocast():
+        # Of the whole batch: the batch norms of a momentum copy are the batch's, not a microbatch's.
         targets = method.targets(batch)
         for part in parts:
+            # What draws in this microbatch must draw the same when it is encoded again.
             states.append(_generators())
             encoded.append(method.encode(part))
+    # Leaves: the loss's graph ends here, and `grad` will hold u. The microbatches themselves are not held twice.
     features = {name: torch.cat([z[name] for z in encoded]).requires_grad_() for name in encoded[0]}
     del encoded
     with autocast():
@@ -75,6 +78,7 @@ def backward(
     check(losses)
     propagate(torch.stack(list(losses.values())).sum())
     start = 0
+    # The second encoding draws what was drawn; whoever draws after the step must not notice.
     with _generators_kept():
         for part, state in zip(parts, states, strict=True):
             _restore(state)
@@ -82,9 +86,11 @@ def backward(
                 z = method.encode(part)
             rows = slice(start, start + len(part))
             start += len(part)
+            # Views that no loss reads have no gradient, and those of frozen towers have no graph to send one through.
             used = [(z[name], f.grad[rows]) for name, f in features.items() if f.grad is not None]
             used = [(output, gradient) for output, gradient in used if output.requires_grad]
             if used:
+                # Not through `propagate`: u is of the scaled loss already.
                 torch.autograd.backward([z for z, _ in used], [g for _, g in used])
     return losses, targets | features
 
@@ -95,6 +101,7 @@ def refuse_batch_norms(method: nn.Module) -> None:
     Raises:
         ValueError: naming the tower.
     """
+    # Towers alone: heads may have batch norms, as losses show them the whole batch.
     for name, tower in method.named_modules():
         if (
             not isinstance(tower, Tower)

@@ -115,6 +115,7 @@ def save(
             f"could not write the checkpoint of step {step} to {folder}: {error}; {kept}. "
             "Free some space or fix the permissions, then run the same command again: it goes on from there."
         ) from error
+    # Only now that the new one is whole; a leftover that cannot be deleted is no reason to end a run.
     for old in set(checkpoints_in(folder)) - {target, *before[: KEPT - 1]}:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -177,6 +178,7 @@ def restore(
             f"the checkpoint of step {checkpoint.step} has no state of the optimiser: a run cannot go on from it"
         )
     names = _trainable_names(module)
+    # By name and not by number: numbers change with whatever a later version trains, or trains no more.
     order = [id(p) for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in checkpoint.optimizer.items():
@@ -187,6 +189,7 @@ def restore(
                 "Was the run made with another recipe or version?"
             )
         state.setdefault(order.index(names[parameter]), {})[slot] = value
+    # Moments alone are the checkpoint's: rates and decay are those of the recipe.
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
@@ -195,6 +198,7 @@ def _read(path: Path, optimizer: bool) -> Checkpoint:
     remedy = "delete the folder it is in"
     check_manifest(path, remedy, () if optimizer else (_MODEL, _TRAINER))
     trainer = read_json(path / _TRAINER, _Trainer, remedy)
+    # A folder that was copied or renamed would be gone on from at the wrong step.
     if trainer.step != int(path.name.removeprefix("step-")):
         raise Damaged(path / _TRAINER, f"it is of step {trainer.step}", remedy)
     return Checkpoint(

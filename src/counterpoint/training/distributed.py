@@ -39,6 +39,7 @@ def joined() -> Iterator[Ranks]:
     try:
         yield Ranks.present()
     except BaseException as error:
+        # Before the group is left, since the others then fail of that, and would be taken for the cause.
         first_to_fail(reason(error) if isinstance(error, Exception) else str(error))
         raise
     finally:
@@ -92,6 +93,7 @@ def average_gradients(module: nn.Module, ranks: Ranks) -> None:
     parameters = [p for p in module.parameters() if p.requires_grad]
     if not parameters:
         return
+    # All ranks must exchange the same parameters in the same order, whichever each has a gradient of.
     having = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device)
     used = [p for p, n in zip(parameters, ranks.total(having.int()).tolist(), strict=True) if n]
     for bucket in _buckets(used):
@@ -107,6 +109,7 @@ def _buckets(parameters: list[nn.Parameter]) -> Iterator[list[Tensor]]:
     bucket: list[Tensor] = []
     for parameter in parameters:
         full = bucket and sum(p.numel() for p in bucket) + parameter.numel() > BUCKET
+        # One type a bucket: its gradients travel as one vector.
         if full or (bucket and bucket[0].dtype != parameter.dtype):
             yield bucket
             bucket = []

@@ -35,6 +35,7 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
     plain = {name: replace(view, augmentation=PLAIN) for name, view in shown.items()}
     as_it_is = looks(plain, recipe.augmentation)
     for name, look in looks(shown, recipe.augmentation).items():
+        # By what a look does and not by its name: recipes may give a name another content.
         if look != as_it_is[name]:
             view = shown[name]
             raise ValueError(

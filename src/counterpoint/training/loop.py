@@ -95,18 +95,22 @@ def fit(
     precision = Precision(recipe.precision, device)
     method.to(device)
     optimizer = adamw(method, recipe.optimizer)
+    # A method with nothing to train is saved as it starts, so that it can be evaluated beside others.
     trains = any(group["params"] for group in optimizer.param_groups)
     first = ranks.rank == 0
     start, spent, log = 0, 0.0, MetricLog(folder if first else None)
     if folder is not None and (saved := checkpoints.load(folder / "checkpoint")) is not None:
         checkpoints.restore(saved.of_today(method.earlier), method, optimizer, precision.scaler)
         start, spent = saved.step, saved.seconds
+        # Up to the checkpoint: the steps after it come again.
         log.read(start)
         if on_step is not None:
             on_step(Progress(start, recipe.total_steps, float("nan"), spent, 0.0))
     if start == 0:
+        # Where each scalar begins, and where it would balance: by these a study tells those that could not move.
         log.add(0, learnt_scalars(method) | balanced_scalars(method, loader.batch_size))
     method.train()
+    # As if the run had never been interrupted: its seconds are those of all its processes.
     began, data_seconds = time.perf_counter() - spent, 0.0
 
     def save(step: int) -> None:
@@ -127,9 +131,11 @@ def fit(
             rate = learning_rate(clock.step, clock.steps, recipe.optimizer)
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            # None and not zeros: the optimiser leaves alone, undecayed too, what no loss of this step reaches.
             optimizer.zero_grad(set_to_none=True)
 
             def check(losses: dict[str, Tensor], batch: Batch = batch, clock: Clock = clock) -> None:
+                # Before the backward pass, so that no NaN gets into weights or moments; what led here is still written.
                 if not all(np.isfinite(float(term.detach())) for term in losses.values()):
                     log.close()
                     raise _non_finite(losses, batch, clock)
@@ -149,6 +155,7 @@ def fit(
                     losses, z = forward(method, batch, clock)
                 check(losses)
                 precision.backward(torch.stack(list(losses.values())).sum())
+            # Before the norm is clipped: it is that of the whole batch's gradient, the same on every rank.
             average_gradients(method, ranks)
             value = float(torch.stack([term.detach() for term in losses.values()]).sum())
             precision.step(optimizer, recipe.optimizer.clip_norm)
@@ -165,6 +172,7 @@ def fit(
                 method.train()
             if on_step is not None:
                 on_step(Progress(done, clock.steps, value, seconds, data_seconds))
+            # All ranks stop behind the same step: one that went on alone would wait for the others for ever.
             ends = agreed(stop.number or 0, ranks, device)
             if done % recipe.checkpoint_every == 0 or done == clock.steps or ends:
                 save(done)

@@ -70,6 +70,7 @@ class MemoryReport:
         if microbatch:
             left = available - fixed - self.encoder * microbatch
             examples = left // max(self.loss + self.inputs, 1)
+            # A smaller batch is encoded in one piece, as without microbatches.
             if examples >= microbatch:
                 return examples
         return max((available - fixed) // max(self.encoder + self.loss + self.inputs, 1), 0)
@@ -90,11 +91,13 @@ def measure(method: Method, loader: Loader | Stream, microbatch: int = 0) -> Mem
         refuse_batch_norms(method)
     whole = loader.batch(0)
     clock = Clock(0, 1)
+    # Two sizes, whose difference leaves out whatever does not grow with the batch.
     sizes = [min(size, len(whole)) for size in (_FEW, _MORE)]
     if sizes[0] == sizes[1]:
         sizes[0] = max(1, sizes[1] // 2)
     parts = [next(whole.split(size)) for size in sizes]
     difference = max(sizes[1] - sizes[0], 1)
+    # Batch norms of heads count what they are shown, also in a rehearsal.
     state = {name: value.clone() for name, value in method.state_dict().items()}
     encoder, loss = [], []
     with torch.random.fork_rng(devices=[]):
@@ -104,6 +107,7 @@ def measure(method: Method, loader: Loader | Stream, microbatch: int = 0) -> Mem
             features, kept = _kept(method, lambda part=part: method.encode(part))  # type: ignore[misc] # bound now
             encoder.append(kept)
             leaves = {name: z.detach().requires_grad_() for name, z in features.items()}
+            # As at the size that is asked about: so few examples would be evaluated densely.
             with evaluate_with("tiled"):
                 _, kept = _kept(method, lambda z=targets | leaves, b=part: method.losses(z, b, clock))  # type: ignore[misc]
             loss.append(kept)
@@ -142,6 +146,7 @@ def _kept(method: Method, function: Callable[[], dict[str, Tensor]]) -> tuple[di
     def hold(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in of_method:
+            # By storage: views of one tensor are held once.
             held[storage.data_ptr()] = storage.nbytes()
         return tensor
 

@@ -32,6 +32,7 @@ class MetricLog:
         self.rows: list[tuple[int, str, float]] = []
         self._start = 0
         self._writer = None if folder is None else _summary_writer()
+        # Opened with the first number: until then it is not known which step the run goes on from.
         self._board: Any = None
 
     def read(self, until: int) -> None:

@@ -36,7 +36,9 @@ def learning_rate(step: int, steps: int, options: Optimizer) -> float:
     """
     warmup = round(options.warmup * steps)
     if step < warmup:
+        # From a first share and not from 0, at which the first batch would be wasted.
         return options.lr * (step + 1) / warmup
+    # At least 1 step, should all of them be warm-up.
     progress = (step - warmup) / max(steps - warmup, 1)
     floor = options.final_lr
     return options.lr * (floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2)

@@ -21,6 +21,7 @@ class Precision:
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.device, self.dtype = device, DTYPES[name]
+        # bfloat16 reaches as far down as float32, and needs no scale.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype is torch.float16)
 
     def autocast(self) -> torch.autocast:
@@ -33,6 +34,7 @@ class Precision:
 
     def step(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> None:
         """Unscale the gradients, clip them to a norm (0: to none) and let the optimiser step."""
+        # First, as the norm that is clipped is that of the gradients themselves.
         self.scaler.unscale_(optimizer)
         if clip_norm:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]

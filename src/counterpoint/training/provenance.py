@@ -78,6 +78,7 @@ class Provenance(BaseModel):
 
     def keep(self, data: Data, folder: Path) -> None:
         """Write what a run is made of into its folder, when it begins; what is there already stays."""
+        # A run that goes on is still of what it began with, and is checked against that.
         if (folder / FILE).exists():
             return
         rows = data.fingerprint.rows

@@ -124,6 +124,7 @@ class Run:
             self.check(folder)
             _check_versions(folder)
         try:
+            # Again where the run goes on: a folder that cannot be written is refused before any step.
             write_yaml(folder / "recipe.yaml", self.plain())
             made = environment()
             write_json(
@@ -252,6 +253,7 @@ def load(folder: str | os.PathLike[str]) -> TowerMethod:
         raise ValueError(f"{path} has no checkpoint yet: the run was stopped before its first one")
     if any(modality not in MODALITIES for modality in run.columns.values()):
         load_any(data_of(path))  # the file that defines the data registers its modalities
+    # No file of weights is read: the checkpoint holds them all, and the files may be gone.
     with restored():
         method = build(run, {}, path)
     checkpoints.restore(saved.of_today(method.earlier), method, None)
@@ -303,6 +305,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     run = replace(run, recipe=recipe, columns=dict(data.columns))
     method = build(run, Examples(data, rows), folder)
     steady = remember(method, recipe) if recipe.towers.keep else {}
+    # After the method is built: only its towers know how they want to be shown pictures.
     data, inputs = data.suited(method.inputs, training=True), method.inputs
 
     def loader(rows: Rows) -> Loader:
@@ -388,6 +391,7 @@ class PeakMemory:
 
     def __init__(self) -> None:
         with suppress(OSError):
+            # Linux: 5 sets the peak back to what is in use now.
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
     def read(self) -> int:
@@ -398,4 +402,5 @@ class PeakMemory:
         except OSError:
             pass
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # macOS counts bytes, the others kilobytes.
         return peak if sys.platform == "darwin" else peak * 1024

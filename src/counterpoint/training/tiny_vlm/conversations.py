@@ -97,6 +97,7 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
     caption = _sentence(captions.short(scene).text)
     for kind, times in ASKED.items():
         for time in range(times):
+            # A stream for each time: another kind, or one more of one kind, leaves the others as they are.
             draws = Rng(world.preset.seed, index, f"{stream} {time}")
             asked = questions(kind, scene, draws, config)
             if not asked:
@@ -267,6 +268,7 @@ class Packer:
             facts[i, :end] = np.where(unseeing, NO_WORD, told)
             tokens[i, :end], positions[i, :end] = words, places
             block[i, :end], blind[i, :end] = blocks, unseeing
+            # Each place learns the token after it.
             targets[i, : end - 1][weight[1:] > 0] = words[1:][weight[1:] > 0]
             weights[i, : end - 1] = weight[1:]
         order = np.arange(length)
@@ -302,9 +304,11 @@ class Packer:
                 fact = np.append(NO_WORD, fact)
             else:
                 number, blind = number + 1, generator.random() < recipe.blind
+                # A blind one counts on from <start><user>, as if no picture had been given.
                 position = 2 if blind else prefix
             size = len(tokens)
             room -= size
+            # The first conversation stays however long it is, so that no picture comes without one.
             if room < 0 and number > 0:
                 break
             parts.append(

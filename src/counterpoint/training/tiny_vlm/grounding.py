@@ -64,6 +64,7 @@ class Grounding:
         self.names = {what: torch.tensor([token(word) for word in each]) for what, each in words.items()}
         self.meanings = torch.zeros(len(tokenizer), dtype=torch.long)
         for number, concept in enumerate(config.concepts):
+            # Both numbers: a cat, two cats.
             for count in (1, 2):
                 self.meanings[token(named(concept, "", count))] = 1 + number
 
@@ -96,6 +97,7 @@ class Grounding:
         paid = attention[:, :HEADS, :, FIRST : FIRST + there.concept.shape[1]].float()
         right = torch.where(shown.any(-1), (paid * shown).sum(-1), 1 - paid.sum(-1))
         words = (self.meanings[tokens] > 0) & sees
+        # An attention may be rounded to 0, whose logarithm has no end.
         return -right.clamp(min=1e-6).log().mean(1)[words].sum() / words.sum().clamp(min=1)
 
     def knowing(
@@ -119,6 +121,7 @@ class Grounding:
         for what in ("colour", "column", "row"):
             classes = getattr(there, what)[:, None]
             most = classes.masked_fill(~shown, 0).amax(-1)
+            # Where two things of a name differ, the word stands for neither's colour or place.
             one = shown.any(-1) & (shown & (classes != most[..., None])).logical_not().all(-1)
             words = self.names[what][most.where(one, torch.zeros_like(most))]
             taught = words != NO_WORD
@@ -151,5 +154,6 @@ class Grounding:
 
 def _mean_of_named(logits: Float[Tensor, "*n v"], words: Int[Tensor, "*n"]) -> Float[Tensor, ""]:
     """Compute the mean cross-entropy of what has a word; 0 where nothing does."""
+    # Summed here, since the mean over nothing would be NaN.
     total = F.cross_entropy(logits.flatten(0, -2), words.flatten(), ignore_index=NO_WORD, reduction="sum")
     return total / (words != NO_WORD).sum().clamp(min=1)

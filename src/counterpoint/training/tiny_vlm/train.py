@@ -219,6 +219,7 @@ def learn_to_speak(
         {"projector": model.model.multi_modal_projector, "language": model.model.language_model}
     )
     llava, image, pictures = model.model, model.config.image_token_id, read.pictures
+    # The tower moves no more, so that every picture is encoded once and not once a step; bfloat16 holds them in half.
     seen = torch.empty(
         len(pictures), model.config.image_seq_length, recipe.vision.width, dtype=torch.bfloat16
     )
@@ -245,11 +246,14 @@ def learn_to_speak(
                 output_attentions=True,
                 output_hidden_states=True,
             )
+            # The head has a whole vocabulary a token, and most tokens are nobody's to learn.
             spoken = packs.targets >= 0
             logits = model.lm_head(out.last_hidden_state[spoken])
+            # Who sees the picture's first patch sees all of it.
             sees = packs.mask[:, 0, :, FIRST] == 0
             naming = grounding.naming(model, projected, there)
             pointing = grounding.pointing(out.attentions[LAYER], tokens, sees, there)
+            # Number 0 is what goes into the first layer, so that LAYER + 1 is what comes out of layer LAYER.
             knowing = grounding.knowing(model, out.hidden_states[LAYER + 1], tokens, sees, there)
             concluding = grounding.concluding(model, out.hidden_states[LAYER + 2], packs.facts)
         each = F.cross_entropy(logits.float(), packs.targets[spoken], reduction="none")
@@ -305,6 +309,7 @@ def _fit(
 
 def _drawn(n: int, batch: int, seed: int, step: int) -> np.ndarray:
     """Return the rows of a step: all rows once, in random order, before any comes again."""
+    # From the step's number alone, so that a stopped stage goes on exactly; an epoch may end within a batch.
     positions = np.arange(step * batch, (step + 1) * batch)
     orders = {
         epoch: np.random.default_rng((seed, int(epoch))).permutation(n) for epoch in np.unique(positions // n)
@@ -315,6 +320,7 @@ def _drawn(n: int, batch: int, seed: int, step: int) -> np.ndarray:
 
 
 def _autocast(recipe: TinyVLM) -> AbstractContextManager[object]:
+    # Elsewhere bfloat16 is emulated, and gains nothing.
     native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     if recipe.precision == "bfloat16" or (recipe.precision == "auto" and native):
         return torch.autocast("cpu", torch.bfloat16)
