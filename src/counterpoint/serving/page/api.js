@@ -1,0 +1,96 @@
+// Requests to the server that gave the page, and to no other. A refusal carries the server's own sentence.
+
+import { by } from "./parts.js";
+
+const ROOT = new URL(".", document.baseURI); // so that the page also works below a proxy's prefix
+const KEPT = "counterpoint token";
+
+/** The address of a path of the API. */
+export const at = (path) => new URL(path.replace(/^\//, ""), ROOT);
+export const asksToken = () => sessionStorage.getItem(KEPT) !== null;
+
+export class Refused extends Error {
+  constructor(message, { status = 0, parameter = null } = {}) {
+    super(message);
+    this.status = status;
+    this.parameter = parameter;
+  }
+}
+
+async function fetched(path, options = {}) {
+  const token = sessionStorage.getItem(KEPT);
+  const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+  let answer;
+  try {
+    answer = await fetch(at(path), { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("The server does not answer. Is it still running?");
+  }
+  if (answer.status === 401) {
+    await enterToken(token === null ? "" : await sentence(answer));
+    return fetched(path, options);
+  }
+  if (!answer.ok) throw await refusal(answer);
+  return answer;
+}
+
+async function refusal(answer) {
+  const { message, parameter } = await said(answer);
+  return new Refused(message, { status: answer.status, parameter });
+}
+
+const sentence = async (answer) => (await said(answer)).message;
+
+/** Read the sentence of an error, and the field that it speaks of. */
+async function said(answer) {
+  const plain = `The server answered ${answer.status} ${answer.statusText}`.trim() + ".";
+  try {
+    const { error } = await answer.json();
+    return { message: error?.message ?? plain, parameter: error?.param ?? null };
+  } catch {
+    return { message: plain, parameter: null };
+  }
+}
+
+export const get = async (path, signal) => (await fetched(path, { signal })).json();
+
+export async function post(path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return (await fetched(path, { method: "POST", headers, body: JSON.stringify(body), signal })).json();
+}
+
+/** Show a picture of the server in an <img>. An <img> cannot send a token, so where there is one the bytes are fetched. */
+export async function showPicture(image, path) {
+  if (!asksToken()) {
+    image.src = at(path);
+    return;
+  }
+  try {
+    const address = URL.createObjectURL(await (await fetched(path)).blob());
+    image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
+    image.src = address;
+  } catch {
+    image.dispatchEvent(new Event("error"));
+  }
+}
+
+let entering = null;
+
+/** Ask for the token once, however many requests wait for it. It is kept for this tab and never part of an address. */
+function enterToken(why) {
+  entering ??= new Promise((resolve) => {
+    const dialog = by("entry");
+    by("entry-trouble").textContent = why;
+    by("entry-trouble").hidden = !why;
+    by("token").value = "";
+    dialog.oncancel = (event) => event.preventDefault(); // nothing works without it
+    by("entry-form").onsubmit = () => {
+      sessionStorage.setItem(KEPT, by("token").value.trim());
+      entering = null;
+      resolve();
+    };
+    dialog.showModal();
+  });
+  return entering;
+}

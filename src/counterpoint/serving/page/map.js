@@ -1,0 +1,357 @@
+// The map: every row a point, near where the model finds rows alike. Drawn on a canvas; 20,000 points in one frame.
+
+import * as address from "./address.js";
+import { get, showPicture } from "./api.js";
+import { by, make, several } from "./parts.js";
+import { lately } from "./search.js";
+
+const MARGIN = 28; // pixels around the whole map
+const REACH = 14; // pixels within which the pointer finds a point
+const FEW = 80; // so many points in view, and no more, are drawn as their pictures
+const SIDE = 48; // pixels of such a picture
+const KEPT = 400; // pictures held for drawing
+const COLOURS = ["--c0", "--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7"];
+
+const canvas = by("canvas");
+const context = canvas.getContext("2d");
+
+let about;
+let points = null; // {x, y, id, modality: places in names, names}
+let shown = []; // by place in names: drawn or not
+let view = null; // {scale: pixels a unit, x, y: what is in the middle}
+let least = 1; // the scale of the whole map
+let size = { width: 0, height: 0 };
+let chosen = -1;
+let colours = [];
+let waiting = 0;
+
+export function prepare(said) {
+  about = said;
+}
+
+/** Load the points once, then draw. */
+export async function show() {
+  if (points === null) {
+    points = read(await get("/v1/map"));
+    shown = points.names.map(() => true);
+    by("map-lead").textContent = `Each of the ${several(points.x.length, "point")} is a row of the data; near points are alike to the model.`;
+    listen();
+  }
+  showKey();
+  measure();
+  if (view === null) whole();
+  draw();
+}
+
+/** Read the server's columns into typed arrays. */
+const read = ({ x, y, id, modality, modalities }) => ({
+  x: Float32Array.from(x),
+  y: Float32Array.from(y),
+  id,
+  modality: Uint8Array.from(modality),
+  names: modalities,
+});
+
+function showKey() {
+  const kinds = points.names.map((name, place) => {
+    const box = make("input", { type: "checkbox", checked: shown[place], onchange: () => ((shown[place] = box.checked), choose(-1), draw()) });
+    return make("li", { class: `arm-${place % COLOURS.length}` }, make("label", {}, box, make("span", { class: "arm" }, name)));
+  });
+  const found = make("li", { class: "found" }, `Found last: ${lately.asked}`);
+  by("map-key").replaceChildren(...(kinds.length > 1 ? kinds : []), ...(lately.rows.size ? [found] : []));
+}
+
+function measure() {
+  const box = by("map-frame").getBoundingClientRect();
+  const dense = Math.min(2, devicePixelRatio || 1);
+  size = { width: box.width, height: box.height };
+  canvas.width = Math.round(size.width * dense);
+  canvas.height = Math.round(size.height * dense);
+  context.setTransform(dense, 0, 0, dense, 0, 0);
+  const style = getComputedStyle(canvas);
+  colours = COLOURS.map((name) => style.getPropertyValue(name));
+  for (const name of ["ink", "page", "line", "found"]) colours[name] = style.getPropertyValue(`--${name}`);
+}
+
+const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
+
+function whole() {
+  const [left, right] = extent(points.x);
+  const [low, high] = extent(points.y);
+  least = Math.min((size.width - 2 * MARGIN) / (right - left || 1), (size.height - 2 * MARGIN) / (high - low || 1));
+  view = { scale: least, x: (left + right) / 2, y: (low + high) / 2 };
+}
+
+const across = (place) => (points.x[place] - view.x) * view.scale + size.width / 2;
+const down = (place) => (view.y - points.y[place]) * view.scale + size.height / 2;
+
+/** Draw before the next frame, once, however often it is asked for. */
+function draw() {
+  waiting ||= requestAnimationFrame(() => {
+    waiting = 0;
+    paint();
+  });
+}
+
+function paint() {
+  context.clearRect(0, 0, size.width, size.height);
+  const radius = Math.min(6, 1.6 * Math.sqrt(view.scale / least) * (points.x.length < 2000 ? 1.6 : 1));
+  const stamps = points.names.map((_, name) => shown[name] && dot(radius, colours[name % COLOURS.length]));
+  const pictured = points.names.indexOf("image");
+  const inView = [];
+  context.globalAlpha = 0.7;
+  for (let place = 0; place < points.x.length; place++) {
+    const stamp = stamps[points.modality[place]];
+    if (!stamp) continue;
+    const [left, top, reach] = [across(place), down(place), stamp.reach];
+    if (left < -reach || top < -reach || left > size.width + reach || top > size.height + reach) continue;
+    context.drawImage(stamp.canvas, left - reach, top - reach, 2 * reach, 2 * reach);
+    if (points.modality[place] === pictured) inView.push(place);
+  }
+  context.globalAlpha = 1;
+  pictures = about.pictures && inView.length <= FEW;
+  if (pictures) inView.forEach(drawPicture);
+  around = pictures ? SIDE / 2 : radius;
+  for (const place of found()) ring(across(place), down(place), around + 2, colours.found);
+  if (chosen >= 0) ring(across(chosen), down(chosen), around + 3, colours.ink);
+}
+
+/** Places of the points that were found last. */
+const found = () =>
+  lately.rows.size ? [...points.id.keys()].filter((place) => lately.rows.has(`${points.names[points.modality[place]]} ${points.id[place]}`)) : [];
+
+let pictures = false; // points are drawn as their pictures
+let around = 0; // pixels from the middle of a point to its edge
+const loaded = new Map(); // id → picture
+
+function drawPicture(place) {
+  const id = points.id[place];
+  let image = loaded.get(id);
+  if (!image) {
+    image = new Image();
+    image.addEventListener("load", draw);
+    showPicture(image, `/v1/items/${id}/picture`);
+    loaded.set(id, image);
+    if (loaded.size > KEPT) loaded.delete(loaded.keys().next().value);
+  }
+  if (!image.complete || !image.naturalWidth) return;
+  const [left, top] = [across(place) - SIDE / 2, down(place) - SIDE / 2];
+  const scale = (SIDE - 6) / Math.max(image.naturalWidth, image.naturalHeight);
+  const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
+  context.fillStyle = "#fff";
+  context.strokeStyle = colours.line;
+  context.lineWidth = 1;
+  context.beginPath();
+  context.roundRect(left, top, SIDE, SIDE, 6);
+  context.fill();
+  context.stroke();
+  context.drawImage(image, left + (SIDE - width) / 2, top + (SIDE - height) / 2, width, height);
+}
+
+/** Draw one point of a size and colour, to be stamped 20,000 times. */
+function dot(radius, colour) {
+  const dense = canvas.width / size.width;
+  const reach = Math.ceil(radius + 1);
+  const stamp = new OffscreenCanvas(Math.ceil(2 * reach * dense), Math.ceil(2 * reach * dense));
+  const pen = stamp.getContext("2d");
+  pen.scale(stamp.width / (2 * reach), stamp.height / (2 * reach));
+  pen.fillStyle = colour;
+  pen.arc(reach, reach, radius, 0, 2 * Math.PI);
+  pen.fill();
+  return { canvas: stamp, reach };
+}
+
+function ring(left, top, radius, colour) {
+  for (const [stroke, width] of [[colours.page, 5], [colour, 2.5]]) {
+    context.strokeStyle = stroke;
+    context.lineWidth = width;
+    context.beginPath();
+    context.roundRect(left - radius, top - radius, 2 * radius, 2 * radius, pictures ? 8 : radius);
+    context.stroke();
+  }
+}
+
+/** Find the shown point nearest to a place on the canvas, within a distance. */
+function nearest(left, top, reach) {
+  let best = -1;
+  let least = reach * reach;
+  for (let place = 0; place < points.x.length; place++) {
+    if (!shown[points.modality[place]]) continue;
+    const [a, b] = [across(place) - left, down(place) - top];
+    const distance = a * a + b * b;
+    if (distance <= least) [best, least] = [place, distance];
+  }
+  return best;
+}
+
+/** Find the shown point to go to by an arrow: near, and more ahead than aside. */
+function ahead(key) {
+  if (chosen < 0) return nearest(size.width / 2, size.height / 2, Infinity);
+  const [right, below] = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[key];
+  const [left, top] = [across(chosen), down(chosen)];
+  let best = chosen;
+  let least = Infinity;
+  for (let place = 0; place < points.x.length; place++) {
+    if (!shown[points.modality[place]]) continue;
+    const [a, b] = [across(place) - left, down(place) - top];
+    const forward = a * right + b * below;
+    const aside = Math.abs(a * below + b * right);
+    if (forward > 0.5 && aside <= forward && forward + aside < least) [best, least] = [place, forward + aside];
+  }
+  return best;
+}
+
+const seen = new Map(); // id → row, of those that the pointer has been at
+let asking = 0;
+
+/** Choose a point: ring it and show its row beside it. `held` keeps its card open for a click, after a tap or a key. */
+async function choose(place, held = false) {
+  if (place === chosen && !held) return;
+  chosen = place;
+  draw();
+  const card = by("under");
+  card.hidden = true;
+  if (place < 0) return;
+  const mine = ++asking;
+  const id = points.id[place];
+  if (!seen.has(id)) {
+    await new Promise((resolve) => setTimeout(resolve, 40)); // a pointer that only passes asks for nothing
+    if (mine !== asking) return;
+    seen.set(id, await get(`/v1/items/${id}`).catch(() => ({})));
+    if (mine !== asking) return;
+  }
+  const { text, picture, key } = seen.get(id);
+  const image = picture ? make("img", { alt: "", draggable: "false" }) : null;
+  if (image) showPicture(image, picture);
+  card.replaceChildren(...[image, make("span", {}, text || String(key ?? id))].filter(Boolean));
+  card.href = likeThis();
+  card.classList.toggle("held", held);
+  card.hidden = false;
+  beside(card);
+  if (held) by("map-said").textContent = `${text || key || id}, ${points.names[points.modality[place]]}. Enter finds more like this.`;
+}
+
+/** Put the card beside its point, within the map. */
+function beside(card) {
+  const [left, top] = [across(chosen), down(chosen)];
+  const [width, height] = [card.offsetWidth, card.offsetHeight];
+  const off = around + 12;
+  const right = left + off + width <= size.width ? left + off : left - off - width;
+  card.style.left = `${Math.max(4, Math.min(size.width - width - 4, right))}px`;
+  card.style.top = `${Math.max(4, Math.min(size.height - height - 4, top - height / 2))}px`;
+}
+
+/** The address of what is like the chosen point. */
+function likeThis() {
+  const modality = points.names[points.modality[chosen]];
+  return address.write("search", { like: points.id[chosen], modality: modality === "image" ? "" : modality });
+}
+
+function open() {
+  if (chosen >= 0) location.hash = likeThis();
+}
+
+/** Zoom by a factor and keep a place of the canvas where it is. */
+function zoom(factor, left = size.width / 2, top = size.height / 2) {
+  const scale = Math.max(least * 0.8, Math.min(least * 400, view.scale * factor));
+  const grown = 1 / view.scale - 1 / scale;
+  view = { scale, x: view.x + (left - size.width / 2) * grown, y: view.y - (top - size.height / 2) * grown };
+  follow();
+}
+
+function follow() {
+  draw();
+  if (!by("under").hidden) beside(by("under"));
+}
+
+function pan(right, below) {
+  view = { ...view, x: view.x - right / view.scale, y: view.y + below / view.scale };
+  follow();
+}
+
+/** Bring the chosen point into the map where it lies outside. */
+function reveal() {
+  const [left, top] = [across(chosen), down(chosen)];
+  const [right, below] = [Math.min(size.width - 40, Math.max(40, left)), Math.min(size.height - 40, Math.max(40, top))];
+  if (right !== left || below !== top) pan(right - left, below - top);
+}
+
+function listen() {
+  const fingers = new Map();
+  let moved = 0;
+  const reach = () => (pictures ? SIDE / 2 : REACH);
+  const place = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    fingers.set(event.pointerId, place(event));
+    if (fingers.size === 1) moved = 0;
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const [left, top] = place(event);
+    const before = fingers.get(event.pointerId);
+    if (!before) {
+      const found = nearest(left, top, reach());
+      canvas.classList.toggle("over", found >= 0);
+      return choose(found);
+    }
+    fingers.set(event.pointerId, [left, top]);
+    moved += Math.hypot(left - before[0], top - before[1]);
+    if (fingers.size === 1) {
+      if (moved > 4) pan(left - before[0], top - before[1]);
+      return;
+    }
+    const other = [...fingers].find(([finger]) => finger !== event.pointerId)[1];
+    const apart = (from) => Math.hypot(from[0] - other[0], from[1] - other[1]);
+    zoom(apart([left, top]) / (apart(before) || 1), (left + other[0]) / 2, (top + other[1]) / 2);
+  });
+  const lift = (event) => {
+    const alone = fingers.delete(event.pointerId) && fingers.size === 0;
+    if (!alone || moved > 4 || event.type === "pointercancel") return;
+    const found = nearest(...place(event), event.pointerType === "mouse" ? reach() : 2 * reach());
+    if (event.pointerType === "mouse") {
+      chosen = found;
+      open();
+    } else choose(found, true);
+  };
+  canvas.addEventListener("pointerup", lift);
+  canvas.addEventListener("pointercancel", lift);
+  canvas.addEventListener("pointerleave", (event) => {
+    if (event.pointerType === "mouse" && !by("under").classList.contains("held")) choose(-1);
+  });
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...place(event));
+    },
+    { passive: false },
+  );
+  canvas.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const acts = { Enter: open, "+": () => zoom(1.5, ...middle()), "=": () => zoom(1.5, ...middle()), "-": () => zoom(1 / 1.5, ...middle()), 0: all, Escape: () => choose(-1) };
+    const act = event.key.startsWith("Arrow") ? () => (choose(ahead(event.key), true), reveal()) : acts[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+  const middle = () => (chosen < 0 ? [] : [across(chosen), down(chosen)]);
+  const all = () => {
+    whole();
+    follow();
+  };
+  by("nearer").addEventListener("click", () => zoom(1.5));
+  by("farther").addEventListener("click", () => zoom(1 / 1.5));
+  by("whole").addEventListener("click", all);
+  new ResizeObserver(() => {
+    if (by("map").hidden) return;
+    measure();
+    paint();
+  }).observe(by("map-frame"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    measure();
+    draw();
+  });
+}
