@@ -17,8 +17,9 @@ def adamw(module: nn.Module, options: Optimizer) -> torch.optim.AdamW:
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": options.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
+    # Both groups, empty ones too: of no group at all torch makes no optimiser, and a whole model may be frozen.
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        groups,
         lr=options.lr,
         betas=(options.beta1, options.beta2),
         eps=options.eps,
