@@ -119,7 +119,7 @@ class TestPrecision:
                 loss = (weight.half() * 60_000.0 * factor).float().sum()
             precision.backward(loss)
             before = weight.item()
-            precision.step(optimizer, 0.0)
+            assert precision.step(optimizer, 0.0) == (expected == 1.0)
             assert weight.item() == pytest.approx(before - expected * 60_000.0 * factor, rel=1e-3)
             assert precision.scaler.get_scale() == scale / 2
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from counterpoint.data.loader import Loader
+from counterpoint.data.stream import Stream
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Augmentation, Optimizer, Recipe, override
 from counterpoint.study.runner import run
@@ -98,6 +99,34 @@ def test_vectors_and_scalars_are_not_decayed() -> None:
     assert decayed["weight_decay"] == 0.3
     assert [p.ndim for p in rest["params"]] == [1, 1, 1]
     assert rest["weight_decay"] == 0.0
+
+
+def test_a_method_that_trains_nothing_is_saved_as_it_starts(recipe: Recipe, tmp_path: Path) -> None:
+    method = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=0).requires_grad_(False)
+    start = {name: value.clone() for name, value in method.state_dict().items()}
+    fit(method, loader_of(method, recipe), recipe, tmp_path)
+    saved = checkpoints.load(tmp_path / "checkpoint")
+    assert saved is not None
+    assert saved.step == 0
+    assert all(torch.equal(saved.model[name], value) for name, value in start.items())
+
+
+def test_a_step_that_overflows_moves_neither_weights_nor_copies_nor_queues(recipe: Recipe) -> None:
+    recipe = override(recipe, {"precision": "16-mixed", "steps": 1})
+    method = Arm.parse("moco,queue=40").build(recipe, {}, seed=0)
+    losses, moved = method.losses, []
+    method.after_step = lambda *args: moved.append(args)  # type: ignore[method-assign]
+    for factor, taken in ((1e-9, True), (1e37, False)):
+        method.losses = lambda z, b, c, factor=factor: {k: v * factor for k, v in losses(z, b, c).items()}  # type: ignore[method-assign,misc]
+        before = {name: value.clone() for name, value in method.named_parameters()}
+        fit(method, loader_of(method, recipe), recipe, accelerator="cpu")
+        stayed = all(torch.equal(before[name], value) for name, value in method.named_parameters())
+        assert stayed != taken
+        assert bool(moved) == taken
+        moved.clear()
+    tasks = Stream([loader_of(method, recipe) for _ in range(2)])
+    fit(method, tasks, override(recipe, {"steps": 2}), accelerator="cpu")
+    assert [clock.ends_task for _, _, clock in moved] == [True]
 
 
 def test_batches_follow_from_seed_and_step(recipe: Recipe) -> None:

@@ -84,7 +84,8 @@ class Method(Checked, nn.Module, ABC):
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
         """Move the state that moves once per optimiser step: losses commit theirs; momentum copies, queues.
 
-        ``z`` is detached.
+        ``z`` is detached. Not called where the optimiser leaves a step out, as gradients of float16 overflow, unless a
+        task ends with it.
         """
         _commit(self)
 

@@ -158,9 +158,11 @@ def fit(
             # Before the norm is clipped: it is that of the whole batch's gradient, the same on every rank.
             average_gradients(method, ranks)
             value = float(torch.stack([term.detach() for term in losses.values()]).sum())
-            precision.step(optimizer, recipe.optimizer.clip_norm)
-            with torch.no_grad():
-                method.after_step({k: v.detach() for k, v in z.items()}, batch, clock)
+            taken = precision.step(optimizer, recipe.optimizer.clip_norm)
+            # Copies and queues stay where the weights do. The end of a task comes, its last step taken or not.
+            if taken or clock.ends_task:
+                with torch.no_grad():
+                    method.after_step({k: v.detach() for k, v in z.items()}, batch, clock)
             done = clock.step + 1
             seconds = time.perf_counter() - began
             if done % recipe.log_every == 0 or done == clock.steps:

@@ -32,12 +32,19 @@ class Precision:
         """Add the gradients of a loss, scaled, to those of its parameters."""
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call] # torch's
 
-    def step(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> None:
-        """Unscale the gradients, clip them to a norm (0: to none) and let the optimiser step."""
+    def step(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> bool:
+        """Unscale the gradients, clip them to a norm (0: to none) and let the optimiser step.
+
+        Returns:
+            Whether it did: where gradients of float16 overflow, it does not.
+        """
         # First, as the norm that is clipped is that of the gradients themselves.
         self.scaler.unscale_(optimizer)
         if clip_norm:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
         self.scaler.step(optimizer)
+        scale = self.scaler.get_scale()
         self.scaler.update()
+        # The scaler says only so that a step was left out: by a lower scale for the next one.
+        return self.scaler.get_scale() >= scale
