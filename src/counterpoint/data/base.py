@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
+from PIL import Image
 from torch import Tensor
 
 from ..modalities import PAIR
@@ -233,6 +234,16 @@ class Pictured(Data):
     @abstractmethod
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """Return the pictures of some rows, all of one size."""
+
+    def shown(self, row: int, side: int) -> Image.Image:
+        """Return a row's picture for people to look at, at most ``side`` pixels a side; of a file all of it.
+
+        Raises:
+            OSError: for a file that cannot be read any more.
+        """
+        picture = Image.fromarray(self.images(np.array([row]))[0].permute(1, 2, 0).numpy())
+        picture.thumbnail((side, side))
+        return picture
 
     def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         """Return the same data with pictures good for views of ``image_size`` pixels; all else is shared.

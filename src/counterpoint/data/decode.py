@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import math
 import threading
 from contextlib import nullcontext
 from functools import lru_cache
@@ -57,19 +58,55 @@ def decode(data: bytes, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
         OSError: for bytes that are no picture, or not a whole one.
         ValueError: for more than `MOST_PIXELS`.
     """
+    with _opened(data, 4 * side_of(form)) as opened:
+        return decoded(opened, form)
+
+
+def decoded(opened: Image.Image, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
+    """Return the first frame of a picture that is open, its pixels not read yet, as `decode` does.
+
+    Raises:
+        OSError: for a picture that is not whole.
+        ValueError: for more than `MOST_PIXELS`, before or after a fit resizes them.
+    """
+    drafted = None if isinstance(form, Fit) else opened.draft(None, (_LEFT * form, _LEFT * form))
+    pixels = opened.width * opened.height
+    if pixels > MOST_PIXELS:
+        raise ValueError(f"{opened.width} × {opened.height} pixels; at most {MOST_PIXELS:,} are read")
+    if isinstance(form, Fit) and math.prod(form.resized(opened.height, opened.width)) > MOST_PIXELS:
+        raise ValueError(f"{opened.width} × {opened.height} pixels are too narrow to be resized")
+    with _one_large if pixels > _LARGE else nullcontext():
+        if isinstance(form, Fit):
+            return fitted(opened, form)
+        return square(opened, form, drafted[1][2:] if drafted else None)
+
+
+def shown(data: bytes, side: int) -> Image.Image:
+    """Decode a picture's first frame for people to look at: all of it, upright, in sRGB on white.
+
+    Args:
+        data: the bytes of a file.
+        side: the most pixels of its longer side.
+
+    Raises:
+        OSError: for bytes that are no picture, or not a whole one.
+        ValueError: for more than `MOST_PIXELS`.
+    """
+    with _opened(data, side) as opened:
+        opened.draft(None, (side, side))
+        if opened.width * opened.height > MOST_PIXELS:
+            raise ValueError(f"{opened.width} × {opened.height} pixels; at most {MOST_PIXELS:,} are read")
+        picture = whole(opened)
+    picture.thumbnail((side, side))
+    return picture
+
+
+def _opened(data: bytes, side: int) -> Image.Image:
+    """Open the bytes of a file; a drawing becomes a picture whose longer side is of so many pixels."""
     try:
-        picture = Image.open(io.BytesIO(_drawn(data, 4 * side_of(form)) if _is_drawing(data) else data))
+        return Image.open(io.BytesIO(_drawn(data, side) if _is_drawing(data) else data))
     except UnidentifiedImageError:
         raise OSError("not a picture of a kind that is read") from None
-    with picture as opened:
-        drafted = None if isinstance(form, Fit) else opened.draft(None, (_LEFT * form, _LEFT * form))
-        pixels = opened.width * opened.height
-        if pixels > MOST_PIXELS:
-            raise ValueError(f"{opened.width} × {opened.height} pixels; at most {MOST_PIXELS:,} are read")
-        with _one_large if pixels > _LARGE else nullcontext():
-            if isinstance(form, Fit):
-                return fitted(opened, form)
-            return square(opened, form, drafted[1][2:] if drafted else None)
 
 
 def _is_drawing(data: bytes) -> bool:

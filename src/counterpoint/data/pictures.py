@@ -13,13 +13,14 @@ from typing import final
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
+from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
 from ..types import Fit
 from .cache import CacheError
-from .decode import decode, side_of
+from .decode import decode, shown, side_of
 from .kept import Kept, mapped
 from .sources import StoredFile
 
@@ -88,6 +89,10 @@ class Pictures:
                     f"{path} was removed while it was in use: run the same command again"
                 ) from error
         return self._mapped[number]
+
+    def shown(self, position: int, side: int) -> Image.Image:
+        """Decode a file's picture for people to look at; see `counterpoint.data.decode.shown`."""
+        return shown(self._files[position].read_bytes(), side)
 
     def formed(self, form: int | Fit) -> Pictures:
         """Return the same pictures decoded to squares of another form.

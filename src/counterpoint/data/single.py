@@ -14,7 +14,7 @@ from ..networks.base import Input
 from ..networks.towers.pixels import Square
 from ..types import Fit
 from .base import IMAGE_SIZE, stored_size
-from .decode import decode, fitted, square
+from .decode import decode, decoded
 
 
 def raw_pictures(
@@ -46,6 +46,4 @@ def _form(shown: Input | None) -> int | Fit:
 
 
 def _pixels(picture: bytes | Image.Image, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
-    if isinstance(picture, bytes):
-        return decode(picture, form)
-    return fitted(picture, form) if isinstance(form, Fit) else square(picture, form)
+    return decode(picture, form) if isinstance(picture, bytes) else decoded(picture, form)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import polars as pl
 from jaxtyping import Int, UInt8
+from PIL import Image
 from torch import Tensor
 
 from ..reasons import counted
@@ -156,6 +157,9 @@ class Stored(Pictured):
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         return self._pictures.images(self._row_of[np.asarray(rows)])
+
+    def shown(self, row: int, side: int) -> Image.Image:
+        return self._pictures.shown(int(self._row_of[row]), side)
 
     def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         side = stored_size(image_size)
