@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "Train and evaluate one method.",
     "evaluate": "Evaluate a trained run on a data set.",
     "diagnose": "Look inside a trained run, or at what a vision-language model's replies rest on.",
+    "serve": "Serve an index: a page to search it, and an API.",
     "report": "Write a study's table and report again.",
     "data": "Show or describe a data set.",
     "list": "List methods, losses, tasks, ways of decoding, presets, recipes or towers.",

@@ -1,0 +1,75 @@
+"""Single items, the map, and what is served."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .forms import AboutAnswer, Alive, Item, MapAnswer
+from .refusals import Refusal
+from .service import service_of
+
+
+async def about(request: Request) -> AboutAnswer:
+    """Say what is served: data, models, limits."""
+    return service_of(request).about()
+
+
+async def item(request: Request, id: int) -> Item:
+    """Return an item's columns."""
+    service = service_of(request)
+    rows = service.first.rows(id)
+    shown = service.first.item(rows.row(0, named=True))
+    return Item(**shown, modalities=rows["modality"].to_list(), picture=service.picture_of(id))
+
+
+async def picture(request: Request, id: int) -> Response:
+    """Return an item's picture as a JPEG of at most 512 pixels a side."""
+    service = service_of(request)
+    service.first.rows(id)  # data may have more rows than were indexed
+    data = await service.gallery.opened()
+    shown = await service.first.do(service.gallery.picture, data, id)
+    return Response(shown, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+
+async def map_points(request: Request) -> Response:
+    """Return the points of the map, as columns."""
+    service = service_of(request)
+    table = service.first.table
+    if not {"x", "y"} <= set(table.columns):
+        raise Refusal(
+            404, "the index has no map; make one with counterpoint index … --map tsne", code="not_found"
+        )
+    return Response(await service.first.do(_points, table), media_type="application/json")
+
+
+def _points(whole: pl.DataFrame) -> bytes:
+    table = whole.filter(pl.col("x").is_not_null())  # a map may leave rows out
+    names, places = np.unique(table["modality"].to_numpy(), return_inverse=True)
+    points = MapAnswer(
+        modalities=names.tolist(),
+        id=table["id"].to_list(),
+        modality=places.tolist(),
+        x=table["x"].cast(pl.Float64).round(4).to_list(),
+        y=table["y"].cast(pl.Float64).round(4).to_list(),
+    )
+    return points.model_dump_json().encode()
+
+
+async def health(request: Request) -> Alive:
+    """Say that the process lives."""
+    return Alive(status="alive")
+
+
+async def ready(request: Request) -> Alive:
+    """Say that requests would be answered."""
+    if not service_of(request).ready:
+        raise Refusal(503, "the server does not take requests", code="busy", headers={"Retry-After": "1"})
+    return Alive(status="ready")
+
+
+async def metrics(request: Request) -> Response:
+    """Return numbers about the server, in the form of Prometheus."""
+    return Response(service_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

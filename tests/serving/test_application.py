@@ -1,0 +1,161 @@
+"""The routes of the application, asked as a client asks them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import openai
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from counterpoint.data.single import raw_pictures
+from counterpoint.serving import app
+from fixtures.served import Exact, served
+
+URL = "http://127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def index(folder: Path) -> Exact:
+    return served(folder)
+
+
+@pytest.fixture(scope="module")
+def client(index: Exact) -> Iterator[TestClient]:
+    with TestClient(app(index), base_url=URL) as asking:
+        yield asking
+
+
+@pytest.fixture(scope="module")
+def png(folder: Path, index: Exact) -> bytes:
+    return (folder / "pairs" / "12.png").read_bytes()
+
+
+def data_of(picture: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+
+
+def test_embeddings_are_the_model_s(client: TestClient, index: Exact, png: bytes) -> None:
+    sent = ["a red car", {"image": data_of(png)}, "car"]
+    answer = client.post("/v1/embeddings", json={"model": "default", "input": sent})
+    assert answer.status_code == 200
+    told = answer.json()
+    texts = index.model.embed("text", ["a red car", "car"])
+    picture = index.model.embed("image", raw_pictures([png], index.model.inputs["image"]))
+    expected = torch.stack([texts[0], picture[0], texts[1]])
+    given = torch.tensor([each["embedding"] for each in told["data"]])
+    torch.testing.assert_close(given, expected, atol=1e-6, rtol=0)
+    assert [each["index"] for each in told["data"]] == [0, 1, 2]
+    # Byte pairs that were learned from three captions: "a", " red", " car" and the end; "car" and the end.
+    tokens = int((index.model.text_tower.tokenizer(["a red car", "car"]) != 1).sum())
+    assert told["usage"]["prompt_tokens"] == told["usage"]["total_tokens"]
+    assert 0 < told["usage"]["total_tokens"] <= tokens
+
+
+def test_the_client_of_openai(client: TestClient, index: Exact) -> None:
+    asking = openai.OpenAI(base_url=f"{URL}/v1", api_key="none", http_client=client, max_retries=0)
+    assert [model.id for model in asking.models.list()] == ["default"]
+    expected = index.model.embed("text", ["a red car"])[0].numpy()
+    for form in ("float", "base64"):
+        answer = asking.embeddings.create(model="default", input="a red car", encoding_format=form)
+        given = answer.data[0].embedding
+        if form == "base64":
+            assert isinstance(given, str)
+            given = np.frombuffer(base64.b64decode(given), "<f4")
+        np.testing.assert_allclose(given, expected, atol=1e-6)
+    np.testing.assert_allclose(
+        asking.embeddings.create(model="default", input=["a red car"]).data[0].embedding, expected, atol=1e-6
+    )
+    with pytest.raises(openai.BadRequestError, match="token ids are not taken"):
+        asking.embeddings.create(model="default", input=[[1, 2, 3]])
+    with pytest.raises(openai.BadRequestError, match="dimensions can only be 8"):
+        asking.embeddings.create(model="default", input="a", dimensions=4)
+    with pytest.raises(openai.NotFoundError, match="only default"):
+        asking.embeddings.create(model="gpt", input="a")
+
+
+def test_search_by_text_picture_and_item(client: TestClient, index: Exact, png: bytes) -> None:
+    vector = index.model.embed("text", ["red"]).numpy()
+    expected = index.nearest(vector, 5, modality="image")[0].rows
+    found = client.post("/v1/search", json={"query": "red", "k": 5, "modality": "image"}).json()["results"]
+    assert [each["id"] for each in found] == expected["id"].to_list()
+    assert found[0]["score"] == pytest.approx(expected["score"][0], abs=1e-6)
+    assert found[0]["picture"] == f"/v1/items/{found[0]['id']}/picture"
+    assert found[0]["labels"] == {"colour": expected["colour"][0]}
+    for answer in (
+        client.post("/v1/search", json={"image": data_of(png), "k": 3, "modality": "image"}),
+        client.post("/v1/search?k=3&modality=image", content=png, headers={"Content-Type": "image/png"}),
+    ):
+        first = answer.json()["results"][0]
+        assert (first["id"], first["modality"]) == (12, "image")
+        assert first["score"] == pytest.approx(1, abs=1e-5)
+    like = client.post("/v1/search", json={"id": 12, "k": 69, "modality": "image"}).json()["results"]
+    assert 12 not in [each["id"] for each in like]
+    assert len(like) == 69
+
+
+def test_a_condition_holds_before_the_search(client: TestClient) -> None:
+    asked = {"query": "red", "k": 6, "where": "split = 'test' AND modality = 'text'"}
+    found = client.post("/v1/search", json=asked).json()["results"]
+    assert len(found) == 6
+    assert {(each["split"], each["modality"]) for each in found} == {("test", "text")}
+
+
+def test_zero_shot(client: TestClient, index: Exact, png: bytes) -> None:
+    labels = ["circle", "square", "ring"]
+    texts = index.model.embed("text", [f"a {label} shape" for label in labels])
+    picture = index.model.embed("image", raw_pictures([png], index.model.inputs["image"]))
+    expected = dict(zip(labels, (picture @ texts.T)[0].tolist(), strict=True))
+    template = "a {} shape"
+    for answer in (
+        client.post("/v1/zero-shot", json={"image": data_of(png), "labels": labels, "template": template}),
+        client.post("/v1/zero-shot", json={"id": 12, "labels": labels, "template": template}),
+        client.post(
+            "/v1/zero-shot",
+            params={"labels": labels, "template": template},
+            content=png,
+            headers={"Content-Type": "image/png"},
+        ),
+    ):
+        told = answer.json()["labels"]
+        assert {each["label"]: each["score"] for each in told} == pytest.approx(expected, abs=1e-5)
+        scores = [each["score"] for each in told]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_items_and_their_pictures(client: TestClient) -> None:
+    item = client.get("/v1/items/12").json()
+    assert (item["id"], item["modalities"], item["picture"]) == (
+        12,
+        ["image", "text"],
+        "/v1/items/12/picture",
+    )
+    picture = client.get("/v1/items/12/picture")
+    assert picture.headers["content-type"] == "image/jpeg"
+    assert picture.content.startswith(b"\xff\xd8\xff")
+    assert client.get("/v1/items/999").status_code == 404
+
+
+def test_it_says_what_it_is(client: TestClient, folder: Path) -> None:
+    about = client.get("/v1/about")
+    assert str(folder) not in about.text
+    told = about.json()
+    assert told["modalities"] == {"image": 70, "text": 70}
+    assert told["attribution"] == "Shapes drawn by a test."
+    assert (told["map"], told["against"], told["pictures"]) == (False, False, True)
+    assert told["indexes"][0]["model"] == "transformers:clip"
+    assert client.get("/v1/map").status_code == 404
+    assert client.get("/health").json() == {"status": "alive"}
+    assert client.get("/ready").json() == {"status": "ready"}
+    metrics = client.get("/metrics").text
+    assert 'counterpoint_requests_total{method="GET",route="/v1/about",status="200"}' in metrics
+    assert "/v1/items/{id}/picture" in client.get("/openapi.json").json()["paths"]
