@@ -36,6 +36,7 @@ class _Methods(Room):
         return modules | {
             name: module
             for name, module in LOSSES.modules.items()
+            # A name that a method and a loss share (siglip) means the method, which has the paper's heads and views.
             if name not in modules and _takes_views(module)
         }
 
@@ -116,6 +117,7 @@ def create(name: str, towers: Towers, recipe: Recipe, **options: Any) -> TowerMe
     constructor = METHODS.get(name)
     name, implied = METHODS.resolve(name)
     check(name, constructor, options)
+    # The caller's own options last: a short name only says what they are by default.
     return assemble(name, constructor, towers, recipe, **{**read(name, constructor, implied), **options})
 
 
@@ -134,6 +136,7 @@ def assemble(
     if isinstance(constructor, type) and issubclass(constructor, TowerMethod):
         build: Callable[..., TowerMethod] = constructor
         return build(towers, recipe, **options)
+    # Written side by side with the loss's own; `options_of_arm` refuses a loss that has one of them too.
     around = {k: options.pop(k) for k in options_of(SingleLoss) if k in options}
     loss: Any = constructor(**options)
     return SingleLoss(towers, recipe, loss, name, **around)

@@ -79,6 +79,7 @@ class Arm:
         method, loss = "clip", None
         if head in METHODS:
             method, implied = METHODS.resolve(head)
+            # What is written outweighs what a short name implies: siamlip-rocket,improved=false.
             options = {**implied, **options}
         elif embedded := modalities_of(head):
             towers = {**dict.fromkeys(embedded, head), **towers}
@@ -189,8 +190,10 @@ class Arm:
         pair = len(pretrained) == len(towers) == 2 and all(tower.projected for tower in pretrained)
         pair = pair and pretrained[0].name == pretrained[1].name
         if pair:
+            # Heads as wide as the pair's own space, so that they can begin as the identity.
             widths = recipe.widths.model_copy(update={"embedding": pretrained[0].width})
             recipe = recipe.model_copy(update={"widths": widths})
+        # Before the method is built: momentum copies are made of towers that have adapters, or are frozen, already.
         if (way := self.tune or recipe.towers.tune) is not None and self.method != "lit":
             from ..networks import tune
 
@@ -200,6 +203,7 @@ class Arm:
         initialise(method, seed)
         if pair:
             for head in method.projections.values():
+                # After all weights are drawn; heads of another form (perceptrons) have no identity to begin as.
                 if isinstance(head, nn.Linear) and head.in_features == head.out_features:
                     nn.init.eye_(head.weight)
         if self.tune == "none":
@@ -218,6 +222,7 @@ class Arm:
                 raise unknown("method in the recipe's options", name, METHODS.names())
         if self.loss is not None:
             return {}
+        # The short name last: it says more than the method that it stands for.
         names = (self.method, Spec.parse(self.spec).name)
         of_recipe = {
             option: value for name in names for option, value in recipe.options.get(name, {}).items()

@@ -138,6 +138,7 @@ class TowerMethod(Method):
     def __init__(self, towers: Towers) -> None:
         super().__init__()
         self.needs.check(type(self).__name__, {column: tower.modality for column, tower in towers.items()})
+        # By identity: two towers of one kind are two, and one that serves two columns is one.
         names = {id(tower): name for name, tower in distinct(towers).items()}
         self.columns = {column: names[id(tower)] for column, tower in towers.items()}
         self.towers = nn.ModuleDict(distinct(towers))
@@ -187,6 +188,7 @@ class TowerMethod(Method):
     @property
     def width(self) -> int:
         """The size of an embedding of the first head."""
+        # Asked of the head itself, in evaluation mode: in training a batch norm refuses a single example.
         column, tower = next((column, self.tower(column)) for column in self.columns)
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
@@ -242,6 +244,7 @@ class TowerMethod(Method):
             ValueError: for inputs that are not of the column's modality, or for none.
         """
         if column not in self.columns:
+            # The likeliest mistake: a model of pictures alone is asked for texts.
             if column in MODALITIES and len(self.columns) == 1:
                 raise ValueError(
                     f"this model was trained on {self.embeds[0]}s alone: it has no {column} embeddings"

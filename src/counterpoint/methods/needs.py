@@ -76,6 +76,7 @@ class Needs:
 
     def _suited(self, columns: Mapping[str, str]) -> dict[str, str]:
         if self.modalities:
+            # Backwards, so that of several columns of a modality the first one stays.
             firsts = {modality: column for column, modality in reversed(list(columns.items()))}
             if not set(self.modalities) <= set(firsts):
                 return dict(columns)  # which `check` refuses, naming them all

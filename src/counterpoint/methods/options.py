@@ -38,6 +38,7 @@ def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
         elif (
             parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD) and name not in _GIVEN
         ):
+            # None as a default says nothing of the type.
             stated = parameter.default not in (parameter.empty, None)
             options[name] = hints.get(name, type(parameter.default) if stated else _PLAIN)
     return options
@@ -117,6 +118,7 @@ def _value(kind: str, name: str, text: str, type_: Any) -> Any:
         value = _adapter(type_).validate_python(tuple(text.split("/")) if several else text)
     except ValidationError as error:
         raise ValueError(fault(error, lambda _: f"option {name} of {kind}")) from None
+    # nan and inf are floats to Python, and no value that an option could mean.
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"option {name} of {kind} must be a finite number, got {text}")
     return value

@@ -97,6 +97,7 @@ class SingleLoss(TowerMethod):
                 raise unknown("label", self.labels, batch.labels)
             extras["labels"] = batch.labels[self.labels]
         loss = self.objective(*views, **extras)
+        # A loss that was detached on its way would train nothing, and nobody would notice.
         if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
             got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise ValueError(f"{self.name} must return one number that depends on the embeddings, got {got}")

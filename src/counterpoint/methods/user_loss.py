@@ -41,6 +41,7 @@ def load_loss(file: Path, symbol: str) -> type[nn.Module]:
     if not issubclass(loss, nn.Module):
         raise ValueError(f"{symbol} in {file} must be an nn.Module: class {symbol}(nn.Module)")
     try:
+        # The loss itself and two embeddings, before anything is trained.
         inspect.signature(loss.forward).bind(None, None, None)
     except TypeError as error:
         raise ValueError(
@@ -66,6 +67,7 @@ def _guard(loss: type[nn.Module], file: Path, path: Path) -> None:
             ) from None
         with _placed(file, path):
             begin(self, *args, **options)
+        # Without it the loss fails later and elsewhere, with an error that does not name the cause.
         if "_parameters" not in vars(self):
             raise ValueError(f"{loss.__name__}.__init__ in {file} must call super().__init__() first")
 
@@ -85,6 +87,7 @@ def _placed(file: Path, path: Path, what: str = "") -> Iterator[None]:
         yield
     except LossError:
         raise
+    # A loss may end the program, as scripts do; the runs beside it shall go on.
     except (Exception, SystemExit) as error:
         where = _last_line(error, str(path))
         text = str(error) or "no message"

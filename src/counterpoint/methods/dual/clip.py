@@ -38,6 +38,7 @@ class CLIP(TowerMethod):
 
     papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
+    # CLIP was once the family of CLIP-rocket with no local stream.
     earlier = MappingProxyType({"objective.global_.": "objective.", "objective.local.": ""})
 
     def __init__(self, towers: Towers, recipe: Recipe, *, temperature: Positive = 0.07) -> None:

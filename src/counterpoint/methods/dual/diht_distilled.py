@@ -111,6 +111,7 @@ class DistilledDiHT(TowerMethod):
         return {
             "diht": self.objective(x, y),
             "concepts": self.weight * _cross_entropy(self.student_concepts(z["image"]), target),
+            # A caption without any concept has a target of zeros, and so no loss, rather than NaN.
             "teacher": _cross_entropy(seen, there / there.sum(1, keepdim=True).clamp_min(1)),
         }
 
@@ -124,6 +125,7 @@ class DistilledDiHT(TowerMethod):
         rows, places = word.nonzero().unbind(1)
         there[rows, tokens[rows, places]] = True
         processes = Processes.present()
+        # Over all ranks, as the batch is one; such tokens tell no picture from another.
         everywhere = processes.total(there.sum(0)) == sum(processes.counts(len(tokens), tokens.device))
         return there & ~everywhere
 

@@ -89,11 +89,13 @@ class FILIP(TowerMethod):
         """Return all tokens side by side; captions as long as the tokenizer's context."""
         tokens = self._tokens(column, features)
         if column == "text":
+            # A batch is only as long as its longest caption, and embeddings of several batches are compared.
             tokens = F.pad(tokens, (0, 0, 0, self.text_tower.tokenizer.context - tokens.shape[1]))
         return tokens.flatten(1)
 
     def similarity(self, a: Float[Tensor, "n D"], b: Float[Tensor, "m E"]) -> Float[Tensor, "n m"]:
         """Return the mean over the tokens of each of ``a`` of the best similarity with a token of each of ``b``."""
+        # Embeddings have unit norm as a whole; here each token gets its own again.
         x, y = (F.normalize(z.view(len(z), -1, self.token_width), dim=-1) for z in (a, b))
         size = max(1, PANEL // max(1, x.shape[1] * y.shape[0] * y.shape[1]))
         parts = [

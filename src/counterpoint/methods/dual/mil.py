@@ -116,6 +116,7 @@ class MIL(TowerMethod):
     def similarity(self, a: Float[Tensor, "n D"], b: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:
         """Return the pooled similarity of pictures and captions, plus that of g where there is one."""
         copies = self.places + (self.non_local is not None)
+        # Unit norm of the whole left each of the vectors a norm of copies^−½.
         a, b = (z.reshape(len(z), copies, z.shape[1] // copies) * copies**0.5 for z in (a, b))
         h = torch.einsum("rnd,cnd->rcn", a, b)[..., None]
         scores = self._pooled(h[..., : self.places, :])

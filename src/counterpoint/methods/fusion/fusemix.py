@@ -99,6 +99,7 @@ class FuseMix(TowerMethod):
                     f"{tower.modality}=NAME@WEIGHTS"
                 )
             tune(tower, "frozen")
+        # Plain views: what varies in training is the mixture, and features that never change can be kept.
         self.views = {column: View(tower.modality, column=column) for column, tower in towers.items()}
         width = recipe.widths.embedding
         self.adapters = nn.ModuleDict(
@@ -129,6 +130,7 @@ class FuseMix(TowerMethod):
         beta = torch.distributions.Beta(self.alpha, self.alpha)
         share = float(beta.sample())
         shares = (share, share if self.mixing == "shared" else float(beta.sample()))
+        # Halves and no permutation: nobody is mixed with itself, and no pair of examples meets twice.
         mixed_a, mixed_b = (
             s * latents[:half] + (1 - s) * latents[half : 2 * half]
             for s, latents in zip(shares, (a, b), strict=True)

@@ -99,6 +99,7 @@ class M3Col(TowerMethod):
         u, v = (self.project(column, z[column], "global") for column in self.columns)
         x, y = F.normalize(u, dim=-1), F.normalize(v, dim=-1)
         if clock.progress < self.mixing:
+            # Draws of its own for each modality: a mixture meets the other one unmixed, never another mixture.
             mixed_x, partners_x, shares_x = self.mix(u)
             mixed_y, partners_y, shares_y = self.mix(v)
             contrastive = self.m3co(
@@ -120,6 +121,7 @@ class M3Col(TowerMethod):
         """Return mixtures of ``u`` with its own rows, the row each was mixed with, and the share of the row itself."""
         partners = torch.randperm(len(u)).to(u.device)
         shares = torch.distributions.Beta(self.beta, self.beta).sample((len(u),))
+        # A share of 1 is the example itself.
         shares = torch.where(torch.rand(len(u)) < self.mixed, shares, 1.0).to(u)
         return shares[:, None] * u + (1 - shares[:, None]) * u[partners], partners, shares
 
@@ -133,6 +135,7 @@ class M3Col(TowerMethod):
         if int(target.max()) >= self.classes:
             raise ValueError(f"{self.labels} has a class {int(target.max())}, but classes={self.classes}")
         logits = {"fusion": self.classify(z), **{c: self.classifiers[c](z[c]) for c in self.columns}}
+        # Without a label an example has weight 0, and any class that exists.
         known, target = (target >= 0).to(logits["fusion"].dtype), target.clamp_min(0)
         return {
             name: moments.mean(F.cross_entropy(s, target, reduction="none"), known, ranks=Ranks.present())

@@ -62,6 +62,7 @@ class MomentumContrast(TowerMethod):
         self.views = contrasted(column, tower, 2)
         self.query_and_key = list(permutations(self.views, 2))[: 1 + symmetric]
         width = recipe.widths.ssl_output
+        # No batch norms: by the statistics of a batch a query could tell which key is of it, and learn nothing else.
         self.projection = mlp(tower.width, tower.width, width, layers=2, norm=False)
         self.momentum = MomentumCopy(nn.Sequential(tower, self.projection), momentum)
         self.queue = KeyQueue(queue, width) if queue else None
@@ -98,6 +99,7 @@ class MomentumContrast(TowerMethod):
             return self.objective(q, k, self.queue.keys, batch.ids, self.queue.ids)
         processes = Processes.present()
         counts = processes.counts(len(k), k.device)
+        # Those of all ranks, like a queue; a query's own key among them is no negative, as it has the query's id.
         keys, ids = processes.gather(k, counts), processes.gather(batch.ids, counts)
         return self.objective(q, k, keys, batch.ids, ids)
 
@@ -113,13 +115,16 @@ class MomentumContrast(TowerMethod):
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
         super().after_step(z, batch, clock)
+        # After the step, and before the next keys: the paper's order.
         self.momentum.update()
         if self.queue is not None:
+            # Only now that the loss is done with: this step's keys would have been negatives of their own queries.
             self.queue.enqueue(*self.arriving(z, batch))
 
     def arriving(self, z: Embeddings, batch: Batch) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
         """Return the keys that enter the queue after a step, and the item that each is of."""
         keys = [z[PREFIX + view] for _, view in self.query_and_key]
+        # Keys of one view after the other, and so the ids.
         return torch.cat(keys), batch.ids.repeat(len(keys))
 
     def passes(self) -> dict[str, int]:

@@ -65,6 +65,7 @@ class BriVL(TowerMethod):
         regions: bool = False,
     ) -> None:
         if regions:
+            # Before the copies are made, which read pictures as their towers do.
             towers = {column: _by_regions(tower) for column, tower in towers.items()}
         super().__init__(towers)
         self.views = paired(towers)
@@ -89,12 +90,14 @@ class BriVL(TowerMethod):
         losses = {}
         for of, to in permutations(self.columns, 2):
             q = F.normalize(self.project(of, z[of], "global"), dim=-1)
+            # A picture meets texts: the queue of its own column would make it a MoCo of pictures.
             queue = self.queues[to]
             losses[f"{of}_to_{to}"] = self.objective(q, z[PREFIX + to], queue.keys, batch.ids, queue.ids)
         return losses
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
         super().after_step(z, batch, clock)
+        # As in MoCo: the copy moves before the next keys, and this step's keys were not negatives of their own pairs.
         self.momentum.update()
         for m, queue in self.queues.items():
             assert isinstance(queue, KeyQueue)

@@ -66,6 +66,7 @@ class MoCHi(MomentumContrast):
         self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
     ) -> Float[Tensor, ""]:
         queue = self.long_queue()
+        # The hardest of random vectors are hard by chance.
         if clock.progress < self.warmup or not queue.full:
             return self.of_queue(q, k, batch)
         drawn = draw(q, self.hardest, self.pairs, self.with_query)

@@ -65,6 +65,7 @@ class MoCoDualView(MomentumContrast):
         **options: Unpack[QueueOptions],
     ) -> None:
         symmetric = mode == "symmetric"
+        # The other view is an anchor as a query then, and with gradient; as a key it would count twice.
         weight = 0.0 if symmetric else key_weight
         objective = DualViewLoss(temperature, num_hard=num_hard, skip_top=skip_top, key_weight=weight)
         super().__init__(towers, recipe, objective=objective, symmetric=symmetric, **options)
@@ -82,6 +83,7 @@ class MoCoDualView(MomentumContrast):
         self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
     ) -> Float[Tensor, ""]:
         queue = self.long_queue()
+        # The hardest of random vectors are hard by chance.
         return self.objective(q, k, queue.keys, batch.ids, queue.ids, filtered=queue.full)
 
     def arriving(self, z: Embeddings, batch: Batch) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:

@@ -71,6 +71,7 @@ class SyCon(TowerMethod):
         width = recipe.widths.ssl_output
         self.projection = mlp(tower.width, tower.width, width, layers=2, norm=False)
         whole = nn.Sequential(tower, self.projection)
+        # With a momentum of 1 it stays what it is until it is started again.
         self.momentum, self.previous = MomentumCopy(whole, momentum), MomentumCopy(whole, 1.0)
         self.predictor = mlp(width, recipe.widths.ssl_hidden, width, layers=2)
         self.queues = nn.ModuleList(KeyQueue(queue, width) for _ in self.views)
@@ -89,6 +90,7 @@ class SyCon(TowerMethod):
     def targets(self, batch: Batch) -> Embeddings:
         targets = {PREFIX + v: F.normalize(self.momentum(batch[v]), dim=-1) for v in self.views}
         if self.task > 0:
+            # Every time, as train() of the method wakes all its parts.
             self.previous.eval()
             targets |= {PREVIOUS + v: F.normalize(self.previous(batch[v]), dim=-1) for v in self.views}
         return targets
@@ -100,7 +102,9 @@ class SyCon(TowerMethod):
         q = [F.normalize(self.projection(z[v]), dim=-1) for v in self.views]
         k = [z[PREFIX + v] for v in self.views]
         keys, ids = _contents(self.queues)
+        # No previous model yet: its queues hold random vectors.
         if self.task == 0:
+            # Queries of one view meet keys of the other, this step's and the queue's alike.
             views = [self.first(q[a], k[b], keys[b], batch.ids, ids[b]) for a, b in ((0, 1), (1, 0))]
             return {"sy_con": torch.stack(views).mean()}
         p = [F.normalize(self.predictor(view), dim=-1) for view in q]

@@ -186,6 +186,7 @@ class RocketCLIP(TowerMethod):
         separate = self.local_projections is not None
         self.objective = GlobalLocalLoss(
             tau,
+            # The same object without heads of its own: one parameter learns from both streams.
             Temperature(streams.local_temperature, bounds=(0.01, 1.0)) if separate else tau,
             label_smoothing=streams.smoothing,
             reduction=streams.reduction,
@@ -197,6 +198,7 @@ class RocketCLIP(TowerMethod):
                 raise ValueError(
                     f"momentum={momentum} is for the targets of a term, and there is none that has any"
                 )
+            # Not of the contrastive heads: nobody would read what they give.
             self.momentum = MomentumCopy(nn.ModuleDict({"towers": self.towers, "term": term}), momentum)
 
     def encode(self, batch: Batch) -> Embeddings:
@@ -207,6 +209,7 @@ class RocketCLIP(TowerMethod):
         for name, view in self.views.items():
             local = name in self.local[view.column] and self.tower(view.column).takes_dropout
             dropped = {"dropout": self.dropout} if self.dropout and local else {}
+            # View by view and not in one batch: weak and strong views have batch statistics of their own.
             features[name] = towers[self.columns[view.column]](batch[name], **dropped)
         return features
 

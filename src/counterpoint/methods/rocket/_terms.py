@@ -86,7 +86,9 @@ class SiamLIPTerm(TargetedTerm):
 
         self.projector = per_modality(kinds, lambda m: mlp(widths[m], hidden, output, layers=2, bias=False))
         self.norm = per_modality(
-            ("global", "local"), lambda m: BatchNorm1d(output, affine=False) if last_norm else nn.Identity()
+            # One per stream even where the projector is shared: weak and strong views differ in their statistics.
+            ("global", "local"),
+            lambda m: BatchNorm1d(output, affine=False) if last_norm else nn.Identity(),
         )
         self.predictor = per_modality(kinds, lambda m: mlp(output, hidden, output, layers=2, bias="last"))
         self.distance = NegativeCosineLoss()
@@ -107,6 +109,7 @@ class SiamLIPTerm(TargetedTerm):
     ) -> Float[Tensor, ""]:
         v = self.project(features)
         p = {view: F.normalize(self._of(self.predictor, view)(v[view]), dim=-1) for view in v}
+        # Without a momentum copy the targets are our own projections, which the distance takes as constants.
         target = {view: F.normalize(t, dim=-1) for view, t in (targets or v).items()}
         distances = []
         for image, text in pairs(features):
@@ -204,6 +207,7 @@ class PrototypeTerm(TargetedTerm):
         for view, feature in features.items():
             modality = view.partition(".")[0]
             prototypes = self.prototypes["both" if "both" in self.prototypes else modality]
+            # Detached: without a gradient the optimiser leaves them alone, decay included, and yet has them for later.
             weights = {k: w.detach() if frozen else w for k, w in prototypes.named_parameters()}
             scores[view] = functional_call(prototypes, weights, (self.projector[modality](feature),))
         return scores

@@ -58,6 +58,7 @@ class SwALIP(RocketCLIP):
         momentum: Fraction | None = None,
         **options: Unpack[RocketOptions],
     ) -> None:
+        # Of the improved recipe too, which otherwise smooths.
         options = {"smoothing": 0.0, **options}
         streams = streams_of(options)
         if streams.smoothing != 0:

@@ -87,6 +87,7 @@ class EBM(TowerMethod):
         return {SAMPLED: sampled, PLACES: places}
 
     def encode(self, batch: Batch) -> Embeddings:
+        # To [−1, 1], where the sampler walks; `_features` takes it back.
         x = 2 * batch["image"] - 1
         return {"image": self._features(x + self.noise * torch.randn_like(x) if self.noise else x)}
 
@@ -95,6 +96,7 @@ class EBM(TowerMethod):
         return {"ebm": self.objective(positive, self._energy(z[SAMPLED]))}
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+        # Here and not where they are drawn: state moves once per step, and not with a step that is left out.
         self.buffer.put(z[PLACES], z[SAMPLED])
         super().after_step(z, batch, clock)
 
