@@ -11,12 +11,14 @@ from . import models as models
 from . import networks as networks
 from . import pairwise as pairwise
 from . import recipes as recipes
+from . import serving as serving
 from . import statistics as statistics
 from . import study as study
 from . import training as training
 from . import types as types
 from .exporting import export as export
 from .models import load as load
+from .serving import index as index
 from .study import compare as compare
 from .study import compare_decoding as compare_decoding
 from .study import evaluate as evaluate
