@@ -13,13 +13,13 @@ from torch import Tensor
 from ..forms import Fraction, Natural
 from .branch import GivenBranch
 from .chooser import Logits
-from .combine import Weights
-from .method import Contrastive
+from .combine import Weights, plausible
+from .method import Decoding
 
 
 @final
 @dataclass(frozen=True)
-class ExampleContrastive(Contrastive):
+class ExampleContrastive(Decoding):
     """``l − l_zero``: l with in-context examples in the prompt, l_zero without; weights 1 and −1, no 1 + α.
 
     ``generate`` gets the prompt with the examples, ``.on(inputs, without_examples=zero_shot)`` both, examples and
@@ -48,7 +48,7 @@ class ExampleContrastive(Contrastive):
         return Weights([same - 1.0], total=same)
 
     def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
-        kept = super().keep(own, others)
+        kept = plausible(own, self.beta)
         if self.end is None:
             return kept
         ends = (own.argmax(-1) == self.end) | (others[0].argmax(-1) == self.end)

@@ -113,6 +113,11 @@ def test_the_rule_alone_keeps_the_models_own_order() -> None:
     assert rule.weights(own, [other]).others == [0.0]
     assert rule.weights(own, [other]).total == 1.0
     assert plausibility_only(DECODING.create("vcd", beta=0.3)) == Plain(0.3)
+    ends = DECODING.create("mvcd", end=int(other[0].argmax()))  # a rule that looks at its branch too
+    rule = plausibility_only(ends)
+    assert rule is not None
+    assert torch.equal(rule.keep(own, [other]), ends.keep(own, [other]))
+    assert rule.keep(own, [other])[0].sum() == 1
 
 
 def test_a_described_rule_is_its_method_with_contrast_zero() -> None:

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from ...forms import Count, Positive
 from ...pairwise.inputs import dot, paired
+from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction, Top, TopK
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import NEG, Tile
 from ._bank import against, chosen, no_other, others
-from .moco import MoCoLoss
 
 
-class MoCHiLoss(MoCoLoss):
+class MoCHiLoss(PairwiseLoss):
     """MoCo with synthetic negatives, mixed for each query from the N keys of the queue most similar to it.
 
         h_m  = nz(α_m n_i + (1 − α_m) n_j)            of two of the N keys, α in (0, 1)
@@ -50,7 +50,8 @@ class MoCHiLoss(MoCoLoss):
     papers = ("mochi",)
 
     def __init__(self, temperature: Positive | Temperature = 0.2, *, hardest: Count = 1024) -> None:
-        super().__init__(temperature)
+        super().__init__()
+        self.temperature = Temperature.of(temperature, Temperature(0.2))
         self.hardest = hardest
 
     def forward(
@@ -79,8 +80,7 @@ class MoCHiLoss(MoCoLoss):
         """
         if (pairs is None) != (shares is None) or (partners is None) != (query_shares is None):
             raise ValueError("pairs go with shares, and partners with query_shares: give both, or neither")
-        if pairs is None and partners is None:
-            return super().forward(q, k, queue, ids, queue_ids)
+        mixes = pairs is not None or partners is not None
         q, k = paired(q=q, k=k)
         scaled = self.temperature.scale(q)
         positive = dot(scaled, k.detach())
@@ -89,10 +89,14 @@ class MoCHiLoss(MoCoLoss):
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             logits = tile.dot()
             negatives = others(tile, logits)
-            hardest = TopK(negatives.detach(), min(self.hardest, len(queue)), logits.detach())
-            return {"row": {"queue": LogSumExp(negatives), "hardest": hardest}}
+            row: dict[str, Reduction] = {"queue": LogSumExp(negatives)}
+            if mixes:
+                row["hardest"] = TopK(negatives.detach(), min(self.hardest, len(queue)), logits.detach())
+            return {"row": row}
 
         r = self.reduce(terms, rows=rows, columns=columns, same_columns=True)
+        if not mixes:
+            return self.mean(torch.logaddexp(positive, r.row.queue) - positive)
         top: Top = r.row.hardest
         known = chosen(scaled, columns["z"], top.indices, top.values)
         missing = no_other(top, rows, columns)
