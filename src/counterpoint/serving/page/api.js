@@ -9,10 +9,10 @@ const KEPT = "counterpoint token";
 export const at = (path) => new URL(path.replace(/^\//, ""), ROOT);
 export const asksToken = () => sessionStorage.getItem(KEPT) !== null;
 
+/** A refusal: a sentence, and the field of the request that it speaks of. */
 export class Refused extends Error {
-  constructor(message, { status = 0, parameter = null } = {}) {
+  constructor({ message, parameter = null }) {
     super(message);
-    this.status = status;
     this.parameter = parameter;
   }
 }
@@ -25,22 +25,16 @@ async function fetched(path, options = {}) {
     answer = await fetch(at(path), { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused("The server does not answer. Is it still running?");
+    throw new Refused({ message: "The server does not answer. Is it still running?" });
   }
   if (answer.status === 401) {
-    await enterToken(token === null ? "" : await sentence(answer));
+    const { message } = await said(answer);
+    await enterToken(token === null ? "" : message);
     return fetched(path, options);
   }
-  if (!answer.ok) throw await refusal(answer);
+  if (!answer.ok) throw new Refused(await said(answer));
   return answer;
 }
-
-async function refusal(answer) {
-  const { message, parameter } = await said(answer);
-  return new Refused(message, { status: answer.status, parameter });
-}
-
-const sentence = async (answer) => (await said(answer)).message;
 
 /** Read the sentence of an error, and the field that it speaks of. */
 async function said(answer) {

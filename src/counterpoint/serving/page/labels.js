@@ -58,8 +58,10 @@ export async function show(fields) {
     const names = modelNames(about);
     const best = answers.map((answer) => answer.labels[0].label); // the best comes first
     say(best[1] === undefined ? `Most like “${best[0]}”, of ${several(labels.length, "label")}` : `${names[0]}: “${best[0]}”. ${names[1]}: “${best[1]}”.`);
+    const charts = answers.map((answer, place) => chart(answer.labels, names[place], place, answers.length > 1));
     by("bars").replaceChildren(
-      make("div", { class: answers.length > 1 ? "sides" : "" }, ...answers.map((answer, place) => chart(answer.labels, names[place], place, answers.length > 1))),
+      make("div", { class: charts.length > 1 ? "sides" : "" }, ...charts),
+      make("p", { class: "note" }, "Similarity of the picture and each label’s sentence; the best label’s bar is full."),
     );
     showCode(by("labels-code"), { path: "/v1/zero-shot", body, file: picture?.name, answer: "labels" });
   } catch (error) {
@@ -94,7 +96,6 @@ function chart(labels, name, place, titled) {
     { class: `arm-${place}`, "aria-label": name },
     titled ? make("h2", { class: "arm" }, name) : null,
     make("ol", { class: "bars" }, ...labels.map(({ label, score }) => row(label, score, (score - low) / range))),
-    make("p", { class: "note" }, "Similarity of picture and sentence. The longest bar is the best label’s."),
   );
 }
 

@@ -1,0 +1,477 @@
+"""The page in a browser: asked as people ask it, by pointer, keyboard and screen reader."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from counterpoint.serving import app
+from fixtures.served import served
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+POINTS = 20_000
+TOKEN = "open sesame"
+VIEWS = (
+    "#/search",
+    "#/search?q=red&both=true",
+    "#/search?like=12",
+    "#/labels?id=12&labels=red%0Ablue",
+    "#/map",
+)
+
+
+class Served:
+    """A server in a thread."""
+
+    def __init__(self, application: Any) -> None:
+        self.server = uvicorn.Server(uvicorn.Config(application, port=0, log_level="warning"))
+        self._thread = threading.Thread(target=self.server.run, daemon=True)
+        self._thread.start()
+        while not self.server.started:
+            assert self._thread.is_alive()
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/"
+
+    def end(self) -> None:
+        self.server.should_exit = True
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def index(folder: Path) -> Any:
+    return served(folder)
+
+
+@pytest.fixture(scope="module")
+def url(index: Any) -> Iterator[str]:
+    held = Served(app(index, against=index))
+    yield held.url
+    held.end()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium: install one, or name it in the environment variable CHROMIUM")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A context of its own, in which no page may fail or ask another host."""
+    made = browser.new_context(viewport={"width": 1100, "height": 1000})
+    hosts: set[str | None] = set()
+    failures: list[str] = []
+    made.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    made.on("weberror", lambda error: failures.append(str(error.error)))
+    yield made
+    made.close()
+    assert hosts <= {"127.0.0.1", "", None}  # data: and blob: have no host
+    assert not failures
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+def asked(page: Page, path: str, body: Any) -> Any:
+    """Ask the server beside the page."""
+    return page.request.post(f"{page.url.partition('#')[0]}{path}", data=body).json()
+
+
+def likes(page: Page) -> list[int]:
+    """Return the ids of the results, in order."""
+    expect(page.locator("#search")).not_to_have_attribute("aria-busy", "true")
+    cards = page.get_by_role("list", name="Results").locator(".card")
+    expect(cards.first).to_be_visible()
+    links = cards.evaluate_all("cards => cards.map(card => card.getAttribute('href'))")
+    return [int(re.search(r"like=(\d+)", link)[1]) for link in links]  # type: ignore[index]
+
+
+def widths(page: Page) -> list[int]:
+    """Return the widths of the pictures of the results, once they are there."""
+    page.wait_for_load_state("networkidle")
+    return page.locator(".card img").evaluate_all("images => images.map((image) => image.naturalWidth)")
+
+
+def png(size: tuple[int, int]) -> bytes:
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize(size).save(file, "PNG")
+    return file.getvalue()
+
+
+def give(page: Page, way: str, content: bytes, name: str = "mine.png", kind: str = "image/png") -> None:
+    """Give the page a file."""
+    expect(page.get_by_role("heading", level=1)).to_have_text("Search pairs")  # it is ready
+    if way == "choose":
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Picture", exact=True).click()
+        chooser.value.set_files({"name": name, "mimeType": kind, "buffer": content})
+        return
+    page.evaluate(
+        """([way, content, name, kind]) => {
+          const bytes = Uint8Array.from(atob(content), (sign) => sign.charCodeAt(0));
+          const data = new DataTransfer();
+          data.items.add(new File([bytes], name, { type: kind }));
+          const init = { bubbles: true, cancelable: true };
+          document.body.dispatchEvent(way === "paste"
+            ? new ClipboardEvent("paste", { ...init, clipboardData: data })
+            : new DragEvent("drop", { ...init, dataTransfer: data }));
+        }""",
+        [way, base64.b64encode(content).decode(), name, kind],
+    )
+
+
+def test_words_find_pictures_and_stand_in_the_address(page: Page, url: str) -> None:
+    page.goto(url)
+    page.get_by_label("Words to search for").fill("red")
+    page.keyboard.press("Enter")
+    expected = asked(page, "v1/search", {"query": "red", "k": 12, "modality": "image"})["results"]
+    assert likes(page) == [row["id"] for row in expected]
+    first = page.locator(".card").first
+    expect(first).to_contain_text(expected[0]["text"])
+    expect(first).to_contain_text(f"{expected[0]['score']:.3f}")
+    assert all(widths(page))
+    expect(page.get_by_role("status").first).to_contain_text("12 results in")
+    expect(page.get_by_text("Shapes drawn by a test.")).to_be_in_viewport()
+    assert page.url.endswith("#/search?q=red")
+    page.reload()
+    assert likes(page) == [row["id"] for row in expected]
+
+
+@pytest.mark.parametrize("way", ["choose", "paste", "drop"])
+def test_a_picture_finds_its_like(page: Page, url: str, folder: Path, way: str) -> None:
+    page.goto(url)
+    give(page, way, (folder / "pairs" / "12.png").read_bytes())
+    assert likes(page)[0] == 12
+    expect(page.get_by_alt_text("Your picture mine.png")).to_be_visible()
+    page.get_by_role("button", name="Take the picture away").click()
+    expect(page.get_by_alt_text("Your picture mine.png")).to_be_hidden()
+    page.go_back()
+    expect(page.get_by_alt_text("Your picture mine.png")).to_be_visible()
+    assert likes(page)[0] == 12
+    page.reload()  # an address cannot hold a picture
+    expect(page.get_by_text("Paste or drop it again")).to_be_visible()
+
+
+def test_a_large_picture_is_made_smaller_before_it_is_sent(page: Page, url: str) -> None:
+    page.goto(url)
+    with page.expect_request("**/v1/search") as request:
+        give(page, "drop", png((3000, 1500)))
+    sent = request.value.post_data_json["image"]
+    assert Image.open(io.BytesIO(base64.b64decode(sent.partition(",")[2]))).size == (1024, 512)
+
+
+def test_what_is_no_picture_is_said(page: Page, url: str) -> None:
+    page.goto(url)
+    give(page, "drop", b"%PDF-1.4", "paper.pdf", "application/pdf")
+    expect(page.get_by_role("alert").first).to_have_text(re.compile("paper.pdf is no picture"))
+
+
+def test_more_like_this(page: Page, url: str) -> None:
+    page.goto(f"{url}#/search?q=red")
+    chosen = likes(page)[3]
+    page.locator(".card").nth(3).click()
+    asked_about = page.get_by_role("article", name="The row whose like is looked for")
+    row = page.request.get(f"{url}v1/items/{chosen}").json()
+    for said in (row["text"], row["key"], row["split"], *filter(None, row["labels"].values())):
+        expect(asked_about).to_contain_text(said)
+    expected = asked(page, "v1/search", {"id": chosen, "k": 12, "modality": "image"})["results"]
+    assert likes(page) == [each["id"] for each in expected]
+    assert chosen not in likes(page)
+    page.go_back()
+    expect(asked_about).to_be_hidden()
+    assert likes(page)[3] == chosen
+
+
+def test_a_condition_and_its_error_in_the_server_s_words(page: Page, url: str) -> None:
+    page.goto(f"{url}#/search?q=red")
+    page.get_by_text("Only where").click()
+    where = page.get_by_label("Condition over the columns, in SQL")
+    page.get_by_role("button", name="split", exact=True).click()
+    expect(where).to_have_value("split")
+    where.press_sequentially(" = 'test'")
+    where.press("Enter")
+    body = {"query": "red", "k": 12, "modality": "image", "where": "split = 'test'"}
+    expect(page.get_by_role("status").first).to_contain_text("results in")
+    assert likes(page) == [row["id"] for row in asked(page, "v1/search", body)["results"]]
+    where.fill("nonsense = 1")
+    where.press("Enter")
+    message = asked(page, "v1/search", {**body, "where": "nonsense = 1"})["error"]["message"]
+    expect(page.get_by_role("alert").first).to_have_text(message)
+    where.fill("")
+    where.press("Enter")
+    assert len(likes(page)) == 12
+    expect(page.get_by_role("alert").first).to_be_hidden()
+
+
+def test_labels_of_one_s_own(page: Page, url: str, folder: Path) -> None:
+    page.goto(f"{url}#/labels")
+    content = (folder / "pairs" / "12.png").read_bytes()
+    give(page, "paste", content)
+    page.get_by_label("Labels, one a line").fill("red\n\n blue \ngreen")
+    page.get_by_label("Template").fill("a {} shape")
+    page.get_by_role("button", name="Compare").click()
+    body = {"labels": ["red", "blue", "green"], "template": "a {} shape"}
+    image = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    expected = asked(page, "v1/zero-shot", {**body, "image": image})["labels"]
+    rows = page.locator(".bars").first.get_by_role("listitem")
+    expect(rows).to_have_text([f"{each['label']}{each['score']:.3f}" for each in expected])
+    lengths = rows.locator(".bar").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[0] > lengths[-1]
+
+
+def test_two_models_side_by_side(page: Page, url: str) -> None:
+    page.goto(f"{url}#/search?q=red")
+    page.get_by_label("Two models side by side").check()
+    lists = page.get_by_role("list", name=re.compile("Results of"))
+    expect(lists).to_have_count(2)
+    expect(page.get_by_role("status").first).to_contain_text("12 of 12 found by both")
+    expect(lists.nth(1).get_by_role("listitem").first).to_contain_text("1st there")
+
+
+def show_points(page: Page, url: str) -> None:
+    """Open the map with 20,000 points in a grid of 200 × 100, of two modalities in turn."""
+    places = np.arange(POINTS)
+    columns = {"id": places % 70, "modality": places % 2, "x": places % 200, "y": places // 200}
+    points = {name: values.tolist() for name, values in columns.items()} | {"modalities": ["image", "text"]}
+    page.route("**/v1/map", lambda route: route.fulfill(json=points))
+    page.route("**/v1/about", lambda route: route.fulfill(json=route.fetch().json() | {"map": True}))
+    page.goto(f"{url}#/map")
+    expect(page.get_by_text("Each of the 20,000 points")).to_be_visible()
+
+
+def where_is(page: Page, place: int) -> tuple[float, float]:
+    """Return where a point of the whole map lies in the window."""
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    scale = min((box["width"] - 56) / 199, (box["height"] - 56) / 99)
+    x, y = place % 200 - 99.5, place // 200 - 49.5
+    return box["x"] + box["width"] / 2 + x * scale, box["y"] + box["height"] / 2 - y * scale
+
+
+def drawn(page: Page) -> int:
+    """Return the number of pixels of the map that are drawn on."""
+    page.wait_for_timeout(100)  # a frame
+    return page.evaluate(
+        """() => {
+          const canvas = document.getElementById("canvas");
+          const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+          return data.filter((value, place) => place % 4 === 3 && value > 0).length;
+        }"""
+    )
+
+
+def test_map_shows_every_point_and_the_pointer_finds_it(page: Page, url: str) -> None:
+    show_points(page, url)
+    both = drawn(page)
+    assert both > POINTS  # more than a pixel each
+    page.get_by_label("text", exact=True).uncheck()
+    assert drawn(page) < 0.7 * both
+    page.get_by_label("text", exact=True).check()
+    for place in (0, 8_123, POINTS - 200):
+        page.mouse.move(*where_is(page, place))
+        row = page.request.get(f"{url}v1/items/{place % 70}").json()
+        expect(page.locator("#under")).to_have_text(row["text"])
+        link = page.locator("#under").get_attribute("href")
+        assert link == f"#/search?like={place % 70}" + ("&modality=text" if place % 2 else "")
+    page.mouse.click(*where_is(page, 8_124))
+    expect(page).to_have_url(re.compile(rf"#/search\?like={8_124 % 70}$"))
+
+
+def test_map_moves_under_the_pointer(page: Page, url: str) -> None:
+    show_points(page, url)
+    left, top = where_is(page, 8_124)
+    page.mouse.move(left, top)
+    for _ in range(6):
+        page.mouse.wheel(0, -400)
+    page.mouse.move(left + 1, top)
+    row = page.request.get(f"{url}v1/items/{8_124 % 70}").json()
+    expect(page.locator("#under")).to_have_text(row["text"])  # what lay there still does
+    page.mouse.down()
+    page.mouse.move(left + 101, top + 50, steps=5)
+    page.mouse.up()
+    assert "#/map" in page.url  # a drag is no click
+    page.mouse.move(left + 101, top + 51)
+    expect(page.locator("#under")).to_have_text(row["text"])
+    page.get_by_role("button", name="Whole map").click()
+    page.mouse.move(*where_is(page, 0))
+    expect(page.locator("#under")).to_have_attribute("href", "#/search?like=0")
+
+
+def test_map_by_keys(page: Page, url: str) -> None:
+    show_points(page, url)
+    canvas = page.get_by_role("application", name="Map of the data")
+    canvas.focus()
+    page.keyboard.press("ArrowRight")  # the point in the middle
+    said = page.locator("#map-said")
+    expect(said).to_contain_text("Enter finds more like this")
+    first = said.text_content()
+    page.keyboard.press("ArrowUp")
+    expect(said).not_to_have_text(str(first))
+    page.keyboard.press("ArrowDown")
+    expect(said).to_have_text(str(first))
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"#/search\?like=\d+"))
+    assert likes(page)
+
+
+def test_keys_alone_go_from_start_to_more_like_this(page: Page, url: str) -> None:
+    page.goto(url)
+    expect(page.get_by_label("Words to search for")).to_be_focused()
+    page.keyboard.type("red")
+    page.keyboard.press("Enter")
+    cards = likes(page)
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".card").first).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".card").nth(1)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".card").nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(f"like={cards[1]}$"))
+    expect(page.get_by_role("article")).to_be_visible()
+    expect(page.locator(".card").first).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_label("Words to search for")).to_be_focused()
+    page.locator(".card").first.focus()
+    page.keyboard.press("/")
+    expect(page.get_by_label("Words to search for")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_label("Words to search for")).to_be_focused()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1100, 390, 320])
+def test_layouts_fit(page: Page, url: str, view: str, scheme: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    if view == "#/map":
+        show_points(page, url)
+    else:
+        page.goto(url + view)
+        page.wait_for_load_state("networkidle")
+    root = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert root[0] <= root[1]
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", colour))) < 64) == (scheme == "dark")
+    moving = "element => getComputedStyle(element).transitionDuration"
+    assert page.locator("a").evaluate_all(f"all => all.map({moving}).every(each => each === '0s')")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_control_has_a_name_and_the_page_its_landmarks(
+    page: Page, context: BrowserContext, url: str, view: str
+) -> None:
+    if view == "#/map":
+        show_points(page, url)
+    else:
+        page.goto(url + view)
+        page.wait_for_load_state("networkidle")
+    session = context.new_cdp_session(page)
+    session.send("Accessibility.enable")
+    nodes = [node for node in session.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+    named = [(node["role"]["value"], node.get("name", {}).get("value", "").strip()) for node in nodes]
+    controls = {"button", "link", "textbox", "searchbox", "checkbox", "combobox", "spinbutton", "application"}
+    assert {role for role, _ in named} & controls
+    assert not [role for role, name in named if role in controls | {"image", "region"} and not name]
+    assert {"banner", "main", "contentinfo", "navigation"} <= {role for role, _ in named}
+    assert [role for role, _ in named].count("heading") >= 1
+
+
+def test_text_of_the_data_is_text(page: Page, url: str) -> None:
+    hostile = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+
+    def poisoned(route: Any) -> None:
+        answer = route.fetch().json()
+        for row in answer["results"]:
+            row.update(text=hostile, key=hostile, labels={hostile: hostile})
+        route.fulfill(json=answer)
+
+    page.route("**/v1/search", poisoned)
+    page.goto(f"{url}#/search?q={hostile}&both=true")
+    expect(page.locator(".caption").first).to_have_text(hostile)
+    assert page.locator("img[src=x]").count() == 0
+    assert page.title() != "taken"
+
+
+def test_same_query_as_code_gives_the_same(page: Page, url: str, folder: Path) -> None:
+    page.goto(f"{url}#/search?q=it%27s%20%22red%22%20%24HOME&where=split%20%3D%20%27test%27")
+    run_code(page, folder / "pairs")
+    give(page, "drop", (folder / "pairs" / "12.png").read_bytes(), "12.png")
+    expect(page.get_by_alt_text("Your picture 12.png")).to_be_visible()
+    run_code(page, folder / "pairs")
+
+
+def run_code(page: Page, folder: Path) -> None:
+    """Run the page's code for its query, which is to find what the page shows."""
+    expected = likes(page)
+    page.locator("#search-code summary").click()
+    curl, requests, openai = page.locator("#search-code code").all_text_contents()
+    if shutil.which("curl"):
+        done = subprocess.run(["bash", "-c", curl], cwd=folder, capture_output=True, text=True, check=True)
+        assert [row["id"] for row in json.loads(done.stdout)["results"]] == expected
+    done = subprocess.run(
+        [sys.executable, "-c", requests], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert [int(each) for each in re.findall(r"^\{'id': (\d+)", done.stdout, re.MULTILINE)] == expected
+    code = f"{openai}\nprint(len(vector))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 1
+
+
+def test_a_token_is_asked_for_and_kept_from_the_address(page: Page, index: Any) -> None:
+    held = Served(app(index, token=TOKEN))
+    page.goto(f"{held.url}#/search?q=red")
+    entry = page.get_by_label("Token", exact=True)
+    expect(entry).to_be_focused()
+    entry.fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.locator("#entry").get_by_role("alert")).to_contain_text("token")
+    entry.fill(TOKEN)
+    page.keyboard.press("Enter")
+    assert len(likes(page)) == 12
+    assert all(widths(page))
+    page.locator("#search-code summary").click()
+    assert TOKEN not in page.content()
+    assert "$TOKEN" in page.locator("#search-code code").first.text_content()  # type: ignore[operator]
+    assert "sesame" not in page.url
+    page.reload()
+    assert len(likes(page)) == 12
+    held.end()
+    page.get_by_role("button", name="Search", exact=True).click()
+    expect(page.get_by_role("alert").first).to_have_text("The server does not answer. Is it still running?")
