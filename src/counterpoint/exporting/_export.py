@@ -14,6 +14,7 @@ from ..registry import MissingPackage, Room, require
 from ._comparison import MOST, differences
 from ._layout import Layout
 from ._left_out import left_out
+from ._parts import merged
 
 LAYOUTS = Room("layout", "counterpoint.exporting")
 """Layouts; each file holds a `Layout`."""
@@ -60,7 +61,7 @@ def export(reference: str | os.PathLike[str], layout: str, out: str | os.PathLik
         raise FileExistsError(f"{folder} exists: give another folder with --out, or remove it")
     for package, extra in target.packages.items():
         require(package, extra)
-    model = load(reference).cpu().eval()
+    model = merged(load(reference).cpu().eval())
     if why := target.refusal(model):
         raise ValueError(f"{os.fspath(reference)} cannot be exported to {layout}: {why}")
     name = LAYOUTS.reference(layout).partition(":")[0].rpartition(".")[2].replace("_", "-")

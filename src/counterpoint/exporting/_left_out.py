@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from ..methods.base import Method, TowerMethod
+from ..networks.base import ImageTower
 from ..pairwise import Temperature
+from ..reasons import counted
 from ._layout import Layout
 
 _KEPT = ("towers", "projections", "objective")
@@ -17,7 +19,7 @@ def left_out(model: TowerMethod, layout: Layout) -> list[str]:
     said += [
         f"{name} ({type(part).__name__}), which only training uses"
         for name, part in model.named_children()
-        if name not in _KEPT and _has_state(part)
+        if name not in (*_KEPT, "local_projections") and _has_state(part)
     ]
     if getattr(model, "dropout", None):
         said.append("dropout in the text tower, which only training uses")
@@ -27,7 +29,9 @@ def left_out(model: TowerMethod, layout: Layout) -> list[str]:
     if scales and not layout.keeps_scale:
         said.append("the temperature and the bias of similarities, which embeddings do not depend on")
     elif len(scales) > 1:
-        said.append(f"{len(scales) - 1} temperatures beside the first")
+        said.append(f"{counted(len(scales) - 1, 'temperature')} beside the first")
+    if any(tower.fit is None for tower in model.towers.values() if isinstance(tower, ImageTower)):
+        said.append("the mean of boxes by which it makes very large pictures smaller, before it resizes them")
     return [*said, *layout.leaves_out(model)]
 
 
@@ -37,7 +41,8 @@ def scale_of(model: TowerMethod) -> tuple[float, float | None] | None:
         scale = next((child for child in part.children() if isinstance(child, Temperature)), None)
         if scale is not None:
             bias = getattr(part, "bias", None)
-            return float(scale.inverse().detach()), float(bias) if isinstance(bias, nn.Parameter) else None
+            shift = float(bias.detach()) if isinstance(bias, nn.Parameter) else None
+            return float(scale.inverse().detach()), shift
     return None
 
 

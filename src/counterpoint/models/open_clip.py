@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from ..networks.weights import Source
@@ -15,8 +16,12 @@ class OpenClip(Kind):
 
     form: ClassVar[str] = "open_clip:NAME@TAG or open_clip:NAME@PATH"
 
+    def holds(self, folder: Path) -> bool:
+        return (folder / "open_clip_config.json").is_file()
+
     def load(self, name: str) -> Pretrained:
-        source = Source.parse(f"open_clip:{name}")
+        folder = self.holds(Path(name))
+        source = Source("open_clip", "folder", name) if folder else Source.parse(f"open_clip:{name}")
         if source.weights is None and not source.name.startswith("hf-hub:"):
             import open_clip
 

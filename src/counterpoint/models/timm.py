@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
+from ..networks.towers.timm_tower import config_of
 from ..networks.weights import Source
 from ._kind import Kind
 from ._pretrained import Pretrained, pretrained
@@ -14,8 +16,12 @@ class Timm(Kind):
 
     form: ClassVar[str] = "timm:NAME@hub, timm:NAME@package or timm:NAME@PATH"
 
+    def holds(self, folder: Path) -> bool:
+        return bool(config_of(folder))
+
     def load(self, name: str) -> Pretrained:
-        source = Source.parse(f"timm:{name}")
+        stated = config_of(Path(name))
+        source = Source("timm", stated["architecture"], name) if stated else Source.parse(f"timm:{name}")
         if source.weights is None:
             raise ValueError(f"{source} names no weights; write {self.form}")
         return pretrained(source, _command(source))

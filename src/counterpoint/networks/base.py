@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..types import Fit
 from .towers.pixels import Square
+from .towers.told import Head, Told, Untold, settings_of_timm
 
 Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
 """From the states of a caption's tokens to one vector: the last's, the first's, their mean, their maximum; their sum by
@@ -115,6 +116,25 @@ class Tower(nn.Module, ABC):
     def train(self, mode: bool = True) -> Self:
         return super().train(mode and not self.frozen)
 
+    def in_open_clip(self, head: Head) -> Told:
+        """Return the tower and its head in open_clip's words.
+
+        Raises:
+            Untold: where it has none for them.
+        """
+        raise self._untold("open_clip")
+
+    def in_transformers(self, head: Head) -> Told:
+        """Return the tower and its head in transformers' words.
+
+        Raises:
+            Untold: where it has none for them.
+        """
+        raise self._untold("transformers")
+
+    def _untold(self, library: str) -> Untold:
+        return Untold(f"{library} has no {self.modality} tower like {self.name or type(self).__name__}")
+
 
 Towers = Mapping[str, Tower]
 """The towers of the columns that a method works on, in this order; columns of one modality share one."""
@@ -126,15 +146,69 @@ class ImageTower(Tower, ABC):
     Attributes:
         size: height and width in pixels of the pictures it takes.
         fit: the way in which the library of its weights makes them; None where they are this package's own.
+        kept_in_timm: a built-in tower's name among timm's models; see `towers.in_timm`.
     """
 
     modality: ClassVar[str] = "image"
     size: int
     fit: Fit | None = None
+    kept_in_timm: ClassVar[str] = ""
 
     @property
     def input(self) -> Square:
         return Square(self.size, self.fit)
+
+    def in_timm(self) -> Told:
+        """Return a built-in tower as the model of timm that `towers.in_timm` makes it.
+
+        Raises:
+            Untold: for any other, unless its class says more.
+        """
+        if not self.kept_in_timm:
+            raise self._untold("timm")
+        settings = settings_of_timm(self.size)
+        config = {"architecture": f"{self.kept_in_timm}.{self.size}", "pretrained_cfg": settings}
+        return Told(config, {f"tower.{name}": weight for name, weight in self.state_dict().items()})
+
+    def in_open_clip(self, head: Head) -> Told:
+        """Return the tower as a trunk of timm, the head as its projection.
+
+        Raises:
+            Untold: for a tower that timm does not have, one of another size than timm makes it without being told, and
+                pictures that open_clip's transform cannot make.
+        """
+        try:
+            told = self.in_timm()
+        except Untold:
+            raise self._untold("open_clip") from None
+        fit = self.fit or Fit(self.size, self.size)
+        settings = told.config["pretrained_cfg"]
+        if "model_args" in told.config:
+            raise Untold(f"open_clip makes {told.config['architecture']} for pictures of its own size alone")
+        if fit.side != fit.size or fit.interpolation not in ("bicubic", "bilinear") or len(set(fit.fill)) > 1:
+            raise Untold(
+                f"{self.name or 'its tower'} takes the middle {fit.size} pixels of pictures of {fit.side} "
+                f"({fit.interpolation}), and open_clip's transform resizes to the size that the tower takes"
+            )
+        config = {
+            "timm_model_name": told.config["architecture"],
+            "timm_pool": "",
+            "timm_proj": "linear",
+            "timm_proj_bias": head.bias is not None,
+            "image_size": self.size,
+        }
+        weights = {f"visual.trunk.{name}": weight for name, weight in told.weights.items()}
+        weights["visual.head.proj.weight"] = head.weight
+        if head.bias is not None:
+            weights["visual.head.proj.bias"] = head.bias
+        preprocessing = {
+            "mean": list(settings["mean"]),
+            "std": list(settings["std"]),
+            "interpolation": fit.interpolation,
+            "resize_mode": fit.resize,
+            "fill_color": fit.fill[0],
+        }
+        return Told({"vision_cfg": config}, weights, preprocessing, told.save)
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:

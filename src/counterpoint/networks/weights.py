@@ -68,7 +68,8 @@ class Source:
         A folder's weights come with the configuration, and perhaps the tokenizer, that the tower is built from.
         """
         weights = self.weights or ""
-        by_name = self.library in ("", "timm") or (
+        stated = self.library == "timm" and (Path(weights) / "config.json").is_file()
+        by_name = (self.library in ("", "timm") and not stated) or (
             self.library == "open_clip" and (Path(weights).suffix in _FILES or "/" not in weights)
         )
         return replace(self, weights=None) if _RESTORED.get() and by_name else self

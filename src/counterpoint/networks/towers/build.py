@@ -15,22 +15,16 @@ from ...registry import unknown
 from ..base import ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
 from ..weights import Source
-from .convnet import ConvNet
+from .built_in import IMAGE_TOWERS
 from .hugging_face import LIBRARIES, is_pair
-from .perceptron import BagOfWords, PatchPerceptron, PixelPerceptron
+from .perceptron import BagOfWords
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained
-from .transformer import TextTransformer, VisionTransformer
+from .transformer import TextTransformer
 
 T = TypeVar("T")
 
 
-_IMAGE: Mapping[str, Callable[[int], ImageTower]] = {
-    "cnn": ConvNet,
-    "vit": VisionTransformer,
-    "mlp": PixelPerceptron,
-    "patches": PatchPerceptron,
-}
 _TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {"transformer": TextTransformer, "bag": BagOfWords}
 
 
@@ -170,7 +164,7 @@ def image_tower(source: Source, start: Start) -> ImageTower:
         if not is_pair(source):
             raise unknown("image tower", str(source), MODALITIES.get("image").towers)
         return _pair(source, start)[0]
-    tower = _IMAGE[source.name](size)
+    tower = IMAGE_TOWERS[source.name](size)
     if source.weights is not None:
         load_trained(tower, source)
         tower.weights_set = True

@@ -66,6 +66,8 @@ class ConvNet(ImageTower):
     Source: residual networks with pre-activation (arXiv 1603.05027).
     """
 
+    kept_in_timm = "counterpoint_cnn"
+
     def __init__(self, size: int = 48, widths: Sequence[int] = (32, 64, 128)) -> None:
         super().__init__()
         least = 4 * 2 ** (len(widths) - 1)

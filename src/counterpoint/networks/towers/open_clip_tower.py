@@ -23,11 +23,17 @@ from ..weights import Source
 from .blocks import dropped_inputs, residual_blocks
 from .pixels import Normalise
 from .timm_tower import place_features
+from .told import Head, Told, Untold
 from .transformers_tower import stated
 
 _IMAGE = ("visual",)
 _TEXT = ("text", "transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
 _NEITHER = ("text_decoder", "logit_scale", "logit_bias")
+_LAST = {
+    "image": ("visual.proj", "visual.attnpool.c_proj", "visual.head.proj", "visual.head.mlp.fc2"),
+    "text": ("text.text_projection", "text.proj.2", "text.proj"),
+}
+"""The last linear map of a half, by the names that it has in one or another kind of model: into the shared space."""
 
 
 class OpenClipTokenizer:
@@ -82,6 +88,8 @@ class OpenClipImage(ImageTower):
             (int(preprocessing["fill_color"]),) * 3,
         )
         self.normalise = Normalise(preprocessing["mean"], preprocessing["std"])
+        self.preprocessing = preprocessing
+        self.scale = _scale(model)
         self.model = _without(model, (*_TEXT, *_NEITHER))
         self.weights_set = True
         was_training = self.training
@@ -111,6 +119,13 @@ class OpenClipImage(ImageTower):
         maps = intermediates["image_intermediates"][0]
         return maps if visual.proj is None else torch.einsum("bchw,cd->bdhw", maps, visual.proj)
 
+    def in_open_clip(self, head: Head) -> Told:
+        """Return the half as it came, a head put into its last linear map."""
+        config, weights = _told("image", self.model, head)
+        kept = ("mean", "std", "interpolation", "resize_mode", "fill_color")
+        preprocessing = {name: self.preprocessing[name] for name in kept}
+        return Told(config, weights, preprocessing, scale=self.scale)
+
 
 class OpenClipText(TextTower):
     """The text half of an ``open_clip`` model with its projection: ``encode_text`` before normalisation."""
@@ -134,6 +149,25 @@ class OpenClipText(TextTower):
             features: Tensor = self.model.encode_text(tokens, normalize=False)  # type: ignore[operator]
         return features
 
+    def in_open_clip(self, head: Head) -> Told:
+        """Return the half as it came, a head put into its last linear map, with the tokenizer where it is a file."""
+        config, weights = _told("text", self.model, head)
+        tokenizer: Any = self.tokenizer
+        own = getattr(
+            tokenizer._tokenizer, "tokenizer", None
+        )  # of transformers; open_clip's own needs no file
+        encoder = getattr(self.model.text, "config", None) if "hf_model_name" in config["text_cfg"] else None
+        if own is not None:
+            config["text_cfg"] = {**config["text_cfg"], "hf_tokenizer_name": "."}
+
+        def save(folder: Path) -> None:
+            if own is not None:
+                own.save_pretrained(folder)
+            if encoder is not None:
+                encoder.save_pretrained(folder)
+
+        return Told(config, weights, save=save)
+
 
 def open_clip_model(
     source: Source, seed: int, text_layers: int | None = None
@@ -150,6 +184,8 @@ def open_clip_model(
         ValueError: for weights that are missing, broken or do not fit.
     """
     import open_clip
+
+    from . import in_timm  # noqa: F401 # tells timm of the built-in towers, which an export may hold
 
     path, tag = source.path, None
     folder = path is not None and path.is_dir()
@@ -180,7 +216,56 @@ def open_clip_model(
         )
         if path is not None:
             _check_positions(model, path)
+        model.stated = (open_clip.get_model_config(name) or {}) | changes
         return model, OpenClipTokenizer(open_clip.get_tokenizer(name))
+
+
+def _scale(model: Any) -> tuple[float, float | None] | None:
+    """Return the scale and the bias of similarities of a whole model; None of half of one."""
+    if getattr(model, "logit_scale", None) is None:
+        return None
+    bias = getattr(model, "logit_bias", None)
+    shift = None if bias is None else float(bias.detach().mean())
+    return float(model.logit_scale.detach().exp().mean()), shift
+
+
+def _told(half: str, model: nn.Module, head: Head) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a half's entries in open_clip's configuration, and its weights by the names in its model of two towers.
+
+    Raises:
+        Untold: for a head where the half ends in no linear map.
+    """
+    stated: dict[str, Any] = getattr(model, "stated", {})
+    section = "vision_cfg" if half == "image" else "text_cfg"
+    config = {
+        section: {**stated[section], "output_tokens": False},
+        "quick_gelu": bool(stated.get("quick_gelu")),
+        "custom_text": bool(stated.get("custom_text")) or "hf_model_name" in stated["text_cfg"],
+    }
+    weights = dict(model.state_dict())
+    if half == "text":
+        weights = {n if n.startswith("text.") else f"text.{n}": weight for n, weight in weights.items()}
+    if head.is_identity:
+        return config, weights
+    for name in _LAST[half]:
+        if name in weights:  # a matrix that is multiplied from the left
+            weights[name] = _unbiased(head.after(weights[name].T)).T.contiguous()
+            return config, weights
+        if f"{name}.weight" in weights:
+            whole = head.after(weights[f"{name}.weight"], weights.get(f"{name}.bias"))
+            if f"{name}.bias" in weights:
+                weights[f"{name}.bias"] = torch.zeros(whole.width) if whole.bias is None else whole.bias
+                weights[f"{name}.weight"] = whole.weight
+            else:
+                weights[f"{name}.weight"] = _unbiased(whole)
+            return config, weights
+    raise Untold(f"open_clip's {half} half ends in no linear map that the head could become a part of")
+
+
+def _unbiased(head: Head) -> Tensor:
+    if head.bias is not None:
+        raise Untold("open_clip's projection has no bias, and the head has one")
+    return head.weight
 
 
 def _check_activation(source: Source, tag: str) -> None:

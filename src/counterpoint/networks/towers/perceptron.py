@@ -21,6 +21,8 @@ class PixelPerceptron(ImageTower):
         width: of a feature vector.
     """
 
+    kept_in_timm = "counterpoint_mlp"
+
     def __init__(self, size: int = 16, hidden: int = 256, width: int = 64) -> None:
         super().__init__()
         self.size, self.width = size, width
@@ -49,6 +51,8 @@ class PatchPerceptron(ImageTower):
     >>> PatchPerceptron(size=32).patches(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 64, 7, 7])
     """
+
+    kept_in_timm = "counterpoint_patches"
 
     def __init__(self, size: int = 32, hidden: int = 128, width: int = 64) -> None:
         super().__init__()

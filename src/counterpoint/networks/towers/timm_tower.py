@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from ..init import seeded
 from ..weights import Source
 from .packaged import PACKAGE, packaged
 from .pixels import Normalise
+from .told import Told
 
 
 class TimmTower(ImageTower):
@@ -55,6 +57,36 @@ class TimmTower(ImageTower):
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         return place_features(self.model, self.normalise(images))
 
+    def in_timm(self) -> Told:
+        """Return the model as it is: its architecture, its size where that is not its usual one, its transform."""
+        model: Any = self.model
+        usual = dict(model.pretrained_cfg)
+        architecture, size = usual.pop("architecture"), (3, self.size, self.size)
+        settings: dict[str, Any] = {k: v for k, v in usual.items() if k not in _OF_DOWNLOADS}
+        settings |= {"input_size": size, "num_classes": 0}
+        settings |= {
+            name: tuple(getattr(self.normalise, name).flatten().tolist()) for name in ("mean", "std")
+        }
+        if self.fit is None:
+            settings |= {"interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center"}
+        told: dict[str, Any] = {"architecture": architecture, "pretrained_cfg": settings}
+        if usual.get("fixed_input_size") and tuple(usual["input_size"]) != size:
+            told["model_args"] = {"img_size": self.size}
+        return Told(told, dict(model.state_dict()))
+
+
+_OF_DOWNLOADS = (
+    "url",
+    "file",
+    "hf_hub_id",
+    "hf_hub_filename",
+    "source",
+    "custom_load",
+    "tag",
+    "test_input_size",
+)
+"""Settings of timm that are about published weights, not about these."""
+
 
 def place_features(model: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
     """Return what a ``timm`` encoder makes of each place of its last map, as if the place were all there is.
@@ -86,7 +118,8 @@ def place_features(model: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 
 def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
     """Build ``timm:NAME``: random weights; ``@hub``: timm's pretrained ones; ``@PATH``: a file or its folder.
 
-    ``@package``: weights of a Python package that is installed (`counterpoint.networks.towers.packaged`).
+    ``@package``: weights of a Python package that is installed (`counterpoint.networks.towers.packaged`). A folder with
+    timm's ``config.json`` says what the model is and how it sees pictures.
 
     Args:
         source: the tower's name and weights.
@@ -101,6 +134,8 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
     """
     import timm
 
+    from . import in_timm  # noqa: F401 # tells timm of the built-in towers, which an export may hold
+
     name = source.name
     if not (name.startswith(("hf-hub:", "hf_hub:")) or timm.is_model(name)):
         raise unknown("timm model", name, timm.list_models())
@@ -109,7 +144,9 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
         raise ValueError(f"tower {source}: the weights are neither a path that exists nor 'hub' or 'package'")
     with source.reading():
         options: dict[str, Any] = {"num_classes": 0}
-        configuration = timm.get_pretrained_cfg(name)
+        configuration = timm.get_pretrained_cfg(name) if "counterpoint_" not in name else None
+        if path is not None and (stated := config_of(path)):
+            options |= {"pretrained_cfg": stated["pretrained_cfg"], **stated.get("model_args", {})}
         if size is not None and configuration is not None and configuration.fixed_input_size:
             options["img_size"] = size
         with seeded(seed, f"timm:{name}"):
@@ -123,7 +160,16 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
             raise ValueError(f"it takes pictures of {height}×{width} pixels; only square ones are supported")
         trained = source.weights is not None or size is None
         fit = _fit(size or height, data) if trained else None
-        return TimmTower(model, size or height, data["mean"], data["std"], fit)
+        return TimmTower(model, size or height, tuple(data["mean"]), tuple(data["std"]), fit)
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """Return timm's configuration of a folder that it saved; empty for what has none."""
+    file = folder / "config.json"
+    if not file.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found if {"architecture", "pretrained_cfg"} <= found.keys() else {}
 
 
 def _fit(size: int, data: Mapping[str, Any]) -> Fit:

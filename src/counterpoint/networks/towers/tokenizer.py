@@ -92,6 +92,33 @@ class BytePairTokenizer:
         """Write one JSON file, which the ``tokenizers`` library reads too."""
         write_text(Path(path), self._backend.to_str(pretty=True))
 
+    def save_pretrained(self, folder: Path, *, end: int | None = None) -> None:
+        """Write the files that ``transformers`` reads a tokenizer from.
+
+        Args:
+            folder: where they go.
+            end: the id that the end token gets, and the token of that id the end token's; unless given, it keeps its.
+        """
+        from tokenizers import Tokenizer
+        from transformers import PreTrainedTokenizerFast
+
+        words = json.loads(self._backend.to_str()) | {"truncation": None, "padding": None}
+        if end is not None:
+            swapped = {self.end: end, end: self.end}
+            vocabulary = words["model"]["vocab"]
+            words["model"]["vocab"] = {token: swapped.get(i, i) for token, i in vocabulary.items()}
+            for added in words["added_tokens"]:
+                added["id"] = swapped.get(added["id"], added["id"])
+            for special in words["post_processor"]["special_tokens"].values():
+                special["ids"] = [swapped.get(i, i) for i in special["ids"]]
+        PreTrainedTokenizerFast(
+            tokenizer_object=Tokenizer.from_str(json.dumps(words)),
+            model_max_length=self.context,
+            pad_token=PAD,
+            bos_token=START,
+            eos_token=END,
+        ).save_pretrained(folder)
+
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what ``save`` wrote."""

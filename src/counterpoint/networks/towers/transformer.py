@@ -10,6 +10,8 @@ from ..base import ImageTower, TextTower, Tokenizer
 from ..heads import Linear
 from .pixels import Normalise
 from .pooling import Packing, inside, pool
+from .tokenizer import BytePairTokenizer
+from .told import Head, Told, Untold
 
 
 class Embedding(nn.Embedding):
@@ -86,6 +88,64 @@ class TextTransformer(TextTower):
             x = block(F.dropout(x, dropout, self.training and dropout > 0), packing)
         return packing.unpack(self.norm(x))
 
+    def in_open_clip(self, head: Head) -> Told:
+        """Return the tower as open_clip's text transformer, which is the same but for names."""
+        tokenizer = self._told_tokenizer("open_clip")
+        names = {
+            "token_embedding.weight": self.token_embedding.weight,
+            "positional_embedding": self.position_embedding.weight,
+            "ln_final.weight": self.norm.weight,
+            "ln_final.bias": self.norm.bias,
+        }
+        for number, block in enumerate(self.blocks):
+            for ours, theirs in _OPEN_CLIP.items():
+                of_block = f"transformer.resblocks.{number}.{theirs}"
+                separator = "_" if theirs.endswith("in_proj") else "."
+                names |= {
+                    f"{of_block}{separator}{n}": p for n, p in block.get_submodule(ours).named_parameters()
+                }
+        if head.bias is None:
+            names["text_projection"] = head.weight.T
+        else:
+            names |= {"text_projection.weight": head.weight, "text_projection.bias": head.bias}
+        config = {
+            "context_length": tokenizer.context,
+            "vocab_size": tokenizer.vocabulary,
+            "width": self.width,
+            "heads": self.blocks[0].heads,
+            "layers": len(self.blocks),
+            "pool_type": "eos",
+            "eos_id": tokenizer.end,
+            "proj_bias": head.bias is not None,
+            "hf_tokenizer_name": ".",
+        }
+        return Told(
+            {"text_cfg": config, "quick_gelu": False},
+            {f"text.{name}": weight for name, weight in names.items()},
+            save=tokenizer.save_pretrained,
+        )
+
+    def _told_tokenizer(self, library: str) -> BytePairTokenizer:
+        """Return the tokenizer, where the tower reads the end token and the tokenizer can be written down."""
+        if self.pooling != "end":
+            raise Untold(
+                f"{library}'s text transformer is read at the end token, and this one by {self.pooling!r}"
+            )
+        if not isinstance(self.tokenizer, BytePairTokenizer):
+            raise Untold(f"{library} cannot read a {type(self.tokenizer).__name__}")
+        return self.tokenizer
+
+
+_OPEN_CLIP = {
+    "norm_1": "ln_1",
+    "qkv": "attn.in_proj",
+    "out": "attn.out_proj",
+    "norm_2": "ln_2",
+    "up": "mlp.c_fc",
+    "down": "mlp.c_proj",
+}
+"""The parts of a block, and open_clip's names for them."""
+
 
 class VisionTransformer(ImageTower):
     """A small pre-norm vision transformer over square patches, read as the mean of their states.
@@ -102,6 +162,8 @@ class VisionTransformer(ImageTower):
 
     Source: ViT (arXiv 2010.11929).
     """
+
+    kept_in_timm = "counterpoint_vit"
 
     def __init__(
         self, size: int = 48, patch: int = 8, width: int = 192, depth: int = 4, heads: int = 4

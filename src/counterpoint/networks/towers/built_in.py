@@ -1,0 +1,18 @@
+"""The built-in towers of pictures, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..base import ImageTower
+from .convnet import ConvNet
+from .perceptron import PatchPerceptron, PixelPerceptron
+from .transformer import VisionTransformer
+
+IMAGE_TOWERS: Mapping[str, Callable[[int], ImageTower]] = {
+    "cnn": ConvNet,
+    "vit": VisionTransformer,
+    "mlp": PixelPerceptron,
+    "patches": PatchPerceptron,
+}
+"""Each makes its tower for pictures of a size."""

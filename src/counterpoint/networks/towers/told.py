@@ -1,0 +1,93 @@
+"""Towers in the words of other libraries: the configuration and the weights that these would have saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .pixels import MEAN, STD
+
+
+class Untold(ValueError):
+    """A tower, or a head of one, that a library has no words for; the message says what it lacks."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear map from a tower's features to the space of the embeddings.
+
+    Attributes:
+        weight: of the map.
+        bias: added to the result; None for none.
+    """
+
+    weight: Float[Tensor, "d w"]
+    bias: Float[Tensor, " d"] | None = None
+
+    @property
+    def width(self) -> int:
+        """The size of an embedding."""
+        return self.weight.shape[0]
+
+    @property
+    def is_identity(self) -> bool:
+        rows, columns = self.weight.shape
+        return rows == columns and self.bias is None and torch.equal(self.weight, torch.eye(rows))
+
+    def after(self, weight: Float[Tensor, "w v"], bias: Float[Tensor, " w"] | None = None) -> Head:
+        """Return this head after another linear map, as one map; the numbers of the other one where it is the identity.
+
+        >>> twice = Head(2 * torch.eye(2)).after(torch.ones(2, 3), torch.ones(2))
+        >>> twice.weight.tolist(), twice.bias.tolist()
+        ([[2.0, 2.0, 2.0], [2.0, 2.0, 2.0]], [2.0, 2.0])
+        """
+        if self.is_identity:
+            return Head(weight, bias)
+        own = self.weight.double()
+        moved = None if bias is None else own @ bias.double()
+        if self.bias is not None:
+            moved = self.bias.double() if moved is None else moved + self.bias
+        return Head((own @ weight.double()).float(), None if moved is None else moved.float())
+
+
+def nothing(folder: Path) -> None:
+    """Write no files."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A tower with its head in a library's words.
+
+    Attributes:
+        config: the entries of the library's configuration that are about this tower.
+        weights: by the library's names.
+        preprocessing: of pictures, as the library writes it down.
+        save: writes what else the library reads from a folder, as a tokenizer.
+        scale: the scale and the bias of similarities that came with the weights.
+    """
+
+    config: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    save: Callable[[Path], None] = nothing
+    scale: tuple[float, float | None] | None = None
+
+
+def settings_of_timm(size: int) -> dict[str, Any]:
+    """Return timm's settings of the way to the pictures of a built-in tower of a size."""
+    return {
+        "input_size": (3, size, size),
+        "fixed_input_size": True,
+        "num_classes": 0,
+        "mean": MEAN,
+        "std": STD,
+        "interpolation": "bicubic",
+        "crop_pct": 1.0,
+        "crop_mode": "center",
+    }

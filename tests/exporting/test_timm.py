@@ -1,0 +1,58 @@
+"""Exports to timm: the features below the head, by timm, and by this package from the folder."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from counterpoint.methods.base import TowerMethod
+
+from .conftest import Made, Round
+
+
+def features(model: TowerMethod, pictures: Tensor) -> Tensor:
+    tower = model.image_tower
+    with torch.no_grad():
+        return F.normalize(tower(tower.input(pictures)), dim=-1)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        *("cnn", "vit", "mlp", "patches", "timm:test_vit", "timm:test_efficientnet"),
+        "timm:tf_efficientnet_lite0@package",
+    ],
+)
+def test_towers_of_pictures(image: str, made: Made, exported: Round) -> None:
+    model = made(f"clip,image={image}")
+    done, again = exported(model, "timm")
+    assert set(done.differences) == {"image"}
+    assert "the head: what timm gives are the features below it" in done.left_out
+    assert "the tower of the column 'text'" in done.left_out
+    pictures = torch.arange(2 * 3 * 50 * 70).remainder(253).to(torch.uint8).view(2, 3, 50, 70)
+    assert again.picture_size == model.picture_size
+    torch.testing.assert_close(again.embed("image", pictures), features(model, pictures), rtol=0, atol=1e-5)
+
+
+def test_timm_itself_reads_it_and_cuts_as_the_tower_does(made: Made, exported: Round) -> None:
+    model = made("clip,image=timm:tf_efficientnet_lite0@package")
+    done, _ = exported(model, "timm")
+    own = timm.create_model(f"local-dir:{done.folder}", pretrained=True).eval()
+    data = timm.data.resolve_model_data_config(own)
+    assert (data["crop_pct"], *data["input_size"]) == (0.875, 3, 224, 224)
+    square = Image.effect_noise((256, 256), 60).convert("RGB")
+    pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8).view(1, 256, 256, 3)
+    with torch.no_grad():
+        found = own(timm.data.create_transform(**data)(square)[None])
+    torch.testing.assert_close(
+        F.normalize(found, dim=-1), features(model, pixels.permute(0, 3, 1, 2)), rtol=0, atol=1e-5
+    )
+
+
+def test_a_model_of_texts_is_refused(made: Made, exported: Round) -> None:
+    with pytest.raises(ValueError, match=r"cannot be exported to timm: .* has no tower of pictures"):
+        exported(made("simcse,on=texts"), "timm")
