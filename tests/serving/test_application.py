@@ -13,8 +13,8 @@ import torch
 from starlette.testclient import TestClient
 
 from counterpoint.data.single import raw_pictures
-from counterpoint.serving import app
-from fixtures.served import Exact, served
+from counterpoint.serving import Index, app
+from fixtures.served import served
 
 URL = "http://127.0.0.1"
 
@@ -25,18 +25,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def index(folder: Path) -> Exact:
+def index(folder: Path) -> Index:
     return served(folder)
 
 
 @pytest.fixture(scope="module")
-def client(index: Exact) -> Iterator[TestClient]:
+def client(index: Index) -> Iterator[TestClient]:
     with TestClient(app(index), base_url=URL) as asking:
         yield asking
 
 
 @pytest.fixture(scope="module")
-def png(folder: Path, index: Exact) -> bytes:
+def png(folder: Path, index: Index) -> bytes:
     return (folder / "pairs" / "12.png").read_bytes()
 
 
@@ -44,7 +44,7 @@ def data_of(picture: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
-def test_embeddings_are_the_model_s(client: TestClient, index: Exact, png: bytes) -> None:
+def test_embeddings_are_the_model_s(client: TestClient, index: Index, png: bytes) -> None:
     sent = ["a red car", {"image": data_of(png)}, "car"]
     answer = client.post("/v1/embeddings", json={"model": "default", "input": sent})
     assert answer.status_code == 200
@@ -61,7 +61,7 @@ def test_embeddings_are_the_model_s(client: TestClient, index: Exact, png: bytes
     assert 0 < told["usage"]["total_tokens"] <= tokens
 
 
-def test_the_client_of_openai(client: TestClient, index: Exact) -> None:
+def test_the_client_of_openai(client: TestClient, index: Index) -> None:
     asking = openai.OpenAI(base_url=f"{URL}/v1", api_key="none", http_client=client, max_retries=0)
     assert [model.id for model in asking.models.list()] == ["default"]
     expected = index.model.embed("text", ["a red car"])[0].numpy()
@@ -83,7 +83,7 @@ def test_the_client_of_openai(client: TestClient, index: Exact) -> None:
         asking.embeddings.create(model="gpt", input="a")
 
 
-def test_search_by_text_picture_and_item(client: TestClient, index: Exact, png: bytes) -> None:
+def test_search_by_text_picture_and_item(client: TestClient, index: Index, png: bytes) -> None:
     vector = index.model.embed("text", ["red"]).numpy()
     expected = index.nearest(vector, 5, modality="image")[0].rows
     found = client.post("/v1/search", json={"query": "red", "k": 5, "modality": "image"}).json()["results"]
@@ -110,7 +110,7 @@ def test_a_condition_holds_before_the_search(client: TestClient) -> None:
     assert {(each["split"], each["modality"]) for each in found} == {("test", "text")}
 
 
-def test_zero_shot(client: TestClient, index: Exact, png: bytes) -> None:
+def test_zero_shot(client: TestClient, index: Index, png: bytes) -> None:
     labels = ["circle", "square", "ring"]
     texts = index.model.embed("text", [f"a {label} shape" for label in labels])
     picture = index.model.embed("image", raw_pictures([png], index.model.inputs["image"]))

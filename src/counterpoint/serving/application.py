@@ -6,13 +6,12 @@ import os
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from ..registry import load, require
+from ..registry import require
+from ._index import Index
 from .limits import Limits
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-    from .engine import Index
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Names of this machine for itself."""
@@ -54,7 +53,4 @@ def app(
 
 
 def _opened(index: str | os.PathLike[str] | Index) -> Index:
-    if isinstance(index, str | os.PathLike):
-        opened: Index = load("counterpoint.serving._index:Index").open(index)
-        return opened
-    return index
+    return index if isinstance(index, Index) else Index.open(os.fspath(index))

@@ -6,41 +6,21 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, final
 
 import numpy as np
 import polars as pl
 from torch import Tensor
 
-from ..methods.base import TowerMethod
+from ._index import Index
 from .batching import Batcher, Embedded
 from .limits import Limits
 from .refusals import Refusal, bad
 from .uploads import picture
-from .vectors import RESERVED, About
+from .vectors import RESERVED
 
 PLAIN = ("id", "key", "modality", "split", "text")
 """Columns of a row that every index has; what is no number of the map, and none of these, is a label."""
-
-
-@runtime_checkable
-class Index(Protocol):
-    """An index as it is used here."""
-
-    about: About
-    kind: str
-    table: pl.DataFrame
-
-    @property
-    def model(self) -> TowerMethod: ...
-
-    def __len__(self) -> int: ...
-
-    def nearest(
-        self, vectors: np.ndarray, k: int, *, where: str | None = None, modality: str | None = None
-    ) -> Any: ...
-
-    def vectors(self, rows: np.ndarray) -> np.ndarray: ...
 
 
 @final

@@ -42,8 +42,8 @@ class Query(BaseModel):
     """Options of a search, beside what is searched for."""
 
     model_config = _REQUEST
-    k: Annotated[int, Field(ge=1)] = 10
-    """Number of results."""
+    k: Annotated[int, Field(ge=1)] | None = None
+    """Number of results; ten unless given, or as many as there can be."""
     where: str | None = None
     """A condition in SQL over the columns of the rows, applied before the search."""
     modality: str | None = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import polars as pl
+from fastapi import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,26 +14,29 @@ from .forms import AboutAnswer, Alive, Item, MapAnswer
 from .refusals import Refusal
 from .service import service_of
 
+Id = Annotated[str, Path(pattern="^-?[0-9]{1,19}$", description="The id of a row.")]
+"""An id in an address: whole numbers in another form are not ids."""
+
 
 async def about(request: Request) -> AboutAnswer:
     """Say what is served: data, models, limits."""
     return service_of(request).about()
 
 
-async def item(request: Request, id: int) -> Item:
+async def item(request: Request, id: Id) -> Item:
     """Return an item's columns."""
     service = service_of(request)
-    rows = service.first.rows(id)
+    rows = service.first.rows(int(id))
     shown = service.first.item(rows.row(0, named=True))
-    return Item(**shown, modalities=rows["modality"].to_list(), picture=service.picture_of(id))
+    return Item(**shown, modalities=rows["modality"].to_list(), picture=service.picture_of(int(id)))
 
 
-async def picture(request: Request, id: int) -> Response:
+async def picture(request: Request, id: Id) -> Response:
     """Return an item's picture as a JPEG of at most 512 pixels a side."""
     service = service_of(request)
-    service.first.rows(id)  # data may have more rows than were indexed
+    service.first.rows(int(id))  # data may have more rows than were indexed
     data = await service.gallery.opened()
-    shown = await service.first.do(service.gallery.picture, data, id)
+    shown = await service.first.do(service.gallery.picture, data, int(id))
     return Response(shown, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 

@@ -25,6 +25,8 @@ from .refusals import bad
 from .service import service_of
 from .uploads import of_address
 
+_RESULTS = 10
+
 
 async def search(request: Request) -> SearchAnswer:
     """Find the rows that are most like a text, a picture or an item.
@@ -46,8 +48,10 @@ async def search(request: Request) -> SearchAnswer:
             picture = of_address(wanted.image, "image")
         elif wanted.id is not None:
             like = _stored(engine, wanted.id, options.modality)
-    if options.k > service.limits.results:
-        raise bad(f"k is {options.k:,}; at most {service.limits.results:,} results are given", "k")
+    most = service.limits.results
+    k = min(_RESULTS, most, len(engine.index)) if options.k is None else options.k
+    if k > most:
+        raise bad(f"k is {k:,}; at most {most:,} results are given", "k")
     if like is None:
         engine.check_space("text" if picture is None else "image", options.modality)
     if picture is not None:
@@ -57,7 +61,7 @@ async def search(request: Request) -> SearchAnswer:
     else:
         texts = checked_texts([wanted.query or ""], service.limits, "query")
         vectors = (await engine.texts(texts, "query")).vectors
-    found = await engine.do(_nearest, engine, vectors, options, like)
+    found = await engine.do(_nearest, engine, vectors, k, options, like)
     results = [
         Result(**engine.item(row), score=row["score"], picture=service.picture_of(row["id"]))
         for row in found.iter_rows(named=True)
@@ -113,19 +117,19 @@ def _stored(engine: Engine, id: int, modality: str | None, *, only: bool = False
     return int((chosen if len(chosen) else rows)["position"][0])
 
 
-def _nearest(engine: Engine, vectors: np.ndarray, options: Query, like: int | None) -> pl.DataFrame:
+def _nearest(engine: Engine, vectors: np.ndarray, k: int, options: Query, like: int | None) -> pl.DataFrame:
     """Search; a row is not found by its own vector.
 
     Raises:
         Refusal: for a condition that is none, and for more results than there are rows.
     """
     try:
-        k = options.k + (like is not None and options.k < len(engine.index))
-        (found,) = engine.index.nearest(vectors, k, where=options.where, modality=options.modality)
+        more = like is not None and k < len(engine.index)
+        (found,) = engine.index.nearest(vectors, k + more, where=options.where, modality=options.modality)
     except ValueError as error:
         raise bad(" ".join(str(error).split())) from None
     rows = found.rows
     if like is not None:
         own = engine.table.row(like, named=True)
         rows = rows.filter(~((pl.col("id") == own["id"]) & (pl.col("modality") == own["modality"])))
-    return rows.head(options.k)
+    return rows.head(k)

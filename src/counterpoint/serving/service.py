@@ -9,7 +9,8 @@ from typing import final
 
 from starlette.requests import Request
 
-from .engine import PLAIN, Engine, Index, plain_name
+from ._index import Index
+from .engine import PLAIN, Engine, plain_name
 from .forms import AboutAnswer, Asked, Served, Side
 from .gallery import Gallery
 from .limits import Limits
