@@ -18,6 +18,7 @@ from . import training as training
 from . import types as types
 from .exporting import export as export
 from .models import load as load
+from .serving import embed as embed
 from .serving import index as index
 from .study import compare as compare
 from .study import compare_decoding as compare_decoding

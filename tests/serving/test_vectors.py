@@ -81,7 +81,7 @@ def test_a_missing_part_is_named_with_the_command_that_makes_it(
         Damaged, match=f"{missing} is damaged .it is missing.: make it again: counterpoint "
     ) as e:
         Vectors.open(tmp_path)
-    words = "embed tiny shapes --modality image --modality text --dtype float16 --limit 10 --out"
+    words = "embed tiny shapes --modality image text --dtype float16 --limit 10 --out"
     assert f"{words} {tmp_path}" in str(e.value)
 
 
@@ -111,11 +111,11 @@ def test_changed_bytes_are_found_when_they_are_read(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"fingerprint": "e"}, f"another model: tiny of fingerprint e, not tiny of fingerprint {'f' * 32}"),
-        ({"data": "photos"}, f"other data: photos of fingerprint {'d' * 32}, not shapes of fingerprint {'d' * 32}"),
         ({"data_fingerprint": "0"}, f"other data: shapes of fingerprint 0, not shapes of fingerprint {'d' * 32}"),
         ({"width": 5}, "width 5, not 4"),
         ({"dtype": "float16"}, "dtype float16, not float32"),
         ({"modalities": ("image", "text")}, "modalities image, text, not image"),
+        ({"precision": "bf16-mixed"}, "precision bf16-mixed, not 32"),
         ({"limit": 3}, "limit 3, not None"),
     ],
 )  # fmt: skip
@@ -129,6 +129,13 @@ def test_parts_of_another_origin_are_refused(
     shutil.copy(tmp_path / "two" / "image-00001-of-00002.parquet", tmp_path / "one")
     with pytest.raises(ValueError, match=f"image-00001-of-00002.parquet was made .*{message}"):
         Vectors.open(tmp_path / "one")
+
+
+def test_data_and_model_may_have_moved(tmp_path: Path) -> None:
+    write_vectors(tmp_path / "one")
+    write_vectors(tmp_path / "two", data="/elsewhere/shapes", model="/elsewhere/tiny")
+    shutil.copy(tmp_path / "two" / "image-00001-of-00002.parquet", tmp_path / "one")
+    assert Vectors.open(tmp_path / "one").about.data == "shapes"
 
 
 def test_parts_of_two_counts_and_files_of_others_are_refused(tmp_path: Path) -> None:

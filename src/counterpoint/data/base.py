@@ -149,6 +149,30 @@ class Data(ABC):
         """Digests of ids, splits, labels and of what every row holds, each by itself, made once; a run keeps them."""
         return Fingerprint.of_rows(self)
 
+    @cached_property
+    def identity(self) -> str:
+        """A digest of ids, splits, labels and what the rows hold, made block by block: no list of all rows is kept."""
+        return digest(self._told())
+
+    def _told(self) -> Iterator[bytes]:
+        """Yield all that tells this data from other data."""
+        yield np.asarray(self.ids, dtype="<i8").tobytes()
+        for side, rows in self.splits.sides.items():
+            yield from (side.encode(), np.asarray(rows, dtype="<i8").tobytes())
+        for name, labels in self.labels.items():
+            classes = "\0".join(labels.names).encode("utf-8", "surrogatepass")
+            yield from (name.encode(), classes, np.asarray(labels.values, dtype="<i8").tobytes())
+        for column in self.columns:
+            yield column.encode()
+            yield from self._told_of(column)
+
+    def _told_of(self, column: str) -> Iterator[bytes]:
+        """Yield what tells the rows of a column from others."""
+        for start in range(0, len(self), BLOCK):
+            rows = np.arange(start, min(start + BLOCK, len(self)))
+            yield self.present(column, rows).tobytes()
+            yield from map(bytes_of, self.read(column, rows))
+
     def digests(self) -> Mapping[str, Sequence[bytes]]:
         """Return what tells every row's content from others', by the name that messages say what changed with."""
         return {column: self._digests_of(column) for column in self.columns}
@@ -259,6 +283,9 @@ class Pictured(Data):
         Itself where pictures are square and can be drawn at any size.
         """
         return self
+
+    def _told_of(self, column: str) -> Iterator[bytes]:
+        return iter(self.picture_digests()) if column == "image" else super()._told_of(column)
 
     def digests(self) -> Mapping[str, Sequence[bytes]]:
         return {"pictures": self.picture_digests()}

@@ -34,11 +34,11 @@ def raw_pictures(
         OSError: for bytes that are no picture, or not a whole one.
         ValueError: for a picture of more than `counterpoint.data.decode.MOST_PIXELS`.
     """
-    form = _form(shown)
+    form = form_of(shown)
     return torch.from_numpy(np.stack([_pixels(picture, form) for picture in pictures]))
 
 
-def _form(shown: Input | None) -> int | Fit:
+def form_of(shown: Input | None) -> int | Fit:
     """Return the form of the stored pictures of a data set that is suited to an input."""
     if not isinstance(shown, Square):
         return stored_size(IMAGE_SIZE)

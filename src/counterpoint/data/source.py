@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from ..networks.base import Input
 from ..registry import check_python_file, import_file, named_in_file, unknown
 from ..spec import Spec
+from ..types import Fit
 from .base import IMAGE_SIZE, Data, PairedData, Pictured, stored_size
 from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
+from .decode import side_of
+from .single import form_of
 from .sources import TOLERANCE, readers
 from .worlds import WORLDS
 
@@ -36,7 +41,7 @@ def load(source: str, image_size: int = IMAGE_SIZE) -> PairedData:
     )
 
 
-def load_any(source: str, image_size: int = IMAGE_SIZE) -> Data:
+def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, Input] | None = None) -> Data:
     """Open a data set by its name, a public benchmark (``winoground:PATH``), a folder or a table of pairs, or a file.
 
     What is open already is not read again, unless its folder, its tables or its shards have changed since. The same
@@ -48,6 +53,8 @@ def load_any(source: str, image_size: int = IMAGE_SIZE) -> Data:
             package installs them, or in a folder (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object that a file
             of Python defines.
         image_size: of the views that will be cut from the pictures, in pixels.
+        inputs: of a model, by column, in place of a size: the data suits them (`Data.suited`), and its files are
+            decoded for them alone.
 
     Raises:
         UnknownName: for a name that is neither a data set nor an existing path.
@@ -55,9 +62,23 @@ def load_any(source: str, image_size: int = IMAGE_SIZE) -> Data:
     """
     slot = _slot(source, _stamp(source))
     if not slot:
-        slot.append(_open(source, image_size))
+        slot.append(
+            _open(source, stored_size(image_size) if inputs is None else form_of(inputs.get("image")))
+        )
     data = slot[0]
+    if inputs is not None:
+        return data.suited(inputs)
     return data.sized(image_size) if isinstance(data, Pictured) else data
+
+
+def rooted(source: str) -> str:
+    """Return what a user wrote with its path from the root, so that it is found from anywhere.
+
+    >>> rooted("emoji:artist")
+    'emoji:artist'
+    """
+    head, path, option = _parted(source)
+    return source if path is None or not path.exists() else f"{head}{path.absolute()}{option}"
 
 
 def located(source: str, began: str | None) -> str:
@@ -176,17 +197,17 @@ def _written(stat: os.stat_result) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _open(source: str, image_size: int) -> Data:
+def _open(source: str, form: int | Fit) -> Data:
     if (name := _before_mark(source)) in WORLDS:
         return WORLDS.get(name).parse(source)
     head, where, option = _parted(source)
     if name in COLLECTIONS:
-        return _collection(source, where, stored_size(image_size))
+        return _collection(source, where, form)
     assert where is not None
     if head:
         if not where.exists():
             raise FileNotFoundError(f"{name}: there is no file or folder {where}")
-        return BENCHMARKS.get(name)(where, stored_size(image_size))
+        return BENCHMARKS.get(name)(where, side_of(form))
     if (Path(source) / "scenes.json").exists():
         from .worlds.scenes import shards
 
@@ -199,9 +220,9 @@ def _open(source: str, image_size: int) -> Data:
         from .stored import WithoutCaptions
 
         try:
-            return Pairs(where, stored_size(image_size), _tolerance(option))
+            return Pairs(where, form, _tolerance(option))
         except WithoutCaptions:
-            return Photos(where, stored_size(image_size), _tolerance(option))
+            return Photos(where, form, _tolerance(option))
     if any(mark in source for mark in "/\\."):
         raise FileNotFoundError(
             f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, a tar file, or "
@@ -211,7 +232,7 @@ def _open(source: str, image_size: int) -> Data:
     raise unknown("data set", source, known)
 
 
-def _collection(source: str, folder: Path | None, size: int) -> PairedData:
+def _collection(source: str, folder: Path | None, form: int | Fit) -> PairedData:
     """Return a collection as pairs; its options are a language and a tolerance."""
     from .pairs import Pairs
 
@@ -226,7 +247,7 @@ def _collection(source: str, folder: Path | None, size: int) -> PairedData:
         raise unknown(f"option of {name}", next(iter(options)), ("language", "tolerance"))
     return Pairs(
         collection.located(folder),
-        size,
+        form,
         tolerance,
         read=lambda root, ledger: collection.read(root, language, ledger),
         name=source,

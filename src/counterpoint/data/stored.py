@@ -80,12 +80,12 @@ class WithoutCaptions(ValueError):
 class Stored(Pictured):
     """Pictures from files, as `Pairs` and `Photos` read them.
 
-    Pictures are decoded once, into the cache folder, to squares of ``size`` pixels (shorter side, centre crop) or of
-    the form that a tower asks for.
+    Pictures are decoded once, into the cache folder, to squares of 64 pixels (shorter side, centre crop) or of the
+    form that a tower asks for.
 
     Args:
         source: the folder or the table.
-        size: side of the stored pictures.
+        size: side of the stored pictures, or the way to them that a tower asks for.
         tolerance: share of the examples that may be left out, for whatever reason; one always may.
         read: reads the source as records.
         name: of the data; the source unless given.
@@ -102,7 +102,7 @@ class Stored(Pictured):
     def __init__(
         self,
         source: str | Path,
-        size: int = 64,
+        size: int | Fit = 64,
         tolerance: float = TOLERANCE,
         *,
         read: sources.Reader = sources.read,

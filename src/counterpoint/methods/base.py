@@ -128,12 +128,14 @@ class TowerMethod(Method):
     Attributes:
         columns: each column with the name of its tower and head.
         projections: the heads, by name, of methods that have one for each tower.
+        reference: how `counterpoint.load` found it, with paths from the root; empty for one that it did not load.
 
     Raises:
         ValueError: for columns that the method does not take.
     """
 
     projections: nn.ModuleDict
+    reference: str = ""
 
     def __init__(self, towers: Towers) -> None:
         super().__init__()
@@ -250,16 +252,27 @@ class TowerMethod(Method):
                     f"this model was trained on {self.embeds[0]}s alone: it has no {column} embeddings"
                 )
             raise unknown("column", column, self.columns)
+        tower = self.tower(column)
+        raw = resolve(MODALITIES.get(tower.modality).check)(inputs)
+        device = next(self.parameters()).device
+        return self.embed_prepared(
+            column, tower.input(raw.to(device) if isinstance(raw, Tensor) else raw), head
+        )
+
+    @torch.no_grad()
+    def embed_prepared(self, column: str, prepared: Tensor, head: str = "default") -> Tensor:
+        """Return unit-norm embeddings ``(n, d)`` of what the column's input, ``inputs[column]``, made of its raw form.
+
+        Raises:
+            UnknownName: for a head the method does not have.
+        """
         head = self.heads[0] if head == "default" else head
         if head not in self.heads:
             raise unknown("head", head, self.heads)
-        tower = self.tower(column)
-        raw = resolve(MODALITIES.get(tower.modality).check)(inputs)
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
         try:
-            prepared = tower.input(raw.to(device) if isinstance(raw, Tensor) else raw).to(device)
-            return F.normalize(self.project(column, self.features(column, prepared), head), dim=-1)
+            return F.normalize(self.project(column, self.features(column, prepared.to(device)), head), dim=-1)
         finally:
             self.train(was_training)
 

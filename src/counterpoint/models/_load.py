@@ -28,8 +28,9 @@ def load(reference: str | os.PathLike[str]) -> TowerMethod:
     ``timm:NAME@hub``, ``…@package``, ``…@PATH``  an encoder of pictures
     ============================================  ==============================================================
 
-    The model says what it is: ``embeds`` (its columns), ``width``, ``picture_size``, ``context``, ``shares_space``, and
-    ``fingerprint``, a digest of weights, preprocessing and tokenizers. Only what ``@hub`` or a tag names is downloaded;
+    The model says what it is: ``embeds`` (its columns), ``width``, ``picture_size``, ``context``, ``shares_space``,
+    ``reference`` (what it was named, its path from the root), and ``fingerprint``, a digest of weights, preprocessing
+    and tokenizers. Only what ``@hub`` or a tag names is downloaded;
     weights are safetensors, or read as weights alone; code that lies beside them never runs.
 
     Raises:
@@ -40,7 +41,9 @@ def load(reference: str | os.PathLike[str]) -> TowerMethod:
     """
     text = os.fspath(reference)
     kind = kind_of(text)
-    return kind.load(text if kind.holds(Path(text)) else text.partition(":")[2])
+    model = kind.load(text if kind.holds(Path(text)) else text.partition(":")[2])
+    model.reference = _rooted(text)
+    return model
 
 
 def kind_of(text: str) -> Kind:
@@ -66,6 +69,15 @@ def kind_of(text: str) -> Kind:
     if not rest.partition("@")[0]:
         raise ValueError(f"{text} names no model; write {found.form}")
     return found
+
+
+def _rooted(text: str) -> str:
+    """Return a reference with its path from the root: a folder, or what stands after the kind or after the @."""
+    for mark in ("", ":", "@"):
+        head, found, path = text.partition(mark) if mark else ("", "", text)
+        if path and Path(path).expanduser().exists():
+            return f"{head}{found}{Path(path).expanduser().absolute()}"
+    return text
 
 
 def run_of(reference: str) -> Path | None:

@@ -3,6 +3,7 @@ from ._index import Found as Found
 from ._index import Index as Index
 from ._index import index as index
 from .application import app as app
+from .embedding import embed as embed
 from .limits import Limits as Limits
 from .vectors import About as About
 from .vectors import Vectors as Vectors

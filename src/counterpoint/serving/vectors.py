@@ -33,11 +33,12 @@ class About(BaseModel):
         model: the reference of the model that made them; empty for one that was never loaded by a name.
         fingerprint: the model's.
         data: the name or the path of what was embedded; paths, here and in ``model``, from the root.
-        data_fingerprint: a digest of its rows.
+        data_fingerprint: a digest of its rows; see `Data.identity`.
         modalities: the columns that were embedded, in this order.
         limit: the number of rows that were asked for; None for all.
         width: of a vector.
         dtype: of its numbers.
+        precision: of the products that they were computed with, as recipes name it.
         shares_space: vectors of one modality can be compared with those of another.
         attribution: the licence line that stands wherever examples are shown; empty if there is none.
     """
@@ -47,11 +48,12 @@ class About(BaseModel):
     model: str
     fingerprint: str
     data: str
-    data_fingerprint: str = ""
+    data_fingerprint: str
     modalities: tuple[str, ...]
     limit: int | None = None
     width: int
     dtype: Literal["float32", "float16"] = "float32"
+    precision: Literal["32", "bf16-mixed"] = "32"
     shares_space: bool = False
     attribution: str = ""
 
@@ -59,8 +61,9 @@ class About(BaseModel):
         """Say how to make what is missing in a folder."""
         if not self.model:
             return "embed the same data with the same model into this folder again, with counterpoint.embed"
-        options = [word for modality in self.modalities for word in ("--modality", modality)]
+        options = ["--modality", *self.modalities]
         options += ["--dtype", self.dtype] if self.dtype != "float32" else []
+        options += ["--precision", self.precision] if self.precision != "32" else []
         options += ["--limit", str(self.limit)] if self.limit is not None else []
         return "make it again: " + shlex.join(
             ["counterpoint", "embed", self.model, self.data, *options, "--out", str(folder)]
@@ -225,13 +228,13 @@ def agree(folder: Path, about: About, part: Path) -> None:
             f"{part} was made by another model: {other.model or 'a model'} of fingerprint {other.fingerprint}, not "
             f"{about.model or 'a model'} of fingerprint {about.fingerprint}; give another folder, or delete {folder}"
         )
-    if (other.data, other.data_fingerprint) != (about.data, about.data_fingerprint):
+    if other.data_fingerprint != about.data_fingerprint:  # the same data may have been moved
         raise ValueError(
             f"{part} was made of other data: {other.data} of fingerprint {other.data_fingerprint}, not {about.data} "
             f"of fingerprint {about.data_fingerprint}; give another folder, or delete {folder}"
         )
     mine, others = about.model_dump(), other.model_dump()
-    for name in ("width", "dtype", "modalities", "limit"):
+    for name in ("width", "dtype", "precision", "modalities", "limit"):
         if mine[name] != others[name]:
             raise ValueError(
                 f"{part} was made with {name} {_said(others[name])}, not {_said(mine[name])}; give another folder, or "

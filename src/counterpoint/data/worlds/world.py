@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -92,6 +92,9 @@ class World(PairedData, Generic[C, R]):
     def fingerprint(self) -> Fingerprint:
         """Digests of what determines the rows, none of which need be made for that."""
         return Fingerprint.of_world(self.made_of())
+
+    def _told(self) -> Iterator[bytes]:
+        yield self.made_of().encode()
 
     def made_of(self) -> str:
         """Return what determines the rows: the world with its options and its version, its seed and its splits."""

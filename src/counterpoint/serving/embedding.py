@@ -1,0 +1,322 @@
+"""Embeddings of all rows of some data, written as vectors, part by part."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, final
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .. import execution, models
+from ..data.base import Data, Rows
+from ..data.sides import SIDES
+from ..data.source import load_any, rooted
+from ..execution import Listener, Local, NullListener
+from ..methods.base import TowerMethod
+from ..reasons import counted, out_of_memory
+from ..registry import unknown
+from ..training.distributed import device_of
+from ..training.precision import Precision
+from ._ahead import Ahead
+from ._batch_size import BatchSize
+from .vectors import RESERVED, About, Vectors, agree, part_paths, write_part
+
+ROWS = 4096
+"""Rows of a part: what a kill can cost at most."""
+_AHEAD = 2  # batches that wait for the device
+
+
+def embed(
+    model: str | os.PathLike[str] | TowerMethod,
+    data: str | os.PathLike[str] | Data,
+    out: str | os.PathLike[str],
+    *,
+    modalities: Sequence[str] = (),
+    dtype: Literal["float32", "float16"] = "float32",
+    precision: Literal["32", "bf16-mixed"] = "32",
+    batch_size: int | None = None,
+    limit: int | None = None,
+    listener: Listener | None = None,
+) -> Vectors:
+    """Embed the rows of some data, in order, into a folder of vectors; the same call goes on where one was stopped.
+
+    Parts of the folder are whole or absent, so that nothing is embedded twice. Pictures are shown as the model's own
+    library shows them; those that cannot be read are left out and listed as `counterpoint.data` says. A row without a
+    value in a column has no vector of it. Memory does not grow with the rows.
+
+    >>> import tempfile
+    >>> import counterpoint as cp
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     vectors = cp.embed("transformers:all-MiniLM-L6-v2@package", "emoji", f"{folder}/vectors", limit=5)
+    ...     len(vectors), vectors.about.width, vectors.read(vectors.parts[0])[0].shape
+    (5, 384, (5, 384))
+
+    Args:
+        model: what `counterpoint.load` takes, which then runs on the fastest device there is; or a model, on its own.
+        data: what ``--data`` takes, or a data set.
+        out: the folder; it may hold parts of the same model and data.
+        modalities: columns to embed; all that both have unless given.
+        dtype: of the numbers that are written.
+        precision: of the products that they are computed with; of a GPU, ``bf16-mixed`` is faster and less exact.
+        batch_size: rows at a time; found by trial on the device unless given, and halved where memory is used up.
+        limit: embed the first rows only, so many.
+        listener: is told of progress.
+
+    Raises:
+        UnknownName: for a column that either does not have.
+        ValueError: for a model that cannot be loaded, data without rows, embeddings that are not finite, and a folder
+            that holds vectors of another model or of other data; with both fingerprints.
+        OSError: the folder cannot be written, or the disk is full; whole parts stay.
+        InUse: another process writes into the folder, and goes on doing so.
+    """
+    folder = Path(out)
+    if not isinstance(model, TowerMethod):
+        model = models.load(model).to(device_of("auto"))
+    if isinstance(data, Data):
+        name, suited = rooted(data.name), data.suited(model.inputs)
+    else:
+        name = rooted(os.fspath(data))
+        suited = load_any(os.fspath(data), inputs=model.inputs)
+    count = len(suited) if limit is None else min(limit, len(suited))
+    if count < 1:
+        raise ValueError(
+            f"{name} has no row to embed" if limit is None else f"limit must be at least 1, got {limit}"
+        )
+    about = About(
+        model=model.reference,
+        fingerprint=model.fingerprint,
+        data=name,
+        data_fingerprint=suited.identity,
+        modalities=_chosen(model, suited, modalities),
+        limit=limit,
+        width=model.width,
+        dtype=dtype,
+        precision=precision,
+        shares_space=model.shares_space,
+        attribution=suited.attribution,
+    )
+    size = BatchSize(batch_size)
+    columns = [_Column(column, folder, about, model, suited, count, size) for column in about.modalities]
+    _check(folder, about, [path for column in columns for path in column.paths])
+    listener = listener or NullListener()
+    listener.begin("embedding", columns)
+    Local().carry_out(columns, listener)
+    return Vectors.open(folder)
+
+
+def _chosen(model: TowerMethod, data: Data, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns to embed."""
+    name = model.reference or "the model"
+    for column in wanted:
+        if column in data.columns and column not in model.embeds:
+            raise ValueError(
+                f"{name} embeds {' and '.join(model.embeds)} alone: it has no {column} embeddings; "
+                "name a model that has some, or another --modality"
+            )
+        if column not in data.columns:
+            raise unknown(f"modality of {data.name}", column, data.columns)
+    shared = tuple(column for column in data.columns if column in model.embeds)
+    if not shared:
+        raise ValueError(
+            f"{name} embeds {', '.join(model.embeds)}, and {data.name} has {', '.join(data.columns)}: there is "
+            "nothing that it can embed"
+        )
+    return tuple(column for column in shared if column in wanted) if wanted else shared
+
+
+def _check(folder: Path, about: About, paths: Sequence[Path]) -> None:
+    """Check that what is in the folder is of this model and data."""
+    for path in sorted(folder.glob("*.parquet")):
+        agree(folder, about, path)
+        if path not in paths:
+            raise ValueError(f"{path} is no part of these vectors: delete it, or give another folder")
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """Result of a column: its rows; of those that were embedded now the number, the seconds, and those without work."""
+
+    rows: int
+    new: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    @property
+    def speed(self) -> str:
+        """Throughput and the share of waiting for data, in words; empty where nothing was done."""
+        if not self.seconds:
+            return ""
+        return f"{self.new / self.seconds:,.0f} rows/s, waiting {self.waited / self.seconds:.0%}"
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some rows of a part: their places in it, and their raw form where that is a tensor, else the model's input."""
+
+    places: np.ndarray
+    tensor: Tensor
+    prepared: bool
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part all of whose batches have been read."""
+
+    number: int
+    table: pl.DataFrame
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Column:
+    """Unit of work: the vectors of one column."""
+
+    key: str
+    folder: Path
+    about: About
+    model: TowerMethod
+    data: Data
+    count: int
+    size: BatchSize
+    lighter: ClassVar[str] = "a smaller --batch-size needs less memory"
+
+    @cached_property
+    def paths(self) -> list[Path]:
+        return part_paths(self.folder, self.key, -(-self.count // ROWS))
+
+    def read(self) -> _Embedded | None:
+        return _Embedded(self.count) if all(path.exists() for path in self.paths) else None
+
+    def outcome(self, result: _Embedded) -> str:
+        return f"done ({', '.join(filter(None, (counted(result.rows, 'row'), result.speed)))})"
+
+    def work(self, on_progress: execution.OnProgress) -> _Embedded:
+        todo = [number for number, path in enumerate(self.paths) if not path.exists()]
+        left = sum(len(self._rows(number)) for number in todo)
+        precision = Precision(self.about.precision, next(self.model.parameters()).device)
+        vectors = np.empty((ROWS, self.about.width), np.float32)
+        before = done = self.count - left
+        with torch.inference_mode(), precision.autocast():
+            self.size.try_out(self._trial(todo[0]), left)
+            began, result = time.perf_counter(), _Embedded(self.count)
+            with Ahead(self._batches(todo), _AHEAD) as items:
+                for item in items:
+                    if isinstance(item, _Batch):
+                        vectors[item.places] = self._embedded(item.tensor, item.prepared)
+                        done += len(item.places)
+                    else:
+                        self._write(item, vectors[: len(item.table)])
+                        done += len(self._rows(item.number)) - len(item.table)  # those without a value
+                    result = _Embedded(self.count, done - before, time.perf_counter() - began, items.waited)
+                    on_progress(execution.Progress(done, self.count, result.speed))
+        return result
+
+    def _rows(self, number: int) -> Rows:
+        return np.arange(number * ROWS, min((number + 1) * ROWS, self.count))
+
+    def _present(self, number: int) -> Rows:
+        rows = self._rows(number)
+        return rows[self.data.present(self.key, rows)]
+
+    def _batches(self, todo: Sequence[int]) -> Iterator[_Batch | _Part]:
+        """Yield the batches of each part and then the part itself: all that is read of the data."""
+        for number in todo:
+            rows = self._present(number)
+            texts = self._texts(rows)
+            # Texts of one length go together, as all texts of a batch are filled up to its longest.
+            order = np.arange(len(rows)) if texts is None else np.argsort([-len(text) for text in texts])
+            start = 0
+            while start < len(rows):
+                places = order[start : start + self.size.now]
+                start += len(places)
+                if texts is None:
+                    yield self._batch(places, self.data.read(self.key, rows[places]))
+                else:
+                    yield self._batch(places, [texts[place] for place in places])
+            yield _Part(number, self._table(rows, texts))
+
+    def _texts(self, rows: Rows) -> Sequence[str] | None:
+        """Return a column's rows where they are texts; other raw forms of a whole part may be too large."""
+        if self.data.columns[self.key] != "text" or not len(rows):
+            return None
+        return [*self.data.read(self.key, rows)]
+
+    def _batch(self, places: np.ndarray, raw: Any) -> _Batch:
+        """Return what goes to the device: raw pictures, which are a quarter of their input's size, or an input."""
+        if isinstance(raw, Tensor):
+            return _Batch(places, raw, prepared=False)
+        return _Batch(places, self.model.inputs[self.key](raw), prepared=True)
+
+    def _embedded(self, tensor: Tensor, prepared: bool) -> Float[np.ndarray, "n d"]:
+        """Embed a batch, or its halves one after the other where memory does not suffice."""
+        try:
+            embed_ = self.model.embed_prepared if prepared else self.model.embed
+            return embed_(self.key, tensor).float().cpu().numpy()
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            self.size.halve(len(tensor), error)
+        # Not before here have the error, and what had been computed, been let go.
+        return np.concatenate([self._embedded(half, prepared) for half in tensor.tensor_split(2)])
+
+    def _trial(self, number: int) -> Callable[[int], object]:
+        """Return a function that embeds some rows of a part, the longest texts; they are read when it is called."""
+
+        @cache
+        def sample() -> _Batch:
+            return next(batch for batch in self._batches([number]) if isinstance(batch, _Batch))
+
+        def embed_some(size: int) -> object:
+            some = sample()
+            repeated = some.tensor.repeat(-(-size // len(some.tensor)), *(1 for _ in some.tensor.shape[1:]))
+            embed_ = self.model.embed_prepared if some.prepared else self.model.embed
+            return embed_(self.key, repeated[:size]).cpu()
+
+        return embed_some
+
+    def _write(self, part: _Part, vectors: Float[np.ndarray, "n d"]) -> None:
+        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(broken):
+            raise ValueError(
+                f"{len(broken):,} of {len(vectors):,} {self.key} embeddings are NaN or infinite, that of "
+                f"{part.table['key'][int(broken[0])]!r} first: the model has diverged, or an input is broken"
+            )
+        write_part(self.paths[part.number], self.about, vectors, part.table)
+
+    def _table(self, rows: Rows, texts: Sequence[str] | None) -> pl.DataFrame:
+        """Return what is known of some rows."""
+        columns = {
+            "id": pl.Series(self.data.ids[rows], dtype=pl.Int64),
+            "key": pl.Series([self.data.key(int(row)) for row in rows], dtype=pl.String),
+            "modality": pl.Series([self.key] * len(rows), dtype=pl.String),
+            "split": pl.Series([*SIDES, None], dtype=pl.String)[self._sides[rows]],
+            "text": pl.Series(self._captions(rows) if texts is None else texts, dtype=pl.String),
+        }
+        for name, labels in self.data.labels.items():
+            classes = pl.Series([*labels.names, None], dtype=pl.String)
+            columns[f"label_{name}" if name in RESERVED else name] = classes[labels.values[rows]]
+        return pl.DataFrame(columns)
+
+    def _captions(self, rows: Rows) -> list[str | None]:
+        """Return the text that goes with each row, where there is one."""
+        if "text" not in self.data.columns or not len(rows):
+            return [None] * len(rows)
+        there = self.data.present("text", rows)
+        return [text if has else None for text, has in zip(self.data.read("text", rows), there, strict=True)]
+
+    @cached_property
+    def _sides(self) -> np.ndarray:
+        """The place of every row's split among `SIDES`; −1 where it is in none."""
+        sides = np.full(len(self.data), -1, np.int8)
+        for title, rows in self.data.splits.sides.items():
+            sides[rows] = SIDES.index(title.partition(":")[0])
+        return sides

@@ -1,0 +1,532 @@
+"""Embedding: every row once, in order, as the model sees it; what is stopped goes on, and what cannot be says why."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+import tracemalloc
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from pyarrow import parquet
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import counterpoint as cp
+from counterpoint.cli import main
+from counterpoint.data.base import Data, Labels, Rows, Splits
+from counterpoint.data.source import load_any
+from counterpoint.execution import Stopped
+from counterpoint.methods.base import TowerMethod
+from counterpoint.models import Pretrained
+from counterpoint.registry import UnknownName
+from counterpoint.serving import Vectors, embedding
+from counterpoint.serving._ahead import Ahead
+from counterpoint.serving._batch_size import BatchSize
+from fixtures import foreign
+from fixtures.tiny import TinyData
+from fixtures.units import Heard
+
+
+@pytest.fixture(autouse=True)
+def _parts_of_few_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "ROWS", 16)
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"transformers:{foreign.clip(tmp_path_factory.mktemp('models') / 'clip')}"
+
+
+@pytest.fixture(scope="module")
+def texts_alone(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sentence-transformers:{foreign.sentences(tmp_path_factory.mktemp('models') / 'texts')}"
+
+
+class Sentences(Data):
+    """Texts of many lengths in two columns, of which every third row lacks the second."""
+
+    columns: Mapping[str, str] = {"text": "text", "title": "text"}
+    name = "sentences"
+
+    def __init__(self, count: int = 40) -> None:
+        self.ids = 7 * np.arange(count)
+        self.splits = Splits(np.arange(count), {}, {})
+
+    def read(self, column: str, rows: Rows) -> list[str]:
+        return [f"{column} {'red ' * (row % 7)}{row}" for row in rows.tolist()]
+
+    def present(self, column: str, rows: Rows) -> np.ndarray:
+        return np.ones(len(rows), bool) if column == "text" else rows % 3 > 0
+
+
+class Counted:
+    """Rows that a model was asked to embed, by column; the last part may be given up by a stop."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rows: dict[str, int] = {}
+        original = TowerMethod.embed_prepared
+
+        def counted(model: TowerMethod, column: str, prepared: Tensor, head: str = "default") -> Tensor:
+            self.rows[column] = self.rows.get(column, 0) + len(prepared)
+            return original(model, column, prepared, head)
+
+        monkeypatch.setattr(TowerMethod, "embed_prepared", counted)
+
+
+def whole(vectors: Vectors, modality: str) -> np.ndarray:
+    read = [vectors.read(part) for part in vectors.parts if part.name.startswith(modality)]
+    return np.concatenate([numbers for numbers, _ in read])
+
+
+def stops_after(count: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let writing parts end with an error once so many have been written."""
+    original, written = parquet.write_table, [0]
+
+    def write(*arguments: Any, **options: Any) -> None:
+        if written[0] == count:
+            raise error
+        written[0] += 1
+        original(*arguments, **options)
+
+    monkeypatch.setattr(parquet, "write_table", write)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_rows_are_embedded_in_order_as_the_model_sees_them(
+    dtype: str, pairs: Path, reference: str, tmp_path: Path
+) -> None:
+    vectors = cp.embed(reference, pairs, tmp_path / "vectors", dtype=dtype, batch_size=5)  # type: ignore[arg-type]
+    model = cp.load(reference)
+    data = load_any(str(pairs), inputs=model.inputs)
+    rows = np.arange(len(data))
+    about = vectors.about
+    assert (about.model, about.fingerprint, about.data) == (reference, model.fingerprint, str(pairs))
+    assert (about.modalities, about.width, about.dtype, about.shares_space) == (
+        ("image", "text"),
+        8,
+        dtype,
+        True,
+    )
+    assert len(vectors) == 2 * len(data)
+    assert len(vectors.parts) == 10
+    for column in ("image", "text"):
+        expected = model.embed(column, data.read(column, rows)).numpy()
+        difference = np.abs(whole(vectors, column).astype(np.float32) - expected).max()
+        assert difference < (1e-6 if dtype == "float32" else 1e-3)
+    table = vectors.table()
+    own = table[: len(data)]
+    assert table.columns == ["id", "key", "modality", "split", "text", "group"]
+    assert table["modality"].to_list() == ["image"] * len(data) + ["text"] * len(data)
+    assert own["id"].to_list() == data.ids.tolist()
+    assert own["key"].to_list() == [f"{row}.png" for row in rows]
+    assert own["text"].to_list() == data.read("text", rows)
+    names = data.labels["group"].names
+    assert own["group"].to_list() == [names[value] for value in data.labels["group"].values]
+    for side, of_side in data.splits.sides.items():
+        assert set(own["split"][of_side]) == {side.partition(":")[0]}
+
+
+def test_every_column_that_both_have_and_only_where_a_row_has_it(texts_alone: str, tmp_path: Path) -> None:
+    tower = cp.load(texts_alone).tower("text")
+    model, data = Pretrained({"text": tower, "title": tower}), Sentences()
+    vectors = cp.embed(model, data, tmp_path, batch_size=4)
+    assert vectors.about.modalities == ("text", "title")
+    assert not vectors.about.shares_space
+    rows = {"text": np.arange(40), "title": np.array([row for row in range(40) if row % 3])}
+    for column, there in rows.items():
+        expected = model.embed(column, data.read(column, there)).numpy()
+        assert np.allclose(whole(vectors, column), expected, atol=1e-6)
+        assert vectors.table().filter(modality=column)["id"].to_list() == data.ids[there].tolist()
+        assert vectors.table().filter(modality=column)["text"].to_list() == data.read(column, there)
+    chosen = cp.embed(model, data, tmp_path / "one", modalities=["title"], limit=10)
+    assert chosen.about.modalities == ("title",)
+    assert chosen.table()["id"].to_list() == [7 * row for row in (1, 2, 4, 5, 7, 8)]
+
+
+def test_a_label_that_is_called_like_a_column_gets_another_name(texts_alone: str, tmp_path: Path) -> None:
+    data = Sentences(4)
+    data.labels = {"score": Labels(("low", "high"), np.array([1, -1, 0, 1]))}  # type: ignore[misc]
+    table = cp.embed(texts_alone, data, tmp_path).table()
+    assert table["label_score"].to_list() == ["high", None, "low", "high"]
+
+
+@pytest.mark.parametrize("written", [0, 1, 3, 5, 6, 9])
+def test_what_is_stopped_goes_on_and_no_part_is_embedded_twice(
+    written: int, pairs: Path, reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "vectors"
+    with monkeypatch.context() as stopping:
+        stops_after(written, Stopped(), stopping)
+        with pytest.raises(Stopped):
+            cp.embed(reference, pairs, out)
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()} if out.exists() else {}
+    assert len(before) == written
+    counted, heard = Counted(monkeypatch), Heard()
+    vectors = cp.embed(reference, pairs, out, listener=heard)
+    whole_parts = [name.partition("-")[0] for name in before]
+    for column in ("image", "text"):
+        assert counted.rows.get(column, 0) == 70 - min(16 * whole_parts.count(column), 70)
+    assert before.items() <= {path.name: path.stat().st_mtime_ns for path in out.iterdir()}.items()
+    fresh = cp.embed(reference, pairs, tmp_path / "fresh")
+    assert fresh.table().equals(vectors.table())
+    assert np.allclose(whole(fresh, "image"), whole(vectors, "image"), atol=1e-6)
+    counted.rows.clear()
+    assert len(cp.embed(reference, pairs, out)) == 140
+    assert counted.rows == {}
+
+
+def test_what_is_left_of_a_killed_process_is_swept_away(pairs: Path, reference: str, tmp_path: Path) -> None:
+    out = tmp_path / "vectors"
+    cp.embed(reference, pairs, out)
+    left = out / next(f".{path.name}" for path in out.iterdir())
+    import socket
+
+    left = left.with_name(f"{left.name}.{socket.gethostname()}.4194305.1.part")
+    left.write_bytes(b"half")
+    (out / "image-00002-of-00005.parquet").unlink()
+    assert len(cp.embed(reference, pairs, out)) == 140
+    assert not left.exists()
+    assert {path.suffix for path in out.iterdir()} == {".parquet"}
+
+
+def test_a_full_disk_leaves_what_is_whole(
+    pairs: Path,
+    reference: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "vectors"
+    with monkeypatch.context() as full:
+        stops_after(2, OSError(errno.ENOSPC, "No space left on device"), full)
+        assert main(["embed", reference, str(pairs), "--out", str(out)]) == 1
+    part = out / "image-00002-of-00005.parquet"
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert (
+        last
+        == f"counterpoint embed: {part}: No space left on device: free some space there, or choose another folder"
+    )
+    assert sorted(path.name for path in out.iterdir()) == [f"image-0000{n}-of-00005.parquet" for n in (0, 1)]
+    assert main(["embed", reference, str(pairs), "--out", str(out)]) == 0
+    assert len(Vectors.open(out)) == 140
+
+
+def test_a_folder_that_cannot_be_written(pairs: Path, reference: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"cannot write to .*file/vectors: .*choose another folder with --out"):
+        cp.embed(reference, pairs, tmp_path / "file" / "vectors")
+
+
+def changed(reference: str, folder: Path) -> str:
+    """Copy a model and change one of its weights."""
+    shutil.copytree(reference.partition(":")[2], folder)
+    state = load_file(folder / "model.safetensors")
+    state["text_projection.weight"][0, 0] += 1e-3
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    return f"transformers:{folder}"
+
+
+def test_vectors_that_were_begun_with_other_weights_or_data_are_not_gone_on_with(
+    pairs: Path, reference: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "vectors"
+    began = cp.embed(reference, pairs, out, limit=20).about
+    (out / "text-00001-of-00002.parquet").unlink()
+    other = changed(reference, tmp_path / "other")
+    prints = f"{began.fingerprint}, not transformers:.*other of fingerprint {cp.load(other).fingerprint}"
+    with pytest.raises(
+        ValueError, match=f"made by another model: transformers:.*clip of fingerprint {prints}"
+    ):
+        cp.embed(other, pairs, out, limit=20)
+    folder = shutil.copytree(pairs.parent, tmp_path / "pairs")
+    text = (folder / "metadata.csv").read_text()
+    (folder / "metadata.csv").write_text(text.replace("small red square", "small red box"))
+    with pytest.raises(
+        ValueError, match=f"made of other data: {pairs} of fingerprint {began.data_fingerprint}, not"
+    ):
+        cp.embed(reference, folder / "metadata.csv", out, limit=20)
+    with pytest.raises(ValueError, match="made with limit 20, not None; give another folder, or delete"):
+        cp.embed(reference, pairs, out)
+    with pytest.raises(ValueError, match="made with dtype float32, not float16"):
+        cp.embed(reference, pairs, out, limit=20, dtype="float16")
+    (folder / "metadata.csv").write_text(text)
+    assert len(cp.embed(reference, folder / "metadata.csv", out, limit=20)) == 40, "the same data, moved"
+
+
+def test_a_damaged_part_is_named_and_a_foreign_file_too(pairs: Path, reference: str, tmp_path: Path) -> None:
+    out = tmp_path / "vectors"
+    part = cp.embed(reference, pairs, out).parts[3]
+    part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(
+        ValueError, match=f"{part.name} is damaged .it is no whole Parquet file: .*: delete it"
+    ):
+        cp.embed(reference, pairs, out)
+    part.unlink()
+    pl.DataFrame({"a": [1]}).write_parquet(out / "other.parquet")
+    with pytest.raises(ValueError, match=r"other.parquet is damaged .it is no part that counterpoint embed"):
+        cp.embed(reference, pairs, out)
+
+
+def test_broken_pictures_are_left_out_within_the_tolerance_and_listed(
+    pairs: Path, reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(pairs.parent, tmp_path / "photos")
+    (folder / "metadata.csv").unlink()
+    (folder / "12.png").write_bytes((folder / "12.png").read_bytes()[:50])
+    assert main(["embed", reference, str(folder), "--out", str(tmp_path / "vectors")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"left out: broken picture 1: {folder}/12.png: " in said
+    ledger = next((tmp_path / "cache" / "left-out").glob("photos-*.csv"))
+    assert f"all that was left out: {ledger}" in said
+    assert "12.png" in ledger.read_text()
+    vectors = Vectors.open(tmp_path / "vectors")
+    assert len(vectors) == 69
+    assert "12" not in {Path(key).stem for key in vectors.table()["key"]}
+    assert vectors.table()["text"].null_count() == 69
+    (folder / "70.png").write_bytes(b"")
+    assert main(["embed", reference, str(folder), "--out", str(tmp_path / "more")]) == 1
+    assert "2 of 71 examples cannot be used" in capsys.readouterr().err
+    assert main(["embed", reference, f"{folder},tolerance=0.1", "--out", str(tmp_path / "more")]) == 0
+    assert len(Vectors.open(tmp_path / "more")) == 69
+
+
+def test_files_are_decoded_once_for_the_model_alone(
+    pairs: Path, reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from counterpoint.data import pictures
+
+    forms: list[object] = []
+    original = pictures.decode
+    monkeypatch.setattr(pictures, "decode", lambda data, form: forms.append(form) or original(data, form))
+    folder = shutil.copytree(pairs.parent, tmp_path / "pairs")
+    cp.embed(reference, folder, tmp_path / "vectors", modalities=("image",))
+    assert forms == [cp.load(reference).inputs["image"].fit] * 70  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"modalities": ["image"]},
+            "embeds text alone: it has no image embeddings; name a model that has some",
+        ),
+        ({"modalities": ["sound"]}, "unknown modality of .*'sound'.*known: image, text"),
+        ({"limit": 0}, "limit must be at least 1, got 0"),
+        ({"data": Sentences(0)}, "sentences has no row to embed"),
+        ({"data": "photos"}, "embeds text, and .*photos has image: there is nothing that it can embed"),
+    ],
+)
+def test_what_cannot_be_embedded_says_why(
+    arguments: dict[str, Any], message: str, pairs: Path, texts_alone: str, tmp_path: Path
+) -> None:
+    if arguments.get("data") == "photos":
+        (tmp_path / "photos").mkdir()
+        for row in range(3):
+            Image.new("RGB", (9, 9), (row, 0, 0)).save(tmp_path / "photos" / f"{row}.png")
+        arguments = {"data": tmp_path / "photos"}
+    with pytest.raises(ValueError, match=message) as error:
+        cp.embed(texts_alone, out=tmp_path / "vectors", **{"data": pairs, **arguments})
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "vectors").exists()
+    assert isinstance(error.value, UnknownName) == ("unknown" in message)
+
+
+def test_embeddings_that_are_no_numbers_are_not_written(reference: str, tmp_path: Path) -> None:
+    model = cp.load(reference)
+    with torch.no_grad():
+        next(parameter for name, parameter in model.named_parameters() if "text_projection" in name)[0, 0] = (
+            torch.nan
+        )
+    with pytest.raises(
+        ValueError, match="16 of 16 text embeddings are NaN or infinite, that of '1000' first"
+    ):
+        cp.embed(model, TinyData(), tmp_path / "vectors", modalities=["text"])
+    assert not (tmp_path / "vectors").exists()
+
+
+class ShortOfMemory:
+    """A model's memory for at most so many rows."""
+
+    def __init__(self, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[int] = []
+        original = TowerMethod.embed_prepared
+
+        def limited(model: TowerMethod, column: str, prepared: Tensor, head: str = "default") -> Tensor:
+            self.asked.append(len(prepared))
+            if len(prepared) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return original(model, column, prepared, head)
+
+        monkeypatch.setattr(TowerMethod, "embed_prepared", limited)
+
+
+def test_a_batch_is_halved_where_memory_is_used_up_and_that_is_told_once(
+    pairs: Path,
+    reference: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    whole_ones = cp.embed(reference, pairs, tmp_path / "one")
+    short = ShortOfMemory(3, monkeypatch)
+    with caplog.at_level(logging.INFO, "counterpoint"):
+        halved = cp.embed(reference, pairs, tmp_path / "two")
+    for column in ("image", "text"):
+        assert np.allclose(whole(whole_ones, column), whole(halved, column), atol=1e-6)
+    assert [record.getMessage() for record in caplog.records] == [
+        "there is not enough memory for 16 rows at once: going on with fewer"
+    ]
+    assert max(short.asked[-30:]) <= 3, "batches are made smaller, not only halved again and again"
+    ShortOfMemory(0, monkeypatch)
+    with pytest.raises(MemoryError, match="not enough memory to embed a single row"):
+        cp.embed(reference, pairs, tmp_path / "three")
+
+
+def test_other_errors_of_a_model_are_its_own(
+    pairs: Path, reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> Tensor:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(TowerMethod, "embed_prepared", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        cp.embed(reference, pairs, tmp_path / "vectors")
+
+
+class Device:
+    """A device on which a batch takes some time, by a clock of its own."""
+
+    def __init__(self, seconds: Callable[[int], float], memory: int = 10**9) -> None:
+        self.now, self.seconds, self.memory = 0.0, seconds, memory
+
+    def __call__(self, rows: int) -> None:
+        if rows > self.memory:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.now += self.seconds(rows)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "memory", "size"),
+    [
+        (lambda rows: 0.001 + rows * 1e-5, 10**9, 1024),  # most of the time goes into beginning
+        (lambda rows: rows * 1e-4, 10**9, 16),  # a larger batch gains nothing
+        (lambda rows: 0.001 + rows * 1e-4, 10**9, 128),
+        (lambda rows: 0.001 + rows * 1e-5, 300, 256),
+        (lambda rows: 0.2 + rows * 1e-1, 10**9, 16),  # one batch takes long already
+    ],
+)
+def test_a_batch_size_is_found_by_trial(
+    seconds: Callable[[int], float], memory: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Device(seconds, memory)
+    monkeypatch.setattr("time.perf_counter", lambda: device.now)
+    found = BatchSize()
+    found.try_out(device, 10**6)
+    assert found.now == size
+    given = BatchSize(7)
+    given.try_out(device, 10**6)
+    assert given.now == 7
+
+
+def test_a_trial_embeds_rows_of_the_data(
+    reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("counterpoint.serving._batch_size._MOST", 16)
+    plain = cp.embed(reference, TinyData(), tmp_path / "plain", batch_size=16)
+    counted = Counted(monkeypatch)
+    tried = cp.embed(reference, TinyData(), tmp_path / "tried")
+    assert counted.rows == {"image": 70 + 32, "text": 70 + 32}
+    for column in ("image", "text"):
+        assert np.allclose(whole(plain, column), whole(tried, column), atol=1e-6)
+
+
+def test_half_precision_is_near_and_stated(reference: str, tmp_path: Path) -> None:
+    exact = cp.embed(reference, TinyData(), tmp_path / "exact")
+    near = cp.embed(reference, TinyData(), tmp_path / "near", precision="bf16-mixed")
+    assert near.about.precision == "bf16-mixed"
+    difference = np.abs(whole(exact, "image") - whole(near, "image")).max()
+    assert 0 < difference < 0.05
+
+
+def test_progress_says_how_fast_and_how_much_is_waiting(reference: str, tmp_path: Path) -> None:
+    heard = Heard()
+    cp.embed(reference, TinyData(), tmp_path / "vectors", listener=heard)
+    cp.embed(reference, TinyData(), tmp_path / "vectors", listener=heard)
+    first, again = heard.ends[:2], heard.ends[2:]
+    assert all("done (70 rows, " in end and " rows/s, waiting " in end for end in first)
+    assert again == ["image: done (70 rows)", "text: done (70 rows)"]
+
+
+def test_memory_does_not_grow_with_the_rows(
+    texts_alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width = 512
+    model = cp.load(texts_alone)
+    monkeypatch.setattr(type(model), "width", property(lambda _: width))
+    monkeypatch.setattr(
+        TowerMethod, "embed_prepared", lambda _, __, rows, head="": torch.ones(len(rows), width)
+    )
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        cp.embed(model, Sentences(count), tmp_path / str(count), modalities=["text"], batch_size=16)
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    peak(32)
+    few, many = peak(320), peak(960)
+    assert many - few < 640 * width * 4 / 4, "a quarter of the vectors of the further rows"
+
+
+def test_what_is_made_ahead_comes_in_order_with_its_errors() -> None:
+    made: list[int] = []
+
+    def numbers(fails: bool) -> Any:
+        for number in range(6):
+            made.append(number)
+            yield number
+        if fails:
+            raise ValueError("no more")
+
+    with Ahead(numbers(False), most=2) as items:
+        assert list(items) == [*range(6)]
+    seen: list[int] = []
+    with pytest.raises(ValueError, match="no more"), Ahead(numbers(True), most=1) as items:
+        seen.extend(items)
+    made.clear()
+    with Ahead(numbers(False), most=2) as items:
+        assert next(iter(items)) == 0
+    assert made == [*range(len(made))]
+    assert len(made) <= 4, "the thread ends with the block, and what it has made waits"
+    assert not items._thread.is_alive()
+
+
+def test_data_is_told_apart_by_all_that_it_holds(pairs: Path) -> None:
+    data, same = TinyData(), TinyData()
+    assert data.identity == same.identity
+    others: Sequence[Callable[[TinyData], object]] = [
+        lambda it: setattr(it, "ids", it.ids + 1),
+        lambda it: setattr(it, "splits", Splits(it.splits.train[1:], it.splits.validation, it.splits.test)),
+        lambda it: setattr(it, "labels", {**it.labels, "size": it.labels["gender"]}),
+        lambda it: setattr(it, "captions", lambda row: ("other",)),
+        lambda it: setattr(it, "_pictures", 255 - it._pictures),
+    ]
+    found = {data.identity}
+    for change in others:
+        other = TinyData()
+        change(other)
+        found.add(other.identity)
+    assert len(found) == 1 + len(others)
+    assert load_any(str(pairs)).identity == load_any(str(pairs), 96).identity
+    assert load_any("scenes:basic").identity == load_any("scenes:basic").identity
+    assert load_any("scenes:basic").identity != load_any("scenes:basic,seed=3").identity

@@ -1,0 +1,134 @@
+"""Embedding that is killed, stopped, or done by two processes at once: each part once, none missing, none in halves."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import counterpoint as cp
+from counterpoint.serving import Vectors
+from fixtures import foreign
+from fixtures.commands import counterpoint
+
+pytestmark = pytest.mark.slow
+
+PARTS = 12
+DATA = """
+import numpy as np
+from counterpoint.data.base import Data, Splits
+
+class Sentences(Data):
+    columns, name = {"text": "text"}, "sentences"
+
+    def __init__(self, count):
+        self.ids = np.arange(count)
+        self.splits = Splits(self.ids, {}, {})
+
+    def read(self, column, rows):
+        return [f"a red car {row}" for row in rows.tolist()]
+
+SENTENCES = Sentences(4096 * 12 - 5)
+"""
+
+
+def made(out: Path) -> dict[str, int]:
+    """Return when each part was written."""
+    return {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("embedding")
+    model = foreign.sentences(folder / "model")
+    (folder / "data.py").write_text(DATA)
+    return [
+        "embed",
+        f"sentence-transformers:{model}",
+        f"{folder / 'data.py'}:SENTENCES",
+        "--batch-size",
+        "64",
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Vectors:
+    return cp.embed(words[1], words[2], tmp_path_factory.mktemp("undisturbed") / "vectors", batch_size=64)
+
+
+def check(out: Path, undisturbed: Vectors) -> None:
+    vectors = Vectors.open(out)
+    assert vectors.table().equals(undisturbed.table())
+    for mine, other in zip(vectors.parts, undisturbed.parts, strict=True):
+        assert np.allclose(vectors.read(mine)[0], undisturbed.read(other)[0], atol=1e-6)
+    assert sorted(path.name for path in out.iterdir()) == [path.name for path in vectors.parts]
+
+
+def test_twenty_kills_and_each_part_is_made_once(
+    words: list[str], undisturbed: Vectors, tmp_path: Path
+) -> None:
+    """Kill the command at a random moment, of its start and of its work, until it has been killed twenty times."""
+    out, draws = tmp_path / "vectors", np.random.default_rng(0)
+    seen: dict[str, int] = {}
+    for kill in range(20):
+        with counterpoint(tmp_path / "log", *words, "--out", str(out)) as session:
+            before = len(made(out))
+            if kill % 2:  # while it works; the other times, wherever it is
+                session.wait_until(
+                    lambda before=before: len(made(out)) > before or session.process.poll() is not None,  # type: ignore[misc]
+                    "a part",
+                )
+            time.sleep(draws.uniform(0, 0.2 if kill % 2 else 6))
+            session.process.kill()
+        now = made(out)
+        assert seen.items() <= now.items(), "a part that is there stays as it is"
+        seen = now
+        if len(now) == PARTS and kill < 15:  # begin anew, so that all twenty kills meet some work
+            for path in list(out.glob("*.parquet"))[kill % 3 :: 3]:
+                path.unlink()
+            seen = made(out)
+    with counterpoint(tmp_path / "log", *words, "--out", str(out)) as session:
+        assert session.ends() == 0, session.output
+    assert seen.items() <= made(out).items()
+    check(out, undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_stopped_says_that_it_goes_on(
+    number: signal.Signals, words: list[str], undisturbed: Vectors, tmp_path: Path
+) -> None:
+    out = tmp_path / "vectors"
+    with counterpoint(tmp_path / "log", *words, "--out", str(out)) as session:
+        session.wait_until(lambda: len(made(out)) > 1, "two parts")
+        session.press(number)
+        assert session.ends(60) == 128 + number, session.output
+        assert session.output.strip().endswith("the same command goes on from here.")
+        assert "Traceback" not in session.output
+    seen = made(out)
+    assert 1 < len(seen) < PARTS
+    assert {path.suffix for path in out.iterdir()} == {".parquet"}
+    with counterpoint(tmp_path / "log", *words, "--out", str(out)) as session:
+        assert session.ends() == 0, session.output
+    assert seen.items() <= made(out).items()
+    check(out, undisturbed)
+
+
+def test_two_commands_at_once_make_each_part_once(
+    words: list[str], undisturbed: Vectors, tmp_path: Path
+) -> None:
+    out = tmp_path / "vectors"
+    with (
+        counterpoint(tmp_path / "one", *words, "--out", str(out)) as first,
+        counterpoint(tmp_path / "two", *words, "--out", str(out)) as second,
+    ):
+        first.wait_until(lambda: len(made(out)) > 1, "two parts")
+        seen = made(out)
+        assert (first.ends(), second.ends()) == (0, 0), first.output + second.output
+    assert seen.items() <= made(out).items()
+    said = first.output + second.output
+    assert said.count("waiting: ") == 1, said
+    assert said.count(f"done ({4096 * 12 - 5:,} rows)") == 1, "one of them had nothing to do"
+    check(out, undisturbed)
