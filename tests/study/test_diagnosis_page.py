@@ -99,7 +99,7 @@ def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> Non
         "hardness",
         "dense",
         "cka",
-        "lesions",
+        "ablations",
         "hessian",
         "landscape",
         "neighbours",

@@ -23,8 +23,8 @@ from .geometry import explained_variance as explained_variance
 from .geometry import std_per_dimension as std_per_dimension
 from .geometry import tolerance as tolerance
 from .geometry import uniformity as uniformity
-from .internals.ablations import lesion as lesion
-from .internals.ablations import lesions as lesions
+from .internals.ablations import ablated as ablated
+from .internals.ablations import ablations as ablations
 from .internals.cka import CKA as CKA
 from .internals.fourier import band_noise as band_noise
 from .internals.fourier import relative_log_amplitude as relative_log_amplitude

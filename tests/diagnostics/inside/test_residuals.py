@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.diagnostics.capture import Captured, Step, captured
-from counterpoint.diagnostics.internals.ablations import lesion
+from counterpoint.diagnostics.internals.ablations import ablated
 from counterpoint.diagnostics.internals.cka import CKA
 from counterpoint.diagnostics.internals.residuals import residuals
 from counterpoint.networks.init import initialise
@@ -71,7 +71,7 @@ def test_a_real_tower_and_a_step_that_is_cut_out() -> None:
     torch.testing.assert_close(before, whole.entry)
     torch.testing.assert_close(before + first, between)
     torch.testing.assert_close(between + second, whole.states[-1])
-    with lesion(tower, Step(0, "mlp")):
+    with ablated(tower, Step(0, "mlp")):
         found = residuals([captured(tower, x)])
     assert math.isinf(float(found.ratio[1]))
     assert torch.isnan(found.alignment[:, 1]).all()

@@ -1,4 +1,4 @@
-"""Lesions: the fall of a network's score without one of the network's steps.
+"""Ablations: the fall of a network's score without one of the network's steps.
 
 Source: the lesion study of Park and Kim, "How Do Vision Transformers Work?" (2022), arXiv 2202.06709.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...networks.towers.convnet import Residual
 from ..capture import Step, blocks_of, halves_of
 
-PAPERS = {"how-vits-work": ("lesions",)}
+PAPERS = {"how-vits-work": ("ablations",)}
 
 
 def steps_of(tower: nn.Module) -> tuple[Step, ...]:
@@ -39,12 +39,12 @@ def steps_of(tower: nn.Module) -> tuple[Step, ...]:
 
 
 @contextmanager
-def lesion(tower: nn.Module, step: Step) -> Iterator[None]:
+def ablated(tower: nn.Module, step: Step) -> Iterator[None]:
     """Take one step out of the tower while inside: the step's branch adds nothing, and the residual goes on.
 
     >>> from counterpoint.networks.towers.transformer import VisionTransformer
     >>> tower = VisionTransformer(size=16, depth=1, width=8, heads=2)
-    >>> with lesion(tower, Step(0, "mlp")):
+    >>> with ablated(tower, Step(0, "mlp")):
     ...     found = tower(torch.zeros(2, 3, 16, 16))
     """
     handle = _branch(blocks_of(tower)[step.block], step.kind).register_forward_hook(_nothing)
@@ -54,7 +54,7 @@ def lesion(tower: nn.Module, step: Step) -> Iterator[None]:
         handle.remove()
 
 
-def lesions(tower: nn.Module, score: Callable[[], float]) -> dict[Step, float]:
+def ablations(tower: nn.Module, score: Callable[[], float]) -> dict[Step, float]:
     """Compute how much a score falls without each step.
 
     Args:
@@ -67,7 +67,7 @@ def lesions(tower: nn.Module, score: Callable[[], float]) -> dict[Step, float]:
     whole = score()
     losses = {}
     for step in steps_of(tower):
-        with lesion(tower, step):
+        with ablated(tower, step):
             losses[step] = whole - score()
     return losses
 

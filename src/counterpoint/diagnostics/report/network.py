@@ -15,7 +15,7 @@ from .. import plots
 from ..capture import Captured, Step, captured
 from ..dense import at_same_place, dense_alignment, dense_uniformity
 from ..internals import attention as heads
-from ..internals.ablations import lesions
+from ..internals.ablations import ablations
 from ..internals.cka import CKA
 from ..internals.fourier import relative_log_amplitude, spatial_variance
 from ..internals.hessian import penalised, summary, top_eigenvalues
@@ -269,14 +269,14 @@ def neighbours(subject: Subject) -> Section:
     return Section("neighbours", "Nearest neighbours by block", sentence, numbers, figure)
 
 
-def lesion_study(subject: Subject) -> Section:
+def ablation_study(subject: Subject) -> Section:
     """Report how far the embedding turns without each step, and what retrieval loses."""
     model, tower = subject.model, subject.model.image_tower
     pictures = subject.data.images(subject.inside)
     whole = model.embed("image", pictures)
     turned = {
         step: -drop
-        for step, drop in lesions(
+        for step, drop in ablations(
             tower, lambda: -float((1 - (model.embed("image", pictures) * whole).sum(1)).mean())
         ).items()
     }
@@ -293,10 +293,10 @@ def lesion_study(subject: Subject) -> Section:
 
         whole_score = found_first()
         numbers["pictures whose text is first, whole"] = whole_score
-        numbers |= {f"lost without {step}": drop for step, drop in lesions(tower, found_first).items()}
+        numbers |= {f"lost without {step}": drop for step, drop in ablations(tower, found_first).items()}
         sentence += f" Whole, {whole_score:.0%} of {len(pictures)} pictures find their text."
     return Section(
-        "lesions",
+        "ablations",
         "What each step is worth",
         sentence,
         numbers,

@@ -27,7 +27,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Subject], Section]]] = {
     "neighbours": ("Nearest neighbours by block", network.neighbours),
     "cka": ("Layers that agree", network.layers),
     "skips": ("What steps add", network.skips),
-    "lesions": ("What each step is worth", network.lesion_study),
+    "ablations": ("What each step is worth", network.ablation_study),
     "hessian": ("Curvature of the loss", network.curvature),
     "landscape": ("The loss around the weights", network.terrain),
 }

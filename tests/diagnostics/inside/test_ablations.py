@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.diagnostics.capture import Step, captured
-from counterpoint.diagnostics.internals.ablations import lesion, lesions, steps_of
+from counterpoint.diagnostics.internals.ablations import ablated, ablations, steps_of
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.convnet import ConvNet
 from counterpoint.networks.towers.timm_tower import TimmTower
@@ -39,7 +39,7 @@ def test_without_a_step_the_state_after_it_is_the_state_before(tmp_path: Path) -
         x = pictures(tower.size)
         whole = captured(tower, x)
         for index, step in enumerate(steps_of(tower)[1:], 1):
-            with lesion(tower, step):
+            with ablated(tower, step):
                 found = captured(tower, x)
             torch.testing.assert_close(found.states[index], whole.states[index - 1])
             assert not torch.allclose(whole.states[index], whole.states[index - 1])
@@ -50,7 +50,7 @@ def test_without_all_steps_only_the_embedding_remains() -> None:
     tower = VisionTransformer(size=24, patch=8, width=16, depth=1, heads=2)
     initialise(tower, 0)
     x = pictures(24)
-    with lesion(tower, Step(0, "attention")), lesion(tower, Step(0, "mlp")):
+    with ablated(tower, Step(0, "attention")), ablated(tower, Step(0, "mlp")):
         found = captured(tower, x)
     patches = nn.functional.pixel_unshuffle(tower.normalise(x), 8).flatten(2).transpose(1, 2)
     torch.testing.assert_close(
@@ -63,7 +63,7 @@ def test_a_convolutional_block_keeps_its_skip() -> None:
     initialise(tower, 0)
     x = pictures(32)
     stem = tower.stem(tower.normalise(x)).detach()
-    with lesion(tower, steps_of(tower)[0]):
+    with ablated(tower, steps_of(tower)[0]):
         torch.testing.assert_close(captured(tower, x).states[0], stem)
 
 
@@ -73,10 +73,10 @@ def test_drops_are_the_score_less_the_score_without_the_step() -> None:
     with torch.no_grad():
         x = pictures(24)
         whole = tower(x)
-        found = lesions(tower, lambda: float((tower(x) * whole).sum()))
+        found = ablations(tower, lambda: float((tower(x) * whole).sum()))
         assert list(found) == list(steps_of(tower))
         for step, drop in found.items():
-            with lesion(tower, step):
+            with ablated(tower, step):
                 assert drop == pytest.approx(float(whole.square().sum() - (tower(x) * whole).sum()))
     assert min(map(abs, found.values())) > 0
 
