@@ -28,6 +28,7 @@ from counterpoint.study.training_study import compare
 from counterpoint.study.tuning import TUNING_SEED, Trial, choose, trials
 from counterpoint.training.metrics import MetricLog
 from counterpoint.training.run import RunState
+from fixtures import foreign
 
 BREAKS = """
 import torch
@@ -363,3 +364,30 @@ def test_lit_locks_or_trains_the_image_tower_of_an_earlier_run(quick: dict[str, 
     for arm, locked in (("lit", True), ("lit,mode=Uu", False), ("lit,mode=uu,image=cnn", False)):
         tower = cp.load(run_folder(study.folder, slug_of(arm), 0)).image_tower.state_dict()
         assert all(torch.equal(v, pretrained[k]) for k, v in tower.items()) == locked, arm
+
+
+@pytest.mark.parametrize("budget", ["steps", "time"])
+def test_an_arm_that_is_not_trained_runs_once_and_counts_as_fixed(
+    budget: str, quick: dict[str, Any], tmp_path: Path
+) -> None:
+    as_it_is = f"transformers:clip@{foreign.clip(tmp_path / 'clip')},tune=none"
+    heard = Heard()
+    study = cp.compare(as_it_is, "clip", seeds=3, budget=budget, tune=1, listener=heard, **quick)
+    assert sorted(end for end in heard.ends if "tune=none" in end) == [f"{as_it_is}/0/finished"]
+    fixed, trained = (
+        next(arm for arm in study.summary.arms if (arm.name == as_it_is) == wanted)
+        for wanted in (True, False)
+    )
+    assert (fixed.cost.trained_parameters, study.summary.plans[as_it_is].steps) == (0, 1)
+    assert trained.steps == 3
+    headline = study.summary.primary.key
+    score = fixed.score(headline)
+    assert score is not None
+    assert list(score.seeds) == ["0"]
+    (main,) = [d for d in study.summary.differences if d.family == "main" and d.task == "retrieval"][:1]
+    assert main.n_seeds == 3
+    assert not fixed.unfinished
+    assert any("Nothing in transformers:" in line for line in study.summary.cannot_show)
+    more = Heard()
+    cp.compare(as_it_is, "clip", seeds=4, budget=budget, tune=1, listener=more, **quick)
+    assert not any("tune=none" in end and "/3/" in end for end in more.ends)

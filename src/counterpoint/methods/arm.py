@@ -245,6 +245,15 @@ def _columns(arm: str, options: dict[str, str]) -> tuple[str, ...]:
     return tuple(words.get(column, column) for column in columns if column)
 
 
+def is_fixed(spec: str) -> bool:
+    """Return whether nothing in an arm's whole model is trained, so that the arm is the same under every seed.
+
+    >>> is_fixed("open_clip:ViT-B-32@FILE,tune=none"), is_fixed("open_clip:ViT-B-32@FILE,tune=frozen")
+    (True, False)
+    """
+    return ("tune", "none") in Spec.parse(spec).options.items()
+
+
 def slug_of(spec: str) -> str:
     """Return the slug of an arm that was parsed before; see `Arm.slug`."""
     return Spec.parse(spec).slug

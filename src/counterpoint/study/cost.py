@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..data.base import Data
+from ..methods.arm import is_fixed
 from ..methods.base import TowerMethod
 from ..networks.base import Tokenizer
 from ..networks.towers.pixels import Square
@@ -135,22 +136,27 @@ def plan_arms(
     new = [arm for arm in design.arms if arm not in known]
     if not new:
         return {arm: known[arm] for arm in design.arms}
-    there = next((arm for arm in design.arms if arm in known), None)
+    there = next((arm for arm in design.arms if arm in known and not is_fixed(arm)), None)
     beside = [there] if there is not None and design.budget != "steps" else []
     costs = measured([*beside, *new])
     if there is not None:
         reference, steps = there, known[there].steps
     else:
-        priced = [arm for arm in new if _price(costs[arm], design.budget)] or new
+        trained = [arm for arm in new if not is_fixed(arm)] or new
+        priced = [arm for arm in trained if _price(costs[arm], design.budget)] or trained
         reference = min(priced, key=lambda arm: _price(costs[arm], design.budget))
         of_all = design.budget == "steps"
-        passes = max(_passes(costs[arm]) for arm in (new if of_all else [reference]))
+        passes = max(_passes(costs[arm]) for arm in (trained if of_all else [reference]))
         steps = design.recipe.steps_for(rows, costs[reference].batch_size, passes)
     shares = steps_under(design.budget, costs, reference, steps)
-    searched = not design.tune
-    return {
-        arm: known.get(arm) or ArmPlan(shares[arm], cost=costs[arm], searched=searched) for arm in design.arms
-    }
+    return {arm: known.get(arm) or _plan(design, arm, shares[arm], costs[arm]) for arm in design.arms}
+
+
+def _plan(design: Design, arm: str, steps: int, cost: ArmCost) -> ArmPlan:
+    """Return an arm's plan before any search; where nothing is trained, a step is enough, and nothing to search."""
+    if is_fixed(arm):
+        return ArmPlan(1, cost=cost)
+    return ArmPlan(steps, cost=cost, searched=not design.tune)
 
 
 def steps_under(budget: Budget, costs: Mapping[str, ArmCost], reference: str, steps: int) -> dict[str, int]:

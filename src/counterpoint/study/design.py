@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ..files import FORMAT, Damaged, read_yaml, write_yaml
 from ..forms import FORM, Margin, Name, Names, Natural, Positional, Seeds, Typed, validated
+from ..methods.arm import is_fixed
 from ..modalities import passes_by_modality
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
@@ -256,6 +257,10 @@ class Design(FolderDesign):
 
         recipe = override(self.recipe, {**plan.changes, "steps": plan.steps})
         return Run(with_options(arm, plan.options), self.data, recipe, seed)
+
+    def seeds_of(self, arm: str) -> tuple[int, ...]:
+        """Return the seeds that an arm runs under: all, or the first one where nothing is trained."""
+        return self.seeds[:1] if is_fixed(arm) else self.seeds
 
     def plain(self) -> dict[str, Any]:
         return {

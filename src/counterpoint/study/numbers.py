@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,10 @@ OTHER_LABELS = "on other labels"
 """The family of differences on the labels that the verdict is not about first."""
 
 
+RunOutcomes = Mapping[int, np.ndarray | None] | np.ndarray
+"""An arm's outcomes by seed, None where a run failed; or those of one fixed model."""
+
+
 @dataclass(frozen=True)
 class MetricDefinition:
     """The definition of a metric: how the metric is made from outcomes.
@@ -48,9 +52,7 @@ class MetricDefinition:
     role: str = ""
     packed: bool = False
 
-    def outcomes(
-        self, arms: Mapping[str, Mapping[int, np.ndarray | None]], margin: float | None = None
-    ) -> Outcomes:
+    def outcomes(self, arms: Mapping[str, RunOutcomes], margin: float | None = None) -> Outcomes:
         fraction = self.statistic == "mean"
         return Outcomes(
             arms=arms,
@@ -189,10 +191,16 @@ class StudyScores:
     Args:
         runs: what each was scored with.
         margin: differences within ± this are equivalent.
+        fixed: the arms of one run that is no training: only examples vary on their side.
     """
 
-    def __init__(self, runs: Mapping[str, Mapping[int, RunScores | None]], margin: float) -> None:
-        self.runs, self.margin = runs, margin
+    def __init__(
+        self,
+        runs: Mapping[str, Mapping[int, RunScores | None]],
+        margin: float,
+        fixed: Collection[str] = (),
+    ) -> None:
+        self.runs, self.margin, self.fixed = runs, margin, fixed
 
     @cached_property
     def definitions(self) -> dict[Key, MetricDefinition]:
@@ -205,12 +213,14 @@ class StudyScores:
             if n and all(key in run.definitions and run.has_examples_of(runs[0], key) for run in runs)
         }
 
-    def outcomes(self, key: Key) -> dict[str, dict[int, np.ndarray | None]]:
-        """Return the outcomes behind one number under every arm and seed."""
-        return {
-            arm: {seed: None if run is None else run.outcome(key) for seed, run in runs.items()}
-            for arm, runs in self.runs.items()
-        }
+    def outcomes(self, key: Key) -> dict[str, RunOutcomes]:
+        """Return the outcomes behind one number under every arm and seed; of a fixed arm, without a seed."""
+        by_arm: dict[str, RunOutcomes] = {}
+        for arm, runs in self.runs.items():
+            by_seed = {seed: None if run is None else run.outcome(key) for seed, run in runs.items()}
+            one = next(iter(by_seed.values())) if arm in self.fixed else None
+            by_arm[arm] = by_seed if one is None else one
+        return by_arm
 
     def main(self, primaries: Mapping[str, str]) -> list[Key]:
         """Return each task's primary metric on each test set: what verdicts are about.
@@ -245,7 +255,10 @@ class StudyScores:
         """Compute every number of one arm with its interval; some arms have more heads than others."""
         runs = {seed: run for seed, run in self.runs[arm].items() if run is not None}
         definitions = next(iter(runs.values())).definitions if runs else {}
-        return [_metric(runs, key, definition) for key, (definition, n) in definitions.items() if n]
+        fixed = arm in self.fixed
+        return [
+            _metric(runs, key, definition, fixed=fixed) for key, (definition, n) in definitions.items() if n
+        ]
 
     def differences(
         self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None = None
@@ -312,9 +325,9 @@ def bounded(statistic: str, runs: Mapping[int, np.ndarray] | np.ndarray) -> tupl
     return interval.estimate, max(interval.low, least), min(interval.high, most)
 
 
-def _metric(good: Mapping[int, RunScores], key: Key, definition: MetricDefinition) -> Score:
+def _metric(good: Mapping[int, RunScores], key: Key, definition: MetricDefinition, *, fixed: bool) -> Score:
     runs = {seed: run.outcome(key) for seed, run in good.items()}
-    mean, low, high = bounded(definition.statistic, runs)
+    mean, low, high = bounded(definition.statistic, next(iter(runs.values())) if fixed else runs)
     task, test, subset, metric = key
     return Score(
         task=task,

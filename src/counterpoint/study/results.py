@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar, final, runtime_checkable
@@ -44,6 +44,7 @@ class StudyResults(Generic[R]):
         seeds: those that have such a run.
         unfinished: the seeds of the other runs, for each arm that has some.
         margin: differences within ± this are equivalent.
+        fixed: the arms that are not trained, and so ran under the first seed alone.
     """
 
     def __init__(
@@ -53,8 +54,11 @@ class StudyResults(Generic[R]):
         seeds: Sequence[int],
         read: Callable[[str, int], R | None],
         margin: float,
+        fixed: Collection[str] = (),
     ) -> None:
-        runs = {arm: {seed: read(arm, seed) for seed in seeds} for arm in arms}
+        runs = {
+            arm: {seed: read(arm, seed) for seed in (seeds[:1] if arm in fixed else seeds)} for arm in arms
+        }
         ended = {
             arm: {seed: run for seed, run in by_seed.items() if run is not None}
             for arm, by_seed in runs.items()
@@ -69,15 +73,19 @@ class StudyResults(Generic[R]):
             raise ValueError(f"{folder} has no finished run: run the study's command again to finish some")
         self.seeds = tuple(seed for seed in seeds if any(seed in by_seed for by_seed in self.runs.values()))
         self.folder, self.margin = folder, margin
+        self.fixed = [arm for arm in self.runs if arm in fixed]
 
     @cached_property
     def numbers(self) -> StudyScores:
         """Return the numbers of all arms under all seeds; a run that is unfinished counts as one that failed."""
         scored = {
-            arm: {seed: runs[seed].scored if seed in runs else None for seed in self.seeds}
+            arm: {
+                seed: runs[seed].scored if seed in runs else None
+                for seed in (runs if arm in self.fixed else self.seeds)
+            }
             for arm, runs in self.runs.items()
         }
-        return StudyScores(scored, self.margin)
+        return StudyScores(scored, self.margin, self.fixed)
 
     def each(self) -> Iterator[tuple[str, int, R]]:
         """Yield every run with its arm and seed."""

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import RootModel
 
 from ..files import Damaged, read_json
-from ..methods.arm import slug_of
+from ..methods.arm import is_fixed, slug_of
 from ..recipes import override
 from ..spec import Spec
 from ..training.metrics import read_metrics
@@ -91,6 +91,7 @@ def read_results(design: Design, folder: Path) -> StudyResults[FinishedRun]:
         design.seeds,
         lambda arm, seed: _read(run_folder(folder, slug_of(arm), seed)),
         design.margin,
+        [arm for arm in design.arms if is_fixed(arm)],
     )
 
 
@@ -257,12 +258,18 @@ def _cannot_show(results: StudyResults[FinishedRun], design: Design) -> list[str
     passes = {
         arm: max(run.state.passes.get("image", 0) for run in runs.values())
         for arm, runs in results.runs.items()
+        if arm not in results.fixed
     }
     lines = [
         f"It is about {design.data!r}, these towers ({design.recipe.towers.image}, {design.recipe.towers.text}) and "
         f"this budget. Another data set, size or length of training can order the arms differently."
     ]
     lines += results.of_few_seeds()
+    if results.fixed:
+        lines.append(
+            f"Nothing in {' or '.join(results.fixed)} was trained: one run stands for all seeds, and nothing is said "
+            "about another training of those weights."
+        )
     if not design.tune:
         lines.append(
             "No arm was tuned: all ran with the recipe's learning rate and their own papers' defaults, which may suit "

@@ -122,6 +122,7 @@ def _runs(design: Design, plans: Mapping[str, ArmPlan], folder: Path) -> list[Tr
         TrainingRun(design.run(arm, seed, plan), run_folder(folder, slug_of(arm), seed), design.tasks)
         for seed in design.seeds
         for arm, plan in plans.items()
+        if seed in design.seeds_of(arm)
     ]
 
 

@@ -17,9 +17,10 @@ def adamw(module: nn.Module, options: Optimizer) -> torch.optim.AdamW:
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": options.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
-    # Both groups, empty ones too: of no group at all torch makes no optimiser, and a whole model may be frozen.
+    # Empty groups stay only where a whole model is frozen, as of no group at all torch makes no optimiser: checkpoints
+    # know the groups that they were written with.
     return torch.optim.AdamW(
-        groups,
+        [group for group in groups if group["params"]] or groups,
         lr=options.lr,
         betas=(options.beta1, options.beta2),
         eps=options.eps,

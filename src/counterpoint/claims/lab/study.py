@@ -138,9 +138,9 @@ class Trained:
         return self._scores(name_of(key), numbers.outcomes(key), statistic)
 
     def outcomes(self, key: Key) -> dict[str, Mapping[int, np.ndarray | None]]:
-        """Return the outcomes behind one number under every arm and seed."""
+        """Return the outcomes behind one number under every seed, of the arms that are trained."""
         found = self.results.numbers.outcomes(key)
-        return {name: found[arm] for name, arm in self.arms.items()}
+        return {n: by_seed for n, arm in self.arms.items() if isinstance(by_seed := found[arm], Mapping)}
 
     def diagnostics(self, name: str) -> TrainedScores:
         """Return a diagnostic of the first test set, a number a run, as scores; as ``"uniformity_image"``."""
