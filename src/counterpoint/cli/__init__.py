@@ -23,6 +23,8 @@ COMMANDS = {
     "diagnose": "Look inside a trained run, or at what a vision-language model's replies rest on.",
     "report": "Write a study's table and report again.",
     "embed": "Embed a data set: vectors as Parquet files.",
+    "index": "Make an index of vectors, or add to one.",
+    "search": "Find what is most like a text or a picture in an index.",
     "serve": "Serve an index: a page to search it, and an API.",
     "data": "Show or describe a data set.",
     "list": "List methods, losses, tasks, ways of decoding, presets, recipes or towers.",

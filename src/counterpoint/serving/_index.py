@@ -31,6 +31,7 @@ EXACT_UP_TO = 2_000_000
 
 Way = Literal["pca", "tsne"]
 _PLACED = ("x", "y")
+_USUAL = 10  # rows that are found unless a number is given
 
 
 @final
@@ -144,18 +145,18 @@ class Index:
 
     @overload
     def search(
-        self, query: Query, k: int = 10, *, where: str | None = None, modality: str | None = None
+        self, query: Query, k: int | None = None, *, where: str | None = None, modality: str | None = None
     ) -> Found: ...
 
     @overload
     def search(
-        self, query: list[Any], k: int = 10, *, where: str | None = None, modality: str | None = None
+        self, query: list[Any], k: int | None = None, *, where: str | None = None, modality: str | None = None
     ) -> list[Found]: ...
 
     def search(
         self,
         query: Query | list[Any],
-        k: int = 10,
+        k: int | None = None,
         *,
         where: str | None = None,
         modality: str | None = None,
@@ -168,7 +169,7 @@ class Index:
         Args:
             query: a text; a picture, as a path (`pathlib.Path`), a file's bytes, Pillow's, or uint8 ``(3, H, W)``; or
                 a list of these.
-            k: how many to find.
+            k: how many to find; ten unless given, or all where there are fewer.
             where: an SQL condition on the table's columns, applied before the search: ``"split = 'train'"``.
             modality: search the vectors of this one alone.
 
@@ -181,17 +182,17 @@ class Index:
                 what it was, and a query of a modality that shares no space with the vectors.
             OSError: for a file that is no picture.
         """
-        self._check(k, modality)
+        count = self._checked(k, modality)
         chosen = self._chosen(where, modality)
         several = isinstance(query, list)
         vectors = embedded(query if isinstance(query, list) else [query], self.model, self.about, modality)
-        found = self._found(vectors, k, chosen)
+        found = self._found(vectors, count, chosen)
         return found if several else found[0]
 
     def nearest(
         self,
         vectors: Float[np.ndarray, "m d"],
-        k: int = 10,
+        k: int | None = None,
         *,
         where: str | None = None,
         modality: str | None = None,
@@ -204,8 +205,8 @@ class Index:
             UnknownName: as for `search`.
             ValueError: as for `search`, and for vectors of another width, or without a direction.
         """
-        self._check(k, modality)
-        return self._found(np.asarray(vectors), k, self._chosen(where, modality))
+        count = self._checked(k, modality)
+        return self._found(np.asarray(vectors), count, self._chosen(where, modality))
 
     def _found(self, vectors: np.ndarray, k: int, chosen: Chosen | None) -> list[Found]:
         if vectors.ndim != 2 or vectors.shape[1] != self.about.width:
@@ -225,15 +226,19 @@ class Index:
             for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
         ]
 
-    def _check(self, k: int, modality: str | None) -> None:
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+    def _checked(self, k: int | None, modality: str | None) -> int:
+        """Return how many rows are looked for."""
+        if modality is not None and modality not in self._modalities:
+            raise unknown("modality of the index", modality, self._modalities)
+        if k is None:
+            return min(_USUAL, len(self))
+        if isinstance(k, bool) or k < 1:
             raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
         if k > len(self):
             raise ValueError(
                 f"k is {k:,}, and the index has {counted(len(self), 'row')}: ask for at most so many"
             )
-        if modality is not None and modality not in self._modalities:
-            raise unknown("modality of the index", modality, self._modalities)
+        return k
 
     def _chosen(self, where: str | None, modality: str | None) -> Chosen | None:
         parts = []

@@ -1,0 +1,95 @@
+"""counterpoint search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic.dataclasses import dataclass as form
+
+from ..forms import FORM, Count, Positional
+from .arguments import parse
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from ..serving import Found
+
+_LONGEST = 80  # characters of a text in the table
+
+
+@form(frozen=True, config=FORM)
+class Search:
+    """Find what is most like a text or a picture in an index, by the model that made its vectors."""
+
+    index: Annotated[str, Positional()]
+    """The folder of an index, or its address."""
+    query: Annotated[str | None, Positional()] = None
+    """A text."""
+    image: Path | None = None
+    """Search by a picture, from its file."""
+    queries: Path | None = None
+    """Search by each line of a file of texts."""
+    k: Count | None = None
+    """The number of rows to find, 10 unless given; fewer where fewer fulfil the condition."""
+    where: str | None = None
+    """An SQL condition on the columns: "split = 'train' AND text LIKE '%red%'"."""
+    modality: str | None = None
+    """Search vectors of this one alone: image, text. A text is in general nearer to texts than to pictures."""
+    json: bool = False
+    """Print JSON instead of a table; of several queries, a list of their results."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(Search, arguments, "search")
+
+    given = [options.query, options.image, options.queries]
+    if sum(value is not None for value in given) != 1:
+        raise ValueError("give one of these: a text, --image FILE, or --queries FILE")
+    lines = None if options.queries is None else _lines(options.queries)
+    console = Terminal(stderr=options.json)
+    with console.status("loading torch"):
+        from ..serving import Index
+    with console.status("searching"):
+        index = Index.open(options.index)
+        query = options.query if options.image is None else options.image
+        asked = [query] if lines is None else lines
+        found = index.search(asked, options.k, where=options.where, modality=options.modality)
+    if options.json:
+        several = [{"query": line, "results": [*one]} for line, one in zip(lines or [], found, strict=False)]
+        print(json.dumps(several if lines is not None else [*found[0]], indent=2, ensure_ascii=False))
+        return 0
+    for number, one in enumerate(found):
+        _show(console, one, "" if lines is None else lines[number])
+    if index.about.attribution:
+        console.print(index.about.attribution, soft_wrap=True)
+    return 0
+
+
+def _lines(file: Path) -> list[str]:
+    """Return the texts of a file, a line each; empty lines are none."""
+    try:
+        texts = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {file}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is no text in UTF-8") from None
+    if not (lines := [text for text in texts if text.strip()]):
+        raise ValueError(f"{file} holds no query: write one a line")
+    return lines
+
+
+def _show(console: Terminal, found: Found, title: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title) if title else None)
+    table.add_column("score", justify="right")
+    shown = ("key", "modality", "split", "text")
+    for name in shown:
+        table.add_column(name, overflow="fold" if name == "key" else "ellipsis")
+    for row in found:
+        cells = [str(row[name] or "")[:_LONGEST] for name in shown]
+        table.add_row(f"{row['score']:.3f}", *map(Text, cells))
+    console.print(table)
