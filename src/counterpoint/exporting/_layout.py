@@ -23,11 +23,15 @@ class Layout(ABC):
         form: a line for lists: what lies in the folder, and who reads it.
         packages: the optional packages that it needs, each with the extra that installs it.
         keeps_scale: it has a place for the scale and the bias of similarities.
+        keeps_heads: it has a place for every head; else only the first one is kept.
+        ours: this package reads it, and opens files of pictures as it did for the model.
     """
 
     form: ClassVar[str]
     packages: ClassVar[Mapping[str, str]] = {}
     keeps_scale: ClassVar[bool] = False
+    keeps_heads: ClassVar[bool] = False
+    ours: ClassVar[bool] = False
 
     @abstractmethod
     def refusal(self, model: TowerMethod) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from ..methods.base import Method, TowerMethod
@@ -10,16 +11,17 @@ from ..pairwise import Temperature
 from ..reasons import counted
 from ._layout import Layout
 
-_KEPT = ("towers", "projections", "objective")
+_KEPT = ("towers", "objective")
 
 
 def left_out(model: TowerMethod, layout: Layout) -> list[str]:
     """Return what an export leaves out of a model, a phrase each; nothing is left out that is not said."""
-    said = [f"the head {name!r}" for name in model.heads[1:]]
+    said = [] if layout.keeps_heads else [f"the head {name!r}" for name in model.heads[1:]]
+    heads = _parts_of_heads(model)
     said += [
         f"{name} ({type(part).__name__}), which only training uses"
         for name, part in model.named_children()
-        if name not in (*_KEPT, "local_projections") and _has_state(part)
+        if name not in (*_KEPT, *heads) and _has_state(part)
     ]
     if getattr(model, "dropout", None):
         said.append("dropout in the text tower, which only training uses")
@@ -30,7 +32,9 @@ def left_out(model: TowerMethod, layout: Layout) -> list[str]:
         said.append("the temperature and the bias of similarities, which embeddings do not depend on")
     elif len(scales) > 1:
         said.append(f"{counted(len(scales) - 1, 'temperature')} beside the first")
-    if any(tower.fit is None for tower in model.towers.values() if isinstance(tower, ImageTower)):
+    if not layout.ours and any(
+        tower.fit is None for tower in model.towers.values() if isinstance(tower, ImageTower)
+    ):
         said.append("the mean of boxes by which it makes very large pictures smaller, before it resizes them")
     return [*said, *layout.leaves_out(model)]
 
@@ -44,6 +48,27 @@ def scale_of(model: TowerMethod) -> tuple[float, float | None] | None:
             shift = float(bias.detach()) if isinstance(bias, nn.Parameter) else None
             return float(scale.inverse().detach()), shift
     return None
+
+
+def _parts_of_heads(model: TowerMethod) -> set[str]:
+    """Return the names of the parts of a model that its heads are made of."""
+    run: set[str] = set()
+    hooks = [
+        part.register_forward_pre_hook(lambda _, __, name=name: run.add(name.partition(".")[0]))
+        for name, part in model.named_modules()
+        if name
+    ]
+    try:
+        for column in model.embeds:
+            # Methods that compare parts of examples have several vectors of each.
+            parts = () if type(model).features is TowerMethod.features else (1,)
+            features = torch.zeros(2, *parts, model.tower(column).width)
+            for head in model.heads:
+                model.project(column, features, head)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return run
 
 
 def _has_state(part: nn.Module) -> bool:

@@ -27,6 +27,11 @@ def restored() -> Iterator[None]:
         _RESTORED.reset(before)
 
 
+def is_restored() -> bool:
+    """Return whether towers are built within `restored`."""
+    return _RESTORED.get()
+
+
 @dataclass(frozen=True)
 class Source:
     """A tower's name taken apart: ``library:name@weights``, the weights a path or a hub's name, or none.

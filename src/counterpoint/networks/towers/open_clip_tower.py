@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,12 +19,15 @@ from ...registry import unknown
 from ...types import Fit
 from ..base import ImageTower, TextTower, Tokenizer
 from ..init import seeded
-from ..weights import Source
+from ..weights import Source, is_restored
 from .blocks import dropped_inputs, residual_blocks
 from .pixels import Normalise
 from .timm_tower import place_features
 from .told import Head, Told, Untold
-from .transformers_tower import stated
+from .transformers_tower import padded, stated
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
 
 _IMAGE = ("visual",)
 _TEXT = ("text", "transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
@@ -52,6 +55,20 @@ class OpenClipTokenizer:
             return torch.zeros(0, self.context, dtype=torch.long)
         return self._tokenizer(list(captions)).long()
 
+    def backend(self) -> Backend:
+        """Return the same tokenizer as one of the ``tokenizers`` library, which mends no broken texts.
+
+        Raises:
+            LookupError: for one that does more than that library can.
+        """
+        inner = getattr(self._tokenizer, "tokenizer", self._tokenizer)
+        own = getattr(inner, "backend_tokenizer", None)
+        if own is not None:
+            return padded(own, self.context, int(inner.pad_token_id or 0), self.end, full=True)
+        if getattr(inner, "reduction_fn", None) is not None or not hasattr(inner, "bpe_ranks"):
+            raise LookupError(f"{type(inner).__name__} does more than the tokenizers library can")
+        return padded(_byte_pairs(inner), self.context, 0, self.end, full=True)
+
     def stated(self) -> str:
         inner = getattr(self._tokenizer, "tokenizer", self._tokenizer)
         words = str(inner.encoder) if hasattr(inner, "encoder") else stated(inner)
@@ -62,6 +79,28 @@ class OpenClipTokenizer:
         """Say of each caption whether ``context`` cuts it: with one place more its end stands elsewhere."""
         one_more: Tensor = self._tokenizer(list(captions), context_length=self.context + 1).long()
         return (one_more[:, :-1] != self(captions)).any(1)
+
+
+def _byte_pairs(tokenizer: Any) -> Backend:
+    """Return open_clip's own tokenizer in the form of the ``tokenizers`` library."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    words = models.BPE(tokenizer.encoder, list(tokenizer.bpe_ranks), end_of_word_suffix="</w>")
+    made = Tokenizer(words)
+    spaces = [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    lower = [normalizers.Lowercase()] if tokenizer.clean_fn("A") == "a" else []
+    made.normalizer = normalizers.Sequence([normalizers.NFC(), *spaces, *lower])
+    pieces = Regex(r"(?i)'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(pieces, behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    start, end = (tokenizer.decoder[i] for i in (tokenizer.sot_token_id, tokenizer.eot_token_id))
+    ids = [(start, tokenizer.sot_token_id), (end, tokenizer.eot_token_id)]
+    made.post_processor = processors.TemplateProcessing(single=f"{start} $A {end}", special_tokens=ids)
+    return made
 
 
 class OpenClipImage(ImageTower):
@@ -210,11 +249,11 @@ def open_clip_model(
         model = open_clip.create_model(
             name,
             pretrained=tag or (str(path) if path and not folder else None),
-            require_pretrained=source.weights is not None,
+            require_pretrained=source.weights is not None and not is_restored(),
             pretrained_text=False,  # never half of a model: all weights or none
             **changes,
         )
-        if path is not None:
+        if path is not None and not is_restored():
             _check_positions(model, path)
         model.stated = (open_clip.get_model_config(name) or {}) | changes
         return model, OpenClipTokenizer(open_clip.get_tokenizer(name))

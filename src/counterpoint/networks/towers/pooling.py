@@ -66,7 +66,8 @@ def pool(states: Float[Tensor, "B L W"], mask: Bool[Tensor, "B L"], how: Pooling
     if how == "first":
         return states[:, 0]
     if how == "end":
-        return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
+        rows = torch.arange(states.shape[0], device=states.device)  # len() would be a constant to an exporter
+        return states[rows, mask.sum(1) - 1]
     if how == "max":
         return states.masked_fill(~mask[..., None], -torch.inf).amax(1)
     weights = mask.cumsum(1) * mask if how == "weighted_mean" else mask

@@ -88,6 +88,12 @@ class BytePairTokenizer:
         """Return the text of one row of ids, without special tokens."""
         return str(self._backend.decode(tokens.tolist(), skip_special_tokens=True)).strip()
 
+    def backend(self) -> Backend:
+        """Return the same tokenizer as one of the ``tokenizers`` library."""
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_str(self._backend.to_str())
+
     def save(self, path: str | Path) -> None:
         """Write one JSON file, which the ``tokenizers`` library reads too."""
         write_text(Path(path), self._backend.to_str(pretty=True))

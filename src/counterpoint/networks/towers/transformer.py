@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -81,12 +82,15 @@ class TextTransformer(TextTower):
         return pool(self.states(tokens, dropout), mask, self.pooling)
 
     def states(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B L width"]:
-        packing = Packing(inside(tokens, self.tokenizer.end))  # half of a batch of short captions is padding
+        own = inside(tokens, self.tokenizer.end)
+        # Half of a batch of short captions is padding. How many tokens are left is no shape that an exporter can know.
+        packing = None if torch.compiler.is_compiling() else Packing(own)
         x = self.token_embedding(tokens) + self.position_embedding.weight[: tokens.shape[1]]
-        x = packing.pack(x)
+        x = x if packing is None else packing.pack(x)
         for block in self.blocks:
             x = block(F.dropout(x, dropout, self.training and dropout > 0), packing)
-        return packing.unpack(self.norm(x))
+        x = self.norm(x)
+        return x * own[..., None] if packing is None else packing.unpack(x)
 
     def in_open_clip(self, head: Head) -> Told:
         """Return the tower as open_clip's text transformer, which is the same but for names."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,6 +17,9 @@ from ..weights import Source
 from .blocks import dropped_inputs, residual_blocks
 from .hugging_face import Place
 from .pooling import inside, pool
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
 
 
 class TransformersTokenizer:
@@ -70,6 +73,17 @@ class TransformersTokenizer:
                     f"its tokenizer ends or pads texts in a way that is not known here: {own[:1]} … {own[-2:]}"
                 )
 
+    def backend(self) -> Backend:
+        """Return the same tokenizer as one of the ``tokenizers`` library.
+
+        Raises:
+            LookupError: for one that is not built on that library.
+        """
+        own = getattr(self._tokenizer, "backend_tokenizer", None)
+        if own is None:
+            raise LookupError(f"{type(self._tokenizer).__name__} is not built on the tokenizers library")
+        return padded(own, self.context, self._pad, self.end, full=self._full)
+
     def stated(self) -> str:
         return f"{stated(self._tokenizer)} {self.context} {self.end} {self._pad} {self._full}"
 
@@ -77,6 +91,30 @@ class TransformersTokenizer:
         """Say of each caption whether ``context`` cuts it."""
         rows = self._tokenizer(list(captions), truncation=False, split_special_tokens=True)["input_ids"]
         return torch.tensor([len(r) + (r[-1:] != [self.end]) > self.context for r in rows])
+
+
+def padded(own: Backend, context: int, pad: int, end: int, *, full: bool) -> Backend:
+    """Return a copy of a tokenizer that cuts texts to a context, ends them all in one token and pads them.
+
+    Args:
+        own: the tokenizer.
+        context: the most tokens of a text.
+        pad, end: ids.
+        full: whether every text is as long as the context; else texts are as long as the longest beside them.
+    """
+    from tokenizers import Tokenizer, processors
+
+    copy = Tokenizer.from_str(own.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    if copy.encode("a").ids[-1:] != [end]:
+        name = copy.id_to_token(end)
+        ending = processors.TemplateProcessing(single=f"$A {name}", special_tokens=[(name, end)])
+        before = copy.post_processor
+        copy.post_processor = ending if before is None else processors.Sequence([before, ending])
+    copy.enable_truncation(max_length=context)
+    copy.enable_padding(pad_id=pad, pad_token=copy.id_to_token(pad), length=context if full else None)
+    return copy
 
 
 def stated(tokenizer: Any) -> str:
