@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..methods.base import TowerMethod, paired
 from ..methods.needs import Needs
@@ -20,21 +20,27 @@ from ..types import Batch, Clock, Embeddings
 
 
 class Pretrained(TowerMethod):
-    """Pretrained towers without heads: embeddings are their features at unit norm, and nothing is trained.
+    """Pretrained towers, perhaps with heads: nothing is trained.
 
     Args:
-        towers: by column; of two, both of one pair, so that they share a space.
+        towers: by column; of several, all into one space.
+        heads: networks by the head's and the tower's name; features at unit norm are the embeddings unless given.
     """
 
-    needs: ClassVar[Needs] = Needs(1, 2)
+    needs: ClassVar[Needs] = Needs(1, None)
 
-    def __init__(self, towers: Towers) -> None:
+    def __init__(self, towers: Towers, heads: Mapping[str, Mapping[str, nn.Module]] | None = None) -> None:
         super().__init__(towers)
         self.views = paired(towers)
+        self.heads = tuple(heads or ("global",))
+        for head, networks in (heads or {}).items():
+            self.projections[head] = nn.ModuleDict(networks)
         self.requires_grad_(False)
 
-    def project(self, column: str, features: Float[Tensor, "n d"], head: str) -> Float[Tensor, "n d"]:
-        return features
+    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+        if not self.projections:
+            return features
+        return self.projections.get_submodule(f"{head}.{self.columns[column]}")(features)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         return {}

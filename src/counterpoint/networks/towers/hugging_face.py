@@ -18,6 +18,8 @@ HUB = "hub"
 SENTENCES = "sentence-transformers"
 LIBRARIES = ("transformers", SENTENCES)
 """The libraries whose folders these are."""
+_OF_HUB = "hf-hub:"
+"""The start of the name of an open_clip model on the hub."""
 _UNLIMITED = 10**9
 """A length of texts that stands for none, as tokenizers of transformers write it: larger numbers too."""
 
@@ -111,6 +113,30 @@ def is_pair(source: Source) -> bool:
     except (ValueError, MissingPackage):
         return False  # who builds it is told
     return place is not None and place.is_pair
+
+
+def configuration_of(source: Source) -> Path | None:
+    """Return the folder on this machine that says how a tower is built; None where its name alone does.
+
+    Raises:
+        UnknownName, MissingPackage, ValueError: as for `Place.of`.
+    """
+    if source.library == "open_clip":
+        if source.name.startswith(_OF_HUB):
+            file = _of_hub(source.name.removeprefix(_OF_HUB), "open_clip_config.json")
+            return None if file is None else file.parent
+        return source.path if source.path is not None and source.path.is_dir() else None
+    place = Place.of(source) if source.library in LIBRARIES else None
+    if place is None:
+        return None
+    file = _file(place.root, f"{place.inner}/config.json".lstrip("/"))
+    return (
+        None if file is None else Path(place.root) if Path(place.root).is_dir() else _root(file, place.inner)
+    )
+
+
+def _root(file: Path, inner: str) -> Path:
+    return file.parent.parent if inner else file.parent
 
 
 def _file(root: str, name: str) -> Path | None:

@@ -1,0 +1,336 @@
+"""A model as a folder that stands by itself: towers and heads, said in one file, their weights in another."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..files import FORMAT, Damaged, read_json, write_json
+from ..methods.base import TowerMethod
+from ..networks.base import FittedInput, ImageTower, Pooling, TextTower, Tower
+from ..networks.batch_norm import BatchNorm1d
+from ..networks.towers.blocks import residual_blocks
+from ..networks.towers.build import build_towers
+from ..networks.towers.hugging_face import LIBRARIES, configuration_of
+from ..networks.towers.pixels import Normalise
+from ..networks.weights import Source, restored
+from ..recipes import schema
+from ..types import Fit
+from ._pretrained import Pretrained
+
+FILE = "counterpoint.json"
+WEIGHTS = "model.safetensors"
+_REMEDY = "export the model again"
+
+
+class Layer(BaseModel):
+    """A layer of a head.
+
+    Attributes:
+        kind: of the layer.
+        width: of its input.
+        out: of a linear layer's output.
+        bias: whether a linear layer has one.
+        affine: whether a batch norm has scale and shift.
+        eps: of a batch norm.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["linear", "batch norm", "relu", "gelu"]
+    width: int | None = None
+    out: int | None = None
+    bias: bool | None = None
+    affine: bool | None = None
+    eps: float | None = None
+
+    def build(self) -> nn.Module:
+        """Build the layer, with whatever weights."""
+        if self.kind == "linear":
+            return nn.Linear(self._number(self.width), self._number(self.out), bias=bool(self.bias))
+        if self.kind == "batch norm":
+            return BatchNorm1d(self._number(self.width), affine=bool(self.affine), eps=self.eps or 1e-5)
+        return nn.ReLU() if self.kind == "relu" else nn.GELU()
+
+    @staticmethod
+    def _number(value: int | None) -> int:
+        if value is None:
+            raise ValueError("a layer without its width")
+        return value
+
+
+class StatedTower(BaseModel):
+    """A tower, as it is built anew.
+
+    Attributes:
+        modality: of what it embeds.
+        name: as recipes have it, without weights.
+        configuration: the folder beside the file that it is built from, of a library whose folders say what a model is.
+        size, fit, mean, std: of pictures: the side in pixels, the way to it, and the normalisation of pixels.
+        context, layers, pooling: of texts: the most tokens, the number of blocks where a name does not say it, and how
+            the states of the tokens become one vector.
+        fitted: the file beside this one with what its input learned of the data, a tokenizer.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    modality: str
+    name: str = Field(pattern=r"^([\w-]+:)?[\w.-]+$")  # neither weights nor the hub's
+    configuration: str | None = Field(default=None, pattern=r"^\w+$")
+    size: int | None = None
+    fit: Fit | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    context: int | None = None
+    layers: int | None = None
+    pooling: Pooling | None = None
+    fitted: str | None = None
+
+
+class Stated(BaseModel):
+    """``counterpoint.json``: all of a model but its weights.
+
+    Attributes:
+        columns: each column of data with the name of its tower.
+        towers: by name.
+        heads: the layers from a tower's features to an embedding, by the head's and the tower's name; the first head is
+            the one to use, and no layers leave features as they are.
+        width: of the first head's embeddings.
+        scale, bias: of similarities: cosine · scale + bias are the logits that the model was trained with.
+        fingerprint: of the model that was exported.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    format: int = FORMAT
+    columns: dict[str, str]
+    towers: dict[str, StatedTower]
+    heads: dict[str, dict[str, list[Layer]]]
+    width: int
+    scale: float | None = None
+    bias: float | None = None
+    fingerprint: str
+
+    @classmethod
+    def of(cls, model: TowerMethod, scale: float | None = None, bias: float | None = None) -> Self:
+        """State a model.
+
+        Raises:
+            LookupError: for one that is more than towers and layers; the message says what.
+        """
+        names = tuple(dict.fromkeys(model.columns.values()))
+        places: dict[Path, str] = {}
+        towers = {name: _stated(name, model.tower(name), places) for name in names}
+        heads = {
+            head: {name: [_layer(part) for part in _parts(head_of(model, name, head))] for name in names}
+            for head in model.heads
+        }
+        return cls(
+            columns=dict(model.columns),
+            towers=towers,
+            heads=heads,
+            width=model.width,
+            scale=scale,
+            bias=bias,
+            fingerprint=model.fingerprint,
+        )
+
+    def write(self, model: TowerMethod, folder: Path) -> None:
+        """Write the model that this states into a folder."""
+        write_json(folder / FILE, self.model_dump(exclude_none=True))
+        tensors: dict[str, Tensor] = {}
+        for name, stated in self.towers.items():
+            tower = model.tower(name)
+            if stated.configuration and not (folder / stated.configuration).exists():
+                place = configuration_of(Source.parse(tower.name))
+                assert place is not None
+                _copy(place, folder / stated.configuration)
+            if isinstance(tower.input, FittedInput):
+                tower.input.save(folder / tower.input.file)
+            tensors |= _named(f"towers.{name}", tower.state_dict())
+            for head in self.heads:
+                for number, part in enumerate(_parts(head_of(model, name, head))):
+                    tensors |= _named(f"projections.{head}.{name}.{number}", part.state_dict())
+        save_file({name: t.detach().clone().contiguous() for name, t in tensors.items()}, folder / WEIGHTS)
+
+
+def read(folder: Path) -> Pretrained:
+    """Build the model of a folder.
+
+    Raises:
+        Damaged: for a file that is missing or no such file, and weights that are not those of the model.
+        MissingPackage: for a tower of a library that is not installed.
+    """
+    stated = read_json(folder / FILE, Stated, _REMEDY)
+    for tower in stated.towers.values():
+        if tower.fitted is not None and not (folder / tower.fitted).is_file():
+            raise Damaged(folder / tower.fitted, "it is missing", _REMEDY)
+    names = {tower.modality: _name(tower, folder) for tower in stated.towers.values()}
+    sizes: dict[str, Any] = {}
+    for tower in stated.towers.values():
+        given = {"image_size": tower.size, "context": tower.context, "text_layers": tower.layers}
+        sizes |= {key: value for key, value in given.items() if value is not None}
+    columns = {column: stated.towers[name].modality for column, name in stated.columns.items()}
+    try:
+        with restored():
+            towers = build_towers(schema.Towers(**sizes), {}, 0, columns=columns, names=names, folder=folder)
+        for name, said in stated.towers.items():
+            _settle(towers[name], said)
+        heads = {
+            head: {name: nn.Sequential(*(layer.build() for layer in layers)) for name, layers in of.items()}
+            for head, of in stated.heads.items()
+        }
+        model = Pretrained(towers, heads)
+    except ValueError as error:
+        raise Damaged(folder / FILE, str(error), _REMEDY) from error
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except FileNotFoundError:
+        raise Damaged(folder / WEIGHTS, "it is missing", _REMEDY) from None
+    except Exception as error:  # of safetensors, of torch: no such file, not the model's weights
+        raise Damaged(folder / WEIGHTS, " ".join(str(error).split())[:200], _REMEDY) from error
+    return model.eval()
+
+
+def head_of(model: TowerMethod, name: str, head: str) -> nn.Module | None:
+    """Return the network that makes a head's embeddings of a tower's features; None where they stay as they are.
+
+    Raises:
+        LookupError: where it is not one network of one vector.
+    """
+    if type(model).features is not TowerMethod.features:
+        raise LookupError(f"{type(model).__name__} compares parts of an example, and not one vector of each")
+    features = torch.randn(2, model.tower(name).width, generator=torch.Generator().manual_seed(0))
+    made: list[tuple[nn.Module, Any]] = []
+
+    def note(part: nn.Module, given: tuple[Any, ...], found: Any) -> None:
+        if given and given[0] is features:
+            made.append((part, found))
+
+    hooks = [part.register_forward_hook(note) for part in model.modules()]
+    try:
+        with torch.no_grad():
+            embeddings = model.project(name, features, head)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if embeddings is features:
+        return None
+    found = next((part for part, result in made if result is embeddings), None)
+    if found is None:
+        raise LookupError(
+            f"the head {head!r} of {type(model).__name__} is more than layers one after another"
+        )
+    return found
+
+
+def _parts(head: nn.Module | None) -> Iterator[nn.Module]:
+    """Yield the layers of a head, the innermost."""
+    if isinstance(head, nn.Sequential):
+        for part in head:
+            yield from _parts(part)
+    elif head is not None and not isinstance(head, nn.Identity | nn.Dropout):
+        yield head
+
+
+def _layer(part: nn.Module) -> Layer:
+    if isinstance(part, nn.Linear):
+        return Layer(kind="linear", width=part.in_features, out=part.out_features, bias=part.bias is not None)
+    if isinstance(part, nn.BatchNorm1d):
+        return Layer(kind="batch norm", width=part.num_features, affine=part.affine, eps=part.eps)
+    if isinstance(part, nn.ReLU):
+        return Layer(kind="relu")
+    if isinstance(part, nn.GELU) and part.approximate == "none":
+        return Layer(kind="gelu")
+    raise LookupError(
+        f"its head has a {type(part).__name__}, which is none of the layers that are known here"
+    )
+
+
+def _stated(name: str, tower: Tower, places: dict[Path, str]) -> StatedTower:
+    if not tower.name:
+        raise LookupError(
+            f"the tower of {name}s was not built by a name, so nothing says how to build it again"
+        )
+    source = Source.parse(tower.name)
+    place = configuration_of(source)
+    if place is not None:
+        places.setdefault(place, name)
+    stated = StatedTower(
+        modality=tower.modality,
+        name=_built_as(tower, source, place),
+        configuration=None if place is None else places[place],
+        fitted=tower.input.file if isinstance(tower.input, FittedInput) else None,
+    )
+    if isinstance(tower, ImageTower):
+        stated.size, stated.fit = tower.size, tower.fit
+        norm = _normalisation(tower)
+        stated.mean, stated.std = (tuple(values.flatten().tolist()) for values in (norm.mean, norm.std))
+    if isinstance(tower, TextTower):
+        stated.context, stated.pooling = tower.tokenizer.context, tower.pooling
+        blocks = residual_blocks(tower)
+        if blocks and (not source.library or (source.library == "open_clip" and place is None)):
+            stated.layers = len(blocks)
+    return stated
+
+
+def _built_as(tower: Tower, source: Source, place: Path | None) -> str:
+    """Return the name under which a tower is built without its weights, and without the hub."""
+    if place is not None:
+        return f"{source.library}:{Path(source.name).name.removeprefix('hf-hub:')}"
+    if source.library == "timm" and "hub:" in source.name:
+        return f"timm:{tower.model.pretrained_cfg['architecture']}"  # type: ignore[union-attr, index]
+    return str(replace(source, weights=None))
+
+
+def _normalisation(tower: Tower) -> Normalise:
+    return next(part for part in tower.modules() if isinstance(part, Normalise))
+
+
+def _name(tower: StatedTower, folder: Path) -> str:
+    """Return the name under which a tower is built from a folder."""
+    source = Source.parse(tower.name)
+    if tower.configuration is None:
+        return tower.name
+    place = str((folder / tower.configuration).resolve())
+    return f"{source.library}:{place}" if source.library in LIBRARIES else f"{tower.name}@{place}"
+
+
+def _settle(tower: Tower, stated: StatedTower) -> None:
+    """Make a tower's facts those that are stated, where its name alone says others."""
+    if isinstance(tower, ImageTower):
+        tower.fit = stated.fit
+        norm = _normalisation(tower)
+        for buffer, values in ((norm.mean, stated.mean), (norm.std, stated.std)):
+            if values is not None:
+                buffer.copy_(torch.tensor(values).view_as(buffer))
+    if isinstance(tower, TextTower):
+        tower.pooling = stated.pooling
+
+
+def _named(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in state.items()}
+
+
+_WORDS = (".json", ".txt", ".model", ".tiktoken")
+"""Ends of the names of files that say what a model is and how texts become ids; weights and code are none of them."""
+
+
+def _copy(place: Path, to: Path) -> None:
+    """Copy the files of a folder that a tower is built from, but for weights."""
+    for file in sorted(place.rglob("*")):
+        inside = file.relative_to(place)
+        if (
+            file.is_file()
+            and file.suffix in _WORDS
+            and not any(part.startswith(".") for part in inside.parts)
+        ):
+            if file.name.endswith(".index.json"):
+                continue
+            (to / inside).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, to / inside)

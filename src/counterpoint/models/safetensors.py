@@ -1,0 +1,22 @@
+"""Models that were exported to folders which stand by themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from ._kind import Kind
+from ._pretrained import Pretrained
+from ._stated import FILE, read
+
+
+class Safetensors(Kind):
+    """Towers and heads in safetensors, and a file that says what they are: what ``export --to safetensors`` writes."""
+
+    form: ClassVar[str] = "a folder that was exported to safetensors"
+
+    def holds(self, folder: Path) -> bool:
+        return (folder / FILE).is_file()
+
+    def load(self, name: str) -> Pretrained:
+        return read(Path(name))
