@@ -13,6 +13,8 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "counterpoint"
 PACKAGES = {"losses": "", "methods": "", "evaluation/tasks": "Task"}
 """Packages, each with the end of the name of a base that its exported classes have, where others are helpers."""
+ROOMS = {"decoding": "methods"}
+"""Packages whose stub is written by hand, but for the lines of a room in it."""
 
 
 def exports(path: Path, base: str) -> list[str]:
@@ -43,22 +45,35 @@ def exports(path: Path, base: str) -> list[str]:
     return [name for name in names if not name.startswith("_")]
 
 
-def stub(package: Path, base: str) -> str:
-    """Return the text of a package's stub: one line a file, sorted."""
+def lines_of(package: Path, base: str = "", room: str = "") -> list[str]:
+    """Return a package's lines in its stub: those of its files, or of the files of a room in it."""
     lines = []
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted((package / room).rglob("*.py")):
         helper = any(part.startswith("_") for part in path.relative_to(package).parts)
         if helper and path.name != "_registry.py":
             continue
         module = ".".join(path.relative_to(package).with_suffix("").parts)
         lines += [f"from .{module} import {name} as {name}" for name in sorted(exports(path, base))]
-    return "\n".join(sorted(lines)) + "\n"
+    return lines
+
+
+def by_hand(stub: Path, room: str) -> list[str]:
+    """Return the lines of a stub that are not of a room."""
+    return [
+        line
+        for line in stub.read_text(encoding="utf-8").splitlines()
+        if not line.startswith(f"from .{room}.")
+    ]
 
 
 def main() -> int:
+    stubs = {name: lines_of(SOURCE / name, base) for name, base in PACKAGES.items()}
+    for name, room in ROOMS.items():
+        package = SOURCE / name
+        stubs[name] = [*by_hand(package / "__init__.pyi", room), *lines_of(package, room=room)]
     stale = []
-    for name, base in PACKAGES.items():
-        path, text = SOURCE / name / "__init__.pyi", stub(SOURCE / name, base)
+    for name, lines in stubs.items():
+        path, text = SOURCE / name / "__init__.pyi", "\n".join(sorted(lines)) + "\n"
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         stale.append(str(path.relative_to(SOURCE)))

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoint.decoding import DECODING, Decoding, Plain, describe, plausibility_only
+from counterpoint.decoding import DECODING, Decoding, Plain, create, describe, plausibility_only
 from counterpoint.decoding.combine import combine
 from fixtures.tiny_vlms import KINDS, Inputs, tiny
 
@@ -44,7 +44,7 @@ def decode(method: Decoding | None, rows: list[Inputs], others: list[Inputs], **
 
 @every
 def test_a_batch_says_what_its_rows_say_alone(name: str) -> None:
-    method = DECODING.create(name)
+    method = create(name)
     together, _ = decode(method, ROWS, OTHERS)
     alone = [decode(method, [row], [other])[0] for row, other in zip(ROWS, OTHERS, strict=True)]
     assert together == [tokens for (tokens,) in alone]
@@ -52,21 +52,21 @@ def test_a_batch_says_what_its_rows_say_alone(name: str) -> None:
 
 @every
 def test_it_changes_what_is_said_unless_it_is_plain(name: str) -> None:
-    found = [decode(method, ROWS, OTHERS, **SAMPLING)[0] for method in (DECODING.create(name), Plain())]
+    found = [decode(method, ROWS, OTHERS, **SAMPLING)[0] for method in (create(name), Plain())]
     assert (found[0] != found[1]) == (name != "plain")
 
 
 @strong
 @pytest.mark.parametrize("mode", [{}, SAMPLING], ids=["greedy", "sampling"])
 def test_strength_0_is_plain_decoding(name: str, mode: dict[str, Any]) -> None:
-    method, plain = DECODING.create(name, alpha=0.0, beta=0.0), Plain()
+    method, plain = create(name, alpha=0.0, beta=0.0), Plain()
     assert decode(method, ROWS, OTHERS, **mode)[0] == decode(plain, ROWS, OTHERS, **mode)[0]
 
 
 @strong
 def test_strength_0_leaves_the_plausibility_rule(name: str) -> None:
-    method = DECODING.create(name, alpha=0.0, beta=0.3)
-    rule, plain = plausibility_only(DECODING.create(name, beta=0.3)), Plain()
+    method = create(name, alpha=0.0, beta=0.3)
+    rule, plain = plausibility_only(create(name, beta=0.3)), Plain()
     assert rule is not None
     found = [decode(each, ROWS, OTHERS, **SAMPLING)[0] for each in (method, rule, plain)]
     assert found[0] == found[1] != found[2]
@@ -74,7 +74,7 @@ def test_strength_0_leaves_the_plausibility_rule(name: str) -> None:
 
 @every
 def test_beams_work_exactly_where_it_says_so(name: str) -> None:
-    method = DECODING.create(name)
+    method = create(name)
     if method.beams:
         assert len(decode(method, ROWS, OTHERS, num_beams=2)[0]) == 2
     else:
@@ -85,7 +85,7 @@ def test_beams_work_exactly_where_it_says_so(name: str) -> None:
 @every
 def test_the_cost_reported_is_that_of_the_passes_taken(name: str) -> None:
     calls: list[int] = []
-    method = DECODING.create(name)
+    method = create(name)
     decoder = tiny(KIND.name).model.language_model
     hook = decoder.register_forward_pre_hook(lambda *_: calls.append(1))
     try:
@@ -100,7 +100,7 @@ def test_the_cost_reported_is_that_of_the_passes_taken(name: str) -> None:
 
 @every
 def test_random_state_is_left_alone(name: str) -> None:
-    decode(DECODING.create(name), ROWS[:1], OTHERS[:1])
+    decode(create(name), ROWS[:1], OTHERS[:1])
     after = torch.rand(3)
     torch.manual_seed(3)  # as before decoding
     assert torch.equal(after, torch.rand(3))
@@ -109,7 +109,7 @@ def test_random_state_is_left_alone(name: str) -> None:
 @every
 @given(st.integers(0, 1000))
 def test_the_likeliest_token_always_stays_and_no_score_is_nan(name: str, seed: int) -> None:
-    method = DECODING.create(name)
+    method = create(name)
     drawn = torch.Generator().manual_seed(seed)
     own, *others = 5 * torch.randn(1 + len(method.branches()), 3, 12, generator=drawn)
     kept = method.keep(own, others)
@@ -126,5 +126,5 @@ def test_facts_are_stated(name: str) -> None:
 
 @every
 def test_it_is_a_value(name: str) -> None:
-    method = DECODING.create(name)
+    method = create(name)
     assert pickle.loads(pickle.dumps(method)) == dataclasses.replace(method) == method

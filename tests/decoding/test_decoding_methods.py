@@ -26,7 +26,7 @@ from counterpoint.decoding import (
     create,
 )
 from counterpoint.decoding.combine import Weights, bounded_divergence, combine
-from counterpoint.decoding.lcd import LEAST_ENTROPY
+from counterpoint.decoding.methods.lcd import LEAST_ENTROPY
 
 INF = math.inf
 

@@ -1,28 +1,15 @@
-"""Names of what this room offers."""
+"""Decoding methods by name."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..registry import Registry
+from ..registry import Room
 
 if TYPE_CHECKING:
     from .method import Decoding
 
-DECODING = Registry(
-    "decoding method",
-    {
-        "code": "counterpoint.decoding.self_description:DescriptionContrastive",
-        "lcd": "counterpoint.decoding.lcd:LanguageContrastive",
-        "lqcd": "counterpoint.decoding.lqcd:LeadingQueryContrastive",
-        "mvcd": "counterpoint.decoding.mvcd:ExampleContrastive",
-        "plain": "counterpoint.decoding.plain:Plain",
-        "ritual": "counterpoint.decoding.ritual:Ritual",
-        "vcd": "counterpoint.decoding.vcd:VisualContrastive",
-        "vdd": "counterpoint.decoding.vdd:VisualDebias",
-        "vdgd": "counterpoint.decoding.vdgd:DescriptionGrounded",
-    },
-)
+DECODING = Room("decoding method", "counterpoint.decoding.methods")
 
 
 def create(name: str, **options: Any) -> Decoding:
@@ -34,4 +21,5 @@ def create(name: str, **options: Any) -> Decoding:
     >>> create("vcd", alpha=0.5).beta
     0.1
     """
-    return DECODING.create(name, **options)
+    method: Decoding = DECODING.get(name)(**options)
+    return method

@@ -23,9 +23,9 @@ from .combine import Weights, combine
 from .description import Description, describe
 from .generate import OWN, Cost
 from .method import Decoding, SumOfMethods
-from .plain import Plain
+from .methods.plain import Plain
+from .methods.ritual import Ritual
 from .prompts import Message, digest_of, image_of, message, messages_of, pictures_of, tensor_of
-from .ritual import Ritual
 from .rule import PlausibilityOnly
 from .sampling import Sampled
 

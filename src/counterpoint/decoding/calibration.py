@@ -14,7 +14,7 @@ from .branch import Branch
 from .chooser import Logits
 from .combine import Weights
 from .method import Decoding
-from .vdd import image_free
+from .methods.vdd import image_free
 
 PAPERS = {"vdd": ("answer_probabilities", "debiased", "first_logits")}
 

@@ -13,7 +13,7 @@ from .branch import Branch
 from .chooser import Logits
 from .combine import Weights
 from .method import Contrastive, Decoding, SumOfMethods
-from .plain import Plain
+from .methods.plain import Plain
 
 
 @final

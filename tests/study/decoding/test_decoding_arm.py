@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from counterpoint.decoding import DECODING, plausibility_only
-from counterpoint.decoding.plain import Plain
+from counterpoint.decoding import DECODING, create, plausibility_only
+from counterpoint.decoding.methods.plain import Plain
 from counterpoint.decoding.rule import PlausibilityOnly
 from counterpoint.registry import UnknownName
 from counterpoint.study.decoding.arm import DecodingArm
@@ -19,7 +19,7 @@ from counterpoint.study.decoding.arm import DecodingArm
 def test_an_arm_is_read_again_from_what_it_is_called(name: str) -> None:
     arm = DecodingArm.parse(name)
     assert DecodingArm.parse(arm.spec) == arm
-    assert arm.method() == DECODING.create(name)
+    assert arm.method() == create(name)
     rule = arm.rule()
     if rule is not None:
         assert DecodingArm.parse(rule.spec) == rule
@@ -49,13 +49,13 @@ def test_the_rule_alone(text: str, rule: str | None) -> None:
 
 def test_options_have_their_types() -> None:
     method = DecodingArm.parse("vdd, without=none/unk, alpha=0.5").method()
-    assert method == DECODING.create("vdd", without=("none", "unk"), alpha=0.5)
-    assert DecodingArm.parse("code,alpha=none").method() == DECODING.create("code")
+    assert method == create("vdd", without=("none", "unk"), alpha=0.5)
+    assert DecodingArm.parse("code,alpha=none").method() == create("code")
 
 
 def test_chance_follows_the_seed_unless_it_is_given() -> None:
-    assert DecodingArm.parse("vcd").method(seed=4) == DECODING.create("vcd", seed=4)
-    assert DecodingArm.parse("vcd,seed=1").method(seed=4) == DECODING.create("vcd", seed=1)
+    assert DecodingArm.parse("vcd").method(seed=4) == create("vcd", seed=4)
+    assert DecodingArm.parse("vcd,seed=1").method(seed=4) == create("vcd", seed=1)
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,14 @@ def test_slugs_are_files_and_differ() -> None:
 def test_the_rule_alone_keeps_the_models_own_order() -> None:
     torch.manual_seed(0)
     own, other = torch.randn(2, 3, 8)
-    method = DECODING.create("code")
+    method = create("code")
     rule = plausibility_only(method)
     assert isinstance(rule, PlausibilityOnly)
     assert torch.equal(rule.keep(own, [other]), method.keep(own, [other]))
     assert rule.weights(own, [other]).others == [0.0]
     assert rule.weights(own, [other]).total == 1.0
-    assert plausibility_only(DECODING.create("vcd", beta=0.3)) == Plain(0.3)
-    ends = DECODING.create("mvcd", end=int(other[0].argmax()))  # a rule that looks at its branch too
+    assert plausibility_only(create("vcd", beta=0.3)) == Plain(0.3)
+    ends = create("mvcd", end=int(other[0].argmax()))  # a rule that looks at its branch too
     rule = plausibility_only(ends)
     assert rule is not None
     assert torch.equal(rule.keep(own, [other]), ends.keep(own, [other]))

@@ -88,7 +88,7 @@ class DecodingArm:
         """
         from ...decoding import plausibility_only
         from ...decoding.method import SumOfMethods
-        from ...decoding.plain import Plain
+        from ...decoding.methods.plain import Plain
 
         methods = tuple(_create(name, options, seed) for name, options in self.parts)
         method = methods[0] if len(methods) == 1 else SumOfMethods(methods)
@@ -100,7 +100,7 @@ class DecodingArm:
     def rule(self) -> DecodingArm | None:
         """Return the same plausibility rule with contrast 0; None for a method without one, or that is only a rule."""
         from ...decoding import plausibility_only
-        from ...decoding.plain import Plain
+        from ...decoding.methods.plain import Plain
 
         method = self.method()
         rule = plausibility_only(method)

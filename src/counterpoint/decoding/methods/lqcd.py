@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from ..forms import Fraction, NonNegative
-from .branch import GivenBranch
-from .chooser import Logits
-from .combine import Weights
-from .method import Contrastive
+from ...forms import Fraction, NonNegative
+from ..branch import GivenBranch
+from ..chooser import Logits
+from ..combine import Weights
+from ..method import Contrastive
 
 
 @final

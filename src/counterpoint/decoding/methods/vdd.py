@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from ..forms import Fraction, NonNegative
-from ..registry import unknown
-from .branch import Branch, Noisy, TextOnly, Zeros
-from .chooser import Logits
-from .combine import Weights
-from .method import Contrastive
-from .pictures import STEPS
+from ...forms import Fraction, NonNegative
+from ...registry import unknown
+from ..branch import Branch, Noisy, TextOnly, Zeros
+from ..chooser import Logits
+from ..combine import Weights
+from ..method import Contrastive
+from ..pictures import STEPS
 
 
 @final

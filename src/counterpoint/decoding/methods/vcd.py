@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, final
 
 from pydantic import Field
 
-from ..forms import Fraction, NonNegative
-from .branch import Noisy
-from .chooser import Logits
-from .combine import Weights
-from .method import Contrastive
-from .pictures import STEPS
+from ...forms import Fraction, NonNegative
+from ..branch import Noisy
+from ..chooser import Logits
+from ..combine import Weights
+from ..method import Contrastive
+from ..pictures import STEPS
 
 Step = Annotated[int, Field(ge=0, lt=STEPS)]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from ..forms import Fraction, NonNegative
-from .branch import TextOnly
-from .chooser import Logits
-from .combine import Weights, entropy
-from .method import Contrastive
+from ...forms import Fraction, NonNegative
+from ..branch import TextOnly
+from ..chooser import Logits
+from ..combine import Weights, entropy
+from ..method import Contrastive
 
 LEAST_ENTROPY = 1e-3
 """In nats: bounds the weight where the language model has no doubt."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
 
-from ..forms import Fraction, NonNegative
-from .branch import GivenBranch
-from .chooser import Logits
-from .combine import Weights
-from .method import Contrastive
+from ...forms import Fraction, NonNegative
+from ..branch import GivenBranch
+from ..chooser import Logits
+from ..combine import Weights
+from ..method import Contrastive
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -9,11 +9,11 @@ from typing import ClassVar, final
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..forms import Fraction, NonNegative, Positive
-from .branch import Described
-from .chooser import Logits
-from .combine import Weights, bounded_divergence, plausible
-from .method import Decoding
+from ...forms import Fraction, NonNegative, Positive
+from ..branch import Described
+from ..chooser import Logits
+from ..combine import Weights, bounded_divergence, plausible
+from ..method import Decoding
 
 
 @final

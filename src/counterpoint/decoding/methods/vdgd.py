@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ..forms import Positive, Share
-from .branch import Support
-from .chooser import Logits
-from .combine import Weights, nucleus
-from .method import Decoding
+from ...forms import Positive, Share
+from ..branch import Support
+from ..chooser import Logits
+from ..combine import Weights, nucleus
+from ..method import Decoding
 
 _REDUCTIONS: dict[str, Literal["max", "mean", "sum"]] = {"min": "max", "avg": "mean", "sum": "sum"}
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from ..forms import Fraction
-from .chooser import Logits
-from .combine import Weights
-from .method import Contrastive
+from ...forms import Fraction
+from ..chooser import Logits
+from ..combine import Weights
+from ..method import Contrastive
 
 
 @final

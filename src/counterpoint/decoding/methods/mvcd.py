@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ..forms import Fraction, Natural
-from .branch import GivenBranch
-from .chooser import Logits
-from .combine import Weights, plausible
-from .method import Decoding
+from ...forms import Fraction, Natural
+from ..branch import GivenBranch
+from ..chooser import Logits
+from ..combine import Weights, plausible
+from ..method import Decoding
 
 
 @final

@@ -1,0 +1,1 @@
+"""Decoding methods, a file each; the file's name is the method's."""
