@@ -227,6 +227,7 @@ def test_a_condition_and_its_error_in_the_server_s_words(page: Page, url: str) -
     where.press("Enter")
     message = asked(page, "v1/search", {**body, "where": "nonsense = 1"})["error"]["message"]
     expect(page.get_by_role("alert").first).to_have_text(message)
+    expect(where).to_have_attribute("aria-invalid", "true")
     where.fill("")
     where.press("Enter")
     assert len(likes(page)) == 12
@@ -409,6 +410,25 @@ def test_every_control_has_a_name_and_the_page_its_landmarks(
     assert not [role for role, name in named if role in controls | {"image", "region"} and not name]
     assert {"banner", "main", "contentinfo", "navigation"} <= {role for role, _ in named}
     assert [role for role, _ in named].count("heading") >= 1
+
+
+def test_large_ids_keep_their_digits(page: Page, url: str) -> None:
+    """Numbers of JavaScript have 53 bits, ids of the data have 63."""
+    large = 8_433_449_903_732_589_123
+    item = page.request.get(f"{url}v1/items/12").json() | {
+        "id": large,
+        "text": f'"id": {large}, 1.2345678901234567',
+    }
+    results = {"results": [{**item, "modality": "image", "score": 0.12345678901234567}], "seconds": 0.0}
+    page.route("**/v1/search", lambda route: route.fulfill(json=results))
+    page.route(f"**/v1/items/{large}", lambda route: route.fulfill(json=item))
+    page.goto(f"{url}#/search?q=red")
+    expect(page.locator(".caption")).to_have_text(item["text"])
+    expect(page.locator(".card")).to_contain_text("0.123")
+    with page.expect_request("**/v1/search") as request:
+        page.locator(".card").click()
+    assert request.value.post_data_json["id"] == large
+    expect(page.get_by_role("article")).to_contain_text(str(large))
 
 
 def test_text_of_the_data_is_text(page: Page, url: str) -> None:

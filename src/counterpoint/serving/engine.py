@@ -108,9 +108,11 @@ class Engine:
 
 
 def plain_name(reference: str) -> str:
-    """Return a model or a data set as others may see it: without the folders above it.
+    """Return a model or a data set as others may see it: without the folders above it. A run of a study keeps its arm.
 
     >>> plain_name("transformers:/home/me/clip"), plain_name("emoji"), plain_name("stamps:/data/s,language=de")
     ('transformers:clip', 'emoji', 'stamps:s,language=de')
+    >>> plain_name("/home/me/study/runs/lit/seed-0")
+    'lit/seed-0'
     """
-    return re.sub(r"(^|[:@])/([^:@]*/)?", r"\1", reference)
+    return re.sub(r"(^|[:@])/(?:(?:[^:@]*/)?(?=[^/:@]+/seed-\d+$)|(?:[^:@]*/)?)", r"\1", reference)

@@ -9,6 +9,7 @@ import polars as pl
 import torch
 from starlette.requests import Request
 
+from ._condition import condition
 from .engine import Engine
 from .forms import (
     Label,
@@ -123,6 +124,11 @@ def _nearest(engine: Engine, vectors: np.ndarray, k: int, options: Query, like: 
     Raises:
         Refusal: for a condition that is none, and for more results than there are rows.
     """
+    if options.where is not None:
+        try:
+            condition(options.where, engine.table)
+        except ValueError as error:
+            raise bad(" ".join(str(error).split()), "where") from None
     try:
         more = like is not None and k < len(engine.index)
         (found,) = engine.index.nearest(vectors, k + more, where=options.where, modality=options.modality)

@@ -17,6 +17,14 @@ export class Refused extends Error {
   }
 }
 
+const TOKENS = /"(?:[^"\\]+|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+
+/** Read JSON. Whole numbers of 16 digits and more, as ids are, stay text: JavaScript would round them. */
+const parsed = (text) => JSON.parse(text.replace(TOKENS, (token) => (/^-?\d{16,}$/.test(token) ? `"${token}"` : token)));
+
+/** Write the JSON of a request; its id, which may be text here, is a number there. */
+export const written = (body) => JSON.stringify(body).replace(/"id":"(-?\d+)"/, '"id":$1');
+
 async function fetched(path, options = {}) {
   const token = sessionStorage.getItem(KEPT);
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
@@ -47,11 +55,11 @@ async function said(answer) {
   }
 }
 
-export const get = async (path, signal) => (await fetched(path, { signal })).json();
+export const get = async (path, signal) => parsed(await (await fetched(path, { signal })).text());
 
 export async function post(path, body, signal) {
   const headers = { "Content-Type": "application/json" };
-  return (await fetched(path, { method: "POST", headers, body: JSON.stringify(body), signal })).json();
+  return parsed(await (await fetched(path, { method: "POST", headers, body: written(body), signal })).text());
 }
 
 /** Show a picture of the server in an <img>. An <img> cannot send a token, so where there is one the bytes are fetched. */

@@ -1,6 +1,6 @@
 // A query as curl and as Python. A token is named, never written; a picture is read from its file.
 
-import { asksToken, at } from "./api.js";
+import { asksToken, at, written } from "./api.js";
 import { copier, make } from "./parts.js";
 
 const HERE = "@picture@"; // stands in a body where the picture's data URL comes
@@ -14,7 +14,7 @@ function curl({ path, body, file }) {
     ...(asksToken() ? ['-H "Authorization: Bearer $TOKEN"'] : []),
     "-H 'Content-Type: application/json'",
   ];
-  if (!body.image) return [...send, `-d ${shell(JSON.stringify(body))}`].join(" \\\n  ");
+  if (!body.image) return [...send, `-d ${shell(written(body))}`].join(" \\\n  ");
   const [before, after] = JSON.stringify({ ...body, image: HERE }).split(HERE);
   const read = `"$(base64 < ${shell(file)} | tr -d '\\n')"`;
   return [`printf %s ${shell(before + kind(body.image))}${read}${shell(after)} |`, ...send, "-d @-"].join(" \\\n  ");
@@ -26,7 +26,8 @@ function python(value) {
   if (value === true) return "True";
   if (Array.isArray(value)) return `[${value.map(python).join(", ")}]`;
   if (typeof value !== "object") return JSON.stringify(value);
-  return `{${Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}: ${python(each)}`).join(", ")}}`;
+  const entries = Object.entries(value).map(([name, each]) => `${JSON.stringify(name)}: ${name === "id" ? each : python(each)}`);
+  return `{${entries.join(", ")}}`;
 }
 
 /** Begin a script: its imports, and the picture where the query is one. */

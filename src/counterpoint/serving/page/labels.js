@@ -48,7 +48,7 @@ export async function show(fields) {
   if (!picture && fields.id === undefined) return say(fields.picture ? "The picture is not part of the address: choose it again." : "");
   const labels = lines();
   if (!labels.length) return say("Write the labels, one a line, then Compare.");
-  const body = { ...(picture ? { image: picture.data } : { id: Number(fields.id) }), labels, template: by("template").value };
+  const body = { ...(picture ? { image: picture.data } : { id: fields.id }), labels, template: by("template").value };
   say("Comparing …");
   try {
     const indexes = about.against ? ["first", "against"] : ["first"];

@@ -36,7 +36,8 @@ async function show() {
 
 /** Say what is served: the data, how much of it, and by which model. */
 function introduce(about) {
-  by("title").textContent = document.title = `Search ${about.data}`;
+  const data = about.data.replace(/^\w+:/, ""); // its name is enough for a title, without the kind of source
+  by("title").textContent = document.title = `Search ${data}`;
   const counts = Object.entries(about.modalities).map(([name, count]) => several(count, name === "image" ? "picture" : name));
   by("facts").textContent = [...counts, modelNames(about).join(" and ")].join(" · ");
   by("attribution").textContent = about.attribution;

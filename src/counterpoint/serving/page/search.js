@@ -90,7 +90,7 @@ export async function show(fields) {
   const picture = heldPicture(fields.picture);
   if (!fields.q && !fields.like && !picture) return fields.picture ? empty(gone) : showBeginning(signal);
   const body = {
-    ...(picture ? { image: picture.data } : fields.like ? { id: Number(fields.like) } : { query: fields.q }),
+    ...(picture ? { image: picture.data } : fields.like ? { id: fields.like } : { query: fields.q }),
     k: Number(by("k").value),
     ...(fields.modality === "all" ? {} : { modality: fields.modality ?? usual() }),
     ...(fields.where ? { where: fields.where } : {}),
