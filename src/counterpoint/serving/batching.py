@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, final
 
@@ -66,16 +67,11 @@ class Batcher:
         self, model: TowerMethod, most: int, listener: Callable[[str, int], None] = lambda column, n: None
     ) -> None:
         self.model, self.most, self.listener = model, most, listener
+        self._thread = ThreadPoolExecutor(1, "embedding")
+        self._lock = threading.Lock()
         self._waiting: deque[_Job] = deque()
-        self._changed = threading.Condition()
-        self._ended = False
-        self._thread: threading.Thread | None = None
+        self._busy = False
         self._tokens = _Tokens(model)
-
-    @property
-    def alive(self) -> bool:
-        """True while requests are taken."""
-        return not self._ended and (self._thread is None or self._thread.is_alive())
 
     async def embed(self, column: str, inputs: Sequence[Any]) -> Embedded:
         """Return embeddings of texts, or of pictures, each uint8 ``(3, H, W)``, in their order.
@@ -84,49 +80,35 @@ class Batcher:
             ValueError: for what the model cannot embed.
         """
         job = _Job(column, inputs, asyncio.get_running_loop())
-        with self._changed:
-            if self._ended:
-                raise RuntimeError("the server ends")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="embedding", daemon=True)
-                self._thread.start()
+        with self._lock:
             self._waiting.append(job)
-            self._changed.notify()
+            begins, self._busy = not self._busy, True
+        if begins:
+            self._thread.submit(self._work)
         return await job.answer
 
     def end(self) -> None:
-        """Finish what waits, and take no more."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
+        """Wait until nothing waits."""
+        self._thread.submit(lambda: None).result()
 
     def _work(self) -> None:
-        while jobs := self._take():
+        """Embed until nothing waits."""
+        while jobs := self._taken():
             self._carry_out(jobs)
 
-    def _take(self) -> list[_Job]:
-        """Wait for a request, and return all that can be embedded with it; none at the end."""
-        with self._changed:
-            while not self._waiting:
-                if self._ended:
-                    return []
-                self._changed.wait()
-            column, room = self._waiting[0].column, self.most
+    def _taken(self) -> list[_Job]:
+        """Return the first request and all that can be embedded with it; none where nothing waits."""
+        with self._lock:
+            waiting = [job for job in self._waiting if not job.answer.cancelled()]
+            self._waiting.clear()
             taken: list[_Job] = []
-            left: deque[_Job] = deque()
-            for job in self._waiting:
-                if job.answer.cancelled():
-                    continue
-                fits = not taken or len(job.inputs) <= room
-                if job.column == column and fits:
-                    taken.append(job)
-                    room -= len(job.inputs)
-                else:
-                    left.append(job)
-            self._waiting = left
-        return taken or self._take()
+            room = self.most
+            for job in waiting:
+                fits = not taken or (job.column == taken[0].column and len(job.inputs) <= room)
+                (taken if fits else self._waiting).append(job)
+                room -= len(job.inputs) if fits else 0
+            self._busy = bool(taken)
+            return taken
 
     def _carry_out(self, jobs: Sequence[_Job]) -> None:
         column = jobs[0].column
@@ -153,8 +135,9 @@ class Batcher:
         for part in parts:
             chosen = [inputs[place] for place in part]
             raw = chosen if isinstance(chosen[0], str) else torch.stack(chosen)
+            self._tokens.forget()
             vectors.append(self.model.embed(column, raw).float().cpu().numpy())
-            tokens.append(self._tokens.taken(len(chosen)))
+            tokens.append(self._tokens.of_each(len(chosen)))
             self.listener(column, len(chosen))
         order = np.argsort(np.concatenate(parts))
         whole = np.concatenate(vectors)
@@ -188,8 +171,10 @@ class _Tokens:
         own = inside(inputs[0], tower.tokenizer.end, begins_with_end=tower.begins_with_end)
         self._seen.append(own.sum(1).cpu().numpy())
 
-    def taken(self, n: int) -> np.ndarray:
-        """Return the tokens of each of the last inputs, and forget them; none where they were no texts."""
-        seen = np.concatenate(self._seen) if self._seen else np.zeros(n, np.int64)
+    def forget(self) -> None:
+        """Begin to count."""
         self._seen.clear()
-        return seen
+
+    def of_each(self, n: int) -> np.ndarray:
+        """Return the tokens of each of n inputs since counting began; none where they were no texts."""
+        return np.concatenate(self._seen) if self._seen else np.zeros(n, np.int64)

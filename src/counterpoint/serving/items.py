@@ -70,9 +70,7 @@ async def health(request: Request) -> Alive:
 
 
 async def ready(request: Request) -> Alive:
-    """Say that requests would be answered."""
-    if not service_of(request).ready:
-        raise Refusal(503, "the server does not take requests", code="busy", headers={"Retry-After": "1"})
+    """Say that requests are answered: an application is made with its model loaded and its index open."""
     return Alive(status="ready")
 
 

@@ -53,11 +53,6 @@ class Service:
         return self.engines["first"]
 
     @property
-    def ready(self) -> bool:
-        """True where requests would be answered."""
-        return all(engine.batcher.alive for engine in self.engines.values())
-
-    @property
     def models(self) -> dict[str, Engine]:
         """The models by the names that requests give them."""
         return {"default" if side == "first" else side: engine for side, engine in self.engines.items()}
@@ -117,10 +112,9 @@ class Service:
         )
 
     def end(self) -> None:
-        """Finish what is in hand, and take no more."""
+        """Finish what is in hand."""
         for engine in self.engines.values():
             engine.batcher.end()
-        self.hands.shutdown()
 
     def _served(self, side: Side, engine: Engine) -> Served:
         about, model = engine.index.about, engine.model
