@@ -242,6 +242,24 @@ class Embedder(Protocol):
     def similarity(self, a: Tensor, b: Tensor) -> Tensor: ...
 
 
+@runtime_checkable
+class PatchEmbedder(Protocol):
+    """A model that embeds the places of pictures too, for tasks that ask where things are."""
+
+    def embed_patches(
+        self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default"
+    ) -> Float[Tensor, "n d h w"]:
+        """Return unit-norm embeddings of places; LookupError where the model's tower has none."""
+        ...
+
+
+@runtime_checkable
+class EnergyModel(Protocol):
+    """A model with an energy of pictures, which is low for what is familiar."""
+
+    def energy(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, " n"]: ...
+
+
 Picture = UInt8[Tensor, "3 H W"]
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ...data.embeddings import EmbeddingCache
+from ...types import PatchEmbedder
 from ..task import NotApplicable, similarity
 from .item_scores import ROUNDING
 
@@ -23,13 +24,11 @@ def place_embeddings(
         NotApplicable: if the model has no ``embed_patches``, or its image tower no features of places.
         ValueError: if they are not finite.
     """
-    embed = getattr(features.model, "embed_patches", None)
-    if embed is None:
-        raise NotApplicable(
-            f"{task} needs a model with embed_patches, which {type(features.model).__name__} is not"
-        )
+    model = features.model
+    if not isinstance(model, PatchEmbedder):
+        raise NotApplicable(f"{task} needs a model with embed_patches, which {type(model).__name__} is not")
     try:
-        places: Tensor = embed(pictures)
+        places = model.embed_patches(pictures)
     except LookupError as error:
         raise NotApplicable(
             f"{task} asks where things are: {error.args[0] if error.args else error}"

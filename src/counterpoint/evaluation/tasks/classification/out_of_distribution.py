@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ....data.base import ImageSource, PairedData, Rows
 from ....data.embeddings import BATCH, EmbeddingCache
-from ....types import Embedder, Metric, Scores
+from ....types import Embedder, EnergyModel, Metric, Scores
 from ...auc import auc_components
 from ...statistic import mean
 from ...task import (
@@ -69,7 +69,7 @@ class OutOfDistribution(EmbedderTask):
         features = EmbeddingCache.of(model, data)
         train = data.splits.train[subsample_by_hash(data, data.splits.train, self.limit, self.name)]
         known = F.normalize(features.images(train), dim=-1)
-        energy = getattr(features.model, "energy", None)
+        energy = features.model.energy if isinstance(features.model, EnergyModel) else None
 
         def score(pictures: UInt8[Tensor, "k 3 H W"]) -> Familiar:
             by_score = {"cosine": _largest(F.normalize(features.pictures(pictures), dim=-1), known)}
