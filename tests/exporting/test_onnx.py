@@ -99,7 +99,7 @@ def test_every_head_is_an_output_and_nothing_that_embeds_is_left_out(run: Path, 
 @pytest.mark.parametrize(
     ("make", "form"),
     [
-        (foreign.open_clip_folder, "open_clip:tiny@{}"),
+        pytest.param(foreign.open_clip_folder, "open_clip:tiny@{}", marks=pytest.mark.slow),
         (foreign.sentences, "sentence-transformers:{}"),
         pytest.param(foreign.clip, "transformers:{}", marks=pytest.mark.slow),
         pytest.param(foreign.siglip, "transformers:{}", marks=pytest.mark.slow),

@@ -27,8 +27,8 @@ TEXTS = ["a red car", "A blue car, on a red road!", "", "a red " * 40]
     "arm",
     [
         ["clip-rocket", "--towers.image", "vit"],
-        ["convirt", "--towers.image", "mlp"],
-        ["siglip", "--towers.text", "bag", "--towers.image", "patches"],
+        pytest.param(["convirt", "--towers.image", "mlp"], marks=pytest.mark.slow),
+        pytest.param(["siglip", "--towers.text", "bag", "--towers.image", "patches"], marks=pytest.mark.slow),
     ],
     ids=lambda words: words[0],
 )
@@ -88,6 +88,7 @@ def test_a_tower_of_timm_is_shown_what_it_was(tmp_path: Path) -> None:
     assert cp.load(exported.folder).image_tower.fit == model.image_tower.fit
 
 
+@pytest.mark.slow
 def test_low_rank_updates_are_in_the_weights(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     name = f"open_clip:tiny@{foreign.open_clip_folder(tmp_path / 'model')}"

@@ -11,9 +11,11 @@ from ..files import writing_folder
 from ..methods.base import TowerMethod
 from ..models import load
 from ..registry import MissingPackage, Room, require
+from ._card import Origin, write_card
 from ._comparison import MOST, differences
 from ._layout import Layout
 from ._left_out import left_out
+from ._licence import check
 from ._parts import merged
 
 LAYOUTS = Room("layout", "counterpoint.exporting")
@@ -38,22 +40,33 @@ class Exported:
     left_out: tuple[str, ...]
 
 
-def export(reference: str | os.PathLike[str], layout: str, out: str | os.PathLike[str]) -> Exported:
+def export(
+    reference: str | os.PathLike[str],
+    layout: str,
+    out: str | os.PathLike[str],
+    *,
+    licence: str | None = None,
+    place: str | None = None,
+) -> Exported:
     """Export a model to another library's layout.
 
     What is written is read back by that library, and embeddings of pictures of every kind and of texts are compared;
-    the folder appears when they are the same to 10⁻⁵, and whole.
+    the folder appears when they are the same to 10⁻⁵, and whole, with a card (``README.md``) that says what the model
+    is, what it was trained on, and how to load it.
 
     Args:
         reference: a model as `counterpoint.load` takes it.
         layout: a name of `LAYOUTS`.
         out: a folder that does not exist.
+        licence: of the model, by the hub's identifier (``apache-2.0``, ``cc-by-sa-4.0``, …, ``other``).
+        place: a name on the hub, for a folder that goes there and is loaded from there alone.
 
     Raises:
-        UnknownName: for a layout that is not known.
+        UnknownName: for a layout or a licence that is not known.
         MissingPackage: for one whose packages are not installed.
         FileExistsError: for a folder that exists.
-        ValueError: for a model that cannot be loaded, that the layout cannot hold, or whose embeddings changed.
+        ValueError: for a model that cannot be loaded, that the layout cannot hold, or whose embeddings changed; for a
+            licence that the attribution of the data contradicts.
     """
     target: Layout = LAYOUTS.get(layout)()
     folder = Path(out)
@@ -64,14 +77,29 @@ def export(reference: str | os.PathLike[str], layout: str, out: str | os.PathLik
     model = merged(load(reference).cpu().eval())
     if why := target.refusal(model):
         raise ValueError(f"{os.fspath(reference)} cannot be exported to {layout}: {why}")
+    origin = Origin.of(os.fspath(reference))
+    if licence is not None:
+        check(licence, origin.attribution)
     name = LAYOUTS.reference(layout).partition(":")[0].rpartition(".")[2].replace("_", "-")
     with writing_folder(folder) as part:
         target.write(model, part)
         target.settle(part, str(part))
         found = differences(model, target, part)
         _check(found, layout)
-        target.settle(part, str(folder.resolve()))
+        target.settle(part, place or str(folder.resolve()))
         exported = Exported(folder, name, found, tuple(left_out(model, target)))
+        write_card(
+            part,
+            model,
+            origin,
+            target,
+            name=name,
+            place=place or folder.name,
+            on_hub=place is not None,
+            licence=licence,
+            left_out=exported.left_out,
+            differences=found,
+        )
     return exported
 
 

@@ -24,6 +24,7 @@ class Layout(ABC):
         packages: the optional packages that it needs, each with the extra that installs it.
         keeps_scale: it has a place for the scale and the bias of similarities.
         keeps_heads: it has a place for every head; else only the first one is kept.
+        library: that reads it, by the hub's name.
         ours: this package reads it, and opens files of pictures as it did for the model.
     """
 
@@ -31,6 +32,7 @@ class Layout(ABC):
     packages: ClassVar[Mapping[str, str]] = {}
     keeps_scale: ClassVar[bool] = False
     keeps_heads: ClassVar[bool] = False
+    library: ClassVar[str] = ""
     ours: ClassVar[bool] = False
 
     @abstractmethod
@@ -52,6 +54,10 @@ class Layout(ABC):
     @abstractmethod
     def read(self, folder: Path) -> Embed:
         """Return what embeds, by the other library itself with its own preprocessing, from what `write` wrote."""
+
+    def use(self, model: TowerMethod) -> Sequence[str]:
+        """Return the lines of Python that load it and embed, from a variable ``folder``."""
+        return ()
 
     def embed(self, model: TowerMethod, column: str, raw: Any) -> Tensor:
         """Return what of a model the layout keeps: its embeddings, unless a layout keeps less."""

@@ -41,6 +41,7 @@ class Onnx(Layout):
     packages: ClassVar[Mapping[str, str]] = {"onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx"}
     keeps_scale: ClassVar[bool] = True
     keeps_heads: ClassVar[bool] = True
+    library: ClassVar[str] = "onnx"
 
     def refusal(self, model: TowerMethod) -> str:
         for tower in _towers(model).values():
@@ -82,6 +83,26 @@ class Onnx(Layout):
         scale, bias = scale_of(model) or (None, None)
         stated = Preprocessing(graphs=graphs, scale=scale, bias=bias, fingerprint=model.fingerprint)
         write_json(folder / FILE, stated.model_dump(exclude_none=True))
+
+    def use(self, model: TowerMethod) -> Sequence[str]:
+        lines = ["", "import numpy, onnxruntime, tokenizers", ""]
+        for name, tower in _towers(model).items():
+            if isinstance(tower, TextTower):
+                lines += [
+                    'tokenizer = tokenizers.Tokenizer.from_file(f"{folder}/tokenizer.json")',
+                    "tokenizer.encode_special_tokens = True",
+                    'ids = numpy.array([it.ids for it in tokenizer.encode_batch(["a red car"])])',
+                    f'graph = onnxruntime.InferenceSession(f"{{folder}}/{name}.onnx")',
+                    f'vectors = graph.run(["{_VECTORS}"], {{"{name}": ids}})[0]',
+                ]
+            elif isinstance(tower, ImageTower):
+                size = tower.size
+                lines += [
+                    f"pixels = numpy.zeros((1, 3, {size}, {size}), numpy.float32)  # as preprocessing.json says",
+                    f'graph = onnxruntime.InferenceSession(f"{{folder}}/{name}.onnx")',
+                    f'vectors = graph.run(["{_VECTORS}"], {{"{name}": pixels}})[0]',
+                ]
+        return lines
 
     def read(self, folder: Path) -> Embed:
         graphs = read_json(folder / FILE, Preprocessing, "export the model again").graphs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,6 +30,7 @@ class Safetensors(Layout):
     packages: ClassVar[Mapping[str, str]] = {}
     keeps_scale: ClassVar[bool] = True
     keeps_heads: ClassVar[bool] = True
+    library: ClassVar[str] = "counterpoint"
     ours: ClassVar[bool] = True
 
     def refusal(self, model: TowerMethod) -> str:
@@ -42,6 +43,11 @@ class Safetensors(Layout):
     def write(self, model: TowerMethod, folder: Path) -> None:
         scale, bias = scale_of(model) or (None, None)
         Stated.of(model, scale, bias).write(model, folder)
+
+    def use(self, model: TowerMethod) -> Sequence[str]:
+        raw = {"text": '["a red car"]', "image": "pictures"}
+        embeds = [f'model.embed("{c}", {raw.get(model.tower(c).modality, "raw")})' for c in model.embeds]
+        return ["", "import counterpoint", "", "model = counterpoint.load(folder)", *embeds[-1:]]
 
     def read(self, folder: Path) -> Embed:
         model = load(folder)

@@ -1,0 +1,149 @@
+"""The card of an export: what the hub reads of it, what it says, and licences that the data rules out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard, metadata_load
+
+import counterpoint as cp
+from counterpoint.data.collections import COLLECTIONS
+from counterpoint.exporting._card import listed
+from counterpoint.exporting._licence import LICENCES, check
+from counterpoint.recipes import Recipe
+from counterpoint.registry import UnknownName
+from counterpoint.study import compare
+from fixtures import foreign
+from fixtures.trained import made_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_run(tmp_path_factory.mktemp("work"), "siglip")
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path) -> Path:
+    return cp.export(run, "safetensors", run.with_name("mine"), licence="apache-2.0").folder
+
+
+def test_the_hub_reads_its_metadata(exported: Path) -> None:
+    said = metadata_load(exported / "README.md")
+    assert said["license"] == "apache-2.0"
+    assert said["library_name"] == "counterpoint"
+    assert said["pipeline_tag"] == "zero-shot-image-classification"
+    assert {"counterpoint", "siglip", "image", "text"} <= set(said["tags"])
+    card = ModelCard.load(exported / "README.md")
+    results = {it.metric_type: it for it in card.data.eval_results}
+    assert 0 <= results["i2t_R@1"].metric_value <= 1
+    assert results["i2t_R@1"].dataset_name == "pairs, held out"
+    assert card.data.model_name == "mine"
+
+
+def test_it_says_what_the_model_is_and_no_folder_of_this_machine(run: Path, exported: Path) -> None:
+    text = (exported / "README.md").read_text()
+    model = cp.load(run)
+    for said in (
+        model.fingerprint,
+        "trained as `siglip`",
+        "seed 0",
+        "- splits: train 30",
+        "Sigmoid Loss for Language Image Pre-Training (2023), [arXiv:2303.15343]",
+        "torch ",
+        'folder = "mine"',
+        "counterpoint.load(folder)",
+        "says nothing of other training runs",
+    ):
+        assert said in text, said
+    assert str(run.parent) not in text
+    assert listed(exported) == {path.name for path in exported.iterdir()}
+
+
+def test_the_lines_that_load_it_do(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(exported.parent)
+    text = (exported / "README.md").read_text()
+    lines = text.split("```python\n")[1].split("```")[0]
+    found: dict[str, object] = {}
+    exec(lines, found)
+    assert isinstance(found["model"], cp.methods.TowerMethod)
+
+
+@pytest.mark.slow
+def test_a_run_of_a_study_has_its_intervals_and_verdicts(pairs: Path, recipe: Recipe, tmp_path: Path) -> None:
+    study = compare(
+        "clip",
+        "siglip",
+        data=str(pairs),
+        seeds=2,
+        folder=tmp_path / "study",
+        tasks=["retrieval"],
+        recipe=recipe,
+        jobs=1,
+    )
+    exported = cp.export(study.folder / "runs" / "siglip" / "seed-1", "safetensors", tmp_path / "out").folder
+    text = (exported / "README.md").read_text()
+    assert "Means over the seeds 0, 1 of its study" in text
+    assert study.sentences[0] in text
+    assert study.summary.multiplicity in text
+    assert "None was chosen, so nobody may use this model" in text
+    value = metadata_load(exported / "README.md")["model-index"][0]["results"][0]["metrics"][0]["value"]
+    arm = next(arm for arm in study.summary.arms if arm.name == "siglip")
+    assert value == pytest.approx(arm.metrics[0].mean, abs=1e-4)
+
+
+def test_a_model_of_another_library_and_data_that_is_gone(run: Path, tmp_path: Path) -> None:
+    folder = foreign.sentences(tmp_path / "model")
+    text = cp.export(f"sentence-transformers:{folder}", "safetensors", tmp_path / "out").folder / "README.md"
+    assert "sentence-transformers:model" in text.read_text()
+    assert "## Training" not in text.read_text()
+    assert yaml.safe_load(text.read_text().split("---")[1])["pipeline_tag"] == "feature-extraction"
+    data = run.with_name("pairs")
+    data.rename(tmp_path / "away")
+    try:
+        gone = cp.export(run, "safetensors", tmp_path / "gone").folder / "README.md"
+    finally:
+        (tmp_path / "away").rename(data)
+    assert "which was not at hand when this card was written" in gone.read_text()
+
+
+@pytest.mark.parametrize(
+    ("licence", "attribution", "terms"),
+    [
+        ("apache-2.0", "Photographs: Ada, CC BY-NC 4.0", "allows no commercial use"),
+        ("mit", "for non-commercial research only", "allows no commercial use"),
+        ("cc-by-sa-4.0", "Ada, CC-BY-NC-SA 4.0", "allows no commercial use"),
+        ("cc-by-nc-4.0", "Ada, CC-BY-NC-SA 4.0", "is to be shared alike"),
+        ("apache-2.0", "OpenMoji, CC BY-SA 4.0", "is to be shared alike"),
+        ("cc-by-4.0", "Ada, CC BY-ND 3.0", "allows no derivatives"),
+        ("apache-2.0", COLLECTIONS.get("stamps").attribution, "is under the GPL"),
+        ("cc-by-sa-4.0", COLLECTIONS.get("monuments").attribution, "is under the GPL"),
+    ],
+)
+def test_a_licence_that_the_data_rules_out(licence: str, attribution: str, terms: str) -> None:
+    with pytest.raises(ValueError, match=f"the licence {licence} contradicts the data, which {terms}"):
+        check(licence, attribution)
+    check("other", attribution)
+
+
+@pytest.mark.parametrize(
+    ("licence", "attribution"),
+    [
+        ("apache-2.0", ""),
+        ("apache-2.0", "Twemoji, CC-BY 4.0"),
+        ("cc-by-sa-4.0", "OpenMoji, CC BY-SA 4.0"),
+        ("cc-by-nc-sa-4.0", "Ada, CC BY-NC-SA 4.0"),
+        ("mit", "a program under the LGPL-2.1"),
+        ("gpl-3.0", COLLECTIONS.get("monuments").attribution),
+    ],
+)
+def test_a_licence_that_suits_the_data(licence: str, attribution: str) -> None:
+    check(licence, attribution)
+
+
+def test_a_licence_that_is_none_is_told_before_anything_is_written(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=r"unknown licence 'apache2': did you mean 'apache-2.0'"):
+        cp.export(run, "safetensors", tmp_path / "out", licence="apache2")
+    assert not list(tmp_path.iterdir())
+    assert len(set(LICENCES)) == len(LICENCES)
