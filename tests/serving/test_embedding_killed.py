@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-import time
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,11 @@ import pytest
 import counterpoint as cp
 from counterpoint.serving import Vectors
 from fixtures import foreign
-from fixtures.commands import counterpoint
+from fixtures.commands import counterpoint, started
 
 pytestmark = pytest.mark.slow
 
-PARTS = 12
+PARTS = 6
 DATA = """
 import numpy as np
 from counterpoint.data.base import Data, Splits
@@ -31,7 +31,7 @@ class Sentences(Data):
     def read(self, column, rows):
         return [f"a red car {row}" for row in rows.tolist()]
 
-SENTENCES = Sentences(4096 * 12 - 5)
+SENTENCES = Sentences(4096 * 6 - 5)
 """
 
 
@@ -67,33 +67,54 @@ def check(out: Path, undisturbed: Vectors) -> None:
     assert sorted(path.name for path in out.iterdir()) == [path.name for path in vectors.parts]
 
 
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+
+import numpy as np
+
+import counterpoint as cp
+from counterpoint.serving import embedding
+
+embedding.ROWS = 256  # many parts, so that many kills meet one that is being written
+model, data, out = cp.load(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+draws, seen = np.random.default_rng(0), {}
+parts = lambda: {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
+for number in range(20):  # at any moment of the start, and at any moment after some parts
+    new, delay = number // 5, draws.uniform(0, 0.2 if number >= 5 else 1.5)
+    child = os.fork()
+    if child == 0:
+        cp.embed(model, data, out, batch_size=64)
+        os._exit(0)
+    while len(parts()) < len(seen) + new:
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "it has ended"
+        time.sleep(0.01)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL, "it had ended before"
+    now = parts()
+    assert seen.items() <= now.items(), "a part that is there stays as it is"
+    print(f"kill {number}: {len(now)} parts, {len(now) - len(seen)} new")
+    seen = now
+assert 0 < len(seen) < 96
+vectors = cp.embed(model, data, out, batch_size=64)
+assert seen.items() <= parts().items()
+"""
+
+
 def test_twenty_kills_and_each_part_is_made_once(
     words: list[str], undisturbed: Vectors, tmp_path: Path
 ) -> None:
-    """Kill the command at a random moment, of its start and of its work, until it has been killed twenty times."""
-    out, draws = tmp_path / "vectors", np.random.default_rng(0)
-    seen: dict[str, int] = {}
-    for kill in range(20):
-        with counterpoint(tmp_path / "log", *words, "--out", str(out)) as session:
-            before = len(made(out))
-            if kill % 2:  # while it works; the other times, wherever it is
-                session.wait_until(
-                    lambda before=before: len(made(out)) > before or session.process.poll() is not None,  # type: ignore[misc]
-                    "a part",
-                )
-            time.sleep(draws.uniform(0, 0.2 if kill % 2 else 6))
-            session.process.kill()
-        now = made(out)
-        assert seen.items() <= now.items(), "a part that is there stays as it is"
-        seen = now
-        if len(now) == PARTS and kill < 15:  # begin anew, so that all twenty kills meet some work
-            for path in list(out.glob("*.parquet"))[kill % 3 :: 3]:
-                path.unlink()
-            seen = made(out)
-    with counterpoint(tmp_path / "log", *words, "--out", str(out)) as session:
+    out = tmp_path / "vectors"
+    with started(tmp_path / "log", sys.executable, "-c", KILLED, words[1], words[2], out) as session:
         assert session.ends() == 0, session.output
-    assert seen.items() <= made(out).items()
-    check(out, undisturbed)
+    assert session.output.count("kill ") == 20
+    vectors = Vectors.open(out)
+    assert len(vectors.parts) == 16 * PARTS
+    assert vectors.table().equals(undisturbed.table())
+    mine, other = (np.concatenate([it.read(part)[0] for part in it.parts]) for it in (vectors, undisturbed))
+    assert np.allclose(mine, other, atol=1e-6)
+    assert sorted(path.name for path in out.iterdir()) == [path.name for path in vectors.parts]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -130,5 +151,5 @@ def test_two_commands_at_once_make_each_part_once(
     assert seen.items() <= made(out).items()
     said = first.output + second.output
     assert said.count("waiting: ") == 1, said
-    assert said.count(f"done ({4096 * 12 - 5:,} rows)") == 1, "one of them had nothing to do"
+    assert said.count(f"done ({4096 * 6 - 5:,} rows)") == 1, "one of them had nothing to do"
     check(out, undisturbed)
