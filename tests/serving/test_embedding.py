@@ -152,6 +152,37 @@ def test_every_column_that_both_have_and_only_where_a_row_has_it(texts_alone: st
     assert chosen.table()["id"].to_list() == [7 * row for row in (1, 2, 4, 5, 7, 8)]
 
 
+def test_texts_of_one_number_of_tokens_go_together(
+    texts_alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+    original = TowerMethod.embed_prepared
+
+    def seen(model: TowerMethod, column: str, prepared: Tensor, head: str = "default") -> Tensor:
+        shapes.append(tuple(prepared.shape))
+        return original(model, column, prepared, head)
+
+    monkeypatch.setattr(TowerMethod, "embed_prepared", seen)
+    data = Sentences(16)
+    texts = [
+        "a",
+        "unspeakably",
+        *["red red"] * 6,
+        *["a red blue car"] * 8,
+    ]  # a word that is not known is one token
+    monkeypatch.setattr(data, "read", lambda column, rows: [texts[row] for row in rows])
+    cp.embed(texts_alone, data, tmp_path, modalities=["text"], batch_size=8)
+    assert shapes == [(8, 6), (8, 4)]
+
+
+def test_a_tower_that_reads_every_place_gets_every_place(tmp_path: Path) -> None:
+    model = cp.load(f"transformers:{foreign.siglip(tmp_path / 'siglip')}")
+    data = Sentences(16)
+    vectors = cp.embed(model, data, tmp_path / "vectors", batch_size=5)
+    expected = model.embed("text", data.read("text", np.arange(16))).numpy()
+    assert np.allclose(whole(vectors, "text"), expected, atol=1e-6)
+
+
 def test_a_label_that_is_called_like_a_column_gets_another_name(texts_alone: str, tmp_path: Path) -> None:
     data = Sentences(4)
     data.labels = {"score": Labels(("low", "high"), np.array([1, -1, 0, 1]))}  # type: ignore[misc]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, final
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .. import execution, models
@@ -22,6 +22,8 @@ from ..data.sides import SIDES
 from ..data.source import load_any, rooted
 from ..execution import Listener, Local, NullListener
 from ..methods.base import TowerMethod
+from ..networks.base import TextTower
+from ..networks.towers.pooling import inside
 from ..reasons import counted, out_of_memory
 from ..registry import unknown
 from ..training.distributed import device_of
@@ -232,23 +234,37 @@ class _Column:
         for number in todo:
             rows = self._present(number)
             texts = self._texts(rows)
-            # Texts of one length go together, as all texts of a batch are filled up to its longest.
-            order = np.arange(len(rows)) if texts is None else np.argsort([-len(text) for text in texts])
+            ids, lengths = (None, np.zeros(len(rows))) if texts is None else self._tokens(texts)
+            order = np.argsort(-lengths, kind="stable")
             start = 0
             while start < len(rows):
                 places = order[start : start + self.size.now]
                 start += len(places)
-                if texts is None:
+                if ids is None:
                     yield self._batch(places, self.data.read(self.key, rows[places]))
                 else:
-                    yield self._batch(places, [texts[place] for place in places])
+                    yield _Batch(places, ids[places, : lengths[places[0]]], prepared=True)
             yield _Part(number, self._table(rows, texts))
 
     def _texts(self, rows: Rows) -> Sequence[str] | None:
         """Return a column's rows where they are texts; other raw forms of a whole part may be too large."""
-        if self.data.columns[self.key] != "text" or not len(rows):
+        if not isinstance(self.model.tower(self.key), TextTower) or not len(rows):
             return None
         return [*self.data.read(self.key, rows)]
+
+    def _tokens(self, texts: Sequence[str]) -> tuple[Int[Tensor, "n L"], Int[np.ndarray, " n"]]:
+        """Return the token ids of a part's texts, and how many of them each text needs.
+
+        A batch of texts with one number of tokens has no padding to compute: their letters say little of that number.
+        Where the shortest text alone is as long as all others, the tower needs every place.
+        """
+        tower = self.model.tower(self.key)
+        assert isinstance(tower, TextTower)
+        ids = tower.tokenizer(texts)
+        if tower.tokenizer([min(texts, key=len)]).shape[1] == ids.shape[1]:
+            return ids, np.full(len(texts), ids.shape[1])
+        own = inside(ids, tower.tokenizer.end, begins_with_end=tower.begins_with_end)
+        return ids, own.sum(1).numpy()
 
     def _batch(self, places: np.ndarray, raw: Any) -> _Batch:
         """Return what goes to the device: raw pictures, which are a quarter of their input's size, or an input."""
