@@ -245,7 +245,7 @@ def test_labels_of_one_s_own(page: Page, url: str, folder: Path) -> None:
     image = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     expected = asked(page, "v1/zero-shot", {**body, "image": image})["labels"]
     rows = page.locator(".bars").first.get_by_role("listitem")
-    expect(rows).to_have_text([f"{each['label']}{each['score']:.3f}" for each in expected])
+    expect(rows).to_have_text([f"{each['label']}{each['score']:.3f}".replace("-", "−") for each in expected])
     lengths = rows.locator(".bar").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
     assert lengths == sorted(lengths, reverse=True)
     assert lengths[0] > lengths[-1]
@@ -260,34 +260,35 @@ def test_two_models_side_by_side(page: Page, url: str) -> None:
     expect(lists.nth(1).get_by_role("listitem").first).to_contain_text("1st there")
 
 
-def show_points(page: Page, url: str) -> None:
-    """Open the map with 20,000 points in a grid of 200 × 100, of two modalities in turn."""
-    places = np.arange(POINTS)
-    columns = {"id": places % 70, "modality": places % 2, "x": places % 200, "y": places // 200}
-    points = {name: values.tolist() for name, values in columns.items()} | {"modalities": ["image", "text"]}
+def show_points(page: Page, url: str, columns: int = 200, rows: int = 100) -> None:
+    """Open the map with points in a grid, 20,000 of them unless said otherwise, of two modalities in turn."""
+    places = np.arange(columns * rows)
+    values = {"id": places % 70, "modality": places % 2, "x": places % columns, "y": places // columns}
+    points = {name: each.tolist() for name, each in values.items()} | {"modalities": ["image", "text"]}
     page.route("**/v1/map", lambda route: route.fulfill(json=points))
     page.route("**/v1/about", lambda route: route.fulfill(json=route.fetch().json() | {"map": True}))
     page.goto(f"{url}#/map")
-    expect(page.get_by_text("Each of the 20,000 points")).to_be_visible()
+    expect(page.get_by_text(f"Each of the {columns * rows:,} points")).to_be_visible()
 
 
-def where_is(page: Page, place: int) -> tuple[float, float]:
+def where_is(page: Page, place: int, columns: int = 200, rows: int = 100) -> tuple[float, float]:
     """Return where a point of the whole map lies in the window."""
     box = page.locator("#canvas").bounding_box()
     assert box is not None
-    scale = min((box["width"] - 56) / 199, (box["height"] - 56) / 99)
-    x, y = place % 200 - 99.5, place // 200 - 49.5
+    scale = min((box["width"] - 56) / (columns - 1), (box["height"] - 56) / (rows - 1))
+    x, y = place % columns - (columns - 1) / 2, place // columns - (rows - 1) / 2
     return box["x"] + box["width"] / 2 + x * scale, box["y"] + box["height"] / 2 - y * scale
 
 
 def drawn(page: Page) -> int:
-    """Return the number of pixels of the map that are drawn on."""
+    """Return the number of pixels of the map that are not as its corner is."""
     page.wait_for_timeout(100)  # a frame
     return page.evaluate(
         """() => {
-          const canvas = document.getElementById("canvas");
+          const canvas = document.getElementById("points");
           const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-          return data.filter((value, place) => place % 4 === 3 && value > 0).length;
+          const pixels = new Uint32Array(data.buffer);
+          return pixels.filter((pixel) => pixel !== pixels[0]).length;
         }"""
     )
 
@@ -315,7 +316,6 @@ def test_map_moves_under_the_pointer(page: Page, url: str) -> None:
     page.mouse.move(left, top)
     for _ in range(6):
         page.mouse.wheel(0, -400)
-    page.mouse.move(left + 1, top)
     row = page.request.get(f"{url}v1/items/{8_124 % 70}").json()
     expect(page.locator("#under")).to_have_text(row["text"])  # what lay there still does
     page.mouse.down()
@@ -344,6 +344,22 @@ def test_map_by_keys(page: Page, url: str) -> None:
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"#/search\?like=\d+"))
     assert likes(page)
+
+
+def test_map_by_touch(browser: Browser, url: str) -> None:
+    with browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    ) as context:
+        page = context.new_page()
+        show_points(page, url, 8, 6)
+        page.touchscreen.tap(*where_is(page, 26, 8, 6))
+        card = page.locator("#under")
+        expect(card).to_contain_text(page.request.get(f"{url}v1/items/26").json()["text"])
+        assert "#/map" in page.url  # a finger hides what it touches: first it is shown
+        box = card.bounding_box()
+        assert box is not None
+        page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] - 8)
+        expect(page).to_have_url(re.compile(r"#/search\?like=26$"))
 
 
 def test_keys_alone_go_from_start_to_more_like_this(page: Page, url: str) -> None:

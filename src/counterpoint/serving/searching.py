@@ -10,7 +10,7 @@ import torch
 from starlette.requests import Request
 
 from ._condition import condition
-from .engine import Engine
+from .engine import PLAIN, Engine
 from .forms import (
     Label,
     Labelling,
@@ -126,7 +126,7 @@ def _nearest(engine: Engine, vectors: np.ndarray, k: int, options: Query, like: 
     """
     if options.where is not None:
         try:
-            condition(options.where, engine.table)
+            condition(options.where, engine.table.select(*PLAIN, *engine.labels))
         except ValueError as error:
             raise bad(" ".join(str(error).split()), "where") from None
     try:

@@ -3,7 +3,7 @@
 import * as address from "./address.js";
 import { get, post, showPicture } from "./api.js";
 import { showCode } from "./code.js";
-import { by, make, several } from "./parts.js";
+import { by, make, score, several } from "./parts.js";
 import { choose, givePicturesTo, heldPicture } from "./picture.js";
 import { modelNames } from "./served.js";
 
@@ -95,13 +95,13 @@ function chart(labels, name, place, titled) {
     "section",
     { class: `arm-${place}`, "aria-label": name },
     titled ? make("h2", { class: "arm" }, name) : null,
-    make("ol", { class: "bars" }, ...labels.map(({ label, score }) => row(label, score, (score - low) / range))),
+    make("ol", { class: "bars" }, ...labels.map((each) => row(each, (each.score - low) / range))),
   );
 }
 
-function row(label, score, length) {
+function row(each, length) {
   const bar = make("span", { class: "bar" });
   bar.style.width = `${length * 100}%`;
   const track = make("span", { class: "track", "aria-hidden": "true" }, bar);
-  return make("li", {}, make("span", { class: "who" }, label), track, make("b", {}, score.toFixed(3)));
+  return make("li", {}, make("span", { class: "who" }, each.label), track, make("b", {}, score(each.score)));
 }

@@ -1,8 +1,9 @@
-// The map: every row a point, near where the model finds rows alike. Drawn on a canvas; 20,000 points in one frame.
+// The map: every row a point, near where the model finds rows alike. 20,000 points are drawn in one frame.
 
 import * as address from "./address.js";
 import { get, showPicture } from "./api.js";
 import { by, make, several } from "./parts.js";
+import { Raster } from "./raster.js";
 import { lately } from "./search.js";
 
 const MARGIN = 28; // pixels around the whole map
@@ -12,7 +13,8 @@ const SIDE = 48; // pixels of such a picture
 const KEPT = 400; // pictures held for drawing
 const COLOURS = ["--c0", "--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7"];
 
-const canvas = by("canvas");
+const raster = new Raster(by("points"));
+const canvas = by("canvas"); // above the points: pictures and rings
 const context = canvas.getContext("2d");
 
 let about;
@@ -21,9 +23,16 @@ let shown = []; // by place in names: drawn or not
 let view = null; // {scale: pixels a unit, x, y: what is in the middle}
 let least = 1; // the scale of the whole map
 let size = { width: 0, height: 0 };
+let dense = 1; // pixels of the screen a CSS pixel
 let chosen = -1;
-let colours = [];
-let waiting = 0;
+let found = []; // places of the points that were found last
+let colours = {};
+let waiting = 0; // the frame that will be painted
+let stale = true; // the points themselves are to be painted, not the rings alone
+let inView = []; // places of pictures
+let pictures = false; // points are drawn as their pictures
+let around = 0; // pixels from the middle of a point to its edge
+const loaded = new Map(); // id → picture
 
 export function prepare(said) {
   about = said;
@@ -37,6 +46,7 @@ export async function show() {
     by("map-lead").textContent = `Each of the ${several(points.x.length, "point")} is a row of the data; near points are alike to the model.`;
     listen();
   }
+  found = [...points.id.keys()].filter((place) => lately.rows.has(`${points.names[points.modality[place]]} ${points.id[place]}`));
   showKey();
   measure();
   if (view === null) whole();
@@ -57,20 +67,26 @@ function showKey() {
     const box = make("input", { type: "checkbox", checked: shown[place], onchange: () => ((shown[place] = box.checked), choose(-1), draw()) });
     return make("li", { class: `arm-${place % COLOURS.length}` }, make("label", {}, box, make("span", { class: "arm" }, name)));
   });
-  const found = make("li", { class: "found" }, `Found last: ${lately.asked}`);
-  by("map-key").replaceChildren(...(kinds.length > 1 ? kinds : []), ...(lately.rows.size ? [found] : []));
+  const last = make("li", { class: "found" }, `Found last: ${lately.asked}`);
+  by("map-key").replaceChildren(...(kinds.length > 1 ? kinds : []), ...(found.length ? [last] : []));
 }
 
 function measure() {
   const box = by("map-frame").getBoundingClientRect();
-  const dense = Math.min(2, devicePixelRatio || 1);
+  dense = Math.min(2, devicePixelRatio || 1);
   size = { width: box.width, height: box.height };
   canvas.width = Math.round(size.width * dense);
   canvas.height = Math.round(size.height * dense);
   context.setTransform(dense, 0, 0, dense, 0, 0);
+  raster.resize(canvas.width, canvas.height);
   const style = getComputedStyle(canvas);
-  colours = COLOURS.map((name) => style.getPropertyValue(name));
-  for (const name of ["ink", "page", "line", "found"]) colours[name] = style.getPropertyValue(`--${name}`);
+  colours = Object.fromEntries([...COLOURS, "--ink", "--page", "--panel", "--line", "--found"].map((name) => [name, plain(style.getPropertyValue(name))]));
+}
+
+/** A colour as #rrggbb. */
+function plain(colour) {
+  context.fillStyle = colour;
+  return context.fillStyle;
 }
 
 const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
@@ -85,51 +101,55 @@ function whole() {
 const across = (place) => (points.x[place] - view.x) * view.scale + size.width / 2;
 const down = (place) => (view.y - points.y[place]) * view.scale + size.height / 2;
 
-/** Draw before the next frame, once, however often it is asked for. */
+/** Paint points, pictures and rings with the next frame, once, however often it is asked for. */
 function draw() {
+  stale = true;
+  drawRings();
+}
+
+/** Paint pictures and rings alone: what changes under the pointer. */
+function drawRings() {
   waiting ||= requestAnimationFrame(() => {
     waiting = 0;
-    paint();
+    if (stale) paintPoints();
+    stale = false;
+    paintRings();
   });
 }
 
-function paint() {
-  context.clearRect(0, 0, size.width, size.height);
+function paintPoints() {
   const radius = Math.min(6, 1.6 * Math.sqrt(view.scale / least) * (points.x.length < 2000 ? 1.6 : 1));
-  const stamps = points.names.map((_, name) => shown[name] && dot(radius, colours[name % COLOURS.length]));
+  const discs = points.names.map((_, name) => shown[name] && raster.discs(radius * dense, colours[COLOURS[name % COLOURS.length]], 0.75));
   const pictured = points.names.indexOf("image");
-  const inView = [];
-  context.globalAlpha = 0.7;
+  raster.clear(colours["--panel"]);
+  inView = [];
   for (let place = 0; place < points.x.length; place++) {
-    const stamp = stamps[points.modality[place]];
-    if (!stamp) continue;
-    const [left, top, reach] = [across(place), down(place), stamp.reach];
-    if (left < -reach || top < -reach || left > size.width + reach || top > size.height + reach) continue;
-    context.drawImage(stamp.canvas, left - reach, top - reach, 2 * reach, 2 * reach);
+    const disc = discs[points.modality[place]];
+    if (!disc) continue;
+    const left = across(place);
+    const top = down(place);
+    if (left < -radius || top < -radius || left > size.width + radius || top > size.height + radius) continue;
+    disc(left * dense, top * dense);
     if (points.modality[place] === pictured) inView.push(place);
   }
-  context.globalAlpha = 1;
+  raster.show();
   pictures = about.pictures && inView.length <= FEW;
-  if (pictures) inView.forEach(drawPicture);
   around = pictures ? SIDE / 2 : radius;
-  for (const place of found()) ring(across(place), down(place), around + 2, colours.found);
-  if (chosen >= 0) ring(across(chosen), down(chosen), around + 3, colours.ink);
 }
 
-/** Places of the points that were found last. */
-const found = () =>
-  lately.rows.size ? [...points.id.keys()].filter((place) => lately.rows.has(`${points.names[points.modality[place]]} ${points.id[place]}`)) : [];
-
-let pictures = false; // points are drawn as their pictures
-let around = 0; // pixels from the middle of a point to its edge
-const loaded = new Map(); // id → picture
+function paintRings() {
+  context.clearRect(0, 0, size.width, size.height);
+  if (pictures) inView.forEach(drawPicture);
+  for (const place of found) if (shown[points.modality[place]]) ring(across(place), down(place), around + 2, colours["--found"]);
+  if (chosen >= 0) ring(across(chosen), down(chosen), around + 3, colours["--ink"]);
+}
 
 function drawPicture(place) {
   const id = points.id[place];
   let image = loaded.get(id);
   if (!image) {
     image = new Image();
-    image.addEventListener("load", draw);
+    image.addEventListener("load", drawRings);
     showPicture(image, `/v1/items/${id}/picture`);
     loaded.set(id, image);
     if (loaded.size > KEPT) loaded.delete(loaded.keys().next().value);
@@ -139,7 +159,7 @@ function drawPicture(place) {
   const scale = (SIDE - 6) / Math.max(image.naturalWidth, image.naturalHeight);
   const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
   context.fillStyle = "#fff";
-  context.strokeStyle = colours.line;
+  context.strokeStyle = colours["--line"];
   context.lineWidth = 1;
   context.beginPath();
   context.roundRect(left, top, SIDE, SIDE, 6);
@@ -148,21 +168,8 @@ function drawPicture(place) {
   context.drawImage(image, left + (SIDE - width) / 2, top + (SIDE - height) / 2, width, height);
 }
 
-/** Draw one point of a size and colour, to be stamped 20,000 times. */
-function dot(radius, colour) {
-  const dense = canvas.width / size.width;
-  const reach = Math.ceil(radius + 1);
-  const stamp = new OffscreenCanvas(Math.ceil(2 * reach * dense), Math.ceil(2 * reach * dense));
-  const pen = stamp.getContext("2d");
-  pen.scale(stamp.width / (2 * reach), stamp.height / (2 * reach));
-  pen.fillStyle = colour;
-  pen.arc(reach, reach, radius, 0, 2 * Math.PI);
-  pen.fill();
-  return { canvas: stamp, reach };
-}
-
 function ring(left, top, radius, colour) {
-  for (const [stroke, width] of [[colours.page, 5], [colour, 2.5]]) {
+  for (const [stroke, width] of [[colours["--page"], 5], [colour, 2.5]]) {
     context.strokeStyle = stroke;
     context.lineWidth = width;
     context.beginPath();
@@ -177,7 +184,8 @@ function nearest(left, top, reach) {
   let least = reach * reach;
   for (let place = 0; place < points.x.length; place++) {
     if (!shown[points.modality[place]]) continue;
-    const [a, b] = [across(place) - left, down(place) - top];
+    const a = across(place) - left;
+    const b = down(place) - top;
     const distance = a * a + b * b;
     if (distance <= least) [best, least] = [place, distance];
   }
@@ -193,7 +201,8 @@ function ahead(key) {
   let least = Infinity;
   for (let place = 0; place < points.x.length; place++) {
     if (!shown[points.modality[place]]) continue;
-    const [a, b] = [across(place) - left, down(place) - top];
+    const a = across(place) - left;
+    const b = down(place) - top;
     const forward = a * right + b * below;
     const aside = Math.abs(a * below + b * right);
     if (forward > 0.5 && aside <= forward && forward + aside < least) [best, least] = [place, forward + aside];
@@ -208,7 +217,7 @@ let asking = 0;
 async function choose(place, held = false) {
   if (place === chosen && !held) return;
   chosen = place;
-  draw();
+  drawRings();
   const card = by("under");
   card.hidden = true;
   if (place < 0) return;
@@ -293,9 +302,9 @@ function listen() {
     const [left, top] = place(event);
     const before = fingers.get(event.pointerId);
     if (!before) {
-      const found = nearest(left, top, reach());
-      canvas.classList.toggle("over", found >= 0);
-      return choose(found);
+      const under = nearest(left, top, reach());
+      canvas.classList.toggle("over", under >= 0);
+      return choose(under);
     }
     fingers.set(event.pointerId, [left, top]);
     moved += Math.hypot(left - before[0], top - before[1]);
@@ -310,11 +319,11 @@ function listen() {
   const lift = (event) => {
     const alone = fingers.delete(event.pointerId) && fingers.size === 0;
     if (!alone || moved > 4 || event.type === "pointercancel") return;
-    const found = nearest(...place(event), event.pointerType === "mouse" ? reach() : 2 * reach());
+    const under = nearest(...place(event), event.pointerType === "mouse" ? reach() : 2 * reach());
     if (event.pointerType === "mouse") {
-      chosen = found;
+      chosen = under;
       open();
-    } else choose(found, true);
+    } else choose(under, true);
   };
   canvas.addEventListener("pointerup", lift);
   canvas.addEventListener("pointercancel", lift);
@@ -326,6 +335,7 @@ function listen() {
     (event) => {
       event.preventDefault();
       zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...place(event));
+      choose(nearest(...place(event), reach()));
     },
     { passive: false },
   );
@@ -348,7 +358,7 @@ function listen() {
   new ResizeObserver(() => {
     if (by("map").hidden) return;
     measure();
-    paint();
+    draw();
   }).observe(by("map-frame"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     measure();

@@ -17,6 +17,8 @@ const counted = new Intl.NumberFormat("en");
 export const number = (value) => counted.format(value);
 export const several = (value, one, many = `${one}s`) => `${number(value)} ${value === 1 ? one : many}`;
 
+export const score = (value) => value.toFixed(3).replace("-", "−");
+
 /** Make a button that copies a text. Where the clipboard is not open to the page (no https), it selects the text's element. */
 export function copier(text, shown) {
   const button = make("button", { type: "button", class: "quiet" }, "Copy");

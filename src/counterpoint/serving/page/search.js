@@ -3,7 +3,7 @@
 import * as address from "./address.js";
 import { get, post, showPicture } from "./api.js";
 import { showCode } from "./code.js";
-import { by, make, several } from "./parts.js";
+import { by, make, score, several } from "./parts.js";
 import { choose, givePicturesTo, heldPicture, preview } from "./picture.js";
 import { labelling, modelNames } from "./served.js";
 
@@ -243,7 +243,7 @@ function card(row, others, { k, modality, where, both }) {
       make(
         "span",
         { class: "facts" },
-        make("b", { title: "Similarity of the query and this row" }, row.score.toFixed(3)),
+        make("b", { title: "Similarity of the query and this row" }, score(row.score)),
         " ",
         others && (place ? make("span", {}, `${ordinal(place)} there`) : make("span", { class: "only" }, "only here")),
         " ",
