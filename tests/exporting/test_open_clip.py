@@ -32,6 +32,17 @@ def test_towers_of_this_package(arm: str, made: Made, exported: Round) -> None:
     same(model, again)
 
 
+@pytest.mark.parametrize("name", ["bert", "bert@{}", "all-MiniLM-L6-v2@package"])
+def test_encoders_of_texts_of_transformers(name: str, made: Made, exported: Round, tmp_path: Path) -> None:
+    name = name.format(foreign.bert(tmp_path / "model")) if "{}" in name else name
+    model = made(f"clip,text=transformers:{name}")
+    done, again = exported(model, "open_clip")
+    same(model, again)
+    moved = tmp_path / "moved"
+    done.folder.rename(moved)
+    same(model, cp.load(moved))
+
+
 @pytest.mark.parametrize(
     "arm", ["{},tune=full", "{},tune=lora", "clip,text={}", "siglip,image={}", "{},tune=none"]
 )
@@ -64,6 +75,7 @@ def test_open_clip_itself_reads_it_with_scale_and_bias(made: Made, exported: Rou
     ("arm", "why"),
     [
         ("clip,text=bag", "open_clip has no text tower like bag"),
+        ("clip,text=transformers:gpt2", "open_clip takes text encoders of the kinds .* this is 'gpt2'"),
         ("clip-rocket,proj=mlp", "its image head is no linear map"),
         ("filip", "its image head is no linear map"),
         ("dcl,on=images", "open_clip's models embed pictures and texts, and this one image"),

@@ -26,6 +26,7 @@ COMMANDS = {
     "index": "Make an index of vectors, or add to one.",
     "search": "Find what is most like a text or a picture in an index.",
     "serve": "Serve an index: a page to search it, and an API.",
+    "export": "Write a model for another library, or say which can hold it.",
     "data": "Show or describe a data set.",
     "list": "List methods, losses, tasks, ways of decoding, presets, recipes or towers.",
     "papers": "The papers: what each is, where it lives, what was measured.",

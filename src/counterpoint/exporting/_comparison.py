@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -61,7 +62,9 @@ def _pictures(model: TowerMethod, column: str) -> tuple[Tensor, list[Image.Image
     with tempfile.TemporaryDirectory() as folder:
         files = [file.read_bytes() for file in write_pictures(Path(folder))]
     ours = [torch.from_numpy(decode(file, fit_of(tower)).copy()) for file in files]
-    return torch.stack(ours), [whole(Image.open(io.BytesIO(file))) for file in files]
+    # From its pixels: a picture that was turned keeps the tag by which whoever reads it would turn it again.
+    theirs = [Image.fromarray(np.asarray(whole(Image.open(io.BytesIO(file))))) for file in files]
+    return torch.stack(ours), theirs
 
 
 def _texts(model: TowerMethod, column: str) -> tuple[list[str], list[str]]:

@@ -74,7 +74,7 @@ def export(
         raise FileExistsError(f"{folder} exists: give another folder with --out, or remove it")
     for package, extra in target.packages.items():
         require(package, extra)
-    model = merged(load(reference).cpu().eval())
+    model = opened(reference)
     if why := target.refusal(model):
         raise ValueError(f"{os.fspath(reference)} cannot be exported to {layout}: {why}")
     origin = Origin.of(os.fspath(reference))
@@ -101,6 +101,11 @@ def export(
             differences=found,
         )
     return exported
+
+
+def opened(reference: str | os.PathLike[str]) -> TowerMethod:
+    """Load a model as layouts take it: on the processor, its low-rank updates within the weights that they are of."""
+    return merged(load(reference).cpu().eval())
 
 
 def _check(found: Mapping[str, float], layout: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from ..networks.towers.hugging_face import Place
@@ -9,6 +10,10 @@ from ..networks.towers.transformers_tower import TransformersTokenizer
 from ._folder import opened
 from ._kind import Kind
 from ._pretrained import Pretrained, pretrained
+from .open_clip import OpenClip
+
+OURS = "counterpoint.exporting.Encoder"
+"""The module of an export, a folder of open_clip, that none of sentence-transformers' own could hold."""
 
 
 class SentenceTransformers(Kind):
@@ -16,7 +21,15 @@ class SentenceTransformers(Kind):
 
     form: ClassVar[str] = "sentence-transformers:PATH or sentence-transformers:NAME@hub"
 
+    def holds(self, folder: Path) -> bool:
+        return (folder / "modules.json").is_file()
+
     def load(self, name: str) -> Pretrained:
+        first = (
+            (Place(name).json("modules.json") or [{"type": ""}])[0] if Path(name).is_dir() else {"type": ""}
+        )
+        if first["type"] == OURS:
+            return OpenClip().load(str(Path(name) / first["path"]))
         source, place, command = opened(self, f"sentence-transformers:{name}")
         if place.json("modules.json") is None and source.path is not None:
             raise ValueError(f"{source.path} is no folder of sentence-transformers: it has no modules.json")

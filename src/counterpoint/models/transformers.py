@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
+from ..networks.towers.hugging_face import Place
 from ._folder import opened
 from ._kind import Kind
 from ._pretrained import Pretrained, pretrained
+
+OTHERS = ("modules.json", "open_clip_config.json")
+"""Files of the folders of other libraries, which hold a model of transformers among others."""
 
 
 class Transformers(Kind):
     """A dual encoder of transformers, or one of texts, whose token states are pooled as its kind is."""
 
     form: ClassVar[str] = "transformers:PATH or transformers:NAME@hub"
+
+    def holds(self, folder: Path) -> bool:
+        place = Place(str(folder))
+        return "model_type" in place.config and not any((folder / file).exists() for file in OTHERS)
 
     def load(self, name: str) -> Pretrained:
         source, place, command = opened(self, f"transformers:{name}")

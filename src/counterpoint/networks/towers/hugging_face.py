@@ -68,6 +68,17 @@ class Place:
         file = _file(self.root, name)
         return None if file is None else json.loads(file.read_text(encoding="utf-8"))
 
+    def file(self, name: str) -> Path:
+        """Return a file of the root.
+
+        Raises:
+            FileNotFoundError: where there is none, or the hub is not reached.
+        """
+        found = _file(self.root, name)
+        if found is None:
+            raise FileNotFoundError(f"{self.root} has no {name}")
+        return found
+
     @property
     def context(self) -> int:
         """The most tokens of a text that its library reads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from ..weights import Source, is_restored
 from .blocks import dropped_inputs, residual_blocks
 from .pixels import Normalise
 from .timm_tower import place_features
-from .told import Head, Told, Untold
+from .told import Head, Told, with_head
 from .transformers_tower import padded, stated
 
 if TYPE_CHECKING:
@@ -245,6 +246,8 @@ def open_clip_model(
                 f"towers.text_layers={text_layers}: {source} does not say how deep its text tower is"
             )
         changes["text_cfg"] = {**text, "layers": text_layers}
+    if folder and path is not None:
+        changes |= _beside(path)
     with source.reading(), _quiet(), seeded(seed, f"open_clip:{source.name}"):
         model = open_clip.create_model(
             name,
@@ -284,27 +287,20 @@ def _told(half: str, model: nn.Module, head: Head) -> tuple[dict[str, Any], dict
     weights = dict(model.state_dict())
     if half == "text":
         weights = {n if n.startswith("text.") else f"text.{n}": weight for n, weight in weights.items()}
-    if head.is_identity:
-        return config, weights
-    for name in _LAST[half]:
-        if name in weights:  # a matrix that is multiplied from the left
-            weights[name] = _unbiased(head.after(weights[name].T)).T.contiguous()
-            return config, weights
-        if f"{name}.weight" in weights:
-            whole = head.after(weights[f"{name}.weight"], weights.get(f"{name}.bias"))
-            if f"{name}.bias" in weights:
-                weights[f"{name}.bias"] = torch.zeros(whole.width) if whole.bias is None else whole.bias
-                weights[f"{name}.weight"] = whole.weight
-            else:
-                weights[f"{name}.weight"] = _unbiased(whole)
-            return config, weights
-    raise Untold(f"open_clip's {half} half ends in no linear map that the head could become a part of")
+    return config, with_head(weights, head, _LAST[half], f"open_clip's {half} half")
 
 
-def _unbiased(head: Head) -> Tensor:
-    if head.bias is not None:
-        raise Untold("open_clip's projection has no bias, and the head has one")
-    return head.weight
+def _beside(folder: Path) -> dict[str, Any]:
+    """Return the change of a folder's configuration that names the folder itself for a text encoder that lies in it.
+
+    open_clip finds such an encoder by its name alone, which is a path that another machine may not have.
+    """
+    file = folder / "open_clip_config.json"
+    stated = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    text = stated.get("model_cfg", {}).get("text_cfg", {})
+    if "hf_model_name" not in text or not (folder / "config.json").is_file():
+        return {}
+    return {"text_cfg": {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}}
 
 
 def _check_activation(source: Source, tag: str) -> None:

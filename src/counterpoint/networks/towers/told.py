@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,38 @@ class Head:
         if self.bias is not None:
             moved = self.bias.double() if moved is None else moved + self.bias
         return Head((own @ weight.double()).float(), None if moved is None else moved.float())
+
+
+def with_head(
+    weights: Mapping[str, Tensor], head: Head, names: Sequence[str], whose: str
+) -> dict[str, Tensor]:
+    """Return weights whose last linear map has a head within it.
+
+    Args:
+        weights: by name.
+        head: that comes after them.
+        names: that the last linear map can have: of a layer, or of a matrix that is multiplied from the left.
+        whose: of what the weights are, for messages.
+
+    Raises:
+        Untold: where there is no such map, or the head has a bias and the map none.
+    """
+    changed = dict(weights)
+    if head.is_identity:
+        return changed
+    for name in names:
+        matrix = f"{name}.weight" if f"{name}.weight" in weights else name
+        if matrix not in weights:
+            continue
+        own = weights[matrix] if matrix != name else weights[matrix].T
+        whole = head.after(own, weights.get(f"{name}.bias"))
+        changed[matrix] = whole.weight if matrix != name else whole.weight.T.contiguous()
+        if f"{name}.bias" in weights:
+            changed[f"{name}.bias"] = torch.zeros(whole.width) if whole.bias is None else whole.bias
+        elif whole.bias is not None:
+            raise Untold(f"{whose} ends in a linear map without bias, and the head has one")
+        return changed
+    raise Untold(f"{whose} ends in no linear map that the head could become a part of")
 
 
 def nothing(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -129,6 +131,46 @@ class TextTransformer(TextTower):
             save=tokenizer.save_pretrained,
         )
 
+    def in_transformers(self, head: Head) -> Told:
+        """Return the tower as CLIP's of texts. Its end token gets the highest id: CLIP's looks for no other at id 2."""
+        tokenizer = self._told_tokenizer("transformers")
+        if head.bias is not None:
+            raise Untold("transformers' CLIP has a projection without bias, and the head has one")
+        last = tokenizer.vocabulary - 1
+        order = torch.arange(tokenizer.vocabulary)
+        order[tokenizer.end], order[last] = last, tokenizer.end
+        names = {
+            "text_model.embeddings.token_embedding.weight": self.token_embedding.weight[order],
+            "text_model.embeddings.position_embedding.weight": self.position_embedding.weight,
+            "text_model.final_layer_norm.weight": self.norm.weight,
+            "text_model.final_layer_norm.bias": self.norm.bias,
+            "text_projection.weight": head.weight,
+        }
+        for number, block in enumerate(self.blocks):
+            of_block = f"text_model.encoder.layers.{number}"
+            for ours, theirs in _CLIP.items():
+                for name, weight in block.get_submodule(ours).named_parameters():
+                    parts = weight.chunk(len(theirs))
+                    names |= {f"{of_block}.{t}.{name}": part for t, part in zip(theirs, parts, strict=True)}
+        config = {
+            "vocab_size": tokenizer.vocabulary,
+            "hidden_size": self.width,
+            "intermediate_size": 4 * self.width,
+            "num_hidden_layers": len(self.blocks),
+            "num_attention_heads": self.blocks[0].heads,
+            "max_position_embeddings": tokenizer.context,
+            "hidden_act": "gelu",
+            "projection_dim": head.width,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": last,
+        }
+        return Told(
+            {"kind": "CLIPTextModelWithProjection", "config": config},
+            names,
+            save=partial(tokenizer.save_pretrained, end=last),
+        )
+
     def _told_tokenizer(self, library: str) -> BytePairTokenizer:
         """Return the tokenizer, where the tower reads the end token and the tokenizer can be written down."""
         if self.pooling != "end":
@@ -149,6 +191,15 @@ _OPEN_CLIP = {
     "down": "mlp.c_proj",
 }
 """The parts of a block, and open_clip's names for them."""
+_CLIP = {
+    "norm_1": ("layer_norm1",),
+    "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "out": ("self_attn.out_proj",),
+    "norm_2": ("layer_norm2",),
+    "up": ("mlp.fc1",),
+    "down": ("mlp.fc2",),
+}
+"""The parts of a block, and those of CLIP in transformers that they are together."""
 
 
 class VisionTransformer(ImageTower):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .blocks import dropped_inputs, residual_blocks
 from .hugging_face import Place
 from .pixels import Normalise, fitted
 from .pooling import inside
+from .told import Head, Told, with_head
 from .transformers_tower import TransformersTokenizer, whole_model
 
 _FULL = ("siglip", "siglip2")
@@ -32,13 +34,18 @@ class TransformersImage(ImageTower):
     Args:
         model: the whole one.
         fit, mean, std: the preprocessing of its processor.
+
+    Attributes:
+        processor: of transformers, which an export writes down.
     """
 
     projected = True
+    processor: Any = None
 
     def __init__(self, model: Any, fit: Fit, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.fit, self.size = fit, fit.size
+        self.scale = _scale(model)
         self.normalise = Normalise(mean, std)
         blank = torch.zeros(1, 3, fit.size, fit.size)
         self.model = _part(model, lambda whole: whole.get_image_features(pixel_values=blank))
@@ -47,6 +54,13 @@ class TransformersImage(ImageTower):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         return _vectors(self.model.get_image_features(pixel_values=self.normalise(images)))
+
+    def in_transformers(self, head: Head) -> Told:
+        """Return the half as it came, a head put into its projection, with the processor."""
+        weights = with_head(
+            self.model.state_dict(), head, ("visual_projection",), f"{self.name}'s image half"
+        )
+        return _told(self, weights, self.processor.save_pretrained)
 
 
 class TransformersText(TextTower):
@@ -64,7 +78,7 @@ class TransformersText(TextTower):
     def __init__(self, model: Any, tokenizer: TransformersTokenizer, *, masked: bool) -> None:
         super().__init__()
         self.tokenizer, self.begins_with_end = tokenizer, tokenizer.begins_with_end
-        self.masked = masked
+        self.masked, self.scale = masked, _scale(model)
         tokens = tokenizer(["a"])
         self.model = _part(model, lambda whole: whole.get_text_features(input_ids=tokens))
         self.weights_set = True
@@ -76,6 +90,13 @@ class TransformersText(TextTower):
         p = dropout if self.training else 0.0
         with dropped_inputs(residual_blocks(self.model) if p > 0 else (), p):
             return _vectors(self.model.get_text_features(input_ids=tokens, **mask))
+
+    def in_transformers(self, head: Head) -> Told:
+        """Return the half as it came, a head put into its projection, with the tokenizer."""
+        names, tokenizer = ("text_projection", "text_model.head"), self.tokenizer
+        assert isinstance(tokenizer, TransformersTokenizer)
+        weights = with_head(self.model.state_dict(), head, names, f"{self.name}'s text half")
+        return _told(self, weights, tokenizer.save_pretrained)
 
 
 def transformers_pair(source: Source, seed: int) -> tuple[TransformersImage, TransformersText]:
@@ -103,11 +124,30 @@ def transformers_pair(source: Source, seed: int) -> tuple[TransformersImage, Tra
         model = model.float().eval()
         with torch.no_grad():
             image = TransformersImage(model, *_preprocessing(processor))
+            image.processor = processor
             full = model.config.model_type in _FULL
             tokenizer = TransformersTokenizer(own, place.context, full=full)
             tokenizer.check()
             text = TransformersText(model, tokenizer, masked="attention_mask" in own.model_input_names)
         return image, text
+
+
+def _told(half: Any, weights: dict[str, Tensor], save: Callable[[Path], None]) -> Told:
+    """Return a half in transformers' words; the configuration is that of the whole model."""
+    return Told(
+        {"kind": type(half.model).__name__, "config": half.model.config.to_dict()},
+        weights,
+        save=save,
+        scale=half.scale,
+    )
+
+
+def _scale(model: Any) -> tuple[float, float | None] | None:
+    """Return the scale and the bias of similarities of a whole model; None of one without."""
+    if getattr(model, "logit_scale", None) is None:
+        return None
+    bias = getattr(model, "logit_bias", None)
+    return float(model.logit_scale.detach().exp()), None if bias is None else float(bias.detach())
 
 
 def _vectors(found: Any) -> Tensor:

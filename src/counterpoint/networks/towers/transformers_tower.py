@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...registry import unknown
@@ -17,6 +19,8 @@ from ..weights import Source
 from .blocks import dropped_inputs, residual_blocks
 from .hugging_face import Place
 from .pooling import inside, pool
+from .tokenizer import BytePairTokenizer
+from .told import Head, Told, Untold
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -84,6 +88,17 @@ class TransformersTokenizer:
             raise LookupError(f"{type(self._tokenizer).__name__} is not built on the tokenizers library")
         return padded(own, self.context, self._pad, self.end, full=self._full)
 
+    @property
+    def padding(self) -> int:
+        """The id of padding."""
+        return self._pad
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the files that ``transformers`` reads the tokenizer from; texts are as long as they are here."""
+        kept, self._tokenizer.model_max_length = self._tokenizer.model_max_length, self.context
+        self._tokenizer.save_pretrained(folder)
+        self._tokenizer.model_max_length = kept
+
     def stated(self) -> str:
         return f"{stated(self._tokenizer)} {self.context} {self.end} {self._pad} {self._full}"
 
@@ -132,13 +147,16 @@ class TransformersTower(TextTower):
         model: maps ``input_ids`` and ``attention_mask`` to ``last_hidden_state``.
         tokenizer: whose ids it takes.
         pooling: how states become one vector.
+        dense: a linear layer after it.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Tokenizer, pooling: Pooling) -> None:
+    def __init__(
+        self, model: nn.Module, tokenizer: Tokenizer, pooling: Pooling, dense: nn.Linear | None = None
+    ) -> None:
         super().__init__()
-        self.model, self.tokenizer, self.pooling = model, tokenizer, pooling
+        self.model, self.tokenizer, self.pooling, self.dense = model, tokenizer, pooling, dense
         self.begins_with_end = isinstance(tokenizer, TransformersTokenizer) and tokenizer.begins_with_end
-        self.width: int = model.config.hidden_size  # type: ignore[union-attr, assignment]
+        self.width: int = model.config.hidden_size if dense is None else dense.out_features  # type: ignore[union-attr, assignment]
         self.weights_set = True
 
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
@@ -147,7 +165,85 @@ class TransformersTower(TextTower):
         mask = inside(tokens, self.tokenizer.end, begins_with_end=self.begins_with_end)
         with dropped_inputs(residual_blocks(self.model) if p > 0 else (), p):
             states = self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
-        return pool(states, mask, self.pooling)
+        pooled = pool(states, mask, self.pooling)
+        return pooled if self.dense is None else self.dense(pooled)
+
+    def below(self, head: Head) -> Head:
+        """Return a head as one that reads the pooled states."""
+        return head if self.dense is None else head.after(self.dense.weight, self.dense.bias)
+
+    def in_open_clip(self, head: Head) -> Told:
+        """Return the encoder as open_clip holds one of transformers, which it reads from the same folder."""
+        from open_clip.hf_configs import arch_dict
+
+        config: Any = self.model.config
+        head = self.below(head)
+        kind, padding = config.model_type, getattr(self.tokenizer, "padding", 0)
+        way = _OPEN_CLIP.get(self.pooling) if self.pooling is not None else None
+        if kind not in arch_dict or way is None or head.bias is not None:
+            raise Untold(
+                f"open_clip takes text encoders of the kinds {', '.join(sorted(arch_dict))}, read at their first token "
+                f"or as the mean, under a head without bias; this is {kind!r}, read by {self.pooling!r}"
+            )
+        if config.pad_token_id != padding:
+            raise Untold(
+                f"open_clip hides tokens {config.pad_token_id} as padding, and this tokenizer pads by {padding}"
+            )
+        text = {
+            "hf_model_name": ".",
+            "hf_tokenizer_name": ".",
+            "hf_proj_type": "linear",
+            "hf_pooler_type": way,
+            "context_length": self.tokenizer.context,
+        }
+        weights = {f"text.transformer.{name}": weight for name, weight in self.model.state_dict().items()}
+        return Told({"text_cfg": text}, {**weights, "text.proj.weight": head.weight}, save=self._save)
+
+    def _untold(self, library: str) -> Untold:
+        return Untold(
+            f"{library}' {self.model.config.model_type} has no place for a pooling and a head; "  # type: ignore[union-attr]
+            "sentence-transformers and open_clip have"
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the encoder, its weights too, with its tokenizer, as transformers does."""
+        model: Any = self.model
+        model.save_pretrained(folder)
+        self._save(folder)
+
+    def _save(self, folder: Path) -> None:
+        """Write the configuration and the tokenizer."""
+        config: Any = self.model.config
+        config.save_pretrained(folder)
+        assert isinstance(self.tokenizer, TransformersTokenizer | BytePairTokenizer)
+        self.tokenizer.save_pretrained(folder)
+
+
+_OPEN_CLIP: Mapping[Pooling, str] = {"mean": "mean_pooler", "first": "cls_last_hidden_state_pooler"}
+"""Ways of pooling, and open_clip's names for them."""
+
+
+class ProjectedText(TextTower):
+    """A text encoder of ``transformers`` with a projection of its own, as the text half of a CLIP is kept alone.
+
+    Args:
+        model: maps ``input_ids`` to ``text_embeds``.
+        tokenizer: whose ids it takes.
+    """
+
+    pooling = None
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.model, self.tokenizer = model, tokenizer
+        self.width = int(model.config.projection_dim)  # type: ignore[union-attr, arg-type]
+        self.weights_set = True
+
+    def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
+        p = dropout if self.training else 0.0
+        mask = inside(tokens, self.tokenizer.end).long()
+        with dropped_inputs(residual_blocks(self.model) if p > 0 else (), p):
+            return self.model(input_ids=tokens, attention_mask=mask).text_embeds
 
 
 def transformers_tower(
@@ -156,7 +252,7 @@ def transformers_tower(
     seed: int,
     train_tokenizer: Callable[[], Tokenizer],
     pooling: Pooling | None = None,
-) -> TransformersTower:
+) -> TransformersTower | ProjectedText:
     """Build ``transformers:NAME``: random; ``@PATH``: weights of a folder; ``@hub``: those of the hub's NAME.
 
     ``@package``: weights of a Python package that is installed (`counterpoint.networks.towers.packaged`).
@@ -197,6 +293,9 @@ def transformers_tower(
         limit = getattr(config, "max_position_embeddings", None)
         if isinstance(limit, int) and 0 < limit < context:
             raise ValueError(f"context={context} is more than the {limit} tokens this model takes")
+        made = next(iter(getattr(config, "architectures", None) or ()), "")
+        if place is not None and source.weights is not None and made.endswith("TextModelWithProjection"):
+            return ProjectedText(whole_model(place, made).float(), tokenizer)
         with seeded(seed, f"transformers:{name}"):
             if source.weights is None or place is None:
                 model = transformers.AutoModel.from_config(config)
@@ -204,11 +303,16 @@ def transformers_tower(
                 model = whole_model(place)
         said = None if place is None else _sentence_pooling(place)
         pooling = pooling or said or _default_pooling(config.model_type)
-        return TransformersTower(_encoder(model).float(), tokenizer, pooling)
+        dense = None if place is None else _dense(place)
+        return TransformersTower(_encoder(model).float(), tokenizer, pooling, dense)
 
 
-def whole_model(place: Place) -> Any:
+def whole_model(place: Place, kind: str = "AutoModel") -> Any:
     """Return a model with all the weights that its configuration asks for; poolers may lack theirs.
+
+    Args:
+        place: of its files.
+        kind: the class of transformers that reads it.
 
     Raises:
         ValueError: for weights that are missing.
@@ -217,7 +321,8 @@ def whole_model(place: Place) -> Any:
 
     # Weights on this machine are read in a moment, and a bar would stand in the way of ours.
     transformers.utils.logging.disable_progress_bar()
-    model, report = transformers.AutoModel.from_pretrained(**place.given, output_loading_info=True)
+    of_kind = getattr(transformers, kind)
+    model, report = of_kind.from_pretrained(**place.given, output_loading_info=True)
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if missing:
         raise ValueError(f"the weights lack {', '.join(missing[:5])} ({len(missing)} in all)")
@@ -243,6 +348,20 @@ _MODES: dict[str, Pooling] = {
     "lasttoken": "end",
 }
 """Names of the poolings in ``sentence-transformers``, and their names here."""
+
+
+def pooling_in_sentence_transformers(tower: TextTower) -> str:
+    """Return the name that sentence-transformers has for a tower's pooling.
+
+    Raises:
+        Untold: for a tower that has a way of its own.
+    """
+    named = next((name for name, pooling in _MODES.items() if pooling == tower.pooling), None)
+    if named is None:
+        raise Untold(f"sentence-transformers has no name for the pooling {tower.pooling!r}")
+    return named
+
+
 _ADDED = {
     "cls": "cls_token",
     "max": "max_tokens",
@@ -260,7 +379,7 @@ def _sentence_pooling(place: Place) -> Pooling | None:
     """
     listed = place.json("modules.json")
     kinds = [(str(m["type"]).rpartition(".")[2], str(m["path"])) for m in listed or ()]
-    further = sorted({kind for kind, _ in kinds} - {"Transformer", "Pooling", "Normalize"})
+    further = sorted({kind for kind, _ in kinds} - {"Transformer", "Pooling", "Dense", "Normalize"})
     if further:
         raise ValueError(f"its sentence encoder has parts that are not read here: {', '.join(further)}")
     folder = next((path for kind, path in kinds if kind == "Pooling"), "1_Pooling")
@@ -276,6 +395,29 @@ def _sentence_pooling(place: Place) -> Pooling | None:
             f"its sentence encoder pools by {' and '.join(modes)}; here by one of {', '.join(_MODES)} alone"
         )
     return _MODES[modes[0]]
+
+
+def _dense(place: Place) -> nn.Linear | None:
+    """Return the linear layer that a ``sentence-transformers`` folder puts after the pooling; None where there is none.
+
+    Raises:
+        ValueError: for several, and for one that is not linear or reads something else.
+    """
+    listed = place.json("modules.json") or ()
+    folders = [str(m["path"]) for m in listed if str(m["type"]).endswith(".Dense")]
+    if not folders:
+        return None
+    settings = place.json(f"{folders[0]}/config.json") or {}
+    activation = str(settings.get("activation_function", "")).rpartition(".")[2]
+    plain = settings.get("module_input_name", "sentence_embedding") == "sentence_embedding"
+    if len(folders) > 1 or activation != "Identity" or settings.get("use_residual") or not plain:
+        raise ValueError(
+            f"its sentence encoder has parts that are not read here: Dense ({activation}, {len(folders)} in all)"
+        )
+    weights = load_file(place.file(f"{folders[0]}/model.safetensors"))
+    layer = nn.Linear(settings["in_features"], settings["out_features"], bool(settings["bias"]))
+    layer.load_state_dict({name.removeprefix("linear."): weight for name, weight in weights.items()})
+    return layer
 
 
 def _default_pooling(kind: str) -> Pooling:

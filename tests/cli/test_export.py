@@ -1,0 +1,61 @@
+"""counterpoint export: a table of what can hold a model, an export, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import counterpoint as cp
+from counterpoint.cli import main
+from counterpoint.exporting import LAYOUTS
+from fixtures.files import write_pairs
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    pairs = str(write_pairs(folder / "pairs").parent)
+    words = ["train", "clip", "--data", pairs, "--out", str(folder / "run"), "--steps", "2"]
+    words += ["--batch-size", "16", "--towers.image-size", "16", "--towers.vocabulary", "300"]
+    assert main([*words, "--tasks", "retrieval"]) == 0
+    return folder / "run"
+
+
+def test_the_table_says_which_layouts_can_hold_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == set(LAYOUTS.names())
+    assert found["open-clip"] == {"can": True, "why_not": ""}
+    assert main(["export", str(run)]) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in LAYOUTS.names())
+
+
+def test_a_run_there_and_back(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "mine"
+    assert main(["export", str(run), "--to", "open_clip", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert f"{out}: open-clip reads it back" in said
+    assert "left out: texts as they are" in said
+    before, after = cp.load(run), cp.load(out)
+    difference = before.embed("text", ["a red square"]) - after.embed("text", ["a red square"])
+    assert difference.abs().max() < 1e-5
+    assert main(["export", str(run), "--to", "open_clip", "--out", str(out)]) == 1
+    assert "exists: give another folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--to", "open_clip"], "give both --to LAYOUT and --out FOLDER"),
+        (["--out", "mine"], "give both --to LAYOUT and --out FOLDER"),
+        (["--to", "openclip", "--out", "mine"], "unknown layout 'openclip': did you mean 'open-clip'"),
+    ],
+)
+def test_one_line_says_what_is_wrong(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "nowhere", *words]) == 1
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]

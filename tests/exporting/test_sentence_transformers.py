@@ -1,0 +1,67 @@
+"""Exports to sentence-transformers: its own modules where they can hold a model, else one of this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+
+from fixtures import foreign
+
+from .conftest import TEXTS, Made, Round, same
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first", "end"])
+def test_an_encoder_of_texts_in_its_own_modules(
+    pooling: str, made: Made, exported: Round, tmp_path: Path
+) -> None:
+    model = made(f"simcse,on=texts,text=transformers:bert@{foreign.bert(tmp_path / 'model')}")
+    model.text_tower.pooling = pooling
+    done, again = exported(model, "sentence-transformers")
+    assert set(done.differences) == {"text"}
+    same(model, again, ["text"])
+    found = SentenceTransformer(str(done.folder), device="cpu").encode(TEXTS)
+    torch.testing.assert_close(torch.from_numpy(found), model.embed("text", TEXTS), rtol=0, atol=1e-5)
+
+
+def test_a_head_becomes_a_dense_module(made: Made, exported: Round, tmp_path: Path) -> None:
+    model = made(f"simcse,on=texts,text=transformers:bert@{foreign.bert(tmp_path / 'model')}")
+    head = torch.nn.Linear(16, 6)
+    model.project = lambda column, features, name: head(features)
+    done, again = exported(model, "sentence-transformers")
+    same(model, again, ["text"])
+    assert again.width == 6
+    back = tmp_path / "again"
+    SentenceTransformer(str(done.folder), device="cpu").save(str(back))
+    assert (back / "2_Dense").is_dir()
+
+
+def test_a_pair_in_its_own_modules(made: Made, exported: Round, tmp_path: Path) -> None:
+    model = made(f"transformers:pair@{foreign.clip(tmp_path / 'model')},tune=full")
+    done, again = exported(model, "sentence-transformers")
+    assert set(done.differences) == {"image", "text"}
+    same(model, again)
+    assert not (done.folder / "parts").exists()
+
+
+@pytest.mark.parametrize("arm", ["clip", "siglip,image=vit,text=transformers:all-MiniLM-L6-v2@package"])
+def test_any_pair_of_open_clip_in_a_module_of_this_package(arm: str, made: Made, exported: Round) -> None:
+    model = made(arm)
+    done, again = exported(model, "sentence-transformers")
+    same(model, again)
+    own = SentenceTransformer(str(done.folder), device="cpu", trust_remote_code=True)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    mixed = own.encode([picture, "a red car", picture, "https://example.org/picture.png"])
+    assert np.allclose(mixed[0], mixed[2])
+    texts = model.embed("text", ["a red car", "https://example.org/picture.png"])
+    torch.testing.assert_close(torch.from_numpy(mixed[[1, 3]]), texts, rtol=0, atol=1e-5)
+
+
+def test_what_neither_can_hold_is_refused(made: Made, exported: Round, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="open_clip has no text tower like bag"):
+        exported(made("clip,text=bag"), "sentence-transformers")
+    assert not list(tmp_path.iterdir())
