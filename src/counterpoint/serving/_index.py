@@ -219,7 +219,10 @@ class Index:
         scores, rows = self._vectors.nearest((vectors / norms).astype(np.float32), k, chosen)
         counts = (rows >= 0).sum(1)
         there = np.arange(k) < counts[:, None]
-        columns = self.table[rows[there]].insert_column(0, pl.Series("score", scores[there].clip(-1, 1)))
+        places = pl.Series("", rows[there].astype(np.uint32))
+        # Column by column: for a few rows of a frame polars would wait for its threads.
+        found = [column[places] for column in self.table.get_columns()]
+        columns = pl.DataFrame([pl.Series("score", scores[there].clip(-1, 1)), *found])
         ends = counts.cumsum()
         return [
             Found(columns[end - count : end])

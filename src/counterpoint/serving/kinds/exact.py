@@ -9,7 +9,6 @@ from typing import ClassVar, Self, final
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from ...files import writing
 from ._kind import Chosen, Given, Kind, Positions, Scores, next_file
@@ -18,6 +17,7 @@ _QUERIES = 256  # compared with a chunk at once
 _CELLS = 2**20  # of the scores of a chunk, which then stay in the processor's cache
 _FEWEST, _MOST = 2**10, 2**16  # rows of a chunk
 _HALVES = 2**12  # rows of a chunk of float16, whose copy in float32 stays in the cache too
+_SINGLY = 3  # queries up to which one product after the other is faster than all together
 _SPARSE = 4  # where less than one row in so many is chosen, the others are not computed
 
 
@@ -103,30 +103,50 @@ def _of_some(
     k: int,
     mask: Bool[np.ndarray, " n"] | None,
 ) -> tuple[Scores, Positions]:
-    asked, best = torch.from_numpy(np.ascontiguousarray(queries, np.float32)), _Best(len(queries), k)
-    cells, first = torch.empty(0), 0
+    asked, best = np.ascontiguousarray(queries, np.float32), _Best(len(queries), k)
+    room, first = np.empty(0, np.float32), 0
     for array in arrays:
-        vectors = torch.from_numpy(array)
-        for start, end in _chunks(len(array), len(queries), vectors.dtype == torch.float16):
-            chunk, rows, left_out = vectors[start:end], np.arange(first + start, first + end), None
+        for start, end in _chunks(len(array), len(queries), array.dtype == np.float16):
+            chunk, rows, left_out = array[start:end], np.arange(first + start, first + end), None
             if mask is not None:
                 here = mask[first + start : first + end]
                 count = int(here.sum())
                 if not count:
                     continue
                 if count * _SPARSE < len(here):
-                    chunk, rows = chunk[torch.from_numpy(np.flatnonzero(here))], rows[here]
+                    chunk, rows = chunk[here], rows[here]
                 elif count < len(here):
-                    left_out = torch.from_numpy(~here)
-            if len(cells) < len(queries) * len(chunk):
-                cells = torch.empty(len(queries) * len(chunk))
-            scores = cells[: len(queries) * len(chunk)].view(len(queries), len(chunk))
-            torch.mm(asked, chunk.float().T, out=scores)
+                    left_out = ~here
+            cells = len(queries) * len(chunk)
+            room = room if len(room) >= cells else np.empty(cells, np.float32)
+            scores = room[:cells].reshape(len(queries), len(chunk))
+            _multiply(asked, _single(chunk), scores)
             if left_out is not None:
-                scores.masked_fill_(left_out, -torch.inf)
+                scores[:, left_out] = -np.inf
             best.offer(scores, rows)
         first += len(array)
     return best.scores, best.rows
+
+
+def _single(chunk: np.ndarray) -> Float[np.ndarray, "c d"]:
+    """Return a chunk in float32; torch converts numbers of float16 faster than NumPy does."""
+    return torch.from_numpy(chunk).float().numpy() if chunk.dtype == np.float16 else chunk
+
+
+def _multiply(
+    queries: Float[np.ndarray, "m d"],
+    chunk: Float[np.ndarray, "c d"],
+    scores: Float[np.ndarray, "m c"],
+) -> None:
+    """Write the products of queries and vectors.
+
+    NumPy's, as its BLAS is as fast on the processors of every maker.
+    """
+    if len(queries) > _SINGLY:
+        np.matmul(queries, chunk.T, out=scores)
+    else:
+        for query, row in zip(queries, scores, strict=True):
+            np.matmul(chunk, query, out=row)
 
 
 def _chunks(rows: int, queries: int, halves: bool) -> Iterator[tuple[int, int]]:
@@ -146,13 +166,13 @@ class _Best:
         self.scores = np.full((queries, k), -np.inf, np.float32)
         self.rows = np.full((queries, k), -1, np.int64)
 
-    def offer(self, scores: Float[Tensor, "m c"], rows: Int[np.ndarray, " c"]) -> None:
+    def offer(self, scores: Float[np.ndarray, "m c"], rows: Int[np.ndarray, " c"]) -> None:
         """Take in the scores of some rows that come after all before; most are never looked at one by one."""
         k, least = self.scores.shape[1], self.scores[:, -1]
-        better = np.flatnonzero(scores.amax(1).numpy() > least)
+        better = np.flatnonzero(scores.max(1) > least)
         if not len(better):
             return
-        some = scores.numpy()[better]
+        some = scores[better]
         whose, where = np.nonzero(some > least[better, None])
         queries = np.concatenate([np.repeat(np.arange(len(better)), k), whose])
         values = np.concatenate([self.scores[better].ravel(), some[whose, where]])
@@ -171,5 +191,6 @@ def _fill(whole: np.ndarray, blocks: Iterator[np.ndarray]) -> None:
 
 
 def _mapped(path: Path) -> np.ndarray:
-    """Map a file's array; copied on write, as torch wants arrays that can be written."""
-    return np.load(path, mmap_mode="c", allow_pickle=False)
+    """Map a file's array."""
+    mapped = np.load(path, mmap_mode="c", allow_pickle=False)  # which torch takes for one that can be written
+    return mapped.view(np.ndarray)  # without the cost of a subclass at every slice

@@ -1,0 +1,173 @@
+"""Search beside the libraries below it: exact beside FAISS' flat index, HNSW beside FAISS' own, LanceDB by itself.
+
+    python benchmarks/search.py --rows 1000000 --d 512
+    python benchmarks/search.py --kinds exact --rows 1000000 --repeats 7
+
+An index of random vectors is made in a temporary folder (``--folder`` elsewhere). Ours gives the rows with their
+columns; theirs gives scores and positions, and LanceDB the same columns. Ours and theirs run by turns in one process,
+with the same number of threads. Printed are the median of the paired ratios of time with the middle half of them, and
+the seconds of each; below 1 ours is quicker. HNSW runs on one graph for both, with the same width of the search, so
+that the recall is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import lancedb
+import numpy as np
+import polars as pl
+import torch
+from _timing import spread
+
+from counterpoint.serving import index
+from counterpoint.serving.kinds import hnsw
+from counterpoint.serving.vectors import About, Vectors, part_paths, write_part
+
+COLUMNS = ["id", "key", "modality", "split", "text"]
+BATCHES = (1, 64)
+PART = 100_000
+
+
+def unit(rows: int, d: int, seed: int) -> np.ndarray:
+    """Vectors around a thousand centres, of norm one."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((1000, d), dtype=np.float32)
+    vectors = centres[rng.integers(0, len(centres), rows)] + rng.standard_normal((rows, d), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def written(folder: Path, rows: int, d: int) -> Vectors:
+    """Write vectors as ``counterpoint embed`` does."""
+    about = About(
+        model="", fingerprint="0", data="random", data_fingerprint="0", modalities=("image",), width=d
+    )
+    for number, path in enumerate(part_paths(folder, "image", -(-rows // PART))):
+        some = np.arange(number * PART, min((number + 1) * PART, rows))
+        table = pl.DataFrame(
+            {
+                "id": some,
+                "key": [f"pictures/{row:08}.jpg" for row in some],
+                "modality": ["image"] * len(some),
+                "split": [("train", "train", "test")[row % 3] for row in some],
+                "text": [f"the caption of picture {row}, a short one" for row in some],
+            }
+        )
+        write_part(path, about, unit(len(some), d, number), table)
+    return Vectors.open(folder)
+
+
+def timed(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def compared(
+    name: str, ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int, inner: int = 1
+) -> None:
+    """Run the two by turns, ``inner`` times each, and print what the ratios are."""
+    for work in (ours, theirs):
+        work()
+    pairs = []
+    for turn in range(repeats):
+        order = (ours, theirs) if turn % 2 else (theirs, ours)
+        seconds = {work: timed(lambda w=work: [w() for _ in range(inner)]) / inner for work in order}
+        pairs.append((seconds[ours], seconds[theirs]))
+    mine, other = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = spread([a / b for a, b in pairs])
+    print(f"{name:34s} {ratio}   {1e3 * mine:9.2f} ms / {1e3 * other:9.2f} ms", flush=True)
+
+
+def exact(vectors: Vectors, folder: Path, repeats: int) -> None:
+    ours = index(vectors, folder / "exact", kind="exact")
+    flat = faiss.IndexFlatIP(vectors.about.width)
+    for part in vectors.parts:
+        flat.add(vectors.read(part)[0])
+    for count in BATCHES:
+        queries = unit(count, vectors.about.width, 10_000)
+        compared(
+            f"exact, {count} at once / IndexFlatIP",
+            lambda q=queries: ours.nearest(q, 10),
+            lambda q=queries: flat.search(q, 10),
+            repeats,
+        )
+        positions = flat.search(queries, 10)[1]
+        same = np.mean(
+            [set(a.rows["id"]) == set(b) for a, b in zip(ours.nearest(queries, 10), positions, strict=True)]
+        )
+        print(f"{'':34s} the same rows for {same:.0%} of the queries")
+
+
+def graph(vectors: Vectors, folder: Path, repeats: int) -> None:
+    made = index(vectors, folder / "hnsw", kind="hnsw")
+    theirs: Any = made._vectors.index  # type: ignore[attr-defined] # the graph itself
+    parameters = faiss.SearchParametersHNSW(efSearch=hnsw._LEAST)
+    for count in BATCHES:
+        queries = unit(count, vectors.about.width, 10_000)
+        compared(
+            f"hnsw, {count} at once / FAISS",
+            lambda q=queries: made.nearest(q, 10),
+            lambda q=queries: theirs.search(q, 10, params=parameters),
+            repeats,
+            20,
+        )
+
+
+def database(vectors: Vectors, folder: Path, repeats: int) -> None:
+    made = index(vectors, folder / "lancedb", kind="lancedb")
+    table = lancedb.connect(folder / "lancedb").open_table("vectors")
+    for where in (None, "split = 'test'"):
+        (query,) = unit(1, vectors.about.width, 10_000)
+
+        def direct(query: np.ndarray = query, where: str | None = where) -> Any:
+            search = table.search(query, query_type="vector").distance_type("cosine").limit(10)
+            search = search.select([*COLUMNS, "_distance"])
+            return (search.where(where, prefilter=True) if where else search).to_polars()
+
+        compared(
+            f"lancedb{', ' + where if where else ''} / LanceDB",
+            lambda q=query, w=where: made.nearest(q[None], 10, where=w),
+            direct,
+            repeats,
+            5,
+        )
+
+
+KINDS = {"exact": exact, "hnsw": graph, "lancedb": database}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--d", type=int, default=512)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[*KINDS])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--folder", type=Path, help="for the vectors and the indexes; a temporary one unless given"
+    )
+    options = parser.parse_args()
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    print(
+        f"{options.rows:,} × {options.d} in float32, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"FAISS {faiss.__version__}, LanceDB {lancedb.__version__}"
+    )
+    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
+        folder = Path(temporary)
+        vectors = written(folder / "vectors", options.rows, options.d)
+        for kind in options.kinds:
+            KINDS[kind](vectors, folder, options.repeats)
+
+
+if __name__ == "__main__":
+    main()
