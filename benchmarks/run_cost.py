@@ -17,7 +17,7 @@ BEGAN = time.perf_counter()
 from pathlib import Path  # noqa: E402 # the time of the imports is one of the numbers
 
 from counterpoint.recipes import load, override  # noqa: E402 # as above
-from counterpoint.study.runner import run  # noqa: E402 # as above
+from counterpoint.study.training.runner import run  # noqa: E402 # as above
 from counterpoint.training.run import Run  # noqa: E402 # as above
 
 STEPS, REPETITIONS = 20, 4

@@ -14,7 +14,7 @@ from counterpoint.claims.lab import Arrays, Comparison, Lab
 from counterpoint.claims.lab.lab import TUNING_SEEDS
 from counterpoint.execution import Progress
 from counterpoint.registry import UnknownName
-from counterpoint.study.training_run import TrainingRun
+from counterpoint.study.training.run import TrainingRun
 from counterpoint.training.run import RunState
 
 CALLS: list[int] = []

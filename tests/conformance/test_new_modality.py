@@ -26,7 +26,7 @@ from counterpoint.networks.base import Tower
 from counterpoint.networks.towers.build import Start
 from counterpoint.networks.weights import Source
 from counterpoint.recipes import Recipe, load, override
-from counterpoint.study.runner import run
+from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress, fit
 from counterpoint.training.provenance import Changed, counts
 from counterpoint.training.run import Run, prepare

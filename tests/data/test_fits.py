@@ -24,7 +24,7 @@ from counterpoint.networks import ImageTower, build_towers
 from counterpoint.networks.towers.pixels import fitted
 from counterpoint.recipes import Recipe, override
 from counterpoint.recipes.schema import Towers
-from counterpoint.study import runner
+from counterpoint.study.training import runner
 from counterpoint.training.run import Run, prepare
 from counterpoint.types import Fit
 from fixtures.files import write_pairs

@@ -12,7 +12,7 @@ import pytest
 
 from counterpoint.data.pairs import Pairs
 from counterpoint.data.source import load
-from counterpoint.study.runner import with_keys
+from counterpoint.study.training.runner import with_keys
 from fixtures.files import write_pairs
 
 

@@ -14,7 +14,7 @@ from counterpoint.data.decode import decode
 from counterpoint.data.loader import Loader
 from counterpoint.data.pairs import Pairs
 from counterpoint.recipes import Recipe, override
-from counterpoint.study import runner
+from counterpoint.study.training import runner
 from counterpoint.training.run import Run, prepare
 from fixtures.files import write_pairs
 from fixtures.open_clip import small_open_clip

@@ -14,7 +14,7 @@ from counterpoint.methods.arm import Arm
 from counterpoint.networks import ImageTower, build_towers
 from counterpoint.recipes import Recipe
 from counterpoint.recipes.schema import Towers
-from counterpoint.study.runner import run
+from counterpoint.study.training.runner import run
 from counterpoint.training.run import Run, load
 
 CAPTIONS = ["a red car", "a blue car"]

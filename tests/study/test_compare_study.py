@@ -23,9 +23,9 @@ from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudy
 from counterpoint.study.layout import run_folder
 from counterpoint.study.schema import TrainingCost
 from counterpoint.study.study import DryRun, folder_of, resummarise
-from counterpoint.study.training_run import TrainingRun
-from counterpoint.study.training_study import compare
-from counterpoint.study.tuning import TUNING_SEED, Trial, choose, trials
+from counterpoint.study.training.run import TrainingRun
+from counterpoint.study.training.study import compare
+from counterpoint.study.training.tuning import TUNING_SEED, Trial, choose, trials
 from counterpoint.training.metrics import MetricLog
 from counterpoint.training.run import RunState
 from fixtures import foreign

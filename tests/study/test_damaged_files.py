@@ -17,7 +17,7 @@ from counterpoint.study.design import Design
 from counterpoint.study.results import StudyResults
 from counterpoint.study.study import Study, resummarise
 from counterpoint.study.summary import FinishedRun, read_results
-from counterpoint.study.training_study import compare
+from counterpoint.study.training.study import compare
 from fixtures.run_folders import marks
 from fixtures.synthetic_study import write_data, write_study
 

@@ -15,7 +15,7 @@ from counterpoint.diagnostics.report.sections import SECTIONS
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.report import write_report
 from counterpoint.study.report.diagnosis import FILE, PAGE, conclusion, diagnose_model, not_measured
-from counterpoint.study.runner import run
+from counterpoint.study.training.runner import run
 from counterpoint.training.run import Run
 from fixtures import foreign
 from fixtures.page import Page

@@ -15,10 +15,10 @@ import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.forms import fields_of
 from counterpoint.recipes import Recipe, override
-from counterpoint.study import cost
 from counterpoint.study.decoding.design import DecodingDesign, DecodingOptions
 from counterpoint.study.design import Design, DesignOptions
 from counterpoint.study.gate import prepare
+from counterpoint.study.training import cost
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the gate let it through")
 
     monkeypatch.setattr(cost, "fit", fit)
-    monkeypatch.setattr("counterpoint.study.runner.fit", fit)
+    monkeypatch.setattr("counterpoint.study.training.runner.fit", fit)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from counterpoint.methods.arm import Arm
 from counterpoint.registry import UnknownName
 from counterpoint.study.presets import PRESETS
 from counterpoint.study.schema import TrainedArm, TrainingCost
-from counterpoint.study.standings import mean_ranks, of_arms
+from counterpoint.study.words.standings import mean_ranks, of_arms
 
 SMALL = "scenes:tiny,train=24,validation=8,test=16"
 

@@ -14,10 +14,10 @@ from counterpoint.data.fingerprint import ROW_SCHEMA
 from counterpoint.files import Damaged
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import OtherStudy
-from counterpoint.study.runner import run
 from counterpoint.study.study import resummarise
 from counterpoint.study.summary import FinishedRun
-from counterpoint.study.training_study import compare
+from counterpoint.study.training.runner import run
+from counterpoint.study.training.study import compare
 from counterpoint.training.loop import Progress
 from counterpoint.training.provenance import Changed, counts
 from counterpoint.training.run import OtherRun, Run, RunState

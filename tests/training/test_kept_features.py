@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from counterpoint.data import load as load_data
 from counterpoint.data.features import Kept
 from counterpoint.recipes import Recipe, load, override
-from counterpoint.study.runner import run
+from counterpoint.study.training.runner import run
 from counterpoint.training.metrics import read_metrics
 from counterpoint.training.run import Run, prepare
 

@@ -11,7 +11,7 @@ from counterpoint.data.loader import Loader
 from counterpoint.data.stream import Stream
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Augmentation, Optimizer, Recipe, override
-from counterpoint.study.runner import run
+from counterpoint.study.training.runner import run
 from counterpoint.training import checkpoint as checkpoints
 from counterpoint.training.checkpoint import CheckpointError
 from counterpoint.training.loop import fit

@@ -22,7 +22,7 @@ from counterpoint.evaluation import create
 from counterpoint.files import latest_checkpoint
 from counterpoint.methods import Arm
 from counterpoint.recipes import Recipe, override
-from counterpoint.study.runner import run
+from counterpoint.study.training.runner import run
 from counterpoint.training import checkpoint as checkpoints
 from counterpoint.training.checkpoint import CheckpointError
 from counterpoint.training.loop import Progress
@@ -34,7 +34,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from counterpoint.recipes import Recipe
-from counterpoint.study import runner
+from counterpoint.study.training import runner
 from counterpoint.training import checkpoint
 from counterpoint.training.run import Run
 

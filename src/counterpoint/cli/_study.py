@@ -62,7 +62,7 @@ def carry_out(
 
 def show(console: Terminal, study: Study[Any], every: bool, as_json: bool) -> None:
     """Print the answer, the table, on demand a sentence per pair, and what to do next; or the summary as JSON."""
-    from ..study.terminal import leaderboard, with_short_names
+    from ..study.words.terminal import leaderboard, with_short_names
 
     summary = study.summary
     if as_json:

@@ -55,8 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     console = Terminal(stderr=options.output.json)
     with console.status("loading torch"):
         from ..data import load as load_data
-        from ..study.remarks import remarks
-        from ..study.training_study import conduct, default_jobs
+        from ..study.training.study import conduct, default_jobs
+        from ..study.words.remarks import remarks
 
     def show_cost(design: Design, plans: Mapping[str, ArmPlan]) -> None:
         console.print(cost_table(design, plans, options.jobs or default_jobs()))
@@ -137,8 +137,8 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
 
 def show_standings(console: Any, summary: TrainingSummary, preset: Preset) -> None:
     """Print the arms by their mean rank over the preset's tasks, where its baseline is among them."""
-    from ..study.standings import mean_ranks, of_arms
-    from ..study.terminal import standings_table
+    from ..study.words.standings import mean_ranks, of_arms
+    from ..study.words.terminal import standings_table
 
     scores = of_arms(summary.arms, preset.tasks)
     if preset.baseline in scores and len(scores[preset.baseline]):

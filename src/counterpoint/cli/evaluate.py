@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         json.dump(scored, sys.stdout, indent=2)
         print()
     else:
-        from ..study.terminal import beside_tables, score_tables
+        from ..study.words.terminal import beside_tables, score_tables
 
         for table in beside_tables(scored) if len(evaluated.results) > 1 else score_tables(scored):
             console.print(table)

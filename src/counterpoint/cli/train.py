@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     with console.status("loading torch"):
         from ..data.source import load_any, short_name
         from ..execution import Local
-        from ..study.training_run import TrainingRun
+        from ..study.training.run import TrainingRun
         from ..training.distributed import first_alone, joined
         from ..training.run import OtherRun, Run, with_steps
     from .compare import show_data_report
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
         json.dump({"folder": str(folder), "state": asdict(state), "scores": scores}, sys.stdout, indent=2)
         print()
         return 0
-    from ..study.terminal import score_tables
+    from ..study.words.terminal import score_tables
 
     for table in score_tables(scores):
         console.print(table)
@@ -125,8 +125,8 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> None:
     import torch
 
     from ..data.source import load_any
-    from ..study.cost import cut_captions
-    from ..study.remarks import cut_in_words, length_in_words, random_starts
+    from ..study.training.cost import cut_captions
+    from ..study.words.remarks import cut_in_words, length_in_words, random_starts
     from ..training.distributed import first_alone
     from ..training.memory import available, measure
     from ..training.run import prepare

@@ -23,7 +23,7 @@ from ..study import Study
 from ..study.layout import run_folder
 from ..study.numbers import RunScores, StudyScores
 from ..study.schema import Score, TrainedArm, TrainingSummary
-from ..study.tables import as_markdown, number
+from ..study.words.tables import as_markdown, number
 from ..training.run import Environment, Run, data_of
 from ._layout import Layout
 

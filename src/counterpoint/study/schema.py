@@ -15,9 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from ..files import FORMAT, read_json, write_json
 from ..modalities import passes_by_modality
-from .convergence import LearntScalar
 from .decoding.arm import Role
 from .design import ArmPlan
+from .training.convergence import LearntScalar
 
 Key = tuple[str, str, str, str]
 """Task, test set, subset, metric."""

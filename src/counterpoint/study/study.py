@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ..execution import Executor, Listener, leased
-from .conclusion import conclusion
 from .damage import set_aside_damaged
 from .decoding.conclusions import answer
 from .decoding.design import DecodingDesign
@@ -20,9 +19,10 @@ from .design import Design, FolderDesign, kind_of
 from .results import StudyResults
 from .schema import DecodingSummary, StudySummary, TrainingSummary
 from .summary import read_results, summarise
-from .tables import write_tables
-from .terminal import TRAINING_COSTS, Costs
 from .unit import StudyUnit
+from .words.conclusion import conclusion
+from .words.tables import write_tables
+from .words.terminal import TRAINING_COSTS, Costs
 
 D = TypeVar("D", bound=FolderDesign)
 S = TypeVar("S", bound=StudySummary)

@@ -19,15 +19,15 @@ from ..training.metrics import read_metrics
 from ..training.provenance import Provenance, rows_of
 from ..training.run import Environment, Run, RunState, remedy
 from .agreement import check_examples
-from .convergence import Convergence, warnings_of
 from .design import ArmPlan, Design
 from .layout import run_folder, trial_folder
 from .numbers import CLEAN, RunScores
-from .plans import read_plans
-from .remarks import cut_in_words
 from .results import StudyResults, damage
 from .schema import Difference, Key, Metric, Search, TrainedArm, TrainingCost, TrainingSummary, Winner
-from .tables import ranked
+from .training.convergence import Convergence, warnings_of
+from .training.plans import read_plans
+from .words.remarks import cut_in_words
+from .words.tables import ranked
 
 
 class _Diagnostics(RootModel[dict[str, dict[str, float]]]):

@@ -20,7 +20,7 @@ from counterpoint.methods.arm import Arm
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.gate import check_modalities
-from counterpoint.study.runner import train
+from counterpoint.study.training.runner import train
 from fixtures.tiny import Pixels
 
 TASKS = ("winoground", "bivlc", "mmvp", "inpaintcoco", "sugarcrepe")

@@ -14,7 +14,7 @@ from ...data.worlds.scenes.world import Scenes
 from ...evaluation import create, evaluate
 from ...methods.base import TowerMethod
 from ...study.presets import PRESETS
-from ...study.standings import mean_ranks
+from ...study.words.standings import mean_ranks
 from ..benches.towers import build, recipe, trained
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides, mean
 

@@ -26,8 +26,8 @@ from ...study.design import ArmPlan, Design
 from ...study.gate import prepare
 from ...study.layout import run_folder, trial_folder
 from ...study.summary import read_results
-from ...study.training_run import TrainingRun
-from ...study.tuning import Trial, choose, validation_score
+from ...study.training.run import TrainingRun
+from ...study.training.tuning import Trial, choose, validation_score
 from ...training.run import RunState
 from .._registry import module
 from . import quick as smoke

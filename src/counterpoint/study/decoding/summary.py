@@ -16,7 +16,7 @@ from ...training.run import Environment
 from ..numbers import RunScores
 from ..results import StudyResults, damage
 from ..schema import AskedArm, DecodingCost, DecodingSummary, Difference, Key, Metric, Winner, Worth
-from ..tables import ranked
+from ..words.tables import ranked
 from .arm import PLAIN, DecodingArm
 from .conclusions import conclude
 from .design import DecodingDesign

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ...files import write_text
 from ..schema import DecodingSummary
-from ..tables import as_markdown, ranked
-from ..terminal import Costs
+from ..words.tables import as_markdown, ranked
+from ..words.terminal import Costs
 from .conclusions import answer
 
 

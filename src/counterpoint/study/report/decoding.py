@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ..schema import DecodingSummary, Worth
-from ..tables import columns, ranked
+from ..words.tables import columns, ranked
 from . import charts, words
 from .frame import write_page
 from .page import FEW, of_any_study

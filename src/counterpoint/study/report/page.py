@@ -14,11 +14,11 @@ from ...recipes import load as load_recipe
 from ...recipes import names as recipe_names
 from ...training.metrics import FILE, read_metrics
 from ...training.run import Run, RunState
-from ..conclusion import conclusion, points
 from ..layout import run_folder, trial_folder
 from ..schema import ArmSummary, Key, StudySummary, TrainedArm, TrainingSummary
-from ..tables import columns, ranked
-from ..tuning import validation_score
+from ..training.tuning import validation_score
+from ..words.conclusion import conclusion, points
+from ..words.tables import columns, ranked
 from . import charts, words
 from .examples import gallery
 from .frame import write_page

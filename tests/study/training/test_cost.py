@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from counterpoint.networks import BytePairTokenizer
 from counterpoint.recipes import Recipe, load, names, override, parse
 from counterpoint.study import compare
-from counterpoint.study import cost as costs
-from counterpoint.study.cost import in_turns, plan_arms, share_cut, steps_under
 from counterpoint.study.design import ArmCost, ArmPlan, Design
 from counterpoint.study.gate import prepare
-from counterpoint.study.plans import read_plans
-from counterpoint.study.remarks import cut_in_words, length_in_words, remarks
+from counterpoint.study.training import cost as costs
+from counterpoint.study.training.cost import in_turns, plan_arms, share_cut, steps_under
+from counterpoint.study.training.plans import read_plans
+from counterpoint.study.words.remarks import cut_in_words, length_in_words, remarks
 
 
 def priced(seconds: float = 0.1, passes: int = 1, **changes: Any) -> ArmCost:

@@ -11,13 +11,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ..reasons import counted
-from ..spec import Spec
-from .schema import ArmSummary, Key, Score, StudySummary
+from ...reasons import counted
+from ...spec import Spec
+from ..schema import ArmSummary, Key, Score, StudySummary
 from .tables import beside_all, columns, number, ranked
 
 if TYPE_CHECKING:
-    from .presets import Preset
+    from ..presets import Preset
     from .standings import Standing
 
 AnySummary = TypeVar("AnySummary", bound=StudySummary)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ..files import write_text
-from .schema import ArmSummary, Key, StudySummary
+from ...files import write_text
+from ..schema import ArmSummary, Key, StudySummary
 
 AnyArm = TypeVar("AnyArm", bound=ArmSummary)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..reasons import counted
-from ..statistics.bootstrap import FEW_SEEDS
-from ..statistics.sentences import times
-from .schema import Difference, Needed, Score, StudySummary
+from ...reasons import counted
+from ...statistics.bootstrap import FEW_SEEDS
+from ...statistics.sentences import times
+from ..schema import Difference, Needed, Score, StudySummary
 from .tables import number, ranked
 
 MOST_NAMED = 3

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from .schema import ArmSummary
+from ..schema import ArmSummary
 
 PAPERS = {"medical-vl-benchmark": ("mean_ranks",)}
 

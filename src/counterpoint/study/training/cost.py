@@ -12,17 +12,17 @@ from statistics import median
 import numpy as np
 import torch
 
-from ..data.base import Data
-from ..methods.arm import is_fixed
-from ..methods.base import TowerMethod
-from ..networks.base import Tokenizer
-from ..networks.towers.pixels import Square
-from ..recipes import override
-from ..training.loop import fit
-from ..training.run import PeakMemory, Run, prepare
-from ..types import NonFiniteLoss
-from .design import ArmCost, ArmPlan, Budget, Design
-from .gate import Prepared, check_model
+from ...data.base import Data
+from ...methods.arm import is_fixed
+from ...methods.base import TowerMethod
+from ...networks.base import Tokenizer
+from ...networks.towers.pixels import Square
+from ...recipes import override
+from ...training.loop import fit
+from ...training.run import PeakMemory, Run, prepare
+from ...types import NonFiniteLoss
+from ..design import ArmCost, ArmPlan, Budget, Design
+from ..gate import Prepared, check_model
 
 _WARM_UP, _TIMED, _TURNS = 2, 4, 4
 _CAPTIONS = 10_000

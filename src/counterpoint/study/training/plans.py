@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import RootModel
 
-from ..files import Damaged, read_json, write_json
-from .design import ArmPlan
+from ...files import Damaged, read_json, write_json
+from ..design import ArmPlan
 
 FILE = "plan.json"
 _REMEDY = "delete it and run the study's compare command again, which makes it anew"

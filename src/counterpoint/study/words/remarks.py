@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..data.source import load as load_data
-from ..methods.arm import Arm
-from ..recipes import Recipe
-from .design import ArmCost, ArmPlan, Design
+from ...data.source import load as load_data
+from ...methods.arm import Arm
+from ...recipes import Recipe
+from ..design import ArmCost, ArmPlan, Design
 
 
 def remarks(design: Design, plans: Mapping[str, ArmPlan]) -> list[str]:

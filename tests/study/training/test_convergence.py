@@ -16,7 +16,7 @@ from counterpoint.data.source import load as load_data
 from counterpoint.losses import SigLIPLoss
 from counterpoint.recipes import Recipe, override
 from counterpoint.recipes.schema import Optimizer
-from counterpoint.study.convergence import (
+from counterpoint.study.training.convergence import (
     Convergence,
     LearntScalar,
     late_gain,

@@ -9,20 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-from ..data.source import short_name
-from ..execution import Executor, Listener, Local, NullListener, leased
-from ..methods.arm import slug_of
-from ..reasons import counted
-from ..training.run import RunState
-from .agreement import check_made_of_the_same
+from ...data.source import short_name
+from ...execution import Executor, Listener, Local, NullListener, leased
+from ...methods.arm import slug_of
+from ...reasons import counted
+from ...training.run import RunState
+from ..agreement import check_made_of_the_same
+from ..design import ArmPlan, Design, DesignOptions, filled_by_user
+from ..gate import Prepared, prepare
+from ..layout import run_folder, trial_folder
+from ..schema import TrainingSummary
+from ..study import DryRun, OnCost, Study, carry_out, finish, folder_of
 from .cost import measure, plan_arms
-from .design import ArmPlan, Design, DesignOptions, filled_by_user
-from .gate import Prepared, prepare
-from .layout import run_folder, trial_folder
 from .plans import read_plans, write_plans
-from .schema import TrainingSummary
-from .study import DryRun, OnCost, Study, carry_out, finish, folder_of
-from .training_run import TrainingRun
+from .run import TrainingRun
 from .tuning import choose, trials
 
 _SMALL = 30.0
@@ -128,7 +128,7 @@ def _runs(design: Design, plans: Mapping[str, ArmPlan], folder: Path) -> list[Tr
 
 def _look_inside(folder: Path, design: Design) -> None:
     """Diagnose the first finished run of every arm that has not been looked into yet."""
-    from .report.diagnosis import PAGE, diagnose_model
+    from ..report.diagnosis import PAGE, diagnose_model
 
     for arm in design.arms:
         runs = [run_folder(folder, slug_of(arm), seed) for seed in design.seeds]

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from counterpoint.cli._study import show
 from counterpoint.cli.terminal import Terminal
-from counterpoint.study.conclusion import conclusion
 from counterpoint.study.schema import TrainingCost, TrainingSummary
 from counterpoint.study.study import Study
-from counterpoint.study.terminal import leaderboard, shorten, with_short_names
+from counterpoint.study.words.conclusion import conclusion
+from counterpoint.study.words.terminal import leaderboard, shorten, with_short_names
 from fixtures.synthetic_study import EIGHT, write_study
 
 PRIMARY = {"task": "zero_shot", "test": "held out", "subset": "all", "metric": "animal_top1"}

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from .. import execution
-from ..data.base import Data
-from ..data.source import load_any
-from ..files import latest_checkpoint
-from ..recipes import parse as parse_recipe
-from ..training.loop import Progress
-from ..training.metrics import read_metrics
-from ..training.provenance import Provenance
-from ..training.run import Run, RunState
+from ... import execution
+from ...data.base import Data
+from ...data.source import load_any
+from ...files import latest_checkpoint
+from ...recipes import parse as parse_recipe
+from ...training.loop import Progress
+from ...training.metrics import read_metrics
+from ...training.provenance import Provenance
+from ...training.run import Run, RunState
+from ..summary import FinishedRun
 from .runner import run
-from .summary import FinishedRun
 
 
 @final

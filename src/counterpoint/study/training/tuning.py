@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..methods.arm import Arm
-from ..training.metrics import read_metrics
-from ..training.run import RunState
+from ...methods.arm import Arm
+from ...training.metrics import read_metrics
+from ...training.run import RunState
+from ..design import ArmPlan, Design
 from .convergence import validation_curve
-from .design import ArmPlan, Design
 
 TUNING_SEED = 1_000_003
 """Trials use a seed of their own, so that no seed of the study has been selected on."""

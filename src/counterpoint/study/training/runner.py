@@ -11,22 +11,22 @@ from pathlib import Path
 import polars as pl
 import torch
 
-from ..data.base import Data, PairedData
-from ..data.source import load_any
-from ..diagnostics import describe
-from ..evaluation import create, evaluate
-from ..execution import leased
-from ..files import latest_checkpoint, sweep, write_json, writing
-from ..methods.arm import Arm
-from ..methods.base import Method, TowerMethod
-from ..recipes import Recipe
-from ..recipes import load as load_recipe
-from ..training.distributed import first_alone, joined
-from ..training.loop import Progress, fit
-from ..training.provenance import Provenance
-from ..training.run import OtherRun, PeakMemory, Run, RunState, keep_inputs, load, prepare, with_steps
-from ..types import NonFiniteLoss
-from .gate import check_asked, check_batch, check_folder, check_model
+from ...data.base import Data, PairedData
+from ...data.source import load_any
+from ...diagnostics import describe
+from ...evaluation import create, evaluate
+from ...execution import leased
+from ...files import latest_checkpoint, sweep, write_json, writing
+from ...methods.arm import Arm
+from ...methods.base import Method, TowerMethod
+from ...recipes import Recipe
+from ...recipes import load as load_recipe
+from ...training.distributed import first_alone, joined
+from ...training.loop import Progress, fit
+from ...training.provenance import Provenance
+from ...training.run import OtherRun, PeakMemory, Run, RunState, keep_inputs, load, prepare, with_steps
+from ...types import NonFiniteLoss
+from ..gate import check_asked, check_batch, check_folder, check_model
 
 OnStep = Callable[[Progress], None]
 

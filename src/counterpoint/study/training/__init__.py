@@ -1,0 +1,1 @@
+"""Studies of training: runs, what they cost, searches, and how they are carried out."""
