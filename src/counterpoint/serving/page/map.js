@@ -140,8 +140,15 @@ function paintPoints() {
 function paintRings() {
   context.clearRect(0, 0, size.width, size.height);
   if (pictures) inView.forEach(drawPicture);
-  for (const place of found) if (shown[points.modality[place]]) ring(across(place), down(place), around + 2, colours["--found"]);
-  if (chosen >= 0) ring(across(chosen), down(chosen), around + 3, colours["--ink"]);
+  for (const place of found) if (shown[points.modality[place]]) above(place, 2, colours["--found"]);
+  if (chosen >= 0) above(chosen, 3, colours["--ink"]);
+}
+
+/** Paint a point above the others, with a ring. */
+function above(place, wider, colour) {
+  const pictured = pictures && points.names[points.modality[place]] === "image";
+  if (pictured) drawPicture(place);
+  ring(across(place), down(place), (pictured ? around : Math.min(around, 6)) + wider, colour, pictured ? 8 : Infinity);
 }
 
 function drawPicture(place) {
@@ -168,12 +175,12 @@ function drawPicture(place) {
   context.drawImage(image, left + (SIDE - width) / 2, top + (SIDE - height) / 2, width, height);
 }
 
-function ring(left, top, radius, colour) {
+function ring(left, top, radius, colour, corner) {
   for (const [stroke, width] of [[colours["--page"], 5], [colour, 2.5]]) {
     context.strokeStyle = stroke;
     context.lineWidth = width;
     context.beginPath();
-    context.roundRect(left - radius, top - radius, 2 * radius, 2 * radius, pictures ? 8 : radius);
+    context.roundRect(left - radius, top - radius, 2 * radius, 2 * radius, Math.min(radius, corner));
     context.stroke();
   }
 }
@@ -220,8 +227,8 @@ async function choose(place, held = false) {
   drawRings();
   const card = by("under");
   card.hidden = true;
+  const mine = ++asking; // what was asked for before is no more to be shown
   if (place < 0) return;
-  const mine = ++asking;
   const id = points.id[place];
   if (!seen.has(id)) {
     await new Promise((resolve) => setTimeout(resolve, 40)); // a pointer that only passes asks for nothing
@@ -262,7 +269,8 @@ function open() {
 
 /** Zoom by a factor and keep a place of the canvas where it is. */
 function zoom(factor, left = size.width / 2, top = size.height / 2) {
-  const scale = Math.max(least * 0.8, Math.min(least * 400, view.scale * factor));
+  const most = least * Math.max(8, 2 * Math.sqrt(points.x.length)); // there is nothing to see between points far apart
+  const scale = Math.max(least * 0.8, Math.min(most, view.scale * factor));
   const grown = 1 / view.scale - 1 / scale;
   view = { scale, x: view.x + (left - size.width / 2) * grown, y: view.y - (top - size.height / 2) * grown };
   follow();

@@ -1,7 +1,7 @@
 // The page: says what is served, then shows the view of the address.
 
 import * as address from "./address.js";
-import { get } from "./api.js";
+import { asksToken, get } from "./api.js";
 import * as labels from "./labels.js";
 import * as map from "./map.js";
 import { by, several } from "./parts.js";
@@ -40,6 +40,7 @@ function introduce(about) {
   by("title").textContent = document.title = `Search ${data}`;
   const counts = Object.entries(about.modalities).map(([name, count]) => several(count, name === "image" ? "picture" : name));
   by("facts").textContent = [...counts, modelNames(about).join(" and ")].join(" · ");
+  by("api").hidden = asksToken(); // a link bears none
   by("attribution").textContent = about.attribution;
   by("to-map").hidden = !about.map;
   by("to-labels").hidden = !labelling(about);
