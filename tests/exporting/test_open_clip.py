@@ -22,7 +22,12 @@ from .conftest import TEXTS, Made, Round, same
 
 @pytest.mark.parametrize(
     "arm",
-    ["clip", "siglip,image=vit", "clip,image=mlp", "clip,image=patches", "clip,image=timm:test_efficientnet"],
+    [
+        *("clip", "siglip,image=vit", "clip,image=mlp", "clip,image=patches", "lit,mode=uu"),
+        *("clip,image=timm:test_efficientnet", "clip,image=timm:test_vit"),
+        "clip,image=timm:tf_efficientnet_lite0@package",
+        "clip,image=timm:mobilenetv3_small_050",
+    ],
 )
 def test_towers_of_this_package(arm: str, made: Made, exported: Round) -> None:
     model = made(arm)
@@ -79,8 +84,6 @@ def test_open_clip_itself_reads_it_with_scale_and_bias(made: Made, exported: Rou
         ("clip-rocket,proj=mlp", "its image head is no linear map"),
         ("filip", "its image head is no linear map"),
         ("dcl,on=images", "open_clip's models embed pictures and texts, and this one image"),
-        ("clip,image=timm:test_vit", "open_clip makes test_vit for pictures of its own size alone"),
-        ("clip,image=timm:tf_efficientnet_lite0@package", "takes the middle 224 pixels of pictures of 256"),
     ],
 )
 def test_refusals(arm: str, why: str, made: Made, exported: Round, tmp_path: Path) -> None:

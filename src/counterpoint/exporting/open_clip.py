@@ -70,6 +70,22 @@ class OpenClip(Layout):
 
         return embed
 
+    def usage(self, folder: Path) -> str:
+        text = (folder / CONFIG).read_text(encoding="utf-8")
+        lines = [
+            "import open_clip",
+            "",
+            'model, _, transform = open_clip.create_model_and_transforms("local-dir:FOLDER")',
+            'tokenizer = open_clip.get_tokenizer("local-dir:FOLDER")',
+        ]
+        if '"counterpoint_' in text:
+            lines[1:1] = ["import counterpoint.networks.towers.in_timm  # tells timm of the picture tower"]
+        if '"hf_model_name"' in text:
+            lines.append(
+                "# Where the folder has moved: hf_model_name in open_clip_config.json is its new place."
+            )
+        return "\n".join(lines)
+
     def settle(self, folder: Path, place: str) -> None:
         """Name the folder itself where open_clip looks for the configuration of a text encoder of transformers."""
         written = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

@@ -58,6 +58,12 @@ class SentenceTransformers(Layout):
         SentenceTransformer(modules=made, device="cpu").save(str(folder), create_model_card=False)
         shutil.rmtree(parts)
 
+    def usage(self, folder: Path) -> str:
+        trusted = ", trust_remote_code=True" if (folder / INNER).is_dir() else ""
+        why = "  # the module is counterpoint's, which has to be installed" if trusted else ""
+        lines = ["from sentence_transformers import SentenceTransformer", ""]
+        return "\n".join([*lines, f'model = SentenceTransformer("FOLDER"{trusted}){why}'])
+
     def read(self, folder: Path) -> Embed:
         from sentence_transformers import SentenceTransformer
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..types import Fit
 from .towers.pixels import Square
-from .towers.told import Head, Told, Untold, settings_of_timm
+from .towers.told import Head, Told, Untold, as_trunk, settings_of_timm
 
 Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
 """From the states of a caption's tokens to one vector: the last's, the first's, their mean, their maximum; their sum by
@@ -167,48 +167,24 @@ class ImageTower(Tower, ABC):
         if not self.kept_in_timm:
             raise self._untold("timm")
         settings = settings_of_timm(self.size)
-        config = {"architecture": f"{self.kept_in_timm}.{self.size}", "pretrained_cfg": settings}
+        config = {
+            "architecture": f"{self.kept_in_timm}.{self.size}",
+            "pretrained_cfg": settings,
+            "num_features": self.width,
+        }
         return Told(config, {f"tower.{name}": weight for name, weight in self.state_dict().items()})
 
     def in_open_clip(self, head: Head) -> Told:
         """Return the tower as a trunk of timm, the head as its projection.
 
         Raises:
-            Untold: for a tower that timm does not have, one of another size than timm makes it without being told, and
-                pictures that open_clip's transform cannot make.
+            Untold: for a tower that timm does not have, and pictures that open_clip's transform cannot make.
         """
         try:
             told = self.in_timm()
         except Untold:
             raise self._untold("open_clip") from None
-        fit = self.fit or Fit(self.size, self.size)
-        settings = told.config["pretrained_cfg"]
-        if "model_args" in told.config:
-            raise Untold(f"open_clip makes {told.config['architecture']} for pictures of its own size alone")
-        if fit.side != fit.size or fit.interpolation not in ("bicubic", "bilinear") or len(set(fit.fill)) > 1:
-            raise Untold(
-                f"{self.name or 'its tower'} takes the middle {fit.size} pixels of pictures of {fit.side} "
-                f"({fit.interpolation}), and open_clip's transform resizes to the size that the tower takes"
-            )
-        config = {
-            "timm_model_name": told.config["architecture"],
-            "timm_pool": "",
-            "timm_proj": "linear",
-            "timm_proj_bias": head.bias is not None,
-            "image_size": self.size,
-        }
-        weights = {f"visual.trunk.{name}": weight for name, weight in told.weights.items()}
-        weights["visual.head.proj.weight"] = head.weight
-        if head.bias is not None:
-            weights["visual.head.proj.bias"] = head.bias
-        preprocessing = {
-            "mean": list(settings["mean"]),
-            "std": list(settings["std"]),
-            "interpolation": fit.interpolation,
-            "resize_mode": fit.resize,
-            "fill_color": fit.fill[0],
-        }
-        return Told({"vision_cfg": config}, weights, preprocessing, told.save)
+        return as_trunk(told, self.fit or Fit(self.size, self.size), head)
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:

@@ -69,7 +69,11 @@ class TimmTower(ImageTower):
         }
         if self.fit is None:
             settings |= {"interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center"}
-        told: dict[str, Any] = {"architecture": architecture, "pretrained_cfg": settings}
+        told: dict[str, Any] = {
+            "architecture": architecture,
+            "pretrained_cfg": settings,
+            "num_features": model.num_features,
+        }
         if usual.get("fixed_input_size") and tuple(usual["input_size"]) != size:
             told["model_args"] = {"img_size": self.size}
         return Told(told, dict(model.state_dict()))

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...types import Fit
 from .pixels import MEAN, STD
 
 
@@ -109,6 +110,55 @@ class Told:
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     save: Callable[[Path], None] = nothing
     scale: tuple[float, float | None] | None = None
+
+
+def as_trunk(told: Told, fit: Fit, head: Head) -> Told:
+    """Return a tower of timm as open_clip holds one: a trunk under a linear projection.
+
+    open_clip makes a trunk by its name alone, and resizes pictures to the size that it takes. A tower of a size that is
+    not its usual one, and one that takes the middle of larger pictures, is ``counterpoint_cut`` of `in_timm`.
+
+    Args:
+        told: the tower in timm's words.
+        fit: the way to its pictures.
+        head: which becomes the projection.
+
+    Raises:
+        Untold: for pictures that cannot be made so.
+    """
+    name, prefix = told.config["architecture"], "visual.trunk."
+    spare = fit.side - fit.size
+    if fit.interpolation not in ("bicubic", "bilinear") or len(set(fit.fill)) > 1:
+        raise Untold(
+            f"open_clip's transform has no filter {fit.interpolation!r}, or no border of this colour"
+        )
+    if spare % 4 or (spare and fit.resize == "longest"):  # the middle of the middle begins elsewhere
+        raise Untold(
+            f"{name} takes the middle {fit.size} pixels of pictures of {fit.side}, and open_clip's transform resizes "
+            "to what a tower takes"
+        )
+    if spare or "model_args" in told.config or told.config["num_features"] != head.weight.shape[1]:
+        name, prefix = f"counterpoint_cut.{fit.size}.{name}", "visual.trunk.model."
+    config = {
+        "timm_model_name": name,
+        "timm_pool": "",
+        "timm_proj": "linear",
+        "timm_proj_bias": head.bias is not None,
+        "image_size": fit.side,
+    }
+    weights = {f"{prefix}{weight}": value for weight, value in told.weights.items()}
+    weights["visual.head.proj.weight"] = head.weight
+    if head.bias is not None:
+        weights["visual.head.proj.bias"] = head.bias
+    settings = told.config["pretrained_cfg"]
+    preprocessing = {
+        "mean": list(settings["mean"]),
+        "std": list(settings["std"]),
+        "interpolation": fit.interpolation,
+        "resize_mode": fit.resize,
+        "fill_color": fit.fill[0],
+    }
+    return Told({"vision_cfg": config}, weights, preprocessing, told.save)
 
 
 def settings_of_timm(size: int) -> dict[str, Any]:
