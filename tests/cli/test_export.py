@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.exporting import LAYOUTS
 from fixtures.files import write_pairs
+from fixtures.hub import TOKEN, standing
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +48,31 @@ def test_a_run_there_and_back(run: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "exists: give another folder" in capsys.readouterr().err
 
 
+def test_a_push_asks_before_it_replaces_files(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["export", str(run), "--to", "safetensors", "--push", "nobody/mine", "--licence", "mit"]
+    with standing() as hub:
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.address)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        hub.repositories["nobody/mine"] = {"weights.bin": b"dear"}
+        assert main(words) == 1
+        assert "choose another name, or say --yes" in capsys.readouterr().err
+        assert main([*words, "--yes"]) == 0
+        assert f"{hub.address}/nobody/mine: safetensors reads it back" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--to", "open_clip"], "give both --to LAYOUT and --out FOLDER"),
-        (["--out", "mine"], "give both --to LAYOUT and --out FOLDER"),
+        (["--to", "open_clip"], "give --to LAYOUT with --out FOLDER or --push USER/NAME"),
+        (["--out", "mine"], "give --to LAYOUT with --out FOLDER or --push USER/NAME"),
+        (["--to", "timm", "--out", "mine", "--push", "a/b"], "give --to LAYOUT with --out FOLDER or --push"),
+        (
+            ["--to", "timm", "--push", "a/b"],
+            "a model that is pushed needs a licence: choose one with --licence",
+        ),
         (["--to", "openclip", "--out", "mine"], "unknown layout 'openclip': did you mean 'open-clip'"),
     ],
 )

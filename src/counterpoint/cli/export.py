@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,22 +27,32 @@ class Export:
     model: Annotated[str, Positional()]
     """A run folder; open_clip:NAME@TAG, transformers:PATH, sentence-transformers:PATH, timm:NAME@hub."""
     to: str | None = None
-    """The layout: open_clip, timm, transformers, … Unless given, all of them are listed, with the reason why one cannot
-    hold the model."""
+    """The layout: open_clip, transformers, onnx, …; unless given, all are listed, and why some cannot hold it."""
     out: Folder = None
     """A folder that does not exist."""
+    push: str | None = None
+    """In place of --out: USER/NAME on the Hugging Face hub; a licence has to be chosen."""
+    licence: str | None = None
+    """The model's licence, by the hub's identifier: apache-2.0, mit, cc-by-sa-4.0, …, other."""
+    yes: bool = False
+    """Replace the files of a repository that has some without asking."""
     json: bool = False
     """Print what was done, or what could be, as JSON."""
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Export, arguments, "export")
-    if (options.to is None) != (options.out is None):
-        raise ValueError("give both --to LAYOUT and --out FOLDER to export, or neither to see what can be")
+    place = options.out or options.push
+    if (options.to is None) != (place is None) or (options.out is not None and options.push is not None):
+        raise ValueError(
+            "give --to LAYOUT with --out FOLDER or --push USER/NAME to export, or none of them to see what can be"
+        )
+    if options.push is not None and options.licence is None:
+        raise ValueError("a model that is pushed needs a licence: choose one with --licence")
     console = Terminal(stderr=options.json)
     with console.status("loading torch"):
         from .. import exporting
-    if options.to is None or options.out is None:
+    if options.to is None:
         with console.status("reading the model"):
             why = exporting.refusals(exporting.opened(options.model))
         if options.json:
@@ -49,14 +60,32 @@ def main(arguments: Sequence[str]) -> int:
         else:
             console.print(_table(why))
         return 0
-    with console.status("exporting"):
-        done = exporting.export(options.model, options.to, options.out)
+    if options.out is not None:
+        with console.status("exporting"):
+            done = exporting.export(options.model, options.to, options.out, licence=options.licence)
+        where = str(done.folder)
+    else:
+        assert options.push is not None
+        assert options.licence is not None
+        pushed = exporting.push(
+            options.model,
+            options.to,
+            options.push,
+            licence=options.licence,
+            agree=lambda question: options.yes or _agreed(question),
+        )
+        done, where = pushed.exported, pushed.address
     if options.json:
-        print(json.dumps({**dataclasses.asdict(done), "folder": str(done.folder)}))
+        print(json.dumps({**dataclasses.asdict(done), "folder": where}))
         return 0
-    for line in _told(done):
+    for line in _told(done, where):
         console.print(line, soft_wrap=True)
     return 0
+
+
+def _agreed(question: str) -> bool:
+    """Ask on a terminal; elsewhere nobody could answer."""
+    return sys.stdin.isatty() and input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _table(why: dict[str, str]) -> Table:
@@ -71,7 +100,7 @@ def _table(why: dict[str, str]) -> Table:
     return table
 
 
-def _told(done: Exported) -> list[str]:
+def _told(done: Exported, where: str) -> list[str]:
     worst = ", ".join(f"{modality} {value:.0e}" for modality, value in done.differences.items())
-    lines = [f"{done.folder}: {done.layout} reads it back; largest difference of embeddings: {worst}"]
+    lines = [f"{where}: {done.layout} reads it back; largest difference of embeddings: {worst}"]
     return [*lines, *(f"left out: {phrase}" for phrase in done.left_out)]

@@ -84,8 +84,7 @@ def export(
     with writing_folder(folder) as part:
         target.write(model, part)
         target.settle(part, str(part))
-        found = differences(model, target, part)
-        _check(found, layout)
+        found = _read_back(model, target, part, layout)
         target.settle(part, place or str(folder.resolve()))
         exported = Exported(folder, name, found, tuple(left_out(model, target)))
         write_card(
@@ -108,18 +107,28 @@ def opened(reference: str | os.PathLike[str]) -> TowerMethod:
     return merged(load(reference).cpu().eval())
 
 
-def _check(found: Mapping[str, float], layout: str) -> None:
-    """Check that embeddings are the same.
+def _read_back(model: TowerMethod, target: Layout, folder: Path, layout: str) -> dict[str, float]:
+    """Return the largest difference between embeddings by the model and by who reads the folder, by modality.
 
     Raises:
-        ValueError: where they are not; it says by how much.
+        ValueError: where it cannot be read, or embeds differently; it says by how much.
     """
+    try:
+        found = differences(model, target, folder)
+    except (ValueError, OSError, ImportError):
+        raise
+    except Exception as error:  # whatever another library raises
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"nothing was exported: what was written for {layout} is not read back: {first}"
+        ) from error
     wrong = [f"{modality} by {value:.1e}" for modality, value in found.items() if not value <= MOST]
     if wrong:
         raise ValueError(
             f"nothing was exported: what {layout} reads back embeds differently ({', '.join(wrong)}, more than "
             f"{MOST:.0e}); this is a fault of the export, or of the versions of the two libraries"
         )
+    return found
 
 
 def refusals(model: TowerMethod) -> dict[str, str]:

@@ -70,21 +70,25 @@ class OpenClip(Layout):
 
         return embed
 
-    def usage(self, folder: Path) -> str:
-        text = (folder / CONFIG).read_text(encoding="utf-8")
-        lines = [
-            "import open_clip",
+    def use(self, model: TowerMethod) -> Sequence[str]:
+        config = _whole(model)[2]
+        ours = config["vision_cfg"].get("timm_model_name", "").startswith("counterpoint_")
+        own_text = "hf_model_name" in config["text_cfg"]
+        where = ["# Where the folder has moved: set hf_model_name in open_clip_config.json to its place."]
+        return [
             "",
-            'model, _, transform = open_clip.create_model_and_transforms("local-dir:FOLDER")',
-            'tokenizer = open_clip.get_tokenizer("local-dir:FOLDER")',
+            "import open_clip",
+            *(
+                ["import counterpoint.networks.towers.in_timm  # tells timm of the picture tower"]
+                if ours
+                else []
+            ),
+            "",
+            *(where if own_text else []),
+            'model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")',
+            'tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")',
+            'vectors = model.eval().encode_text(tokenizer(["a red car"]), normalize=True)',
         ]
-        if '"counterpoint_' in text:
-            lines[1:1] = ["import counterpoint.networks.towers.in_timm  # tells timm of the picture tower"]
-        if '"hf_model_name"' in text:
-            lines.append(
-                "# Where the folder has moved: hf_model_name in open_clip_config.json is its new place."
-            )
-        return "\n".join(lines)
 
     def settle(self, folder: Path, place: str) -> None:
         """Name the folder itself where open_clip looks for the configuration of a text encoder of transformers."""

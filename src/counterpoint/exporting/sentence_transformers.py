@@ -16,7 +16,7 @@ from ..networks.towers.told import Untold
 from ..networks.towers.transformers_tower import TransformersTower, pooling_in_sentence_transformers
 from ._layout import Embed, Layout
 from ._parts import head_of
-from .open_clip import OpenClip
+from .safetensors import Safetensors
 from .transformers import Transformers
 
 INNER = "0_Encoder"
@@ -26,6 +26,7 @@ class SentenceTransformers(Layout):
     """An encoder of texts, or of texts and pictures through one ``encode``: ``SentenceTransformer("FOLDER")``."""
 
     form: ClassVar[str] = "what embeds, by encode: SentenceTransformer('FOLDER')"
+    library: ClassVar[str] = "sentence-transformers"
     packages: ClassVar[Mapping[str, str]] = {"sentence_transformers": "sentences"}
 
     def refusal(self, model: TowerMethod) -> str:
@@ -36,15 +37,14 @@ class SentenceTransformers(Layout):
                 return ""
         except Untold as error:
             return str(error)
-        return "" if _pair(model) else OpenClip().refusal(model)
-
-    def leaves_out(self, model: TowerMethod) -> Sequence[str]:
-        return [] if _is_text(model) or _pair(model) else OpenClip().leaves_out(model)
+        if strange := sorted({*self.modalities(model)} - {"image", "text"}):
+            return f"sentence-transformers would not know what to do with {', '.join(strange)}"
+        return "" if _pair(model) else Safetensors().refusal(model)
 
     def write(self, model: TowerMethod, folder: Path) -> None:
         if not _is_text(model) and not _pair(model):
             (folder / INNER).mkdir()
-            OpenClip().write(model, folder / INNER)
+            Safetensors().write(model, folder / INNER)
             modules = [{"idx": 0, "name": "0", "path": INNER, "type": "counterpoint.exporting.Encoder"}]
             _json(folder / "modules.json", modules)
             about = {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}
@@ -58,11 +58,17 @@ class SentenceTransformers(Layout):
         SentenceTransformer(modules=made, device="cpu").save(str(folder), create_model_card=False)
         shutil.rmtree(parts)
 
-    def usage(self, folder: Path) -> str:
-        trusted = ", trust_remote_code=True" if (folder / INNER).is_dir() else ""
-        why = "  # the module is counterpoint's, which has to be installed" if trusted else ""
-        lines = ["from sentence_transformers import SentenceTransformer", ""]
-        return "\n".join([*lines, f'model = SentenceTransformer("FOLDER"{trusted}){why}'])
+    def use(self, model: TowerMethod) -> Sequence[str]:
+        ours = not _is_text(model) and not _pair(model)
+        why = ["# Its module is counterpoint's, which has to be installed."] if ours else []
+        return [
+            "",
+            "from sentence_transformers import SentenceTransformer",
+            "",
+            *why,
+            f"model = SentenceTransformer(folder{', trust_remote_code=True' if ours else ''})",
+            *(['vectors = model.encode(["a red car"])'] if "text" in self.modalities(model) else []),
+        ]
 
     def read(self, folder: Path) -> Embed:
         from sentence_transformers import SentenceTransformer
@@ -75,10 +81,6 @@ class SentenceTransformers(Layout):
             return torch.from_numpy(model.encode(list(raw), show_progress_bar=False))
 
         return embed
-
-    def settle(self, folder: Path, place: str) -> None:
-        if (folder / INNER).is_dir():
-            OpenClip().settle(folder / INNER, f"{place}/{INNER}")
 
 
 def _is_text(model: TowerMethod) -> bool:

@@ -51,11 +51,16 @@ class Timm(Layout):
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         told.save(folder)
 
-    def usage(self, folder: Path) -> str:
-        lines = ["import timm", "", 'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()']
-        if '"counterpoint_' in (folder / "config.json").read_text(encoding="utf-8"):
-            lines[1:1] = ["import counterpoint.networks.towers.in_timm  # tells timm of the picture tower"]
-        return "\n".join(lines)
+    def use(self, model: TowerMethod) -> Sequence[str]:
+        told = ["import counterpoint.networks.towers.in_timm  # tells timm of the picture tower"]
+        return [
+            "",
+            "import timm",
+            *(told if _tower(model).kept_in_timm else []),
+            "",
+            'model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()',
+            "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
+        ]
 
     def read(self, folder: Path) -> Embed:
         import timm

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,12 +62,18 @@ class Transformers(Layout):
         for half in halves.values():
             half.save(folder)
 
-    def usage(self, folder: Path) -> str:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
-        alone = [] if (folder / "preprocessor_config.json").is_file() else ["AutoImageProcessor"]
-        names = [name for name in ("AutoImageProcessor", "AutoTokenizer", kind) if name not in alone]
-        made = [f'{_called(name)} = {name}.from_pretrained("FOLDER")' for name in names]
-        return "\n".join([f"from transformers import {', '.join(names)}", "", *made])
+    def use(self, model: TowerMethod) -> Sequence[str]:
+        halves = _halves(model)
+        kind = next(iter(halves.values())).config["kind"]
+        pictures = ["processor = transformers.AutoImageProcessor.from_pretrained(folder)"]
+        return [
+            "",
+            "import transformers",
+            "",
+            f"model = transformers.{kind}.from_pretrained(folder).eval()",
+            "tokenizer = transformers.AutoTokenizer.from_pretrained(folder)",
+            *(pictures if "image" in halves else []),
+        ]
 
     def read(self, folder: Path) -> Embed:
         import transformers
@@ -91,10 +96,6 @@ class Transformers(Layout):
             return found if isinstance(found, Tensor) else found.pooler_output
 
         return embed
-
-
-def _called(name: str) -> str:
-    return {"AutoImageProcessor": "processor", "AutoTokenizer": "tokenizer"}.get(name, "model")
 
 
 def _halves(model: TowerMethod) -> dict[str, Told]:

@@ -10,10 +10,10 @@ from ..networks.towers.transformers_tower import TransformersTokenizer
 from ._folder import opened
 from ._kind import Kind
 from ._pretrained import Pretrained, pretrained
-from .open_clip import OpenClip
+from .safetensors import Safetensors
 
 OURS = "counterpoint.exporting.Encoder"
-"""The module of an export, a folder of open_clip, that none of sentence-transformers' own could hold."""
+"""The module of an export, a folder of safetensors, that none of sentence-transformers' own could hold."""
 
 
 class SentenceTransformers(Kind):
@@ -29,7 +29,7 @@ class SentenceTransformers(Kind):
             (Place(name).json("modules.json") or [{"type": ""}])[0] if Path(name).is_dir() else {"type": ""}
         )
         if first["type"] == OURS:
-            return OpenClip().load(str(Path(name) / first["path"]))
+            return Safetensors().load(str(Path(name) / first["path"]))
         source, place, command = opened(self, f"sentence-transformers:{name}")
         if place.json("modules.json") is None and source.path is not None:
             raise ValueError(f"{source.path} is no folder of sentence-transformers: it has no modules.json")

@@ -88,7 +88,7 @@ class Cut(nn.Module):
         return self.model(pictures[:, :, top : top + self.size, left : left + self.size])
 
 
-@register_model
+@register_model  # type: ignore[untyped-decorator]
 def counterpoint_cut(pretrained: bool = False, pretrained_cfg: Any = None, **options: Any) -> nn.Module:
     """Build ``counterpoint_cut.SIZE.NAME``: timm's NAME on the middle SIZE pixels."""
     size, _, architecture = str(pretrained_cfg).partition(".")
