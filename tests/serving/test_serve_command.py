@@ -1,0 +1,62 @@
+"""The command: what it refuses before anything is loaded."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from counterpoint.cli import main
+
+
+def refusal(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line in which the command refuses."""
+    assert main(["serve", *words]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_a_port_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = refusal([str(tmp_path), "--port", str(port)], capsys)
+    assert line == f"counterpoint serve: port {port} of 127.0.0.1 is in use; choose another one with --port"
+
+
+def test_a_host_that_others_reach_needs_a_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refusal([str(tmp_path), "--host", "0.0.0.0", "--port", "0"], capsys)
+    assert "--token-file" in line
+    assert "--open" in line
+    token = tmp_path / "token"
+    token.write_text("word")
+    token.chmod(0o644)
+    words = [str(tmp_path), "--host", "0.0.0.0", "--port", "0", "--token-file", str(token)]
+    assert f"chmod 600 {token}" in refusal(words, capsys)
+    token.chmod(0o600)
+    assert "is no index" in refusal(words, capsys)
+    assert "is no index" in refusal([str(tmp_path), "--host", "0.0.0.0", "--port", "0", "--open"], capsys)
+
+
+def test_a_host_of_another_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "192.0.2.1:0 cannot be listened on" in refusal(
+        [str(tmp_path), "--host", "192.0.2.1", "--port", "0", "--open"], capsys
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--port", "70000"], "--port must be at most 65535, got 70000"),
+        (["--queue", "0"], "--queue must be at least 1, got 0"),
+        (["--seconds", "0"], "--seconds must be greater than 0, got 0.0"),
+        (["--seconds", "inf"], "--seconds must be a finite number, got inf"),
+        (["--formats", "jpeg", "jpeg"], "--formats must differ from each other"),
+    ],
+)
+def test_options_out_of_range(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in refusal([str(tmp_path), *words], capsys)
