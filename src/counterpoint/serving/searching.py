@@ -54,7 +54,9 @@ async def search(request: Request) -> SearchAnswer:
     if k > most:
         raise bad(f"k is {k:,}; at most {most:,} results are given", "k")
     if like is None:
-        engine.check_space("text" if picture is None else "image", options.modality)
+        column, param = ("text", "query") if picture is None else ("image", "image")
+        engine.check(column, param)
+        engine.check_space(column, options.modality)
     if picture is not None:
         vectors = (await engine.pictures([picture], "image")).vectors
     elif like is not None:
