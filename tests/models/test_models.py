@@ -183,7 +183,7 @@ def test_what_names_no_model_is_one_line(reference: str, message: str) -> None:
 
 
 def test_kinds_are_files_and_the_unknown_is_told_by_name() -> None:
-    assert set(KINDS.names()) == {"run", "open-clip", "timm", "transformers", "sentence-transformers"}
+    assert {"run", "open-clip", "timm", "transformers", "sentence-transformers"} <= set(KINDS.names())
     with pytest.raises(UnknownName):
         cp.load("onnx:x")
 
