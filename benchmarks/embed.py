@@ -1,7 +1,7 @@
 """From data to vectors on disk, beside the loop that one would write, and the memory of it.
 
     pip install 'counterpoint[sentences]' sentence-transformers
-    python benchmarks/embed.py [--pictures 256] [--texts 2000] [--rows 200000]
+    python benchmarks/embed.py [--pictures 128] [--texts 1000] [--rows 200000]
 
 Pictures: a folder of JPEG files of 640 × 480 pixels, the same ViT-B-32 of open_clip (random weights) and the same
 batch. The peer is open_clip's own preprocessing in a `DataLoader` with a worker per core, and one file of vectors at
@@ -211,7 +211,7 @@ def memory(rows: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    for name, count in (("pictures", 256), ("texts", 2000), ("rows", 200_000)):
+    for name, count in (("pictures", 128), ("texts", 1000), ("rows", 200_000)):
         parser.add_argument(f"--{name}", type=int, default=count)
     asked = parser.parse_args()
     print(
