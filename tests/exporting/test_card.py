@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -61,13 +62,34 @@ def test_it_says_what_the_model_is_and_no_folder_of_this_machine(run: Path, expo
     assert listed(exported) == {path.name for path in exported.iterdir()}
 
 
-def test_the_lines_that_load_it_do(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(exported.parent)
-    text = (exported / "README.md").read_text()
-    lines = text.split("```python\n")[1].split("```")[0]
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "safetensors",
+        "open_clip",
+        "timm",
+        "sentence_transformers",
+        pytest.param("onnx", marks=pytest.mark.slow),
+    ],
+)
+def test_the_lines_that_load_it_do(
+    layout: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exported = cp.export(run, layout, "mine")
+    text = (tmp_path / "mine" / "README.md").read_text()
     found: dict[str, object] = {}
-    exec(lines, found)
-    assert isinstance(found["model"], cp.methods.TowerMethod)
+    exec(text.split("```python\n")[1].split("```")[0], found)
+    assert {"model", "vectors"} & found.keys()
+    assert all(phrase in text for phrase in exported.left_out)
+
+
+def test_the_lines_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cp.export(f"transformers:{foreign.clip(tmp_path / 'model')}", "transformers", "mine")
+    found: dict[str, Any] = {}
+    exec((tmp_path / "mine" / "README.md").read_text().split("```python\n")[1].split("```")[0], found)
+    assert type(found["model"]).__name__ == "CLIPModel"
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ def write_card(
         "\n".join(as_markdown([["file", "bytes"], *_files(folder)])),
         f"Written by counterpoint {__version__}.",
     ]
-    block = _metadata(model, origin, layout, name=name, place=place, licence=licence, scores=scores)
+    block = _metadata(model, origin, layout, place=place, licence=licence, scores=scores)
     front = yaml.safe_dump(block, sort_keys=False, allow_unicode=True)
     (folder / README).write_text(f"---\n{front}---\n\n" + "\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -291,7 +291,6 @@ def _metadata(
     origin: Origin,
     layout: Layout,
     *,
-    name: str,
     place: str,
     licence: str | None,
     scores: Sequence[Score],
@@ -315,7 +314,7 @@ def _metadata(
     ]
     card = ModelCardData(
         license=licence,
-        library_name=layout.library or name.replace("-", "_"),
+        library_name=layout.library,
         tags=tags + ([Arm.parse(origin.run.arm).method] if origin.run is not None else []),
         pipeline_tag=_PIPELINES.get(tuple(sorted(modalities)), "feature-extraction"),
         model_name=Path(place).name,

@@ -32,7 +32,7 @@ class Layout(ABC):
     packages: ClassVar[Mapping[str, str]] = {}
     keeps_scale: ClassVar[bool] = False
     keeps_heads: ClassVar[bool] = False
-    library: ClassVar[str] = ""
+    library: ClassVar[str]
     ours: ClassVar[bool] = False
 
     @abstractmethod

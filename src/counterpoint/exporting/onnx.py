@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..files import read_json, write_json
 from ..methods.base import TowerMethod
 from ..networks.base import ImageTower, TextTower, Tower
+from ..networks.towers.open_clip_tower import OpenClipTokenizer
 from ..registry import require
 from ._comparison import MOST
 from ._layout import Embed, Layout
@@ -56,7 +57,7 @@ class Onnx(Layout):
 
     def leaves_out(self, model: TowerMethod) -> Sequence[str]:
         texts = [tower for tower in _towers(model).values() if isinstance(tower, TextTower)]
-        if any(type(tower.tokenizer).__name__ == "OpenClipTokenizer" for tower in texts):
+        if any(isinstance(tower.tokenizer, OpenClipTokenizer) for tower in texts):
             return ("what open_clip mends in texts (ftfy, HTML's names of characters)",)
         return ()
 

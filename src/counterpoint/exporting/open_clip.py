@@ -25,6 +25,7 @@ class OpenClip(Layout):
     """A tower of pictures and one of texts: ``open_clip.create_model_and_transforms("local-dir:FOLDER")``."""
 
     form: ClassVar[str] = "both towers: open_clip.create_model_and_transforms('local-dir:FOLDER')"
+    library: ClassVar[str] = "open_clip"
     keeps_scale: ClassVar[bool] = True
 
     def refusal(self, model: TowerMethod) -> str:
