@@ -154,6 +154,7 @@ def beside_encode(name: str, some: Sequence[str]) -> None:
         str(packaged(MINI_LM)), device="cpu" if not torch.cuda.is_available() else "cuda"
     )
     model = cp.load(f"transformers:{MINI_LM}@package").to(peer.device)
+    print(f"model {model.fingerprint}")
     ratios: list[float] = []
     with tempfile.TemporaryDirectory() as place:
         for number in range(ROUNDS):

@@ -152,6 +152,17 @@ def test_every_column_that_both_have_and_only_where_a_row_has_it(texts_alone: st
     assert chosen.table()["id"].to_list() == [7 * row for row in (1, 2, 4, 5, 7, 8)]
 
 
+def test_a_column_without_any_value_has_no_vectors(
+    texts_alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Sentences(20)
+    monkeypatch.setattr(data, "present", lambda column, rows: rows > 15)
+    vectors = cp.embed(texts_alone, data, tmp_path)
+    assert vectors.counts == (0, 4)
+    assert vectors.read(vectors.parts[0])[0].shape == (0, 16)
+    assert vectors.table()["id"].to_list() == [7 * row for row in range(16, 20)]
+
+
 def test_texts_of_one_number_of_tokens_go_together(
     texts_alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,7 +429,7 @@ def test_a_batch_is_halved_where_memory_is_used_up_and_that_is_told_once(
     ]
     assert max(short.asked[-30:]) <= 3, "batches are made smaller, not only halved again and again"
     ShortOfMemory(0, monkeypatch)
-    with pytest.raises(MemoryError, match="not enough memory to embed a single row"):
+    with pytest.raises(RuntimeError, match="not enough memory to embed a single row: free some"):
         cp.embed(reference, pairs, tmp_path / "three")
 
 

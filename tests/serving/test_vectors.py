@@ -42,21 +42,23 @@ def test_what_is_written_is_read_again(dtype: str, tmp_path: Path) -> None:
     assert vectors.table()["colour"].null_count() == 3
 
 
-def test_others_read_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_others_read_it(dtype: str, tmp_path: Path) -> None:
     made = {"image": unit_vectors(10, 4, 0), "text": unit_vectors(10, 4, 1)}
-    write_vectors(tmp_path, made)
+    write_vectors(tmp_path, made, dtype=dtype)
+    exact = dtype == "float32"
     rows = duckdb.sql(
         f"SELECT id, array_cosine_similarity(vector::FLOAT[4], {made['text'][3].tolist()}::FLOAT[4]) AS score "
         f"FROM '{tmp_path}/*.parquet' WHERE modality = 'text' ORDER BY score DESC LIMIT 1"
     ).fetchall()
-    assert rows == [(103, pytest.approx(1, abs=1e-6))]
+    assert rows == [(103, pytest.approx(1, abs=1e-6 if exact else 1e-3))]
     frame = pl.read_parquet(f"{tmp_path}/*.parquet")
-    assert frame.schema["vector"] == pl.Array(pl.Float32, 4)
+    assert frame.schema["vector"] == pl.Array(pl.Float32 if exact else pl.Float16, 4)
     assert frame.columns == [*COLUMNS[:3], "vector", *COLUMNS[3:]]
-    assert np.array_equal(frame.filter(modality="image")["vector"].to_numpy(), made["image"])
+    assert np.array_equal(frame.filter(modality="image")["vector"].to_numpy(), made["image"].astype(dtype))
     table = parquet.read_table(tmp_path)
     assert table.num_rows == 20
-    assert np.array_equal(np.stack(table["vector"].to_numpy()[10:]), made["text"])
+    assert np.array_equal(np.stack(table["vector"].to_numpy()[10:]), made["text"].astype(dtype))
 
 
 def test_no_vectors(tmp_path: Path) -> None:

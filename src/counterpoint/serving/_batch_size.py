@@ -57,10 +57,12 @@ class BatchSize:
         """Take half of the batch whose rows there was no memory for; the user is told once.
 
         Raises:
-            MemoryError: if it was of one row.
+            RuntimeError: if it was of one row.
         """
         if rows == 1:
-            raise MemoryError("there is not enough memory to embed a single row") from error
+            raise RuntimeError(
+                "there is not enough memory to embed a single row: free some, or take a smaller model"
+            ) from error
         self.now = max(min(self.now, rows) // 2, 1)
         if not self._told:
             self._told = True
