@@ -22,6 +22,7 @@ class Timm(Layout):
     """The tower of pictures without its head: ``timm.create_model("local-dir:FOLDER", pretrained=True)``."""
 
     form: ClassVar[str] = "the picture tower: timm.create_model('local-dir:FOLDER', pretrained=True)"
+    library: ClassVar[str] = "timm"
 
     def refusal(self, model: TowerMethod) -> str:
         try:

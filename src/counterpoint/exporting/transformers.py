@@ -23,6 +23,7 @@ class Transformers(Layout):
     form: ClassVar[str] = (
         "a dual encoder with processor and tokenizer, or CLIP's text tower alone: from_pretrained"
     )
+    library: ClassVar[str] = "transformers"
     keeps_scale: ClassVar[bool] = True
 
     def refusal(self, model: TowerMethod) -> str:
