@@ -321,7 +321,7 @@ def test_an_index_of_other_contents_is_refused(kind: str, vectors: Path, tmp_pat
 def test_a_lost_database_and_changed_bytes_of_the_table(vectors: Path, tmp_path: Path) -> None:
     index(vectors, tmp_path / "lance", kind="lancedb")
     shutil.rmtree(tmp_path / "lance" / "vectors.lance")
-    with pytest.raises(Damaged, match="LanceDB cannot read its table"):
+    with pytest.raises(Damaged, match="it has no table 'vectors'"):
         Index.open(tmp_path / "lance")
     index(vectors, tmp_path / "exact")
     table = tmp_path / "exact" / "table-0001.parquet"
@@ -360,9 +360,10 @@ def test_a_full_disk_leaves_what_was_there(
     assert len(Index.open(tmp_path / "index")) == 25
 
 
-def test_a_database_at_an_address(vectors: Path, tmp_path: Path) -> None:
+def test_a_database_at_an_address(vectors: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     where = f"file://{tmp_path / 'db'}"
     made = index(vectors, where, kind="lancedb", map="pca")
+    assert capfd.readouterr().err == ""  # LanceDB warns where a table is made otherwise
     opened = Index.open(where)
     assert same(opened, made)
     assert (opened.map, opened.about) == ("pca", made.about)
@@ -370,6 +371,11 @@ def test_a_database_at_an_address(vectors: Path, tmp_path: Path) -> None:
     opened.add(tmp_path / "more")
     assert same(Index.open(where), opened)
     assert len(opened) == 25
+    mine = require("lancedb", "lance").connect(tmp_path / "mine")
+    mine.create_table("vectors", [{"mine": 1}])
+    with pytest.raises(ValueError, match="has a table 'vectors' that is no index: give another database"):
+        index(vectors, f"file://{tmp_path / 'mine'}")
+    assert mine.open_table("vectors").count_rows() == 1
     with pytest.raises(FileNotFoundError, match="there is no index at file://"):
         Index.open(f"file://{tmp_path / 'nothing'}")
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from ..files import FORMAT, Damaged, digest_of_file, formed, read_json, read_table, write_json, writing
 from ..registry import require
 from .kinds._kind import next_file
+from .kinds.lancedb import opened, put
 from .vectors import About
 
 RECORD = "index.json"
@@ -166,16 +167,17 @@ class Folder(Place):
 class Database(Place):
     """A database of LanceDB at an address: two tables beside that of the vectors."""
 
-    _TABLE, _RECORD = "rows", "record"
+    _TABLE, _RECORD = "vectors_rows", "vectors_index"
 
     def __init__(self, where: str) -> None:
         self.where = where
         self._connection: Any = require("lancedb", "lance").connect(where)
 
     def record(self) -> Record | None:
-        if self._RECORD not in self._connection.list_tables().tables:
+        table = opened(self._connection, self._RECORD)
+        if table is None:
             return None
-        written = json.loads(self._connection.open_table(self._RECORD).to_arrow()["json"][0].as_py())
+        written = json.loads(table.to_arrow()["json"][0].as_py())
         again = f"delete it, and make it again: counterpoint index VECTORS --kind lancedb --out {self.where}"
         return formed(Path(self.where), written, Record, again)
 
@@ -192,11 +194,11 @@ class Database(Place):
 
     def write(self, record: Record, table: pl.DataFrame, files: Sequence[Path]) -> Record:
         plain = table.to_arrow(compat_level=pl.CompatLevel.oldest())
-        self._connection.create_table(self._TABLE, plain, mode="overwrite")
+        put(self._connection, self._TABLE, plain)
         told = pl.DataFrame({"json": [record.model_dump_json()]}).to_arrow(
             compat_level=pl.CompatLevel.oldest()
         )
-        self._connection.create_table(self._RECORD, told, mode="overwrite")
+        put(self._connection, self._RECORD, told)
         return record
 
 

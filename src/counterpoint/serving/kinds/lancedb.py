@@ -41,7 +41,10 @@ class LanceDB(Kind):
         if place is None:
             raise ValueError("an index of kind lancedb is in a database: say where with --out (out=…)")
         database = require("lancedb", "lance").connect(place)
-        return cls(_indexed(database.create_table(TABLE, _reader(given), mode="overwrite")), len(given))
+        there = opened(database, TABLE)
+        if there is not None and POSITION not in there.schema.names:
+            raise ValueError(f"{place} has a table {TABLE!r} that is no index: give another database")
+        return cls(_indexed(put(database, TABLE, _reader(given))), len(given))
 
     def extended(self, given: Given, place: str | None) -> Self:
         table = require("lancedb", "lance").connect(place).open_table(TABLE)
@@ -56,8 +59,10 @@ class LanceDB(Kind):
     @classmethod
     def open(cls, place: str, files: Sequence[Path], rows: int, width: int) -> Self:
         database = require("lancedb", "lance").connect(place)
+        table = opened(database, TABLE)
+        if table is None:
+            raise ValueError(f"it has no table {TABLE!r}")
         try:
-            table = database.open_table(TABLE)
             held, found = table.count_rows(), table.schema.field("vector").type.list_size
         except (ValueError, RuntimeError, KeyError) as error:
             raise ValueError(f"LanceDB cannot read its table: {str(error).splitlines()[0]}") from error
@@ -97,6 +102,21 @@ class LanceDB(Kind):
         vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(found), -1)
         order = np.argsort(found[POSITION].to_numpy())
         return vectors[order][np.searchsorted(found[POSITION].to_numpy()[order], rows)].astype(np.float32)
+
+
+def opened(database: Any, name: str) -> Any:
+    """Open a table of a database; None where there is none."""
+    try:
+        return database.open_table(name)
+    except ValueError as error:
+        if "not found" in str(error):
+            return None
+        raise
+
+
+def put(database: Any, name: str, rows: pa.Table | pa.RecordBatchReader) -> Any:
+    """Write a table, in place of what is there."""
+    return database.create_table(name, rows, mode="create" if opened(database, name) is None else "overwrite")
 
 
 def _indexed(table: Any) -> Any:
