@@ -40,12 +40,16 @@ def made() -> Made:
 
 @pytest.fixture
 def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Round:
-    """Return what exports a model, and loads the folder again by its name alone."""
+    """Return what exports a model, runs the lines of its card, and loads the folder again by its name alone."""
 
     def there_and_back(model: TowerMethod, layout: str) -> tuple[Exported, TowerMethod]:
         monkeypatch.setattr(_export, "load", lambda reference: model)
         done = cp.export("memory", layout, tmp_path / f"exported to {layout}")
         monkeypatch.undo()
+        card = (done.folder / "README.md").read_text(encoding="utf-8")
+        lines = card.partition("```python\n")[2].partition("```")[0].replace(f'"{done.folder.name}"', "place")
+        assert lines.startswith("folder = place\n")
+        exec(lines, {"place": str(done.folder)})
         return done, cp.load(done.folder)
 
     return there_and_back

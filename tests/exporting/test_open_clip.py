@@ -37,7 +37,9 @@ def test_towers_of_this_package(arm: str, made: Made, exported: Round) -> None:
     same(model, again)
 
 
-@pytest.mark.parametrize("name", ["bert", "bert@{}", "all-MiniLM-L6-v2@package"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("bert", marks=pytest.mark.slow), "bert@{}", "all-MiniLM-L6-v2@package"]
+)
 def test_encoders_of_texts_of_transformers(name: str, made: Made, exported: Round, tmp_path: Path) -> None:
     name = name.format(foreign.bert(tmp_path / "model")) if "{}" in name else name
     model = made(f"clip,text=transformers:{name}")
@@ -104,6 +106,22 @@ def test_a_wrong_name_is_found_and_leaves_nothing(
     with pytest.raises(ValueError, match=r"open_clip reads back embeds differently \(text by"):
         cp.export("memory", "open_clip", tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arm", ["clip", "siglip,text=transformers:bert@{}", "clip,image=timm:test_vit"])
+def test_an_export_of_an_export_is_the_same_again(
+    arm: str, made: Made, exported: Round, tmp_path: Path
+) -> None:
+    model = made(arm.format(foreign.bert(tmp_path / "model") if "{}" in arm else ""))
+    done, _ = exported(model, "open_clip")
+    moved = tmp_path / "a@b"
+    done.folder.rename(moved)
+    further = cp.export(moved, "open_clip", tmp_path / "further")
+    same(model, cp.load(further.folder))
+    scale = load_file(moved / "open_clip_model.safetensors")["logit_scale"]
+    assert load_file(further.folder / "open_clip_model.safetensors")["logit_scale"].item() == pytest.approx(
+        scale.item(), abs=1e-5
+    )
 
 
 def test_parts_without_a_place_are_said(made: Made, exported: Round) -> None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 
+import counterpoint as cp
 from counterpoint.networks.towers.tokenizer import BytePairTokenizer
 from fixtures import foreign
 
@@ -25,7 +26,9 @@ def test_dual_encoders(
     done, again = exported(model, "transformers")
     assert set(done.differences) == {"image", "text"}
     same(model, again)
-    own = transformers.AutoModel.from_pretrained(done.folder)
+    moved = done.folder.rename(tmp_path / "a@b")
+    same(model, cp.load(moved))
+    own = transformers.AutoModel.from_pretrained(moved)
     assert own.logit_scale.exp().item() == pytest.approx(
         1 / model.objective.temperature.value.item(), rel=1e-4
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from ..networks.towers.hugging_face import Place
 from ..networks.weights import Source
@@ -18,7 +19,9 @@ def opened(kind: Kind, text: str) -> tuple[Source, Place, str]:
         UnknownName, MissingPackage: for ``@package`` with a model that no installed package holds.
         ValueError: for what is no folder of a model, and a name whose hub is not named.
     """
-    source = Source.parse(text)
+    library, _, rest = text.partition(":")
+    # A folder may have an @ in its name.
+    source = Source(library, "folder", rest) if "@" in rest and Path(rest).is_dir() else Source.parse(text)
     if source.weights is None:
         source = replace(source, weights=source.name)
         if source.path is None:

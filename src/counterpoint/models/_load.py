@@ -26,6 +26,7 @@ def load(reference: str | os.PathLike[str]) -> TowerMethod:
     ``sentence-transformers:PATH``,               a sentence encoder, or a dual encoder that its library saved
     ``…:NAME@hub``
     ``timm:NAME@hub``, ``…@package``, ``…@PATH``  an encoder of pictures
+    ``mine``                                      a folder of any of these libraries, as `counterpoint.export` writes it
     ============================================  ==============================================================
 
     The model says what it is: ``embeds`` (its columns), ``width``, ``picture_size``, ``context``, ``shares_space``,
