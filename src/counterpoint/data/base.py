@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -149,12 +149,11 @@ class Data(ABC):
         """Digests of ids, splits, labels and of what every row holds, each by itself, made once; a run keeps them."""
         return Fingerprint.of_rows(self)
 
-    @cached_property
-    def identity(self) -> str:
-        """A digest of ids, splits, labels and what the rows hold, made block by block: no list of all rows is kept."""
-        return digest(self._told())
+    def identity(self, columns: Iterable[str]) -> str:
+        """Return a digest of ids, splits, labels and some columns, made block by block: no list of all rows is kept."""
+        return digest(self._told(columns))
 
-    def _told(self) -> Iterator[bytes]:
+    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
         """Yield all that tells this data from other data."""
         yield np.asarray(self.ids, dtype="<i8").tobytes()
         for side, rows in self.splits.sides.items():
@@ -162,7 +161,7 @@ class Data(ABC):
         for name, labels in self.labels.items():
             classes = "\0".join(labels.names).encode("utf-8", "surrogatepass")
             yield from (name.encode(), classes, np.asarray(labels.values, dtype="<i8").tobytes())
-        for column in self.columns:
+        for column in columns:
             yield column.encode()
             yield from self._told_of(column)
 

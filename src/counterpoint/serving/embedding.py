@@ -74,9 +74,10 @@ def embed(
         listener: is told of progress.
 
     Raises:
-        UnknownName: for a column that either does not have.
-        ValueError: for a model that cannot be loaded, data without rows, embeddings that are not finite, and a folder
-            that holds vectors of another model or of other data; with both fingerprints.
+        UnknownName: for a column that the data does not have.
+        ValueError: for a model that cannot be loaded, or has no embeddings of a column; data without rows, embeddings
+            that are not finite, and a folder that holds vectors of another model or of other data; with both
+            fingerprints.
         OSError: the folder cannot be written, or the disk is full; whole parts stay.
         InUse: another process writes into the folder, and goes on doing so.
     """
@@ -93,12 +94,14 @@ def embed(
         raise ValueError(
             f"{name} has no row to embed" if limit is None else f"limit must be at least 1, got {limit}"
         )
+    chosen = _chosen(model, suited, modalities)
+    shown = {*chosen, "text"} & suited.columns.keys()
     about = About(
         model=model.reference,
         fingerprint=model.fingerprint,
         data=name,
-        data_fingerprint=suited.identity,
-        modalities=_chosen(model, suited, modalities),
+        data_fingerprint=suited.identity(sorted(shown)),
+        modalities=chosen,
         limit=limit,
         width=model.width,
         dtype=dtype,

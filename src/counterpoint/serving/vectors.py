@@ -33,7 +33,7 @@ class About(BaseModel):
         model: the reference of the model that made them; empty for one that was never loaded by a name.
         fingerprint: the model's.
         data: the name or the path of what was embedded; paths, here and in ``model``, from the root.
-        data_fingerprint: a digest of its rows; see `Data.identity`.
+        data_fingerprint: a digest of its rows, as far as they are embedded or shown; see `Data.identity`.
         modalities: the columns that were embedded, in this order.
         limit: the number of rows that were asked for; None for all.
         width: of a vector.

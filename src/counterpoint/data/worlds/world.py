@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -93,7 +93,7 @@ class World(PairedData, Generic[C, R]):
         """Digests of what determines the rows, none of which need be made for that."""
         return Fingerprint.of_world(self.made_of())
 
-    def _told(self) -> Iterator[bytes]:
+    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
         yield self.made_of().encode()
 
     def made_of(self) -> str:
