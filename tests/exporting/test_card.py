@@ -50,6 +50,7 @@ def test_it_says_what_the_model_is_and_no_folder_of_this_machine(run: Path, expo
         model.fingerprint,
         "trained as `siglip`",
         "seed 0",
+        "- name: pairs",
         "- splits: train 30",
         "Sigmoid Loss for Language Image Pre-Training (2023), [arXiv:2303.15343]",
         "torch ",

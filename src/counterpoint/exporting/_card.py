@@ -62,7 +62,7 @@ class Origin:
         run = Run.read(folder)
         try:
             data = load_any(data_of(folder))
-        except (OSError, ValueError):  # gone, or changed so that it can not be read
+        except (OSError, ValueError, LookupError, ImportError):  # gone, changed, not installed
             data = None
         return cls(Arm.parse(run.arm).label, run, folder, data)
 
@@ -239,6 +239,7 @@ def _data(origin: Origin) -> Iterator[str]:
     if origin.data is None:
         yield f"`{short_name(origin.run.data)}`, which was not at hand when this card was written."
         return
+    yield f"- name: {short_name(origin.run.data)}"
     for title, values in origin.data.describe().items():
         told = values.items() if isinstance(values, dict) else [("", values)]
         shown = "; ".join(f"{key} {value}".strip() for key, value in told if not _is_path(value))

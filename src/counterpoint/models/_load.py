@@ -20,6 +20,7 @@ def load(reference: str | os.PathLike[str]) -> TowerMethod:
     ============================================  ==============================================================
     ``runs/mine``                                 a run's folder: its newest checkpoint
     ``runs/mine/checkpoint/step-0000100``         one checkpoint of a run
+    ``mine``                                      a folder that was exported to safetensors
     ``open_clip:NAME@TAG``, ``…@PATH``            a pair of open_clip, of published weights, a file or a folder
     ``transformers:PATH``, ``…:NAME@hub``         a dual encoder (CLIP, SigLIP, VisionTextDualEncoder and their
                                                   kin), or a text encoder
