@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from torch import Tensor
 
+from ..training.distributed import device_of
 from ._index import Index
 from .batching import Batcher, Embedded
 from .limits import Limits
@@ -39,7 +40,7 @@ class Engine:
     ) -> None:
         self.index, self.limits, self._hands = index, limits, hands
         self.table = index.table
-        self.model = index.model
+        self.model = index.model.to(device_of("auto"))
         self.batcher = Batcher(self.model, limits.batch, listener)
         self.shown = self.model.inputs.get("image")
         ids = self.table["id"].to_numpy()
