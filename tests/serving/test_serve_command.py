@@ -60,3 +60,12 @@ def test_options_out_of_range(
     words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said in refusal([str(tmp_path), *words], capsys)
+
+
+def test_an_answer_does_not_wait_for_its_second_part() -> None:
+    from counterpoint.serving.server import listening
+
+    with listening("127.0.0.1", 0) as sock, socket.create_connection(sock.getsockname()):
+        taken, _ = sock.accept()
+        with taken:
+            assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
