@@ -30,6 +30,8 @@ ROOMS = (
     "statistics",
     "execution",
     "models",
+    "exporting",
+    "serving",
     "study",
     "diagnostics",
     "decoding",

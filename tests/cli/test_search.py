@@ -58,14 +58,14 @@ def test_search_by_a_text_a_picture_and_a_file_of_texts(
     assert first["id"] == 102
     (tmp_path / "queries.txt").write_text("a road\n\n  \na red car\n")
     several = searched(
-        capsys, index, "--queries", str(tmp_path / "queries.txt"), "--k", "1", "--where", "modality = 'text'"
+        capsys, index, "--queries", str(tmp_path / "queries.txt"), "--k", "1", "--modality", "text"
     )
     assert [one["query"] for one in several] == ["a road", "a red car"]
     assert [one["results"][0]["text"] for one in several] == ["a road", "a red car"]  # type: ignore[index] # a list of rows
 
 
 def test_search_prints_a_table_with_texts_as_they_are(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["search", str(work / "index"), "a red car", "--k", "6"]) == 0
+    assert main(["search", str(work / "index"), "a red car", "--k", "6", "--modality", "all"]) == 0
     said = capsys.readouterr().out
     assert "a [b]blue[/x] car" in said
     assert "1.000" in said

@@ -104,7 +104,7 @@ def test_search_by_text_picture_and_item(client: TestClient, index: Index, png: 
 
 
 def test_a_condition_holds_before_the_search(client: TestClient) -> None:
-    asked = {"query": "red", "k": 6, "where": "split = 'test' AND modality = 'text'"}
+    asked = {"query": "red", "k": 6, "where": "split = 'test'", "modality": "text"}
     found = client.post("/v1/search", json=asked).json()["results"]
     assert len(found) == 6
     assert {(each["split"], each["modality"]) for each in found} == {("test", "text")}

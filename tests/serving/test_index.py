@@ -439,7 +439,9 @@ def test_texts_and_pictures_find_themselves_and_each_other(pairs: Path, tmp_path
         found = made.search(query, 1, modality=modality)
         assert found.rows.row(0, named=True)["id"] == 101
         assert found.rows["score"][0] == pytest.approx(1, abs=1e-6)
-    across = made.search(TEXTS[0], 3, modality="image")
+    across = made.search(TEXTS[0], 3)
+    assert across.rows.equals(made.search(TEXTS[0], 3, modality="image").rows)
+    assert next(iter(made.search(TEXTS[0], 1, modality="all")))["modality"] == "text"
     expected = made.vectors(np.arange(3)) @ made.vectors(np.array([3]))[0]
     np.testing.assert_allclose(across.rows["score"].to_numpy(), np.sort(expected)[::-1], atol=1e-6)
     assert [row["modality"] for row in made.search(PICTURES[0], 3, modality="text")] == ["text"] * 3
@@ -517,7 +519,7 @@ def test_modalities_that_share_no_space(model: str, tmp_path: Path) -> None:
     write_vectors(tmp_path / "apart", both, model=model, fingerprint=loaded.fingerprint, shares_space=False)
     apart = index(tmp_path / "apart")
     for query, own, other in (("a car", "text", "image"), (PICTURES[0], "image", "text")):
-        for modality in (None, other):
+        for modality in ("all", other):
             with pytest.raises(ValueError, match=f"{own} and {other} share no space in this model"):
                 apart.search(query, 2, modality=modality)  # type: ignore[call-overload] # a text or a picture
         assert len(apart.search(query, 2, modality=own)) == 2  # type: ignore[call-overload] # as above

@@ -36,7 +36,8 @@ class Search:
     where: str | None = None
     """An SQL condition on the columns: "split = 'train' AND text LIKE '%red%'"."""
     modality: str | None = None
-    """Search vectors of this one alone: image, text. A text is in general nearer to texts than to pictures."""
+    """Search vectors of this one; unless given, pictures where there are pictures and texts. all searches every one: a
+    text is in general nearer to texts than to pictures."""
     json: bool = False
     """Print JSON instead of a table; of several queries, a list of their results."""
 

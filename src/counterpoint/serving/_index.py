@@ -29,6 +29,9 @@ INDEX_KINDS = Room("kind of index", "counterpoint.serving.kinds")
 EXACT_UP_TO = 2_000_000
 """Vectors up to which an index is exact unless another kind is asked for."""
 
+EVERY = "all"
+"""Word for every modality of an index."""
+
 Way = Literal["pca", "tsne"]
 _PLACED = ("x", "y")
 _USUAL = 10  # rows that are found unless a number is given
@@ -163,15 +166,16 @@ class Index:
     ) -> Found | list[Found]:
         """Embed a query with the index's model and find the nearest vectors.
 
-        Vectors of the query's own modality are in general nearer than those of another: say ``modality="image"`` to
-        search pictures by a text where both are in the index.
+        Vectors of the query's own modality are in general nearer than those of another, so one modality is searched:
+        pictures, where pictures and texts are in the index.
 
         Args:
             query: a text; a picture, as a path (`pathlib.Path`), a file's bytes, Pillow's, or uint8 ``(3, H, W)``; or
                 a list of these.
             k: how many to find; ten unless given, or all where there are fewer.
             where: an SQL condition on the table's columns, applied before the search: ``"split = 'train'"``.
-            modality: search the vectors of this one alone.
+            modality: search the vectors of this one; the first of the index unless given, and ``"all"`` searches every
+                one.
 
         Returns:
             `Found`; of a list, a list of these.
@@ -182,10 +186,10 @@ class Index:
                 what it was, and a query of a modality that shares no space with the vectors.
             OSError: for a file that is no picture.
         """
-        count = self._checked(k, modality)
-        chosen = self._chosen(where, modality)
+        count, searched = self._checked(k), self.searched(modality)
+        chosen = self._chosen(where, searched)
         several = isinstance(query, list)
-        vectors = embedded(query if isinstance(query, list) else [query], self.model, self.about, modality)
+        vectors = embedded(query if isinstance(query, list) else [query], self.model, self.about, searched)
         found = self._found(vectors, count, chosen)
         return found if several else found[0]
 
@@ -195,9 +199,9 @@ class Index:
         k: int | None = None,
         *,
         where: str | None = None,
-        modality: str | None = None,
+        modality: str | None = EVERY,
     ) -> list[Found]:
-        """Find the nearest vectors to queries that the index's model has embedded already; see `search`.
+        """Find the nearest vectors, of every modality unless given, to queries that are embedded already; see `search`.
 
         Fewer than k are found where fewer rows fulfil the condition.
 
@@ -205,8 +209,25 @@ class Index:
             UnknownName: as for `search`.
             ValueError: as for `search`, and for vectors of another width, or without a direction.
         """
-        count = self._checked(k, modality)
-        return self._found(np.asarray(vectors), count, self._chosen(where, modality))
+        count = self._checked(k)
+        return self._found(np.asarray(vectors), count, self._chosen(where, self.searched(modality)))
+
+    def searched(self, modality: str | None) -> tuple[str, ...]:
+        """Return the modalities that a search looks through.
+
+        Args:
+            modality: as `search` takes it.
+
+        Raises:
+            UnknownName: for one that the index does not have.
+        """
+        if modality is None:
+            return tuple(self._modalities[:1])
+        if modality == EVERY:
+            return tuple(self._modalities)
+        if modality not in self._modalities:
+            raise unknown("modality of the index", modality, [*self._modalities, EVERY])
+        return (modality,)
 
     def _found(self, vectors: np.ndarray, k: int, chosen: Chosen | None) -> list[Found]:
         if vectors.ndim != 2 or vectors.shape[1] != self.about.width:
@@ -229,10 +250,8 @@ class Index:
             for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
         ]
 
-    def _checked(self, k: int | None, modality: str | None) -> int:
+    def _checked(self, k: int | None) -> int:
         """Return how many rows are looked for."""
-        if modality is not None and modality not in self._modalities:
-            raise unknown("modality of the index", modality, self._modalities)
         if k is None:
             return min(_USUAL, len(self))
         if isinstance(k, bool) or k < 1:
@@ -243,9 +262,10 @@ class Index:
             )
         return k
 
-    def _chosen(self, where: str | None, modality: str | None) -> Chosen | None:
+    def _chosen(self, where: str | None, searched: tuple[str, ...]) -> Chosen | None:
         parts = []
-        if modality is not None and len(self._modalities) > 1:
+        if len(searched) < len(self._modalities):
+            (modality,) = searched
             parts.append(f"\"modality\" = '{modality.replace(chr(39), chr(39) * 2)}'")
         if where is not None:
             parts.append(f"({_condition.condition(where, self._columns)})")

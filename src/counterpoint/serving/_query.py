@@ -25,7 +25,7 @@ _AT_ONCE = 64
 
 
 def embedded(
-    queries: Sequence[Query], model: TowerMethod, about: About, modality: str | None
+    queries: Sequence[Query], model: TowerMethod, about: About, searched: Sequence[str]
 ) -> Float[np.ndarray, "m d"]:
     """Embed queries, texts and pictures each together.
 
@@ -33,7 +33,7 @@ def embedded(
         queries: at least one.
         model: that made the vectors.
         about: the origin of the vectors.
-        modality: of the vectors that are searched; all unless given.
+        searched: the modalities of the vectors that are searched.
 
     Raises:
         ValueError: for no query, an empty one, and one that the vectors cannot be compared with.
@@ -45,7 +45,7 @@ def embedded(
     texts = [place for place, query in enumerate(queries) if isinstance(query, str)]
     pictures = [place for place, query in enumerate(queries) if not isinstance(query, str)]
     if texts:
-        column = _column("text", model, about, modality)
+        column = _column("text", model, about, searched)
         written = [_text(queries[place]) for place in texts]
         parts = [
             model.embed(column, written[start : start + _AT_ONCE])
@@ -53,7 +53,7 @@ def embedded(
         ]
         vectors[texts] = torch.cat(parts).float().cpu().numpy()
     if pictures:
-        column = _column("image", model, about, modality)
+        column = _column("image", model, about, searched)
         raw = [_picture(queries[place], model.inputs[column]) for place in pictures]
         alike = len({picture.shape for picture in raw}) == 1
         parts = [
@@ -84,7 +84,7 @@ def _picture(query: Query, shown: Input) -> UInt8[Tensor, "1 3 H W"]:
         raise ValueError(f"{query} cannot be read as a picture: {error}") from error
 
 
-def _column(kind: str, model: TowerMethod, about: About, modality: str | None) -> str:
+def _column(kind: str, model: TowerMethod, about: About, searched: Sequence[str]) -> str:
     """Return the model's column that embeds a kind of query."""
     modalities = {column: model.tower(column).modality for column in model.embeds}
     own = [column for column, found in modalities.items() if found == kind]
@@ -92,7 +92,6 @@ def _column(kind: str, model: TowerMethod, about: About, modality: str | None) -
         raise ValueError(
             f"the model of these vectors embeds {', '.join(modalities)} alone, and cannot search by {kind}"
         )
-    searched = about.modalities if modality is None else (modality,)
     apart = [column for column in searched if modalities[column] != kind]
     if apart and not about.shares_space:
         raise ValueError(

@@ -60,9 +60,11 @@ class Engine:
 
     def check_space(self, column: str, modality: str | None) -> None:
         """Refuse to compare vectors that share no space."""
-        about = self.index.about
-        searched = about.modalities if modality is None else (modality,)
-        if not about.shares_space and any(other != column for other in searched):
+        try:
+            searched = self.index.searched(modality)
+        except ValueError as error:
+            raise bad(str(error), "modality") from None
+        if not self.index.about.shares_space and any(other != column for other in searched):
             raise bad(
                 f"{column}s cannot be compared with {searched[0]}s: the model's spaces are apart", "modality"
             )

@@ -47,7 +47,7 @@ class Query(BaseModel):
     where: str | None = None
     """A condition in SQL over the columns of the rows, applied before the search."""
     modality: str | None = None
-    """Results of this modality alone."""
+    """Results of this modality; pictures, where there are pictures and texts, unless given; "all" for every one."""
     index: Side = "first"
     """Index to search, where two are served."""
 

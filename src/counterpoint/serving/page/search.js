@@ -92,7 +92,7 @@ export async function show(fields) {
   const body = {
     ...(picture ? { image: picture.data } : fields.like ? { id: fields.like } : { query: fields.q }),
     k: Number(by("k").value),
-    ...(fields.modality === "all" ? {} : { modality: fields.modality ?? usual() }),
+    modality: fields.modality ?? usual(),
     ...(fields.where ? { where: fields.where } : {}),
   };
   by("search").setAttribute("aria-busy", "true");

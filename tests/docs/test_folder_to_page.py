@@ -1,0 +1,58 @@
+"""README's way from a folder to a search page, command by command, as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from counterpoint.data.collections.stamps import Stamps
+from fixtures.commands import counterpoint
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def commands() -> list[list[str]]:
+    """Return the commands of the section, without those that install."""
+    section = README.read_text(encoding="utf-8").partition("## From a folder to a search page")[2]
+    lines = re.findall(r"^\$ (counterpoint .*)$", section.partition("\n## ")[0], flags=re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Stamps.home.exists(), reason="apt-get install tuxpaint-stamps-default")
+def test_a_folder_becomes_a_search_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for number, picture in enumerate(sorted(Stamps.home.rglob("*.png"))[::25]):
+        shutil.copy(picture, tmp_path / "photos" / f"{number}{picture.suffix}")
+    *made, (_, *served) = commands()
+    assert [words[1] for words in made] == ["train", "embed", "index", "search"]
+    for _, *words in made:
+        with counterpoint(tmp_path / "log", *words) as command:
+            assert command.ends(600) == 0, command.output
+    assert command.output.count(".png") == 5, command.output
+    with counterpoint(tmp_path / "served", *served, "--port", "0") as server:
+        server.wait_until(lambda: "http://127.0.0.1:" in server.output, "the page")
+        address = re.search(r"http://127.0.0.1:\d+", server.output)
+        assert address is not None
+        with urllib.request.urlopen(address[0]) as page:
+            assert b"<title>" in page.read()
+        asked = urllib.request.Request(
+            f"{address[0]}/v1/search",
+            json.dumps({"query": "a red car", "k": 3}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(asked) as answer:
+            results = json.load(answer)["results"]
+        assert len(results) == 3
+        with urllib.request.urlopen(address[0] + results[0]["picture"]) as picture:
+            assert picture.headers["Content-Type"].startswith("image/")
+        server.press(signal.SIGINT)
+        assert server.ends(60) == 0
