@@ -1,4 +1,4 @@
-"""What the page on use says to databases is said to them."""
+"""Commands of the page on use, said to the databases that they are for."""
 
 from __future__ import annotations
 
