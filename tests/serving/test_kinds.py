@@ -59,6 +59,7 @@ def test_exact_is_brute_force(
     with pytest.MonkeyPatch.context() as patched:
         for name in ("_FEWEST", "_MOST", "_HALVES", "_CELLS"):
             patched.setattr(exact, name, chunk)
+        patched.setattr(exact, "_FIRST", 3)
         patched.setattr(exact, "_QUERIES", 2)
         scores, found = exact.nearest(np.split(vectors, np.cumsum(counts)[:-1]), asked, k, mask)
     k = min(k, rows)

@@ -15,7 +15,8 @@ from ._kind import Chosen, Given, Kind, Positions, Scores, next_file
 
 _QUERIES = 256  # compared with a chunk at once
 _CELLS = 2**20  # of the scores of a chunk, which then stay in the processor's cache
-_FEWEST, _MOST = 2**10, 2**16  # rows of a chunk
+_FEWEST, _MOST = 2**10, 2**18  # rows of a chunk
+_FIRST = 16  # the first chunk is that part of the others
 _HALVES = 2**12  # rows of a chunk of float16, whose copy in float32 stays in the cache too
 _SINGLY = 3  # queries up to which one product after the other is faster than all together
 _SPARSE = 4  # where less than one row in so many is chosen, the others are not computed
@@ -150,13 +151,12 @@ def _multiply(
 
 
 def _chunks(rows: int, queries: int, halves: bool) -> Iterator[tuple[int, int]]:
-    """Yield where chunks begin and end: small ones first, after which few scores are above the least of the best."""
-    most = min(max(_CELLS // queries, _FEWEST), _HALVES if halves else _MOST)
-    start, size = 0, _FEWEST
+    """Yield where chunks begin and end: a small one first, after which few scores are above the least of the best."""
+    most = max(min(_CELLS // queries, _HALVES if halves else _MOST), _FEWEST)
+    start, end = 0, min(max(most // _FIRST, 1), rows)
     while start < rows:
-        end = min(start + size, rows)
         yield start, end
-        start, size = end, min(2 * size, most)
+        start, end = end, min(end + most, rows)
 
 
 class _Best:
