@@ -320,6 +320,14 @@ def index(
 ) -> Index:
     """Make an index of vectors, or add them to one.
 
+    >>> import tempfile
+    >>> import counterpoint as cp
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     vectors = cp.embed("transformers:all-MiniLM-L6-v2@package", "emoji", f"{folder}/vectors", limit=50)
+    ...     found = cp.index(vectors).search("a happy face", k=2, where="split = 'train'")
+    >>> [row["text"] for row in found]
+    ['smiling face', 'smiling face with smiling eyes']
+
     Args:
         vectors: a folder of vectors, by its path or open.
         out: the folder to keep it in; with ``kind="lancedb"`` it may be an address (``s3://…``). The index stays in
