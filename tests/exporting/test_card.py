@@ -93,6 +93,17 @@ def test_the_lines_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert type(found["model"]).__name__ == "CLIPModel"
 
 
+def test_an_earlier_checkpoint_does_not_bear_the_scores_of_the_last(tmp_path: Path) -> None:
+    run = made_run(tmp_path, "clip", "--steps", "4")
+    first, last = sorted((run / "checkpoint").glob("step-*"))
+    text = (cp.export(last, "safetensors", tmp_path / "last").folder / "README.md").read_text()
+    assert "## Results" in text
+    text = (cp.export(first, "safetensors", tmp_path / "first").folder / "README.md").read_text()
+    assert "## Results" not in text
+    assert "model-index" not in text
+    assert f"as its checkpoint {first.name} has it, which was not evaluated" in text
+
+
 @pytest.mark.slow
 def test_a_run_of_a_study_has_its_intervals_and_verdicts(pairs: Path, recipe: Recipe, tmp_path: Path) -> None:
     study = compare(

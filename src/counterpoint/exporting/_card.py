@@ -13,7 +13,7 @@ import yaml
 from .. import __version__, catalog
 from ..data.base import Data
 from ..data.source import load_any, short_name
-from ..files import MANIFEST
+from ..files import MANIFEST, latest_checkpoint
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
 from ..models import run_of
@@ -24,7 +24,7 @@ from ..study.layout import run_folder
 from ..study.numbers import RunScores, StudyScores
 from ..study.schema import Score, TrainedArm, TrainingSummary
 from ..study.words.tables import as_markdown, number
-from ..training.run import Environment, Run, data_of
+from ..training.run import Environment, Run, data_of, is_checkpoint
 from ._layout import Layout
 
 README = "README.md"
@@ -33,7 +33,8 @@ _PIPELINES = {
     ("image",): "image-feature-extraction",
     ("text",): "feature-extraction",
 }
-_MOST_ROWS = 40
+_MOST_ROWS, _MOST_NAMED = 40, 12
+"""Rows of the table of results, and entries of a line about the data; there may be hundreds."""
 _LISTED = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
 
 
@@ -46,12 +47,14 @@ class Origin:
         run: of which it is the result; None for a model of another library.
         folder: of the run.
         data: of the run; None where it is not on this machine any more.
+        earlier: the checkpoint, where it is not the run's newest one: the run's scores are not its own.
     """
 
     reference: str
     run: Run | None = None
     folder: Path | None = None
     data: Data | None = None
+    earlier: str = ""
 
     @classmethod
     def of(cls, reference: str) -> Origin:
@@ -64,7 +67,9 @@ class Origin:
             data = load_any(data_of(folder))
         except (OSError, ValueError, LookupError, ImportError):  # gone, changed, not installed
             data = None
-        return cls(Arm.parse(run.arm).label, run, folder, data)
+        path, newest = Path(reference.removeprefix("run:")), latest_checkpoint(folder / "checkpoint")
+        earlier = path.name if is_checkpoint(path) and newest is not None and path.name != newest.name else ""
+        return cls(Arm.parse(run.arm).label, run, folder, data, earlier)
 
     @property
     def attribution(self) -> str:
@@ -156,7 +161,7 @@ def _loading(model: TowerMethod, layout: Layout, place: str, *, on_hub: bool) ->
 
 def _scores(origin: Origin) -> list[Score]:
     """Return every number of the model with its interval: over the seeds of its study, or over the run's examples."""
-    if origin.folder is None or origin.run is None:
+    if origin.folder is None or origin.run is None or origin.earlier:
         return []
     arm, _ = _of_study(origin)
     if arm is not None:
@@ -197,6 +202,8 @@ def _results(origin: Origin, scores: Sequence[Score]) -> Iterator[str]:
         )
         rows.append([score.task, score.test, score.metric, value, f"{low} to {high}", chance, str(score.n)])
     yield from as_markdown(rows)
+    if (total := sum(score.mean is not None for score in scores)) > len(rows) - 1:
+        yield f"\nOf {total} numbers in all; the others are of further tests and of subsets of the examples."
     arm, summary = _of_study(origin)
     yield ""
     if arm is None or summary is None:
@@ -215,7 +222,10 @@ def _training(origin: Origin) -> Iterator[str]:
     if origin.run is None or origin.folder is None:
         return
     recipe = _shown(origin.run.recipe.model_dump())
-    yield f"Arm `{origin.reference}`, seed {origin.run.seed}, under this recipe:\n"
+    earlier = (
+        f", as its checkpoint {origin.earlier} has it, which was not evaluated" if origin.earlier else ""
+    )
+    yield f"Arm `{origin.reference}`, seed {origin.run.seed}{earlier}, under this recipe:\n"
     yield f"```yaml\n{yaml.safe_dump(recipe, sort_keys=False).rstrip()}\n```"
     try:
         environment = Environment.read(origin.folder)
@@ -242,9 +252,10 @@ def _data(origin: Origin) -> Iterator[str]:
     yield f"- name: {short_name(origin.run.data)}"
     for title, values in origin.data.describe().items():
         told = values.items() if isinstance(values, dict) else [("", values)]
-        shown = "; ".join(f"{key} {value}".strip() for key, value in told if not _is_path(value))
+        shown = [f"{key} {value}".strip() for key, value in told if not _is_path(value)]
+        more = [f"… {len(shown)} in all"] if len(shown) > _MOST_NAMED else []
         if shown:
-            yield f"- {title}: {shown}"
+            yield f"- {title}: {'; '.join([*shown[:_MOST_NAMED], *more])}"
 
 
 def _plain(reference: str) -> str:
