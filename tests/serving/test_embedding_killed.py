@@ -78,25 +78,32 @@ from counterpoint.serving import embedding
 
 embedding.ROWS = 256  # many parts, so that many kills meet one that is being written
 model, data, out = cp.load(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-draws, seen = np.random.default_rng(0), {}
+draws, seen, killed = np.random.default_rng(0), {}, 0
 parts = lambda: {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
-for number in range(20):  # at any moment of the start, and at any moment after some parts
-    new, delay = number // 5, draws.uniform(0, 0.2 if number >= 5 else 1.5)
+for attempt in range(100):
+    if killed == 20:
+        break
+    # At any moment of the start, and at any moment after some parts.
+    new, delay = killed // 5, draws.uniform(0, 0.2 if killed >= 5 else 1.5)
     child = os.fork()
     if child == 0:
         cp.embed(model, data, out, batch_size=64)
         os._exit(0)
-    while len(parts()) < len(seen) + new:
-        assert os.waitpid(child, os.WNOHANG) == (0, 0), "it has ended"
+    ended = lambda: os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    while len(parts()) < len(seen) + new and ended() is None:
         time.sleep(0.01)
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL, "it had ended before"
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL)
+    killed += status == signal.SIGKILL
     now = parts()
     assert seen.items() <= now.items(), "a part that is there stays as it is"
-    print(f"kill {number}: {len(now)} parts, {len(now) - len(seen)} new")
-    seen = now
-assert 0 < len(seen) < 96
+    print(f"after {killed} kills: {len(now)} parts, {len(now) - len(seen)} new")
+    if len(now) == 96:  # on a fast machine: leave something to do
+        for path in sorted(out.glob("*.parquet"))[attempt % 3 :: 3]:
+            path.unlink()
+    seen = parts()
 vectors = cp.embed(model, data, out, batch_size=64)
 assert seen.items() <= parts().items()
 """
@@ -108,7 +115,7 @@ def test_twenty_kills_and_each_part_is_made_once(
     out = tmp_path / "vectors"
     with started(tmp_path / "log", sys.executable, "-c", KILLED, words[1], words[2], out) as session:
         assert session.ends() == 0, session.output
-    assert session.output.count("kill ") == 20
+    assert "after 20 kills: " in session.output
     vectors = Vectors.open(out)
     assert len(vectors.parts) == 16 * PARTS
     assert vectors.table().equals(undisturbed.table())
@@ -150,6 +157,6 @@ def test_two_commands_at_once_make_each_part_once(
         assert (first.ends(), second.ends()) == (0, 0), first.output + second.output
     assert seen.items() <= made(out).items()
     said = first.output + second.output
-    assert said.count("waiting: ") == 1, said
+    assert said.count("waiting: ") <= 1, said
     assert said.count(f"done ({4096 * 6 - 5:,} rows)") == 1, "one of them had nothing to do"
     check(out, undisturbed)
