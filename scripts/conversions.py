@@ -79,7 +79,7 @@ def _cell(model: TowerMethod, layout: str, out: Path, notes: dict[str, int]) -> 
         done = _export.export("the model", layout, out / layout)
     except (ValueError, ImportError) as error:
         reason = str(error).removeprefix(f"the model cannot be exported to {layout}: ")
-        reason = re.sub(r"@/\S*", "@PATH", reason)
+        reason = re.sub(r"@/[^\s;']*", "@PATH", reason)
         return f"({notes.setdefault(reason, len(notes) + 1)})"
     return ", ".join(f"{modality} {value:.0e}" for modality, value in done.differences.items())
 
