@@ -90,6 +90,21 @@ def test_a_run_and_its_checkpoints(run: Path) -> None:
     assert cp.load(first).fingerprint != model.fingerprint
 
 
+def test_a_model_knows_its_name_from_the_root(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = foreign.clip(tmp_path / "model")
+    monkeypatch.chdir(run.parent)
+    assert cp.load(run.name).reference == str(run)
+    assert cp.load(f"run:{run.name}").reference == f"run:{run}"
+    monkeypatch.chdir(tmp_path)
+    assert cp.load("transformers:model").reference == f"transformers:{folder}"
+    assert cp.load("transformers:clip@model").reference == f"transformers:clip@{folder}"
+    assert (
+        cp.load("transformers:all-MiniLM-L6-v2@package").reference == "transformers:all-MiniLM-L6-v2@package"
+    )
+
+
 def test_a_fingerprint_tells_weights_preprocessing_and_tokenizers_apart(tmp_path: Path) -> None:
     folder = foreign.clip(tmp_path / "model")
 
