@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from counterpoint.cli import main
+from counterpoint.registry import MissingPackage
+from counterpoint.serving import app
 
 
 def refusal(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -69,3 +72,14 @@ def test_an_answer_does_not_wait_for_its_second_part() -> None:
         taken, _ = sock.accept()
         with taken:
             assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize("package", ["fastapi", "prometheus_client"])
+def test_a_missing_package_is_named_with_its_command(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        MissingPackage, match=rf"{package} is not installed; run: pip install 'counterpoint\[serve\]'"
+    ):
+        app(tmp_path)
