@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import counterpoint as cp
+from counterpoint.exporting import LAYOUTS
 from counterpoint.files import Damaged
 from counterpoint.models import kind_of
 from fixtures import foreign
@@ -124,6 +125,19 @@ def test_models_that_are_more_than_towers_and_layers_are_refused(tmp_path: Path)
         with pytest.raises(ValueError, match=f"cannot be exported to safetensors: {why}"):
             cp.export(run, "safetensors", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("layout", ["safetensors", "onnx"])
+def test_a_modality_without_samples_is_refused(
+    layout: str, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = cp.load(whole)
+    target = LAYOUTS.get(layout)()
+    assert target.refusal(model) == ""
+    monkeypatch.setattr(type(model.image_tower), "modality", "series")
+    assert target.refusal(model) == (
+        "there are no samples of the modality 'series' to compare its embeddings on"
+    )
 
 
 @pytest.mark.parametrize(

@@ -73,3 +73,11 @@ def _texts(model: TowerMethod, column: str) -> tuple[list[str], list[str]]:
 
 _SAMPLES: Mapping[str, Callable[[TowerMethod, str], tuple[Any, Any]]] = {"image": _pictures, "text": _texts}
 """The samples that a model and its export are given, by modality."""
+
+
+def uncompared(model: TowerMethod) -> str:
+    """Return why an export of a model could not be compared with it, in words; nothing where it can."""
+    others = [modality for c in model.embeds if (modality := model.tower(c).modality) not in _SAMPLES]
+    return (
+        f"there are no samples of the modality {others[0]!r} to compare its embeddings on" if others else ""
+    )

@@ -20,7 +20,7 @@ from ..methods.base import TowerMethod
 from ..networks.base import ImageTower, TextTower, Tower
 from ..networks.towers.open_clip_tower import OpenClipTokenizer
 from ..registry import require
-from ._comparison import MOST
+from ._comparison import MOST, uncompared
 from ._layout import Embed, Layout
 from ._left_out import scale_of
 from ._preprocessing import FILE, TOKENIZER, Graph, Picture, Preprocessing, Text, backend_of, ids
@@ -45,14 +45,14 @@ class Onnx(Layout):
     library: ClassVar[str] = "onnx"
 
     def refusal(self, model: TowerMethod) -> str:
+        if why := uncompared(model):
+            return why
         for tower in _towers(model).values():
             if isinstance(tower, TextTower):
                 try:
                     backend_of(tower)
                 except LookupError as error:
                     return str(error)
-            elif not isinstance(tower, ImageTower):
-                return f"there are no examples of the modality {tower.modality!r} to trace its tower with"
         return ""
 
     def leaves_out(self, model: TowerMethod) -> Sequence[str]:

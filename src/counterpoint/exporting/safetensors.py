@@ -14,7 +14,7 @@ from torch import Tensor
 from ..data.decode import fitted
 from ..methods.base import TowerMethod
 from ..models import Stated, load
-from ._comparison import fit_of
+from ._comparison import fit_of, uncompared
 from ._layout import Embed, Layout
 from ._left_out import scale_of
 
@@ -34,6 +34,8 @@ class Safetensors(Layout):
     ours: ClassVar[bool] = True
 
     def refusal(self, model: TowerMethod) -> str:
+        if why := uncompared(model):
+            return why
         try:
             Stated.of(model)
         except LookupError as error:
