@@ -323,6 +323,11 @@ def test_a_lost_database_and_changed_bytes_of_the_table(vectors: Path, tmp_path:
     shutil.rmtree(tmp_path / "lance" / "vectors.lance")
     with pytest.raises(Damaged, match="it has no table 'vectors'"):
         Index.open(tmp_path / "lance")
+    index(vectors, tmp_path / "cut", kind="lancedb")
+    (data,) = (tmp_path / "cut" / "vectors.lance" / "data").iterdir()
+    data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
+    with pytest.raises(Damaged, match=r"LanceDB cannot read its table: .*counterpoint index"):
+        Index.open(tmp_path / "cut")
     index(vectors, tmp_path / "exact")
     table = tmp_path / "exact" / "table-0001.parquet"
     content = bytearray(table.read_bytes())

@@ -63,10 +63,14 @@ class LanceDB(Kind):
         if table is None:
             raise ValueError(f"it has no table {TABLE!r}")
         try:
-            held, found = table.count_rows(), table.schema.field("vector").type.list_size
+            # The positions are read, and with them the ends of all files.
+            held, found = (
+                table.count_rows(f"{POSITION} < {rows}"),
+                table.schema.field("vector").type.list_size,
+            )
         except (ValueError, RuntimeError, KeyError) as error:
             raise ValueError(f"LanceDB cannot read its table: {str(error).splitlines()[0]}") from error
-        if held < rows or found != width:
+        if held != rows or found != width:
             raise ValueError(f"its table holds {held:,} vectors of {found}, not {rows:,} of {width}")
         return cls(table, rows)
 
