@@ -121,7 +121,7 @@ def test_every_kind_finds_nearly_all_under_any_condition(
         searched.table.select(holds(searched.table).fill_null(False).alias("m"))["m"].to_numpy(), 4000
     )
     expected, right = brute(WHOLE, queries, k, mask)
-    found = searched.nearest(queries, k, where=where, modality=modality)
+    found = searched.nearest(queries, k, where=where, modality=modality or "all")
     hits = 0
     for query, one in enumerate(found):
         best = expected[query][right[query] >= 0]

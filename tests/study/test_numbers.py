@@ -25,7 +25,7 @@ def test_the_interval_of_an_f1_of_two_seeds_does_not_leave_its_range(monkeypatch
         RunScores, "outcome", lambda self, key: np.stack([true, said[self.folders[0].name]], 1)
     )
     runs = {seed: RunScores(Path(str(seed))) for seed in (0, 1)}
-    found = _metric(runs, KEY, MetricDefinition(("there", "yes"), "f1", True, None))
+    found = _metric(runs, KEY, MetricDefinition(("there", "yes"), "f1", True, None), fixed=False)
     assert found.mean == pytest.approx(0.75)
     assert (found.low, found.high) == (0.0, 1.0)
 

@@ -19,7 +19,7 @@ COMMANDS = {
     "compare-decoding": "Decode a vision-language model's replies in several ways: what helps, and what it costs.",
     "generate": "Let a vision-language model reply about a picture, decoded by a method.",
     "train": "Train and evaluate one method.",
-    "evaluate": "Evaluate a trained run on a data set.",
+    "evaluate": "Evaluate models side by side on a data set.",
     "diagnose": "Look inside a trained run, or at what a vision-language model's replies rest on.",
     "report": "Write a study's table and report again.",
     "embed": "Embed a data set: vectors as Parquet files.",
