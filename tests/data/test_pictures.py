@@ -81,8 +81,8 @@ def test_a_picture_that_is_none_is_remembered_and_the_others_stay(
     for _ in range(2):
         found = Pictures(paths, SIZE)
         assert found.unreadable == {
-            3: "not a picture of a kind that is read",
-            5: "No such file or directory",
+            3: "broken picture: not a picture of a kind that is read",
+            5: "broken picture: No such file or directory",
         }
         assert right_but(found, paths, {3, 5})
         assert len(decoded) == COUNT - 1

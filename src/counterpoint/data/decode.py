@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import math
 import threading
@@ -14,11 +13,14 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from ..types import Fit
+from .vector import drawn, is_drawing
 
-DECODER = 2
-"""Version of the decoder; raised whenever the code here would make other pixels of the same bytes."""
+DECODER = 3
+"""Version of the decoder; raised whenever the code here would make other pixels of the same bytes, or none."""
 MOST_PIXELS = 100_000_000
 """A picture of more pixels is refused by its header, before memory is taken for it."""
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""Pillow's names of the formats that are read, beside drawings (SVG); it reads many more, some by other programs."""
 
 _LARGE = (
     2**24
@@ -39,6 +41,14 @@ _one_large = threading.Lock()
 _one_transform = threading.Lock()  # a colour transform keeps its last pixel, and is not for two threads
 
 
+class TooLarge(ValueError):
+    """The error for a picture whose header says more pixels than are read."""
+
+
+class OtherFormat(OSError):
+    """The error for a picture in a format that is not read, whatever its name says."""
+
+
 def side_of(form: int | Fit) -> int:
     """Return the side of the squares of a form, in pixels."""
     return form.side if isinstance(form, Fit) else form
@@ -55,10 +65,10 @@ def decode(data: bytes, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
         form: side of the square in pixels, or the way to it that a tower asks for.
 
     Raises:
-        OSError: for bytes that are no picture, or not a whole one.
+        OSError: for bytes that are no picture, or not a whole one, or in none of `FORMATS`.
         ValueError: for more than `MOST_PIXELS`.
     """
-    with _opened(data, 4 * side_of(form)) as opened:
+    with open_picture(data, 4 * side_of(form)) as opened:
         return decoded(opened, form)
 
 
@@ -69,12 +79,11 @@ def decoded(opened: Image.Image, form: int | Fit) -> UInt8[np.ndarray, "3 side s
         OSError: for a picture that is not whole.
         ValueError: for more than `MOST_PIXELS`, before or after a fit resizes them.
     """
+    pixels = _taken(opened) if opened.info.get("progressive") else 0
     drafted = None if isinstance(form, Fit) else opened.draft(None, (_LEFT * form, _LEFT * form))
-    pixels = opened.width * opened.height
-    if pixels > MOST_PIXELS:
-        raise ValueError(f"{opened.width} × {opened.height} pixels; at most {MOST_PIXELS:,} are read")
+    pixels = max(pixels, _taken(opened))
     if isinstance(form, Fit) and math.prod(form.resized(opened.height, opened.width)) > MOST_PIXELS:
-        raise ValueError(f"{opened.width} × {opened.height} pixels are too narrow to be resized")
+        raise TooLarge(f"{opened.width} × {opened.height} pixels are too narrow to be resized")
     with _one_large if pixels > _LARGE else nullcontext():
         if isinstance(form, Fit):
             return fitted(opened, form)
@@ -92,37 +101,50 @@ def shown(data: bytes, side: int) -> Image.Image:
         OSError: for bytes that are no picture, or not a whole one.
         ValueError: for more than `MOST_PIXELS`.
     """
-    with _opened(data, side) as opened:
+    with open_picture(data, side) as opened:
+        if opened.info.get("progressive"):
+            _taken(opened)
         opened.draft(None, (side, side))
-        if opened.width * opened.height > MOST_PIXELS:
-            raise ValueError(f"{opened.width} × {opened.height} pixels; at most {MOST_PIXELS:,} are read")
+        _taken(opened)
         picture = whole(opened)
     picture.thumbnail((side, side))
     return picture
 
 
-def _opened(data: bytes, side: int) -> Image.Image:
-    """Open the bytes of a file; a drawing becomes a picture whose longer side is of so many pixels."""
+def open_picture(data: bytes, side: int) -> Image.Image:
+    """Open the bytes of a file by its header; a drawing becomes a picture whose longer side is of so many pixels.
+
+    Raises:
+        OSError: for bytes that are no picture, or in none of `FORMATS`.
+        ValueError: for far more than `MOST_PIXELS`, or a drawing that is broken or takes too much to draw.
+    """
     try:
-        return Image.open(io.BytesIO(_drawn(data, side) if _is_drawing(data) else data))
+        return Image.open(io.BytesIO(drawn(data, side) if is_drawing(data) else data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"{error}; at most {MOST_PIXELS:,} are read") from None
     except UnidentifiedImageError:
+        if _is_of_another_format(data[:16]):
+            raise OtherFormat(f"a picture, but none of {', '.join(FORMATS)}, SVG") from None
         raise OSError("not a picture of a kind that is read") from None
 
 
-def _is_drawing(data: bytes) -> bool:
-    start = data[:4096].removeprefix(codecs.BOM_UTF8).lstrip()
-    return start.startswith(b"<") and b"<svg" in start
+def _is_of_another_format(start: bytes) -> bool:
+    """Return whether a file begins like one of those that Pillow reads and this module does not."""
+    Image.init()
+    others = [accepts for name, (_, accepts) in Image.OPEN.items() if name not in FORMATS and accepts]
+    return len(start) == 16 and any(accepts(start) is True for accepts in others)
 
 
-def _drawn(svg: bytes, side: int) -> bytes:
-    """Draw a vector picture, its longer side of so many pixels, as a PNG."""
-    import resvg_py  # here, as it is seldom needed
+def _taken(opened: Image.Image) -> int:
+    """Return the pixels that memory is taken for; a progressive JPEG takes it for all before it is reduced.
 
-    fonts = b"<text" in svg  # they take a while to load
-    # Both sides are bounded: a drawing whose width alone is given may be millions of pixels high.
-    return resvg_py.svg_to_bytes(
-        svg_string=svg.decode(), width=side, height=side, skip_system_fonts=not fonts
-    )
+    Raises:
+        ValueError: for more than `MOST_PIXELS`.
+    """
+    pixels = opened.width * opened.height
+    if pixels > MOST_PIXELS:
+        raise TooLarge(f"{opened.width} × {opened.height} pixels; at most {MOST_PIXELS:,} are read")
+    return pixels
 
 
 def square(

@@ -20,13 +20,16 @@ from torch import Tensor
 
 from ..types import Fit
 from .cache import CacheError
-from .decode import decode, shown, side_of
+from .decode import OtherFormat, TooLarge, decode, shown, side_of
 from .kept import Kept, mapped
 from .sources import StoredFile
 
 _AT_ONCE = 64  # files whose pixels wait in memory to be kept
 _THREADS = 16
 _PATIENCE = 1.0  # seconds before a progress bar is shown
+BROKEN = "broken picture"
+"""The reason for a file that is no whole picture."""
+_REASONS = {TooLarge: "picture of too many pixels", OtherFormat: "picture in a format that is not read"}
 
 
 @final
@@ -44,7 +47,8 @@ class Pictures:
     Attributes:
         size: side of the pictures in pixels.
         digests: of each file's bytes; empty for a file that could not be read.
-        unreadable: a file's position to why it is no picture.
+        unreadable: a file's position to why it is no picture: a reason, the same words for all that have it, a colon,
+            and the details.
 
     Raises:
         CacheError: the cache folder does not hold all of them, and cannot be written.
@@ -119,14 +123,14 @@ def _read(
         try:
             data = file.read_bytes()
         except OSError as error:
-            return "", error.strerror or str(error)
+            return "", f"{BROKEN}: {error.strerror or error}"
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
         if digest in kept:
             return digest, None
         try:
             return digest, decode(data, kept.form)
         except Exception as error:  # whatever a decoder raises is why there is no picture
-            return digest, " ".join(str(error).split()) or type(error).__name__
+            return digest, f"{why(error)}: {' '.join(str(error).split()) or type(error).__name__}"
 
     starts = range(0, len(files), _AT_ONCE)
     with warnings.catch_warnings(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
@@ -140,6 +144,15 @@ def _read(
                 if result is not None:
                     kept.add(digest, result)
                 yield digest, kept.reason(digest)
+
+
+def why(error: Exception) -> str:
+    """Return the reason why there is no picture, in the same words for all that have it.
+
+    >>> why(TooLarge("13000 × 13000 pixels")), why(OSError("image file is truncated"))
+    ('picture of too many pixels', 'broken picture')
+    """
+    return next((words for kind, words in _REASONS.items() if isinstance(error, kind)), BROKEN)
 
 
 def _with_bar(steps: Sequence[int], title: str) -> Iterator[int]:

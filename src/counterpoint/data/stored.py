@@ -125,7 +125,8 @@ class Stored(Pictured):
         self._pictures = Pictures(records.files, size)
         self._forms: dict[int | Fit, Any] = {size: self}  # of this class
         for position, why in sorted(self._pictures.unreadable.items()):
-            ledger.add("lost", "broken picture", records.files[position], detail=why)
+            reason, _, detail = why.partition(": ")
+            ledger.add("lost", reason, records.files[position], detail=detail)
         _keep(ledger, ledger_file)
         self._row_of = np.delete(np.arange(len(records)), list(self._pictures.unreadable))
         records = Records(records.frame[self._row_of])
