@@ -87,7 +87,8 @@ def _show(console: Terminal, found: Found, title: str) -> None:
 
     table = Table(title=Text(title) if title else None)
     table.add_column("score", justify="right")
-    shown = ("key", "modality", "split", "text")
+    captioned = found.rows["text"].null_count() < len(found)  # pictures may have no captions
+    shown = ("key", "modality", "split", *(["text"] if captioned else []))
     for name in shown:
         table.add_column(name, overflow="fold" if name == "key" else "ellipsis")
     for row in found:

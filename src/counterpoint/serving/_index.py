@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, final, overload
@@ -38,18 +38,30 @@ _USUAL = 10  # rows that are found unless a number is given
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Found:
     """Rows that a search found, the nearest first; iterated, a dictionary each.
 
     Attributes:
-        rows: ``score``, the cosine with the query, and the columns of the index's table.
+        table: of the index.
+        positions: of the rows in the table, ``(n,)``.
+        scores: the cosine of each with the query, ``(n,)``.
     """
 
-    rows: pl.DataFrame
+    table: pl.DataFrame = field(repr=False)
+    positions: Int[np.ndarray, " n"]
+    scores: Float[np.ndarray, " n"]
+
+    @cached_property
+    def rows(self) -> pl.DataFrame:
+        """``score`` and the columns of the table, taken from it when they are first asked for."""
+        places = pl.Series("", self.positions.astype(np.uint32))
+        # Column by column: for a few rows of a frame polars would wait for its threads.
+        columns = [column[places] for column in self.table.get_columns()]
+        return pl.DataFrame([pl.Series("score", self.scores), *columns])
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.positions)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self.rows.iter_rows(named=True)
@@ -238,16 +250,10 @@ class Index:
         if not (np.isfinite(norms) & (norms > 0)).all():
             raise ValueError("a query has no direction: its vector is zero, NaN or infinite")
         scores, rows = self._vectors.nearest((vectors / norms).astype(np.float32), k, chosen)
-        counts = (rows >= 0).sum(1)
-        there = np.arange(k) < counts[:, None]
-        places = pl.Series("", rows[there].astype(np.uint32))
-        # Column by column: for a few rows of a frame polars would wait for its threads.
-        found = [column[places] for column in self.table.get_columns()]
-        columns = pl.DataFrame([pl.Series("score", scores[there].clip(-1, 1)), *found])
-        ends = counts.cumsum()
+        counts, scores = (rows >= 0).sum(1).tolist(), scores.clip(-1, 1)
         return [
-            Found(columns[end - count : end])
-            for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
+            Found(self.table, of[:count], score[:count])
+            for of, score, count in zip(rows, scores, counts, strict=True)
         ]
 
     def _checked(self, k: int | None) -> int:
