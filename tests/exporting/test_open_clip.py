@@ -131,3 +131,6 @@ def test_parts_without_a_place_are_said(made: Made, exported: Round) -> None:
     assert "1 temperature beside the first" in said
     assert "the mean of boxes" in said
     assert "open_clip mends their characters" in said
+    assert "dropout" not in said
+    done, _ = exported(made("clip-rocket,dropout=0.1"), "safetensors")
+    assert "dropout in the text tower, which only training uses" in done.left_out

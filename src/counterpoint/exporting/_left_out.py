@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from ..methods.base import Method, TowerMethod
-from ..methods.single_loss import SingleLoss
 from ..networks.base import ImageTower
 from ..pairwise import Temperature
 from ..reasons import counted
@@ -24,7 +23,7 @@ def left_out(model: TowerMethod, layout: Layout) -> list[str]:
         for name, part in model.named_children()
         if name not in (*_KEPT, *heads) and _has_state(part)
     ]
-    if isinstance(model, SingleLoss) and model.dropout:
+    if model.dropout:
         said.append("dropout in the text tower, which only training uses")
     if type(model).similarity is not Method.similarity:
         said.append("its own score of a pair: others compare embeddings by their cosine")

@@ -129,6 +129,7 @@ class TowerMethod(Method):
         columns: each column with the name of its tower and head.
         projections: the heads, by name, of methods that have one for each tower.
         reference: how `counterpoint.load` found it, with paths from the root; empty for one that it did not load.
+        dropout: rate at which training drops features within a text tower.
 
     Raises:
         ValueError: for columns that the method does not take.
@@ -136,6 +137,7 @@ class TowerMethod(Method):
 
     projections: nn.ModuleDict
     reference: str = ""
+    dropout: float = 0.0
 
     def __init__(self, towers: Towers) -> None:
         super().__init__()

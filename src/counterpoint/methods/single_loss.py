@@ -66,7 +66,6 @@ class SingleLoss(TowerMethod):
                 f"views={views}: {name} on {' and '.join(towers)} takes {'2' if most else '2 or more'}"
             )
         widths = recipe.widths
-        self.dropout: dict[str, float] = {}
         if self.pairs:
             self.views = paired(towers)
             self.projections = nn.ModuleDict(linear_heads(towers, widths.embedding))
@@ -74,14 +73,13 @@ class SingleLoss(TowerMethod):
             ((column, tower),) = towers.items()
             self.views = contrasted(column, tower, views)
             self.projections = nn.ModuleDict({column: mlp(tower.width, widths.ssl_hidden, widths.ssl_output)})
-            self.dropout = {"dropout": dropout} if tower.takes_dropout else {}
+            self.dropout = dropout if tower.takes_dropout else 0.0
         self.objective, self.name, self.labels = objective, name, labels
         self.needs_ids, self.needs_labels, self.papers = facts.needs_ids, facts.needs_labels, facts.papers
 
     def encode(self, batch: Batch) -> Embeddings:
-        return {
-            name: self.tower(view.column)(batch[name], **self.dropout) for name, view in self.views.items()
-        }
+        dropped = {"dropout": self.dropout} if self.dropout else {}
+        return {name: self.tower(view.column)(batch[name], **dropped) for name, view in self.views.items()}
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         return super().project(column, features, head) if self.pairs else features

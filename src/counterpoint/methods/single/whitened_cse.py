@@ -80,12 +80,11 @@ class WhitenedCSE(TowerMethod):
         self.shuffle = shuffle
         self.head = nn.Sequential(nn.Linear(width, width), nn.Tanh())
         self.objective = WhitenedCSELoss(temperature)
-        self.dropout = {"dropout": dropout} if tower.takes_dropout else {}
+        self.dropout = dropout if tower.takes_dropout else 0.0
 
     def encode(self, batch: Batch) -> Embeddings:
-        return {
-            name: self.tower(view.column)(batch[name], **self.dropout) for name, view in self.views.items()
-        }
+        dropped = {"dropout": self.dropout} if self.dropout else {}
+        return {name: self.tower(view.column)(batch[name], **dropped) for name, view in self.views.items()}
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         return features
