@@ -24,6 +24,7 @@ from counterpoint.data import kept, pictures
 from counterpoint.data.cache import CacheError
 from counterpoint.data.decode import decode, side_of
 from counterpoint.data.pictures import Pictures
+from counterpoint.data.sources import Asset
 from counterpoint.types import Fit
 
 SIZE, COUNT = 8, 12
@@ -38,6 +39,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def paths(tmp_path: Path, cache: Path) -> list[Path]:
     return [draw(tmp_path / f"{number}.png", number) for number in range(COUNT)]
+
+
+def assets(paths: list[Path]) -> list[Asset]:
+    return [Asset.of(path) for path in paths]
 
 
 def draw(path: Path, number: int) -> Path:
@@ -65,11 +70,11 @@ def right(found: Pictures, paths: list[Path]) -> bool:
 
 
 def test_a_picture_is_decoded_once(paths: list[Path], decoded: list[int], tmp_path: Path) -> None:
-    assert right(Pictures(paths, SIZE), paths)
+    assert right(Pictures(assets(paths), SIZE), paths)
     assert len(decoded) == COUNT
     more = [draw(tmp_path / "new.png", 99), *reversed(paths)]
     shutil.copy(paths[0], tmp_path / "same.png")
-    assert right(Pictures([*more, tmp_path / "same.png"], SIZE), [*more, paths[0]])
+    assert right(Pictures(assets([*more, tmp_path / "same.png"]), SIZE), [*more, paths[0]])
     assert len(decoded) == COUNT + 1
 
 
@@ -79,7 +84,7 @@ def test_a_picture_that_is_none_is_remembered_and_the_others_stay(
     paths[3].write_bytes(b"not a picture")
     paths[5].unlink()
     for _ in range(2):
-        found = Pictures(paths, SIZE)
+        found = Pictures(assets(paths), SIZE)
         assert found.unreadable == {
             3: "broken picture: not a picture of a kind that is read",
             5: "broken picture: No such file or directory",
@@ -133,39 +138,39 @@ def less(path: Path) -> None:
 def test_a_damaged_file_is_noticed_and_made_again(
     paths: list[Path], decoded: list[int], cache: Path, harm: Callable[[Path], None]
 ) -> None:
-    Pictures(paths, SIZE)
+    Pictures(assets(paths), SIZE)
     (block,) = cache.rglob("*.npy")
     harm(block)
-    assert right(Pictures(paths, SIZE), paths)
+    assert right(Pictures(assets(paths), SIZE), paths)
     assert len(decoded) == 2 * COUNT
-    assert right(Pictures(paths, SIZE), paths)
+    assert right(Pictures(assets(paths), SIZE), paths)
     assert len(decoded) == 2 * COUNT
 
 
 def test_a_cache_that_was_copied_is_as_good(paths: list[Path], decoded: list[int], cache: Path) -> None:
-    Pictures(paths, SIZE)
+    Pictures(assets(paths), SIZE)
     shutil.move(cache, cache.with_name("moved"))
     shutil.copytree(cache.with_name("moved"), cache, copy_function=shutil.copyfile)
-    assert right(Pictures(paths, SIZE), paths)
+    assert right(Pictures(assets(paths), SIZE), paths)
     assert len(decoded) == COUNT
 
 
 def test_what_came_out_of_an_archive_is_not_read_to_be_checked(
     paths: list[Path], decoded: list[int], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Pictures(paths, SIZE)
+    Pictures(assets(paths), SIZE)
     (block,) = cache.rglob("*.npy")
     seconds = block.stat().st_mtime_ns // 10**9 * 10**9
     os.utime(block, ns=(seconds, seconds))
     monkeypatch.setattr(kept, "_check", lambda pixels: "read")
-    assert right(Pictures(paths, SIZE), paths)
+    assert right(Pictures(assets(paths), SIZE), paths)
     assert len(decoded) == COUNT
 
 
 def test_a_full_cache_serves_where_nothing_can_be_written(
     paths: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Pictures(paths[:-1], SIZE)
+    Pictures(assets(paths[:-1]), SIZE)
 
     @contextmanager
     def read_only(path: Path) -> Iterator[Path]:
@@ -173,13 +178,13 @@ def test_a_full_cache_serves_where_nothing_can_be_written(
         yield path
 
     monkeypatch.setattr(files_module, "writing", read_only)
-    found = Pictures(paths[:-1], SIZE)
+    found = Pictures(assets(paths[:-1]), SIZE)
     assert right(found, paths[:-1])
     assert not found._map(0).flags.writeable
     found.images(np.array([0]))[:] = 0  # what is given out is the caller's own
     assert right(found, paths[:-1])
     with pytest.raises(CacheError, match="COUNTERPOINT_CACHE"):
-        Pictures(paths, SIZE)
+        Pictures(assets(paths), SIZE)
 
 
 @pytest.mark.parametrize(("stop", "lost"), [(KeyboardInterrupt, 0), (RuntimeError, 3)])
@@ -203,16 +208,16 @@ def test_what_is_decoded_before_the_end_stays(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "read_bytes", stopping)
         with pytest.raises(stop):
-            Pictures(paths, SIZE)
+            Pictures(assets(paths), SIZE)
     assert len(decoded) == 7
-    assert right(Pictures(paths, SIZE), paths)
+    assert right(Pictures(assets(paths), SIZE), paths)
     assert len(decoded) == COUNT + lost
 
 
 def test_pictures_stay_on_disk(paths: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = 3 * SIZE * SIZE
     monkeypatch.setattr(kept, "_BYTES", 4 * one)
-    found = Pictures(paths, SIZE)
+    found = Pictures(assets(paths), SIZE)
     assert [np.load(path, mmap_mode="r").nbytes for path in cache.rglob("*.npy")] == [4 * one] * 3
     assert right(found, paths)
     assert len(pickle.dumps(found.formed(8 * SIZE))) < 8 * 8 * one  # all twelve in less than one takes
@@ -220,7 +225,7 @@ def test_pictures_stay_on_disk(paths: list[Path], cache: Path, monkeypatch: pyte
 
 
 def test_another_size_is_decoded_from_the_files(paths: list[Path], decoded: list[int]) -> None:
-    small = Pictures(paths, SIZE)
+    small = Pictures(assets(paths), SIZE)
     large = small.formed(2 * SIZE)
     assert right(large, paths)
     assert decoded == [SIZE] * COUNT + [2 * SIZE] * COUNT
@@ -236,19 +241,19 @@ def test_each_way_to_a_square_has_a_place_of_its_own(paths: list[Path], decoded:
     forms += [Fit(SIZE, SIZE, "longest"), Fit(SIZE, SIZE, "longest", fill=(9, 9, 9))]
     for _ in range(2):
         for form in forms:
-            found = Pictures(paths, form).images(np.arange(COUNT)).numpy()
+            found = Pictures(assets(paths), form).images(np.arange(COUNT)).numpy()
             assert (found == np.stack([decode(path.read_bytes(), form) for path in paths])).all()
     assert len(decoded) == COUNT * len(forms)
 
 
 def test_what_a_killed_writer_left_goes_at_once(paths: list[Path], cache: Path) -> None:
-    Pictures(paths, SIZE)
+    Pictures(assets(paths), SIZE)
     (block,) = cache.rglob("*.npy")
     writer = subprocess.Popen([sys.executable, "-c", ""])
     writer.wait()
     left = block.with_name(f".{block.name}.{files_module._HOST}.{writer.pid}.1.part")
     left.write_bytes(b"half a block")
-    assert right(Pictures(paths, SIZE), paths)
+    assert right(Pictures(assets(paths), SIZE), paths)
     assert not left.exists()
 
 
@@ -259,12 +264,12 @@ def test_long_work_has_a_bar(
     screen = io.StringIO()
     monkeypatch.setattr(pictures, "Console", lambda stderr: Console(file=screen, force_terminal=True))
     monkeypatch.setattr(pictures, "_PATIENCE", patience)
-    Pictures(paths, SIZE)
+    Pictures(assets(paths), SIZE)
     assert ("Reading 12 pictures" in screen.getvalue()) == shown
 
 
 def test_a_cache_that_is_emptied_meanwhile_is_told(paths: list[Path], cache: Path) -> None:
-    found = Pictures(paths, SIZE)
+    found = Pictures(assets(paths), SIZE)
     shutil.rmtree(cache)
     with pytest.raises(CacheError, match="removed while it was in use: run the same command again"):
         found.images(np.array([0]))

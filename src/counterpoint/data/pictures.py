@@ -22,7 +22,7 @@ from ..types import Fit
 from .cache import CacheError
 from .decode import OtherFormat, TooLarge, decode, shown, side_of
 from .kept import Kept, mapped
-from .sources import StoredFile
+from .sources import Asset
 
 _AT_ONCE = 64  # files whose pixels wait in memory to be kept
 _THREADS = 16
@@ -54,7 +54,7 @@ class Pictures:
         CacheError: the cache folder does not hold all of them, and cannot be written.
     """
 
-    def __init__(self, files: Sequence[StoredFile], form: int | Fit, digests: Sequence[str] = ()) -> None:
+    def __init__(self, files: Sequence[Asset], form: int | Fit, digests: Sequence[str] = ()) -> None:
         self.size, self._files = side_of(form), files
         self.digests: list[str] = []
         self.unreadable: dict[int, str] = {}
@@ -112,12 +112,10 @@ class Pictures:
         return other
 
 
-def _read(
-    files: Sequence[StoredFile], digests: Sequence[str], kept: Kept
-) -> Iterator[tuple[str, str | None]]:
+def _read(files: Sequence[Asset], digests: Sequence[str], kept: Kept) -> Iterator[tuple[str, str | None]]:
     """Decode those files that are not kept, and yield each one's digest and, if it is no picture, the reason."""
 
-    def one(file: StoredFile, digest: str) -> tuple[str, np.ndarray | str | None]:
+    def one(file: Asset, digest: str) -> tuple[str, np.ndarray | str | None]:
         if digest in kept:
             return digest, None
         try:

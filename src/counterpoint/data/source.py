@@ -18,7 +18,7 @@ from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
 from .decode import side_of
 from .single import form_of
-from .sources import TOLERANCE, readers
+from .sources import TOLERANCE, suffixes
 from .worlds import WORLDS
 
 _OPTION = ",tolerance="
@@ -188,7 +188,7 @@ def _stamp(source: str) -> tuple[object, ...]:
     if path is None or not path.exists():
         return ()
     inside = os.scandir(path) if path.is_dir() else ()
-    kinds = {_ANNOTATIONS, *readers()}
+    kinds = {_ANNOTATIONS, *suffixes()}
     told = [e for e in inside if e.is_dir() or (Path(e.name).suffix.lower() in kinds and e.is_file())]
     return (path.resolve(), _written(path.stat()), *sorted((e.name, _written(e.stat())) for e in told))
 

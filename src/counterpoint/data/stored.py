@@ -111,7 +111,7 @@ class Stored(Pictured):
     ) -> None:
         self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
         records = read(Path(source), ledger)
-        if self.captioned and len(records) and not records.captioned:
+        if self.captioned and len(records) and not records.having("text").any():
             raise WithoutCaptions(
                 f"{source} holds pictures without captions: give a metadata.csv (or .jsonl, .parquet) with columns "
                 "file_name and text, or a .txt beside each; without them they can be embedded and searched "
@@ -122,20 +122,21 @@ class Stored(Pictured):
         ledger_file = _ledger_file(Path(source))
         _keep(ledger, ledger_file)
         ledger.check(self.name, len(records), tolerance, ledger_file)  # before pictures are read in vain
-        self._pictures = Pictures(records.files, size)
+        pictures = records.assets("image")
+        self._pictures = Pictures(pictures, size)
         self._forms: dict[int | Fit, Any] = {size: self}  # of this class
         for position, why in sorted(self._pictures.unreadable.items()):
             reason, _, detail = why.partition(": ")
-            ledger.add("lost", reason, records.files[position], detail=detail)
+            ledger.add("lost", reason, pictures[position], detail=detail)
         _keep(ledger, ledger_file)
         self._row_of = np.delete(np.arange(len(records)), list(self._pictures.unreadable))
-        records = Records(records.frame[self._row_of])
+        records = records.with_frame(records.frame[self._row_of])
         ledger.check(self.name, len(records), tolerance, ledger_file)
         if not len(records):
             raise ValueError(f"{source} holds no {'pairs' if self.captioned else 'pictures'}")
         digests = pl.Series(self._pictures.digests)[self._row_of]
         self._digests = [bytes.fromhex(digest) for digest in digests]
-        captions = records.frame["captions"]
+        captions = _captions(records)
         self._texts = captions.explode().drop_nulls()  # of a picture without captions
         self._starts = np.concatenate([[0], captions.list.len().to_numpy().cumsum(dtype=np.int64)])
         self.ids, self._keys = _identities(self.name, records)
@@ -205,10 +206,17 @@ def _keep(ledger: Ledger, path: Path) -> None:
 
 def _with_captions(records: Records, ledger: Ledger) -> Records:
     """Leave out what has no caption where others have: one folder of several has pictures alone."""
-    without = pl.col("captions").list.len() == 0
-    for where in records.frame.filter(without)["where"]:
+    captioned = records.having("text")
+    for where in records.frame.filter(~captioned)["where"]:
         ledger.add("lost", "picture without a caption", where)
-    return Records(records.frame.filter(~without))
+    return records.with_frame(records.frame.filter(captioned))
+
+
+def _captions(records: Records) -> pl.Series:
+    """Return the list of captions of every record; an empty one where it has none."""
+    if "text" in records.columns:
+        return records.frame["text"]
+    return pl.Series([[]] * len(records), dtype=pl.List(pl.String))
 
 
 def _identities(name: str, records: Records) -> tuple[Int[np.ndarray, " N"], pl.Series]:
@@ -230,10 +238,10 @@ def _identities(name: str, records: Records) -> tuple[Int[np.ndarray, " N"], pl.
 
 
 def _links(records: Records, digests: pl.Series) -> list[Links]:
-    group = records.labels().get("group")
+    group = records.frame["group"]
     return [
-        *([] if group is None else [Links.of("group", group)]),
-        *([Links.of_captions(records.frame["captions"])] if records.captioned else []),
+        *([] if group.is_null().all() else [Links.of("group", group)]),
+        *([Links.of_captions(records.frame["text"])] if records.having("text").any() else []),
         Links.of("picture", digests),
     ]
 
@@ -263,7 +271,10 @@ def _splits(name: str, sides: np.ndarray, *, enough: bool) -> Splits:
 def _labels(records: Records) -> tuple[dict[str, Labels], dict[str, str]]:
     """Return the ways to classify, and why other columns are none."""
     labels, refused = {}, {}
-    for name, values in sorted(records.labels().items()):
+    columns = records.labels()
+    if (groups := records.frame["group"]).is_not_null().any():
+        columns["group"] = groups
+    for name, values in sorted(columns.items()):
         classes = values.drop_nulls().unique()
         numbers = classes.cast(pl.Float64, strict=False)
         numeric = numbers.null_count() == 0

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.data.pairs import Pairs
-from counterpoint.data.sources import Ledger, Records, read
+from counterpoint.data.sources import Asset, Ledger, Records, read
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +52,10 @@ def tar(path: Path, files: dict[str, bytes]) -> Path:
 def records(path: Path) -> tuple[Records, pl.DataFrame]:
     ledger = Ledger()
     return read(path, ledger), ledger.frame.select("kind", "reason", "file", "row")
+
+
+def texts(found: Records) -> list[tuple[str, ...]]:
+    return [tuple(each) for each in found.frame["text"].to_list()]
 
 
 def rows(numbers: range) -> str:
@@ -139,7 +143,9 @@ def test_a_folder_of_one_split_that_says_another_inside_is_refused(tmp_path: Pat
     for side in ("train", "test"):
         put(tmp_path / side / "metadata.csv", "file_name,text,split\n0.png,a,train\n")
         put(tmp_path / side / "0.png", picture(0))
-    with pytest.raises(ValueError, match=r"test/metadata\.csv, row 1: split 'train', but .*test is of test$"):
+    with pytest.raises(
+        ValueError, match=r"test/metadata\.csv, row 1: split 'train', but .*test/metadata\.csv is of test$"
+    ):
         records(tmp_path)
 
 
@@ -158,7 +164,7 @@ def test_what_lies_beside_is_listed(tmp_path: Path) -> None:
     for name in ("0.svg", "drawing.svg", "note.pdf", "song.ogg", "alone.png", "note.txt", ".hidden.png"):
         put(tmp_path / name, "x")
     found, ledger = records(tmp_path)
-    assert [(record.key, record.captions[0]) for record in found][:2] == [
+    assert [(record.key, each[0]) for record, each in zip(found, texts(found), strict=True)][:2] == [
         ("0.jpg", "caption 0"),
         ("0.png", "caption 0"),
     ]
@@ -185,10 +191,10 @@ def test_pictures_alone_have_no_captions(tmp_path: Path) -> None:
         for k in range(2):
             put(tmp_path / kind / f"{k}.jpg", picture(k))
     found, ledger = records(tmp_path)
-    assert [(record.key, record.captions, record.labels) for record in found][:1] == [
-        ("cat/0.jpg", (), {"folder": "cat"})
+    assert [(record.key, record.cells, record.labels) for record in found][:1] == [
+        ("cat/0.jpg", {"image": Asset.of(tmp_path / "cat" / "0.jpg")}, {"folder": "cat"})
     ]
-    assert (len(found), found.captioned, ledger.rows()) == (4, False, [])
+    assert (len(found), dict(found.columns), ledger.rows()) == (4, {"image": "image"}, [])
 
 
 def test_texts_that_belong_to_no_picture_are_refused(tmp_path: Path) -> None:
@@ -213,7 +219,7 @@ def test_translations_are_no_captions(tmp_path: Path) -> None:
     pair(tmp_path, 0, "A heart.\nde.utf8=Ein Herz.\npt_BR.utf8=Um.\nsr@latin.utf8=Srce.\nAnother line\n")
     pair(tmp_path, 1, "x = y.utf8")
     found, ledger = records(tmp_path)
-    assert [record.captions for record in found] == [("A heart.", "Another line"), ("x = y.utf8",)]
+    assert texts(found) == [("A heart.", "Another line"), ("x = y.utf8",)]
     assert ledger.select("kind", "reason").rows() == [("passed over", "translations")]
 
 
@@ -222,7 +228,7 @@ def test_texts_of_other_encodings_and_empty_ones(tmp_path: Path) -> None:
     pair(tmp_path, 1, "caf\xe9".encode("utf-16"))
     pair(tmp_path, 2, " \n")
     found, ledger = records(tmp_path)
-    assert [record.captions for record in found] == [("café",), ("café",)]
+    assert texts(found) == [("café",), ("café",)]
     assert ledger.select("kind", "reason").rows() == [
         ("guessed", "not UTF-8, read as Windows-1252"),
         ("lost", "empty caption"),
@@ -240,7 +246,7 @@ def test_a_shard_keeps_what_is_whole_and_lists_the_rest(tmp_path: Path) -> None:
         link.type, link.linkname = tarfile.SYMTYPE, "0.png"
         archive.addfile(link)
     found, ledger = records(tmp_path / "it")
-    assert [record.captions[0] for record in found] == [f"café {k}" for k in range(20)]
+    assert [each[0] for each in texts(found)] == [f"café {k}" for k in range(20)]
     assert ledger.select("kind", "reason", "row").rows() == [
         ("passed over", "link or device in a shard", "22.png"),
         ("guessed", "not UTF-8, read as Windows-1252", "3.txt"),
@@ -260,8 +266,8 @@ def test_a_shard_that_is_cut_keeps_what_came_before(tmp_path: Path, share: float
     path.write_bytes(whole[: int(len(whole) * share)])
     found, ledger = records(path)
     assert abs(len(found) - 30 * share) <= 1
-    assert [record.captions[0] for record in found] == [f"caption {k}" for k in range(len(found))]
-    assert all(found[k].picture.read_bytes() == picture(k) for k in range(len(found)))
+    assert [each[0] for each in texts(found)] == [f"caption {k}" for k in range(len(found))]
+    assert all(found.assets("image")[k].read_bytes() == picture(k) for k in range(len(found)))
     assert ledger["reason"].to_list() in (["shard cut short or damaged"], ["shard without an end mark"])
 
 

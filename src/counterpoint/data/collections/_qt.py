@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..sources import Member
+from ..sources import Asset
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Resource:
 
     def read(self) -> bytes:
         """Read the file's bytes."""
-        raw = Member(self.archive, "", self.offset, self.size).read_bytes()
+        raw = Asset(str(self.archive), "", self.offset, self.size).read_bytes()
         return zlib.decompress(raw[4:]) if self.packed else raw
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from ...registry import unknown
-from ..sources import Ledger, Record, Records
+from ..sources import Asset, Cell, Ledger, Record, Records
 from ._collection import Collection
 
 _WORDS = Path("i18n/custom")
@@ -49,7 +49,8 @@ class Drawings(Collection):
                         ledger.add("passed over", "word without a picture", picture, detail=word)
                         continue
                     key = f"{kind}/{name}"
-                    yield Record(picture, (word,), key, key, labels={"kind": kind}, where=f"{folder}, {key}")
+                    cells: dict[str, Cell] = {"image": Asset.of(picture), "text": (word,)}
+                    yield Record(cells, key, key, labels={"kind": kind}, where=f"{folder}, {key}")
 
         return Records.collect(each())
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
-from ..sources import Ledger, Member, Record, Records
+from ..sources import Asset, Cell, Ledger, Record, Records
 from ._collection import Collection
 from ._qt import resources
 
@@ -47,12 +47,11 @@ class Monuments(Collection):
                         if stored is None or stored.packed:
                             ledger.add("lost", "text without a picture", archive, picture, title)
                             continue
-                        member = Member(archive, picture, stored.offset, stored.size)
+                        asset = Asset(str(archive), picture, stored.offset, stored.size)
                         key = "/".join((Path(picture).parent.name, Path(picture).stem))
                         captions = (_unquoted(text), _unquoted(title))
-                        yield Record(
-                            member, captions, key, key, labels={"kind": kind}, where=f"{archive}, {key}"
-                        )
+                        cells: dict[str, Cell] = {"image": asset, "text": captions}
+                        yield Record(cells, key, key, labels={"kind": kind}, where=f"{archive}, {key}")
 
         return Records.collect(each())
 

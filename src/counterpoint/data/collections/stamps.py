@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from ...registry import unknown
-from ..sources import Ledger, Record, Records
+from ..sources import Asset, Cell, Ledger, Record, Records
 from ._collection import Collection
 
 _TRANSLATED = re.compile(r"([\w@]+)\.utf8=(.*)")
@@ -46,7 +46,8 @@ class Stamps(Collection):
                     continue
                 name = note.relative_to(root).with_suffix("").as_posix()
                 labels = {"kind": name.partition("/")[0]}
-                yield Record(picture, (captions[language],), name, name, labels=labels, where=str(note))
+                cells: dict[str, Cell] = {"image": Asset.of(picture), "text": (captions[language],)}
+                yield Record(cells, name, name, labels=labels, where=str(note))
 
         records = Records.collect(each())
         if languages and language not in languages:

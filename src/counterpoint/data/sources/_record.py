@@ -1,128 +1,53 @@
-"""The one form that every source is read into."""
+"""The one form that every source is read into: records, with a cell for each column of the data."""
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import astuple, dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Any, Protocol, final, overload, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Self, final, overload
 
 import polars as pl
 
-CAPTION_COLUMNS = ("text", "caption", "captions", "title")
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
-    "test": "test",
-}
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".svg"}
+from ...modalities import PAIR
+from ._asset import Asset
 
 LABEL = "label: "
 """Beginning of the names of those columns of `Records.frame` that are the user's own, with whatever name."""
+PLACES = pl.Struct({"file": pl.String, "member": pl.String, "offset": pl.Int64, "size": pl.Int64})
+"""Type of a column of assets in `Records.frame`: the attributes of `Asset`."""
+TEXTS = pl.List(pl.String)
+"""Type of a column of texts in `Records.frame`."""
 
-_SCHEMA: dict[str, Any] = {
-    "file": pl.String,
-    "member": pl.String,
-    "offset": pl.Int64,
-    "size": pl.Int64,
-    "captions": pl.List(pl.String),
-    "key": pl.String,
-    "id": pl.String,
-    "split": pl.String,
-    "where": pl.String,
-}
+Cell = Asset | tuple[str, ...] | None
+"""The value of a column in a record: where its bytes are, or its texts, or nothing: a gap is normal."""
+
+_FACTS = ("key", "id", "split", "group", "where")
 _BLOCK = 20_000  # records that are Python objects at once
 
 
-def split_of(name: str) -> str | None:
-    """Return the split that a file's or a folder's name begins with.
-
-    >>> split_of("val-00000-of-00002.parquet"), split_of("trainable.csv"), split_of("Test")
-    ('validation', None, 'test')
-    """
-    word = re.split(r"[^a-z]", name.lower(), maxsplit=1)[0]
-    return SPLITS.get(word)
-
-
-@runtime_checkable
-class StoredFile(Protocol):
-    """The bytes of a file: a path, a member of an archive. As a text it is the name that the user knows."""
-
-    def read_bytes(self) -> bytes:
-        """Read the whole file."""
-        ...
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file within a tar file."""
-
-    archive: Path
-    name: str
-    offset: int
-    size: int
-
-    def read_bytes(self) -> bytes:
-        with self.archive.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-
-    def __str__(self) -> str:
-        return f"{self.archive}:{self.name}"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A picture within a Parquet table: a row (from 0) of a column of bytes, or of structs with a field of them."""
-
-    table: Path
-    column: str
-    row: int
-
-    def read_bytes(self) -> bytes:
-        try:
-            return _cells(self.table, self.column, self.row // _CELLS)[self.row % _CELLS]
-        except pl.exceptions.PolarsError as error:
-            raise OSError(f"a damaged table: {error}") from error
-
-    def __str__(self) -> str:
-        return f"{self.table}, row {self.row + 1}"
-
-
-_CELLS = 64
-
-
-@lru_cache(maxsize=64)
-def _cells(table: Path, column: str, block: int) -> list[bytes]:
-    """Read a block of pictures, so that pictures that are read in order are not sought one by one."""
-    frame = pl.scan_parquet(table, glob=False).select(column).slice(block * _CELLS, _CELLS).collect()
-    cells = frame[column]
-    return (cells if cells.dtype == pl.Binary else cells.struct.field("bytes")).to_list()
-
-
+@final
 @dataclass(frozen=True)
 class Record:
-    """One picture with its captions: the schema every source is read into.
+    """One example.
 
     Attributes:
-        picture: where its bytes are.
-        captions: one or more; none where a source is of pictures alone.
+        cells: for each column of the data where its bytes are, or, of a column of texts, one or more texts; None, or
+            no such entry, where the example has nothing there.
         key: what the user calls it: an id, a file's name.
         id: the id that the user gave, None where there is none.
         split: ``"train"``, ``"validation"``, ``"test"``, or None.
-        labels: values by which it may be classified.
+        group: what no split may part is of one group; None where an example is of none.
+        labels: values by which it may be classified or filtered.
         where: the file and the row that it was read from, for messages.
     """
 
-    picture: StoredFile
-    captions: tuple[str, ...]
+    cells: Mapping[str, Cell]
     key: str
     id: str | None = None
     split: str | None = None
+    group: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
 
@@ -132,41 +57,73 @@ class Records(Sequence[Record]):
     """Many records, column by column: a million take a tenth of the memory that as many objects would.
 
     Attributes:
-        frame: a row a record: ``file`` and, for a picture within an archive or a table, ``member`` (its name, or
-            the column), ``offset`` (in bytes, or the row) and ``size`` (in bytes; none in a table); ``captions``,
-            ``key``, ``id``, ``split``, ``where``; and `LABEL` and a name for each label, all as text.
+        frame: a row a record: for each column of the data places (`PLACES`; null for a gap) or lists of texts
+            (`TEXTS`; empty for a gap); ``key``, ``id``, ``split``, ``group``, ``where``; and `LABEL` and a name for
+            each label, all as text.
+        columns: the columns of the data, each with its modality; those of the modality text hold texts.
     """
 
-    def __init__(self, frame: pl.DataFrame) -> None:
-        self.frame = frame
+    def __init__(self, frame: pl.DataFrame, columns: Mapping[str, str] = PAIR) -> None:
+        self.columns = MappingProxyType(dict(columns))
+        lacking = {name: kind for name, kind in _schema(columns).items() if name not in frame.columns}
+        frame = frame.with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in lacking.items())
+        texts = [name for name, modality in columns.items() if modality == "text"]
+        self.frame = frame.with_columns(pl.col(name).fill_null([]) for name in texts)
 
     @classmethod
-    def collect(cls, records: Iterable[Record]) -> Records:
-        """Read records block by block."""
-        each, blocks = iter(records), [pl.DataFrame(schema=_SCHEMA)]
+    def collect(cls, records: Iterable[Record], columns: Mapping[str, str] = PAIR) -> Self:
+        """Read records block by block.
+
+        Args:
+            records: whose cells are of these columns.
+            columns: of the data, each with its modality.
+        """
+        each, blocks = iter(records), [pl.DataFrame(schema=_schema(columns))]
         while block := list(islice(each, _BLOCK)):
-            blocks.append(_frame(block))
-        return cls(pl.concat(blocks, how="diagonal"))
+            blocks.append(_frame(block, columns))
+        return cls(pl.concat(blocks, how="diagonal"), columns)
 
     @classmethod
-    def concat(cls, parts: Sequence[Records]) -> Records:
-        """Put records one after the other."""
-        return cls(pl.concat([pl.DataFrame(schema=_SCHEMA), *(p.frame for p in parts)], how="diagonal"))
+    def concat(cls, parts: Sequence[Records]) -> Self:
+        """Put records one after the other; they have the columns that any of them has.
 
-    @property
-    def captioned(self) -> bool:
-        """Return whether any record has a caption."""
-        return bool((self.frame["captions"].list.len() > 0).any())
+        Raises:
+            ValueError: for a column of two modalities.
+        """
+        columns: dict[str, str] = {}
+        for part in parts:
+            for name, modality in part.columns.items():
+                if columns.setdefault(name, modality) != modality:
+                    raise ValueError(
+                        f"the column {name} holds {columns[name]} in one part, {modality} in another"
+                    )
+        empty = pl.DataFrame(schema=_schema(columns))
+        return cls(pl.concat([empty, *(part.frame for part in parts)], how="diagonal"), columns)
+
+    def having(self, column: str) -> pl.Series:
+        """Return which records have something in a column of the data; none have where there is no such column."""
+        if column not in self.columns:
+            return pl.repeat(False, len(self), eager=True)
+        cells = self.frame[column]
+        return cells.list.len() > 0 if cells.dtype == TEXTS else cells.struct.field("file").is_not_null()
+
+    def with_frame(self, frame: pl.DataFrame) -> Records:
+        """Return other rows of the same columns."""
+        return Records(frame, self.columns)
 
     def labels(self) -> dict[str, pl.Series]:
         """Return the columns by which records may be classified."""
         return {n.removeprefix(LABEL): self.frame[n] for n in self.frame.columns if n.startswith(LABEL)}
 
+    def assets(self, column: str) -> Sequence[Asset]:
+        """Return the places of a column that every record has something in, each made when it is asked for."""
+        return _Assets(self.frame.select(pl.col(column).struct.unnest()))
+
     def __len__(self) -> int:
         return len(self.frame)
 
     def __iter__(self) -> Iterator[Record]:
-        return (_record(values) for values in self.frame.iter_rows(named=True))
+        return (self._record(values) for values in self.frame.iter_rows(named=True))
 
     @overload
     def __getitem__(self, position: int) -> Record: ...
@@ -174,70 +131,60 @@ class Records(Sequence[Record]):
     def __getitem__(self, position: slice) -> Records: ...
     def __getitem__(self, position: int | slice) -> Record | Records:
         if isinstance(position, slice):
-            return Records(self.frame[position])
-        return _record(self.frame.row(position, named=True))
+            return self.with_frame(self.frame[position])
+        return self._record(self.frame.row(position, named=True))
 
-    @property
-    def files(self) -> Sequence[StoredFile]:
-        """The pictures, each made when it is asked for."""
-        return _Files(self.frame.select("file", "member", "offset", "size"))
+    def _record(self, values: Mapping[str, Any]) -> Record:
+        labels = {
+            n.removeprefix(LABEL): v for n, v in values.items() if n.startswith(LABEL) and v is not None
+        }
+        cells = {name: _cell(values[name]) for name in self.columns}
+        return Record(cells, **{name: values[name] for name in _FACTS}, labels=labels)
 
 
-class _Files(Sequence[StoredFile]):
+class _Assets(Sequence[Asset]):
     def __init__(self, frame: pl.DataFrame) -> None:
         self._frame = frame
 
     def __len__(self) -> int:
         return len(self._frame)
 
-    def __iter__(self) -> Iterator[StoredFile]:
-        return (_file(*row) for row in self._frame.iter_rows())
+    def __iter__(self) -> Iterator[Asset]:
+        return (Asset(*row) for row in self._frame.iter_rows())
 
     @overload
-    def __getitem__(self, position: int) -> StoredFile: ...
+    def __getitem__(self, position: int) -> Asset: ...
     @overload
-    def __getitem__(self, position: slice) -> Sequence[StoredFile]: ...
-    def __getitem__(self, position: int | slice) -> StoredFile | Sequence[StoredFile]:
+    def __getitem__(self, position: slice) -> Sequence[Asset]: ...
+    def __getitem__(self, position: int | slice) -> Asset | Sequence[Asset]:
         if isinstance(position, slice):
-            return _Files(self._frame[position])
-        return _file(*self._frame.row(position))
+            return _Assets(self._frame[position])
+        return Asset(*self._frame.row(position))
 
 
-def _file(file: str, member: str | None, offset: int | None, size: int | None) -> StoredFile:
-    if member is None:
-        return Path(file)
-    assert offset is not None
-    return Cell(Path(file), member, offset) if size is None else Member(Path(file), member, offset, size)
+def _schema(columns: Mapping[str, str]) -> dict[str, Any]:
+    if taken := sorted(name for name in columns if name in _FACTS or name.startswith(LABEL)):
+        raise ValueError(f"a column cannot be called {taken[0]!r}; give it another name")
+    cells = {name: TEXTS if modality == "text" else PLACES for name, modality in columns.items()}
+    return {**cells, **dict.fromkeys(_FACTS, pl.String)}
 
 
-def _record(values: Mapping[str, Any]) -> Record:
-    labels = {n.removeprefix(LABEL): v for n, v in values.items() if n.startswith(LABEL) and v is not None}
-    return Record(
-        _file(values["file"], values["member"], values["offset"], values["size"]),
-        tuple(values["captions"]),
-        values["key"],
-        values["id"],
-        values["split"],
-        labels,
-        values["where"],
-    )
+def _cell(value: Any) -> Cell:
+    if isinstance(value, Mapping):
+        return None if value["file"] is None else Asset(**value)
+    return tuple(value) or None if value is not None else None
 
 
-def _frame(records: Sequence[Record]) -> pl.DataFrame:
-    rows = []
-    for record in records:
-        stored: dict[str, Any] = (
-            {"file": os.fspath(record.picture)} if isinstance(record.picture, Path) else {}
-        )
-        if isinstance(record.picture, Member):
-            member = record.picture
-            stored = {"file": os.fspath(member.archive), "member": member.name}
-            stored |= {"offset": member.offset, "size": member.size}
-        rows.append(
-            stored
-            | {"captions": list(record.captions), "key": record.key, "id": record.id}
-            | {"split": record.split, "where": record.where}
-            | {LABEL + name: value for name, value in record.labels.items()}
-        )
-    names = {name: None for row in rows for name in row}
-    return pl.DataFrame(rows, schema={name: _SCHEMA.get(name, pl.String()) for name in names})
+def _frame(records: Sequence[Record], columns: Mapping[str, str]) -> pl.DataFrame:
+    fields = [f.name for f in PLACES.fields]
+
+    def plain(cell: Cell) -> object:
+        return dict(zip(fields, astuple(cell), strict=True)) if isinstance(cell, Asset) else cell
+
+    names = {LABEL + name: name for record in records for name in record.labels}
+    values: dict[str, list[Any]] = {
+        name: [plain(record.cells.get(name)) for record in records] for name in columns
+    }
+    values |= {name: [getattr(record, name) for record in records] for name in _FACTS}
+    values |= {column: [record.labels.get(name) for record in records] for column, name in names.items()}
+    return pl.DataFrame(values, schema={**_schema(columns), **dict.fromkeys(names, pl.String)})

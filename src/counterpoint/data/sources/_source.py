@@ -2,31 +2,88 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, final
 
 from ._ledger import Ledger
 from ._record import Records
 
 
+@final
+@dataclass(frozen=True)
+class Shard:
+    """A part of a source that is opened by itself: a file, or the pictures of a folder.
+
+    Attributes:
+        name: what tells it from the source's other shards, the same wherever the source lies.
+        place: the path of it.
+        source: the registered name of the source that opens it.
+        state: a text that changes when the shard does: of its size and its time, or of the store's own mark.
+        part: shards of one part share one count of ids; those of two parts may have the same ids.
+        split: of all its records, where a name says it.
+        records: their number, where something beside the shard says it.
+    """
+
+    name: str
+    place: str
+    source: str
+    state: str
+    part: str = ""
+    split: str | None = None
+    records: int | None = None
+
+
 class Source(ABC):
-    """A kind of file, or of folder, that holds pairs.
+    """A kind of place that holds examples.
 
     Attributes:
         suffixes: of its files, in small letters; none for a source that is a folder.
+        precedence: of those that recognise the same folder, the one with the lowest reads it.
     """
 
     suffixes: ClassVar[frozenset[str]] = frozenset()
+    precedence: ClassVar[int]
 
     @abstractmethod
-    def read(self, path: Path, ledger: Ledger) -> Records:
-        """Read a file, or a folder of such files.
+    def recognises(self, written: str) -> bool:
+        """Return whether what the user wrote is of this kind, by its name and by what lies there."""
+
+    @abstractmethod
+    def shards(self, written: str, ledger: Ledger) -> list[Shard]:
+        """List the parts of what the user wrote, in the order of its records.
 
         Args:
-            path: of it.
+            written: what this source recognises.
+            ledger: is told what lies there and is not read.
+
+        Raises:
+            ValueError: if there is none; the message says what was expected.
+        """
+
+    @abstractmethod
+    def open(self, shard: Shard, ledger: Ledger) -> Records:
+        """Read a shard.
+
+        Args:
+            shard: one that `shards` listed.
             ledger: is told what is left out.
 
         Raises:
             ValueError: if it cannot be read, or contradicts itself; the message names the file and the row.
         """
+
+
+def state_of(files: Iterable[str | os.PathLike[str]]) -> str:
+    """Return a text that changes when one of some files does, or another is there."""
+    told = blake2b(digest_size=8)
+    for file in files:
+        stat = os.stat(file)
+        told.update(
+            f"{Path(file).name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape")
+        )
+    return told.hexdigest()

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
+from ...modalities import PAIR
 from ...reasons import counted
+from ._asset import Asset
 from ._ledger import Ledger
-from ._record import PICTURES, Record, Records
-from ._source import Source
+from ._names import PICTURES
+from ._record import Cell, Record, Records
+from ._source import Shard, Source, state_of
 from ._text import caption_lines, decoded
 from .table import Table
 
@@ -22,7 +25,15 @@ _CLASSES = range(2, 201)
 class Folder(Source):
     """Pictures in a folder and in those below it, with a text of the same name beside each, or all without."""
 
-    def read(self, path: Path, ledger: Ledger) -> Records:
+    precedence = 4
+
+    def recognises(self, written: str) -> bool:
+        return Path(written).is_dir()
+
+    def shards(self, written: str, ledger: Ledger) -> list[Shard]:
+        return [Shard("pictures", written, "folder", state_of(_files(Path(written))))]
+
+    def open(self, shard: Shard, ledger: Ledger) -> Records:
         """Read the pictures of a folder and of those below it that have a text beside them, or all if none has.
 
         Of a picture that is there in pixels and as a drawing (SVG), the pixels are read. If every picture lies in a
@@ -31,6 +42,7 @@ class Folder(Source):
         Raises:
             ValueError: if there are no pictures, or texts or tables that belong to none.
         """
+        path = Path(shard.place)
         files = list(_files(path))
         pictures = [file for file in files if file.suffix.lower() in PICTURES]
         pixels = {_stem(path) for path in pictures if path.suffix.lower() != ".svg"}
@@ -55,7 +67,8 @@ class Folder(Source):
                 if suffix == ".svg" and _stem(file) in pixels:
                     reason = "drawing of a picture that is there in pixels"
                 ledger.add("passed over", "text without a picture" if suffix == ".txt" else reason, file)
-        return Records.collect(_records(path, pairs, ledger))
+        columns = {"image": "image"} if without else PAIR
+        return Records.collect(_records(path, pairs, ledger), columns)
 
 
 def _records(folder: Path, pairs: list[tuple[Path, Path | None]], ledger: Ledger) -> Iterator[Record]:
@@ -71,7 +84,8 @@ def _records(folder: Path, pairs: list[tuple[Path, Path | None]], ledger: Ledger
                 continue
         key = picture.relative_to(folder).as_posix()
         labels = {"folder": kind[0]} if classes else {}
-        yield Record(picture, captions, key, labels=labels, where=str(picture))
+        cells: dict[str, Cell] = {"image": Asset.of(picture), "text": captions}
+        yield Record(cells, key, labels=labels, where=str(picture))
 
 
 def _files(folder: Path) -> Iterator[Path]:

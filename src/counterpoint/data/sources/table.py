@@ -14,12 +14,14 @@ from typing import Any, final
 import polars as pl
 
 from ._ledger import Ledger
+from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, PICTURES, SPLITS, split_of
 from ._progress import shown
-from ._record import CAPTION_COLUMNS, LABEL, PICTURES, SPLITS, Records
-from ._source import Source
+from ._record import LABEL, Records
+from ._source import Shard, Source, state_of
 from ._text import as_text, opened
 
-PICTURE_COLUMNS = ("file_name", "image", "image_path", "filepath", "path", "file")
+_DESCRIBING = {"metadata", "captions", "data"}  # names of a table that describes its folder
+_FACTS = ("id", "split", "group")
 _BLOCK = 50_000  # rows that are Python objects at once
 _BYTES_BLOCK = 512  # rows of a table that holds pictures
 _ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/])"
@@ -27,16 +29,36 @@ _ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/])"
 
 @final
 class Table(Source):
-    """A table with a row for each picture and caption: CSV, TSV, JSON lines or Parquet."""
+    """Tables with a row for each picture and caption: CSV, TSV, JSON lines or Parquet.
+
+    A folder is read by its tables where it has one that is called ``metadata``, ``captions`` or ``data``, or, in itself
+    or in ``data``, some that are called after splits (``train.csv``, ``test-00000-of-00002.parquet``) or are Parquet.
+    """
 
     suffixes = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
+    precedence = 1
 
-    def read(self, path: Path, ledger: Ledger) -> Records:
+    def recognises(self, written: str) -> bool:
+        path = Path(written)
+        return bool(_chosen_tables(path)[0]) if path.is_dir() else path.suffix.lower() in self.suffixes
+
+    def shards(self, written: str, ledger: Ledger) -> list[Shard]:
+        path = Path(written)
+        taken, beside = _chosen_tables(path) if path.is_dir() else ({path: None}, [])
+        for other in beside:
+            ledger.add("passed over", "beside what is read", other)
+        return [
+            Shard(each.name, str(each), "table", state_of([each]), each.stem if len(taken) > 1 else "", split)
+            for each, split in taken.items()
+        ]
+
+    def open(self, shard: Shard, ledger: Ledger) -> Records:
         """Read a table; rows with one picture are one record with several captions.
 
         Raises:
             ValueError: if it is no table, lacks a column for the picture or the caption, or contradicts itself.
         """
+        path = Path(shard.place)
         blocks = _parquet(path) if path.suffix.lower() == ".parquet" else _texts(path, ledger)
         rows = pl.concat([_EMPTY, *blocks], how="diagonal").with_row_index("row", offset=1)
         rows = _sided(path, rows)
@@ -59,21 +81,20 @@ class Table(Source):
         _agree(path, sound)
         labels = [column for column in sound.columns if column.startswith(LABEL)]
         joined = sound.group_by("file", "offset", maintain_order=True).agg(
-            pl.col("row", "picture", "column", "id", *labels).first(),
+            pl.col("row", "picture", "column", "id", "group", *labels).first(),
             pl.col("split").drop_nulls().first(),
             pl.col("captions").explode(),
         )
         joined = _without(joined, _missing(joined), ledger, path, "no such file")
+        place = pl.struct(
+            "file", pl.col("column").alias("member"), "offset", pl.lit(None, pl.Int64).alias("size")
+        )
         return Records(
             joined.select(
-                "file",
-                pl.col("column").alias("member"),
-                "offset",
-                pl.lit(None, dtype=pl.Int64).alias("size"),
-                "captions",
+                place.alias("image"),
+                pl.col("captions").alias("text"),
                 pl.coalesce("id", "picture", pl.format("row {}", "row")).alias("key"),
-                "id",
-                "split",
+                *_FACTS,
                 pl.format("{}, row {}", pl.lit(str(path)), "row").alias("where"),
                 *labels,
             )
@@ -87,9 +108,33 @@ _EMPTY = pl.DataFrame(
         "captions": pl.List(pl.String),
         "id": pl.String,
         "split": pl.String,
+        "group": pl.String,
     }
 )
 """Columns of rows: the picture's name; the column that holds its bytes, if one does; captions, none of them blank."""
+
+
+def _chosen_tables(folder: Path) -> tuple[dict[Path, str | None], list[Path]]:
+    """Return the tables that a folder is read by, each with the split of its name, and those beside them."""
+    here = [
+        p
+        for p in sorted(folder.iterdir())
+        if p.suffix.lower() in Table.suffixes and not p.name.startswith(".")
+    ]
+    here = [p for p in here if not p.is_dir()]
+    chosen: dict[Path, str | None] = dict.fromkeys([p for p in here if p.stem in _DESCRIBING][:1])
+    files = here
+    if not chosen:
+        data = folder / "data"
+        inner = (
+            sorted(p for p in data.iterdir() if p.suffix.lower() in Table.suffixes) if data.is_dir() else []
+        )
+        for files in (here, inner):
+            chosen = {p: side for p in files if (side := split_of(p.stem))}
+            chosen = chosen or {p: None for p in files if p.suffix.lower() == ".parquet"}
+            if chosen:
+                break
+    return chosen, [p for p in files if p not in chosen] if chosen else []
 
 
 def _without(
@@ -176,13 +221,12 @@ def _block(
     path: Path, block: Sequence[tuple[int, Mapping[str, Any]]], picture: str, caption: str
 ) -> pl.DataFrame:
     """Return some rows, each with its line in the file, as columns of text."""
-    names = dict.fromkeys(n for _, row in block for n in row if n not in {picture, caption, "split", "id"})
+    names = dict.fromkeys(n for _, row in block for n in row if n not in {picture, caption, *_FACTS})
     columns: dict[str, Any] = {
         "picture": [_named(path, line, picture, row.get(picture)) for line, row in block],
         "captions": _lists([_captions(path, line, caption, row.get(caption)) for line, row in block]),
-        "id": [as_text(row.get("id")) for _, row in block],
-        "split": [as_text(row.get("split")) for _, row in block],
     }
+    columns |= {name: [as_text(row.get(name)) for _, row in block] for name in _FACTS}
     columns |= {LABEL + name: [as_text(row.get(name)) for _, row in block] for name in names}
     text = dict.fromkeys(columns, pl.String)
     return pl.DataFrame(columns, schema=text | {"captions": pl.List(pl.String)})
@@ -299,15 +343,16 @@ def _parquet(path: Path) -> Iterator[pl.DataFrame]:
     except Exception as error:
         raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
     picture, caption = _chosen(path, list(schema))
-    others = [
-        name for name in schema if name not in {picture, caption, "split", "id"} and _is_scalar(schema, name)
-    ]
     classes = _classes(path)
+    values = {
+        name: _text(schema, name).replace(classes.get(name, {}))
+        for name in schema
+        if name not in {picture, caption} and _is_scalar(schema, name)
+    }
     columns = [
         *_picture_columns(path, schema, picture),
         _caption_column(path, schema, caption),
-        *(_text(schema, name).alias(name) for name in ("id", "split") if name in schema),
-        *(_text(schema, name).replace(classes.get(name, {})).alias(LABEL + name) for name in others),
+        *(value.alias(name if name in _FACTS else LABEL + name) for name, value in values.items()),
     ]
     scan = pl.scan_parquet(path, glob=False)
     total: int = scan.select(pl.len()).collect().item()

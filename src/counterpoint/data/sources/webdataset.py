@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from ._asset import Asset
 from ._ledger import Ledger
-from ._progress import shown
-from ._record import CAPTION_COLUMNS, PICTURES, SPLITS, Member, Record, Records, split_of
-from ._source import Source
+from ._names import CAPTION_COLUMNS, PICTURES, SPLITS, split_of
+from ._record import Record, Records
+from ._source import Shard, Source, state_of
 from ._text import as_text, caption_lines, decoded
 
 DAMAGED = "shard cut short or damaged"
@@ -25,32 +26,35 @@ class WebDataset(Source):
 
     suffixes = frozenset({".tar"})
 
-    def read(self, path: Path, ledger: Ledger) -> Records:
-        """Read the examples of a shard, or of those in a folder.
+    precedence = 3
+
+    def recognises(self, written: str) -> bool:
+        path = Path(written)
+        return any(path.glob("*.tar")) if path.is_dir() else path.suffix.lower() in self.suffixes
+
+    def shards(self, written: str, ledger: Ledger) -> list[Shard]:
+        path = Path(written)
+        archives = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+        return [Shard(each.name, str(each), "webdataset", state_of([each])) for each in archives]
+
+    def open(self, shard: Shard, ledger: Ledger) -> Records:
+        """Read the examples of a shard.
 
         An example is a picture (``.jpg``, ``.png`` …) and, under the same name, its captions: a ``.txt`` with one a
-        line, or a ``.json`` with ``text`` or ``caption``. The JSON may also hold ``split`` and ``id``; its other texts
-        and numbers are ways to classify. Without a ``split``, a shard whose name starts with one (``train-000.tar``)
-        is of that split.
+        line, or a ``.json`` with ``text`` or ``caption``. The JSON may also hold ``split``, ``id`` and ``group``; its
+        other texts and numbers are ways to classify. Without a ``split``, a shard whose name starts with one
+        (``train-000.tar``) is of that split.
 
         Raises:
-            ValueError: if a file is no tar file, an id is there twice, or a split is unknown.
+            ValueError: if it is no tar file, or a split is unknown.
         """
-        archives = sorted(path.glob("*.tar")) if path.is_dir() else [path]
-        return Records.collect(_records(archives, ledger))
+        return Records.collect(_records(Path(shard.place), ledger))
 
 
-def _records(archives: Sequence[Path], ledger: Ledger) -> Iterator[Record]:
-    identities: dict[str, str] = {}
-    for archive in shown(archives, "reading shards", len(archives)):
-        for key, example in _examples(archive, ledger).items():
-            record = _record(archive, key, example, ledger)
-            if record is None:
-                continue
-            if record.id is not None:
-                if record.id in identities:
-                    raise ValueError(f"{archive}: {key} has the id {record.id} of {identities[record.id]}")
-                identities[record.id] = f"{archive.name}: {key}"
+def _records(archive: Path, ledger: Ledger) -> Iterator[Record]:
+    for key, example in _examples(archive, ledger).items():
+        record = _record(archive, key, example, ledger)
+        if record is not None:
             yield record
 
 
@@ -58,7 +62,7 @@ def _records(archives: Sequence[Path], ledger: Ledger) -> Iterator[Record]:
 class _Example:
     """The files of one name: the picture's place, the captions' texts, and the suffixes of what is not read."""
 
-    picture: Member | None = None
+    picture: Asset | None = None
     text: bytes | None = None
     values: bytes | None = None
     others: list[str] = field(default_factory=list)
@@ -91,7 +95,7 @@ def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
                     return examples
                 example = examples.setdefault(key, _Example())
                 if f".{suffix}" in PICTURES and example.picture is None:
-                    example.picture = Member(archive, member.name, member.offset_data, member.size)
+                    example.picture = Asset(str(archive), member.name, member.offset_data, member.size)
                 elif suffix in {"txt", "json"}:
                     stored = opened.extractfile(member)
                     content = stored.read() if stored else b""
@@ -101,7 +105,7 @@ def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
                         example.values = content
                 else:
                     example.others.append(suffix)
-            rest = Member(archive, "", opened.offset, _END).read_bytes()
+            rest = Asset(str(archive), "", opened.offset, _END).read_bytes()
     except tarfile.TarError as error:
         if not examples:
             raise ValueError(f"{archive} cannot be read as a tar file: {error}") from error
@@ -141,14 +145,14 @@ def _record(archive: Path, key: str, example: _Example, ledger: Ledger) -> Recor
         advice = f"add a {key}.txt or a {key}.json with a text"
         ledger.add("lost", "empty caption" if has_caption else "no caption", archive, key, advice)
         return None
-    reserved = {"split", "id", *CAPTION_COLUMNS}
+    reserved = {"split", "id", "group", *CAPTION_COLUMNS}
     labels = {name: as_text(value) for name, value in values.items() if name not in reserved}
     return Record(
-        example.picture,
-        captions,
+        {"image": example.picture, "text": captions},
         key,
         as_text(values.get("id")),
         _split(archive, values),
+        as_text(values.get("group")),
         {name: value for name, value in labels.items() if value is not None},
         f"{archive}, {key}",
     )

@@ -1,0 +1,103 @@
+"""From what a user wrote to records: the source that recognises it, its shards, what each holds, all together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+
+from ...registry import Room
+from ._ledger import Ledger
+from ._record import Records
+from ._source import Shard, Source
+
+SOURCES = Room("source", __package__ or "")
+"""Kinds of places that hold examples, each a `Source`."""
+
+Reader = Callable[[Path, Ledger], Records]
+
+
+@cache
+def _sources() -> dict[str, Source]:
+    """Return every source by its name, in the order in which they are asked."""
+    made: dict[str, Source] = {name: SOURCES.get(name)() for name in SOURCES.names()}
+    return dict(sorted(made.items(), key=lambda item: item[1].precedence))
+
+
+def suffixes() -> list[str]:
+    """Return the suffixes of all files that are read."""
+    return sorted({suffix for source in _sources().values() for suffix in source.suffixes})
+
+
+def recognised(written: str) -> Source:
+    """Return the source that reads what a user wrote.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    for source in _sources().values():
+        if source.recognises(written):
+            return source
+    raise ValueError(f"{written}: expected a folder or one of {', '.join(suffixes())}")
+
+
+def shards(written: str, ledger: Ledger) -> list[Shard]:
+    """List the shards of what a user wrote, each with the source that opens it.
+
+    Raises:
+        ValueError: if no source recognises it, or there is nothing in it.
+    """
+    return recognised(written).shards(written, ledger)
+
+
+def opened(shard: Shard, ledger: Ledger) -> Records:
+    """Read a shard; its records have the split that its name says.
+
+    Raises:
+        ValueError: if a record says another one, or the shard cannot be read.
+    """
+    records = _sources()[shard.source].open(shard, ledger)
+    if shard.split is None:
+        return records
+    other = records.frame.filter(pl.col("split") != shard.split).head(1)
+    for where, split in other.select("where", "split").iter_rows():
+        raise ValueError(f"{where}: split {split!r}, but {shard.place} is of {shard.split}")
+    return records.with_frame(records.frame.with_columns(split=pl.lit(shard.split)))
+
+
+def read(written: Path, ledger: Ledger) -> Records:
+    """Read all that a user wrote.
+
+    Args:
+        written: the path.
+        ledger: is told what is left out.
+
+    Raises:
+        ValueError: if no source recognises it, its shards cannot be read, or an id is there twice.
+    """
+    listed = shards(str(written), ledger)
+    return Records.concat(_told_apart(listed, [opened(shard, ledger) for shard in listed]))
+
+
+def _told_apart(listed: Sequence[Shard], records: Sequence[Records]) -> list[Records]:
+    """Return records whose ids are there once: where parts count their rows anew, the part's name goes before."""
+    identities = [
+        each.frame.select("id", "where", part=pl.lit(s.part)) for s, each in zip(listed, records, strict=True)
+    ]
+    every = pl.concat(identities).drop_nulls("id") if identities else pl.DataFrame(schema={"id": pl.String})
+    if every["id"].n_unique() == len(every):
+        return list(records)
+    twice = (
+        every.group_by("part", "id", maintain_order=True).agg("where").filter(pl.col("where").list.len() > 1)
+    )
+    for _, identity, (first, second, *_) in twice.head(1).iter_rows():
+        raise ValueError(f"{second} has the id {identity} of {first}")
+
+    def named(shard: Shard, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(
+            (pl.lit(f"{shard.part}/") + pl.col(name)).alias(name) for name in ("id", "key")
+        )
+
+    return [each.with_frame(named(shard, each.frame)) for shard, each in zip(listed, records, strict=True)]

@@ -1,0 +1,58 @@
+"""Examples in folders that are called after splits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import final
+
+from ._ledger import Ledger
+from ._names import PICTURES, split_of
+from ._reading import recognised, suffixes
+from ._record import Records
+from ._source import Shard, Source
+from .table import Table
+
+
+@final
+class Divided(Source):
+    """Folders called after splits (``train``, ``test``, ``val`` …), each with anything that a folder may hold."""
+
+    precedence = 2
+
+    def recognises(self, written: str) -> bool:
+        """Return whether there is a folder called after another split than ``train``, which alone says nothing."""
+        return any(side != "train" for side in _sides(Path(written)).values())
+
+    def shards(self, written: str, ledger: Ledger) -> list[Shard]:
+        folder = Path(written)
+        sides = _sides(folder)
+        read = {*suffixes(), *PICTURES} - Table.suffixes
+        for path in sorted(folder.iterdir()):
+            beside = path not in sides and not path.name.startswith(".")
+            if beside and (path.is_dir() or path.suffix.lower() in read):
+                ledger.add("passed over", "beside what is read", path)
+        return [
+            replace(
+                shard,
+                name=f"{inner.name}/{shard.name}",
+                part="/".join(filter(None, (inner.stem, shard.part))),
+                split=_one_side(inner, side, shard),
+            )
+            for inner, side in sides.items()
+            for shard in recognised(str(inner)).shards(str(inner), ledger)
+        ]
+
+    def open(self, shard: Shard, ledger: Ledger) -> Records:
+        raise AssertionError("each shard is of the source that reads the folder inside")
+
+
+def _sides(folder: Path) -> dict[Path, str]:
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {p: side for p in inside if p.name.isalpha() and (side := split_of(p.name)) and p.is_dir()}
+
+
+def _one_side(folder: Path, side: str, shard: Shard) -> str:
+    if shard.split not in (None, side):
+        raise ValueError(f"{shard.place}: split {shard.split!r}, but {folder} is of {side}")
+    return side
