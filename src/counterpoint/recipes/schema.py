@@ -96,6 +96,15 @@ class Augmentation(Section):
     synonyms: bool = True
 
 
+class Parallel(Section):
+    """The way in which several processes share a model.
+
+    ``mode``: with ``ddp`` each has all of it, and gradients travel while the backward pass goes on; ``auto`` is that.
+    """
+
+    mode: Literal["auto", "ddp"] = "auto"
+
+
 LEAST_STEPS = 100
 """Steps that follow from the data are never fewer: a warm-up and a learnt temperature need some."""
 
@@ -120,6 +129,7 @@ class Recipe(Section):
     widths: Widths = Widths()
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation = Augmentation()
+    parallel: Parallel = Parallel()
     options: Annotated[Mapping[str, Mapping[str, Option]], Derived()] = {}
     batch_size: Count = 256
     microbatch: Natural = 0

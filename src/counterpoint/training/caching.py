@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..methods.base import Method
 from ..networks.base import Tower
 from ..types import Batch, Clock, Embeddings
+from .parallel import Alone, Parallel
 
 PAPERS = {"grad-cache": ("backward",)}
 
@@ -37,6 +38,7 @@ def backward(
     check: Callable[[Losses], None] = lambda losses: None,
     propagate: Callable[[Tensor], None] = Tensor.backward,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+    parallel: Parallel | None = None,
 ) -> tuple[Losses, Embeddings]:
     """Compute the losses of a batch and its features, and add their gradient to every parameter's ``grad``.
 
@@ -54,6 +56,7 @@ def backward(
         check: sees the losses before anything is propagated, and may raise.
         propagate: the backward pass of the loss; scales it where gradients are scaled.
         autocast: the precision that encoding and losses run under.
+        parallel: the way in which processes share the method; one process unless given.
 
     Raises:
         ValueError: if ``encode`` uses batch statistics, or ``microbatch`` is not positive.
@@ -61,7 +64,8 @@ def backward(
     if microbatch < 1:
         raise ValueError(f"microbatch={microbatch} must be at least 1")
     refuse_batch_norms(method)
-    parts = list(batch.split(microbatch))
+    parallel = parallel or Alone()
+    parts = list(parallel.parts(batch, microbatch))
     states, encoded = [], []
     with torch.no_grad(), autocast():
         # Of the whole batch: the batch norms of a momentum copy are the batch's, not a microbatch's.
@@ -80,7 +84,7 @@ def backward(
     start = 0
     # The second encoding draws what was drawn; whoever draws after the step must not notice.
     with _generators_kept():
-        for part, state in zip(parts, states, strict=True):
+        for number, (part, state) in enumerate(zip(parts, states, strict=True), start=1):
             _restore(state)
             with autocast():
                 z = method.encode(part)
@@ -89,6 +93,8 @@ def backward(
             # Views that no loss reads have no gradient, and those of frozen towers have no graph to send one through.
             used = [(z[name], f.grad[rows]) for name, f in features.items() if f.grad is not None]
             used = [(output, gradient) for output, gradient in used if output.requires_grad]
+            if number == len(parts):
+                parallel.last([z for z, _ in used])
             if used:
                 # Not through `propagate`: u is of the scaled loss already.
                 torch.autograd.backward([z for z, _ in used], [g for _, g in used])

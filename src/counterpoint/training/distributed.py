@@ -75,11 +75,6 @@ def first_alone() -> Iterator[bool]:
         dist.barrier()
 
 
-def agreed(here: int, ranks: Ranks, device: torch.device) -> int:
-    """Return the largest number of all ranks."""
-    return max(int(number) for number in ranks.stack(torch.tensor(here, device=device)))
-
-
 @torch.no_grad()
 def average_gradients(module: nn.Module, ranks: Ranks) -> None:
     """Average every parameter's gradient over ranks, once a step, after the backward pass.

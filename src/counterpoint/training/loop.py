@@ -22,9 +22,10 @@ from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, NonFiniteLoss
 from . import caching
 from . import checkpoint as checkpoints
-from .distributed import agreed, average_gradients, device_of
+from .distributed import device_of
 from .metrics import MetricLog, balanced_scalars, learnt_scalars
 from .optim import adamw, learning_rate
+from .parallel import shared
 from .precision import Precision
 
 
@@ -68,7 +69,8 @@ def fit(
     Ctrl-C, SIGTERM and SIGHUP finish the step, write a checkpoint and then raise `Stopped`.
 
     In a process group (see `counterpoint.training.distributed`) each rank trains on its part of every batch, and all
-    make the same step, that of one process. The first alone writes and validates.
+    make the same step, that of one process. The first alone writes. All validate, each on everything: so none waits
+    long for another, which a process group takes for a failure.
 
     Args:
         method: what to train, in place.
@@ -98,6 +100,9 @@ def fit(
     # A method with nothing to train is saved as it starts, so that it can be evaluated beside others.
     trains = any(group["params"] for group in optimizer.param_groups)
     first = ranks.rank == 0
+    parallel = shared(method, recipe)
+    # Of the largest part, so that all ranks either encode in microbatches or not.
+    in_parts = 0 < recipe.microbatch < -(-loader.batch_size // ranks.size)
     start, spent, log = 0, 0.0, MetricLog(folder if first else None)
     if folder is not None and (saved := checkpoints.load(folder / "checkpoint")) is not None:
         checkpoints.restore(saved.of_today(method.earlier), method, optimizer, precision.scaler)
@@ -134,13 +139,21 @@ def fit(
             # None and not zeros: the optimiser leaves alone, undecayed too, what no loss of this step reaches.
             optimizer.zero_grad(set_to_none=True)
 
-            def check(losses: dict[str, Tensor], batch: Batch = batch, clock: Clock = clock) -> None:
-                # Before the backward pass, so that no NaN gets into weights or moments; what led here is still written.
-                if not all(np.isfinite(float(term.detach())) for term in losses.values()):
-                    log.close()
-                    raise _non_finite(losses, batch, clock)
+            said: list[Told] = []
 
-            if 0 < recipe.microbatch < len(batch):
+            def check(
+                losses: dict[str, Tensor],
+                batch: Batch = batch,
+                clock: Clock = clock,
+                said: list[Told] = said,
+            ) -> None:
+                # Before the backward pass, so that no NaN gets into weights or moments; what led here is still written.
+                said.append(told(losses, stop.number or 0, ranks))
+                if not said[-1].finite:
+                    log.close()
+                    raise _non_finite(said[-1].terms, batch, clock)
+
+            if in_parts:
                 losses, z = caching.backward(
                     method,
                     batch,
@@ -149,15 +162,18 @@ def fit(
                     check=check,
                     propagate=precision.backward,
                     autocast=precision.autocast,
+                    parallel=parallel,
                 )
             else:
                 with precision.autocast():
                     losses, z = forward(method, batch, clock)
                 check(losses)
-                precision.backward(torch.stack(list(losses.values())).sum())
+                total = torch.stack(list(losses.values())).sum()
+                parallel.last([total])
+                precision.backward(total)
             # Before the norm is clipped: it is that of the whole batch's gradient, the same on every rank.
-            average_gradients(method, ranks)
-            value = float(torch.stack([term.detach() for term in losses.values()]).sum())
+            parallel.average()
+            now = said[-1]
             taken = precision.step(optimizer, recipe.optimizer.clip_norm)
             # Copies and queues stay where the weights do. The end of a task comes, its last step taken or not.
             if taken or clock.ends_task:
@@ -166,20 +182,18 @@ def fit(
             done = clock.step + 1
             seconds = time.perf_counter() - began
             if done % recipe.log_every == 0 or done == clock.steps:
-                log.add(done, {"loss": value, "lr": rate, "seconds": seconds})
-                log.add(done, {f"loss/{name}": float(term.detach()) for name, term in losses.items()})
+                log.add(done, {"loss": now.loss, "lr": rate, "seconds": seconds})
+                log.add(done, {f"loss/{name}": term for name, term in now.terms.items()})
                 log.add(done, learnt_scalars(method))
-            if first and validate is not None and (done % recipe.validate_every == 0 or done == clock.steps):
+            if validate is not None and (done % recipe.validate_every == 0 or done == clock.steps):
                 log.add(done, {f"validation/{k}": v for k, v in validate(method).items()})
                 method.train()
             if on_step is not None:
-                on_step(Progress(done, clock.steps, value, seconds, data_seconds))
-            # All ranks stop behind the same step: one that went on alone would wait for the others for ever.
-            ends = agreed(stop.number or 0, ranks, device)
-            if done % recipe.checkpoint_every == 0 or done == clock.steps or ends:
+                on_step(Progress(done, clock.steps, now.loss, seconds, data_seconds))
+            if done % recipe.checkpoint_every == 0 or done == clock.steps or now.ends:
                 save(done)
-            if ends:
-                raise Stopped(ends)
+            if now.ends:
+                raise Stopped(now.ends)
             waited = time.perf_counter()
         if not trains:
             save(0)
@@ -196,8 +210,40 @@ def forward(method: Method, batch: Batch, clock: Clock) -> tuple[dict[str, Tenso
     return method.losses(z, batch, clock), z
 
 
-def _non_finite(losses: dict[str, Tensor], batch: Batch, clock: Clock) -> NonFiniteLoss:
-    terms = {name: float(term.detach()) for name, term in losses.items()}
+@dataclass(frozen=True)
+class Told:
+    """The numbers of a step that the processor must know.
+
+    Attributes:
+        terms: the losses by name.
+        loss: their sum.
+        finite: every term is, on all ranks.
+        ends: the signal that this step is the last for, on any rank; 0 for none.
+    """
+
+    terms: dict[str, float]
+    loss: float
+    finite: bool
+    ends: int
+
+
+def told(losses: dict[str, Tensor], asked: int, ranks: Ranks) -> Told:
+    """Bring a step's numbers from the device and from all ranks, in the step's one wait for either.
+
+    All ranks stop behind the same step: one that went on alone would wait for the others for ever.
+
+    >>> told({"a": torch.tensor(1.0), "b": torch.tensor(0.5)}, 0, Ranks())
+    Told(terms={'a': 1.0, 'b': 0.5}, loss=1.5, finite=True, ends=0)
+    """
+    terms = torch.stack([term.detach() for term in losses.values()])
+    here = torch.cat([terms, terms.sum()[None], torch.full_like(terms[:1], asked)])
+    every = torch.stack(ranks.stack(here)).tolist()
+    *values, loss, _ = every[ranks.rank]
+    finite = all(np.isfinite(value) for row in every for value in row)
+    return Told(dict(zip(losses, values, strict=True)), loss, finite, max(int(row[-1]) for row in every))
+
+
+def _non_finite(terms: dict[str, float], batch: Batch, clock: Clock) -> NonFiniteLoss:
     bad = [name for name, value in terms.items() if not np.isfinite(value)] or list(terms)
     inputs = [
         name for name, view in batch.views.items() if view.is_floating_point() and not view.isfinite().all()
