@@ -111,6 +111,19 @@ def shown(data: bytes, side: int) -> Image.Image:
     return picture
 
 
+def small(opened: Image.Image, side: int) -> Image.Image:
+    """Return the first frame of a picture that is open: all of it, upright, grey, on white, roughly of a side.
+
+    Args:
+        opened: whose pixels may have been read.
+        side: of which the shorter side is at least as long, unless the picture's own is shorter.
+    """
+    opened.load()
+    plain = _of_bytes(opened)
+    factor = max(min(plain.size) // side, 1)
+    return _upright(_on_white(plain.reduce(factor)), opened).convert("L")
+
+
 def open_picture(data: bytes, side: int) -> Image.Image:
     """Open the bytes of a file by its header; a drawing becomes a picture whose longer side is of so many pixels.
 
