@@ -26,8 +26,8 @@ from counterpoint.study.study import DryRun, folder_of, resummarise
 from counterpoint.study.training.run import TrainingRun
 from counterpoint.study.training.study import compare
 from counterpoint.study.training.tuning import TUNING_SEED, Trial, choose, trials
-from counterpoint.training.metrics import MetricLog
 from counterpoint.training.run import RunState
+from counterpoint.training.trackers import MetricLog
 from fixtures import foreign
 
 BREAKS = """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Count, Flat
+from ..forms import FORM, Count, Flat, Names
 from ..reasons import counted
 from ..study.design import Design, check_names
 from ._study import Output, carry_out
@@ -35,6 +35,8 @@ class Compare:
     """Runs at a time, each with its share of the cores; unless given, one on a GPU, up to four on a CPU."""
     diagnose: bool = False
     """Look inside the first run of every arm too (see: counterpoint diagnose); the report links the pages."""
+    track: Names = ()
+    """Trackers that the numbers of all runs go to besides metrics.parquet: tensorboard, wandb, mlflow."""
     output: Annotated[Output, Flat()] = field(default_factory=Output)
 
 
@@ -57,6 +59,8 @@ def main(arguments: Sequence[str]) -> int:
         from ..data import load as load_data
         from ..study.training.study import conduct, default_jobs
         from ..study.words.remarks import remarks
+        from ..training.trackers import check as check_trackers
+    check_trackers(options.track)
 
     def show_cost(design: Design, plans: Mapping[str, ArmPlan]) -> None:
         console.print(cost_table(design, plans, options.jobs or default_jobs()))
@@ -71,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"{preset.name}: {', '.join(design.tasks)}")
         if left:
             console.print(f"left out, as the data has nothing for them: {', '.join(left)}")
-    conducted = partial(conduct, design, jobs=options.jobs, diagnose=options.diagnose)
+    conducted = partial(conduct, design, jobs=options.jobs, diagnose=options.diagnose, track=options.track)
     study = carry_out(console, options.output, conducted, show_cost)
     if preset and study is not None and not options.output.json:
         show_standings(console, study.summary, preset)

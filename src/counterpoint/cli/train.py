@@ -45,6 +45,8 @@ class Train:
     """The run's folder; runs/DATA-METHOD-SEED unless given."""
     resume: bool = True
     """Go on from the folder's last checkpoint. With --no-resume a folder that holds a run is an error."""
+    track: Names = ()
+    """Trackers that the run's numbers go to besides metrics.parquet: tensorboard, wandb, mlflow."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
 
@@ -68,9 +70,11 @@ def main(arguments: Sequence[str]) -> int:
         from ..study.training.run import TrainingRun
         from ..training.distributed import first_alone, joined
         from ..training.run import OtherRun, Run, with_steps
+        from ..training.trackers import check as check_trackers
     from .compare import show_data_report
     from .progress import WorkProgress
 
+    check_trackers(options.track)
     folder = options.out or Path("runs") / f"{short_name(options.data)}-{slug}-{options.seed}"
     if not options.resume and (folder / "recipe.yaml").exists():
         raise OtherRun(
@@ -83,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
         with first_alone():
             planned = with_steps(planned, load_any(options.data, options.recipe.towers.image_size))
         show_memory(console, planned, options.recipe)
-        unit = TrainingRun(planned, folder, options.tasks or None)
+        unit = TrainingRun(planned, folder, options.tasks or None, track=options.track)
         with WorkProgress(console) as progress:
             progress.begin("training", [unit])
             (state,) = Local(patient=False).carry_out([unit], progress)

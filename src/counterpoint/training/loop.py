@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,11 @@ from ..types import Batch, Clock, Embeddings, NonFiniteLoss
 from . import caching
 from . import checkpoint as checkpoints
 from .distributed import device_of
-from .metrics import MetricLog, balanced_scalars, learnt_scalars
+from .metrics import balanced_scalars, learnt_scalars
 from .optim import adamw, learning_rate
 from .parallel import shared
 from .precision import Precision
+from .trackers import MetricLog
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def fit(
     validate: Validate | None = None,
     on_step: Callable[[Progress], None] | None = None,
     accelerator: str = "auto",
+    track: Sequence[str] = (),
 ) -> Method:
     """Train a method for the recipe's steps.
 
@@ -81,6 +83,7 @@ def fit(
         validate: called every ``recipe.validate_every`` steps and at the end; its numbers go into the metrics.
         on_step: called after every step, and at once where a run that goes on stands.
         accelerator: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``, the fastest there is.
+        track: trackers besides Parquet (`counterpoint.training.trackers`), which the folder's numbers go to as well.
 
     Raises:
         ValueError: if the loader is of another number of ranks than there are.
@@ -103,14 +106,13 @@ def fit(
     parallel = shared(method, recipe)
     # Of the largest part, so that all ranks either encode in microbatches or not.
     in_parts = 0 < recipe.microbatch < -(-loader.batch_size // ranks.size)
-    start, spent, log = 0, 0.0, MetricLog(folder if first else None)
+    start, spent = 0, 0.0
     if folder is not None and (saved := checkpoints.load(folder / "checkpoint")) is not None:
         checkpoints.restore(saved.of_today(method.earlier), method, optimizer, precision.scaler)
         start, spent = saved.step, saved.seconds
-        # Up to the checkpoint: the steps after it come again.
-        log.read(start)
         if on_step is not None:
             on_step(Progress(start, recipe.total_steps, float("nan"), spent, 0.0))
+    log = MetricLog(folder if first else None, track, start)
     if start == 0:
         # Where each scalar begins, and where it would balance: by these a study tells those that could not move.
         log.add(0, learnt_scalars(method) | balanced_scalars(method, loader.batch_size))
@@ -120,11 +122,11 @@ def fit(
 
     def save(step: int) -> None:
         if folder is not None and first:
-            log.write()
+            log.save()
             seconds = time.perf_counter() - began if step else 0.0
             checkpoints.save(folder / "checkpoint", step, method, optimizer, precision.scaler, seconds)
 
-    with threads(recipe.threads), postponed() as stop:
+    with log, threads(recipe.threads), postponed() as stop:
         waited = time.perf_counter()
         for batch, clock in loader.batches(start, recipe.total_steps if trains else start):
             batch = batch.to(device)
@@ -150,7 +152,7 @@ def fit(
                 # Before the backward pass, so that no NaN gets into weights or moments; what led here is still written.
                 said.append(told(losses, stop.number or 0, ranks))
                 if not said[-1].finite:
-                    log.close()
+                    log.save()
                     raise _non_finite(said[-1].terms, batch, clock)
 
             if in_parts:
@@ -180,14 +182,16 @@ def fit(
                 with torch.no_grad():
                     method.after_step({k: v.detach() for k, v in z.items()}, batch, clock)
             done = clock.step + 1
-            seconds = time.perf_counter() - began
+            seconds, numbers = time.perf_counter() - began, dict[str, float]()
             if done % recipe.log_every == 0 or done == clock.steps:
-                log.add(done, {"loss": now.loss, "lr": rate, "seconds": seconds})
-                log.add(done, {f"loss/{name}": term for name, term in now.terms.items()})
-                log.add(done, learnt_scalars(method))
+                numbers |= {"loss": now.loss, "lr": rate, "seconds": seconds}
+                numbers |= {f"loss/{name}": term for name, term in now.terms.items()}
+                numbers |= learnt_scalars(method)
             if validate is not None and (done % recipe.validate_every == 0 or done == clock.steps):
-                log.add(done, {f"validation/{k}": v for k, v in validate(method).items()})
+                numbers |= {f"validation/{k}": v for k, v in validate(method).items()}
                 method.train()
+            if numbers:
+                log.add(done, numbers)
             if on_step is not None:
                 on_step(Progress(done, clock.steps, now.loss, seconds, data_seconds))
             if done % recipe.checkpoint_every == 0 or done == clock.steps or now.ends:
@@ -198,7 +202,7 @@ def fit(
         if not trains:
             save(0)
         stop.check()  # it may have been asked since the last step
-    log.close()
+        log.close()
     return method
 
 

@@ -29,12 +29,14 @@ class TrainingRun:
         folder: the run's folder.
         tasks: names of evaluation tasks; unless given, all that the arm's model can be asked.
         test: evaluate on the test sets; tuning uses False.
+        track: trackers besides Parquet that its numbers go to.
     """
 
     run: Run
     folder: Path
     tasks: tuple[str, ...] | None = None
     test: bool = True
+    track: tuple[str, ...] = ()
 
     lighter: ClassVar[str] = "a smaller --microbatch, fewer --workers or fewer --jobs need less memory"
 
@@ -81,14 +83,20 @@ class TrainingRun:
             note = f"loss {now.loss:.3f}" if now.step < now.steps else "evaluating"
             on_progress(execution.Progress(now.step, now.steps, note))
 
-        return run(self.run, self.folder, tasks=self.tasks, test=self.test, on_step=on_step)
+        return run(self.run, self.folder, tasks=self.tasks, test=self.test, on_step=on_step, track=self.track)
 
     def outcome(self, result: RunState) -> str:
         ended = "done" if result.status == "finished" else f"FAILED: {result.reason.split(';')[0]}"
         return f"{ended} ({result.steps} steps, {result.seconds:.0f} s)"
 
     def plain(self) -> dict[str, Any]:
-        return {"run": self.run.plain(), "folder": str(self.folder), "tasks": self.tasks, "test": self.test}
+        return {
+            "run": self.run.plain(),
+            "folder": str(self.folder),
+            "tasks": self.tasks,
+            "test": self.test,
+            "track": self.track,
+        }
 
     @classmethod
     def parse(cls, plain: dict[str, Any]) -> TrainingRun:
@@ -99,4 +107,5 @@ class TrainingRun:
             Path(plain["folder"]),
             None if tasks is None else tuple(tasks),
             plain["test"],
+            tuple(plain["track"]),
         )

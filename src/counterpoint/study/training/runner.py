@@ -25,6 +25,7 @@ from ...training.distributed import first_alone, joined
 from ...training.loop import Progress, fit
 from ...training.provenance import Provenance
 from ...training.run import OtherRun, PeakMemory, Run, RunState, keep_inputs, load, prepare, with_steps
+from ...training.trackers import check as check_trackers
 from ...types import NonFiniteLoss
 from ..gate import check_asked, check_batch, check_folder, check_model
 
@@ -38,6 +39,7 @@ def run(
     tasks: Sequence[str] | None = None,
     on_step: OnStep | None = None,
     test: bool = True,
+    track: Sequence[str] = (),
 ) -> RunState:
     """Train and evaluate one run in its folder; a finished run is returned as it is, a stopped one goes on.
 
@@ -50,16 +52,24 @@ def run(
         tasks: names of evaluation tasks; unless given, all that the arm's model can be asked.
         on_step: called after every training step.
         test: evaluate on the test sets; tuning uses False and reads only the validation numbers.
+        track: trackers besides Parquet (`counterpoint.training.trackers`) that its numbers go to.
 
     Raises:
         OtherRun: if the folder holds another run.
+        UnknownName, MissingPackage: for a tracker that is not there, before anything is trained.
     """
+    check_trackers(track)
     with joined():
-        return _run(planned, folder, tasks, on_step, test)
+        return _run(planned, folder, tasks, on_step, test, track)
 
 
 def _run(
-    planned: Run, folder: Path, tasks: Sequence[str] | None, on_step: OnStep | None, test: bool
+    planned: Run,
+    folder: Path,
+    tasks: Sequence[str] | None,
+    on_step: OnStep | None,
+    test: bool,
+    track: Sequence[str],
 ) -> RunState:
     with first_alone() as first:
         if (state := RunState.read(folder)) is not None and state.status != "running":
@@ -128,6 +138,7 @@ def _run(
             seed=planned.seed,
             validate=lambda m: validation_numbers(m, data),
             on_step=step_done,
+            track=track,
         )
     except NonFiniteLoss as error:
         return write(account().failed(str(error)))
@@ -150,6 +161,7 @@ def train(
     folder: str | os.PathLike[str],
     tasks: Sequence[str] | None = None,
     on_step: OnStep | None = None,
+    track: Sequence[str] = (),
 ) -> TowerMethod:
     """Train and evaluate one method in a folder and return the model; the same call goes on where it stopped.
 
@@ -161,6 +173,7 @@ def train(
         folder: the run's folder.
         tasks: evaluation tasks; all of them unless given.
         on_step: called after every training step.
+        track: trackers besides Parquet that the run's numbers go to: ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
 
     Raises:
         NonFiniteLoss: if the loss stops being finite.
@@ -169,7 +182,7 @@ def train(
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
     planned = with_steps(Run(method, data, chosen, seed), load_any(data, chosen.towers.image_size))
     with leased(Path(folder)):
-        state = run(planned, Path(folder), tasks=tasks, on_step=on_step)
+        state = run(planned, Path(folder), tasks=tasks, on_step=on_step, track=track)
     if state.status == "failed":
         raise NonFiniteLoss(state.reason)
     return load(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from ...execution import Executor, Listener, Local, NullListener, leased
 from ...methods.arm import slug_of
 from ...reasons import counted
 from ...training.run import RunState
+from ...training.trackers import check as check_trackers
 from ..agreement import check_made_of_the_same
 from ..design import ArmPlan, Design, DesignOptions, filled_by_user
 from ..gate import Prepared, prepare
@@ -34,6 +35,7 @@ def compare(
     folder: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
     diagnose: bool = False,
+    track: Sequence[str] = (),
     listener: Listener | None = None,
     on_cost: OnCost[Design, ArmPlan] | None = None,
     **options: Unpack[DesignOptions],
@@ -46,6 +48,8 @@ def compare(
         jobs: runs at a time, each in a process with its share of the cores; unless given, one on a GPU and
             up to four on a CPU, where one thread a run is faster than several, and one in a study of seconds.
         diagnose: look inside the first finished run of every arm, and link the pages from the report.
+        track: trackers besides Parquet that the numbers of its runs go to, each run in one of its own there:
+            ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
         listener: told of every event.
         on_cost: told the steps of every arm and their cost before the study starts; a False stops it there.
         options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``: the fields of
@@ -58,7 +62,9 @@ def compare(
         DryRun: if ``on_cost`` said False.
     """
     design = filled_by_user(Design, {"arms": arms, **options})
-    return conduct(design, folder, jobs=jobs, diagnose=diagnose, listener=listener, on_cost=on_cost)
+    return conduct(
+        design, folder, jobs=jobs, diagnose=diagnose, track=track, listener=listener, on_cost=on_cost
+    )
 
 
 def conduct(
@@ -67,12 +73,14 @@ def conduct(
     *,
     jobs: int | None = None,
     diagnose: bool = False,
+    track: Sequence[str] = (),
     listener: Listener | None = None,
     on_cost: OnCost[Design, ArmPlan] | None = None,
 ) -> Study[TrainingSummary]:
     """Carry out a study; see `compare`."""
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
+    check_trackers(track)
     path = folder_of(folder, [short_name(design.data), *map(slug_of, design.arms)])
     there = Design.read(path, design.margin)
     known = {} if there is None else read_plans(path)
@@ -101,7 +109,8 @@ def conduct(
         with leased(path, wait=True):
             plans = read_plans(path) | plans
             write_plans(path, plans)
-    carry_out("training", _runs(design, {arm: plans[arm] for arm in design.arms}, path), executor, listener)
+    runs = _runs(design, {arm: plans[arm] for arm in design.arms}, path, tuple(track))
+    carry_out("training", runs, executor, listener)
     if diagnose:
         _look_inside(path, design)
     return finish(design, path)
@@ -116,10 +125,14 @@ def _is_small(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
     return design.recipe.threads == 1 and seconds * (len(design.seeds) + design.tune) < _SMALL
 
 
-def _runs(design: Design, plans: Mapping[str, ArmPlan], folder: Path) -> list[TrainingRun]:
+def _runs(
+    design: Design, plans: Mapping[str, ArmPlan], folder: Path, track: tuple[str, ...] = ()
+) -> list[TrainingRun]:
     """Return the runs of some arms of a study, seed by seed, so that an unfinished study has whole seeds."""
     return [
-        TrainingRun(design.run(arm, seed, plan), run_folder(folder, slug_of(arm), seed), design.tasks)
+        TrainingRun(
+            design.run(arm, seed, plan), run_folder(folder, slug_of(arm), seed), design.tasks, track=track
+        )
         for seed in design.seeds
         for arm, plan in plans.items()
         if seed in design.seeds_of(arm)

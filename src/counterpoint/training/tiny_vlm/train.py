@@ -25,9 +25,9 @@ from ...recipes.schema import Optimizer
 from ...recipes.tiny_vlm import TinyVLM
 from ...types import NonFiniteLoss
 from .. import checkpoint as checkpoints
-from ..metrics import MetricLog
 from ..optim import adamw, learning_rate
 from ..run import OtherRun
+from ..trackers import MetricLog
 from .conversations import Exchange, Packer, corpus, exchanges
 from .grounding import FIRST, LAYER, Grounding
 from .perception import Perception, Targets, targets
@@ -279,12 +279,11 @@ def _fit(
 ) -> None:
     """Take steps of AdamW; the loss of a step is a function of its number, so that a stopped stage goes on exactly."""
     module.train()
-    optimizer, log, start = adamw(module, options), MetricLog(folder), 0
+    optimizer, start = adamw(module, options), 0
     if (saved := checkpoints.load(folder)) is not None:
         checkpoints.restore(saved, module, optimizer)
         start = saved.step
-        log.read(start)
-    with postponed() as stop:
+    with MetricLog(folder, since=start) as log, postponed() as stop:
         for step in range(start, steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, options)
@@ -300,10 +299,10 @@ def _fit(
                 log.add(done, {"loss": float(value.detach())})
             listen(stage, done, steps, float(value.detach()))
             if done % CHECKPOINT_EVERY == 0 or done == steps or stop.asked:
-                log.write()
+                log.save()
                 checkpoints.save(folder, done, module, optimizer)
             stop.check()
-    log.close()
+        log.close()
     module.eval()
 
 

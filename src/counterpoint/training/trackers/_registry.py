@@ -1,0 +1,28 @@
+"""Trackers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...registry import Room, require
+from ._tracker import Tracker
+
+TRACKERS = Room("tracker", "counterpoint.training.trackers")
+"""The trackers, a file each."""
+
+
+def check(names: Sequence[str]) -> None:
+    """Refuse trackers that are not there, before anything is trained.
+
+    Raises:
+        UnknownName: for a name that no tracker has.
+        MissingPackage: if a tracker's package is not installed.
+
+    >>> TRACKERS.names()
+    ('mlflow', 'parquet', 'tensorboard', 'wandb')
+    >>> check(["parquet"])
+    """
+    for name in names:
+        tracker: type[Tracker] = TRACKERS.get(name)
+        for package in tracker.packages:
+            require(package, "track")
