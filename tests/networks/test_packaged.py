@@ -15,8 +15,8 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from counterpoint import methods
 from counterpoint.networks import TOWERS, build_towers
-from counterpoint.networks.towers import packaged
-from counterpoint.networks.towers.packaged import PACKAGES
+from counterpoint.networks.towers.libraries import packaged
+from counterpoint.networks.towers.libraries.packaged import PACKAGES
 from counterpoint.recipes.schema import Recipe, Towers
 from counterpoint.registry import MissingPackage, UnknownName
 from counterpoint.types import Batch, Clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from counterpoint.networks.towers.told import Head, Untold, with_head
+from counterpoint.networks.towers.libraries.told import Head, Untold, with_head
 
 
 @pytest.mark.parametrize("own", [True, False])

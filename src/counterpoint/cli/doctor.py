@@ -104,7 +104,7 @@ def _words(missing: dict[str, str]) -> dict[str, Any]:
 def _packaged(broken: dict[str, str], missing: dict[str, str]) -> dict[str, Any]:
     """Return what lies in installed packages: towers by their weights, and collections of pictures."""
     from ..data.collections import COLLECTIONS
-    from ..networks.towers.packaged import PACKAGE, PACKAGES, packaged
+    from ..networks.towers.libraries.packaged import PACKAGE, PACKAGES, packaged
 
     towers = []
     for name, known in PACKAGES.items():

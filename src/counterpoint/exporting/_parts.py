@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..methods.base import TowerMethod
-from ..networks.towers.told import Head, Untold
+from ..networks.towers.libraries.told import Head, Untold
 
 
 @torch.no_grad()

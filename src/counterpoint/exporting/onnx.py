@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..files import read_json, write_json
 from ..methods.base import TowerMethod
 from ..networks.base import ImageTower, TextTower, Tower
-from ..networks.towers.open_clip_tower import OpenClipTokenizer
+from ..networks.towers.libraries.open_clip_tower import OpenClipTokenizer
 from ..registry import require
 from ._comparison import MOST, uncompared
 from ._layout import Embed, Layout

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..methods.base import TowerMethod
-from ..networks.towers.told import Untold
-from ..networks.towers.transformers_tower import TransformersTower, pooling_in_sentence_transformers
+from ..networks.towers.libraries.told import Untold
+from ..networks.towers.libraries.transformers_tower import TransformersTower, pooling_in_sentence_transformers
 from ._layout import Embed, Layout
 from ._parts import head_of
 from .safetensors import Safetensors

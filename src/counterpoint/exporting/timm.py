@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..methods.base import TowerMethod
 from ..networks.base import ImageTower
-from ..networks.towers.told import Untold
+from ..networks.towers.libraries.told import Untold
 from ._layout import Embed, Layout
 from ._parts import plain, solid
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..methods.base import TowerMethod
-from ..networks.towers.told import Told, Untold
+from ..networks.towers.libraries.told import Told, Untold
 from ._layout import Embed, Layout
 from ._left_out import scale_of
 from ._parts import head_of, solid

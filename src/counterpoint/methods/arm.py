@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..modalities import MODALITIES, PAIR
-from ..networks.towers.hugging_face import modalities_of
+from ..networks.towers.libraries.hugging_face import modalities_of
 from ..registry import check_python_file, named_in_file, unknown
 from ..spec import Spec
 from . import METHODS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..networks.towers.hugging_face import Place
+from ..networks.towers.libraries.hugging_face import Place
 from ..networks.weights import Source
 from ._kind import Kind
 

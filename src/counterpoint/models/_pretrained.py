@@ -13,7 +13,7 @@ from ..methods.base import TowerMethod, paired
 from ..methods.needs import Needs
 from ..networks.base import Towers
 from ..networks.towers.build import build_towers
-from ..networks.towers.hugging_face import modalities_of
+from ..networks.towers.libraries.hugging_face import modalities_of
 from ..networks.weights import Source
 from ..recipes import schema
 from ..types import Batch, Clock, Embeddings

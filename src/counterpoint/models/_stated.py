@@ -19,7 +19,7 @@ from ..networks.base import FittedInput, ImageTower, Pooling, TextTower, Tower
 from ..networks.batch_norm import BatchNorm1d
 from ..networks.towers.blocks import residual_blocks
 from ..networks.towers.build import build_towers
-from ..networks.towers.hugging_face import LIBRARIES, configuration_of
+from ..networks.towers.libraries.hugging_face import LIBRARIES, configuration_of
 from ..networks.towers.pixels import Normalise
 from ..networks.weights import Source, restored
 from ..recipes import schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from ..networks.towers.timm_tower import config_of
+from ..networks.towers.libraries.timm_tower import config_of
 from ..networks.weights import Source
 from ._kind import Kind
 from ._pretrained import Pretrained, pretrained

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from ..networks.towers.hugging_face import Place
+from ..networks.towers.libraries.hugging_face import Place
 from ._folder import opened
 from ._kind import Kind
 from ._pretrained import Pretrained, pretrained

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..types import Fit
+from .towers.libraries.told import Head, Told, Untold, as_trunk, settings_of_timm
 from .towers.pixels import Square
-from .towers.told import Head, Told, Untold, as_trunk, settings_of_timm
 
 Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
 """From the states of a caption's tokens to one vector: the last's, the first's, their mean, their maximum; their sum by

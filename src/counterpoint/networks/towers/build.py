@@ -16,7 +16,7 @@ from ..base import ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
 from ..weights import Source
 from .built_in import IMAGE_TOWERS
-from .hugging_face import LIBRARIES, is_pair
+from .libraries.hugging_face import LIBRARIES, is_pair
 from .perceptron import BagOfWords
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained
@@ -150,12 +150,12 @@ def image_tower(source: Source, start: Start) -> ImageTower:
     """Build the tower of pictures of a source; see `build_towers`."""
     size = start.sizes.image_size
     if source.library == "timm":
-        from .timm_tower import timm_tower
+        from .libraries.timm_tower import timm_tower
 
         pretrained = Source.parse(start.name).weights is not None and not isinstance(start, _SizedStart)
         return timm_tower(source, None if pretrained else size, start.seed)
     if source.library == "open_clip":
-        from .open_clip_tower import OpenClipImage
+        from .libraries.open_clip_tower import OpenClipImage
 
         model, _ = _open_clip(source, start)
         with source.reading():
@@ -181,7 +181,7 @@ def text_tower(source: Source, start: Start) -> TextTower:
         return _vocabulary(start)
 
     if source.library in LIBRARIES:
-        from .transformers_tower import transformers_tower
+        from .libraries.transformers_tower import transformers_tower
 
         if layers is not None:
             raise ValueError(
@@ -191,7 +191,7 @@ def text_tower(source: Source, start: Start) -> TextTower:
             return _pair(source, start)[1]
         return transformers_tower(source, sizes.context, start.seed, vocabulary)
     if source.library == "open_clip":
-        from .open_clip_tower import OpenClipText
+        from .libraries.open_clip_tower import OpenClipText
 
         model, tokenizer = _open_clip(source, start)
         with source.reading():
@@ -213,7 +213,7 @@ def _vocabulary(start: Start) -> BytePairTokenizer:
 
 def _open_clip(source: Source, start: Start) -> tuple[torch.nn.Module, Any]:
     """Return an ``open_clip`` model and its tokenizer, read once for both towers."""
-    from .open_clip_tower import open_clip_model
+    from .libraries.open_clip_tower import open_clip_model
 
     whole = start.sizes.image == start.sizes.text
     layers = start.sizes.text_layers if whole or start.name == start.sizes.text else None
@@ -222,6 +222,6 @@ def _open_clip(source: Source, start: Start) -> tuple[torch.nn.Module, Any]:
 
 def _pair(source: Source, start: Start) -> tuple[ImageTower, TextTower]:
     """Return both towers of a dual encoder, read once."""
-    from .transformers_pair import transformers_pair
+    from .libraries.transformers_pair import transformers_pair
 
     return start.once(source, lambda: transformers_pair(source, start.seed))

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ..base import ImageTower, TextTower, Tokenizer
 from ..heads import Linear
+from .libraries.told import Head, Told, Untold
 from .pixels import Normalise
 from .pooling import Packing, inside, pool
 from .tokenizer import BytePairTokenizer
-from .told import Head, Told, Untold
 
 
 class Embedding(nn.Embedding):

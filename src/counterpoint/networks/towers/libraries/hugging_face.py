@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ...modalities import MODALITIES
-from ...registry import MissingPackage, require
-from ..weights import Source
+from ....modalities import MODALITIES
+from ....registry import MissingPackage, require
+from ...weights import Source
 from .packaged import PACKAGE, packaged
 
 HUB = "hub"

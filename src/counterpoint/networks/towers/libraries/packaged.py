@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...registry import MissingPackage, unknown
+from ....registry import MissingPackage, unknown
 
 PACKAGE = "package"
 """The word after the @ of a tower whose weights are in a package."""

@@ -16,13 +16,13 @@ from jaxtyping import Bool, Float, Int
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ...registry import unknown
-from ...types import Fit
-from ..base import ImageTower, TextTower, Tokenizer
-from ..init import seeded
-from ..weights import Source, is_restored
-from .blocks import dropped_inputs, residual_blocks
-from .pixels import Normalise
+from ....registry import unknown
+from ....types import Fit
+from ...base import ImageTower, TextTower, Tokenizer
+from ...init import seeded
+from ...weights import Source, is_restored
+from ..blocks import dropped_inputs, residual_blocks
+from ..pixels import Normalise
 from .timm_tower import place_features
 from .told import Head, Told, with_head
 from .transformers_tower import padded, stated
@@ -224,8 +224,6 @@ def open_clip_model(
         ValueError: for weights that are missing, broken or do not fit.
     """
     import open_clip
-
-    from . import in_timm  # noqa: F401 # tells timm of the built-in towers, which an export may hold
 
     path, tag = source.path, None
     folder = path is not None and path.is_dir()

@@ -13,14 +13,14 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from ...types import Fit
-from ..base import ImageTower, TextTower
-from ..init import seeded
-from ..weights import Source
-from .blocks import dropped_inputs, residual_blocks
+from ....types import Fit
+from ...base import ImageTower, TextTower
+from ...init import seeded
+from ...weights import Source
+from ..blocks import dropped_inputs, residual_blocks
+from ..pixels import Normalise, fitted
+from ..pooling import inside
 from .hugging_face import Place
-from .pixels import Normalise, fitted
-from .pooling import inside
 from .told import Head, Told, with_head
 from .transformers_tower import TransformersTokenizer, whole_model
 

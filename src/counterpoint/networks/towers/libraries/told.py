@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...types import Fit
-from .pixels import MEAN, STD
+from ....types import Fit
+from ..pixels import MEAN, STD
 
 
 class Untold(ValueError):

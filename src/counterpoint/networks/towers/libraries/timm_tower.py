@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...registry import unknown
-from ...types import Fit
-from ..base import ImageTower
-from ..init import seeded
-from ..weights import Source
+from ....registry import unknown
+from ....types import Fit
+from ...base import ImageTower
+from ...init import seeded
+from ...weights import Source
+from ..pixels import Normalise
 from .packaged import PACKAGE, packaged
-from .pixels import Normalise
 from .told import Told
 
 
@@ -122,8 +122,8 @@ def place_features(model: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 
 def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
     """Build ``timm:NAME``: random weights; ``@hub``: timm's pretrained ones; ``@PATH``: a file or its folder.
 
-    ``@package``: weights of a Python package that is installed (`counterpoint.networks.towers.packaged`). A folder with
-    timm's ``config.json`` says what the model is and how it sees pictures.
+    ``@package``: weights of a Python package that is installed (`counterpoint.networks.towers.libraries.packaged`). A
+    folder with timm's ``config.json`` says what the model is and how it sees pictures.
 
     Args:
         source: the tower's name and weights.
@@ -137,8 +137,6 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
             model cannot take.
     """
     import timm
-
-    from . import in_timm  # noqa: F401 # tells timm of the built-in towers, which an export may hold
 
     name = source.name
     if not (name.startswith(("hf-hub:", "hf_hub:")) or timm.is_model(name)):

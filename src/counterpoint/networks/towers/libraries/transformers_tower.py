@@ -12,14 +12,14 @@ from jaxtyping import Bool, Float, Int
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ...registry import unknown
-from ..base import Pooling, TextTower, Tokenizer
-from ..init import seeded
-from ..weights import Source
-from .blocks import dropped_inputs, residual_blocks
+from ....registry import unknown
+from ...base import Pooling, TextTower, Tokenizer
+from ...init import seeded
+from ...weights import Source
+from ..blocks import dropped_inputs, residual_blocks
+from ..pooling import inside, pool
+from ..tokenizer import BytePairTokenizer
 from .hugging_face import Place
-from .pooling import inside, pool
-from .tokenizer import BytePairTokenizer
 from .told import Head, Told, Untold
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def transformers_tower(
 ) -> TransformersTower | ProjectedText:
     """Build ``transformers:NAME``: random; ``@PATH``: weights of a folder; ``@hub``: those of the hub's NAME.
 
-    ``@package``: weights of a Python package that is installed (`counterpoint.networks.towers.packaged`).
+    ``@package``: weights of a Python package that is installed (`counterpoint.networks.towers.libraries.packaged`).
 
     Without weights, NAME is a kind of model (``bert``: its default sizes, and a byte-pair vocabulary of the
     captions), or a folder or hub name whose configuration and tokenizer are taken.
