@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "counterpoint"
 LOOKED_AT = (
     *(
         "data/loader.py",
-        "data/stream.py",
+        "data/order.py",
         "data/views/look.py",
         "networks/base.py",
         "networks/towers/build.py",

@@ -134,7 +134,7 @@ class Batch:
 class Clock:
     """The position of a run: ``step`` of ``steps`` (from 0), in ``epoch`` (from 0).
 
-    ``ends_task``: after this step another task begins (see `counterpoint.data.stream.Stream`).
+    ``ends_task``: after this step another task begins (see `counterpoint.data.order.InTurn`).
     """
 
     step: int

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from torch.utils.data import DataLoader, Dataset
 
 from counterpoint.data.loader import Loader
+from counterpoint.data.order import Shuffled
 from counterpoint.recipes import Augmentation
 from counterpoint.types import Batch
 from fixtures.tiny import TinyData
@@ -18,8 +19,8 @@ DATA = TinyData()
 
 def loader_of(method: Any, kind: type[L] = Loader, **options: Any) -> L:
     """Batches of 8 from 12 examples."""
-    options = {"augmentation": Augmentation(synonyms=False), "batch_size": 8, "seed": 0, **options}
-    return kind(DATA, DATA.splits.train[:12], method.views, inputs=method.inputs, **options)
+    options = {"augmentation": Augmentation(synonyms=False), **options}
+    return kind(DATA, Shuffled(DATA.splits.train[:12], 8, 0), method.views, inputs=method.inputs, **options)
 
 
 class FirstBatches(Dataset[Batch]):

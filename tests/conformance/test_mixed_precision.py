@@ -31,7 +31,7 @@ class Given(Loader):
 
     given: Batch
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int, steps: int | None = None) -> Batch:
         return self.given
 
 

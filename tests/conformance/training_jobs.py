@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.loader import Loader
+from counterpoint.data.order import Shuffled
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.batch_norm import BatchNorm1d
 from counterpoint.pairwise.ranks import Ranks
@@ -25,8 +26,8 @@ STEPS = 2
 class DoubleLoader(Loader):
     """Pictures in float64, in which the order of a sum hardly matters."""
 
-    def batch(self, step: int) -> Batch:
-        batch = super().batch(step)
+    def batch(self, step: int, steps: int | None = None) -> Batch:
+        batch = super().batch(step, steps)
         return replace(
             batch, views={k: v.double() if v.is_floating_point() else v for k, v in batch.views.items()}
         )
@@ -56,12 +57,10 @@ def job_run(
     method = Arm.parse(arm).build(recipe, {"text": captions}, seed=0).double()
     loader = DoubleLoader(
         data,
-        data.splits.train,
+        Shuffled(data.splits.train, recipe.batch_size, 0),
         method.views,
         augmentation=recipe.augmentation,
         inputs=method.inputs,
-        batch_size=recipe.batch_size,
-        seed=0,
         rank=rank,
         world=size,
     )
@@ -80,12 +79,10 @@ def job_wrong_loader(rank: int, size: int) -> str:
     method = Arm.parse("clip").build(recipe, {"text": [data.captions(0)[0]]}, seed=0)
     loader = Loader(
         data,
-        data.splits.train,
+        Shuffled(data.splits.train, 4, 0),
         {"image": View("image")},
         augmentation=recipe.augmentation,
         inputs=method.inputs,
-        batch_size=4,
-        seed=0,
     )
     try:
         fit(method, loader, recipe, accelerator="cpu")

@@ -12,6 +12,7 @@ from PIL import Image
 from counterpoint.data import load
 from counterpoint.data.decode import decode
 from counterpoint.data.loader import Loader
+from counterpoint.data.order import Shuffled
 from counterpoint.data.pairs import Pairs
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training import runner
@@ -54,12 +55,10 @@ def test_each_arm_trains_on_pictures_of_its_own_size(large: Path, pretrained: st
     assert (loader.data.images(ROWS).numpy() == native(large, 43)).all()
     direct = Loader(
         Pairs(large, 43),
-        data.splits.train,
+        Shuffled(data.splits.train, 6, 0),
         method.views,
         augmentation=small.augmentation,
         inputs=method.inputs,
-        batch_size=6,
-        seed=0,
     )
     batch, expected = loader.batch(0), direct.batch(0)
     views = [name for name, view in method.views.items() if view.modality == "image"]

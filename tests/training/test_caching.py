@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.data.loader import Loader
+from counterpoint.data.order import Shuffled
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.base import Method
 from counterpoint.recipes import Recipe, override
@@ -31,12 +32,10 @@ def method_of(arm: str, recipe: Recipe) -> Any:
 def loader_of(method: Any, recipe: Recipe) -> Loader:
     return Loader(
         DATA,
-        DATA.splits.train,
+        Shuffled(DATA.splits.train, recipe.batch_size, 0),
         method.views,
         augmentation=recipe.augmentation,
         inputs=method.inputs,
-        batch_size=recipe.batch_size,
-        seed=0,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from counterpoint.data.loader import Loader
-from counterpoint.data.stream import Stream
+from counterpoint.data.order import InTurn, Shuffled
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Augmentation, Optimizer, Recipe, override
 from counterpoint.study.training.runner import run
@@ -30,16 +30,16 @@ def loader_of(
     world: int = 1,
     seed: int = 3,
     data: TinyData | None = None,
+    tasks: int = 1,
 ) -> Loader:
     data = data or TinyData()
+    orders = [Shuffled(data.splits.train, recipe.batch_size, seed)] * tasks
     return Loader(
         data,
-        data.splits.train,
+        InTurn(orders) if tasks > 1 else orders[0],
         method.views,  # type: ignore[attr-defined]
         augmentation=recipe.augmentation,
         inputs=method.inputs,
-        batch_size=recipe.batch_size,
-        seed=seed,
         rank=rank,
         world=world,
     )
@@ -124,8 +124,7 @@ def test_a_step_that_overflows_moves_neither_weights_nor_copies_nor_queues(recip
         assert stayed != taken
         assert bool(moved) == taken
         moved.clear()
-    tasks = Stream([loader_of(method, recipe) for _ in range(2)])
-    fit(method, tasks, override(recipe, {"steps": 2}), accelerator="cpu")
+    fit(method, loader_of(method, recipe, tasks=2), override(recipe, {"steps": 2}), accelerator="cpu")
     assert [clock.ends_task for _, _, clock in moved] == [True]
 
 
@@ -157,7 +156,7 @@ def test_views_follow_from_the_epoch(recipe: Recipe) -> None:
         recipe, {"text": [f"one two three four five {n}" for n in range(70)]}, seed=0
     )
     loader = loader_of(method, override(recipe, {"batch_size": 30}), data=Several())
-    assert loader.steps_per_epoch == 1
+    assert loader.order.steps_per_epoch == 1
     first, second = loader.batch(0), loader.batch(1)
     there = [second.ids.tolist().index(i) for i in first.ids.tolist()]
     crops = (first["image"] != second["image"][there]).flatten(1).any(1)
@@ -171,9 +170,9 @@ def test_views_follow_from_the_epoch(recipe: Recipe) -> None:
 def test_an_epoch_shows_every_example_once(recipe: Recipe) -> None:
     method = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=0)
     loader = loader_of(method, override(recipe, {"batch_size": 5}))
-    seen = torch.cat([loader.batch(step).ids for step in range(loader.steps_per_epoch)])
+    seen = torch.cat([loader.batch(step).ids for step in range(loader.order.steps_per_epoch)])
     assert len(seen.unique()) == len(seen) == 30
-    assert not torch.equal(loader.batch(0).ids, loader.batch(loader.steps_per_epoch).ids)
+    assert not torch.equal(loader.batch(0).ids, loader.batch(loader.order.steps_per_epoch).ids)
 
 
 def test_ranks_share_a_batch(recipe: Recipe) -> None:
@@ -208,12 +207,10 @@ def test_views_draw_a_caption_each_or_share_one(recipe: Recipe) -> None:
         data = Several()
         loader = Loader(
             data,
-            data.splits.train,
+            Shuffled(data.splits.train, 16, 0),
             {"text": View("text"), "text.1": View("text")},
             augmentation=Augmentation(captions=captions),  # type: ignore[arg-type] # one of the two
             inputs={"text": Listening()},
-            batch_size=16,
-            seed=0,
         )
         loader.batch(0)
         return seen
@@ -230,12 +227,10 @@ def test_training_needs_two_examples(recipe: Recipe) -> None:
     with pytest.raises(ValueError, match="has 1 example"):
         Loader(
             TinyData(),
-            TinyData().splits.train[:1],
+            Shuffled(TinyData().splits.train[:1], 4, 0),
             method.views,
             augmentation=recipe.augmentation,
             inputs=method.inputs,
-            batch_size=4,
-            seed=0,
         )
 
 

@@ -15,18 +15,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from counterpoint.data.order import Shuffled
 from counterpoint.evaluation import create
-from counterpoint.files import latest_checkpoint
+from counterpoint.files import Damaged, latest_checkpoint
 from counterpoint.methods import Arm
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training.runner import run
 from counterpoint.training import checkpoint as checkpoints
 from counterpoint.training.checkpoint import CheckpointError
 from counterpoint.training.loop import Progress
-from counterpoint.training.run import Run, RunState, load
+from counterpoint.training.run import OtherRun, Run, RunState, keep_order, load
 from fixtures.run_folders import contents
 
 _KILL = """
@@ -294,6 +296,18 @@ def test_going_on_under_another_version_is_told(what: Run, tmp_path: Path) -> No
     with pytest.warns(UserWarning, match=r"begun under torch 1\.0\.0 and goes on under"):
         what.reserve(tmp_path)
     what.reserve(tmp_path)  # the environment is now the present one
+
+
+def test_the_order_of_examples_is_in_the_folder_and_stays(tmp_path: Path) -> None:
+    keep_order(Shuffled(np.arange(30), 16, 0), tmp_path)
+    written = json.loads((tmp_path / "order.json").read_text())
+    assert written == {"format": 1, "order": "shuffled", "rows": 30, "batch_size": 16, "seed": 0}
+    keep_order(Shuffled(np.arange(30), 16, 0), tmp_path)
+    with pytest.raises(OtherRun, match=r"began in another order.*'rows': 30.*now .*'rows': 29"):
+        keep_order(Shuffled(np.arange(29), 16, 0), tmp_path)
+    (tmp_path / "order.json").write_text("{")
+    with pytest.raises(Damaged, match=r"order\.json is damaged"):
+        keep_order(Shuffled(np.arange(30), 16, 0), tmp_path)
 
 
 def test_the_environment_names_the_dictionary(what: Run, tmp_path: Path) -> None:

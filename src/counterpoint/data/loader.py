@@ -1,4 +1,4 @@
-"""From a data set to batches: the order, the views and their randomness follow from the seed and the step alone."""
+"""From a data set to batches: which rows, views and random draws follow from the seed and the step alone."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ..types import Batch, Clock, ViewSpec
 from . import views as view_room
 from .base import Data, Rows
 from .features import Steady
+from .order import Order
 from .views.look import looks
 
 
@@ -27,16 +28,14 @@ class Loader:
     """Batches of a data set for training.
 
     The batch of a step is a function of ``(seed, step)``: a run can start anywhere, with any number of workers, and
-    see the same examples, crops and words. An epoch is a fresh permutation; its last, incomplete batch is left out.
+    see the same examples, crops and words.
 
     Args:
         data: where examples come from.
-        rows: the rows to train on.
+        order: says which rows are a step's; its seed is that of every view.
         views: what a batch holds.
         augmentation: options of the views.
         inputs: of the towers, by column: what turns raw forms into tensors.
-        batch_size: examples per step over all ranks; at most ``len(rows)``.
-        seed: of the order and of every view.
         workers: processes that prepare batches; 0 prepares them in this process.
         steady: by name, the views that show the same every time and whose towers remember.
         rank, world: this process's share of every batch: the consecutive rows that are its turn, so that the ranks'
@@ -49,48 +48,45 @@ class Loader:
     def __init__(
         self,
         data: Data,
-        rows: Rows,
+        order: Order,
         views: ViewSpec,
         *,
         augmentation: Augmentation,
         inputs: Mapping[str, Input],
-        batch_size: int,
-        seed: int,
         workers: int = 0,
         steady: Mapping[str, Steady] = MappingProxyType({}),
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        if len(rows) < 2:
+        if order.examples < 2:
             raise ValueError(
-                f"the training split of {data.name!r} has {counted(len(rows), 'example')}; contrast needs at least 2"
+                f"the training split of {data.name!r} has {counted(order.examples, 'example')}; contrast needs at "
+                "least 2"
             )
-        self.data, self.rows, self.views, self.inputs = data, rows, views, inputs
-        self.augmentation, self.seed, self.workers = augmentation, seed, workers
+        self.data, self.order, self.views, self.inputs = data, order, views, inputs
+        self.augmentation, self.workers = augmentation, workers
         self.steady = dict(steady)  # a view of a mapping cannot go to the workers
         self._looks = looks(views, augmentation)
         self._columns = {view.column: view.modality for view in views.values()}
-        self.batch_size = min(batch_size, len(rows))
-        if self.batch_size < world:
+        if order.batch_size < world:
             raise ValueError(
-                f"a batch of {self.batch_size} cannot be shared by {world} ranks; make batch_size larger"
+                f"a batch of {order.batch_size} cannot be shared by {world} ranks; make batch_size larger"
             )
         self.rank, self.world = rank, world
 
     @property
-    def steps_per_epoch(self) -> int:
-        return len(self.rows) // self.batch_size
+    def batch_size(self) -> int:
+        """The examples of a step over all ranks."""
+        return self.order.batch_size
 
-    def rows_at(self, step: int) -> tuple[Rows, int]:
-        """Return the rows of a step's global batch, and its epoch."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
-        return self.rows[order[position * self.batch_size : (position + 1) * self.batch_size]], epoch
+    def batch(self, step: int, steps: int | None = None) -> Batch:
+        """Return this rank's part of the batch of a step.
 
-    def batch(self, step: int) -> Batch:
-        """Return this rank's part of the batch of a step."""
-        rows, epoch = self.rows_at(step)
-        rows = np.array_split(rows, self.world)[self.rank]
+        Args:
+            step: from 0.
+            steps: of the whole run, which tasks in turn are shares of; the first task has every step unless given.
+        """
+        rows, epoch = self.order.part(step, self.rank, self.world, steps)
         drawn = [name for name in self.views if name not in self.steady]
         raw = {
             column: self._read(column, rows, epoch) for column in {self.views[name].column for name in drawn}
@@ -108,7 +104,7 @@ class Loader:
 
     def _look(self, name: str, raw: Any, rows: Rows, epoch: int) -> Tensor:
         """Return a view of some rows, whose column is there in its raw form."""
-        keys = view_room.key(self.seed, epoch, self.data.ids[rows], name)
+        keys = view_room.key(self.order.seed, epoch, self.data.ids[rows], name)
         return self._looks[name](raw, keys, self.inputs[self.views[name].column])
 
     def _read(self, column: str, rows: Rows, epoch: int) -> Any:
@@ -117,7 +113,7 @@ class Loader:
         share = MODALITIES.get(self._columns[column]).share
         if share is None:
             return raw
-        keys = view_room.key(self.seed, epoch, self.data.ids[rows], "shared caption")
+        keys = view_room.key(self.order.seed, epoch, self.data.ids[rows], "shared caption")
         return resolve(share)(raw, self.augmentation, keys)
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
@@ -133,19 +129,19 @@ class Loader:
             with helpers.begun():
                 source = iter(whole)
         else:
-            source = (self.batch(step) for step in range(start, steps))
+            source = (self.batch(step, steps) for step in range(start, steps))
         for step, batch in zip(range(start, steps), source, strict=True):
-            yield batch, Clock(step, steps, step // self.steps_per_epoch)
+            yield batch, self.order.clock(step, steps)
 
 
 class _Steps(Dataset[Batch]):
     """Steps as items, for worker processes."""
 
     def __init__(self, loader: Loader, start: int, steps: int) -> None:
-        self.loader, self.start, self.length = loader, start, steps - start
+        self.loader, self.start, self.steps = loader, start, steps
 
     def __len__(self) -> int:
-        return self.length
+        return self.steps - self.start
 
     def __getitem__(self, index: int) -> Batch:
-        return self.loader.batch(self.start + index)
+        return self.loader.batch(self.start + index, self.steps)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ..data.loader import Loader
-from ..data.stream import Stream
 from ..data.views import key as view_key
 from ..execution import Stopped, postponed
 from ..methods.base import Method
@@ -54,7 +53,7 @@ Validate = Callable[[Method], dict[str, float]]
 
 def fit(
     method: Method,
-    loader: Loader | Stream,
+    loader: Loader,
     recipe: Recipe,
     folder: Path | None = None,
     *,

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ..data.loader import Loader
-from ..data.stream import Stream
 from ..methods.base import Method
 from ..pairwise import evaluate_with
 from ..pairwise.reduce import DEFAULT_TILE
@@ -76,7 +75,7 @@ class MemoryReport:
         return max((available - fixed) // max(self.encoder + self.loss + self.inputs, 1), 0)
 
 
-def measure(method: Method, loader: Loader | Stream, microbatch: int = 0) -> MemoryReport:
+def measure(method: Method, loader: Loader, microbatch: int = 0) -> MemoryReport:
     """Encode a few examples twice, with and without some more, and see what is kept.
 
     Args:

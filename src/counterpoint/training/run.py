@@ -18,10 +18,10 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from ..data.base import Data, Examples, Rows
+from ..data.base import Data, Examples
 from ..data.loader import Loader
+from ..data.order import InTurn, Order, Shuffled
 from ..data.source import is_of_python, load_any, located
-from ..data.stream import Stream
 from ..data.views import wordnet
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
@@ -146,6 +146,14 @@ class _RunFile(BaseModel):
     seed: int
     recipe: dict[str, Any]
     columns: dict[str, str] = PAIR
+
+
+class _OrderFile(BaseModel):
+    """``order.json``: what an order says of itself."""
+
+    model_config = ConfigDict(extra="allow")
+    format: int
+    order: str
 
 
 class Environment(BaseModel):
@@ -279,7 +287,7 @@ def with_steps(run: Run, data: Data) -> Run:
     return replace(run, recipe=override(run.recipe, {"steps": steps}))
 
 
-def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMethod, Loader | Stream]:
+def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMethod, Loader]:
     """Prepare the run's method at its start and its batches, with the towers' inputs as an earlier start left them.
 
     The data of the batches (``loader.data``) is the data as it suits the towers in training (pictures of the size that
@@ -308,24 +316,19 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     # After the method is built: only its towers know how they want to be shown pictures.
     data, inputs = data.suited(method.inputs, training=True), method.inputs
 
-    def loader(rows: Rows) -> Loader:
-        return Loader(
-            data,
-            rows,
-            method.views,
-            augmentation=recipe.augmentation,
-            inputs=inputs,
-            batch_size=recipe.batch_size,
-            seed=run.seed,
-            workers=recipe.workers,
-            steady=steady,
-            rank=ranks.rank,
-            world=ranks.size,
-        )
-
-    if data.splits.tasks:
-        return method, Stream([loader(task) for task in data.splits.tasks])
-    return method, loader(rows)
+    orders = [Shuffled(part, recipe.batch_size, run.seed) for part in data.splits.tasks or [rows]]
+    loader = Loader(
+        data,
+        InTurn(orders) if data.splits.tasks else orders[0],
+        method.views,
+        augmentation=recipe.augmentation,
+        inputs=inputs,
+        workers=recipe.workers,
+        steady=steady,
+        rank=ranks.rank,
+        world=ranks.size,
+    )
+    return method, loader
 
 
 def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> TowerMethod:
@@ -338,6 +341,23 @@ def keep_inputs(method: Method, folder: Path) -> None:
     for made in method.inputs.values():
         if isinstance(made, FittedInput):
             made.save(folder / made.file)
+
+
+def keep_order(order: Order, folder: Path) -> None:
+    """Write the order of a run's examples into its folder, or check that it is the one that is there.
+
+    Raises:
+        OtherRun: if the run began in another order, since its data have other rows or other shards now.
+        Damaged: if ``order.json`` cannot be read.
+    """
+    path, now = folder / "order.json", {"format": FORMAT, **order.told()}
+    began = read_json(path, _OrderFile, remedy(folder)).model_dump() if path.exists() else now
+    if began != now:
+        raise OtherRun(
+            f"{folder} began in another order of examples ({began}) than its data has now ({now}): give it the data "
+            "that it began with, or choose another folder"
+        )
+    write_json(path, now)
 
 
 def _check_versions(folder: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from scipy.stats import binom
 
 from counterpoint.data.loader import Loader
+from counterpoint.data.order import Shuffled
 from counterpoint.data.source import load
 from counterpoint.data.worlds.scenes.words import captions
 from counterpoint.data.worlds.scenes.world import GREY, Scenes
@@ -92,12 +93,10 @@ def test_a_batch_with_missing_captions_and_pictures_is_a_batch() -> None:
     said = [caption for row in range(64) for caption in world.training_captions(row)]
     loader = Loader(
         world,
-        world.splits.train,
+        Shuffled(world.splits.train, 64, 0),
         {"image": View("image", "weak"), "text": View("text", "weak")},
         augmentation=Augmentation(synonyms=False),
         inputs={"image": Square(32), "text": BytePairTokenizer.train(said, vocabulary=300)},
-        batch_size=64,
-        seed=0,
     )
     batch = loader.batch(0)
     assert batch.views["image"].shape[0] == batch.views["text"].shape[0] == 64

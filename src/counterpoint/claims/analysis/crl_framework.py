@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...data.loader import Loader
+from ...data.order import Shuffled
 from ...data.source import load
 from ...methods.base import TowerMethod
 from ...types import Batch, Clock
@@ -108,12 +109,10 @@ def error(arm: str) -> float:
     method = build(arm, settings, data, rows, seed=0).double().train()
     loader = Loader(
         data,
-        rows,
+        Shuffled(rows, BATCH, 0),
         method.views,
         augmentation=settings.augmentation,
         inputs=method.inputs,
-        batch_size=BATCH,
-        seed=0,
     )
     batch = loader.batch(0)
     views = {name: v.double() if v.is_floating_point() else v for name, v in batch.views.items()}

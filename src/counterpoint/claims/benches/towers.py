@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...data.base import ImageSource, PairedData, Rows
 from ...data.loader import Loader
+from ...data.order import Shuffled
 from ...losses import NTXentLoss
 from ...methods.arm import Arm
 from ...methods.base import Method, TowerMethod
@@ -52,12 +53,10 @@ def trained(method: M, data: PairedData, rows: Rows, recipe: Recipe, seed: int) 
     """Train a method on some rows of a data set."""
     loader = Loader(
         data,
-        rows,
+        Shuffled(rows, recipe.batch_size, seed),
         method.views,
         augmentation=recipe.augmentation,
         inputs=method.inputs,
-        batch_size=recipe.batch_size,
-        seed=seed,
     )
     fit(method, loader, recipe, seed=seed)
     method.eval()

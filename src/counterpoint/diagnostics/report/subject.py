@@ -15,7 +15,6 @@ from torch import Tensor
 from ...data.base import PairedData, Rows, SomeItems
 from ...data.embeddings import EmbeddingCache
 from ...data.loader import Loader
-from ...data.stream import Stream
 from ...methods.base import TowerMethod
 from ..capture import Captured, captured
 
@@ -61,7 +60,7 @@ class Subject:
     control: TowerMethod | None
     data: PairedData
     rows: Rows
-    training: Loader | Stream | None
+    training: Loader | None
     weight_decay: float
 
     @property
@@ -76,7 +75,7 @@ class Subject:
         return self.control
 
     @property
-    def loader(self) -> Loader | Stream:
+    def loader(self) -> Loader:
         """The batches as in training.
 
         Raises:

@@ -24,7 +24,17 @@ from ...recipes import load as load_recipe
 from ...training.distributed import first_alone, joined
 from ...training.loop import Progress, fit
 from ...training.provenance import Provenance
-from ...training.run import OtherRun, PeakMemory, Run, RunState, keep_inputs, load, prepare, with_steps
+from ...training.run import (
+    OtherRun,
+    PeakMemory,
+    Run,
+    RunState,
+    keep_inputs,
+    keep_order,
+    load,
+    prepare,
+    with_steps,
+)
 from ...training.trackers import check as check_trackers
 from ...types import NonFiniteLoss
 from ..gate import check_asked, check_batch, check_folder, check_model
@@ -100,6 +110,7 @@ def _run(
             if latest_checkpoint(folder / "checkpoint") is None:
                 made_of.keep(whole, folder)
             keep_inputs(method, folder)
+            keep_order(loader.order, folder)
     memory, earlier = PeakMemory(), RunState.read(folder) or RunState()
     progress = [Progress(0, planned.recipe.total_steps, float("nan"), 0.0, 0.0)]
 
