@@ -60,7 +60,17 @@ CHANGES = {
     "log_every": 1,
 }
 VOLATILE = {
-    *("seconds", "peak_memory_bytes", "environment", "folder", "command", "version", "date", "report"),
+    *(
+        "seconds",
+        "waiting_seconds",
+        "peak_memory_bytes",
+        "environment",
+        "folder",
+        "command",
+        "version",
+        "date",
+        "report",
+    ),
     *("seconds_per_prompt", "relative_seconds", "machine", "versions", "provenance"),
 }
 Record = dict[str, Any]

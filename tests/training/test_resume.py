@@ -147,6 +147,20 @@ def test_tensorboard_shows_each_step_once(what: Run, tmp_path: Path) -> None:
     assert [event.step for event in board.Scalars("loss")] == list(range(1, 10))
 
 
+def test_time_spent_waiting_for_data_is_that_of_all_processes(what: Run, tmp_path: Path) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.step == 4:
+            raise _Stop
+
+    with pytest.raises(_Stop):
+        run(what, tmp_path, tasks=("retrieval",), on_step=stop)
+    stopped = RunState.read(tmp_path)
+    assert stopped is not None
+    assert 0 < (stopped.waiting_seconds or 0) <= stopped.seconds
+    replace(stopped, waiting_seconds=1000.0).write(tmp_path)
+    assert (run(what, tmp_path, tasks=("retrieval",)).waiting_seconds or 0) > 1000
+
+
 class _Stop(Exception):
     """The error that ends a run at once."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Folder
+from .progress import LogFormat, progress_in
 from .terminal import Terminal
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Output:
     """Print what it will cost, and stop."""
     all: bool = False
     """Print every pair of arms in words too, and the metrics of every label of the data."""
+    log_format: LogFormat = "text"
+    """Form of progress: text, or JSON lines on standard error, one a minute for each run."""
     json: bool = False
     """Print the summary as JSON instead of tables."""
 
@@ -45,13 +48,12 @@ def carry_out(
         show_cost: prints what the study will cost.
     """
     from ..study.study import DryRun
-    from .progress import WorkProgress
 
     def on_cost(design: Any, costs: Mapping[str, Any]) -> bool:
         show_cost(design, costs)
         return not output.dry_run
 
-    with WorkProgress(console) as progress:
+    with progress_in(output.log_format, console) as progress:
         try:
             study = conduct(folder=output.out, listener=progress, on_cost=on_cost)
         except DryRun:

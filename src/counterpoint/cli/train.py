@@ -16,6 +16,7 @@ from ..forms import FORM, Folder, Names, Positional, Seed
 from ..recipes import Recipe
 from . import train_tiny_vlm as tiny_vlm
 from .arguments import parse
+from .progress import LogFormat, progress_in
 from .terminal import Terminal
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Train:
     """Go on from the folder's last checkpoint. With --no-resume a folder that holds a run is an error."""
     track: Names = ()
     """Trackers that the run's numbers go to besides metrics.parquet: tensorboard, wandb, mlflow."""
+    log_format: LogFormat = "text"
+    """Form of progress: text, or JSON lines on standard error, one a minute."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
 
@@ -72,7 +75,6 @@ def main(arguments: Sequence[str]) -> int:
         from ..training.run import OtherRun, Run, with_steps
         from ..training.trackers import check as check_trackers
     from .compare import show_data_report
-    from .progress import WorkProgress
 
     check_trackers(options.track)
     folder = options.out or Path("runs") / f"{short_name(options.data)}-{slug}-{options.seed}"
@@ -88,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
             planned = with_steps(planned, load_any(options.data, options.recipe.towers.image_size))
         show_memory(console, planned, options.recipe)
         unit = TrainingRun(planned, folder, options.tasks or None, track=options.track)
-        with WorkProgress(console) as progress:
+        with progress_in(options.log_format, console) as progress:
             progress.begin("training", [unit])
             (state,) = Local(patient=False).carry_out([unit], progress)
     if state.status == "failed":

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -87,7 +88,7 @@ class _Reporter:
         now = time.monotonic()
         if now - self.last > _EVERY or progress.done == progress.total:
             self.last = now
-            _send(self.report, {"progress": [progress.done, progress.total, progress.note]})
+            _send(self.report, {"progress": asdict(progress)})
 
 
 def _send(report: TextIO, message: dict[str, Any]) -> None:

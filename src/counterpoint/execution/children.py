@@ -186,7 +186,7 @@ class Children:
 
 def _read(message: dict[str, Any]) -> Message:
     if "progress" in message:
-        return Progress(*message["progress"])
+        return Progress(**message["progress"])
     if "in_use" in message:
         return InTheWay(message["in_use"])
     return Ended(message.get("error", ""), message.get("traceback", ""))

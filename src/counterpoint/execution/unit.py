@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, final, runtime_checkable
 
@@ -18,11 +18,13 @@ class Progress:
         done: parts that are done, in the unit's own measure (steps, questions).
         total: parts in all; 0 where that is not known.
         note: a few words for the reader, such as the present loss.
+        numbers: the same and more by name, for programs.
     """
 
     done: int
     total: int = 0
     note: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 OnProgress = Callable[[Progress], None]

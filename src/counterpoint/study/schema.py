@@ -152,9 +152,15 @@ class Trained(Part):
 
 
 class TrainingCost(Trained):
-    """Cost of an arm's runs: means over seeds of times, the most of memory, of one run the rest."""
+    """Cost of an arm's runs: means over seeds of times, the most of memory, of one run the rest.
+
+    Attributes:
+        waiting_seconds: of ``seconds``, those that runs waited for data; None where a run of an earlier version says
+            nothing of it.
+    """
 
     seconds: float
+    waiting_seconds: Number = None
     peak_memory_bytes: int
     parameters: int
     trained_parameters: int

@@ -166,6 +166,12 @@ def _with_remark(difference: Difference, endings: Mapping[str, Convergence]) -> 
     return difference.model_copy(update={"sentence": difference.sentence + remark})
 
 
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    """Return the mean; None where a value is not known."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
 def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Convergence) -> TrainedArm:
     good = results.finished(arm)
     states = [run.state for run in good or results.runs[arm].values()]
@@ -178,6 +184,7 @@ def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Co
         unfinished=tuple(results.unfinished.get(arm, ())),
         cost=TrainingCost(
             seconds=float(np.mean([s.seconds for s in states])),
+            waiting_seconds=_mean_or_none([s.waiting_seconds for s in states]),
             peak_memory_bytes=max(s.peak_memory_bytes for s in states),
             parameters=states[0].parameters,
             trained_parameters=states[0].trained_parameters,

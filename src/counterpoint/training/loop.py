@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from . import checkpoint as checkpoints
 from .distributed import device_of
 from .metrics import balanced_scalars, learnt_scalars
 from .optim import adamw, learning_rate
+from .pace import Pace, Stopwatch, memory_in_use
 from .parallel import shared
 from .precision import Precision
 from .trackers import MetricLog
@@ -38,14 +40,20 @@ class Progress:
         steps: steps that there are.
         loss: of the last step; NaN before the first of this process.
         seconds: that the run has trained for, in earlier processes too.
-        data_seconds: of them, those that this process waited for data.
+        waited: of them, those that this process waited for data.
+        lr: the learning rate of the last step; NaN before the first.
+        pace: of the last half minute.
+        memory: bytes that this process holds, on the GPU where it trains on one.
     """
 
     step: int
     steps: int
-    loss: float
-    seconds: float
-    data_seconds: float
+    loss: float = math.nan
+    seconds: float = 0.0
+    waited: float = 0.0
+    lr: float = math.nan
+    pace: Pace = field(default_factory=Pace)
+    memory: int = 0
 
 
 Validate = Callable[[Method], dict[str, float]]
@@ -110,14 +118,14 @@ def fit(
         checkpoints.restore(saved.of_today(method.earlier), method, optimizer, precision.scaler)
         start, spent = saved.step, saved.seconds
         if on_step is not None:
-            on_step(Progress(start, recipe.total_steps, float("nan"), spent, 0.0))
+            on_step(Progress(start, recipe.total_steps, seconds=spent))
     log = MetricLog(folder if first else None, track, start)
     if start == 0:
         # Where each scalar begins, and where it would balance: by these a study tells those that could not move.
         log.add(0, learnt_scalars(method) | balanced_scalars(method, loader.batch_size))
     method.train()
     # As if the run had never been interrupted: its seconds are those of all its processes.
-    began, data_seconds = time.perf_counter() - spent, 0.0
+    began, watch = time.perf_counter() - spent, Stopwatch(loader.batch_size)
 
     def save(step: int) -> None:
         if folder is not None and first:
@@ -126,10 +134,10 @@ def fit(
             checkpoints.save(folder / "checkpoint", step, method, optimizer, precision.scaler, seconds)
 
     with log, threads(recipe.threads), postponed() as stop:
-        waited = time.perf_counter()
+        watch.wait()
         for batch, clock in loader.batches(start, recipe.total_steps if trains else start):
+            watch.go()
             batch = batch.to(device)
-            data_seconds += time.perf_counter() - waited
             # The step's own seed makes dropout a function of (seed, step), which is what makes resuming exact.
             torch.manual_seed(
                 int(view_key(seed, clock.step, np.array([ranks.rank]), "step")[0] >> np.uint64(1))
@@ -192,12 +200,13 @@ def fit(
             if numbers:
                 log.add(done, numbers)
             if on_step is not None:
-                on_step(Progress(done, clock.steps, now.loss, seconds, data_seconds))
+                pace, memory = watch.step(clock.steps - done), memory_in_use(device)
+                on_step(Progress(done, clock.steps, now.loss, seconds, watch.waited, rate, pace, memory))
             if done % recipe.checkpoint_every == 0 or done == clock.steps or now.ends:
                 save(done)
             if now.ends:
                 raise Stopped(now.ends)
-            waited = time.perf_counter()
+            watch.wait()
         if not trains:
             save(0)
         stop.check()  # it may have been asked since the last step

@@ -205,6 +205,7 @@ class RunState:
     Attributes:
         passes: of examples through towers, by modality (momentum copies counted).
         seconds: of training, in all processes that the run took.
+        waiting_seconds: of these, those that it waited for data; None in runs of earlier versions.
         evaluation_seconds: of the evaluation at its end.
     """
 
@@ -216,6 +217,7 @@ class RunState:
     images_seen: int = 0
     passes: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    waiting_seconds: float | None = None
     peak_memory_bytes: int = 0
     parameters: int = 0
     trained_parameters: int = 0

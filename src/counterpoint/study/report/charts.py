@@ -217,10 +217,11 @@ def _memory(value: float) -> str:
     return f"{value / 2**30:.2f} GB"
 
 
-Kinds = Sequence[tuple[Callable[[Any], float], str, Callable[[float], str]]]
-"""Kinds of cost: the value of an arm's cost, the title, the words for a value."""
+Kinds = Sequence[tuple[Callable[[Any], float | None], str, Callable[[float], str]]]
+"""Kinds of cost: the value of an arm's cost (None where it is not known), the title, the words for a value."""
 TRAINING: Kinds = (
     (lambda cost: cost.seconds, "training time of a run", duration),
+    (lambda cost: cost.waiting_seconds, "of it, waiting for data", duration),
     (lambda cost: cost.passes.get("image", 0), "pictures through the image tower", count),
     (lambda cost: cost.peak_memory_bytes, "peak memory", _memory),
     (lambda cost: cost.trained_parameters, "trained parameters", count),
@@ -228,17 +229,16 @@ TRAINING: Kinds = (
 
 
 def costs(arms: Sequence[ArmSummary], kinds: Kinds = TRAINING) -> list[dict[str, Any]]:
-    """Lay out a set of bars for each kind of cost."""
+    """Lay out a set of bars for each kind of cost that is known of every arm."""
     panels = []
     for value_of, title, wording in kinds:
-        most = max(value_of(arm.cost) for arm in arms) or 1
+        values = {arm.name: value for arm in arms if (value := value_of(arm.cost)) is not None}
+        if len(values) < len(arms):
+            continue
+        most = max(values.values()) or 1
         rows = [
-            {
-                "arm": arm.name,
-                "width": round(100 * value_of(arm.cost) / most, 2),
-                "text": wording(value_of(arm.cost)),
-            }
-            for arm in arms
+            {"arm": arm, "width": round(100 * value / most, 2), "text": wording(value)}
+            for arm, value in values.items()
         ]
         panels.append({"title": title, "rows": rows})
     return panels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -80,14 +81,17 @@ class TrainingRun:
 
     def work(self, on_progress: execution.OnProgress) -> RunState:
         def on_step(now: Progress) -> None:
-            note = f"loss {now.loss:.3f}" if now.step < now.steps else "evaluating"
-            on_progress(execution.Progress(now.step, now.steps, note))
+            note = note_of(now) if now.step < now.steps else "evaluating"
+            on_progress(execution.Progress(now.step, now.steps, note, numbers_of(now)))
 
         return run(self.run, self.folder, tasks=self.tasks, test=self.test, on_step=on_step, track=self.track)
 
     def outcome(self, result: RunState) -> str:
         ended = "done" if result.status == "finished" else f"FAILED: {result.reason.split(';')[0]}"
-        return f"{ended} ({result.steps} steps, {result.seconds:.0f} s)"
+        waited = ""
+        if result.waiting_seconds is not None and result.seconds > 0:
+            waited = f", {result.waiting_seconds / result.seconds:.0%} of it waiting for data"
+        return f"{ended} ({result.steps} steps, {result.seconds:.0f} s{waited})"
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -109,3 +113,32 @@ class TrainingRun:
             plain["test"],
             tuple(plain["track"]),
         )
+
+
+def numbers_of(now: Progress) -> dict[str, float]:
+    """Return the numbers of a run that trains, by name; those that are not known yet are not among them."""
+    numbers = {
+        "loss": now.loss,
+        "lr": now.lr,
+        "pairs_per_second": now.pace.pairs,
+        "waiting_for_data": now.pace.waiting,
+        "memory_bytes": float(now.memory),
+        "seconds": now.seconds,
+        "seconds_left": now.pace.left,
+    }
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def note_of(now: Progress) -> str:
+    """Write the numbers of a run that trains, but for its step and the time that is left.
+
+    >>> from counterpoint.training.pace import Pace
+    >>> note_of(Progress(12, 90, loss=2.31, lr=1e-3, pace=Pace(350.0, 0.12, 60.0), memory=2**30))
+    'loss 2.310, lr 1.0e-03, 350 pairs/s, 12% waiting for data, 1.0 GB'
+    >>> note_of(Progress(12, 90))
+    ''
+    """
+    if math.isnan(now.loss):
+        return ""
+    speed = f"{now.pace.pairs:,.0f} pairs/s, {now.pace.waiting:.0%} waiting for data"
+    return f"loss {now.loss:.3f}, lr {now.lr:.1e}, {speed}, {now.memory / 2**30:.1f} GB"

@@ -112,7 +112,7 @@ def _run(
             keep_inputs(method, folder)
             keep_order(loader.order, folder)
     memory, earlier = PeakMemory(), RunState.read(folder) or RunState()
-    progress = [Progress(0, planned.recipe.total_steps, float("nan"), 0.0, 0.0)]
+    progress = [Progress(0, planned.recipe.total_steps)]
 
     def step_done(now: Progress) -> None:
         progress[0] = now
@@ -131,6 +131,7 @@ def _run(
             images_seen=seen,
             passes={modality: seen * count for modality, count in passes.items()},
             seconds=now.seconds,
+            waiting_seconds=(earlier.waiting_seconds or 0.0) + now.waited,
             peak_memory_bytes=max(memory.read(), earlier.peak_memory_bytes),
         )
 

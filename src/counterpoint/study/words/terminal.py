@@ -43,8 +43,18 @@ def still_improving(improving: bool | None, gain: float | None) -> str:
     return f"yes, {100 * gain:+.1f}" if improving else "no"
 
 
+def waiting(seconds: float | None, whole: float) -> str:
+    """Return the share of the training time that was spent waiting for data.
+
+    >>> waiting(3.0, 60.0), waiting(None, 60.0), waiting(0.0, 0.0)
+    ('5 %', '–', '–')
+    """
+    return "–" if seconds is None or not whole else f"{seconds / whole:.0%}".replace("%", " %")
+
+
 TRAINING_COSTS: Costs = {
     "training seconds a run": lambda cost: f"{cost.seconds:.0f}",
+    "waiting for data": lambda cost: waiting(cost.waiting_seconds, cost.seconds),
     "image passes a run": lambda cost: f"{cost.passes.get('image', 0):,}",
     "still improving": lambda cost: still_improving(cost.improving, cost.late_gain),
 }
