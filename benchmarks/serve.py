@@ -1,16 +1,19 @@
 """Requests for the embedding of one text: this server against a bare FastAPI handler that embeds one text.
 
-    python benchmarks/serve.py [ROUNDS] [REQUESTS]
+    python benchmarks/serve.py [--rounds N] [--requests N] [--infinity PROGRAM]
 
 Both are processes of uvicorn with the same model (all-MiniLM-L6-v2, from its package) on the same machine, and one
 client, a third process, asks them by turns: at first one request at a time, then 32. Then the memory of this server
-after 10,000 requests over that after 100.
+after 10,000 requests over that after 100. With ``--infinity`` the peer is Infinity, with the same weights: its program
+``infinity_emb``, in an environment of its own (``pip install "infinity-emb[server,torch,optimum]"``).
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -82,7 +85,9 @@ class Server:
 
     def __init__(self, port: int, *words: str) -> None:
         self.port = port
-        self.process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.DEVNULL, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+        )
         asyncio.run(self._up())
 
     async def _up(self) -> None:
@@ -142,11 +147,27 @@ def rate(server: Server, count: int, at_once: int) -> tuple[float, float]:
     return count / (time.perf_counter() - began), float(np.percentile(seconds, 99))
 
 
-def main(rounds: int = 5, requests: int = 1_500) -> None:
+def started(port: int, index: Path) -> Server:
+    return Server(port, sys.executable, "-m", "counterpoint", "serve", str(index), "--port", str(port))
+
+
+def peer(port: int, infinity: str | None) -> Server:
+    """Start the bare handler, or Infinity."""
+    if infinity is None:
+        return Server(port, sys.executable, __file__, "--bare", str(port))
+    from counterpoint.networks.towers.libraries.packaged import packaged
+
+    place = ("--model-id", str(packaged("all-MiniLM-L6-v2")), "--url-prefix", "/v1")
+    plain = ("--device", "cpu", "--engine", "torch", "--no-bettertransformer", "--no-model-warmup")
+    # No log of every request, which ours writes none of either.
+    return Server(port, infinity, "v2", *place, *plain, "--log-level", "warning", "--port", str(port))
+
+
+def main(rounds: int, requests: int, infinity: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         index = make_index(Path(folder))
-        ours = Server(8741, "-m", "counterpoint", "serve", str(index), "--port", "8741")
-        theirs = Server(8742, __file__, "--bare", "8742")
+        ours, theirs = started(8741, index), peer(8742, infinity)
+        name = "the bare handler" if infinity is None else "Infinity"
         try:
             for server in (ours, theirs):
                 rate(server, 200, 8)
@@ -157,13 +178,13 @@ def main(rounds: int = 5, requests: int = 1_500) -> None:
                 late = spread([mine[1] / other[1] for mine, other in pairs])
                 mine, other = (float(np.median([pair[side][0] for pair in pairs])) for side in (0, 1))
                 print(
-                    f"{at_once} at a time: {mine:.0f} requests/s, the bare handler {other:.0f}; ratio {rates}; "
+                    f"{at_once} at a time: {mine:.0f} requests/s, {name} {other:.0f}; ratio {rates}; "
                     f"99th percentile, ratio {late}"
                 )
         finally:
             ours.end()
             theirs.end()
-        fresh = Server(8741, "-m", "counterpoint", "serve", str(index), "--port", "8741")
+        fresh = started(8741, index)
         try:
             rate(fresh, 100, 16)
             before = fresh.memory
@@ -176,7 +197,15 @@ def main(rounds: int = 5, requests: int = 1_500) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--bare"]:
-        bare(int(sys.argv[2]))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=1_500)
+    parser.add_argument("--infinity")
+    parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)  # the port: this file is the bare handler too
+    options = parser.parse_args()
+    if options.bare is None:
+        main(options.rounds, options.requests, options.infinity)
     else:
-        main(*map(int, sys.argv[1:]))
+        bare(options.bare)
