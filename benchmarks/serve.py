@@ -203,7 +203,9 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=1_500)
     parser.add_argument("--infinity")
-    parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)  # the port: this file is the bare handler too
+    parser.add_argument(
+        "--bare", type=int, help=argparse.SUPPRESS
+    )  # the port: this file is the bare handler too
     options = parser.parse_args()
     if options.bare is None:
         main(options.rounds, options.requests, options.infinity)

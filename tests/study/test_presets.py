@@ -20,9 +20,10 @@ from counterpoint.study.words.standings import mean_ranks, of_arms
 SMALL = "scenes:tiny,train=24,validation=8,test=16"
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [*PRESETS, "convirt", "ebm-vs-cl-vqa", "fusemix", "lit", "m3col"])
 def test_a_preset_names_what_exists(name: str) -> None:
     preset = find(name)
+    assert preset.name == name
     assert preset.baseline in preset.arms
     assert len(set(preset.arms)) == len(preset.arms)
     for arm in preset.arms:

@@ -8,7 +8,9 @@ from ._registry import CLAIMS, module
 
 
 def find(name: str) -> Preset:
-    """Return a preset by its name: a published protocol, or the comparison of a paper's claim by the paper's slug.
+    """Return a preset by its name: a published protocol, or what a paper's claim asks, by the paper's slug.
+
+    That is the claim's ``COMPARISON``, or its ``PRESET`` where the claim's own arms need what only its data has.
 
     Raises:
         UnknownName: with the nearest name that is one.
@@ -19,6 +21,9 @@ def find(name: str) -> Preset:
     if name not in CLAIMS:
         raise unknown("preset of compare", name, (*PRESETS, *CLAIMS.names()))
     claim = module(name)
+    stated: Preset | None = vars(claim).get("PRESET")
+    if stated is not None:
+        return stated
     comparison = vars(claim).get("COMPARISON")
     if comparison is None:
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from ...data.worlds.emoji.world import Emoji
 from ...evaluation.classification.classifiers import logistic
 from ...networks.towers.build import build_image_tower
+from ...study.presets import Preset
 from ..benches.towers import (
     Recaptioned,
     SimCLR,
@@ -25,6 +26,13 @@ CLAIM = (
     "labels a linear probe is more than 5 points better on it than on SimCLR's features."
 )
 REFUTED = "SimCLR's features are as good"
+PRESET = Preset(
+    "convirt",
+    "features that a linear probe reads: of contrast with captions, and of pictures with themselves",
+    {"arms": ("ntxent,on=images", "convirt")},
+    "ntxent,on=images",
+    {"probe": ("logistic_*_top1",)},
+)
 
 
 STEPS, BATCH, SIZE = 120, 128, 32

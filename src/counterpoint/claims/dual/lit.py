@@ -13,6 +13,7 @@ from ...data.base import PairedData
 from ...data.source import load
 from ...evaluation import create
 from ...networks.towers.build import build_image_tower
+from ...study.presets import Preset
 from ...types import Embedder
 from ..benches.towers import Supervised, build, recipe, trained
 from ..lab import Arrays, Lab, Result, above, beside, decides
@@ -22,6 +23,14 @@ CLAIM = (
     "held-out pictures better than two towers trained from scratch, on the artist of training and on another."
 )
 REFUTED = "training both towers from scratch wins at a tenth of the captions"
+_PRETRAINED = "image=timm:tf_efficientnet_lite0@package"
+PRESET = Preset(
+    "lit",
+    "a text tower tuned to a pretrained image tower that is locked, or trained too, and two towers from scratch",
+    {"arms": ("lit,mode=uu", f"lit,{_PRETRAINED}", f"lit,mode=Uu,{_PRETRAINED}")},
+    "lit,mode=uu",
+    {"retrieval": ("i2t_R@1", "t2i_R@1"), "zero_shot": ("*_top1",)},
+)
 
 
 STEPS, BATCH, SIZE = 100, 128, 32

@@ -12,6 +12,7 @@ from ...evaluation.tasks.classification.out_of_distribution import OutOfDistribu
 from ...methods.single.ebm import EBM, diverged
 from ...networks.init import initialise
 from ...networks.towers.convnet import ConvNet
+from ...study.presets import Preset
 from ...types import NonFiniteLoss
 from ..benches.towers import SimCLR, recipe, trained
 from ..benches.vqa import SIDE, SmallVQA, answer, asked, tower, train, world_of
@@ -23,6 +24,13 @@ CLAIM = (
     "seen."
 )
 REFUTED = "the contrastive start does not raise accuracy, or the AUROC of the energy is at most 0.6"
+PRESET = Preset(
+    "ebm-vs-cl-vqa",
+    "starts of an image tower without labels: contrastive and energy-based",
+    {"arms": ("ntxent,on=images", "ebm")},
+    "ntxent,on=images",
+    {"probe": ("logistic_*_top1",)},
+)
 
 
 WORLD = (

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...methods.fusion.fusemix import FuseMix, Mixing
 from ...networks import initialise
+from ...study.presets import Preset
 from ...types import Batch
 from ..benches.towers import recipe
 from ..benches.vectors import FirstTower, SecondTower, train
@@ -23,6 +24,20 @@ CLAIM = (
     "modalities than with one for each."
 )
 REFUTED = "independent coefficients are as good"
+_TOWERS = "image=timm:tf_efficientnet_lite0@package,text=transformers:all-MiniLM-L6-v2@package"
+PRESET = Preset(
+    "fusemix",
+    "adapters of frozen encoders: of latents mixed alike in both modalities, mixed apart, and as they are",
+    {
+        "arms": (
+            f"fusemix,mixing=none,{_TOWERS}",
+            f"fusemix,{_TOWERS}",
+            f"fusemix,mixing=independent,{_TOWERS}",
+        )
+    },
+    f"fusemix,mixing=none,{_TOWERS}",
+    {"retrieval": ("i2t_R@1", "t2i_R@1")},
+)
 
 
 STEPS, BATCH = 300, 128

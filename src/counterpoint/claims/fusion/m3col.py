@@ -15,6 +15,7 @@ from ...losses import InfoNCELoss, M3CoLoss
 from ...methods.fusion.m3col import M3Col
 from ...networks import initialise
 from ...networks.heads import mlp
+from ...study.presets import Preset
 from ...types import Batch, Clock, Embeddings
 from ..benches.emoji import BUCKETS, SIDE, emoji_inputs, view, words
 from ..benches.exact import random_views, relative_error
@@ -28,6 +29,13 @@ CLAIM = (
     "directions of InfoNCE."
 )
 REFUTED = "the classifiers' losses alone are as good, or the loss without mixing is another"
+PRESET = Preset(
+    "m3col",
+    "mixtures aligned with their parts and then soft targets, beside plain contrast",
+    {"arms": ("clip", "m3col")},
+    "clip",
+    {"probe": ("logistic_*_top1",), "retrieval": ("i2t_R@1", "t2i_R@1")},
+)
 
 
 STEPS, BATCH, WIDTH = 250, 64, 64
