@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final, runtime_checkable
 
@@ -124,6 +125,12 @@ class Batch:
         """Yield consecutive parts of at most ``size`` examples."""
         for start in range(0, len(self), size):
             yield self._map(itemgetter(slice(start, start + size)))
+
+    def divide(self, count: int) -> Iterator[Batch]:
+        """Yield consecutive parts, so many, whose sizes differ by 1 at most."""
+        ends = [len(self) * number // count for number in range(count + 1)]
+        for start, end in pairwise(ends):
+            yield self._map(itemgetter(slice(start, end)))
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         views, labels = ({k: function(v) for k, v in m.items()} for m in (self.views, self.labels))

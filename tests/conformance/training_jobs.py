@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from counterpoint.data.loader import Loader
 from counterpoint.data.order import Shuffled
@@ -15,9 +17,11 @@ from counterpoint.methods.arm import Arm
 from counterpoint.networks.batch_norm import BatchNorm1d
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import load, override
-from counterpoint.training.distributed import average_gradients
-from counterpoint.training.loop import Progress, fit
-from counterpoint.types import Batch, View
+from counterpoint.training import caching
+from counterpoint.training.distributed import average_gradients, whole
+from counterpoint.training.loop import Progress, fit, forward
+from counterpoint.training.parallel import Overlapped, shared
+from counterpoint.types import Batch, Clock, View
 from fixtures.tiny import TinyData
 
 STEPS = 2
@@ -34,17 +38,31 @@ class DoubleLoader(Loader):
 
 
 def job_run(
-    rank: int, size: int, arm: str, microbatch: int, folder: Path | None = None
+    rank: int,
+    size: int,
+    arm: str,
+    microbatch: int,
+    folder: Path | None = None,
+    mode: str = "auto",
+    steps: int = STEPS,
+    batch: int = 16,
+    precision: str = "32",
+    checkpoint_every: int = 1,
+    until: int = 0,
 ) -> tuple[list[float], dict[str, Tensor]]:
-    """The losses of a short run and the state it leaves."""
+    """The losses of a short run, which may break off after a step, and the state it leaves."""
+    mode = mode if size > 1 else "auto"
     recipe = override(
         load("cpu"),
         {
-            "steps": STEPS,
-            "batch_size": 16,
+            "steps": steps,
+            "batch_size": batch,
             "microbatch": microbatch,
+            "parallel.mode": mode,
+            "precision": precision,
             "log_every": 1,
-            "checkpoint_every": 1,
+            "validate_every": 4,
+            "checkpoint_every": checkpoint_every,
             "optimizer.clip_norm": 0.01,  # far below the norm of any of these
             "towers.image_size": 24,
             "towers.vocabulary": 300,
@@ -54,8 +72,10 @@ def job_run(
     )
     data, losses = TinyData(), []
     captions = [data.captions(row)[0] for row in range(len(data))]
-    method = Arm.parse(arm).build(recipe, {"text": captions}, seed=0).double()
-    loader = DoubleLoader(
+    method = Arm.parse(arm).build(recipe, {"text": captions}, seed=0)
+    if precision == "32":
+        method = method.double()
+    loader = (DoubleLoader if precision == "32" else Loader)(
         data,
         Shuffled(data.splits.train, recipe.batch_size, 0),
         method.views,
@@ -67,9 +87,80 @@ def job_run(
 
     def told(progress: Progress) -> None:
         losses.append(progress.loss)
+        if progress.step == until > 0:
+            raise _Broken
 
-    fit(method, loader, recipe, folder, accelerator="cpu", on_step=told)
-    return losses, method.state_dict()
+    def validate(method: Any) -> dict[str, float]:
+        with torch.inference_mode():  # as evaluation does, between two steps
+            return {"sum": float(method.embed(method.embeds[-1], captions[:3]).sum())}
+
+    seen = validate if method.embeds[-1] == "text" else None
+    with suppress(_Broken):
+        fit(method, loader, recipe, folder, accelerator="cpu", on_step=told, validate=seen)
+    return losses, {name: whole(value).clone() for name, value in method.state_dict().items()}
+
+
+class _Broken(Exception):
+    """A run breaks off."""
+
+
+def job_refused(rank: int, size: int, changes: dict[str, Any]) -> str:
+    """Return the error with which fsdp is refused."""
+    recipe = override(
+        load("cpu"),
+        {
+            "steps": 1,
+            "batch_size": 8,
+            "towers.image_size": 24,
+            "towers.vocabulary": 300,
+            "parallel.mode": "fsdp",
+        }
+        | changes,
+    )
+    method = Arm.parse("clip").build(recipe, {"text": [TinyData().captions(0)[0]]}, seed=0)
+    try:
+        shared(method, recipe, torch.device("cpu"), recipe.batch_size)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def job_exchanges(rank: int, size: int) -> list[int]:
+    """Return how many buckets of gradients a step exchanges, whole and in three microbatches."""
+    counts = []
+    for microbatch in (0, 3):
+        recipe = override(load("cpu"), {"towers.image_size": 24, "towers.vocabulary": 300})
+        method = Arm.parse("clip").build(recipe, {"text": [TinyData().captions(0)[0]]}, seed=0)
+        parallel = shared(method, recipe, torch.device("cpu"), 16)
+        assert isinstance(parallel, Overlapped)
+        buckets: list[int] = []
+
+        def note(state: Any, bucket: Any, buckets: list[int] = buckets) -> Any:
+            buckets.append(bucket.index())
+            return default_hooks.allreduce_hook(None, bucket)
+
+        note.__annotations__.clear()  # torch takes them for types, and they are texts
+        parallel.exchange.register_comm_hook(None, note)
+        data = TinyData()
+        loader = Loader(
+            data,
+            Shuffled(data.splits.train, 16, 0),
+            method.views,
+            augmentation=recipe.augmentation,
+            inputs=method.inputs,
+            rank=rank,
+            world=size,
+        )
+        batch, clock = loader.batch(0), Clock(0, 1)
+        if microbatch:
+            caching.backward(method, batch, clock, microbatch, parallel=parallel)
+        else:
+            losses, _ = forward(method, batch, clock)
+            parallel.last(losses.values())
+            torch.stack(list(losses.values())).sum().backward()
+        parallel.average()
+        counts.append(len(buckets))
+    return counts
 
 
 def job_wrong_loader(rank: int, size: int) -> str:

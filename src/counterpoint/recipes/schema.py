@@ -100,9 +100,10 @@ class Parallel(Section):
     """The way in which several processes share a model.
 
     ``mode``: with ``ddp`` each has all of it, and gradients travel while the backward pass goes on; ``auto`` is that.
+    With ``fsdp`` each has a part of the blocks of the towers, of their gradients and of their moments.
     """
 
-    mode: Literal["auto", "ddp"] = "auto"
+    mode: Literal["auto", "ddp", "fsdp"] = "auto"
 
 
 LEAST_STEPS = 100

@@ -23,6 +23,8 @@ from ..files import (
     write_json,
     writing_folder,
 )
+from ..pairwise.ranks import Ranks
+from .distributed import like, whole
 
 KEPT = 2
 """Checkpoints that a folder holds: the newest, and one to go on from should it be damaged."""
@@ -96,16 +98,22 @@ def save(
 ) -> Path:
     """Write ``folder/step-N``, then delete all but it and the one before. A failure leaves the older ones as they were.
 
+    All ranks call it, and the first writes.
+
     Raises:
         CheckpointError: if it cannot be written (a full disk, no permission).
     """
+    model = _contiguous(module.state_dict())
+    moments = None if optimizer is None else _optimizer_tensors(module, optimizer)
+    if Ranks.present().rank > 0:
+        return folder
     target = folder / f"step-{step:07d}"
     before = [path for path in checkpoints_in(folder) if path.name < target.name]
     try:
         with writing_folder(target) as part:
-            save_file(_contiguous(module.state_dict()), part / _MODEL)
-            if optimizer is not None:
-                save_file(_optimizer_tensors(module, optimizer), part / _OPTIMIZER)
+            save_file(model, part / _MODEL)
+            if moments is not None:
+                save_file(moments, part / _OPTIMIZER)
             scale = scaler.state_dict() if scaler else {}
             write_json(part / _TRAINER, _Trainer(step=step, seconds=seconds, scaler=scale).model_dump())
     except Exception as error:
@@ -177,7 +185,7 @@ def restore(
         raise CheckpointError(
             f"the checkpoint of step {checkpoint.step} has no state of the optimiser: a run cannot go on from it"
         )
-    names = _trainable_names(module)
+    names, parameters = _trainable_names(module), dict(module.named_parameters())
     # By name and not by number: numbers change with whatever a later version trains, or trains no more.
     order = [id(p) for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
@@ -188,6 +196,8 @@ def restore(
                 f"the optimiser's state is of {parameter!r}, which the model does not train. "
                 "Was the run made with another recipe or version?"
             )
+        there = parameters[parameter]
+        value = like(value, there) if value.shape == there.shape else value
         state.setdefault(order.index(names[parameter]), {})[slot] = value
     # Moments alone are the checkpoint's: rates and decay are those of the recipe.
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
@@ -222,6 +232,7 @@ def _load_exactly(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     expected = module.state_dict()
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     wrong = [k for k in expected.keys() & tensors.keys() if expected[k].shape != tensors[k].shape]
+    tensors = {k: like(v, expected[k]) if k in expected and k not in wrong else v for k, v in tensors.items()}
     try:
         module.load_state_dict(tensors)  # state that grows takes another shape, anything else refuses it
     except RuntimeError as error:
@@ -248,4 +259,10 @@ def _optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> d
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     # safetensors refuses tensors that share memory, and loses channels-last strides; clones have neither problem.
-    return {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    # Ranks bring parts together one by one, and the first alone keeps them.
+    kept, first = {}, Ranks.present().rank == 0
+    for name, tensor in tensors.items():
+        entire = whole(tensor.detach())
+        if first:
+            kept[name] = entire.cpu().contiguous().clone()
+    return kept

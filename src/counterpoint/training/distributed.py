@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -81,11 +82,12 @@ def average_gradients(module: nn.Module, ranks: Ranks) -> None:
 
     A parameter without a gradient on this rank counts as 0, and has none afterwards if no rank has. Unlike
     ``DistributedDataParallel`` this does not mind how a gradient came about: in one backward pass or in many
-    (gradient caching), in all parameters or in some.
+    (gradient caching), in all parameters or in some. Parts of parameters are left alone: of these the backward pass
+    has brought the mean.
     """
     if ranks.size == 1:
         return
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    parameters = [p for p in module.parameters() if p.requires_grad and not is_part(p)]
     if not parameters:
         return
     # All ranks must exchange the same parameters in the same order, whichever each has a gradient of.
@@ -97,6 +99,54 @@ def average_gradients(module: nn.Module, ranks: Ranks) -> None:
         parts = torch.split(mean, [g.numel() for g in gradients])
         for p, g, averaged in zip(bucket, gradients, parts, strict=True):
             p.grad = averaged.view_as(g)
+
+
+@torch.no_grad()
+def clip_gradients(parameters: list[nn.Parameter], limit: float) -> None:
+    """Scale gradients down to a norm, that of all together, of which each rank may have a part."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    parts = [g for g in gradients if is_part(g)]
+    if not parts:
+        torch.nn.utils.clip_grad_norm_(parameters, limit)
+        return
+    here = [local(g) for g in parts]
+    whole = [g for g in gradients if not is_part(g)]
+    squares = Ranks.present().total(_square(here)) + (_square(whole) if whole else 0.0)
+    scale = (limit / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+    for gradient in (*here, *whole):
+        gradient.mul_(scale)
+
+
+def _square(tensors: list[Tensor]) -> Tensor:
+    return torch.stack([torch.linalg.vector_norm(t) for t in tensors]).square().sum()
+
+
+def is_part(tensor: Tensor) -> bool:
+    """Return whether ranks have a part each of what a tensor stands for (torch's ``DTensor``)."""
+    # Not by the class, whose module takes long to import and is needed for ``fsdp`` alone.
+    return hasattr(tensor, "full_tensor")
+
+
+def local(tensor: Any) -> Tensor:
+    """Return this rank's part of a tensor, which shares its memory."""
+    part: Tensor = tensor.to_local()
+    return part
+
+
+def whole(tensor: Any) -> Tensor:
+    """Return a tensor as one, brought together from all ranks where each has a part: all must ask for it."""
+    entire: Tensor = tensor.full_tensor() if is_part(tensor) else tensor
+    return entire
+
+
+def like(tensor: Tensor, parameter: Any) -> Tensor:
+    """Return a tensor in the way in which a parameter is kept: as this rank's part, or as it is."""
+    if not is_part(parameter) or is_part(tensor):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    there = tensor.to(parameter.device)
+    return distribute_tensor(there, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
 def _buckets(parameters: list[nn.Parameter]) -> Iterator[list[Tensor]]:

@@ -93,7 +93,7 @@ def fit(
         track: trackers besides Parquet (`counterpoint.training.trackers`), which the folder's numbers go to as well.
 
     Raises:
-        ValueError: if the loader is of another number of ranks than there are.
+        ValueError: if the loader is of another number of ranks than there are, or for ``fsdp`` where it cannot be.
         NonFiniteLoss: if a loss is NaN or infinite.
         CheckpointError: if a checkpoint cannot be written or read.
     """
@@ -106,11 +106,11 @@ def fit(
     device = device_of(accelerator)
     precision = Precision(recipe.precision, device)
     method.to(device)
+    parallel = shared(method, recipe, device, loader.batch_size)
     optimizer = adamw(method, recipe.optimizer)
     # A method with nothing to train is saved as it starts, so that it can be evaluated beside others.
     trains = any(group["params"] for group in optimizer.param_groups)
     first = ranks.rank == 0
-    parallel = shared(method, recipe)
     # Of the largest part, so that all ranks either encode in microbatches or not.
     in_parts = 0 < recipe.microbatch < -(-loader.batch_size // ranks.size)
     start, spent = 0, 0.0
@@ -128,7 +128,7 @@ def fit(
     began, watch = time.perf_counter() - spent, Stopwatch(loader.batch_size)
 
     def save(step: int) -> None:
-        if folder is not None and first:
+        if folder is not None:
             log.save()
             seconds = time.perf_counter() - began if step else 0.0
             checkpoints.save(folder / "checkpoint", step, method, optimizer, precision.scaler, seconds)

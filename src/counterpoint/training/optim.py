@@ -8,14 +8,18 @@ import torch
 from torch import nn
 
 from ..recipes.schema import Optimizer
+from .distributed import is_part
 
 
 def adamw(module: nn.Module, options: Optimizer) -> torch.optim.AdamW:
     """Build AdamW over the trainable parameters; those with fewer than two axes (biases, norms, scales) never decay."""
     trainable = [p for p in module.parameters() if p.requires_grad]
+    decayed, rest = [p for p in trainable if p.ndim >= 2], [p for p in trainable if p.ndim < 2]
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": options.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        # Apart from parts of parameters, which torch's optimisers do not mix with others.
+        {"params": [p for p in group if is_part(p) == parts], "weight_decay": decay}
+        for parts in (False, True)
+        for group, decay in ((decayed, options.weight_decay), (rest, 0.0))
     ]
     # Empty groups stay only where a whole model is frozen, as of no group at all torch makes no optimiser: checkpoints
     # know the groups that they were written with.

@@ -11,15 +11,18 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, final
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..methods.base import Method
+from ..networks.base import Tower
+from ..networks.towers.blocks import residual_blocks
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch
-from .distributed import average_gradients
+from .distributed import average_gradients, is_part
 
 
 class Parallel(ABC):
@@ -38,12 +41,25 @@ class Parallel(ABC):
         """Bring gradients to their mean over ranks, as far as the backward pass has not done so."""
 
 
-def shared(method: Method, recipe: Recipe) -> Parallel:
-    """Let the processes that there are share a method on its device, as its recipe says."""
+def shared(method: Method, recipe: Recipe, device: torch.device, batch_size: int) -> Parallel:
+    """Let the processes that there are share a method, as its recipe says; an optimiser is to be built afterwards.
+
+    Args:
+        method: what is trained; under ``fsdp`` its parameters are replaced.
+        recipe: how.
+        device: where the method is.
+        batch_size: examples of a step, of all ranks together.
+
+    Raises:
+        ValueError: for ``fsdp`` where it cannot be.
+    """
     ranks = Ranks.present()
-    if ranks.size == 1:
+    if recipe.parallel.mode == "fsdp":
+        _refuse_fsdp(method, recipe, batch_size, ranks)
+        return Sharded(method, device, batch_size, ranks)
+    if ranks.size == 1 or not any(p.requires_grad for p in method.parameters()):
         return Alone()
-    return Overlapped(method, ranks) if any(p.requires_grad for p in method.parameters()) else Alone()
+    return Overlapped(method, ranks)
 
 
 @final
@@ -67,11 +83,10 @@ class Overlapped(Parallel):
 
     def __init__(self, method: Method, ranks: Ranks) -> None:
         self.method, self.ranks = method, ranks
-        # A parameter that no loss of a step reaches is no error here; batch norms see all ranks' rows already.
+        # A parameter that no loss of a step reaches is no error here.
         self.exchange = DistributedDataParallel(
             _Outputs(method),
             process_group=_group_of_gradients(dist.group.WORLD),
-            broadcast_buffers=False,
             find_unused_parameters=True,
             gradient_as_bucket_view=True,
         )
@@ -95,12 +110,87 @@ class Overlapped(Parallel):
         self.announced = False
 
 
+@final
+class Sharded(Parallel):
+    """Every process has a part of the weights, gradients and moments of the towers' blocks (``parallel.mode: fsdp``).
+
+    Blocks are torch's ``fully_shard``'s: gathered when they are reached, forwards and backwards, and let go behind. So
+    are those of momentum copies. They travel in float32, also where they compute in less. What is outside of blocks
+    (embeddings of tokens, heads, losses) is whole everywhere, and its gradients are averaged behind the last backward
+    pass.
+    """
+
+    def __init__(self, method: Method, device: torch.device, batch_size: int, ranks: Ranks) -> None:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+        self.method, self.ranks, self.largest = method, ranks, -(-batch_size // ranks.size)
+        mesh = init_device_mesh(device.type, (ranks.size,))
+        for tower in _with_blocks(method):
+            for block in residual_blocks(tower):
+                for parameter in block.parameters():
+                    # Parts are cut along the first axis of memory: convolutions keep theirs in another order.
+                    parameter.data = parameter.data.contiguous()
+                fully_shard(block, mesh=mesh)
+            # The tower itself has no part in it but to let a block be gathered while the one before it computes.
+            outside = {p for p in tower.parameters() if not is_part(p)}
+            fully_shard(tower, mesh=mesh, ignored_params=outside)
+            for name in {"states", "patches"} & set(dir(tower)):
+                register_fsdp_forward_method(tower, name)
+
+    def parts(self, batch: Batch, size: int) -> Iterator[Batch]:
+        # As many on every rank: the ranks meet wherever a block is gathered.
+        return batch.divide(-(-self.largest // size))
+
+    def last(self, outputs: Iterable[Tensor]) -> None:
+        return None
+
+    def average(self) -> None:
+        average_gradients(self.method, self.ranks)
+
+
+def _with_blocks(method: Method) -> list[Tower]:
+    """Return the towers, momentum copies' too, that have blocks to be shared out and compute in every step."""
+    # What a frozen tower remembers it does not compute, and the ranks remember different examples.
+    return [
+        m
+        for m in method.modules()
+        if isinstance(m, Tower) and m.memory is None and len(residual_blocks(m)) > 1
+    ]
+
+
+def _refuse_fsdp(method: Method, recipe: Recipe, batch_size: int, ranks: Ranks) -> None:
+    """Raise where ``fsdp`` cannot be, before anything is changed."""
+    fault = ""
+    smallest, largest = batch_size // ranks.size, -(-batch_size // ranks.size)
+    towers = [type(m).__name__ for m in method.modules() if isinstance(m, Tower)]
+    if ranks.size == 1:
+        fault = "it shares a model between processes, and there is one: start several with torchrun, or leave it out"
+    elif torch.__version__ < "2.7":
+        fault = f"it needs torch 2.7 or newer, and this is {torch.__version__}"
+    elif recipe.precision == "16-mixed":
+        fault = "it has no scaled loss, which 16-mixed needs: take bf16-mixed or 32"
+    elif not _with_blocks(method):
+        fault = (
+            f"no tower ({', '.join(towers)}) has blocks that could be shared out: take another tower, or ddp"
+        )
+    elif recipe.microbatch and smallest < -(-largest // recipe.microbatch):
+        fault = (
+            f"in microbatches of {recipe.microbatch} the {smallest} examples of one rank are fewer than the "
+            f"microbatches of another, which has {largest}: take larger microbatches, or a batch size that "
+            f"{ranks.size} divides"
+        )
+    if fault:
+        raise ValueError(f"parallel.mode=fsdp: {fault}")
+
+
 class _Outputs(nn.Module):
     """Outputs of a method as those of a module, which is how ``DistributedDataParallel`` learns of them."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
-        self.method = method
+        # Without buffers, which are alike already: batch norms see the rows of all ranks.
+        self.trained = nn.ParameterList(p for p in method.parameters() if p.requires_grad)
 
     def forward(self, outputs: list[Tensor]) -> list[Tensor]:
         return outputs

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .distributed import clip_gradients
+
 DTYPES = {"32": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
@@ -42,7 +44,7 @@ class Precision:
         self.scaler.unscale_(optimizer)
         if clip_norm:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+            clip_gradients(parameters, clip_norm)
         self.scaler.step(optimizer)
         scale = self.scaler.get_scale()
         self.scaler.update()

@@ -157,10 +157,11 @@ def _run(
     except BaseException:
         write(account())
         raise
-    method.eval()
     began = time.perf_counter()
     if test and first and isinstance(data, PairedData):  # tasks ask about pictures with captions alone
-        score(method, data, folder, tasks)
+        # Where the ranks have parts of the method, it is whole in the folder alone.
+        trained = load(folder) if planned.recipe.parallel.mode == "fsdp" else method.eval()
+        score(trained, data, folder, tasks)
     return write(replace(account(), status="finished", evaluation_seconds=time.perf_counter() - began))
 
 

@@ -1,0 +1,117 @@
+"""However many processes share a model, and in whichever way, its run is that of one process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rank_pool import RankPool
+from torch import Tensor
+from training_jobs import job_exchanges, job_refused, job_run
+
+from counterpoint import losses
+
+KINDS = {
+    "bootstrap": "byolip",
+    "clustering": "swalip",
+    "dense": "filip",
+    "labels": "supcon",
+    "margin": "margin-ntxent",
+    "parts": "ebm,noise=0.0",
+    "queue": "moco,queue=40",
+    "redundancy": "barlip",
+    "sigmoid": "siglip",
+    "softmax": "clip",
+    "uniform": "align-uniform",
+    "weighted": "isogclr",
+}
+"""A method for each room of losses."""
+TOGETHER = {
+    "byolip": ("fsdp", 5, 3),
+    "moco,queue=40": ("fsdp", 5, 2),
+    "clip": ("fsdp", 0, 3),
+    "siglip": ("ddp", 5, 3),
+}
+"""Methods that every run of the tests trains: the way, the microbatch, the ranks."""
+STEPS, BATCH = 10, 17
+"""A batch that neither two nor three ranks share evenly."""
+
+
+@cache
+def alone(arm: str) -> tuple[list[float], dict[str, Tensor]]:
+    """The run of one process, the whole batch at a time."""
+    return job_run(0, 1, arm, 0, steps=STEPS, batch=BATCH)
+
+
+def test_there_is_a_method_for_each_kind_of_loss() -> None:
+    rooms = Path(losses.__file__).parent.glob("*/__init__.py")
+    assert {path.parent.name for path in rooms} == set(KINDS)
+
+
+def same_run(found: list[Any], arm: str) -> None:
+    told, state = alone(arm)
+    assert len(told) == STEPS
+    for losses_there, left in found:
+        assert losses_there == pytest.approx(told, rel=1e-9)
+        assert left.keys() == state.keys()
+        for name, value in state.items():
+            torch.testing.assert_close(
+                left[name], value, rtol=1e-7, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}"
+            )
+
+
+@pytest.mark.parametrize("arm", TOGETHER)
+def test_a_shared_run_is_the_run_of_one_process(arm: str, rank_pool: Callable[[int], RankPool]) -> None:
+    mode, microbatch, size = TOGETHER[arm]
+    same_run(rank_pool(size).run(job_run, arm, microbatch, None, mode, STEPS, BATCH), arm)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_it_is_for_every_kind_of_loss(
+    kind: str, mode: str, size: int, rank_pool: Callable[[int], RankPool]
+) -> None:
+    for microbatch in (0, 5):
+        same_run(rank_pool(size).run(job_run, KINDS[kind], microbatch, None, mode, STEPS, BATCH), KINDS[kind])
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_half_precision_trains_on_ranks_too(mode: str, rank_pool: Callable[[int], RankPool]) -> None:
+    whole, _ = job_run(0, 1, "clip", 5, steps=3, batch=BATCH, precision="bf16-mixed")
+    for told, _ in rank_pool(2).run(job_run, "clip", 5, None, mode, 3, BATCH, "bf16-mixed"):
+        # Eight bits of a number, in a loss of about 3.
+        assert told == pytest.approx(whole, rel=2**-7)
+
+
+def test_gradients_are_exchanged_behind_the_last_microbatch_alone(
+    rank_pool: Callable[[int], RankPool],
+) -> None:
+    for whole, in_three in rank_pool(2).run(job_exchanges):
+        assert whole == in_three > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"precision": "16-mixed"}, "take bf16-mixed or 32"),
+        ({"towers.image": "mlp", "towers.text": "bag"}, "no tower .* has blocks"),
+        ({"microbatch": 1, "batch_size": 17}, "the 8 examples of one rank are fewer"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused_by_name(
+    changes: dict[str, Any], fault: str, rank_pool: Callable[[int], RankPool]
+) -> None:
+    for said in rank_pool(2).run(job_refused, changes):
+        assert said.startswith("parallel.mode=fsdp: ")
+        assert re.search(fault, said), said
+
+
+def test_one_process_has_nothing_to_share() -> None:
+    assert "there is one: start several with torchrun" in job_refused(0, 1, {})
