@@ -102,6 +102,8 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
     """
     from rich.table import Table
 
+    from ..training.negatives import negatives_in_words
+
     seeds, trials = len(design.seeds), design.tune
     priced = {arm: (plan.steps, plan.cost) for arm, plan in plans.items() if plan.cost is not None}
     runs = [cost.seconds_per_step * steps for steps, cost in priced.values()]
@@ -120,6 +122,7 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
         "arm",
         "steps",
         "seconds a run",
+        "negatives per anchor",
         "image passes a step",
         "image passes a run",
         "parameters",
@@ -131,6 +134,7 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
             arm,
             f"{steps:,}",
             f"{cost.seconds_per_step * steps:.0f}",
+            negatives_in_words(cost.negatives),
             f"{cost.passes.get('image', 0)} × {cost.batch_size}",
             f"{cost.passes.get('image', 0) * steps * cost.batch_size:,}",
             f"{cost.parameters / 1e6:.1f} M",

@@ -135,6 +135,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> None:
     from ..study.words.remarks import cut_in_words, length_in_words, random_starts
     from ..training.distributed import first_alone
     from ..training.memory import available, measure
+    from ..training.negatives import negatives_in_words, negatives_per_anchor
     from ..training.run import prepare
 
     recipe = run.recipe
@@ -147,6 +148,10 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> None:
         *random_starts(recipe, {run.arm: sum(p.numel() for p in method.parameters())}),
     ):
         console.print(f"! {line}", style="yellow", soft_wrap=True)
+    negatives = negatives_per_anchor(method, loader.batch(0), loader.batch_size)
+    console.print(
+        f"negatives per anchor: {negatives_in_words(negatives)}, in a batch of {loader.batch_size:,}"
+    )
     report, ranks = measure(method, loader, recipe.microbatch), loader.world
     parts = report.at(-(-loader.batch_size // ranks), recipe.microbatch)
     held = ", ".join(f"{name} {_size(count)}" for name, count in parts.items())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import recording
 from .reduce import evaluate_with
@@ -50,7 +51,7 @@ class Explanation:
         return "\n".join([f"loss {self.loss:.4f}", *map(str, self.forces)])
 
 
-def explain(objective: nn.Module, *args: Any, **kwargs: Any) -> Explanation:
+def explain(objective: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Explanation:
     """Evaluate densely on this process, and ask the loss for its gradient at every score.
 
     Scores of matched pairs that the loss forms apart are added where they belong in the matrix. What

@@ -53,6 +53,7 @@ class ArmCost:
         batch_size: examples of a step, at most those that there are.
         cut_captions: the share of the training captions that the context of the text tower cuts.
         image_size: side in pixels of the pictures that the image tower is shown; 0 in studies of earlier versions.
+        negatives: of an anchor, for each score matrix that the losses form.
     """
 
     seconds_per_step: float
@@ -62,6 +63,7 @@ class ArmCost:
     batch_size: int
     cut_captions: float = 0.0
     image_size: int = 0
+    negatives: tuple[float, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

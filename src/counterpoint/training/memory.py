@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,10 +97,8 @@ def measure(method: Method, loader: Loader, microbatch: int = 0) -> MemoryReport
         sizes[0] = max(1, sizes[1] // 2)
     parts = [next(whole.split(size)) for size in sizes]
     difference = max(sizes[1] - sizes[0], 1)
-    # Batch norms of heads count what they are shown, also in a rehearsal.
-    state = {name: value.clone() for name, value in method.state_dict().items()}
     encoder, loss = [], []
-    with torch.random.fork_rng(devices=[]):
+    with rehearsal(method):
         for part in parts:
             with torch.no_grad():
                 targets = method.targets(part)
@@ -110,7 +109,6 @@ def measure(method: Method, loader: Loader, microbatch: int = 0) -> MemoryReport
             with evaluate_with("tiled"):
                 _, kept = _kept(method, lambda z=targets | leaves, b=part: method.losses(z, b, clock))  # type: ignore[misc]
             loss.append(kept)
-    method.load_state_dict(state)
     inputs = sum(_bytes(v) for v in parts[1].views.values()) + 2 * sum(_bytes(z) for z in leaves.values())
     tensors = [*method.parameters(), *method.buffers()]
     return MemoryReport(
@@ -121,6 +119,16 @@ def measure(method: Method, loader: Loader, microbatch: int = 0) -> MemoryReport
         tiles=_TILES * DEFAULT_TILE[0] * DEFAULT_TILE[1] * 4,
         inputs=inputs // sizes[1],
     )
+
+
+@contextmanager
+def rehearsal(method: Method) -> Iterator[None]:
+    """Let a method compute in the block, and leave its state and torch's generator as they were."""
+    # Batch norms of heads count what they are shown, also in a rehearsal.
+    state = {name: value.clone() for name, value in method.state_dict().items()}
+    with torch.random.fork_rng(devices=[]):
+        yield
+    method.load_state_dict(state)
 
 
 def available(device: torch.device | str = "cpu") -> int:

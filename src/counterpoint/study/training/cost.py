@@ -19,6 +19,7 @@ from ...networks.base import Tokenizer
 from ...networks.towers.pixels import Square
 from ...recipes import override
 from ...training.loop import fit
+from ...training.negatives import negatives_per_anchor
 from ...training.run import PeakMemory, Run, prepare
 from ...types import NonFiniteLoss
 from ..design import ArmCost, ArmPlan, Budget, Design
@@ -94,6 +95,7 @@ def _measured(study: Prepared, arms: Sequence[str], turns: int, clock: Clock) ->
             batch_size=loader.batch_size,
             cut_captions=cut_captions(method, data),
             image_size=next((i.size for i in method.inputs.values() if isinstance(i, Square)), 0),
+            negatives=negatives_per_anchor(method, loader.batch(0), loader.batch_size),
         )
     return costs
 

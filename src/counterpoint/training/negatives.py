@@ -1,0 +1,59 @@
+"""Negatives per anchor: what each example of a batch is contrasted with, asked of the losses before the first step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..methods.base import Method
+from ..pairwise.explain import explain
+from ..types import Batch, Clock, Embeddings
+from .memory import rehearsal
+
+_EXAMPLES = 64
+"""Examples that are encoded."""
+
+
+def negatives_per_anchor(method: Method, batch: Batch, batch_size: int) -> tuple[float, ...]:
+    """Return the negatives of an anchor in a whole batch, on average, for each score matrix that the losses form.
+
+    The losses are asked which scores they drive down, of a few examples and of half as many: from there it is a line,
+    which is exact where the others count by their place, and an estimate where they count by their labels.
+
+    Args:
+        method: at the start of its run; nothing in it changes.
+        batch: with at least two examples.
+        batch_size: examples of a batch, of all processes together.
+
+    Returns:
+        Nothing for losses that do not score pairs.
+    """
+    few = next(batch.split(min(_EXAMPLES, len(batch))))
+    half = next(few.split(max(len(few) // 2, 1)))
+    with rehearsal(method):
+        found = [_negatives(method, part) for part in (half, few)]
+    slope = 1 / max(len(few) - len(half), 1)
+    return tuple(
+        more + (batch_size - len(few)) * (more - less) * slope for less, more in zip(*found, strict=True)
+    )
+
+
+def _negatives(method: Method, batch: Batch) -> list[float]:
+    """Return the negatives of an anchor of this batch, for each score matrix."""
+    with torch.no_grad():
+        targets = method.targets(batch)
+        features = method.encode(batch)
+
+    def loss(z: Embeddings) -> Tensor:
+        return torch.stack([*method.losses(targets | z, batch, Clock(0, 1)).values()]).sum()
+
+    return [float((force.pull < 0).sum(1).double().mean()) for force in explain(loss, features).forces]
+
+
+def negatives_in_words(negatives: tuple[float, ...]) -> str:
+    """Write the numbers of negatives, those that are alike once; matched pairs alone have none.
+
+    >>> negatives_in_words((127.0, 127.0)), negatives_in_words((254.0, 16511.4, 0.0)), negatives_in_words(())
+    ('127', '254 and 16,511', 'none')
+    """
+    return " and ".join(dict.fromkeys(f"{number:,.0f}" for number in negatives if number)) or "none"
