@@ -171,7 +171,7 @@ def test_a_row_is_the_same_whenever_it_is_read(suffix: str, tmp_path: Path) -> N
 @every
 def test_a_gap_is_left_out_and_listed(suffix: str, tmp_path: Path) -> None:
     path, ledger = written(tmp_path, suffix, [*ROWS, EMPTY]), Ledger()
-    assert len(read(path, ledger)) == 20
+    assert len(read(str(path), ledger)) == 20
     (reason,) = ledger.frame.filter(kind="lost")["reason"]
     assert reason == "empty caption"
     assert any("empty caption" in line for line in Pairs(path, 8).findings())

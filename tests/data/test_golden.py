@@ -11,22 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
 from counterpoint.data.base import PairedData
 from counterpoint.data.source import load
+from fixtures.files import bitmap
 
 SIDES = ["train"] * 24 + ["val"] * 8 + ["test"] * 8
-
-
-def bitmap(seed: int) -> bytes:
-    """Return a picture of 8 × 8 pixels in the one form that no library compresses: a BMP."""
-    pixels = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8).tobytes()
-    header = b"BM" + (54 + len(pixels)).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little")
-    facts = [40, 8, 8, 1 | 24 << 16, 0, len(pixels), 2835, 2835, 0, 0]
-    return header + b"".join(fact.to_bytes(4, "little") for fact in facts) + pixels
 
 
 def rows() -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass as form
 from ..forms import FORM, Count, Flat, Names
 from ..reasons import counted
 from ..study.design import Design, check_names
+from ._files import Files
 from ._study import Output, carry_out
 from .arguments import parse, value_of
 from .terminal import Terminal
@@ -28,6 +29,7 @@ class Compare:
     """Train several methods under one recipe, evaluate them on the same examples, say which differences are real."""
 
     study: Annotated[Design, Flat()]
+    files: Annotated[Files, Flat()] = field(default_factory=Files)
     preset: str | None = None
     """A published protocol (counterpoint list presets), or a paper whose claim compares training runs (moco, siglip):
     its arms, tasks, budget and margin, where none are given."""
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     preset = find(named) if named else None
     stated = {"arms": preset.arms, "budget": preset.budget, "margin": preset.margin} if preset else None
     options = parse(Compare, arguments, "compare", stated)
-    design = options.study
+    design = replace(options.study, data=options.files.of(options.study.data))
     check_names(design)  # before torch is loaded, so that a typo is answered at once
 
     console = Terminal(stderr=options.output.json)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Count, Folder, Positional
+from ..forms import FORM, Count, Flat, Folder, Positional
 from ..spec import Spec
+from ._files import Files
 from .arguments import parse
 from .terminal import Terminal
 
@@ -24,6 +26,7 @@ class Data:
     """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, stamps, drawings or
     monuments (packages of Debian), a folder, a CSV, TSV, JSONL, Parquet, tar, or FILE.py:NAME, what a file of Python
     defines."""
+    files: Annotated[Files, Flat()] = field(default_factory=Files)
     out: Folder = None
     """Path of the PNG that show writes (DATA.png unless given), or of the shards that make writes."""
     json: bool = False
@@ -42,12 +45,13 @@ def main(arguments: Sequence[str]) -> int:
     console = Terminal(stderr=options.json)
     if options.action == "make":
         return _make(options, console)
-    with console.status(f"loading {options.source}"):
+    named = options.files.of(options.source)
+    with console.status(f"loading {named}"):
         from ..data.source import load_any, short_name
 
-        source = load_any(options.source)
+        source = load_any(named)
     if options.action == "show":
-        path = source.show(options.out or Path(f"{short_name(options.source)}.png"))
+        path = source.show(options.out or Path(f"{short_name(named)}.png"))
         console.print(f"wrote {path}", soft_wrap=True)
         return 0
     description = source.describe()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Count, Names, OutFolder, Positional
+from ..forms import FORM, Count, Flat, Names, OutFolder, Positional
+from ._files import Files
 from .arguments import parse
 from .terminal import Terminal
 
@@ -21,6 +23,7 @@ class Embed:
     """A run folder; open_clip:NAME@TAG, transformers:PATH, sentence-transformers:PATH, timm:NAME@hub."""
     data: Annotated[str, Positional()]
     """A data set (see: counterpoint train --help); a folder of pictures without captions too."""
+    files: Annotated[Files, Flat()] = field(default_factory=Files)
     out: OutFolder = Path("vectors")
     """The folder of the vectors."""
     modality: Names = ()
@@ -38,6 +41,7 @@ class Embed:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Embed, arguments, "embed")
 
+    source = options.files.of(options.data)
     console = Terminal()
     with console.status("loading torch"):
         from .. import models
@@ -49,13 +53,13 @@ def main(arguments: Sequence[str]) -> int:
     models.kind_of(options.model)  # before anything is loaded
     with console.status(f"loading {options.model}"):
         model = models.load(options.model).to(device_of("auto"))
-    data = load_any(options.data, inputs=model.inputs)
+    data = load_any(source, inputs=model.inputs)
     for line in left_out(data.findings()):
         console.print(f"! {line}", style="yellow", soft_wrap=True)
     with WorkProgress(console) as progress:
         vectors = embed(
             model,
-            options.data,
+            source,
             options.out,
             modalities=options.modality,
             dtype=options.dtype,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Folder, Names, Positional
+from ..forms import FORM, Flat, Folder, Names, Positional
+from ._files import Files
 from .arguments import parse
 from .terminal import Terminal
 
@@ -27,6 +29,7 @@ class Evaluate:
     scored on the same rows, with each one's difference from the first."""
     data: str | None = None
     """Another data set, or a copy of a benchmark (winoground:PATH, …); the first run's own unless given."""
+    files: Annotated[Files, Flat()] = field(default_factory=Files)
     split: Literal["test", "all"] | None = None
     """Score the test rows, or all rows; unless given, all rows of another data set that has no splits of its own.
 
@@ -45,6 +48,7 @@ class Evaluate:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Evaluate, arguments, "evaluate")
 
+    source = options.files.of(options.data)
     console = Terminal(stderr=options.json)
     with console.status("loading torch"):
         from .. import evaluation
@@ -58,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     with console.status("evaluating"):
         evaluated = evaluate(
             *options.models,
-            data=options.data,
+            data=source,
             tasks=options.tasks,
             split=options.split,
             failures=options.failures,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Folder, Names, Positional, Seed
+from ..forms import FORM, Flat, Folder, Names, Positional, Seed
 from ..recipes import Recipe
 from . import train_tiny_vlm as tiny_vlm
+from ._files import Files
 from .arguments import parse
 from .progress import LogFormat, progress_in
 from .terminal import Terminal
@@ -36,6 +37,7 @@ class Train:
     """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, stamps, drawings or
     monuments (packages of Debian), a folder, a CSV, TSV, JSONL, Parquet, tar, or FILE.py:NAME, what a file of Python
     defines."""
+    files: Annotated[Files, Flat()] = field(default_factory=Files)
     seed: Seed = 0
     """Seed of the initial weights, the order of the data and every view."""
     recipe: Recipe = field(default_factory=Recipe)
@@ -66,6 +68,7 @@ def main(arguments: Sequence[str]) -> int:
 
     slug = Arm.parse(options.method).slug
 
+    source = options.files.of(options.data)
     console = Terminal(stderr=options.json)
     with console.status("loading torch"):
         from ..data.source import load_any, short_name
@@ -77,17 +80,17 @@ def main(arguments: Sequence[str]) -> int:
     from .compare import show_data_report
 
     check_trackers(options.track)
-    folder = options.out or Path("runs") / f"{short_name(options.data)}-{slug}-{options.seed}"
+    folder = options.out or Path("runs") / f"{short_name(source)}-{slug}-{options.seed}"
     if not options.resume and (folder / "recipe.yaml").exists():
         raise OtherRun(
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
         )
-    planned = Run(options.method, options.data, options.recipe, options.seed)
+    planned = Run(options.method, source, options.recipe, options.seed)
     with joined() as ranks:
         console.quiet = ranks.rank > 0
-        show_data_report(console, options.data, options.recipe.towers.image_size)
+        show_data_report(console, source, options.recipe.towers.image_size)
         with first_alone():
-            planned = with_steps(planned, load_any(options.data, options.recipe.towers.image_size))
+            planned = with_steps(planned, load_any(source, options.recipe.towers.image_size))
         show_memory(console, planned, options.recipe)
         unit = TrainingRun(planned, folder, options.tasks or None, track=options.track)
         with progress_in(options.log_format, console) as progress:
@@ -104,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
     scores = read_scores(folder) if columns == PAIR else []
     if columns != PAIR:
         console.print(
-            f"no scores: tasks ask about pictures with captions, and {options.data} has {', '.join(columns)}",
+            f"no scores: tasks ask about pictures with captions, and {source} has {', '.join(columns)}",
             soft_wrap=True,
         )
     if options.json:

@@ -18,21 +18,27 @@ from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
 from .decode import side_of
 from .single import form_of
-from .sources import TOLERANCE, suffixes
+from .sources import Ledger, Options, Records, checked, parted, read, suffixes
 from .worlds import WORLDS
 
-_OPTION = ",tolerance="
 _ANNOTATIONS = ".json"  # files of public benchmarks; the kinds that sources read are benchmarks' too
 
 
-def load(source: str, image_size: int = IMAGE_SIZE) -> PairedData:
+def load(
+    source: str, image_size: int = IMAGE_SIZE, *, columns: Mapping[str, str] | None = None
+) -> PairedData:
     """Open pictures with captions by a name or a path; see `load_any`.
+
+    Args:
+        source: the name or the path.
+        image_size: of the views that will be cut from the pictures, in pixels.
+        columns: those columns of a table that have names of their own, by what they are for; see `with_columns`.
 
     Raises:
         UnknownName: for a name that is neither a data set nor an existing path.
         ValueError: if the files hold no usable pairs, or the data has other columns.
     """
-    data = load_any(source, image_size)
+    data = load_any(with_columns(source, columns or {}), image_size)
     if isinstance(data, PairedData):
         return data
     raise ValueError(
@@ -49,9 +55,9 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
 
     Args:
         source: the name or the path; after a path ``,tolerance=0.05`` says what share of its rows may be left out, in
-            place of 1 %. ``stamps`` and the other collections (`counterpoint.data.collections`) are found where their
-            package installs them, or in a folder (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object that a file
-            of Python defines.
+            place of 1 %, and ``,columns=image:path+text:alt`` what columns of a table are for. ``stamps`` and the other
+            collections (`counterpoint.data.collections`) are found where their package installs them, or in a folder
+            (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object that a file of Python defines.
         image_size: of the views that will be cut from the pictures, in pixels.
         inputs: of a model, by column, in place of a size: the data suits them (`Data.suited`), and its files are
             decoded for them alone.
@@ -69,6 +75,23 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
     if inputs is not None:
         return data.suited(inputs)
     return data.sized(image_size) if isinstance(data, Pictured) else data
+
+
+def with_columns(source: str, columns: Mapping[str, str]) -> str:
+    """Return the name of data whose table has columns of other names.
+
+    Args:
+        source: as a user wrote it.
+        columns: names of the table's columns by what they are for: ``image``, ``text``, ``id``, ``split``, ``group``.
+
+    Raises:
+        UnknownName: for a use that there is not.
+
+    >>> with_columns("pairs.csv", {"image": "path", "text": "alt"})
+    'pairs.csv,columns=image:path+text:alt'
+    """
+    said = "+".join(f"{role}:{column}" for role, column in checked(columns).items())
+    return f"{source},columns={said}" if said else source
 
 
 def rooted(source: str) -> str:
@@ -156,24 +179,8 @@ def _parted(source: str) -> _Parted:
         return _Parted(f"{name}:", Path(source.removeprefix(f"{name}:")), "")
     if (defined := named_in_file(source)) is not None:
         return _Parted("", defined[0], f":{defined[1]}")
-    where, mark, value = source.rpartition(_OPTION)
-    if not mark or Path(source).exists():
-        return _Parted("", Path(source), "")
-    return _Parted("", Path(where), mark + value)
-
-
-def _tolerance(option: str) -> float:
-    if not option:
-        return TOLERANCE
-    try:
-        share = float(option.removeprefix(_OPTION))
-    except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise ValueError(
-            f"{option[1:]}: the share of rows that may be left out is a number from 0 to below 1"
-        )
-    return share
+    where, options = parted(source)
+    return _Parted("", Path(where), f",{options}" if options else "")
 
 
 @lru_cache(maxsize=4)
@@ -219,10 +226,15 @@ def _open(source: str, form: int | Fit) -> Data:
         from .photos import Photos
         from .stored import WithoutCaptions
 
+        tolerance = Options.parse(option[1:]).tolerance
+
+        def all_of(place: str, ledger: Ledger) -> Records:
+            return read(f"{place}{option}", ledger)
+
         try:
-            return Pairs(where, form, _tolerance(option))
+            return Pairs(where, form, tolerance, read=all_of)
         except WithoutCaptions:
-            return Photos(where, form, _tolerance(option))
+            return Photos(where, form, tolerance, read=all_of)
     if any(mark in source for mark in "/\\."):
         raise FileNotFoundError(
             f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, a tar file, or "
@@ -242,14 +254,14 @@ def _collection(source: str, folder: Path | None, form: int | Fit) -> PairedData
     if language and not collection.language:
         raise ValueError(f"{source!r}: {name} has one language alone; leave language={language} out")
     share = options.pop("tolerance", None)
-    tolerance = TOLERANCE if share is None else _tolerance(f"{_OPTION}{share}")
+    tolerance = Options.parse("" if share is None else f"tolerance={share}").tolerance
     if options:
         raise unknown(f"option of {name}", next(iter(options)), ("language", "tolerance"))
     return Pairs(
         collection.located(folder),
         form,
         tolerance,
-        read=lambda root, ledger: collection.read(root, language, ledger),
+        read=lambda root, ledger: collection.read(Path(root), language, ledger),
         name=source,
         attribution=collection.attribution,
     )

@@ -110,7 +110,7 @@ class Stored(Pictured):
         attribution: str = "",
     ) -> None:
         self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
-        records = read(Path(source), ledger)
+        records = read(str(source), ledger)
         if self.captioned and len(records) and not records.having("text").any():
             raise WithoutCaptions(
                 f"{source} holds pictures without captions: give a metadata.csv (or .jsonl, .parquet) with columns "

@@ -51,7 +51,7 @@ def tar(path: Path, files: dict[str, bytes]) -> Path:
 
 def records(path: Path) -> tuple[Records, pl.DataFrame]:
     ledger = Ledger()
-    return read(path, ledger), ledger.frame.select("kind", "reason", "file", "row")
+    return read(str(path), ledger), ledger.frame.select("kind", "reason", "file", "row")
 
 
 def texts(found: Records) -> list[tuple[str, ...]]:

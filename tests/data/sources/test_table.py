@@ -40,7 +40,7 @@ def written(folder: Path, text: str, name: str = "t.csv", encoding: str = "utf-8
 
 def records(path: Path) -> tuple[Records, pl.DataFrame]:
     ledger = Ledger()
-    return read(path, ledger), ledger.frame
+    return read(str(path), ledger), ledger.frame
 
 
 def texts(found: Records) -> list[tuple[str, ...]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import field
 from pathlib import Path
+from typing import Annotated
 
 from pydantic.dataclasses import dataclass as form
 
-from ...forms import FORM, Count, Natural, OutFolder
+from ...forms import FORM, Count, Flat, Natural, OutFolder
+from .._files import Files
 from ._look import Diagnosis, ModelLook, Tell
 
 
@@ -17,6 +20,7 @@ class Form(ModelLook):
 
     data: str = "scenes:basic"
     """Data that the model is asked about; its training rows give the examples."""
+    files: Annotated[Files, Flat()] = field(default_factory=Files)
     axes: tuple[str, ...] = ()
     """hallucination, abstention, matching, selection, explanation, following; all that apply unless given."""
     shots: tuple[Natural, ...] = (0, 4, 8)
@@ -40,7 +44,7 @@ def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
     from ...study.report.flaws import PAGE, write_flaws
 
     tell("loading the model")
-    data = load(options.data)
+    data = load(options.files.of(options.data))
     rows = next(rows for rows in data.splits.test.values() if len(rows))[: options.rows]
     assistant = VisionLanguageAssistant.load(located(options.model), max_new_tokens=options.max_new_tokens)
     table = examine(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
 from pydantic.dataclasses import dataclass as form
 
-from ...forms import FORM, Folder, Positional
+from ...forms import FORM, Flat, Folder, Positional
+from .._files import Files
 from ._look import Diagnosis, Look, Tell
 
 
@@ -21,6 +23,7 @@ class Form(Look):
     answers (see: counterpoint diagnose --what lens --help)."""
     data: str | None = None
     """Another data set to look at it with; the run's own unless given."""
+    files: Annotated[Files, Flat()] = field(default_factory=Files)
     out: Folder = None
     """The folder for diagnosis.html and diagnosis.json; the run's own unless given."""
 
@@ -31,7 +34,10 @@ def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
 
     tell("looking inside")
     values = diagnose_model(
-        options.model, options.data, options.out, tell=lambda title: tell(f"looking inside: {title}")
+        options.model,
+        options.files.of(options.data),
+        options.out,
+        tell=lambda title: tell(f"looking inside: {title}"),
     )
     sections = values["sections"]
     measured = [f"• {s['title']}: {s['sentence']}" for s in sections.values() if s["numbers"]]

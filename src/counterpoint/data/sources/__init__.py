@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from ._asset import Asset
 from ._ledger import TOLERANCE, Ledger
+from ._options import ROLES, Options, checked, columns_of, parted
 from ._reading import SOURCES, Reader, opened, read, recognised, shards, suffixes
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 
 __all__ = [
+    "ROLES",
     "SOURCES",
     "TOLERANCE",
     "Asset",
     "Cell",
     "Ledger",
+    "Options",
     "Reader",
     "Record",
     "Records",
     "Shard",
     "Source",
+    "checked",
+    "columns_of",
     "opened",
+    "parted",
     "read",
     "recognised",
     "shards",

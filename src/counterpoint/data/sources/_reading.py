@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 
 import polars as pl
 
 from ...registry import Room
 from ._ledger import Ledger
+from ._options import Options, parted
 from ._record import Records
 from ._source import Shard, Source
 
 SOURCES = Room("source", __package__ or "")
 """Kinds of places that hold examples, each a `Source`."""
 
-Reader = Callable[[Path, Ledger], Records]
+Reader = Callable[[str, Ledger], Records]
 
 
 @cache
@@ -44,12 +44,23 @@ def recognised(written: str) -> Source:
 
 
 def shards(written: str, ledger: Ledger) -> list[Shard]:
-    """List the shards of what a user wrote, each with the source that opens it.
+    """List the shards of what a user wrote, options and all, each with the source that opens it.
 
     Raises:
-        ValueError: if no source recognises it, or there is nothing in it.
+        ValueError: if no source recognises it, there is nothing in it, or an option says nothing to its source.
     """
-    return recognised(written).shards(written, ledger)
+    place, options = parted(written)
+    return shards_of(place, Options.parse(options), ledger)
+
+
+def shards_of(place: str, options: Options, ledger: Ledger) -> list[Shard]:
+    """List the shards of a place; see `shards`."""
+    source = recognised(place)
+    if unmeant := [name for name in options.asked() if name not in source.takes]:
+        raise ValueError(
+            f"{place}: {unmeant[0]}= says nothing about what is read as {type(source).__name__}; leave it out"
+        )
+    return source.shards(place, options, ledger)
 
 
 def opened(shard: Shard, ledger: Ledger) -> Records:
@@ -67,17 +78,17 @@ def opened(shard: Shard, ledger: Ledger) -> Records:
     return records.with_frame(records.frame.with_columns(split=pl.lit(shard.split)))
 
 
-def read(written: Path, ledger: Ledger) -> Records:
+def read(written: str, ledger: Ledger) -> Records:
     """Read all that a user wrote.
 
     Args:
-        written: the path.
+        written: the path, with its options.
         ledger: is told what is left out.
 
     Raises:
         ValueError: if no source recognises it, its shards cannot be read, or an id is there twice.
     """
-    listed = shards(str(written), ledger)
+    listed = shards(written, ledger)
     return Records.concat(_told_apart(listed, [opened(shard, ledger) for shard in listed]))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import ClassVar, final
 
 from ._ledger import Ledger
+from ._options import Options
 from ._record import Records
 
 
@@ -24,6 +25,7 @@ class Shard:
         place: the path of it.
         source: the registered name of the source that opens it.
         state: a text that changes when the shard does: of its size and its time, or of the store's own mark.
+        options: the user's word on how it is read.
         part: shards of one part share one count of ids; those of two parts may have the same ids.
         split: of all its records, where a name says it.
         records: their number, where something beside the shard says it.
@@ -33,6 +35,7 @@ class Shard:
     place: str
     source: str
     state: str
+    options: Options = field(default_factory=Options)
     part: str = ""
     split: str | None = None
     records: int | None = None
@@ -44,21 +47,24 @@ class Source(ABC):
     Attributes:
         suffixes: of its files, in small letters; none for a source that is a folder.
         precedence: of those that recognise the same folder, the one with the lowest reads it.
+        takes: the names of the `Options` that mean something to it.
     """
 
     suffixes: ClassVar[frozenset[str]] = frozenset()
     precedence: ClassVar[int]
+    takes: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def recognises(self, written: str) -> bool:
         """Return whether what the user wrote is of this kind, by its name and by what lies there."""
 
     @abstractmethod
-    def shards(self, written: str, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
         """List the parts of what the user wrote, in the order of its records.
 
         Args:
             written: what this source recognises.
+            options: for each of the shards; only such as this source takes.
             ledger: is told what lies there and is not read.
 
         Raises:

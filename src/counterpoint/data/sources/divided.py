@@ -8,10 +8,11 @@ from typing import final
 
 from ._ledger import Ledger
 from ._names import PICTURES, split_of
-from ._reading import recognised, suffixes
+from ._options import Options
+from ._reading import shards_of, suffixes
 from ._record import Records
 from ._source import Shard, Source
-from .table import Table
+from .tables.table import Table
 
 
 @final
@@ -19,12 +20,13 @@ class Divided(Source):
     """Folders called after splits (``train``, ``test``, ``val`` …), each with anything that a folder may hold."""
 
     precedence = 2
+    takes = frozenset({"columns"})
 
     def recognises(self, written: str) -> bool:
         """Return whether there is a folder called after another split than ``train``, which alone says nothing."""
         return any(side != "train" for side in _sides(Path(written)).values())
 
-    def shards(self, written: str, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
         folder = Path(written)
         sides = _sides(folder)
         read = {*suffixes(), *PICTURES} - Table.suffixes
@@ -40,7 +42,7 @@ class Divided(Source):
                 split=_one_side(inner, side, shard),
             )
             for inner, side in sides.items()
-            for shard in recognised(str(inner)).shards(str(inner), ledger)
+            for shard in shards_of(str(inner), options, ledger)
         ]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:

@@ -13,10 +13,11 @@ from ...reasons import counted
 from ._asset import Asset
 from ._ledger import Ledger
 from ._names import PICTURES
+from ._options import Options
 from ._record import Cell, Record, Records
 from ._source import Shard, Source, state_of
 from ._text import caption_lines, decoded
-from .table import Table
+from .tables.table import Table
 
 _CLASSES = range(2, 201)
 
@@ -30,8 +31,8 @@ class Folder(Source):
     def recognises(self, written: str) -> bool:
         return Path(written).is_dir()
 
-    def shards(self, written: str, ledger: Ledger) -> list[Shard]:
-        return [Shard("pictures", written, "folder", state_of(_files(Path(written))))]
+    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+        return [Shard("pictures", written, "folder", state_of(_files(Path(written))), options)]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
         """Read the pictures of a folder and of those below it that have a text beside them, or all if none has.

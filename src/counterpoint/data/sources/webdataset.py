@@ -12,6 +12,7 @@ from typing import Any, final
 from ._asset import Asset
 from ._ledger import Ledger
 from ._names import CAPTION_COLUMNS, PICTURES, SPLITS, split_of
+from ._options import Options
 from ._record import Record, Records
 from ._source import Shard, Source, state_of
 from ._text import as_text, caption_lines, decoded
@@ -32,10 +33,10 @@ class WebDataset(Source):
         path = Path(written)
         return any(path.glob("*.tar")) if path.is_dir() else path.suffix.lower() in self.suffixes
 
-    def shards(self, written: str, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
         path = Path(written)
         archives = sorted(path.glob("*.tar")) if path.is_dir() else [path]
-        return [Shard(each.name, str(each), "webdataset", state_of([each])) for each in archives]
+        return [Shard(each.name, str(each), "webdataset", state_of([each]), options) for each in archives]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
         """Read the examples of a shard.

@@ -1,0 +1,38 @@
+"""The part of a command that says how the user's own files are read."""
+
+from __future__ import annotations
+
+from typing import overload
+
+from pydantic.dataclasses import dataclass as form
+
+from ..forms import FORM, Names
+
+
+@form(frozen=True, config=FORM)
+class Files:
+    """Options of data that are files."""
+
+    columns: Names = ()
+    """Columns of a table that have names of their own: image=path text=alt id=uid group=product split=fold."""
+
+    @overload
+    def of(self, data: str) -> str: ...
+    @overload
+    def of(self, data: None) -> None: ...
+    @overload
+    def of(self, data: str | None) -> str | None: ...
+    def of(self, data: str | None) -> str | None:
+        """Return the name of data with these options, as a run keeps it.
+
+        Raises:
+            ValueError: for options without data, or columns that cannot be.
+        """
+        if not self.columns:
+            return data
+        if data is None:
+            raise ValueError("--columns says how files are read: give them with --data")
+        from ..data.source import with_columns
+        from ..data.sources import columns_of
+
+        return with_columns(data, columns_of(self.columns))

@@ -1,0 +1,115 @@
+"""The part of a data set's name that says how its files are read: ``pairs.parquet,columns=image:path+text:alt``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self, final
+
+from ...registry import unknown
+from ...spec import Spec
+from ._ledger import TOLERANCE
+
+ROLES = ("image", "text", "id", "split", "group")
+"""The values of a record that a column of a table may be named for."""
+
+
+@final
+@dataclass(frozen=True)
+class Options:
+    """A user's word on how files are read, beside where they are.
+
+    Attributes:
+        columns: the table's own column for each of some `ROLES`.
+        tolerance: the share of examples that may be left out, for whatever reason.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mapping has no hash
+    tolerance: float = TOLERANCE
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read options as they are written, with commas between them.
+
+        Raises:
+            ValueError: for a value that an option cannot take, or an option given twice.
+
+        >>> dict(Options.parse("columns=image:path+text:alt").columns)
+        {'image': 'path', 'text': 'alt'}
+        """
+        options = Spec.parse(f"data,{text}" if text else "data").options
+        values = {name: _READERS[name](f"{name}={value}", value) for name, value in options.items()}
+        return cls(**values)
+
+    def asked(self) -> list[str]:
+        """Return the names of the options that say something to a source; the tolerance is of the whole."""
+        return [f.name for f in fields(self) if getattr(self, f.name) and f.name != "tolerance"]
+
+
+def parted(written: str) -> tuple[str, str]:
+    """Return the place of what a user wrote, and the text of its options; a file that is called so is a place.
+
+    >>> parted("pairs.csv,tolerance=0.1"), parted("a,b=c.csv")
+    (('pairs.csv', 'tolerance=0.1'), ('a,b=c.csv', ''))
+    """
+    named = re.search(rf"(?:,(?:{'|'.join(_READERS)})=[^,]*)+$", written)
+    if named is None or Path(written).exists():
+        return written, ""
+    return written[: named.start()], written[named.start() + 1 :]
+
+
+def columns_of(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the columns that ``--columns`` names.
+
+    Raises:
+        ValueError: for a pair that is none, a role that there is not, or one that is named twice.
+
+    >>> columns_of(["image=path", "text=alt"])
+    {'image': 'path', 'text': 'alt'}
+    """
+    columns: dict[str, str] = {}
+    for pair in pairs:
+        role, equals, column = (word.strip() for word in pair.partition("="))
+        if not (role and equals and column):
+            raise ValueError(f"--columns {pair}: write WHAT=COLUMN, for example image=path")
+        if role in columns:
+            raise ValueError(f"--columns names the {role} twice: {columns[role]} and {column}")
+        columns[role] = column
+    checked(columns)
+    return columns
+
+
+def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
+    """Return columns by role.
+
+    Raises:
+        UnknownName: for a role that there is not.
+        ValueError: for a column's name that cannot be written as an option.
+    """
+    for role, column in columns.items():
+        if role not in ROLES:
+            raise unknown("use of a column", role, ROLES)
+        if set(column) & set("+,"):
+            raise ValueError(
+                f"the column {column!r} cannot be named here for its '+' or ',': rename it in the table"
+            )
+    return columns
+
+
+def _columns(said: str, value: str) -> Mapping[str, str]:
+    return columns_of([pair.replace(":", "=", 1) for pair in value.split("+")])
+
+
+def _tolerance(said: str, value: str) -> float:
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise ValueError(f"{said}: the share of rows that may be left out is a number from 0 to below 1")
+    return share
+
+
+_READERS: dict[str, Callable[[str, str], Any]] = {"columns": _columns, "tolerance": _tolerance}

@@ -1,0 +1,128 @@
+"""From the rows of a table to records: one for each picture, with all its captions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from .._ledger import Ledger
+from .._names import SPLITS
+from .._progress import shown
+from .._record import LABEL, Records
+from ._roles import FACTS
+
+_ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/])"
+
+EMPTY = pl.DataFrame(
+    schema={
+        "picture": pl.String,
+        "column": pl.String,
+        "captions": pl.List(pl.String),
+        "id": pl.String,
+        "split": pl.String,
+        "group": pl.String,
+    }
+)
+"""Columns of rows: the picture's name; the column that holds its bytes, if one does; captions, none of them blank."""
+
+
+def records_of(path: Path, blocks: Iterable[pl.DataFrame], ledger: Ledger) -> Records:
+    """Return the records of a table; rows with one picture are one record with several captions.
+
+    Args:
+        path: of the table: files are named from its folder on.
+        blocks: its rows, in columns like those of `EMPTY`, and labels.
+        ledger: is told what is left out.
+
+    Raises:
+        ValueError: if the rows contradict each other.
+    """
+    rows = pl.concat([EMPTY, *blocks], how="diagonal").with_row_index("row", offset=1)
+    rows = _sided(path, rows)
+    name = pl.col("picture")
+    inline = pl.col("column").is_not_null()
+    sound = _without(rows, ~inline & name.is_null(), ledger, path, "no picture named")
+    sound = _without(sound, pl.col("captions").list.len() == 0, ledger, path, "empty caption")
+    sound = _without(
+        sound, name.str.contains("\0", literal=True).fill_null(False), ledger, path, "NUL in a name"
+    )
+    file = pl.when(name.str.contains(_ABSOLUTE)).then(name).otherwise(pl.lit(f"{path.parent}{os.sep}") + name)
+    sound = sound.with_columns(
+        file=pl.when(inline).then(pl.lit(str(path))).otherwise(file),
+        offset=pl.when(inline).then(pl.col("row").cast(pl.Int64) - 1),
+    )
+    _agree(path, sound)
+    labels = [column for column in sound.columns if column.startswith(LABEL)]
+    joined = sound.group_by("file", "offset", maintain_order=True).agg(
+        pl.col("row", "picture", "column", "id", "group", *labels).first(),
+        pl.col("split").drop_nulls().first(),
+        pl.col("captions").explode(),
+    )
+    joined = _without(joined, _missing(joined), ledger, path, "no such file")
+    place = pl.struct(
+        "file", pl.col("column").alias("member"), "offset", pl.lit(None, pl.Int64).alias("size")
+    )
+    return Records(
+        joined.select(
+            place.alias("image"),
+            pl.col("captions").alias("text"),
+            pl.coalesce("id", "picture", pl.format("row {}", "row")).alias("key"),
+            *FACTS,
+            pl.format("{}, row {}", pl.lit(str(path)), "row").alias("where"),
+            *labels,
+        )
+    )
+
+
+def _without(
+    rows: pl.DataFrame, bad: pl.Expr | pl.Series, ledger: Ledger, path: Path, reason: str
+) -> pl.DataFrame:
+    out = rows.filter(bad)
+    ledger.add_all("lost", reason, path, out["row"], out["picture"].fill_null(""))
+    return rows.filter(~bad)
+
+
+def _sided(path: Path, rows: pl.DataFrame) -> pl.DataFrame:
+    """Put the names of splits into ours; without any, files that all lie in folders of splits have theirs."""
+    stated = pl.col("split").str.strip_chars().str.to_lowercase()
+    rows = rows.with_columns(side=stated.replace_strict(SPLITS, default=None, return_dtype=pl.String))
+    wrong = rows.filter(pl.col("split").is_not_null() & pl.col("side").is_null())
+    if len(wrong):
+        row, said = wrong["row"][0], wrong["split"][0]
+        raise ValueError(f"{path}, row {row}: split {said!r} is none of train, validation, test")
+    if rows["side"].is_null().all():
+        folder = pl.col("picture").str.extract(r"^(?:\./)?([^/\\]+)[/\\]").str.to_lowercase()
+        sides = rows.select(folder.replace_strict(SPLITS, default=None, return_dtype=pl.String)).to_series()
+        if sides.is_not_null().all() and sides.n_unique() > 1:
+            rows = rows.with_columns(side=sides)
+    return rows.with_columns(split=pl.col("side")).drop("side")
+
+
+def _agree(path: Path, rows: pl.DataFrame) -> None:
+    """Refuse a picture that is in two splits, and an id that two pictures have."""
+    sides = rows.drop_nulls("split").unique(["file", "offset", "split"], maintain_order=True)
+    torn = sides.group_by("file", "offset", maintain_order=True).agg(
+        "row", "split", pl.col("picture").first()
+    )
+    for one in torn.filter(pl.col("row").list.len() > 1).head(1).iter_rows(named=True):
+        (a, b, *_), (this, other, *_) = one["row"], one["split"]
+        raise ValueError(f"{path}: {one['picture']} is in {this} in row {a} and in {other} in row {b}")
+    pictures = (
+        rows.drop_nulls("id").group_by("file", "offset", maintain_order=True).agg(pl.col("id", "row").first())
+    )
+    twice = pictures.group_by("id", maintain_order=True).agg("row").filter(pl.col("row").list.len() > 1)
+    for value, (a, b, *_) in twice.head(1).iter_rows():
+        raise ValueError(f"{path}: the column id holds a value twice: {value} (rows {a} and {b})")
+
+
+def _missing(joined: pl.DataFrame) -> pl.Series:
+    """Return which pictures are in files that do not exist."""
+    places = zip(joined["file"], joined["column"].is_not_null(), strict=True)
+    missing = [
+        not held and not os.path.isfile(file)
+        for file, held in shown(places, "looking for pictures", len(joined))
+    ]
+    return pl.Series(missing, dtype=pl.Boolean)

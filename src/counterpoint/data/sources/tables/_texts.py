@@ -1,0 +1,155 @@
+"""Tables that are texts: CSV, TSV, JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from .._ledger import Ledger
+from .._names import PICTURES
+from .._progress import shown
+from .._record import LABEL
+from .._text import as_text, opened
+from ._roles import Roles, candidates, chosen
+
+_BLOCK = 50_000  # rows that are Python objects at once
+
+
+def blocks_of(path: Path, asked: Mapping[str, str], ledger: Ledger) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a table as columns; see `counterpoint.data.sources.tables._rows.EMPTY`."""
+    rows = (
+        _json_rows(path, ledger)
+        if path.suffix.lower() in {".jsonl", ".ndjson"}
+        else _csv_rows(path, asked, ledger)
+    )
+    roles: Roles | None = None
+    blocks = iter(lambda: list(islice(rows, _BLOCK)), [])
+    for block in shown(blocks, f"reading {path.suffix}", None):
+        if roles is None:
+            roles = chosen(path, list(dict.fromkeys(name for _, row in block for name in row)), asked)
+        yield _block(path, block, roles)
+
+
+def _block(path: Path, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Roles) -> pl.DataFrame:
+    """Return some rows, each with its line in the file, as columns of text."""
+    picture, caption = roles.image, roles.text
+    names = dict.fromkeys(name for _, row in block for name in row if name not in roles.taken)
+    columns: dict[str, Any] = {
+        "picture": [_named(path, line, picture, row.get(picture)) for line, row in block],
+        "captions": _lists([_captions(path, line, caption, row.get(caption)) for line, row in block]),
+    }
+    columns |= {fact: [as_text(row.get(name)) for _, row in block] for fact, name in roles.facts.items()}
+    columns |= {LABEL + name: [as_text(row.get(name)) for _, row in block] for name in names}
+    text = dict.fromkeys(columns, pl.String)
+    return pl.DataFrame(columns, schema=text | {"captions": pl.List(pl.String)})
+
+
+def _named(path: Path, line: int, column: str, value: object) -> str | None:
+    if isinstance(value, Mapping):  # as `datasets` writes a picture; its bytes cannot be in a text
+        value = value.get("path")
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{path}, line {line}: {column} is {_kind(value)}; expected the path of a picture")
+    return re.sub(r"^(\./)+", "", value.strip()) or None if value else None
+
+
+def _captions(path: Path, line: int, column: str, value: object) -> list[str]:
+    texts = value if isinstance(value, list) else [value]
+    for text in texts:
+        if isinstance(text, Mapping | list):
+            raise ValueError(
+                f"{path}, line {line}: {column} holds {_kind(text)}; expected a text or a list of texts"
+            )
+    return [text for text in (as_text(text) for text in texts) if text]
+
+
+def _lists(texts: Sequence[list[str]]) -> pl.Series:
+    """Return a column of lists; all texts are handed over at once, since one by one they are slow."""
+    flat = pl.Series([text for row in texts for text in row], dtype=pl.String)
+    rows = pl.Series([number for number, row in enumerate(texts) for _ in row], dtype=pl.UInt32)
+    joined = pl.DataFrame({"row": rows, "text": flat}).group_by("row", maintain_order=True).agg("text")
+    every = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True)})
+    lists = every.join(joined, on="row", how="left", maintain_order="left")["text"]
+    return lists.fill_null(pl.Series([[]], dtype=pl.List(pl.String)))
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"an object with {', '.join(map(str, value))}"
+    return "a list" if isinstance(value, list) else f"the {type(value).__name__} {value}"
+
+
+def _json_rows(path: Path, ledger: Ledger) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    with opened(path, ledger) as file:
+        for line, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            try:
+                row = json.loads(text)
+            except ValueError as error:
+                raise ValueError(f"{path} cannot be read as {path.suffix}: line {line}: {error}") from error
+            if not isinstance(row, dict):
+                raise ValueError(
+                    f'{path}, line {line}: expected an object like {{"file_name": …, "text": …}}'
+                )
+            yield line, row
+
+
+def _csv_rows(
+    path: Path, asked: Mapping[str, str], ledger: Ledger
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    with opened(path, ledger) as file:
+        header = file.readline()
+        separator = _separator(path, header, asked)
+        names = next(csv.reader([header], delimiter=separator), [])
+        names = [name.strip() for name in names]
+        picture = next((k for k, name in enumerate(names) if name in candidates("image", asked)), None)
+        rows, before = csv.reader(file, delimiter=separator, strict=True), 1
+        while True:
+            line = before + 1
+            try:
+                row = next(rows, None)
+            except csv.Error as error:
+                said = str(error)
+                open_quote = "end of data" in said or "field limit" in said
+                why = "a quote is opened here and never closed" if open_quote else said
+                raise ValueError(f"{path} cannot be read as {path.suffix}: line {line}: {why}") from error
+            if row is None:
+                return
+            before = rows.line_num + 1
+            if before > line:
+                _one_row(path, line, row, picture, separator)
+            if len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):
+                raise ValueError(
+                    f"{path}, line {line}: {len(row)} fields, where the header names {len(names)}: "
+                    f"put a text that holds {separator!r} in quotes"
+                )
+            if row:
+                yield line, dict(zip(names, row, strict=False))
+
+
+def _one_row(path: Path, line: int, row: Sequence[str], picture: int | None, separator: str) -> None:
+    """Refuse a quoted text that has swallowed the rows after it."""
+    below = (line.split(separator) for cell in row for line in cell.splitlines()[1:])
+    for cells in below:
+        if picture is not None and len(cells) > picture and Path(cells[picture]).suffix.lower() in PICTURES:
+            raise ValueError(
+                f"{path} cannot be read as {path.suffix}: line {line}: a quote is opened here "
+                "and only closed in another row"
+            )
+
+
+def _separator(path: Path, header: str, asked: Mapping[str, str]) -> str:
+    """Return what separates the columns: what the suffix says, or what makes the header name what is needed."""
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    for separator in (usual, ";", "\t", ",", "|"):
+        names = {name.strip() for name in next(csv.reader([header], delimiter=separator), [])}
+        if all(names & {*candidates(role, asked)} for role in ("image", "text")):
+            return separator
+    return usual

@@ -1,0 +1,104 @@
+"""Tables whose columns have names of their own: ``--columns image=path text=alt``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from counterpoint.data.pairs import Pairs
+from counterpoint.data.source import load, load_any, located, short_name, with_columns
+from counterpoint.data.sources import columns_of
+from fixtures.files import bitmap
+
+COLUMNS = {"image": "path", "text": "alt", "id": "uid", "group": "product", "split": "fold"}
+SIDES = ["train"] * 20 + ["validation"] * 4 + ["test"] * 4
+ROWS = [
+    {"path": f"{k}.bmp", "alt": f"caption {k}", "uid": 10 * k, "product": f"p{k // 2}", "fold": side}
+    | {"file_name": "none.png", "text": "not this", "id": "nor this", "kind": ("cat", "dog")[k % 2]}
+    for k, side in enumerate(SIDES)
+]
+
+
+@pytest.fixture(autouse=True)
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    for k in range(len(ROWS)):
+        (tmp_path / f"{k}.bmp").write_bytes(bitmap(k))
+
+
+def table(folder: Path, suffix: str) -> str:
+    frame, path = pl.DataFrame(ROWS), folder / f"it.{suffix}"
+    writers = {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}
+    writers[suffix](path)
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_columns_are_what_the_user_says_and_others_are_labels(suffix: str, tmp_path: Path) -> None:
+    data = load(table(tmp_path, suffix), 6, columns=COLUMNS)
+    assert isinstance(data, Pairs)
+    assert [data.captions(row) for row in range(3)] == [("caption 0",), ("caption 1",), ("caption 2",)]
+    assert data.ids.tolist() == [10 * k for k in range(len(ROWS))]
+    assert [len(rows) for rows in data.splits.sides.values()] == [20, 4, 4]
+    assert data.labels["group"].names[:2] == ("p0", "p1")
+    assert data.labels["kind"].names == ("cat", "dog")
+
+
+def test_the_name_of_the_data_says_the_columns_and_is_found_from_elsewhere(tmp_path: Path) -> None:
+    path = table(tmp_path, "parquet")
+    named = with_columns(f"{path},tolerance=0.1", COLUMNS)
+    assert load_any(named, 6) is load_any(named, 6)
+    assert short_name(named) == "it"
+    assert located(named.replace(f"{tmp_path}/", ""), str(tmp_path)) == named
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"image": "picture"}, r"there is no column 'picture' for the image; found \['path', 'alt', "),
+        (
+            {"image": "path", "id": "held"},
+            r"the column held for the id holds List\(Int64\); expected texts or numbers",
+        ),
+        (
+            {"image": "path", "text": "pairs"},
+            r"the column pairs holds Struct.*; expected texts or lists of texts",
+        ),
+        ({"image": "uid"}, r"the column uid holds Int64; expected paths of pictures"),
+        ({"picture": "path"}, "unknown use of a column 'picture': .*known: group, id, image, split, text"),
+        ({"image": "a+b"}, r"the column 'a\+b' cannot be named here for its '\+' or ','"),
+    ],
+)
+def test_columns_that_cannot_be_are_refused(columns: dict[str, str], message: str, tmp_path: Path) -> None:
+    held = {"held": [[1]], "pairs": [{"a": "b"}]}
+    pl.DataFrame(ROWS[:1]).hstack(pl.DataFrame(held)).write_parquet(tmp_path / "it.parquet")
+    with pytest.raises(ValueError, match=message) as told:
+        load(str(tmp_path / "it.parquet"), columns=columns)
+    assert "\n" not in str(told.value)
+
+
+def test_a_use_that_is_named_twice_or_not_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="--columns names the image twice: a and b"):
+        columns_of(["image=a", "image=b"])
+    with pytest.raises(ValueError, match="--columns path: write WHAT=COLUMN, for example image=path"):
+        columns_of(["path"])
+
+
+def test_columns_of_what_is_no_table_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="columns= says nothing about what is read as Folder; leave it out"):
+        load(str(tmp_path), columns={"image": "path"})
+
+
+def test_the_command_takes_them(tmp_path: Path) -> None:
+    columns = [f"{role}={column}" for role, column in COLUMNS.items()]
+    command = ["data", "describe", table(tmp_path, "csv"), "--json", "--columns", *columns]
+    done = subprocess.run(
+        [sys.executable, "-m", "counterpoint", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["data"]["rows"] == len(ROWS)
