@@ -96,10 +96,15 @@ def writing_folder(path: Path) -> Iterator[Path]:
         (part / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         for path_inside in (*inside, part / MANIFEST, part):
             _sync(path_inside)
-        if path.exists():
-            shutil.rmtree(path)
-        part.replace(path)
-        _sync(path.parent)
+        put_in_place(part, path)
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Give a folder that is whole its name; what had the name before goes."""
+    if path.exists():
+        shutil.rmtree(path)
+    part.replace(path)
+    _sync(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -50,6 +50,15 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("alloc_cpu.cpp" in text or "CUDA out of memory" in text)
 
 
+def sized(count: int) -> str:
+    """Write a number of bytes.
+
+    >>> sized(3 * 2**20), sized(3 * 2**29)
+    ('3 MB', '1.5 GB')
+    """
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
+
+
 def counted(n: int, noun: str) -> str:
     """Write a number of things.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+from torch.distributed.checkpoint import FileSystemWriter
 
 from counterpoint.data.loader import Loader
 from counterpoint.data.order import Shuffled
+from counterpoint.execution import Stopped
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.batch_norm import BatchNorm1d
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import load, override
 from counterpoint.training import caching
+from counterpoint.training.checkpoint import CheckpointError
 from counterpoint.training.distributed import average_gradients, whole
 from counterpoint.training.loop import Progress, fit, forward
 from counterpoint.training.parallel import Overlapped, shared
@@ -50,7 +55,7 @@ def job_run(
     checkpoint_every: int = 1,
     until: int = 0,
 ) -> tuple[list[float], dict[str, Tensor]]:
-    """The losses of a short run, which may break off after a step, and the state it leaves."""
+    """The losses of a short run, which the first rank may be asked to stop behind a step, and the state it leaves."""
     mode = mode if size > 1 else "auto"
     recipe = override(
         load("cpu"),
@@ -87,21 +92,37 @@ def job_run(
 
     def told(progress: Progress) -> None:
         losses.append(progress.loss)
-        if progress.step == until > 0:
-            raise _Broken
+        if progress.step == until > 0 and rank == 0:
+            signal.raise_signal(signal.SIGTERM)
 
     def validate(method: Any) -> dict[str, float]:
         with torch.inference_mode():  # as evaluation does, between two steps
             return {"sum": float(method.embed(method.embeds[-1], captions[:3]).sum())}
 
     seen = validate if method.embeds[-1] == "text" else None
-    with suppress(_Broken):
+    with suppress(Stopped):
         fit(method, loader, recipe, folder, accelerator="cpu", on_step=told, validate=seen)
     return losses, {name: whole(value).clone() for name, value in method.state_dict().items()}
 
 
-class _Broken(Exception):
-    """A run breaks off."""
+def job_full_disk(rank: int, size: int, folder: Path) -> str:
+    """Return the error of a run in parts, when the disk of the last rank is full after the first checkpoint."""
+    write, calls = FileSystemWriter.write_data, [0]
+
+    def full(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] > 1 and rank == size - 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*arguments)
+
+    FileSystemWriter.write_data = full  # type: ignore[method-assign]
+    try:
+        job_run(rank, size, "clip", 0, folder, "fsdp", 9, 17, "32", 2)
+    except CheckpointError as error:
+        return str(error)
+    finally:
+        FileSystemWriter.write_data = write  # type: ignore[method-assign]
+    return ""
 
 
 def job_refused(rank: int, size: int, changes: dict[str, Any]) -> str:

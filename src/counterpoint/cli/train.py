@@ -134,6 +134,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> None:
     import torch
 
     from ..data.source import load_any
+    from ..reasons import sized
     from ..study.training.cost import cut_captions
     from ..study.words.remarks import cut_in_words, length_in_words, random_starts
     from ..training.distributed import first_alone
@@ -157,15 +158,11 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> None:
     )
     report, ranks = measure(method, loader, recipe.microbatch), loader.world
     parts = report.at(-(-loader.batch_size // ranks), recipe.microbatch)
-    held = ", ".join(f"{name} {_size(count)}" for name, count in parts.items())
+    held = ", ".join(f"{name} {sized(count)}" for name, count in parts.items())
     each = f" of each of {ranks} processes" if ranks > 1 else ""
     console.print(f"memory of a step{each}, measured on a few examples: {held}", soft_wrap=True)
     with suppress(OSError):
         gpu = torch.cuda.is_available()
         free = available("cuda") if gpu else available() // ranks
         largest = ranks * report.largest(free, recipe.microbatch)
-        console.print(f"largest batch that fits into the {_size(free)} free: {largest:,}")
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
+        console.print(f"largest batch that fits into the {sized(free)} free: {largest:,}")

@@ -1,12 +1,19 @@
-"""Checkpoints: a folder per step, whole or absent: safetensors for tensors, JSON for the rest, digests of both."""
+"""Checkpoints: a folder per step, whole or absent: safetensors for tensors, JSON for the rest, digests of both.
+
+While the ranks of a run have a part each of its model, its checkpoints are in parts, too (see
+`counterpoint.training.parts`); the last one is not.
+"""
 
 from __future__ import annotations
 
 import shutil
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, final
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -19,16 +26,22 @@ from ..files import (
     Damaged,
     check_manifest,
     checkpoints_in,
+    put_in_place,
     read_json,
     write_json,
     writing_folder,
 )
 from ..pairwise.ranks import Ranks
-from .distributed import like, whole
+from ..reasons import sized
+from . import parts
+from .distributed import is_part, like, whole
 
 KEPT = 2
 """Checkpoints that a folder holds: the newest, and one to go on from should it be damaged."""
 _MODEL, _OPTIMIZER, _TRAINER = "model.safetensors", "optimizer.safetensors", "trainer.json"
+_MODEL_PART, _OPTIMIZER_PART = "model/", "optimizer/"
+_PARTS = ".step-{}.parts.part"
+"""The name of a checkpoint in parts until all are written, by its step."""
 
 
 class CheckpointError(RuntimeError):
@@ -79,13 +92,94 @@ def _of_today(name: str, earlier: Mapping[str, str]) -> str:
 
 
 class _Trainer(BaseModel):
-    """``trainer.json``."""
+    """``trainer.json``; ``parts`` are the files of the ranks, with their sizes in bytes."""
 
     model_config = ConfigDict(extra="forbid")
     format: int = FORMAT
     step: int
     seconds: float = 0.0
     scaler: dict[str, int | float] = {}
+    parts: dict[str, int] = {}
+
+
+@final
+class Saver:
+    """Writer of a run's checkpoints: by the first rank, or, of a model in parts, by all and in the background.
+
+    Args:
+        folder: of the checkpoints; there is one saver of a folder at a time.
+        module: what is saved.
+        optimizer: its optimiser.
+        scaler: of the loss, if it has one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
+        self.folder, self.module, self.optimizer, self.scaler = folder, module, optimizer, scaler
+        self.in_parts = any(is_part(p) for p in module.parameters())
+        self._first = Ranks.present().rank == 0
+        self._pool = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: tuple[int, int, Future[None]] | None = None
+        if self._first:
+            for left in folder.glob(_PARTS.format("*")):
+                shutil.rmtree(left, ignore_errors=True)
+
+    def save(self, step: int, seconds: float, last: bool = False) -> None:
+        """Write a checkpoint, or begin to; one of parts that is still being written is waited for.
+
+        Args:
+            step: how many steps are done.
+            seconds: that they took.
+            last: the run is over: the checkpoint is whole, whatever those before it were.
+
+        Raises:
+            CheckpointError: if this one or the one before it cannot be written.
+        """
+        self.finish()
+        if last or not self.in_parts:
+            save(self.folder, step, self.module, self.optimizer, self.scaler, seconds)
+            return
+        tensors = {f"{_MODEL_PART}{name}": t for name, t in self.module.state_dict().items()}
+        moments = _moments(self.module, self.optimizer)
+        tensors |= {f"{_OPTIMIZER_PART}{name}": t for name, t in moments.items()}
+        size = sum(t.numel() * t.element_size() for t in tensors.values())
+        part = self.folder / _PARTS.format(step)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        written = parts.begin({name: t.detach() for name, t in tensors.items()}, part)
+        self._pending = step, size, self._pool.submit(self._end, written, part, step, seconds)
+
+    def _end(self, written: Future[Any], part: Path, step: int, seconds: float) -> None:
+        """Wait for the parts, and let the first rank give them their name."""
+        written.result()
+        if self._first:
+            sizes = {file.name: file.stat().st_size for file in part.iterdir()}
+            trainer = _Trainer(step=step, seconds=seconds, parts=sizes)
+            write_json(part / _TRAINER, trainer.model_dump())
+            target = self.folder / f"step-{step:07d}"
+            put_in_place(part, target)
+            _forget(self.folder, target)
+
+    def finish(self) -> None:
+        """Wait for what is being written.
+
+        Raises:
+            CheckpointError: if it cannot be.
+        """
+        if self._pending is None:
+            return
+        step, size, ended = self._pending
+        self._pending = None
+        try:
+            ended.result()
+        except BaseException as error:  # torch tells of failed ranks in what is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            raise _unwritten(self.folder, step, size, parts.failure(error)) from error
 
 
 def save(
@@ -104,11 +198,10 @@ def save(
         CheckpointError: if it cannot be written (a full disk, no permission).
     """
     model = _contiguous(module.state_dict())
-    moments = None if optimizer is None else _optimizer_tensors(module, optimizer)
+    moments = None if optimizer is None else _contiguous(_moments(module, optimizer))
     if Ranks.present().rank > 0:
         return folder
     target = folder / f"step-{step:07d}"
-    before = [path for path in checkpoints_in(folder) if path.name < target.name]
     try:
         with writing_folder(target) as part:
             save_file(model, part / _MODEL)
@@ -118,24 +211,47 @@ def save(
             write_json(part / _TRAINER, _Trainer(step=step, seconds=seconds, scaler=scale).model_dump())
     except Exception as error:
         # safetensors reports a full disk as its own error type, so every failure is handled alike.
-        kept = f"the checkpoint {before[0].name} is intact" if before else "there was no earlier checkpoint"
-        raise CheckpointError(
-            f"could not write the checkpoint of step {step} to {folder}: {error}; {kept}. "
-            "Free some space or fix the permissions, then run the same command again: it goes on from there."
-        ) from error
-    # Only now that the new one is whole; a leftover that cannot be deleted is no reason to end a run.
-    for old in set(checkpoints_in(folder)) - {target, *before[: KEPT - 1]}:
-        shutil.rmtree(old, ignore_errors=True)
+        size = sum(t.numel() * t.element_size() for t in (*model.values(), *(moments or {}).values()))
+        raise _unwritten(folder, step, size, error) from error
+    _forget(folder, target)
     return target
 
 
-def load(folder: Path, optimizer: bool = True, chosen: Path | None = None) -> Checkpoint | None:
+def _forget(folder: Path, target: Path) -> None:
+    """Delete all checkpoints but one that is whole now and those before it that are kept."""
+    before = [path for path in checkpoints_in(folder) if path.name < target.name]
+    # A leftover that cannot be deleted is no reason to end a run.
+    for old in set(checkpoints_in(folder)) - {target, *before[: KEPT - 1]}:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _unwritten(folder: Path, step: int, size: int, error: BaseException) -> CheckpointError:
+    """Say that a checkpoint could not be written, how much room it takes, and what is still there."""
+    before = [path for path in checkpoints_in(folder) if path.name < f"step-{step:07d}"]
+    kept = f"the checkpoint {before[0].name} is intact" if before else "there was no earlier checkpoint"
+    try:
+        room = f"It takes {sized(size)}, and {sized(shutil.disk_usage(folder).free)} are free there. "
+    except OSError:
+        room = ""
+    return CheckpointError(
+        f"could not write the checkpoint of step {step} to {folder}: {error}; {kept}. {room}"
+        "Free some space or fix the permissions, then run the same command again: it goes on from there."
+    )
+
+
+def load(
+    folder: Path,
+    optimizer: bool = True,
+    chosen: Path | None = None,
+    like: Mapping[str, Tensor] = MappingProxyType({}),
+) -> Checkpoint | None:
     """Return the newest checkpoint of a folder that is intact, or None where there is none at all.
 
     Args:
         folder: of the checkpoints.
         optimizer: also read and check the optimiser's state, which only training needs.
         chosen: one of them; the newest that is intact unless given.
+        like: parameters by name; of those that ranks have parts of, this rank's alone are read where they can be.
 
     Warns:
         UserWarning: where a newer one is damaged.
@@ -146,7 +262,7 @@ def load(folder: Path, optimizer: bool = True, chosen: Path | None = None) -> Ch
     damaged: list[Damaged] = []
     for path in checkpoints_in(folder) if chosen is None else [chosen]:
         try:
-            checkpoint = _read(path, optimizer)
+            checkpoint = _read(path, optimizer, like)
         except Damaged as error:
             damaged.append(error)
             continue
@@ -203,21 +319,39 @@ def restore(
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
-def _read(path: Path, optimizer: bool) -> Checkpoint:
+def _read(path: Path, optimizer: bool, like: Mapping[str, Tensor]) -> Checkpoint:
     """Read one checkpoint, whose files must be as they were written."""
     remedy = "delete the folder it is in"
-    check_manifest(path, remedy, () if optimizer else (_MODEL, _TRAINER))
+    in_parts = (path / parts.INDEX).exists()
+    if not in_parts:
+        check_manifest(path, remedy, () if optimizer else (_MODEL, _TRAINER))
     trainer = read_json(path / _TRAINER, _Trainer, remedy)
     # A folder that was copied or renamed would be gone on from at the wrong step.
     if trainer.step != int(path.name.removeprefix("step-")):
         raise Damaged(path / _TRAINER, f"it is of step {trainer.step}", remedy)
-    return Checkpoint(
-        step=trainer.step,
-        seconds=trainer.seconds,
-        scaler=trainer.scaler,
-        model=_tensors(path / _MODEL, remedy),
-        optimizer=_tensors(path / _OPTIMIZER, remedy) if optimizer and (path / _OPTIMIZER).exists() else None,
-    )
+    for name, size in trainer.parts.items():
+        there = (path / name).stat().st_size if (path / name).exists() else 0
+        if there != size:
+            raise Damaged(path / name, f"it has {there:,} of {size:,} bytes", remedy)
+    model = _of_parts(path, _MODEL_PART, like, remedy) if in_parts else _tensors(path / _MODEL, remedy)
+    moments = None
+    if optimizer and in_parts:
+        moments = _of_parts(path, _OPTIMIZER_PART, like, remedy)
+    elif optimizer and (path / _OPTIMIZER).exists():
+        moments = _tensors(path / _OPTIMIZER, remedy)
+    return Checkpoint(trainer.step, trainer.seconds, model, moments, trainer.scaler)
+
+
+def _of_parts(path: Path, beginning: str, like: Mapping[str, Tensor], remedy: str) -> dict[str, Tensor]:
+    wanted = {name: p for name, p in like.items() if is_part(p)}
+    if beginning == _OPTIMIZER_PART:
+        wanted = {f"{name}/{slot}": p for name, p in wanted.items() for slot in ("exp_avg", "exp_avg_sq")}
+    try:
+        return parts.read(path, beginning, wanted)
+    except BaseException as error:  # torch tells of what it cannot read in many ways
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise Damaged(path, str(parts.failure(error)), remedy) from None
 
 
 def _tensors(path: Path, remedy: str) -> dict[str, Tensor]:
@@ -247,14 +381,15 @@ def _trainable_names(module: nn.Module) -> dict[str, int]:
     return {name: id(p) for name, p in module.named_parameters() if p.requires_grad}
 
 
-def _optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return what an optimiser remembers, by parameter and slot."""
     names = {identity: name for name, identity in _trainable_names(module).items()}
-    tensors = {}
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            for slot, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"{names[id(parameter)]}/{slot}"] = torch.as_tensor(value)
-    return _contiguous(tensors)
+    return {
+        f"{names[id(parameter)]}/{slot}": torch.as_tensor(value)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        for slot, value in optimizer.state.get(parameter, {}).items()
+    }
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -114,7 +114,9 @@ def fit(
     # Of the largest part, so that all ranks either encode in microbatches or not.
     in_parts = 0 < recipe.microbatch < -(-loader.batch_size // ranks.size)
     start, spent = 0, 0.0
-    if folder is not None and (saved := checkpoints.load(folder / "checkpoint")) is not None:
+    # Of parts each rank reads its own.
+    like = dict(method.named_parameters())
+    if folder is not None and (saved := checkpoints.load(folder / "checkpoint", like=like)) is not None:
         checkpoints.restore(saved.of_today(method.earlier), method, optimizer, precision.scaler)
         start, spent = saved.step, saved.seconds
         if on_step is not None:
@@ -127,11 +129,14 @@ def fit(
     # As if the run had never been interrupted: its seconds are those of all its processes.
     began, watch = time.perf_counter() - spent, Stopwatch(loader.batch_size)
 
-    def save(step: int) -> None:
-        if folder is not None:
+    saver = None
+    if folder is not None:
+        saver = checkpoints.Saver(folder / "checkpoint", method, optimizer, precision.scaler)
+
+    def save(step: int, last: bool) -> None:
+        if saver is not None:
             log.save()
-            seconds = time.perf_counter() - began if step else 0.0
-            checkpoints.save(folder / "checkpoint", step, method, optimizer, precision.scaler, seconds)
+            saver.save(step, time.perf_counter() - began if step else 0.0, last)
 
     with log, threads(recipe.threads), postponed() as stop:
         watch.wait()
@@ -203,12 +208,14 @@ def fit(
                 pace, memory = watch.step(clock.steps - done), memory_in_use(device)
                 on_step(Progress(done, clock.steps, now.loss, seconds, watch.waited, rate, pace, memory))
             if done % recipe.checkpoint_every == 0 or done == clock.steps or now.ends:
-                save(done)
+                save(done, last=done == clock.steps)
             if now.ends:
+                if saver is not None:
+                    saver.finish()
                 raise Stopped(now.ends)
             watch.wait()
         if not trains:
-            save(0)
+            save(0, last=True)
         stop.check()  # it may have been asked since the last step
         log.close()
     return method

@@ -1,0 +1,66 @@
+"""Checkpoints in parts: every rank writes what it has, in the background, and any number of ranks reads it again.
+
+The format is that of ``torch.distributed.checkpoint``. Its index is a pickle: read folders of people you trust.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+INDEX = ".metadata"
+"""The file that says which part has what; it is written when all parts are."""
+
+
+def begin(tensors: Mapping[str, Tensor], folder: Path) -> Future[Any]:
+    """Begin to write tensors, as they are now, into a folder: all ranks call it, and its end is the end of all."""
+    from torch.distributed.checkpoint.filesystem import FileSystemWriter
+    from torch.distributed.checkpoint.state_dict_saver import async_save
+
+    group = _group_of_files(dist.group.WORLD)
+    written: Any = async_save(dict(tensors), storage_writer=FileSystemWriter(folder), process_group=group)
+    return written
+
+
+def read(folder: Path, beginning: str, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read the tensors whose names have a beginning, without it; every rank by itself.
+
+    Args:
+        folder: what `begin` wrote.
+        beginning: of the names.
+        like: by name, what is wanted as this rank's part alone; the others are read as they are.
+    """
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    names, there = {}, {}
+    for key, entry in FileSystemReader(folder).read_metadata().state_dict_metadata.items():
+        if key.startswith(beginning) and isinstance(entry, TensorStorageMetadata):
+            name = names[key] = key.removeprefix(beginning)
+            of_all = torch.empty(entry.size, dtype=entry.properties.dtype)
+            there[key] = torch.empty_like(like[name]) if name in like else of_all
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as is meant
+        load(there, storage_reader=FileSystemReader(folder), no_dist=True)
+    return {name: there[key] for key, name in names.items()}
+
+
+def failure(error: BaseException) -> BaseException:
+    """Return the error of the rank that failed, where torch tells them all at once."""
+    failures: Mapping[int, tuple[BaseException, Any]] = getattr(error, "failures", {})
+    return next((cause for cause, _ in failures.values()), error)
+
+
+@lru_cache(maxsize=1)
+def _group_of_files(world: Any) -> Any:
+    """Return a group of all ranks' processors, formed once in the life of the first."""
+    return dist.new_group(backend="gloo")
