@@ -182,6 +182,23 @@ def test_making_scenes_that_cannot_be(
     assert not (tmp_path / "made").exists()
 
 
+def test_epochs_go_before_the_length_of_the_recipe() -> None:
+    def length(*words: str) -> tuple[object, ...]:
+        recipe = parse(Train, ["clip", *words], "train").recipe
+        return recipe.steps, recipe.epochs, recipe.most_passes
+
+    assert length("--recipe", "seconds", "--epochs", "3") == (None, 3, None)
+    assert length("--epochs=0.5") == (None, 0.5, None)
+    assert length("--epochs", "3", "--most-passes", "9000") == (None, 3, 9000)
+    assert length("--steps", "7") == (7, 45, None)
+
+
+def test_steps_and_epochs_together_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["train", "clip"], ["compare", "clip", "siglip"]):
+        assert main([*command, "--steps", "7", "--epochs", "2"]) == 1
+        assert "--steps and --epochs both say how long to train: give one" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("recipe", recipes.names())
 def test_a_named_recipe_is_whole(recipe: str) -> None:
     """Options of single methods cannot be typed, and are the named recipe's all the same."""

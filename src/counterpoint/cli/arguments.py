@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from ..forms import Derived, Flat, Positional, Typed, fields_of, validated
-from ..recipes import Recipe
+from ..recipes import Recipe, override
 from ..recipes import load as load_recipe
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def parse(
         ValueError: for a value that an option cannot take.
         SystemExit: after ``--help``, and for words that are no options.
     """
-    recipe = load_recipe(value_of(arguments, "--recipe") or "cpu")
+    recipe = _named(arguments)
     shown = _shown(form, {**(defaults or {}), "recipe": recipe})
     refusal = io.StringIO()
     try:
@@ -71,6 +71,21 @@ def _in_a_line(box: str, command: str) -> str:
     near = f"; did you mean {meant[0]}?" if meant and first.startswith("Unrecognized") else ""
     words = " ".join([first, *others]).removesuffix(".")
     return f"{words[0].lower()}{words[1:]}{near} (see: counterpoint {command} --help)"
+
+
+def _named(arguments: Sequence[str]) -> Recipe:
+    """Return the recipe that is named, whose values are the defaults of its options.
+
+    Raises:
+        ValueError: for a length in steps and in epochs.
+    """
+    recipe = load_recipe(value_of(arguments, "--recipe") or "cpu")
+    if value_of(arguments, "--epochs") is None:
+        return recipe
+    if value_of(arguments, "--steps") is not None:
+        raise ValueError("--steps and --epochs both say how long to train: give one of them")
+    # What is typed goes before the recipe's own length, and before its limit of passes unless that is typed too.
+    return override(recipe, {"steps": None, "most_passes": None})
 
 
 def value_of(arguments: Sequence[str], flag: str) -> str | None:
