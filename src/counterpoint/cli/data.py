@@ -20,15 +20,16 @@ from .terminal import Terminal
 class Data:
     """Show a data set as a picture, describe it in a table, or make scenes."""
 
-    action: Annotated[Literal["show", "describe", "make"], Positional()]
-    """show writes a picture; describe prints a table; make writes shards, and goes on where it was stopped."""
+    action: Annotated[Literal["show", "describe", "make", "index"], Positional()]
+    """show writes a picture; describe prints a table; make writes shards, and index what shards hold, for --data: both
+    go on where they were stopped."""
     source: Annotated[str, Positional()] = "emoji"
     """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, stamps, drawings or
     monuments (packages of Debian), a folder, a CSV, TSV, JSONL, Parquet, tar, or FILE.py:NAME, what a file of Python
     defines."""
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     out: Folder = None
-    """Path of the PNG that show writes (DATA.png unless given), or of the shards that make writes."""
+    """Path of the PNG that show writes (DATA.png unless given), or of the shards or the index that is written."""
     json: bool = False
     """describe: print JSON instead of a table."""
     preset: str = ""
@@ -37,6 +38,10 @@ class Data:
     """make scenes: the number of scenes to train on; validation and test are the preset's."""
     format: Literal["webdataset", "parquet"] = "webdataset"
     """make scenes: the format of the shards."""
+    held_out: Count | None = None
+    """index: the most rows of validation and of test, each; 5,000 unless given."""
+    jobs: Count | None = None
+    """index: processes that count; as many as there are processors unless given."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,6 +51,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.action == "make":
         return _make(options, console)
     named = options.files.of(options.source)
+    if options.action == "index":
+        return _index(named, options, console)
     with console.status(f"loading {named}"):
         from ..data.source import load_any, short_name
 
@@ -70,6 +77,33 @@ def main(arguments: Sequence[str]) -> int:
             console.print(table)
         else:
             console.print(f"{title}: {values}", soft_wrap=True)
+    return 0
+
+
+def _index(source: str, options: Data, console: Terminal) -> int:
+    if options.out is None:
+        raise ValueError("where to? For example: --out my-index")
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with console.status("loading"):
+        from ..data.sharded.indexing import MOST_HELD_OUT, index
+    columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("")
+        made = index(
+            source,
+            options.out,
+            held_out=options.held_out or MOST_HELD_OUT,
+            jobs=options.jobs,
+            on_shard=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    held = ", ".join(f"{count:,} of {side}" for side, count in made.held_out_rows.items())
+    console.print(
+        f"{options.out}: {int(made.training.sum()):,} records to train on in {len(made.shards):,} shards; "
+        f"held out: {held}",
+        soft_wrap=True,
+    )
+    console.print(f"use it: counterpoint train clip --data {options.out}", soft_wrap=True)
     return 0
 
 

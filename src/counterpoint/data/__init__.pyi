@@ -7,4 +7,6 @@ from .base import PairedData as PairedData
 from .base import Splits as Splits
 from .embeddings import EmbeddingCache as EmbeddingCache
 from .loader import Loader as Loader
+from .sharded.indexing import Index as Index
+from .sharded.indexing import index as index
 from .source import load as load

@@ -98,6 +98,8 @@ class Data(ABC):
             with a training row; empty for data that was built without leaks.
         split_here: the splits were made here, by a hash of the rows, and are none of the data's own.
         attribution: the licence line that must stand wherever examples are shown; empty if there is none.
+        shards: of data that is read shard by shard, how many rows each has to train on, numbered in their order; none
+            for data that can be read at random.
     """
 
     columns: Mapping[str, str]
@@ -107,9 +109,21 @@ class Data(ABC):
     leaked: Mapping[str, Bool[np.ndarray, " N"]] = MappingProxyType({})
     split_here: bool = False
     attribution: str = ""
+    shards: Sequence[int] | Int[np.ndarray, " S"] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def ids_of(self, rows: Rows) -> Int[np.ndarray, " n"]:
+        """Return the ids of some rows."""
+        return self.ids[rows]
+
+    def examples(self) -> Mapping[str, Any]:
+        """Return what is learned of before training, as a tokenizer learns its words: the rows to train on, by column.
+
+        Of data that is too much to be read for that, some of them.
+        """
+        return Examples(self, self.splits.train)
 
     @cached_property
     def subsets(self) -> np.ndarray:

@@ -100,11 +100,11 @@ class Loader:
 
             tensors[name] = view(rows.tolist(), draw)
         labels = {name: torch.from_numpy(one.values[rows]) for name, one in self.data.labels.items()}
-        return Batch(torch.from_numpy(self.data.ids[rows]), tensors, labels)
+        return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels)
 
     def _look(self, name: str, raw: Any, rows: Rows, epoch: int) -> Tensor:
         """Return a view of some rows, whose column is there in its raw form."""
-        keys = view_room.key(self.order.seed, epoch, self.data.ids[rows], name)
+        keys = view_room.key(self.order.seed, epoch, self.data.ids_of(rows), name)
         return self._looks[name](raw, keys, self.inputs[self.views[name].column])
 
     def _read(self, column: str, rows: Rows, epoch: int) -> Any:
@@ -113,7 +113,7 @@ class Loader:
         share = MODALITIES.get(self._columns[column]).share
         if share is None:
             return raw
-        keys = view_room.key(self.order.seed, epoch, self.data.ids[rows], "shared caption")
+        keys = view_room.key(self.order.seed, epoch, self.data.ids_of(rows), "shared caption")
         return resolve(share)(raw, self.augmentation, keys)
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:

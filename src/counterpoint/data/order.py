@@ -130,7 +130,7 @@ class Windowed(Order):
 
     def __init__(
         self,
-        shards: Sequence[int],
+        shards: Sequence[int] | Int[np.ndarray, " S"],
         batch_size: int,
         seed: int,
         lanes: int | None = None,

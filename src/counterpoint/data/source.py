@@ -17,6 +17,7 @@ from .base import IMAGE_SIZE, Data, PairedData, Pictured, stored_size
 from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
 from .decode import side_of
+from .sharded.indexing import is_index
 from .single import form_of
 from .sources import Ledger, Options, Records, checked, parted, read, suffixes
 from .worlds import WORLDS
@@ -221,6 +222,10 @@ def _open(source: str, form: int | Fit) -> Data:
         return shards.read(Path(source))
     if is_of_python(source):
         return _defined(where, option[1:])
+    if is_index(where):
+        from .sharded.data import open_index
+
+        return open_index(where, form)
     if where.exists():
         from .pairs import Pairs
         from .photos import Photos

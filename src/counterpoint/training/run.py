@@ -18,9 +18,9 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from ..data.base import Data, Examples
+from ..data.base import Data
 from ..data.loader import Loader
-from ..data.order import InTurn, Order, Shuffled
+from ..data.order import InTurn, Order, Shuffled, Windowed
 from ..data.source import is_of_python, load_any, located
 from ..data.views import wordnet
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
@@ -313,15 +313,14 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     # What a method takes from the batch, a bias that suits it, must be of the batch that there is.
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
     run = replace(run, recipe=recipe, columns=dict(data.columns))
-    method = build(run, Examples(data, rows), folder)
+    method = build(run, data.examples(), folder)
     steady = remember(method, recipe) if recipe.towers.keep else {}
     # After the method is built: only its towers know how they want to be shown pictures.
     data, inputs = data.suited(method.inputs, training=True), method.inputs
 
-    orders = [Shuffled(part, recipe.batch_size, run.seed) for part in data.splits.tasks or [rows]]
     loader = Loader(
         data,
-        InTurn(orders) if data.splits.tasks else orders[0],
+        order_of(data, recipe.batch_size, run.seed),
         method.views,
         augmentation=recipe.augmentation,
         inputs=inputs,
@@ -331,6 +330,15 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
         world=ranks.size,
     )
     return method, loader
+
+
+def order_of(data: Data, batch_size: int, seed: int) -> Order:
+    """Return the order in which a run's examples come: by shards, where the data lies in some; tasks come in turn."""
+    if len(data.shards):
+        return Windowed(data.shards, batch_size, seed)
+    if tasks := data.splits.tasks:
+        return InTurn([Shuffled(task, batch_size, seed) for task in tasks])
+    return Shuffled(data.splits.train, batch_size, seed)
 
 
 def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> TowerMethod:

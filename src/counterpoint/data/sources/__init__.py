@@ -7,7 +7,7 @@ from ._ledger import TOLERANCE, Ledger
 from ._options import ROLES, Options, checked, columns_of, parted
 from ._reading import SOURCES, Reader, opened, read, recognised, shards, suffixes
 from ._record import Cell, Record, Records
-from ._source import Shard, Source
+from ._source import Shard, Source, state_of
 
 __all__ = [
     "ROLES",
@@ -29,5 +29,6 @@ __all__ = [
     "read",
     "recognised",
     "shards",
+    "state_of",
     "suffixes",
 ]

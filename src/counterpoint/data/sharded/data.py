@@ -1,0 +1,279 @@
+"""Data over an index: its rows are records of shards, which are opened and decoded when the rows come."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from ...types import Fit
+from .. import sources
+from ..base import Labels, PairedData, Pictured, Rows, Splits, stored_size
+from ..decode import decode, shown, side_of
+from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
+from ..pairs import Pairs
+from ..photos import Photos
+from ..sources import Asset, Ledger, Record, Records, state_of
+from ..stored import Stored
+from .indexing import Index, of_side, usable
+
+_OPEN = 400_000  # records of opened shards that are held at a time
+_HEADS, _HEAD = 100, 1000  # shards, and records of each, of which is learned before training
+
+
+class ShardGone(OSError):
+    """A shard that is missing, or is not what was indexed, while data is read."""
+
+
+class Sharded(Pictured):
+    """Pictures that lie in shards, row by row: those to train on, then the held-out ones of each side.
+
+    A row to train on is read when it is asked for, and nothing per row is held in memory: only the records of the
+    shards that are open, the least recently used of which are closed. Held-out rows are pictures from files like any
+    others. Where a picture cannot be decoded, the next record of its shard that can be takes the row's place,
+    always the same one.
+
+    Args:
+        folder: of the index.
+        form: side of the pictures, or the way to them that a tower asks for.
+
+    Raises:
+        ValueError: as for `Index.open`.
+    """
+
+    def __init__(self, folder: Path, form: int | Fit = 64) -> None:
+        self.index = Index.open(folder)
+        self.name, self.columns = str(folder), self.index.columns
+        self.shards = self.index.training
+        self._ends = self.shards.cumsum()
+        self._trained = int(self.shards.sum())
+        self._form = form
+        kind = Pairs if "text" in self.columns else Photos
+        self._held: Stored = kind(self.index.held_out, form, name=self.name)
+        mapped = self.index.rows(self._trained + len(self._held))
+        self.ids = mapped
+        validation, test = (
+            {name: rows + self._trained for name, rows in sets.items()}
+            for sets in (self._held.splits.validation, self._held.splits.test)
+        )
+        self.splits = Splits(mapped[: self._trained], validation, test)
+        self._opened: OrderedDict[int, Records] = OrderedDict()
+        self._read: tuple[bytes, Sequence[Record], Tensor] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process opens shards itself.
+        return self.__dict__ | {"_opened": OrderedDict(), "_read": None}
+
+    def __len__(self) -> int:
+        return self._trained + len(self._held)
+
+    @cached_property
+    def subsets(self) -> np.ndarray:
+        return np.broadcast_to(np.array("all"), len(self))
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:
+        return {}
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """The digest of the index, which tells the shards and their states; there is none for each row."""
+        return Fingerprint(dict.fromkeys(PARTS, self.index.digest), pl.DataFrame(schema=ROW_SCHEMA))
+
+    def examples(self) -> Mapping[str, Any]:
+        return _Heads(self)
+
+    def ids_of(self, rows: Rows) -> Rows:
+        return np.asarray(rows, dtype=np.int64)
+
+    def key(self, row: int) -> str:
+        if row >= self._trained:
+            return self._held.key(row - self._trained)
+        shard, position = self._place(row)
+        return f"{self.index.shards[shard].name}/{self.records(shard)[position].key}"
+
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        rows = np.asarray(rows)
+        trained = rows < self._trained
+        if trained.all():
+            return self._taken(rows)[1]
+        held = self._held.images(rows[~trained] - self._trained)
+        pictures = held.new_empty((len(rows), *held.shape[1:]))
+        pictures[torch.from_numpy(~trained)] = held
+        if trained.any():
+            pictures[torch.from_numpy(trained)] = self._taken(rows[trained])[1]
+        return pictures
+
+    def shown(self, row: int, side: int) -> Image.Image:
+        if row >= self._trained:
+            return self._held.shown(row - self._trained, side)
+        return shown(_picture(self._taken(np.array([row]))[0][0]).read_bytes(), side)
+
+    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
+        side = stored_size(image_size)
+        return self._formed(side if fit is None else fit.uncut(side), self._held.sized(image_size, fit))
+
+    def fitted(self, fit: Fit) -> Self:
+        return self._formed(fit, self._held.fitted(fit))
+
+    def _formed(self, form: int | Fit, held: Stored) -> Self:
+        if form == self._form:
+            return self
+        other = copy(self)
+        other._form, other._held = form, held
+        other._opened, other._read = OrderedDict(), None
+        return other
+
+    def picture_digests(self) -> Sequence[bytes]:
+        raise NotImplementedError("data over an index is told by its shards, not row by row")
+
+    def _told(self, columns: Any) -> Iterator[bytes]:
+        yield self.index.digest.encode()
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        return {
+            "data": {
+                "name": self.name,
+                "source": self.index.source,
+                "shards": len(self.shards),
+                "rows": len(self),
+            },
+            "columns": dict(self.columns),
+            "splits": {side: len(rows) for side, rows in self.splits.sides.items()},
+        }
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """Return the shard of a row to train on, and its position among that shard's rows."""
+        shard = int(np.searchsorted(self._ends, row, side="right"))
+        return shard, row - int(self._ends[shard] - self.shards[shard])
+
+    def records(self, number: int) -> Records:
+        """Return the records of a shard that are trained on.
+
+        Raises:
+            ShardGone: if it is missing, is not what was indexed, or holds nothing that can be read.
+        """
+        if number in self._opened:
+            self._opened.move_to_end(number)
+            return self._opened[number]
+        shard = self.index.shards[number]
+        advice = f"run counterpoint data index {self.index.source!r} --out {self.index.folder} again"
+        place = Path(shard.place)
+        try:
+            if place.is_file() and state_of([place]) != shard.state:
+                raise ShardGone(f"{shard.place} has changed since it was indexed: {advice}")
+            records = of_side(usable(sources.opened(shard, Ledger()), self.columns), "train")
+        except FileNotFoundError as error:
+            raise ShardGone(f"{shard.place} is not there any more: bring it back, or {advice}") from error
+        if not len(records):
+            raise ShardGone(f"{shard.place} holds no record that can be read any more: {advice}")
+        self._opened[number] = records
+        while len(self._opened) > 1 and sum(map(len, self._opened.values())) > _OPEN:
+            self._opened.popitem(last=False)
+        return records
+
+    def _taken(self, rows: Rows) -> tuple[Sequence[Record], UInt8[Tensor, "n 3 H W"]]:
+        """Return the records that stand for some rows to train on, and their pictures; the last ones are remembered.
+
+        A batch is read column by column, and what stands for a row must be the same in each.
+        """
+        asked = np.asarray(rows, dtype=np.int64).tobytes()
+        if self._read is None or self._read[0] != asked:
+            side = side_of(self._form)
+            pictures = np.empty((len(rows), 3, side, side), np.uint8)
+            records = []
+            for number, row in enumerate(np.asarray(rows).tolist()):
+                record, pictures[number] = self._sound(row)
+                records.append(record)
+            self._read = asked, records, torch.from_numpy(pictures)
+        return self._read[1:]
+
+    def _sound(self, row: int) -> tuple[Record, UInt8[np.ndarray, "3 H W"]]:
+        """Return the record that stands for a row, and its picture.
+
+        Raises:
+            ShardGone: if no picture of its shard can be decoded.
+        """
+        shard, position = self._place(row)
+        records = self.records(shard)
+        for further in range(len(records)):
+            record = records[(position + further) % len(records)]
+            try:
+                return record, decode(_picture(record).read_bytes(), self._form)
+            except FileNotFoundError as error:
+                raise ShardGone(f"{record.where} is not there any more: {error}") from error
+            except (OSError, ValueError):  # no picture: the next one stands for it
+                continue
+        raise ShardGone(f"{self.index.shards[shard].place} holds no picture that can be decoded")
+
+
+class _Heads(Mapping[str, Any]):
+    """The first records of some shards, column by column; texts are read without the pictures beside them."""
+
+    def __init__(self, data: Sharded) -> None:
+        self._data = data
+
+    def __getitem__(self, column: str) -> Any:
+        shards = np.asarray(self._data.shards)
+        filled = np.flatnonzero(shards)
+        chosen = filled[np.unique(np.linspace(0, len(filled) - 1, min(_HEADS, len(filled))).astype(int))]
+        if self._data.columns[column] == "text":
+            heads = (self._data.records(int(shard))[:_HEAD] for shard in chosen)
+            return [list(_texts(record)) for records in heads for record in records]
+        starts = shards.cumsum()[chosen] - shards[chosen]
+        return self._data.read_training(column, starts)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data.columns)
+
+    def __len__(self) -> int:
+        return len(self._data.columns)
+
+
+class ShardedPairs(Sharded, PairedData):
+    """Pictures with captions that lie in shards."""
+
+    def captions(self, row: int) -> Sequence[str]:
+        if row >= self._trained:
+            assert isinstance(self._held, Pairs)
+            return self._held.captions(row - self._trained)
+        return _texts(self._taken(np.array([row]))[0][0])
+
+    def evaluation_captions(self, row: int) -> Sequence[str]:
+        return self.captions(row)
+
+    def read_training(self, column: str, rows: Rows) -> Any:
+        rows = np.asarray(rows)
+        if column == "text" and (rows < self._trained).all():
+            return [list(_texts(record)) for record in self._taken(rows)[0]]
+        return super().read_training(column, rows)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        return Sharded.describe(self)
+
+
+def open_index(folder: Path, form: int | Fit) -> Sharded:
+    """Open data over an index: pairs where its records have captions, else pictures."""
+    return (ShardedPairs if "text" in Index.open(folder).columns else Sharded)(folder, form)
+
+
+def _picture(record: Record) -> Asset:
+    picture = record.cells["image"]
+    assert isinstance(picture, Asset)  # `usable` left out what has none
+    return picture
+
+
+def _texts(record: Record) -> tuple[str, ...]:
+    texts = record.cells["text"]
+    assert isinstance(texts, tuple)  # as above
+    return texts

@@ -1,0 +1,388 @@
+"""The index of a source: its shards with what each holds, and what is held out; made once, and resumed if killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from ...execution import helpers
+from ...files import FORMAT, read_json, read_table, sweep, write_json, writing
+from ...reasons import counted
+from .. import sources
+from ..base import Rows
+from ..division import HELD_OUT
+from ..sides import SIDES
+from ..sources import Ledger, Records, Shard
+from .beside import records_beside
+from .held_out import copy_out
+
+FILE = "data-index.json"
+"""File that a folder has once it is a whole index."""
+MOST_HELD_OUT = 5000
+"""Rows of validation and of test, each, unless another number is asked for."""
+
+_BEGUN, _COUNTED, _TABLE, _ROWS, _HELD_OUT = (
+    "begun.json",
+    "counted.jsonl",
+    "shards.parquet",
+    "rows.npy",
+    "held-out",
+)
+_COLUMNS = {"name": pl.String(), "state": pl.String(), "held_out": pl.String()} | dict.fromkeys(
+    SIDES, pl.Int64()
+)
+_FEW = 8  # shards that no second process is begun for
+
+
+class OtherIndex(ValueError):
+    """A folder that holds an index of another source, or of what the source is no more."""
+
+
+class _File(BaseModel):
+    """``data-index.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: int
+    source: str
+    columns: dict[str, str]
+    held_out: dict[str, int]
+    digest: str
+
+
+class _Begun(BaseModel):
+    """``begun.json``: what an index that is not whole yet will be of."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: int
+    source: str
+    held_out: int
+
+
+@final
+@dataclass(frozen=True)
+class Index:
+    """An index that is whole, and whose source is what it was.
+
+    Attributes:
+        folder: of the index.
+        source: what it is of, as a user writes it.
+        columns: of the data, each with its modality; a record without one of them is left out.
+        shards: of the source, in their order.
+        table: a row a shard: its ``name`` and ``state``, its records by side (``train``, ``validation``, ``test``), and
+            the side that all of it is ``held_out`` for, empty for none.
+        digest: equal for the same shards in the same states.
+        held_out_rows: how many records of each side are copied out.
+    """
+
+    folder: Path
+    source: str
+    columns: Mapping[str, str]
+    shards: Sequence[Shard]
+    table: pl.DataFrame
+    digest: str
+    held_out_rows: Mapping[str, int]
+
+    @classmethod
+    def open(cls, folder: Path) -> Index:
+        """Open an index.
+
+        Raises:
+            Damaged: if it cannot be read.
+            NewerFormat: if a later version wrote it.
+            OtherIndex: if its source has other shards now, or changed ones; the message names the first of them.
+        """
+        remedy = f"delete {folder} and make the index again"
+        file = read_json(folder / FILE, _File, remedy)
+        table = read_table(folder / _TABLE, _COLUMNS, remedy)
+        shards = sources.shards(file.source, Ledger())
+        if differing := _differing(table, shards):
+            raise OtherIndex(
+                f"the index {folder} is out of date: {differing}; run counterpoint data index {file.source!r} --out "
+                f"{folder} again, which counts what changed"
+            )
+        return cls(folder, file.source, file.columns, shards, table, file.digest, file.held_out)
+
+    @property
+    def training(self) -> Rows:
+        """The number of records of every shard that are trained on; none of one that is held out."""
+        return (self.table["train"] * (self.table["held_out"] == "").cast(pl.Int64)).to_numpy()
+
+    @property
+    def held_out(self) -> Path:
+        """The folder of the records that are held out, copied out of the shards."""
+        return self.folder / _HELD_OUT
+
+    def rows(self, count: int) -> Rows:
+        """Return the numbers from 0 on, mapped from a file: an array that nothing is held of but what is looked at."""
+        path = self.folder / _ROWS
+        if not path.exists() or len(np.load(path, mmap_mode="r")) < count:
+            with writing(path) as part, part.open("wb") as file:
+                _write_numbers(file, count)
+        mapped: np.ndarray = np.load(path, mmap_mode="r")
+        return mapped[:count]
+
+
+def is_index(folder: Path) -> bool:
+    """Return whether a folder is an index of data, or one that was begun."""
+    return (folder / FILE).exists() or (folder / _BEGUN).exists()
+
+
+def index(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    held_out: int = MOST_HELD_OUT,
+    jobs: int | None = None,
+    on_shard: Callable[[int, int], None] = lambda done, total: None,
+) -> Index:
+    """Make an index of a source, once: data that is too much to be listed record by record is then trained on by it.
+
+    Records are counted by what lies beside their shards (``NAME_stats.json`` of img2dataset, ``sizes.json``), else by
+    one pass over the shards. Records of given splits stay in them; else whole shards are held out by the hash of their
+    name. Held-out records are copied into the index. An index that was killed goes on, and one whose source has
+    changed counts the changed shards alone.
+
+    Args:
+        source: what a user writes after ``--data``: a folder of shards, a pattern, a table.
+        out: the folder of the index.
+        held_out: the most rows of validation and of test, each.
+        jobs: processes that count; as many as there are processors unless given.
+        on_shard: is told how many shards are counted, of how many.
+
+    Raises:
+        OtherIndex: if the folder holds an index of another source.
+        ValueError: if no source recognises what was written, a shard cannot be read, nothing is left to train on, or
+            nothing can be held out.
+        OSError: if the folder cannot be written.
+    """
+    written, folder = rooted(os.fspath(source)), Path(out)
+    _reserve(written, folder, held_out)
+    shards = sources.shards(written, Ledger())
+    columns = _columns(written, shards)
+    counts = _counted(shards, columns, folder, jobs or os.cpu_count() or 1, on_shard)
+    table = _table(shards, counts, held_out)
+    digest = blake2b(json.dumps([table.rows(), columns, held_out]).encode(), digest_size=16).hexdigest()
+    if (folder / FILE).exists():
+        made = read_json(folder / FILE, _File, f"delete {folder} and make the index again")
+        if made.digest == digest:
+            return Index.open(folder)
+        (folder / FILE).unlink()
+    copied = {side: _held_out(shards, table, side, columns, held_out) for side in ("validation", "test")}
+    copied_counts = copy_out(copied, folder / _HELD_OUT)
+    if empty := [side for side, count in copied_counts.items() if not count]:
+        raise ValueError(
+            f"{written}: no record of the split {empty[0]!r} can be used; give others that split"
+        )
+    with writing(folder / _TABLE) as part:
+        table.write_parquet(part)
+    file = _File(format=FORMAT, source=written, columns=columns, held_out=copied_counts, digest=digest)
+    write_json(folder / FILE, file.model_dump())
+    return Index.open(folder)
+
+
+def usable(records: Records, columns: Iterable[str]) -> Records:
+    """Return those records that have something in all of some columns."""
+    having = pl.repeat(True, len(records), eager=True)
+    for column in columns:
+        having &= records.having(column)
+    return records.with_frame(records.frame.filter(having))
+
+
+def of_side(records: Records, side: str) -> Records:
+    """Return the records of a split; those of none are trained on."""
+    return records.with_frame(records.frame.filter(pl.col("split").fill_null("train") == side))
+
+
+def rooted(written: str) -> str:
+    """Return what a user wrote with a path from the root, so that it is found from anywhere."""
+    place = re.split(r"[*?\[{,]", written, maxsplit=1)[0]
+    if ":" in place or not (Path(place).exists() or Path(place).parent.exists()):
+        return written
+    return os.path.abspath(written)
+
+
+def _reserve(written: str, folder: Path, held_out: int) -> None:
+    """Make a folder the index of a source, or check that it is; leave nothing of what was not finished."""
+    asked = _Begun(format=FORMAT, source=written, held_out=held_out)
+    if (folder / _BEGUN).exists():
+        there = read_json(folder / _BEGUN, _Begun, f"delete {folder} and make the index again")
+        if there != asked:
+            what = there.source if there.source != written else f"{there.held_out:,} rows held out"
+            raise OtherIndex(
+                f"{folder} holds another index ({what}): give another folder with --out, or delete it"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise OtherIndex(f"{folder} is no index and not empty: give another folder with --out")
+    sweep(folder)
+    write_json(folder / _BEGUN, asked.model_dump())
+
+
+def _counted(
+    shards: Sequence[Shard],
+    columns: Mapping[str, str],
+    folder: Path,
+    jobs: int,
+    on_shard: Callable[[int, int], None],
+) -> dict[str, dict[str, Any]]:
+    """Return what every shard holds; what an earlier process counted of a shard in its present state counts."""
+    log, known = folder / _COUNTED, dict[str, dict[str, Any]]()
+    if log.exists():
+        for line in log.read_bytes().split(b"\n"):
+            if line.endswith(b"}"):  # the last one may be cut short
+                one = json.loads(line)
+                known[one["name"]] = one
+    still = {shard.name: (shard.state, list(columns)) for shard in shards}
+    known = {name: one for name, one in known.items() if still.get(name) == (one["state"], one["columns"])}
+    todo = [shard for shard in shards if shard.name not in known]
+    on_shard(len(shards) - len(todo), len(shards))
+    with log.open("ab") as file:
+        for one in _each(partial(_count, list(columns)), todo, min(jobs, len(todo) // _FEW)):
+            # The end of a line that a kill cut short is not the beginning of this one.
+            file.write(b"\n" + json.dumps(one).encode())
+            file.flush()
+            known[one["name"]] = one
+            on_shard(len(known), len(shards))
+    return known
+
+
+def _each(
+    count: Callable[[Shard], dict[str, Any]], shards: Sequence[Shard], jobs: int
+) -> Iterator[dict[str, Any]]:
+    if jobs < 2:
+        yield from map(count, shards)
+        return
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    try:
+        with helpers.begun():
+            counting = [pool.submit(count, shard) for shard in shards]
+        for done in as_completed(counting):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _count(columns: list[str], shard: Shard) -> dict[str, Any]:
+    """Return how many records of each side a shard holds, those without a split under an empty name."""
+    told: dict[str, Any] = {"name": shard.name, "state": shard.state, "columns": columns}
+    known = shard.records if shard.records is not None else records_beside(shard.place)
+    if known is not None:
+        told[shard.split or ""] = known
+        return told
+    sides = usable(sources.opened(shard, Ledger()), columns).frame["split"].fill_null("")
+    return told | {side: int((sides == side).sum()) for side in ("", *SIDES)}
+
+
+def _table(shards: Sequence[Shard], counts: Mapping[str, Mapping[str, Any]], most: int) -> pl.DataFrame:
+    """Return the table of an index: what is of no split is trained on, or held out where nothing else is."""
+    each = [counts[shard.name] for shard in shards]
+    columns: dict[str, list[Any]] = {side: [one.get(side, 0) for one in each] for side in SIDES}
+    columns |= {"free": [one.get("", 0) for one in each]}
+    columns |= {"name": [shard.name for shard in shards], "state": [shard.state for shard in shards]}
+    kinds = {"name": pl.String, "state": pl.String} | dict.fromkeys((*SIDES, "free"), pl.Int64)
+    table = pl.DataFrame(columns, schema_overrides=kinds)
+    trained = int(table["free"].sum()) + int(table["train"].sum())
+    if not trained:
+        raise ValueError(f"{len(shards):,} shards hold no record to train on")
+    held: dict[str, str] = {}
+    for side in ("test", "validation"):
+        if not table[side].sum():
+            held |= _chosen(table, side, min(most, HELD_OUT * trained), held)
+    return table.select(
+        "name",
+        "state",
+        pl.col("name").replace_strict(held, default="").alias("held_out"),
+        train=pl.col("train") + pl.col("free"),
+        validation="validation",
+        test="test",
+    ).select(*_COLUMNS)
+
+
+def _chosen(table: pl.DataFrame, side: str, enough: float, taken: Mapping[str, str]) -> dict[str, str]:
+    """Return the shards that are held out for a side as a whole: those of the least hashes, until there are enough."""
+    free = pl.sum_horizontal(*SIDES) == 0, pl.col("free") > 0, ~pl.col("name").is_in(list(taken))
+    wholly = table.filter(*free)
+    chosen: dict[str, str] = {}
+    held = 0
+    for name, records in sorted(wholly.select("name", "free").iter_rows(), key=lambda one: _hash(one[0])):
+        if held >= enough or len(chosen) + 1 == len(wholly):  # one is left to train on
+            break
+        chosen[name] = side
+        held += records
+    if not chosen:
+        raise ValueError(
+            f"whole shards are held out, and {counted(len(wholly), 'shard')} of records without a split cannot "
+            f"give one for {side}: divide them into more shards, or give the records a split"
+        )
+    return chosen
+
+
+def _hash(name: str) -> bytes:
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
+    """Return the columns that records have, which those of the first shard that has records say."""
+    for shard in shards:
+        records = sources.opened(shard, Ledger())
+        if having := {name: kind for name, kind in records.columns.items() if records.having(name).any()}:
+            if "image" not in having:
+                raise ValueError(
+                    f"{written}: {shard.name} holds no pictures, and an index is of data with pictures"
+                )
+            return having
+    raise ValueError(f"{written}: {counted(len(shards), 'shard')} with no record in them")
+
+
+def _held_out(
+    shards: Sequence[Shard], table: pl.DataFrame, side: str, columns: Mapping[str, str], most: int
+) -> Iterator[tuple[str, Any]]:
+    """Yield the name of the shard and the record of what is held out for a side, in an order of hashes of shards."""
+    rows = zip(shards, table.iter_rows(named=True), strict=True)
+    chosen = [
+        (shard, "train" if row["held_out"] else side)
+        for shard, row in rows
+        if row["held_out"] == side or row[side]
+    ]
+    left = most
+    for shard, called in sorted(chosen, key=lambda one: _hash(one[0].name)):
+        for record in of_side(usable(sources.opened(shard, Ledger()), columns), called)[:left]:
+            left -= 1
+            yield shard.name, record
+
+
+def _differing(table: pl.DataFrame, shards: Sequence[Shard]) -> str:
+    """Return in words what is other than an index says: what is new, gone, changed, and the first that is so."""
+    before, now = (
+        dict(table.select("name", "state").iter_rows()),
+        {shard.name: shard.state for shard in shards},
+    )
+    kinds = {
+        "new": [name for name in now if name not in before],
+        "missing": [name for name in before if name not in now],
+        "changed": [name for name in now if before.get(name, now[name]) != now[name]],
+    }
+    said = [f"{counted(len(names), 'shard')} {kind} ({names[0]})" for kind, names in kinds.items() if names]
+    if not said and list(before) != list(now):
+        return "its shards come in another order"
+    return ", ".join(said)
+
+
+def _write_numbers(file: Any, count: int) -> None:
+    """Write the numbers from 0 on as an array, block by block."""
+    header = {"descr": "<i8", "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(file, header)
+    for start in range(0, count, 2**20):
+        file.write(np.arange(start, min(start + 2**20, count), dtype="<i8").tobytes())

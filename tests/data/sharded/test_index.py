@@ -1,0 +1,215 @@
+"""An index is made once, goes on where it was killed, and says when its source is not what it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import counterpoint as cp
+from counterpoint.cli import main
+from counterpoint.data.sharded import indexing
+from counterpoint.data.sharded.beside import records_beside
+from counterpoint.data.sharded.indexing import Index, OtherIndex, index
+from counterpoint.files import NewerFormat
+from fixtures.shards import write_shard, write_shards
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    return write_shards(tmp_path / "shards")
+
+
+def test_records_are_counted_and_whole_shards_held_out(shards: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    made = index(shards, tmp_path / "index", jobs=1, on_shard=lambda *now: told.append(now))
+    assert [told[0], told[-1], len(told)] == [(0, 12), (12, 12), 13]
+    assert made.table["name"].to_list() == [f"{n:05}.tar" for n in range(12)]
+    held = dict(made.table.select("name", "held_out").iter_rows())
+    assert sorted(held.values()) == [""] * 8 + ["test"] * 2 + ["validation"] * 2
+    assert made.training.tolist() == [0 if side else 10 for side in held.values()]
+    assert made.held_out_rows == {"validation": 20, "test": 20}
+    assert dict(made.columns) == {"image": "image", "text": "text"}
+    assert sorted(p.name for p in made.held_out.glob("*.jsonl")) == ["test.jsonl", "validation.jsonl"]
+
+
+def test_what_is_held_out_follows_from_the_names_of_shards(shards: Path, tmp_path: Path) -> None:
+    first = index(shards, tmp_path / "one", jobs=1).table
+    moved = shutil.copytree(shards, tmp_path / "moved")
+    second = index(moved, tmp_path / "two", jobs=1).table
+    assert first["held_out"].to_list() == second["held_out"].to_list()
+
+
+def test_at_most_so_many_rows_are_held_out(shards: Path, tmp_path: Path) -> None:
+    made = index(shards, tmp_path / "index", held_out=3, jobs=1)
+    assert made.held_out_rows == {"validation": 3, "test": 3}
+    assert sorted(made.table["held_out"].to_list()) == [""] * 10 + ["test", "validation"]
+
+
+def test_given_splits_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    for number, split in enumerate(["train", "test", "train", "validation"]):
+        write_shard(folder / f"{number}.tar", range(10 * number, 10 * number + 10), split=split)
+    made = index(folder, tmp_path / "index", jobs=1)
+    assert made.training.tolist() == [10, 0, 10, 0]
+    assert made.held_out_rows == {"validation": 10, "test": 10}
+
+
+def test_an_index_is_made_once(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = index(shards, tmp_path / "index", jobs=1)
+    counted: list[str] = []
+    real = indexing._count
+    monkeypatch.setattr(indexing, "_count", lambda columns, s: counted.append(s.name) or real(columns, s))
+    monkeypatch.setattr(indexing, "copy_out", lambda *_: pytest.fail("held-out rows are copied once"))
+    again = index(shards, tmp_path / "index", jobs=1)
+    assert again.digest == first.digest
+    assert counted == []
+
+
+def test_only_changed_shards_are_counted_again(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index(shards, tmp_path / "index", jobs=1)
+    write_shard(shards / "00003.tar", range(30, 37))
+    write_shard(shards / "00012.tar", range(120, 125))
+    (shards / "00007.tar").unlink()
+    with pytest.raises(
+        OtherIndex,
+        match=r"out of date: 1 shard new \(00012\.tar\), 1 shard missing \(00007\.tar\), 1 shard changed "
+        r"\(00003\.tar\); run counterpoint data index .* again",
+    ):
+        Index.open(tmp_path / "index")
+    counted: list[str] = []
+    real = indexing._count
+    monkeypatch.setattr(indexing, "_count", lambda columns, s: counted.append(s.name) or real(columns, s))
+    made = index(shards, tmp_path / "index", jobs=1)
+    assert sorted(counted) == ["00003.tar", "00012.tar"]
+    assert len(made.shards) == 12
+
+
+def test_an_index_of_another_source_is_refused(shards: Path, tmp_path: Path) -> None:
+    index(shards, tmp_path / "index", jobs=1)
+    other = write_shards(tmp_path / "other")
+    with pytest.raises(OtherIndex, match=r"holds another index \(.*shards\): give another folder"):
+        index(other, tmp_path / "index", jobs=1)
+    with pytest.raises(OtherIndex, match=r"holds another index \(5,000 rows held out\)"):
+        index(shards, tmp_path / "index", held_out=7, jobs=1)
+    with pytest.raises(OtherIndex, match="is no index and not empty"):
+        index(shards, other, jobs=1)
+    assert len(list(other.iterdir())) == 12
+
+
+def test_an_index_of_a_newer_version_is_refused(shards: Path, tmp_path: Path) -> None:
+    index(shards, tmp_path / "index", jobs=1)
+    path = tmp_path / "index" / indexing.FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(NewerFormat, match="newer counterpoint"):
+        cp.data.load(str(tmp_path / "index"))
+
+
+def test_too_few_shards_to_hold_some_out(tmp_path: Path) -> None:
+    folder = write_shards(tmp_path / "shards", shards=2)
+    with pytest.raises(
+        ValueError, match="whole shards are held out, and 1 shard of records without a split cannot"
+    ):
+        index(folder, tmp_path / "index", jobs=1)
+
+
+def test_shards_without_records(tmp_path: Path) -> None:
+    write_shard(tmp_path / "shards" / "0.tar", [])
+    with pytest.raises(ValueError, match="1 shard with no record in them"):
+        index(tmp_path / "shards", tmp_path / "index", jobs=1)
+
+
+def test_counts_are_taken_from_what_is_beside_the_shards(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        (shards / f"{number:05}_stats.json").write_text(json.dumps({"count": 12, "successes": 10}))
+    assert records_beside(str(shards / "00004.tar")) == 10
+    opened: list[str] = []
+    real = indexing.sources.opened
+    monkeypatch.setattr(
+        indexing.sources, "opened", lambda s, ledger: opened.append(s.name) or real(s, ledger)
+    )
+    made = index(shards, tmp_path / "index", jobs=1)
+    assert int(made.training.sum()) == 80
+    assert len(opened) == 5  # the first, for its columns, and those that are held out
+
+
+def test_sizes_of_a_folder_are_read(shards: Path) -> None:
+    (shards / "sizes.json").write_text(json.dumps({"00004.tar": 7}))
+    assert records_beside(str(shards / "00004.tar")) == 7
+    assert records_beside(str(shards / "00005.tar")) is None
+    (shards / "00005_stats.json").write_text("[]")
+    assert records_beside(str(shards / "00005.tar")) is None
+
+
+def test_broken_pictures_are_not_held_out(tmp_path: Path) -> None:
+    folder = write_shards(tmp_path / "shards", broken=range(0, 120, 2))
+    assert index(folder, tmp_path / "index", jobs=1).held_out_rows == {"validation": 10, "test": 10}
+
+
+def test_the_numbers_of_rows_are_mapped(shards: Path, tmp_path: Path) -> None:
+    made = index(shards, tmp_path / "index", jobs=1)
+    rows = made.rows(95)
+    assert isinstance(rows, np.memmap)
+    assert rows.tolist() == list(range(95))
+    assert made.rows(7).tolist() == list(range(7))
+
+
+def test_the_command_says_what_it_made_and_how_it_is_used(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "index"
+    assert main(["data", "index", str(shards), "--out", str(out), "--jobs", "1", "--held-out", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "100 records to train on in 12 shards; held out: 4 of validation, 4 of test" in said
+    assert f"counterpoint train clip --data {out}" in said
+    assert main(["data", "index", str(shards)]) == 1
+    assert "where to? For example: --out" in capsys.readouterr().err
+
+
+_KILLED = """
+import os, signal, sys
+from counterpoint.data.sharded import indexing
+told = [0]
+real = indexing.sources.opened
+def dying(shard, ledger):
+    told[0] += 1
+    if told[0] == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(shard, ledger)
+indexing.sources.opened = dying
+indexing.index(sys.argv[1], sys.argv[2], jobs=1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [1, 2, 7, 13, 14, 16])
+def test_an_index_that_was_killed_goes_on(moment: int, shards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "index"
+    done = subprocess.run([sys.executable, "-c", _KILLED, shards, out, str(moment)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with (
+        (out / "counted.jsonl").open("ab")
+        if (out / "counted.jsonl").exists()
+        else open(os.devnull, "ab") as log
+    ):
+        log.write(b'\n{"name": "00011.tar", "sta')  # as if it had been killed while it wrote
+    undisturbed = index(shards, tmp_path / "other", jobs=1)
+    assert index(shards, out, jobs=1).digest == undisturbed.digest
+
+
+@pytest.mark.slow
+def test_several_processes_count_as_one(shards: Path, tmp_path: Path) -> None:
+    folder = write_shards(tmp_path / "many", shards=20, records=3)
+    one, two = (index(folder, tmp_path / f"{jobs}", jobs=jobs) for jobs in (1, 2))
+    assert one.digest == two.digest

@@ -1,0 +1,174 @@
+"""Data over an index: every record once an epoch, whole records for broken ones, shards that are not what they were."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoint.data import load
+from counterpoint.data.base import PairedData
+from counterpoint.data.sharded import data as sharded
+from counterpoint.data.sharded.data import Sharded, ShardedPairs, ShardGone
+from counterpoint.data.sharded.indexing import index
+from counterpoint.data.source import load_any
+from counterpoint.networks.towers.pixels import Square
+from counterpoint.recipes import Recipe, override
+from counterpoint.study.training.runner import run
+from counterpoint.training.run import Run, prepare
+from fixtures.shards import number_of, write_shard, write_shards
+
+
+def indexed(folder: Path, **options: int) -> Path:
+    """Write shards beside an index of them, and return the index's folder."""
+    index(write_shards(folder / "shards", **options), folder / "index", jobs=1)  # type: ignore[arg-type] # counts
+    return folder / "index"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return indexed(tmp_path_factory.mktemp("indexed"))
+
+
+def test_rows_are_records_of_shards(made: Path) -> None:
+    data = load(str(made))
+    assert isinstance(data, ShardedPairs)
+    assert isinstance(data, PairedData)
+    assert {side: len(rows) for side, rows in data.splits.sides.items()} == {
+        "train": 80,
+        "validation: held out": 20,
+        "test: held out": 20,
+    }
+    rows = np.arange(len(data))
+    said = [int(data.captions(int(row))[0].rpartition(" ")[2]) for row in rows]
+    assert sorted(said) == list(range(120))
+    assert [number_of(pixels) for pixels in data.images(rows)] == said
+    assert data.key(0).endswith(".tar/00000") or data.key(0).count("/") == 1
+    assert len({data.key(int(row)) for row in rows}) == 120
+    mixed = np.array([3, 90, 5, 119])
+    assert [number_of(pixels) for pixels in data.images(mixed)] == [said[row] for row in mixed]
+
+
+def test_nothing_is_held_per_row(made: Path) -> None:
+    data = load(str(made))
+    assert isinstance(data.ids, np.memmap)
+    assert isinstance(data.splits.train, np.memmap)
+    assert data.subsets.strides == (0,)
+    assert set(data.subsets.tolist()) == {"all"}
+    assert data.ids_of(np.array([4, 2])).tolist() == [4, 2]
+    assert data.fingerprint.rows.is_empty()
+
+
+def test_few_shards_are_open_at_a_time(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load(str(made))
+    assert isinstance(data, Sharded)
+    monkeypatch.setattr(sharded, "_OPEN", 25)
+    for row in range(80):
+        data.captions(row)
+        assert len(data._opened) <= 2
+
+
+def test_pictures_are_of_the_size_that_is_asked_for(made: Path) -> None:
+    data = load_any(str(made), image_size=48)
+    assert data.suited({"image": Square(24)}).images(np.arange(2)).shape == (2, 3, 32, 32)
+    assert data.suited({"image": Square(24)}).images(np.array([0, 100])).shape == (2, 3, 32, 32)
+    assert data.images(np.arange(2)).shape == (2, 3, 64, 64)
+
+
+def test_a_run_sees_every_record_once_an_epoch_whatever_the_number_of_ranks(
+    made: Path, recipe: Recipe
+) -> None:
+    what = Run("clip", str(made), override(recipe, {"batch_size": 16, "steps": 5}))
+    _, loader = prepare(what, load(str(made)))
+    assert loader.order.told()["order"] == "windowed"
+    batches = [batch for batch, _ in loader.batches(0, 5)]
+    assert len(set(torch.cat([batch.ids for batch in batches]).tolist())) == 80
+    loader.rank, loader.world = 1, 2
+    assert loader.batch(0).ids.tolist() == batches[0].ids[8:].tolist()
+    assert torch.equal(loader.batch(0)["image"], batches[0]["image"][8:])
+
+
+def test_a_broken_record_is_replaced_as_a_whole_by_the_same_one_of_its_shard(tmp_path: Path) -> None:
+    folder = write_shards(tmp_path / "shards", broken=(0, 1, 9, 10, 21))
+    index(folder, tmp_path / "index", jobs=1)
+    data = load(str(tmp_path / "index"))
+    for order in (("text", "image"), ("image", "text")):
+        fresh = pickle.loads(pickle.dumps(data))
+        read = {column: fresh.read_training(column, fresh.splits.train) for column in order}
+        said = [int(texts[0].rpartition(" ")[2]) for texts in read["text"]]
+        assert [number_of(pixels) for pixels in read["image"]] == said
+        assert not {0, 1, 9, 10, 21} & set(said)
+        assert all(number // 10 in {row // 10 for row in said} for number in said)
+    keys = [data.key(int(row)) for row in data.splits.train]
+    if "00000.tar/00000" in keys:
+        assert data.captions(keys.index("00000.tar/00000"))[0] == "a picture of number 2"
+        assert data.captions(keys.index("00000.tar/00009"))[0] == "a picture of number 2"
+
+
+def first_shard(data: Sharded) -> Path:
+    """Return the first shard that is trained on."""
+    return Path(data.index.shards[int(np.flatnonzero(data.shards)[0])].place)
+
+
+@pytest.mark.parametrize("event", ["missing", "changed", "emptied"])
+def test_a_shard_that_is_not_what_was_indexed_is_named_with_the_command(event: str, tmp_path: Path) -> None:
+    data = load(str(indexed(tmp_path)))
+    assert isinstance(data, Sharded)
+    shard = first_shard(data)
+    stat = shard.stat()
+    if event == "missing":
+        shard.unlink()
+        words = "is not there any more: bring it back, or run counterpoint data index"
+    elif event == "changed":
+        write_shard(shard, range(5))
+        words = "has changed since it was indexed: run counterpoint data index"
+    else:
+        shard.write_bytes(bytes(stat.st_size))
+        os.utime(shard, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        words = "holds no record that can be read any more: run counterpoint data index"
+    with pytest.raises(ShardGone, match=words) as error:
+        data.images(np.arange(3))
+    assert str(shard) in str(error.value)
+
+
+def test_of_a_shard_that_was_cut_short_the_readable_part_is_used(tmp_path: Path) -> None:
+    folder = write_shards(tmp_path / "shards")
+    for number in range(12):  # as a list of sizes that was written before the shards were cut says
+        (folder / f"{number:05}_stats.json").write_text('{"successes": 14}')
+    index(folder, tmp_path / "index", jobs=1)
+    data = load(str(tmp_path / "index"))
+    said = [data.captions(row)[0] for row in range(14)]
+    assert said[10:] == said[:4]
+
+
+def test_a_tokenizer_learns_its_words_without_decoding_pictures(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load(str(made))
+    monkeypatch.setattr(sharded, "decode", lambda *_: pytest.fail("no picture is asked for"))
+    texts = data.examples()["text"]
+    assert len(texts) == 80
+    assert texts[0] == list(texts[0])
+
+
+def test_a_run_trains_is_scored_and_goes_on(made: Path, recipe: Recipe, tmp_path: Path) -> None:
+    short = override(recipe, {"steps": 4, "checkpoint_every": 2, "validate_every": 4})
+    run(Run("clip", str(made), short), tmp_path / "run", tasks=("retrieval",))
+    assert (tmp_path / "run" / "order.json").exists()
+    assert (tmp_path / "run" / "scores.json").exists()
+    assert "windowed" in (tmp_path / "run" / "order.json").read_text()
+
+
+@pytest.mark.slow
+def test_other_processes_prepare_the_same_batches(made: Path, recipe: Recipe) -> None:
+    what = Run("clip", str(made), override(recipe, {"batch_size": 16, "steps": 6}))
+    _, alone = prepare(what, load(str(made)))
+    _, helped = prepare(replace(what, recipe=override(what.recipe, {"workers": 2})), load(str(made)))
+    for (a, _), (b, _) in zip(alone.batches(0, 6), helped.batches(0, 6), strict=True):
+        assert torch.equal(a.ids, b.ids)
+        assert all(torch.equal(a[view], b[view]) for view in a.views)
