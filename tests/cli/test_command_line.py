@@ -153,7 +153,7 @@ def test_compare_train_evaluate_and_report(
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     capsys.readouterr()
     assert main(["data", "describe", str(table), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["data"]["rows"] == 70
+    assert json.loads(capsys.readouterr().out)["contents"]["examples"]["value"] == 70
 
 
 def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,8 @@ def parse(
         SystemExit: after ``--help``, and for words that are no options.
     """
     recipe = _named(arguments)
-    shown = _shown(form, {**(defaults or {}), "recipe": recipe})
+    named = {"recipe": recipe} if any(field.annotation is Recipe for _, field in _asked(form)) else {}
+    shown = _shown(form, {**(defaults or {}), **named})
     refusal = io.StringIO()
     try:
         with redirect_stderr(refusal):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Count, Flat, Folder, Positional
+from ..forms import FORM, Count, Flat, Folder, Name, Positional
 from ..spec import Spec
 from ._files import Files
 from .arguments import parse
@@ -21,17 +21,24 @@ class Data:
     """Show a data set as a picture, describe it in a table, or make scenes."""
 
     action: Annotated[Literal["show", "describe", "make", "index"], Positional()]
-    """show writes a picture; describe prints a table; make writes shards, and index what shards hold, for --data: both
-    go on where they were stopped."""
+    """show writes a picture; describe reports what is there and what is wrong with it; make writes shards, and index
+    what shards hold, for --data: both go on where they were stopped."""
     source: Annotated[str, Positional()] = "emoji"
     """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, stamps, drawings or
     monuments (packages of Debian), a folder, a CSV, TSV, JSONL, Parquet, tar, or FILE.py:NAME, what a file of Python
     defines."""
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     out: Folder = None
-    """Path of the PNG that show writes (DATA.png unless given), or of the shards or the index that is written."""
+    """Path of the PNG that show writes (DATA.png unless given), of the one with pictures that look alike that describe
+    writes (in the cache folder unless given), or of the shards or the index that is written."""
     json: bool = False
-    """describe: print JSON instead of a table."""
+    """describe: print JSON instead of tables."""
+    sample: Count | None = None
+    """describe: look at the pictures of so many examples, and give shares with intervals; at all unless given."""
+    recipe: Name = "cpu"
+    """describe: the recipe that captions and pictures are measured against."""
+    card: Folder = None
+    """describe: write a data card too, Markdown with the metadata that Hugging Face reads."""
     preset: str = ""
     """make scenes: the preset, with options after commas; basic unless given."""
     count: Count | None = None
@@ -50,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     console = Terminal(stderr=options.json)
     if options.action == "make":
         return _make(options, console)
+    if options.action == "describe":
+        return _describe(options, console)
     named = options.files.of(options.source)
     if options.action == "index":
         return _index(named, options, console)
@@ -57,26 +66,28 @@ def main(arguments: Sequence[str]) -> int:
         from ..data.source import load_any, short_name
 
         source = load_any(named)
-    if options.action == "show":
-        path = source.show(options.out or Path(f"{short_name(named)}.png"))
-        console.print(f"wrote {path}", soft_wrap=True)
-        return 0
-    description = source.describe()
+    path = source.show(options.out or Path(f"{short_name(named)}.png"))
+    console.print(f"wrote {path}", soft_wrap=True)
+    return 0
+
+
+def _describe(options: Data, console: Terminal) -> int:
+    named = options.files.of(options.source)
+    with console.status(f"looking at {named}"):
+        from ..data.reporting import report
+        from ..recipes import load
+        from ._description import show
+
+        found = report(named, sample=options.sample, towers=load(options.recipe).towers)
+        alike = found.sheet(options.out)
+    if options.card is not None:
+        console.print(f"wrote {found.card(options.card)}", soft_wrap=True)
     if options.json:
         import json
 
-        print(json.dumps(description, indent=2, ensure_ascii=False))
+        print(json.dumps(found.plain(), indent=2, ensure_ascii=False))
         return 0
-    from rich.table import Column, Table
-
-    for title, values in description.items():
-        if isinstance(values, dict):
-            table = Table("", Column(overflow="fold"), title=title, title_justify="left", show_header=False)
-            for key, value in values.items():
-                table.add_row(str(key), f"{value:,}" if isinstance(value, int) else str(value))
-            console.print(table)
-        else:
-            console.print(f"{title}: {values}", soft_wrap=True)
+    show(console, found, alike)
     return 0
 
 

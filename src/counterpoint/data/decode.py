@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import threading
 from contextlib import nullcontext
 from functools import lru_cache
@@ -134,7 +135,9 @@ def open_picture(data: bytes, side: int) -> Image.Image:
     try:
         return Image.open(io.BytesIO(drawn(data, side) if is_drawing(data) else data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise TooLarge(f"{error}; at most {MOST_PIXELS:,} are read") from None
+        pixels = re.search(r"\d+", str(error))
+        told = f"{int(pixels[0]):,} pixels" if pixels else str(error)
+        raise TooLarge(f"{told}; at most {MOST_PIXELS:,} are read") from None
     except UnidentifiedImageError:
         if _is_of_another_format(data[:16]):
             raise OtherFormat(f"a picture, but none of {', '.join(FORMATS)}, SVG") from None

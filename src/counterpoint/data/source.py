@@ -249,6 +249,26 @@ def _open(source: str, form: int | Fit) -> Data:
     raise unknown("data set", source, known)
 
 
+def records_of(source: str, ledger: Ledger) -> Records | None:
+    """Read a user's own files as records, whatever is wrong with them; None for data that is opened in other ways.
+
+    Args:
+        source: see `load_any`.
+        ledger: is told what is left out.
+
+    Raises:
+        ValueError: if the files cannot be read at all.
+    """
+    name, (head, where, options) = _before_mark(source), _parted(source)
+    if name in COLLECTIONS:
+        collection = COLLECTIONS.get(name)()
+        language = str(dict(Spec.parse(source).options).get("language", collection.language))
+        return collection.read(collection.located(where), language, ledger)
+    if where is None or head or is_of_python(source) or is_index(where) or not where.exists():
+        return None
+    return None if (where / "scenes.json").exists() else read(f"{where}{options}", ledger)
+
+
 def _collection(source: str, folder: Path | None, form: int | Fit) -> PairedData:
     """Return a collection as pairs; its options are a language and a tolerance."""
     from .pairs import Pairs

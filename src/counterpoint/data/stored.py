@@ -119,19 +119,19 @@ class Stored(Pictured):
             )
         if self.captioned:
             records = _with_captions(records, ledger)
-        ledger_file = _ledger_file(Path(source))
-        _keep(ledger, ledger_file)
-        ledger.check(self.name, len(records), tolerance, ledger_file)  # before pictures are read in vain
+        listed = ledger_file(Path(source))
+        keep(ledger, listed)
+        ledger.check(self.name, len(records), tolerance, listed)  # before pictures are read in vain
         pictures = records.assets("image")
         self._pictures = Pictures(pictures, size)
         self._forms: dict[int | Fit, Any] = {size: self}  # of this class
         for position, why in sorted(self._pictures.unreadable.items()):
             reason, _, detail = why.partition(": ")
             ledger.add("lost", reason, pictures[position], detail=detail)
-        _keep(ledger, ledger_file)
+        keep(ledger, listed)
         self._row_of = np.delete(np.arange(len(records)), list(self._pictures.unreadable))
         records = records.with_frame(records.frame[self._row_of])
-        ledger.check(self.name, len(records), tolerance, ledger_file)
+        ledger.check(self.name, len(records), tolerance, listed)
         if not len(records):
             raise ValueError(f"{source} holds no {'pairs' if self.captioned else 'pictures'}")
         digests = pl.Series(self._pictures.digests)[self._row_of]
@@ -142,14 +142,14 @@ class Stored(Pictured):
         self.ids, self._keys = _identities(self.name, records)
         stated = records.frame["split"]
         self.split_here = stated.null_count() == len(stated)
-        division = divide(stated.to_list(), _links(records, digests))
+        division = divide(stated.to_list(), links_of(records, digests))
         self.splits = _splits(self.name, division.sides, enough=self.captioned)
         self.leaked, self.subsets = division.leaked, _subsets(division)
         self.labels, unlabelled = _labels(records)
         self.report = Report(
             examples=dict(Counter(division.sides.tolist())),
             left_out=ledger.counts(),
-            ledger=ledger_file if len(ledger.frame) else None,
+            ledger=listed if len(ledger.frame) else None,
             duplicate_pictures=len(digests) - digests.n_unique(),
             duplicate_captions=len(self._texts) - self._texts.n_unique(),
             leaked={kind: int(rows.sum()) for kind, rows in division.leaked.items()},
@@ -189,14 +189,15 @@ class Stored(Pictured):
         return self.report.lines()
 
 
-def _ledger_file(source: Path) -> Path:
+def ledger_file(source: Path) -> Path:
     """Return the place of a source's ledger in the cache folder."""
     whole = blake2b(str(source.absolute()).encode(), digest_size=4).hexdigest()
     plain = re.sub(r"[^\w.-]+", "-", source.name)
     return cache_folder() / "left-out" / f"{plain}-{whole}.csv"
 
 
-def _keep(ledger: Ledger, path: Path) -> None:
+def keep(ledger: Ledger, path: Path) -> None:
+    """Write a ledger to its file; an empty one leaves no file."""
     if len(ledger.frame):
         with writing(path) as part:
             ledger.write(part)
@@ -237,7 +238,13 @@ def _identities(name: str, records: Records) -> tuple[Int[np.ndarray, " N"], pl.
     return np.asarray(hashes, dtype=np.int64), keys
 
 
-def _links(records: Records, digests: pl.Series) -> list[Links]:
+def links_of(records: Records, digests: pl.Series) -> list[Links]:
+    """Return what binds rows: one group, one caption, one picture.
+
+    Args:
+        records: all of them.
+        digests: of their pictures, null for one that was not read.
+    """
     group = records.frame["group"]
     return [
         *([] if group.is_null().all() else [Links.of("group", group)]),

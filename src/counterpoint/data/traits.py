@@ -130,11 +130,13 @@ class KeptTraits:
         return self._kept.get(digest)
 
     def add(self, digest: bytes, traits: Traits) -> None:
-        """Keep what is known of a file.
+        """Keep what is known of a file, unless it is kept already.
 
         Raises:
             CacheError: the cache folder cannot be written.
         """
+        if digest in self._kept:
+            return
         self._kept[digest] = self._new[digest] = traits
         if len(self._new) >= _MANY:
             self._write()

@@ -177,7 +177,7 @@ def test_the_command_makes_shows_and_describes(
     assert main(make) == 0
     capsys.readouterr()
     assert main(["data", "describe", "made", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["splits"]["train"] == 12
+    assert json.loads(capsys.readouterr().out)["contents"]["splits"]["value"]["train"] == 12
     assert main(["data", "show", "made", "--out", "sheet.png"]) == 0
     assert (tmp_path / "sheet.png").exists()
     assert main(["data", "make", "emoji", "--out", "x"]) == 1

@@ -1,0 +1,2 @@
+from .whole import Report as Report
+from .whole import report as report

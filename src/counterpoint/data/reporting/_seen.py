@@ -1,0 +1,287 @@
+"""Everything that the sections of a report look at, gathered once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int
+from PIL import Image
+
+from ...recipes.schema import Towers
+from ..alike import sets
+from ..base import Data, PairedData, Pictured
+from ..decode import shown
+from ..division import Division, Links, divide
+from ..pictures import BROKEN, why
+from ..sources import Asset, Ledger, Records
+from ..traits import HASH_BYTES, KeptTraits, Traits, looks_of, traits_of
+
+_AT_ONCE = 64
+_SIDE = 96  # pixels of a sheet's pictures
+_SAMPLE_SEED = 0
+_DRAWN = 500  # pictures of a world that are looked at unless more are asked for
+
+
+@final
+@dataclass(frozen=True)
+class Look:
+    """A picture that was looked at.
+
+    Attributes:
+        row: of the data.
+        digest: of its bytes; empty where they could not be read.
+        traits: None where it is no picture that is read, or was drawn here.
+        hash: of how it looks; None where it is no picture.
+        broken: the reason and the details, where it is none.
+    """
+
+    row: int
+    digest: bytes
+    traits: Traits | None = None
+    hash: bytes | None = None
+    broken: tuple[str, str] | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Seen:
+    """Data as a report sees it.
+
+    Attributes:
+        source: as the user wrote it.
+        columns: of the data, each with its modality.
+        keys: what the user calls each row.
+        texts: the captions of each row, a list each; empty lists where there are none.
+        looks: the pictures that were looked at: all, or those of a sample of rows.
+        sampled: they are a sample.
+        division: which rows train, validate and test.
+        given: the splits are the data's own.
+        labels: columns by which rows may be classified, null where a row has none.
+        ledger: what the source holds and the data does not; see `counterpoint.data.sources.Ledger`.
+        towers: of the recipe that captions and pictures are measured against.
+        picture: draws a row's picture, at most so many pixels a side.
+        attribution: the licence line of the pictures.
+        stated: what the data says of itself, titles with names and values; nothing for a user's own files.
+    """
+
+    source: str
+    columns: Mapping[str, str]
+    keys: Sequence[str]
+    texts: pl.Series
+    looks: Sequence[Look]
+    sampled: bool
+    division: Division
+    given: bool
+    labels: Mapping[str, pl.Series]
+    ledger: pl.DataFrame
+    towers: Towers
+    picture: Callable[[int, int], Image.Image] = field(repr=False)
+    attribution: str = ""
+    stated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def pictures(self) -> list[Look]:
+        """The files that are pictures."""
+        return [look for look in self.looks if look.hash is not None]
+
+    @cached_property
+    def captions(self) -> pl.DataFrame:
+        """Every caption: its ``row`` and its ``text``."""
+        frame = pl.DataFrame({"row": np.arange(len(self.texts)), "text": self.texts})
+        return frame.explode("text").drop_nulls("text")
+
+    @cached_property
+    def exact(self) -> list[list[int]]:
+        """The rows of each set of pictures that are the same file, sets of two and more alone, larger ones first."""
+        return _together([look.digest for look in self.pictures], [look.row for look in self.pictures])
+
+    @cached_property
+    def alike(self) -> list[list[int]]:
+        """The rows of each set of pictures that look alike or are the same, as `exact`."""
+        hashes = np.frombuffer(b"".join(look.hash or b"" for look in self.pictures), np.uint8)
+        return _together(sets(hashes.reshape(-1, HASH_BYTES)).tolist(), [look.row for look in self.pictures])
+
+    def named(self, rows: Sequence[int]) -> list[str]:
+        """Return what the user calls the first rows of some."""
+        return [self.keys[row] for row in rows[:3]]
+
+
+def seen_in_records(
+    source: str,
+    records: Records,
+    ledger: Ledger,
+    *,
+    towers: Towers,
+    sample: int | None = None,
+    links: Callable[[Records, pl.Series], Sequence[Links]],
+) -> Seen:
+    """Look at a user's own files.
+
+    Args:
+        source: as the user wrote it.
+        records: that were read from it; they may lack pictures or captions.
+        ledger: that was told what was left out; is told what is broken.
+        towers: see `Seen`.
+        sample: look at the pictures of so many rows; at all unless given.
+        links: from records and the digests of their pictures to what binds rows.
+    """
+    there = records.having("image")
+    with_pictures = np.flatnonzero(there.to_numpy())
+    chosen = _chosen(with_pictures, sample)
+    files = records.with_frame(records.frame[chosen]).assets("image") if len(chosen) else []
+    looks = [replace(look, row=row) for row, look in zip(chosen.tolist(), _looks(files), strict=True)]
+    captioned = records.having("text")
+    for file, look in zip(files, looks, strict=True):
+        if look.broken is not None:
+            ledger.add("lost", look.broken[0], file, detail=look.broken[1])
+    if captioned.any():
+        for where in records.frame.filter(there & ~captioned)["where"]:
+            ledger.add("lost", "picture without a caption", where)
+    for where in records.frame.filter(~there)["where"]:
+        ledger.add("lost", "caption without a picture", where)
+    broken = {look.row for look in looks if look.hash is None}
+    whole = (there & (captioned | (not captioned.any()))).to_numpy() & ~np.isin(
+        np.arange(len(records)), list(broken)
+    )
+    kept = np.flatnonzero(whole)
+    number = {row: position for position, row in enumerate(kept.tolist())}
+    records = records.with_frame(records.frame[kept])
+    looks = [
+        replace(look, row=number.get(look.row, -1)) for look in looks if look.row in number or look.broken
+    ]
+    digests: list[str | None] = [None] * len(records)
+    for look in looks:
+        if look.row >= 0:
+            digests[look.row] = look.digest.hex()
+    stated = records.frame["split"]
+    assets = records.assets("image")
+    return Seen(
+        source,
+        {name: kind for name, kind in records.columns.items() if records.having(name).any()},
+        records.frame["key"].to_list(),
+        records.frame["text"] if "text" in records.columns else _no_texts(len(records)),
+        looks,
+        len(chosen) < len(with_pictures),
+        divide(stated.to_list(), links(records, pl.Series(digests, dtype=pl.String))),
+        stated.null_count() < len(stated),
+        records.labels(),
+        _within(ledger.frame),
+        towers,
+        lambda row, side: shown(assets[row].read_bytes(), side),
+    )
+
+
+def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None = None) -> Seen:
+    """Look at data that is open: a world, a benchmark, what a file of Python defines.
+
+    Args:
+        source: as the user wrote it.
+        data: open.
+        towers: see `Seen`.
+        sample: look at the pictures of so many rows; at a few hundred unless given, as they may have to be drawn.
+    """
+    rows, looks = np.arange(len(data)), []
+    chosen = _chosen(rows, sample or _DRAWN)
+    if isinstance(data, Pictured):
+        for start in range(0, len(chosen), _AT_ONCE):
+            some = chosen[start : start + _AT_ONCE]
+            for row, picture in zip(some.tolist(), data.images(some).numpy(), strict=True):
+                digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+                hashed = looks_of(Image.fromarray(picture.transpose(1, 2, 0)).convert("L"))
+                looks.append(Look(row, digest, None, hashed))
+    texts = [list(data.captions(row)) for row in rows.tolist()] if isinstance(data, PairedData) else None
+    sides = np.full(len(data), "", dtype="U10")
+    for side, of_side in data.splits.sides.items():
+        sides[of_side] = side.partition(":")[0]
+    return Seen(
+        source,
+        data.columns,
+        [data.key(row) for row in rows.tolist()],
+        _no_texts(len(data)) if texts is None else pl.Series(texts, dtype=pl.List(pl.String)),
+        looks,
+        len(chosen) < len(rows),
+        Division(sides, data.leaked, {}),
+        not data.split_here,
+        {
+            name: pl.Series(
+                [labels.names[v] if v >= 0 else None for v in labels.values.tolist()], dtype=pl.String
+            )
+            for name, labels in data.labels.items()
+        },
+        Ledger().frame,
+        towers,
+        data.shown if isinstance(data, Pictured) else _no_picture,
+        data.attribution,
+        {title: values for title, values in data.describe().items() if isinstance(values, Mapping)},
+    )
+
+
+def _within(ledger: pl.DataFrame) -> pl.DataFrame:
+    """Return a ledger whose files are named from the folder that holds them all."""
+    folders = {os.path.dirname(file) for file in ledger["file"].unique() if file}
+    if not folders or (not all(map(os.path.isabs, folders)) and any(map(os.path.isabs, folders))):
+        return ledger
+    home = os.path.commonpath(folders)
+    return ledger.with_columns(pl.col("file").str.strip_prefix(f"{home}/"))
+
+
+def _chosen(rows: Int[np.ndarray, " n"], sample: int | None) -> Int[np.ndarray, " m"]:
+    """Choose rows to look at, the same ones every time."""
+    if sample is None or sample >= len(rows):
+        return rows
+    return np.sort(np.random.default_rng(_SAMPLE_SEED).choice(rows, sample, replace=False))
+
+
+def _looks(files: Sequence[Asset]) -> Iterator[Look]:
+    """Look at pictures; what is known of a file is not found again."""
+
+    def one(file: Asset) -> Look:
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            return Look(-1, b"", broken=(BROKEN, error.strerror or str(error)))
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        try:
+            traits = kept.get(digest) or traits_of(data)
+        except Exception as error:  # whatever a decoder raises is why there is no picture
+            return Look(-1, digest, broken=(why(error), " ".join(str(error).split()) or type(error).__name__))
+        return Look(-1, digest, traits, traits.hash)
+
+    with (
+        warnings.catch_warnings(),
+        KeptTraits() as kept,
+        ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
+    ):
+        warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is in its reason
+        for start in range(0, len(files), _AT_ONCE):
+            for look in pool.map(one, files[start : start + _AT_ONCE]):
+                if look.traits is not None:
+                    kept.add(look.digest, look.traits)
+                yield look
+
+
+def _together(values: Sequence[object], rows: Sequence[int]) -> list[list[int]]:
+    sets: dict[object, list[int]] = {}
+    for value, row in zip(values, rows, strict=True):
+        sets.setdefault(value, []).append(row)
+    return sorted((members for members in sets.values() if len(members) > 1), key=lambda s: (-len(s), s))
+
+
+def _no_texts(rows: int) -> pl.Series:
+    return pl.Series([[]] * rows, dtype=pl.List(pl.String))
+
+
+def _no_picture(row: int, side: int) -> Image.Image:
+    raise LookupError("the data has no pictures")

@@ -1,0 +1,48 @@
+"""Commands that fit data, each with what it does."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from ._seen import Seen
+
+_FEW = 1_000  # examples below which pretrained towers have more to say than training from nothing
+
+
+def commands(seen: Seen) -> Iterator[tuple[str, str]]:
+    """Yield the two or three commands that fit, the first to run first.
+
+    Args:
+        seen: the data.
+    """
+    data, held = shlex.quote(seen.source), set(seen.columns)
+    sides = set(seen.division.sides.tolist())
+    labelled = any(2 <= values.n_unique() <= 200 for values in seen.labels.values())
+    if held == {"image"}:
+        tasks = " --tasks probe" if labelled else ""
+        yield (
+            f'counterpoint compare "dcl,on=images" moco --data {data}{tasks} --seeds 5',
+            ("compare methods on pictures alone" + (", by classes" if labelled else "")),
+        )
+        yield (
+            f"counterpoint embed MODEL {data}",
+            "embed the pictures with a model that you have, to search them",
+        )
+        return
+    if held != {"image", "text"}:
+        yield f"counterpoint train clip --data {data}", "train on these columns"
+        return
+    if "train" not in sides:
+        yield f"counterpoint evaluate RUN --data {data}", "evaluate a model: there is nothing to train on"
+        return
+    yield (
+        f"counterpoint compare clip siglip --data {data} --seeds 5",
+        ("find out which method helps on it, with verdicts"),
+    )
+    if len(seen) < _FEW:
+        yield (
+            f"counterpoint compare clip siglip --data {data} --seeds 5 --recipe frozen",
+            (f"the same on frozen pretrained towers, as {len(seen):,} examples are few"),
+        )
+    yield f"counterpoint train clip --data {data}", "train one model"

@@ -1,0 +1,33 @@
+"""Losses: everything that is broken, and everything that is passed over."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+from ...sources._ledger import named
+from .._section import Finding, Findings, Section
+from .._seen import Seen
+
+_WORDS = {"lost": "cannot be used", "passed over": "passed over", "guessed": "guessed"}
+
+
+@final
+class Broken(Section):
+    """The examples that cannot be used, by reason, and the files that are no examples."""
+
+    order: ClassVar[int] = 60
+    title: ClassVar[str] = "left out"
+
+    def findings(self, seen: Seen) -> list[Finding]:
+        found = Findings(seen)
+        lost = len(seen.ledger.filter(kind="lost"))
+        if lost:
+            found.count("examples that cannot be used", lost, len(seen) + lost, above=0.0)
+        for kind, words in _WORDS.items():
+            part = seen.ledger.filter(kind=kind)
+            for (reason,), entries in part.group_by("reason", maintain_order=True):
+                text = f"{len(entries):,}"
+                found.add(f"{words}: {reason}", text, len(entries), [named(entries)], warning=kind == "lost")
+        if not len(seen.ledger):
+            found.add("files and examples left out", "none", 0)
+        return found.listed

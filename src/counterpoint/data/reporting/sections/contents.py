@@ -1,0 +1,36 @@
+"""The contents: rows, columns, splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar, final
+
+from ...sides import SIDES
+from .._section import Finding, Findings, Section
+from .._seen import Seen
+
+
+@final
+class Contents(Section):
+    """The rows, the columns and the splits."""
+
+    order: ClassVar[int] = 0
+    title: ClassVar[str] = "contents"
+
+    def findings(self, seen: Seen) -> list[Finding]:
+        found = Findings(seen)
+        found.add("examples", f"{len(seen):,}", len(seen))
+        found.add("modalities", ", ".join(seen.columns.values()), dict(seen.columns))
+        if seen.sampled:
+            looked = len(seen.looks)
+            found.add("pictures looked at", f"{looked:,}, a sample", looked)
+        counts = Counter(seen.division.sides.tolist())
+        sides = {side: counts[side] for side in SIDES if counts[side]}
+        how = "the data's own" if seen.given else seen.division.notes.get("splits", "made here")
+        found.add("splits", ", ".join(f"{side} {n:,}" for side, n in sides.items()) + f" ({how})", sides)
+        for name, line in seen.division.notes.items():
+            if name != "splits":
+                found.add(name, line, line)
+        if seen.attribution:
+            found.add("attribution", seen.attribution, seen.attribution)
+        return found.listed

@@ -1,0 +1,122 @@
+"""The report on data as a whole, and the functions that make it, keep it and show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from PIL import Image
+
+from ...files import write_text, writing
+from ...recipes.schema import Towers
+from ..source import load_any, records_of
+from ..sources import Ledger
+from ..stored import keep, ledger_file, links_of
+from ._section import Finding, Section
+from ._seen import Seen, seen_in_data, seen_in_records
+from .advice import commands
+from .card import card
+from .sections import SECTIONS
+
+_COLUMNS, _LINES, _TILE, _GAP = 8, 12, 96, 8
+
+
+@final
+@dataclass(frozen=True)
+class Report:
+    """The contents of data, the faults in them, and the commands that fit it.
+
+    Attributes:
+        source: as the user wrote it.
+        sections: the findings of each section that has any, by its title.
+        commands: that fit the data, each with what it does.
+        left_out: the file that lists everything that is left out; None where there is none.
+    """
+
+    source: str
+    sections: Mapping[str, tuple[Finding, ...]]
+    commands: tuple[tuple[str, str], ...]
+    seen: Seen = field(repr=False)
+    left_out: Path | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it."""
+        return {
+            "source": self.source,
+            **{
+                title: {
+                    finding.name: {"value": finding.value}
+                    | ({"examples": list(finding.examples)} if finding.examples else {})
+                    | ({"warning": True} if finding.warning else {})
+                    for finding in findings
+                }
+                for title, findings in self.sections.items()
+            },
+            "commands": [command for command, _ in self.commands],
+        }
+
+    def sheet(self, path: Path | None = None) -> Path | None:
+        """Draw the largest sets of pictures that look alike as a PNG, a line each; None where there are none.
+
+        Args:
+            path: of the PNG; in the cache folder unless given.
+        """
+        sets = self.seen.alike[:_LINES]
+        if not sets:
+            return None
+        wide = min(max(map(len, sets)), _COLUMNS)
+        size = (wide * (_TILE + _GAP), len(sets) * (_TILE + _GAP))
+        page = Image.new("RGB", size, "lightgrey")
+        for line, members in enumerate(sets):
+            for column, row in enumerate(members[:_COLUMNS]):
+                picture = self.seen.picture(row, _TILE)
+                page.paste(picture, (column * (_TILE + _GAP) + _GAP // 2, line * (_TILE + _GAP) + _GAP // 2))
+        path = path or ledger_file(Path(self.source)).with_suffix(".png")
+        with writing(path) as part:
+            page.save(part, format="PNG")
+        return path
+
+    def card(self, path: Path) -> Path:
+        """Write a data card: Markdown with the block of metadata that Hugging Face reads.
+
+        Args:
+            path: of the Markdown file.
+        """
+        write_text(path, card(self.seen, self.sections, self.commands))
+        return path
+
+
+def report(source: str, *, sample: int | None = None, towers: Towers | None = None) -> Report:
+    """Look at data and tell what is there, what is wrong with it, and which commands fit it.
+
+    Nothing is refused for being broken: whatever can be read is told of, and the rest counted by reason.
+
+    Args:
+        source: whatever ``--data`` takes: a folder, a table, shards, the name of a world.
+        sample: look at the pictures of so many examples, and give shares with intervals; at all unless given.
+        towers: of the recipe that captions and pictures are measured against; those of ``cpu`` unless given.
+
+    Raises:
+        ValueError: if there is nothing that can be read; the message says what was expected.
+
+    >>> found = report("digits")
+    >>> found.sections["contents"][0].text
+    '1,797'
+    """
+    found = _seen(source, sample, towers or Towers())
+    parts: list[Section] = sorted((SECTIONS.get(name)() for name in SECTIONS.names()), key=lambda s: s.order)
+    sections = {part.title: tuple(findings) for part in parts if (findings := part.findings(found))}
+    left_out = ledger_file(Path(source)) if len(found.ledger) else None
+    return Report(source, sections, tuple(commands(found)), found, left_out)
+
+
+def _seen(source: str, sample: int | None, towers: Towers) -> Seen:
+    ledger = Ledger()
+    records = records_of(source, ledger)
+    if records is None:
+        return seen_in_data(source, load_any(source), towers=towers, sample=sample)
+    found = seen_in_records(source, records, ledger, towers=towers, sample=sample, links=links_of)
+    keep(ledger, ledger_file(Path(source)))
+    return found

@@ -1,0 +1,178 @@
+"""Reports tell what is in files and what is wrong with them, whatever is broken."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from counterpoint.cli import main
+from counterpoint.data.reporting import Report, report
+from counterpoint.data.reporting._section import Finding, Share
+from counterpoint.data.traits import Traits, traits_of
+from counterpoint.recipes.schema import Towers
+from fixtures import pictures as made
+
+CAPTIONS = (
+    "a yellow bird sitting on a branch of an old tree in the garden behind the house",
+    "IMG_0231.jpg",
+    "see https://example.org/dog for a dog",
+    "a <b>bold</b> cat",
+    "de.utf8=Ein roter Apfel",
+    "dog",
+)
+
+
+def picture(seed: int, width: int = 120, height: int = 90) -> Image.Image:
+    """Draw something with shapes at every scale."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        np.asarray(Image.fromarray(rng.integers(0, 256, (n, n, 3), np.uint8)).resize((width, height)), float)
+        for n in (3, 6, 12)
+    ]
+    return Image.fromarray(np.mean(layers, axis=0).astype(np.uint8))
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Thirty pairs with one of everything that a report tells of."""
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    rows: list[Sequence[str]] = []
+    for n in range(30):
+        picture(n).save(folder / f"{n}.png")
+        text = CAPTIONS[n] if n < len(CAPTIONS) else f"the {n}th of many things that are seen here every day"
+        split = "train" if n < 20 else "validation" if n < 25 else "test"
+        rows.append((f"{n}.png", text, split, "even" if n % 2 == 0 else "odd"))
+    shutil.copy(folder / "0.png", folder / "26.png")
+    picture(1).resize((60, 45)).save(folder / "27.png")
+    (folder / "28.png").write_bytes(made.bomb(40_000, 40_000))
+    (folder / "29.png").unlink()
+    (folder / "2.png").write_bytes(made.turned(picture(2), "JPEG", 6))
+    picture(3, 200, 60).save(folder / "3.png")
+    Image.new("RGBA", (100, 100)).save(folder / "4.png")
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file_name", "text", "split", "kind"), *rows])
+    return folder / "metadata.csv"
+
+
+def line(found: Report, section: str, beginning: str) -> Finding:
+    (only,) = [each for each in found.sections[section] if each.name.startswith(beginning)]
+    return only
+
+
+def test_everything_is_counted_and_named(table: Path) -> None:
+    found = report(str(table))
+    assert line(found, "contents", "examples").value == 28
+    assert line(found, "contents", "splits").value == {"train": 20, "validation": 5, "test": 3}
+    assert line(found, "pictures", "formats").value == {"PNG": 27, "JPEG": 1}
+    assert line(found, "pictures", "longer than twice").examples == ("3.png",)
+    assert line(found, "pictures", "smaller than the 64 pixels").examples == ("3.png", "27.png")
+    assert line(found, "pictures", "can be transparent").examples == ("4.png",)
+    assert line(found, "pictures", "held otherwise").examples == ("2.png",)
+    assert line(found, "captions", "words").value["most"] == 17
+    for name, row in {"like names": 1, "with addr": 2, "with markup": 3, "like lines": 4}.items():
+        only = line(found, "captions", name)
+        assert only.value == {"count": 1, "of": 28}
+        assert only.examples == (f"{row}.png: {CAPTIONS[row]}",)
+        assert only.warning
+    assert line(found, "captions", "of one word").value["count"] == 2
+    assert line(found, "duplicates", "pictures that are the same file").examples == ("0.png, 26.png",)
+    assert line(found, "duplicates", "pictures that look alike").value["count"] == 4
+    assert line(found, "leakage between splits", "test: share their picture").examples == ("26.png",)
+    assert line(found, "labels", "kind").value == {"classes": 2, "evenness": 1.0, "without": 0, "largest": 14}
+    assert line(found, "left out", "examples that cannot be used").value == {"count": 2, "of": 30}
+    too_large = line(found, "left out", "cannot be used: picture of too many pixels")
+    assert "28.png" in too_large.examples[0]
+    assert found.left_out is not None
+    assert len(found.left_out.read_text().splitlines()) == 3
+
+
+def test_captions_are_measured_against_the_recipe(table: Path) -> None:
+    assert not [f for f in report(str(table)).sections["captions"] if f.name.startswith("cut off")]
+    cut = line(report(str(table), towers=Towers(context=14, image_size=96)), "captions", "cut off")
+    assert cut.name == "cut off by the recipe's context of 14 tokens (towers.context)"
+    assert cut.examples[0].startswith("a yellow bird")
+
+
+def test_a_sample_has_intervals(table: Path) -> None:
+    found = report(str(table), sample=10)
+    formats = line(found, "pictures", "formats")
+    assert "looked at" in formats.text
+    assert sum(formats.value.values()) <= 10
+    assert report(str(table), sample=10).plain() == found.plain()
+
+
+@pytest.mark.parametrize(("count", "of"), [(0, 10), (3, 100), (10, 10)])
+def test_an_interval_holds_the_share(count: int, of: int) -> None:
+    low, high = Share(count, of, sampled=True).interval
+    assert 0 <= low <= count / of <= high <= 1
+    assert high - low > 0.05
+
+
+def test_pictures_without_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    for n in range(6):
+        (tmp_path / "photos" / f"kind{n % 2}").mkdir(parents=True, exist_ok=True)
+        picture(n).save(tmp_path / "photos" / f"kind{n % 2}" / f"{n}.jpg")
+    found = report(str(tmp_path / "photos"))
+    assert "captions" not in found.sections
+    assert [command.split(" --data ")[0] for command, _ in found.commands] == [
+        'counterpoint compare "dcl,on=images" moco',
+        f"counterpoint embed MODEL {tmp_path / 'photos'}",
+    ]
+    assert "--tasks probe" in found.commands[0][0]
+    assert found.sheet() is None
+
+
+def test_the_command(
+    table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(table.parent)
+    assert main(["data", "describe", str(table), "--card", "card.md", "--out", "alike.png"]) == 0
+    said = capsys.readouterr().out
+    assert "longer than twice" in said
+    assert said.rstrip().endswith(f"counterpoint train clip --data {table}")
+    with Image.open("alike.png") as sheet:
+        assert sheet.height == 2 * 104
+    _, block, text = Path("card.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(block) == {
+        "pretty_name": str(table),
+        "size_categories": ["n<1K"],
+        "modalities": ["image", "text"],
+        "language": ["en"],
+        "task_categories": ["zero-shot-image-classification", "image-to-text"],
+        "dataset_info": {
+            "splits": [
+                {"name": "train", "num_examples": 20},
+                {"name": "validation", "num_examples": 5},
+                {"name": "test", "num_examples": 3},
+            ]
+        },
+    }
+    assert "## Pictures" in text
+    assert main(["data", "describe", str(table), "--json", "--sample", "5"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["contents"]["pictures looked at"]["value"] == 5
+    assert main(["data", "describe", str(table), "--recipe", "nothing"]) == 1
+    assert "nothing" in capsys.readouterr().err
+
+
+def test_looking_again_decodes_nothing(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, seen = report(str(table)).plain(), []
+
+    def counting(data: bytes) -> Traits:
+        seen.append(data)
+        return traits_of(data)
+
+    monkeypatch.setattr("counterpoint.data.reporting._seen.traits_of", counting)
+    assert report(str(table)).plain() == first
+    assert seen == [made.bomb(40_000, 40_000)]
