@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,13 +14,14 @@ from pydantic.dataclasses import dataclass as form
 from ..forms import FORM, Flat, Folder, Names, Positional, Seed
 from ..recipes import Recipe
 from . import train_tiny_vlm as tiny_vlm
+from ._before import show_forecast, show_memory
 from ._files import Files
 from .arguments import parse
 from .progress import LogFormat, progress_in
 from .terminal import Terminal
 
 if TYPE_CHECKING:
-    from ..training.run import Run
+    pass
 
 
 @form(frozen=True, config=FORM)
@@ -50,6 +50,8 @@ class Train:
     """Go on from the folder's last checkpoint. With --no-resume a folder that holds a run is an error."""
     track: Names = ()
     """Trackers that the run's numbers go to besides metrics.parquet: tensorboard, wandb, mlflow."""
+    dry_run: bool = False
+    """Print the memory of a step, what the loader delivers and the model takes, and the hours; write nothing."""
     log_format: LogFormat = "text"
     """Form of progress: text, or JSON lines on standard error, one a minute."""
     json: bool = False
@@ -91,7 +93,10 @@ def main(arguments: Sequence[str]) -> int:
         show_data_report(console, source, options.recipe.towers.image_size)
         with first_alone():
             planned = with_steps(planned, load_any(source, options.recipe.towers.image_size))
-        show_memory(console, planned, options.recipe)
+        report, free = show_memory(console, planned, options.recipe)
+        if options.dry_run:
+            show_forecast(console, planned, report, free)
+            return 0
         unit = TrainingRun(planned, folder, options.tasks or None, track=options.track)
         with progress_in(options.log_format, console) as progress:
             progress.begin("training", [unit])
@@ -121,48 +126,3 @@ def main(arguments: Sequence[str]) -> int:
     console.print(f"run: {folder}", soft_wrap=True)
     console.print(f"use it: python -c \"import counterpoint as cp; model = cp.load('{folder}')\"")
     return 0
-
-
-def show_memory(console: Terminal, run: Run, asked: Recipe) -> None:
-    """Print what to know before the first step, what a step will hold, and the largest batch that would fit.
-
-    Args:
-        console: where to.
-        run: that is to begin, with its number of steps.
-        asked: the recipe as it was given, in which steps may follow the data.
-    """
-    import torch
-
-    from ..data.source import load_any
-    from ..reasons import sized
-    from ..study.training.cost import cut_captions
-    from ..study.words.remarks import cut_in_words, length_in_words, random_starts
-    from ..training.distributed import first_alone
-    from ..training.memory import available, measure
-    from ..training.negatives import negatives_in_words, negatives_per_anchor
-    from ..training.run import prepare
-
-    recipe = run.recipe
-    with first_alone():
-        data = load_any(run.data, recipe.towers.image_size)
-        method, loader = prepare(run, data)
-    for line in (
-        *length_in_words(asked, len(data.splits.train), loader.batch_size, recipe.total_steps),
-        *cut_in_words({run.arm: cut_captions(method, data)}),
-        *random_starts(recipe, {run.arm: sum(p.numel() for p in method.parameters())}),
-    ):
-        console.print(f"! {line}", style="yellow", soft_wrap=True)
-    negatives = negatives_per_anchor(method, loader.batch(0), loader.batch_size)
-    console.print(
-        f"negatives per anchor: {negatives_in_words(negatives)}, in a batch of {loader.batch_size:,}"
-    )
-    report, ranks = measure(method, loader, recipe.microbatch), loader.world
-    parts = report.at(-(-loader.batch_size // ranks), recipe.microbatch)
-    held = ", ".join(f"{name} {sized(count)}" for name, count in parts.items())
-    each = f" of each of {ranks} processes" if ranks > 1 else ""
-    console.print(f"memory of a step{each}, measured on a few examples: {held}", soft_wrap=True)
-    with suppress(OSError):
-        gpu = torch.cuda.is_available()
-        free = available("cuda") if gpu else available() // ranks
-        largest = ranks * report.largest(free, recipe.microbatch)
-        console.print(f"largest batch that fits into the {sized(free)} free: {largest:,}")

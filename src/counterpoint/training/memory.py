@@ -75,6 +75,15 @@ class MemoryReport:
                 return examples
         return max((available - fixed) // max(self.encoder + self.loss + self.inputs, 1), 0)
 
+    def encoded(self, available: int, batch: int) -> int:
+        """Return how many examples of a batch can be encoded at a time in so many bytes; 0 if not even one can.
+
+        >>> MemoryReport(4, 12, encoder=100, loss=3, tiles=50, inputs=10).encoded(1000, batch=16)
+        7
+        """
+        left = available - sum(self.at(batch).values()) + self.encoder * batch
+        return min(max(left // max(self.encoder, 1), 0), batch)
+
 
 def measure(method: Method, loader: Loader, microbatch: int = 0) -> MemoryReport:
     """Encode a few examples twice, with and without some more, and see what is kept.
