@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.files import latest_checkpoint
 from counterpoint.training.run import RunState
@@ -113,3 +115,80 @@ def test_processes_end_at_a_checkpoint_with_their_launcher(number: signal.Signal
     assert newest is not None
     assert state is not None
     assert newest.name == f"step-{state.steps:07d}", "of the step at which it was stopped"
+
+
+_BREAKS_ONCE = """
+import os
+import signal
+import socket
+import torch
+class Breaks(torch.nn.Module):
+    def forward(self, image, text):
+        self.steps = getattr(self, "steps", 0) + self.training
+        # The memory of a step is measured before the first.
+        if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and self.steps > 9:
+            {deed}
+        return (image * text).sum()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("deed", "reason"),
+    [
+        ("raise ValueError('rank 1 has had enough')", "rank 1 has had enough"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "is gone without a word"),
+    ],
+)
+def test_a_rank_that_fails_ends_all_at_once_and_a_restart_goes_on(
+    deed: str, reason: str, tmp_path: Path
+) -> None:
+    data, run = write_pairs(tmp_path / "pairs"), tmp_path / "run"
+    (tmp_path / "my_loss.py").write_text(_BREAKS_ONCE.replace("{deed}", deed))
+    loss = f"{tmp_path / 'my_loss.py'}:Breaks"
+    words = [
+        "train",
+        loss,
+        "--data",
+        data,
+        *OPTIONS,
+        "--steps",
+        "20",
+        "--checkpoint-every",
+        "2",
+        "--out",
+        run,
+    ]
+    with started(tmp_path / "log", *LAUNCH, *words) as session:
+        assert session.ends() != 0
+        session.wait_until(lambda: not session.alive(), "all processes to end", 10)
+        said = [line for line in session.output.splitlines() if line.startswith("counterpoint train:")]
+        assert len(said) == 1, session.output
+        assert said[0].startswith(f"counterpoint train: rank 1 on {socket.gethostname()}: ")
+        assert reason in said[0]
+    stopped = RunState.read(run)
+    assert stopped is not None
+    assert stopped.status == "running"
+    restarting = [*LAUNCH[:3], "--max-restarts", "1", *LAUNCH[3:]]
+    with started(tmp_path / "again", *restarting, *words) as session:
+        # The first start of it breaks as well, a little later, and the second one ends the run.
+        assert session.ends() == 0, session.output
+    ended = RunState.read(run)
+    assert ended is not None
+    assert (ended.status, ended.steps) == ("finished", 20)
+
+
+@pytest.mark.slow
+def test_blocks_are_shared_out_and_the_run_is_whole_at_its_end(tmp_path: Path) -> None:
+    data, run = write_pairs(tmp_path / "pairs"), tmp_path / "run"
+    words = ["train", "byolip", "--data", data, *OPTIONS, "--parallel.mode", "fsdp", "--validate-every", "2"]
+    with started(tmp_path / "log", *LAUNCH, *words, "--checkpoint-every", "1", "--out", run) as session:
+        assert session.ends() == 0, session.output
+    newest, before = sorted((run / "checkpoint").iterdir(), reverse=True)
+    assert (newest / "model.safetensors").exists()
+    assert (before / ".metadata").exists()
+    model = cp.load(str(run))
+    assert model.embed("text", ["a small red circle"]).shape == (1, model.width)
+    assert (run / "scores.json").exists()
+    names = set(pl.read_parquet(run / "metrics.parquet")["name"])
+    assert any(name.startswith("validation/") for name in names)

@@ -59,6 +59,10 @@ class Holder:
         process = os.getpid()
         return cls(socket.gethostname(), process, _machine(), _started(process) or 0, time.time())
 
+    def alive(self) -> bool:
+        """Return whether a process of this machine is still there."""
+        return _started(self.process) == self.started
+
 
 class InUse(RuntimeError):
     """A folder is being worked on by another process."""
@@ -166,8 +170,7 @@ def _alive(holder: Holder, beaten: float) -> bool:
     fresh = time.time() - beaten < STALE
     if holder.machine != _machine():
         return fresh
-    started = _started(holder.process)
-    return started == holder.started and (started != 0 or fresh)
+    return holder.alive() and (holder.started != 0 or fresh)
 
 
 def _beat(folder: Path, path: Path, ended: threading.Event) -> None:

@@ -7,18 +7,30 @@ the number of processes (see `counterpoint.pairwise.ranks`), so the run is the o
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
+from ..execution.lease import Holder
 from ..execution.ranks import first_to_fail
 from ..pairwise.ranks import Ranks
 from ..reasons import reason
 
+
+class RankFailed(RuntimeError):
+    """One of the processes of a run failed; the message says which, on which host, and why."""
+
+
+_LOOKS = 20
+"""For a process that is gone, a tenth of a second apart."""
 BUCKET = 2**23
 """Numbers that are exchanged at a time: enough to hide a message's delay, few beside a model's gradients."""
 
@@ -36,15 +48,46 @@ def joined() -> Iterator[Ranks]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank())
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    store, rank, size = next(rendezvous("env://"))
+    # A launcher that starts its processes again keeps its store, in which addresses of dead ones would be found.
+    start = f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')} of {size}"
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    own = dist.PrefixStore(start, store)  # type: ignore[attr-defined] # its types leave it out
+    dist.init_process_group(backend, store=own, rank=rank, world_size=size)
+    present = Holder.present()
+    every: list[Any] = [None] * size
+    dist.all_gather_object(every, present)
     try:
         yield Ranks.present()
-    except BaseException as error:
+    except Exception as error:
+        here = f"rank {rank} on {present.host}: {reason(error)}"
+        # What gloo says comes as a plain error.
+        of_others = isinstance(error, dist.DistError) or "gloo" in str(error)
+        told = _lost(every, present) if of_others else ""
         # Before the group is left, since the others then fail of that, and would be taken for the cause.
-        first_to_fail(reason(error) if isinstance(error, Exception) else str(error))
+        first_to_fail(told or here)
+        raise RankFailed(told or here) from error
+    except BaseException as error:
+        first_to_fail(str(error))
         raise
     finally:
         dist.destroy_process_group()
+
+
+def _lost(every: list[Holder], present: Holder) -> str:
+    """Say which process of this machine is gone without a word; an empty text where none is.
+
+    What waits for it in vain fails before the system has buried it, so that it takes some looks.
+    """
+    for _ in range(_LOOKS):
+        for rank, process in enumerate(every):
+            if process.machine == present.machine and not process.alive():
+                return (
+                    f"rank {rank} on {process.host}: process {process.process} is gone without a word, as one is that "
+                    "the system kills for want of memory; the same command goes on from the last checkpoint"
+                )
+        time.sleep(0.1)
+    return ""
 
 
 def local_rank() -> int:
@@ -66,14 +109,23 @@ def device_of(accelerator: str) -> torch.device:
 
 @contextmanager
 def first_alone() -> Iterator[bool]:
-    """Let the first rank go through the block before the others, who find what it wrote; True on the first."""
+    """Let the first rank go through the block before the others, who find what it wrote; True on the first.
+
+    The others wait for as long as it takes: data may be fetched and prepared in there.
+    """
     ranks = Ranks.present()
     first = ranks.rank == 0
     if not first:
-        dist.barrier()
+        dist.barrier(group=_patient(dist.group.WORLD))
     yield first
     if first and ranks.size > 1:
-        dist.barrier()
+        dist.barrier(group=_patient(dist.group.WORLD))
+
+
+@lru_cache(maxsize=1)
+def _patient(world: Any) -> Any:
+    """Return a group of all ranks in which nothing is too long, formed once in the life of the first."""
+    return dist.new_group(backend="gloo", timeout=timedelta(days=30))
 
 
 @torch.no_grad()

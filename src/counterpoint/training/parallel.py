@@ -5,7 +5,6 @@ Whatever the way, the gradient is the mean of the ranks' (see `counterpoint.pair
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -97,10 +96,7 @@ class Overlapped(Parallel):
         trained = [output for output in outputs if output.requires_grad]
         if not trained:
             return
-        with warnings.catch_warnings():
-            # Told of models in which every loss reaches every parameter, of which there are many here.
-            warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
-            self.exchange(trained)
+        self.exchange(trained)
         self.announced = True
 
     def average(self) -> None:
