@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import overload
 
 from pydantic.dataclasses import dataclass as form
@@ -15,6 +16,8 @@ class Files:
 
     columns: Names = ()
     """Columns of a table that have names of their own: image=path text=alt id=uid group=product split=fold."""
+    cache_size: str = ""
+    """Most that local copies of shards which lie elsewhere may take, as 50GB; 100GB unless given."""
 
     @overload
     def of(self, data: str) -> str: ...
@@ -23,11 +26,16 @@ class Files:
     @overload
     def of(self, data: str | None) -> str | None: ...
     def of(self, data: str | None) -> str | None:
-        """Return the name of data with these options, as a run keeps it.
+        """Return the name of data with these options, as a run keeps it; the size of copies is set for all processes.
 
         Raises:
-            ValueError: for options without data, or columns that cannot be.
+            ValueError: for options without data, columns that cannot be, or no size.
         """
+        if self.cache_size:
+            from ..data.sharded.copies import SIZE, size_of
+
+            size_of(self.cache_size)
+            os.environ[SIZE] = self.cache_size
         if not self.columns:
             return data
         if data is None:

@@ -118,6 +118,10 @@ class Data(ABC):
         """Return the ids of some rows."""
         return self.ids[rows]
 
+    def expect(self, shards: Sequence[int]) -> None:
+        """Hear which shards will be read soon, soonest first; data that lies elsewhere is fetched ahead."""
+        return
+
     def examples(self) -> Mapping[str, Any]:
         """Return what is learned of before training, as a tokenizer learns its words: the rows to train on, by column.
 

@@ -130,7 +130,9 @@ class Loader:
                 source = iter(whole)
         else:
             source = (self.batch(step, steps) for step in range(start, steps))
+        self.data.expect(self.order.shards_of(start, self.rank, self.world))
         for step, batch in zip(range(start, steps), source, strict=True):
+            self.data.expect(self.order.shards_of(step, self.rank, self.world))
             yield batch, self.order.clock(step, steps)
 
 

@@ -56,6 +56,10 @@ class Order(ABC):
         rows, epoch = self.at(step, steps)
         return np.array_split(rows, world)[rank], epoch
 
+    def shards_of(self, step: int, rank: int, world: int) -> list[int]:
+        """Return the shards that a rank reads around a step, soonest first; none of data that is read at random."""
+        return []
+
     def clock(self, step: int, steps: int) -> Clock:
         """Return the position of a step in a run."""
         return Clock(step, steps, step // self.steps_per_epoch)

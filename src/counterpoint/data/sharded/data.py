@@ -17,14 +17,14 @@ from PIL import Image
 from torch import Tensor
 
 from ...types import Fit
-from .. import sources
 from ..base import Labels, PairedData, Pictured, Rows, Splits, stored_size
 from ..decode import decode, shown, side_of
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..pairs import Pairs
 from ..photos import Photos
-from ..sources import Asset, Ledger, Record, Records, state_of
+from ..sources import Asset, Record, Records, state_of
 from ..stored import Stored
+from .copies import Ahead, Copies, is_remote, opened
 from .indexing import Index, of_side, usable
 
 _OPEN = 400_000  # records of opened shards that are held at a time
@@ -72,7 +72,8 @@ class Sharded(Pictured):
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process opens shards itself.
-        return self.__dict__ | {"_opened": OrderedDict(), "_read": None}
+        kept = {name: value for name, value in self.__dict__.items() if name != "_ahead"}
+        return kept | {"_opened": OrderedDict(), "_read": None}
 
     def __len__(self) -> int:
         return self._trained + len(self._held)
@@ -172,7 +173,7 @@ class Sharded(Pictured):
         try:
             if place.is_file() and state_of([place]) != shard.state:
                 raise ShardGone(f"{shard.place} has changed since it was indexed: {advice}")
-            records = of_side(usable(sources.opened(shard, Ledger()), self.columns), "train")
+            records = of_side(usable(opened(shard), self.columns), "train")
         except FileNotFoundError as error:
             raise ShardGone(f"{shard.place} is not there any more: bring it back, or {advice}") from error
         if not len(records):
@@ -209,12 +210,31 @@ class Sharded(Pictured):
         for further in range(len(records)):
             record = records[(position + further) % len(records)]
             try:
-                return record, decode(_picture(record).read_bytes(), self._form)
-            except FileNotFoundError as error:
-                raise ShardGone(f"{record.where} is not there any more: {error}") from error
+                return record, decode(self._bytes(record, shard), self._form)
+            except ShardGone:
+                raise
             except (OSError, ValueError):  # no picture: the next one stands for it
                 continue
         raise ShardGone(f"{self.index.shards[shard].place} holds no picture that can be decoded")
+
+    def _bytes(self, record: Record, shard: int) -> bytes:
+        """Read the picture of a record, whose shard's copy another process may have removed since it was opened."""
+        try:
+            return _picture(record).read_bytes()
+        except FileNotFoundError as error:
+            if not is_remote(self.index.shards[shard]):
+                raise ShardGone(f"{record.where} is not there any more: {error}") from error
+            Copies.usual().local(self.index.shards[shard])
+            return _picture(record).read_bytes()
+
+    def expect(self, shards: Sequence[int]) -> None:
+        wanted = [self.index.shards[number] for number in shards if is_remote(self.index.shards[number])]
+        if wanted:
+            self._ahead.fetch(wanted)
+
+    @cached_property
+    def _ahead(self) -> Ahead:
+        return Ahead(Copies.usual())
 
 
 class _Heads(Mapping[str, Any]):

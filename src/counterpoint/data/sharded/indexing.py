@@ -27,6 +27,7 @@ from ..division import HELD_OUT
 from ..sides import SIDES
 from ..sources import Ledger, Records, Shard
 from .beside import records_beside
+from .copies import opened
 from .held_out import copy_out
 
 FILE = "data-index.json"
@@ -281,7 +282,7 @@ def _count(columns: list[str], shard: Shard) -> dict[str, Any]:
     if known is not None:
         told[shard.split or ""] = known
         return told
-    sides = usable(sources.opened(shard, Ledger()), columns).frame["split"].fill_null("")
+    sides = usable(opened(shard), columns).frame["split"].fill_null("")
     return told | {side: int((sides == side).sum()) for side in ("", *SIDES)}
 
 
@@ -336,7 +337,7 @@ def _hash(name: str) -> bytes:
 def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
     """Return the columns that records have, which those of the first shard that has records say."""
     for shard in shards:
-        records = sources.opened(shard, Ledger())
+        records = opened(shard)
         if having := {name: kind for name, kind in records.columns.items() if records.having(name).any()}:
             if "image" not in having:
                 raise ValueError(
@@ -358,7 +359,7 @@ def _held_out(
     ]
     left = most
     for shard, called in sorted(chosen, key=lambda one: _hash(one[0].name)):
-        for record in of_side(usable(sources.opened(shard, Ledger()), columns), called)[:left]:
+        for record in of_side(usable(opened(shard), columns), called)[:left]:
             left -= 1
             yield shard.name, record
 

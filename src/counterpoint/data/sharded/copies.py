@@ -1,0 +1,231 @@
+"""Local copies of shards that lie elsewhere: whole or not there, in a folder of bounded size that processes share."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import random
+import re
+import shutil
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+from threading import Thread
+from typing import Any, final
+
+import fsspec
+
+from ...files import writing
+from ...registry import MissingPackage
+from .. import sources
+from ..cache import CacheError, cache_folder
+from ..sources import Ledger, Records, Shard
+
+SIZE = "COUNTERPOINT_CACHE_SIZE"
+"""Environment variable with the most bytes of the copies (``50GB``), 100 GB unless it is set."""
+
+_USUAL = "100GB"
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_ATTEMPTS = 6
+_AT_ONCE = 2  # shards that are fetched ahead
+_FIRST_WAIT = 1.0  # seconds, doubled from attempt to attempt
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_COPIED = ".tar"  # what a table names may lie beside it, so that a copy of it alone is none
+
+
+class Unreachable(OSError):
+    """A shard that its store does not serve, however often it is asked."""
+
+
+def size_of(written: str) -> int:
+    """Return a size in bytes from what a user wrote.
+
+    >>> size_of("50GB"), size_of("1.5 tb"), size_of("1000")
+    (50000000000, 1500000000000, 1000)
+
+    Raises:
+        ValueError: for anything else.
+    """
+    parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", written.lower())
+    if parts is None:
+        raise ValueError(f"{written!r} is no size; write it like 50GB or 500MB")
+    return int(float(parts[1]) * _UNITS[parts[2]])
+
+
+@final
+class Copies:
+    """Copies of shards in a folder.
+
+    A process that needs a shard which another one is fetching waits for it, so that the ranks of a machine fetch each
+    once. Where there is no room left, the copies that were used least recently go. A store that fails, or serves a
+    part, is asked again, after longer and longer waits.
+
+    Args:
+        folder: of the copies.
+        most: bytes that they may take.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self.folder, self.most = folder, most
+
+    @classmethod
+    def usual(cls) -> Copies:
+        """Return those in the cache folder, of the size that the user set."""
+        return cls(cache_folder() / "shards", size_of(os.environ.get(SIZE, _USUAL)))
+
+    def local(self, shard: Shard) -> Shard:
+        """Return a shard that can be opened here: itself, or its copy, which is fetched unless it is there.
+
+        Raises:
+            FileNotFoundError: if the store has no such shard.
+            PermissionError: if it does not give it.
+            MissingPackage: for a store whose package is not installed.
+            Unreachable: if it was asked several times and never served all of it.
+            CacheError: if there is no room for the copy, or the folder cannot be written.
+        """
+        if not is_remote(shard):
+            return shard
+        path = self.path(shard)
+        if not _touched(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(self.folder / f".lock-{path.parent.name[:2]}"):  # few locks, and none to be removed
+                if not _touched(path):
+                    self._fetch(shard.place, path)
+        return replace(shard, place=str(path))
+
+    def path(self, shard: Shard) -> Path:
+        """Return where the copy of a shard is: another place for another state of it."""
+        told = blake2b(f"{shard.place}\0{shard.state}".encode(), digest_size=12).hexdigest()
+        return self.folder / told / PurePosixPath(shard.place).name
+
+    def _fetch(self, place: str, path: Path) -> None:
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
+            try:
+                return self._copy(place, path)
+            except ImportError as error:
+                raise MissingPackage(f"{place}: {error}; run: pip install 'counterpoint[cloud]'") from error
+            except (FileNotFoundError, PermissionError) as error:
+                raise type(error)(f"{place}: {error}") from error
+            except CacheError:
+                raise
+            except Exception as error:  # each store's package has errors of its own
+                failure = error
+        raise Unreachable(
+            f"{place} was asked for {_ATTEMPTS} times and not served: {' '.join(str(failure).split())}; run the same "
+            "command again once it is: it goes on"
+        ) from failure
+
+    def _copy(self, place: str, path: Path) -> None:
+        store, remote = fsspec.core.url_to_fs(place)
+        size = int(store.info(remote)["size"])
+        self._make_room(size, place)
+        try:
+            with writing(path) as part:
+                store.get_file(remote, str(part))
+                if (served := part.stat().st_size) != size:
+                    raise Unreachable(f"{served:,} of {size:,} bytes were served")
+        except OSError as error:
+            if error.errno not in _OF_THE_DISK:
+                raise
+            raise CacheError(
+                f"no room for {place} ({size:,} bytes) in {self.folder}: {error.strerror}; make room, or set "
+                "COUNTERPOINT_CACHE to a folder on another disk"
+            ) from error
+
+    def _make_room(self, size: int, place: str) -> None:
+        """Remove the copies that were used least recently until there is room for some bytes more."""
+        if size > self.most:
+            raise CacheError(
+                f"{place} has {size:,} bytes, and copies may take {self.most:,}: allow more with --cache-size"
+            )
+        with _locked(self.folder / ".lock"):
+            copies: list[tuple[float, int, Path]] = []
+            for path in self.folder.glob("[!.]*/[!.]*"):
+                with suppress(FileNotFoundError):
+                    stat = path.stat()
+                    copies.append((stat.st_mtime, stat.st_size, path))
+            taken, free = sum(copy[1] for copy in copies), shutil.disk_usage(self.folder).free
+            for _, freed, path in sorted(copies):
+                if taken + size <= self.most and free >= size:
+                    return
+                path.unlink(missing_ok=True)
+                with suppress(OSError):  # a process is about to write there
+                    path.parent.rmdir()
+                taken, free = taken - freed, free + freed
+            if free < size:
+                raise CacheError(
+                    f"no room for {place} ({size:,} bytes) in {self.folder}, whose disk has {free:,} left: make room, "
+                    "or set COUNTERPOINT_CACHE to a folder on another disk"
+                )
+
+
+@final
+class Ahead:
+    """Threads that fetch the shards which are needed soon, in the order in which they are.
+
+    What cannot be fetched is left to whoever opens the shard, who then says why.
+
+    Args:
+        copies: to be had.
+    """
+
+    def __init__(self, copies: Copies) -> None:
+        self._copies = copies
+        self._asked: list[Shard] = []
+        self._wanted: deque[Shard] = deque()
+        self._threads: list[Thread] = []
+
+    def fetch(self, shards: Sequence[Shard]) -> None:
+        """Begin to fetch some shards, in place of those that were asked for before and are not begun."""
+        if list(shards) == self._asked:
+            return
+        self._asked, self._wanted = list(shards), deque(shards)
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        for _ in range(_AT_ONCE - len(self._threads)):
+            # A process that ends does not wait for what it will not read.
+            self._threads.append(Thread(target=self._run, daemon=True))
+            self._threads[-1].start()
+
+    def _run(self) -> None:
+        while self._wanted:
+            with suppress(IndexError, OSError, ValueError):
+                self._copies.local(self._wanted.popleft())
+
+
+def opened(shard: Shard) -> Records:
+    """Read a shard wherever it lies.
+
+    Raises:
+        OSError: as for `Copies.local`.
+        ValueError: if it cannot be read.
+    """
+    return sources.opened(Copies.usual().local(shard), Ledger())
+
+
+def is_remote(shard: Shard) -> bool:
+    """Return whether a shard lies elsewhere, and is one that a copy stands for."""
+    return "://" in shard.place and shard.place.endswith(_COPIED)
+
+
+def _touched(path: Path) -> bool:
+    """Return whether there is a copy, which then is the one that was used last."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[Any]:
+    """Let one process through the block at a time; a lock goes with the process that holds it."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
