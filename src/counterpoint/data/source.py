@@ -19,7 +19,18 @@ from .collections import COLLECTIONS
 from .decode import side_of
 from .sharded.indexing import is_index
 from .single import form_of
-from .sources import Ledger, Options, Records, checked, parted, read, suffixes
+from .sources import (
+    Ledger,
+    Options,
+    Records,
+    checked,
+    found,
+    is_pattern,
+    is_url,
+    parted,
+    read,
+    suffixes,
+)
 from .worlds import WORLDS
 
 _ANNOTATIONS = ".json"  # files of public benchmarks; the kinds that sources read are benchmarks' too
@@ -102,7 +113,7 @@ def rooted(source: str) -> str:
     'emoji:artist'
     """
     head, path, option = _parted(source)
-    return source if path is None or not path.exists() else f"{head}{path.absolute()}{option}"
+    return source if path is None or not _is_there(path) else f"{head}{_seen_from('', path)}{option}"
 
 
 def located(source: str, began: str | None) -> str:
@@ -116,10 +127,10 @@ def located(source: str, began: str | None) -> str:
         FileNotFoundError: for a path that is in neither place.
     """
     head, path, option = _parted(source)
-    if path is None or path.exists():
+    if path is None or _is_there(path):
         return source
-    moved = Path(began or ".") / path
-    if not moved.exists():
+    moved = _seen_from(began or "", path)
+    if not _is_there(moved):
         raise FileNotFoundError(
             f"the data {source!r} of the run is not here, nor where the run was begun ({began or 'not known'}): "
             "say where it is with --data"
@@ -143,9 +154,30 @@ def short_name(source: str) -> str:
     'scenes-basic'
     """
     head, where, _ = _parted(source)
-    if where is None or not where.exists():
+    if where is None or not _is_there(where):
         return source.replace(":", "-")
-    return f"{head.replace(':', '-')}{where.stem}"
+    stem = Path(where).stem
+    if is_url(where) or is_pattern(where):
+        stem = re.sub(r"[^\w.=-]+", "-", stem).strip("-.") or "data"
+    return f"{head.replace(':', '-')}{stem}"
+
+
+def _is_there(path: str) -> bool:
+    """Return whether there is something at a path; a URL is asked when it is read."""
+    if is_url(path):
+        return True
+    try:
+        return bool(found(path)) if is_pattern(path) else os.path.exists(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _seen_from(folder: str, path: str) -> str:
+    """Return a path, or a pattern, from the root, where it was written as seen from a folder."""
+    if is_url(path):
+        return path
+    listed = "@" if path.startswith("@") and is_pattern(path) else ""
+    return f"{listed}{os.path.abspath(os.path.join(folder, path.removeprefix(listed)))}"
 
 
 def _before_mark(source: str) -> str:
@@ -158,12 +190,12 @@ class _Parted(NamedTuple):
 
     Attributes:
         head: the name of a benchmark or a collection, with its colon; empty before a mere path.
-        path: None where there is none, as the data is found by its name alone.
+        path: a path, a URL or a pattern; None where there is none, as the data is found by its name alone.
         option: with its mark.
     """
 
     head: str
-    path: Path | None
+    path: str | None
     option: str
 
 
@@ -175,13 +207,18 @@ def _parted(source: str) -> _Parted:
     if name in COLLECTIONS:
         head, comma, options = source.partition(",")
         folder = head.removeprefix(name).removeprefix(":")
-        return _Parted(f"{name}:" if folder else "", Path(folder) if folder else None, comma + options)
+        return _Parted(f"{name}:" if folder else "", _plain(folder) if folder else None, comma + options)
     if name in BENCHMARKS and source.startswith(f"{name}:"):
-        return _Parted(f"{name}:", Path(source.removeprefix(f"{name}:")), "")
+        return _Parted(f"{name}:", _plain(source.removeprefix(f"{name}:")), "")
     if (defined := named_in_file(source)) is not None:
-        return _Parted("", defined[0], f":{defined[1]}")
+        return _Parted("", str(defined[0]), f":{defined[1]}")
     where, options = parted(source)
-    return _Parted("", Path(where), f",{options}" if options else "")
+    return _Parted("", _plain(where), f",{options}" if options else "")
+
+
+def _plain(path: str) -> str:
+    """Return a path without what says nothing in it (``./a//b``); a URL as it is."""
+    return path if is_url(path) else str(Path(path))
 
 
 @lru_cache(maxsize=4)
@@ -193,12 +230,18 @@ def _slot(source: str, stamp: tuple[object, ...]) -> list[Data]:
 def _stamp(source: str) -> tuple[object, ...]:
     """Return where a source is and when it was last written; pictures and texts one by one are not looked at."""
     path = _parted(source).path
-    if path is None or not path.exists():
+    if path is None or is_url(path) or not _is_there(path):
         return ()
-    inside = os.scandir(path) if path.is_dir() else ()
+    if is_pattern(path):
+        return tuple(found(path).items())
+    inside = os.scandir(path) if os.path.isdir(path) else ()
     kinds = {_ANNOTATIONS, *suffixes()}
     told = [e for e in inside if e.is_dir() or (Path(e.name).suffix.lower() in kinds and e.is_file())]
-    return (path.resolve(), _written(path.stat()), *sorted((e.name, _written(e.stat())) for e in told))
+    return (
+        os.path.realpath(path),
+        _written(os.stat(path)),
+        *sorted((e.name, _written(e.stat())) for e in told),
+    )
 
 
 def _written(stat: os.stat_result) -> tuple[int, int]:
@@ -210,23 +253,23 @@ def _open(source: str, form: int | Fit) -> Data:
         return WORLDS.get(name).parse(source)
     head, where, option = _parted(source)
     if name in COLLECTIONS:
-        return _collection(source, where, form)
+        return _collection(source, None if where is None else Path(where), form)
     assert where is not None
     if head:
-        if not where.exists():
+        if not os.path.exists(where):
             raise FileNotFoundError(f"{name}: there is no file or folder {where}")
-        return BENCHMARKS.get(name)(where, side_of(form))
+        return BENCHMARKS.get(name)(Path(where), side_of(form))
     if (Path(source) / "scenes.json").exists():
         from .worlds.scenes import shards
 
         return shards.read(Path(source))
     if is_of_python(source):
-        return _defined(where, option[1:])
-    if is_index(where):
+        return _defined(Path(where), option[1:])
+    if is_index(Path(where)):
         from .sharded.data import open_index
 
-        return open_index(where, form)
-    if where.exists():
+        return open_index(Path(where), form)
+    if is_pattern(where) or _is_there(where):
         from .pairs import Pairs
         from .photos import Photos
         from .stored import WithoutCaptions
@@ -263,10 +306,12 @@ def records_of(source: str, ledger: Ledger) -> Records | None:
     if name in COLLECTIONS:
         collection = COLLECTIONS.get(name)()
         language = str(dict(Spec.parse(source).options).get("language", collection.language))
-        return collection.read(collection.located(where), language, ledger)
-    if where is None or head or is_of_python(source) or is_index(where) or not where.exists():
+        return collection.read(collection.located(None if where is None else Path(where)), language, ledger)
+    if where is None or head or is_of_python(source) or is_index(Path(where)):
         return None
-    return None if (where / "scenes.json").exists() else read(f"{where}{options}", ledger)
+    if not _is_there(where) or (Path(where) / "scenes.json").exists():
+        return None
+    return read(f"{where}{options}", ledger)
 
 
 def _collection(source: str, folder: Path | None, form: int | Fit) -> PairedData:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from ._asset import Asset
 from ._ledger import TOLERANCE, Ledger
 from ._options import ROLES, Options, checked, columns_of, parted
+from ._places import found, is_pattern, is_url, state_of
 from ._reading import SOURCES, Reader, opened, read, recognised, shards, suffixes
 from ._record import Cell, Record, Records
-from ._source import Shard, Source, state_of
+from ._source import Shard, Source
 
 __all__ = [
     "ROLES",
@@ -24,6 +25,9 @@ __all__ = [
     "Source",
     "checked",
     "columns_of",
+    "found",
+    "is_pattern",
+    "is_url",
     "opened",
     "parted",
     "read",

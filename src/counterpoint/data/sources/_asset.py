@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Self, final
 
 import polars as pl
+import pyarrow as pa
+from pyarrow import parquet
+
+from ._places import is_url, opened, part_of
 
 _CELLS = 64
 
@@ -19,7 +22,7 @@ class Asset:
     """A place where bytes are: a file, a part of a file, or a cell of a Parquet table. Its text is what users know.
 
     Attributes:
-        file: the file.
+        file: the path or the URL of a file.
         member: the name within an archive, or the column of a table: of bytes, or of structs with a field of them.
         offset: the first byte in an archive, or the row of a table, from 0.
         size: in bytes; none for a whole file and for a cell.
@@ -45,15 +48,15 @@ class Asset:
             OSError: if it cannot be read.
         """
         if self.offset is None:
-            return Path(self.file).read_bytes()
+            return part_of(self.file)
         if self.size is not None:
-            with open(self.file, "rb") as file:
-                file.seek(self.offset)
-                return file.read(self.size)
+            return part_of(self.file, self.offset, self.size)
         assert self.member is not None
         try:
+            if is_url(self.file):
+                return _cell_of(self.file, self.member, self.offset)
             return _cells(self.file, self.member, self.offset // _CELLS)[self.offset % _CELLS]
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pa.ArrowException) as error:
             raise OSError(f"a damaged table: {error}") from error
 
     def __str__(self) -> str:
@@ -66,5 +69,31 @@ class Asset:
 def _cells(table: str, column: str, block: int) -> list[bytes]:
     """Read a block of cells, so that those that are read in order are not sought one by one."""
     frame = pl.scan_parquet(table, glob=False).select(column).slice(block * _CELLS, _CELLS).collect()
-    cells = frame[column]
+    return _bytes(frame[column])
+
+
+def _cell_of(table: str, column: str, row: int) -> bytes:
+    """Read a cell of a table in a store: with all of its group of rows, which comes in one request."""
+    for group, count in enumerate(_groups(table)):
+        if row < count:
+            return _group(table, column, group)[row]
+        row -= count
+    raise OSError("a damaged table: it has fewer rows than before")
+
+
+@lru_cache(maxsize=1024)
+def _groups(table: str) -> list[int]:
+    with opened(table) as file:
+        metadata = parquet.ParquetFile(file).metadata
+        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+
+@lru_cache(maxsize=4)
+def _group(table: str, column: str, group: int) -> list[bytes]:
+    with opened(table) as file:
+        cells = parquet.ParquetFile(file).read_row_group(group, columns=[column])
+    return _bytes(pl.DataFrame(pl.from_arrow(cells))[column])
+
+
+def _bytes(cells: pl.Series) -> list[bytes]:
     return (cells if cells.dtype == pl.Binary else cells.struct.field("bytes")).to_list()

@@ -11,6 +11,7 @@ from typing import Any, Self, final
 from ...registry import unknown
 from ...spec import Spec
 from ._ledger import TOLERANCE
+from ._places import local
 
 ROLES = ("image", "text", "id", "split", "group")
 """The values of a record that a column of a table may be named for."""
@@ -56,8 +57,8 @@ def parted(written: str) -> tuple[str, str]:
     """
     named = re.search(rf"(?:,(?:{'|'.join(_READERS)})=[^,]*)+$", written)
     if named is None or Path(written).exists():
-        return written, ""
-    return written[: named.start()], written[named.start() + 1 :]
+        return local(written), ""
+    return local(written[: named.start()]), written[named.start() + 1 :]
 
 
 def columns_of(pairs: Sequence[str]) -> dict[str, str]:

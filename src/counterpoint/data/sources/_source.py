@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from pathlib import Path
 from typing import ClassVar, final
 
 from ._ledger import Ledger
@@ -22,7 +18,7 @@ class Shard:
 
     Attributes:
         name: what tells it from the source's other shards, the same wherever the source lies.
-        place: the path of it.
+        place: the path or the URL of it.
         source: the registered name of the source that opens it.
         state: a text that changes when the shard does: of its size and its time, or of the store's own mark.
         options: the user's word on how it is read.
@@ -82,14 +78,3 @@ class Source(ABC):
         Raises:
             ValueError: if it cannot be read, or contradicts itself; the message names the file and the row.
         """
-
-
-def state_of(files: Iterable[str | os.PathLike[str]]) -> str:
-    """Return a text that changes when one of some files does, or another is there."""
-    told = blake2b(digest_size=8)
-    for file in files:
-        stat = os.stat(file)
-        told.update(
-            f"{Path(file).name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape")
-        )
-    return told.hexdigest()

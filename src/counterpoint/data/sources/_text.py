@@ -5,24 +5,23 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from pathlib import Path
-from typing import TextIO
 
 from ...reasons import counted
 from ._ledger import Ledger
+from ._places import opened
 
 GUESSED = "not UTF-8, read as Windows-1252"
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _TRANSLATION = re.compile(r"[a-z]{2,3}([_@-]\w+)*\.utf8=", re.IGNORECASE)
 
 
-def encoding(path: Path) -> str:
+def encoding(place: str) -> str:
     """Return the encoding of a text file; ``"cp1252"`` is a guess, made where it can be nothing else.
 
     Raises:
         ValueError: if the file is no text.
     """
-    with path.open("rb") as file:
+    with opened(place) as file:
         start = file.read(1024)
         marked = _marked(start)
         if marked:
@@ -35,17 +34,17 @@ def encoding(path: Path) -> str:
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             if b"\0" in start:
-                raise ValueError(f"{path} is no text: save it as UTF-8") from None
+                raise ValueError(f"{place} is no text: save it as UTF-8") from None
             return "cp1252"
     return "utf-8"
 
 
-def opened(path: Path, ledger: Ledger) -> TextIO:
+def opened_text(place: str, ledger: Ledger) -> io.TextIOWrapper:
     """Open a text file in its encoding, and enter a guess into the ledger."""
-    coding = encoding(path)
+    coding = encoding(place)
     if coding == "cp1252":
-        ledger.add("guessed", GUESSED, path)
-    return path.open(encoding=coding, errors="replace", newline="")
+        ledger.add("guessed", GUESSED, place)
+    return io.TextIOWrapper(opened(place), encoding=coding, errors="replace", newline="")
 
 
 def decoded(content: bytes, ledger: Ledger, file: object, row: object = "") -> str:

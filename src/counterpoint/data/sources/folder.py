@@ -14,8 +14,9 @@ from ._asset import Asset
 from ._ledger import Ledger
 from ._names import PICTURES
 from ._options import Options
+from ._places import state_of
 from ._record import Cell, Record, Records
-from ._source import Shard, Source, state_of
+from ._source import Shard, Source
 from ._text import caption_lines, decoded
 from .tables.table import Table
 

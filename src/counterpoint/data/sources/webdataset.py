@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, final
 
 from ._asset import Asset
 from ._ledger import Ledger
 from ._names import CAPTION_COLUMNS, PICTURES, SPLITS, split_of
 from ._options import Options
+from ._places import found, inside, is_url, opened, suffix_of, told_apart
 from ._record import Record, Records
-from ._source import Shard, Source, state_of
+from ._source import Shard, Source
 from ._text import as_text, caption_lines, decoded
 
 DAMAGED = "shard cut short or damaged"
@@ -30,13 +32,14 @@ class WebDataset(Source):
     precedence = 3
 
     def recognises(self, written: str) -> bool:
-        path = Path(written)
-        return any(path.glob("*.tar")) if path.is_dir() else path.suffix.lower() in self.suffixes
+        return bool(_in_folder(written)) or suffix_of(written) in self.suffixes
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
-        path = Path(written)
-        archives = sorted(path.glob("*.tar")) if path.is_dir() else [path]
-        return [Shard(each.name, str(each), "webdataset", state_of([each]), options) for each in archives]
+        files = found(*(_in_folder(written) or [written]))
+        return [
+            Shard(name, file, "webdataset", files[file], options)
+            for file, name in zip(files, told_apart(files), strict=True)
+        ]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
         """Read the examples of a shard.
@@ -49,10 +52,17 @@ class WebDataset(Source):
         Raises:
             ValueError: if it is no tar file, or a split is unknown.
         """
-        return Records.collect(_records(Path(shard.place), ledger))
+        return Records.collect(_records(shard.place, ledger))
 
 
-def _records(archive: Path, ledger: Ledger) -> Iterator[Record]:
+def _in_folder(written: str) -> list[str]:
+    """Return the shards right in a folder; none of what is no folder."""
+    if is_url(written):
+        return [file for file in inside(written) if suffix_of(file) == ".tar"]
+    return sorted(map(str, Path(written).glob("*.tar"))) if os.path.isdir(written) else []
+
+
+def _records(archive: str, ledger: Ledger) -> Iterator[Record]:
     for key, example in _examples(archive, ledger).items():
         record = _record(archive, key, example, ledger)
         if record is not None:
@@ -74,13 +84,19 @@ class _Example:
         return self.picture is not None and (self.text is not None or self.values is not None)
 
 
-def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
+def _examples(archive: str, ledger: Ledger) -> dict[str, _Example]:
     """Return the files of each example, in the order of the archive; what is cut off goes into the ledger."""
+    with opened(archive) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        return _members(archive, file, end, ledger)
+
+
+def _members(archive: str, file: Any, end: int, ledger: Ledger) -> dict[str, _Example]:
     examples: dict[str, _Example] = {}
-    end = archive.stat().st_size
     try:
-        with tarfile.open(archive, "r:") as opened:  # members of a compressed one have no place
-            for member in opened:
+        with tarfile.open(fileobj=file, mode="r:") as members:  # members of a compressed one have no place
+            for member in members:
                 folder, _, name = member.name.rpartition("/")
                 stem, _, suffix = name.partition(".")
                 key = f"{folder}/{stem}" if folder else stem
@@ -96,9 +112,9 @@ def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
                     return examples
                 example = examples.setdefault(key, _Example())
                 if f".{suffix}" in PICTURES and example.picture is None:
-                    example.picture = Asset(str(archive), member.name, member.offset_data, member.size)
+                    example.picture = Asset(archive, member.name, member.offset_data, member.size)
                 elif suffix in {"txt", "json"}:
-                    stored = opened.extractfile(member)
+                    stored = members.extractfile(member)
                     content = stored.read() if stored else b""
                     if suffix == "txt":
                         example.text = content
@@ -106,7 +122,8 @@ def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
                         example.values = content
                 else:
                     example.others.append(suffix)
-            rest = Asset(str(archive), "", opened.offset, _END).read_bytes()
+            file.seek(members.offset)
+            rest, offset = file.read(_END), members.offset
     except tarfile.TarError as error:
         if not examples:
             raise ValueError(f"{archive} cannot be read as a tar file: {error}") from error
@@ -120,11 +137,11 @@ def _examples(archive: Path, ledger: Ledger) -> dict[str, _Example]:
         else:
             ledger.add("passed over", "shard without an end mark", archive, "", "it may be cut short")
     elif len(rest) < _END or any(rest):  # the tar reader stops here without a word
-        ledger.add("lost", DAMAGED, archive, "", f"at byte {opened.offset:,}; all that followed is lost too")
+        ledger.add("lost", DAMAGED, archive, "", f"at byte {offset:,}; all that followed is lost too")
     return examples
 
 
-def _record(archive: Path, key: str, example: _Example, ledger: Ledger) -> Record | None:
+def _record(archive: str, key: str, example: _Example, ledger: Ledger) -> Record | None:
     if example.picture is None:
         held = sorted(
             {*example.others, *(["txt"] if example.text else []), *(["json"] if example.values else [])}
@@ -159,7 +176,7 @@ def _record(archive: Path, key: str, example: _Example, ledger: Ledger) -> Recor
     )
 
 
-def _captions(archive: Path, key: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+def _captions(archive: str, key: str, values: Mapping[str, Any]) -> tuple[str, ...]:
     for name in CAPTION_COLUMNS:
         if values.get(name):
             texts = values[name] if isinstance(values[name], list) else [values[name]]
@@ -171,10 +188,10 @@ def _captions(archive: Path, key: str, values: Mapping[str, Any]) -> tuple[str, 
     return ()
 
 
-def _split(archive: Path, values: Mapping[str, Any]) -> str | None:
+def _split(archive: str, values: Mapping[str, Any]) -> str | None:
     if "split" in values:
         said = str(values["split"]).lower()
         if said not in SPLITS:
             raise ValueError(f"{archive}: split {said!r} is none of train, validation, test")
         return SPLITS[said]
-    return split_of(archive.name)
+    return split_of(PurePosixPath(archive).name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from .._places import is_url, opened, part_of, suffix_of
 from .._progress import shown
 from .._record import LABEL
 from ._roles import chosen
@@ -17,12 +18,13 @@ _BLOCK = 50_000  # rows that are read at once
 _BYTES_BLOCK = 512  # rows of a table that holds pictures
 
 
-def blocks_of(path: Path, asked: Mapping[str, str]) -> Iterator[pl.DataFrame]:
+def blocks_of(path: str, asked: Mapping[str, str]) -> Iterator[pl.DataFrame]:
     """Yield the rows of a table as columns; see `counterpoint.data.sources.tables._rows.EMPTY`."""
     try:
-        schema = pl.scan_parquet(path, glob=False).collect_schema()
+        scan = _scan(path)
+        schema = scan.collect_schema()
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
+        raise ValueError(f"{path} cannot be read as {suffix_of(path)}: {error}") from error
     roles = chosen(path, list(schema), asked)
     for fact, column in roles.facts.items():
         if not _is_scalar(schema, column) and schema[column] != pl.Null:
@@ -41,18 +43,25 @@ def blocks_of(path: Path, asked: Mapping[str, str]) -> Iterator[pl.DataFrame]:
         *(values[name].alias(fact) for fact, name in roles.facts.items()),
         *(value.alias(LABEL + name) for name, value in values.items() if name not in roles.taken),
     ]
-    scan = pl.scan_parquet(path, glob=False)
     total: int = scan.select(pl.len()).collect().item()
     step = _BLOCK if _is_scalar(schema, roles.image) else _BYTES_BLOCK
-    for start in shown(range(0, total, step), f"reading {path.suffix}", -(-total // step)):
+    for start in shown(range(0, total, step), f"reading {suffix_of(path)}", -(-total // step)):
         yield scan.slice(start, step).select(columns).collect()
 
 
-def _classes(path: Path) -> dict[str, dict[str, str]]:
+def _scan(path: str) -> pl.LazyFrame:
+    """Return a table to be read in parts; one in a store is held in memory, as its parts would come one by one."""
+    if not is_url(path):
+        return pl.scan_parquet(path, glob=False)
+    return pl.scan_parquet(io.BytesIO(part_of(path)))
+
+
+def _classes(path: str) -> dict[str, dict[str, str]]:
     """Return the names of classes that `datasets` keeps beside a table: a column to its numbers, each with its name."""
     from pyarrow import parquet
 
-    kept = (parquet.read_schema(path).metadata or {}).get(b"huggingface", b"{}")
+    with opened(path) as file:
+        kept = (parquet.read_schema(file).metadata or {}).get(b"huggingface", b"{}")
     features: dict[str, dict[str, Any]] = json.loads(kept).get("info", {}).get("features", {})
     named = {column: kind["names"] for column, kind in features.items() if kind.get("_type") == "ClassLabel"}
     return {
@@ -76,7 +85,7 @@ def _text(schema: Mapping[str, Any], name: str) -> pl.Expr:
     return pl.when(text != "").then(text)
 
 
-def _picture_columns(path: Path, schema: Mapping[str, Any], name: str) -> list[pl.Expr]:
+def _picture_columns(path: str, schema: Mapping[str, Any], name: str) -> list[pl.Expr]:
     """Return the picture's name, and the column of its bytes for rows that hold them."""
     kind, column, nothing = schema[name], pl.col(name), pl.lit(None, dtype=pl.String)
     if isinstance(kind, pl.Struct) and {"bytes", "path"} <= {field.name for field in kind.fields}:
@@ -97,7 +106,7 @@ def _picture_columns(path: Path, schema: Mapping[str, Any], name: str) -> list[p
     ]
 
 
-def _caption_column(path: Path, schema: Mapping[str, Any], name: str) -> pl.Expr:
+def _caption_column(path: str, schema: Mapping[str, Any], name: str) -> pl.Expr:
     """Return the captions of each row, blank ones dropped."""
     kind = schema[name]
     if isinstance(kind, pl.List) and kind.inner == pl.String:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import final
 
 from .._names import CAPTION_COLUMNS, PICTURE_COLUMNS
@@ -39,7 +38,7 @@ def candidates(role: str, asked: Mapping[str, str]) -> Sequence[str]:
     return (asked[role],) if role in asked else _NAMED[role][1]
 
 
-def chosen(path: Path, found: Sequence[str], asked: Mapping[str, str]) -> Roles:
+def chosen(path: str, found: Sequence[str], asked: Mapping[str, str]) -> Roles:
     """Return the columns of a table by their use.
 
     Args:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import polars as pl
 
 from .._ledger import Ledger
 from .._names import SPLITS
+from .._places import beside, is_url
 from .._progress import shown
 from .._record import LABEL, Records
 from ._roles import FACTS
 
-_ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/])"
+_ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)"
 
 EMPTY = pl.DataFrame(
     schema={
@@ -29,7 +29,7 @@ EMPTY = pl.DataFrame(
 """Columns of rows: the picture's name; the column that holds its bytes, if one does; captions, none of them blank."""
 
 
-def records_of(path: Path, blocks: Iterable[pl.DataFrame], ledger: Ledger) -> Records:
+def records_of(path: str, blocks: Iterable[pl.DataFrame], ledger: Ledger) -> Records:
     """Return the records of a table; rows with one picture are one record with several captions.
 
     Args:
@@ -49,9 +49,9 @@ def records_of(path: Path, blocks: Iterable[pl.DataFrame], ledger: Ledger) -> Re
     sound = _without(
         sound, name.str.contains("\0", literal=True).fill_null(False), ledger, path, "NUL in a name"
     )
-    file = pl.when(name.str.contains(_ABSOLUTE)).then(name).otherwise(pl.lit(f"{path.parent}{os.sep}") + name)
+    file = pl.when(name.str.contains(_ABSOLUTE)).then(name).otherwise(pl.lit(beside(path, "")) + name)
     sound = sound.with_columns(
-        file=pl.when(inline).then(pl.lit(str(path))).otherwise(file),
+        file=pl.when(inline).then(pl.lit(path)).otherwise(file),
         offset=pl.when(inline).then(pl.col("row").cast(pl.Int64) - 1),
     )
     _agree(path, sound)
@@ -71,21 +71,21 @@ def records_of(path: Path, blocks: Iterable[pl.DataFrame], ledger: Ledger) -> Re
             pl.col("captions").alias("text"),
             pl.coalesce("id", "picture", pl.format("row {}", "row")).alias("key"),
             *FACTS,
-            pl.format("{}, row {}", pl.lit(str(path)), "row").alias("where"),
+            pl.format("{}, row {}", pl.lit(path), "row").alias("where"),
             *labels,
         )
     )
 
 
 def _without(
-    rows: pl.DataFrame, bad: pl.Expr | pl.Series, ledger: Ledger, path: Path, reason: str
+    rows: pl.DataFrame, bad: pl.Expr | pl.Series, ledger: Ledger, path: str, reason: str
 ) -> pl.DataFrame:
     out = rows.filter(bad)
     ledger.add_all("lost", reason, path, out["row"], out["picture"].fill_null(""))
     return rows.filter(~bad)
 
 
-def _sided(path: Path, rows: pl.DataFrame) -> pl.DataFrame:
+def _sided(path: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Put the names of splits into ours; without any, files that all lie in folders of splits have theirs."""
     stated = pl.col("split").str.strip_chars().str.to_lowercase()
     rows = rows.with_columns(side=stated.replace_strict(SPLITS, default=None, return_dtype=pl.String))
@@ -101,7 +101,7 @@ def _sided(path: Path, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(split=pl.col("side")).drop("side")
 
 
-def _agree(path: Path, rows: pl.DataFrame) -> None:
+def _agree(path: str, rows: pl.DataFrame) -> None:
     """Refuse a picture that is in two splits, and an id that two pictures have."""
     sides = rows.drop_nulls("split").unique(["file", "offset", "split"], maintain_order=True)
     torn = sides.group_by("file", "offset", maintain_order=True).agg(
@@ -119,10 +119,10 @@ def _agree(path: Path, rows: pl.DataFrame) -> None:
 
 
 def _missing(joined: pl.DataFrame) -> pl.Series:
-    """Return which pictures are in files that do not exist."""
+    """Return which pictures are in files that do not exist; those in a store are looked for when they are read."""
     places = zip(joined["file"], joined["column"].is_not_null(), strict=True)
     missing = [
-        not held and not os.path.isfile(file)
+        not held and not is_url(file) and not os.path.isfile(file)
         for file, held in shown(places, "looking for pictures", len(joined))
     ]
     return pl.Series(missing, dtype=pl.Boolean)

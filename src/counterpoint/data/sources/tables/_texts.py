@@ -14,30 +14,31 @@ import polars as pl
 
 from .._ledger import Ledger
 from .._names import PICTURES
+from .._places import suffix_of
 from .._progress import shown
 from .._record import LABEL
-from .._text import as_text, opened
+from .._text import as_text, opened_text
 from ._roles import Roles, candidates, chosen
 
 _BLOCK = 50_000  # rows that are Python objects at once
 
 
-def blocks_of(path: Path, asked: Mapping[str, str], ledger: Ledger) -> Iterator[pl.DataFrame]:
+def blocks_of(path: str, asked: Mapping[str, str], ledger: Ledger) -> Iterator[pl.DataFrame]:
     """Yield the rows of a table as columns; see `counterpoint.data.sources.tables._rows.EMPTY`."""
     rows = (
         _json_rows(path, ledger)
-        if path.suffix.lower() in {".jsonl", ".ndjson"}
+        if suffix_of(path) in {".jsonl", ".ndjson"}
         else _csv_rows(path, asked, ledger)
     )
     roles: Roles | None = None
     blocks = iter(lambda: list(islice(rows, _BLOCK)), [])
-    for block in shown(blocks, f"reading {path.suffix}", None):
+    for block in shown(blocks, f"reading {suffix_of(path)}", None):
         if roles is None:
             roles = chosen(path, list(dict.fromkeys(name for _, row in block for name in row)), asked)
         yield _block(path, block, roles)
 
 
-def _block(path: Path, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Roles) -> pl.DataFrame:
+def _block(path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Roles) -> pl.DataFrame:
     """Return some rows, each with its line in the file, as columns of text."""
     picture, caption = roles.image, roles.text
     names = dict.fromkeys(name for _, row in block for name in row if name not in roles.taken)
@@ -51,7 +52,7 @@ def _block(path: Path, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Ro
     return pl.DataFrame(columns, schema=text | {"captions": pl.List(pl.String)})
 
 
-def _named(path: Path, line: int, column: str, value: object) -> str | None:
+def _named(path: str, line: int, column: str, value: object) -> str | None:
     if isinstance(value, Mapping):  # as `datasets` writes a picture; its bytes cannot be in a text
         value = value.get("path")
     if value is not None and not isinstance(value, str):
@@ -59,7 +60,7 @@ def _named(path: Path, line: int, column: str, value: object) -> str | None:
     return re.sub(r"^(\./)+", "", value.strip()) or None if value else None
 
 
-def _captions(path: Path, line: int, column: str, value: object) -> list[str]:
+def _captions(path: str, line: int, column: str, value: object) -> list[str]:
     texts = value if isinstance(value, list) else [value]
     for text in texts:
         if isinstance(text, Mapping | list):
@@ -85,15 +86,17 @@ def _kind(value: object) -> str:
     return "a list" if isinstance(value, list) else f"the {type(value).__name__} {value}"
 
 
-def _json_rows(path: Path, ledger: Ledger) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with opened(path, ledger) as file:
+def _json_rows(path: str, ledger: Ledger) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    with opened_text(path, ledger) as file:
         for line, text in enumerate(file, 1):
             if not text.strip():
                 continue
             try:
                 row = json.loads(text)
             except ValueError as error:
-                raise ValueError(f"{path} cannot be read as {path.suffix}: line {line}: {error}") from error
+                raise ValueError(
+                    f"{path} cannot be read as {suffix_of(path)}: line {line}: {error}"
+                ) from error
             if not isinstance(row, dict):
                 raise ValueError(
                     f'{path}, line {line}: expected an object like {{"file_name": …, "text": …}}'
@@ -101,10 +104,8 @@ def _json_rows(path: Path, ledger: Ledger) -> Iterator[tuple[int, Mapping[str, A
             yield line, row
 
 
-def _csv_rows(
-    path: Path, asked: Mapping[str, str], ledger: Ledger
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with opened(path, ledger) as file:
+def _csv_rows(path: str, asked: Mapping[str, str], ledger: Ledger) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    with opened_text(path, ledger) as file:
         header = file.readline()
         separator = _separator(path, header, asked)
         names = next(csv.reader([header], delimiter=separator), [])
@@ -119,7 +120,7 @@ def _csv_rows(
                 said = str(error)
                 open_quote = "end of data" in said or "field limit" in said
                 why = "a quote is opened here and never closed" if open_quote else said
-                raise ValueError(f"{path} cannot be read as {path.suffix}: line {line}: {why}") from error
+                raise ValueError(f"{path} cannot be read as {suffix_of(path)}: line {line}: {why}") from error
             if row is None:
                 return
             before = rows.line_num + 1
@@ -134,20 +135,20 @@ def _csv_rows(
                 yield line, dict(zip(names, row, strict=False))
 
 
-def _one_row(path: Path, line: int, row: Sequence[str], picture: int | None, separator: str) -> None:
+def _one_row(path: str, line: int, row: Sequence[str], picture: int | None, separator: str) -> None:
     """Refuse a quoted text that has swallowed the rows after it."""
     below = (line.split(separator) for cell in row for line in cell.splitlines()[1:])
     for cells in below:
         if picture is not None and len(cells) > picture and Path(cells[picture]).suffix.lower() in PICTURES:
             raise ValueError(
-                f"{path} cannot be read as {path.suffix}: line {line}: a quote is opened here "
+                f"{path} cannot be read as {suffix_of(path)}: line {line}: a quote is opened here "
                 "and only closed in another row"
             )
 
 
-def _separator(path: Path, header: str, asked: Mapping[str, str]) -> str:
+def _separator(path: str, header: str, asked: Mapping[str, str]) -> str:
     """Return what separates the columns: what the suffix says, or what makes the header name what is needed."""
-    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    usual = "\t" if suffix_of(path) == ".tsv" else ","
     for separator in (usual, ";", "\t", ",", "|"):
         names = {name.strip() for name in next(csv.reader([header], delimiter=separator), [])}
         if all(names & {*candidates(role, asked)} for role in ("image", "text")):

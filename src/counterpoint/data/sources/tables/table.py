@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 from typing import final
 
 from .._ledger import Ledger
 from .._names import split_of
 from .._options import Options
+from .._places import found, inside, suffix_of, told_apart
 from .._record import Records
-from .._source import Shard, Source, state_of
+from .._source import Shard, Source
 from . import _parquet, _texts
 from ._rows import records_of
 
@@ -29,20 +31,24 @@ class Table(Source):
     takes = frozenset({"columns"})
 
     def recognises(self, written: str) -> bool:
-        path = Path(written)
-        return bool(_chosen_tables(path)[0]) if path.is_dir() else path.suffix.lower() in self.suffixes
+        if Path(written).is_dir():
+            return bool(_chosen_tables(Path(written))[0])
+        return bool(_in_store(written)) or suffix_of(written) in self.suffixes
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
-        path = Path(written)
-        taken, beside = _chosen_tables(path) if path.is_dir() else ({path: None}, [])
-        for other in beside:
-            ledger.add("passed over", "beside what is read", other)
-        several = len(taken) > 1
+        sides: dict[str, str | None] = {}
+        if Path(written).is_dir():
+            taken, others = _chosen_tables(Path(written))
+            sides = {str(path): side for path, side in taken.items()}
+            for other in others:
+                ledger.add("passed over", "beside what is read", other)
+        files = found(*(sides or _in_store(written) or [written]))
+        if not sides:
+            sides = _sides_by_name(files)
+        names = dict(zip(files, told_apart(files), strict=True))
         return [
-            Shard(
-                each.name, str(each), "table", state_of([each]), options, each.stem if several else "", split
-            )
-            for each, split in taken.items()
+            Shard(name, file, "table", files[file], options, _part(name, len(files)), sides.get(file))
+            for file, name in names.items()
         ]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
@@ -51,10 +57,28 @@ class Table(Source):
         Raises:
             ValueError: if it is no table, lacks a column for the picture or the caption, or contradicts itself.
         """
-        path, asked = Path(shard.place), shard.options.columns
-        parquet = path.suffix.lower() == ".parquet"
+        path, asked = shard.place, shard.options.columns
+        parquet = suffix_of(path) == ".parquet"
         blocks = _parquet.blocks_of(path, asked) if parquet else _texts.blocks_of(path, asked, ledger)
         return records_of(path, blocks, ledger)
+
+
+def _sides_by_name(files: Iterable[str]) -> dict[str, str | None]:
+    """Return the splits that the names of several tables say; one split alone says nothing."""
+    sides = {file: split_of(PurePosixPath(file).stem) for file in files}
+    return sides if len({*sides.values()}) > 1 and None not in sides.values() else {}
+
+
+def _in_store(written: str) -> list[str]:
+    """Return the tables right in a folder of a store; none where shards lie beside them, whose statistics they are."""
+    files = inside(written)
+    shards = any(suffix_of(file) == ".tar" for file in files)
+    return [] if shards else [file for file in files if suffix_of(file) in Table.suffixes]
+
+
+def _part(name: str, tables: int) -> str:
+    """Return the part of a table among some: each counts its rows anew, and is called after its file."""
+    return name.rpartition(".")[0] if tables > 1 else ""
 
 
 def _chosen_tables(folder: Path) -> tuple[dict[Path, str | None], list[Path]]:
@@ -64,7 +88,8 @@ def _chosen_tables(folder: Path) -> tuple[dict[Path, str | None], list[Path]]:
         for p in sorted(folder.iterdir())
         if p.suffix.lower() in Table.suffixes and not p.name.startswith(".")
     ]
-    here = [p for p in here if not p.is_dir()]
+    # A table beside a shard of its name is about the shard: img2dataset writes such.
+    here = [p for p in here if not p.is_dir() and not p.with_suffix(".tar").exists()]
     chosen: dict[Path, str | None] = dict.fromkeys([p for p in here if p.stem in _DESCRIBING][:1])
     files = here
     if not chosen:
