@@ -131,3 +131,61 @@ def test_leaks_are_found_by_every_kind_of_link() -> None:
         "picture": [70],
         "group": [49],
     }
+
+
+def looks(rows: int, alike: list[list[int]]) -> Links:
+    """Link rows of random hashes, but for sets that are a few bits apart."""
+    rng = np.random.default_rng(0)
+    hashes = [rng.bytes(18) for _ in range(rows)]
+    for members in alike:
+        for place, row in enumerate(members):
+            hashes[row] = (
+                bytes([hashes[members[0]][0] ^ (1 << place % 8 if place else 0)]) + hashes[members[0]][1:]
+            )
+    return Links.of_looks([*hashes[:-1], None])
+
+
+def test_pictures_that_look_alike_stay_together_and_nothing_else_moves() -> None:
+    before = divide([None] * 600, links(*single(600)))
+    apart = [row for row in range(500) if before.sides[row] != before.sides[row + 50]][:3]
+    pairs = [[row, row + 50] for row in apart]
+    after = divide([None] * 600, [*links(*single(600)), looks(600, pairs)])
+    assert all(after.sides[row] == after.sides[row + 50] for row in apart)
+    others = np.setdiff1d(np.arange(600), np.concatenate(pairs))
+    assert (after.sides[others] == before.sides[others]).all()
+    assert "one look" in after.notes["splits"]
+    assert not after.leaked["look"].any()
+
+
+def test_no_two_that_look_alike_change_nothing() -> None:
+    assert not len(looks(600, []).rows)
+
+
+def test_a_large_set_that_looks_alike_is_not_kept_together_and_told_of() -> None:
+    link = looks(3000, [list(range(100, 140)), [5, 6]])
+    assert link.rows.tolist() == [5, 6]
+    assert link.too_many == (40,)
+    division = divide([None] * 3000, [*links(*single(3000)), link])
+    assert (
+        division.notes["sets of one look not kept together"]
+        == "1, of up to 40 rows: more than copies would be"
+    )
+    assert len(set(division.sides[100:140])) > 1
+
+
+def test_what_looks_alike_leaks_between_given_splits_unless_it_is_the_same_picture() -> None:
+    captions, pictures = single(40)
+    pictures[31] = pictures[2]
+    given = ["train"] * 30 + ["test"] * 10
+    division = divide(given, [*links(captions, pictures), looks(40, [[1, 30], [2, 31]])])
+    assert np.flatnonzero(division.leaked["look"]).tolist() == [30]
+    assert np.flatnonzero(division.leaked["picture"]).tolist() == [31]
+
+
+def test_no_more_is_held_out_than_is_asked_for() -> None:
+    whole = divide([None] * 4000, links(*single(4000)))
+    few = divide([None] * 4000, links(*single(4000)), held_out=100)
+    counts = Counter(few.sides.tolist())
+    assert counts["test"] == counts["validation"] == 100
+    held = few.sides != "train"
+    assert (few.sides[held] == whole.sides[held]).all()

@@ -97,7 +97,8 @@ def _index(source: str, options: Data, console: Terminal) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     with console.status("loading"):
-        from ..data.sharded.indexing import MOST_HELD_OUT, index
+        from ..data.division import MOST_HELD_OUT
+        from ..data.sharded.indexing import index
     columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("")

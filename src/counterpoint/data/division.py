@@ -12,12 +12,20 @@ from jaxtyping import Bool, Int, UInt64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from .alike import sets
 from .sides import SIDES
 
 _FEWEST = 2  # rows that a task can rank; a small data set gets as many for each side, whatever the hash says
 
 HELD_OUT = 0.1
 """Share of the rows that validation and test are each made of."""
+
+MOST_HELD_OUT = 5_000
+"""Rows that validation and test are each made of at most, unless more are asked for."""
+
+MOST_ALIKE = 0.01
+"""Pictures that look alike stay together if they are at most this share of all rows, or `FEW_ALIKE`."""
+FEW_ALIKE = 20
 
 LARGE = 0.02
 """Linked rows are held out only if they are at most this share of all rows (groups: `HELD_OUT`), or two rows."""
@@ -28,14 +36,16 @@ class Links:
     """Values that tell which rows belong together.
 
     Attributes:
-        name: of the kind of value (``"caption"``, ``"picture"``, ``"group"``).
+        name: of the kind of value (``"caption"``, ``"picture"``, ``"look"``, ``"group"``).
         rows: the row of each value; a row may have none or several.
         values: one for each entry of ``rows``.
+        too_many: sizes of the sets of rows of one value that were left out for their size.
     """
 
     name: str
     rows: Int[np.ndarray, " E"]
     values: pl.Series
+    too_many: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, name: str, values: pl.Series) -> Links:
@@ -48,6 +58,21 @@ class Links:
         """Link rows by their lists of captions; case and white space make no difference."""
         rows = np.repeat(np.arange(len(captions)), captions.list.len().to_numpy())
         return cls("caption", rows, normalised(captions.explode()))
+
+    @classmethod
+    def of_looks(cls, hashes: Sequence[bytes | None]) -> Links:
+        """Link rows whose pictures look alike, by the hashes of `counterpoint.data.traits`; None links nothing.
+
+        Sets of more than `MOST_ALIKE` are not linked: those are of one kind, and no copies.
+        """
+        rows = np.array([row for row, one in enumerate(hashes) if one is not None], np.int64)
+        known = [one for one in hashes if one is not None]
+        number = sets(np.frombuffer(b"".join(known), np.uint8).reshape(len(known), -1)) if known else rows
+        counts = np.bincount(number, minlength=1)
+        large = counts > max(FEW_ALIKE, MOST_ALIKE * len(hashes))
+        linked = (counts[number] > 1) & ~large[number] if known else np.zeros(0, bool)
+        values = pl.Series(number[linked].astype(str), dtype=pl.String)
+        return cls("look", rows[linked], values, tuple(np.sort(counts[large])[::-1].tolist()))
 
     def within(self, rows: Int[np.ndarray, " n"]) -> Links:
         """Return the links of some rows, which are counted from 0 on."""
@@ -83,12 +108,13 @@ class Division:
     notes: Mapping[str, str]
 
 
-def divide(stated: Sequence[str | None], links: Sequence[Links]) -> Division:
+def divide(stated: Sequence[str | None], links: Sequence[Links], held_out: int = MOST_HELD_OUT) -> Division:
     """Complete the sides that were given and find what leaks from training to held-out rows.
 
     Without any given side, rows that are linked, directly or through others, are one component; a hash of the
     component's first link puts 80 % of the components into training and 10 % each into validation and test, so a row
-    stays on its side when rows without a link to it are added. Components larger than `LARGE` are trained on, since a
+    stays on its side when rows without a link to it are added; of a tenth that is more than ``held_out`` rows, those
+    with the least hashes are trained on. Components larger than `LARGE` are trained on, since a
     single one would make up much of a test set. Where such components would hold more than half of the rows (captions
     that name a class, say), that kind of link binds nothing. Rows without a side beside rows with one take the
     side of their component; where training and test rows are given and no validation rows, the same hash takes
@@ -97,6 +123,7 @@ def divide(stated: Sequence[str | None], links: Sequence[Links]) -> Division:
     Args:
         stated: the side of every row, None where there is none.
         links: what binds rows, most telling first: the hash is taken of the first kind that a component has.
+        held_out: the most rows of validation and of test, each, where they are made here.
     """
     sides = np.array([side or "" for side in stated], dtype="U10")
     open_rows = sides == ""
@@ -104,7 +131,7 @@ def divide(stated: Sequence[str | None], links: Sequence[Links]) -> Division:
     binding = _binding(links, len(sides))
     if open_rows.any():
         component = _components(binding, len(sides))
-        hashed = _hashed(binding, component)
+        hashed = _hashed(binding, component, held_out)
         for side in reversed(SIDES):  # a component that is trained on in part is trained on as a whole
             here = np.zeros(component.max() + 1, dtype=bool)
             here[component[~open_rows & (sides == side)]] = True
@@ -115,11 +142,19 @@ def divide(stated: Sequence[str | None], links: Sequence[Links]) -> Division:
     if len(training) and "test" in sides and "validation" not in sides:
         within = [link.within(training) for link in links]
         bound = _binding(within, len(training))
-        hashed = _hashed(bound, _components(bound, len(training)))
+        hashed = _hashed(bound, _components(bound, len(training)), held_out)
         sides[training[hashed == "validation"]] = "validation"
         notes["validation"] = f"{int((hashed == 'validation').sum()):,} rows taken from the training rows"
+    for link in links:
+        if link.too_many:
+            notes[f"sets of one {link.name} not kept together"] = (
+                f"{len(link.too_many):,}, of up to {max(link.too_many):,} rows: more than copies would be"
+            )
     telling = [link for link in links if link.name != "group" or link in binding]
-    return Division(sides, {link.name: _leaks(link, sides) for link in telling}, notes)
+    leaked = {link.name: _leaks(link, sides) for link in telling}
+    if {"look", "picture"} <= leaked.keys():
+        leaked["look"] &= ~leaked["picture"]  # which is the same picture is no near-duplicate
+    return Division(sides, leaked, notes)
 
 
 def _how(
@@ -152,7 +187,7 @@ def _largest(links: Sequence[Links], rows: int) -> float:
 def _binding(links: Sequence[Links], rows: int) -> list[Links]:
     """Return the links that leave at least half of the rows in components that can be held out."""
     choices = [list(links)]
-    choices += [[link for link in links if link.name != name] for name in ("caption", "group")]
+    choices += [[link for link in links if link.name != name] for name in ("look", "caption", "group")]
     choices += [[link for link in links if link.name == "picture"]]
     for choice in choices:
         counts = np.bincount(_components(choice, rows))
@@ -175,8 +210,8 @@ def _components(links: Sequence[Links], rows: int) -> Int[np.ndarray, " N"]:
     return np.unique(component[:rows], return_inverse=True)[1].astype(np.int64)
 
 
-def _hashed(links: Sequence[Links], component: Int[np.ndarray, " N"]) -> np.ndarray:
-    """Return the side that the least hash of a component's values gives to each row."""
+def _hashed(links: Sequence[Links], component: Int[np.ndarray, " N"], held_out: int) -> np.ndarray:
+    """Return the side that the least hash of a component's values gives to each row, at most so many held out each."""
     least = np.full(component.max(initial=-1) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
     unset = np.ones(len(least), dtype=bool)
     for link in links:
@@ -188,6 +223,10 @@ def _hashed(links: Sequence[Links], component: Int[np.ndarray, " N"]) -> np.ndar
     small = counts <= _largest(links, len(component))
     unit = np.where(small, least / 2.0**64, 0.0)
     sides = np.where(unit < 1 - 2 * HELD_OUT, "train", np.where(unit < 1 - HELD_OUT, "validation", "test"))
+    for side in ("test", "validation"):
+        here = np.flatnonzero(sides == side)
+        here = here[np.argsort(-unit[here], kind="stable")]
+        sides[here[np.cumsum(counts[here]) > held_out]] = "train"
     if len(component) >= 3 * _FEWEST:
         order = np.argsort(-unit, kind="stable")[: small.sum()]
         for side, donors in (("test", ("train", "validation")), ("validation", ("train",))):

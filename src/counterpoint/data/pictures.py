@@ -23,6 +23,7 @@ from .cache import CacheError
 from .decode import OtherFormat, TooLarge, decode, shown, side_of
 from .kept import Kept, mapped
 from .sources import Asset
+from .traits import KeptTraits, Traits, traits_of
 
 _AT_ONCE = 64  # files whose pixels wait in memory to be kept
 _THREADS = 16
@@ -43,6 +44,7 @@ class Pictures:
         files: the pictures.
         form: side of the decoded squares in pixels, or the way to them that a tower asks for.
         digests: of the files' bytes, where they are known.
+        traits: are told those of pictures whose bytes are read; none unless given.
 
     Attributes:
         size: side of the pictures in pixels.
@@ -54,12 +56,18 @@ class Pictures:
         CacheError: the cache folder does not hold all of them, and cannot be written.
     """
 
-    def __init__(self, files: Sequence[Asset], form: int | Fit, digests: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        files: Sequence[Asset],
+        form: int | Fit,
+        digests: Sequence[str] = (),
+        traits: KeptTraits | None = None,
+    ) -> None:
         self.size, self._files = side_of(form), files
         self.digests: list[str] = []
         self.unreadable: dict[int, str] = {}
         with Kept(form) as kept:
-            for digest, reason in _read(files, digests or [""] * len(files), kept):
+            for digest, reason in _read(files, digests or [""] * len(files), kept, traits):
                 if reason is not None:
                     self.unreadable[len(self.digests)] = reason
                 self.digests.append(digest)
@@ -112,35 +120,41 @@ class Pictures:
         return other
 
 
-def _read(files: Sequence[Asset], digests: Sequence[str], kept: Kept) -> Iterator[tuple[str, str | None]]:
+def _read(
+    files: Sequence[Asset], digests: Sequence[str], kept: Kept, traits: KeptTraits | None
+) -> Iterator[tuple[str, str | None]]:
     """Decode those files that are not kept, and yield each one's digest and, if it is no picture, the reason."""
 
-    def one(file: Asset, digest: str) -> tuple[str, np.ndarray | str | None]:
+    def one(file: Asset, digest: str) -> tuple[str, np.ndarray | str | None, Traits | None]:
         if digest in kept:
-            return digest, None
+            return digest, None, None
         try:
             data = file.read_bytes()
         except OSError as error:
-            return "", f"{BROKEN}: {error.strerror or error}"
+            return "", f"{BROKEN}: {error.strerror or error}", None
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-        if digest in kept:
-            return digest, None
+        if kept.reason(digest) is not None:
+            return digest, None, None
         try:
-            return digest, decode(data, kept.form)
+            result = None if digest in kept else decode(data, kept.form)
+            known = traits is None or traits.get(bytes.fromhex(digest)) is not None
+            return digest, result, None if known else traits_of(data)
         except Exception as error:  # whatever a decoder raises is why there is no picture
-            return digest, f"{why(error)}: {' '.join(str(error).split()) or type(error).__name__}"
+            return digest, f"{why(error)}: {' '.join(str(error).split()) or type(error).__name__}", None
 
     starts = range(0, len(files), _AT_ONCE)
     with warnings.catch_warnings(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is in its reason
         for start in _with_bar(starts, f"Reading {len(files):,} pictures"):
             part = slice(start, start + _AT_ONCE)
-            for digest, result in pool.map(one, files[part], digests[part]):
+            for digest, result, found in pool.map(one, files[part], digests[part]):
                 if not digest:
                     yield "", str(result)
                     continue
                 if result is not None:
                     kept.add(digest, result)
+                if traits is not None and found is not None:
+                    traits.add(bytes.fromhex(digest), found)
                 yield digest, kept.reason(digest)
 
 

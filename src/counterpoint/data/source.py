@@ -309,7 +309,7 @@ def records_of(source: str, ledger: Ledger) -> Records | None:
         return collection.read(collection.located(None if where is None else Path(where)), language, ledger)
     if where is None or head or is_of_python(source) or is_index(Path(where)):
         return None
-    if not _is_there(where) or (Path(where) / "scenes.json").exists():
+    if not (is_pattern(where) or _is_there(where)) or (Path(where) / "scenes.json").exists():
         return None
     return read(f"{where}{options}", ledger)
 

@@ -22,10 +22,11 @@ from ..types import Fit
 from . import sources
 from .base import Labels, Pictured, Rows, Splits, stored_size
 from .cache import cache_folder, writing
-from .division import Division, Links, divide
+from .division import MOST_HELD_OUT, Division, Links, divide
 from .pictures import Pictures
 from .sides import SIDES
 from .sources import TOLERANCE, Ledger, Records
+from .traits import KeptTraits
 
 _MOST_CLASSES = 200
 
@@ -90,6 +91,8 @@ class Stored(Pictured):
         read: reads the source as records.
         name: of the data; the source unless given.
         attribution: the licence line that stands wherever examples are shown.
+        looks: pictures that look alike stay in one split, for which each is hashed once.
+        held_out: the most rows of validation and of test, each, where the splits are made here.
 
     Raises:
         WithoutCaptions: if there are pictures alone, and rows must have captions.
@@ -108,6 +111,8 @@ class Stored(Pictured):
         read: sources.Reader = sources.read,
         name: str = "",
         attribution: str = "",
+        looks: bool = True,
+        held_out: int = MOST_HELD_OUT,
     ) -> None:
         self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
         records = read(str(source), ledger)
@@ -123,7 +128,8 @@ class Stored(Pictured):
         keep(ledger, listed)
         ledger.check(self.name, len(records), tolerance, listed)  # before pictures are read in vain
         pictures = records.assets("image")
-        self._pictures = Pictures(pictures, size)
+        with KeptTraits() as traits:
+            self._pictures = Pictures(pictures, size, traits=traits if looks else None)
         self._forms: dict[int | Fit, Any] = {size: self}  # of this class
         for position, why in sorted(self._pictures.unreadable.items()):
             reason, _, detail = why.partition(": ")
@@ -136,13 +142,14 @@ class Stored(Pictured):
             raise ValueError(f"{source} holds no {'pairs' if self.captioned else 'pictures'}")
         digests = pl.Series(self._pictures.digests)[self._row_of]
         self._digests = [bytes.fromhex(digest) for digest in digests]
+        hashes = [known.hash if looks and (known := traits.get(it)) else None for it in self._digests]
         captions = _captions(records)
         self._texts = captions.explode().drop_nulls()  # of a picture without captions
         self._starts = np.concatenate([[0], captions.list.len().to_numpy().cumsum(dtype=np.int64)])
         self.ids, self._keys = _identities(self.name, records)
         stated = records.frame["split"]
         self.split_here = stated.null_count() == len(stated)
-        division = divide(stated.to_list(), links_of(records, digests))
+        division = divide(stated.to_list(), links_of(records, digests, hashes), held_out)
         self.splits = _splits(self.name, division.sides, enough=self.captioned)
         self.leaked, self.subsets = division.leaked, _subsets(division)
         self.labels, unlabelled = _labels(records)
@@ -238,18 +245,21 @@ def _identities(name: str, records: Records) -> tuple[Int[np.ndarray, " N"], pl.
     return np.asarray(hashes, dtype=np.int64), keys
 
 
-def links_of(records: Records, digests: pl.Series) -> list[Links]:
-    """Return what binds rows: one group, one caption, one picture.
+def links_of(records: Records, digests: pl.Series, hashes: Sequence[bytes | None]) -> list[Links]:
+    """Return what binds rows: one group, one caption, one picture, one look.
 
     Args:
         records: all of them.
         digests: of their pictures, null for one that was not read.
+        hashes: of how they look, None for one that is not known.
     """
+    looks = Links.of_looks(hashes)
     group = records.frame["group"]
     return [
         *([] if group.is_null().all() else [Links.of("group", group)]),
         *([Links.of_captions(records.frame["text"])] if records.having("text").any() else []),
         Links.of("picture", digests),
+        *([looks] if len(looks.rows) or looks.too_many else []),
     ]
 
 

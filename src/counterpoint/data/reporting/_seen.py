@@ -125,7 +125,7 @@ def seen_in_records(
     *,
     towers: Towers,
     sample: int | None = None,
-    links: Callable[[Records, pl.Series], Sequence[Links]],
+    links: Callable[[Records, pl.Series, Sequence[bytes | None]], Sequence[Links]],
 ) -> Seen:
     """Look at a user's own files.
 
@@ -135,7 +135,7 @@ def seen_in_records(
         ledger: that was told what was left out; is told what is broken.
         towers: see `Seen`.
         sample: look at the pictures of so many rows; at all unless given.
-        links: from records and the digests of their pictures to what binds rows.
+        links: from records, the digests of their pictures and the hashes of how they look to what binds rows.
     """
     there = records.having("image")
     with_pictures = np.flatnonzero(there.to_numpy())
@@ -162,9 +162,10 @@ def seen_in_records(
         replace(look, row=number.get(look.row, -1)) for look in looks if look.row in number or look.broken
     ]
     digests: list[str | None] = [None] * len(records)
+    hashes: list[bytes | None] = [None] * len(records)
     for look in looks:
         if look.row >= 0:
-            digests[look.row] = look.digest.hex()
+            digests[look.row], hashes[look.row] = look.digest.hex(), look.hash
     stated = records.frame["split"]
     assets = records.assets("image")
     return Seen(
@@ -174,7 +175,7 @@ def seen_in_records(
         records.frame["text"] if "text" in records.columns else _no_texts(len(records)),
         looks,
         len(chosen) < len(with_pictures),
-        divide(stated.to_list(), links(records, pl.Series(digests, dtype=pl.String))),
+        divide(stated.to_list(), links(records, pl.Series(digests, dtype=pl.String), hashes)),
         stated.null_count() < len(stated),
         records.labels(),
         _within(ledger.frame),

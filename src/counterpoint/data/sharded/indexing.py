@@ -23,7 +23,7 @@ from ...files import FORMAT, read_json, read_table, sweep, write_json, writing
 from ...reasons import counted
 from .. import sources
 from ..base import Rows
-from ..division import HELD_OUT
+from ..division import HELD_OUT, MOST_HELD_OUT
 from ..sides import SIDES
 from ..sources import Ledger, Records, Shard
 from .beside import records_beside
@@ -32,8 +32,6 @@ from .held_out import copy_out
 
 FILE = "data-index.json"
 """File that a folder has once it is a whole index."""
-MOST_HELD_OUT = 5000
-"""Rows of validation and of test, each, unless another number is asked for."""
 
 _BEGUN, _COUNTED, _TABLE, _ROWS, _HELD_OUT = (
     "begun.json",
