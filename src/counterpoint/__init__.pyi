@@ -4,6 +4,7 @@ from . import catalog as catalog
 from . import data as data
 from . import diagnostics as diagnostics
 from . import evaluation as evaluation
+from . import execution as execution
 from . import exporting as exporting
 from . import losses as losses
 from . import methods as methods
@@ -16,6 +17,7 @@ from . import statistics as statistics
 from . import study as study
 from . import training as training
 from . import types as types
+from .execution import work as work
 from .exporting import export as export
 from .models import load as load
 from .serving import embed as embed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.execution import lease
-from counterpoint.execution.lease import STALE, Holder, InUse, holder, leased
+from counterpoint.execution.lease import STALE, Holder, InUse, check_held, holder, leased
 
 
 def write(folder: Path, by: Holder, age: float = 0.0) -> Path:
@@ -74,8 +75,10 @@ def test_another_process_of_the_same_number_is_not_the_holder(tmp_path: Path) ->
     present = Holder.present()
     write(tmp_path, replace(present, started=present.started - 1))
     assert holder(tmp_path) is None
-    write(tmp_path, present, age=10 * STALE)
-    assert holder(tmp_path) == present, "it is alive, if suspended"
+    write(tmp_path, present)
+    assert holder(tmp_path) == present
+    write(tmp_path, present, age=STALE + 10)
+    assert holder(tmp_path) is None, "it hangs"
 
 
 @pytest.mark.parametrize(("age", "held"), [(0.0, True), (STALE - 10, True), (STALE + 10, False)])
@@ -166,3 +169,50 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     message = r"cannot write to .*file.run: .*choose another folder with --out"
     with pytest.raises(OSError, match=message), leased(tmp_path / "file" / "run"):
         pass
+
+
+_HANGS = """
+import sys, time
+from pathlib import Path
+from counterpoint.execution import lease
+lease.HEARTBEAT, lease.STALE = 0.1, 1.0
+folder = Path(sys.argv[1])
+with lease.leased(folder):
+    print("held", flush=True)
+    while True:
+        time.sleep(0.05)
+        lease.check_held(folder)
+        (folder / "written").write_text(str(time.time()))
+"""
+
+
+@pytest.mark.slow
+def test_a_hanging_process_loses_its_folder_and_ends_when_it_wakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "STALE", 1.0)
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.1)
+    folder = tmp_path / "run"
+    words = [sys.executable, "-c", _HANGS, str(folder)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as hangs:
+        assert hangs.stdout is not None
+        assert hangs.stdout.readline() == "held\n"
+        with pytest.raises(InUse), leased(folder):
+            pass
+        os.kill(hangs.pid, signal.SIGSTOP)
+        with leased(folder, wait=True):
+            last = (folder / "written").read_text()
+            os.kill(hangs.pid, signal.SIGCONT)
+            _, said = hangs.communicate(timeout=30)
+            assert hangs.returncode == 1
+            assert "was taken over while this process hung" in said
+            assert (folder / "written").read_text() == last, "nothing was written by who had lost the folder"
+
+
+def test_a_sleeper_whose_folder_nobody_took_goes_on(tmp_path: Path) -> None:
+    with leased(tmp_path):
+        (path,) = tmp_path.glob(".lease-*.json")
+        os.utime(path, (0, 0))
+        lease._holds[tmp_path].touched = 0.0
+        check_held(tmp_path)
+        assert path.stat().st_mtime > time.time() - STALE

@@ -176,7 +176,7 @@ def test_a_unit_in_other_hands_is_waited_for_or_refused(tmp_path: Path) -> None:
     thread.start()
     held.wait(60)
     with pytest.raises(InUse, match="is in use by process"):
-        Local(patient=False).carry_out([unit])
+        Local(others="refuse").carry_out([unit])
 
     class Frees(Heard):
         def waits(self, reason: str) -> None:

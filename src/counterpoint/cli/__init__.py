@@ -21,6 +21,8 @@ COMMANDS = {
     "train": "Train and evaluate one method.",
     "evaluate": "Evaluate models side by side on a data set.",
     "diagnose": "Look inside a trained run, or at what a vision-language model's replies rest on.",
+    "work": "Take the next unfinished run of a study, on any machine that sees its folder.",
+    "status": "Show how every run of a study stands, and where.",
     "report": "Write a study's table and report again.",
     "embed": "Embed a data set: vectors as Parquet files.",
     "index": "Make an index of vectors, or add to one.",

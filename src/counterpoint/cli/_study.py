@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass as form
 
+from ..execution import HandedOver
 from ..forms import FORM, Folder
 from .progress import LogFormat, progress_in
 from .terminal import Terminal
@@ -39,7 +40,9 @@ def carry_out(
     conduct: Callable[..., Study[Any]],
     show_cost: Callable[[Any, Mapping[str, Any]], None],
 ) -> Study[Any] | None:
-    """Carry out a study with its progress on a terminal, and print what was found; None after a dry run.
+    """Carry out a study with its progress on a terminal, and print what was found.
+
+    None after a dry run, and where others go on with it.
 
     Args:
         console: of the command.
@@ -57,6 +60,9 @@ def carry_out(
         try:
             study = conduct(folder=output.out, listener=progress, on_cost=on_cost)
         except DryRun:
+            return None
+        except HandedOver as handed:
+            console.print(str(handed), soft_wrap=True)
             return None
     show(console, study, output.all, output.json)
     return study

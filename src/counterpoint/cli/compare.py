@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Count, Flat, Names
+from ..forms import FORM, Flat, Names
 from ..reasons import counted
 from ..study.design import Design, check_names
+from ._execution import Execution
 from ._files import Files
 from ._study import Output, carry_out
 from .arguments import parse, value_of
@@ -33,12 +34,11 @@ class Compare:
     preset: str | None = None
     """A published protocol (counterpoint list presets), or a paper whose claim compares training runs (moco, siglip):
     its arms, tasks, budget and margin, where none are given."""
-    jobs: Count | None = None
-    """Runs at a time, each with its share of the cores; unless given, one on a GPU, up to four on a CPU."""
     diagnose: bool = False
     """Look inside the first run of every arm too (see: counterpoint diagnose); the report links the pages."""
     track: Names = ()
     """Trackers that the numbers of all runs go to besides metrics.parquet: tensorboard, wandb, mlflow."""
+    execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
     output: Annotated[Output, Flat()] = field(default_factory=Output)
 
 
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     stated = {"arms": preset.arms, "budget": preset.budget, "margin": preset.margin} if preset else None
     options = parse(Compare, arguments, "compare", stated)
     design = replace(options.study, data=options.files.of(options.study.data))
+    where, executor = options.execution, options.execution.chosen
     check_names(design)  # before torch is loaded, so that a typo is answered at once
 
     console = Terminal(stderr=options.output.json)
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     check_trackers(options.track)
 
     def show_cost(design: Design, plans: Mapping[str, ArmPlan]) -> None:
-        console.print(cost_table(design, plans, options.jobs or default_jobs()))
+        console.print(cost_table(design, plans, where.jobs or default_jobs()))
         for line in remarks(design, plans):
             console.print(f"! {line}", style="yellow", soft_wrap=True)
 
@@ -77,7 +78,15 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"{preset.name}: {', '.join(design.tasks)}")
         if left:
             console.print(f"left out, as the data has nothing for them: {', '.join(left)}")
-    conducted = partial(conduct, design, jobs=options.jobs, diagnose=options.diagnose, track=options.track)
+    conducted = partial(
+        conduct,
+        design,
+        jobs=where.jobs,
+        executor=executor,
+        needs=where.needs,
+        diagnose=options.diagnose,
+        track=options.track,
+    )
     study = carry_out(console, options.output, conducted, show_cost)
     if preset and study is not None and not options.output.json:
         show_standings(console, study.summary, preset)
@@ -110,14 +119,21 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
     priced = {arm: (plan.steps, plan.cost) for arm, plan in plans.items() if plan.cost is not None}
     runs = [cost.seconds_per_step * steps for steps, cost in priced.values()]
     at_once = min(jobs, len(plans) * seeds)
+    timed = any(runs)
     total = sum(runs) * (seeds + trials) / at_once
     notes = [f"{at_once} runs at a time"] * (at_once > 1)
     notes += [f"{counted(trials, 'tuning trial')} per arm included"] * (trials > 0)
     table = Table(
-        title=f"{counted(len(plans), 'arm')} × {counted(seeds, 'seed')} on {design.data}: "
-        f"about {total / 60:.1f} min of training" + (f" ({', '.join(notes)})" if notes else ""),
+        title=f"{counted(len(plans), 'arm')} × {counted(seeds, 'seed')} on {design.data}"
+        + (f": about {total / 60:.1f} min of training" if timed else "")
+        + (f" ({', '.join(notes)})" if notes and timed else ""),
         title_justify="left",
-        caption=f"budget: equal {design.budget}; measured on this machine over a few steps; evaluation comes on top",
+        caption=f"budget: equal {design.budget}"
+        + (
+            "; measured on this machine over a few steps; evaluation comes on top"
+            if timed
+            else "; not timed here"
+        ),
         caption_justify="left",
     )
     for heading in (
@@ -135,7 +151,7 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
         table.add_row(
             arm,
             f"{steps:,}",
-            f"{cost.seconds_per_step * steps:.0f}",
+            f"{cost.seconds_per_step * steps:.0f}" if timed else "",
             negatives_in_words(cost.negatives),
             f"{cost.passes.get('image', 0)} × {cost.batch_size}",
             f"{cost.passes.get('image', 0) * steps * cost.batch_size:,}",

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass as form
 from ..forms import FORM, Count, Flat
 from ..reasons import counted
 from ..study.decoding.design import DecodingDesign, check_names
+from ._execution import Execution
 from ._study import Output, carry_out
 from .arguments import parse
 from .terminal import Terminal
@@ -32,11 +33,13 @@ class CompareDecoding:
     study: Annotated[DecodingDesign, Flat()]
     batch_size: Count = 16
     """Prompts that are decoded at once."""
+    execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
     output: Annotated[Output, Flat()] = field(default_factory=Output)
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(CompareDecoding, arguments, "compare-decoding")
+    where, executor = options.execution, options.execution.chosen
     check_names(options.study)  # before torch is loaded, so that a typo is answered at once
     console = Terminal(stderr=options.output.json)
     with console.status("loading torch"):
@@ -45,9 +48,15 @@ def main(arguments: Sequence[str]) -> int:
     def show_cost(design: DecodingDesign, costs: Mapping[str, Estimate]) -> None:
         console.print(cost_table(design, costs))
 
-    carry_out(
-        console, options.output, partial(conduct, options.study, batch_size=options.batch_size), show_cost
+    conducted = partial(
+        conduct,
+        options.study,
+        batch_size=options.batch_size,
+        jobs=where.jobs or 1,
+        executor=executor,
+        needs=where.needs,
     )
+    carry_out(console, options.output, conducted, show_cost)
     return 0
 
 

@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
         unit = TrainingRun(planned, folder, options.tasks or None, track=options.track)
         with progress_in(options.log_format, console) as progress:
             progress.begin("training", [unit])
-            (state,) = Local(patient=False).carry_out([unit], progress)
+            (state,) = Local(others="refuse").carry_out([unit], progress)
     if state.status == "failed":
         raise RuntimeError(state.reason)
     if console.quiet:

@@ -19,19 +19,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..reasons import reason
-from ..registry import load
 from .lease import InUse, leased
+from .orders import Order
 from .signals import Stopped, ask, follow, lapse, let_through, raised
-from .unit import Portable, Progress
+from .state import worked
+from .together import launched
+from .unit import Progress
 
 _EVERY = 0.25
 """Seconds between two reports of progress: a few a second are all a person can see."""
-
-
-def order(unit: Portable[Any]) -> str:
-    """Write the line that tells a child to carry out a unit."""
-    reference = f"{type(unit).__module__}:{type(unit).__qualname__}"
-    return json.dumps({"unit": reference, "folder": str(unit.folder), "given": unit.plain()}) + "\n"
 
 
 def main(descriptor: int) -> int:
@@ -46,7 +42,7 @@ def main(descriptor: int) -> int:
             let_through()
             threading.Thread(target=_listen, args=(orders, os.getppid()), daemon=True).start()
             while True:
-                _carry_out(json.loads(orders.get()), report)
+                _carry_out(Order.read(json.loads(orders.get())), report)
     except Stopped as stopped:
         return stopped.status
 
@@ -63,13 +59,14 @@ def _listen(orders: queue.SimpleQueue[bytes], parent: int) -> None:
     follow(parent, lapse)
 
 
-def _carry_out(order: dict[str, Any], report: TextIO) -> None:
+def _carry_out(order: Order, report: TextIO) -> None:
     try:
-        # The folder comes before the imports, which take seconds: two parents are told apart at once.
-        with leased(Path(order["folder"])):
-            unit: Portable[Any] = load(order["unit"]).parse(order["given"])
-            if unit.read() is None:
-                unit.work(_Reporter(report))
+        if order.needs.gpus > 1:
+            launched(order, _Reporter(report))
+        else:
+            # The folder comes before the imports, which take seconds: two parents are told apart at once.
+            with leased(Path(order.folder)):
+                worked(order.parse(), _Reporter(report))
     except InUse as error:
         _send(report, {"in_use": str(error)})
     except Exception as error:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, final
 
-from .child import order
+from .orders import Order
 from .signals import held_back
-from .unit import Portable, Progress
+from .unit import Progress, Unit
 
 _WAIT = 0.2
 """Seconds between two looks at what else has happened."""
@@ -58,7 +58,7 @@ class _Child:
                     [sys.executable, "-P", "-m", "counterpoint.execution.child", str(theirs)],
                     stdin=subprocess.PIPE,
                     pass_fds=[theirs],
-                    env=_environment(threads),
+                    env=environment(threads),
                 )
         finally:
             os.close(theirs)
@@ -66,10 +66,10 @@ class _Child:
         self.index: int | None = None
         self.heard = b""
 
-    def order(self, index: int, unit: Portable[Any]) -> None:
+    def order(self, index: int, order: Order) -> None:
         self.index = index
         assert self.process.stdin is not None
-        self.process.stdin.write(order(unit).encode())
+        self.process.stdin.write(json.dumps(order.plain()).encode() + b"\n")
         self.process.stdin.flush()
 
     def close(self) -> None:
@@ -139,15 +139,20 @@ class Children:
         """Number of units in hand."""
         return sum(child.index is not None for child in self._children)
 
-    def begin(self, index: int, unit: Portable[Any]) -> None:
-        """Give a unit to an idle child, or to a new one."""
+    def begin(self, index: int, unit: Unit[Any]) -> None:
+        """Give a unit to an idle child, or to a new one.
+
+        Raises:
+            TypeError: if other processes cannot be told of it.
+        """
+        order = Order.of(unit)
         child = next((c for c in self._children if c.index is None), None)
         if child is None:
             child = _Child(self._threads)
             self._children.append(child)
             self._selector.register(child.report, selectors.EVENT_READ, child)
         with suppress(BrokenPipeError):  # it has died meanwhile, which `messages` tells
-            child.order(index, unit)
+            child.order(index, order)
 
     def messages(self) -> Iterator[tuple[int, Message]]:
         """Yield what the children report, with the index of the unit, after waiting for a moment."""
@@ -192,7 +197,7 @@ def _read(message: dict[str, Any]) -> Message:
     return Ended(message.get("error", ""), message.get("traceback", ""))
 
 
-def _environment(threads: int) -> dict[str, str]:
+def environment(threads: int) -> dict[str, str]:
     """Return the environment of a child: what can be imported here can be there, with its share of the cores."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     return {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": path}

@@ -5,8 +5,9 @@ others' files: where it sees one of a live process it takes its own back. Of two
 or one comes wholly after: never do both hold the folder. A dead process's file is never live again, so that anyone may
 remove it. Only files whole at their first sight and listings are needed, which network file systems have.
 
-A process on this machine is dead when it is gone; one on another machine when its file has not been touched for
-`STALE` seconds, which it does every `HEARTBEAT` seconds.
+A process on this machine is dead when it is gone; any process, a hanging one too, when its file has not been touched
+for `STALE` seconds, which it does every `HEARTBEAT` seconds. One that was taken for dead and goes on after all ends at
+once when it finds its folder in other hands: it would write over what the other has done.
 """
 
 from __future__ import annotations
@@ -22,12 +23,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from .signals import ask
+from typing import final
 
 HEARTBEAT = 10.0
 STALE = 120.0
-_PREFIX = ".lease-"
+PREFIX = ".lease-"
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,11 @@ class InUse(RuntimeError):
 
 def holder(folder: Path) -> Holder | None:
     """Return the live process that holds a folder; None where there is none."""
+    return next((holder for holder, _ in _live(folder)), None)
+
+
+def last_beat(folder: Path) -> tuple[Holder, float] | None:
+    """Return the live process that holds a folder, and when it was last heard of; None where there is none."""
     return next(iter(_live(folder)), None)
 
 
@@ -98,22 +103,85 @@ def leased(folder: Path, wait: bool = False) -> Iterator[None]:
         return
     made = _make(folder)
     try:
-        path = _take(folder, wait)
+        hold = _Hold(_take(folder, wait))
     except BaseException:
         _unmake(made)
         raise
-    ended = threading.Event()
-    threading.Thread(target=_beat, args=(folder, path, ended), name="lease", daemon=True).start()
+    _holds[folder] = hold
+    threading.Thread(target=hold.beat, name="lease", daemon=True).start()
     try:
         yield
     finally:
-        ended.set()
-        path.unlink(missing_ok=True)
+        del _holds[folder]  # before the folder is free, and another thread's
+        hold.end()
         _unmake(made)
 
 
+def check_held(folder: Path) -> None:
+    """End this process if it holds a folder that others have taken since; to be called before something is written.
+
+    Costs a look at the clock, unless the process was not heard of for a while.
+    """
+    if (hold := _holds.get(folder)) is not None:
+        hold.check()
+
+
+@final
+class _Hold:
+    """A lease that this process has: it touches the file until the lease ends.
+
+    Args:
+        path: the lease's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.ended, self.lock = path, threading.Event(), threading.Lock()
+        self.touched = time.time()
+
+    def beat(self) -> None:
+        while not self.ended.wait(HEARTBEAT):
+            self.touch()
+
+    def check(self) -> None:
+        if time.time() - self.touched > 2 * HEARTBEAT:
+            self.touch()
+
+    def touch(self) -> None:
+        with self.lock:
+            if self.ended.is_set():
+                return
+            try:
+                os.utime(self.path)
+            except FileNotFoundError:
+                folder = self.path.parent
+                if time.time() - self.touched > STALE or _live(folder):
+                    _lost(folder)
+                with suppress(OSError):
+                    _write(self.path, Holder.present())
+            except OSError:  # a file system that is away for a moment
+                return
+            self.touched = time.time()
+
+    def end(self) -> None:
+        with self.lock:
+            self.ended.set()
+            self.path.unlink(missing_ok=True)
+
+
+_holds: dict[Path, _Hold] = {}
+"""Folders that this process holds."""
+
+
+def _lost(folder: Path) -> None:
+    """End this process, which others have taken for dead."""
+    word = f"\n{folder} was taken over while this process hung: it ends here, and what it had done is kept.\n"
+    with suppress(OSError):
+        os.write(2, word.encode())
+    os._exit(1)
+
+
 def _take(folder: Path, wait: bool) -> Path:
-    path = folder / f"{_PREFIX}{uuid.uuid4().hex}.json"
+    path = folder / f"{PREFIX}{uuid.uuid4().hex}.json"
     refusals = 0
     while True:
         others = _live(folder)
@@ -126,7 +194,7 @@ def _take(folder: Path, wait: bool) -> Path:
         refusals += 1
         # The other may be one that has come at the same moment, and has stepped back likewise.
         if refusals > 3 and not wait:
-            raise InUse(folder, others[0])
+            raise InUse(folder, others[0][0])
         time.sleep(random.uniform(0.02, 0.1))
 
 
@@ -140,14 +208,14 @@ def _write(path: Path, holder: Holder) -> None:
         raise _unwritable(path.parent, error) from error
 
 
-def _live(folder: Path, but: Path | None = None) -> list[Holder]:
-    """Return the live processes with a lease in a folder, and remove the files of dead ones."""
+def _live(folder: Path, but: Path | None = None) -> list[tuple[Holder, float]]:
+    """Return the live processes with a lease in a folder, with their last beats; remove the files of dead ones."""
     live = []
-    for part in folder.glob(f"{_PREFIX}*.part"):  # of a process that was killed while it wrote
+    for part in folder.glob(f"{PREFIX}*.part"):  # of a process that was killed while it wrote
         with suppress(OSError):
             if time.time() - part.stat().st_mtime > STALE:
                 part.unlink()
-    for path in sorted(folder.glob(f"{_PREFIX}*.json")):
+    for path in sorted(folder.glob(f"{PREFIX}*.json")):
         if path == but:
             continue
         try:
@@ -159,7 +227,7 @@ def _live(folder: Path, but: Path | None = None) -> list[Holder]:
             path.unlink(missing_ok=True)
             continue
         if _alive(holder, beaten):
-            live.append(holder)
+            live.append((holder, beaten))
         else:
             with suppress(OSError):
                 path.unlink()
@@ -168,24 +236,7 @@ def _live(folder: Path, but: Path | None = None) -> list[Holder]:
 
 def _alive(holder: Holder, beaten: float) -> bool:
     fresh = time.time() - beaten < STALE
-    if holder.machine != _machine():
-        return fresh
-    return holder.alive() and (holder.started != 0 or fresh)
-
-
-def _beat(folder: Path, path: Path, ended: threading.Event) -> None:
-    """Touch a lease's file until it ends; where another has taken the folder meanwhile, stop this process."""
-    while not ended.wait(HEARTBEAT):
-        try:
-            os.utime(path)
-        except FileNotFoundError:
-            if not ended.is_set() and _live(folder):
-                ask()
-                return
-            with suppress(OSError):
-                _write(path, Holder.present())
-        except OSError:  # a file system that is away for a moment
-            continue
+    return fresh and (holder.machine != _machine() or holder.alive())
 
 
 def _machine() -> str:

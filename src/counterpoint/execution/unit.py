@@ -30,6 +30,31 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+@dataclass(frozen=True)
+class Needs:
+    """Needs of a unit while it is worked on.
+
+    Attributes:
+        cpus: processors.
+        gpus: GPUs; with several, the unit is worked on by as many processes, as ``torchrun`` starts them.
+        memory: bytes; 0 where nobody has said.
+        nodes: machines that the GPUs are on.
+    """
+
+    cpus: int = 1
+    gpus: int = 0
+    memory: int = 0
+    nodes: int = 1
+
+
+class UnitFailed(RuntimeError):
+    """A unit ended with an error or was killed; the message says which, why, and what is done."""
+
+
+class HandedOver(Exception):
+    """Units are carried out by others from here on; the message says by whom, and what to do."""
+
+
 @runtime_checkable
 class Unit(Protocol[T]):
     """One piece of work that is never done twice.
@@ -69,13 +94,18 @@ class Unit(Protocol[T]):
 class Portable(Unit[T], Protocol[T]):
     """Unit that another process can be told of, as JSON."""
 
+    @property
+    def needs(self) -> Needs:
+        """Return what the unit needs while it is worked on."""
+        ...
+
     def plain(self) -> dict[str, Any]:
-        """Describe the unit in what JSON can carry."""
+        """Describe the unit in what JSON can carry, all but its folder and its needs."""
         ...
 
     @classmethod
-    def parse(cls, plain: dict[str, Any]) -> Portable[T]:
-        """Make the unit that `plain` described."""
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Portable[T]:
+        """Make the unit that `plain` described, with its folder and its needs."""
         ...
 
 
@@ -121,6 +151,17 @@ class NullListener:
 class Executor(Protocol):
     """Carries out units somewhere: on this machine (`Local`), on a cluster."""
 
-    def carry_out(self, units: Sequence[Unit[T]], listener: Listener) -> list[T]:
-        """Carry out those units that are not finished, and return all results in the order of the units."""
+    def carry_out(
+        self, units: Sequence[Unit[T]], listener: Listener | None = None, listed: Path | None = None
+    ) -> list[T]:
+        """Carry out those units that are not finished, and return all results in the order of the units.
+
+        Args:
+            units: what is to be done.
+            listener: told of every event.
+            listed: the folder whose `Listed` has them, for those who come to it by themselves.
+
+        Raises:
+            HandedOver: if others carry them out, after this process.
+        """
         ...

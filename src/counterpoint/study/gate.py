@@ -14,6 +14,7 @@ from ..data.base import Data, Examples, PairedData
 from ..data.source import load as load_data
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
 from ..evaluation.task import check_asks, check_data, check_rows
+from ..execution import Needs
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
 from ..modalities import PAIR
@@ -129,6 +130,20 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file in it with --out")
     check_folder(path.parent)
+
+
+def check_gpus(needs: Needs) -> None:
+    """Refuse runs that need more GPUs than this machine has.
+
+    Raises:
+        ValueError: with the number that there are.
+    """
+    there = torch.cuda.device_count()
+    if needs.gpus > there or needs.nodes > 1:
+        raise ValueError(
+            f"a run is to have {counted(needs.gpus, 'GPU')} on {counted(needs.nodes, 'machine')}, and here are "
+            f"{there} on one: lower --gpus-per-run, or use --executor ray or slurm"
+        )
 
 
 def check_modalities(arm: Arm, tasks: Sequence[Task], columns: Mapping[str, str] = PAIR) -> None:

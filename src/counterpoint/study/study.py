@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ..execution import Executor, Listener, leased
+from ..execution import Executor, Listed, Listener, Then, leased
 from .damage import set_aside_damaged
 from .decoding.conclusions import answer
 from .decoding.design import DecodingDesign
@@ -30,6 +31,14 @@ C = TypeVar("C")
 
 OnCost = Callable[[D, Mapping[str, C]], bool]
 """Called with the design and the cost of every arm before a study starts; a False stops it there."""
+
+
+REPORT = "report.html"
+"""The last file that is written of a study."""
+
+
+REPORTED = Then(f"{__name__}:report", more=False)
+"""The report, which comes when the last units of a study are done."""
 
 
 class DryRun(Exception):
@@ -110,7 +119,7 @@ class Study(Generic[S]):
     @property
     def report(self) -> Path:
         """The report page."""
-        return self.folder / "report.html"
+        return self.folder / REPORT
 
     @property
     def sentences(self) -> list[str]:
@@ -143,11 +152,44 @@ def folder_of(folder: str | os.PathLike[str] | None, words: Iterable[str]) -> Pa
     return Path(folder)
 
 
-def carry_out(title: str, units: Sequence[StudyUnit[Any]], executor: Executor, listener: Listener) -> None:
-    """Carry out units of a study; those that are damaged are set aside first, and done anew."""
+def carry_out(
+    title: str,
+    units: Sequence[StudyUnit[Any]],
+    folder: Path,
+    executor: Executor,
+    listener: Listener,
+    then: Then = REPORTED,
+) -> None:
+    """Carry out units of a study; those that are damaged are set aside first, and done anew.
+
+    The study's folder lists them, so that others can take some (see `counterpoint.execution.work`).
+
+    Args:
+        title: of the work.
+        units: what is to be done.
+        folder: the study's.
+        executor: carries them out.
+        listener: told of every event.
+        then: what comes when all are done, where others have done them.
+
+    Raises:
+        HandedOver: if others carry them out, after this process.
+    """
     set_aside_damaged(units)
+    with suppress(TypeError):  # other processes cannot be told of all of them
+        Listed.of(title, units, folder, then).write(folder)
     listener.begin(title, units)
-    executor.carry_out(units, listener)
+    executor.carry_out(units, listener, folder)
+
+
+def report(folder: Path) -> None:
+    """End a study whose units are all done, where nobody has done so yet."""
+    written = folder / REPORT
+    ends = [
+        path.stat().st_mtime for order in Listed.read(folder).orders for path in order.place(folder).glob("*")
+    ]
+    if not written.exists() or written.stat().st_mtime < max(ends, default=0.0):
+        resummarise(folder)
 
 
 def finish(design: FolderDesign, folder: Path) -> Study[Any]:

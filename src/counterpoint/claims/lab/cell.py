@@ -13,7 +13,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from ... import registry
-from ...execution import OnProgress, Progress, Unit
+from ...execution import Needs, OnProgress, Progress, Unit
 from ...files import writing
 from .grid import Arrays
 
@@ -40,6 +40,7 @@ class Cell:
     cells: Path
 
     lighter: ClassVar[str] = "fewer --jobs need less memory"
+    needs: ClassVar[Needs] = Needs()
 
     @property
     def key(self) -> str:
@@ -84,17 +85,11 @@ class Cell:
 
     def plain(self) -> dict[str, Any]:
         compute = f"{self.compute.__module__}:{self.compute.__qualname__}"
-        return {
-            "compute": compute,
-            "name": self.name,
-            "settings": dict(self.settings),
-            "cells": str(self.cells),
-        }
+        return {"compute": compute, "name": self.name, "settings": dict(self.settings)}
 
     @classmethod
-    def parse(cls, plain: dict[str, Any]) -> Cell:
-        compute = registry.load(plain["compute"])
-        return cls(compute, plain["name"], plain["settings"], Path(plain["cells"]))
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Cell:
+        return cls(registry.load(plain["compute"]), plain["name"], plain["settings"], folder.parent)
 
 
 class Telling:

@@ -6,19 +6,17 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
 from typing import Unpack
 
 from ...data.base import PairedData
 from ...data.source import short_name
-from ...decoding import Decoding
 from ...evaluation import DEFAULT_ANSWERING
 from ...evaluation.task import NotApplicable
-from ...execution import Listener, Local, NullListener, leased
+from ...execution import Executor, Listener, Local, Needs, NullListener, leased
+from ...execution.executors import LOCAL, executor_of
 from ...files import write_json
 from ...training.run import environment
-from ...types import Assistant
 from ..agreement import check_made_of_the_same
 from ..damage import is_damaged
 from ..design import filled_by_user
@@ -29,7 +27,7 @@ from . import model as models
 from .arm import DecodingArm
 from .cost import Estimate, estimate
 from .design import DecodingDesign, DecodingOptions, check_names
-from .units import Asking, Tests, Unit, applies, data_of, tests, units
+from .units import Asking, Session, Tests, applies, data_of, tests, units
 
 _SIDE = 96
 """Side of the pictures, in pixels, for a model that is given as a function."""
@@ -39,6 +37,9 @@ def compare_decoding(
     *methods: str,
     model: str | os.PathLike[str] | models.Assistants,
     batch_size: int = 16,
+    jobs: int = 1,
+    executor: str | Executor = LOCAL,
+    needs: Needs | None = None,
     folder: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
     on_cost: OnCost[DecodingDesign, Estimate] | None = None,
@@ -53,6 +54,9 @@ def compare_decoding(
         methods: by name, with options after commas (``"vcd,alpha=0.5"``); two at once with ``+``.
         model: a path or hub name of a vision-language model, or a function from a decoding method to an assistant.
         batch_size: prompts that are decoded at once.
+        jobs: units at a time; above 1 each has a process of its own, with the model.
+        executor: where units are carried out: ``"local"``, ``"ray"`` or an executor (`counterpoint.execution`).
+        needs: what a unit needs.
         folder: of the study; finished units in it are not repeated. ``runs/MODEL-DATA-METHODS`` unless given.
         listener: told how it goes.
         on_cost: told what is left to do and what it will take, before it starts; a False stops it there.
@@ -65,6 +69,7 @@ def compare_decoding(
             not give what it needs, before anything is written.
         OtherStudy: if the folder holds another study.
         DryRun: if ``on_cost`` said False.
+        HandedOver: if others go on with the study after this call, as in jobs of SLURM.
     """
     named = (
         model
@@ -73,7 +78,17 @@ def compare_decoding(
     )
     design = filled_by_user(DecodingDesign, {"arms": methods, "model": named, **options})
     assistants = None if isinstance(model, str | os.PathLike) else model
-    return conduct(design, folder, assistants, batch_size=batch_size, listener=listener, on_cost=on_cost)
+    return conduct(
+        design,
+        folder,
+        assistants,
+        batch_size=batch_size,
+        jobs=jobs,
+        executor=executor,
+        needs=needs,
+        listener=listener,
+        on_cost=on_cost,
+    )
 
 
 def conduct(
@@ -82,6 +97,9 @@ def conduct(
     model: models.Assistants | None = None,
     *,
     batch_size: int = 16,
+    jobs: int = 1,
+    executor: str | Executor = LOCAL,
+    needs: Needs | None = None,
     listener: Listener | None = None,
     on_cost: OnCost[DecodingDesign, Estimate] | None = None,
 ) -> Study[DecodingSummary]:
@@ -89,6 +107,7 @@ def conduct(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     check_names(design)
+    chosen = Local(jobs) if executor == LOCAL else executor_of(executor)
     listener = listener or NullListener()
     arms = {arm.spec: arm for arm in map(DecodingArm.parse, design.arms)}
     design = replace(
@@ -104,37 +123,24 @@ def conduct(
     path = folder_of(folder, [Path(design.model).name, short_name(design.data), *slugs])
     check_folder(path)
     design = design.joined(DecodingDesign.read(path, design.margin), path)
-    weights = {} if model is not None else models.digests(design.model)
-
-    @cache
-    def loaded() -> models.Assistants:
-        return model or models.load(design.model, design.sampling, batch_size)
-
-    def assistants(method: Decoding) -> Assistant:
-        return loaded()(method)  # loaded when it is first asked: a study that is finished needs no model
-
-    whole = [
-        Asking(unit, partial(_assistant, assistants, unit), data, rows, weights)
-        for unit in units(design, path)
-    ]
+    session = Session(design, batch_size, model)
+    if model is not None and executor != LOCAL:
+        session.plain()  # refuses what no other process can load
+    whole = [Asking(unit, session, needs or Needs()) for unit in units(design, path)]
     check_made_of_the_same(whole, data, path)
     left = [asking for asking in whole if not asking.unit.finished or is_damaged(asking)]
     estimates: dict[str, Estimate] = {}
     if left:
         listener.begin(f"loading {design.model} and timing a few replies of each arm", ())
-        estimates = estimate(design, [asking.unit for asking in left], assistants, data, rows)
+        estimates = estimate(design, [asking.unit for asking in left], session.assistants, data, rows)
     if on_cost is not None and not on_cost(design, estimates):
         raise DryRun
     with leased(path, wait=True):
         design.reserve(path)
         if left or not (path / "environment.json").exists():
             write_json(path / "environment.json", environment())
-    carry_out("asking", left, Local(), listener)
+    carry_out("asking", whole, path, chosen, listener)
     return finish(design, path)
-
-
-def _assistant(assistants: models.Assistants, unit: Unit) -> Assistant:
-    return assistants(DecodingArm.parse(unit.arm).method(unit.seed))
 
 
 def _applying(tasks: Sequence[str], data: PairedData, rows: Tests) -> tuple[str, ...]:

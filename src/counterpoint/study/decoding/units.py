@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,13 +18,15 @@ from ...data.base import PairedData
 from ...data.source import load
 from ...evaluation import RunResults, evaluate
 from ...evaluation.task import NotApplicable, subsample_by_hash
-from ...execution import OnProgress, Progress
+from ...execution import Needs, OnProgress, Progress
 from ...files import Damaged, write_json, writing
+from ...forms import validated
 from ...training.provenance import Provenance, rows_of
 from ...training.run import remedy
 from ...types import Assistant, Prompt, Scores
 from ..layout import run_folder
 from ..numbers import RunScores
+from . import model as models
 from .arm import DecodingArm
 from .design import DecodingDesign
 from .transcript import FILE as REPLIES
@@ -96,23 +100,71 @@ def ask(
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class Session:
+    """Model and data that all units of a study share, each opened when it is first asked for.
+
+    Attributes:
+        design: of the study.
+        batch_size: prompts that are decoded at once.
+        given: a model that is no path: a function from a decoding method to an assistant.
+    """
+
+    design: DecodingDesign
+    batch_size: int
+    given: models.Assistants | None = None
+
+    @cached_property
+    def data(self) -> PairedData:
+        return data_of(self.design)
+
+    @cached_property
+    def rows(self) -> Tests:
+        return tests(self.data, self.design.limit)
+
+    @cached_property
+    def weights(self) -> Mapping[str, str]:
+        """Digests of the model's files by its name, as far as they are known."""
+        return {} if self.given is not None else models.digests(self.design.model)
+
+    @cached_property
+    def assistants(self) -> models.Assistants:
+        return self.given or models.load(self.design.model, self.design.sampling, self.batch_size)
+
+    def assistant(self, arm: str, seed: int) -> Assistant:
+        """Return the model that decodes in an arm's way, under a seed."""
+        return self.assistants(DecodingArm.parse(arm).method(seed))
+
+    def plain(self) -> dict[str, Any]:
+        if self.given is not None:
+            raise TypeError(
+                "a model that is given as a function can be asked in this process alone: give its path, or leave out "
+                "the executor"
+            )
+        return {"design": self.design.plain(), "batch_size": self.batch_size}
+
+
+@lru_cache(1)
+def _session(written: str) -> Session:
+    plain = json.loads(written)
+    known = {key: value for key, value in plain["design"].items() if key not in ("format", "kind")}
+    return Session(validated(DecodingDesign, DecodingDesign.of_today(known)), plain["batch_size"])
+
+
+@final
 @dataclass(frozen=True)
 class Asking:
     """A unit together with the model and the data that it needs.
 
     Attributes:
         unit: what is asked.
-        assistant: makes the model that is asked, decoding in the unit's way.
-        data: what the questions are about.
-        rows: of the data.
-        weights: digests of the model's files by its name, as far as they are known.
+        session: what it is asked of and about.
+        needs: of the unit.
     """
 
     unit: Unit
-    assistant: Callable[[], Assistant]
-    data: PairedData
-    rows: Tests
-    weights: Mapping[str, str]
+    session: Session
+    needs: Needs = field(default_factory=Needs)
 
     lighter: ClassVar[str] = "a smaller --batch-size needs less memory"
 
@@ -132,7 +184,9 @@ class Asking:
         """Return the provenance that the unit would have if the unit began now."""
         arm = self.unit.arm
         method = {arm: repr(DecodingArm.parse(arm).method())}
-        return Provenance(data=dict(data.fingerprint.parts), weights=dict(self.weights), method=method)
+        return Provenance(
+            data=dict(data.fingerprint.parts), weights=dict(self.session.weights), method=method
+        )
 
     def check_files(self) -> None:
         """Read all that the unit has so far.
@@ -150,7 +204,7 @@ class Asking:
         if not (
             self.folder / REPLIES
         ).exists():  # else an earlier version began it, of data that nobody knows now
-            self.made_of(self.data).keep(self.data, self.folder)
+            self.made_of(self.session.data).keep(self.session.data, self.folder)
         transcript = Transcript.read(self.folder)
         before, start = transcript.seconds, time.perf_counter()
         replies = 0
@@ -161,8 +215,11 @@ class Asking:
             on_progress(Progress(replies, note="replies"))
 
         try:
-            remembering = Remembering(self.assistant(), transcript, tell)
-            results = RunResults(ask(self.unit.task, remembering, self.data, self.rows, self.unit.seed))
+            asked = self.session.assistant(self.unit.arm, self.unit.seed)
+            remembering = Remembering(asked, transcript, tell)
+            results = RunResults(
+                ask(self.unit.task, remembering, self.session.data, self.session.rows, self.unit.seed)
+            )
         finally:
             transcript.seconds = before + time.perf_counter() - start
             transcript.write(self.folder)
@@ -173,6 +230,15 @@ class Asking:
 
     def outcome(self, result: Path) -> str:
         return "done"
+
+    def plain(self) -> dict[str, Any]:
+        unit = {"arm": self.unit.arm, "seed": self.unit.seed, "task": self.unit.task}
+        return {"unit": unit, "session": self.session.plain()}
+
+    @classmethod
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Asking:
+        session = _session(json.dumps(plain["session"], sort_keys=True))
+        return cls(Unit(**plain["unit"], folder=folder), session, needs)
 
 
 def read_unit(unit: Unit) -> Transcript:

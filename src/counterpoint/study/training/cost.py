@@ -36,7 +36,12 @@ Measure = Callable[[Sequence[str]], Mapping[str, ArmCost]]
 
 
 def measure(
-    study: Prepared, arms: Sequence[str], jobs: int = 1, clock: Clock = time.perf_counter
+    study: Prepared,
+    arms: Sequence[str],
+    jobs: int = 1,
+    clock: Clock = time.perf_counter,
+    *,
+    timed: bool = True,
 ) -> dict[str, ArmCost]:
     """Train some arms of a study for a few steps, and see what a step of each costs.
 
@@ -47,6 +52,7 @@ def measure(
         arms: those to measure.
         jobs: runs at a time, later: each has its share of the cores, and is timed with as many threads.
         clock: seconds that have passed.
+        timed: take the steps; otherwise the arms are built alone, and their steps cost nothing.
 
     Raises:
         ValueError: for a model that a task cannot ask, before it is timed.
@@ -54,7 +60,8 @@ def measure(
     with _threads_of(jobs):
         if study.design.budget == "time":
             return _measured(study, arms, _TURNS, clock)
-        return {arm: cost for one in arms for arm, cost in _measured(study, [one], 0, clock).items()}
+        turns = 0 if timed else None
+        return {arm: cost for one in arms for arm, cost in _measured(study, [one], turns, clock).items()}
 
 
 @contextmanager
@@ -69,7 +76,7 @@ def _threads_of(jobs: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _measured(study: Prepared, arms: Sequence[str], turns: int, clock: Clock) -> dict[str, ArmCost]:
+def _measured(study: Prepared, arms: Sequence[str], turns: int | None, clock: Clock) -> dict[str, ArmCost]:
     design, data = study.design, study.data
     recipe = override(design.recipe, {"steps": _WARM_UP + _TIMED, "workers": 0})
     runs = {arm: prepare(Run(arm, design.data, recipe), data) for arm in arms}
@@ -83,7 +90,9 @@ def _measured(study: Prepared, arms: Sequence[str], turns: int, clock: Clock) ->
             fit(*runs[arm], recipe, on_step=lambda progress: ends.append(clock()))
         return [after - before for before, after in pairwise(ends[_WARM_UP - 1 :])]
 
-    seconds = in_turns({arm: lambda arm=arm: turn(arm) for arm in arms}, turns)  # type: ignore[misc] # arm is bound
+    seconds = dict.fromkeys(arms, 0.0)
+    if turns is not None:
+        seconds = in_turns({arm: lambda arm=arm: turn(arm) for arm in arms}, turns)  # type: ignore[misc] # arm is bound
     costs = {}
     for arm, (method, loader) in runs.items():
         passes = method.passes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -31,6 +31,7 @@ class TrainingRun:
         tasks: names of evaluation tasks; unless given, all that the arm's model can be asked.
         test: evaluate on the test sets; tuning uses False.
         track: trackers besides Parquet that its numbers go to.
+        needs: what the run needs on a cluster.
     """
 
     run: Run
@@ -38,6 +39,7 @@ class TrainingRun:
     tasks: tuple[str, ...] | None = None
     test: bool = True
     track: tuple[str, ...] = ()
+    needs: execution.Needs = field(default_factory=execution.Needs)
 
     lighter: ClassVar[str] = "a smaller --microbatch, fewer --workers or fewer --jobs need less memory"
 
@@ -96,22 +98,22 @@ class TrainingRun:
     def plain(self) -> dict[str, Any]:
         return {
             "run": self.run.plain(),
-            "folder": str(self.folder),
             "tasks": self.tasks,
             "test": self.test,
             "track": self.track,
         }
 
     @classmethod
-    def parse(cls, plain: dict[str, Any]) -> TrainingRun:
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: execution.Needs) -> TrainingRun:
         run, tasks = plain["run"], plain["tasks"]
         recipe = parse_recipe(run["recipe"], "the recipe")
         return cls(
             Run(run["arm"], run["data"], recipe, run["seed"]),
-            Path(plain["folder"]),
+            folder,
             None if tasks is None else tuple(tasks),
             plain["test"],
             tuple(plain["track"]),
+            needs,
         )
 
 

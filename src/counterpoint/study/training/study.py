@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Unpack
 
 from ...data.source import short_name
-from ...execution import Executor, Listener, Local, NullListener, leased
-from ...methods.arm import slug_of
+from ...execution import Executor, Listed, Listener, Local, Needs, NullListener, Then, leased
+from ...execution.executors import LOCAL, executor_of
+from ...methods.arm import Arm, slug_of
 from ...reasons import counted
+from ...recipes import Recipe
 from ...training.run import RunState
 from ...training.trackers import check as check_trackers
 from ..agreement import check_made_of_the_same
 from ..design import ArmPlan, Design, DesignOptions, filled_by_user
-from ..gate import Prepared, prepare
+from ..gate import check_gpus, prepare
 from ..layout import run_folder, trial_folder
 from ..schema import TrainingSummary
-from ..study import DryRun, OnCost, Study, carry_out, finish, folder_of
+from ..study import REPORTED, DryRun, OnCost, Study, carry_out, finish, folder_of
 from .cost import measure, plan_arms
 from .plans import read_plans, write_plans
 from .run import TrainingRun
-from .tuning import choose, trials
+from .tuning import Trial, choose, trials
 
 _SMALL = 30.0
 """Seconds of training below which all runs of a study take turns in this process: others would start for as long."""
@@ -34,6 +36,8 @@ def compare(
     *arms: str,
     folder: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
+    executor: str | Executor = LOCAL,
+    needs: Needs | None = None,
     diagnose: bool = False,
     track: Sequence[str] = (),
     listener: Listener | None = None,
@@ -47,6 +51,8 @@ def compare(
         folder: the study's folder; finished runs in it are not repeated. ``runs/DATA-ARMS`` unless given.
         jobs: runs at a time, each in a process with its share of the cores; unless given, one on a GPU and
             up to four on a CPU, where one thread a run is faster than several, and one in a study of seconds.
+        executor: where runs are carried out: ``"local"``, ``"ray"`` or an executor (`counterpoint.execution`).
+        needs: what a run needs; a processor for each of its threads and workers unless given.
         diagnose: look inside the first finished run of every arm, and link the pages from the report.
         track: trackers besides Parquet that the numbers of its runs go to, each run in one of its own there:
             ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
@@ -60,10 +66,19 @@ def compare(
         ValueError: for whatever can be known to be wrong before anything is trained.
         OtherStudy: if the folder holds another study.
         DryRun: if ``on_cost`` said False.
+        HandedOver: if others go on with the study after this call, as in jobs of SLURM.
     """
     design = filled_by_user(Design, {"arms": arms, **options})
     return conduct(
-        design, folder, jobs=jobs, diagnose=diagnose, track=track, listener=listener, on_cost=on_cost
+        design,
+        folder,
+        jobs=jobs,
+        executor=executor,
+        needs=needs,
+        diagnose=diagnose,
+        track=track,
+        listener=listener,
+        on_cost=on_cost,
     )
 
 
@@ -72,6 +87,8 @@ def conduct(
     folder: str | os.PathLike[str] | None = None,
     *,
     jobs: int | None = None,
+    executor: str | Executor = LOCAL,
+    needs: Needs | None = None,
     diagnose: bool = False,
     track: Sequence[str] = (),
     listener: Listener | None = None,
@@ -81,39 +98,62 @@ def conduct(
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     check_trackers(track)
+    elsewhere = None if executor == LOCAL else executor_of(executor)
+    needs = _with_processors(needs or Needs(), design.recipe)
+    if elsewhere is None:
+        check_gpus(needs)
     path = folder_of(folder, [short_name(design.data), *map(slug_of, design.arms)])
     there = Design.read(path, design.margin)
     known = {} if there is None else read_plans(path)
     ready = prepare(design, path, there=there, known=known)
     design = ready.design
     check_made_of_the_same(
-        _runs(design, {a: p for a, p in known.items() if a in design.arms}, path), ready.data, path
+        _runs(design, {a: p for a, p in known.items() if a in design.arms}, path, needs), ready.data, path
     )
     listener = listener or NullListener()
     at_once = jobs if jobs is not None else default_jobs()
+    # Steps that take time elsewhere say nothing here, where there may be no GPU.
+    timed = elsewhere is None or design.budget == "time"
     if new := [arm for arm in design.arms if arm not in known]:
-        listener.begin(f"timing {counted(len(new), 'arm')}", ())
-    measured = partial(measure, ready, jobs=at_once)
+        listener.begin(f"{'timing' if timed else 'building'} {counted(len(new), 'arm')}", ())
+    measured = partial(measure, ready, jobs=at_once, timed=timed)
     plans = plan_arms(design, known, len(ready.data.splits.train), measured)
     if on_cost is not None and not on_cost(design, plans):
         raise DryRun
-    executor = Local(1 if jobs is None and _is_small(design, plans) else at_once)
+    chosen = elsewhere or Local(1 if jobs is None and _is_small(design, plans) else at_once)
     # Another command may have joined the folder meanwhile, or may do so at any time.
     with leased(path, wait=True):
         design = design.reserve(path)
         plans |= read_plans(path)
         if plans != known:
             write_plans(path, plans)
-    if to_search := {arm: plan for arm, plan in plans.items() if not plan.searched}:
-        plans |= _tune(ready, to_search, path, executor, listener)
-        with leased(path, wait=True):
-            plans = read_plans(path) | plans
-            write_plans(path, plans)
-    runs = _runs(design, {arm: plans[arm] for arm in design.arms}, path, tuple(track))
-    carry_out("training", runs, executor, listener)
+    if searches := _searches(design, plans, path):
+        work = [unit for arm, search in searches.items() for unit in search.runs(design, arm, needs)]
+        carry_out("tuning", work, path, chosen, listener, Then(f"{__name__}:go_on", {"track": list(track)}))
+        plans = _chosen(searches, path)
+    runs = _runs(design, {arm: plans[arm] for arm in design.arms}, path, needs, tuple(track))
+    carry_out("training", runs, path, chosen, listener)
     if diagnose:
         _look_inside(path, design)
     return finish(design, path)
+
+
+def _with_processors(needs: Needs, recipe: Recipe) -> Needs:
+    """Return what a run needs, with a processor for each thread and worker of its processes."""
+    each = max(recipe.threads, 1) + recipe.workers
+    return replace(needs, cpus=max(needs.cpus, each * max(needs.gpus, 1)))
+
+
+def go_on(folder: Path, track: Sequence[str]) -> None:
+    """Take the step between a search and the runs where others have searched: choose, and list the runs."""
+    design = Design.read(folder)
+    assert design is not None  # whoever listed the trials wrote it
+    listed = Listed.read(folder)
+    if listed.then.more:  # else another process has taken the step
+        plans = _chosen(_searches(design, read_plans(folder), folder), folder)
+        needs = listed.orders[0].needs
+        runs = _runs(design, {arm: plans[arm] for arm in design.arms}, folder, needs, tuple(track))
+        Listed.of("training", runs, folder, REPORTED).write(folder)
 
 
 def _is_small(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
@@ -126,12 +166,16 @@ def _is_small(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
 
 
 def _runs(
-    design: Design, plans: Mapping[str, ArmPlan], folder: Path, track: tuple[str, ...] = ()
+    design: Design, plans: Mapping[str, ArmPlan], folder: Path, needs: Needs, track: tuple[str, ...] = ()
 ) -> list[TrainingRun]:
     """Return the runs of some arms of a study, seed by seed, so that an unfinished study has whole seeds."""
     return [
         TrainingRun(
-            design.run(arm, seed, plan), run_folder(folder, slug_of(arm), seed), design.tasks, track=track
+            design.run(arm, seed, plan),
+            run_folder(folder, slug_of(arm), seed),
+            design.tasks,
+            track=track,
+            needs=needs,
         )
         for seed in design.seeds
         for arm, plan in plans.items()
@@ -157,19 +201,37 @@ def default_jobs() -> int:
     return 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, 4)
 
 
-def _tune(
-    study: Prepared, plans: Mapping[str, ArmPlan], folder: Path, executor: Executor, listener: Listener
-) -> dict[str, ArmPlan]:
-    """Return a plan for each arm: of the same number of trials, the one that is best on validation."""
-    searches = {arm: trials(study.design, study.arms[arm], plan) for arm, plan in plans.items()}
-    folders = {
-        arm: [trial_folder(folder, slug_of(arm), number) for number in range(len(search))]
-        for arm, search in searches.items()
-    }
-    work = [
-        TrainingRun(study.design.run(arm, trial.seed, trial.plan), trial_path, test=False)
-        for arm, search in searches.items()
-        for trial, trial_path in zip(search, folders[arm], strict=True)
-    ]
-    carry_out("tuning", work, executor, listener)
-    return {arm: replace(choose(search, folders[arm]), searched=True) for arm, search in searches.items()}
+@dataclass(frozen=True)
+class _Search:
+    """Search for the plan of an arm: its trials and their folders."""
+
+    trials: Sequence[Trial]
+    folders: Sequence[Path]
+
+    def runs(self, design: Design, arm: str, needs: Needs) -> list[TrainingRun]:
+        return [
+            TrainingRun(design.run(arm, trial.seed, trial.plan), folder, test=False, needs=needs)
+            for trial, folder in zip(self.trials, self.folders, strict=True)
+        ]
+
+
+def _searches(design: Design, plans: Mapping[str, ArmPlan], folder: Path) -> dict[str, _Search]:
+    """Return the searches of arms that have none behind them: for each, the same number of trials."""
+    searches = {}
+    for arm, plan in plans.items():
+        if not plan.searched:
+            search = trials(design, Arm.parse(arm), plan)
+            folders = [trial_folder(folder, slug_of(arm), number) for number in range(len(search))]
+            searches[arm] = _Search(search, folders)
+    return searches
+
+
+def _chosen(searches: Mapping[str, _Search], folder: Path) -> dict[str, ArmPlan]:
+    """Write the plan of each arm that is best on validation, and return the plans of all arms."""
+    with leased(folder, wait=True):
+        plans = read_plans(folder)
+        for arm, search in searches.items():
+            if not plans[arm].searched:
+                plans[arm] = replace(choose(search.trials, search.folders), searched=True)
+        write_plans(folder, plans)
+    return plans

@@ -1,0 +1,45 @@
+"""counterpoint work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic.dataclasses import dataclass as form
+
+from ..forms import FORM, OutFolder, Positional
+from .arguments import parse
+from .terminal import Terminal
+
+
+@form(frozen=True, config=FORM)
+class Work:
+    """Take the next unfinished run of a study, one after another, until none is left; then write its report.
+
+    Start any number of these, on any machine that sees the folder. A run that a killed, removed or hanging process had
+    in hand is taken up from its checkpoint, and none is done twice.
+    """
+
+    folder: Annotated[OutFolder, Positional()]
+    """The folder of a study, or of vectors that are being made, where the command that began it has listed its runs."""
+    wait: bool = True
+    """Wait for runs in other hands, take up what is given up there, and write the report; with --no-wait, end when no
+    run is left to take."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(Work, arguments, "work")
+    from ..execution import Listed
+
+    Listed.read(options.folder)  # before anything heavy is loaded
+    console = Terminal()
+    from ..execution import work
+    from .progress import WorkProgress
+
+    with WorkProgress(console) as progress:
+        work(options.folder, wait=options.wait, listener=progress)
+    report = Path(options.folder) / "report.html"
+    if report.exists():
+        console.print(f"report: {report}", soft_wrap=True)
+    return 0

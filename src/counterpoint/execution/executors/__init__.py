@@ -1,0 +1,20 @@
+"""Executors: a file each, which says where units are carried out, and with which options."""
+
+from __future__ import annotations
+
+from ...registry import Room
+from ..unit import Executor
+
+EXECUTORS = Room("executor", __name__)
+LOCAL = "local"
+"""The executor where no other is named."""
+
+
+def executor_of(named: str | Executor) -> Executor:
+    """Return an executor by its name, with its defaults; one that is an executor already as it is.
+
+    Raises:
+        UnknownName: for a name that there is none of; the message gives the nearest one.
+    """
+    made: Executor = EXECUTORS.get(named)() if isinstance(named, str) else named
+    return made

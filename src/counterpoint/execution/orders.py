@@ -1,0 +1,83 @@
+"""Orders: units as they are told to other processes, in what JSON can carry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..registry import load
+from .unit import Needs, Portable, Unit
+
+
+@dataclass(frozen=True)
+class Order:
+    """A unit, told to another process.
+
+    Attributes:
+        unit: the unit's class, ``package.module:Class``.
+        key: its name in messages.
+        folder: its folder.
+        given: what it says of itself.
+        needs: what it needs.
+    """
+
+    unit: str
+    key: str
+    folder: str
+    given: dict[str, Any]
+    needs: Needs = field(default_factory=Needs)
+
+    @classmethod
+    def of(cls, unit: Unit[Any], base: Path | None = None) -> Order:
+        """Write the order that tells of a unit.
+
+        Args:
+            unit: what is to be done.
+            base: a folder that the unit's is named from where it is in it, so that both can be moved.
+
+        Raises:
+            TypeError: if other processes cannot be told of the unit.
+        """
+        if not isinstance(unit, Portable):
+            raise TypeError(f"{unit.key} cannot be told to another process: carry it out one at a time")
+        folder = unit.folder.absolute()
+        inside = base is not None and folder.is_relative_to(base.absolute())
+        return cls(
+            f"{type(unit).__module__}:{type(unit).__qualname__}",
+            unit.key,
+            str(folder.relative_to(base.absolute()) if base is not None and inside else folder),
+            unit.plain(),
+            unit.needs,
+        )
+
+    def place(self, base: Path) -> Path:
+        """Return the unit's folder, of an order that was given with a base."""
+        return base.absolute() / self.folder
+
+    def parse(self, base: Path = Path()) -> Portable[Any]:
+        """Make the unit."""
+        unit: Portable[Any] = load(self.unit).parse(self.given, self.place(base), self.needs)
+        return unit
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def read(cls, plain: dict[str, Any]) -> Order:
+        return cls(**{**plain, "needs": Needs(**plain["needs"])})
+
+
+@contextmanager
+def given_in(folder: str) -> Iterator[None]:
+    """Stand in the block where orders were given: relative names in them, of data or of a loss, count from there."""
+    with chdir(folder) if Path(folder).is_dir() else nullcontext():
+        yield
+
+
+def here() -> str:
+    """Return the folder that orders are given in."""
+    return os.getcwd()

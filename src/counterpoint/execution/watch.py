@@ -1,0 +1,81 @@
+"""Units of a folder as they stand, read from the files in their folders, from any machine that sees them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .lease import HEARTBEAT, Holder, last_beat
+from .listed import FILE, Listed
+from .state import State
+from .unit import Progress
+
+UNSEEN = 3 * HEARTBEAT
+"""Seconds without a sign of life from which on a unit at work is said to be silent."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A unit as it stands.
+
+    Attributes:
+        key: its name.
+        folder: its folder.
+        status: ``waiting`` for someone to take it, ``working``, ``silent`` (at work, without a sign of life), ``lost``
+            (who worked on it is gone), ``stopped``, ``failed`` or ``done``.
+        progress: how far it has come.
+        words: how it ended.
+        where: the machine and the process, of a unit that someone has or had in hand.
+        at: the last sign of life, in seconds since 1970; None where there was none.
+    """
+
+    key: str
+    folder: str
+    status: str
+    progress: Progress
+    words: str
+    where: str
+    at: float | None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in {"done", "failed"}
+
+
+def standings(folder: str | os.PathLike[str], now: float) -> list[Standing]:
+    """Return how every unit that a folder lists stands; of a single run's folder, how the run does.
+
+    Args:
+        folder: of a study, of vectors that are being made, or of a run.
+        now: the time, in seconds since 1970.
+
+    Raises:
+        ValueError: if the folder lists nothing, and nothing was done in it.
+    """
+    base = Path(folder)
+    if not (base / FILE).exists() and (state := State.read(base)) is not None:
+        return [_standing(base.name, base, now, state)]
+    orders = Listed.read(base).orders
+    return [_standing(order.key, order.place(base), now, State.read(order.place(base))) for order in orders]
+
+
+def _standing(key: str, folder: Path, now: float, state: State | None) -> Standing:
+    beat = last_beat(folder)
+    known: dict[str, Any] = {"key": key, "folder": str(folder)}
+    if beat is None and state is None:
+        return Standing(**known, status="waiting", progress=Progress(0), words="", where="", at=None)
+    progress = Progress(0) if state is None else state.progress
+    if beat is not None:
+        holder, beaten = beat
+        status = "working" if now - beaten < UNSEEN else "silent"
+        return Standing(**known, status=status, progress=progress, words="", where=_where(holder), at=beaten)
+    assert state is not None
+    status = "lost" if state.status == "working" else state.status
+    where = f"{state.host} ({state.process})"
+    return Standing(**known, status=status, progress=progress, words=state.words, where=where, at=state.at)
+
+
+def _where(holder: Holder) -> str:
+    return f"{holder.host} ({holder.process})"
