@@ -386,3 +386,12 @@ def test_a_tower_that_a_method_does_not_have_any_more_is_left_out(recipe: Recipe
     assert saved is not None
     checkpoints.restore(saved.of_today(now.earlier), now, None)
     assert all(torch.equal(weight, before.state_dict()[name]) for name, weight in now.state_dict().items())
+
+
+def test_a_folder_that_another_machine_does_not_see_is_refused_before_a_step(
+    what: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the first process writes is not here, as on a machine with a disk of its own.
+    monkeypatch.setattr(Run, "reserve", lambda *_: None)
+    with pytest.raises(OSError, match="a folder that all of them see"):
+        run(what, tmp_path / "run", tasks=())

@@ -48,6 +48,8 @@ class Train:
     """The run's folder; runs/DATA-METHOD-SEED unless given."""
     resume: bool = True
     """Go on from the folder's last checkpoint. With --no-resume a folder that holds a run is an error."""
+    sync: str = ""
+    """URL that finished checkpoints and numbers are copied to, and begun from where the folder is empty: s3://…"""
     track: Names = ()
     """Trackers that the run's numbers go to besides metrics.parquet: tensorboard, wandb, mlflow."""
     dry_run: bool = False
@@ -77,6 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         from ..execution import Local
         from ..study.training.run import TrainingRun
         from ..training.distributed import first_alone, joined
+        from ..training.remote import copied
         from ..training.run import OtherRun, Run, with_steps
         from ..training.trackers import check as check_trackers
     from .compare import show_data_report
@@ -98,7 +101,10 @@ def main(arguments: Sequence[str]) -> int:
             show_forecast(console, planned, report, free)
             return 0
         unit = TrainingRun(planned, folder, options.tasks or None, track=options.track)
-        with progress_in(options.log_format, console) as progress:
+        with (
+            copied(folder, options.sync),
+            progress_in(options.log_format, console) as progress,
+        ):
             progress.begin("training", [unit])
             (state,) = Local(others="refuse").carry_out([unit], progress)
     if state.status == "failed":

@@ -39,6 +39,8 @@ from .distributed import is_part, like, whole
 KEPT = 2
 """Checkpoints that a folder holds: the newest, and one to go on from should it be damaged."""
 _MODEL, _OPTIMIZER, _TRAINER = "model.safetensors", "optimizer.safetensors", "trainer.json"
+LAST = _TRAINER
+"""The file of a checkpoint that is written and copied behind the others."""
 _MODEL_PART, _OPTIMIZER_PART = "model/", "optimizer/"
 _PARTS = ".step-{}.parts.part"
 """The name of a checkpoint in parts until all are written, by its step."""

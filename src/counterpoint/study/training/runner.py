@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -111,6 +112,11 @@ def _run(
                 made_of.keep(whole, folder)
             keep_inputs(method, folder)
             keep_order(loader.order, folder)
+    if not (folder / "recipe.yaml").exists():
+        raise OSError(
+            f"{folder}, as the first process has made it, is not to be seen on {socket.gethostname()}: a run on "
+            "several machines needs a folder that all of them see; give one with --out"
+        )
     memory, earlier = PeakMemory(), RunState.read(folder) or RunState()
     progress = [Progress(0, planned.recipe.total_steps)]
 

@@ -1,0 +1,195 @@
+"""A copy of a run's folder elsewhere (``--sync URL``), for machines that vanish with their disks.
+
+What a run has finished writing is copied behind it: its checkpoints, its numbers, and what says which run it is. The
+URL is one that ``fsspec`` knows. A checkpoint counts there when its last file does, ``trainer.json``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from ..execution import leased
+from ..files import checkpoints_in, put_in_place, writing
+from ..reasons import reason
+from ..registry import MissingPackage
+from .checkpoint import KEPT, LAST
+from .distributed import first_alone
+from .run import OtherRun, Run
+
+PAUSE = 5.0
+"""Seconds between two looks for what is new."""
+_CHECKPOINTS = "checkpoint"
+
+
+class CopyError(RuntimeError):
+    """A run's folder could not be copied; the message says from where or to where."""
+
+
+@contextmanager
+def copied(folder: Path, url: str) -> Iterator[None]:
+    """Begin from a copy where the folder holds no run, and keep the copy up in the block; at its end it is whole.
+
+    Args:
+        folder: of a run; leased by this process.
+        url: of the copy, such as ``s3://bucket/runs/a``; ``""`` for none.
+
+    Warns:
+        UserWarning: where the copy cannot be kept up, once; the run goes on, and is copied when it can be.
+
+    Raises:
+        CopyError: if the copy cannot be reached when the block begins, or is not whole at its end.
+        MissingPackage: without the package that such a URL needs.
+    """
+    if not url:
+        yield
+        return
+    # The others train from what the first has fetched.
+    with first_alone() as first:
+        if first:
+            copy = Copy(folder, url)
+            with leased(folder):
+                copy.fetch()
+    if not first:
+        yield
+        return
+    ended = threading.Event()
+    follower = threading.Thread(target=_follow, args=(copy, ended), name="sync", daemon=True)
+    follower.start()
+    try:
+        yield
+    except BaseException:
+        _stop(follower, ended)
+        try:
+            copy.keep_up()
+        except CopyError as error:  # the reason for the end of the block is what the user is to read
+            warnings.warn(str(error), stacklevel=2)
+        raise
+    _stop(follower, ended)
+    copy.keep_up()
+
+
+def _stop(follower: threading.Thread, ended: threading.Event) -> None:
+    ended.set()
+    follower.join()
+
+
+def _follow(copy: Copy, ended: threading.Event) -> None:
+    told = False
+    while not ended.wait(PAUSE):
+        try:
+            copy.keep_up()
+            told = False
+        except CopyError as error:
+            if not told:
+                warnings.warn(f"{error}; it is tried again", stacklevel=2)
+            told = True
+
+
+class Copy:
+    """Copy of a run's folder at a URL."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        import fsspec
+
+        self.folder, self.url = folder, url.rstrip("/")
+        try:
+            self.system, root = fsspec.url_to_fs(self.url)
+        except ImportError as error:
+            raise MissingPackage(f"{url}: {error}; run: pip install 'counterpoint[cloud]'") from error
+        except ValueError as error:
+            raise CopyError(f"--sync {url}: {error}") from error
+        self.root = PurePosixPath(root)
+        self._copied: dict[str, tuple[int, int]] = {}
+
+    def fetch(self) -> None:
+        """Copy the run here where the folder holds none: its files, and its newest checkpoints that are whole.
+
+        Raises:
+            OtherRun: where the copy is one of another run than the folder's.
+        """
+        with self._told("read"):
+            if not self.system.exists(str(self.root / "recipe.yaml")):
+                return
+        if (self.folder / "recipe.yaml").exists():
+            with tempfile.TemporaryDirectory() as place:
+                with self._told("read"):
+                    self._get("recipe.yaml", Path(place) / "recipe.yaml")
+                if Run.read(Path(place)) != Run.read(self.folder):
+                    raise OtherRun(
+                        f"{self.url} holds a copy of another run than {self.folder}: choose another --sync"
+                    )
+            return
+        with self._told("read"):
+            names = [name for name in self._names() if not name.startswith(f"{_CHECKPOINTS}/")]
+            whole = sorted(step for step in self._steps() if f"{_CHECKPOINTS}/{step}/{LAST}" in self._names())
+            for step in whole[-KEPT:]:
+                target = self.folder / _CHECKPOINTS / step
+                part = target.with_name(f".{step}.copy.part")
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir(parents=True)
+                for name in self._names(f"{_CHECKPOINTS}/{step}"):
+                    self._get(name, part / name.rpartition("/")[2])
+                put_in_place(part, target)
+            # The file that makes the folder a run's comes last: what breaks off here begins anew.
+            for name in sorted(names, key=lambda name: name == "recipe.yaml"):
+                with writing(self.folder / name) as part:
+                    self._get(name, part)
+
+    def keep_up(self) -> None:
+        """Copy what is new there, and remove checkpoints that are gone here."""
+        with self._told("write"):
+            kept = {path.name for path in checkpoints_in(self.folder / _CHECKPOINTS)}
+            for path in sorted(self.folder.rglob("*"), key=lambda path: (path.name == LAST, path)):
+                inside = path.relative_to(self.folder)
+                unfinished = any(name.startswith(".") and name != ".metadata" for name in inside.parts)
+                try:
+                    if not unfinished and path.is_file():
+                        self._put(path, inside.as_posix())
+                except FileNotFoundError:
+                    # A checkpoint may be forgotten while it is copied; a bucket that is not there is told.
+                    if path.exists():
+                        raise
+            if kept:
+                for step in sorted(set(self._steps()) - kept):
+                    self.system.rm(str(self.root / _CHECKPOINTS / step), recursive=True)
+
+    def _put(self, path: Path, name: str) -> None:
+        state = path.stat().st_mtime_ns, path.stat().st_size
+        if self._copied.get(name) == state:
+            return
+        there = self.root / name
+        self.system.makedirs(str(there.parent), exist_ok=True)
+        self.system.put_file(str(path), str(there))
+        self._copied[name] = state
+
+    def _get(self, name: str, path: Path) -> None:
+        self.system.get_file(str(self.root / name), str(path))
+
+    def _names(self, inside: str = "") -> list[str]:
+        """Return the names of all files there, below the root."""
+        self.system.invalidate_cache()
+        root = self.root / inside
+        if not self.system.exists(str(root)):
+            return []
+        found = self.system.find(str(root))
+        return [
+            PurePosixPath("/", path).relative_to(PurePosixPath("/", self.root)).as_posix() for path in found
+        ]
+
+    def _steps(self) -> list[str]:
+        return sorted({name.split("/")[1] for name in self._names(_CHECKPOINTS)})
+
+    @contextmanager
+    def _told(self, deed: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # each store has its own
+            raise CopyError(
+                f"cannot {deed} the copy of {self.folder} at {self.url}: {reason(error)}"
+            ) from error
