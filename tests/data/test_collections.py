@@ -182,7 +182,7 @@ def test_a_collection_that_is_not_here_says_what_to_run(
         ("language=xx", "unknown language of the stamps in .* 'xx'"),
         ("langage=de", "unknown option of stamps 'langage': did you mean 'language'"),
         ("language", "is no option; write name=value"),
-        ("tolerance=2", "is a number from 0 to below 1"),
+        ("broken=2", "is a number from 0 to below 1"),
     ],
 )
 def test_options_that_a_collection_cannot_take(options: str, message: str, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_side_without_captions_beside_sides_with_them_is_lost(folder: Path, tm
                 (root / side / f"{k}.txt").write_text(f"noise {number} {k}")
     with pytest.raises(ValueError, match=r"4 of 48 examples cannot be used: 4 × picture without a caption"):
         load(str(root))
-    assert len(load(f"{root},tolerance=0.4")) == 44
+    assert len(load(f"{root},broken=0.4")) == 44
 
 
 def test_pairs_are_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

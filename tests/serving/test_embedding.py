@@ -337,7 +337,7 @@ def test_broken_pictures_are_left_out_within_the_tolerance_and_listed(
     (folder / "70.png").write_bytes(b"")
     assert main(["embed", reference, str(folder), "--out", str(tmp_path / "more")]) == 1
     assert "2 of 71 examples cannot be used" in capsys.readouterr().err
-    assert main(["embed", reference, f"{folder},tolerance=0.1", "--out", str(tmp_path / "more")]) == 0
+    assert main(["embed", reference, f"{folder},broken=0.1", "--out", str(tmp_path / "more")]) == 0
     assert len(Vectors.open(tmp_path / "more")) == 69
 
 

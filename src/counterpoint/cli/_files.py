@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import overload
+from typing import Literal, overload
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Names
+from ..forms import FORM, BelowOne, Count, Names
 
 
 @form(frozen=True, config=FORM)
@@ -18,6 +18,13 @@ class Files:
     """Columns of a table that have names of their own: image=path text=alt id=uid group=product split=fold."""
     cache_size: str = ""
     """Most that local copies of shards which lie elsewhere may take, as 50GB; 100GB unless given."""
+
+    broken: BelowOne | None = None
+    """Share of the examples that may be left out, for whatever reason, in place of 0.01."""
+    group: Literal["looks", "none"] | None = None
+    """With none, pictures that look alike may lie in several splits, and none is hashed for it."""
+    held_out: Count | None = None
+    """The most rows of validation and of test, each, where splits are made here; 5,000 unless given."""
 
     @overload
     def of(self, data: str) -> str: ...
@@ -36,11 +43,14 @@ class Files:
 
             size_of(self.cache_size)
             os.environ[SIZE] = self.cache_size
-        if not self.columns:
+        treated = {"broken": self.broken, "group": self.group, "held-out": self.held_out}
+        said = "".join(f",{name}={value}" for name, value in treated.items() if value is not None)
+        if not (self.columns or said):
             return data
         if data is None:
-            raise ValueError("--columns says how files are read: give them with --data")
+            given = "--columns" if self.columns else f"--{said[1:].partition('=')[0]}"
+            raise ValueError(f"{given} says how files are read: give it with --data")
         from ..data.source import with_columns
         from ..data.sources import columns_of
 
-        return with_columns(data, columns_of(self.columns))
+        return with_columns(data, columns_of(self.columns)) + said

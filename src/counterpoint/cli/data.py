@@ -45,8 +45,6 @@ class Data:
     """make scenes: the number of scenes to train on; validation and test are the preset's."""
     format: Literal["webdataset", "parquet"] = "webdataset"
     """make scenes: the format of the shards."""
-    held_out: Count | None = None
-    """index: the most rows of validation and of test, each; 5,000 unless given."""
     jobs: Count | None = None
     """index: processes that count; as many as there are processors unless given."""
 
@@ -97,15 +95,15 @@ def _index(source: str, options: Data, console: Terminal) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     with console.status("loading"):
-        from ..data.division import MOST_HELD_OUT
         from ..data.sharded.indexing import index
+        from ..data.sides import MOST_HELD_OUT
     columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("")
         made = index(
             source,
             options.out,
-            held_out=options.held_out or MOST_HELD_OUT,
+            held_out=options.files.held_out or MOST_HELD_OUT,
             jobs=options.jobs,
             on_shard=lambda done, total: progress.update(bar, completed=done, total=total),
         )

@@ -13,15 +13,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from .alike import sets
-from .sides import SIDES
+from .sides import MOST_HELD_OUT, SIDES
 
 _FEWEST = 2  # rows that a task can rank; a small data set gets as many for each side, whatever the hash says
 
 HELD_OUT = 0.1
 """Share of the rows that validation and test are each made of."""
-
-MOST_HELD_OUT = 5_000
-"""Rows that validation and test are each made of at most, unless more are asked for."""
 
 MOST_ALIKE = 0.01
 """Pictures that look alike stay together if they are at most this share of all rows, or `FEW_ALIKE`."""

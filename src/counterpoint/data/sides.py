@@ -6,3 +6,5 @@ from typing import Literal, get_args
 
 Side = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = get_args(Side)
+MOST_HELD_OUT = 5_000
+"""Rows that validation and test are each made of at most, unless more are asked for."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..networks.base import Input
 from ..registry import check_python_file, import_file, named_in_file, unknown
@@ -20,6 +20,7 @@ from .decode import side_of
 from .sharded.indexing import is_index
 from .single import form_of
 from .sources import (
+    OF_THE_WHOLE,
     Ledger,
     Options,
     Records,
@@ -66,8 +67,9 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
     data for another size shares everything but the pictures (`PairedData.sized`).
 
     Args:
-        source: the name or the path; after a path ``,tolerance=0.05`` says what share of its rows may be left out, in
-            place of 1 %, and ``,columns=image:path+text:alt`` what columns of a table are for. ``stamps`` and the other
+        source: the name or the path; after a path ``,broken=0.05`` says what share of its rows may be left out, in
+            place of 1 %, and ``,columns=image:path+text:alt`` what columns of a table are for
+            (`counterpoint.data.sources.Options` has them all). ``stamps`` and the other
             collections (`counterpoint.data.collections`) are found where their package installs them, or in a folder
             (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object that a file of Python defines.
         image_size: of the views that will be cut from the pictures, in pixels.
@@ -274,15 +276,16 @@ def _open(source: str, form: int | Fit) -> Data:
         from .photos import Photos
         from .stored import WithoutCaptions
 
-        tolerance = Options.parse(option[1:]).tolerance
+        options = Options.parse(option[1:])
+        treated: dict[str, Any] = {"looks": options.looks, "held_out": options.held_out}
 
         def all_of(place: str, ledger: Ledger) -> Records:
             return read(f"{place}{option}", ledger)
 
         try:
-            return Pairs(where, form, tolerance, read=all_of)
+            return Pairs(where, form, options.broken, read=all_of, **treated)
         except WithoutCaptions:
-            return Photos(where, form, tolerance, read=all_of)
+            return Photos(where, form, options.broken, read=all_of, **treated)
     if any(mark in source for mark in "/\\."):
         raise FileNotFoundError(
             f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, a tar file, or "
@@ -315,7 +318,7 @@ def records_of(source: str, ledger: Ledger) -> Records | None:
 
 
 def _collection(source: str, folder: Path | None, form: int | Fit) -> PairedData:
-    """Return a collection as pairs; its options are a language and a tolerance."""
+    """Return a collection as pairs; its options are a language and those of every data set."""
     from .pairs import Pairs
 
     name, options = _before_mark(source), dict(Spec.parse(source).options)
@@ -323,17 +326,18 @@ def _collection(source: str, folder: Path | None, form: int | Fit) -> PairedData
     language = options.pop("language", collection.language)
     if language and not collection.language:
         raise ValueError(f"{source!r}: {name} has one language alone; leave language={language} out")
-    share = options.pop("tolerance", None)
-    tolerance = Options.parse("" if share is None else f"tolerance={share}").tolerance
-    if options:
-        raise unknown(f"option of {name}", next(iter(options)), ("language", "tolerance"))
+    if others := set(options) - set(OF_THE_WHOLE):
+        raise unknown(f"option of {name}", min(others), ("language", *OF_THE_WHOLE))
+    treated = Options.parse(",".join(f"{option}={value}" for option, value in options.items()))
     return Pairs(
         collection.located(folder),
         form,
-        tolerance,
+        treated.broken,
         read=lambda root, ledger: collection.read(Path(root), language, ledger),
         name=source,
         attribution=collection.attribution,
+        looks=treated.looks,
+        held_out=treated.held_out,
     )
 
 

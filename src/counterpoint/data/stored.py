@@ -22,10 +22,10 @@ from ..types import Fit
 from . import sources
 from .base import Labels, Pictured, Rows, Splits, stored_size
 from .cache import cache_folder, writing
-from .division import MOST_HELD_OUT, Division, Links, divide
+from .division import Division, Links, divide
 from .pictures import Pictures
-from .sides import SIDES
-from .sources import TOLERANCE, Ledger, Records
+from .sides import MOST_HELD_OUT, SIDES
+from .sources import BROKEN, Ledger, Records
 from .traits import KeptTraits
 
 _MOST_CLASSES = 200
@@ -87,7 +87,7 @@ class Stored(Pictured):
     Args:
         source: the folder or the table.
         size: side of the stored pictures, or the way to them that a tower asks for.
-        tolerance: share of the examples that may be left out, for whatever reason; one always may.
+        broken: share of the examples that may be left out, for whatever reason; one always may.
         read: reads the source as records.
         name: of the data; the source unless given.
         attribution: the licence line that stands wherever examples are shown.
@@ -96,7 +96,7 @@ class Stored(Pictured):
 
     Raises:
         WithoutCaptions: if there are pictures alone, and rows must have captions.
-        ValueError: if there is no usable table, no row to test on, or more than the tolerance is left out.
+        ValueError: if there is no usable table, no row to test on, or more than that share is left out.
     """
 
     captioned: ClassVar[bool]
@@ -106,7 +106,7 @@ class Stored(Pictured):
         self,
         source: str | Path,
         size: int | Fit = 64,
-        tolerance: float = TOLERANCE,
+        broken: float = BROKEN,
         *,
         read: sources.Reader = sources.read,
         name: str = "",
@@ -126,7 +126,7 @@ class Stored(Pictured):
             records = _with_captions(records, ledger)
         listed = ledger_file(Path(source))
         keep(ledger, listed)
-        ledger.check(self.name, len(records), tolerance, listed)  # before pictures are read in vain
+        ledger.check(self.name, len(records), broken, listed)  # before pictures are read in vain
         pictures = records.assets("image")
         with KeptTraits() as traits:
             self._pictures = Pictures(pictures, size, traits=traits if looks else None)
@@ -137,7 +137,7 @@ class Stored(Pictured):
         keep(ledger, listed)
         self._row_of = np.delete(np.arange(len(records)), list(self._pictures.unreadable))
         records = records.with_frame(records.frame[self._row_of])
-        ledger.check(self.name, len(records), tolerance, listed)
+        ledger.check(self.name, len(records), broken, listed)
         if not len(records):
             raise ValueError(f"{source} holds no {'pairs' if self.captioned else 'pictures'}")
         digests = pl.Series(self._pictures.digests)[self._row_of]

@@ -50,7 +50,7 @@ def test_columns_are_what_the_user_says_and_others_are_labels(suffix: str, tmp_p
 
 def test_the_name_of_the_data_says_the_columns_and_is_found_from_elsewhere(tmp_path: Path) -> None:
     path = table(tmp_path, "parquet")
-    named = with_columns(f"{path},tolerance=0.1", COLUMNS)
+    named = with_columns(f"{path},broken=0.1", COLUMNS)
     assert load_any(named, 6) is load_any(named, 6)
     assert short_name(named) == "it"
     assert located(named.replace(f"{tmp_path}/", ""), str(tmp_path)) == named

@@ -284,7 +284,7 @@ def test_one_tolerance_for_whatever_is_lost(folder: Path) -> None:
         ValueError, match=r"2 of 40 examples cannot be used: 1 × empty caption .*; 1 × broken picture"
     ):
         Pairs(path, 8)
-    data = Pairs(path, 8, tolerance=0.05)
+    data = Pairs(path, 8, broken=0.05)
     assert len(data) == 38
     ledger = pl.read_csv(data.findings()["all that was left out"])
     assert ledger["reason"].to_list() == ["empty caption", "broken picture"]
@@ -330,15 +330,15 @@ def test_the_tolerance_is_an_option_of_what_data_are_called(
     (folder / "5.png").write_bytes(b"broken")
     rows = "".join(f"{k}.png,{'' if k == 6 else f'caption {k}'}\n" for k in range(40))
     path = written(folder, "file_name,text\n" + rows)
-    with pytest.raises(ValueError, match=r"at most 1 % may be left out; --data .*,tolerance=SHARE allows"):
+    with pytest.raises(ValueError, match=r"at most 1 % may be left out; --broken SHARE allows"):
         load(str(path))
-    data = load(f"{path},tolerance=0.05")
+    data = load(f"{path},broken=0.05")
     assert len(data) == 38
-    assert load(f"{path},tolerance=0.05") is data
-    assert short_name(f"{path},tolerance=0.05") == path.stem
+    assert load(f"{path},broken=0.05") is data
+    assert short_name(f"{path},broken=0.05") == path.stem
     monkeypatch.chdir(folder.parent)  # a run that was begun beside the table
-    relative = f"{path.name},tolerance=0.05"
-    assert located(relative, str(path.parent)) == f"{path},tolerance=0.05"
+    relative = f"{path.name},broken=0.05"
+    assert located(relative, str(path.parent)) == f"{path},broken=0.05"
     for wrong in ("a few", "1", "-0.1", "nan"):
-        with pytest.raises(ValueError, match=r"^tolerance=.*: the share of rows that may be left out is"):
-            load(f"{path},tolerance={wrong}")
+        with pytest.raises(ValueError, match=r"^broken=.*: the share of rows that may be left out is"):
+            load(f"{path},broken={wrong}")

@@ -23,8 +23,8 @@ from ...files import FORMAT, read_json, read_table, sweep, write_json, writing
 from ...reasons import counted
 from .. import sources
 from ..base import Rows
-from ..division import HELD_OUT, MOST_HELD_OUT
-from ..sides import SIDES
+from ..division import HELD_OUT
+from ..sides import MOST_HELD_OUT, SIDES
 from ..sources import Ledger, Records, Shard
 from .beside import records_beside
 from .copies import opened

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from ._asset import Asset
-from ._ledger import TOLERANCE, Ledger
-from ._options import ROLES, Options, checked, columns_of, parted
+from ._ledger import BROKEN, Ledger
+from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted
 from ._places import found, is_pattern, is_url, state_of
 from ._reading import SOURCES, Reader, opened, read, recognised, shards, suffixes
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 
 __all__ = [
+    "BROKEN",
+    "OF_THE_WHOLE",
     "ROLES",
     "SOURCES",
-    "TOLERANCE",
     "Asset",
     "Cell",
     "Ledger",

@@ -11,7 +11,8 @@ import polars as pl
 Kind = Literal["lost", "passed over", "guessed"]
 """Kinds of entries: an example that is lost, a file that is no example, a text whose encoding was guessed."""
 
-TOLERANCE = 0.01
+BROKEN = 0.01
+"""The share of examples that may be lost, for whatever reason, unless another is asked for."""
 _SCHEMA = {"kind": pl.String, "reason": pl.String, "file": pl.String, "row": pl.String, "detail": pl.String}
 _NAMED = 3  # entries that a message names
 
@@ -28,7 +29,7 @@ class Ledger:
         """Enter one thing.
 
         Args:
-            kind: lost examples count towards the tolerance, nothing else does.
+            kind: lost examples count towards the share that may be, nothing else does.
             reason: the same words for all that have it, as they are counted by it.
             file: that holds it.
             row: the number of a table's row from 1, a name in an archive; empty where the file is meant.
@@ -67,22 +68,22 @@ class Ledger:
             for (kind, reason), part in frame.group_by("kind", "reason", maintain_order=True)
         }
 
-    def check(self, name: str, kept: int, tolerance: float, path: Path) -> None:
+    def check(self, name: str, kept: int, broken: float, path: Path) -> None:
         """Refuse data of which too much is lost.
 
         Raises:
-            ValueError: if more examples are lost than ``tolerance`` of all (one may always be), or none is left.
+            ValueError: if more examples are lost than ``broken`` of all (one may always be), or none is left.
         """
         lost = self.frame.filter(kind="lost")
         total = kept + len(lost)
-        if len(lost) and (not kept or len(lost) > max(1, tolerance * total)):
+        if len(lost) and (not kept or len(lost) > max(1, broken * total)):
             reasons = "; ".join(
                 f"{len(part):,} × {reason} ({named(part)})"
                 for (reason,), part in lost.group_by("reason", maintain_order=True)
             )
             raise ValueError(
                 f"{name}: {len(lost):,} of {total:,} examples cannot be used: {reasons}; mend or remove them "
-                f"(at most {100 * tolerance:g} % may be left out; --data {name},tolerance=SHARE allows more); "
+                f"(at most {100 * broken:g} % may be left out; --broken SHARE allows more); "
                 f"all are listed in {path}"
             )
 

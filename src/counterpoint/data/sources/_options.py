@@ -10,7 +10,8 @@ from typing import Any, Self, final
 
 from ...registry import unknown
 from ...spec import Spec
-from ._ledger import TOLERANCE
+from ..sides import MOST_HELD_OUT
+from ._ledger import BROKEN
 from ._places import local
 
 ROLES = ("image", "text", "id", "split", "group")
@@ -24,11 +25,15 @@ class Options:
 
     Attributes:
         columns: the table's own column for each of some `ROLES`.
-        tolerance: the share of examples that may be left out, for whatever reason.
+        broken: the share of examples that may be left out, for whatever reason.
+        group: ``"looks"`` keeps pictures that look alike in one split; ``"none"`` spares the hashes for it.
+        held_out: the most rows of validation and of test, each, where the splits are made here.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mapping has no hash
-    tolerance: float = TOLERANCE
+    broken: float = BROKEN
+    group: str = "looks"
+    held_out: int = MOST_HELD_OUT
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -41,19 +46,25 @@ class Options:
         {'image': 'path', 'text': 'alt'}
         """
         options = Spec.parse(f"data,{text}" if text else "data").options
-        values = {name: _READERS[name](f"{name}={value}", value) for name, value in options.items()}
+        values = {_field(name): _READERS[name](f"{name}={value}", value) for name, value in options.items()}
         return cls(**values)
 
+    @property
+    def looks(self) -> bool:
+        """True where pictures that look alike stay together."""
+        return self.group == "looks"
+
     def asked(self) -> list[str]:
-        """Return the names of the options that say something to a source; the tolerance is of the whole."""
-        return [f.name for f in fields(self) if getattr(self, f.name) and f.name != "tolerance"]
+        """Return the names of the options that say something to a source, and not of the whole."""
+        whole = {_field(name) for name in OF_THE_WHOLE}
+        return [f.name for f in fields(self) if getattr(self, f.name) and f.name not in whole]
 
 
 def parted(written: str) -> tuple[str, str]:
     """Return the place of what a user wrote, and the text of its options; a file that is called so is a place.
 
-    >>> parted("pairs.csv,tolerance=0.1"), parted("a,b=c.csv")
-    (('pairs.csv', 'tolerance=0.1'), ('a,b=c.csv', ''))
+    >>> parted("pairs.csv,broken=0.1"), parted("a,b=c.csv")
+    (('pairs.csv', 'broken=0.1'), ('a,b=c.csv', ''))
     """
     named = re.search(rf"(?:,(?:{'|'.join(_READERS)})=[^,]*)+$", written)
     if named is None or Path(written).exists():
@@ -103,7 +114,7 @@ def _columns(said: str, value: str) -> Mapping[str, str]:
     return columns_of([pair.replace(":", "=", 1) for pair in value.split("+")])
 
 
-def _tolerance(said: str, value: str) -> float:
+def _broken(said: str, value: str) -> float:
     try:
         share = float(value)
     except ValueError:
@@ -113,4 +124,28 @@ def _tolerance(said: str, value: str) -> float:
     return share
 
 
-_READERS: dict[str, Callable[[str, str], Any]] = {"columns": _columns, "tolerance": _tolerance}
+def _group(said: str, value: str) -> str:
+    if value not in ("looks", "none"):
+        raise unknown("way to keep pictures together", value, ("looks", "none"))
+    return value
+
+
+def _held_out(said: str, value: str) -> int:
+    if not (value.isdecimal() and int(value)):
+        raise ValueError(f"{said}: the rows of validation and of test are a whole number from 1 on")
+    return int(value)
+
+
+def _field(name: str) -> str:
+    """Return the field of an option; runs of earlier versions call what is broken a tolerance."""
+    return "broken" if name == "tolerance" else name.replace("-", "_")
+
+
+OF_THE_WHOLE: dict[str, Callable[[str, str], Any]] = {
+    "broken": _broken,
+    "group": _group,
+    "held-out": _held_out,
+    "tolerance": _broken,
+}
+"""The options of a data set, whatever it is read from, with what reads each."""
+_READERS: dict[str, Callable[[str, str], Any]] = {"columns": _columns, **OF_THE_WHOLE}
