@@ -176,6 +176,14 @@ def test_a_larger_side_is_drawn_from_the_vectors(own_cache: Path) -> None:
         assert np.abs(large - blown_up).mean() > 1  # and not the small one enlarged
 
 
+def test_a_drawing_that_is_no_square_lies_in_the_middle_of_one() -> None:
+    flag = b'<svg viewBox="0 0 30 10" xmlns="http://www.w3.org/2000/svg"><rect width="30" height="10"/></svg>'
+    drawn = Twemoji().sprite(flag, 60)[..., 3] > 0
+    assert drawn.shape == (60, 60)
+    assert np.flatnonzero(drawn.any(1)).tolist() == list(range(20, 40))
+    assert drawn.any(0).all()
+
+
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", None], ids=["empty", "header", "cut short"])
 def test_a_damaged_file_is_drawn_again(tmp_path: Path, own_cache: Path, damage: bytes | None) -> None:
     artist = Painter(tmp_path / "files")

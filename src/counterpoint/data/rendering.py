@@ -280,7 +280,12 @@ def _resvg(svg: str, side: int) -> Image.Image:
     import resvg_py  # here, so that a filled cache needs no renderer
 
     png = resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side, skip_system_fonts=True)
-    return Image.open(io.BytesIO(bytes(png)))
+    drawn = Image.open(io.BytesIO(bytes(png)))
+    if drawn.size == (side, side):
+        return drawn
+    square = Image.new("RGBA", (side, side))  # of a drawing that is wider than high, or higher than wide
+    square.paste(drawn, ((side - drawn.width) // 2, (side - drawn.height) // 2))
+    return square
 
 
 ARTISTS: tuple[Artist, ...] = (Twemoji(), OpenMoji())
