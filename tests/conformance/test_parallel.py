@@ -71,6 +71,10 @@ def test_a_shared_run_is_the_run_of_one_process(arm: str, rank_pool: Callable[[i
     same_run(rank_pool(size).run(job_run, arm, microbatch, None, mode, STEPS, BATCH), arm)
 
 
+def test_blocks_in_parts_compute_again(rank_pool: Callable[[int], RankPool]) -> None:
+    same_run(rank_pool(2).run(job_run, "clip", 5, None, "fsdp", STEPS, BATCH, "32", STEPS, 0, True), "clip")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])

@@ -26,6 +26,7 @@ from counterpoint.training.checkpoint import CheckpointError
 from counterpoint.training.distributed import average_gradients, whole
 from counterpoint.training.loop import Progress, fit, forward
 from counterpoint.training.parallel import Overlapped, shared
+from counterpoint.training.recompute import recompute
 from counterpoint.types import Batch, Clock, View
 from fixtures.tiny import TinyData
 
@@ -54,6 +55,7 @@ def job_run(
     precision: str = "32",
     checkpoint_every: int = 1,
     until: int = 0,
+    again: bool = False,
 ) -> tuple[list[float], dict[str, Tensor]]:
     """The losses of a short run, which the first rank may be asked to stop behind a step, and the state it leaves."""
     mode = mode if size > 1 else "auto"
@@ -80,6 +82,8 @@ def job_run(
     method = Arm.parse(arm).build(recipe, {"text": captions}, seed=0)
     if precision == "32":
         method = method.double()
+    if again:
+        recompute(method)
     loader = (DoubleLoader if precision == "32" else Loader)(
         data,
         Shuffled(data.splits.train, recipe.batch_size, 0),

@@ -53,7 +53,9 @@ class Ranks:
         """Return the number of rows that each rank holds, given that this rank holds ``n``."""
         if self.size == 1:
             return [n]
-        return torch.stack(self.stack(torch.tensor([n], device=device))).flatten().tolist()
+        # Between the processors where they are in touch: asked of the device, it would make every loss wait for it.
+        where = "cpu" if "cpu" in dist.get_backend_config(self.group) else device
+        return torch.stack(self.stack(torch.tensor([n], device=where))).flatten().tolist()
 
     def stack(self, tensor: Tensor) -> list[Tensor]:
         """Gather the tensor of each rank, in rank order; shapes must agree."""

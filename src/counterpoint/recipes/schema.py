@@ -116,7 +116,8 @@ class Recipe(Section):
     With ``precision`` ``"bf16-mixed"`` or ``"16-mixed"`` towers, heads and losses run under autocast, on every device;
     weights and gradients stay float32, and under float16 the loss is scaled.
     With ``microbatch`` N > 0 encoders see N examples at a time (gradient caching): the same gradient in less
-    memory, for one more forward pass.
+    memory, for one more forward pass. With ``recompute`` the blocks of trained towers keep their inputs alone, and
+    compute the rest again in the backward pass.
 
     ``options`` are options of single methods, by the name of the method or its short name (``{"siamlip": {"hidden":
     2048}}``); what an arm states itself goes before them.
@@ -134,6 +135,7 @@ class Recipe(Section):
     options: Annotated[Mapping[str, Mapping[str, Option]], Derived()] = {}
     batch_size: Count = 256
     microbatch: Natural = 0
+    recompute: bool = False
     steps: Count | None = None
     epochs: Positive = 45
     most_passes: Count | None = None

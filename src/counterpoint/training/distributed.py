@@ -51,7 +51,8 @@ def joined() -> Iterator[Ranks]:
     store, rank, size = next(rendezvous("env://"))
     # A launcher that starts its processes again keeps its store, in which addresses of dead ones would be found.
     start = f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')} of {size}"
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    # Few numbers, which processors have and need, are theirs to exchange.
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     own = dist.PrefixStore(start, store)  # type: ignore[attr-defined] # its types leave it out
     dist.init_process_group(backend, store=own, rank=rank, world_size=size)
     present = Holder.present()

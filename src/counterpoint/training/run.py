@@ -34,6 +34,7 @@ from ..recipes import Recipe, override, parse
 from ..registry import MissingPackage
 from . import checkpoint as checkpoints
 from .kept import remember
+from .recompute import recompute
 
 _PACKAGES = (
     *(
@@ -315,6 +316,8 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     run = replace(run, recipe=recipe, columns=dict(data.columns))
     method = build(run, data.examples(), folder)
     steady = remember(method, recipe) if recipe.towers.keep else {}
+    if recipe.recompute:
+        recompute(method)
     # After the method is built: only its towers know how they want to be shown pictures.
     data, inputs = data.suited(method.inputs, training=True), method.inputs
 

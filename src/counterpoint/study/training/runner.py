@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import torch
@@ -20,11 +21,12 @@ from ...execution import leased
 from ...files import latest_checkpoint, sweep, write_json, writing
 from ...methods.arm import Arm
 from ...methods.base import Method, TowerMethod
-from ...recipes import Recipe
+from ...recipes import Recipe, override
 from ...recipes import load as load_recipe
 from ...training.distributed import first_alone, joined
 from ...training.loop import Progress, fit
 from ...training.provenance import Provenance
+from ...training.remote import copied
 from ...training.run import (
     OtherRun,
     PeakMemory,
@@ -181,6 +183,8 @@ def train(
     tasks: Sequence[str] | None = None,
     on_step: OnStep | None = None,
     track: Sequence[str] = (),
+    parallel: Literal["auto", "ddp", "fsdp"] | None = None,
+    sync: str = "",
 ) -> TowerMethod:
     """Train and evaluate one method in a folder and return the model; the same call goes on where it stopped.
 
@@ -193,14 +197,18 @@ def train(
         tasks: evaluation tasks; all of them unless given.
         on_step: called after every training step.
         track: trackers besides Parquet that the run's numbers go to: ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
+        parallel: the way in which processes that ``torchrun`` started share the model; the recipe's unless given.
+        sync: URL that checkpoints and numbers are copied to, and begun from where the folder is empty.
 
     Raises:
         NonFiniteLoss: if the loss stops being finite.
         InUse: if another process has the folder.
     """
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    if parallel is not None:
+        chosen = override(chosen, {"parallel.mode": parallel})
     planned = with_steps(Run(method, data, chosen, seed), load_any(data, chosen.towers.image_size))
-    with leased(Path(folder)):
+    with joined(), copied(Path(folder), sync), leased(Path(folder)):
         state = run(planned, Path(folder), tasks=tasks, on_step=on_step, track=track)
     if state.status == "failed":
         raise NonFiniteLoss(state.reason)

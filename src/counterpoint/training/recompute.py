@@ -1,0 +1,36 @@
+"""Blocks that compute again in the backward pass what they would otherwise keep (activation checkpointing)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from ..networks.base import Tower
+from ..networks.towers.blocks import residual_blocks
+
+
+def recompute(method: nn.Module) -> None:
+    """Let the blocks of trained towers keep their inputs alone: the same gradient in less memory, for more time.
+
+    Dropout is the same in both computations.
+
+    Raises:
+        ValueError: if no trained tower has blocks, or one has blocks with batch norms.
+    """
+    blocks = [
+        block
+        for tower in method.modules()
+        if isinstance(tower, Tower) and any(p.requires_grad for p in tower.parameters())
+        for block in residual_blocks(tower)
+    ]
+    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for block in blocks for part in block.modules()):
+        raise ValueError(
+            "recompute: blocks with batch norms would count every batch twice; take a tower with layer or group norms, "
+            "or leave recompute out"
+        )
+    if not blocks:
+        raise ValueError("recompute: no trained tower has blocks; take another tower, or leave recompute out")
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
