@@ -472,10 +472,10 @@ def test_a_batch_size_is_found_by_trial(
     device = Device(seconds, memory)
     monkeypatch.setattr("time.perf_counter", lambda: device.now)
     found = BatchSize()
-    found.try_out(device, 10**6)
+    found.try_out(device, 10**6, "image")
     assert found.now == size
     given = BatchSize(7)
-    given.try_out(device, 10**6)
+    given.try_out(device, 10**6, "image")
     assert given.now == 7
 
 

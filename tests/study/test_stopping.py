@@ -9,12 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import pytest
-from safetensors.torch import load_file
 
-from counterpoint.files import latest_checkpoint
 from fixtures.commands import Session, counterpoint, started
+from fixtures.compared import runs, same, steps
 
 pytestmark = pytest.mark.slow
 
@@ -29,26 +27,6 @@ def options(pairs: Path) -> list[str]:
         *("--log-every", "50", "--validate-every", "200", "--tasks", "retrieval", "--widths.embedding", "32"),
         *("--towers.image-size", "16", "--towers.vocabulary", "300"),
     ]
-
-
-def steps(run: Path) -> int:
-    """Return the step of a run's newest checkpoint."""
-    newest = latest_checkpoint(run / "checkpoint")
-    return int(newest.name.removeprefix("step-")) if newest else 0
-
-
-def runs(study: Path) -> list[Path]:
-    return sorted(path.parent for path in study.glob("runs/*/*/run.json"))
-
-
-def same(a: Path, b: Path) -> None:
-    """Check that weights and numbers over time are equal to the last bit."""
-    left, right = (load_file(latest_checkpoint(p / "checkpoint") / "model.safetensors") for p in (a, b))  # type: ignore[operator]
-    assert left.keys() == right.keys()
-    assert all((left[name] == right[name]).all() for name in left)
-    timeless = pl.col("name") != "seconds"
-    first, second = (pl.read_parquet(p / "metrics.parquet").filter(timeless) for p in (a, b))
-    assert first.equals(second)
 
 
 def end_of(session: Session) -> Callable[[], bool]:

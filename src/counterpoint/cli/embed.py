@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic.dataclasses import dataclass as form
 
+from ..execution import HandedOver
 from ..forms import FORM, Count, Flat, Names, OutFolder, Positional
+from ._execution import Execution
 from ._files import Files
 from .arguments import parse
 from .terminal import Terminal
@@ -36,10 +38,12 @@ class Embed:
     """Rows at a time; found by trial unless given, and halved where memory is used up."""
     limit: Count | None = None
     """Embed so many rows, the first ones."""
+    execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Embed, arguments, "embed")
+    where, executor = options.execution, options.execution.chosen
 
     source = options.files.of(options.data)
     console = Terminal()
@@ -57,17 +61,24 @@ def main(arguments: Sequence[str]) -> int:
     for line in left_out(data.findings()):
         console.print(f"! {line}", style="yellow", soft_wrap=True)
     with WorkProgress(console) as progress:
-        vectors = embed(
-            model,
-            source,
-            options.out,
-            modalities=options.modality,
-            dtype=options.dtype,
-            precision=options.precision,
-            batch_size=options.batch_size,
-            limit=options.limit,
-            listener=progress,
-        )
+        try:
+            vectors = embed(
+                model,
+                source,
+                options.out,
+                modalities=options.modality,
+                dtype=options.dtype,
+                precision=options.precision,
+                batch_size=options.batch_size,
+                limit=options.limit,
+                jobs=where.jobs or 1,
+                executor=executor,
+                needs=where.needs,
+                listener=progress,
+            )
+        except HandedOver as handed:
+            console.print(str(handed), soft_wrap=True)
+            return 0
     kinds = " and ".join(vectors.about.modalities)
     console.print(
         f"{len(vectors):,} vectors ({kinds}) of {vectors.about.width} numbers: {options.out}", soft_wrap=True

@@ -26,16 +26,19 @@ class BatchSize:
 
     def __init__(self, size: int | None = None) -> None:
         self.now, self._given, self._told = size or 2 * _LEAST, size is not None, False
+        self._tried: set[str] = set()
 
-    def try_out(self, embed: Callable[[int], object], rows: int) -> None:
-        """Double the batch while that makes a row faster; a size that the user gave stays.
+    def try_out(self, embed: Callable[[int], object], rows: int, column: str) -> None:
+        """Double the batch while that makes a row faster, once a column; a size that the user gave stays.
 
         Args:
             embed: embeds a batch of some rows, and waits until that is done.
             rows: there are to embed; nothing is tried for few.
+            column: that they are of.
         """
-        if self._given or rows < 4 * _MOST:
+        if self._given or column in self._tried or rows < 4 * _MOST:
             return
+        self._tried.add(column)
         best, size = 0.0, _LEAST
         while size <= _MOST:
             try:

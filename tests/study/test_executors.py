@@ -1,0 +1,218 @@
+"""Studies under every executor, killed at random moments: the runs are those of an undisturbed study, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.commands import Session, counterpoint, started
+from fixtures.compared import runs, same_study
+
+pytestmark = pytest.mark.slow
+
+COMPARE = ("compare", "clip", "siglip", "--seeds", "2")
+KILLS = {"local": 4, "work": 6, "slurm": 4, "ray": 6}
+
+
+@pytest.fixture(scope="module")
+def options(pairs: Path) -> list[str]:
+    """Return the options of runs that take some seconds."""
+    return [
+        *("--data", str(pairs), "--steps", "150", "--batch-size", "8", "--checkpoint-every", "10"),
+        *("--log-every", "10", "--validate-every", "150", "--tasks", "retrieval", "--widths.embedding", "32"),
+        *("--towers.image-size", "16", "--towers.vocabulary", "300"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with counterpoint(
+        folder / "log", *COMPARE, *options, "--jobs", "1", "--out", folder / "study"
+    ) as session:
+        assert session.ends() == 0, session.output
+    return folder / "study"
+
+
+def states(study: Path) -> list[str]:
+    """Return the status of every run that has begun."""
+    return [json.loads((run / "run.json").read_text())["status"] for run in runs(study)]
+
+
+def begun(study: Path) -> bool:
+    """Return whether a run is in someone's hands."""
+    return any(study.glob("runs/*/*/.lease-*.json"))
+
+
+def check(study: Path, undisturbed: Path) -> None:
+    assert states(study) == ["finished"] * 4
+    assert (study / "report.html").exists()
+    assert not list(study.rglob(".lease-*"))
+    same_study(study, undisturbed)
+
+
+def kill_all(session: Session) -> None:
+    for process in session.alive():
+        os.kill(process, signal.SIGKILL)
+    session.process.wait()
+
+
+def disturbed(log: Path, words: list[Any], study: Path, kills: int) -> None:
+    """Begin a command and kill it at a random moment of its work, a number of times, then let it end."""
+    moments = random.Random(kills)
+    for _ in range(kills):
+        with started(log, *words) as session:
+            session.wait_until(lambda: begun(study) or not session.alive(), "a run to begin")
+            time.sleep(moments.uniform(0.0, 2.0))
+            kill_all(session)
+    with started(log, *words) as session:
+        assert session.ends() == 0, session.output
+
+
+def test_a_study_that_is_killed(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "counterpoint",
+        *COMPARE,
+        *options,
+        "--jobs",
+        "2",
+        "--out",
+        tmp_path / "study",
+    ]
+    disturbed(tmp_path / "log", words, tmp_path / "study", KILLS["local"])
+    check(tmp_path / "study", undisturbed)
+
+
+def handed_over(options: list[str], study: Path, log: Path, *more: str) -> str:
+    """Hand a study over to jobs, and return what was said."""
+    words = [*COMPARE, *options, *more, "--executor", "slurm", "--out", study]
+    with counterpoint(log, *words) as session:
+        assert session.ends() == 0, session.output
+        assert "sbatch --dependency=afterany" in session.output
+        return session.output
+
+
+def test_works_of_which_one_is_killed_again_and_again(
+    options: list[str], undisturbed: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    handed_over(options, study, tmp_path / "log")
+    with counterpoint(tmp_path / "other", "work", study) as other:
+        words = [sys.executable, "-m", "counterpoint", "work", study]
+        disturbed(tmp_path / "log", words, study, KILLS["work"])
+        assert other.ends() == 0, other.output
+    check(study, undisturbed)
+    with counterpoint(tmp_path / "log", "status", study, "--json") as session:
+        assert session.ends() == 0
+        assert [run["status"] for run in json.loads(session.output)] == ["done"] * 4
+
+
+def test_jobs_of_an_array_that_are_killed(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    handed_over(options, study, tmp_path / "log")
+    array = (study / "slurm" / "runs.sh").read_text()
+    assert re.search(r"^#SBATCH --array=1-4$", array, re.MULTILINE)
+    disturbed(tmp_path / "log", ["bash", study / "slurm" / "runs.sh"], study, KILLS["slurm"])
+    with started(tmp_path / "log", "bash", study / "slurm" / "end.sh") as session:
+        assert session.ends() == 0, session.output
+    check(study, undisturbed)
+
+
+def test_a_search_that_others_carry_out(options: list[str], tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    short = ["--steps", "20", "--validate-every", "10", "--tune", "2"]
+    handed_over([*options, *short], study, tmp_path / "log")
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(counterpoint(tmp_path / f"log-{number}", "work", study))
+            for number in range(2)
+        ]
+        for worker in workers:
+            assert worker.ends() == 0, worker.output
+    assert len(list(study.glob("tuning/*/trial-*/run.json"))) == 4
+    assert states(study) == ["finished"] * 4
+    assert all(plan["searched"] for plan in json.loads((study / "plan.json").read_text()).values())
+    assert (study / "report.html").exists()
+
+
+_QUICK_TO_NOTICE = """
+import sys
+from counterpoint.execution import lease
+lease.HEARTBEAT, lease.STALE = 0.5, 5.0
+from counterpoint.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_work_that_hangs_loses_its_run(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    handed_over(options, study, tmp_path / "log")
+    words = [sys.executable, "-c", _QUICK_TO_NOTICE, "work", study]
+    with started(tmp_path / "hangs", *words) as hangs:
+        hangs.wait_until(lambda: any(study.glob("runs/*/*/checkpoint/step-*")), "a checkpoint")
+        hangs.press(signal.SIGSTOP)
+        with started(tmp_path / "other", *words) as other:
+            assert other.ends() == 0, other.output
+        check(study, undisturbed)
+        hangs.press(signal.SIGCONT)
+        hangs.ends(60)
+        assert "was taken over while this process hung" in hangs.output
+    check(study, undisturbed)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Return the address of a Ray cluster of a head and two machines that work, a processor each."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def test_a_study_on_ray_whose_workers_are_killed(
+    options: list[str], undisturbed: Path, cluster: Any, tmp_path: Path
+) -> None:
+    study, moments, ended = tmp_path / "study", random.Random(1), threading.Event()
+
+    def kill() -> None:
+        for _ in range(KILLS["ray"]):
+            while not (held := list(study.glob("runs/*/*/.lease-*.json"))) and not ended.is_set():
+                time.sleep(0.05)
+            ended.wait(moments.uniform(0.0, 2.0))
+            try:
+                os.kill(json.loads(held[0].read_text())["process"], signal.SIGKILL)
+            except (OSError, ValueError, IndexError):
+                continue  # it has ended meanwhile
+
+    words = [*COMPARE, *options, "--executor", "ray", "--address", cluster.address, "--out", study]
+    with counterpoint(tmp_path / "log", *words) as session:
+        thread = threading.Thread(target=kill)
+        thread.start()
+        try:
+            status = session.ends(400)
+        finally:
+            ended.set()
+            thread.join()
+        assert status == 0, session.output
+    check(study, undisturbed)
