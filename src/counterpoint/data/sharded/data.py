@@ -28,7 +28,7 @@ from .copies import Ahead, Copies, is_remote, opened
 from .indexing import Index, of_side, usable
 
 _OPEN = 400_000  # records of opened shards that are held at a time
-_HEADS, _HEAD = 100, 1000  # shards, and records of each, of which is learned before training
+_HEADS, _HEAD = 16, 2000  # shards, and records of each, of which is learned before training
 
 
 class ShardGone(OSError):
