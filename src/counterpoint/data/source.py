@@ -30,6 +30,7 @@ from .sources import (
     is_url,
     parted,
     read,
+    seen_from,
     suffixes,
 )
 from .worlds import WORLDS
@@ -115,7 +116,7 @@ def rooted(source: str) -> str:
     'emoji:artist'
     """
     head, path, option = _parted(source)
-    return source if path is None or not _is_there(path) else f"{head}{_seen_from('', path)}{option}"
+    return source if path is None or not _is_there(path) else f"{head}{seen_from('', path)}{option}"
 
 
 def located(source: str, began: str | None) -> str:
@@ -131,7 +132,7 @@ def located(source: str, began: str | None) -> str:
     head, path, option = _parted(source)
     if path is None or _is_there(path):
         return source
-    moved = _seen_from(began or "", path)
+    moved = seen_from(began or "", path)
     if not _is_there(moved):
         raise FileNotFoundError(
             f"the data {source!r} of the run is not here, nor where the run was begun ({began or 'not known'}): "
@@ -172,14 +173,6 @@ def _is_there(path: str) -> bool:
         return bool(found(path)) if is_pattern(path) else os.path.exists(path)
     except (OSError, ValueError):
         return False
-
-
-def _seen_from(folder: str, path: str) -> str:
-    """Return a path, or a pattern, from the root, where it was written as seen from a folder."""
-    if is_url(path):
-        return path
-    listed = "@" if path.startswith("@") and is_pattern(path) else ""
-    return f"{listed}{os.path.abspath(os.path.join(folder, path.removeprefix(listed)))}"
 
 
 def _before_mark(source: str) -> str:

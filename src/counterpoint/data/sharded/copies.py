@@ -11,7 +11,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -24,7 +24,7 @@ from ...files import writing
 from ...registry import MissingPackage
 from .. import sources
 from ..cache import CacheError, cache_folder
-from ..sources import Ledger, Records, Shard
+from ..sources import Ledger, Records, Shard, is_url
 
 SIZE = "COUNTERPOINT_CACHE_SIZE"
 """Environment variable with the most bytes of the copies (``50GB``), 100 GB unless it is set."""
@@ -67,7 +67,7 @@ class Copies:
 
     Args:
         folder: of the copies.
-        most: bytes that they may take.
+        most: bytes that they may take; what is being fetched comes on top.
     """
 
     def __init__(self, folder: Path, most: int) -> None:
@@ -125,12 +125,24 @@ class Copies:
     def _copy(self, place: str, path: Path) -> None:
         store, remote = fsspec.core.url_to_fs(place)
         size = int(store.info(remote)["size"])
-        self._make_room(size, place)
+        if size > self.most:
+            raise CacheError(
+                f"{place} has {size:,} bytes, and copies may take {self.most:,}: allow more with --cache-size"
+            )
+        with _locked(self.folder / ".lock"):
+            free = self._make_room(size, on_disk=size)
+        if free < size:
+            raise CacheError(
+                f"no room for {place} ({size:,} bytes) in {self.folder}, whose disk has {free:,} left: make room, or "
+                "set COUNTERPOINT_CACHE to a folder on another disk"
+            )
         try:
-            with writing(path) as part:
+            with ExitStack() as until_it_is_there, writing(path) as part:
                 store.get_file(remote, str(part))
                 if (served := part.stat().st_size) != size:
                     raise Unreachable(f"{served:,} of {size:,} bytes were served")
+                until_it_is_there.enter_context(_locked(self.folder / ".lock"))
+                self._make_room(size)  # again, as others may have fetched theirs meanwhile
         except OSError as error:
             if error.errno not in _OF_THE_DISK:
                 raise
@@ -139,31 +151,27 @@ class Copies:
                 "COUNTERPOINT_CACHE to a folder on another disk"
             ) from error
 
-    def _make_room(self, size: int, place: str) -> None:
-        """Remove the copies that were used least recently until there is room for some bytes more."""
-        if size > self.most:
-            raise CacheError(
-                f"{place} has {size:,} bytes, and copies may take {self.most:,}: allow more with --cache-size"
-            )
-        with _locked(self.folder / ".lock"):
-            copies: list[tuple[float, int, Path]] = []
-            for path in self.folder.glob("[!.]*/[!.]*"):
-                with suppress(FileNotFoundError):
-                    stat = path.stat()
-                    copies.append((stat.st_mtime, stat.st_size, path))
-            taken, free = sum(copy[1] for copy in copies), shutil.disk_usage(self.folder).free
-            for _, freed, path in sorted(copies):
-                if taken + size <= self.most and free >= size:
-                    return
-                path.unlink(missing_ok=True)
-                with suppress(OSError):  # a process is about to write there
-                    path.parent.rmdir()
-                taken, free = taken - freed, free + freed
-            if free < size:
-                raise CacheError(
-                    f"no room for {place} ({size:,} bytes) in {self.folder}, whose disk has {free:,} left: make room, "
-                    "or set COUNTERPOINT_CACHE to a folder on another disk"
-                )
+    def _make_room(self, size: int, on_disk: int = 0) -> int:
+        """Remove the copies that were used least recently until there is room for one; return the bytes left on disk.
+
+        Args:
+            size: of the copy.
+            on_disk: bytes that the disk must have left.
+        """
+        copies = []
+        for path in self.folder.glob("[!.]*/[!.]*"):
+            with suppress(FileNotFoundError):
+                stat = path.stat()
+                copies.append((stat.st_mtime, stat.st_size, path))
+        taken, free = sum(copy[1] for copy in copies), shutil.disk_usage(self.folder).free
+        for _, freed, path in sorted(copies):
+            if taken + size <= self.most and free >= on_disk:
+                break
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a process is about to write there
+                path.parent.rmdir()
+            taken, free = taken - freed, free + freed
+        return free
 
 
 @final
@@ -211,7 +219,7 @@ def opened(shard: Shard) -> Records:
 
 def is_remote(shard: Shard) -> bool:
     """Return whether a shard lies elsewhere, and is one that a copy stands for."""
-    return "://" in shard.place and shard.place.endswith(_COPIED)
+    return is_url(shard.place) and shard.place.endswith(_COPIED)
 
 
 def _touched(path: Path) -> bool:

@@ -44,16 +44,13 @@ class Sharded(Pictured):
     always the same one.
 
     Args:
-        folder: of the index.
+        index: of the shards.
         form: side of the pictures, or the way to them that a tower asks for.
-
-    Raises:
-        ValueError: as for `Index.open`.
     """
 
-    def __init__(self, folder: Path, form: int | Fit = 64) -> None:
-        self.index = Index.open(folder)
-        self.name, self.columns = str(folder), self.index.columns
+    def __init__(self, index: Index, form: int | Fit = 64) -> None:
+        self.index = index
+        self.name, self.columns = str(index.folder), index.columns
         self.shards = self.index.training
         self._ends = self.shards.cumsum()
         self._trained = int(self.shards.sum())
@@ -283,8 +280,13 @@ class ShardedPairs(Sharded, PairedData):
 
 
 def open_index(folder: Path, form: int | Fit) -> Sharded:
-    """Open data over an index: pairs where its records have captions, else pictures."""
-    return (ShardedPairs if "text" in Index.open(folder).columns else Sharded)(folder, form)
+    """Open data over an index: pairs where its records have captions, else pictures.
+
+    Raises:
+        ValueError: as for `Index.open`.
+    """
+    index = Index.open(folder)
+    return (ShardedPairs if "text" in index.columns else Sharded)(index, form)
 
 
 def _picture(record: Record) -> Asset:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from multiprocessing import get_context
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, final
 
 import numpy as np
@@ -167,7 +166,8 @@ def index(
             nothing can be held out.
         OSError: if the folder cannot be written.
     """
-    written, folder = rooted(os.fspath(source)), Path(out)
+    place, options = sources.parted(os.fspath(source))
+    written, folder = ",".join(filter(None, [sources.seen_from("", place), options])), Path(out)
     _reserve(written, folder, held_out)
     shards = sources.shards(written, Ledger())
     columns = _columns(written, shards)
@@ -203,14 +203,6 @@ def usable(records: Records, columns: Iterable[str]) -> Records:
 def of_side(records: Records, side: str) -> Records:
     """Return the records of a split; those of none are trained on."""
     return records.with_frame(records.frame.filter(pl.col("split").fill_null("train") == side))
-
-
-def rooted(written: str) -> str:
-    """Return what a user wrote with a path from the root, so that it is found from anywhere."""
-    place = re.split(r"[*?\[{,]", written, maxsplit=1)[0]
-    if ":" in place or not (Path(place).exists() or Path(place).parent.exists()):
-        return written
-    return os.path.abspath(written)
 
 
 def _reserve(written: str, folder: Path, held_out: int) -> None:
@@ -278,7 +270,7 @@ def _count(columns: list[str], shard: Shard) -> dict[str, Any]:
     told: dict[str, Any] = {"name": shard.name, "state": shard.state, "columns": columns}
     known = shard.records if shard.records is not None else records_beside(shard.place)
     if known is not None:
-        told[shard.split or ""] = known
+        told[shard.split or sources.split_of(PurePosixPath(shard.place).name) or ""] = known
         return told
     sides = usable(opened(shard), columns).frame["split"].fill_null("")
     return told | {side: int((sides == side).sum()) for side in ("", *SIDES)}

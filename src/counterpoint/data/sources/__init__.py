@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ._asset import Asset
 from ._ledger import BROKEN, Ledger
+from ._names import split_of
 from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted
-from ._places import found, is_pattern, is_url, state_of
+from ._places import found, is_pattern, is_url, seen_from, state_of
 from ._reading import SOURCES, Reader, opened, read, recognised, shards, suffixes
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
@@ -33,7 +34,9 @@ __all__ = [
     "parted",
     "read",
     "recognised",
+    "seen_from",
     "shards",
+    "split_of",
     "state_of",
     "suffixes",
 ]

@@ -38,6 +38,14 @@ def is_pattern(written: str) -> bool:
     return marked and not os.path.exists(written)
 
 
+def seen_from(folder: str, path: str) -> str:
+    """Return a path, or a pattern, from the root, where it was written as seen from a folder; a URL as it is."""
+    if is_url(path):
+        return path
+    listed = "@" if path.startswith("@") and is_pattern(path) else ""
+    return f"{listed}{os.path.abspath(os.path.join(folder, path.removeprefix(listed)))}"
+
+
 def suffix_of(written: str) -> str:
     """Return the suffix, in small letters, of the file or of the files that a text stands for.
 

@@ -1,0 +1,103 @@
+"""Shards in an object store, a stand-in on the loopback: indexed, trained on through copies of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoint.data import load
+from counterpoint.data.sharded import copies
+from counterpoint.data.sharded.copies import Copies
+from counterpoint.data.sharded.data import Sharded
+from counterpoint.data.sharded.indexing import Index, OtherIndex, index
+from counterpoint.recipes import Recipe, override
+from counterpoint.training.run import Run, prepare
+from fixtures.shards import write_shard, write_shards
+
+pytestmark = pytest.mark.slow
+SHARDS = 12
+
+
+class Bucket:
+    """A bucket with shards; ``client`` is of the store."""
+
+    def __init__(self, client: object, folder: Path) -> None:
+        self.client, self.folder, self.name = client, folder, "pairs"
+        self.pattern = f"s3://pairs/laion/{{00000..{SHARDS - 1:05}}}.tar"
+
+    def put(self, name: str) -> None:
+        self.client.upload_file(str(self.folder / name), "pairs", f"laion/{name}")  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    boto3 = pytest.importorskip("boto3")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    pytest.importorskip("s3fs")
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (
+            ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
+            ("AWS_ACCESS_KEY_ID", "testing"),
+            ("AWS_SECRET_ACCESS_KEY", "testing"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+        ):
+            patch.setenv(name, value)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="pairs")
+        made = Bucket(client, write_shards(tmp_path_factory.mktemp("here") / "shards", SHARDS))
+        for number in range(SHARDS):
+            made.put(f"{number:05}.tar")
+        yield made
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+
+
+def test_batches_are_those_of_the_same_shards_here(
+    bucket: Bucket, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 3 * (bucket.folder / "00000.tar").stat().st_size
+    monkeypatch.setenv(copies.SIZE, str(most))
+    index(bucket.pattern, tmp_path / "there", jobs=1)
+    index(bucket.folder, tmp_path / "here", jobs=1)
+    short = override(recipe, {"batch_size": 16, "steps": 12})
+    loaders = [
+        prepare(Run("clip", str(tmp_path / name), short), load(str(tmp_path / name)))[1]
+        for name in ("there", "here")
+    ]
+    for (there, _), (here, _) in zip(*(loader.batches(0, 12) for loader in loaders), strict=True):
+        assert torch.equal(there.ids, here.ids)
+        assert torch.equal(there["image"], here["image"])
+        assert torch.equal(there["text"], here["text"])
+        held = [path.stat().st_size for path in Copies.usual().folder.glob("[!.]*/[!.]*")]
+        assert 0 < sum(held) <= most
+
+
+def test_a_copy_that_went_meanwhile_is_fetched_again(bucket: Bucket, tmp_path: Path) -> None:
+    index(bucket.pattern, tmp_path / "index", jobs=1)
+    data = load(str(tmp_path / "index"))
+    assert isinstance(data, Sharded)
+    before = data.images(np.arange(4))
+    for path in Copies.usual().folder.glob("[!.]*/[!.]*"):
+        path.unlink()
+    data._read = None
+    assert torch.equal(data.images(np.arange(4)), before)
+
+
+def test_a_shard_that_changed_in_the_store_is_told(bucket: Bucket, tmp_path: Path) -> None:
+    index(bucket.pattern, tmp_path / "index", jobs=1)
+    write_shard(bucket.folder / "00002.tar", range(500, 517))
+    bucket.put("00002.tar")
+    with pytest.raises(OtherIndex, match=r"1 shard changed \(00002\.tar\)"):
+        Index.open(tmp_path / "index")
+    made = index(bucket.pattern, tmp_path / "index", jobs=1)
+    assert 17 in made.training.tolist() or made.table["held_out"].to_list()[2]
