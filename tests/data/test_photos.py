@@ -11,6 +11,7 @@ from PIL import Image
 from counterpoint.cli import main
 from counterpoint.data.photos import Photos
 from counterpoint.data.source import load, load_any
+from counterpoint.methods.arm import Arm
 
 
 def put(path: Path, seed: int) -> None:
@@ -85,3 +86,10 @@ def test_describe_and_show(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "caption" not in capsys.readouterr().out
     assert main(["data", "show", str(folder), "--out", str(tmp_path / "sheet.png")]) == 0
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_a_method_that_needs_captions_is_refused_with_those_that_fit() -> None:
+    message = r"clip takes 2 columns, and there is 1 \(image\); methods that fit such data: .*moco"
+    with pytest.raises(ValueError, match=message):
+        Arm.parse("clip").reads({"image": "image"})
+    assert Arm.parse("moco").reads({"image": "image"}) == {"image": "image"}

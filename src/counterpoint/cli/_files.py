@@ -19,6 +19,10 @@ class Files:
     cache_size: str = ""
     """Most that local copies of shards which lie elsewhere may take, as 50GB; 100GB unless given."""
 
+    captions: str = ""
+    """A folder's captions from names: path, name or folder; with a sentence, "name:a photo of {}"."""
+    allow_outside: bool = False
+    """Read files that paths in a table name outside its folder."""
     broken: BelowOne | None = None
     """Share of the examples that may be left out, for whatever reason, in place of 0.01."""
     group: Literal["looks", "none"] | None = None
@@ -43,12 +47,19 @@ class Files:
 
             size_of(self.cache_size)
             os.environ[SIZE] = self.cache_size
-        treated = {"broken": self.broken, "group": self.group, "held-out": self.held_out}
+        treated = {
+            "captions": self.captions or None,
+            "outside": "yes" if self.allow_outside else None,
+            "broken": self.broken,
+            "group": self.group,
+            "held-out": self.held_out,
+        }
         said = "".join(f",{name}={value}" for name, value in treated.items() if value is not None)
         if not (self.columns or said):
             return data
         if data is None:
             given = "--columns" if self.columns else f"--{said[1:].partition('=')[0]}"
+            given = "--allow-outside" if given == "--outside" else given
             raise ValueError(f"{given} says how files are read: give it with --data")
         from ..data.source import with_columns
         from ..data.sources import columns_of

@@ -288,10 +288,7 @@ def _splits(name: str, sides: np.ndarray, *, enough: bool) -> Splits:
 def _labels(records: Records) -> tuple[dict[str, Labels], dict[str, str]]:
     """Return the ways to classify, and why other columns are none."""
     labels, refused = {}, {}
-    columns = records.labels()
-    if (groups := records.frame["group"]).is_not_null().any():
-        columns["group"] = groups
-    for name, values in sorted(columns.items()):
+    for name, values in sorted(records.labels().items()):
         classes = values.drop_nulls().unique()
         numbers = classes.cast(pl.Float64, strict=False)
         numeric = numbers.null_count() == 0

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TUNE = ("full", "lora", "frozen", "none")
 """Choices of what moves in pretrained towers: all, low-rank adapters, nothing; ``none``: nothing in the whole model."""
 
+_SHOWN = 8  # methods that a message names
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -126,7 +128,12 @@ class Arm:
 
         known = METHODS.get(self.method) if self.loss is None else None
         method = known if known is not None and issubclass(known, Method) else SingleLoss
-        return method.needs.choose(Spec.parse(self.spec).name, columns, self.columns)
+        try:
+            return method.needs.choose(Spec.parse(self.spec).name, columns, self.columns)
+        except ValueError as error:
+            if self.columns or not (others := fitting(columns)):
+                raise
+            raise ValueError(f"{error}; methods that fit such data: {', '.join(others)}") from None
 
     def tunable(self) -> dict[str, tuple[float, float]]:
         """Return the options a search may draw, with their ranges; what the arm states itself is not among them."""
@@ -271,3 +278,25 @@ def _load_loss(file: Path, symbol: str) -> Any:
     from .user_loss import load_loss
 
     return load_loss(file, symbol)
+
+
+def fitting(columns: Mapping[str, str]) -> list[str]:
+    """Return some methods that take the columns of data, where not all do.
+
+    >>> "moco" in fitting({"image": "image"}), "clip" in fitting({"image": "image"})
+    (True, False)
+    """
+    from .base import Method
+
+    fit = []
+    for name in METHODS.modules:
+        method = METHODS.get(name)
+        if not issubclass(method, Method):
+            continue  # a loss, which takes what it is given
+        try:
+            chosen = method.needs.choose(name, columns)
+        except ValueError:
+            continue
+        if len(chosen) == len(columns):
+            fit.append(name)
+    return sorted(fit)[:_SHOWN]

@@ -44,7 +44,7 @@ def test_columns_are_what_the_user_says_and_others_are_labels(suffix: str, tmp_p
     assert [data.captions(row) for row in range(3)] == [("caption 0",), ("caption 1",), ("caption 2",)]
     assert data.ids.tolist() == [10 * k for k in range(len(ROWS))]
     assert [len(rows) for rows in data.splits.sides.values()] == [20, 4, 4]
-    assert data.labels["group"].names[:2] == ("p0", "p1")
+    assert data.labels["product"].names[:2] == ("p0", "p1")
     assert data.labels["kind"].names == ("cat", "dog")
 
 

@@ -169,12 +169,11 @@ def test_what_lies_beside_is_listed(tmp_path: Path) -> None:
         ("0.png", "caption 0"),
     ]
     assert [(kind, reason, Path(file).name) for kind, reason, file, _ in ledger.rows()] == [
-        ("passed over", "drawing of a picture that is there in pixels", "0.svg"),
         ("passed over", "picture without a caption", "alone.png"),
         ("passed over", "picture without a caption", "drawing.svg"),
         ("passed over", ".pdf file", "note.pdf"),
         ("passed over", "text without a picture", "note.txt"),
-        ("passed over", ".ogg file", "song.ogg"),
+        ("passed over", "audio of no picture", "song.ogg"),
     ]
 
 
@@ -298,3 +297,97 @@ def test_a_shard_that_is_cut_between_two_files_of_an_example(tmp_path: Path, fil
     found, ledger = records(path)
     assert len(found) == 2
     assert ledger.select("kind", "reason", "row").rows() == [("lost", "shard cut short or damaged", "2")]
+
+
+def test_pictures_of_one_name_are_of_one_group_and_sounds_belong_to_them(tmp_path: Path) -> None:
+    for k in range(2):
+        pair(tmp_path / "deep" / "er", k)
+    put(tmp_path / "deep" / "er" / "0.svg", "<svg/>")
+    put(tmp_path / "deep" / "er" / "1.ogg", b"sound")
+    put(tmp_path / "deep" / "er" / "1_desc_de.ogg", b"spoken")
+    found, ledger = records(tmp_path)
+    assert [(r.key, r.group) for r in found] == [
+        ("deep/er/0.png", "deep/er/0"),
+        ("deep/er/0.svg", "deep/er/0"),
+        ("deep/er/1.png", None),
+    ]
+    assert dict(found.columns) == {"image": "image", "text": "text", "audio": "audio"}
+    assert [r.cells["audio"] for r in found] == [None, None, Asset.of(tmp_path / "deep" / "er" / "1.ogg")]
+    assert [(reason, Path(file).name) for _, reason, file, _ in ledger.rows()] == [
+        ("audio of no picture", "1_desc_de.ogg")
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["txt", "caption", "json"])
+def test_captions_beside_a_picture_come_in_three_forms(tmp_path: Path, suffix: str) -> None:
+    for k, side in enumerate(("train", "test")):
+        put(tmp_path / f"{k}.png", picture(k))
+        facts = {"caption": [f"caption {k}", "again"], "split": side, "id": k, "group": "g", "kind": "cat"}
+        put(tmp_path / f"{k}.{suffix}", json.dumps(facts) if suffix == "json" else f"caption {k}\nagain\n")
+    put(tmp_path / "of no picture.json", "{}")
+    found, ledger = records(tmp_path)
+    assert texts(found) == [("caption 0", "again"), ("caption 1", "again")]
+    assert ledger.select("reason").rows() == [(".json file",)]
+    if suffix == "json":
+        assert [(r.id, r.split, r.group, r.labels) for r in found] == [
+            ("0", "train", "g", {"kind": "cat", "group": "g"}),
+            ("1", "test", "g", {"kind": "cat", "group": "g"}),
+        ]
+
+
+def test_json_that_is_broken_or_says_nothing_is_lost_and_named(tmp_path: Path) -> None:
+    for k, said in enumerate(("{", "{}", '{"text": "a"}')):
+        put(tmp_path / f"{k}.png", picture(k))
+        put(tmp_path / f"{k}.json", said)
+    found, ledger = records(tmp_path)
+    assert texts(found) == [("a",)]
+    assert ledger.select("kind", "reason").rows() == [("lost", "broken JSON"), ("lost", "empty caption")]
+
+
+@pytest.mark.parametrize(
+    ("option", "captions"),
+    [
+        ("captions=name", ["snowy owl 2", "eagle"]),
+        ("captions=folder", ["birds", "birds"]),
+        ("captions=path", ["animals birds snowy owl 2", "animals birds eagle"]),
+        ("captions=name:a photo of a {}", ["a photo of a snowy owl 2", "a photo of a eagle"]),
+    ],
+)
+def test_captions_from_names(tmp_path: Path, option: str, captions: list[str]) -> None:
+    for k, name in enumerate(("snowy_owl-2", "eagle")):
+        put(tmp_path / "animals" / "birds" / f"{name}.png", picture(k))
+    put(tmp_path / "animals" / "birds" / "eagle.txt", "not asked for")
+    found = read(f"{tmp_path},{option}", Ledger())
+    assert sorted(each[0] for each in texts(found)) == sorted(captions)
+
+
+def test_captions_from_names_that_cannot_be(tmp_path: Path) -> None:
+    put(tmp_path / "1.png", picture(1))
+    for option, message in (
+        ("captions=stem", "unknown part of a file's path to take captions from 'stem'.*folder, name, path"),
+        ("captions=name:a photo", "a sentence has one {} where the name goes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read(f"{tmp_path},{option}", Ledger())
+    ledger = Ledger()
+    assert len(read(f"{tmp_path},captions=folder", ledger)) == 0
+    assert ledger.frame["reason"].to_list() == ["empty caption"]
+
+
+STAMPS = Path("/usr/share/tuxpaint/stamps")
+
+
+@pytest.mark.skipif(not STAMPS.is_dir(), reason="Debian's package tuxpaint-stamps-default is not installed")
+def test_stamps_as_they_lie() -> None:
+    found, ledger = records(STAMPS)
+    drawn = [record for record in found if record.key.endswith(".svg")]
+    assert len(found) > 1000
+    assert len(drawn) > 200
+    assert all(record.group for record in drawn)
+    assert all(len(each) == 1 and "utf8=" not in each[0] for each in texts(found))
+    assert found.having("audio").sum() > 100
+    assert set(found.labels()["folder"]) >= {"animals", "food", "symbols"}
+    counts = dict(ledger.group_by("reason").len().iter_rows())
+    assert counts["translations"] > 900
+    assert counts["audio of no picture"] > 7000
+    assert counts[".dat file"] == 532

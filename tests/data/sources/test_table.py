@@ -38,7 +38,7 @@ def written(folder: Path, text: str, name: str = "t.csv", encoding: str = "utf-8
     return folder / name
 
 
-def records(path: Path) -> tuple[Records, pl.DataFrame]:
+def records(path: Path | str) -> tuple[Records, pl.DataFrame]:
     ledger = Ledger()
     return read(str(path), ledger), ledger.frame
 
@@ -52,7 +52,7 @@ def test_a_table_of_another_name_is_found_by_its_path_alone(folder: Path) -> Non
     path = written(folder / "sub", "file_name,text\n../0.png,a\n", "LABELS.CSV")
     with pytest.raises(ValueError, match=r"; give the path of LABELS\.CSV if that is the table$"):
         records(path.parent)
-    assert len(records(path)[0]) == 1
+    assert len(records(f"{path},outside=yes")[0]) == 1
 
 
 ROWS = "".join(f"{k}.png,caption {k} é\n" for k in range(5))
@@ -320,7 +320,7 @@ def test_a_path_with_a_bracket_is_a_path_and_no_pattern(folder: Path, name: str)
     table = pl.DataFrame({"file_name": ["../0.png"], "caption": ["a thing"]})
     write = {".parquet": table.write_parquet, ".csv": table.write_csv, ".jsonl": table.write_ndjson}
     write[path.suffix](path)
-    found, _ = records(path)
+    found, _ = records(f"{path},outside=yes")
     assert len(found) == 1
 
 
@@ -342,3 +342,47 @@ def test_the_tolerance_is_an_option_of_what_data_are_called(
     for wrong in ("a few", "1", "-0.1", "nan"):
         with pytest.raises(ValueError, match=r"^broken=.*: the share of rows that may be left out is"):
             load(f"{path},broken={wrong}")
+
+
+def test_paths_that_lead_out_of_the_folder_are_read_where_the_user_allows_it_alone(folder: Path) -> None:
+    (folder.parent / "0.png").write_bytes(picture(0))
+    (folder / "sub").mkdir()
+    (folder / "sub" / "1.png").write_bytes(picture(1))
+    names = [
+        str(folder.parent / "0.png"),
+        "../0.png",
+        "sub/../../0.png",
+        str(folder / "sub" / "1.png"),
+        "sub/../2.png",
+    ]
+    path = written(folder, "file_name,text\n" + "".join(f"{name},a\n" for name in names))
+    found, ledger = records(path)
+    assert [record.key for record in found] == names[3:]
+    assert ledger["reason"].unique().to_list() == [
+        "path that leads out of the table's folder (--allow-outside reads such)"
+    ]
+    assert ledger["row"].to_list() == ["1", "2", "3"]
+    assert len(records(f"{path},outside=yes")[0]) == 5
+    with pytest.raises(
+        ValueError, match="outside=maybe: whether paths may lead out of the folder is yes or no"
+    ):
+        records(f"{path},outside=maybe")
+    with pytest.raises(
+        ValueError, match=r"3 of 5 examples cannot be used: 3 × path that leads out .*--allow-outside"
+    ):
+        load(str(path))
+
+
+@pytest.mark.parametrize("place", ["metadata/captions.csv", "captions/all.csv", "data/train.csv"])
+@pytest.mark.parametrize("above", [True, False], ids=["above", "beside"])
+def test_a_table_in_a_folder_of_its_own_describes_the_one_above(
+    folder: Path, place: str, above: bool
+) -> None:
+    table = folder / place
+    table.parent.mkdir()
+    if not above:
+        (table.parent / "0.png").write_bytes(picture(9))
+    table.write_text("file_name,text\n0.png,a thing\n")
+    found, _ = records(folder)
+    (asset,) = found.assets("image")
+    assert asset.read_bytes() == picture(0 if above else 9)

@@ -13,6 +13,7 @@ import pytest
 
 from counterpoint.data.pairs import Pairs
 from counterpoint.data.source import load
+from counterpoint.data.sources import Ledger, Records, read
 from fixtures.files import write_pairs
 
 
@@ -93,3 +94,54 @@ PNG = b"not read before the captions are"
 def test_what_is_wrong_with_a_shard(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Pairs(tar(tmp_path / "one.tar", files))
+
+
+def read_of(path: Path, option: str = "") -> tuple[Records, pl.DataFrame]:
+    ledger = Ledger()
+    return read(f"{path}{option}", ledger), ledger.frame.select("kind", "reason", "row")
+
+
+@pytest.mark.parametrize("mode", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("name", ["000.tar", "000.tar.{}"])
+def test_a_compressed_shard_is_refused_with_what_to_do(tmp_path: Path, mode: str, name: str) -> None:
+    path = tmp_path / name.format(mode)
+    with tarfile.open(path, f"w:{mode}") as archive:
+        archive.addfile(tarfile.TarInfo("0.png"))
+    with pytest.raises(ValueError, match=r"000\.tar.* is compressed, .*: write the tar file itself") as told:
+        load(str(path))
+    assert "\n" not in str(told.value)
+
+
+def test_names_that_lead_out_of_a_shard_are_passed_over(tmp_path: Path) -> None:
+    names = ["../../x", "/etc/x", "a/../../x", "..", "C:/x", "fine..name", "a/b"]
+    files = {f"{name}.{kind}": kind.encode() for name in names for kind in ("png", "txt")}
+    found, ledger = read_of(tar(tmp_path / "it.tar", files))
+    assert [record.key for record in found] == ["a/b"]
+    assert ledger.filter(reason="name that leads out of the shard")["row"].to_list() == [
+        f"{name}.{kind}" for name in ("../../x", "/etc/x", "a/../../x", "C:/x") for kind in ("png", "txt")
+    ]
+
+
+def test_columns_of_json_have_the_names_that_the_user_says(tmp_path: Path) -> None:
+    facts = {
+        "alt": ["one", "two"],
+        "caption": "not this",
+        "uid": 7,
+        "fold": "val",
+        "product": "p",
+        "kind": "cat",
+    }
+    path = tar(tmp_path / "train-0.tar", {"0.png": b"x", "0.json": json.dumps(facts).encode()})
+    (record,), _ = read_of(path, ",columns=text:alt+id:uid+split:fold+group:product")
+    assert record.cells["text"] == ("one", "two")
+    assert (record.id, record.split, record.group) == ("7", "validation", "p")
+    assert record.labels == {"caption": "not this", "product": "p", "kind": "cat"}
+    (record,), _ = read_of(path)
+    assert (record.cells["text"], record.split) == (("not this",), "train")
+
+
+def test_a_sample_without_a_caption_is_counted_and_not_fatal(tmp_path: Path) -> None:
+    files = {f"{k}.png": b"x" for k in range(3)} | {"0.txt": b"a", "1.caption": b"b", "4.txt": b"no picture"}
+    found, ledger = read_of(tar(tmp_path / "it.tar", files))
+    assert found.frame["text"].to_list() == [["a"], ["b"]]
+    assert ledger.rows() == [("lost", "no caption", "2"), ("passed over", "no picture in an example", "4")]

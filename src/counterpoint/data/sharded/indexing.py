@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...execution import helpers
 from ...files import FORMAT, read_json, read_table, sweep, write_json, writing
+from ...modalities import PAIR
 from ...reasons import counted
 from .. import sources
 from ..base import Rows
@@ -328,7 +329,7 @@ def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
     """Return the columns that records have, which those of the first shard that has records say."""
     for shard in shards:
         records = opened(shard)
-        if having := {name: kind for name, kind in records.columns.items() if records.having(name).any()}:
+        if having := {name: kind for name, kind in PAIR.items() if records.having(name).any()}:
             if "image" not in having:
                 raise ValueError(
                     f"{written}: {shard.name} holds no pictures, and an index is of data with pictures"

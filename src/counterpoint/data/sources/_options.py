@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Self, final
 
 from ...registry import unknown
@@ -14,8 +14,49 @@ from ..sides import MOST_HELD_OUT
 from ._ledger import BROKEN
 from ._places import local
 
+_PARTS = ("path", "name", "folder")
 ROLES = ("image", "text", "id", "split", "group")
 """The values of a record that a column of a table may be named for."""
+
+
+@final
+@dataclass(frozen=True)
+class Named:
+    """Captions from the names of files: ``captions=name:a photo of {}``.
+
+    Attributes:
+        part: the ``name`` of a file, that of its ``folder``, or its ``path`` from the folder that was given.
+        template: the sentence, with ``{}`` for the words of the name.
+    """
+
+    part: str
+    template: str = "{}"
+
+    @classmethod
+    def parse(cls, said: str, value: str) -> Self:
+        """Read what stands after ``captions=``.
+
+        Raises:
+            ValueError: if it is none of the parts, or a sentence without ``{}``.
+        """
+        part, _, template = value.partition(":")
+        if part not in _PARTS:
+            raise unknown("part of a file's path to take captions from", part, _PARTS)
+        if template and template.count("{}") != 1:
+            raise ValueError(
+                f"{said}: a sentence has one {{}} where the name goes, for example captions={part}:a {{}}"
+            )
+        return cls(part, template or "{}")
+
+    def of(self, path: PurePath) -> str:
+        """Return the caption of a file by its path from the folder that was given; empty where there is no name.
+
+        >>> Named("path").of(PurePath("birds/snowy_owl-2.png")), Named("folder", "a {}").of(PurePath("birds/1.png"))
+        ('birds snowy owl 2', 'a birds')
+        """
+        parts = {"name": (path.stem,), "folder": path.parts[-2:-1], "path": (*path.parts[:-1], path.stem)}
+        words = " ".join(word for part in parts[self.part] for word in re.split(r"[\W_]+", part) if word)
+        return self.template.replace("{}", words) if words else ""
 
 
 @final
@@ -25,12 +66,16 @@ class Options:
 
     Attributes:
         columns: the table's own column for each of some `ROLES`.
+        captions: where a folder's captions come from, and the sentence that they are put into; see `Named`.
+        outside: True where paths in a table may lead out of its folder.
         broken: the share of examples that may be left out, for whatever reason.
         group: ``"looks"`` keeps pictures that look alike in one split; ``"none"`` spares the hashes for it.
         held_out: the most rows of validation and of test, each, where the splits are made here.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mapping has no hash
+    captions: Named | None = None
+    outside: bool = False
     broken: float = BROKEN
     group: str = "looks"
     held_out: int = MOST_HELD_OUT
@@ -114,6 +159,12 @@ def _columns(said: str, value: str) -> Mapping[str, str]:
     return columns_of([pair.replace(":", "=", 1) for pair in value.split("+")])
 
 
+def _outside(said: str, value: str) -> bool:
+    if value not in ("yes", "no"):
+        raise ValueError(f"{said}: whether paths may lead out of the folder is yes or no")
+    return value == "yes"
+
+
 def _broken(said: str, value: str) -> float:
     try:
         share = float(value)
@@ -148,4 +199,9 @@ OF_THE_WHOLE: dict[str, Callable[[str, str], Any]] = {
     "tolerance": _broken,
 }
 """The options of a data set, whatever it is read from, with what reads each."""
-_READERS: dict[str, Callable[[str, str], Any]] = {"columns": _columns, **OF_THE_WHOLE}
+_READERS: dict[str, Callable[[str, str], Any]] = {
+    "captions": Named.parse,
+    "columns": _columns,
+    "outside": _outside,
+    **OF_THE_WHOLE,
+}

@@ -20,7 +20,7 @@ class Divided(Source):
     """Folders called after splits (``train``, ``test``, ``val`` …), each with anything that a folder may hold."""
 
     precedence = 2
-    takes = frozenset({"columns"})
+    takes = frozenset({"captions", "columns", "outside"})
 
     def recognises(self, written: str) -> bool:
         """Return whether there is a folder called after another split than ``train``, which alone says nothing."""

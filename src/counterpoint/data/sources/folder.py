@@ -1,33 +1,49 @@
-"""Pictures in a folder: with a text file of the same name beside each, or all without."""
+"""Pictures in a folder: with a text file of the same name beside each, with captions from names, or without any."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from ...modalities import PAIR
 from ...reasons import counted
 from ._asset import Asset
 from ._ledger import Ledger
 from ._names import PICTURES
-from ._options import Options
+from ._options import Named, Options
 from ._places import state_of
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 from ._text import caption_lines, decoded
+from ._values import captions_in, facts_in
 from .tables.table import Table
 
 _CLASSES = range(2, 201)
+_TEXTS = {".txt", ".caption"}
+_BESIDE = {
+    **dict.fromkeys((".wav", ".mp3", ".ogg", ".oga", ".flac", ".m4a", ".opus"), "audio"),
+    **dict.fromkeys((".mp4", ".webm", ".mov", ".avi", ".mkv", ".m4v"), "video"),
+}
+"""Suffixes of files of other modalities, which belong to the picture of the same name."""
 
 
 @final
 class Folder(Source):
-    """Pictures in a folder and in those below it, with a text of the same name beside each, or all without."""
+    """Pictures in a folder and in those below it, with or without captions.
+
+    Captions are in a file of the picture's name beside it: a ``.txt`` or ``.caption`` with one a line, or a ``.json``
+    with ``text`` or ``caption``, which may also hold ``split``, ``id`` and ``group``; its other texts and numbers are
+    labels. ``captions=path``, ``name`` or ``folder`` makes them of names instead, where a user asks for it. Sounds and
+    videos of a picture's name belong to its record. Pictures of one name (``owl.png``, ``owl.svg``) are of one group.
+    If every picture lies in a folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
+    """
 
     precedence = 4
+    takes = frozenset({"captions"})
 
     def recognises(self, written: str) -> bool:
         return Path(written).is_dir()
@@ -36,58 +52,118 @@ class Folder(Source):
         return [Shard("pictures", written, "folder", state_of(_files(Path(written))), options)]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
-        """Read the pictures of a folder and of those below it that have a text beside them, or all if none has.
-
-        Of a picture that is there in pixels and as a drawing (SVG), the pixels are read. If every picture lies in a
-        folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
+        """Read the pictures that have captions, or all if none has.
 
         Raises:
             ValueError: if there are no pictures, or texts or tables that belong to none.
         """
-        path = Path(shard.place)
-        files = list(_files(path))
+        folder, named = Path(shard.place), shard.options.captions
+        files = list(_files(folder))
         pictures = [file for file in files if file.suffix.lower() in PICTURES]
-        pixels = {_stem(path) for path in pictures if path.suffix.lower() != ".svg"}
-        pictures = [path for path in pictures if path.suffix.lower() != ".svg" or _stem(path) not in pixels]
-        texts = {_stem(file): file for file in files if file.suffix.lower() == ".txt"}
-        tables = [file.name for file in files if file.suffix.lower() in Table.suffixes]
-        without = not texts and not tables
-        pairs = [(p, texts.get(_stem(p))) for p in pictures if without or _stem(p) in texts]
-        if not pairs:
-            alone = f"; of {counted(len(pictures), 'picture')} there none has one" if pictures else ""
-            if tables:
-                alone = f"; give the path of {tables[0]} if that is the table"
-            raise ValueError(
-                f"{path}: expected a metadata.csv (or .jsonl, .parquet) with columns file_name and text, "
-                f"or pictures with a .txt caption beside each, or .tar shards{alone}"
-            )
-        used = {path for both in pairs for path in both}
+        beside = _beside(files, {_stem(picture) for picture in pictures})
+        noted = {stem for stem, notes in beside.items() if notes.keys() & {"text", "json"}}
+        if named is None and not noted:
+            _refuse_alone(folder, files, pictures)
+        chosen = [picture for picture in pictures if named or not noted or _stem(picture) in noted]
+        if not chosen:
+            raise ValueError(f"{folder} holds no pictures: {_EXPECTED}")
+        used = {*chosen, *(file for picture in chosen for file in beside.get(_stem(picture), {}).values())}
         for file in files:
             if file not in used:
-                suffix = file.suffix.lower()
-                reason = "picture without a caption" if suffix in PICTURES else f"{suffix or file.name} file"
-                if suffix == ".svg" and _stem(file) in pixels:
-                    reason = "drawing of a picture that is there in pixels"
-                ledger.add("passed over", "text without a picture" if suffix == ".txt" else reason, file)
-        columns = {"image": "image"} if without else PAIR
-        return Records.collect(_records(path, pairs, ledger), columns)
+                ledger.add("passed over", _reason(file), file)
+        columns = dict(PAIR) if named or noted else {"image": "image"}
+        columns |= {name: name for notes in beside.values() for name in notes if name in _BESIDE.values()}
+        return Records.collect(_records(folder, chosen, beside, named, ledger), columns)
 
 
-def _records(folder: Path, pairs: list[tuple[Path, Path | None]], ledger: Ledger) -> Iterator[Record]:
-    kinds = [picture.relative_to(folder).parts[:-1] for picture, _ in pairs]
+_EXPECTED = (
+    "expected a metadata.csv (or .jsonl, .parquet) with columns file_name and text, or pictures with a .txt caption "
+    "beside each, or .tar shards"
+)
+
+
+def _refuse_alone(folder: Path, files: Iterable[Path], pictures: list[Path]) -> None:
+    """Refuse a folder whose texts or tables are of no picture, since they would be passed over with all captions."""
+    tables = [file.name for file in files if file.suffix.lower() in Table.suffixes]
+    texts = [file for file in files if file.suffix.lower() in _TEXTS]
+    if tables:
+        raise ValueError(f"{folder}: {_EXPECTED}; give the path of {tables[0]} if that is the table")
+    if texts or not pictures:
+        alone = f"; of {counted(len(pictures), 'picture')} there none has one" if pictures else ""
+        raise ValueError(f"{folder}: {_EXPECTED}{alone}")
+
+
+def _beside(files: Iterable[Path], stems: set[Path]) -> dict[Path, dict[str, Path]]:
+    """Return the files of a picture's name by what they hold: ``text``, ``json``, or a modality."""
+    kinds = {**dict.fromkeys(_TEXTS, "text"), ".json": "json", **_BESIDE}
+    beside: dict[Path, dict[str, Path]] = {}
+    for file in files:
+        kind = kinds.get(file.suffix.lower())
+        if kind is not None and _stem(file) in stems:
+            beside.setdefault(_stem(file), {}).setdefault(kind, file)
+    return beside
+
+
+def _reason(file: Path) -> str:
+    """Return why a file is passed over."""
+    suffix = file.suffix.lower()
+    if suffix in PICTURES:
+        return "picture without a caption"
+    if suffix in _TEXTS:
+        return "text without a picture"
+    return f"{_BESIDE[suffix]} of no picture" if suffix in _BESIDE else f"{suffix or file.name} file"
+
+
+def _records(
+    folder: Path,
+    pictures: list[Path],
+    beside: Mapping[Path, Mapping[str, Path]],
+    named: Named | None,
+    ledger: Ledger,
+) -> Iterator[Record]:
+    kinds = [picture.relative_to(folder).parts[:-1] for picture in pictures]
     counts = Counter(kind[0] if kind else "" for kind in kinds)
     classes = "" not in counts and len(counts) in _CLASSES and min(counts.values()) > 1
-    for (picture, text), kind in zip(pairs, kinds, strict=True):
-        captions: tuple[str, ...] = ()
-        if text is not None:
-            captions = caption_lines(decoded(text.read_bytes(), ledger, text), ledger, text)
-            if not captions:
-                ledger.add("lost", "empty caption", text)
+    names = Counter(map(_stem, pictures))
+    for picture, kind in zip(pictures, kinds, strict=True):
+        notes = beside.get(_stem(picture), {})
+        cells: dict[str, Cell] = {"image": Asset.of(picture)}
+        cells |= {name: Asset.of(file) for name, file in notes.items() if name in _BESIDE.values()}
+        facts: dict[str, Any] = {"group": None}
+        if names[_stem(picture)] > 1:
+            facts["group"] = _stem(picture).relative_to(folder).as_posix()
+        if named is not None:
+            cells["text"] = (named.of(picture.relative_to(folder)),)
+        elif notes.keys() & {"text", "json"}:
+            read = _read(notes, ledger)
+            if read is None:
                 continue
+            cells["text"], said = read
+            facts |= said
+        if cells.get("text") in ((), ("",)):
+            ledger.add("lost", "empty caption", notes.get("text", notes.get("json", picture)))
+            continue
+        labels = {**({"folder": kind[0]} if classes else {}), **facts.pop("labels", {})}
         key = picture.relative_to(folder).as_posix()
-        labels = {"folder": kind[0]} if classes else {}
-        cells: dict[str, Cell] = {"image": Asset.of(picture), "text": captions}
-        yield Record(cells, key, labels=labels, where=str(picture))
+        yield Record(cells, key, labels=labels, where=str(picture), **facts)
+
+
+def _read(notes: Mapping[str, Path], ledger: Ledger) -> tuple[tuple[str, ...], dict[str, Any]] | None:
+    """Return the captions in the files beside a picture, and what else they say; None if one cannot be read."""
+    captions: tuple[str, ...] = ()
+    facts: dict[str, Any] = {}
+    if (text := notes.get("text")) is not None:
+        captions = caption_lines(decoded(text.read_bytes(), ledger, text), ledger, text)
+    if (file := notes.get("json")) is not None:
+        try:
+            values = json.loads(decoded(file.read_bytes(), ledger, file))
+        except ValueError as error:
+            ledger.add("lost", "broken JSON", file, detail=str(error))
+            return None
+        if isinstance(values, dict):
+            captions = captions or captions_in(values, str(file), {})
+            facts = facts_in(values, str(file), {})
+    return captions, facts
 
 
 def _files(folder: Path) -> Iterator[Path]:

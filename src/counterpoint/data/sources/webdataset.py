@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,14 +13,19 @@ from typing import Any, final
 
 from ._asset import Asset
 from ._ledger import Ledger
-from ._names import CAPTION_COLUMNS, PICTURES, SPLITS, split_of
+from ._names import CAPTION_COLUMNS, PICTURES, split_of
 from ._options import Options
 from ._places import found, inside, is_url, opened, suffix_of, told_apart
 from ._record import Record, Records
 from ._source import Shard, Source
-from ._text import as_text, caption_lines, decoded
+from ._text import caption_lines, decoded
+from ._values import captions_in, facts_in
 
 DAMAGED = "shard cut short or damaged"
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
+_SHARD = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)  # refused by what it holds
+_MAGIC = max(map(len, _COMPRESSED))
+_OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 _END = 512  # bytes of zeros after the last file
 
 
@@ -30,9 +36,12 @@ class WebDataset(Source):
     suffixes = frozenset({".tar"})
 
     precedence = 3
+    takes = frozenset({"columns"})
 
     def recognises(self, written: str) -> bool:
-        return bool(_in_folder(written)) or suffix_of(written) in self.suffixes
+        return (
+            bool(_in_folder(written)) or bool(_SHARD.search(written)) or suffix_of(written) in self.suffixes
+        )
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
         files = found(*(_in_folder(written) or [written]))
@@ -52,7 +61,7 @@ class WebDataset(Source):
         Raises:
             ValueError: if it is no tar file, or a split is unknown.
         """
-        return Records.collect(_records(shard.place, ledger))
+        return Records.collect(_records(shard.place, shard.options.columns, ledger))
 
 
 def _in_folder(written: str) -> list[str]:
@@ -62,9 +71,9 @@ def _in_folder(written: str) -> list[str]:
     return sorted(map(str, Path(written).glob("*.tar"))) if os.path.isdir(written) else []
 
 
-def _records(archive: str, ledger: Ledger) -> Iterator[Record]:
+def _records(archive: str, asked: Mapping[str, str], ledger: Ledger) -> Iterator[Record]:
     for key, example in _examples(archive, ledger).items():
-        record = _record(archive, key, example, ledger)
+        record = _record(archive, key, example, asked, ledger)
         if record is not None:
             yield record
 
@@ -87,6 +96,11 @@ class _Example:
 def _examples(archive: str, ledger: Ledger) -> dict[str, _Example]:
     """Return the files of each example, in the order of the archive; what is cut off goes into the ledger."""
     with opened(archive) as file:
+        if file.read(_MAGIC).startswith(_COMPRESSED):
+            raise ValueError(
+                f"{archive} is compressed, and what is in it cannot be read one by one: write the tar file itself, "
+                f"for example: gunzip {archive}"
+            )
         end = file.seek(0, os.SEEK_END)
         file.seek(0)
         return _members(archive, file, end, ledger)
@@ -103,6 +117,9 @@ def _members(archive: str, file: Any, end: int, ledger: Ledger) -> dict[str, _Ex
                 suffix = suffix.lower()
                 if member.isdir():
                     continue
+                if _OUTSIDE.search(member.name):
+                    ledger.add("passed over", "name that leads out of the shard", archive, member.name)
+                    continue
                 if not member.isfile():
                     ledger.add("passed over", "link or device in a shard", archive, member.name)
                     continue
@@ -113,13 +130,13 @@ def _members(archive: str, file: Any, end: int, ledger: Ledger) -> dict[str, _Ex
                 example = examples.setdefault(key, _Example())
                 if f".{suffix}" in PICTURES and example.picture is None:
                     example.picture = Asset(archive, member.name, member.offset_data, member.size)
-                elif suffix in {"txt", "json"}:
+                elif suffix in {"txt", "caption", "json"}:
                     stored = members.extractfile(member)
                     content = stored.read() if stored else b""
-                    if suffix == "txt":
-                        example.text = content
-                    else:
+                    if suffix == "json":
                         example.values = content
+                    else:
+                        example.text = content
                 else:
                     example.others.append(suffix)
             file.seek(members.offset)
@@ -141,7 +158,9 @@ def _members(archive: str, file: Any, end: int, ledger: Ledger) -> dict[str, _Ex
     return examples
 
 
-def _record(archive: str, key: str, example: _Example, ledger: Ledger) -> Record | None:
+def _record(
+    archive: str, key: str, example: _Example, asked: Mapping[str, str], ledger: Ledger
+) -> Record | None:
     if example.picture is None:
         held = sorted(
             {*example.others, *(["txt"] if example.text else []), *(["json"] if example.values else [])}
@@ -157,41 +176,13 @@ def _record(archive: str, key: str, example: _Example, ledger: Ledger) -> Record
             return None
         values = read if isinstance(read, dict) else {}
     text = "" if example.text is None else decoded(example.text, ledger, archive, f"{key}.txt")
-    captions = caption_lines(text, ledger, archive, f"{key}.txt") or _captions(archive, key, values)
+    captions = caption_lines(text, ledger, archive, f"{key}.txt")
+    captions = captions or captions_in(values, f"{archive}: {key}", asked)
     if not captions:
         has_caption = example.text is not None or any(name in values for name in CAPTION_COLUMNS)
         advice = f"add a {key}.txt or a {key}.json with a text"
         ledger.add("lost", "empty caption" if has_caption else "no caption", archive, key, advice)
         return None
-    reserved = {"split", "id", "group", *CAPTION_COLUMNS}
-    labels = {name: as_text(value) for name, value in values.items() if name not in reserved}
-    return Record(
-        {"image": example.picture, "text": captions},
-        key,
-        as_text(values.get("id")),
-        _split(archive, values),
-        as_text(values.get("group")),
-        {name: value for name, value in labels.items() if value is not None},
-        f"{archive}, {key}",
-    )
-
-
-def _captions(archive: str, key: str, values: Mapping[str, Any]) -> tuple[str, ...]:
-    for name in CAPTION_COLUMNS:
-        if values.get(name):
-            texts = values[name] if isinstance(values[name], list) else [values[name]]
-            if any(isinstance(each, dict | list) for each in texts):
-                raise ValueError(
-                    f"{archive}: {name} of {key} holds an object; expected a text or a list of texts"
-                )
-            return tuple(text for text in map(as_text, texts) if text)
-    return ()
-
-
-def _split(archive: str, values: Mapping[str, Any]) -> str | None:
-    if "split" in values:
-        said = str(values["split"]).lower()
-        if said not in SPLITS:
-            raise ValueError(f"{archive}: split {said!r} is none of train, validation, test")
-        return SPLITS[said]
-    return split_of(PurePosixPath(archive).name)
+    where = f"{archive}, {key}"
+    facts = {"split": split_of(PurePosixPath(archive).name), **facts_in(values, where, asked)}
+    return Record({"image": example.picture, "text": captions}, key, where=where, **facts)

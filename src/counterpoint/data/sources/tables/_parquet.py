@@ -35,7 +35,8 @@ def blocks_of(path: str, asked: Mapping[str, str]) -> Iterator[pl.DataFrame]:
     values = {
         name: _text(schema, name).replace(classes.get(name, {}))
         for name in schema
-        if name not in {roles.image, roles.text} and (_is_scalar(schema, name) or name in roles.taken)
+        if name not in {roles.image, roles.text}
+        and (_is_scalar(schema, name) or name in roles.facts.values())
     }
     columns = [
         *_picture_columns(path, schema, roles.image),

@@ -29,8 +29,8 @@ class Roles:
 
     @property
     def taken(self) -> set[str]:
-        """The columns that are in use; all others may be labels."""
-        return {self.image, self.text, *self.facts.values()}
+        """The columns that are in use and no labels."""
+        return {self.image, self.text, *(column for fact, column in self.facts.items() if fact != "group")}
 
 
 def candidates(role: str, asked: Mapping[str, str]) -> Sequence[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import polars as pl
 
@@ -15,6 +16,10 @@ from .._record import LABEL, Records
 from ._roles import FACTS
 
 _ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)"
+
+FOLDERS = ("data", "metadata", "captions")
+"""Names of folders for the tables that describe the folder above."""
+LEADING_OUT = "path that leads out of the table's folder (--allow-outside reads such)"
 
 EMPTY = pl.DataFrame(
     schema={
@@ -29,13 +34,16 @@ EMPTY = pl.DataFrame(
 """Columns of rows: the picture's name; the column that holds its bytes, if one does; captions, none of them blank."""
 
 
-def records_of(path: str, blocks: Iterable[pl.DataFrame], ledger: Ledger) -> Records:
+def records_of(
+    path: str, blocks: Iterable[pl.DataFrame], ledger: Ledger, *, outside: bool = False
+) -> Records:
     """Return the records of a table; rows with one picture are one record with several captions.
 
     Args:
         path: of the table: files are named from its folder on.
         blocks: its rows, in columns like those of `EMPTY`, and labels.
         ledger: is told what is left out.
+        outside: read files that are not in the table's folder, or below it.
 
     Raises:
         ValueError: if the rows contradict each other.
@@ -49,7 +57,11 @@ def records_of(path: str, blocks: Iterable[pl.DataFrame], ledger: Ledger) -> Rec
     sound = _without(
         sound, name.str.contains("\0", literal=True).fill_null(False), ledger, path, "NUL in a name"
     )
-    file = pl.when(name.str.contains(_ABSOLUTE)).then(name).otherwise(pl.lit(beside(path, "")) + name)
+    root = _root(path, sound.filter(~inline)["picture"])
+    if not outside:
+        leading_out = _leading_out(root, sound["picture"]) & sound["column"].is_null()
+        sound = _without(sound, leading_out, ledger, path, LEADING_OUT)
+    file = pl.when(name.str.contains(_ABSOLUTE)).then(name).otherwise(pl.lit(root) + name)
     sound = sound.with_columns(
         file=pl.when(inline).then(pl.lit(path)).otherwise(file),
         offset=pl.when(inline).then(pl.col("row").cast(pl.Int64) - 1),
@@ -75,6 +87,32 @@ def records_of(path: str, blocks: Iterable[pl.DataFrame], ledger: Ledger) -> Rec
             *labels,
         )
     )
+
+
+def _root(path: str, pictures: pl.Series) -> str:
+    """Return the folder that pictures are named from: the table's, or the one above where the first is there alone."""
+    own, above = beside(path, ""), beside(path, f"..{os.sep}")
+    if is_url(path) or Path(path).absolute().parent.name not in FOLDERS or not len(pictures):
+        return own
+    here, there = (os.path.isfile(folder + pictures[0]) for folder in (own, above))
+    return own if here or not there else f"{os.path.normpath(above)}{os.sep}"
+
+
+def _leading_out(root: str, pictures: pl.Series) -> pl.Series:
+    """Return which names of pictures lead out of a folder."""
+    doubtful = pictures.str.contains(_ABSOLUTE) | pictures.str.contains(r"(^|[/\\])\.\.([/\\]|$)")
+    found = doubtful.fill_null(False)
+    if not found.any():
+        return found
+    inside = f"{os.path.abspath(root)}{os.sep}" if not is_url(root) else root
+
+    def leads_out(name: str) -> bool:
+        if is_url(root) or is_url(name):
+            return ".." in name.split("/") or not name.startswith(inside)
+        return not os.path.abspath(os.path.join(root, name)).startswith(inside)
+
+    leading = [doubt and leads_out(name) for name, doubt in zip(pictures, found, strict=True)]
+    return pl.Series(leading, dtype=pl.Boolean)
 
 
 def _without(

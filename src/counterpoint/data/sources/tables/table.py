@@ -13,7 +13,7 @@ from .._places import found, inside, suffix_of, told_apart
 from .._record import Records
 from .._source import Shard, Source
 from . import _parquet, _texts
-from ._rows import records_of
+from ._rows import FOLDERS, records_of
 
 _DESCRIBING = {"metadata", "captions", "data"}  # names of a table that describes its folder
 
@@ -22,13 +22,15 @@ _DESCRIBING = {"metadata", "captions", "data"}  # names of a table that describe
 class Table(Source):
     """Tables with a row for each picture and caption: CSV, TSV, JSON lines or Parquet.
 
-    A folder is read by its tables where it has one that is called ``metadata``, ``captions`` or ``data``, or, in itself
-    or in ``data``, some that are called after splits (``train.csv``, ``test-00000-of-00002.parquet``) or are Parquet.
+    A folder is read by its tables where it has one that is called ``metadata``, ``captions`` or ``data``, or some that
+    are called after splits (``train.csv``, ``test-00000-of-00002.parquet``) or are Parquet; or where a folder in it
+    that is called ``data``, ``metadata`` or ``captions`` has tables. These may name pictures from their own folder or
+    from the one above.
     """
 
     suffixes = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
     precedence = 1
-    takes = frozenset({"columns"})
+    takes = frozenset({"columns", "outside"})
 
     def recognises(self, written: str) -> bool:
         if Path(written).is_dir():
@@ -60,7 +62,7 @@ class Table(Source):
         path, asked = shard.place, shard.options.columns
         parquet = suffix_of(path) == ".parquet"
         blocks = _parquet.blocks_of(path, asked) if parquet else _texts.blocks_of(path, asked, ledger)
-        return records_of(path, blocks, ledger)
+        return records_of(path, blocks, ledger, outside=shard.options.outside)
 
 
 def _sides_by_name(files: Iterable[str]) -> dict[str, str | None]:
@@ -81,6 +83,11 @@ def _part(name: str, tables: int) -> str:
     return name.rpartition(".")[0] if tables > 1 else ""
 
 
+def _tables_in(folder: Path) -> list[Path]:
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return sorted(p for p in inside if p.suffix.lower() in Table.suffixes and not p.name.startswith("."))
+
+
 def _chosen_tables(folder: Path) -> tuple[dict[Path, str | None], list[Path]]:
     """Return the tables that a folder is read by, each with the split of its name, and those beside them."""
     here = [
@@ -93,13 +100,11 @@ def _chosen_tables(folder: Path) -> tuple[dict[Path, str | None], list[Path]]:
     chosen: dict[Path, str | None] = dict.fromkeys([p for p in here if p.stem in _DESCRIBING][:1])
     files = here
     if not chosen:
-        data = folder / "data"
-        inner = (
-            sorted(p for p in data.iterdir() if p.suffix.lower() in Table.suffixes) if data.is_dir() else []
-        )
-        for files in (here, inner):
+        for files in (here, *map(_tables_in, (folder / name for name in FOLDERS))):
             chosen = {p: side for p in files if (side := split_of(p.stem))}
             chosen = chosen or {p: None for p in files if p.suffix.lower() == ".parquet"}
+            if not chosen and files is not here:
+                chosen = dict.fromkeys([p for p in files if p.stem in _DESCRIBING][:1] or files[:1])
             if chosen:
                 break
     return chosen, [p for p in files if p not in chosen] if chosen else []

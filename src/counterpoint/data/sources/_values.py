@@ -1,0 +1,43 @@
+"""Values of a JSON object beside a picture: captions, an id, a split, a group, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ._names import CAPTION_COLUMNS, SPLITS
+from ._text import as_text
+
+
+def captions_in(values: Mapping[str, Any], where: str, asked: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the captions: those of the column that the user named, or of the first that is called like captions.
+
+    Raises:
+        ValueError: if they are neither a text nor texts.
+    """
+    for name in (asked["text"],) if "text" in asked else CAPTION_COLUMNS:
+        if values.get(name):
+            texts = values[name] if isinstance(values[name], list) else [values[name]]
+            if any(isinstance(each, dict | list) for each in texts):
+                raise ValueError(f"{where}: {name} holds an object; expected a text or a list of texts")
+            return tuple(text for text in map(as_text, texts) if text)
+    return ()
+
+
+def facts_in(values: Mapping[str, Any], where: str, asked: Mapping[str, str]) -> dict[str, Any]:
+    """Return ``id``, ``split``, ``group`` and ``labels`` of a record; only those that there are.
+
+    Raises:
+        ValueError: for a split that there is not.
+    """
+    named = {fact: asked.get(fact, fact) for fact in ("id", "split", "group")}
+    facts: dict[str, Any] = {fact: as_text(values.get(name)) for fact, name in named.items()}
+    if facts["split"] is not None:
+        said = facts["split"].lower()
+        if said not in SPLITS:
+            raise ValueError(f"{where}: split {said!r} is none of train, validation, test")
+        facts["split"] = SPLITS[said]
+    taken = {named["id"], named["split"], *((asked["text"],) if "text" in asked else CAPTION_COLUMNS)}
+    labels = {name: as_text(value) for name, value in values.items() if name not in taken}
+    facts["labels"] = {name: value for name, value in labels.items() if value is not None}
+    return {name: value for name, value in facts.items() if value is not None}
