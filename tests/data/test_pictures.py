@@ -198,15 +198,15 @@ def test_what_is_decoded_before_the_end_stays(
     """Ctrl-C keeps everything; a kill, all whole blocks: here of four pictures."""
     monkeypatch.setattr(kept, "_BYTES", 4 * 3 * SIZE * SIZE)
     monkeypatch.setattr(pictures, "_AT_ONCE", 1)
-    read = Path.read_bytes
+    read = Asset.read_bytes
 
-    def stopping(path: Path) -> bytes:
-        if path == paths[7]:
+    def stopping(asset: Asset) -> bytes:
+        if asset.file == str(paths[7]):
             raise stop
-        return read(path)
+        return read(asset)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_bytes", stopping)
+        patched.setattr(Asset, "read_bytes", stopping)
         with pytest.raises(stop):
             Pictures(assets(paths), SIZE)
     assert len(decoded) == 7
@@ -268,8 +268,92 @@ def test_long_work_has_a_bar(
     assert ("Reading 12 pictures" in screen.getvalue()) == shown
 
 
-def test_a_cache_that_is_emptied_meanwhile_is_told(paths: list[Path], cache: Path) -> None:
+def test_a_cache_that_is_emptied_meanwhile_is_done_without(paths: list[Path], cache: Path) -> None:
     found = Pictures(assets(paths), SIZE)
     shutil.rmtree(cache)
-    with pytest.raises(CacheError, match="removed while it was in use: run the same command again"):
+    assert right(found, paths)
+
+
+BYTES = 3 * SIZE**2  # of a picture
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "_BYTES", 4 * BYTES)
+    monkeypatch.setattr(pictures, "_AT_ONCE", 2)
+
+
+def taken(cache: Path) -> int:
+    return sum(path.stat().st_size for path in (cache / "pictures").glob("*/*.npy"))
+
+
+def test_a_cache_without_room_decodes_pictures_when_they_are_asked_for(
+    paths: list[Path], decoded: list[int], monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", "100")
+    found = Pictures(assets(paths), SIZE)
+    assert decoded == []
+    assert right(found, paths)
+    assert right(pickle.loads(pickle.dumps(found)), paths)
+    assert len(decoded) == 2 * COUNT
+    assert right(found.formed(2 * SIZE), paths)
+    assert decoded[2 * COUNT :] == [2 * SIZE] * COUNT
+    assert taken(cache) == 0
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_the_cache_keeps_what_there_is_room_for(
+    paths: list[Path], decoded: list[int], monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", str(6 * BYTES))
+    assert right(Pictures(assets(paths), SIZE), paths)
+    assert len(decoded) == COUNT  # six to be kept, six as they were asked for
+    decoded.clear()
+    monkeypatch.delenv("COUNTERPOINT_CACHE_SIZE")
+    assert right(Pictures(assets(paths), SIZE), paths)
+    assert len(decoded) == COUNT - 6
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_pictures_that_nobody_used_for_a_day_make_room(
+    paths: list[Path], decoded: list[int], monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    first, second, third = paths[:4], paths[4:8], paths[8:]
+    for part in (first, second):
+        Pictures(assets(part), SIZE)
+    blocks = {path: path.with_suffix(".json") for path in (cache / "pictures").glob("*/*.npy")}
+    assert len(blocks) == 2
+    for beside in blocks.values():
+        os.utime(beside, (0, 0))
+    Pictures(assets(first), SIZE)  # and with that they are in use
+    monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", str(sum(path.stat().st_size for path in blocks)))
+    decoded.clear()
+    found = Pictures(assets(third), SIZE)
+    assert len(decoded) == 4
+    assert right(found, third)
+    assert right(Pictures(assets(first), SIZE), first)
+    assert len(decoded) == 4
+    assert right(Pictures(assets(second), SIZE), second)
+    assert len(decoded) == 8
+
+
+def test_what_is_no_picture_is_known_without_room_too(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", "100")
+    cut(paths[3])
+    paths[5].write_text("no picture")
+    found = Pictures(assets(paths), SIZE)
+    assert found.unreadable.keys() == {3, 5}
+    assert right_but(found, paths, {3, 5})
+    assert found.formed(2 * SIZE).images(np.array([0, 4])).shape == (2, 3, 2 * SIZE, 2 * SIZE)
+
+
+def test_a_file_that_changed_is_not_shown_as_another_picture(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", "100")
+    found = Pictures(assets(paths), SIZE)
+    draw(paths[0], 77)
+    with pytest.raises(ValueError, match="changed while it was in use: run the same command again"):
         found.images(np.array([0]))

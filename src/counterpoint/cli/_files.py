@@ -17,7 +17,7 @@ class Files:
     columns: Names = ()
     """Columns of a table that have names of their own: image=path text=alt id=uid group=product split=fold."""
     cache_size: str = ""
-    """Most that local copies of shards which lie elsewhere may take, as 50GB; 100GB unless given."""
+    """Most that local copies of shards may take, and decoded pictures, as 50GB; 100GB and 20GB unless given."""
 
     captions: str = ""
     """A folder's captions from names: path, name or folder; with a sentence, "name:a photo of {}"."""
@@ -43,7 +43,7 @@ class Files:
             ValueError: for options without data, columns that cannot be, or no size.
         """
         if self.cache_size:
-            from ..data.sharded.copies import SIZE, size_of
+            from ..data.cache import SIZE, size_of
 
             size_of(self.cache_size)
             os.environ[SIZE] = self.cache_size

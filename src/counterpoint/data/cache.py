@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .. import files
+
+SIZE = "COUNTERPOINT_CACHE_SIZE"
+"""Environment variable with the most bytes that copies of shards may take, and that decoded pictures may (``50GB``)."""
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 class CacheError(OSError):
@@ -20,6 +25,30 @@ def cache_folder() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "counterpoint"
+
+
+def size_of(written: str) -> int:
+    """Return a size in bytes from what a user wrote.
+
+    >>> size_of("50GB"), size_of("1.5 tb"), size_of("1000")
+    (50000000000, 1500000000000, 1000)
+
+    Raises:
+        ValueError: for anything else.
+    """
+    parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", written.lower())
+    if parts is None:
+        raise ValueError(f"{written!r} is no size; write it like 50GB or 500MB")
+    return int(float(parts[1]) * _UNITS[parts[2]])
+
+
+def most_bytes(usual: str) -> int:
+    """Return the most bytes that one kind of content may take: ``$COUNTERPOINT_CACHE_SIZE``, or what is usual.
+
+    Raises:
+        ValueError: if the variable holds no size.
+    """
+    return size_of(os.environ.get(SIZE) or usual)
 
 
 @contextmanager

@@ -1,9 +1,12 @@
-"""Decoded pictures in the cache folder, in blocks that are whole or not there."""
+"""Decoded pictures in the cache folder, of bounded size, in blocks that are whole or not there."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,10 +19,12 @@ from jaxtyping import UInt8
 
 from .. import files
 from ..types import Fit
-from .cache import cache_folder, writing
+from .cache import cache_folder, most_bytes, writing
 from .decode import DECODER, side_of
 
 _BYTES = 2**26  # of the pixels of a block: what waits in memory, and what a kill can cost
+_USUAL = "20GB"
+_DAY = 86_400.0
 _NOWHERE = (-1, -1)
 
 
@@ -102,7 +107,8 @@ class Kept:
     """All pictures of one form that the cache holds, by the digest of the file that each was decoded from.
 
     Within a ``with`` block pictures are added; they are written whenever a block is full and at the end, also when the
-    user stops the work.
+    user stops the work. Pictures of all forms take as many bytes as `counterpoint.data.cache.most_bytes` says; where
+    there is no room left, blocks that nobody used for a day go first, and then no more pictures are kept.
     """
 
     def __init__(self, form: int | Fit) -> None:
@@ -119,6 +125,10 @@ class Kept:
             block = Block.read(path)
             if block is not None:
                 self._take(block)
+        self._used: set[int] = set()
+        there = [*self.folder.parent.glob("*/*.npy")]
+        self._room = most_bytes(_USUAL) - sum(map(_size, there))
+        self._idle = deque(sorted((path for path in there if _is_idle(path)), key=_last_use))
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._places or digest in self._unreadable
@@ -132,9 +142,19 @@ class Kept:
         if not isinstance(error, Exception):
             self._write()
 
+    @property
+    def full(self) -> bool:
+        """True where there is no room for one picture more."""
+        while self._room < 3 * self.size**2 and self._idle:
+            self._give_up(self._idle.popleft())
+        return self._room < 3 * self.size**2
+
     def place(self, digest: str) -> tuple[int, int]:
-        """Return the number of the block that holds a picture, and its row there; −1, −1 for none."""
-        return self._places.get(digest, _NOWHERE)
+        """Return the number of the block that holds a picture, and its row there, and note its use; −1, −1 for none."""
+        place = self._places.get(digest, _NOWHERE)
+        if place != _NOWHERE and place[0] < len(self.blocks):
+            self._use(place[0])
+        return place
 
     def reason(self, digest: str) -> str | None:
         """Return why a file is no picture; None where it is one."""
@@ -151,6 +171,7 @@ class Kept:
         if isinstance(result, str):
             self._unreadable[digest] = self._new_unreadable[digest] = result
             return
+        self._room -= result.nbytes
         self._places[digest] = (len(self.blocks), len(self._digests))
         self._digests.append(digest)
         self._pixels.append(result)
@@ -161,6 +182,25 @@ class Kept:
         if self._digests or self._new_unreadable:
             self._take(Block.write(self.folder, self.size, self._digests, self._pixels, self._new_unreadable))
             self._digests, self._pixels, self._new_unreadable = [], [], {}
+
+    def _use(self, number: int) -> None:
+        """Note that a block is in use, on the disk too."""
+        if number not in self._used:
+            self._used.add(number)
+            with suppress(OSError):
+                os.utime(self.blocks[number].path.with_suffix(".json"))
+
+    def _give_up(self, path: Path) -> None:
+        """Remove a block for others, unless somebody has begun to use it."""
+        size = _size(path)
+        if _is_idle(path):
+            with suppress(OSError):
+                path.with_suffix(".json").unlink(missing_ok=True)
+                path.unlink()
+                self._room += size
+        if not path.exists():
+            gone = {number for number, block in enumerate(self.blocks) if block.path == path}
+            self._places = {digest: place for digest, place in self._places.items() if place[0] not in gone}
 
     def _take(self, block: Block) -> None:
         self._places |= {digest: (len(self.blocks), row) for row, digest in enumerate(block.digests)}
@@ -179,6 +219,27 @@ def mapped(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n 3 h w"]:
     if pixels.shape != shape or pixels.dtype != np.uint8:
         raise ValueError(f"{path} holds other pictures than {shape}")
     return pixels
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file; 0 where it is gone."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _is_idle(path: Path) -> bool:
+    """Return whether nobody used a block for a day."""
+    return _last_use(path) < time.time() - _DAY
+
+
+def _last_use(path: Path) -> float:
+    """Return when a block was last used: when its JSON file was last touched."""
+    try:
+        return path.with_suffix(".json").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _way(form: int | Fit) -> str:

@@ -1,4 +1,4 @@
-"""Pictures from files: decoded once, to squares of one form, and kept in the cache folder."""
+"""Pictures from files, as squares of one form: kept in the cache folder where there is room, else decoded anew."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import final
 
 import numpy as np
@@ -19,7 +20,6 @@ from rich.progress import Progress
 from torch import Tensor
 
 from ..types import Fit
-from .cache import CacheError
 from .decode import OtherFormat, TooLarge, decode, shown, side_of
 from .kept import Kept, mapped
 from .sources import Asset
@@ -38,13 +38,16 @@ class Pictures:
     """The decoded pictures of some files, mapped from the cache and never in memory as a whole.
 
     A picture is known by the digest of its file's bytes: one that is new, changed, or lost from the cache is decoded
-    alone, and one that cannot be decoded is not tried again.
+    alone, and one that cannot be decoded is not tried again. The cache is bounded. Of pictures that it has no room for
+    only the traits are found out at first, which the smallest decoding gives; they are decoded whenever they are asked
+    for.
 
     Args:
         files: the pictures.
         form: side of the decoded squares in pixels, or the way to them that a tower asks for.
         digests: of the files' bytes, where they are known.
         traits: are told those of pictures whose bytes are read; none unless given.
+        looks: find the traits of all pictures, and not only of those that the cache has no room for.
 
     Attributes:
         size: side of the pictures in pixels.
@@ -53,7 +56,7 @@ class Pictures:
             and the details.
 
     Raises:
-        CacheError: the cache folder does not hold all of them, and cannot be written.
+        CacheError: the cache folder has room for some of them and cannot be written.
     """
 
     def __init__(
@@ -62,12 +65,14 @@ class Pictures:
         form: int | Fit,
         digests: Sequence[str] = (),
         traits: KeptTraits | None = None,
+        *,
+        looks: bool = True,
     ) -> None:
-        self.size, self._files = side_of(form), files
+        self.size, self._files, self._form = side_of(form), files, form
         self.digests: list[str] = []
         self.unreadable: dict[int, str] = {}
         with Kept(form) as kept:
-            for digest, reason in _read(files, digests or [""] * len(files), kept, traits):
+            for digest, reason in _read(files, digests or [""] * len(files), kept, traits, looks):
                 if reason is not None:
                     self.unreadable[len(self.digests)] = reason
                 self.digests.append(digest)
@@ -82,25 +87,37 @@ class Pictures:
         """Return the pictures of some files by their positions.
 
         Raises:
-            CacheError: the cache was emptied since they were decoded.
+            OSError, ValueError: if a file that has to be decoded now cannot be, or is not what it was.
         """
         pictures = np.zeros((len(positions), 3, self.size, self.size), np.uint8)
         blocks, rows = self._places[positions].T
         for number in np.unique(blocks).tolist():
             chosen = np.flatnonzero(blocks == number)
-            pictures[chosen] = self._map(number)[rows[chosen]]
+            kept = self._map(number) if number >= 0 else None
+            pictures[chosen] = kept[rows[chosen]] if kept is not None else self._decoded(positions[chosen])
         return torch.from_numpy(pictures)
 
-    def _map(self, number: int) -> np.ndarray:
+    def _map(self, number: int) -> np.ndarray | None:
+        """Map a block; None where it has been removed since."""
         if number not in self._mapped:
-            path, shape = self._blocks[number]
             try:
-                self._mapped[number] = mapped(path, shape)
-            except (OSError, ValueError) as error:
-                raise CacheError(
-                    f"{path} was removed while it was in use: run the same command again"
-                ) from error
+                self._mapped[number] = mapped(*self._blocks[number])
+            except (OSError, ValueError):
+                return None
         return self._mapped[number]
+
+    def _decoded(self, positions: Int[np.ndarray, " n"]) -> list[np.ndarray]:
+        """Decode some files that the cache does not hold."""
+
+        def one(position: int) -> np.ndarray:
+            file = self._files[position]
+            data = file.read_bytes()
+            if _digest(data) != self.digests[position]:
+                raise ValueError(f"{file} changed while it was in use: run the same command again")
+            return decode(data, self._form)
+
+        with _quietly(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+            return list(pool.map(one, positions.tolist()))
 
     def shown(self, position: int, side: int) -> Image.Image:
         """Decode a file's picture for people to look at; see `counterpoint.data.decode.shown`."""
@@ -114,39 +131,41 @@ class Pictures:
         """
         other = Pictures(self._files, form, self.digests)
         for position, file in enumerate(self._files):
-            same = (position in other.unreadable) == (position in self.unreadable)
-            if not same or other.digests[position] != self.digests[position]:
+            if position in self.unreadable:
+                continue
+            if position in other.unreadable or other.digests[position] != self.digests[position]:
                 raise ValueError(f"{file} changed while it was in use: run the same command again")
         return other
 
 
 def _read(
-    files: Sequence[Asset], digests: Sequence[str], kept: Kept, traits: KeptTraits | None
+    files: Sequence[Asset], digests: Sequence[str], kept: Kept, traits: KeptTraits | None, looks: bool
 ) -> Iterator[tuple[str, str | None]]:
     """Decode those files that are not kept, and yield each one's digest and, if it is no picture, the reason."""
 
     def one(file: Asset, digest: str) -> tuple[str, np.ndarray | str | None, Traits | None]:
-        if digest in kept:
+        # Of a file whose digest is known it is known, too, whether it is a picture.
+        if digest in kept or (digest and full):
             return digest, None, None
         try:
             data = file.read_bytes()
         except OSError as error:
             return "", f"{BROKEN}: {error.strerror or error}", None
-        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        digest = _digest(data)
         if kept.reason(digest) is not None:
             return digest, None, None
         try:
-            result = None if digest in kept else decode(data, kept.form)
-            known = traits is None or traits.get(bytes.fromhex(digest)) is not None
-            return digest, result, None if known else traits_of(data)
+            result = None if digest in kept or full else decode(data, kept.form)
+            wanted = (looks and traits is not None) or (result is None and digest not in kept)
+            known = traits is not None and traits.get(bytes.fromhex(digest)) is not None
+            return digest, result, traits_of(data) if wanted and not known else None
         except Exception as error:  # whatever a decoder raises is why there is no picture
             return digest, f"{why(error)}: {' '.join(str(error).split()) or type(error).__name__}", None
 
     starts = range(0, len(files), _AT_ONCE)
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is in its reason
+    with _quietly(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         for start in _with_bar(starts, f"Reading {len(files):,} pictures"):
-            part = slice(start, start + _AT_ONCE)
+            part, full = slice(start, start + _AT_ONCE), kept.full
             for digest, result, found in pool.map(one, files[part], digests[part]):
                 if not digest:
                     yield "", str(result)
@@ -156,6 +175,18 @@ def _read(
                 if traits is not None and found is not None:
                     traits.add(bytes.fromhex(digest), found)
                 yield digest, kept.reason(digest)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Let Pillow say nothing: what is wrong with a picture is in its reason."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
 
 
 def why(error: Exception) -> str:

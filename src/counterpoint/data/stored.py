@@ -129,7 +129,7 @@ class Stored(Pictured):
         ledger.check(self.name, len(records), broken, listed)  # before pictures are read in vain
         pictures = records.assets("image")
         with KeptTraits() as traits:
-            self._pictures = Pictures(pictures, size, traits=traits if looks else None)
+            self._pictures = Pictures(pictures, size, traits=traits, looks=looks)
         self._forms: dict[int | Fit, Any] = {size: self}  # of this class
         for position, why in sorted(self._pictures.unreadable.items()):
             reason, _, detail = why.partition(": ")

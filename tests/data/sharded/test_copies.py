@@ -13,9 +13,9 @@ import fsspec
 import pytest
 
 from counterpoint.cli._files import Files
-from counterpoint.data.cache import CacheError
+from counterpoint.data.cache import SIZE, CacheError, size_of
 from counterpoint.data.sharded import copies as module
-from counterpoint.data.sharded.copies import Ahead, Copies, Unreachable, size_of
+from counterpoint.data.sharded.copies import Ahead, Copies, Unreachable
 from counterpoint.data.sources import Shard
 
 STORE = fsspec.filesystem("memory")
@@ -196,7 +196,7 @@ def test_sizes_that_are_none(written: str) -> None:
 
 
 def test_the_command_line_says_what_copies_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(module.SIZE, "1GB")
+    monkeypatch.setenv(SIZE, "1GB")
     assert Copies.usual().most == 10**9
     assert Files(cache_size="2 MB").of("shards") == "shards"
     assert Copies.usual().most == 2 * 10**6

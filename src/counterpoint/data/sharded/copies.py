@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import random
-import re
 import shutil
 import time
 from collections import deque
@@ -23,14 +22,10 @@ import fsspec
 from ...files import writing
 from ...registry import MissingPackage
 from .. import sources
-from ..cache import CacheError, cache_folder
+from ..cache import CacheError, cache_folder, most_bytes
 from ..sources import Ledger, Records, Shard, is_url
 
-SIZE = "COUNTERPOINT_CACHE_SIZE"
-"""Environment variable with the most bytes of the copies (``50GB``), 100 GB unless it is set."""
-
 _USUAL = "100GB"
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _ATTEMPTS = 6
 _AT_ONCE = 2  # shards that are fetched ahead
 _FIRST_WAIT = 1.0  # seconds, doubled from attempt to attempt
@@ -40,21 +35,6 @@ _COPIED = ".tar"  # what a table names may lie beside it, so that a copy of it a
 
 class Unreachable(OSError):
     """A shard that its store does not serve, however often it is asked."""
-
-
-def size_of(written: str) -> int:
-    """Return a size in bytes from what a user wrote.
-
-    >>> size_of("50GB"), size_of("1.5 tb"), size_of("1000")
-    (50000000000, 1500000000000, 1000)
-
-    Raises:
-        ValueError: for anything else.
-    """
-    parts = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", written.lower())
-    if parts is None:
-        raise ValueError(f"{written!r} is no size; write it like 50GB or 500MB")
-    return int(float(parts[1]) * _UNITS[parts[2]])
 
 
 @final
@@ -76,7 +56,7 @@ class Copies:
     @classmethod
     def usual(cls) -> Copies:
         """Return those in the cache folder, of the size that the user set."""
-        return cls(cache_folder() / "shards", size_of(os.environ.get(SIZE, _USUAL)))
+        return cls(cache_folder() / "shards", most_bytes(_USUAL))
 
     def local(self, shard: Shard) -> Shard:
         """Return a shard that can be opened here: itself, or its copy, which is fetched unless it is there.
