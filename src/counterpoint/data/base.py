@@ -23,7 +23,9 @@ from ..registry import unknown
 from ..types import Fit
 from .fingerprint import BLOCK, QUESTIONS, Fingerprint, bytes_of, digest, digests_of_images
 from .items import Items
+from .replaced import Replaced
 from .sheet import COLUMNS, contact_sheet
+from .sources import BROKEN
 
 Rows = Int[np.ndarray, " n"]
 """Row numbers of a data set."""
@@ -100,6 +102,7 @@ class Data(ABC):
         attribution: the licence line that must stand wherever examples are shown; empty if there is none.
         shards: of data that is read shard by shard, how many rows each has to train on, numbered in their order; none
             for data that can be read at random.
+        broken: the share of the examples that may be broken, for whatever reason.
     """
 
     columns: Mapping[str, str]
@@ -110,6 +113,7 @@ class Data(ABC):
     split_here: bool = False
     attribution: str = ""
     shards: Sequence[int] | Int[np.ndarray, " S"] = ()
+    broken: float = BROKEN
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -161,6 +165,10 @@ class Data(ABC):
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         """Return which of some rows have a value in a column; all, unless the data says otherwise."""
         return np.ones(len(rows), dtype=bool)
+
+    def replaced(self) -> list[Replaced]:
+        """Return the broken records that others took the place of since this was last asked; none unless said."""
+        return []
 
     @cached_property
     def fingerprint(self) -> Fingerprint:

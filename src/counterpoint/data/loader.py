@@ -21,6 +21,7 @@ from . import views as view_room
 from .base import Data, Rows
 from .features import Steady
 from .order import Order
+from .replaced import Replaced
 from .views.look import looks
 
 
@@ -40,6 +41,9 @@ class Loader:
         steady: by name, the views that show the same every time and whose towers remember.
         rank, world: this process's share of every batch: the consecutive rows that are its turn, so that the ranks'
             parts in their order are the batch of one process.
+
+    Attributes:
+        replaced: the broken records of the batch that was yielded last, each with what took its place.
 
     Raises:
         ValueError: if there are fewer than two rows to train on, or fewer in a batch than ranks.
@@ -73,6 +77,7 @@ class Loader:
                 f"a batch of {order.batch_size} cannot be shared by {world} ranks; make batch_size larger"
             )
         self.rank, self.world = rank, world
+        self.replaced: list[Replaced] = []
 
     @property
     def batch_size(self) -> int:
@@ -117,8 +122,9 @@ class Loader:
         return resolve(share)(raw, self.augmentation, keys)
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
-        """Yield the batches of steps ``start`` to ``steps - 1``."""
-        source: Iterator[Batch]
+        """Yield the batches of steps ``start`` to ``steps - 1``; `replaced` is of the batch that was yielded last."""
+        source: Iterator[tuple[Batch, list[Replaced]]]
+        self.data.replaced()  # what was read before is of no batch
         if self.workers:
             whole = DataLoader(
                 _Steps(self, start, steps),
@@ -129,14 +135,14 @@ class Loader:
             with helpers.begun():
                 source = iter(whole)
         else:
-            source = (self.batch(step, steps) for step in range(start, steps))
+            source = ((self.batch(step, steps), self.data.replaced()) for step in range(start, steps))
         self.data.expect(self.order.shards_of(start, self.rank, self.world))
-        for step, batch in zip(range(start, steps), source, strict=True):
+        for step, (batch, self.replaced) in zip(range(start, steps), source, strict=True):
             self.data.expect(self.order.shards_of(step, self.rank, self.world))
             yield batch, self.order.clock(step, steps)
 
 
-class _Steps(Dataset[Batch]):
+class _Steps(Dataset[tuple[Batch, list[Replaced]]]):
     """Steps as items, for worker processes."""
 
     def __init__(self, loader: Loader, start: int, steps: int) -> None:
@@ -145,5 +151,5 @@ class _Steps(Dataset[Batch]):
     def __len__(self) -> int:
         return self.steps - self.start
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.loader.batch(self.start + index, self.steps)
+    def __getitem__(self, index: int) -> tuple[Batch, list[Replaced]]:
+        return self.loader.batch(self.start + index, self.steps), self.loader.data.replaced()

@@ -263,7 +263,7 @@ def _open(source: str, form: int | Fit) -> Data:
     if is_index(Path(where)):
         from .sharded.data import open_index
 
-        return open_index(Path(where), form)
+        return open_index(Path(where), form, Options.parse(option[1:]).broken)
     if is_pattern(where) or _is_there(where):
         from .pairs import Pairs
         from .photos import Photos

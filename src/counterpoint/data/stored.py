@@ -115,6 +115,7 @@ class Stored(Pictured):
         held_out: int = MOST_HELD_OUT,
     ) -> None:
         self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
+        self.broken = broken
         records = read(str(source), ledger)
         if self.captioned and len(records) and not records.having("text").any():
             raise WithoutCaptions(

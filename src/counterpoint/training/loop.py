@@ -22,6 +22,7 @@ from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, NonFiniteLoss
 from . import caching
 from . import checkpoint as checkpoints
+from .broken import ASKED, Budget
 from .distributed import device_of
 from .metrics import balanced_scalars, learnt_scalars
 from .optim import adamw, learning_rate
@@ -96,6 +97,7 @@ def fit(
         ValueError: if the loader is of another number of ranks than there are, or for ``fsdp`` where it cannot be.
         NonFiniteLoss: if a loss is NaN or infinite.
         CheckpointError: if a checkpoint cannot be written or read.
+        TooMuchBroken: if more examples had to be replaced than the data allows; the run stands at a checkpoint.
     """
     ranks = Ranks.present()
     if (loader.rank, loader.world) != (ranks.rank, ranks.size):
@@ -125,6 +127,8 @@ def fit(
     if start == 0:
         # Where each scalar begins, and where it would balance: by these a study tells those that could not move.
         log.add(0, learnt_scalars(method) | balanced_scalars(method, loader.batch_size))
+    part = -(-loader.batch_size // ranks.size)
+    broken = Budget(loader.data.broken, loader.order.examples, folder, start, part, ranks.rank, ranks.size)
     method.train()
     # As if the run had never been interrupted: its seconds are those of all its processes.
     began, watch = time.perf_counter() - spent, Stopwatch(loader.batch_size)
@@ -142,6 +146,7 @@ def fit(
         watch.wait()
         for batch, clock in loader.batches(start, recipe.total_steps if trains else start):
             watch.go()
+            broken.add(clock.step, len(batch.ids), loader.replaced)
             batch = batch.to(device)
             # The step's own seed makes dropout a function of (seed, step), which is what makes resuming exact.
             torch.manual_seed(
@@ -162,7 +167,7 @@ def fit(
                 said: list[Told] = said,
             ) -> None:
                 # Before the backward pass, so that no NaN gets into weights or moments; what led here is still written.
-                said.append(told(losses, stop.number or 0, ranks))
+                said.append(told(losses, max(stop.number or 0, broken.asks), ranks))
                 if not said[-1].finite:
                     log.save()
                     raise _non_finite(said[-1].terms, batch, clock)
@@ -212,7 +217,7 @@ def fit(
             if now.ends:
                 if saver is not None:
                     saver.finish()
-                raise Stopped(now.ends)
+                raise broken.error() if now.ends == ASKED else Stopped(now.ends)
             watch.wait()
         if not trains:
             save(0, last=True)
@@ -237,7 +242,7 @@ class Told:
         terms: the losses by name.
         loss: their sum.
         finite: every term is, on all ranks.
-        ends: the signal that this step is the last for, on any rank; 0 for none.
+        ends: the signal that this step is the last for, on any rank, or `ASKED`; 0 for none.
     """
 
     terms: dict[str, float]

@@ -22,7 +22,9 @@ from ..decode import decode, shown, side_of
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..pairs import Pairs
 from ..photos import Photos
-from ..sources import Asset, Record, Records, state_of
+from ..pictures import why
+from ..replaced import Replaced
+from ..sources import BROKEN, Asset, Record, Records, state_of
 from ..stored import Stored
 from .copies import Ahead, Copies, is_remote, opened
 from .indexing import Index, of_side, usable
@@ -66,11 +68,12 @@ class Sharded(Pictured):
         self.splits = Splits(mapped[: self._trained], validation, test)
         self._opened: OrderedDict[int, Records] = OrderedDict()
         self._read: tuple[bytes, Sequence[Record], Tensor] | None = None
+        self._replaced: dict[int, Replaced] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process opens shards itself.
         kept = {name: value for name, value in self.__dict__.items() if name != "_ahead"}
-        return kept | {"_opened": OrderedDict(), "_read": None}
+        return kept | {"_opened": OrderedDict(), "_read": None, "_replaced": {}}
 
     def __len__(self) -> int:
         return self._trained + len(self._held)
@@ -129,7 +132,7 @@ class Sharded(Pictured):
             return self
         other = copy(self)
         other._form, other._held = form, held
-        other._opened, other._read = OrderedDict(), None
+        other._opened, other._read, other._replaced = OrderedDict(), None, {}
         return other
 
     def picture_digests(self) -> Sequence[bytes]:
@@ -203,15 +206,19 @@ class Sharded(Pictured):
             ShardGone: if no picture of its shard can be decoded.
         """
         shard, position = self._place(row)
-        records = self.records(shard)
+        records, broken = self.records(shard), None
         for further in range(len(records)):
             record = records[(position + further) % len(records)]
             try:
-                return record, decode(self._bytes(record, shard), self._form)
+                pixels = decode(self._bytes(record, shard), self._form)
             except ShardGone:
                 raise
-            except (OSError, ValueError):  # no picture: the next one stands for it
+            except (OSError, ValueError) as error:  # no picture: the next one stands for it
+                broken = broken or (record.where, why(error), " ".join(str(error).split()))
                 continue
+            if broken is not None:
+                self._replaced[row] = Replaced(row, *broken, record.where)
+            return record, pixels
         raise ShardGone(f"{self.index.shards[shard].place} holds no picture that can be decoded")
 
     def _bytes(self, record: Record, shard: int) -> bytes:
@@ -223,6 +230,11 @@ class Sharded(Pictured):
                 raise ShardGone(f"{record.where} is not there any more: {error}") from error
             Copies.usual().local(self.index.shards[shard])
             return _picture(record).read_bytes()
+
+    def replaced(self) -> list[Replaced]:
+        found = list(self._replaced.values())
+        self._replaced.clear()
+        return found
 
     def expect(self, shards: Sequence[int]) -> None:
         wanted = [self.index.shards[number] for number in shards if is_remote(self.index.shards[number])]
@@ -279,14 +291,21 @@ class ShardedPairs(Sharded, PairedData):
         return Sharded.describe(self)
 
 
-def open_index(folder: Path, form: int | Fit) -> Sharded:
+def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> Sharded:
     """Open data over an index: pairs where its records have captions, else pictures.
+
+    Args:
+        folder: of the index.
+        form: side of the pictures, or the way to them that a tower asks for.
+        broken: the share of the examples that may be broken.
 
     Raises:
         ValueError: as for `Index.open`.
     """
     index = Index.open(folder)
-    return (ShardedPairs if "text" in index.columns else Sharded)(index, form)
+    data = (ShardedPairs if "text" in index.columns else Sharded)(index, form)
+    data.broken = broken
+    return data
 
 
 def _picture(record: Record) -> Asset:
