@@ -24,9 +24,12 @@ from .sources import (
     Ledger,
     Options,
     Records,
+    Source,
     checked,
     found,
+    is_named,
     is_pattern,
+    is_source,
     is_url,
     parted,
     read,
@@ -72,7 +75,8 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
             place of 1 %, and ``,columns=image:path+text:alt`` what columns of a table are for
             (`counterpoint.data.sources.Options` has them all). ``stamps`` and the other
             collections (`counterpoint.data.collections`) are found where their package installs them, or in a folder
-            (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object that a file of Python defines.
+            (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object, or a `Source`, that a file of Python
+            defines; ``hf:NAME`` a data set of the hub.
         image_size: of the views that will be cut from the pictures, in pixels.
         inputs: of a model, by column, in place of a size: the data suits them (`Data.suited`), and its files are
             decoded for them alone.
@@ -158,7 +162,7 @@ def short_name(source: str) -> str:
     """
     head, where, _ = _parted(source)
     if where is None or not _is_there(where):
-        return source.replace(":", "-")
+        return re.sub(r"[:/\\\\]+", "-", source)
     stem = Path(where).stem
     if is_url(where) or is_pattern(where):
         stem = re.sub(r"[^\w.=-]+", "-", stem).strip("-.") or "data"
@@ -184,7 +188,8 @@ class _Parted(NamedTuple):
     """The parts of what a user wrote: ``stamps:FOLDER,language=de`` is ``stamps:``, ``FOLDER`` and ``,language=de``.
 
     Attributes:
-        head: the name of a benchmark or a collection, with its colon; empty before a mere path.
+        head: the name of a benchmark or a collection, with its colon, or all of a name that is none of a file's
+            (``hf:NAME``); empty before a mere path.
         path: a path, a URL or a pattern; None where there is none, as the data is found by its name alone.
         option: with its mark.
     """
@@ -205,10 +210,13 @@ def _parted(source: str) -> _Parted:
         return _Parted(f"{name}:" if folder else "", _plain(folder) if folder else None, comma + options)
     if name in BENCHMARKS and source.startswith(f"{name}:"):
         return _Parted(f"{name}:", _plain(source.removeprefix(f"{name}:")), "")
-    if (defined := named_in_file(source)) is not None:
-        return _Parted("", str(defined[0]), f":{defined[1]}")
     where, options = parted(source)
-    return _Parted("", _plain(where), f",{options}" if options else "")
+    option = f",{options}" if options else ""
+    if is_named(where):
+        return _Parted(where, None, option)
+    if (defined := named_in_file(where)) is not None:
+        return _Parted("", str(defined[0]), f":{defined[1]}{option}")
+    return _Parted("", _plain(where), option)
 
 
 def _plain(path: str) -> str:
@@ -249,7 +257,8 @@ def _open(source: str, form: int | Fit) -> Data:
     head, where, option = _parted(source)
     if name in COLLECTIONS:
         return _collection(source, None if where is None else Path(where), form)
-    assert where is not None
+    if where is None:
+        return _of_files(head, option, form)
     if head:
         if not os.path.exists(where):
             raise FileNotFoundError(f"{name}: there is no file or folder {where}")
@@ -259,26 +268,15 @@ def _open(source: str, form: int | Fit) -> Data:
 
         return shards.read(Path(source))
     if is_of_python(source):
-        return _defined(Path(where), option[1:])
+        symbol, comma, options = option[1:].partition(",")
+        defined = _defined(Path(where), symbol)
+        return defined if isinstance(defined, Data) else _of_files(f"{where}:{symbol}", comma + options, form)
     if is_index(Path(where)):
         from .sharded.data import open_index
 
         return open_index(Path(where), form, Options.parse(option[1:]).broken)
     if is_pattern(where) or _is_there(where):
-        from .pairs import Pairs
-        from .photos import Photos
-        from .stored import WithoutCaptions
-
-        options = Options.parse(option[1:])
-        treated: dict[str, Any] = {"looks": options.looks, "held_out": options.held_out}
-
-        def all_of(place: str, ledger: Ledger) -> Records:
-            return read(f"{place}{option}", ledger)
-
-        try:
-            return Pairs(where, form, options.broken, read=all_of, **treated)
-        except WithoutCaptions:
-            return Photos(where, form, options.broken, read=all_of, **treated)
+        return _of_files(where, option, form)
     if any(mark in source for mark in "/\\."):
         raise FileNotFoundError(
             f"no data at {source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, a tar file, or "
@@ -286,6 +284,24 @@ def _open(source: str, form: int | Fit) -> Data:
         )
     known = [*WORLDS.names(), *COLLECTIONS.names(), *(f"{name}:PATH" for name in BENCHMARKS.names())]
     raise unknown("data set", source, known)
+
+
+def _of_files(place: str, option: str, form: int | Fit) -> Data:
+    """Open what a source reads: pairs, or pictures alone."""
+    from .pairs import Pairs
+    from .photos import Photos
+    from .stored import WithoutCaptions
+
+    options = Options.parse(option[1:])
+    treated: dict[str, Any] = {"looks": options.looks, "held_out": options.held_out}
+
+    def all_of(place: str, ledger: Ledger) -> Records:
+        return read(f"{place}{option}", ledger)
+
+    try:
+        return Pairs(place, form, options.broken, read=all_of, **treated)
+    except WithoutCaptions:
+        return Photos(place, form, options.broken, read=all_of, **treated)
 
 
 def records_of(source: str, ledger: Ledger) -> Records | None:
@@ -303,6 +319,8 @@ def records_of(source: str, ledger: Ledger) -> Records | None:
         collection = COLLECTIONS.get(name)()
         language = str(dict(Spec.parse(source).options).get("language", collection.language))
         return collection.read(collection.located(None if where is None else Path(where)), language, ledger)
+    if where is None and is_named(head):
+        return read(f"{head}{options}", ledger)
     if where is None or head or is_of_python(source) or is_index(Path(where)):
         return None
     if not (is_pattern(where) or _is_there(where)) or (Path(where) / "scenes.json").exists():
@@ -334,14 +352,18 @@ def _collection(source: str, folder: Path | None, form: int | Fit) -> PairedData
     )
 
 
-def _defined(file: Path, symbol: str) -> Data:
-    """Return the data that a file of Python defines, and let the file register what else its data needs."""
+def _defined(file: Path, symbol: str) -> Data | type[Source]:
+    """Return the data, or its source, that a file of Python defines; the file may register what else the data needs."""
     check_python_file(file)
     try:
         module = import_file(file)
     except Exception as error:
         raise ValueError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
-    defined = {name: value for name, value in vars(module).items() if isinstance(value, Data)}
+    defined = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, Data) or (is_source(value) and value.__module__ == module.__name__)
+    }
     if symbol not in defined:
         raise unknown(f"data in {file}", symbol, defined)
     return defined[symbol]

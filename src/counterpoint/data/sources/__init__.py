@@ -7,7 +7,7 @@ from ._ledger import BROKEN, Ledger
 from ._names import split_of
 from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted
 from ._places import found, is_pattern, is_url, seen_from, state_of
-from ._reading import SOURCES, Reader, opened, read, recognised, shards, suffixes
+from ._reading import SOURCES, Reader, is_named, is_source, opened, read, recognised, shards, suffixes
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 
@@ -28,7 +28,9 @@ __all__ = [
     "checked",
     "columns_of",
     "found",
+    "is_named",
     "is_pattern",
+    "is_source",
     "is_url",
     "opened",
     "parted",

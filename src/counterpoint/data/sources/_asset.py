@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import parquet
 
-from ._places import is_url, opened, part_of
+from ._places import is_url, opened, part_of, suffix_of
 
 _CELLS = 64
 
@@ -19,11 +19,11 @@ _CELLS = 64
 @final
 @dataclass(frozen=True)
 class Asset:
-    """A place where bytes are: a file, a part of a file, or a cell of a Parquet table. Its text is what users know.
+    """A place where bytes are: a file, a part of a file, or a cell of a table. Its text is what users know.
 
     Attributes:
         file: the path or the URL of a file.
-        member: the name within an archive, or the column of a table: of bytes, or of structs with a field of them.
+        member: the name within an archive, or the column of a Parquet or Arrow table, of bytes or of structs with them.
         offset: the first byte in an archive, or the row of a table, from 0.
         size: in bytes; none for a whole file and for a cell.
 
@@ -68,8 +68,17 @@ class Asset:
 @lru_cache(maxsize=64)
 def _cells(table: str, column: str, block: int) -> list[bytes]:
     """Read a block of cells, so that those that are read in order are not sought one by one."""
+    if suffix_of(table) == ".arrow":
+        part = arrow_file(table).select([column]).slice(block * _CELLS, _CELLS)
+        return _bytes(pl.DataFrame(pl.from_arrow(part))[column])
     frame = pl.scan_parquet(table, glob=False).select(column).slice(block * _CELLS, _CELLS).collect()
     return _bytes(frame[column])
+
+
+@lru_cache(maxsize=64)
+def arrow_file(path: str) -> pa.Table:
+    """Return the table in an Arrow file of `datasets`, mapped and not read."""
+    return pa.ipc.open_stream(pa.memory_map(path)).read_all()
 
 
 def _cell_of(table: str, column: str, row: int) -> bytes:

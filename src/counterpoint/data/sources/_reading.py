@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cache, lru_cache
+from pathlib import Path
 
 import polars as pl
 
-from ...registry import Room
+from ...registry import Room, import_file, named_in_file, unknown
 from ._ledger import Ledger
 from ._options import Options, parted
 from ._record import Records
@@ -26,9 +29,44 @@ def _sources() -> dict[str, Source]:
     return dict(sorted(made.items(), key=lambda item: item[1].precedence))
 
 
+def _named(name: str) -> Source:
+    """Return a source by its registered name, or by the file of Python that defines it.
+
+    Raises:
+        UnknownName: if the file defines none of this name.
+    """
+    defined = named_in_file(name)
+    return _sources()[name] if defined is None else _of_python(*defined, os.stat(defined[0]).st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _of_python(file: Path, symbol: str, written: int) -> Source:
+    """Return the source that a file of Python defines, as it was at that time."""
+    module = import_file(file)
+    own = {name: value for name, value in vars(module).items() if is_source(value)}
+    if symbol not in own:
+        raise unknown(f"source in {file}", symbol, own)
+    source: Source = own[symbol]()
+    return source
+
+
+def is_source(value: object) -> bool:
+    """Return whether a value is a class of sources that can be made."""
+    return (
+        isinstance(value, type)
+        and issubclass(value, Source)
+        and not getattr(value, "__abstractmethods__", None)
+    )
+
+
 def suffixes() -> list[str]:
     """Return the suffixes of all files that are read."""
     return sorted({suffix for source in _sources().values() for suffix in source.suffixes})
+
+
+def is_named(written: str) -> bool:
+    """Return whether a text names something that is no file of the user's: ``hf:NAME``."""
+    return any(source.head and written.startswith(source.head) for source in _sources().values())
 
 
 def recognised(written: str) -> Source:
@@ -37,6 +75,8 @@ def recognised(written: str) -> Source:
     Raises:
         ValueError: if there is none.
     """
+    if named_in_file(written) is not None:
+        return _named(written)
     for source in _sources().values():
         if source.recognises(written):
             return source
@@ -60,7 +100,10 @@ def shards_of(place: str, options: Options, ledger: Ledger) -> list[Shard]:
         raise ValueError(
             f"{place}: {unmeant[0]}= says nothing about what is read as {type(source).__name__}; leave it out"
         )
-    return source.shards(place, options, ledger)
+    listed = source.shards(place, options, ledger)
+    if not listed:
+        raise ValueError(f"{place} holds nothing that can be read")
+    return [replace(shard, source=shard.source or place) for shard in listed]
 
 
 def opened(shard: Shard, ledger: Ledger) -> Records:
@@ -69,7 +112,7 @@ def opened(shard: Shard, ledger: Ledger) -> Records:
     Raises:
         ValueError: if a record says another one, or the shard cannot be read.
     """
-    records = _sources()[shard.source].open(shard, ledger)
+    records = _named(shard.source).open(shard, ledger)
     if shard.split is None:
         return records
     other = records.frame.filter(pl.col("split") != shard.split).head(1)

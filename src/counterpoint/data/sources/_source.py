@@ -19,7 +19,7 @@ class Shard:
     Attributes:
         name: what tells it from the source's other shards, the same wherever the source lies.
         place: the path or the URL of it.
-        source: the registered name of the source that opens it.
+        source: the registered name of the source that opens it; a user's own source leaves it empty.
         state: a text that changes when the shard does: of its size and its time, or of the store's own mark.
         options: the user's word on how it is read.
         part: shards of one part share one count of ids; those of two parts may have the same ids.
@@ -43,12 +43,14 @@ class Source(ABC):
     Attributes:
         suffixes: of its files, in small letters; none for a source that is a folder.
         precedence: of those that recognise the same folder, the one with the lowest reads it.
+        head: what a user writes before the name of something that is no file (``hf:``); empty for files.
         takes: the names of the `Options` that mean something to it.
     """
 
     suffixes: ClassVar[frozenset[str]] = frozenset()
-    precedence: ClassVar[int]
+    precedence: ClassVar[int] = 0
     takes: ClassVar[frozenset[str]] = frozenset()
+    head: ClassVar[str] = ""
 
     @abstractmethod
     def recognises(self, written: str) -> bool:

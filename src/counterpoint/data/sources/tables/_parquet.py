@@ -1,4 +1,4 @@
-"""Parquet tables, with paths of pictures or with the pictures inside."""
+"""Parquet tables and Arrow files, with paths of pictures or with the pictures inside."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
+from pyarrow import parquet
 
+from .._asset import arrow_file
 from .._places import is_url, opened, part_of, suffix_of
 from .._progress import shown
 from .._record import LABEL
@@ -21,8 +23,8 @@ _BYTES_BLOCK = 512  # rows of a table that holds pictures
 def blocks_of(path: str, asked: Mapping[str, str]) -> Iterator[pl.DataFrame]:
     """Yield the rows of a table as columns; see `counterpoint.data.sources.tables._rows.EMPTY`."""
     try:
-        scan = _scan(path)
-        schema = scan.collect_schema()
+        table = _ArrowFile(path) if suffix_of(path) == ".arrow" else _Parquet(path)
+        schema = table.schema
     except Exception as error:
         raise ValueError(f"{path} cannot be read as {suffix_of(path)}: {error}") from error
     roles = chosen(path, list(schema), asked)
@@ -31,7 +33,7 @@ def blocks_of(path: str, asked: Mapping[str, str]) -> Iterator[pl.DataFrame]:
             raise ValueError(
                 f"{path}: the column {column} for the {fact} holds {schema[column]}; expected texts or numbers"
             )
-    classes = _classes(path)
+    classes = _classes(table.metadata)
     values = {
         name: _text(schema, name).replace(classes.get(name, {}))
         for name in schema
@@ -44,25 +46,43 @@ def blocks_of(path: str, asked: Mapping[str, str]) -> Iterator[pl.DataFrame]:
         *(values[name].alias(fact) for fact, name in roles.facts.items()),
         *(value.alias(LABEL + name) for name, value in values.items() if name not in roles.taken),
     ]
-    total: int = scan.select(pl.len()).collect().item()
     step = _BLOCK if _is_scalar(schema, roles.image) else _BYTES_BLOCK
-    for start in shown(range(0, total, step), f"reading {suffix_of(path)}", -(-total // step)):
-        yield scan.slice(start, step).select(columns).collect()
+    for start in shown(range(0, table.rows, step), f"reading {suffix_of(path)}", -(-table.rows // step)):
+        yield table.part(start, step).select(columns).collect()
 
 
-def _scan(path: str) -> pl.LazyFrame:
-    """Return a table to be read in parts; one in a store is held in memory, as its parts would come one by one."""
-    if not is_url(path):
-        return pl.scan_parquet(path, glob=False)
-    return pl.scan_parquet(io.BytesIO(part_of(path)))
+class _Parquet:
+    """A Parquet table that is read in parts; one in a store is held in memory, as its parts would come one by one."""
+
+    def __init__(self, path: str) -> None:
+        self._scan = (
+            pl.scan_parquet(io.BytesIO(part_of(path))) if is_url(path) else pl.scan_parquet(path, glob=False)
+        )
+        self.schema: Mapping[str, Any] = self._scan.collect_schema()
+        with opened(path) as file:
+            self.metadata: Mapping[bytes, bytes] = parquet.read_schema(file).metadata or {}
+        self.rows: int = self._scan.select(pl.len()).collect().item()
+
+    def part(self, start: int, rows: int) -> pl.LazyFrame:
+        return self._scan.slice(start, rows)
 
 
-def _classes(path: str) -> dict[str, dict[str, str]]:
+class _ArrowFile:
+    """An Arrow file that is mapped, and never in memory as a whole."""
+
+    def __init__(self, path: str) -> None:
+        self._table = arrow_file(path)
+        self.schema: Mapping[str, Any] = self.part(0, 0).collect_schema()
+        self.metadata: Mapping[bytes, bytes] = self._table.schema.metadata or {}
+        self.rows: int = self._table.num_rows
+
+    def part(self, start: int, rows: int) -> pl.LazyFrame:
+        return pl.DataFrame(pl.from_arrow(self._table.slice(start, rows))).lazy()
+
+
+def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, str]]:
     """Return the names of classes that `datasets` keeps beside a table: a column to its numbers, each with its name."""
-    from pyarrow import parquet
-
-    with opened(path) as file:
-        kept = (parquet.read_schema(file).metadata or {}).get(b"huggingface", b"{}")
+    kept = metadata.get(b"huggingface", b"{}")
     features: dict[str, dict[str, Any]] = json.loads(kept).get("info", {}).get("features", {})
     named = {column: kind["names"] for column, kind in features.items() if kind.get("_type") == "ClassLabel"}
     return {

@@ -1,0 +1,104 @@
+"""Data sets of Hugging Face: by name from the hub, or a folder that ``save_to_disk`` wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, final
+
+from .._ledger import Ledger
+from .._names import split_of
+from .._options import Options
+from .._places import state_of
+from .._record import Records
+from .._source import Shard, Source
+from . import _parquet
+from ._rows import records_of
+
+_OF_SPLITS = "dataset_dict.json"
+_OF_ONE = "state.json"
+
+
+@final
+class Arrow(Source):
+    """Arrow files as `datasets` has them: ``hf:NAME``, ``hf:NAME:CONFIGURATION``, or a folder that it wrote.
+
+    Splits that are called train, validation or test are ours, where there are several.
+    """
+
+    precedence = 0
+    takes = frozenset({"columns", "outside"})
+    head = "hf:"
+
+    def recognises(self, written: str) -> bool:
+        folder = Path(written)
+        return written.startswith(self.head) or any(
+            (folder / name).is_file() for name in (_OF_SPLITS, _OF_ONE)
+        )
+
+    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+        files = _loaded(written) if written.startswith(self.head) else _saved(Path(written))
+        sides = {name: split_of(name) for name in files} if len(files) > 1 else {}
+        several = len(sides) > 1 and len({*sides.values()}) > 1 and None not in sides.values()
+        return [
+            Shard(
+                f"{name}/{Path(file).name}",
+                file,
+                "arrow",
+                state_of([file]),
+                options,
+                part=name if len(files) > 1 else "",
+                split=sides[name] if several else None,
+            )
+            for name, parts in files.items()
+            for file in parts
+        ]
+
+    def open(self, shard: Shard, ledger: Ledger) -> Records:
+        """Read an Arrow file; see `counterpoint.data.sources.tables.table.Table.open`."""
+        blocks = _parquet.blocks_of(shard.place, shard.options.columns)
+        return records_of(shard.place, blocks, ledger, outside=shard.options.outside)
+
+
+def _saved(folder: Path) -> Mapping[str, list[str]]:
+    """Return the Arrow files that were saved to a folder, by split.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    try:
+        if (folder / _OF_SPLITS).is_file():
+            names = json.loads((folder / _OF_SPLITS).read_text(encoding="utf-8"))["splits"]
+            return {name: _listed(folder / name) for name in names}
+        return {"all": _listed(folder)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder} is no whole folder of datasets.save_to_disk ({type(error).__name__}: {error}): save it again"
+        ) from error
+
+
+def _listed(folder: Path) -> list[str]:
+    state: Mapping[str, Any] = json.loads((folder / _OF_ONE).read_text(encoding="utf-8"))
+    files = [folder / file["filename"] for file in state["_data_files"]]
+    if missing := [file for file in files if not file.is_file()]:
+        raise FileNotFoundError(f"there is no {missing[0]}")
+    return list(map(str, files))
+
+
+def _loaded(written: str) -> Mapping[str, list[str]]:
+    """Return the Arrow files of a data set of the hub, by split; it is fetched first, if it never was.
+
+    Raises:
+        ValueError: if there is no such data set, or it cannot be fetched.
+    """
+    import datasets
+
+    name, _, configuration = written.removeprefix(Arrow.head).partition(":")
+    try:
+        loaded = datasets.load_dataset(name, configuration or None)
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{written} cannot be loaded: {type(error).__name__}: {said}") from error
+    splits: Iterable[tuple[str, Any]] = loaded.items()
+    return {str(split): [file["filename"] for file in part.cache_files] for split, part in splits}
