@@ -28,8 +28,8 @@ from counterpoint.methods.base import Method
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.training.loop import forward
-from counterpoint.training.parallel import shared
 from counterpoint.training.run import Run, prepare
+from counterpoint.training.sharing.parallel import shared
 from counterpoint.types import Batch, Clock
 
 CLOCK = Clock(0, 1)

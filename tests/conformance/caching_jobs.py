@@ -8,7 +8,7 @@ from torch import Tensor
 
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.training import caching
-from counterpoint.training.distributed import average_gradients
+from counterpoint.training.sharing.distributed import average_gradients
 from counterpoint.types import Batch
 
 

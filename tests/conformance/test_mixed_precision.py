@@ -16,9 +16,10 @@ from counterpoint import methods, recipes
 from counterpoint.data.loader import Loader
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import override
-from counterpoint.training import checkpoint as checkpoints
 from counterpoint.training.loop import Progress, fit
 from counterpoint.training.precision import Precision
+from counterpoint.training.saving import checkpoint as checkpoints
+from counterpoint.training.saving import saver
 from counterpoint.types import Batch
 from fixtures.open_clip import CONFIG
 from fixtures.tiny import TinyData
@@ -140,7 +141,7 @@ class TestPrecision:
         optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
         stopped.backward(module(torch.tensor([1e38])).sum())
         stopped.step(optimizer, 0.0)
-        checkpoints.save(tmp_path, 1, module, optimizer, stopped.scaler)
+        saver.save(tmp_path, 1, module, optimizer, stopped.scaler)
         saved = checkpoints.load(tmp_path)
         assert saved is not None
         checkpoints.restore(saved, module, optimizer, goes_on.scaler)

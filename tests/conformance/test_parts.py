@@ -14,8 +14,8 @@ from torch import Tensor
 from training_jobs import job_full_disk, job_run
 
 from counterpoint.files import checkpoints_in
-from counterpoint.training import checkpoint as checkpoints
-from counterpoint.training.checkpoint import CheckpointError
+from counterpoint.training.saving import checkpoint as checkpoints
+from counterpoint.training.saving.checkpoint import CheckpointError
 
 STEPS, BATCH = 9, 17
 ARM = "byolip"

@@ -19,7 +19,7 @@ from training_jobs import (
 )
 
 from counterpoint.networks.batch_norm import BatchNorm1d
-from counterpoint.training import checkpoint as checkpoints
+from counterpoint.training.saving import checkpoint as checkpoints
 
 
 @pytest.mark.parametrize(

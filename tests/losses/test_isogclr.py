@@ -13,7 +13,8 @@ from torch import Tensor
 
 from counterpoint.losses import ISogCLRLoss
 from counterpoint.networks.item_state import ItemState
-from counterpoint.training import checkpoint as checkpoints
+from counterpoint.training.saving import checkpoint as checkpoints
+from counterpoint.training.saving import saver
 from fixtures.vectors import F64, pair
 
 
@@ -191,7 +192,7 @@ def test_state_survives_a_checkpoint_into_an_objective_of_another_length(tmp_pat
     objective.commit()
     resumed(x[:2], y[:2], ids[:2])
     resumed.commit()
-    checkpoints.save(tmp_path, 1, objective, None)
+    saver.save(tmp_path, 1, objective, None)
     saved = checkpoints.load(tmp_path)
     assert saved is not None
     checkpoints.restore(saved, resumed, None)

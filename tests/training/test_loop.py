@@ -12,11 +12,12 @@ from counterpoint.data.order import InTurn, Shuffled
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Augmentation, Optimizer, Recipe, override
 from counterpoint.study.training.runner import run
-from counterpoint.training import checkpoint as checkpoints
-from counterpoint.training.checkpoint import CheckpointError
 from counterpoint.training.loop import fit
 from counterpoint.training.optim import adamw, learning_rate
 from counterpoint.training.run import OtherRun, Run
+from counterpoint.training.saving import checkpoint as checkpoints
+from counterpoint.training.saving import saver
+from counterpoint.training.saving.checkpoint import CheckpointError
 from counterpoint.types import Clock, View
 from fixtures.tiny import TinyData
 
@@ -262,7 +263,7 @@ def test_another_run_in_the_folder(what: Run, tmp_path: Path) -> None:
 def test_weights_that_do_not_fit(recipe: Recipe, tmp_path: Path) -> None:
     small = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=0)
     wide = Arm.parse("clip").build(override(recipe, {"widths.embedding": 32}), {"text": CAPTIONS}, seed=0)
-    checkpoints.save(tmp_path, 1, small, None)
+    saver.save(tmp_path, 1, small, None)
     saved = checkpoints.load(tmp_path)
     assert saved is not None
     with pytest.raises(CheckpointError, match="do not fit the model"):

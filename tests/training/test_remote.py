@@ -14,10 +14,10 @@ import pytest
 from counterpoint.files import checkpoints_in, latest_checkpoint
 from counterpoint.registry import MissingPackage
 from counterpoint.study.training.runner import run
-from counterpoint.training import remote
 from counterpoint.training.loop import Progress
-from counterpoint.training.remote import Copy, CopyError, copied
 from counterpoint.training.run import OtherRun, Run
+from counterpoint.training.saving import remote
+from counterpoint.training.saving.remote import Copy, CopyError, copied
 from fixtures.run_folders import contents
 
 

@@ -25,10 +25,11 @@ from counterpoint.files import Damaged, latest_checkpoint
 from counterpoint.methods import Arm
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training.runner import run
-from counterpoint.training import checkpoint as checkpoints
-from counterpoint.training.checkpoint import CheckpointError
 from counterpoint.training.loop import Progress
 from counterpoint.training.run import OtherRun, Run, RunState, keep_order, load
+from counterpoint.training.saving import checkpoint as checkpoints
+from counterpoint.training.saving import saver
+from counterpoint.training.saving.checkpoint import CheckpointError
 from fixtures.run_folders import contents
 
 _KILL = """
@@ -37,7 +38,7 @@ from pathlib import Path
 import torch
 from counterpoint.recipes import Recipe
 from counterpoint.study.training import runner
-from counterpoint.training import checkpoint
+from counterpoint.training.saving import saver
 from counterpoint.training.run import Run
 
 def die(*_):
@@ -57,8 +58,8 @@ def step(number):
 WINDOWS = {
     "before the first checkpoint": lambda: step(2),
     "in the middle of an epoch": lambda: step(7),
-    "between metrics and checkpoint": lambda: before(checkpoint, "save", lambda folder, step, *_: step == 6),
-    "in a checkpoint": lambda: before(checkpoint, "save_file", lambda _, path: "0000006" in str(path)),
+    "between metrics and checkpoint": lambda: before(saver, "save", lambda folder, step, *_: step == 6),
+    "in a checkpoint": lambda: before(saver, "save_file", lambda _, path: "0000006" in str(path)),
     "after the last step": lambda: before(runner, "score", lambda *_: True),
     "in evaluation": lambda: before(runner, "write_json", lambda path, _: path.name == "diagnostics.json"),
 }
@@ -188,7 +189,7 @@ def test_ctrl_c_finishes_the_step_and_saves_it(what: Run, whole: Path, tmp_path:
 def test_a_full_disk_leaves_the_old_checkpoint(
     what: Run, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, calls, write = tmp_path / "full", [0], checkpoints.save_file
+    folder, calls, write = tmp_path / "full", [0], saver.save_file
 
     def full(tensors: object, path: Path) -> None:
         calls[0] += 1
@@ -197,7 +198,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(
             raise OSError(errno.ENOSPC, "No space left on device")
         write(tensors, path)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(saver, "save_file", full)
     with pytest.raises(CheckpointError, match=r"No space left.*step-0000003 is intact"):
         run(what, folder, tasks=("retrieval",))
     monkeypatch.undo()
@@ -353,7 +354,7 @@ def test_weights_saved_under_earlier_names_are_read(recipe: Recipe, tmp_path: Pa
     for parameter in before.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    checkpoints.save(tmp_path, 3, before, optimizer)
+    saver.save(tmp_path, 3, before, optimizer)
     saved = checkpoints.load(tmp_path)
     assert saved is not None
     fresh = torch.optim.AdamW([p for p in now.parameters() if p.requires_grad])
@@ -381,7 +382,7 @@ def test_a_tower_that_a_method_does_not_have_any_more_is_left_out(recipe: Recipe
     before.towers["text"] = (
         Arm.parse("clip").build(recipe, captions, seed=1).towers["text"].requires_grad_(False)
     )
-    checkpoints.save(tmp_path, 3, before, None)
+    saver.save(tmp_path, 3, before, None)
     saved, now = checkpoints.load(tmp_path), Arm.parse("moco").build(recipe, {}, seed=0)
     assert saved is not None
     checkpoints.restore(saved.of_today(now.earlier), now, None)

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         from .. import models
         from ..data.source import load_any
         from ..serving import embed
-        from ..training.distributed import device_of
+        from ..training.sharing.distributed import device_of
     from .progress import WorkProgress
 
     models.kind_of(options.model)  # before anything is loaded

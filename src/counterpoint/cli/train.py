@@ -78,9 +78,9 @@ def main(arguments: Sequence[str]) -> int:
         from ..data.source import load_any, short_name
         from ..execution import Local
         from ..study.training.run import TrainingRun
-        from ..training.distributed import first_alone, joined
-        from ..training.remote import copied
         from ..training.run import OtherRun, Run, with_steps
+        from ..training.saving.remote import copied
+        from ..training.sharing.distributed import first_alone, joined
         from ..training.trackers import check as check_trackers
     from .compare import show_data_report
 

@@ -19,7 +19,7 @@ from ..execution import Needs, Then
 from ..execution.listed import FILE as LIST
 from ..execution.state import FILE as STATE
 from ..files import read_json, write_json
-from ..training.distributed import device_of
+from ..training.sharing.distributed import device_of
 from ._batch_size import BatchSize
 from ._column import Column, Embedded
 from .vectors import About

@@ -14,7 +14,7 @@ from ..execution import Executor, Listed, Listener, Local, Needs, NullListener
 from ..execution.executors import LOCAL, executor_of
 from ..methods.base import TowerMethod
 from ..registry import unknown
-from ..training.distributed import device_of
+from ..training.sharing.distributed import device_of
 from ._batch_size import BatchSize
 from ._column import Column
 from ._parts import GATHERED, gather, parts_of

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from torch import Tensor
 
-from ..training.distributed import device_of
+from ..training.sharing.distributed import device_of
 from ._index import Index
 from .batching import Batcher, Embedded
 from .limits import Limits

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..methods.base import Method
 from ..networks.base import Tower
 from ..types import Batch, Clock, Embeddings
-from .parallel import Alone, Parallel
+from .sharing.parallel import Alone, Parallel
 
 PAPERS = {"grad-cache": ("backward",)}
 

@@ -21,14 +21,15 @@ from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, NonFiniteLoss
 from . import caching
-from . import checkpoint as checkpoints
 from .broken import ASKED, Budget
-from .distributed import device_of
 from .metrics import balanced_scalars, learnt_scalars
 from .optim import adamw, learning_rate
 from .pace import Pace, Stopwatch, memory_in_use
-from .parallel import shared
 from .precision import Precision
+from .saving import checkpoint as checkpoints
+from .saving.saver import Saver
+from .sharing.distributed import device_of
+from .sharing.parallel import shared
 from .trackers import MetricLog
 
 
@@ -78,9 +79,9 @@ def fit(
     the dropout of a step follow from the seed and the step), and writes ``metrics.parquet`` and ``checkpoint/``.
     Ctrl-C, SIGTERM and SIGHUP finish the step, write a checkpoint and then raise `Stopped`.
 
-    In a process group (see `counterpoint.training.distributed`) each rank trains on its part of every batch, and all
-    make the same step, that of one process. The first alone writes. All validate, each on everything: so none waits
-    long for another, which a process group takes for a failure.
+    In a process group (see `counterpoint.training.sharing.distributed`) each rank trains on its part of every batch,
+    and all make the same step, that of one process. The first alone writes. All validate, each on everything: so none
+    waits long for another, which a process group takes for a failure.
 
     Args:
         method: what to train, in place.
@@ -135,7 +136,7 @@ def fit(
 
     saver = None
     if folder is not None:
-        saver = checkpoints.Saver(folder / "checkpoint", method, optimizer, precision.scaler)
+        saver = Saver(folder / "checkpoint", method, optimizer, precision.scaler)
 
     def save(step: int, last: bool) -> None:
         if saver is not None:

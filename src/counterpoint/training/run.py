@@ -32,9 +32,9 @@ from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, override, parse
 from ..registry import MissingPackage
-from . import checkpoint as checkpoints
 from .kept import remember
 from .recompute import recompute
+from .saving import checkpoint as checkpoints
 
 _PACKAGES = (
     *(

@@ -23,10 +23,8 @@ from ...methods.arm import Arm
 from ...methods.base import Method, TowerMethod
 from ...recipes import Recipe, override
 from ...recipes import load as load_recipe
-from ...training.distributed import first_alone, joined
 from ...training.loop import Progress, fit
 from ...training.provenance import Provenance
-from ...training.remote import copied
 from ...training.run import (
     OtherRun,
     PeakMemory,
@@ -38,6 +36,8 @@ from ...training.run import (
     prepare,
     with_steps,
 )
+from ...training.saving.remote import copied
+from ...training.sharing.distributed import first_alone, joined
 from ...training.trackers import check as check_trackers
 from ...types import NonFiniteLoss
 from ..gate import check_asked, check_batch, check_folder, check_model

@@ -24,9 +24,10 @@ from ...networks.tiny_vlm import MODEL, build, processor, train_tokenizer
 from ...recipes.schema import Optimizer
 from ...recipes.tiny_vlm import TinyVLM
 from ...types import NonFiniteLoss
-from .. import checkpoint as checkpoints
 from ..optim import adamw, learning_rate
 from ..run import OtherRun
+from ..saving import checkpoint as checkpoints
+from ..saving.saver import save
 from ..trackers import MetricLog
 from .conversations import Exchange, Packer, corpus, exchanges
 from .grounding import FIRST, LAYER, Grounding
@@ -300,7 +301,7 @@ def _fit(
             listen(stage, done, steps, float(value.detach()))
             if done % CHECKPOINT_EVERY == 0 or done == steps or stop.asked:
                 log.save()
-                checkpoints.save(folder, done, module, optimizer)
+                save(folder, done, module, optimizer)
             stop.check()
         log.close()
     module.eval()

@@ -19,10 +19,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from ..execution.lease import Holder
-from ..execution.ranks import first_to_fail
-from ..pairwise.ranks import Ranks
-from ..reasons import reason
+from ...execution.lease import Holder
+from ...execution.ranks import first_to_fail
+from ...pairwise.ranks import Ranks
+from ...reasons import reason
 
 
 class RankFailed(RuntimeError):

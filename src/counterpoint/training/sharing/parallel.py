@@ -15,12 +15,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..methods.base import Method
-from ..networks.base import Tower
-from ..networks.towers.blocks import residual_blocks
-from ..pairwise.ranks import Ranks
-from ..recipes.schema import Recipe
-from ..types import Batch
+from ...methods.base import Method
+from ...networks.base import Tower
+from ...networks.towers.blocks import residual_blocks
+from ...pairwise.ranks import Ranks
+from ...recipes.schema import Recipe
+from ...types import Batch
 from .distributed import average_gradients, is_part
 
 

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from ..execution import leased
-from ..files import checkpoints_in, put_in_place, writing
-from ..reasons import reason
-from ..registry import MissingPackage
-from .checkpoint import KEPT, LAST
-from .distributed import first_alone
-from .run import OtherRun, Run
+from ...execution import leased
+from ...files import checkpoints_in, put_in_place, writing
+from ...reasons import reason
+from ...registry import MissingPackage
+from ..run import OtherRun, Run
+from ..sharing.distributed import first_alone
+from .checkpoint import KEPT, TRAINER
 
 PAUSE = 5.0
 """Seconds between two looks for what is new."""
@@ -127,7 +127,9 @@ class Copy:
             return
         with self._told("read"):
             names = [name for name in self._names() if not name.startswith(f"{_CHECKPOINTS}/")]
-            whole = sorted(step for step in self._steps() if f"{_CHECKPOINTS}/{step}/{LAST}" in self._names())
+            whole = sorted(
+                step for step in self._steps() if f"{_CHECKPOINTS}/{step}/{TRAINER}" in self._names()
+            )
             for step in whole[-KEPT:]:
                 target = self.folder / _CHECKPOINTS / step
                 part = target.with_name(f".{step}.copy.part")
@@ -145,7 +147,7 @@ class Copy:
         """Copy what is new there, and remove checkpoints that are gone here."""
         with self._told("write"):
             kept = {path.name for path in checkpoints_in(self.folder / _CHECKPOINTS)}
-            for path in sorted(self.folder.rglob("*"), key=lambda path: (path.name == LAST, path)):
+            for path in sorted(self.folder.rglob("*"), key=lambda path: (path.name == TRAINER, path)):
                 inside = path.relative_to(self.folder)
                 unfinished = any(name.startswith(".") and name != ".metadata" for name in inside.parts)
                 try:
