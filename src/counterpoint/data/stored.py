@@ -31,6 +31,10 @@ from .traits import KeptTraits
 _MOST_CLASSES = 200
 
 
+MOST = 5_000_000
+"""Examples of which a process holds something for each; of more there must be an index."""
+
+
 @dataclass(frozen=True)
 class Report:
     """The facts that are worth knowing before training on somebody's files.
@@ -96,7 +100,8 @@ class Stored(Pictured):
 
     Raises:
         WithoutCaptions: if there are pictures alone, and rows must have captions.
-        ValueError: if there is no usable table, no row to test on, or more than that share is left out.
+        ValueError: if there is no usable table, no row to test on, more than `MOST` examples, or more than that share
+            of them is left out.
     """
 
     captioned: ClassVar[bool]
@@ -117,6 +122,11 @@ class Stored(Pictured):
         self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
         self.broken = broken
         records = read(str(source), ledger)
+        if len(records) > MOST:
+            raise ValueError(
+                f"{self.name} has {len(records):,} examples, and more than {MOST:,} are not held one by one: index "
+                f"them once, counterpoint data index {self.name!r} --out INDEX, and give --data INDEX"
+            )
         if self.captioned and len(records) and not records.having("text").any():
             raise WithoutCaptions(
                 f"{source} holds pictures without captions: give a metadata.csv (or .jsonl, .parquet) with columns "

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data import load
+from counterpoint.data import load, stored
 from counterpoint.data.base import PairedData
 from counterpoint.data.sharded import data as sharded
 from counterpoint.data.sharded.data import Sharded, ShardedPairs, ShardGone
@@ -144,6 +144,15 @@ def test_of_a_shard_that_was_cut_short_the_readable_part_is_used(tmp_path: Path)
     data = load(str(tmp_path / "index"))
     said = [data.captions(row)[0] for row in range(14)]
     assert said[10:] == said[:4]
+
+
+def test_more_than_is_held_one_by_one_needs_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_shards(tmp_path / "shards", shards=3)
+    monkeypatch.setattr(stored, "MOST", 29)
+    with pytest.raises(
+        ValueError, match=r"has 30 examples, and more than 29 are not held.*counterpoint data index"
+    ):
+        load(str(folder))
 
 
 def test_a_tokenizer_learns_its_words_without_decoding_pictures(

@@ -201,7 +201,7 @@ def cut_captions(method: TowerMethod, data: Data) -> float:
     """Return the share of the training captions that the context of the text tower cuts."""
     if "text" not in method.embeds:
         return 0.0
-    rows = (data.read_training("text", np.array([row]))[0] for row in data.splits.train)
+    rows = data.examples()["text"]
     texts = (text for row in rows for text in ([row] if isinstance(row, str) else row))
     return share_cut(method.text_tower.tokenizer, texts)
 
