@@ -7,16 +7,18 @@ import os
 import random
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures import slurm
 from fixtures.commands import Session, counterpoint, started
 from fixtures.compared import runs, same_study
 
@@ -130,6 +132,42 @@ def test_jobs_of_an_array_that_are_killed(options: list[str], undisturbed: Path,
     with started(tmp_path / "log", "bash", study / "slurm" / "end.sh") as session:
         assert session.ends() == 0, session.output
     check(study, undisturbed)
+
+
+@pytest.fixture
+def real_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with slurm.cluster(tmp_path_factory.mktemp("slurm")):
+        yield
+
+
+@pytest.mark.usefixtures("real_slurm")
+def test_jobs_of_slurm_itself_of_which_one_is_cancelled(options: list[str], tmp_path: Path) -> None:
+    study, end = tmp_path / "study", time.monotonic() + 400
+    longer = [*options, "--steps", "600", "--validate-every", "600"]
+    words = [*COMPARE, *longer, "--executor", "slurm", "--submit", "--out", study]
+
+    def until(happened: Callable[[], bool]) -> None:
+        while not happened():
+            assert time.monotonic() < end, [path.read_text() for path in study.glob("slurm/*.log")]
+            time.sleep(0.1)
+
+    # Not as a session: jobs inherit its mark, and would end with it.
+    command = [sys.executable, "-m", "counterpoint", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.search(r"submitted job \d+, of 4 that take runs, and job \d+, which ends", done.stdout)
+    until(lambda: len(list(study.glob("runs/*/*/checkpoint/step-*"))) > 1)
+    cancelled, near_its_limit = [job for job, state in slurm.queue("%i", "%T") if state == "RUNNING"]
+    subprocess.run(["scancel", cancelled], check=True)
+    subprocess.run(["scancel", "--signal=HUP", "--batch", near_its_limit], check=True)
+    until(lambda: states(study) == ["finished"] * 4)
+    left = dict(slurm.queue("%i", "%T"))
+    assert cancelled not in left
+    assert left[near_its_limit] == "PENDING", "it was queued again, to begin in some minutes"
+    subprocess.run(["scancel", near_its_limit], check=True)
+    until(lambda: not slurm.queue("%i"))
+    assert (study / "report.html").exists()
+    assert [json.loads((run / "run.json").read_text())["steps"] for run in runs(study)] == [600] * 4
+    assert not list(study.rglob(".lease-*"))
 
 
 def test_a_search_that_others_carry_out(options: list[str], tmp_path: Path) -> None:

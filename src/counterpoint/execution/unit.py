@@ -151,6 +151,14 @@ class NullListener:
 class Executor(Protocol):
     """Carries out units somewhere: on this machine (`Local`), on a cluster."""
 
+    def check(self, needs: Needs) -> None:
+        """Refuse what can be known to be wrong before there are units.
+
+        Args:
+            needs: of each unit.
+        """
+        ...
+
     def carry_out(
         self, units: Sequence[Unit[T]], listener: Listener | None = None, listed: Path | None = None
     ) -> list[T]:

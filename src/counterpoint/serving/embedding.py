@@ -75,7 +75,8 @@ def embed(
         InUse: another process writes into the folder, and goes on doing so.
         HandedOver: others go on with it after this call, as in jobs of SLURM.
     """
-    folder = Path(out)
+    folder, needs = Path(out), needs or Needs()
+    chosen = Local(jobs) if executor == LOCAL else executor_of(executor, needs)
     if not isinstance(model, TowerMethod):
         model = models.load(model).to(device_of("auto"))
     if isinstance(data, Data):
@@ -88,14 +89,14 @@ def embed(
         raise ValueError(
             f"{name} has no row to embed" if limit is None else f"limit must be at least 1, got {limit}"
         )
-    chosen = _chosen(model, suited, modalities)
-    shown = {*chosen, "text"} & suited.columns.keys()
+    columns_of_both = _chosen(model, suited, modalities)
+    shown = {*columns_of_both, "text"} & suited.columns.keys()
     about = About(
         model=model.reference,
         fingerprint=model.fingerprint,
         data=name,
         data_fingerprint=suited.identity(sorted(shown)),
-        modalities=chosen,
+        modalities=columns_of_both,
         limit=limit,
         width=model.width,
         dtype=dtype,
@@ -119,10 +120,10 @@ def embed(
             "other processes cannot be told of a model or of data that are given as objects: give their names, or "
             "leave out jobs and the executor"
         )
-    parts = parts_of(columns, os.fspath(data), batch_size, needs or Needs())
+    parts = parts_of(columns, os.fspath(data), batch_size, needs)
     Listed.of("embedding", parts, folder, GATHERED).write(folder)
     listener.begin("embedding", parts)
-    (Local(jobs) if executor == LOCAL else executor_of(executor)).carry_out(parts, listener, folder)
+    chosen.carry_out(parts, listener, folder)
     gather(folder)
     return Vectors.open(folder)
 

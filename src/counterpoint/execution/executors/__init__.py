@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from ...registry import Room
-from ..unit import Executor
+from ..unit import Executor, Needs
 
 EXECUTORS = Room("executor", __name__)
 LOCAL = "local"
 """The executor where no other is named."""
 
 
-def executor_of(named: str | Executor) -> Executor:
+def executor_of(named: str | Executor, needs: Needs) -> Executor:
     """Return an executor by its name, with its defaults; one that is an executor already as it is.
+
+    Args:
+        named: the executor.
+        needs: of each unit that it is for.
 
     Raises:
         UnknownName: for a name that there is none of; the message gives the nearest one.
+        Exception: what the executor's `check` finds.
     """
     made: Executor = EXECUTORS.get(named)() if isinstance(named, str) else named
+    made.check(needs)
     return made

@@ -15,7 +15,7 @@ from ..children import Children, InTheWay
 from ..lease import InUse
 from ..signals import postponed, raised
 from ..together import carried_out
-from ..unit import Listener, Progress, Unit
+from ..unit import Listener, Needs, Progress, Unit
 
 T = TypeVar("T")
 _AGAIN = 1.0
@@ -37,6 +37,9 @@ class Local:
 
     jobs: int = 1
     others: Literal["wait", "leave", "refuse"] = "wait"
+
+    def check(self, needs: Needs) -> None:
+        return None
 
     def carry_out(
         self, units: Sequence[Unit[T]], listener: Listener | None = None, listed: Path | None = None

@@ -56,6 +56,17 @@ class Ray:
 
     address: str = ""
 
+    def check(self, needs: Needs) -> None:
+        """Refuse a cluster that is not there, or has less than a unit needs.
+
+        Raises:
+            MissingPackage: if Ray is not installed.
+            ConnectionError: if there is no cluster at the address.
+            ValueError: if a unit needs more than the cluster has.
+        """
+        with _connected(self.address) as ray:
+            _check_needs(ray, [needs])
+
     def carry_out(
         self, units: Sequence[Unit[T]], listener: Listener | None = None, listed: Path | None = None
     ) -> list[T]:

@@ -41,6 +41,17 @@ class Slurm:
     time: str = ""
     submit: bool = False
 
+    def check(self, needs: Needs) -> None:
+        """Refuse to submit where there is nothing to submit with.
+
+        Raises:
+            FileNotFoundError: if there is no ``sbatch`` here.
+        """
+        if self.submit and shutil.which("sbatch") is None:
+            raise FileNotFoundError(
+                "there is no sbatch here: repeat this command on a machine of the cluster"
+            )
+
     def carry_out(
         self, units: Sequence[Unit[T]], listener: Listener | None = None, listed: Path | None = None
     ) -> list[T]:

@@ -107,7 +107,8 @@ def conduct(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     check_names(design)
-    chosen = Local(jobs) if executor == LOCAL else executor_of(executor)
+    needs = needs or Needs()
+    chosen = Local(jobs) if executor == LOCAL else executor_of(executor, needs)
     listener = listener or NullListener()
     arms = {arm.spec: arm for arm in map(DecodingArm.parse, design.arms)}
     design = replace(
@@ -126,7 +127,7 @@ def conduct(
     session = Session(design, batch_size, model)
     if model is not None and executor != LOCAL:
         session.plain()  # refuses what no other process can load
-    whole = [Asking(unit, session, needs or Needs()) for unit in units(design, path)]
+    whole = [Asking(unit, session, needs) for unit in units(design, path)]
     check_made_of_the_same(whole, data, path)
     left = [asking for asking in whole if not asking.unit.finished or is_damaged(asking)]
     estimates: dict[str, Estimate] = {}

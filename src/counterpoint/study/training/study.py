@@ -98,8 +98,8 @@ def conduct(
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     check_trackers(track)
-    elsewhere = None if executor == LOCAL else executor_of(executor)
     needs = _with_processors(needs or Needs(), design.recipe)
+    elsewhere = None if executor == LOCAL else executor_of(executor, needs)
     if elsewhere is None:
         check_gpus(needs)
     path = folder_of(folder, [short_name(design.data), *map(slug_of, design.arms)])
