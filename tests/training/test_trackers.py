@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from counterpoint.cli import main
 from counterpoint.recipes import Recipe, override
 from counterpoint.registry import MissingPackage, UnknownName
 from counterpoint.study.training.runner import run
@@ -77,6 +78,16 @@ def test_an_unknown_tracker_is_refused_and_no_folder_left(what: Run, tmp_path: P
     with pytest.raises(UnknownName, match="unknown tracker 'wandbb': did you mean 'wandb'"):
         run(what, tmp_path / "run", track=("wandbb",))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", [["train", "clip"], ["compare", "clip", "siglip"]])
+def test_the_command_refuses_an_unknown_tracker_at_once(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--track", "tensorboard", "ml-flow"]) == 1
+    assert "unknown tracker 'ml-flow': did you mean 'mlflow'?" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_package_is_refused_before_anything_is_trained(
