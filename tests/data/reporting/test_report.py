@@ -16,9 +16,11 @@ from PIL import Image
 from counterpoint.cli import main
 from counterpoint.data.reporting import Report, report
 from counterpoint.data.reporting._section import Finding, Share
+from counterpoint.data.sharded.indexing import index
 from counterpoint.data.traits import Traits, traits_of
 from counterpoint.recipes.schema import Towers
 from fixtures import pictures as made
+from fixtures.shards import write_shards
 
 CAPTIONS = (
     "a yellow bird sitting on a branch of an old tree in the garden behind the house",
@@ -65,8 +67,8 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def line(found: Report, section: str, beginning: str) -> Finding:
-    (only,) = [each for each in found.sections[section] if each.name.startswith(beginning)]
-    return only
+    named = [each for each in found.sections[section] if each.name.startswith(beginning)]
+    return min(named, key=lambda each: len(each.name))
 
 
 def test_everything_is_counted_and_named(table: Path) -> None:
@@ -94,6 +96,17 @@ def test_everything_is_counted_and_named(table: Path) -> None:
     assert "28.png" in too_large.examples[0]
     assert found.left_out is not None
     assert len(found.left_out.read_text().splitlines()) == 3
+
+
+def test_data_over_an_index_is_looked_at_in_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    index(write_shards(tmp_path / "shards"), tmp_path / "index", jobs=1)
+    found = report(str(tmp_path / "index"), sample=50)
+    assert line(found, "contents", "examples").value == 120
+    assert line(found, "contents", "examples looked at").value == 50
+    assert line(found, "contents", "splits").value == {"train": 80, "validation": 20, "test": 20}
+    assert line(found, "captions", "captions").value["count"] == 50
+    assert len(found.seen.pictures) == 50
 
 
 def test_captions_are_measured_against_the_recipe(table: Path) -> None:

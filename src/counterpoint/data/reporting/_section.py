@@ -68,7 +68,7 @@ class Findings:
             sampled: those that were looked at are a sample, so that the share has an interval.
         """
         if count:
-            share = Share(count, of, sampled)
+            share = Share(count, of, sampled or self.seen.part)
             warns = above is not None and count / of > above
             self.listed.append(Finding(name, str(share), share.plain(), tuple(examples), warns))
 

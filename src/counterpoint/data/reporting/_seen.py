@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -71,6 +72,9 @@ class Seen:
         picture: draws a row's picture, at most so many pixels a side.
         attribution: the licence line of the pictures.
         stated: what the data says of itself, titles with names and values; nothing for a user's own files.
+        examples: that the data has.
+        sides: how many examples train, validate and test, whatever part of them is here.
+        part: the rows here are a sample of the data's, captions and all, as of data over an index.
     """
 
     source: str
@@ -87,6 +91,9 @@ class Seen:
     picture: Callable[[int, int], Image.Image] = field(repr=False)
     attribution: str = ""
     stated: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    examples: int = 0
+    sides: Mapping[str, int] = field(default_factory=dict)
+    part: bool = False
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -168,6 +175,7 @@ def seen_in_records(
             digests[look.row], hashes[look.row] = look.digest.hex(), look.hash
     stated = records.frame["split"]
     assets = records.assets("image")
+    division = divide(stated.to_list(), links(records, pl.Series(digests, dtype=pl.String), hashes))
     return Seen(
         source,
         {name: kind for name, kind in records.columns.items() if records.having(name).any()},
@@ -175,12 +183,14 @@ def seen_in_records(
         records.frame["text"] if "text" in records.columns else _no_texts(len(records)),
         looks,
         len(chosen) < len(with_pictures),
-        divide(stated.to_list(), links(records, pl.Series(digests, dtype=pl.String), hashes)),
+        division,
         stated.null_count() < len(stated),
         records.labels(),
         _within(ledger.frame),
         towers,
         lambda row, side: shown(assets[row].read_bytes(), side),
+        examples=len(records),
+        sides=Counter(division.sides.tolist()),
     )
 
 
@@ -193,39 +203,47 @@ def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None 
         towers: see `Seen`.
         sample: look at the pictures of so many rows; at a few hundred unless given, as they may have to be drawn.
     """
-    rows, looks = np.arange(len(data)), []
-    chosen = _chosen(rows, sample or _DRAWN)
+    looks: list[Look] = []
+    chosen = _chosen(np.arange(len(data)), sample or _DRAWN)
+    rows = chosen if len(data.shards) else np.arange(len(data))
     if isinstance(data, Pictured):
         for start in range(0, len(chosen), _AT_ONCE):
             some = chosen[start : start + _AT_ONCE]
-            for row, picture in zip(some.tolist(), data.images(some).numpy(), strict=True):
+            places = np.searchsorted(rows, some).tolist()
+            for place, picture in zip(places, data.images(some).numpy(), strict=True):
                 digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
                 hashed = looks_of(Image.fromarray(picture.transpose(1, 2, 0)).convert("L"))
-                looks.append(Look(row, digest, None, hashed))
+                looks.append(Look(place, digest, None, hashed))
     texts = [list(data.captions(row)) for row in rows.tolist()] if isinstance(data, PairedData) else None
-    sides = np.full(len(data), "", dtype="U10")
-    for side, of_side in data.splits.sides.items():
-        sides[of_side] = side.partition(":")[0]
+    sides, counts = np.full(len(rows), "", dtype="U10"), dict[str, int]()
+    for name, of_side in data.splits.sides.items():
+        side = name.partition(":")[0]
+        sides[np.isin(rows, of_side)] = side
+        counts[side] = counts.get(side, 0) + len(of_side)
+    leaked = {kind: values[rows] for kind, values in data.leaked.items()}
     return Seen(
         source,
         data.columns,
         [data.key(row) for row in rows.tolist()],
-        _no_texts(len(data)) if texts is None else pl.Series(texts, dtype=pl.List(pl.String)),
+        _no_texts(len(rows)) if texts is None else pl.Series(texts, dtype=pl.List(pl.String)),
         looks,
-        len(chosen) < len(rows),
-        Division(sides, data.leaked, {}),
+        len(chosen) < len(data),
+        Division(sides, leaked, {}),
         not data.split_here,
         {
             name: pl.Series(
-                [labels.names[v] if v >= 0 else None for v in labels.values.tolist()], dtype=pl.String
+                [labels.names[v] if v >= 0 else None for v in labels.values[rows].tolist()], dtype=pl.String
             )
             for name, labels in data.labels.items()
         },
         Ledger().frame,
         towers,
-        data.shown if isinstance(data, Pictured) else _no_picture,
+        (lambda row, side: data.shown(int(rows[row]), side)) if isinstance(data, Pictured) else _no_picture,
         data.attribution,
         {title: values for title, values in data.describe().items() if isinstance(values, Mapping)},
+        len(data),
+        counts,
+        len(rows) < len(data),
     )
 
 

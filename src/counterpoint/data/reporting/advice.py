@@ -17,7 +17,6 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
         seen: the data.
     """
     data, held = shlex.quote(seen.source), set(seen.columns)
-    sides = set(seen.division.sides.tolist())
     labelled = any(2 <= values.n_unique() <= 200 for values in seen.labels.values())
     if held == {"image"}:
         tasks = " --tasks probe" if labelled else ""
@@ -33,16 +32,16 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
     if held != {"image", "text"}:
         yield f"counterpoint train clip --data {data}", "train on these columns"
         return
-    if "train" not in sides:
+    if not seen.sides.get("train"):
         yield f"counterpoint evaluate RUN --data {data}", "evaluate a model: there is nothing to train on"
         return
     yield (
         f"counterpoint compare clip siglip --data {data} --seeds 5",
         ("find out which method helps on it, with verdicts"),
     )
-    if len(seen) < _FEW:
+    if seen.examples < _FEW:
         yield (
             f"counterpoint compare clip siglip --data {data} --seeds 5 --recipe frozen",
-            (f"the same on frozen pretrained towers, as {len(seen):,} examples are few"),
+            (f"the same on frozen pretrained towers, as {seen.examples:,} examples are few"),
         )
     yield f"counterpoint train clip --data {data}", "train one model"

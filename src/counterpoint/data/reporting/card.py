@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from ..sides import SIDES
 from ._section import Finding
 from ._seen import Seen
 
@@ -40,7 +41,7 @@ def card(seen: Seen, sections: Mapping[str, Sequence[Finding]], commands: Iterab
 
 
 def _metadata(seen: Seen, sections: Mapping[str, Sequence[Finding]]) -> dict[str, Any]:
-    held: dict[str, Any] = {"pretty_name": seen.source, "size_categories": [_size(len(seen))]}
+    held: dict[str, Any] = {"pretty_name": seen.source, "size_categories": [_size(seen.examples)]}
     held["modalities"] = sorted({_TAGS.get(modality, modality) for modality in seen.columns.values()})
     captions = {finding.name: finding.value for finding in sections.get("captions", ())}
     guessed = captions.get("languages (guessed)", {})
@@ -54,13 +55,9 @@ def _metadata(seen: Seen, sections: Mapping[str, Sequence[Finding]]) -> dict[str
         held["language"] = languages
     if set(seen.columns.values()) == {"image", "text"}:
         held["task_categories"] = ["zero-shot-image-classification", "image-to-text"]
-    if "train" in seen.division.sides:
-        sides = dict.fromkeys(side for side in ("train", "validation", "test") if side in seen.division.sides)
-        held["dataset_info"] = {
-            "splits": [
-                {"name": side, "num_examples": int((seen.division.sides == side).sum())} for side in sides
-            ]
-        }
+    if seen.sides.get("train"):
+        counts = {side: seen.sides[side] for side in SIDES if seen.sides.get(side)}
+        held["dataset_info"] = {"splits": [{"name": s, "num_examples": n} for s, n in counts.items()]}
     return held
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import ClassVar, final
 
 from ...sides import SIDES
@@ -19,13 +18,14 @@ class Contents(Section):
 
     def findings(self, seen: Seen) -> list[Finding]:
         found = Findings(seen)
-        found.add("examples", f"{len(seen):,}", len(seen))
+        found.add("examples", f"{seen.examples:,}", seen.examples)
+        if seen.part:
+            found.add("examples looked at", f"{len(seen):,}, a sample", len(seen))
         found.add("modalities", ", ".join(seen.columns.values()), dict(seen.columns))
-        if seen.sampled:
+        if seen.sampled and not seen.part:
             looked = len(seen.looks)
             found.add("pictures looked at", f"{looked:,}, a sample", looked)
-        counts = Counter(seen.division.sides.tolist())
-        sides = {side: counts[side] for side in SIDES if counts[side]}
+        sides = {side: seen.sides[side] for side in SIDES if seen.sides.get(side)}
         how = "the data's own" if seen.given else seen.division.notes.get("splits", "made here")
         found.add("splits", ", ".join(f"{side} {n:,}" for side, n in sides.items()) + f" ({how})", sides)
         for name, line in seen.division.notes.items():
