@@ -230,6 +230,15 @@ def test_crops_where_nothing_fits_fall_back_to_the_centre() -> None:
     assert (boxes == [0, 43, 10, 13]).all()
 
 
+def test_large_crops_are_those_of_the_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 3, 150, 130), dtype=np.uint8))
+    boxes = resampling.crop_boxes(views.key(2, 0, np.arange(4), "image"), 150, 130, (0.2, 1.0))
+    mirrored = np.array([True, False, True, False])
+    one_by_one = resampling.crops(given, boxes, mirrored, 100)
+    monkeypatch.setattr(resampling, "_DENSE", 100)
+    torch.testing.assert_close(one_by_one, resampling.crops(given, boxes, mirrored, 100), rtol=0, atol=1e-5)
+
+
 def test_the_filter_in_plain_loops() -> None:
     """One row of the crop matrix against the definition of anti-aliased bicubic resizing."""
     start, length, extent, size = 5, 50, 72, 20

@@ -156,10 +156,7 @@ class ImageView:
         return self.apply(raw, keys, input.size)
 
     def _render(self, pictures: Tensor, draw: Draw, size: int) -> Tensor:
-        top, left, height, width = draw.box.T
-        rows = resampling.crop_matrices(top, height, pictures.shape[-2], size) / 255
-        columns = resampling.crop_matrices(left, width, pictures.shape[-1], size)
-        result = resampling.resample(pictures.float(), rows, resampling.flip(columns, draw.flip)).clamp_(0, 1)
+        result = resampling.crops(pictures, draw.box, draw.flip, size)
         if self.rotate:
             result = resampling.affine(result, draw.angle, draw.shift, draw.zoom)
         if self.jitter_p:

@@ -1,19 +1,22 @@
 """Crops, mirroring, resizing and blur of a batch, as ``rows @ picture @ columns.T`` per example.
 
 A separable filter that differs from example to example (its own crop box, its own σ) is a dense ``out × in``
-matrix per axis. For pictures up to some hundred pixels two batched matrix products are faster than a loop
-over examples, and they compute the filter itself: bicubic with anti-aliasing inside the crop box.
+matrix per axis. For pictures up to a hundred pixels two batched matrix products are faster than a loop
+over examples, and they compute the filter itself: bicubic with anti-aliasing inside the crop box. Larger crops go
+through the same filter one by one, since a matrix would be almost all zeros.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float64, Int, UInt8
 from torch import Tensor
 
 from .keys import uniform
 
+_DENSE = 96  # pixels a side up to which crops are resized by matrices, all examples at once
 _ATTEMPTS = 10  # draws of a crop before the whole picture is taken, as in torchvision
 _ASPECT = (3 / 4, 4 / 3)
 
@@ -56,6 +59,39 @@ def central_boxes(n: int, height: int, width: int) -> Int[np.ndarray, "n 4"]:
 def _central(height: int, width: int, longest: float) -> tuple[int, int, int, int]:
     h, w = min(height, round(width * longest)), min(width, round(height * longest))
     return (height - h) // 2, (width - w) // 2, h, w
+
+
+def crops(
+    pictures: UInt8[Tensor, "n c H W"],
+    boxes: Int[np.ndarray, "n 4"],
+    mirrored: Bool[np.ndarray, " n"],
+    size: int,
+) -> Float[Tensor, "n c size size"]:
+    """Cut a box out of every picture and resize it to a square in [0, 1]; the chosen ones are mirrored.
+
+    Bicubic (a = −1/2) with anti-aliasing, cut off at the box: the filter of Pillow and of
+    ``torch.nn.functional.interpolate(..., mode="bicubic", antialias=True)``.
+
+    Args:
+        pictures: of one size.
+        boxes: ``(top, left, height, width)`` of each.
+        mirrored: which are turned left to right.
+        size: side of the squares in pixels.
+    """
+    if size > _DENSE:
+        squares = torch.empty(len(pictures), pictures.shape[1], size, size)
+        for square, picture, (top, left, height, width) in zip(
+            squares, pictures, boxes.tolist(), strict=True
+        ):
+            box = picture[None, :, top : top + height, left : left + width].float()
+            (square[:],) = F.interpolate(box, (size, size), mode="bicubic", antialias=True)
+        turned = torch.from_numpy(np.flatnonzero(mirrored))
+        squares.index_copy_(0, turned, squares.index_select(0, turned).flip(-1))
+        return squares.div_(255).clamp_(0, 1)
+    top, left, height, width = boxes.T
+    rows = crop_matrices(top, height, pictures.shape[-2], size) / 255
+    columns = flip(crop_matrices(left, width, pictures.shape[-1], size), mirrored)
+    return resample(pictures.float(), rows, columns).clamp_(0, 1)
 
 
 def crop_matrices(
