@@ -209,7 +209,8 @@ def _parted(source: str) -> _Parted:
         folder = head.removeprefix(name).removeprefix(":")
         return _Parted(f"{name}:" if folder else "", _plain(folder) if folder else None, comma + options)
     if name in BENCHMARKS and source.startswith(f"{name}:"):
-        return _Parted(f"{name}:", _plain(source.removeprefix(f"{name}:")), "")
+        where, options = parted(source.removeprefix(f"{name}:"))
+        return _Parted(f"{name}:", _plain(where), f",{options}" if options else "")
     where, options = parted(source)
     option = f",{options}" if options else ""
     if is_named(where):
@@ -262,6 +263,10 @@ def _open(source: str, form: int | Fit) -> Data:
     if head:
         if not os.path.exists(where):
             raise FileNotFoundError(f"{name}: there is no file or folder {where}")
+        if is_named(f"{head}{where}"):  # to be trained on, too
+            return _of_files(f"{head}{where}", option, form)
+        if option:
+            raise ValueError(f"{head}{where} is a benchmark, which takes no {option[1:].partition('=')[0]}=")
         return BENCHMARKS.get(name)(Path(where), side_of(form))
     if (Path(source) / "scenes.json").exists():
         from .worlds.scenes import shards
@@ -321,6 +326,8 @@ def records_of(source: str, ledger: Ledger) -> Records | None:
         return collection.read(collection.located(None if where is None else Path(where)), language, ledger)
     if where is None and is_named(head):
         return read(f"{head}{options}", ledger)
+    if where is not None and head and is_named(f"{head}{where}"):
+        return read(f"{head}{where}{options}", ledger)
     if where is None or head or is_of_python(source) or is_index(Path(where)):
         return None
     if not (is_pattern(where) or _is_there(where)) or (Path(where) / "scenes.json").exists():

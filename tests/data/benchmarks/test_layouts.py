@@ -231,7 +231,7 @@ def test_compressed_run_lengths_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_with_two_files_of_captions_asks_which(tmp_path: Path) -> None:
     root = layouts.coco(tmp_path)
-    layouts.write_json(root / "annotations" / "captions_train2017.json", {})
+    layouts.write_json(root / "annotations" / "captions_val2014.json", {})
     with pytest.raises(FileNotFoundError, match=r"coco: more than one captions_….json .*name one"):
         load(f"coco:{root}")
 

@@ -7,7 +7,7 @@ from ._ledger import BROKEN, Ledger
 from ._names import split_of
 from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted
 from ._places import found, is_pattern, is_url, seen_from, state_of
-from ._reading import SOURCES, Reader, is_named, is_source, opened, read, recognised, shards, suffixes
+from ._reading import SOURCES, Reader, is_named, is_source, opened, read, shards, suffixes
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 
@@ -35,7 +35,6 @@ __all__ = [
     "opened",
     "parted",
     "read",
-    "recognised",
     "seen_from",
     "shards",
     "split_of",

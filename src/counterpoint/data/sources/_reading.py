@@ -65,8 +65,9 @@ def suffixes() -> list[str]:
 
 
 def is_named(written: str) -> bool:
-    """Return whether a text names something that is no file of the user's: ``hf:NAME``."""
-    return any(source.head and written.startswith(source.head) for source in _sources().values())
+    """Return whether a text is of a source that a word before it names: ``hf:NAME``, ``coco:PATH``."""
+    headed = [source for source in _sources().values() if source.head and written.startswith(source.head)]
+    return any(source.recognises(written) for source in headed)
 
 
 def recognised(written: str) -> Source:

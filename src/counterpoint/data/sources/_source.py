@@ -43,7 +43,7 @@ class Source(ABC):
     Attributes:
         suffixes: of its files, in small letters; none for a source that is a folder.
         precedence: of those that recognise the same folder, the one with the lowest reads it.
-        head: what a user writes before the name of something that is no file (``hf:``); empty for files.
+        head: the word that a user writes before the name or the path (``hf:``); empty for mere files.
         takes: the names of the `Options` that mean something to it.
     """
 

@@ -1,0 +1,164 @@
+"""COCO's captions, to train on: Karpathy's splits, or the published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import final
+
+from pydantic import BaseModel
+
+from ...files import read_json
+from ._asset import Asset
+from ._ledger import Ledger
+from ._names import SPLITS, split_of
+from ._options import Options
+from ._places import state_of
+from ._record import Cell, Record, Records
+from ._source import Shard, Source
+
+_KARPATHY = "dataset_coco.json"
+_SPLITS = {**SPLITS, "restval": "train"}  # pictures of COCO's validation set that Karpathy trains on
+_REMEDY = "copy it again from where it was published"
+
+
+@final
+class Coco(Source):
+    """Pictures with five captions each: ``coco:PATH``.
+
+    PATH is Karpathy's ``dataset_coco.json``, or a folder that holds it, or ``annotations`` with it; or else such a
+    folder with ``captions_train2014.json`` and ``captions_val2014.json``, or those of another year: the latter are for
+    test, and validation is taken from the former. One file of captions alone is a benchmark. Pictures lie in
+    ``train2014`` and ``val2014`` beside the file or one level up, or in ``images`` there.
+
+    Source: Lin et al., "Microsoft COCO" (2014), arXiv 1405.0312; the splits are those of Karpathy and Fei-Fei, "Deep
+    Visual-Semantic Alignments for Generating Image Descriptions" (2015), arXiv 1412.2306.
+    """
+
+    precedence = 0
+    head = "coco:"
+
+    def recognises(self, written: str) -> bool:
+        return written.startswith(self.head) and bool(_files(written))
+
+    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+        return [
+            Shard(file.name, str(file), "coco", state_of([file]), options, split=side)
+            for file, side in _files(written).items()
+        ]
+
+    def open(self, shard: Shard, ledger: Ledger) -> Records:
+        """Read a file of captions.
+
+        Raises:
+            Damaged: if it has another form.
+            ValueError: for a split that there is not.
+        """
+        file = Path(shard.place)
+        each = _of_karpathy(file) if shard.split is None else _published(file, shard.split)
+        return Records.collect(_whole(each, ledger))
+
+
+def _files(written: str) -> dict[Path, str | None]:
+    """Return the files of captions to train and to test on, each with its split; Karpathy's has all."""
+    path = Path(written.removeprefix(Coco.head))
+    if path.is_file():
+        return {path: None} if path.name.startswith("dataset_") and path.suffix == ".json" else {}
+    for folder in (path, path / "annotations"):
+        if (folder / _KARPATHY).is_file():
+            return {folder / _KARPATHY: None}
+        found = {
+            file: split_of(file.stem.removeprefix("captions_")) for file in folder.glob("captions_*.json")
+        }
+        sides = {file: "test" if side == "validation" else side for file, side in sorted(found.items())}
+        if {*sides.values()} >= {"train", "test"} and None not in sides.values():
+            return sides
+    return {}
+
+
+class _Sentence(BaseModel):
+    raw: str
+
+
+class _Picture(BaseModel):
+    filename: str
+    split: str
+    sentences: list[_Sentence]
+    filepath: str = "images"
+    cocoid: int | None = None
+
+
+class _Karpathy(BaseModel):
+    images: list[_Picture]
+
+
+class _Image(BaseModel):
+    id: int
+    file_name: str
+
+
+class _Caption(BaseModel):
+    image_id: int
+    caption: str
+
+
+class _Published(BaseModel):
+    images: list[_Image]
+    annotations: list[_Caption]
+
+
+def _of_karpathy(file: Path) -> Iterator[Record]:
+    for number, picture in enumerate(read_json(file, _Karpathy, _REMEDY).images):
+        where = f"{file}, image {number}"
+        if picture.split not in _SPLITS:
+            raise ValueError(f"{where}: split {picture.split!r} is none of {', '.join(_SPLITS)}")
+        said = tuple(text for each in picture.sentences if (text := " ".join(each.raw.split())))
+        place = _folder(file, picture.filepath) / picture.filename
+        cells: dict[str, Cell] = {"image": Asset.of(place), "text": said}
+        identity = None if picture.cocoid is None else str(picture.cocoid)
+        yield Record(cells, picture.filename, identity, _SPLITS[picture.split], where=where)
+
+
+def _published(file: Path, split: str) -> Iterator[Record]:
+    content = read_json(file, _Published, _REMEDY)
+    said: dict[int, list[str]] = {}
+    for annotation in content.annotations:
+        if text := " ".join(annotation.caption.split()):
+            said.setdefault(annotation.image_id, []).append(text)
+    folder = _folder(file, file.stem.removeprefix("captions_"))
+    for image in content.images:
+        cells: dict[str, Cell] = {
+            "image": Asset.of(folder / image.file_name),
+            "text": tuple(said.get(image.id, ())),
+        }
+        yield Record(cells, image.file_name, str(image.id), split, where=f"{file}, image {image.id}")
+
+
+def _folder(file: Path, name: str) -> Path:
+    """Return the folder of pictures beside a file of captions, or one level up.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    above = (file.parent, file.parent.parent)
+    folders = [base / inner / name for base in above for inner in (".", "images")] + [
+        base / "images" for base in above
+    ]
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"{file}: no pictures; expected one of the folders {', '.join(map(str, folders))}"
+    )
+
+
+def _whole(records: Iterator[Record], ledger: Ledger) -> Iterator[Record]:
+    """Yield records that have a picture and a caption; enter others into the ledger."""
+    for record in records:
+        picture = record.cells["image"]
+        if not record.cells["text"]:
+            ledger.add("lost", "no caption", record.where)
+        elif isinstance(picture, Asset) and not Path(picture.file).is_file():
+            ledger.add("lost", "no such file", record.where, detail=picture.file)
+        else:
+            yield record
