@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import polars as pl
 import pytest
 
 from counterpoint.cli._files import Files
@@ -187,6 +188,31 @@ def test_shards_are_fetched_ahead_soonest_first_and_what_fails_is_left(
     for thread in ahead._threads:
         thread.join(10)
     assert [Path(name).name for name in asked] == ["3.tar", "1.tar"]
+
+
+def test_what_is_known_of_a_shard_is_made_once_and_again_where_it_is_damaged(copies: Copies) -> None:
+    made: list[int] = []
+
+    def make() -> pl.DataFrame:
+        made.append(1)
+        return pl.DataFrame({"text": [["a", "b"], []], "size": [3, None]})
+
+    first, second = (copies.kept(shard(0), "known.arrow", make) for _ in range(2))
+    assert first.equals(second)
+    assert len(made) == 1
+    copies.kept(shard(0, "changed"), "known.arrow", make)
+    assert len(made) == 2
+    (copies.path(shard(0)).with_name("known.arrow")).write_bytes(b"ARROW1 no more")
+    assert copies.kept(shard(0), "known.arrow", make).equals(first)
+    assert len(made) == 3
+
+
+def test_what_is_known_of_shards_keeps_within_the_bounds_too(copies: Copies) -> None:
+    for number in range(8):
+        copies.kept(shard(number), "known.arrow", lambda: pl.DataFrame({"number": range(100)}))
+    sizes = [path.stat().st_size for path in copies.folder.glob("[!.]*/[!.]*")]
+    assert 0 < sum(sizes) <= 3000
+    assert len(sizes) < 8
 
 
 @pytest.mark.parametrize("written", ["", "many", "10 potatoes", "-5GB"])

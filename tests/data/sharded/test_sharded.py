@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from dataclasses import replace
@@ -20,6 +21,7 @@ from counterpoint.data.source import load_any
 from counterpoint.networks.towers.pixels import Square
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training.runner import run
+from counterpoint.training.loop import Progress
 from counterpoint.training.run import Run, prepare
 from fixtures.shards import number_of, write_shard, write_shards
 
@@ -115,13 +117,16 @@ def first_shard(data: Sharded) -> Path:
     return Path(data.index.shards[int(np.flatnonzero(data.shards)[0])].place)
 
 
-@pytest.mark.parametrize("event", ["missing", "changed", "emptied"])
+@pytest.mark.parametrize("event", ["missing", "missing once it was read", "changed", "emptied"])
 def test_a_shard_that_is_not_what_was_indexed_is_named_with_the_command(event: str, tmp_path: Path) -> None:
     data = load(str(indexed(tmp_path)))
     assert isinstance(data, Sharded)
     shard = first_shard(data)
     stat = shard.stat()
-    if event == "missing":
+    if event.startswith("missing"):
+        if event != "missing":
+            data.captions(0)
+        data._read = None
         shard.unlink()
         words = "is not there any more: bring it back, or run counterpoint data index"
     elif event == "changed":
@@ -165,12 +170,33 @@ def test_a_tokenizer_learns_its_words_without_decoding_pictures(
     assert texts[0] == list(texts[0])
 
 
-def test_a_run_trains_is_scored_and_goes_on(made: Path, recipe: Recipe, tmp_path: Path) -> None:
-    short = override(recipe, {"steps": 4, "checkpoint_every": 2, "validate_every": 4})
-    run(Run("clip", str(made), short), tmp_path / "run", tasks=("retrieval",))
-    assert (tmp_path / "run" / "order.json").exists()
-    assert (tmp_path / "run" / "scores.json").exists()
-    assert "windowed" in (tmp_path / "run" / "order.json").read_text()
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
+    made: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    short = override(recipe, {"steps": 6, "checkpoint_every": 2, "validate_every": 6})
+    what = Run("clip", str(made), short)
+
+    def stop(now: Progress) -> None:
+        if now.step == 5:
+            raise KeyboardInterrupt
+
+    run(what, tmp_path / "whole", tasks=("retrieval",))
+    with pytest.raises(KeyboardInterrupt):
+        run(what, tmp_path / "stopped", tasks=("retrieval",), on_step=stop)
+    run(what, tmp_path / "stopped", tasks=("retrieval",))
+    for name in ("scores.json", "order.json", "checkpoint/step-0000006/model.safetensors"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert json.loads((tmp_path / "whole" / "order.json").read_text())["order"] == "windowed"
+
+
+def test_a_shard_is_read_through_once(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    real = sharded.opened
+    monkeypatch.setattr(sharded, "opened", lambda shard: read.append(shard.name) or real(shard))
+    first, second = load(str(made)), pickle.loads(pickle.dumps(load(str(made))))
+    said = [[data.captions(row) for row in range(80)] for data in (first, second)]
+    assert said[0] == said[1]
+    assert len(read) == len(set(read))
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import random
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from hashlib import blake2b
@@ -18,6 +18,7 @@ from threading import Thread
 from typing import Any, final
 
 import fsspec
+import polars as pl
 
 from ...files import writing
 from ...registry import MissingPackage
@@ -77,6 +78,33 @@ class Copies:
                 if not _touched(path):
                     self._fetch(shard.place, path)
         return replace(shard, place=str(path))
+
+    def kept(self, shard: Shard, name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """Return what is known of a shard, mapped from a file; one process makes it, for all that share the folder.
+
+        Args:
+            shard: in its present state.
+            name: of the file.
+            make: is called where there is none.
+        """
+        path = self.path(shard).with_name(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(self.folder / f".made-{path.parent.name[:2]}"):
+            if _touched(path):
+                with suppress(
+                    OSError, pl.exceptions.PolarsError
+                ):  # damaged, or removed meanwhile: made again
+                    return pl.read_ipc(path)
+            made = make()
+            with (
+                suppress(OSError),
+                ExitStack() as until_it_is_there,
+                writing(path) as part,
+            ):  # no room: not kept
+                made.write_ipc(part)
+                until_it_is_there.enter_context(_locked(self.folder / ".lock"))
+                self._make_room(part.stat().st_size)
+        return made
 
     def path(self, shard: Shard) -> Path:
         """Return where the copy of a shard is: another place for another state of it."""

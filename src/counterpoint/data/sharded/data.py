@@ -24,7 +24,7 @@ from ..pairs import Pairs
 from ..photos import Photos
 from ..pictures import why
 from ..replaced import Replaced
-from ..sources import BROKEN, Asset, Record, Records, state_of
+from ..sources import BROKEN, Asset, Record, Records, Shard, is_url, state_of
 from ..stored import Stored
 from .copies import Ahead, Copies, is_remote, opened
 from .indexing import Index, of_side, usable
@@ -168,20 +168,34 @@ class Sharded(Pictured):
             self._opened.move_to_end(number)
             return self._opened[number]
         shard = self.index.shards[number]
-        advice = f"run counterpoint data index {self.index.source!r} --out {self.index.folder} again"
         place = Path(shard.place)
         try:
             if place.is_file() and state_of([place]) != shard.state:
-                raise ShardGone(f"{shard.place} has changed since it was indexed: {advice}")
-            records = of_side(usable(opened(shard), self.columns), "train")
+                raise ShardGone(f"{shard.place} has changed since it was indexed: {self._advice}")
+            if not is_url(shard.place):
+                place.stat()  # what was read of it before may be kept, but its pictures are not
+            # To read through a shard takes as long as to decode half of its small pictures, and every worker needs it.
+            name = f"to-train-on-{'-'.join(self.columns)}.arrow"
+            records = Records(
+                Copies.usual().kept(shard, name, lambda: self._to_train_on(shard)), self.columns
+            )
         except FileNotFoundError as error:
-            raise ShardGone(f"{shard.place} is not there any more: bring it back, or {advice}") from error
+            raise ShardGone(
+                f"{shard.place} is not there any more: bring it back, or {self._advice}"
+            ) from error
         if not len(records):
-            raise ShardGone(f"{shard.place} holds no record that can be read any more: {advice}")
+            raise ShardGone(f"{shard.place} holds no record that can be read any more: {self._advice}")
         self._opened[number] = records
         while len(self._opened) > 1 and sum(map(len, self._opened.values())) > _OPEN:
             self._opened.popitem(last=False)
         return records
+
+    @property
+    def _advice(self) -> str:
+        return f"run counterpoint data index {self.index.source!r} --out {self.index.folder} again"
+
+    def _to_train_on(self, shard: Shard) -> pl.DataFrame:
+        return of_side(usable(opened(shard), self.columns), "train").frame
 
     def _taken(self, rows: Rows) -> tuple[Sequence[Record], UInt8[Tensor, "n 3 H W"]]:
         """Return the records that stand for some rows to train on, and their pictures; the last ones are remembered.
@@ -227,7 +241,9 @@ class Sharded(Pictured):
             return _picture(record).read_bytes()
         except FileNotFoundError as error:
             if not is_remote(self.index.shards[shard]):
-                raise ShardGone(f"{record.where} is not there any more: {error}") from error
+                raise ShardGone(
+                    f"{error.filename} is not there any more: bring it back, or {self._advice}"
+                ) from error
             Copies.usual().local(self.index.shards[shard])
             return _picture(record).read_bytes()
 
