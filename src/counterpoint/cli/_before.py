@@ -46,7 +46,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
         *random_starts(recipe, {run.arm: sum(p.numel() for p in method.parameters())}),
     ):
         console.print(f"! {line}", style="yellow", soft_wrap=True)
-    negatives = negatives_per_anchor(method, loader.batch(0), loader.batch_size)
+    negatives = negatives_per_anchor(method, loader)
     console.print(
         f"negatives per anchor: {negatives_in_words(negatives)}, in a batch of {loader.batch_size:,}"
     )

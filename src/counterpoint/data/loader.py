@@ -91,7 +91,14 @@ class Loader:
             step: from 0.
             steps: of the whole run, which tasks in turn are shares of; the first task has every step unless given.
         """
-        rows, epoch = self.order.part(step, self.rank, self.world, steps)
+        return self._batch(*self.order.part(step, self.rank, self.world, steps))
+
+    def first(self, most: int) -> Batch:
+        """Return the first examples of this rank's part of the first batch, at most so many, for a look ahead."""
+        rows, epoch = self.order.part(0, self.rank, self.world)
+        return self._batch(rows[:most], epoch)
+
+    def _batch(self, rows: Rows, epoch: int) -> Batch:
         drawn = [name for name in self.views if name not in self.steady]
         raw = {
             column: self._read(column, rows, epoch) for column in {self.views[name].column for name in drawn}

@@ -98,7 +98,7 @@ def measure(method: Method, loader: Loader, microbatch: int = 0) -> MemoryReport
     """
     if microbatch:
         refuse_batch_norms(method)
-    whole = loader.batch(0)
+    whole = loader.first(_MORE)
     clock = Clock(0, 1)
     # Two sizes, whose difference leaves out whatever does not grow with the batch.
     sizes = [min(size, len(whole)) for size in (_FEW, _MORE)]

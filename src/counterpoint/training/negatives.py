@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..data.loader import Loader
 from ..methods.base import Method
 from ..pairwise.explain import explain
 from ..types import Batch, Clock, Embeddings
@@ -14,7 +15,7 @@ _EXAMPLES = 64
 """Examples that are encoded."""
 
 
-def negatives_per_anchor(method: Method, batch: Batch, batch_size: int) -> tuple[float, ...]:
+def negatives_per_anchor(method: Method, loader: Loader) -> tuple[float, ...]:
     """Return the negatives of an anchor in a whole batch, on average, for each score matrix that the losses form.
 
     The losses are asked which scores they drive down, of a few examples and of half as many: from there it is a line,
@@ -22,19 +23,19 @@ def negatives_per_anchor(method: Method, batch: Batch, batch_size: int) -> tuple
 
     Args:
         method: at the start of its run; nothing in it changes.
-        batch: with at least two examples.
-        batch_size: examples of a batch, of all processes together.
+        loader: its batches, of all processes together.
 
     Returns:
         Nothing for losses that do not score pairs.
     """
-    few = next(batch.split(min(_EXAMPLES, len(batch))))
+    few = loader.first(_EXAMPLES)
     half = next(few.split(max(len(few) // 2, 1)))
     with rehearsal(method):
         found = [_negatives(method, part) for part in (half, few)]
     slope = 1 / max(len(few) - len(half), 1)
     return tuple(
-        more + (batch_size - len(few)) * (more - less) * slope for less, more in zip(*found, strict=True)
+        more + (loader.batch_size - len(few)) * (more - less) * slope
+        for less, more in zip(*found, strict=True)
     )
 
 

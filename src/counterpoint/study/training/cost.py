@@ -104,7 +104,7 @@ def _measured(study: Prepared, arms: Sequence[str], turns: int | None, clock: Cl
             batch_size=loader.batch_size,
             cut_captions=cut_captions(method, data),
             image_size=next((i.size for i in method.inputs.values() if isinstance(i, Square)), 0),
-            negatives=negatives_per_anchor(method, loader.batch(0), loader.batch_size),
+            negatives=negatives_per_anchor(method, loader),
         )
     return costs
 
