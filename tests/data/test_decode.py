@@ -120,6 +120,15 @@ def test_a_drawing_takes_no_more_memory_than_its_square(size: str) -> None:
     assert found[:, 8, 8].tolist() == [255, 0, 0]
 
 
+@pytest.mark.parametrize("unit", ["pt", "in", "mm", "px", "em", ""])
+def test_a_drawing_is_measured_in_any_unit(unit: str) -> None:
+    found = decode(
+        f'{HEAD} width="3{unit}" height="3{unit}"><rect width="999" height="999" fill="red"/></svg>'.encode(),
+        16,
+    )
+    assert (found[:, 8, 8] == [255, 0, 0]).all()
+
+
 def test_a_broken_drawing_says_why() -> None:
     with pytest.raises(ValueError, match="a broken drawing: unclosed token"):
         decode(HEAD.encode(), 16)

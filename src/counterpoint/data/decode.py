@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from ..types import Fit
 from .vector import drawn, is_drawing
 
-DECODER = 3
+DECODER = 4
 """Version of the decoder; raised whenever the code here would make other pixels of the same bytes, or none."""
 MOST_PIXELS = 100_000_000
 """A picture of more pixels is refused by its header, before memory is taken for it."""

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 from PIL import Image, UnidentifiedImageError
 
 _MOST_PARTS = 300_000
+_INCH = 96.0  # pixels of an inch, as browsers count; unless it is said, sizes in points or inches are none
 _PIXELS_A_PART = 64  # of a picture within a drawing
 _WITHIN = ("JPEG", "PNG", "GIF", "WEBP")  # kinds of pictures within a drawing
 
@@ -52,6 +53,7 @@ def drawn(svg: bytes, side: int) -> bytes:
         svg_string=text,
         width=side,
         height=side,
+        dpi=_INCH,
         skip_system_fonts="<text" not in text,  # they take a while to load
     )
 

@@ -29,7 +29,7 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
             "embed the pictures with a model that you have, to search them",
         )
         return
-    if held != {"image", "text"}:
+    if not {"image", "text"} <= held:
         yield f"counterpoint train clip --data {data}", "train on these columns"
         return
     if not seen.sides.get("train"):
