@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...types import Fit
 from ..base import Labels, PairedData, Pictured, Rows, Splits, stored_size
+from ..cache import CacheError
 from ..decode import decode, shown, side_of
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..pairs import Pairs
@@ -26,7 +27,7 @@ from ..pictures import why
 from ..replaced import Replaced
 from ..sources import BROKEN, Asset, Record, Records, Shard, is_url, state_of
 from ..stored import Stored
-from .copies import Ahead, Copies, is_remote, opened
+from .copies import Ahead, Copies, Unreachable, is_remote, opened
 from .indexing import Index, of_side, usable
 
 _OPEN = 400_000  # records of opened shards that are held at a time
@@ -69,6 +70,7 @@ class Sharded(Pictured):
         self._opened: OrderedDict[int, Records] = OrderedDict()
         self._read: tuple[bytes, Sequence[Record], Tensor] | None = None
         self._replaced: dict[int, Replaced] = {}
+        self._gone: dict[int, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process opens shards itself.
@@ -216,24 +218,38 @@ class Sharded(Pictured):
     def _sound(self, row: int) -> tuple[Record, UInt8[np.ndarray, "3 H W"]]:
         """Return the record that stands for a row, and its picture.
 
+        It is of the row's own shard, or of the next one where nothing of that can be had.
+
         Raises:
-            ShardGone: if no picture of its shard can be decoded.
+            ShardGone: if no shard can be read any more.
         """
-        shard, position = self._place(row)
-        records, broken = self.records(shard), None
-        for further in range(len(records)):
-            record = records[(position + further) % len(records)]
-            try:
-                pixels = decode(self._bytes(record, shard), self._form)
-            except ShardGone:
-                raise
-            except (OSError, ValueError) as error:  # no picture: the next one stands for it
-                broken = broken or (record.where, why(error), " ".join(str(error).split()))
+        home, position = self._place(row)
+        broken: tuple[str, str, str] | None = None
+        for shard in (*range(home, len(self.shards)), *range(home)):
+            if not self.shards[shard]:
                 continue
-            if broken is not None:
-                self._replaced[row] = Replaced(row, *broken, record.where)
-            return record, pixels
-        raise ShardGone(f"{self.index.shards[shard].place} holds no picture that can be decoded")
+            try:
+                if shard in self._gone:
+                    raise ShardGone(self._gone[shard])
+                records = self.records(shard)
+                for further in range(len(records)):
+                    record = records[(position + further) % len(records)]
+                    try:
+                        pixels = decode(self._bytes(record, shard), self._form)
+                    except (ShardGone, Unreachable, CacheError):
+                        raise
+                    except (OSError, ValueError) as error:  # no picture: the next one stands for it
+                        broken = broken or (record.where, why(error), " ".join(str(error).split()))
+                        continue
+                    if broken is not None:
+                        self._replaced[row] = Replaced(row, *broken, record.where)
+                    return record, pixels
+            except (ShardGone, Unreachable) as error:
+                self._gone[shard] = str(error)  # a store is not waited for row by row
+                broken = broken or (self.index.shards[shard].place, str(error), "")
+        raise ShardGone(
+            self._gone.get(home, f"{self.index.folder}: no shard holds a picture that can be decoded")
+        )
 
     def _bytes(self, record: Record, shard: int) -> bytes:
         """Read the picture of a record, whose shard's copy another process may have removed since it was opened."""
