@@ -40,7 +40,7 @@ class Files:
         """Return the name of data with these options, as a run keeps it; the size of copies is set for all processes.
 
         Raises:
-            ValueError: for options without data, columns that cannot be, or no size.
+            ValueError: for options without data, columns or captions that cannot be, or no size.
         """
         if self.cache_size:
             from ..data.cache import SIZE, size_of
@@ -54,6 +54,8 @@ class Files:
             "group": self.group,
             "held-out": self.held_out,
         }
+        if "," in self.captions:
+            raise ValueError(f"--captions {self.captions!r}: the sentence cannot hold a comma")
         said = "".join(f",{name}={value}" for name, value in treated.items() if value is not None)
         if not (self.columns or said):
             return data

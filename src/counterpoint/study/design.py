@@ -233,8 +233,9 @@ class Design(FolderDesign):
     open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
     data: Name = "emoji"
     """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, stamps, drawings or
-    monuments (packages of Debian), a folder, a CSV, TSV, JSONL, Parquet, tar, or FILE.py:NAME, what a file of Python
-    defines."""
+    monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar), several by braces,
+    a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco:PATH; or FILE.py:NAME, data or a
+    source that a file of Python defines."""
     seeds: Annotated[Seeds, Typed(int, 3)] = (0, 1, 2)
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
     recipe: Annotated[Recipe, BeforeValidator(_recipe_of)] = field(default_factory=lambda: load_recipe("cpu"))

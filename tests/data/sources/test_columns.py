@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from counterpoint.cli._files import Files
 from counterpoint.data.pairs import Pairs
 from counterpoint.data.source import load, load_any, located, short_name, with_columns
 from counterpoint.data.sources import columns_of
@@ -109,3 +110,17 @@ def test_the_command_takes_them(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "it.png").is_file()
+
+
+def test_options_that_say_nothing_or_cannot_be_said_are_refused() -> None:
+    with pytest.raises(ValueError, match="--columns says how files are read: give it with --data"):
+        Files(columns=("image=a",)).of(None)
+    with pytest.raises(
+        ValueError, match=r"--captions 'name:a photo, of \{\}': the sentence cannot hold a comma"
+    ):
+        Files(captions="name:a photo, of {}").of("photos")
+    assert (
+        Files(captions="name:a {}", allow_outside=True).of("photos")
+        == "photos,captions=name:a {},outside=yes"
+    )
+    assert Files().of("photos") == "photos"

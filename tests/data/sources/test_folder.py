@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import tarfile
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.data.pairs import Pairs
+from counterpoint.data.source import load
 from counterpoint.data.sources import Asset, Ledger, Records, read
 
 
@@ -205,6 +207,16 @@ def test_texts_that_belong_to_no_picture_are_refused(tmp_path: Path) -> None:
         records(tmp_path)
 
 
+def test_texts_about_a_folder_are_no_captions(tmp_path: Path) -> None:
+    put(tmp_path / "cat" / "1.jpg", picture(1))
+    put(tmp_path / "cat" / "2.jpg", picture(2))
+    put(tmp_path / "LICENSE.txt", "free")
+    put(tmp_path / "cat" / "ReadMe.txt", "these are cats")
+    found, ledger = records(tmp_path)
+    assert len(found) == 2
+    assert ledger["reason"].to_list() == ["text without a picture"] * 2
+
+
 def test_the_folder_of_a_kind_is_a_label(tmp_path: Path) -> None:
     for k in range(6):
         pair(tmp_path / ("cat" if k % 2 else "dog") / "more", k)
@@ -391,3 +403,36 @@ def test_stamps_as_they_lie() -> None:
     assert counts["translations"] > 900
     assert counts["audio of no picture"] > 7000
     assert counts[".dat file"] == 532
+
+
+def installed(package: str, inside: str) -> Path:
+    """Return a folder of a package that is installed for tests alone."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip(f"the package of {package} is not installed")
+    return Path(spec.submodule_search_locations[0]) / inside
+
+
+def test_icons_that_are_named_by_their_paths() -> None:
+    icons = installed("material", "templates/.icons/fontawesome")
+    found = read(f"{icons},captions=path:an icon of {{}}", Ledger())
+    captions = {record.key: record.cells["text"] for record in found}
+    assert len(found) > 1500
+    assert captions["brands/github.svg"] == ("an icon of brands github",)
+    alone = read(str(icons), Ledger())
+    assert (len(alone), dict(alone.columns)) == (len(found), {"image": "image"})
+
+
+def test_icons_that_lie_there_twice_are_on_one_side_of_a_split(tmp_path: Path) -> None:
+    """As in fontawesomefree: the same drawings in two folders, under the same names."""
+    svgs = installed("fontawesomefree", "static/fontawesomefree")
+    for folder in ("one", "other"):
+        for file in sorted((svgs / "svgs" / "brands").glob("a*.svg"))[:20]:
+            put(tmp_path / folder / file.name, file.read_bytes())
+    data = load(f"{tmp_path},captions=name", 6)
+    sides = {row: side for side, rows in data.splits.sides.items() for row in rows.tolist()}
+    names: dict[str, set[str]] = {}
+    for row in range(len(data)):
+        names.setdefault(Path(data.key(row)).name, set()).add(sides[row])
+    assert len(names) == 20
+    assert all(len(side) == 1 for side in names.values())

@@ -128,6 +128,11 @@ def test_jsonl_in_latin_1_and_with_values_of_every_kind(folder: Path) -> None:
         ),
         (
             "t.jsonl",
+            '{"file_name": "0.png", "text": "a", "id": [1]}\n',
+            "line 1: id is a list; expected a text or a number$",
+        ),
+        (
+            "t.jsonl",
             '{"file_name": 3, "text": "a"}\n',
             "line 1: file_name is the int 3; expected the path of a picture$",
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,10 @@ from ._values import captions_in, facts_in
 from .tables.table import Table
 
 _CLASSES = range(2, 201)
+_ABOUT = re.compile(
+    r"(read.?me|licen[cs]e|copying|notice|authors|credits|change(s|log)|attribution)", re.IGNORECASE
+)
+"""Names of texts that are about a folder and caption nothing."""
 _TEXTS = {".txt", ".caption"}
 _BESIDE = {
     **dict.fromkeys((".wav", ".mp3", ".ogg", ".oga", ".flac", ".m4a", ".opus"), "audio"),
@@ -85,7 +90,7 @@ _EXPECTED = (
 def _refuse_alone(folder: Path, files: Iterable[Path], pictures: list[Path]) -> None:
     """Refuse a folder whose texts or tables are of no picture, since they would be passed over with all captions."""
     tables = [file.name for file in files if file.suffix.lower() in Table.suffixes]
-    texts = [file for file in files if file.suffix.lower() in _TEXTS]
+    texts = [file for file in files if file.suffix.lower() in _TEXTS and not _ABOUT.match(file.name)]
     if tables:
         raise ValueError(f"{folder}: {_EXPECTED}; give the path of {tables[0]} if that is the table")
     if texts or not pictures:

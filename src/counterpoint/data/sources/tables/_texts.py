@@ -46,7 +46,10 @@ def _block(path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Rol
         "picture": [_named(path, line, picture, row.get(picture)) for line, row in block],
         "captions": _lists([_captions(path, line, caption, row.get(caption)) for line, row in block]),
     }
-    columns |= {fact: [as_text(row.get(name)) for _, row in block] for fact, name in roles.facts.items()}
+    columns |= {
+        fact: [_fact(path, line, name, row.get(name)) for line, row in block]
+        for fact, name in roles.facts.items()
+    }
     columns |= {LABEL + name: [as_text(row.get(name)) for _, row in block] for name in names}
     text = dict.fromkeys(columns, pl.String)
     return pl.DataFrame(columns, schema=text | {"captions": pl.List(pl.String)})
@@ -58,6 +61,12 @@ def _named(path: str, line: int, column: str, value: object) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{path}, line {line}: {column} is {_kind(value)}; expected the path of a picture")
     return re.sub(r"^(\./)+", "", value.strip()) or None if value else None
+
+
+def _fact(path: str, line: int, column: str, value: object) -> str | None:
+    if isinstance(value, Mapping | list):
+        raise ValueError(f"{path}, line {line}: {column} is {_kind(value)}; expected a text or a number")
+    return as_text(value)
 
 
 def _captions(path: str, line: int, column: str, value: object) -> list[str]:
