@@ -14,7 +14,7 @@ from rank_pool import RankPool
 from torch import Tensor
 from training_jobs import job_exchanges, job_refused, job_run
 
-from counterpoint import losses
+from counterpoint import losses, methods
 
 KINDS = {
     "bootstrap": "byolip",
@@ -22,7 +22,6 @@ KINDS = {
     "dense": "filip",
     "labels": "supcon",
     "margin": "margin-ntxent",
-    "parts": "ebm,noise=0.0",
     "queue": "moco,queue=40",
     "redundancy": "barlip",
     "sigmoid": "siglip",
@@ -30,7 +29,7 @@ KINDS = {
     "uniform": "align-uniform",
     "weighted": "isogclr",
 }
-"""A method for each room of losses."""
+"""A method for each room of losses, but for those of parts, whose one method draws what differs by rank."""
 TOGETHER = {
     "byolip": ("fsdp", 5, 3),
     "moco,queue=40": ("fsdp", 5, 2),
@@ -50,7 +49,8 @@ def alone(arm: str) -> tuple[list[float], dict[str, Tensor]]:
 
 def test_there_is_a_method_for_each_kind_of_loss() -> None:
     rooms = Path(losses.__file__).parent.glob("*/__init__.py")
-    assert {path.parent.name for path in rooms} == set(KINDS)
+    assert {path.parent.name for path in rooms} == {*KINDS, "parts"}
+    assert methods.EBM.draws
 
 
 def same_run(found: list[Any], arm: str) -> None:
@@ -73,6 +73,11 @@ def test_a_shared_run_is_the_run_of_one_process(arm: str, rank_pool: Callable[[i
 
 def test_blocks_in_parts_compute_again(rank_pool: Callable[[int], RankPool]) -> None:
     same_run(rank_pool(2).run(job_run, "clip", 5, None, "fsdp", STEPS, BATCH, "32", STEPS, 0, True), "clip")
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_losses_may_be_computed_in_tiles(mode: str, rank_pool: Callable[[int], RankPool]) -> None:
+    same_run(rank_pool(2).run(job_run, "clip", 5, None, mode, STEPS, BATCH, "32", STEPS, 0, False, 4), "clip")
 
 
 @pytest.mark.slow

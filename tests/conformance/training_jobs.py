@@ -19,6 +19,7 @@ from counterpoint.data.order import Shuffled
 from counterpoint.execution import Stopped
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.batch_norm import BatchNorm1d
+from counterpoint.pairwise import Loss
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import load, override
 from counterpoint.training import caching
@@ -56,6 +57,7 @@ def job_run(
     checkpoint_every: int = 1,
     until: int = 0,
     again: bool = False,
+    tile: int | None = None,
 ) -> tuple[list[float], dict[str, Tensor]]:
     """The losses of a short run, which the first rank may be asked to stop behind a step, and the state it leaves."""
     mode = mode if size > 1 else "auto"
@@ -84,6 +86,9 @@ def job_run(
         method = method.double()
     if again:
         recompute(method)
+    for loss in method.modules():
+        if isinstance(loss, Loss) and tile:
+            loss.evaluated("auto", tile=tile)
     loader = (DoubleLoader if precision == "32" else Loader)(
         data,
         Shuffled(data.splits.train, recipe.batch_size, 0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,40 @@ def test_a_store_that_is_away_for_a_while_is_told_once_and_ends_nothing(
     shutil.rmtree(tmp_path / "run")
     with copied(tmp_path / "run", f"file://{tmp_path}/copy"):
         assert latest_checkpoint(tmp_path / "run" / "checkpoint") is not None
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of a stand-in for S3 on this machine."""
+    boto3 = pytest.importorskip("boto3")
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in (
+        ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
+        ("AWS_ACCESS_KEY_ID", "testing"),
+        ("AWS_SECRET_ACCESS_KEY", "testing"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="runs")
+    yield "s3://runs"
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_from_an_object_store(what: Run, bucket: str, tmp_path: Path) -> None:
+    run(what, tmp_path / "whole", tasks=("retrieval",))
+    broken_off(what, tmp_path / "first", f"{bucket}/a", 8)
+    with copied(tmp_path / "second", f"{bucket}/a"):
+        newest = latest_checkpoint(tmp_path / "second" / "checkpoint")
+        assert newest is not None
+        assert newest.name == "step-0000006"
+        run(what, tmp_path / "second", tasks=("retrieval",))
+    assert contents(tmp_path / "second") == contents(tmp_path / "whole")
+    with (
+        pytest.raises(CopyError, match=r"cannot read the copy of .* at s3://nobody/a: there is no nobody"),
+        copied(tmp_path / "second", "s3://nobody/a"),
+    ):
+        pass

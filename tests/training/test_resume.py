@@ -199,7 +199,9 @@ def test_a_full_disk_leaves_the_old_checkpoint(
         write(tensors, path)  # type: ignore[arg-type]
 
     monkeypatch.setattr(saver, "save_file", full)
-    with pytest.raises(CheckpointError, match=r"No space left.*step-0000003 is intact"):
+    with pytest.raises(
+        CheckpointError, match=r"No space left.*step-0000003 is intact. It takes .* are free there"
+    ):
         run(what, folder, tasks=("retrieval",))
     monkeypatch.undo()
     assert [p.name for p in (folder / "checkpoint").iterdir()] == ["step-0000003"]

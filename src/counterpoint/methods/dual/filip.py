@@ -15,6 +15,7 @@ from ...losses.dense.filip import late
 from ...networks.base import Towers
 from ...pairwise import Temperature
 from ...pairwise.inputs import upcast
+from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
 from ..base import Ranges, TowerMethod, paired
@@ -76,6 +77,9 @@ class FILIP(TowerMethod):
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         x, y = self._tokens("image", z["image"]), self._tokens("text", z["text"])
+        # A part of a batch is as long as its longest caption, and the parts of all ranks meet.
+        longest = max(Ranks.present().counts(y.shape[1], y.device))
+        y = F.pad(y, (0, 0, 0, longest - y.shape[1]))
         return {"filip": self.objective(x, y, y_mask=there(y))}
 
     def _tokens(self, column: str, features: Float[Tensor, "*n w"]) -> Float[Tensor, "*n d"]:

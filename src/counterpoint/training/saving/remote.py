@@ -111,9 +111,13 @@ class Copy:
         """Copy the run here where the folder holds none: its files, and its newest checkpoints that are whole.
 
         Raises:
+            CopyError: if it cannot be reached, or the bucket is not there.
             OtherRun: where the copy is one of another run than the folder's.
         """
         with self._told("read"):
+            # A store would make a bucket of any name, that of a slip of the pen too.
+            if not self.system.exists(self.root.parts[0]):
+                raise FileNotFoundError(f"there is no {self.root.parts[0]}")
             if not self.system.exists(str(self.root / "recipe.yaml")):
                 return
         if (self.folder / "recipe.yaml").exists():

@@ -5,6 +5,7 @@ Whatever the way, the gradient is the mean of the ranks' (see `counterpoint.pair
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -121,6 +122,8 @@ class Sharded(Parallel):
         from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
         self.method, self.ranks, self.largest = method, ranks, -(-batch_size // ranks.size)
+        # Nobody writes into what a tower returns.
+        warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
         mesh = init_device_mesh(device.type, (ranks.size,))
         for tower in _with_blocks(method):
             for block in residual_blocks(tower):
