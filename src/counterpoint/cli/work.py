@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, OutFolder, Positional
 from .arguments import parse
+from .progress import LogFormat, progress_in
 from .terminal import Terminal
 
 
@@ -26,6 +27,8 @@ class Work:
     wait: bool = True
     """Wait for runs in other hands, take up what is given up there, and write the report; with --no-wait, end when no
     run is left to take."""
+    log_format: LogFormat = "text"
+    """Form of progress: text, or JSON lines on standard error, one a minute for each run."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,9 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     Listed.read(options.folder)  # before anything heavy is loaded
     console = Terminal()
     from ..execution import work
-    from .progress import WorkProgress
 
-    with WorkProgress(console) as progress:
+    with progress_in(options.log_format, console) as progress:
         work(options.folder, wait=options.wait, listener=progress)
     report = Path(options.folder) / "report.html"
     if report.exists():
