@@ -18,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from ..types import Fit
 from .decode import OtherFormat, TooLarge, decode, shown, side_of
@@ -116,7 +117,9 @@ class Pictures:
                 raise ValueError(f"{file} changed while it was in use: run the same command again")
             return decode(data, self._form)
 
-        with _quietly(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        # The workers of a loader are as many as there are cores to be used.
+        threads = 1 if get_worker_info() else min(_THREADS, os.cpu_count() or 1)
+        with _quietly(), ThreadPoolExecutor(threads) as pool:
             return list(pool.map(one, positions.tolist()))
 
     def shown(self, position: int, side: int) -> Image.Image:
