@@ -53,6 +53,7 @@ class Pictures:
     Attributes:
         size: side of the pictures in pixels.
         digests: of each file's bytes; empty for a file that could not be read.
+        whole: the cache holds every picture that can be read, so that files which change matter no more.
         unreadable: a file's position to why it is no picture: a reason, the same words for all that have it, a colon,
             and the details.
 
@@ -79,6 +80,8 @@ class Pictures:
                 self.digests.append(digest)
         self._blocks = [(block.path, block.shape) for block in kept.blocks]
         self._places = np.array([kept.place(digest) for digest in self.digests], np.int32).reshape(-1, 2)
+        readable = np.delete(np.arange(len(self._places)), list(self.unreadable))
+        self.whole = bool((self._places[readable, 0] >= 0).all())
         self._mapped: dict[int, np.ndarray] = {}
 
     def __getstate__(self) -> dict[str, object]:

@@ -24,8 +24,10 @@ from .base import Labels, Pictured, Rows, Splits, stored_size
 from .cache import cache_folder, writing
 from .division import Division, Links, divide
 from .pictures import Pictures
+from .replaced import Replaced
 from .sides import MOST_HELD_OUT, SIDES
 from .sources import BROKEN, Ledger, Records
+from .stand_ins import StandIns
 from .traits import KeptTraits
 
 _MOST_CLASSES = 200
@@ -142,8 +144,8 @@ class Stored(Pictured):
         with KeptTraits() as traits:
             self._pictures = Pictures(pictures, size, traits=traits, looks=looks)
         self._forms: dict[int | Fit, Any] = {size: self}  # of this class
-        for position, why in sorted(self._pictures.unreadable.items()):
-            reason, _, detail = why.partition(": ")
+        for position, said in sorted(self._pictures.unreadable.items()):
+            reason, _, detail = said.partition(": ")
             ledger.add("lost", reason, pictures[position], detail=detail)
         keep(ledger, listed)
         self._row_of = np.delete(np.arange(len(records)), list(self._pictures.unreadable))
@@ -162,6 +164,7 @@ class Stored(Pictured):
         self.split_here = stated.null_count() == len(stated)
         division = divide(stated.to_list(), links_of(records, digests, hashes), held_out)
         self.splits = _splits(self.name, division.sides, enough=self.captioned)
+        self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, _subsets(division)
         self.labels, unlabelled = _labels(records)
         self.report = Report(
@@ -178,6 +181,15 @@ class Stored(Pictured):
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         return self._pictures.images(self._row_of[np.asarray(rows)])
 
+    def read_training(self, column: str, rows: Rows) -> Any:
+        if self._pictures.whole:  # nothing of it can break
+            return super().read_training(column, rows)
+        rows, pictures = self._stand_ins.read(np.asarray(rows), self.images)
+        return pictures if column == "image" else super().read_training(column, rows)
+
+    def replaced(self) -> list[Replaced]:
+        return self._stand_ins.replaced()
+
     def shown(self, row: int, side: int) -> Image.Image:
         return self._pictures.shown(int(self._row_of[row]), side)
 
@@ -192,6 +204,7 @@ class Stored(Pictured):
         if form not in self._forms:
             other = self._forms[form] = copy(self)
             other._pictures = self._pictures.formed(form)
+            other._stand_ins = StandIns(self.splits.train, self.key)
         return self._forms[form]
 
     def key(self, row: int) -> str:
