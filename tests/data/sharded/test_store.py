@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from counterpoint.data import load
-from counterpoint.data.sharded import copies
+from counterpoint.data.cache import SIZE
 from counterpoint.data.sharded.copies import Copies
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.indexing import Index, OtherIndex, index
@@ -66,7 +66,7 @@ def test_batches_are_those_of_the_same_shards_here(
     bucket: Bucket, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = 3 * (bucket.folder / "00000.tar").stat().st_size
-    monkeypatch.setenv(copies.SIZE, str(most))
+    monkeypatch.setenv(SIZE, str(most))
     index(bucket.pattern, tmp_path / "there", jobs=1)
     index(bucket.folder, tmp_path / "here", jobs=1)
     short = override(recipe, {"batch_size": 16, "steps": 12})
