@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ from ..forms import FORM, Count, Flat
 from ..reasons import counted
 from ..study.decoding.design import DecodingDesign, check_names
 from ._execution import Execution
+from ._files import Files
 from ._study import Output, carry_out
 from .arguments import parse
 from .terminal import Terminal
@@ -31,6 +32,7 @@ class CompareDecoding:
     """
 
     study: Annotated[DecodingDesign, Flat()]
+    files: Annotated[Files, Flat()] = field(default_factory=Files)
     batch_size: Count = 16
     """Prompts that are decoded at once."""
     execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
@@ -40,7 +42,8 @@ class CompareDecoding:
 def main(arguments: Sequence[str]) -> int:
     options = parse(CompareDecoding, arguments, "compare-decoding")
     where, executor = options.execution, options.execution.chosen
-    check_names(options.study)  # before torch is loaded, so that a typo is answered at once
+    design = replace(options.study, data=options.files.of(options.study.data or None) or "")
+    check_names(design)  # before torch is loaded, so that a typo is answered at once
     console = Terminal(stderr=options.output.json)
     with console.status("loading torch"):
         from ..study.decoding.study import conduct
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
     conducted = partial(
         conduct,
-        options.study,
+        design,
         batch_size=options.batch_size,
         jobs=where.jobs or 1,
         executor=executor,

@@ -315,6 +315,7 @@ def test_pictures_of_one_name_are_of_one_group_and_sounds_belong_to_them(tmp_pat
     for k in range(2):
         pair(tmp_path / "deep" / "er", k)
     put(tmp_path / "deep" / "er" / "0.svg", "<svg/>")
+    put(tmp_path / "deep" / "er" / "0.txt", "caption 0\nde.utf8=Null\n")
     put(tmp_path / "deep" / "er" / "1.ogg", b"sound")
     put(tmp_path / "deep" / "er" / "1_desc_de.ogg", b"spoken")
     found, ledger = records(tmp_path)
@@ -326,7 +327,8 @@ def test_pictures_of_one_name_are_of_one_group_and_sounds_belong_to_them(tmp_pat
     assert dict(found.columns) == {"image": "image", "text": "text", "audio": "audio"}
     assert [r.cells["audio"] for r in found] == [None, None, Asset.of(tmp_path / "deep" / "er" / "1.ogg")]
     assert [(reason, Path(file).name) for _, reason, file, _ in ledger.rows()] == [
-        ("audio of no picture", "1_desc_de.ogg")
+        ("audio of no picture", "1_desc_de.ogg"),
+        ("translations", "0.txt"),
     ]
 
 

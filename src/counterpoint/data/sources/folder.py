@@ -23,6 +23,8 @@ from ._text import caption_lines, decoded
 from ._values import captions_in, facts_in
 from .tables.table import Table
 
+_Said = tuple[tuple[str, ...], dict[str, Any]]
+"""Captions, and what else the files beside a picture say."""
 _CLASSES = range(2, 201)
 _ABOUT = re.compile(
     r"(read.?me|licen[cs]e|copying|notice|authors|credits|change(s|log)|attribution)", re.IGNORECASE
@@ -130,6 +132,7 @@ def _records(
     counts = Counter(kind[0] if kind else "" for kind in kinds)
     classes = "" not in counts and len(counts) in _CLASSES and min(counts.values()) > 1
     names = Counter(map(_stem, pictures))
+    last: tuple[Path, _Said | None] | None = None
     for picture, kind in zip(pictures, kinds, strict=True):
         notes = beside.get(_stem(picture), {})
         cells: dict[str, Cell] = {"image": Asset.of(picture)}
@@ -140,7 +143,9 @@ def _records(
         if named is not None:
             cells["text"] = (named.of(picture.relative_to(folder)),)
         elif notes.keys() & {"text", "json"}:
-            read = _read(notes, ledger)
+            if last is None or last[0] != _stem(picture):  # one file may be beside several pictures
+                last = (_stem(picture), _read(notes, ledger))
+            read = last[1]
             if read is None:
                 continue
             cells["text"], said = read
@@ -153,7 +158,7 @@ def _records(
         yield Record(cells, key, labels=labels, where=str(picture), **facts)
 
 
-def _read(notes: Mapping[str, Path], ledger: Ledger) -> tuple[tuple[str, ...], dict[str, Any]] | None:
+def _read(notes: Mapping[str, Path], ledger: Ledger) -> _Said | None:
     """Return the captions in the files beside a picture, and what else they say; None if one cannot be read."""
     captions: tuple[str, ...] = ()
     facts: dict[str, Any] = {}
