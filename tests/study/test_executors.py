@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from fixtures import slurm
@@ -214,13 +215,13 @@ def test_a_work_that_hangs_loses_its_run(options: list[str], undisturbed: Path, 
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """Return the address of a Ray cluster of a head and two machines that work, a processor each."""
+    """Return a Ray cluster of a head and two machines that work, with a processor and, so they say, a GPU each."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
-        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1, num_gpus=1)
     cluster.wait_for_nodes()
     try:
         yield cluster
@@ -254,3 +255,21 @@ def test_a_study_on_ray_whose_workers_are_killed(
             thread.join()
         assert status == 0, session.output
     check(study, undisturbed)
+
+
+def test_runs_of_several_gpus_are_jobs_of_ray_train(options: list[str], cluster: Any, tmp_path: Path) -> None:
+    words = ["compare", "clip", "siglip", *options, "--steps", "20", "--seeds", "1", "--validate-every", "20"]
+    there = ["--executor", "ray", "--address", cluster.address, "--gpus-per-run", "2"]
+    for folder, where in (("one", ["--jobs", "1"]), ("two", there)):
+        with counterpoint(tmp_path / "log", *words, *where, "--out", tmp_path / folder) as session:
+            assert session.ends() == 0, session.output
+    assert states(tmp_path / "two") == ["finished"] * 2
+    assert (tmp_path / "two" / "report.html").exists()
+    for run in runs(tmp_path / "two"):
+        losses = [
+            pl.read_parquet(folder / "metrics.parquet").filter(name="loss")["value"].to_list()
+            for folder in (run, tmp_path / "one" / run.relative_to(tmp_path / "two"))
+        ]
+        assert losses[0] == pytest.approx(
+            losses[1], rel=1e-3
+        )  # float32: Adam's first steps enlarge its rounding
