@@ -22,6 +22,7 @@ from counterpoint.recipes.schema import Towers
 from fixtures import pictures as made
 from fixtures.shards import write_shards
 
+STAMPS = Path("/usr/share/tuxpaint/stamps")
 CAPTIONS = (
     "a yellow bird sitting on a branch of an old tree in the garden behind the house",
     "IMG_0231.jpg",
@@ -109,6 +110,18 @@ def test_data_over_an_index_is_looked_at_in_a_sample(tmp_path: Path, monkeypatch
     assert len(found.seen.pictures) == 50
 
 
+@pytest.mark.skipif(not STAMPS.is_dir(), reason="install tuxpaint-stamps-default")
+def test_stamps_as_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    found = report(str(STAMPS), sample=60)
+    assert set(line(found, "pictures", "formats").value) == {"PNG", "SVG"}
+    assert line(found, "captions", "languages").value["unclear, together"] == "en"
+    assert line(found, "labels", "folder").value["classes"] == 16
+    assert line(found, "left out", "passed over: translations").value > 900
+    assert line(found, "left out", "passed over: audio").value > 8000
+    assert line(found, "left out", "passed over: picture without a caption").value == 11
+
+
 def test_captions_are_measured_against_the_recipe(table: Path) -> None:
     assert not [f for f in report(str(table)).sections["captions"] if f.name.startswith("cut off")]
     cut = line(report(str(table), towers=Towers(context=14, image_size=96)), "captions", "cut off")
@@ -141,6 +154,7 @@ def test_pictures_without_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [command.split(" --data ")[0] for command, _ in found.commands] == [
         'counterpoint compare "dcl,on=images" moco',
         f"counterpoint embed MODEL {tmp_path / 'photos'}",
+        "counterpoint compare clip siglip",
     ]
     assert "--tasks probe" in found.commands[0][0]
     assert found.sheet() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from ._seen import Seen
 
@@ -28,6 +29,11 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
             f"counterpoint embed MODEL {data}",
             "embed the pictures with a model that you have, to search them",
         )
+        if Path(seen.source).is_dir():
+            yield (
+                f"counterpoint compare clip siglip --data {data} --captions path --seeds 5",
+                "take captions from the names of folders and files, if they say what is shown",
+            )
         return
     if not {"image", "text"} <= held:
         yield f"counterpoint train clip --data {data}", "train on these columns"
