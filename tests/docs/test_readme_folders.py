@@ -1,4 +1,4 @@
-"""README's way from a folder to a search page, command by command, as it stands there."""
+"""README's ways from a folder to a verdict and to a search page, command by command, as they stand there."""
 
 from __future__ import annotations
 
@@ -18,21 +18,38 @@ from fixtures.commands import counterpoint
 README = Path(__file__).parents[2] / "README.md"
 
 
-def commands() -> list[list[str]]:
-    """Return the commands of the section, without those that install."""
-    section = README.read_text(encoding="utf-8").partition("## From a folder to a search page")[2]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Stamps.home.exists(), reason="apt-get install tuxpaint-stamps-default"),
+]
+
+
+def commands(title: str) -> list[list[str]]:
+    """Return the commands of a section, without those that install."""
+    section = README.read_text(encoding="utf-8").partition(f"## {title}\n")[2]
     lines = re.findall(r"^\$ (counterpoint .*)$", section.partition("\n## ")[0], flags=re.MULTILINE)
     return [shlex.split(line, comments=True) for line in lines]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not Stamps.home.exists(), reason="apt-get install tuxpaint-stamps-default")
+def test_a_folder_gets_a_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(Stamps.home / "animals", tmp_path / "photos")
+    described, compared = commands("Your files, your machines")[:2]
+    with counterpoint(tmp_path / "log", *described[1:]) as command:
+        assert command.ends(120) == 0, command.output
+    assert "counterpoint compare clip siglip --data photos" in command.output
+    with counterpoint(tmp_path / "log", *compared[1:]) as command:
+        assert command.ends(900) == 0, command.output
+    assert len(list(tmp_path.rglob("report.html"))) == 1
+    assert "retrieval i2t_R@1" in command.output
+
+
 def test_a_folder_becomes_a_search_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for number, picture in enumerate(sorted(Stamps.home.rglob("*.png"))[::25]):
         shutil.copy(picture, tmp_path / "photos" / f"{number}{picture.suffix}")
-    *made, (_, *served) = commands()
+    *made, (_, *served) = commands("From a folder to a search page")
     assert [words[1] for words in made] == ["train", "embed", "index", "search"]
     for _, *words in made:
         with counterpoint(tmp_path / "log", *words) as command:
