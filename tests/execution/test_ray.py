@@ -129,10 +129,10 @@ def test_a_stop_ends_units_where_they_can_go_on(two: Any, tmp_path: Path) -> Non
 
 
 def test_a_unit_of_several_gpus_is_a_job_of_ray_train(two: Any, tmp_path: Path) -> None:
-    unit = Counting("a", tmp_path / "a", needs=Needs(cpus=2, gpus=2))
+    unit = Counting("a", tmp_path / "a", total=40, seconds=0.2, needs=Needs(cpus=2, gpus=2))
     with pytest.raises(ValueError, match=r"is to have 3 GPUs, and the cluster has 2: lower --gpus-per-run"):
         Ray(two.address).carry_out([Counting("b", tmp_path / "b", needs=Needs(gpus=3))])
-    assert Ray(two.address).carry_out([unit]) == [3]
+    assert Ray(two.address).carry_out([unit]) == [40]
     assert len(set(unit.steps)) == 2, "each process counted"
     assert not (unit.folder / ".ray").exists()
 
