@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -438,3 +440,18 @@ def test_icons_that_lie_there_twice_are_on_one_side_of_a_split(tmp_path: Path) -
         names.setdefault(Path(data.key(row)).name, set()).add(sides[row])
     assert len(names) == 20
     assert all(len(side) == 1 for side in names.values())
+
+
+def test_a_script_makes_a_data_set_of_icons_with_their_search_terms(tmp_path: Path) -> None:
+    installed("fontawesomefree", "")
+    script = Path(__file__).parents[3] / "scripts" / "font_awesome.py"
+    subprocess.run([sys.executable, script, tmp_path / "icons"], check=True)
+    found, ledger = records(tmp_path / "icons")
+    assert len(found) > 2000
+    assert not len(ledger)
+    heart = {record.key: record for record in found}["solid/heart"]
+    assert heart.group == "heart"
+    assert heart.labels["style"] == "solid"
+    assert {"Heart", "love"} <= set(heart.cells["text"] or ())
+    styles = found.frame.filter(group="heart").height
+    assert styles == 2
