@@ -19,6 +19,7 @@ from counterpoint.training.loop import Progress
 from counterpoint.training.run import OtherRun, Run
 from counterpoint.training.saving import remote
 from counterpoint.training.saving.remote import Copy, CopyError, copied
+from fixtures import store
 from fixtures.run_folders import contents
 
 
@@ -133,23 +134,10 @@ def test_a_store_that_is_away_for_a_while_is_told_once_and_ends_nothing(
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def bucket() -> Iterator[str]:
     """A bucket of a stand-in for S3 on this machine."""
-    boto3 = pytest.importorskip("boto3")
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in (
-        ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
-        ("AWS_ACCESS_KEY_ID", "testing"),
-        ("AWS_SECRET_ACCESS_KEY", "testing"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="runs")
-    yield "s3://runs"
-    server.stop()
+    with store.bucket("runs"):
+        yield "s3://runs"
 
 
 @pytest.mark.slow

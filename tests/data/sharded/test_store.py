@@ -16,6 +16,7 @@ from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.indexing import Index, OtherIndex, index
 from counterpoint.recipes import Recipe, override
 from counterpoint.training.run import Run, prepare
+from fixtures import store
 from fixtures.shards import write_shard, write_shards
 
 pytestmark = pytest.mark.slow
@@ -35,26 +36,11 @@ class Bucket:
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
-    boto3 = pytest.importorskip("boto3")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
-    pytest.importorskip("s3fs")
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (
-            ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
-            ("AWS_ACCESS_KEY_ID", "testing"),
-            ("AWS_SECRET_ACCESS_KEY", "testing"),
-            ("AWS_DEFAULT_REGION", "us-east-1"),
-        ):
-            patch.setenv(name, value)
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="pairs")
+    with store.bucket("pairs") as client:
         made = Bucket(client, write_shards(tmp_path_factory.mktemp("here") / "shards", SHARDS))
         for number in range(SHARDS):
             made.put(f"{number:05}.tar")
         yield made
-    server.stop()
 
 
 @pytest.fixture(autouse=True)

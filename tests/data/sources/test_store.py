@@ -13,6 +13,7 @@ import pytest
 
 from counterpoint.data.source import load, rooted, short_name
 from counterpoint.data.sources import Ledger, read, shards
+from fixtures import store
 from fixtures.files import bitmap, write_shard
 
 pytestmark = pytest.mark.slow
@@ -36,25 +37,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bucket(files: Path) -> Iterator[str]:
     """A bucket with the files; the last part is free for tests."""
-    boto3 = pytest.importorskip("boto3")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
-    pytest.importorskip("s3fs")
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (
-            ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
-            ("AWS_ACCESS_KEY_ID", "testing"),
-            ("AWS_SECRET_ACCESS_KEY", "testing"),
-            ("AWS_DEFAULT_REGION", "us-east-1"),
-        ):
-            patch.setenv(name, value)
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="pairs")
+    with store.bucket("pairs") as client:
         for file in files.iterdir():
             client.upload_file(str(file), "pairs", f"deep/{file.name}")
         yield "s3://pairs/deep"
-    server.stop()
 
 
 @pytest.fixture(scope="module")
