@@ -83,7 +83,7 @@ def test_pairs_are_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixtu
 
 def test_describe_and_show(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "describe", str(folder)]) == 0
-    assert "caption" not in capsys.readouterr().out
+    assert "\ncaptions\n" not in capsys.readouterr().out
     assert main(["data", "show", str(folder), "--out", str(tmp_path / "sheet.png")]) == 0
     assert (tmp_path / "sheet.png").stat().st_size > 1000
 

@@ -125,7 +125,7 @@ def own_labels(pairs: Path, path: Path) -> Path:
 def test_a_user_s_own_labels_are_in_verdicts_tables_and_report(
     quick: dict[str, Any], pairs: Path, tmp_path: Path, tasks: tuple[str, ...]
 ) -> None:
-    quick |= {"data": str(own_labels(pairs, tmp_path / "lab.csv")), "tasks": tasks}
+    quick |= {"data": f"{own_labels(pairs, tmp_path / 'lab.csv')},outside=yes", "tasks": tasks}
     study = cp.compare("clip", "dcl", seeds=1, jobs=1, **quick)
     by_family = {
         family: {d["metric"] for d in study.summary.plain()["differences"] if d["family"] == family}
