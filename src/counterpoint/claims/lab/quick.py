@@ -6,6 +6,7 @@ design, and each point of it is measured at the nearest one that a smoke run kee
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -89,3 +90,17 @@ def reduced(name: str, value: Any) -> Any:
     if isinstance(value, int):
         return min(value, max(2, value // PART))
     return value / PART if isinstance(value, float) else value
+
+
+def smaller(data: str) -> str:
+    """Return the name of a made world with fewer examples of a split: a hundredth, but `OF_ALL` where there are more.
+
+    >>> smaller("scenes:clutter,clutter=3-4,train=15000,test=150"), smaller("emoji")
+    ('scenes:clutter,clutter=3-4,train=150,test=60', 'emoji')
+    """
+
+    def fewer(split: re.Match[str]) -> str:
+        count = int(split[2])
+        return f"{split[1]}{min(count, max(OF_ALL, count // PART))}"
+
+    return re.sub(r"((?:train|validation|test)=)(\d+)", fewer, data)

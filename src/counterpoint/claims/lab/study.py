@@ -60,7 +60,7 @@ class Comparison:
     seeds: int = 5
 
     def design(self, seeds: tuple[int, ...], quick: bool = False) -> Design:
-        """Return the design of the study; a smoke run has the first and the last arm, and a hundredth of the steps."""
+        """Return the design of the study; a smoke run has the first and the last arm, fewer examples and few steps."""
         recipe = load(self.recipe) if isinstance(self.recipe, str) else self.recipe
         recipe = override(recipe, self.changes)
         arms = tuple(dict.fromkeys(self.kept(quick).values()))
@@ -72,7 +72,7 @@ class Comparison:
             recipe = override(recipe, less)
         return Design(
             arms,
-            data=self.data,
+            data=smoke.smaller(self.data) if quick else self.data,
             seeds=seeds,
             recipe=recipe,
             margin=self.margin,
