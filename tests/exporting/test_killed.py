@@ -44,4 +44,4 @@ def test_a_push_is_one_commit_or_none(tmp_path: Path) -> None:
         files = set(hub.repositories["nobody/mine"])
         manifest = json.loads(hub.repositories["nobody/mine"]["manifest.json"])
     assert files == {*manifest["files"], "manifest.json", ".gitattributes"}
-    assert 2 <= len(hub.commits) <= killed.MOMENTS + 2
+    assert 3 <= len(hub.commits) <= killed.MOMENTS + 3
