@@ -15,6 +15,7 @@ import pytest
 from counterpoint.execution import Needs, Stopped, UnitFailed
 from counterpoint.execution.executors.ray import Ray
 from counterpoint.execution.state import State
+from fixtures import ray_cluster
 from fixtures.units import Counting, Heard
 
 ray = pytest.importorskip("ray")
@@ -23,18 +24,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Start a machine that only leads, so that those which work can be lost."""
-    from ray.cluster_utils import Cluster
-
+    """Start a machine that only leads."""
     tests = str(Path(__file__).parents[1])  # where the tests' own units are, which the machines must know
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([tests, before])
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
-        yield cluster
+        with ray_cluster.cluster() as made:
+            yield made
     finally:
-        ray.shutdown()
-        cluster.shutdown()
         os.environ["PYTHONPATH"] = before
 
 

@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ import counterpoint as cp
 from counterpoint.execution import HandedOver, Needs, Ray, Slurm, work
 from counterpoint.execution.watch import standings
 from counterpoint.serving import Vectors, embedding
-from fixtures import foreign
+from fixtures import foreign, ray_cluster
 from fixtures.tiny import TinyData
 
 
@@ -92,9 +91,6 @@ def test_two_processes_make_the_vectors_of_one(
 
 @pytest.mark.slow
 def test_a_worker_that_is_lost_on_ray(pairs: Path, reference: str, alone: Vectors, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
     out, killed = tmp_path / "vectors", []
 
     def kill() -> None:
@@ -108,17 +104,16 @@ def test_a_worker_that_is_lost_on_ray(pairs: Path, reference: str, alone: Vector
                     break
             time.sleep(0.02)
 
-    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
-        cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        same(cp.embed(reference, pairs, out, batch_size=16, executor=Ray(cluster.address)), alone)
-    finally:
-        cluster.shutdown()
-        thread.join()
+    with ray_cluster.cluster() as cluster:
+        for _ in range(2):
+            cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        thread = threading.Thread(target=kill)
+        thread.start()
+        try:
+            same(cp.embed(reference, pairs, out, batch_size=16, executor=Ray(cluster.address)), alone)
+        finally:
+            thread.join()
     assert killed
 
 

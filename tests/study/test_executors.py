@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fixtures import slurm
+from fixtures import ray_cluster, slurm
 from fixtures.commands import Session, counterpoint, started
 from fixtures.compared import runs, same_study
 
@@ -216,17 +216,11 @@ def test_a_work_that_hangs_loses_its_run(options: list[str], undisturbed: Path, 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
     """Return a Ray cluster of a head and two machines that work, with a processor and, so they say, a GPU each."""
-    pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
-        cluster.add_node(num_cpus=1, num_gpus=1)
-    cluster.wait_for_nodes()
-    try:
-        yield cluster
-    finally:
-        cluster.shutdown()
+    with ray_cluster.cluster() as made:
+        for _ in range(2):
+            made.add_node(num_cpus=1, num_gpus=1)
+        made.wait_for_nodes()
+        yield made
 
 
 def test_a_study_on_ray_whose_workers_are_killed(

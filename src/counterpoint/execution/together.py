@@ -11,8 +11,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +31,8 @@ T = TypeVar("T")
 _WAIT = 0.5
 """Seconds between two looks at the processes."""
 _OWNER = "COUNTERPOINT_OWNER"
+_REASON = "COUNTERPOINT_REASON"
+"""The variable that names the file into which the first process to fail writes why."""
 _PORT = 29400
 
 
@@ -61,24 +65,28 @@ def launched(order: Order, on_progress: OnProgress | None = None) -> None:
     folder = Path(order.folder)
     if (other := holder(folder)) is not None:
         raise InUse(folder, other)
-    process = subprocess.Popen(command(order), env=environment(threads=1) | _owner(order))
-    seen = None
-    with postponed(at_once=process.kill) as stop:
-        while (status := process.poll()) is None:
-            if stop.asked:
-                process.terminate()
-            state = State.read(folder)
-            if on_progress is not None and state is not None and state != seen and state.status == "working":
-                on_progress(state.progress)
-            seen = state
-            time.sleep(_WAIT)
-        stop.check()
-    if status:
-        if (other := holder(folder)) is not None:
-            raise InUse(folder, other)
-        state = State.read(folder)
-        why = state.words if state is not None and state.status == "failed" else f"ended with status {status}"
-        raise UnitFailed(f"{order.key}: one of {order.needs.gpus} processes failed: {why}")
+    with tempfile.TemporaryDirectory() as place:
+        told = Path(place) / "reason"
+        process = subprocess.Popen(
+            command(order), env=environment(threads=1) | _owner(order) | {_REASON: str(told)}
+        )
+        seen = None
+        with postponed(at_once=process.kill) as stop:
+            while (status := process.poll()) is None:
+                if stop.asked:
+                    process.terminate()
+                state = State.read(folder)
+                news = state is not None and state != seen and state.status == "working"
+                if news and on_progress is not None and state is not None:
+                    on_progress(state.progress)
+                seen = state
+                time.sleep(_WAIT)
+            stop.check()
+        if status:
+            if (other := holder(folder)) is not None:
+                raise InUse(folder, other)
+            why = told.read_text(encoding="utf-8") if told.exists() else f"ended with status {status}"
+            raise UnitFailed(f"{order.key}: one of {order.needs.gpus} processes failed: {why}")
 
 
 def command(order: Order) -> list[str]:
@@ -120,6 +128,9 @@ def main(order: Order) -> int:
     except Exception as error:
         if first_to_fail(message := reason(error)):
             print(f"{order.key}: {message}", file=sys.stderr)
+            # Not by the unit's state: the first process writes that, and may be ended before it could.
+            with suppress(OSError, KeyError):  # on another machine there is no such place
+                Path(os.environ[_REASON]).write_text(message, encoding="utf-8")
         return 1
     return 0
 
