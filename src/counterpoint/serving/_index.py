@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, final, overload
@@ -38,27 +37,39 @@ _USUAL = 10  # rows that are found unless a number is given
 
 
 @final
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Rows that a search found, the nearest first; iterated, a dictionary each.
+class _Rows:
+    """Rows of a table for all queries of a search, whose columns are taken when some are first asked for."""
 
-    Attributes:
-        table: of the index.
-        positions: of the rows in the table, ``(n,)``.
-        scores: the cosine of each with the query, ``(n,)``.
-    """
-
-    table: pl.DataFrame = field(repr=False)
-    positions: Int[np.ndarray, " n"]
-    scores: Float[np.ndarray, " n"]
+    def __init__(
+        self, table: pl.DataFrame, positions: Int[np.ndarray, " n"], scores: Float[np.ndarray, " n"]
+    ):
+        self.table, self.positions, self.scores = table, positions, scores
 
     @cached_property
-    def rows(self) -> pl.DataFrame:
-        """``score`` and the columns of the table, taken from it when they are first asked for."""
+    def frame(self) -> pl.DataFrame:
         places = pl.Series("", self.positions.astype(np.uint32))
         # Column by column: for a few rows of a frame polars would wait for its threads.
         columns = [column[places] for column in self.table.get_columns()]
         return pl.DataFrame([pl.Series("score", self.scores), *columns])
+
+
+@final
+class Found:
+    """Rows that a search found, the nearest first; iterated, a dictionary each.
+
+    Attributes:
+        positions: of the rows in the index's table, ``(n,)``.
+        scores: the cosine of each with the query, ``(n,)``.
+    """
+
+    def __init__(self, rows: _Rows, start: int, end: int) -> None:
+        self._rows, self._start, self._end = rows, start, end
+        self.positions, self.scores = rows.positions[start:end], rows.scores[start:end]
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """``score`` and the columns of the table."""
+        return self._rows.frame[self._start : self._end]
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -250,10 +261,11 @@ class Index:
         if not (np.isfinite(norms) & (norms > 0)).all():
             raise ValueError("a query has no direction: its vector is zero, NaN or infinite")
         scores, rows = self._vectors.nearest((vectors / norms).astype(np.float32), k, chosen)
-        counts, scores = (rows >= 0).sum(1).tolist(), scores.clip(-1, 1)
+        there = rows >= 0
+        counts = there.sum(1)
+        found, ends = _Rows(self.table, rows[there], scores[there].clip(-1, 1)), counts.cumsum()
         return [
-            Found(self.table, of[:count], score[:count])
-            for of, score, count in zip(rows, scores, counts, strict=True)
+            Found(found, end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
         ]
 
     def _checked(self, k: int | None) -> int:
