@@ -199,7 +199,10 @@ class Data(ABC):
             yield from map(bytes_of, self.read(column, rows))
 
     def digests(self) -> Mapping[str, Sequence[bytes]]:
-        """Return what tells every row's content from others', by the name that messages say what changed with."""
+        """Return what tells every row's content from others', by the name that messages say what changed with.
+
+        Nothing of data that is told as a whole, since it is too much to be told row by row.
+        """
         return {column: self._digests_of(column) for column in self.columns}
 
     def _digests_of(self, column: str) -> list[bytes]:

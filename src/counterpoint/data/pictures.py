@@ -122,7 +122,7 @@ class Pictures:
 
         # The workers of a loader are as many as there are cores to be used.
         threads = 1 if get_worker_info() else min(_THREADS, os.cpu_count() or 1)
-        with _quietly(), ThreadPoolExecutor(threads) as pool:
+        with quietly(), ThreadPoolExecutor(threads) as pool:
             return list(pool.map(one, positions.tolist()))
 
     def shown(self, position: int, side: int) -> Image.Image:
@@ -169,7 +169,7 @@ def _read(
             return digest, f"{why(error)}: {' '.join(str(error).split()) or type(error).__name__}", None
 
     starts = range(0, len(files), _AT_ONCE)
-    with _quietly(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+    with quietly(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         for start in _with_bar(starts, f"Reading {len(files):,} pictures"):
             part, full = slice(start, start + _AT_ONCE), kept.full
             for digest, result, found in pool.map(one, files[part], digests[part]):
@@ -188,10 +188,10 @@ def _digest(data: bytes) -> str:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Let Pillow say nothing: what is wrong with a picture is in its reason."""
+def quietly() -> Iterator[None]:
+    """Let Pillow warn of nothing."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")
+        warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is in its reason
         yield
 
 

@@ -20,8 +20,10 @@ from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load_any
 from counterpoint.networks.towers.pixels import Square
 from counterpoint.recipes import Recipe, override
+from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress
+from counterpoint.training.provenance import trained_on
 from counterpoint.training.run import Run, prepare
 from fixtures.shards import number_of, write_shard, write_shards
 
@@ -199,6 +201,27 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     for name in ("scores.json", "order.json", "checkpoint/step-0000006/model.safetensors"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert json.loads((tmp_path / "whole" / "order.json").read_text())["order"] == "windowed"
+
+
+def test_a_run_on_an_index_is_evaluated_on_its_own_data_and_on_others(
+    made: Path, recipe: Recipe, pairs: Path, tmp_path: Path
+) -> None:
+    short = override(recipe, {"steps": 2, "checkpoint_every": 2, "validate_every": 2})
+    run(Run("clip", str(made), short), tmp_path / "indexed", tasks=("retrieval",))
+    run(Run("clip", str(pairs), short), tmp_path / "pairs", tasks=("retrieval",))
+    data = load(str(made))
+    assert data.digests() == {}
+    assert trained_on(tmp_path / "pairs", data).size == 0
+    for name, source, split, count in (
+        ("indexed", None, None, 20),
+        ("indexed", made, "all", 120),
+        ("indexed", pairs, "test", len(load(str(pairs)).splits.test["held out"])),
+        ("pairs", made, "test", 20),
+    ):
+        scored = evaluate(
+            tmp_path / name, data=source and str(source), tasks=("retrieval",), split=split
+        ).scores()
+        assert {row["n"] for row in scored if row["subset"] == "all"} == {count}, (name, source, split)
 
 
 def test_a_shard_is_read_through_once(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from ..alike import sets
 from ..base import Data, PairedData, Pictured
 from ..decode import shown
 from ..division import Division, Links, divide
-from ..pictures import BROKEN, why
+from ..pictures import BROKEN, quietly, why
 from ..sources import Asset, Ledger, Records
 from ..traits import HASH_BYTES, KeptTraits, Traits, looks_of, traits_of
 
@@ -278,12 +277,7 @@ def _looks(files: Sequence[Asset]) -> Iterator[Look]:
             return Look(-1, digest, broken=(why(error), " ".join(str(error).split()) or type(error).__name__))
         return Look(-1, digest, traits, traits.hash)
 
-    with (
-        warnings.catch_warnings(),
-        KeptTraits() as kept,
-        ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
-    ):
-        warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is in its reason
+    with quietly(), KeptTraits() as kept, ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         for start in range(0, len(files), _AT_ONCE):
             for look in pool.map(one, files[start : start + _AT_ONCE]):
                 if look.traits is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -52,11 +53,7 @@ def _of_python(file: Path, symbol: str, written: int) -> Source:
 
 def is_source(value: object) -> bool:
     """Return whether a value is a class of sources that can be made."""
-    return (
-        isinstance(value, type)
-        and issubclass(value, Source)
-        and not getattr(value, "__abstractmethods__", None)
-    )
+    return isinstance(value, type) and issubclass(value, Source) and not inspect.isabstract(value)
 
 
 def suffixes() -> list[str]:
