@@ -114,6 +114,37 @@ def test_a_drawing_that_grows_without_end() -> None:
     assert middle(drawing('<g id="a"><use href="#a"/></g>')) == LIME
 
 
+def squares(said: str = "") -> str:
+    return f"<path {said} d='M0 0h9v9h-9z'/>" * 600
+
+
+PAINTED = {
+    "attribute": ("", squares("fill='url(#p)'")),
+    "class": ("path.a, .b { /* } */ fill: url('#p') }", squares("class='b c'")),
+    "tag": ("@media all { g > path { stroke:url(#p) } }", squares()),
+    "everything": ("*{mask:url(#p)}", squares()),
+    "group": ("#g:first-child{fill:url(#p)}", f"<g id='g'>{squares()}</g>"),
+    "corners": ("#l{marker-mid:url(#m)}", f"<path id='l' d='M0 0{'h1v1h-1v-1' * 500}'/>"),
+}
+
+
+@pytest.mark.parametrize("way", PAINTED)
+def test_a_drawing_whose_paint_is_drawn_again_and_again(way: str) -> None:
+    sheet, painted = PAINTED[way]
+    paint = f"<pattern id='p' width='9' height='9'>{squares()}</pattern><marker id='m'>{squares()}</marker>"
+    with pytest.raises(ValueError, match="a drawing of more than 300,000 parts"):
+        decode(drawing(f"<style>{sheet}</style>{paint}{painted}"), SIDE)
+
+
+def test_a_drawing_in_many_colours_is_drawn() -> None:
+    sheet = "".join(f".c{n}{{fill:url(#g{n})}}" for n in range(600))
+    shades = "".join(
+        f'<linearGradient id="g{n}"><stop stop-color="lime"/></linearGradient>' for n in range(600)
+    )
+    painted = "".join(f'<path class="c{n}" d="M0 0h99v99h-99z"/>' for n in range(600))
+    assert middle(drawing(f"<style>{sheet}</style>{shades}{painted}")) == LIME
+
+
 @pytest.mark.parametrize("form", [name for name in FORMATS if name != "AVIF" or features.check("avif")])
 def test_the_formats_that_are_read(form: str) -> None:
     found = decode(made.saved(Image.new("RGB", (20, 20), "lime"), form), SIDE)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import codecs
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -15,6 +17,9 @@ from PIL import Image, UnidentifiedImageError
 _MOST_PARTS = 300_000
 _INCH = 96.0  # pixels of an inch, as browsers count; unless it is said, sizes in points or inches are none
 _PIXELS_A_PART = 64  # of a picture within a drawing
+_CORNER = 8  # letters of a path for each corner, which a marker may be drawn at
+_INHERITED = ("fill", "stroke", "marker")  # beginnings of the properties that paint what is inside, too
+_TARGET = r"""url\(["'\s]*#([^"')\s]+)"""
 _WITHIN = ("JPEG", "PNG", "GIF", "WEBP")  # kinds of pictures within a drawing
 
 
@@ -77,36 +82,81 @@ def cut_off(root: Element) -> bool:
 def parts(root: Element) -> int:
     """Count what is drawn: each element as often as others refer to it, a picture within by its pixels.
 
+    What an element is painted with, be it by an attribute or by a style sheet, counts for each element inside it, too,
+    since these inherit it.
+
     >>> twice = '<g id="a"><use href="#b"/><use href="#b"/></g><path id="b"/>'
     >>> parts(ElementTree.fromstring(f"<svg>{twice}</svg>"))
     7
+    >>> painted = '<style>.a{fill:url(#p)}</style><pattern id="p"><path/></pattern><g class="a"><path/><path/></g>'
+    >>> parts(ElementTree.fromstring(f"<svg>{painted}</svg>"))
+    13
     """
     named = {part.attrib["id"]: part for part in root.iter() if "id" in part.attrib}
+    styles = _styles(root)
+    marked = any(_local(part.tag) == "marker" for part in root.iter())
+    painted: dict[Element, int] = {}  # elements that inherit what an element is painted with
     counts: dict[Element, int] = {}
-    under_way: list[tuple[Element, bool]] = [(root, False)]
-    while under_way:  # without recursion, as drawings may be nested deeply
-        part, seen = under_way.pop()
-        if seen:
-            inside = (counts.get(other, 0) for other in _inside(part, named))
-            counts[part] = 1 + _pixels_within(part) // _PIXELS_A_PART + sum(inside)
+    under_way: list[tuple[Element, _Refers | None]] = [(root, None)]
+    met = 0
+    while under_way and met <= _MOST_PARTS:  # without recursion, as drawings may be nested deeply
+        part, refers = under_way.pop()
+        if refers is not None:
+            corners = len(part.get("d") or part.get("points") or "") // _CORNER if marked else 0
+            painted[part] = 1 + corners + sum(painted.get(other, 0) for other in refers.held)
+            inside = sum(counts.get(other, 0) for other in (*refers.held, *refers.alone))
+            colours = painted[part] * sum(counts.get(other, 0) for other in refers.paints)
+            counts[part] = 1 + _pixels_within(part) // _PIXELS_A_PART + inside + colours
         elif part not in counts:
             counts[part] = 0  # while it is counted: what refers to itself is not drawn
-            under_way += [(part, True), *((other, False) for other in _inside(part, named))]
-    return counts[root]
+            refers = _refers(part, named, styles)
+            others = [*refers.held, *refers.paints, *refers.alone]
+            met += len(others)
+            under_way += [(part, refers), *((other, None) for other in others)]
+    return max(counts[root], met)
 
 
-def _inside(part: Element, named: dict[str, Element]) -> Iterator[Element]:
-    """Yield what an element holds and what it refers to: by ``href="#name"``, by ``url(#name)``."""
-    yield from part
+class _Refers(NamedTuple):
+    """The elements that one refers to: those that it holds, its inherited colours, and what is for it alone."""
+
+    held: list[Element]
+    paints: list[Element]
+    alone: list[Element]
+
+
+def _refers(part: Element, named: Mapping[str, Element], styles: Mapping[str, Sequence[str]]) -> _Refers:
+    """Return what an element refers to, by ``href="#name"`` or by ``url(#name)``."""
+    found = _Refers([*part], [], [])
+    marks = [*(f".{word}" for word in part.get("class", "").split()), f"#{part.get('id')}"]
+    said = [one for mark in (*marks, _local(part.tag), "") for one in styles.get(mark, ())]
     for name, value in part.attrib.items():
-        target = value.strip().removeprefix("#") if _local(name) == "href" else ""
-        for each in value.split("url(")[1:]:
-            target = each.partition(")")[0].strip("'\" ").removeprefix("#")
-            if target in named:
-                yield named[target]
-            target = ""
-        if target in named:
-            yield named[target]
+        if _local(name) == "href" and (target := value.strip().removeprefix("#")) in named:
+            found.held.append(named[target])
+        said += value.split(";") if name == "style" else [f"{_local(name)}:{value}"]
+    for one in said:
+        name, _, value = one.partition(":")
+        into = found.paints if name.strip().startswith(_INHERITED) else found.alone
+        into += [named[target] for target in re.findall(_TARGET, value) if target in named]
+    return found
+
+
+def _styles(root: Element) -> dict[str, list[str]]:
+    """Return the declarations of a drawing's style sheets that refer to elements, by whom they may be for.
+
+    They are for all of a class (``.name``), the one of an id (``#name``), all of a tag, or every element (an empty
+    text): of a selector the last word alone is looked at, and of that the first of these.
+    """
+    sheets = "".join(text for part in root.iter() if _local(part.tag) == "style" for text in part.itertext())
+    before, *commented = sheets.split("/*")
+    found: dict[str, list[str]] = {}
+    for rule in "".join([before, *(text.partition("*/")[2] for text in commented)]).split("}"):
+        selectors, _, declarations = rule.rpartition("{")
+        said = [one for one in declarations.split(";") if "url(" in one]
+        for selector in selectors.rpartition("{")[2].split(",") if said else ():
+            plain = re.sub(r"\[[^\[\]]*\]|:[\w-]+", "", selector).strip()
+            tag, *marks = re.findall(r"^[\w-]*|[.#][\w-]+", re.split(r"[\s>+~]+", plain)[-1])
+            found.setdefault(min(marks, default=tag, key=lambda mark: mark[0] == "#"), []).extend(said)
+    return found
 
 
 def _pixels_within(part: Element) -> int:
@@ -128,5 +178,5 @@ def _pixels_of(target: str) -> int | None:
 
 
 def _local(name: str) -> str:
-    """Return an attribute's name without its namespace."""
+    """Return the name of an attribute or an element without its namespace."""
     return name.rpartition("}")[2]
