@@ -19,6 +19,10 @@ _TAGS = {
     "series": "timeseries",
     "table": "tabular",
 }
+_UNKNOWN = (
+    "The files do not say who made these data, from what, and under which licence: ask whoever gave them to you before "
+    "you use them."
+)
 
 
 def card(seen: Seen, sections: Mapping[str, Sequence[Finding]], commands: Iterable[tuple[str, str]]) -> str:
@@ -31,7 +35,7 @@ def card(seen: Seen, sections: Mapping[str, Sequence[Finding]], commands: Iterab
     """
     metadata = yaml.safe_dump(_metadata(seen, sections), sort_keys=False, allow_unicode=True).strip()
     lines = ["---", metadata, "---", "", f"# {seen.source}", ""]
-    lines += ["TODO: who made these data, from what, and under which licence.", ""]
+    lines += [_UNKNOWN, ""]
     for title, findings in sections.items():
         lines += [f"## {title[0].upper()}{title[1:]}", "", "| | |", "| --- | --- |"]
         lines += [f"| {_cell(finding.name)} | {_cell(finding.text)} |" for finding in findings]
