@@ -17,6 +17,7 @@ from ..models import load
 from ..reasons import counted
 from ..registry import Room, unknown
 from . import _condition
+from ._found import Found, Rows
 from ._map import coordinates
 from ._place import Place, Record, Taken, is_address, place_of
 from ._query import Query, embedded
@@ -34,48 +35,6 @@ EVERY = "all"
 Way = Literal["pca", "tsne"]
 _PLACED = ("x", "y")
 _USUAL = 10  # rows that are found unless a number is given
-
-
-@final
-class _Rows:
-    """Rows of a table for all queries of a search, whose columns are taken when some are first asked for."""
-
-    def __init__(
-        self, table: pl.DataFrame, positions: Int[np.ndarray, " n"], scores: Float[np.ndarray, " n"]
-    ):
-        self.table, self.positions, self.scores = table, positions, scores
-
-    @cached_property
-    def frame(self) -> pl.DataFrame:
-        places = pl.Series("", self.positions.astype(np.uint32))
-        # Column by column: for a few rows of a frame polars would wait for its threads.
-        columns = [column[places] for column in self.table.get_columns()]
-        return pl.DataFrame([pl.Series("score", self.scores), *columns])
-
-
-@final
-class Found:
-    """Rows that a search found, the nearest first; iterated, a dictionary each.
-
-    Attributes:
-        positions: of the rows in the index's table, ``(n,)``.
-        scores: the cosine of each with the query, ``(n,)``.
-    """
-
-    def __init__(self, rows: _Rows, start: int, end: int) -> None:
-        self._rows, self._start, self._end = rows, start, end
-        self.positions, self.scores = rows.positions[start:end], rows.scores[start:end]
-
-    @property
-    def rows(self) -> pl.DataFrame:
-        """``score`` and the columns of the table."""
-        return self._rows.frame[self._start : self._end]
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self.rows.iter_rows(named=True)
 
 
 @final
@@ -263,7 +222,7 @@ class Index:
         scores, rows = self._vectors.nearest((vectors / norms).astype(np.float32), k, chosen)
         there = rows >= 0
         counts = there.sum(1)
-        found, ends = _Rows(self.table, rows[there], scores[there].clip(-1, 1)), counts.cumsum()
+        found, ends = Rows(self.table, rows[there], scores[there].clip(-1, 1)), counts.cumsum()
         return [
             Found(found, end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
         ]

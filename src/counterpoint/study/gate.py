@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -191,11 +192,13 @@ def check_batch(method: Method, arm: str, recipe: Recipe, data: Data) -> None:
             f"arm {arm!r} tells the examples of a batch apart, and a batch would hold one: {why}"
         )
     if batch < recipe.batch_size:
-        _LOG.info(
-            "batches hold all %d training rows: --batch-size %d is more than there are",
-            rows,
-            recipe.batch_size,
-        )
+        _say_small(rows, recipe.batch_size)
+
+
+@cache
+def _say_small(rows: int, batch_size: int) -> None:
+    """Say once, and not again for every arm and run, that a batch holds all rows."""
+    _LOG.info("batches hold all %d training rows: --batch-size %d is more than there are", rows, batch_size)
 
 
 def check_model(method: TowerMethod, tasks: Sequence[Task], data: Data) -> None:
