@@ -168,6 +168,17 @@ def test_another_study_in_the_folder(quick: dict[str, Any]) -> None:
         compare("clip", seeds=1, budget="images", **quick)
 
 
+def test_data_with_another_budget_for_what_is_broken_is_the_same(quick: dict[str, Any], pairs: Path) -> None:
+    compare("clip", seeds=1, **quick)
+    scores = quick["folder"] / "runs" / "clip" / "seed-0" / "scores.json"
+    before = scores.stat().st_mtime_ns
+    again = compare("clip", seeds=1, **quick | {"data": f"{pairs},broken=0.2"})
+    assert scores.stat().st_mtime_ns == before
+    assert again.summary.plain()["data"] == f"{pairs},broken=0.2"
+    with pytest.raises(OtherStudy, match=r"it differs in data\)"):
+        compare("clip", seeds=1, **quick | {"data": f"{pairs},group=none"})
+
+
 def test_the_margin_is_the_reports_and_locks_no_folder(quick: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="margin must be greater than 0, got 0"):
         compare("clip", seeds=1, margin=0.0, **quick)

@@ -12,9 +12,10 @@ from counterpoint.data.replaced import Replaced
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load_any
 from counterpoint.recipes import Recipe, override
+from counterpoint.study.training.runner import run
 from counterpoint.training.broken import LAST, Budget, TooMuchBroken
 from counterpoint.training.loop import fit
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import OtherRun, Run, prepare
 from fixtures.shards import write_shards
 
 SMALL = {
@@ -112,6 +113,24 @@ def test_beyond_it_the_run_stops_at_a_checkpoint(indexed: Path, tmp_path: Path) 
     named = [(tmp_path / run / "broken.jsonl").read_text() for run in ("run", "whole")]
     assert named[0] == named[1]
     assert len(named[0].splitlines()) > stopped
+
+
+def test_a_run_that_its_budget_ended_goes_on_with_a_larger_one(indexed: Path, tmp_path: Path) -> None:
+    recipe = override(Recipe(), SMALL)
+    small, large = (Run("clip", f"{indexed},broken={share}", recipe) for share in (0.01, 0.3))
+    with pytest.raises(TooMuchBroken):
+        run(small, tmp_path / "run", test=False)
+    assert run(large, tmp_path / "run", test=False).status == "finished"
+    run(large, tmp_path / "whole", test=False)
+    weights, named = (
+        [next((tmp_path / name).glob(file)).read_bytes() for name in ("run", "whole")]
+        for file in ("checkpoint/*6/model.safetensors", "broken.jsonl")
+    )
+    assert weights[0] == weights[1]
+    assert named[0] == named[1]
+    assert Run.read(tmp_path / "run").data == large.data
+    with pytest.raises(OtherRun, match="holds another run"):
+        run(Run("clip", f"{indexed},broken=0.3,group=none", recipe), tmp_path / "run")
 
 
 @pytest.mark.slow

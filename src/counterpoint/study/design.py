@@ -112,6 +112,7 @@ class FolderDesign(ABC):
     required: ClassVar[tuple[str, ...]]
 
     arms: tuple[str, ...]
+    data: str
     seeds: tuple[int, ...]
     margin: float
 
@@ -171,7 +172,9 @@ class FolderDesign(ABC):
         """
         if there is None:
             return self
-        old, new = there.plain(), self.plain()
+        from ..data.sources import without_budget
+
+        old, new = ({**study.plain(), "data": without_budget(study.data)} for study in (there, self))
         differing = [
             key for key, value in new.items() if key not in _JOINED | _REPORTED and old.get(key) != value
         ]

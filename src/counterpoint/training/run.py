@@ -22,6 +22,7 @@ from ..data.base import Data
 from ..data.loader import Loader
 from ..data.order import InTurn, Order, Shuffled, Windowed
 from ..data.source import is_of_python, load_any, located
+from ..data.sources import without_budget
 from ..data.views import wordnet
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
@@ -100,13 +101,14 @@ class Run:
             raise Damaged(path, str(error), remedy(folder)) from None
 
     def check(self, folder: Path) -> None:
-        """Check that a folder holds this run.
+        """Check that a folder holds this run; one that its budget for broken examples ended may go on with another.
 
         Raises:
             OtherRun: if it holds another one.
         """
         there = Run.read(folder)
-        if there != self:
+        began, now = (replace(run, data=without_budget(run.data)) for run in (there, self))
+        if began != now:
             raise OtherRun(
                 f"{folder} holds another run ({there.arm}, data {there.data}, seed {there.seed}, "
                 f"or another recipe): choose another folder, or delete this one"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._asset import Asset
 from ._ledger import BROKEN, Ledger
 from ._names import split_of
-from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted
+from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted, without_budget
 from ._places import found, is_pattern, is_url, seen_from, state_of
 from ._reading import SOURCES, Reader, is_named, is_source, opened, read, shards, suffixes
 from ._record import Cell, Record, Records
@@ -40,4 +40,5 @@ __all__ = [
     "split_of",
     "state_of",
     "suffixes",
+    "without_budget",
 ]

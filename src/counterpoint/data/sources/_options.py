@@ -117,6 +117,19 @@ def parted(written: str) -> tuple[str, str]:
     return local(written[: named.start()]), written[named.start() + 1 :]
 
 
+def without_budget(written: str) -> str:
+    """Return the name of data without its budget for what is broken, by which data may be refused, and never differs.
+
+    >>> without_budget("pairs.csv,broken=0.1,group=none")
+    'pairs.csv,group=none'
+    """
+    place, options = parted(written)
+    meant = [
+        option for option in options.split(",") if option and _field(option.partition("=")[0]) != "broken"
+    ]
+    return ",".join([place, *meant])
+
+
 def columns_of(pairs: Sequence[str]) -> dict[str, str]:
     """Return the columns that ``--columns`` names.
 
