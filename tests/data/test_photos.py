@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
 from counterpoint.cli import main
+from counterpoint.data.pairs import Pairs
 from counterpoint.data.photos import Photos
+from counterpoint.data.sharded.data import Sharded
+from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load, load_any
 from counterpoint.methods.arm import Arm
 
@@ -60,6 +64,42 @@ def test_a_broken_picture_is_left_out_and_named(folder: Path) -> None:
     data = load_any(str(folder), 24)
     assert len(data) == 12
     assert "broken.png" in data.findings()["lost: broken picture"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "semicolons", "jsonl", "parquet", "inline"])
+def test_a_table_without_captions_is_a_data_set_of_pictures(kind: str, folder: Path) -> None:
+    names = [f"{'cat' if k % 2 else 'dog'}/{k}.png" for k in range(12)]
+    sides = ["test" if k > 9 else "train" for k in range(12)]
+    rows = pl.DataFrame({"file_name": names, "kind": [name[:3] for name in names], "split": sides})
+    path = folder / f"it.{ {'inline': 'parquet', 'semicolons': 'csv'}.get(kind, kind) }"
+    if kind == "jsonl":
+        rows.write_ndjson(path)
+    elif path.suffix == ".parquet":
+        held = pl.col("file_name").map_elements(lambda name: (folder / name).read_bytes(), pl.Binary)
+        (rows.with_columns(file_name=held) if kind == "inline" else rows).write_parquet(path)
+    else:
+        rows.write_csv(path, separator=";" if kind == "semicolons" else ",")
+    data = load_any(str(path), 24)
+    assert isinstance(data, Photos)
+    assert (dict(data.columns), len(data)) == ({"image": "image"}, 12)
+    assert data.labels["kind"].names == ("cat", "dog")
+    assert len(data.splits.test["held out"]) == 2
+    assert "--columns text=NAME" in data.findings()["guessed: no column of captions, read as pictures alone"]
+    named = load_any(f"{path},columns=text:kind", 24)
+    assert isinstance(named, Pairs)
+    assert named.captions(0) == ("dog",)
+    with pytest.raises(ValueError, match=r"has the columns image, .*--columns text=NAME"):
+        load(str(path))
+
+
+def test_tables_without_captions_are_indexed_as_pictures(folder: Path, tmp_path: Path) -> None:
+    for part in range(6):
+        names = "\n".join(f"{'cat' if k % 2 else 'dog'}/{k}.png" for k in range(2 * part, 2 * part + 2))
+        (folder / f"{part}.csv").write_text(f"image\n{names}\n")
+    index(str(folder / "*.csv"), tmp_path / "index", jobs=1)
+    data = load_any(str(tmp_path / "index"), 24)
+    assert (type(data), dict(data.columns), len(data)) == (Sharded, {"image": "image"}, 12)
+    assert data.read("image", np.arange(12)).shape == (12, 3, 32, 32)
 
 
 def test_a_side_without_captions_beside_sides_with_them_is_lost(folder: Path, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from .stored import Stored
 
 
 class Photos(Stored):
-    """Pictures in a folder and in those below it, without captions: to be embedded and searched, or trained on alone.
+    """Pictures without captions, in folders or in a table: to be embedded and searched, or trained on alone.
 
-    A folder for each kind (``cat/1.jpg``) makes the label ``folder``; folders called after splits are splits, as for
-    `Pairs`.
+    A folder for each kind (``cat/1.jpg``) makes the label ``folder``, and columns of a table are labels; folders called
+    after splits are splits, as for `Pairs`.
     """
 
     captioned: ClassVar[bool] = False

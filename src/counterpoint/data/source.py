@@ -60,7 +60,8 @@ def load(
         return data
     raise ValueError(
         f"{source} has the columns {', '.join(data.columns)}, and only pictures with captions (image, text) can be "
-        "used here: train models on it with `counterpoint train`, and give data of these columns otherwise"
+        "used here: train models on it with `counterpoint train`, and give data of these columns otherwise "
+        "(--columns text=NAME says which column of a table holds captions)"
     )
 
 

@@ -132,8 +132,8 @@ class Stored(Pictured):
         if self.captioned and len(records) and not records.having("text").any():
             raise WithoutCaptions(
                 f"{source} holds pictures without captions: give a metadata.csv (or .jsonl, .parquet) with columns "
-                "file_name and text, or a .txt beside each; without them they can be embedded and searched "
-                f"(counterpoint embed MODEL {source})"
+                "file_name and text (--columns text=NAME names another), or a .txt beside each; without them they can "
+                f"be embedded and searched (counterpoint embed MODEL {source})"
             )
         if self.captioned:
             records = _with_captions(records, ledger)

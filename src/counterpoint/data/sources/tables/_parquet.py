@@ -37,12 +37,12 @@ def blocks_of(path: str, asked: Mapping[str, str]) -> Iterator[pl.DataFrame]:
     values = {
         name: _text(schema, name).replace(classes.get(name, {}))
         for name in schema
-        if name not in {roles.image, roles.text}
+        if name not in (roles.image, roles.text)
         and (_is_scalar(schema, name) or name in roles.facts.values())
     }
     columns = [
         *_picture_columns(path, schema, roles.image),
-        _caption_column(path, schema, roles.text),
+        *([] if roles.text is None else [_caption_column(path, schema, roles.text)]),
         *(values[name].alias(fact) for fact, name in roles.facts.items()),
         *(value.alias(LABEL + name) for name, value in values.items() if name not in roles.taken),
     ]

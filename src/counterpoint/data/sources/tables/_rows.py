@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ....modalities import PAIR
 from .._ledger import Ledger
 from .._names import SPLITS
 from .._places import beside, is_url
@@ -19,6 +20,7 @@ _ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)"
 
 FOLDERS = ("data", "metadata", "captions")
 """Names of folders for the tables that describe the folder above."""
+ALONE = "no column of captions, read as pictures alone"
 LEADING_OUT = "path that leads out of the table's folder (--allow-outside reads such)"
 
 EMPTY = pl.DataFrame(
@@ -41,19 +43,24 @@ def records_of(
 
     Args:
         path: of the table: files are named from its folder on.
-        blocks: its rows, in columns like those of `EMPTY`, and labels.
+        blocks: its rows, in columns like those of `EMPTY`, and labels; without captions it is of pictures alone.
         ledger: is told what is left out.
         outside: read files that are not in the table's folder, or below it.
 
     Raises:
         ValueError: if the rows contradict each other.
     """
-    rows = pl.concat([EMPTY, *blocks], how="diagonal").with_row_index("row", offset=1)
+    parts = list(blocks)
+    captioned = all("captions" in part.columns for part in parts)
+    rows = pl.concat([EMPTY, *parts], how="diagonal").with_row_index("row", offset=1)
     rows = _sided(path, rows)
     name = pl.col("picture")
     inline = pl.col("column").is_not_null()
     sound = _without(rows, ~inline & name.is_null(), ledger, path, "no picture named")
-    sound = _without(sound, pl.col("captions").list.len() == 0, ledger, path, "empty caption")
+    if captioned:
+        sound = _without(sound, pl.col("captions").list.len() == 0, ledger, path, "empty caption")
+    else:
+        ledger.add("guessed", ALONE, path, detail="--columns text=NAME says which column captions are in")
     sound = _without(
         sound, name.str.contains("\0", literal=True).fill_null(False), ledger, path, "NUL in a name"
     )
@@ -80,12 +87,13 @@ def records_of(
     return Records(
         joined.select(
             place.alias("image"),
-            pl.col("captions").alias("text"),
+            *([pl.col("captions").alias("text")] if captioned else []),
             pl.coalesce("id", "picture", pl.format("row {}", "row")).alias("key"),
             *FACTS,
             pl.format("{}, row {}", pl.lit(path), "row").alias("where"),
             *labels,
-        )
+        ),
+        PAIR if captioned else {"image": PAIR["image"]},
     )
 
 

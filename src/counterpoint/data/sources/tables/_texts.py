@@ -44,15 +44,18 @@ def _block(path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Rol
     names = dict.fromkeys(name for _, row in block for name in row if name not in roles.taken)
     columns: dict[str, Any] = {
         "picture": [_named(path, line, picture, row.get(picture)) for line, row in block],
-        "captions": _lists([_captions(path, line, caption, row.get(caption)) for line, row in block]),
     }
+    if caption is not None:
+        columns["captions"] = _lists(
+            [_captions(path, line, caption, row.get(caption)) for line, row in block]
+        )
     columns |= {
         fact: [_fact(path, line, name, row.get(name)) for line, row in block]
         for fact, name in roles.facts.items()
     }
     columns |= {LABEL + name: [as_text(row.get(name)) for _, row in block] for name in names}
     text = dict.fromkeys(columns, pl.String)
-    return pl.DataFrame(columns, schema=text | {"captions": pl.List(pl.String)})
+    return pl.DataFrame(columns, schema=text | ({} if caption is None else {"captions": pl.List(pl.String)}))
 
 
 def _named(path: str, line: int, column: str, value: object) -> str | None:
@@ -158,8 +161,9 @@ def _one_row(path: str, line: int, row: Sequence[str], picture: int | None, sepa
 def _separator(path: str, header: str, asked: Mapping[str, str]) -> str:
     """Return what separates the columns: what the suffix says, or what makes the header name what is needed."""
     usual = "\t" if suffix_of(path) == ".tsv" else ","
-    for separator in (usual, ";", "\t", ",", "|"):
-        names = {name.strip() for name in next(csv.reader([header], delimiter=separator), [])}
-        if all(names & {*candidates(role, asked)} for role in ("image", "text")):
-            return separator
+    for needed in (("image", "text"), ("image",)):
+        for separator in (usual, ";", "\t", ",", "|"):
+            names = {name.strip() for name in next(csv.reader([header], delimiter=separator), [])}
+            if all(names & {*candidates(role, asked)} for role in needed):
+                return separator
     return usual

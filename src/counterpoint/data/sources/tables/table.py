@@ -1,4 +1,4 @@
-"""Pairs in a CSV, TSV, JSONL or Parquet table: a picture and its captions a row."""
+"""Pictures in a CSV, TSV, JSONL or Parquet table: one a row, with its captions where a column holds some."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ _DESCRIBING = {"metadata", "captions", "data"}  # names of a table that describe
 @final
 class Table(Source):
     """Tables with a row for each picture and caption: CSV, TSV, JSON lines or Parquet.
+
+    One without a column of captions is of pictures alone.
 
     A folder is read by its tables where it has one that is called ``metadata``, ``captions`` or ``data``, or some that
     are called after splits (``train.csv``, ``test-00000-of-00002.parquet``) or are Parquet; or where a folder in it
@@ -57,7 +59,7 @@ class Table(Source):
         """Read a table; rows with one picture are one record with several captions.
 
         Raises:
-            ValueError: if it is no table, lacks a column for the picture or the caption, or contradicts itself.
+            ValueError: if it is no table, lacks a column for the picture, or contradicts itself.
         """
         path, asked = shard.place, shard.options.columns
         parquet = suffix_of(path) == ".parquet"
