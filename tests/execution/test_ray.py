@@ -38,8 +38,7 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture
 def two(cluster: Any) -> Iterator[Any]:
     """Two machines that work, with a processor and, so they say, a GPU each."""
-    nodes = [cluster.add_node(num_cpus=1, num_gpus=1) for _ in range(2)]
-    cluster.wait_for_nodes()
+    nodes = ray_cluster.machines(cluster)
     yield cluster
     for node in nodes:
         if node in cluster.worker_nodes:
@@ -104,18 +103,21 @@ def test_the_unit_of_a_lost_machine_is_taken_up_elsewhere(two: Any, tmp_path: Pa
     assert sorted(len(set(unit.steps)) for unit in units) == [1, 2]
 
 
-def test_a_stop_ends_units_where_they_can_go_on(two: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_ends_units_where_they_can_go_on(number: signal.Signals, two: Any, tmp_path: Path) -> None:
     units = three(tmp_path, total=100_000, seconds=0.01)
 
     def press() -> None:
         until(lambda: sum(bool(unit.steps) for unit in units) == 2, "two units to begin")
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
-    thread = threading.Thread(target=press)
+    thread, before = threading.Thread(target=press), signal.getsignal(number)
     thread.start()
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as stopped:
         Ray(two.address).carry_out(units)
     thread.join()
+    assert stopped.value.number == number
+    assert signal.getsignal(number) == before, "Ray puts a handler of its own in place of SIGTERM's"
     begun = [unit for unit in units if unit.steps]
     assert len(begun) == 2
     for unit in begun:

@@ -105,9 +105,7 @@ def test_a_worker_that_is_lost_on_ray(pairs: Path, reference: str, alone: Vector
             time.sleep(0.02)
 
     with ray_cluster.cluster() as cluster:
-        for _ in range(2):
-            cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes()
+        ray_cluster.machines(cluster)
         thread = threading.Thread(target=kill)
         thread.start()
         try:

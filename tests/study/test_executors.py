@@ -217,9 +217,7 @@ def test_a_work_that_hangs_loses_its_run(options: list[str], undisturbed: Path, 
 def cluster() -> Iterator[Any]:
     """Return a Ray cluster of a head and two machines that work, with a processor and, so they say, a GPU each."""
     with ray_cluster.cluster() as made:
-        for _ in range(2):
-            made.add_node(num_cpus=1, num_gpus=1)
-        made.wait_for_nodes()
+        ray_cluster.machines(made)
         yield made
 
 

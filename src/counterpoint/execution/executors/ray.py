@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import threading
 import time
 import traceback
 import uuid
@@ -106,16 +107,26 @@ def _connected(address: str) -> Iterator[Any]:
             raise ConnectionError(
                 f"there is no Ray cluster at {place} ({reason(error)}): {advice}"
             ) from error
-    before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=place, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+        with _own_handler():
+            ray.init(address=place, log_to_driver=False, logging_level="ERROR", configure_logging=False)
     except (ConnectionError, RuntimeError) as error:
         raise ConnectionError(f"there is no Ray cluster at {place}: {advice}") from error
-    signal.signal(signal.SIGTERM, before)  # Ray puts a handler of its own there, which ends at once
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_handler() -> Iterator[None]:
+    """Leave SIGTERM what it meant before the block: in a main thread Ray has it end the process at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _check_needs(ray: Any, needs: Sequence[Needs]) -> None:
