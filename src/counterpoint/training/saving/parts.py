@@ -56,7 +56,9 @@ def read(folder: Path, beginning: str, like: Mapping[str, Tensor]) -> dict[str, 
 
 def failure(error: BaseException) -> BaseException:
     """Return the error of the rank that failed, where torch tells them all at once."""
-    failures: Mapping[int, tuple[BaseException, Any]] = getattr(error, "failures", {})
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    failures = error.failures if isinstance(error, CheckpointException) else {}
     return next((cause for cause, _ in failures.values()), error)
 
 
