@@ -17,7 +17,7 @@ class Files:
     columns: Names = ()
     """Columns of a table that have names of their own: image=path text=alt id=uid group=product split=fold."""
     cache_size: str = ""
-    """Most that local copies of shards may take, and decoded pictures, as 50GB; 100GB and 20GB unless given."""
+    """Most that local copies of shards may take, and as much again decoded pictures; 50GB unless given."""
 
     captions: str = ""
     """A folder's captions from names: path, name or folder; with a sentence, "name:a photo of {}"."""
@@ -37,7 +37,7 @@ class Files:
     @overload
     def of(self, data: str | None) -> str | None: ...
     def of(self, data: str | None) -> str | None:
-        """Return the name of data with these options, as a run keeps it; the size of copies is set for all processes.
+        """Return the name of data with these options, as a run keeps it; the size of caches is set for all processes.
 
         Raises:
             ValueError: for options without data, columns or captions that cannot be, or no size.

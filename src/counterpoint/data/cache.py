@@ -11,7 +11,8 @@ from pathlib import Path
 from .. import files
 
 SIZE = "COUNTERPOINT_CACHE_SIZE"
-"""Environment variable with the most bytes that copies of shards may take, and that decoded pictures may (``50GB``)."""
+"""Environment variable with the most bytes that copies of shards may take, and as many that decoded pictures may."""
+_USUAL = "50GB"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -42,13 +43,13 @@ def size_of(written: str) -> int:
     return int(float(parts[1]) * _UNITS[parts[2]])
 
 
-def most_bytes(usual: str) -> int:
-    """Return the most bytes that one kind of content may take: ``$COUNTERPOINT_CACHE_SIZE``, or what is usual.
+def most_bytes() -> int:
+    """Return the most bytes that one kind of content may take: ``$COUNTERPOINT_CACHE_SIZE``, 50GB unless it is set.
 
     Raises:
         ValueError: if the variable holds no size.
     """
-    return size_of(os.environ.get(SIZE) or usual)
+    return size_of(os.environ.get(SIZE) or _USUAL)
 
 
 @contextmanager

@@ -23,7 +23,6 @@ from .cache import cache_folder, most_bytes, writing
 from .decode import DECODER, side_of
 
 _BYTES = 2**26  # of the pixels of a block: what waits in memory, and what a kill can cost
-_USUAL = "20GB"
 _DAY = 86_400.0
 _NOWHERE = (-1, -1)
 
@@ -127,7 +126,7 @@ class Kept:
                 self._take(block)
         self._used: set[int] = set()
         there = [*self.folder.parent.glob("*/*.npy")]
-        self._room = most_bytes(_USUAL) - sum(map(_size, there))
+        self._room = most_bytes() - sum(map(_size, there))
         self._idle = deque(sorted((path for path in there if _is_idle(path)), key=_last_use))
 
     def __contains__(self, digest: str) -> bool:

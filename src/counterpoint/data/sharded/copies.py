@@ -26,7 +26,6 @@ from .. import sources
 from ..cache import CacheError, cache_folder, most_bytes
 from ..sources import Ledger, Records, Shard, is_url
 
-_USUAL = "100GB"
 _ATTEMPTS = 6
 _AT_ONCE = 2  # shards that are fetched ahead
 _FIRST_WAIT = 1.0  # seconds, doubled from attempt to attempt
@@ -57,7 +56,7 @@ class Copies:
     @classmethod
     def usual(cls) -> Copies:
         """Return those in the cache folder, of the size that the user set."""
-        return cls(cache_folder() / "shards", most_bytes(_USUAL))
+        return cls(cache_folder() / "shards", most_bytes())
 
     def local(self, shard: Shard) -> Shard:
         """Return a shard that can be opened here: itself, or its copy, which is fetched unless it is there.
