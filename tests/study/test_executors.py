@@ -144,7 +144,7 @@ def real_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.mark.usefixtures("real_slurm")
 def test_jobs_of_slurm_itself_of_which_one_is_cancelled(options: list[str], tmp_path: Path) -> None:
     study, end = tmp_path / "study", time.monotonic() + 400
-    longer = [*options, "--steps", "600", "--validate-every", "600"]
+    longer = [*options, "--steps", "300", "--validate-every", "300"]
     words = [*COMPARE, *longer, "--executor", "slurm", "--submit", "--out", study]
 
     def until(happened: Callable[[], bool]) -> None:
@@ -157,17 +157,26 @@ def test_jobs_of_slurm_itself_of_which_one_is_cancelled(options: list[str], tmp_
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert re.search(r"submitted job \d+, of 4 that take runs, and job \d+, which ends", done.stdout)
     until(lambda: len(list(study.glob("runs/*/*/checkpoint/step-*"))) > 1)
-    cancelled, near_its_limit = [job for job, state in slurm.queue("%i", "%T") if state == "RUNNING"]
-    # SLURM may say that a job that has only just begun cannot be altered yet.
-    for words in (["scancel", cancelled], ["scancel", "--signal=HUP", "--batch", near_its_limit]):
-        until(lambda words=words: subprocess.run(words, check=False).returncode == 0)  # type: ignore[misc]
-    until(lambda: "Restarts=1" in slurm.described(near_its_limit))
+    cancelled = next(job for job, state in slurm.queue("%i", "%T") if state == "RUNNING")
+    array, told = cancelled.partition("_")[0], {cancelled}
+
+    def begun_again() -> bool:
+        """Tell each job that runs, once, that its limit is near, until one was begun again."""
+        for job, state in slurm.queue("%i", "%T"):
+            # One that has only just begun cannot be altered yet, and one may end meanwhile.
+            words = ["scancel", "--signal=HUP", "--batch", job]
+            if state == "RUNNING" and job not in told and not subprocess.run(words, check=False).returncode:
+                told.add(job)
+        return "Restarts=1" in slurm.described(array)
+
+    until(lambda: subprocess.run(["scancel", cancelled], check=False).returncode == 0)
+    until(begun_again)
     assert "Restarts=0" in slurm.described(cancelled)
     until(lambda: states(study) == ["finished"] * 4)
-    subprocess.run(["scancel", near_its_limit], check=False)  # if it still waits for its turn
+    subprocess.run(["scancel", array], check=False)  # those that still wait for their turn
     until(lambda: not slurm.queue("%i"))
     assert (study / "report.html").exists()
-    assert [json.loads((run / "run.json").read_text())["steps"] for run in runs(study)] == [600] * 4
+    assert [json.loads((run / "run.json").read_text())["steps"] for run in runs(study)] == [300] * 4
     assert not list(study.rglob(".lease-*"))
 
 
