@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -157,21 +158,24 @@ def test_jobs_of_slurm_itself_of_which_one_is_cancelled(options: list[str], tmp_
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert re.search(r"submitted job \d+, of 4 that take runs, and job \d+, which ends", done.stdout)
     until(lambda: len(list(study.glob("runs/*/*/checkpoint/step-*"))) > 1)
-    cancelled = next(job for job, state in slurm.queue("%i", "%T") if state == "RUNNING")
-    array, told = cancelled.partition("_")[0], {cancelled}
+    told: list[str] = []  # jobs, of which the first is cancelled
+
+    def tell(*words: str) -> bool:
+        """Tell a job that runs and was told nothing yet; one that has only just begun or has ended takes no word."""
+        running = [job for job, state in slurm.queue("%i", "%T") if state == "RUNNING" and job not in told]
+        heard = (job for job in running if not subprocess.run([*words, job], check=False).returncode)
+        told.extend(itertools.islice(heard, 1))
+        return bool(told)
 
     def begun_again() -> bool:
-        """Tell each job that runs, once, that its limit is near, until one was begun again."""
-        for job, state in slurm.queue("%i", "%T"):
-            # One that has only just begun cannot be altered yet, and one may end meanwhile.
-            words = ["scancel", "--signal=HUP", "--batch", job]
-            if state == "RUNNING" and job not in told and not subprocess.run(words, check=False).returncode:
-                told.add(job)
+        """Tell jobs that their limit is near, until one was begun again."""
+        tell("scancel", "--signal=HUP", "--batch")
         return "Restarts=1" in slurm.described(array)
 
-    until(lambda: subprocess.run(["scancel", cancelled], check=False).returncode == 0)
+    until(lambda: tell("scancel"))
+    array = told[0].partition("_")[0]
     until(begun_again)
-    assert "Restarts=0" in slurm.described(cancelled)
+    assert "Restarts=0" in slurm.described(told[0])
     until(lambda: states(study) == ["finished"] * 4)
     subprocess.run(["scancel", array], check=False)  # those that still wait for their turn
     until(lambda: not slurm.queue("%i"))
