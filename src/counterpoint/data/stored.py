@@ -20,8 +20,9 @@ from torch import Tensor
 from ..reasons import counted
 from ..types import Fit
 from . import sources
-from .base import Labels, Pictured, Rows, Splits, stored_size
+from .base import Pictured, Rows, Splits, stored_size
 from .cache import cache_folder, writing
+from .classes import labels_of
 from .division import Division, Links, divide
 from .pictures import Pictures
 from .replaced import Replaced
@@ -29,9 +30,6 @@ from .sides import MOST_HELD_OUT, SIDES
 from .sources import BROKEN, Ledger, Records
 from .stand_ins import StandIns
 from .traits import KeptTraits
-
-_MOST_CLASSES = 200
-
 
 MOST = 5_000_000
 """Examples of which a process holds something for each; of more there must be an index."""
@@ -166,7 +164,7 @@ class Stored(Pictured):
         self.splits = _splits(self.name, division.sides, enough=self.captioned)
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, _subsets(division)
-        self.labels, unlabelled = _labels(records)
+        self.labels, unlabelled = labels_of(records.labels())
         self.report = Report(
             examples=dict(Counter(division.sides.tolist())),
             left_out=ledger.counts(),
@@ -307,28 +305,6 @@ def _splits(name: str, sides: np.ndarray, *, enough: bool) -> Splits:
         )
     held_out = {"held out": rows["validation"]} if counts["validation"] else {}
     return Splits(rows["train"], held_out, {"held out": rows["test"]})
-
-
-def _labels(records: Records) -> tuple[dict[str, Labels], dict[str, str]]:
-    """Return the ways to classify, and why other columns are none."""
-    labels, refused = {}, {}
-    for name, values in sorted(records.labels().items()):
-        classes = values.drop_nulls().unique()
-        numbers = classes.cast(pl.Float64, strict=False)
-        numeric = numbers.null_count() == 0
-        if numeric and not (numbers == numbers.round()).all():
-            refused[name] = "numbers that are not whole"
-        elif not 2 <= len(classes) <= _MOST_CLASSES:
-            refused[name] = f"{len(classes):,} value{'' if len(classes) == 1 else 's'}"
-        else:
-            names = (classes.to_frame("name").with_columns(number=numbers)).sort("number", "name")["name"]
-            codes = values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int64)
-            templates = ("{}", "a photo of {}", "a picture of {}")
-            labels[name] = Labels(tuple(names), codes.fill_null(-1).to_numpy(), templates)
-    if not refused:
-        return labels, {}
-    said = ", ".join(f"{name} ({why})" for name, why in refused.items())
-    return labels, {"columns that are no labels": f"{said}; a label has 2 to {_MOST_CLASSES} values"}
 
 
 def _words(captions: pl.Series) -> tuple[float, int, int] | None:

@@ -15,7 +15,7 @@ import pytest
 
 import counterpoint as cp
 from counterpoint.cli import main
-from counterpoint.data.sharded import indexing
+from counterpoint.data.sharded import counting, indexing
 from counterpoint.data.sharded.beside import records_beside
 from counterpoint.data.sharded.indexing import Index, OtherIndex, index
 from counterpoint.files import NewerFormat
@@ -65,8 +65,8 @@ def test_given_splits_stay(tmp_path: Path) -> None:
 def test_an_index_is_made_once(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = index(shards, tmp_path / "index", jobs=1)
     counted: list[str] = []
-    real = indexing._count
-    monkeypatch.setattr(indexing, "_count", lambda columns, s: counted.append(s.name) or real(columns, s))
+    real = counting._count
+    monkeypatch.setattr(counting, "_count", lambda columns, s: counted.append(s.name) or real(columns, s))
     monkeypatch.setattr(indexing, "copy_out", lambda *_: pytest.fail("held-out rows are copied once"))
     again = index(shards, tmp_path / "index", jobs=1)
     assert again.digest == first.digest
@@ -87,8 +87,8 @@ def test_only_changed_shards_are_counted_again(
     ):
         Index.open(tmp_path / "index")
     counted: list[str] = []
-    real = indexing._count
-    monkeypatch.setattr(indexing, "_count", lambda columns, s: counted.append(s.name) or real(columns, s))
+    real = counting._count
+    monkeypatch.setattr(counting, "_count", lambda columns, s: counted.append(s.name) or real(columns, s))
     made = index(shards, tmp_path / "index", jobs=1)
     assert sorted(counted) == ["00003.tar", "00012.tar"]
     assert len(made.shards) == 12

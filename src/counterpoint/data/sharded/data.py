@@ -19,6 +19,7 @@ from torch import Tensor
 from ...types import Fit
 from ..base import Labels, PairedData, Pictured, Rows, Splits, stored_size
 from ..cache import CacheError
+from ..classes import TEMPLATES
 from ..decode import decode, shown, side_of
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..pairs import Pairs
@@ -28,8 +29,10 @@ from ..replaced import Replaced
 from ..sources import BROKEN, Asset, Record, Records, Shard, is_url, state_of
 from ..stored import Stored
 from .copies import Ahead, Copies, Unreachable, is_remote, opened
-from .indexing import Index, of_side, usable
+from .counting import of_side, usable
+from .indexing import Index
 
+_OF_A_PROCESS = {"_ahead", "ids", "splits", "labels"}
 _OPEN = 400_000  # records of opened shards that are held at a time
 _HEADS, _HEAD = 16, 2000  # shards, and records of each, of which is learned before training
 
@@ -60,6 +63,14 @@ class Sharded(Pictured):
         self._form = form
         kind = Pairs if "text" in self.columns else Photos
         self._held: Stored = kind(self.index.held_out, form, name=self.name)
+        self._map()
+        self._opened: OrderedDict[int, Records] = OrderedDict()
+        self._read: tuple[bytes, Sequence[Record], Tensor] | None = None
+        self._replaced: dict[int, Replaced] = {}
+        self._gone: dict[int, str] = {}
+
+    def _map(self) -> None:
+        """Map the numbers of all rows."""
         mapped = self.index.rows(self._trained + len(self._held))
         self.ids = mapped
         validation, test = (
@@ -67,15 +78,15 @@ class Sharded(Pictured):
             for sets in (self._held.splits.validation, self._held.splits.test)
         )
         self.splits = Splits(mapped[: self._trained], validation, test)
-        self._opened: OrderedDict[int, Records] = OrderedDict()
-        self._read: tuple[bytes, Sequence[Record], Tensor] | None = None
-        self._replaced: dict[int, Replaced] = {}
-        self._gone: dict[int, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Another process opens shards itself.
-        kept = {name: value for name, value in self.__dict__.items() if name != "_ahead"}
+        # Another process opens shards and maps files itself: what is mapped would be sent to it row by row.
+        kept = {name: value for name, value in self.__dict__.items() if name not in _OF_A_PROCESS}
         return kept | {"_opened": OrderedDict(), "_read": None, "_replaced": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._map()
 
     def __len__(self) -> int:
         return self._trained + len(self._held)
@@ -86,7 +97,8 @@ class Sharded(Pictured):
 
     @cached_property
     def labels(self) -> Mapping[str, Labels]:
-        return {}
+        classes = self.index.classes(len(self))
+        return {name: Labels(names, classes[name], TEMPLATES) for name, names in self.index.labels.items()}
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
@@ -153,6 +165,15 @@ class Sharded(Pictured):
             },
             "columns": dict(self.columns),
             "splits": {side: len(rows) for side, rows in self.splits.sides.items()},
+            "labels": {name: f"{len(labels.names)} classes" for name, labels in self.labels.items()},
+        }
+
+    def findings(self) -> Mapping[str, str]:
+        if not self.index.labels or self.index.labelled == self._trained:
+            return {}
+        return {
+            "labels": f"known of {self.index.labelled:,} of {self._trained:,} records to train on: the others were "
+            "counted by what lies beside their shards, and not read"
         }
 
     def _place(self, row: int) -> tuple[int, int]:

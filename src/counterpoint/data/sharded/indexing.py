@@ -4,46 +4,37 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from multiprocessing import get_context
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from ...execution import helpers
-from ...files import FORMAT, read_json, read_table, sweep, write_json, writing
+from ...files import FORMAT, Damaged, read_json, read_table, sweep, write_json, writing
 from ...modalities import PAIR
 from ...reasons import counted
 from .. import sources
 from ..base import Rows
 from ..division import HELD_OUT
 from ..sides import MOST_HELD_OUT, SIDES
-from ..sources import Ledger, Records, Shard
-from .beside import records_beside
+from ..sources import Ledger, Shard
 from .copies import opened
+from .counting import count_shards, labels_read, of_side, usable
 from .held_out import copy_out
+from .labels import read_labels, write_labels
 
 FILE = "data-index.json"
 """File that a folder has once it is a whole index."""
 
-_BEGUN, _COUNTED, _TABLE, _ROWS, _HELD_OUT = (
-    "begun.json",
-    "counted.jsonl",
-    "shards.parquet",
-    "rows.npy",
-    "held-out",
-)
+_BEGUN, _TABLE, _ROWS, _HELD_OUT = "begun.json", "shards.parquet", "rows.npy", "held-out"
 _COLUMNS = {"name": pl.String(), "state": pl.String(), "held_out": pl.String()} | dict.fromkeys(
     SIDES, pl.Int64()
 )
-_FEW = 8  # shards that no second process is begun for
 
 
 class OtherIndex(ValueError):
@@ -59,6 +50,8 @@ class _File(BaseModel):
     columns: dict[str, str]
     held_out: dict[str, int]
     digest: str
+    labels: dict[str, tuple[str, ...]] | None = None
+    labelled: int = 0
 
 
 class _Begun(BaseModel):
@@ -84,6 +77,8 @@ class Index:
             the side that all of it is ``held_out`` for, empty for none.
         digest: equal for the same shards in the same states.
         held_out_rows: how many records of each side are copied out.
+        labels: the classes of each label; none where an earlier version made the index.
+        labelled: how many of the records to train on were read for their labels.
     """
 
     folder: Path
@@ -93,6 +88,8 @@ class Index:
     table: pl.DataFrame
     digest: str
     held_out_rows: Mapping[str, int]
+    labels: Mapping[str, tuple[str, ...]]
+    labelled: int
 
     @classmethod
     def open(cls, folder: Path) -> Index:
@@ -112,12 +109,35 @@ class Index:
                 f"the index {folder} is out of date: {differing}; run counterpoint data index {file.source!r} --out "
                 f"{folder} again, which counts what changed"
             )
-        return cls(folder, file.source, file.columns, shards, table, file.digest, file.held_out)
+        return cls(
+            folder,
+            file.source,
+            file.columns,
+            shards,
+            table,
+            file.digest,
+            file.held_out,
+            file.labels or {},
+            file.labelled,
+        )
 
     @property
     def training(self) -> Rows:
         """The number of records of every shard that are trained on; none of one that is held out."""
         return (self.table["train"] * (self.table["held_out"] == "").cast(pl.Int64)).to_numpy()
+
+    def classes(self, rows: int) -> dict[str, Rows]:
+        """Return the class of every row by label, −1 where it has none, mapped from files.
+
+        Raises:
+            Damaged: if there are not so many rows.
+        """
+        held = read_labels(self.folder, list(self.labels))
+        if any(len(classes) != rows for classes in held.values()):
+            raise Damaged(
+                self.held_out, f"there are not {rows:,} rows", f"delete {self.folder} and make it again"
+            )
+        return held
 
     @property
     def held_out(self) -> Path:
@@ -172,12 +192,12 @@ def index(
     _reserve(written, folder, held_out)
     shards = sources.shards(written, Ledger())
     columns = _columns(written, shards)
-    counts = _counted(shards, columns, folder, jobs or os.cpu_count() or 1, on_shard)
+    counts = count_shards(shards, columns, folder, jobs or os.cpu_count() or 1, on_shard)
     table = _table(shards, counts, held_out)
     digest = blake2b(json.dumps([table.rows(), columns, held_out]).encode(), digest_size=16).hexdigest()
     if (folder / FILE).exists():
         made = read_json(folder / FILE, _File, f"delete {folder} and make the index again")
-        if made.digest == digest:
+        if made.digest == digest and made.labels is not None:
             return Index.open(folder)
         (folder / FILE).unlink()
     copied = {side: _held_out(shards, table, side, columns, held_out) for side in ("validation", "test")}
@@ -188,22 +208,20 @@ def index(
         )
     with writing(folder / _TABLE) as part:
         table.write_parquet(part)
-    file = _File(format=FORMAT, source=written, columns=columns, held_out=copied_counts, digest=digest)
+    starts = _starts(table)
+    read = partial(labels_read, folder, shards, list(columns))
+    labels = write_labels(folder, read, starts, sources.read(str(folder / _HELD_OUT), Ledger()))
+    file = _File(
+        format=FORMAT,
+        source=written,
+        columns=columns,
+        held_out=copied_counts,
+        digest=digest,
+        labels=labels,
+        labelled=sum(starts[name][1] for name, _ in read() if name in starts),
+    )
     write_json(folder / FILE, file.model_dump())
     return Index.open(folder)
-
-
-def usable(records: Records, columns: Iterable[str]) -> Records:
-    """Return those records that have something in all of some columns."""
-    having = pl.repeat(True, len(records), eager=True)
-    for column in columns:
-        having &= records.having(column)
-    return records.with_frame(records.frame.filter(having))
-
-
-def of_side(records: Records, side: str) -> Records:
-    """Return the records of a split; those of none are trained on."""
-    return records.with_frame(records.frame.filter(pl.col("split").fill_null("train") == side))
 
 
 def _reserve(written: str, folder: Path, held_out: int) -> None:
@@ -222,59 +240,12 @@ def _reserve(written: str, folder: Path, held_out: int) -> None:
     write_json(folder / _BEGUN, asked.model_dump())
 
 
-def _counted(
-    shards: Sequence[Shard],
-    columns: Mapping[str, str],
-    folder: Path,
-    jobs: int,
-    on_shard: Callable[[int, int], None],
-) -> dict[str, dict[str, Any]]:
-    """Return what every shard holds; what an earlier process counted of a shard in its present state counts."""
-    log, known = folder / _COUNTED, dict[str, dict[str, Any]]()
-    if log.exists():
-        for line in log.read_bytes().split(b"\n"):
-            if line.endswith(b"}"):  # the last one may be cut short
-                one = json.loads(line)
-                known[one["name"]] = one
-    still = {shard.name: (shard.state, list(columns)) for shard in shards}
-    known = {name: one for name, one in known.items() if still.get(name) == (one["state"], one["columns"])}
-    todo = [shard for shard in shards if shard.name not in known]
-    on_shard(len(shards) - len(todo), len(shards))
-    with log.open("ab") as file:
-        for one in _each(partial(_count, list(columns)), todo, min(jobs, len(todo) // _FEW)):
-            # The end of a line that a kill cut short is not the beginning of this one.
-            file.write(b"\n" + json.dumps(one).encode())
-            file.flush()
-            known[one["name"]] = one
-            on_shard(len(known), len(shards))
-    return known
-
-
-def _each(
-    count: Callable[[Shard], dict[str, Any]], shards: Sequence[Shard], jobs: int
-) -> Iterator[dict[str, Any]]:
-    if jobs < 2:
-        yield from map(count, shards)
-        return
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
-    try:
-        with helpers.begun():
-            counting = [pool.submit(count, shard) for shard in shards]
-        for done in as_completed(counting):
-            yield done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _count(columns: list[str], shard: Shard) -> dict[str, Any]:
-    """Return how many records of each side a shard holds, those without a split under an empty name."""
-    told: dict[str, Any] = {"name": shard.name, "state": shard.state, "columns": columns}
-    known = shard.records if shard.records is not None else records_beside(shard.place)
-    if known is not None:
-        told[shard.split or sources.split_of(PurePosixPath(shard.place).name) or ""] = known
-        return told
-    sides = usable(opened(shard), columns).frame["split"].fill_null("")
-    return told | {side: int((sides == side).sum()) for side in ("", *SIDES)}
+def _starts(table: pl.DataFrame) -> dict[str, tuple[int, int]]:
+    """Return the first row of every shard that is trained on, and the number of its rows."""
+    trained = table.filter(pl.col("held_out") == "").select(
+        "name", start=pl.col("train").cum_sum() - pl.col("train"), rows="train"
+    )
+    return {name: (start, rows) for name, start, rows in trained.iter_rows()}
 
 
 def _table(shards: Sequence[Shard], counts: Mapping[str, Mapping[str, Any]], most: int) -> pl.DataFrame:

@@ -6,10 +6,10 @@ from typing import ClassVar, final
 
 import numpy as np
 
+from ...classes import MOST_CLASSES
 from .._section import Finding, Findings, Section, percent
 from .._seen import Seen
 
-_MOST_CLASSES = 200
 _UNEVEN = 0.5
 
 
@@ -28,8 +28,8 @@ class Labels(Section):
                 .value_counts(sort=True, name="rows")
                 .sort(["rows", values.name], descending=[True, False])
             )
-            if not 2 <= len(counts) <= _MOST_CLASSES:
-                told = f"{len(counts):,} value{'' if len(counts) == 1 else 's'}: no classes (2 to {_MOST_CLASSES})"
+            if not 2 <= len(counts) <= MOST_CLASSES:
+                told = f"{len(counts):,} value{'' if len(counts) == 1 else 's'}: no classes (2 to {MOST_CLASSES})"
                 found.add(name, told, {"values": len(counts)})
                 continue
             sizes = counts["rows"].to_numpy()
