@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.data.source import load, load_any, located
+from counterpoint.data.source import load, load_any, located, records_of
+from counterpoint.data.sources import Ledger
 from fixtures.files import bitmap
 
 SOURCE = '''
@@ -57,6 +58,15 @@ def test_a_source_of_ones_own_is_read_as_any_other(file: Path, monkeypatch: pyte
     monkeypatch.chdir(file.parent)
     assert len(load("./my_source.py:Mine,broken=0.1", 6)) == 12
     assert located("my_source.py:Mine", None) == "my_source.py:Mine"
+
+
+def test_records_of_a_source_of_ones_own_can_be_had_and_those_of_an_object_cannot(file: Path) -> None:
+    records = records_of(f"{file}:Mine", Ledger())
+    assert records is not None
+    assert len(records) == 12
+    with file.open("a") as code:
+        code.write('\n\nfrom counterpoint.data.source import load\n\nMADE = load("digits")\n')
+    assert records_of(f"{file}:MADE", Ledger()) is None
 
 
 def test_a_source_that_is_not_there_is_named_with_those_that_are(file: Path) -> None:

@@ -1,0 +1,293 @@
+"""The kinds of data that a user may write after ``--data``: which it is is decided here, once, and how it is opened."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from ..registry import check_python_file, import_file, named_in_file, unknown
+from ..spec import Spec
+from ..types import Fit
+from .base import Data
+from .benchmarks import BENCHMARKS
+from .collections import COLLECTIONS
+from .collections._collection import Collection
+from .decode import side_of
+from .pairs import Pairs
+from .photos import Photos
+from .sharded.data import open_index
+from .sharded.indexing import is_index
+from .sources import (
+    OF_THE_WHOLE,
+    Ledger,
+    Options,
+    Records,
+    Source,
+    found,
+    is_named,
+    is_pattern,
+    is_source,
+    is_url,
+    parted,
+    read,
+)
+from .stored import WithoutCaptions
+from .worlds import WORLDS
+
+
+@dataclass(frozen=True)
+class Written(ABC):
+    """Data as a user wrote it: ``stamps:FOLDER,language=de`` is ``stamps:``, ``FOLDER`` and ``,language=de``.
+
+    Attributes:
+        source: all of it.
+        head: the name of a benchmark or a collection, with its colon, or all of a name that is none of a file's
+            (``hf:NAME``); empty before a mere path.
+        path: a path, a URL or a pattern; None where there is none, as the data is found by its name alone.
+        rest: whatever follows the path, with its mark: the name in a file of Python, options.
+    """
+
+    source: str
+    head: str = ""
+    path: str | None = None
+    rest: str = ""
+
+    @property
+    def name(self) -> str:
+        """The text before the first colon or comma."""
+        return _name(self.source)
+
+    def at(self, path: str) -> str:
+        """Return what the user would have written with another path."""
+        return f"{self.head}{path}{self.rest}"
+
+    @abstractmethod
+    def open(self, form: int | Fit) -> Data:
+        """Open the data, its pictures of a form.
+
+        Raises:
+            ValueError: if there is nothing that can be used; the message says what was expected.
+        """
+
+    def records(self, ledger: Ledger) -> Records | None:
+        """Read the data as records, whatever is wrong with it; None where it is opened in other ways.
+
+        Args:
+            ledger: is told what is left out.
+        """
+        return None
+
+
+def written(source: str) -> Written:
+    """Return what a user wrote as the kind of data that it is; a file whose name has an option's form is a file.
+
+    >>> written("scenes:basic").path is None, written("stamps:it,language=de").rest, written("hf:NAME").head
+    (True, ',language=de', 'hf:NAME')
+    """
+    name = _name(source)
+    if name in WORLDS:
+        return _World(source)
+    if name in COLLECTIONS:
+        head, comma, options = source.partition(",")
+        folder = head.removeprefix(name).removeprefix(":")
+        return _Collected(source, f"{name}:", _plain(folder) if folder else None, comma + options)
+    head = f"{name}:" if name in BENCHMARKS and source.startswith(f"{name}:") else ""
+    where, options = parted(source.removeprefix(head))
+    rest = f",{options}" if options else ""
+    if head:  # what can be trained on, too, is read as files
+        kind = _Files if is_named(f"{head}{where}") else _Benchmark
+        return kind(source, head, _plain(where), rest)
+    if is_named(where):
+        return _Files(source, where, None, rest)
+    if (defined := named_in_file(where)) is not None:
+        return Defined(source, "", str(defined[0]), f":{defined[1]}{rest}")
+    path = _plain(where)
+    if (Path(path) / "scenes.json").exists() and not options:
+        return _Scenes(source, "", path)
+    if is_index(Path(path)):
+        return _Indexed(source, "", path, rest)
+    return (_Files if is_pattern(path) or is_there(path) else _Missing)(source, "", path, rest)
+
+
+def is_there(path: str) -> bool:
+    """Return whether there is something at a path; a URL is asked when it is read."""
+    if is_url(path):
+        return True
+    try:
+        return bool(found(path)) if is_pattern(path) else os.path.exists(path)
+    except (OSError, ValueError):
+        return False
+
+
+@final
+class _World(Written):
+    """A world that is made, not read."""
+
+    def open(self, form: int | Fit) -> Data:
+        world: Data = WORLDS.get(self.name).parse(self.source)
+        return world
+
+
+@final
+class _Files(Written):
+    """Whatever a source reads: pairs, or pictures alone."""
+
+    def open(self, form: int | Fit) -> Data:
+        return _opened(f"{self.head}{self.path or ''}", self.rest, form)
+
+    def records(self, ledger: Ledger) -> Records:
+        return read(f"{self.head}{self.path or ''}{self.rest}", ledger)
+
+
+@final
+class Defined(Written):
+    """Data, or a source of it, that a file of Python defines; the file may register what else the data needs."""
+
+    def open(self, form: int | Fit) -> Data:
+        symbol, options = self._parts
+        defined = self._defined(symbol)
+        return defined if isinstance(defined, Data) else _opened(f"{self.path}:{symbol}", options, form)
+
+    def records(self, ledger: Ledger) -> Records | None:
+        symbol, options = self._parts
+        if isinstance(self._defined(symbol), Data):
+            return None
+        return read(f"{self.path}:{symbol}{options}", ledger)
+
+    @property
+    def _parts(self) -> tuple[str, str]:
+        symbol, comma, options = self.rest[1:].partition(",")
+        return symbol, comma + options
+
+    def _defined(self, symbol: str) -> Data | type[Source]:
+        file = Path(self.path or "")
+        check_python_file(file)
+        try:
+            module = import_file(file)
+        except Exception as error:
+            raise ValueError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+        defined = {
+            name: value
+            for name, value in vars(module).items()
+            if isinstance(value, Data) or (is_source(value) and value.__module__ == module.__name__)
+        }
+        if symbol not in defined:
+            raise unknown(f"data in {file}", symbol, defined)
+        return defined[symbol]
+
+
+@final
+class _Collected(Written):
+    """A collection of pictures with words; its options are a language and those of every data set."""
+
+    def open(self, form: int | Fit) -> Data:
+        collection, language, options = self._parts
+        return Pairs(
+            self._place(collection),
+            form,
+            options.broken,
+            read=lambda root, ledger: collection.read(Path(root), language, ledger),
+            name=self.source,
+            attribution=collection.attribution,
+            looks=options.looks,
+            held_out=options.held_out,
+        )
+
+    def records(self, ledger: Ledger) -> Records:
+        collection, language, _ = self._parts
+        return collection.read(self._place(collection), language, ledger)
+
+    def _place(self, collection: Collection) -> Path:
+        return collection.located(None if self.path is None else Path(self.path))
+
+    @property
+    def _parts(self) -> tuple[Collection, str, Options]:
+        collection: Collection = COLLECTIONS.get(self.name)()
+        options = dict(Spec.parse(self.source).options)
+        language = options.pop("language", collection.language)
+        if language and not collection.language:
+            raise ValueError(
+                f"{self.source!r}: {self.name} has one language alone; leave language={language} out"
+            )
+        if others := set(options) - set(OF_THE_WHOLE):
+            raise unknown(f"option of {self.name}", min(others), ("language", *OF_THE_WHOLE))
+        return (
+            collection,
+            language,
+            Options.parse(",".join(f"{name}={value}" for name, value in options.items())),
+        )
+
+
+@final
+class _Benchmark(Written):
+    """A public benchmark, in a folder or a file."""
+
+    def open(self, form: int | Fit) -> Data:
+        path = Path(self.path or "")
+        if not path.exists():
+            raise FileNotFoundError(f"{self.name}: there is no file or folder {path}")
+        if self.rest:
+            raise ValueError(
+                f"{self.head}{path} is a benchmark, which takes no {self.rest[1:].partition('=')[0]}="
+            )
+        benchmark: Data = BENCHMARKS.get(self.name)(path, side_of(form))
+        return benchmark
+
+
+@final
+class _Scenes(Written):
+    """Scenes that were written to files, with all that is known of them."""
+
+    def open(self, form: int | Fit) -> Data:
+        from .worlds.scenes import shards
+
+        return shards.read(Path(self.source))
+
+
+@final
+class _Indexed(Written):
+    """A folder with the index of a source."""
+
+    def open(self, form: int | Fit) -> Data:
+        return open_index(Path(self.path or ""), form, Options.parse(self.rest[1:]).broken)
+
+
+@final
+class _Missing(Written):
+    """A text that nothing is found by."""
+
+    def open(self, form: int | Fit) -> Data:
+        if any(mark in self.source for mark in "/\\."):
+            raise FileNotFoundError(
+                f"no data at {self.source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, a tar file, or "
+                "FILE.py:NAME"
+            )
+        known = [*WORLDS.names(), *COLLECTIONS.names(), *(f"{name}:PATH" for name in BENCHMARKS.names())]
+        raise unknown("data set", self.source, known)
+
+
+def _opened(place: str, rest: str, form: int | Fit) -> Data:
+    options = Options.parse(rest[1:])
+
+    def all_of(place: str, ledger: Ledger) -> Records:
+        return read(f"{place}{rest}", ledger)
+
+    try:
+        return Pairs(place, form, options.broken, read=all_of, looks=options.looks, held_out=options.held_out)
+    except WithoutCaptions:
+        return Photos(
+            place, form, options.broken, read=all_of, looks=options.looks, held_out=options.held_out
+        )
+
+
+def _name(source: str) -> str:
+    return re.split("[:,]", source, maxsplit=1)[0]
+
+
+def _plain(path: str) -> str:
+    """Return a path without what says nothing in it (``./a//b``); a URL as it is."""
+    return path if is_url(path) else str(Path(path))
